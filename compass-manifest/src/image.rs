@@ -1,0 +1,179 @@
+//! Image references as release manifests write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An image reference with a registry host: `HOST[:PORT]/PATH[:TAG][@DIGEST]`.
+///
+/// Written in full, as release manifests do: nothing is added to a short name.
+///
+/// ```
+/// use compass_manifest::image::ImageReference;
+///
+/// let image: ImageReference = "harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.1".parse()?;
+/// assert_eq!(image.host(), "harbor.caicloud.xyz");
+/// assert_eq!(image.repository(), "release/compass-plugins-gpu");
+/// assert_eq!(image.tag(), Some("v0.1.1"));
+/// # Ok::<(), compass_manifest::image::ImageReferenceError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageReference {
+    host: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+}
+
+/// Why a text is not an image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an image reference: {reason}")]
+pub struct ImageReferenceError {
+    text: String,
+    reason: &'static str,
+}
+
+impl ImageReference {
+    /// The registry's host, with its port where one is written.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The repository path below the host, project included.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, where one is written.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, where one is written.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    /// The last element of the repository path: the image's own name.
+    pub fn name(&self) -> &str {
+        self.repository
+            .rsplit('/')
+            .next()
+            .unwrap_or(&self.repository)
+    }
+
+    /// The reference without its tag and digest.
+    pub fn without_version(&self) -> String {
+        format!("{}/{}", self.host, self.repository)
+    }
+}
+
+impl FromStr for ImageReference {
+    type Err = ImageReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ImageReferenceError> {
+        let error = |reason| ImageReferenceError {
+            text: text.to_owned(),
+            reason,
+        };
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let (host, path) = rest
+            .split_once('/')
+            .ok_or_else(|| error("it has no registry host"))?;
+        if !is_host(host) {
+            return Err(error(
+                "the part before the first `/` is not a registry host",
+            ));
+        }
+        let (repository, tag) = match path.split_once(':') {
+            Some((repository, tag)) => (repository, Some(tag)),
+            None => (path, None),
+        };
+        if !repository.split('/').all(is_path_element) {
+            return Err(error(
+                "the repository path must be lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
+            ));
+        }
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(error(
+                "the tag must be 1 to 128 letters, digits, `_`, `.` or `-`, and not begin with `.` or `-`",
+            ));
+        }
+        if digest.is_some_and(|digest| !is_digest(digest)) {
+            return Err(error(
+                "the digest must be `sha256:` and 64 lower-case hex digits",
+            ));
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            tag: tag.map(str::to_owned),
+            digest: digest.map(str::to_owned),
+        })
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let named = name.contains('.') || name == "localhost" || port.is_some();
+    let valid_name = name.split('.').all(|label| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    });
+    let valid_port = port
+        .is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    named && valid_name && valid_port
+}
+
+/// One element of a repository path, after the distribution specification's grammar.
+fn is_path_element(element: &str) -> bool {
+    let bytes = element.as_bytes();
+    let edge =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if !edge(bytes.first()) || !edge(bytes.last()) {
+        return false;
+    }
+    element
+        .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|separator| {
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
+        })
+}
+
+fn is_tag(tag: &str) -> bool {
+    let bytes = tag.as_bytes();
+    (1..=128).contains(&bytes.len())
+        && (bytes[0].is_ascii_alphanumeric() || bytes[0] == b'_')
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+fn is_digest(digest: &str) -> bool {
+    digest.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}

@@ -1,0 +1,131 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::{ProductVersion, VersionError};
+
+const FORM: &str = "<product version>-<YYYYMMDD>-p<N>";
+
+/// A HOTFIXVERSION: `<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`.
+///
+/// Ordered by base version, date, then patch number as a number. A bare product version is not
+/// one.
+///
+/// ```
+/// use compass_manifest::version::HotfixVersion;
+///
+/// let ninth: HotfixVersion = "v2.7.0-20180605-p9".parse()?;
+/// let tenth: HotfixVersion = "v2.7.0-20180605-p10".parse()?;
+/// assert!(tenth > ninth);
+/// assert!("v2.7.0".parse::<HotfixVersion>().is_err());
+/// # Ok::<(), compass_manifest::version::VersionError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HotfixVersion {
+    base: ProductVersion,
+    date: Date,
+    patch: u32,
+}
+
+/// A calendar date of the Gregorian calendar, written `YYYYMMDD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date {
+    year: u16,
+    month: u8,
+    day: u8,
+}
+
+impl HotfixVersion {
+    /// The product version that the hotfix patches.
+    pub fn base(&self) -> &ProductVersion {
+        &self.base
+    }
+
+    /// The day of the hotfix.
+    pub fn date(&self) -> Date {
+        self.date
+    }
+
+    /// The number of the hotfix on its day, from 1.
+    pub fn patch(&self) -> u32 {
+        self.patch
+    }
+}
+
+impl FromStr for HotfixVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        if !text.starts_with('v') {
+            return Err(VersionError::MissingPrefix(text.to_owned()));
+        }
+        let form = |reason: &str| VersionError::Form {
+            text: text.to_owned(),
+            form: FORM,
+            reason: reason.to_owned(),
+        };
+        let (rest, patch) = text
+            .rsplit_once('-')
+            .ok_or_else(|| form("date and patch number are missing"))?;
+        let (base, date) = rest
+            .rsplit_once('-')
+            .ok_or_else(|| form("date or patch number is missing"))?;
+        Ok(Self {
+            base: base.parse()?,
+            date: Date::parse(date).ok_or_else(|| VersionError::Date {
+                text: text.to_owned(),
+                date: date.to_owned(),
+            })?,
+            patch: parse_patch(patch).ok_or_else(|| VersionError::Patch {
+                text: text.to_owned(),
+                patch: patch.to_owned(),
+            })?,
+        })
+    }
+}
+
+impl fmt::Display for HotfixVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-p{}", self.base, self.date, self.patch)
+    }
+}
+
+impl Date {
+    /// Reads `YYYYMMDD`; `None` where no calendar has that day.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let date = Self {
+            year: text[..4].parse().ok()?,
+            month: text[4..6].parse().ok()?,
+            day: text[6..].parse().ok()?,
+        };
+        let days = days_in_month(date.year, date.month)?;
+        (1..=days).contains(&date.day).then_some(date)
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}{:02}{:02}", self.year, self.month, self.day)
+    }
+}
+
+fn days_in_month(year: u16, month: u8) -> Option<u8> {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+        4 | 6 | 9 | 11 => Some(30),
+        2 if leap => Some(29),
+        2 => Some(28),
+        _ => None,
+    }
+}
+
+fn parse_patch(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix('p')?;
+    if digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}

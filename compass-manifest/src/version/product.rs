@@ -1,0 +1,66 @@
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use super::{VersionError, parse_core};
+
+const FORM: &str = "vMAJOR.MINOR.PATCH, also with -ga or -rc.N";
+
+/// A version of the product, as `v2.7.0`, `2.7.0`, `v2.7.1-GA` or `v2.8.0-rc.1`.
+///
+/// Ordered by `SemVer` precedence, except that `-ga` in any case means the release itself and not
+/// something before it. Two spellings of one version are ordered by their text, so that the order
+/// is total; [`ProductVersion::is_same_release`] asks whether they mean the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProductVersion {
+    text: String,
+    precedence: semver::Version,
+}
+
+impl ProductVersion {
+    /// Whether both name the same release, however each is spelt.
+    pub fn is_same_release(&self, other: &Self) -> bool {
+        self.precedence == other.precedence
+    }
+
+    /// The version as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for ProductVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let bare = text.strip_prefix('v').unwrap_or(text);
+        let mut precedence = parse_core(text, bare, FORM)?;
+        if precedence.pre.as_str().eq_ignore_ascii_case("ga") {
+            precedence.pre = semver::Prerelease::EMPTY;
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            precedence,
+        })
+    }
+}
+
+impl Ord for ProductVersion {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.precedence
+            .cmp(&other.precedence)
+            .then_with(|| self.text.cmp(&other.text))
+    }
+}
+
+impl PartialOrd for ProductVersion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for ProductVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
