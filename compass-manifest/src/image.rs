@@ -55,10 +55,7 @@ impl ImageReference {
 
     /// The last element of the repository path: the image's own name.
     pub fn name(&self) -> &str {
-        self.repository
-            .rsplit('/')
-            .next()
-            .unwrap_or(&self.repository)
+        self.repository.rsplit('/').next().unwrap_or(&self.repository)
     }
 
     /// The reference without its tag and digest.
@@ -71,21 +68,14 @@ impl FromStr for ImageReference {
     type Err = ImageReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ImageReferenceError> {
-        let error = |reason| ImageReferenceError {
-            text: text.to_owned(),
-            reason,
-        };
+        let error = |reason| ImageReferenceError { text: text.to_owned(), reason };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
-        let (host, path) = rest
-            .split_once('/')
-            .ok_or_else(|| error("it has no registry host"))?;
+        let (host, path) = rest.split_once('/').ok_or_else(|| error("it has no registry host"))?;
         if !is_host(host) {
-            return Err(error(
-                "the part before the first `/` is not a registry host",
-            ));
+            return Err(error("the part before the first `/` is not a registry host"));
         }
         let (repository, tag) = match path.split_once(':') {
             Some((repository, tag)) => (repository, Some(tag)),
@@ -102,9 +92,7 @@ impl FromStr for ImageReference {
             ));
         }
         if digest.is_some_and(|digest| !is_digest(digest)) {
-            return Err(error(
-                "the digest must be `sha256:` and 64 lower-case hex digits",
-            ));
+            return Err(error("the digest must be `sha256:` and 64 lower-case hex digits"));
         }
         Ok(Self {
             host: host.to_owned(),
@@ -135,10 +123,7 @@ fn is_host(host: &str) -> bool {
     };
     let named = name.contains('.') || name == "localhost" || port.is_some();
     let valid_name = name.split('.').all(|label| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     });
     let valid_port = port
         .is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
@@ -153,27 +138,20 @@ fn is_path_element(element: &str) -> bool {
     if !edge(bytes.first()) || !edge(bytes.last()) {
         return false;
     }
-    element
-        .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        .all(|separator| {
-            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
-        })
+    element.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|separator| {
+        matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
+    })
 }
 
 fn is_tag(tag: &str) -> bool {
     let bytes = tag.as_bytes();
     (1..=128).contains(&bytes.len())
         && (bytes[0].is_ascii_alphanumeric() || bytes[0] == b'_')
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 fn is_digest(digest: &str) -> bool {
     digest.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64
-            && hex
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }

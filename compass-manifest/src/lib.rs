@@ -1,17 +1,54 @@
-//! Release manifests of a Compass release repository, without I/O.
+//! Release manifests of a Compass release repository: models, versions, rules and diagnostics.
 //!
-//! This crate knows no file system, network, clock, environment or async: callers hand it text and
-//! get data back.
+//! This crate knows no file system, network, clock, environment or async. Callers put files into a
+//! [`Tree`] and get data back, which the functions in [`render`] turn into text.
 //!
 //! ```
-//! use compass_manifest::version::{HotfixVersion, PluginVersion};
+//! use compass_manifest::render::{self, Style};
+//! use compass_manifest::{Policy, Tree, check};
 //!
-//! let plugin: PluginVersion = "v0.1.1".parse()?;
-//! let hotfix: HotfixVersion = "v2.7.0-20180605-p1".parse()?;
-//! assert_eq!(plugin.to_string(), "v0.1.1");
-//! assert_eq!(hotfix.base().to_string(), "v2.7.0");
-//! # Ok::<(), compass_manifest::version::VersionError>(())
+//! let mut tree = Tree::new();
+//! tree.insert("release-plugins/gpu.yaml", "\
+//! metadata: {name: gpu}
+//! spec:
+//!   version: v0.1.0
+//!   service:
+//!     port: 9999
+//!     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.0.9
+//!   modules: [{name: gpu, slots: [system.gpu]}]
+//! ");
+//!
+//! let report = check(&tree, &Policy::default());
+//! assert!(!report.passes());
+//!
+//! let text = render::text(&report, Style::Plain);
+//! assert!(text.contains("release-plugins/gpu.yaml:6:12"));
+//! assert!(text.contains("the image's tag is `v0.0.9`, and the version is `v0.1.0`"));
 //! ```
+//!
+//! # Modules
+//! - [`version`], [`image`]: values that exist only if they are valid.
+//! - [`plugin`]: what a plugin manifest says.
+//! - [`policy`]: what a release repository decides for itself.
+//! - [`rules`]: the catalogue; [`check`] applies it.
+//! - [`finding`], [`render`]: what comes out.
 
+pub mod finding;
 pub mod image;
+pub mod plugin;
+pub mod policy;
+pub mod render;
+pub mod rule;
+pub mod rules;
+pub mod source;
 pub mod version;
+pub mod yaml;
+
+mod check;
+mod shape;
+mod tree;
+
+pub use check::{check, plugin_names, read_plugin};
+pub use finding::Report;
+pub use policy::Policy;
+pub use tree::Tree;

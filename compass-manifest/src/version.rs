@@ -50,18 +50,11 @@ pub enum VersionError {
 
 /// Parses the `MAJOR.MINOR.PATCH[-PRE]` that all three kinds share.
 fn parse_core(text: &str, bare: &str, form: &'static str) -> Result<semver::Version, VersionError> {
-    let error = |reason: String| VersionError::Form {
-        text: text.to_owned(),
-        form,
-        reason,
-    };
+    let error = |reason: String| VersionError::Form { text: text.to_owned(), form, reason };
     let version = semver::Version::parse(bare).map_err(|source| error(source.to_string()))?;
     if version.build.is_empty() {
         Ok(version)
     } else {
-        Err(error(format!(
-            "build metadata `+{}` is not part of a version here",
-            version.build
-        )))
+        Err(error(format!("build metadata `+{}` is not part of a version here", version.build)))
     }
 }

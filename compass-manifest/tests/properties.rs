@@ -1,4 +1,5 @@
 //! What holds for every value, not only for those that somebody thought of.
+#![allow(clippy::unwrap_used)]
 
 use compass_manifest::image::ImageReference;
 use compass_manifest::version::{HotfixVersion, PluginVersion, ProductVersion};

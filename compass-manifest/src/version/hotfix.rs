@@ -63,12 +63,10 @@ impl FromStr for HotfixVersion {
             form: FORM,
             reason: reason.to_owned(),
         };
-        let (rest, patch) = text
-            .rsplit_once('-')
-            .ok_or_else(|| form("date and patch number are missing"))?;
-        let (base, date) = rest
-            .rsplit_once('-')
-            .ok_or_else(|| form("date or patch number is missing"))?;
+        let (rest, patch) =
+            text.rsplit_once('-').ok_or_else(|| form("date and patch number are missing"))?;
+        let (base, date) =
+            rest.rsplit_once('-').ok_or_else(|| form("date or patch number is missing"))?;
         Ok(Self {
             base: base.parse()?,
             date: Date::parse(date).ok_or_else(|| VersionError::Date {

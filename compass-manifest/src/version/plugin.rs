@@ -33,9 +33,8 @@ impl FromStr for PluginVersion {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let bare = text
-            .strip_prefix('v')
-            .ok_or_else(|| VersionError::MissingPrefix(text.to_owned()))?;
+        let bare =
+            text.strip_prefix('v').ok_or_else(|| VersionError::MissingPrefix(text.to_owned()))?;
         parse_core(text, bare, FORM).map(Self)
     }
 }

@@ -38,18 +38,13 @@ impl FromStr for ProductVersion {
         if precedence.pre.as_str().eq_ignore_ascii_case("ga") {
             precedence.pre = semver::Prerelease::EMPTY;
         }
-        Ok(Self {
-            text: text.to_owned(),
-            precedence,
-        })
+        Ok(Self { text: text.to_owned(), precedence })
     }
 }
 
 impl Ord for ProductVersion {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.precedence
-            .cmp(&other.precedence)
-            .then_with(|| self.text.cmp(&other.text))
+        self.precedence.cmp(&other.precedence).then_with(|| self.text.cmp(&other.text))
     }
 }
 

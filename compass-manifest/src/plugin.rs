@@ -1,0 +1,190 @@
+//! Plugin manifests: `release-plugins/<plugin>.yaml`.
+
+use crate::image::ImageReference;
+use crate::shape::{Field, Shape, optional, required};
+use crate::source::{Span, Spanned};
+use crate::yaml::{Kind, Node, ScalarType};
+
+/// A plugin manifest, as far as it could be read. Fields that are missing or of a wrong type are
+/// `None`; the rules report them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginManifest {
+    /// `metadata.name`.
+    pub name: Option<Spanned<String>>,
+    /// `spec.version`.
+    pub version: Option<Spanned<String>>,
+    /// `spec.service.image`.
+    pub image: Option<Spanned<String>>,
+    /// `spec.service.port`.
+    pub port: Option<Spanned<u16>>,
+    /// `spec.modules`.
+    pub modules: Vec<Module>,
+    /// `spec.service.configs.envs[].value`, with the index of each.
+    pub env_values: Vec<(usize, Spanned<String>)>,
+}
+
+/// A module of a plugin: something that the plugin shows in the product's user interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Module {
+    /// `name`.
+    pub name: Option<Spanned<String>>,
+    /// `slots`: the places it shows itself in.
+    pub slots: Vec<Spanned<String>>,
+}
+
+/// An image that a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// Path of the field, as `spec.service.image`.
+    pub path: String,
+    /// The reference.
+    pub reference: ImageReference,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl PluginManifest {
+    /// Reads what can be read of a document.
+    pub fn read(root: &Node) -> Self {
+        let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
+        let env_values = list(&["spec", "service", "configs", "envs"]).iter().enumerate();
+        Self {
+            name: text(root.at(&["metadata", "name"])),
+            version: text(root.at(&["spec", "version"])),
+            image: text(root.at(&["spec", "service", "image"])),
+            port: port(root.at(&["spec", "service", "port"])),
+            modules: list(&["spec", "modules"]).iter().map(Module::read).collect(),
+            env_values: env_values
+                .filter_map(|(index, env)| Some((index, text(env.get("value"))?)))
+                .collect(),
+        }
+    }
+
+    /// The images that the plugin consists of: the service's, and those that an environment value
+    /// names below the same registry and project. Each reference stands once, at its first place.
+    pub fn images(&self) -> Vec<NamedImage> {
+        let Some(service) =
+            self.image.as_ref().and_then(|image| named("spec.service.image".to_owned(), image))
+        else {
+            return Vec::new();
+        };
+        let project = project_of(&service.reference);
+        let mut images = vec![service];
+        for (index, value) in &self.env_values {
+            let path = format!("spec.service.configs.envs[{index}].value");
+            let Some(image) = named(path, value) else {
+                continue;
+            };
+            let known = images.iter().any(|known| known.reference == image.reference);
+            if !known && project_of(&image.reference) == project {
+                images.push(image);
+            }
+        }
+        images
+    }
+}
+
+impl Module {
+    fn read(node: &Node) -> Self {
+        let slots = node.get("slots").map(Node::items).unwrap_or_default();
+        Self {
+            name: text(node.get("name")),
+            slots: slots.iter().filter_map(|slot| text(Some(slot))).collect(),
+        }
+    }
+}
+
+fn named(path: String, image: &Spanned<String>) -> Option<NamedImage> {
+    let reference = image.value.parse().ok()?;
+    Some(NamedImage { path, reference, span: image.span })
+}
+
+/// Host and project: everything before the image's own name.
+fn project_of(image: &ImageReference) -> String {
+    let path = image.repository();
+    let project = path.rsplit_once('/').map_or("", |(project, _)| project);
+    format!("{}/{project}", image.host())
+}
+
+fn text(node: Option<&Node>) -> Option<Spanned<String>> {
+    let node = node?;
+    match &node.kind {
+        Kind::Scalar(scalar) if scalar.scalar_type() != ScalarType::Null => {
+            Some(Spanned { value: scalar.text.clone(), span: node.span })
+        }
+        _ => None,
+    }
+}
+
+fn port(node: Option<&Node>) -> Option<Spanned<u16>> {
+    let node = node?;
+    let value: u16 = node.text()?.parse().ok()?;
+    (value != 0).then_some(Spanned { value, span: node.span })
+}
+
+/// What the plugin centre's API takes.
+pub(crate) const SHAPE: Shape = Shape::Fields(&[
+    optional("apiVersion", Shape::Text),
+    optional("kind", Shape::Text),
+    required("metadata", Shape::Fields(METADATA)),
+    required("spec", Shape::Fields(SPEC)),
+]);
+
+const METADATA: &[Field] = &[
+    required("name", Shape::Text),
+    optional("alias", Shape::Text),
+    optional("description", Shape::Text),
+    optional("labels", Shape::MapOf(&Shape::Text)),
+    optional("annotations", Shape::MapOf(&Shape::Text)),
+];
+
+const SPEC: &[Field] = &[
+    optional("class", Shape::Text),
+    required("version", Shape::Text),
+    optional("compassRequirement", Shape::Text),
+    optional("description", Shape::Text),
+    optional("note", Shape::Text),
+    optional("author", Shape::Text),
+    required("service", Shape::Fields(SERVICE)),
+    required("modules", Shape::List(&Shape::Fields(MODULE))),
+];
+
+const SERVICE: &[Field] = &[
+    required("port", Shape::Port),
+    optional("nodePort", Shape::Port),
+    required("image", Shape::Text),
+    optional("configs", Shape::Fields(CONFIGS)),
+    optional("security", Shape::Fields(SECURITY)),
+    optional("resources", Shape::Fields(RESOURCES)),
+];
+
+const CONFIGS: &[Field] = &[
+    optional("envs", Shape::List(&Shape::Fields(ENV))),
+    optional("files", Shape::List(&Shape::Any)),
+];
+
+const ENV: &[Field] = &[
+    required("name", Shape::Text),
+    optional("value", Shape::Text),
+    optional("description", Shape::Text),
+];
+
+const SECURITY: &[Field] = &[
+    optional("privileged", Shape::Boolean),
+    optional("clusterAccessible", Shape::Boolean),
+    optional("apiAccessible", Shape::Boolean),
+    optional("cauth", Shape::Boolean),
+];
+
+const RESOURCES: &[Field] = &[
+    optional("limits", Shape::MapOf(&Shape::Scalar)),
+    optional("requests", Shape::MapOf(&Shape::Scalar)),
+];
+
+const MODULE: &[Field] = &[
+    required("name", Shape::Text),
+    optional("alias", Shape::MapOf(&Shape::Text)),
+    optional("icon", Shape::Text),
+    optional("sources", Shape::List(&Shape::Text)),
+    required("slots", Shape::List(&Shape::Text)),
+];

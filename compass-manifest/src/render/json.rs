@@ -1,0 +1,65 @@
+use serde::Serialize;
+
+use crate::finding::{Place, Report, Severity};
+use crate::source::Position;
+
+#[derive(Serialize)]
+struct Document<'r> {
+    findings: Vec<Finding<'r>>,
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+}
+
+#[derive(Serialize)]
+struct Finding<'r> {
+    code: &'r str,
+    severity: Severity,
+    message: &'r str,
+    help: &'r str,
+    file: &'r str,
+    start: Position,
+    end: Position,
+    preexisting: bool,
+    related: Vec<Related<'r>>,
+}
+
+#[derive(Serialize)]
+struct Related<'r> {
+    label: &'r str,
+    file: &'r str,
+    start: Position,
+    end: Position,
+}
+
+/// The report as the JSON object that `docs/cli-json.md` describes.
+pub fn json(report: &Report) -> serde_json::Value {
+    let findings = report.findings().iter().map(|finding| {
+        let Place { file, start, end, .. } = &finding.place;
+        let related = finding.related.iter().map(|related| Related {
+            label: &related.label,
+            file: &related.place.file,
+            start: related.place.start,
+            end: related.place.end,
+        });
+        Finding {
+            code: finding.code,
+            severity: finding.severity,
+            message: &finding.message,
+            help: &finding.help,
+            file,
+            start: *start,
+            end: *end,
+            // Nothing stood before where only one tree is judged.
+            preexisting: false,
+            related: related.collect(),
+        }
+    });
+    let object = Document {
+        findings: findings.collect(),
+        errors: report.count(Severity::Error),
+        warnings: report.count(Severity::Warning),
+        notes: report.count(Severity::Note),
+    };
+    serde_json::to_value(object).unwrap_or_default()
+}

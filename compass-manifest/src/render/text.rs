@@ -1,0 +1,86 @@
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::finding::{Finding, Place, Report, Severity};
+use crate::policy::PolicyError;
+use crate::source::SourceFile;
+
+/// How text is decorated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Style {
+    /// With nothing but characters.
+    #[default]
+    Plain,
+    /// With terminal colours.
+    Colour,
+}
+
+/// The report for people: each finding with the source line under it, without a summary.
+pub fn text(report: &Report, style: Style) -> String {
+    let mut output = String::new();
+    for finding in report.findings() {
+        output.push_str(&render_finding(report, finding, style));
+        output.push_str("\n\n");
+    }
+    output
+}
+
+impl PolicyError {
+    /// The error for people, with the source line under it.
+    pub fn render(&self, source: &SourceFile, style: Style) -> String {
+        let group = Level::ERROR
+            .primary_title(self.message.as_str())
+            .element(snippet(source).annotation(primary(&self.place, "")));
+        renderer(style).render(&[with_help(group, &self.help)])
+    }
+}
+
+fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let mut group =
+        Group::with_title(level.primary_title(finding.message.as_str()).id(finding.code));
+    if let Some(source) = report.source(&finding.place.file) {
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            finding.related.iter().partition(|related| related.place.file == finding.place.file);
+        let mut shown = snippet(source).annotation(primary(&finding.place, &finding.label));
+        for related in here {
+            let span = related.place.span.range();
+            shown =
+                shown.annotation(AnnotationKind::Context.span(span).label(related.label.as_str()));
+        }
+        group = group.element(shown);
+        for related in elsewhere {
+            if let Some(source) = report.source(&related.place.file) {
+                let span = related.place.span.range();
+                group =
+                    group.element(snippet(source).annotation(
+                        AnnotationKind::Context.span(span).label(related.label.as_str()),
+                    ));
+            }
+        }
+    }
+    renderer(style).render(&[with_help(group, &finding.help)])
+}
+
+fn with_help<'a>(group: Group<'a>, help: &'a str) -> Group<'a> {
+    if help.is_empty() { group } else { group.element(Level::HELP.message(help)) }
+}
+
+fn snippet(source: &SourceFile) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    Snippet::source(source.text()).path(source.path())
+}
+
+fn primary<'a>(place: &Place, label: &'a str) -> annotate_snippets::Annotation<'a> {
+    let annotation = AnnotationKind::Primary.span(place.span.range());
+    if label.is_empty() { annotation } else { annotation.label(label) }
+}
+
+fn renderer(style: Style) -> Renderer {
+    match style {
+        Style::Plain => Renderer::plain(),
+        Style::Colour => Renderer::styled(),
+    }
+}

@@ -1,0 +1,66 @@
+use std::collections::HashMap;
+
+use crate::finding::Severity;
+use crate::rule::{Findings, PluginFile, Release, Rule};
+use crate::source::Span;
+use crate::yaml::Node;
+
+pub(super) static RULE: Rule = Rule {
+    code: "duplicate-key",
+    summary: "a mapping has each key once",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports a key that stands twice in one mapping.
+
+### Why is this bad?
+Most YAML readers take the last one silently: the settings under the first are lost without a word.
+
+### Example
+```yaml
+service:
+  port: 8080
+  image: harbor.caicloud.xyz/release/compass-plugins-x:v0.1.0
+  port: 9090
+```
+
+### What to do
+Keep one of them, or merge what stands below both.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for plugin in &release.plugins {
+        if let Ok(root) = &plugin.document {
+            walk(plugin, root, findings);
+        }
+    }
+}
+
+fn walk(plugin: &PluginFile, root: &Node, findings: &mut Findings<'_>) {
+    let mut pending = vec![root];
+    while let Some(node) = pending.pop() {
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for entry in node.entries() {
+            let Some(key) = entry.key.text() else {
+                continue;
+            };
+            if let Some(first) = seen.get(key) {
+                findings
+                    .add(
+                        &plugin.source,
+                        entry.key.span,
+                        format!("`{key}` stands twice in this mapping"),
+                        "keep one of them: only the last one counts",
+                    )
+                    .label("this one counts")
+                    .related(&plugin.source, *first, "this one is lost");
+            } else {
+                seen.insert(key, entry.key.span);
+            }
+        }
+        pending.extend(node.entries().iter().map(|entry| &entry.value));
+        pending.extend(node.items());
+    }
+}

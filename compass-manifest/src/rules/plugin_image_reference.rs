@@ -1,0 +1,90 @@
+use super::plugin_name_mismatch::IMAGE_PREFIX;
+use crate::finding::Severity;
+use crate::image::ImageReference;
+use crate::rule::{Findings, PluginFile, Release, Rule};
+
+pub(super) static RULE: Rule = Rule {
+    code: "plugin-image-reference",
+    summary: "`spec.service.image` is `<release registry>/compass-plugins-<plugin>:<VERSION>`",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Checks that `spec.service.image` lies in the release registry, is named `compass-plugins-…`, and
+carries `spec.version` as its tag.
+
+### Why is this bad?
+An image in another registry is not there at the site. A tag that differs from the version means
+that the package holds something else than it says.
+
+### Example
+```yaml
+spec:
+  version: v0.1.4
+  service:
+    image: harbor.caicloud.xyz/release/compass-plugins-gpu-manager:v0.1.3
+```
+
+### What to do
+Write the reference that the help line shows.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for plugin in &release.plugins {
+        check(plugin, &release.policy.registries.release, findings);
+    }
+}
+
+fn check(plugin: &PluginFile, registry: &str, findings: &mut Findings<'_>) {
+    let Some(written) = &plugin.manifest.image else {
+        return;
+    };
+    let version = plugin.manifest.version.as_ref();
+    let tag = version.map_or("VERSION", |version| &version.value);
+    let expected = format!("{registry}/{IMAGE_PREFIX}{}:{tag}", plugin.stem);
+    let help = format!("write `{expected}`");
+    match written.value.parse::<ImageReference>() {
+        Err(error) => {
+            findings.add(&plugin.source, written.span, error.to_string(), help);
+        }
+        Ok(image) => {
+            for fault in faults(&image, registry, tag) {
+                let finding =
+                    findings.add(&plugin.source, written.span, fault.message, help.clone());
+                if let Some(version) = version.filter(|_| fault.about_version) {
+                    finding.related(&plugin.source, version.span, "the version");
+                }
+            }
+        }
+    }
+}
+
+struct Fault {
+    message: String,
+    about_version: bool,
+}
+
+fn faults(image: &ImageReference, registry: &str, version: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut add = |about_version, message| faults.push(Fault { message, about_version });
+    let project = image.without_version();
+    let project = project.strip_suffix(image.name()).unwrap_or(&project).trim_end_matches('/');
+    if project != registry {
+        add(
+            false,
+            format!("the image lies in `{project}`, and not in the release registry `{registry}`"),
+        );
+    }
+    if !image.name().starts_with(IMAGE_PREFIX) {
+        add(false, format!("the image `{}` is not named `{IMAGE_PREFIX}…`", image.name()));
+    }
+    match image.tag() {
+        None => add(true, "the image has no tag".to_owned()),
+        Some(tag) if tag != version => {
+            add(true, format!("the image's tag is `{tag}`, and the version is `{version}`"));
+        }
+        Some(_) => {}
+    }
+    faults
+}

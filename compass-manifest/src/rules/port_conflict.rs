@@ -1,0 +1,48 @@
+use std::collections::BTreeMap;
+
+use crate::finding::Severity;
+use crate::rule::{Findings, Release, Rule};
+
+pub(super) static RULE: Rule = Rule {
+    code: "port-conflict",
+    summary: "a port belongs to one plugin",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports a `spec.service.port` that several plugins claim. The policy can name ports that are meant
+to be shared (`plugins.shared_ports`).
+
+### Why is this bad?
+Where plugins share an address, only one of them can listen.
+
+### Example
+Two plugins with
+```yaml
+service:
+  port: 8080
+```
+
+### What to do
+Choose another port for one of them, or add the port to `plugins.shared_ports` where each service
+has its own address.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let mut claims: BTreeMap<u16, Vec<super::Claim<'_>>> = BTreeMap::new();
+    for plugin in &release.plugins {
+        if let Some(port) = &plugin.manifest.port {
+            claims.entry(port.value).or_default().push(super::Claim { plugin, span: port.span });
+        }
+    }
+    claims.retain(|port, _| !release.policy.plugins.shared_ports.contains(port));
+    for (port, claims) in claims {
+        super::report_conflict(
+            &claims,
+            &format!("port {port}"),
+            "choose another port, or list it in `plugins.shared_ports` of the policy",
+            findings,
+        );
+    }
+}

@@ -1,0 +1,52 @@
+use std::collections::BTreeMap;
+
+use crate::finding::Severity;
+use crate::rule::{Findings, Release, Rule};
+
+pub(super) static RULE: Rule = Rule {
+    code: "slot-conflict",
+    summary: "a slot belongs to one plugin",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports a slot that several plugins claim. Modules of one plugin may share a slot, and the policy
+can name slots that are meant to be shared (`plugins.shared_slots`).
+
+### Why is this bad?
+Only one of the plugins is shown.
+
+### Example
+Two plugins with
+```yaml
+modules:
+- name: a
+  slots: [system.gpu]
+```
+
+### What to do
+Choose another slot for one of them, or add the slot to `plugins.shared_slots`.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let mut claims: BTreeMap<&str, Vec<super::Claim<'_>>> = BTreeMap::new();
+    for plugin in &release.plugins {
+        for slot in plugin.manifest.modules.iter().flat_map(|module| &module.slots) {
+            let claims = claims.entry(&slot.value).or_default();
+            if claims.last().is_none_or(|claim| claim.plugin.stem != plugin.stem) {
+                claims.push(super::Claim { plugin, span: slot.span });
+            }
+        }
+    }
+    let shared = |slot: &str| release.policy.plugins.shared_slots.iter().any(|p| p.matches(slot));
+    claims.retain(|slot, _| !shared(slot));
+    for (slot, claims) in claims {
+        super::report_conflict(
+            &claims,
+            &format!("slot `{slot}`"),
+            "choose another slot, or list it in `plugins.shared_slots` of the policy",
+            findings,
+        );
+    }
+}

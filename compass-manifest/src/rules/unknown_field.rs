@@ -1,0 +1,30 @@
+use crate::finding::Severity;
+use crate::rule::{Findings, Release, Rule};
+use crate::shape::DepartureKind;
+
+pub(super) static RULE: Rule = Rule {
+    code: "unknown-field",
+    summary: "a release manifest has no fields that nobody reads",
+    severity: Severity::Warning,
+    docs: "\
+### What it does
+Reports fields that a release manifest of this kind does not have.
+
+### Why is this bad?
+A misspelt field is a setting that has no effect.
+
+### Example
+```yaml
+spec:
+  versoin: v0.1.0
+```
+
+### What to do
+Correct the spelling, or remove the field.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    super::report_departures(release, DepartureKind::UnknownField, findings);
+}

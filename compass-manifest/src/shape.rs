@@ -1,0 +1,259 @@
+//! What a YAML file of a kind may hold, declared as data, and how a file departs from it.
+
+use crate::source::Span;
+use crate::yaml::{Kind, Node, ScalarType};
+
+/// What a node should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// Text; a number or boolean must be quoted.
+    Text,
+    /// `true` or `false`.
+    Boolean,
+    /// A port number, 1 to 65535.
+    Port,
+    /// Any scalar, as resource quantities are.
+    Scalar,
+    /// Anything at all.
+    Any,
+    /// A list of one shape.
+    List(&'static Shape),
+    /// A mapping of any keys to one shape.
+    MapOf(&'static Shape),
+    /// A mapping of known fields.
+    Fields(&'static [Field]),
+}
+
+/// A field of [`Shape::Fields`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) shape: Shape,
+}
+
+/// How a file departs from its shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) kind: DepartureKind,
+    pub(crate) message: String,
+    pub(crate) help: String,
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DepartureKind {
+    MissingField,
+    UnknownField,
+    WrongType,
+}
+
+/// A field that must be there.
+pub(crate) const fn required(name: &'static str, shape: Shape) -> Field {
+    Field { name, required: true, shape }
+}
+
+/// A field that may be left out.
+pub(crate) const fn optional(name: &'static str, shape: Shape) -> Field {
+    Field { name, required: false, shape }
+}
+
+/// Compares a document with its shape and collects every departure.
+pub(crate) fn compare(root: &Node, shape: Shape) -> Vec<Departure> {
+    let mut walk = Walk { path: String::new(), departures: Vec::new() };
+    let head = root.entries().first().map_or(root.span, |entry| entry.key.span);
+    walk.node(root, shape, head);
+    walk.departures
+}
+
+struct Walk {
+    path: String,
+    departures: Vec<Departure>,
+}
+
+impl Walk {
+    /// `head` is the short span that stands for the node: the key it hangs on.
+    fn node(&mut self, node: &Node, shape: Shape, head: Span) {
+        match shape {
+            Shape::Any => {}
+            Shape::Text => self.scalar(node, head, "text", |scalar| scalar == ScalarType::Text),
+            Shape::Boolean => {
+                self.scalar(node, head, "`true` or `false`", |scalar| {
+                    scalar == ScalarType::Boolean
+                });
+            }
+            Shape::Scalar => {
+                self.scalar(node, head, "a value", |scalar| scalar != ScalarType::Null)
+            }
+            Shape::Port => self.port(node, head),
+            Shape::List(item) => self.list(node, *item, head),
+            Shape::MapOf(value) => self.map(node, *value, head),
+            Shape::Fields(fields) => self.fields(node, fields, head),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        node: &Node,
+        head: Span,
+        expected: &str,
+        fits: impl Fn(ScalarType) -> bool,
+    ) {
+        match &node.kind {
+            Kind::Scalar(scalar) if fits(scalar.scalar_type()) => {}
+            Kind::Scalar(scalar)
+                if expected == "text" && scalar.scalar_type() != ScalarType::Null =>
+            {
+                let help = format!("put it in quotes: '{}'", scalar.text);
+                self.wrong_type(node, head, expected, help);
+            }
+            _ => self.wrong_type(node, head, expected, format!("write {expected} here")),
+        }
+    }
+
+    fn port(&mut self, node: &Node, head: Span) {
+        let valid = matches!(&node.kind, Kind::Scalar(scalar)
+            if scalar.scalar_type() == ScalarType::Integer
+                && scalar.text.parse::<u16>().is_ok_and(|port| port != 0));
+        if !valid {
+            let help = "write a whole number from 1 to 65535, without quotes".to_owned();
+            self.wrong_type(node, head, "a port", help);
+        }
+    }
+
+    fn list(&mut self, node: &Node, item: Shape, head: Span) {
+        let Kind::Sequence(items) = &node.kind else {
+            return self.wrong_type(
+                node,
+                head,
+                "a list",
+                "write one item a line, each after `- `".into(),
+            );
+        };
+        for (index, node) in items.iter().enumerate() {
+            self.below(&format!("[{index}]"), |walk| walk.node(node, item, short(node)));
+        }
+    }
+
+    fn map(&mut self, node: &Node, value: Shape, head: Span) {
+        let Kind::Mapping(entries) = &node.kind else {
+            return self.wrong_type(
+                node,
+                head,
+                "a mapping",
+                "write `key: value` lines below it".into(),
+            );
+        };
+        for entry in entries {
+            let name = entry.key.text().unwrap_or("?");
+            self.below(&format!(".{name}"), |walk| walk.node(&entry.value, value, entry.key.span));
+        }
+    }
+
+    fn fields(&mut self, node: &Node, fields: &[Field], head: Span) {
+        let Kind::Mapping(entries) = &node.kind else {
+            return self.wrong_type(
+                node,
+                head,
+                "a mapping",
+                "write `key: value` lines below it".into(),
+            );
+        };
+        for entry in entries {
+            let name = entry.key.text().unwrap_or_default();
+            match fields.iter().find(|field| field.name == name) {
+                Some(field) => self.below(&format!(".{name}"), |walk| {
+                    walk.node(&entry.value, field.shape, entry.key.span);
+                }),
+                None => self.unknown(name, fields, entry.key.span),
+            }
+        }
+        for field in fields.iter().filter(|field| field.required && node.get(field.name).is_none())
+        {
+            let path = self.path_of(field.name);
+            self.depart(
+                DepartureKind::MissingField,
+                format!("`{path}` is missing"),
+                format!("add `{}:` to this mapping", field.name),
+                head,
+            );
+        }
+    }
+
+    fn unknown(&mut self, name: &str, fields: &[Field], span: Span) {
+        let help = match closest(name, fields.iter().map(|field| field.name)) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => format!("known here are {}", list_names(fields)),
+        };
+        let path = self.path_of(name);
+        self.depart(
+            DepartureKind::UnknownField,
+            format!("`{path}` is not a known field"),
+            help,
+            span,
+        );
+    }
+
+    fn wrong_type(&mut self, node: &Node, head: Span, expected: &str, help: String) {
+        let path = self.path.trim_start_matches('.');
+        let subject = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
+        let found = match &node.kind {
+            Kind::Scalar(scalar) if !scalar.text.is_empty() => format!("`{}`", scalar.text),
+            _ => node.describe().to_owned(),
+        };
+        let span = if matches!(&node.kind, Kind::Scalar(s) if !s.text.is_empty()) {
+            node.span
+        } else {
+            head
+        };
+        let message = format!("{subject} should be {expected}, and is {found}");
+        self.depart(DepartureKind::WrongType, message, help, span);
+    }
+
+    fn depart(&mut self, kind: DepartureKind, message: String, help: String, span: Span) {
+        self.departures.push(Departure { kind, message, help, span });
+    }
+
+    fn below(&mut self, step: &str, then: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str(step);
+        then(self);
+        self.path.truncate(length);
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        format!("{}.{name}", self.path).trim_start_matches('.').to_owned()
+    }
+}
+
+fn short(node: &Node) -> Span {
+    node.entries().first().map_or(node.span, |entry| entry.key.span)
+}
+
+fn list_names(fields: &[Field]) -> String {
+    fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// The known name that a mistyped one is nearest to, if it is near enough to be meant.
+pub(crate) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edit distance without regard to case.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, r) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}

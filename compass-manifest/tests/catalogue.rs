@@ -1,0 +1,84 @@
+//! The catalogue of rules, and each rule against its fixtures in `tests/rules/<code>/`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use compass_manifest::render::{self, Style};
+use compass_manifest::source::SourceFile;
+use compass_manifest::{Policy, Report, Tree, check, rules};
+
+fn fixtures(code: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules").join(code)
+}
+
+fn check_directory(root: &Path) -> Report {
+    let mut tree = Tree::new();
+    for entry in fs::read_dir(root.join("release-plugins")).expect("the fixture has plugins") {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        tree.insert(format!("release-plugins/{name}"), fs::read(&path).unwrap());
+    }
+    let policy = fs::read_to_string(root.join(".compass.yaml")).map_or_else(
+        |_| Policy::default(),
+        |text| Policy::parse(&SourceFile::new(".compass.yaml", text)).unwrap(),
+    );
+    check(&tree, &policy)
+}
+
+#[test]
+fn codes_are_ordered_and_named_after_their_files() {
+    let codes: Vec<_> = rules::ALL.iter().map(|rule| rule.code).collect();
+    assert!(codes.is_sorted(), "{codes:?}");
+    for code in codes {
+        let file = format!("src/rules/{}.rs", code.replace('-', "_"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
+        assert!(text.contains(&format!("code: \"{code}\"")), "{}", path.display());
+        assert_eq!(rules::find(code).map(|rule| rule.code), Some(code));
+    }
+}
+
+#[test]
+fn every_rule_is_documented() {
+    for rule in rules::ALL {
+        for section in ["### What it does", "### Why is this bad?", "### Example", "### What to do"]
+        {
+            assert!(rule.docs.contains(section), "{} has no section `{section}`", rule.code);
+        }
+        assert!(!rule.summary.is_empty() && !rule.summary.ends_with('.'), "{}", rule.code);
+    }
+}
+
+#[test]
+fn every_failing_fixture_gives_exactly_its_finding() {
+    for rule in rules::ALL {
+        let report = check_directory(&fixtures(rule.code).join("fail"));
+        let codes: Vec<_> = report.findings().iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [rule.code]);
+        assert_eq!(report.findings()[0].severity, rule.severity);
+    }
+}
+
+#[test]
+fn every_passing_fixture_gives_no_finding() {
+    for rule in rules::ALL {
+        let report = check_directory(&fixtures(rule.code).join("pass"));
+        assert!(report.findings().is_empty(), "{}: {:?}", rule.code, report.findings());
+    }
+}
+
+#[test]
+fn findings_show_the_source_line_without_colour() {
+    let texts: Vec<_> = rules::ALL
+        .iter()
+        .map(|rule| render::text(&check_directory(&fixtures(rule.code).join("fail")), Style::Plain))
+        .collect();
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn findings_are_data_for_programs() {
+    let report = check_directory(&fixtures("slot-conflict").join("fail"));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&render::json(&report)).unwrap());
+}
