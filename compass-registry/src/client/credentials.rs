@@ -1,0 +1,235 @@
+//! Credentials as Docker users know them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::Error;
+
+/// A text that never appears in logs or errors.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// Who asks a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user and a password.
+    Password {
+        /// The user.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A refresh token that the token service gave out at login.
+    IdentityToken(Secret),
+}
+
+/// The files in which `docker login`, `podman login` and `skopeo login` keep credentials.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialFiles(Vec<PathBuf>);
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct File {
+    auths: BTreeMap<String, Entry>,
+    #[serde(rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(rename = "credsStore")]
+    store: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Helped {
+    #[serde(rename = "Username")]
+    username: String,
+    #[serde(rename = "Secret")]
+    secret: String,
+}
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl CredentialFiles {
+    /// These files, the first with an entry for a host wins. Files that are not there are empty.
+    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(files.into_iter().collect())
+    }
+
+    /// `REGISTRY_AUTH_FILE` alone where it is set; else `DOCKER_CONFIG/config.json` or
+    /// `~/.docker/config.json`, then `$XDG_RUNTIME_DIR/containers/auth.json`.
+    pub fn from_environment() -> Self {
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(file) = variable("REGISTRY_AUTH_FILE") {
+            return Self(vec![file]);
+        }
+        let docker =
+            variable("DOCKER_CONFIG").or_else(|| variable("HOME").map(|d| d.join(".docker")));
+        let podman =
+            variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+        Self::new(docker.map(|directory| directory.join("config.json")).into_iter().chain(podman))
+    }
+
+    /// The credentials for a registry host.
+    ///
+    /// # Errors
+    /// Where a file or a credential helper cannot be read.
+    pub fn find(&self, host: &str) -> Result<Option<Credentials>, Error> {
+        for path in &self.0 {
+            if let Some(found) = find_in(path, host)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn find_in(path: &Path, host: &str) -> Result<Option<Credentials>, Error> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(format!("cannot read {}", path.display()), error)),
+    };
+    // The parser's message names a line, and may quote what stands there: a secret.
+    let file: File = serde_json::from_slice(&text).map_err(|error| Error::BadContent {
+        what: path.display().to_string(),
+        reason: format!("line {} is not a Docker configuration", error.line()),
+    })?;
+    if let Some(helper) = file.helpers.get(host) {
+        return ask_helper(helper, host);
+    }
+    let own = file.auths.iter().find(|(key, _)| host_of(key) == host).map(|(_, entry)| entry);
+    match own.map(|entry| entry.credentials(path, host)).transpose()?.flatten() {
+        Some(credentials) => Ok(Some(credentials)),
+        None => file.store.map_or(Ok(None), |helper| ask_helper(&helper, host)),
+    }
+}
+
+/// `https://host/v2/` and `host/project` are keys for `host`.
+fn host_of(key: &str) -> &str {
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    bare.split('/').next().unwrap_or(bare)
+}
+
+impl Entry {
+    fn credentials(&self, path: &Path, host: &str) -> Result<Option<Credentials>, Error> {
+        let present = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(token) = present(&self.identitytoken) {
+            return Ok(Some(Credentials::IdentityToken(Secret(token))));
+        }
+        if let (Some(username), Some(password)) = (present(&self.username), present(&self.password))
+        {
+            return Ok(Some(Credentials::Password { username, password: Secret(password) }));
+        }
+        let Some(auth) = present(&self.auth) else { return Ok(None) };
+        let decoded =
+            STANDARD.decode(auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = decoded.as_deref().and_then(|text| text.trim_end_matches('\0').split_once(':'));
+        let (username, password) = pair.ok_or_else(|| Error::BadContent {
+            what: path.display().to_string(),
+            reason: format!("`auth` of {host} is not base64 of `user:password`"),
+        })?;
+        Ok(Some(Credentials::Password {
+            username: username.to_owned(),
+            password: Secret(password.to_owned()),
+        }))
+    }
+}
+
+/// Asks a Docker credential helper (`docker-credential-<name> get`).
+fn ask_helper(name: &str, host: &str) -> Result<Option<Credentials>, Error> {
+    let program = format!("docker-credential-{name}");
+    let failed = |error| Error::io(format!("cannot run the credential helper `{program}`"), error);
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(host.as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if !output.status.success() {
+        // Helpers exit so where they know nothing of a host.
+        return Ok(None);
+    }
+    let helped: Helped = serde_json::from_slice(&output.stdout).map_err(|_| Error::BadContent {
+        what: format!("the answer of `{program}`"),
+        reason: "it is not the object that helpers print".to_owned(),
+    })?;
+    let secret = Secret(helped.secret);
+    Ok(Some(match helped.username.as_str() {
+        "<token>" => Credentials::IdentityToken(secret),
+        _ => Credentials::Password { username: helped.username, password: secret },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(text: &str) -> (tempfile::TempDir, CredentialFiles) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        (directory, CredentialFiles::new([path]))
+    }
+
+    #[test]
+    fn an_entry_is_found_by_host_however_its_key_is_written() {
+        for key in ["reg.example:5000", "https://reg.example:5000/v1/", "reg.example:5000/team"] {
+            let (_keep, files) =
+                files(&format!(r#"{{"auths": {{"{key}": {{"auth": "dTpwOnc="}}}}}}"#));
+            let expected =
+                Credentials::Password { username: "u".into(), password: Secret::new("p:w") };
+            assert_eq!(files.find("reg.example:5000").unwrap(), Some(expected), "{key}");
+            assert_eq!(files.find("reg.example").unwrap(), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_quotes_nothing() {
+        for text in [r#"{"auths": {"a.b": {"auth": "%hunter2"}}}"#, r#"{"auths": "hunter2"}"#] {
+            let (_keep, files) = files(text);
+            let error = format!("{:?}", files.find("a.b").unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let credentials = Credentials::IdentityToken(Secret::new("hunter2"));
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+}

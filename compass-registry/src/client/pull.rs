@@ -1,0 +1,142 @@
+//! Pulling (distribution specification, § Pull).
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::{Method, Response, StatusCode};
+
+use super::transport::{Request, Transport};
+use crate::image_manifest::{MAX_MANIFEST_BYTES, sniff_media_type};
+use crate::retry::{SILENCE, retrying};
+use crate::{ByteStream, Descriptor, Digest, Error, Locator, RawManifest, Repository};
+
+const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+pub(super) async fn manifest(
+    transport: &Transport,
+    repository: &Repository,
+    locator: &Locator,
+) -> Result<RawManifest, Error> {
+    let request = manifest_request(transport, Method::GET, repository, locator);
+    retrying(|| async {
+        let response = transport.send_once(&request, &[StatusCode::OK]).await?;
+        let declared = content_type(&response);
+        let bytes = read_limited(transport, &request, response).await?;
+        let media_type = declared
+            .filter(|declared| MANIFEST_TYPES.contains(declared.as_str()))
+            .or_else(|| sniff_media_type(&bytes))
+            .unwrap_or_default();
+        Ok(RawManifest::new(media_type, bytes))
+    })
+    .await
+}
+
+pub(super) async fn manifest_digest(
+    transport: &Transport,
+    repository: &Repository,
+    locator: &Locator,
+) -> Result<Option<Digest>, Error> {
+    let request = manifest_request(transport, Method::HEAD, repository, locator);
+    match transport.send(&request, &[StatusCode::OK]).await {
+        Ok(response) => {
+            let header = response.headers().get("docker-content-digest");
+            match header.and_then(|digest| digest.to_str().ok()?.parse().ok()) {
+                Some(digest) => Ok(Some(digest)),
+                None => Ok(Some(manifest(transport, repository, locator).await?.digest())),
+            }
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a blob once; who reads it resumes.
+pub(super) async fn blob(
+    transport: &Transport,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    offset: u64,
+) -> Result<ByteStream, Error> {
+    let rest = format!("blobs/{}", descriptor.digest);
+    let mut request = transport.request(Method::GET, repository, &rest, "pull");
+    request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if offset > 0 {
+        let range = HeaderValue::from_str(&format!("bytes={offset}-"));
+        request.headers.insert(RANGE, range.unwrap_or(HeaderValue::from_static("")));
+    }
+    let response =
+        transport.send_once(&request, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT]).await?;
+    // A registry that ignores the range sends everything again; what is known is dropped.
+    let skip =
+        if response.status() == StatusCode::OK { offset } else { begins_at(&response, offset)? };
+    let transport = transport.clone();
+    let bytes =
+        response.bytes_stream().map_err(move |error| transport.unreachable(&request, error));
+    Ok(if skip == 0 { bytes.boxed() } else { dropping(bytes.boxed(), skip) })
+}
+
+/// How many bytes of a partial answer stand before the wanted offset.
+fn begins_at(response: &Response, offset: u64) -> Result<u64, Error> {
+    let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
+    let start: Option<u64> =
+        range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok());
+    match start {
+        Some(start) if start <= offset => Ok(offset - start),
+        None if offset == 0 => Ok(0),
+        _ => Err(Error::BadContent {
+            what: "a partial answer of the registry".to_owned(),
+            reason: format!("it does not begin at byte {offset}"),
+        }),
+    }
+}
+
+fn dropping(bytes: ByteStream, mut count: u64) -> ByteStream {
+    let rest = bytes.map_ok(move |mut chunk: Bytes| {
+        let dropped = usize::try_from(count).unwrap_or(usize::MAX).min(chunk.len());
+        count -= dropped as u64;
+        chunk.split_off(dropped)
+    });
+    rest.boxed()
+}
+
+fn manifest_request(
+    transport: &Transport,
+    method: Method,
+    repository: &Repository,
+    locator: &Locator,
+) -> Request {
+    let mut request =
+        transport.request(method, repository, &format!("manifests/{locator}"), "pull");
+    request.headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
+    request
+}
+
+fn content_type(response: &Response) -> Option<String> {
+    let value = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim().to_owned())
+}
+
+async fn read_limited(
+    transport: &Transport,
+    request: &Request,
+    mut response: Response,
+) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    loop {
+        match tokio::time::timeout(SILENCE, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok(bytes.freeze()),
+            Ok(Err(error)) => return Err(transport.unreachable(request, error)),
+            Err(elapsed) => return Err(transport.unreachable(request, elapsed)),
+        }
+        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(Error::BadContent {
+                what: format!("{}{}", transport.host(), request.url.path()),
+                reason: "it is larger than 4 MiB, more than a manifest may be".to_owned(),
+            });
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What can go wrong.
+
+use std::fmt;
+
+use crate::Digest;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong with images and registries, by meaning.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text is not what it should be.
+    #[error("`{text}` is not a valid {what}: {reason}")]
+    Invalid {
+        /// What it should be.
+        what: &'static str,
+        /// What was read.
+        text: String,
+        /// Why it is not.
+        reason: String,
+    },
+    /// Something is not there.
+    #[error("{what} is not there")]
+    NotFound {
+        /// What, and where.
+        what: String,
+    },
+    /// The registry wants other credentials, or these may not do that.
+    #[error("{host} refuses: {reason}")]
+    Unauthorized {
+        /// The registry.
+        host: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Bytes do not have the digest that was promised.
+    #[error("{what}: the content has digest {actual}, and not {expected}")]
+    DigestMismatch {
+        /// Whose bytes.
+        what: String,
+        /// The promised digest.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
+    /// Content is longer or shorter than was promised.
+    #[error("{what}: the content has {actual} bytes, and not {expected}")]
+    SizeMismatch {
+        /// Whose bytes.
+        what: String,
+        /// The promised size in bytes.
+        expected: u64,
+        /// How many bytes came.
+        actual: u64,
+    },
+    /// An image manifest or index cannot be read.
+    #[error("{what} is not readable: {reason}")]
+    BadContent {
+        /// Whose content.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is no image for the wanted platform.
+    #[error("{what} has no image for {wanted}; it has {available}")]
+    NoSuchPlatform {
+        /// Which image index.
+        what: String,
+        /// The wanted platform.
+        wanted: String,
+        /// The platforms there are.
+        available: String,
+    },
+    /// The registry answered with an error.
+    #[error("{host} answered {status} to {request}{}", detail(.message))]
+    Refused {
+        /// The registry.
+        host: String,
+        /// What was asked, without secrets.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said.
+        message: String,
+    },
+    /// The registry could not be reached, or the connection broke.
+    #[error("{host} cannot be reached for {request}")]
+    Unreachable {
+        /// The registry.
+        host: String,
+        /// What was asked, without secrets.
+        request: String,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// A file operation failed.
+    #[error("{what}")]
+    Io {
+        /// What was tried on which file.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Copying one blob of an image failed.
+    #[error("{image}: blob {digest}")]
+    Blob {
+        /// The image that the blob belongs to.
+        image: String,
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Copying an image failed.
+    #[error("{image}")]
+    Image {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
+        Self::Invalid { what, text: text.to_owned(), reason: reason.into() }
+    }
+
+    /// A failed file operation; `what` says which, on which file.
+    pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// Names the image that an error is about.
+    #[must_use]
+    pub fn in_image(self, image: impl fmt::Display) -> Self {
+        match self {
+            Self::Blob { digest, source, .. } => {
+                Self::Blob { image: image.to_string(), digest, source }
+            }
+            other => Self::Image { image: image.to_string(), source: Box::new(other) },
+        }
+    }
+
+    /// Names the blob that an error is about, and the image it belongs to.
+    #[must_use]
+    pub fn in_blob(self, image: impl fmt::Display, digest: Digest) -> Self {
+        match self {
+            Self::Blob { .. } => self,
+            other => Self::Blob { image: image.to_string(), digest, source: Box::new(other) },
+        }
+    }
+
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// Whether something that was asked for is not there.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Blob { source, .. } | Self::Image { source, .. } => source.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } => {
+                Some("check the name and tag, and whether the image has been pushed")
+            }
+            Self::Unauthorized { .. } => Some(
+                "log in with `docker login` or `skopeo login`, with an account that may do this",
+            ),
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
+                Some("the registry holds or sends damaged content: push the image again")
+            }
+            Self::NoSuchPlatform { .. } => Some("choose another platform with `--platform`"),
+            Self::Unreachable { .. } => Some(
+                "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
+            ),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some space, or write to another disk")
+            }
+            Self::Blob { source, .. } | Self::Image { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn detail(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}

@@ -1,0 +1,165 @@
+//! An embedded registry: a [`Storage`] over HTTP (OCI distribution specification 1.1).
+//!
+//! ```
+//! use compass_registry::server::{Server, ServerOptions};
+//! use compass_registry::storage::MemoryStorage;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), compass_registry::Error> {
+//! let options = ServerOptions::default();
+//! let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", options).await?;
+//! println!("docker push {}/demo/web:v1", server.host());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod blobs;
+mod manifests;
+mod route;
+mod uploads;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::Error;
+use crate::storage::Storage;
+use answer::Refusal;
+use route::Route;
+use uploads::Uploads;
+
+/// A registry that is being served. Dropped, it stops at once.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// How a registry is served.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    /// User and password that every request must carry; otherwise everyone may do everything.
+    pub basic_auth: Option<(String, String)>,
+    /// Refuses everything that writes.
+    pub read_only: bool,
+}
+
+struct Registry {
+    storage: Arc<dyn Storage>,
+    uploads: Uploads,
+    authorization: Option<String>,
+    read_only: bool,
+}
+
+impl Server {
+    /// Serves a storage at an address; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the address cannot be had.
+    pub async fn start(
+        storage: impl Storage,
+        address: &str,
+        options: ServerOptions,
+    ) -> Result<Self, Error> {
+        let failed = |error| Error::io(format!("cannot listen at {address}"), error);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let basic = |(user, password): &(String, String)| {
+            let pair =
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            format!("Basic {pair}")
+        };
+        let registry = Arc::new(Registry {
+            storage: Arc::new(storage),
+            uploads: Uploads::default(),
+            authorization: options.basic_auth.as_ref().map(basic),
+            read_only: options.read_only,
+        });
+        let router = Router::new().fallback(handle).with_state(registry);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+                // The sender is dropped with the server, which means the same.
+                let _ = stopped.await;
+            });
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the registry stopped");
+            }
+        });
+        Ok(Self { address, stop: Some(stop), task })
+    }
+
+    /// The host that images of this registry are named with, as `127.0.0.1:5000`.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Answers what has been asked, and stops.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut response = registry.handle(&parts, body).await.unwrap_or_else(Refusal::into_response);
+    let version = HeaderValue::from_static("registry/2.0");
+    response.headers_mut().insert("docker-distribution-api-version", version);
+    response
+}
+
+impl Registry {
+    async fn handle(&self, request: &Parts, body: Body) -> Result<Response, Refusal> {
+        self.admit(request)?;
+        let route = Route::parse(request.uri.path())?;
+        match route {
+            Route::Base => Ok(StatusCode::OK.into_response()),
+            Route::Catalog => self.catalog(request).await,
+            Route::Tags(repository) => self.tags(&repository, request).await,
+            Route::Manifest(repository, locator) => {
+                self.manifest(&repository, &locator, request, body).await
+            }
+            Route::Blob(_, digest) => self.blob(&digest, request).await,
+            Route::Uploads(repository) => self.begin_upload(&repository, request, body).await,
+            Route::Upload(repository, id) => self.upload(&repository, &id, request, body).await,
+        }
+    }
+
+    fn admit(&self, request: &Parts) -> Result<(), Refusal> {
+        if let Some(expected) = &self.authorization {
+            let given = request.headers.get(header::AUTHORIZATION);
+            if given.is_none_or(|given| !same(given.as_bytes(), expected.as_bytes())) {
+                return Err(Refusal::unauthorized());
+            }
+        }
+        if self.read_only && !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return Err(Refusal::unsupported("this registry is read-only"));
+        }
+        Ok(())
+    }
+}
+
+/// Compares without telling by its time where the difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}

@@ -1,0 +1,70 @@
+//! Answers that say no (distribution specification, § Error Codes).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::Error;
+
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required")
+    }
+
+    pub(super) fn unsupported(message: &str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
+    }
+
+    pub(super) fn manifest_unknown() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown to the registry")
+    }
+
+    pub(super) fn blob_unknown() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to the registry")
+    }
+
+    pub(super) fn name_unknown() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "repository unknown to the registry")
+    }
+
+    pub(super) fn upload_unknown() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown to the registry")
+    }
+
+    pub(super) fn digest_invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
+    }
+}
+
+impl From<Error> for Refusal {
+    /// What the storage could not do. Paths on the server are for its log, not for its clients.
+    fn from(error: Error) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the storage failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the storage failed")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({"errors": [{"code": self.code, "message": self.message}]});
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static(r#"Basic realm="compass""#);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

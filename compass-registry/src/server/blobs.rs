@@ -1,0 +1,102 @@
+//! Reading blobs, whole and in part (distribution specification, § Pulling blobs).
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::Registry;
+use super::answer::Refusal;
+use crate::Digest;
+
+impl Registry {
+    pub(super) async fn blob(&self, digest: &Digest, request: &Parts) -> Result<Response, Refusal> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Refusal::unsupported("blobs are read with GET and HEAD"));
+        }
+        let size = self.storage.blob_size(digest).await?.ok_or_else(Refusal::blob_unknown)?;
+        let wanted = wanted_range(&request.headers, size);
+        let range = match &wanted {
+            Wanted::Part(range) => range.clone(),
+            Wanted::All => 0..size,
+            Wanted::Nothing => return Ok(not_satisfiable(size)),
+        };
+        let body = if request.method == Method::HEAD {
+            Body::empty()
+        } else {
+            Body::from_stream(self.storage.read_blob(digest, range.clone()).await?)
+        };
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let stream = HeaderValue::from_static("application/octet-stream");
+        headers.insert(header::CONTENT_TYPE, stream);
+        insert(headers, "docker-content-digest", &digest.to_string());
+        if let Wanted::Part(range) = wanted {
+            let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+            insert(headers, "content-range", &part);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        Ok(response)
+    }
+}
+
+/// Sets a header to a text that is known to be plain.
+pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn not_satisfiable(size: u64) -> Response {
+    let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+    insert(response.headers_mut(), "content-range", &format!("bytes */{size}"));
+    response
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Part(Range<u64>),
+    Nothing,
+}
+
+/// One range of bytes (RFC 9110, § 14.1.2); several ranges, and what is none, mean everything.
+fn wanted_range(headers: &HeaderMap, size: u64) -> Wanted {
+    let text = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let bounds = text.and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
+    let Some((first, last)) = bounds else { return Wanted::All };
+    let range = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
+        (Ok(first), Err(_)) if last.is_empty() => first..size,
+        (Err(_), Ok(count)) if first.is_empty() => size.saturating_sub(count)..size,
+        _ => return Wanted::All,
+    };
+    if range.is_empty() { Wanted::Nothing } else { Wanted::Part(range) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(range: &'static str) -> Wanted {
+        let headers = [(header::RANGE, HeaderValue::from_static(range))].into_iter().collect();
+        wanted_range(&headers, 10)
+    }
+
+    #[test]
+    fn ranges_are_read_as_http_defines_them() {
+        assert_eq!(wanted("bytes=0-0"), Wanted::Part(0..1));
+        assert_eq!(wanted("bytes=3-"), Wanted::Part(3..10));
+        assert_eq!(wanted("bytes=-4"), Wanted::Part(6..10));
+        assert_eq!(wanted("bytes=5-99"), Wanted::Part(5..10));
+        assert_eq!(wanted("bytes=10-"), Wanted::Nothing);
+        assert_eq!(wanted("bytes=-0"), Wanted::Nothing);
+        for all in ["bytes=5-2", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4"] {
+            assert_eq!(wanted(all), Wanted::All, "{all}");
+        }
+    }
+}

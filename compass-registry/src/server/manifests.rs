@@ -1,0 +1,156 @@
+//! Manifests, tags and the catalogue.
+
+use axum::body::{Body, to_bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+
+use super::Registry;
+use super::answer::Refusal;
+use super::blobs::insert;
+use super::uploads::query;
+use crate::{Descriptor, Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Repository};
+
+impl Registry {
+    pub(super) async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+        request: &Parts,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        match request.method {
+            Method::GET => self.get_manifest(repository, locator, true).await,
+            Method::HEAD => self.get_manifest(repository, locator, false).await,
+            Method::PUT => self.put_manifest(repository, locator, request, body).await,
+            Method::DELETE => match self.storage.delete_manifest(repository, locator).await? {
+                true => Ok(StatusCode::ACCEPTED.into_response()),
+                false => Err(Refusal::manifest_unknown()),
+            },
+            _ => Err(Refusal::unsupported("manifests know GET, HEAD, PUT and DELETE")),
+        }
+    }
+
+    async fn get_manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+        with_body: bool,
+    ) -> Result<Response, Refusal> {
+        let manifest = self.storage.manifest(repository, locator).await?;
+        let manifest = manifest.ok_or_else(Refusal::manifest_unknown)?;
+        let body = if with_body { Body::from(manifest.bytes().clone()) } else { Body::empty() };
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        insert(headers, "content-type", &manifest.descriptor().media_type);
+        headers.insert(header::CONTENT_LENGTH, manifest.descriptor().size.into());
+        insert(headers, "docker-content-digest", &manifest.digest().to_string());
+        Ok(response)
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+        request: &Parts,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let invalid =
+            |reason: String| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason);
+        let media_type = content_type(&request.headers);
+        let limit = usize::try_from(MAX_MANIFEST_BYTES).unwrap_or(usize::MAX);
+        let bytes = to_bytes(body, limit).await.map_err(|_| {
+            let message = "a manifest may have 4 MiB";
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
+        })?;
+        let media_type = media_type
+            .or_else(|| crate::sniff_media_type(&bytes))
+            .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
+        let manifest = RawManifest::new(media_type, bytes);
+        let content = manifest.parse().map_err(|error| invalid(error.to_string()))?;
+        self.require_parts(repository, content).await?;
+        let tag = match locator {
+            Locator::Tag(tag) => Some(tag),
+            Locator::Digest(digest) if *digest == manifest.digest() => None,
+            Locator::Digest(_) => {
+                return Err(Refusal::digest_invalid("the content has another digest"));
+            }
+        };
+        self.storage.put_manifest(repository, &manifest, tag).await?;
+        let mut response = StatusCode::CREATED.into_response();
+        let digest = manifest.digest().to_string();
+        insert(response.headers_mut(), "location", &format!("/v2/{repository}/manifests/{digest}"));
+        insert(response.headers_mut(), "docker-content-digest", &digest);
+        Ok(response)
+    }
+
+    /// Everything that a manifest refers to must be there, so that no tag shows something
+    /// incomplete. An index may lack images of some platforms, as sparse indexes do.
+    async fn require_parts(
+        &self,
+        repository: &Repository,
+        content: Manifest,
+    ) -> Result<(), Refusal> {
+        let Manifest::Image { config, layers } = content else { return Ok(()) };
+        for Descriptor { digest, .. } in std::iter::once(config).chain(layers) {
+            if self.storage.blob_size(&digest).await?.is_none() {
+                let message = format!("{repository} has no blob {digest}");
+                let code = "MANIFEST_BLOB_UNKNOWN";
+                return Err(Refusal::new(StatusCode::NOT_FOUND, code, message));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn tags(
+        &self,
+        repository: &Repository,
+        request: &Parts,
+    ) -> Result<Response, Refusal> {
+        let tags = self.storage.tags(repository).await?.ok_or_else(Refusal::name_unknown)?;
+        let names = tags.iter().map(|tag| tag.as_str().to_owned());
+        let path = format!("/v2/{repository}/tags/list");
+        Ok(page(
+            request,
+            &path,
+            names.collect(),
+            |tags| json!({"name": repository.as_str(), "tags": tags}),
+        ))
+    }
+
+    pub(super) async fn catalog(&self, request: &Parts) -> Result<Response, Refusal> {
+        let repositories = self.storage.repositories().await?;
+        let names = repositories.iter().map(|name| name.as_str().to_owned());
+        Ok(page(request, "/v2/_catalog", names.collect(), |names| json!({"repositories": names})))
+    }
+}
+
+/// One page of an ordered list: after `last`, at most `n`, with a link to the next.
+fn page(
+    request: &Parts,
+    path: &str,
+    mut names: Vec<String>,
+    body: impl FnOnce(&[String]) -> serde_json::Value,
+) -> Response {
+    let parameters = query(&request.uri);
+    let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v.as_str());
+    if let Some(last) = get("last") {
+        names.retain(|name| name.as_str() > last);
+    }
+    let limit = get("n").and_then(|n| n.parse::<usize>().ok()).unwrap_or(usize::MAX);
+    let more = names.len() > limit;
+    names.truncate(limit);
+    let mut response = body(&names).to_string().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let (true, Some(last)) = (more, names.last()) {
+        insert(headers, "link", &format!(r#"<{path}?n={limit}&last={last}>; rel="next""#));
+    }
+    response
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim().to_owned())
+}

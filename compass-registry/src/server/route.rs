@@ -1,0 +1,95 @@
+//! Which resource a path names. A repository has slashes, so that paths are read from their end.
+
+use axum::http::StatusCode;
+
+use super::answer::Refusal;
+use crate::{Digest, Locator, Repository};
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Base,
+    Catalog,
+    Tags(Repository),
+    Manifest(Repository, Locator),
+    Blob(Repository, Digest),
+    Uploads(Repository),
+    Upload(Repository, String),
+}
+
+impl Route {
+    pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
+        let not_found = || Refusal::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such resource");
+        let rest = path.strip_prefix("/v2").ok_or_else(not_found)?;
+        match rest {
+            "" | "/" => return Ok(Self::Base),
+            "/_catalog" => return Ok(Self::Catalog),
+            _ => {}
+        }
+        let mut parts: Vec<&str> =
+            rest.strip_prefix('/').ok_or_else(not_found)?.split('/').collect();
+        let last = parts.pop().unwrap_or_default();
+        let kind = parts.pop().unwrap_or_default();
+        match (kind, last) {
+            ("tags", "list") => Ok(Self::Tags(name(&parts)?)),
+            ("manifests", locator) => Ok(Self::Manifest(name(&parts)?, parse_locator(locator)?)),
+            ("blobs", "uploads") => Ok(Self::Uploads(name(&parts)?)),
+            ("blobs", digest) => Ok(Self::Blob(name(&parts)?, parse_digest(digest)?)),
+            ("uploads", id) if parts.pop() == Some("blobs") => match id {
+                "" => Ok(Self::Uploads(name(&parts)?)),
+                id => Ok(Self::Upload(name(&parts)?, id.to_owned())),
+            },
+            _ => Err(not_found()),
+        }
+    }
+}
+
+fn name(parts: &[&str]) -> Result<Repository, Refusal> {
+    let invalid = |error: crate::Error| {
+        Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
+    };
+    parts.join("/").parse().map_err(invalid)
+}
+
+fn parse_locator(text: &str) -> Result<Locator, Refusal> {
+    // A tag that is none names nothing.
+    text.parse().map_err(|_| Refusal::manifest_unknown())
+}
+
+pub(super) fn parse_digest(text: &str) -> Result<Digest, Refusal> {
+    text.parse().map_err(|error: crate::Error| Refusal::digest_invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_may_have_any_depth_and_the_words_of_the_api() {
+        let name: Repository = "a/blobs/manifests/tags".parse().unwrap();
+        let route = Route::parse("/v2/a/blobs/manifests/tags/manifests/v1").unwrap();
+        assert_eq!(route, Route::Manifest(name.clone(), "v1".parse().unwrap()));
+        assert_eq!(
+            Route::parse("/v2/a/blobs/manifests/tags/tags/list").unwrap(),
+            Route::Tags(name)
+        );
+    }
+
+    #[test]
+    fn uploads_are_found_with_and_without_a_last_slash() {
+        let name: Repository = "a/b".parse().unwrap();
+        for path in ["/v2/a/b/blobs/uploads/", "/v2/a/b/blobs/uploads"] {
+            assert_eq!(Route::parse(path).unwrap(), Route::Uploads(name.clone()));
+        }
+        let one = Route::parse("/v2/a/b/blobs/uploads/7").unwrap();
+        assert_eq!(one, Route::Upload(name, "7".to_owned()));
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused() {
+        for path in
+            ["/", "/v1/", "/v2/a", "/v2/../blobs/x", "/v2/a/blobs/../../x", "/v2//tags/list"]
+        {
+            assert!(Route::parse(path).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where images go.
+
+use async_trait::async_trait;
+
+use crate::{Descriptor, Digest, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob};
+
+/// A place that images can be written to.
+///
+/// # Contract
+/// - `put_blob` shows nothing before the stream has ended without an error; where it fails or its
+///   future is dropped, nothing is left behind. Putting a blob that is there is a success.
+/// - `put_manifest` is called after everything that the manifest refers to is there. With a tag,
+///   it moves the tag, and that is the last thing it does.
+/// - Nothing that is there is changed by an attempt that fails.
+#[async_trait]
+pub trait ImageSink: Send + Sync {
+    /// The digest of the manifest that a tag or digest names, or nothing where none is there.
+    async fn manifest_digest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<Option<Digest>, Error>;
+
+    /// Whether a blob is there.
+    async fn has_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error>;
+
+    /// Writes a blob.
+    async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error>;
+
+    /// Writes a manifest, and lets a tag point at it.
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error>;
+}

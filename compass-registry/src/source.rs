@@ -1,0 +1,142 @@
+//! Where images come from.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+
+use crate::image_manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::resume::resuming;
+use crate::retry::retrying;
+use crate::verify::VerifiedBlob;
+use crate::{Descriptor, Error, Locator, Platform, RawManifest, Repository};
+
+/// Bytes on their way. Nothing is promised about them; see [`VerifiedBlob`].
+pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
+
+/// A place that images can be read from: what an implementor writes. Callers use
+/// [`ImageSourceExt`], which verifies.
+///
+/// # Contract
+/// - `manifest` answers with the manifest's exact bytes. Asked for a digest, the bytes need not be
+///   verified; [`ImageSourceExt::verified_manifest`] does that.
+/// - `blob` answers with the blob's bytes from `offset` to its end. A source that cannot begin in
+///   the middle reads and drops what stands before.
+/// - What is not there is [`Error::NotFound`]; what may be there on another try is an error whose
+///   [`Error::is_transient`] holds.
+/// - Dropping a future or stream stops its work and leaves nothing behind.
+#[async_trait]
+pub trait ImageSource: Send + Sync {
+    /// Reads an image manifest or index.
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, Error>;
+
+    /// Begins to read a blob at an offset.
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<ByteStream, Error>;
+}
+
+/// What callers of an [`ImageSource`] use: everything that comes out has been verified.
+#[async_trait]
+pub trait ImageSourceExt: ImageSource {
+    /// Reads an image manifest or index; asked for a digest, its bytes have that digest.
+    async fn verified_manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, Error>;
+
+    /// Reads a small blob, such as an image configuration, into memory.
+    async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error>;
+
+    /// Reads the image manifest for a platform: the manifest itself where it is one image, the
+    /// matching one where it is an index.
+    async fn image(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+        platform: &Platform,
+    ) -> Result<RawManifest, Error>;
+}
+
+#[async_trait]
+impl<S: ImageSource + ?Sized> ImageSourceExt for S {
+    async fn verified_manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, Error> {
+        let manifest = self.manifest(repository, locator).await?;
+        match locator {
+            Locator::Digest(expected) if manifest.digest() != *expected => {
+                Err(Error::DigestMismatch {
+                    what: format!("manifest {repository}@{expected}"),
+                    expected: *expected,
+                    actual: manifest.digest(),
+                })
+            }
+            _ => Ok(manifest),
+        }
+    }
+
+    async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error> {
+        if descriptor.size > MAX_MANIFEST_BYTES {
+            return Err(Error::BadContent {
+                what: format!("{repository}@{}", descriptor.digest),
+                reason: format!("{} bytes are too many to be read at once", descriptor.size),
+            });
+        }
+        retrying(|| async move {
+            let what = format!("{repository}@{}", descriptor.digest);
+            let bytes = self.blob(repository, descriptor, 0).await?;
+            let mut blob = VerifiedBlob::new(what, descriptor.clone(), bytes);
+            let mut content = Vec::new();
+            while let Some(chunk) = blob.next().await {
+                content.extend_from_slice(&chunk?);
+            }
+            Ok(content.into())
+        })
+        .await
+    }
+
+    async fn image(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+        platform: &Platform,
+    ) -> Result<RawManifest, Error> {
+        let manifest = self.verified_manifest(repository, locator).await?;
+        let Manifest::Index(images) = manifest.parse()? else { return Ok(manifest) };
+        let serves =
+            |image: &&Descriptor| image.platform.as_ref().is_some_and(|p| p.serves(platform));
+        let Some(image) = images.iter().find(serves) else {
+            let available = images.iter().filter_map(|image| image.platform.as_ref());
+            let available: Vec<_> = available.map(|platform| format!("{platform}")).collect();
+            return Err(Error::NoSuchPlatform {
+                what: format!("{repository}:{locator}"),
+                wanted: platform.to_string(),
+                available: available.join(", "),
+            });
+        };
+        self.verified_manifest(repository, &Locator::Digest(image.digest)).await
+    }
+}
+
+/// Opens a blob of a shared source. Nothing is asked for before the stream is polled; a connection
+/// that breaks is opened again where it broke.
+pub fn open_resuming(
+    source: std::sync::Arc<dyn ImageSource>,
+    repository: &Repository,
+    descriptor: &Descriptor,
+) -> VerifiedBlob {
+    let what = format!("{repository}@{}", descriptor.digest);
+    let bytes = resuming(source, repository.clone(), descriptor.clone());
+    VerifiedBlob::new(what, descriptor.clone(), bytes)
+}

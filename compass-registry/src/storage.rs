@@ -1,0 +1,147 @@
+//! Places that keep images: memory, and a directory.
+//!
+//! A [`Storage`] knows blobs, manifests and tags, and nothing of HTTP. Each one is an
+//! [`ImageSource`] and an [`ImageSink`], and can be served by [`crate::server`].
+
+#[cfg(feature = "disk")]
+mod blob_files;
+#[cfg(feature = "disk")]
+mod disk;
+mod memory;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use crate::{
+    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
+    Repository, Tag, VerifiedBlob,
+};
+
+#[cfg(feature = "disk")]
+pub(crate) use blob_files::{BlobFiles, read_whole, write_whole};
+#[cfg(feature = "disk")]
+pub use disk::DiskStorage;
+pub use memory::MemoryStorage;
+
+/// Keeps blobs, manifests and tags. Blobs are shared between repositories.
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// The size of a blob in bytes, where it is there.
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+
+    /// Reads a part of a blob.
+    async fn read_blob(&self, digest: &Digest, range: Range<u64>) -> Result<ByteStream, Error>;
+
+    /// Begins to take a blob.
+    async fn begin_upload(&self) -> Result<Box<dyn Upload>, Error>;
+
+    /// Reads a manifest, where it is there.
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<Option<RawManifest>, Error>;
+
+    /// Writes a manifest, and lets a tag point at it.
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error>;
+
+    /// Removes a tag, or a manifest with all its tags; says whether it was there.
+    async fn delete_manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<bool, Error>;
+
+    /// The tags of a repository in order, where the repository is there.
+    async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error>;
+
+    /// All repositories in order.
+    async fn repositories(&self) -> Result<Vec<Repository>, Error>;
+}
+
+/// A blob on its way into a storage. Dropped before [`Upload::commit`], it leaves nothing behind.
+#[async_trait]
+pub trait Upload: Send {
+    /// Takes the next bytes.
+    async fn append(&mut self, bytes: Bytes) -> Result<(), Error>;
+
+    /// How many bytes were taken.
+    fn offset(&self) -> u64;
+
+    /// Makes the blob visible. The caller has proved that the bytes have this digest.
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error>;
+}
+
+/// Takes a whole blob and makes it visible.
+pub(crate) async fn fill(mut upload: Box<dyn Upload>, mut blob: VerifiedBlob) -> Result<(), Error> {
+    let digest = blob.descriptor().digest;
+    while let Some(chunk) = blob.next().await {
+        upload.append(chunk?).await?;
+    }
+    upload.commit(&digest).await
+}
+
+#[async_trait]
+impl<S: Storage> ImageSource for S {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, Error> {
+        let manifest = Storage::manifest(self, repository, locator).await?;
+        manifest.ok_or_else(|| Error::NotFound { what: format!("{repository}:{locator}") })
+    }
+
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<ByteStream, Error> {
+        let digest = &descriptor.digest;
+        match self.blob_size(digest).await? {
+            Some(size) => self.read_blob(digest, offset.min(size)..size).await,
+            None => Err(Error::NotFound { what: format!("{repository}@{digest}") }),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Storage> ImageSink for S {
+    async fn manifest_digest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<Option<Digest>, Error> {
+        Ok(Storage::manifest(self, repository, locator).await?.map(|manifest| manifest.digest()))
+    }
+
+    async fn has_blob(
+        &self,
+        _repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        Ok(self.blob_size(&descriptor.digest).await?.is_some())
+    }
+
+    async fn put_blob(&self, _repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
+        fill(self.begin_upload().await?, blob).await
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        Storage::put_manifest(self, repository, manifest, tag).await
+    }
+}

@@ -1,0 +1,144 @@
+//! The client against the embedded server: what one media can do, every other can.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::layout::OciLayout;
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
+use compass_registry::{
+    CopyOptions, Digest, Error, ImageSink, ImageSource, ImageSourceExt, Locator, RawManifest,
+    Repository, Tag, copy, media_type,
+};
+
+fn layer(seed: u32, bytes: u32) -> Vec<u8> {
+    (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) ^ seed).to_le_bytes()[3]).collect()
+}
+
+fn name(text: &str) -> Repository {
+    text.parse().unwrap()
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+/// An image of two layers, one of them larger than any buffer.
+async fn image(storage: &MemoryStorage, repository: &Repository, tag: &Tag) -> Digest {
+    let layers = [layer(1, 3_000_000), layer(2, 70_000)];
+    let descriptor = |media_type: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{}}}"#, bytes.len())
+    };
+    let config =
+        br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{},{}]}}"#,
+        media_type::OCI_MANIFEST,
+        descriptor(media_type::OCI_CONFIG, config),
+        descriptor(media_type::OCI_LAYER_GZIP, &layers[0]),
+        descriptor(media_type::OCI_LAYER_GZIP, &layers[1]),
+    );
+    storage.add_blob(*config);
+    for layer in layers {
+        storage.add_blob(layer);
+    }
+    let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest);
+    Storage::put_manifest(storage, repository, &manifest, Some(tag)).await.unwrap();
+    manifest.digest()
+}
+
+async fn arrive(sink: &dyn ImageSink) -> Result<Digest, Error> {
+    let (from, to, v1) = (name("dev/web"), name("release/team/web"), tag("v1"));
+    let source = MemoryStorage::default();
+    let digest = image(&source, &from, &v1).await;
+    let options = CopyOptions::default();
+    let locator = Locator::Tag(v1.clone());
+    let source: Arc<dyn ImageSource> = Arc::new(source);
+    let copied =
+        copy(Arc::clone(&source), (&from, &locator), sink, (&to, Some(&v1)), &options).await?;
+    assert_eq!((copied.digest, copied.blobs, copied.present), (digest, 3, 0));
+    let again = copy(source, (&from, &locator), sink, (&to, Some(&v1)), &options).await?;
+    assert_eq!((again.digest, again.blobs), (digest, 0));
+    Ok(digest)
+}
+
+#[tokio::test]
+async fn an_image_goes_through_http_disk_and_layout_and_stays_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::new(directory.path().join("registry"));
+    let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
+    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
+    client.ping().await.unwrap();
+    let digest = arrive(&client).await.unwrap();
+
+    let layout = OciLayout::new(directory.path().join("layout"));
+    let (from, v1) = (name("release/team/web"), tag("v1"));
+    let by_tag = Locator::Tag(v1.clone());
+    let options = CopyOptions::default();
+    let copied =
+        copy(Arc::new(client), (&from, &by_tag), &layout, (&from, Some(&v1)), &options).await;
+    assert_eq!(copied.unwrap().digest, digest);
+    assert_eq!(layout.verified_manifest(&from, &by_tag).await.unwrap().digest(), digest);
+
+    let unfinished = std::fs::read_dir(directory.path().join("registry/uploads")).unwrap();
+    assert_eq!(unfinished.count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let server =
+        Server::start(MemoryStorage::default(), "127.0.0.1:0", ServerOptions::default()).await;
+    let client = Client::new(&server.as_ref().unwrap().host(), ClientOptions::default()).unwrap();
+    let error = client.manifest(&name("a/b"), &tag("v1").into()).await.unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+    assert_eq!(client.manifest_digest(&name("a/b"), &tag("v1").into()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_password_opens_the_door_and_a_wrong_one_shows_nowhere() {
+    let options = ServerOptions {
+        basic_auth: Some(("robot".to_owned(), "correct".to_owned())),
+        ..ServerOptions::default()
+    };
+    let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", options).await.unwrap();
+    let with = |password: &str| {
+        let username = "robot".to_owned();
+        let credentials = Credentials::Password { username, password: Secret::new(password) };
+        let options = ClientOptions { credentials: Some(credentials), ..ClientOptions::default() };
+        Client::new(&server.host(), options).unwrap()
+    };
+    arrive(&with("correct")).await.unwrap();
+    for client in [with("hunter2"), Client::new(&server.host(), ClientOptions::default()).unwrap()]
+    {
+        let error = arrive(&client).await.unwrap_err();
+        assert!(format!("{error:?}").contains("Unauthorized"), "{error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_read_from_any_offset() {
+    let storage = MemoryStorage::default();
+    let bytes = layer(7, 100_000);
+    storage.add_blob(bytes.clone());
+    let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
+    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
+    let descriptor = compass_registry::Descriptor::of("text/plain", &bytes);
+    for offset in [0, 1, 99_999] {
+        use futures_util::TryStreamExt as _;
+        let part = client.blob(&name("a/b"), &descriptor, offset).await.unwrap();
+        let part: Vec<_> = part.try_collect().await.unwrap();
+        assert_eq!(part.concat(), bytes[usize::try_from(offset).unwrap()..]);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_registry_is_named_in_the_error() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = Client::new(&free.to_string(), ClientOptions::default()).unwrap();
+    let error = client.ping().await.unwrap_err();
+    assert!(error.to_string().contains(&free.to_string()), "{error}");
+    assert!(error.is_transient() && error.hint().is_some());
+}
