@@ -75,6 +75,17 @@ impl RawManifest {
         )
     }
 
+    /// Whether a media type is that of an image manifest or index.
+    pub fn is_manifest_type(media_type: &str) -> bool {
+        matches!(
+            media_type,
+            media_type::OCI_MANIFEST
+                | media_type::OCI_INDEX
+                | media_type::DOCKER_MANIFEST
+                | media_type::DOCKER_LIST
+        )
+    }
+
     /// Reads what the manifest refers to.
     ///
     /// # Errors

@@ -1,0 +1,94 @@
+//! `bundle.json`: what a bundle holds, in its first entry. `docs/bundle.schema.json` is its schema.
+
+use compass_registry::{Descriptor, Digest, Platform};
+use serde::{Deserialize, Serialize};
+
+/// The format that this crate writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The name of the document in a bundle.
+pub const FILE_NAME: &str = "bundle.json";
+
+/// What a bundle holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BundleDocument {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The kind of package.
+    pub kind: Kind,
+    /// The plugin.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The commit that last changed the release manifest, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Seconds since 1970: the time of all entries.
+    pub modified: u64,
+    /// Everything after this document, in the order of the archive.
+    pub files: Vec<BundleFile>,
+}
+
+/// The kind of an install package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A plugin package.
+    Plugin,
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BundleFile {
+    /// Path below the bundle's directory.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the bytes; image archives have the digests of their blobs instead, which are known
+    /// before the first layer is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// What an image archive holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<BundleImage>,
+}
+
+/// The image in an image archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BundleImage {
+    /// The release registry's reference.
+    pub reference: String,
+    /// Digest of the image manifest, or of the image index where the whole of it is kept.
+    pub digest: Digest,
+    /// The platform, or nothing where the whole image index is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The platform that tools see which know only single images.
+    pub single_platform: Platform,
+    /// Manifests, configurations and layers in the order of the archive.
+    pub blobs: Vec<PlacedBlob>,
+}
+
+/// A blob, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacedBlob {
+    /// What it is.
+    #[serde(flatten)]
+    pub descriptor: Descriptor,
+    /// Offset of its first byte in the image archive's tar, that is after gunzip.
+    pub offset: u64,
+}
+
+impl BundleDocument {
+    /// The bytes of the document.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+}

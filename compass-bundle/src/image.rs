@@ -1,0 +1,128 @@
+//! An image as it goes into an archive.
+
+use std::collections::BTreeSet;
+
+use compass_registry::{
+    Descriptor, ImageSource, ImageSourceExt as _, Locator, Manifest, Platform, RawManifest,
+    Reference, Repository,
+};
+
+use crate::Error;
+
+/// No layer is larger than this; it keeps the arithmetic of hostile manifests within bounds.
+const MAX_BLOB_BYTES: u64 = 1 << 40;
+
+/// An image with everything that has to be known before its layers move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveImage {
+    /// The name inside the archive: the release registry's reference.
+    pub reference: Reference,
+    /// Where its blobs are read from.
+    pub repository: Repository,
+    /// The platform that was chosen, or nothing where the whole image index is kept.
+    pub platform: Option<Platform>,
+    /// The image manifest, or the image index where it is kept.
+    pub root: RawManifest,
+    /// The image manifests of a kept image index.
+    pub children: Vec<RawManifest>,
+}
+
+/// Which of an image index's images are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Platforms {
+    /// The image for one platform.
+    One(Platform),
+    /// The whole image index. Tools that know only single images see the one for this platform.
+    All(Platform),
+}
+
+impl ArchiveImage {
+    /// Asks a source for an image's manifests. No layer is read.
+    ///
+    /// # Errors
+    /// Where the image, or one for the platform, is not there.
+    pub async fn gather(
+        source: &dyn ImageSource,
+        (repository, locator): (&Repository, &Locator),
+        reference: Reference,
+        platforms: &Platforms,
+    ) -> Result<Self, Error> {
+        let named = |error: compass_registry::Error| error.in_image(&reference);
+        let one = |platform: &Platform| platform.clone();
+        let (root, platform) = match platforms {
+            Platforms::One(platform) => {
+                let root = source.image(repository, locator, platform).await.map_err(named)?;
+                (root, Some(one(platform)))
+            }
+            Platforms::All(platform) => {
+                let root = source.verified_manifest(repository, locator).await.map_err(named)?;
+                let single = (!root.is_index()).then(|| one(platform));
+                (root, single)
+            }
+        };
+        let mut children = Vec::new();
+        if let Manifest::Index(images) = root.parse().map_err(named)? {
+            for image in images {
+                let locator = Locator::Digest(image.digest);
+                let child = source.verified_manifest(repository, &locator).await.map_err(named)?;
+                children.push(child);
+            }
+        }
+        Ok(Self { reference, repository: repository.clone(), platform, root, children })
+    }
+
+    /// The configuration and layers that tools see which know only single images.
+    pub(crate) fn single(
+        &self,
+        platform: &Platform,
+    ) -> Result<(Descriptor, Vec<Descriptor>), Error> {
+        match self.root.parse()? {
+            Manifest::Image { config, layers } => Ok((config, layers)),
+            Manifest::Index(images) => {
+                let serves =
+                    |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.serves(platform));
+                let chosen = images.iter().find(serves).map(|image| image.digest);
+                let child = self.children.iter().find(|child| Some(child.digest()) == chosen);
+                match child.map(RawManifest::parse).transpose()? {
+                    Some(Manifest::Image { config, layers }) => Ok((config, layers)),
+                    _ => Err(Error::Unplannable(format!(
+                        "{} has no image for {platform}",
+                        self.reference
+                    ))),
+                }
+            }
+        }
+    }
+
+    /// All configurations, then all layers, each once.
+    pub(crate) fn blobs(&self) -> Result<Vec<Descriptor>, Error> {
+        let (mut configs, mut all_layers) = (Vec::new(), Vec::new());
+        for manifest in std::iter::once(&self.root).chain(&self.children) {
+            match manifest.parse()? {
+                Manifest::Image { config, layers } => {
+                    configs.push(config);
+                    all_layers.extend(layers);
+                }
+                Manifest::Index(_) if manifest.digest() == self.root.digest() => {}
+                Manifest::Index(_) => {
+                    return Err(Error::Unplannable(format!(
+                        "{} is an index of indexes, which image archives cannot hold",
+                        self.reference
+                    )));
+                }
+            }
+        }
+        if let Some(blob) =
+            configs.iter().chain(&all_layers).find(|blob| blob.size > MAX_BLOB_BYTES)
+        {
+            return Err(Error::Unplannable(format!(
+                "{}: blob {} claims to have {} bytes",
+                self.reference, blob.digest, blob.size
+            )));
+        }
+        let mut seen = BTreeSet::new();
+        configs.extend(all_layers);
+        configs.retain(|blob| seen.insert(blob.digest));
+        Ok(configs)
+    }
+}

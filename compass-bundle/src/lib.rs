@@ -1,0 +1,81 @@
+//! Offline install packages: planned to the byte, streamed from registries, read back by offset.
+//!
+//! A bundle is a plan. From the image manifests alone every size and offset is known, before a
+//! layer moves; writing is following the plan, reading is the same arithmetic backwards.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use compass_bundle::{ArchiveImage, Bundle, BundlePlan, Platforms, PluginContents, write};
+//! use compass_registry::storage::{MemoryStorage, Storage};
+//! use compass_registry::{Digest, Locator, NoProgress, RawManifest, Reference, media_type};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Any `ImageSource` will do: a registry over HTTP, an OCI layout, another bundle.
+//! let source = MemoryStorage::default();
+//! let reference: Reference = "harbor.example/release/compass-plugins-gpu:v0.1.0".parse()?;
+//! # source.add_blob(*b"{}");
+//! # let text = format!(
+//! #     r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{}","size":2}},"layers":[]}}"#,
+//! #     media_type::OCI_CONFIG, Digest::of(b"{}"));
+//! # let manifest = RawManifest::new(media_type::OCI_MANIFEST, text);
+//! # source.put_manifest(reference.repository(), &manifest, reference.tag()).await?;
+//! let platform: compass_registry::Platform = "linux/amd64".parse()?;
+//! let from = (reference.repository(), &reference.locator());
+//! let platforms = Platforms::One(platform.clone());
+//! let image = ArchiveImage::gather(&source, from, reference.clone(), &platforms).await?;
+//!
+//! let plan = BundlePlan::plugin(&PluginContents {
+//!     name: "gpu".to_owned(),
+//!     version: "v0.1.0".to_owned(),
+//!     commit: None,
+//!     modified: 0,
+//!     manifest: "metadata: {name: gpu}\n".into(),
+//!     images: vec![image],
+//!     platform,
+//! })?;
+//! assert_eq!(plan.file_name(), "compass-plugins-gpu-v0.1.0.tar.gz");
+//!
+//! let directory = tempfile::tempdir()?;
+//! let written = write(&plan, Arc::new(source), directory.path(), &NoProgress).await?;
+//! assert_eq!(written.size, plan.size());
+//!
+//! let bundle = Bundle::open(&written.path)?;
+//! assert!(bundle.verify(&NoProgress)?.holds());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//! Pure: [`frame`] (gzip of stored blocks), [`naming`], [`document`] (`bundle.json`), and the plan.
+//! With I/O: writing, reading by offset, verifying, publishing, installing. `docs/bundle-format.md`
+//! describes the format.
+
+pub mod document;
+pub mod frame;
+pub mod naming;
+
+mod archive;
+mod encode;
+mod entry;
+mod error;
+mod image;
+mod install;
+mod part_file;
+mod plan;
+mod publish;
+mod raw;
+mod reader;
+mod verify;
+mod write;
+
+pub use document::BundleDocument;
+pub use error::Error;
+pub use image::{ArchiveImage, Platforms};
+pub use install::{Installed, install};
+pub use plan::{BundlePlan, PluginContents};
+pub use publish::{Published, publish, store_path};
+pub use reader::Bundle;
+pub use verify::{Damage, Verified};
+pub use write::{Written, checksum_path, write, write_as};

@@ -1,0 +1,49 @@
+//! Names of bundles and of the image archives in them (bundle format, "Names").
+
+use compass_registry::Reference;
+
+/// The file name of a plugin bundle without `.tar.gz`.
+pub fn plugin_stem(plugin: &str, version: &str) -> String {
+    format!("compass-plugins-{plugin}-{version}")
+}
+
+/// The names of the image archives of a package, in the order of its images: the last element of
+/// the repository; where two images share it, the path below the project; where even that is equal,
+/// followed by the tag.
+pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<String> {
+    let name = |image: &Reference| image.repository().name().to_owned();
+    let path = |image: &Reference| {
+        let path = image.repository().as_str();
+        path.split_once('/').map_or(path, |(_, below)| below).replace('/', "-")
+    };
+    let tagged =
+        |image: &Reference| format!("{}-{}", path(image), image.locator()).replace(':', "-");
+    let forms: [&dyn Fn(&Reference) -> String; 3] = [&name, &path, &tagged];
+    let distinct = |image: &Reference, form: &dyn Fn(&Reference) -> String| {
+        images.iter().filter(|other| form(other) == form(image)).count() == 1
+    };
+    let chosen = images.iter().map(|image| {
+        let form = forms.iter().find(|form| distinct(image, form)).unwrap_or(&forms[2]);
+        format!("{package}-{}-{version}-image.tar.gz", form(image))
+    });
+    chosen.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(images: &[&str]) -> Vec<String> {
+        let images: Vec<Reference> = images.iter().map(|image| image.parse().unwrap()).collect();
+        let short =
+            |name: String| name["gpu-".len()..name.len() - "-v1-image.tar.gz".len()].to_owned();
+        archive_names("gpu", "v1", &images).into_iter().map(short).collect()
+    }
+
+    #[test]
+    fn an_archive_is_named_by_as_little_of_its_image_as_tells_it_apart() {
+        assert_eq!(names(&["h.x/release/web:v1", "h.x/release/api:v1"]), ["web", "api"]);
+        assert_eq!(names(&["h.x/release/a/web:v1", "h.x/release/b/web:v1"]), ["a-web", "b-web"]);
+        assert_eq!(names(&["h.x/release/web:v1", "h.x/release/web:v2"]), ["web-v1", "web-v2"]);
+    }
+}

@@ -1,0 +1,188 @@
+//! Executes a plan to a file.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use compass_registry::{Digest, Hasher, ImageSource, Progress, open_resuming};
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::Error;
+use crate::encode::Encoder;
+use crate::frame;
+use crate::part_file::PartFile;
+use crate::plan::{BundlePlan, Content};
+
+/// Bytes that are written at once.
+const CHUNK: usize = 512 << 10;
+
+/// Chunks on their way to the disk. With the chunk size this bounds the memory of a run.
+const QUEUE: usize = 4;
+
+/// Bytes between two requests to the system to write what it holds back, so that the end of a run
+/// does not wait for everything at once.
+const FLUSH: u64 = 64 << 20;
+
+/// A bundle that has been written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the file.
+    pub digest: Digest,
+}
+
+/// Writes a bundle into a directory, with its `.sha256` beside it.
+///
+/// Blobs go from the source to their place in the file, verified on the way; memory does not
+/// depend on their size. Nothing is visible under the final name before everything has reached the
+/// disk. Where the future is dropped, nothing is left behind.
+///
+/// # Errors
+/// The first error of the source, which names image and blob, or of the disk.
+pub async fn write(
+    plan: &BundlePlan,
+    source: Arc<dyn ImageSource>,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<Written, Error> {
+    write_as(plan, source, &directory.join(plan.file_name()), progress).await
+}
+
+/// Writes a bundle to a file of any name; see [`write`].
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_as(
+    plan: &BundlePlan,
+    source: Arc<dyn ImageSource>,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<Written, Error> {
+    let part = PartFile::create(path)?;
+    let (chunks, writer) = start_writer(&part)?;
+    progress.expect(plan.size());
+    let fed = feed(plan, source, &chunks, progress).await;
+    drop(chunks);
+    // The writer goes first: that it stopped is why the feeder failed.
+    let (size, digest) = writer.await.map_err(|_| stopped(path))??;
+    fed?;
+    if size != plan.size() {
+        return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
+    }
+    part.finish()?;
+    write_checksum(path, digest)?;
+    Ok(Written { path: path.to_owned(), size, digest })
+}
+
+/// The path of the checksum beside a bundle.
+pub fn checksum_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
+}
+
+/// Writes what `sha256sum -c` reads.
+pub(crate) fn write_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let checksum = checksum_path(path);
+    let part = PartFile::create(&checksum)?;
+    let line = format!("{}  {name}\n", digest.hex());
+    part.handle()?.write_all(line.as_bytes()).map_err(Error::io("write", &checksum))?;
+    part.finish()
+}
+
+type Writer = JoinHandle<Result<(u64, Digest), Error>>;
+
+fn start_writer(part: &PartFile) -> Result<(mpsc::Sender<Vec<u8>>, Writer), Error> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (file, path) = (part.handle()?, part.part().to_owned());
+    Ok((sender, spawn_blocking(move || write_chunks(file, &path, receiver))))
+}
+
+fn write_chunks(
+    mut file: File,
+    path: &Path,
+    mut chunks: mpsc::Receiver<Vec<u8>>,
+) -> Result<(u64, Digest), Error> {
+    let mut hasher = Hasher::default();
+    let (mut size, mut flushed) = (0, 0);
+    while let Some(chunk) = chunks.blocking_recv() {
+        file.write_all(&chunk).map_err(Error::io("write", path))?;
+        hasher.update(&chunk);
+        size += chunk.len() as u64;
+        if size - flushed >= FLUSH {
+            flushed = size;
+            file.sync_data().map_err(Error::io("write", path))?;
+        }
+    }
+    Ok((size, hasher.finish()))
+}
+
+/// Sends the bytes of the file, in order. A writer that has stopped ends it without an error of its
+/// own.
+async fn feed(
+    plan: &BundlePlan,
+    source: Arc<dyn ImageSource>,
+    chunks: &mpsc::Sender<Vec<u8>>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let mut encoder = Encoder::new(plan);
+    let mut outlet = Outlet { chunks, progress, chunk: Vec::with_capacity(CHUNK + CHUNK / 4) };
+    outlet.chunk.extend_from_slice(&frame::HEADER);
+    for segment in plan.segments() {
+        encoder.begin(segment);
+        if let Some(bytes) = segment.content.known(&mut encoder) {
+            encoder.bytes(segment, &bytes, &mut outlet.chunk);
+            if !outlet.send_if_full().await {
+                return Ok(());
+            }
+        }
+        if let (Content::Blob(descriptor), Some(archive)) = (&segment.content, segment.archive) {
+            let archive = plan.archive(archive);
+            let mut blob = open_resuming(Arc::clone(&source), &archive.repository, descriptor);
+            while let Some(bytes) = blob.next().await {
+                let bytes =
+                    bytes.map_err(|error| error.in_blob(&archive.reference, descriptor.digest))?;
+                encoder.bytes(segment, &bytes, &mut outlet.chunk);
+                if !outlet.send_if_full().await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    outlet.chunk.extend_from_slice(&encoder.finish());
+    outlet.send().await;
+    Ok(())
+}
+
+struct Outlet<'w> {
+    chunks: &'w mpsc::Sender<Vec<u8>>,
+    progress: &'w dyn Progress,
+    chunk: Vec<u8>,
+}
+
+impl Outlet<'_> {
+    /// Sends the chunk once it is full; false where nobody takes it any more.
+    async fn send_if_full(&mut self) -> bool {
+        self.chunk.len() < CHUNK || self.send().await
+    }
+
+    async fn send(&mut self) -> bool {
+        let next = Vec::with_capacity(CHUNK + CHUNK / 4);
+        let chunk = std::mem::replace(&mut self.chunk, next);
+        let size = chunk.len() as u64;
+        let sent = self.chunks.send(chunk).await.is_ok();
+        self.progress.advance(if sent { size } else { 0 });
+        sent
+    }
+}
+
+fn stopped(path: &Path) -> Error {
+    Error::io("write", path)(std::io::Error::other("the writing thread stopped"))
+}
