@@ -54,10 +54,10 @@ pub async fn write(
     write_as(plan, source, &directory.join(plan.file_name()), progress).await
 }
 
-/// Writes a bundle to a file of any name; see [`write`].
+/// Writes a bundle to a file of any name; see [`write()`].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn write_as(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,

@@ -1,0 +1,82 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{check, demo, images, inspect, install, package, publish, sync, verify};
+
+/// Takes a release of the platform from its repository to a site without internet.
+#[derive(Debug, Parser)]
+#[command(name = "compass", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The release repository; otherwise the one around the current directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) repo: Option<PathBuf>,
+    /// The policy file; otherwise `.compass.yaml` in the release repository
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Prints results only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Says more about what happens; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// How many blobs move at once
+    #[arg(long, global = true, default_value_t = 4, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// Shows no progress bars
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Checks the release repository by the rules
+    Check(check::Args),
+    /// Lists the image references of a target, or of all
+    Images(images::Args),
+    /// Copies images from the source registry to the release registry
+    Sync(sync::Args),
+    /// Builds the install package of a target
+    Package(package::Args),
+    /// Shows what a bundle holds
+    Inspect(inspect::Args),
+    /// Proves that a bundle is, to the last bit, what was written
+    Verify(verify::Args),
+    /// Puts a bundle into the store, where it never changes again
+    Publish(publish::Args),
+    /// Pushes the images of a bundle to a site's registry
+    Install(install::Args),
+    /// Shows the whole road on this machine, with registries of its own
+    Demo(demo::Args),
+}

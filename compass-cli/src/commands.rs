@@ -1,0 +1,32 @@
+//! One module a command: its arguments, and what it does.
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod install;
+pub(crate) mod package;
+pub(crate) mod publish;
+pub(crate) mod sync;
+pub(crate) mod verify;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::output::Output;
+
+pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Check(args) => check::run(args, global, output),
+        Command::Images(args) => images::run(args, global, output),
+        Command::Sync(args) => sync::run(args, global, output).await,
+        Command::Package(args) => package::run(args, global, output).await,
+        Command::Inspect(args) => inspect::run(args, output).await,
+        Command::Verify(args) => verify::run(args, output).await,
+        Command::Publish(args) => publish::run(args, global, output).await,
+        Command::Install(args) => install::run(args, global, output).await,
+        Command::Demo(args) => demo::run(args, global, output).await,
+    }
+}

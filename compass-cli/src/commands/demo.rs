@@ -1,0 +1,159 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use compass_bundle::Bundle;
+use compass_manifest::{check, render};
+use compass_registry::client::{Client, ClientOptions};
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::DiskStorage;
+use compass_registry::{CopyOptions, ImageSink as _, RegistryPlace};
+
+use super::{package, publish, sync, verify};
+use crate::cli::Global;
+use crate::demo::folder::Folder;
+use crate::demo::images;
+use crate::demo::summary::{Image, Package, Step, Summary};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::registries::Registries;
+use crate::repository::{Plugin, Repository};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where the results are left; an earlier demo there is removed
+    #[arg(long, default_value = "compass-demo", value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// The registries of the demo, each with its own storage.
+struct World {
+    source: Server,
+    release: Server,
+    site: Server,
+}
+
+pub(crate) async fn run(
+    args: &Args,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let folder = Folder::start_over(&args.folder)?;
+    let global = Global { repo: Some(folder.path("release")), policy: None, ..*global };
+    let repository = Repository::open(&global)?;
+    let plugins = repository.all_plugins()?;
+    let start = async |name: &str| {
+        let storage = DiskStorage::new(folder.path(name));
+        Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await
+    };
+    let world = World {
+        source: start("source-registry").await?,
+        release: start("release-registry").await?,
+        site: start("site-registry").await?,
+    };
+    let mut summary = Summary { steps: Vec::new(), images: Vec::new(), bundles: Vec::new() };
+    take(&world, &folder, &repository, &plugins, &global, output, &mut summary).await?;
+    output.result(|| summary.to_json(), || summary.to_text());
+    Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes the whole road, step by step.
+async fn take(
+    world: &World,
+    folder: &Folder,
+    repository: &Repository,
+    plugins: &[Plugin],
+    global: &Global,
+    output: &Output,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let registries = Registries::without_policy();
+    let place = |server: &Server, project: &str| {
+        format!("{}/{project}", server.host()).parse::<RegistryPlace>()
+    };
+    let source = place(&world.source, "caicloud")?;
+    let release = place(&world.release, "release")?;
+    let site = place(&world.site, "compass")?;
+
+    output.note("push: a developer pushes the images to the source registry");
+    let began = Instant::now();
+    let developer = Client::new(&source.host, ClientOptions::default())?;
+    let mut pushed = Vec::new();
+    for (number, image) in (0..).zip(plugins.iter().flat_map(|plugin| &plugin.images)) {
+        let reference = image.release.moved_to(&source)?;
+        pushed.push(images::push(&developer, &reference, number).await?);
+    }
+    summary.steps.push(Step { name: "push", took: began.elapsed(), bytes: 0 });
+
+    output.note("check: the rules judge the release repository");
+    let began = Instant::now();
+    let report = check(&repository.tree, &repository.policy);
+    if !report.passes() {
+        output.note(&render::text(&report, output.style));
+        return Err(Failure::not_right("the example does not pass its own check"));
+    }
+    summary.steps.push(Step { name: "check", took: began.elapsed(), bytes: 0 });
+
+    output.note("sync: from the source registry to the release registry");
+    let began = Instant::now();
+    let options = CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() };
+    let places = (Some(&source), Some(&release));
+    let synced = sync::sync(plugins, places, &registries, options.clone(), output).await?;
+    let moved = synced.iter().map(|one| one.copied.bytes).sum();
+    summary.steps.push(Step { name: "sync", took: began.elapsed(), bytes: moved });
+
+    output.note("package: from the release registry to bundles");
+    let began = Instant::now();
+    let platforms = package::platforms(repository, None)?;
+    let mut written = Vec::new();
+    for plugin in plugins {
+        let from = Some(&release);
+        let plan = package::plan(repository, plugin, from, &platforms, &registries, output).await?;
+        let path = folder.path(&plan.plan.file_name());
+        written.push(package::execute(plan, &path, output).await?);
+    }
+    let size = written.iter().map(|one| one.size).sum();
+    summary.steps.push(Step { name: "package", took: began.elapsed(), bytes: size });
+
+    output.note("publish: to the store");
+    let began = Instant::now();
+    let mut published = Vec::new();
+    for bundle in &written {
+        let one = publish::publish(&bundle.path, &folder.path("store"), output).await?;
+        published.push(Package { path: one.path, size: bundle.size, digest: one.digest });
+    }
+    summary.steps.push(Step { name: "publish", took: began.elapsed(), bytes: size });
+
+    output.note("verify: every bit of what the store has");
+    let began = Instant::now();
+    for bundle in &published {
+        if !verify::verify(&bundle.path, output).await?.holds() {
+            return Err(Failure::not_right(format!("{} is damaged", bundle.path.display())));
+        }
+    }
+    summary.steps.push(Step { name: "verify", took: began.elapsed(), bytes: size });
+
+    output.note("install: from the bundles to the site's registry");
+    let began = Instant::now();
+    let client = Client::new(&site.host, ClientOptions::default())?;
+    let (mut installed, mut moved) = (Vec::new(), 0);
+    for bundle in &published {
+        let bundle = Bundle::open(&bundle.path)?;
+        let bar = output.bar("install");
+        let options = CopyOptions { progress: bar.shared(), ..options.clone() };
+        installed.extend(compass_bundle::install(&bundle, &client, &site, &options).await?);
+        bar.done();
+    }
+    moved += installed.iter().map(|one| one.copied.bytes).sum::<u64>();
+    summary.steps.push(Step { name: "install", took: began.elapsed(), bytes: moved });
+
+    for (image, developer) in installed.iter().zip(pushed) {
+        let reference = &image.reference;
+        let at_site = client.manifest_digest(reference.repository(), &reference.locator()).await?;
+        let gone = || Failure::not_right(format!("{reference} did not arrive"));
+        let reference = reference.to_string();
+        summary.images.push(Image { reference, developer, site: at_site.ok_or_else(gone)? });
+    }
+    summary.bundles = published;
+    Ok(())
+}

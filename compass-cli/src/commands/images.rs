@@ -1,0 +1,53 @@
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::repository::{Plugin, Repository, TargetImage};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to list: `plugin NAME`, several times if wanted
+    #[arg(required_unless_present = "all")]
+    target: Vec<String>,
+    /// Lists the images of the whole repository
+    #[arg(long, conflicts_with = "target")]
+    all: bool,
+    /// Shows where each image comes from: source, then release reference
+    #[arg(long)]
+    resolved: bool,
+}
+
+pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let repository = Repository::open(global)?;
+    let plugins =
+        if args.all { repository.all_plugins()? } else { repository.plugins(&args.target)? };
+    let images = || plugins.iter().flat_map(|plugin: &Plugin| &plugin.images);
+    let line = |image: &TargetImage| match args.resolved {
+        true => format!("{} {}\n", image.source, image.release),
+        false => format!("{}\n", image.release),
+    };
+    output.result(
+        || json!({"images": images().map(image_json).collect::<Vec<_>>()}),
+        || images().map(line).collect(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn image_json(image: &TargetImage) -> Value {
+    let path = image.release.repository().as_str();
+    let (project, repository) = path.split_once('/').unwrap_or(("", path));
+    json!({
+        "file": image.file,
+        "line": image.line,
+        "path": image.path,
+        "written": image.release.to_string(),
+        "project": project,
+        "repository": repository,
+        "tag": image.release.tag().map(ToString::to_string),
+        "release": image.release.to_string(),
+        "source": image.source.to_string(),
+    })
+}

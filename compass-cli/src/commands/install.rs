@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use compass_bundle::Installed;
+use compass_registry::{CopyOptions, RegistryPlace};
+use serde_json::{Value, json};
+
+use super::inspect::open;
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::output::{Output, bytes};
+use crate::registries::Registries;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The bundle
+    bundle: PathBuf,
+    /// The site's registry, as `HOST[/PROJECT]`; without a project images keep theirs
+    #[arg(long, value_name = "PLACE")]
+    registry: RegistryPlace,
+    /// Speaks with the registry without TLS
+    #[arg(long)]
+    plain_http: bool,
+}
+
+pub(crate) async fn run(
+    args: &Args,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let bundle = open(&args.bundle).await?;
+    let client = Registries::without_policy().client(&args.registry.host, args.plain_http)?;
+    let bar = output.bar("install");
+    let options =
+        CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
+    let installed = compass_bundle::install(&bundle, &client, &args.registry, &options).await;
+    bar.done();
+    let installed = installed.map_err(|error| {
+        Failure::from(error).while_doing(format!("cannot install {}", args.bundle.display()))
+    })?;
+    output.result(
+        || json!({"images": installed.iter().map(installed_json).collect::<Vec<_>>()}),
+        || installed.iter().map(line).collect(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(installed: &Installed) -> String {
+    let copied = &installed.copied;
+    format!("{} {} ({} moved)\n", installed.reference, copied.digest, bytes(copied.bytes))
+}
+
+fn installed_json(installed: &Installed) -> Value {
+    json!({
+        "site": installed.reference.to_string(),
+        "digest": installed.copied.digest,
+        "blobs": installed.copied.blobs,
+        "bytes": installed.copied.bytes,
+        "present": installed.copied.present,
+    })
+}

@@ -1,0 +1,132 @@
+//! Why a command ends badly: exit code, message, causes, and what to do.
+
+use std::error::Error;
+use std::fmt;
+
+use compass_manifest::policy::PolicyError;
+use serde_json::{Value, json};
+
+/// What ends a command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: u8,
+    pub(crate) message: String,
+    pub(crate) causes: Vec<String>,
+    pub(crate) hint: Option<String>,
+}
+
+/// Findings, or not verified.
+const NOT_RIGHT: u8 = 1;
+/// Wrong usage or configuration.
+const USAGE: u8 = 2;
+/// Registry, store or disk.
+const OUTSIDE: u8 = 3;
+
+impl Failure {
+    fn new(exit: u8, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), causes: Vec::new(), hint: None }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    pub(crate) fn not_right(message: impl fmt::Display) -> Self {
+        Self::new(NOT_RIGHT, message)
+    }
+
+    pub(crate) fn outside(error: &dyn Error) -> Self {
+        Self::new(OUTSIDE, error).caused_by(error)
+    }
+
+    pub(crate) fn interrupted(exit: u8) -> Self {
+        Self::new(exit, "interrupted; nothing unfinished is left under a final name")
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Says first what was being done.
+    pub(crate) fn while_doing(mut self, what: impl fmt::Display) -> Self {
+        self.causes.insert(0, std::mem::replace(&mut self.message, what.to_string()));
+        self
+    }
+
+    fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Some libraries repeat their causes in their own message.
+            if !self.causes.contains(&text) && self.message != text {
+                self.causes.push(text);
+            }
+            next = cause.source();
+        }
+        self
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({"error": {
+            "exit": self.exit,
+            "message": self.message,
+            "causes": self.causes,
+            "hint": self.hint,
+        }})
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.causes.iter().try_for_each(|cause| write!(f, "\n  because: {cause}"))?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n  help: {hint}"))
+    }
+}
+
+impl From<compass_registry::Error> for Failure {
+    fn from(error: compass_registry::Error) -> Self {
+        of_registry(&error)
+    }
+}
+
+impl From<compass_bundle::Error> for Failure {
+    fn from(error: compass_bundle::Error) -> Self {
+        let exit = match &error {
+            compass_bundle::Error::Damaged { .. } | compass_bundle::Error::NotABundle { .. } => {
+                NOT_RIGHT
+            }
+            compass_bundle::Error::Registry(error) => return of_registry(error),
+            _ => OUTSIDE,
+        };
+        let failure = Self::new(exit, &error).caused_by(&error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn of_registry(error: &compass_registry::Error) -> Failure {
+    let exit = match error {
+        compass_registry::Error::Invalid { .. } => USAGE,
+        _ => OUTSIDE,
+    };
+    let failure = Failure::new(exit, error).caused_by(error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        Self::usage(&error).hint(error.help)
+    }
+}
+
+impl From<tokio::task::JoinError> for Failure {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::outside(&error)
+    }
+}

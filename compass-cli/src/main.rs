@@ -1,0 +1,81 @@
+//! `compass`: checks releases, moves their images, and builds, proves and installs offline packages.
+
+mod cli;
+mod commands;
+mod demo;
+mod failure;
+mod git;
+mod output;
+mod registries;
+mod repository;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::Cli;
+use failure::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let output = Output::new(&cli.global);
+    start_log(cli.global.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.fail(&Failure::outside(&error)),
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = commands::run(&cli, &output) => result,
+            failure = interruption() => Err(failure),
+        }
+    });
+    // Threads that still read or write a file are not waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+/// Wrong arguments; also help and version, which are none.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let json = std::env::args().zip(std::env::args().skip(1));
+    let wants_json = json.into_iter().any(|(name, value)| name == "--format" && value == "json");
+    if error.use_stderr() && (wants_json || std::env::args().any(|one| one == "--format=json")) {
+        let text = error.render().to_string();
+        return output::print_json_failure(&Failure::usage(text.trim()));
+    }
+    // Nobody is left to tell where even this cannot be printed.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+async fn interruption() -> Failure {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Failure::interrupted(130),
+        () = terminated => Failure::interrupted(143),
+    }
+}
+
+fn start_log(verbose: u8) {
+    use tracing_subscriber::filter::LevelFilter;
+    let level = match verbose {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+}

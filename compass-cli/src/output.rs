@@ -1,0 +1,133 @@
+//! The one place that prints. Data goes to stdout, everything else to stderr.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use compass_manifest::render::Style;
+use compass_registry::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use crate::cli::{Color, Format, Global};
+use crate::failure::Failure;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    quiet: bool,
+    bars: bool,
+    pub(crate) style: Style,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stdout().is_terminal() && !plain,
+        };
+        let human = global.format == Format::Human;
+        let bars = human && !global.quiet && !global.no_progress && global.verbose == 0;
+        Self {
+            format: global.format,
+            quiet: global.quiet,
+            bars: bars && std::io::stderr().is_terminal(),
+            style: if colour { Style::Colour } else { Style::Plain },
+        }
+    }
+
+    /// Prints a result, in the form that was asked for.
+    pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
+        match self.format {
+            Format::Json => print(&format!("{:#}\n", json())),
+            Format::Human => print(&human()),
+        }
+    }
+
+    /// Says something that is no result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet && self.format == Format::Human {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// Says something that should not be missed.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr(), "warning: {text}");
+        }
+    }
+
+    /// Says why the command ends badly.
+    pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
+        match self.format {
+            Format::Json => print_json_failure(failure),
+            Format::Human => {
+                let _ = writeln!(std::io::stderr(), "error: {failure}");
+                ExitCode::from(failure.exit)
+            }
+        }
+    }
+
+    /// A progress bar in bytes, or nothing where nobody looks.
+    pub(crate) fn bar(&self, title: &str) -> Bar {
+        let bar = ProgressBar::new(0);
+        if !self.bars {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(title.to_owned());
+        Bar(bar)
+    }
+}
+
+/// Shows a transfer; gone when dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn shared(&self) -> Arc<dyn Progress> {
+        Arc::new(self.clone())
+    }
+
+    pub(crate) fn done(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn expect(&self, bytes: u64) {
+        self.0.inc_length(bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+pub(crate) fn print_json_failure(failure: &Failure) -> ExitCode {
+    print(&format!("{:#}\n", failure.to_json()));
+    ExitCode::from(failure.exit)
+}
+
+/// Prints to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        let enough = error.kind() == std::io::ErrorKind::BrokenPipe;
+        if !enough {
+            let _ = writeln!(std::io::stderr(), "error: cannot write the result: {error}");
+        }
+        std::process::exit(if enough { 0 } else { 3 });
+    }
+}

@@ -1,0 +1,187 @@
+//! The release repository on disk.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use compass_manifest::plugin::PluginManifest;
+use compass_manifest::policy::POLICY_FILE;
+use compass_manifest::source::SourceFile;
+use compass_manifest::version::PluginVersion;
+use compass_manifest::{Policy, Tree, plugin_names, read_plugin};
+use compass_registry::{Reference, RegistryPlace};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+
+/// A file that is larger is read only so far; the rules then say that it is too large.
+const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
+
+/// The release repository: where it is, what it decides, what it holds.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    pub(crate) root: PathBuf,
+    pub(crate) policy: Policy,
+    pub(crate) tree: Tree,
+}
+
+/// A plugin that is to be released.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) source: SourceFile,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) images: Vec<TargetImage>,
+}
+
+/// An image of a target.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetImage {
+    pub(crate) file: String,
+    pub(crate) line: usize,
+    pub(crate) path: String,
+    /// As it stands in the file, which is its name in the release registry.
+    pub(crate) release: Reference,
+    pub(crate) source: Reference,
+}
+
+impl Repository {
+    pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        let root = match &global.repo {
+            Some(root) if root.is_dir() => root.clone(),
+            Some(root) => {
+                return Err(Failure::usage(format!("{} is not a directory", root.display())));
+            }
+            None => enclosing()?,
+        };
+        let policy = read_policy(&root, global.policy.as_deref())?;
+        let mut tree = Tree::new();
+        let directory = root.join(&policy.plugins.directory);
+        read_directory(&directory, &policy.plugins.directory, &mut tree)?;
+        Ok(Self { root, policy, tree })
+    }
+
+    /// The plugins that targets name, as `plugin gpu plugin log`.
+    pub(crate) fn plugins(&self, target: &[String]) -> Result<Vec<Plugin>, Failure> {
+        let form = "a target is `plugin NAME`";
+        let mut plugins = Vec::new();
+        for pair in target.chunks(2) {
+            match pair {
+                [kind, name] if kind == "plugin" => plugins.push(self.plugin(name)?),
+                [kind, _] => {
+                    let message = format!("`{kind}` is not a kind of target");
+                    return Err(Failure::usage(message).hint(form));
+                }
+                _ => {
+                    let message = format!("the target `{}` has no name", pair.join(" "));
+                    return Err(Failure::usage(message).hint(form));
+                }
+            }
+        }
+        Ok(plugins)
+    }
+
+    pub(crate) fn all_plugins(&self) -> Result<Vec<Plugin>, Failure> {
+        plugin_names(&self.tree, &self.policy).iter().map(|name| self.plugin(name)).collect()
+    }
+
+    fn plugin(&self, name: &str) -> Result<Plugin, Failure> {
+        let directory = &self.policy.plugins.directory;
+        let Some((source, manifest)) = read_plugin(&self.tree, &self.policy, name) else {
+            let known = plugin_names(&self.tree, &self.policy).join(", ");
+            let known = if known.is_empty() { "there are none".to_owned() } else { known };
+            return Err(Failure::usage(format!("there is no {directory}/{name}.yaml"))
+                .hint(format!("plugins here: {known}")));
+        };
+        let unusable = |what: String| {
+            Failure::not_right(format!("{}: {what}", source.path()))
+                .hint("`compass check` shows where")
+        };
+        let version = manifest.version.as_ref().map(|version| version.value.clone());
+        let version = version.filter(|version| version.parse::<PluginVersion>().is_ok());
+        let version =
+            version.ok_or_else(|| unusable("it has no valid `spec.version`".to_owned()))?;
+        let own = manifest.name.as_ref().map(|name| name.value.as_str());
+        if own != Some(name) {
+            return Err(unusable("`metadata.name` is not the name of the file".to_owned()));
+        }
+        let images = self.images(&source, &manifest)?;
+        if images.is_empty() {
+            return Err(unusable("`spec.service.image` names no image".to_owned()));
+        }
+        Ok(Plugin { name: name.to_owned(), version, images, source })
+    }
+
+    fn images(
+        &self,
+        source: &SourceFile,
+        manifest: &PluginManifest,
+    ) -> Result<Vec<TargetImage>, Failure> {
+        let place: RegistryPlace = self.policy.registries.source.parse()?;
+        let images = manifest.images().into_iter().map(|image| {
+            let release: Reference = image.reference.to_string().parse()?;
+            Ok(TargetImage {
+                file: source.path().to_owned(),
+                line: source.position(image.span.start).line,
+                path: image.path,
+                source: release.moved_to(&place)?,
+                release,
+            })
+        });
+        images.collect()
+    }
+}
+
+/// The nearest directory around this one that looks like a release repository.
+fn enclosing() -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir().map_err(|error| Failure::outside(&error))?;
+    let marks = [POLICY_FILE, "release-plugins", "release-hotfixes", "release-products"];
+    let found = here.ancestors().find(|one| marks.iter().any(|mark| one.join(mark).exists()));
+    found.map(Path::to_owned).ok_or_else(|| {
+        let message = format!("{} is not in a release repository", here.display());
+        Failure::usage(message).hint("go into one, or name it with `--repo DIR`")
+    })
+}
+
+fn read_policy(root: &Path, named: Option<&Path>) -> Result<Policy, Failure> {
+    let path = named.map_or_else(|| root.join(POLICY_FILE), Path::to_owned);
+    match read_limited(&path) {
+        Ok(bytes) => {
+            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            let text = String::from_utf8(bytes)
+                .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
+            Ok(Policy::parse(&SourceFile::new(shown, text))?)
+        }
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Policy::default())
+        }
+        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+fn read_directory(directory: &Path, shown: &str, tree: &mut Tree) -> Result<(), Failure> {
+    let failed = |path: &Path, error: &std::io::Error| {
+        Failure::outside(error).while_doing(format!("cannot read {}", path.display()))
+    };
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(directory, &error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| failed(directory, &error))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        // Links out of the repository would make a check depend on what lies elsewhere.
+        let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file && !name.starts_with('.') {
+            let bytes = read_limited(&path).map_err(|error| failed(&path, &error))?;
+            tree.insert(format!("{shown}/{name}"), bytes);
+        }
+    }
+    Ok(())
+}
+
+fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
