@@ -1,0 +1,138 @@
+//! Bundles in the hands of others: images that `umoci` made and `skopeo` pushed to Debian's
+//! registry are packaged, and load in everything that a site may have.
+//!
+//! Needs root and the Debian packages `docker-registry skopeo podman containerd docker.io umoci`.
+//! Where one is missing the tests say so and pass, unless `COMPASS_INTEROP=required` is set, as CI
+//! does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod world;
+
+use world::{World, missing_parts};
+
+/// The parts of this machine, or nothing where one is missing and may be.
+fn world() -> Option<World> {
+    let missing = missing_parts();
+    if missing.is_empty() {
+        return Some(World::start());
+    }
+    let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
+    assert!(!required, "missing here: {}", missing.join(", "));
+    eprintln!("SKIPPED: interop needs {}, which this machine lacks", missing.join(", "));
+    None
+}
+
+#[test]
+fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
+    let Some(world) = world() else { return };
+    world.sh("
+        umoci init --layout oci; umoci new --image oci:v0.1.0
+        mkdir -p one two; echo 'hello from compass' > one/hello.txt
+        head -c 3000000 /dev/urandom > two/blob.bin; ln -s hello.txt one/link
+        umoci insert --image oci:v0.1.0 one /app
+        umoci insert --image oci:v0.1.0 two /data
+        umoci config --image oci:v0.1.0 --config.cmd /app/hello --architecture amd64 --os linux
+        skopeo copy -q --dest-tls-verify=false oci:oci:v0.1.0 docker://$SOURCE/release/compass-plugins-demo:v0.1.0
+    ");
+    let digest = world.sh(
+        "skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://$SOURCE/release/compass-plugins-demo:v0.1.0",
+    );
+    world.add_plugin("demo", "v0.1.0");
+
+    let planned = world.sh(
+        "compass package plugin demo --repo repo --from $SOURCE/release --dry-run --format json",
+    );
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    world.sh("compass package plugin demo --repo repo --from $SOURCE/release -o out --quiet");
+    let stem = "compass-plugins-demo-v0.1.0";
+    let size = std::fs::metadata(world.path(&format!("out/{stem}.tar.gz"))).unwrap().len();
+    assert_eq!(planned["size"], size, "the dry run names the size to the byte");
+
+    assert_eq!(
+        world.sh(&format!("cd out; sha256sum -c --quiet *.sha256; tar tzf {stem}.tar.gz")),
+        format!(
+            "{stem}/bundle.json\n{stem}/demo.yaml\n\
+             {stem}/demo-compass-plugins-demo-v0.1.0-image.tar.gz"
+        )
+    );
+    world.sh(&format!(
+        "cd out; tar xzf {stem}.tar.gz; cp {stem}/*-image.tar.gz ../image.tar.gz; cmp {stem}/demo.yaml ../repo/release-plugins/demo.yaml"
+    ));
+    let entries = world.sh("tar tzf image.tar.gz");
+    let hex = digest.trim_start_matches("sha256:");
+    assert!(
+        entries.starts_with(&format!(
+            "oci-layout\nindex.json\nmanifest.json\nblobs/\nblobs/sha256/\nblobs/sha256/{hex}\n"
+        )),
+        "{entries}"
+    );
+
+    // skopeo keeps the digest.
+    world.sh("skopeo copy -q oci-archive:image.tar.gz oci:copied:v0.1.0");
+    let copied = world.sh("skopeo inspect --format '{{.Digest}}' oci:copied:v0.1.0");
+    assert_eq!(copied, digest);
+    world.sh("umoci unpack --rootless --image copied:v0.1.0 unpacked");
+    world.same_files("unpacked/rootfs");
+
+    // docker load, with Debian's 20.10.
+    world.start_docker();
+    world.sh("$DOCKER load -q -i image.tar.gz");
+    world.sh("
+        id=$($DOCKER create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
+        mkdir docker; $DOCKER export $id | tar x -C docker
+    ");
+    world.same_files("docker");
+
+    // podman load, and the name is the release registry's.
+    world.sh("$PODMAN load -q -i image.tar.gz");
+    world.sh("
+        id=$($PODMAN create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
+        mkdir podman; $PODMAN export $id | tar x -C podman
+    ");
+    world.same_files("podman");
+
+    // containerd keeps name and digest.
+    world.start_containerd();
+    world.sh("gunzip -c image.tar.gz | $CTR images import --snapshotter native -");
+    let listed = world.sh("$CTR images ls");
+    let name = "harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0";
+    let line = listed.lines().find(|line| line.starts_with(name)).expect(&listed);
+    assert!(line.contains(&digest), "{line}");
+    world.sh("mkdir ctr; $CTR images mount --snapshotter native --platform linux/amd64 harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 ctr");
+    world.same_files("ctr");
+    world.sh("umount ctr");
+
+    // The site's registry has the developer's digest.
+    world.sh(&format!("compass install out/{stem}.tar.gz --registry $SITE/compass --quiet"));
+    let at_site = world.sh(
+        "skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://$SITE/compass/compass-plugins-demo:v0.1.0",
+    );
+    assert_eq!(at_site, digest);
+}
+
+#[test]
+fn a_docker_image_that_was_synced_keeps_its_digest_and_loads() {
+    let Some(world) = world() else { return };
+    world.sh("
+        umoci init --layout oci; umoci new --image oci:v0.2.0
+        mkdir -p one; echo index > one/hello.txt; umoci insert --image oci:v0.2.0 one /app
+        umoci config --image oci:v0.2.0 --architecture amd64 --os linux
+        skopeo copy -q --dest-tls-verify=false --format v2s2 oci:oci:v0.2.0 docker://$SOURCE/caicloud/compass-plugins-demo:v0.2.0
+    ");
+    world.add_plugin("demo", "v0.2.0");
+    world.sh(
+        "compass sync plugin demo --repo repo --from $SOURCE/caicloud --to $SITE/release --quiet",
+    );
+    let digest = |place: &str| {
+        world.sh(&format!(
+            "skopeo inspect --tls-verify=false --raw docker://{place}/compass-plugins-demo:v0.2.0 | sha256sum"
+        ))
+    };
+    assert_eq!(digest("$SITE/release"), digest("$SOURCE/caicloud"), "a Docker image stays one");
+    world.sh("compass package plugin demo --repo repo --from $SITE/release -o out --quiet");
+    world.sh("cd out; tar xzf *.tar.gz; cp */*-image.tar.gz ../image.tar.gz");
+    world.start_docker();
+    world.sh("$DOCKER load -q -i image.tar.gz; $PODMAN load -q -i image.tar.gz; skopeo copy -q oci-archive:image.tar.gz dir:dir");
+    let manifest = world.sh("sha256sum < dir/manifest.json");
+    assert_eq!(manifest, digest("$SOURCE/caicloud"));
+}

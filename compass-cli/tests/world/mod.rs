@@ -1,0 +1,195 @@
+//! Registries and daemons of this machine, each with its own data, gone with the test.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+const PARTS: [&str; 8] =
+    ["docker-registry", "skopeo", "podman", "containerd", "ctr", "dockerd", "docker", "umoci"];
+
+/// What is missing to run these tests.
+pub(crate) fn missing_parts() -> Vec<&'static str> {
+    let runs = |script: &str| {
+        Command::new("sh").args(["-c", script]).output().is_ok_and(|output| output.status.success())
+    };
+    let mut missing: Vec<_> =
+        PARTS.into_iter().filter(|part| !runs(&format!("command -v {part}"))).collect();
+    if !runs("[ \"$(id -u)\" = 0 ]") {
+        missing.push("root");
+    }
+    missing
+}
+
+/// A directory, two of Debian's registries, and daemons as they are asked for.
+pub(crate) struct World {
+    directory: tempfile::TempDir,
+    source: String,
+    site: String,
+    children: Mutex<Vec<Child>>,
+}
+
+impl World {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let world = Self { directory, source: free(), site: free(), children: Mutex::default() };
+        for (name, host) in [("source", &world.source), ("site", &world.site)] {
+            let storage = world.path(name);
+            let config = format!(
+                "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
+                storage.display()
+            );
+            let file = world.path(&format!("{name}.yml"));
+            std::fs::write(&file, config).unwrap();
+            world.spawn(Command::new("docker-registry").arg("serve").arg(file), name);
+            wait_for(|| TcpStream::connect(host).is_ok(), name);
+        }
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Runs a script in the world's directory, and gives what it printed.
+    pub(crate) fn sh(&self, script: &str) -> String {
+        let root = self.directory.path();
+        let compass = Path::new(env!("CARGO_BIN_EXE_compass")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(root)
+            .env("PATH", format!("{}:{path}", compass.display()))
+            .env("SOURCE", &self.source)
+            .env("SITE", &self.site)
+            .env("DOCKER", format!("docker -H unix://{}/docker.sock", root.display()))
+            .env("CTR", format!("ctr -a {}/containerd.sock", root.display()))
+            .env(
+                "PODMAN",
+                format!(
+                    "podman --root {0}/podman-root --runroot {0}/podman-run --storage-driver vfs",
+                    root.display()
+                ),
+            )
+            .output()
+            .unwrap();
+        let (out, errors) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{script}\n{out}\n{errors}");
+        out.trim_end().to_owned()
+    }
+
+    /// Writes a plugin into the release repository of this world.
+    pub(crate) fn add_plugin(&self, name: &str, version: &str) {
+        let directory = self.path("repo/release-plugins");
+        std::fs::create_dir_all(&directory).unwrap();
+        let manifest = format!(
+            "metadata: {{name: {name}}}\nspec:\n  version: {version}\n  service:\n    port: 9001\n    \
+             image: harbor.caicloud.xyz/release/compass-plugins-{name}:{version}\n  \
+             modules: [{{name: {name}, slots: [system.{name}]}}]\n"
+        );
+        std::fs::write(directory.join(format!("{name}.yaml")), manifest).unwrap();
+        self.sh("compass check --repo repo");
+    }
+
+    /// The files of the image, unpacked by someone, are those that went in.
+    pub(crate) fn same_files(&self, root: &str) {
+        self.sh(&format!(
+            "cmp one/hello.txt {root}/app/hello.txt; cmp two/blob.bin {root}/data/blob.bin
+             [ $(readlink {root}/app/link) = hello.txt ]"
+        ));
+    }
+
+    pub(crate) fn start_docker(&self) {
+        let root = self.directory.path().display();
+        let mut dockerd = Command::new("/usr/sbin/dockerd");
+        dockerd.args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"]);
+        for (option, file) in [
+            ("--data-root", "docker-data"),
+            ("--exec-root", "docker-exec"),
+            ("--pidfile", "docker.pid"),
+        ] {
+            dockerd.arg(option).arg(self.path(file));
+        }
+        dockerd.arg("-H").arg(format!("unix://{root}/docker.sock"));
+        self.spawn(&mut dockerd, "dockerd");
+        let docker = format!("unix://{root}/docker.sock");
+        let answers = || {
+            let version = Command::new("docker").args(["-H", &docker, "version"]).output();
+            version.is_ok_and(|output| output.status.success())
+        };
+        wait_for(answers, "dockerd");
+    }
+
+    pub(crate) fn start_containerd(&self) {
+        let mut containerd = Command::new("containerd");
+        let config = self.path("containerd.toml");
+        std::fs::write(
+            &config,
+            "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
+        )
+        .unwrap();
+        for (option, file) in [
+            ("--config", "containerd.toml"),
+            ("--root", "containerd-data"),
+            ("--state", "containerd-state"),
+            ("--address", "containerd.sock"),
+        ] {
+            containerd.arg(option).arg(self.path(file));
+        }
+        self.spawn(&mut containerd, "containerd");
+        let socket = self.path("containerd.sock");
+        let answers = || {
+            let version = Command::new("ctr").arg("-a").arg(&socket).arg("version").output();
+            version.is_ok_and(|output| output.status.success())
+        };
+        wait_for(answers, "containerd");
+    }
+
+    fn spawn(&self, command: &mut Command, name: &str) {
+        let log = std::fs::File::create(self.path(&format!("{name}.log"))).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.children.lock().unwrap().push(child);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in self.children.get_mut().unwrap().iter_mut().rev() {
+            // Daemons remove their mounts when they are asked to stop.
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            for _ in 0..100 {
+                if child.try_wait().is_ok_and(|status| status.is_some()) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// An address that nobody listens at.
+fn free() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn wait_for(ready: impl Fn() -> bool, what: &str) {
+    for _ in 0..300 {
+        if ready() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what} did not start");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
