@@ -1,5 +1,5 @@
 //! The catalogue of rules, and each rule against its fixtures in `tests/rules/<code>/`.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

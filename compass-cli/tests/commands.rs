@@ -1,0 +1,152 @@
+//! What people see: results, errors and exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs `compass` in a directory; gives exit code, stdout and stderr.
+fn compass(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_compass"))
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn example() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/release")
+}
+
+fn plugin(name: &str, version: &str, port: u16, slot: &str) -> String {
+    format!(
+        "metadata:\n  name: {name}\nspec:\n  version: {version}\n  service:\n    port: {port}\n    \
+         image: harbor.caicloud.xyz/release/compass-plugins-{name}:{version}\n  modules:\n  \
+         - name: {name}\n    slots: [{slot}]\n"
+    )
+}
+
+fn repository(files: &[(&str, String)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let plugins = directory.path().join("release-plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    for (name, text) in files {
+        std::fs::write(plugins.join(name), text).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn the_example_passes() {
+    let (code, out, _) = compass(&example(), &["check"]);
+    assert_eq!((code, out.as_str()), (0, "2 files checked: 0 errors, 0 warnings, 0 notes\n"));
+}
+
+#[test]
+fn a_broken_manifest_is_shown_with_file_line_column_and_source() {
+    let broken = plugin("gpu", "0.1", 9001, "system.gpu");
+    let repository = repository(&[("gpu.yaml", broken)]);
+    let (code, out, _) = compass(repository.path(), &["check"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("release-plugins/gpu.yaml:4:12"), "{out}");
+    assert!(out.contains("4 |   version: 0.1\n"), "{out}");
+    assert!(!out.contains('\u{1b}'), "no colour where nobody sees it");
+    let (code, out, _) = compass(repository.path(), &["check", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 1);
+    assert_eq!(report["findings"][0]["start"], serde_json::json!({"line": 4, "column": 12}));
+}
+
+#[test]
+fn two_plugins_that_claim_one_slot_are_shown_both() {
+    let repository = repository(&[
+        ("a.yaml", plugin("a", "v0.1.0", 9001, "system.gpu")),
+        ("b.yaml", plugin("b", "v0.1.0", 9002, "system.gpu")),
+    ]);
+    let (code, out, _) = compass(repository.path(), &["check"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("slot-conflict"), "{out}");
+    assert!(out.contains("release-plugins/a.yaml:10:13"), "{out}");
+    assert!(out.contains("release-plugins/b.yaml:10:13"), "{out}");
+}
+
+#[test]
+fn images_are_listed_one_a_line() {
+    let (code, out, _) = compass(&example(), &["images", "plugin", "log-viewer"]);
+    let image = "harbor.caicloud.xyz/release/compass-plugins-log-viewer:v1.2.0\n";
+    assert_eq!((code, out.as_str()), (0, image));
+    let (_, out, _) = compass(&example(), &["images", "--all", "--format", "json"]);
+    let images: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(images["images"][0]["path"], "spec.service.image");
+    assert_eq!(images["images"][0]["project"], "release");
+    assert_eq!(images["images"][0]["line"], 13);
+}
+
+#[test]
+fn wrong_usage_is_2_and_says_what_would_be_right() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (directory, arguments, says) in [
+        (example(), &["package", "plugin", "gpu"][..], "plugins here: gpu-manager, log-viewer"),
+        (example(), &["package", "addon", "gpu"], "a target is `plugin NAME`"),
+        (example(), &["chekc"], "check"),
+        (example(), &["verify"], "<BUNDLE>"),
+        (example(), &["publish", "x", "--to", "s3://bucket"], "file:///path"),
+        (example(), &["check", "--repo", "nowhere"], "nowhere is not a directory"),
+        (example(), &["check", "--policy", "nowhere.yaml"], "nowhere.yaml"),
+        (elsewhere.path().to_owned(), &["check"], "--repo DIR"),
+    ] {
+        let (code, out, error) = compass(&directory, arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        assert!(error.contains(says), "{arguments:?}: {error}");
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn a_wrong_policy_is_shown_with_its_place() {
+    let repository = repository(&[]);
+    std::fs::write(repository.path().join(".compass.yaml"), "version: 1\nplugin: {}\n").unwrap();
+    let (code, _, error) = compass(repository.path(), &["check"]);
+    assert_eq!(code, 2);
+    assert!(error.contains(".compass.yaml:2:1") && error.contains("plugins"), "{error}");
+}
+
+#[test]
+fn what_is_no_bundle_is_1_and_what_is_not_there_is_3() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("text"), "no bundle").unwrap();
+    let (code, _, error) = compass(directory.path(), &["verify", "text"]);
+    assert!(code == 1 && error.contains("text is not a bundle"), "{error}");
+    let (code, _, error) = compass(directory.path(), &["inspect", "missing"]);
+    assert!(code == 3 && error.contains("cannot open missing"), "{error}");
+}
+
+#[test]
+fn errors_are_json_too_where_that_is_asked_for() {
+    let (code, out, error) = compass(&example(), &["inspect", "missing", "--format", "json"]);
+    let failure: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, error.as_str()), (3, ""));
+    assert_eq!(failure["error"]["exit"], 3);
+    let (code, out, _) = compass(&example(), &["nonsense", "--format", "json"]);
+    let failure: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &failure["error"]["exit"]), (2, &serde_json::json!(2)));
+}
+
+#[test]
+fn the_demo_takes_the_whole_road_and_starts_over() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let (code, out, error) = compass(directory.path(), &["demo", "--folder", "results"]);
+        assert_eq!(code, 0, "{error}");
+        let last = out.lines().last().unwrap();
+        let bundle = last.strip_prefix("bundle: ").expect("the last line says where it is");
+        assert!(Path::new(bundle).is_file(), "{last}");
+        assert_eq!(out.matches("= the developer's").count(), 2);
+    }
+    std::fs::create_dir(directory.path().join("other")).unwrap();
+    std::fs::write(directory.path().join("other/mine"), "").unwrap();
+    let (code, _, error) = compass(directory.path(), &["demo", "--folder", "other"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(directory.path().join("other/mine").exists());
+}

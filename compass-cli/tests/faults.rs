@@ -1,0 +1,265 @@
+//! What `compass package` does when the world is bad: a clear error that names image and blob, the
+//! right exit code, nothing under the final name, and no waiting for ever.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::{DiskStorage, Storage};
+use compass_registry::{Descriptor, Digest, RawManifest, Repository, Tag, media_type};
+
+/// A registry on disk with one image, and a release repository that names it.
+struct Registry {
+    directory: tempfile::TempDir,
+    host: String,
+    layer: Digest,
+    _runtime: tokio::runtime::Runtime,
+    _server: Server,
+}
+
+const LAYER_BYTES: usize = 8 << 20;
+
+impl Registry {
+    /// `lie` is added to the layer's size in the image manifest.
+    fn start(lie: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let storage = DiskStorage::new(directory.path().join("registry"));
+        let layer: Vec<u8> = (0..LAYER_BYTES).map(|n| (n * 31 % 251).to_le_bytes()[0]).collect();
+        let mut described = Descriptor::of(media_type::OCI_LAYER_GZIP, &layer);
+        let digest = described.digest;
+        described.size += lie;
+        let config = br#"{"os":"linux","architecture":"amd64"}"#;
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_MANIFEST,
+            "config": Descriptor::of(media_type::OCI_CONFIG, config),
+            "layers": [described],
+        });
+        let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+        let server = runtime.block_on(async {
+            for blob in [layer, config.to_vec()] {
+                let mut upload = storage.begin_upload().await.unwrap();
+                let digest = Digest::of(&blob);
+                upload.append(blob.into()).await.unwrap();
+                upload.commit(&digest).await.unwrap();
+            }
+            let name: Repository = "release/compass-plugins-demo".parse().unwrap();
+            let tag: Tag = "v0.1.0".parse().unwrap();
+            Storage::put_manifest(&storage, &name, &manifest, Some(&tag)).await.unwrap();
+            Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap()
+        });
+        let plugins = directory.path().join("repo/release-plugins");
+        std::fs::create_dir_all(&plugins).unwrap();
+        std::fs::create_dir(directory.path().join("out")).unwrap();
+        let yaml = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  service:\n    port: 9001\n    \
+            image: harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0\n  \
+            modules: [{name: demo, slots: [system.demo]}]\n";
+        std::fs::write(plugins.join("demo.yaml"), yaml).unwrap();
+        let host = server.host();
+        Self { directory, host, layer: digest, _runtime: runtime, _server: server }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.directory.path().join("out")
+    }
+
+    fn layer_file(&self) -> PathBuf {
+        self.directory.path().join("registry/blobs/sha256").join(self.layer.hex())
+    }
+
+    fn command(&self, host: &str, out: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        command
+            .args(["package", "plugin", "demo", "--from", &format!("{host}/release"), "--repo"])
+            .arg(self.directory.path().join("repo"))
+            .arg("-o")
+            .arg(out)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn package(&self, host: &str) -> Output {
+        self.command(host, &self.out()).output().unwrap()
+    }
+
+    /// The run failed because of the outside, named image and layer, and left nothing.
+    fn assert_refused(&self, output: &Output, about: &str) {
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{error}");
+        assert!(error.contains("compass-plugins-demo:v0.1.0"), "{error}");
+        assert!(error.contains(&self.layer.to_string()), "{error}");
+        assert!(error.contains(about), "{error}");
+        assert_eq!(names_in(&self.out()), [""; 0]);
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_flipped_bit_in_a_layer() {
+    let registry = Registry::start(0);
+    let mut bytes = std::fs::read(registry.layer_file()).unwrap();
+    bytes[LAYER_BYTES / 2] ^= 4;
+    std::fs::write(registry.layer_file(), bytes).unwrap();
+    registry.assert_refused(&registry.package(&registry.host), "the content has digest");
+}
+
+#[test]
+fn a_truncated_layer() {
+    let registry = Registry::start(0);
+    let bytes = std::fs::read(registry.layer_file()).unwrap();
+    std::fs::write(registry.layer_file(), &bytes[..LAYER_BYTES / 2]).unwrap();
+    let about = format!("has {} bytes, and not {LAYER_BYTES}", LAYER_BYTES / 2);
+    registry.assert_refused(&registry.package(&registry.host), &about);
+}
+
+#[test]
+fn a_wrong_size_in_the_image_manifest() {
+    let registry = Registry::start(1);
+    let about = format!("has {LAYER_BYTES} bytes, and not {}", LAYER_BYTES + 1);
+    registry.assert_refused(&registry.package(&registry.host), &about);
+}
+
+/// Stands between: passes bytes on until so many have come from the registry.
+struct Proxy {
+    host: String,
+    reached: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// Keeps the connection and sends nothing more.
+    Silence,
+    /// Closes this connection, and every other one at once.
+    Death,
+}
+
+impl Proxy {
+    fn start(to: &str, limit: usize, then: Then) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let (to, reached) = (to.to_owned(), Arc::new(AtomicBool::new(false)));
+        let shared = Arc::clone(&reached);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                if shared.load(Ordering::SeqCst) && then == Then::Death {
+                    continue;
+                }
+                let server = TcpStream::connect(&to).unwrap();
+                let (mut ask, mut asked) =
+                    (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut ask, &mut asked));
+                let reached = Arc::clone(&shared);
+                std::thread::spawn(move || pass(server, client, limit, then, &reached));
+            }
+        });
+        Self { host, reached }
+    }
+}
+
+fn pass(
+    mut server: TcpStream,
+    mut client: TcpStream,
+    limit: usize,
+    then: Then,
+    reached: &AtomicBool,
+) {
+    let (mut passed, mut chunk) = (0, [0; 16 << 10]);
+    while let Ok(count @ 1..) = server.read(&mut chunk) {
+        if client.write_all(&chunk[..count]).is_err() {
+            return;
+        }
+        passed += count;
+        if passed > limit {
+            reached.store(true, Ordering::SeqCst);
+            match then {
+                Then::Silence => std::thread::sleep(Duration::from_mins(2)),
+                Then::Death => drop(client.shutdown(Shutdown::Both)),
+            }
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_dies_in_the_middle() {
+    let registry = Registry::start(0);
+    let proxy = Proxy::start(&registry.host, 3 << 20, Then::Death);
+    registry.assert_refused(&registry.package(&proxy.host), &proxy.host);
+}
+
+#[test]
+fn a_registry_that_is_not_there() {
+    let registry = Registry::start(0);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = registry.package(&nobody);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains(&nobody) && error.contains("refused"), "{error}");
+    assert!(error.contains("compass-plugins-demo:v0.1.0"), "{error}");
+}
+
+#[test]
+fn ctrl_c_in_the_middle() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let registry = Registry::start(0);
+        let proxy = Proxy::start(&registry.host, 3 << 20, Then::Silence);
+        let mut child =
+            registry.command(&proxy.host, &registry.out()).stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while !proxy.reached.load(Ordering::SeqCst) {
+            assert!(began.elapsed() < Duration::from_mins(1), "the layer never began");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(names_in(&registry.out()), ["compass-plugins-demo-v0.1.0.tar.gz.part"]);
+        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(names_in(&registry.out()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_full_disk() {
+    let registry = Registry::start(0);
+    let small = registry.out();
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&small).output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: a full disk needs the right to mount a small one");
+        return;
+    }
+    let output = registry.package(&registry.host);
+    let left = names_in(&small);
+    assert!(Command::new("umount").arg(&small).status().unwrap().success());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("No space left") && error.contains("free some space"), "{error}");
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn undisturbed_it_gives_the_same_bytes_at_any_place_and_time() {
+    let registry = Registry::start(0);
+    let mut sums = Vec::new();
+    for name in ["here", "there/deeper"] {
+        let out = registry.directory.path().join(name);
+        let output = registry.command(&registry.host, &out).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        sums.push(Digest::of(
+            &std::fs::read(out.join("compass-plugins-demo-v0.1.0.tar.gz")).unwrap(),
+        ));
+    }
+    assert_eq!(sums[0], sums[1]);
+}
