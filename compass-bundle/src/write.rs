@@ -20,7 +20,7 @@ use crate::plan::{BundlePlan, Content};
 const CHUNK: usize = 512 << 10;
 
 /// Chunks on their way to the disk. With the chunk size this bounds the memory of a run.
-const QUEUE: usize = 4;
+const QUEUE: usize = 8;
 
 /// Bytes between two requests to the system to write what it holds back, so that the end of a run
 /// does not wait for everything at once.
@@ -65,10 +65,10 @@ pub async fn write_as(
     progress: &dyn Progress,
 ) -> Result<Written, Error> {
     let part = PartFile::create(path)?;
-    let (chunks, writer) = start_writer(&part)?;
+    let (channel, writer) = start_writer(&part)?;
     progress.expect(plan.size());
-    let fed = feed(plan, source, &chunks, progress).await;
-    drop(chunks);
+    // The channel ends with the feeder, and the writer with the channel.
+    let fed = feed(plan, source, channel, progress).await;
     // The writer goes first: that it stopped is why the feeder failed.
     let (size, digest) = writer.await.map_err(|_| stopped(path))??;
     fed?;
@@ -99,20 +99,29 @@ pub(crate) fn write_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
 
 type Writer = JoinHandle<Result<(u64, Digest), Error>>;
 
-fn start_writer(part: &PartFile) -> Result<(mpsc::Sender<Vec<u8>>, Writer), Error> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+/// The feeder's end: full chunks go out, empty ones come back to be filled again.
+struct Channel {
+    full: mpsc::Sender<Vec<u8>>,
+    empty: mpsc::Receiver<Vec<u8>>,
+}
+
+fn start_writer(part: &PartFile) -> Result<(Channel, Writer), Error> {
+    let (full, chunks) = mpsc::channel(QUEUE);
+    let (spent, empty) = mpsc::channel(QUEUE);
     let (file, path) = (part.handle()?, part.part().to_owned());
-    Ok((sender, spawn_blocking(move || write_chunks(file, &path, receiver))))
+    let writer = spawn_blocking(move || write_chunks(file, &path, chunks, &spent));
+    Ok((Channel { full, empty }, writer))
 }
 
 fn write_chunks(
     mut file: File,
     path: &Path,
     mut chunks: mpsc::Receiver<Vec<u8>>,
+    spent: &mpsc::Sender<Vec<u8>>,
 ) -> Result<(u64, Digest), Error> {
     let mut hasher = Hasher::default();
     let (mut size, mut flushed) = (0, 0);
-    while let Some(chunk) = chunks.blocking_recv() {
+    while let Some(mut chunk) = chunks.blocking_recv() {
         file.write_all(&chunk).map_err(Error::io("write", path))?;
         hasher.update(&chunk);
         size += chunk.len() as u64;
@@ -120,6 +129,9 @@ fn write_chunks(
             flushed = size;
             file.sync_data().map_err(Error::io("write", path))?;
         }
+        chunk.clear();
+        // Where nobody wants it back, it is freed.
+        drop(spent.try_send(chunk));
     }
     Ok((size, hasher.finish()))
 }
@@ -129,11 +141,11 @@ fn write_chunks(
 async fn feed(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
-    chunks: &mpsc::Sender<Vec<u8>>,
+    channel: Channel,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let mut encoder = Encoder::new(plan);
-    let mut outlet = Outlet { chunks, progress, chunk: Vec::with_capacity(CHUNK + CHUNK / 4) };
+    let mut outlet = Outlet { channel, progress, chunk: new_chunk() };
     outlet.chunk.extend_from_slice(&frame::HEADER);
     for segment in plan.segments() {
         encoder.begin(segment);
@@ -161,8 +173,13 @@ async fn feed(
     Ok(())
 }
 
+/// An empty chunk; what a registry sends at once may go beyond its size.
+fn new_chunk() -> Vec<u8> {
+    Vec::with_capacity(2 * CHUNK)
+}
+
 struct Outlet<'w> {
-    chunks: &'w mpsc::Sender<Vec<u8>>,
+    channel: Channel,
     progress: &'w dyn Progress,
     chunk: Vec<u8>,
 }
@@ -174,10 +191,10 @@ impl Outlet<'_> {
     }
 
     async fn send(&mut self) -> bool {
-        let next = Vec::with_capacity(CHUNK + CHUNK / 4);
+        let next = self.channel.empty.try_recv().unwrap_or_else(|_| new_chunk());
         let chunk = std::mem::replace(&mut self.chunk, next);
         let size = chunk.len() as u64;
-        let sent = self.chunks.send(chunk).await.is_ok();
+        let sent = self.channel.full.send(chunk).await.is_ok();
         self.progress.advance(if sent { size } else { 0 });
         sent
     }
