@@ -92,3 +92,57 @@ impl BundleDocument {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_schema_knows_every_field() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/bundle.schema.json")).unwrap();
+        let platform: Platform = "linux/arm64/v8".parse().unwrap();
+        let mut descriptor = Descriptor::of("a/b", b"x");
+        descriptor.platform = Some(platform.clone());
+        let image = BundleImage {
+            reference: "a.b/c:d".to_owned(),
+            digest: descriptor.digest,
+            platform: Some(platform.clone()),
+            single_platform: platform,
+            blobs: vec![PlacedBlob { descriptor: descriptor.clone(), offset: 1 }],
+        };
+        let file = BundleFile {
+            path: "x".to_owned(),
+            size: 1,
+            digest: Some(descriptor.digest),
+            image: Some(image),
+        };
+        let document = BundleDocument {
+            format_version: FORMAT_VERSION,
+            kind: Kind::Plugin,
+            name: "gpu".to_owned(),
+            version: "v1.0.0".to_owned(),
+            commit: Some("c".to_owned()),
+            modified: 0,
+            files: vec![file],
+        };
+        let document = serde_json::to_value(document).unwrap();
+        let same = |value: &serde_json::Value, schema: &serde_json::Value| {
+            let keys = |value: &serde_json::Value| {
+                let mut keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+                keys.sort();
+                keys
+            };
+            assert_eq!(keys(value), keys(&schema["properties"]));
+        };
+        let file = &document["files"][0];
+        let blob = &file["image"]["blobs"][0];
+        same(&document, &schema);
+        same(file, &schema["$defs"]["file"]);
+        same(&file["image"], &schema["$defs"]["image"]);
+        same(blob, &schema["$defs"]["blob"]);
+        same(&blob["platform"], &schema["$defs"]["platform"]);
+        let back: BundleDocument = serde_json::from_value(document).unwrap();
+        assert_eq!(back.files.len(), 1);
+    }
+}
