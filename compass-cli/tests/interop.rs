@@ -8,6 +8,8 @@
 
 mod world;
 
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::DiskStorage;
 use world::{World, missing_parts};
 
 /// The parts of this machine, or nothing where one is missing and may be.
@@ -135,4 +137,72 @@ fn a_docker_image_that_was_synced_keeps_its_digest_and_loads() {
     world.sh("$DOCKER load -q -i image.tar.gz; $PODMAN load -q -i image.tar.gz; skopeo copy -q oci-archive:image.tar.gz dir:dir");
     let manifest = world.sh("sha256sum < dir/manifest.json");
     assert_eq!(manifest, digest("$SOURCE/caicloud"));
+}
+
+#[test]
+fn others_push_to_and_pull_from_the_embedded_registry() {
+    let Some(world) = world() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let storage = DiskStorage::new(world.path("embedded"));
+    let server =
+        runtime.block_on(Server::start(storage, "127.0.0.1:0", ServerOptions::default())).unwrap();
+    let host = server.host();
+    world.sh(&format!(
+        "umoci init --layout oci; umoci new --image oci:v1
+         mkdir -p one two; echo embedded > one/hello.txt; ln -s hello.txt one/link
+         head -c 3000000 /dev/urandom > two/blob.bin
+         umoci insert --image oci:v1 one /app; umoci insert --image oci:v1 two /data
+         umoci config --image oci:v1 --architecture amd64 --os linux
+         skopeo copy -q --dest-tls-verify=false oci:oci:v1 docker://{host}/a/skopeo:v1
+         skopeo copy -q --src-tls-verify=false docker://{host}/a/skopeo:v1 oci:pulled:v1
+         cmp <(skopeo inspect --raw oci:oci:v1) <(skopeo inspect --raw oci:pulled:v1)"
+    ));
+    world.sh(&format!(
+        "$PODMAN pull -q --tls-verify=false {host}/a/skopeo:v1
+         $PODMAN push -q --tls-verify=false {host}/a/skopeo:v1 {host}/b/podman:v1"
+    ));
+    world.start_docker();
+    world.sh(&format!(
+        "$DOCKER pull -q {host}/b/podman:v1
+         $DOCKER tag {host}/b/podman:v1 {host}/c/docker:v2; $DOCKER push -q {host}/c/docker:v2
+         id=$($DOCKER create {host}/c/docker:v2 /x); mkdir files; $DOCKER export $id | tar x -C files"
+    ));
+    world.same_files("files");
+    let tags = world.sh(&format!("skopeo list-tags --tls-verify=false docker://{host}/c/docker"));
+    assert!(tags.contains("\"v2\""), "{tags}");
+}
+
+#[test]
+fn a_whole_image_index_keeps_its_digest_on_the_road() {
+    let Some(world) = world() else { return };
+    world.sh("
+        mkdir -p one; echo amd64 > one/hello.txt
+        for arch in amd64 arm64; do
+          umoci init --layout $arch; umoci new --image $arch:v1; umoci insert --image $arch:v1 one /app
+          umoci config --image $arch:v1 --architecture $arch --os linux
+          skopeo copy -q --dest-tls-verify=false oci:$arch:v1 docker://$SOURCE/release/compass-plugins-demo:$arch
+        done
+        entry() {
+          raw=$(skopeo inspect --tls-verify=false --raw docker://$SOURCE/release/compass-plugins-demo:$1 | tee $1.json | sha256sum | cut -d' ' -f1)
+          echo '{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:'$raw'\",\"size\":'$(stat -c %s $1.json)',\"platform\":{\"os\":\"linux\",\"architecture\":\"'$1'\"}}'
+        }
+        type=application/vnd.oci.image.index.v1+json
+        echo -n '{\"schemaVersion\":2,\"mediaType\":\"'$type'\",\"manifests\":['$(entry amd64),$(entry arm64)']}' > index.json
+        curl -sf -X PUT -H \"Content-Type: $type\" --data-binary @index.json http://$SOURCE/v2/release/compass-plugins-demo/manifests/v0.3.0
+    ");
+    world.add_plugin("demo", "v0.3.0");
+    let package = "compass package plugin demo --repo repo --from $SOURCE/release --quiet";
+    world
+        .sh(&format!("{package} --platform all -o all; {package} --platform linux/arm64 -o arm64"));
+    world.sh("cd all; tar xzf *.tar.gz; cp */*-image.tar.gz ../image.tar.gz");
+    world.start_docker();
+    world.sh("
+        $DOCKER load -q -i image.tar.gz
+        $DOCKER inspect harbor.caicloud.xyz/release/compass-plugins-demo:v0.3.0 | grep '\"Architecture\": \"amd64\"'
+        skopeo inspect --raw oci-archive:image.tar.gz | cmp - index.json
+        compass verify all/*.tar.gz; compass verify arm64/*.tar.gz
+        compass install all/*.tar.gz --registry $SITE --quiet
+        curl -sf -H 'Accept: application/vnd.oci.image.index.v1+json' http://$SITE/v2/release/compass-plugins-demo/manifests/v0.3.0 | cmp - index.json
+        compass inspect arm64/*.tar.gz | grep -q '(linux/arm64)'
+    ");
 }

@@ -282,7 +282,25 @@ impl fmt::Display for Reference {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[ -~é]{0,60}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                prop_assert_eq!(reference.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn what_displays_is_read_back(
+            text in "[a-z]{1,5}\\.[a-z]{2}(:[1-9][0-9]{0,3})?(/[a-z0-9]{1,8}){1,4}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?"
+        ) {
+            prop_assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        }
+    }
 
     #[test]
     fn references_display_as_they_were_written() {

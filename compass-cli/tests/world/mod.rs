@@ -6,8 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-const PARTS: [&str; 8] =
-    ["docker-registry", "skopeo", "podman", "containerd", "ctr", "dockerd", "docker", "umoci"];
+const PARTS: [&str; 9] = [
+    "docker-registry",
+    "skopeo",
+    "podman",
+    "containerd",
+    "ctr",
+    "dockerd",
+    "docker",
+    "umoci",
+    "curl",
+];
 
 /// What is missing to run these tests.
 pub(crate) fn missing_parts() -> Vec<&'static str> {

@@ -1,0 +1,124 @@
+//! Who gets to see credentials: the registry's own origin and its token service, and nobody else.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::{Descriptor, ImageSource, ImageSourceExt, Repository};
+
+/// Requests as a server saw them: path with parameters, and the authorization header.
+type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
+fn note(seen: &Seen, request: &Request) -> Option<String> {
+    let header =
+        |headers: &HeaderMap| headers.get("authorization")?.to_str().ok().map(str::to_owned);
+    let authorization = header(request.headers());
+    seen.lock().unwrap().push((request.uri().to_string(), authorization.clone()));
+    authorization
+}
+
+/// Serves with a function, and gives the host.
+async fn serve(answer: impl Fn(Request) -> Response + Clone + Send + Sync + 'static) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let router = Router::new().fallback(move |request| std::future::ready(answer(request)));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    host
+}
+
+fn client(host: &str) -> Client {
+    let username = "robot".to_owned();
+    let credentials = Credentials::Password { username, password: Secret::new("hunter2") };
+    let options = ClientOptions { credentials: Some(credentials), ..ClientOptions::default() };
+    Client::new(host, options).unwrap()
+}
+
+fn name() -> Repository {
+    "release/web".parse().unwrap()
+}
+
+/// `robot:hunter2` for basic authentication.
+const BASIC: &str = "Basic cm9ib3Q6aHVudGVyMg==";
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_with_the_password_and_used_without_it() {
+    let (tokens, asked) = (Seen::default(), Seen::default());
+    let seen = Arc::clone(&tokens);
+    let service = serve(move |request| {
+        note(&seen, &request);
+        (StatusCode::OK, r#"{"token": "t0ken", "expires_in": 300}"#).into_response()
+    })
+    .await;
+    let seen = Arc::clone(&asked);
+    let registry = serve(move |request| {
+        if note(&seen, &request).as_deref() == Some("Bearer t0ken") {
+            return (StatusCode::OK, "layer").into_response();
+        }
+        let challenge = format!(r#"Bearer realm="http://{service}/token",service="reg""#);
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    })
+    .await;
+    let (client, layer) = (client(&registry), Descriptor::of("text/plain", b"layer"));
+    for _ in 0..2 {
+        assert_eq!(client.read(&name(), &layer).await.unwrap(), "layer");
+    }
+    let tokens = tokens.lock().unwrap();
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(tokens[0].0, "/token?service=reg&scope=repository%3Arelease%2Fweb%3Apull");
+    assert_eq!(tokens[0].1.as_deref(), Some(BASIC));
+    let headers: Vec<_> = asked.lock().unwrap().iter().map(|(_, header)| header.clone()).collect();
+    let token = Some("Bearer t0ken".to_owned());
+    assert_eq!(headers, [None, token.clone(), token]);
+}
+
+#[tokio::test]
+async fn the_target_of_a_redirect_gets_no_credentials() {
+    let stored = Seen::default();
+    let seen = Arc::clone(&stored);
+    let store = serve(move |request| {
+        note(&seen, &request);
+        (StatusCode::OK, "layer").into_response()
+    })
+    .await;
+    let registry = serve(move |request| {
+        if request.headers().get("authorization").is_none() {
+            let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"")];
+            return (StatusCode::UNAUTHORIZED, challenge).into_response();
+        }
+        let location = format!("http://{store}/signed?key=abc");
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    assert_eq!(client(&registry).read(&name(), &layer).await.unwrap(), "layer");
+    let stored = stored.lock().unwrap();
+    assert_eq!(stored[..], [("/signed?key=abc".to_owned(), None)]);
+}
+
+#[tokio::test]
+async fn a_refused_password_is_an_error_without_it() {
+    let registry = serve(|_| {
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"")];
+        (StatusCode::UNAUTHORIZED, challenge, "you sent hunter2").into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    let Err(error) = client(&registry).blob(&name(), &layer, 0).await else { panic!("refused") };
+    assert!(matches!(error, compass_registry::Error::Unauthorized { .. }), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn redirects_without_end_are_given_up() {
+    let registry = serve(|_| {
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/v2/again")]).into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    let Err(error) = client(&registry).blob(&name(), &layer, 0).await else { panic!("refused") };
+    assert!(error.to_string().contains("too many redirects"), "{error}");
+}
