@@ -24,7 +24,7 @@ const QUEUE: usize = 8;
 
 /// Bytes between two requests to the system to write what it holds back, so that the end of a run
 /// does not wait for everything at once.
-const FLUSH: u64 = 64 << 20;
+const FLUSH: u64 = 32 << 20;
 
 /// A bundle that has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,19 +121,35 @@ fn write_chunks(
 ) -> Result<(u64, Digest), Error> {
     let mut hasher = Hasher::default();
     let (mut size, mut flushed) = (0, 0);
-    while let Some(mut chunk) = chunks.blocking_recv() {
-        file.write_all(&chunk).map_err(Error::io("write", path))?;
-        hasher.update(&chunk);
-        size += chunk.len() as u64;
-        if size - flushed >= FLUSH {
-            flushed = size;
-            file.sync_data().map_err(Error::io("write", path))?;
+    let flushing = file.try_clone().map_err(Error::io("write", path))?;
+    std::thread::scope(|scope| {
+        let (due, flushes) = std::sync::mpsc::sync_channel(1);
+        let flusher = scope.spawn(move || flush(&flushing, &flushes));
+        while let Some(mut chunk) = chunks.blocking_recv() {
+            file.write_all(&chunk).map_err(Error::io("write", path))?;
+            hasher.update(&chunk);
+            size += chunk.len() as u64;
+            if size - flushed >= FLUSH {
+                flushed = size;
+                // Where a flush waits already, that one will do.
+                let _ = due.try_send(());
+            }
+            chunk.clear();
+            // Where nobody wants it back, it is freed.
+            drop(spent.try_send(chunk));
         }
-        chunk.clear();
-        // Where nobody wants it back, it is freed.
-        drop(spent.try_send(chunk));
-    }
-    Ok((size, hasher.finish()))
+        drop(due);
+        match flusher.join() {
+            Ok(flushed) => flushed.map_err(Error::io("write", path))?,
+            Err(_) => return Err(stopped(path)),
+        }
+        Ok((size, hasher.finish()))
+    })
+}
+
+/// Writes what the system holds back, each time it is due, beside the writing itself.
+fn flush(file: &File, due: &std::sync::mpsc::Receiver<()>) -> std::io::Result<()> {
+    due.iter().try_for_each(|()| file.sync_data())
 }
 
 /// Sends the bytes of the file, in order. A writer that has stopped ends it without an error of its

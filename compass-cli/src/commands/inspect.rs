@@ -29,6 +29,17 @@ pub(crate) async fn open(path: &Path) -> Result<Bundle, Failure> {
     Ok(spawn_blocking(move || Bundle::open(&path)).await??)
 }
 
+/// What a blob is, in a word.
+fn kind(media_type: &str) -> &str {
+    let holds = |word: &str| media_type.contains(word);
+    match () {
+        () if holds("index") || holds("manifest.list") => "image index",
+        () if holds("manifest") => "image manifest",
+        () if holds("config") || holds("container.image") => "config",
+        () => media_type.rsplit(['/', '.']).next().unwrap_or(media_type),
+    }
+}
+
 fn describe(document: &BundleDocument, size: u64) -> String {
     let BundleDocument { name, version, commit, .. } = document;
     let commit = commit.as_deref().unwrap_or("unknown");
@@ -41,7 +52,7 @@ fn describe(document: &BundleDocument, size: u64) -> String {
             image.platform.as_ref().map_or("all platforms".to_owned(), ToString::to_string);
         text.push_str(&format!("  {} ({platform})\n  {}\n", image.reference, image.digest));
         for blob in &image.blobs {
-            let kind = blob.descriptor.media_type.rsplit(['/', '.']).next().unwrap_or_default();
+            let kind = kind(&blob.descriptor.media_type);
             let size = bytes(blob.descriptor.size);
             text.push_str(&format!("    {}  {size:>12}  {kind}\n", blob.descriptor.digest));
         }
