@@ -2,6 +2,21 @@
 
 use compass_registry::Reference;
 
+use crate::Error;
+
+/// Names become parts of paths, also of bundles that come from elsewhere.
+pub(crate) fn require_plain(what: &str, text: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
+        Ok(())
+    } else {
+        Err(Error::Unplannable(format!(
+            "`{}` is not a {what}: expected letters, digits, `.`, `_`, `-`",
+            text.escape_debug()
+        )))
+    }
+}
+
 /// The file name of a plugin bundle without `.tar.gz`.
 pub fn plugin_stem(plugin: &str, version: &str) -> String {
     format!("compass-plugins-{plugin}-{version}")
@@ -38,6 +53,14 @@ mod tests {
         let short =
             |name: String| name["gpu-".len()..name.len() - "-v1-image.tar.gz".len()].to_owned();
         archive_names("gpu", "v1", &images).into_iter().map(short).collect()
+    }
+
+    #[test]
+    fn a_name_that_would_lead_elsewhere_is_refused() {
+        for bad in ["", ".", "..", "../x", "/etc", "a/b", "a b", "-x", "a\n", "\u{4e2d}"] {
+            assert!(require_plain("version", bad).is_err(), "{bad:?}");
+        }
+        assert!(require_plain("version", "v1.0.0-rc.1").is_ok());
     }
 
     #[test]

@@ -84,8 +84,11 @@ impl BundlePlan {
     /// Plans a plugin bundle.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where a name is too long for tar, or an image index is nested.
+    /// [`Error::Unplannable`] where name or version is no plain file name or too long for tar, or
+    /// an image index is nested.
     pub fn plugin(contents: &PluginContents) -> Result<Self, Error> {
+        naming::require_plain("plugin name", &contents.name)?;
+        naming::require_plain("version", &contents.version)?;
         let modified = contents.modified;
         let references: Vec<_> = contents.images.iter().map(|i| i.reference.clone()).collect();
         let names = naming::archive_names(&contents.name, &contents.version, &references);

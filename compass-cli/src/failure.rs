@@ -93,9 +93,9 @@ impl From<compass_registry::Error> for Failure {
 impl From<compass_bundle::Error> for Failure {
     fn from(error: compass_bundle::Error) -> Self {
         let exit = match &error {
-            compass_bundle::Error::Damaged { .. } | compass_bundle::Error::NotABundle { .. } => {
-                NOT_RIGHT
-            }
+            compass_bundle::Error::Damaged { .. }
+            | compass_bundle::Error::NotABundle { .. }
+            | compass_bundle::Error::Unplannable(_) => NOT_RIGHT,
             compass_bundle::Error::Registry(error) => return of_registry(error),
             _ => OUTSIDE,
         };
