@@ -38,6 +38,7 @@ pub mod image;
 pub mod plugin;
 pub mod policy;
 pub mod render;
+pub mod review;
 pub mod rule;
 pub mod rules;
 pub mod source;

@@ -1,0 +1,63 @@
+//! Review of release pull requests: what people say to the queue, and where that leads.
+//!
+//! [`command::parse`] reads what a body or a comment says. [`Queue::standing`] says where a pull
+//! request stands, why, and what is next. Both are functions of their arguments: whether an image
+//! is in a registry is a fact that the caller looks up and puts into [`Facts`].
+//!
+//! ```
+//! use compass_manifest::review::{Evidence, Facts, Outcome, Queue, ReleaseImage};
+//!
+//! let mut facts = Facts::new("alice", "\
+//! **Release note**:
+//! The GPU scheduler no longer forgets nodes.
+//!
+//! /kind release
+//! /queue need-queue
+//! /cc @supereagle @pendoragon
+//! ");
+//! facts.check_errors = Some(0);
+//! facts.images = Some(vec![ReleaseImage {
+//!     source: "cargo.caicloudprivatetest.com/caicloud/compass-plugins-gpu:v0.1.1".parse()?,
+//!     release: "harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.1".parse()?,
+//!     in_source: Evidence::Yes,
+//!     in_release: Evidence::No("the tag does not exist".to_owned()),
+//! }]);
+//! facts.comment("alice", "\
+//! image(s) pushed to
+//! cargo.caicloudprivatetest.com/caicloud/compass-plugins-gpu:v0.1.1
+//! /queue patches-need-sync-image
+//! ");
+//! facts.comment("bob", "/queue patches-need-package");
+//! facts.grant("supereagle", "platform-release");
+//!
+//! let standing = Queue::default().standing(&facts);
+//! assert_eq!(standing.state.as_deref(), Some("patches-need-sync-image"));
+//! assert_eq!(standing.add_labels, ["kind/release", "queue/patches-need-sync-image"]);
+//! assert_eq!(standing.transitions[1].outcome, Outcome::Granted);
+//! // Bob has not the role for it, and the image is not where it should be.
+//! assert!(matches!(standing.transitions[2].outcome, Outcome::Refused { .. }));
+//! assert_eq!(standing.next[0].people, ["supereagle"]);
+//! assert!(standing.to_string().contains("compass-plugins-gpu:v0.1.1: the tag does not exist"));
+//! # Ok::<(), compass_manifest::image::ImageReferenceError>(())
+//! ```
+
+pub mod command;
+
+mod explain;
+mod facts;
+mod guard;
+mod judge;
+mod list;
+mod note;
+mod queue;
+mod replay;
+mod slash;
+mod standing;
+mod text;
+mod thread;
+
+pub use facts::{Comment, Evidence, Facts, ReleaseImage};
+pub use guard::{Guard, GuardReport, UnknownGuard, Verdict};
+pub use queue::{Queue, QueueError, Role, Step};
+pub use standing::{NextStep, Outcome, Standing, Transition};
+pub use thread::Origin;

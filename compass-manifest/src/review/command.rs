@@ -1,0 +1,194 @@
+//! Reads what people say to the queue in pull request bodies and comments.
+
+use crate::image::ImageReference;
+
+use super::list::{self, Kind};
+use super::note::{self, Note};
+use super::slash;
+use super::text::{self, Line, Mark};
+
+/// One thing that a text says to the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The line it stands on, from 1. That of the heading, for lists and notes.
+    pub line: usize,
+    /// What is said.
+    pub said: Said,
+}
+
+/// What a statement says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Said {
+    /// `/kind LABEL`; the label in lower case and without `kind/`.
+    Kind(String),
+    /// `/queue LABEL`; the label in lower case and without `queue/`.
+    Queue(String),
+    /// `/cc @a @b`; logins, or teams as `org/team`, without `@`.
+    Cc(Vec<String>),
+    /// `image(s) pushed to` and the images that follow.
+    Images(Vec<Item<ImageReference>>),
+    /// `packages uploaded to` and the addresses that follow.
+    Packages(Vec<Item<String>>),
+    /// A release note; `None` where its heading stands and nothing is noted.
+    ReleaseNote(Option<String>),
+    /// A command that lacks what belongs to it.
+    Incomplete {
+        /// The command, as `/queue`.
+        command: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// One line of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item<T> {
+    /// The line it stands on, from 1.
+    pub line: usize,
+    /// What is written, shortened where it is very long.
+    pub text: String,
+    /// What it means, or why it means nothing.
+    pub value: Result<T, String>,
+}
+
+impl<T> Item<T> {
+    /// Whether the item cannot be read.
+    pub fn is_malformed(&self) -> bool {
+        self.value.is_err()
+    }
+}
+
+/// Reads all statements of a pull request's body or of a comment, in their order.
+///
+/// A command must begin its line, after Markdown's decoration: quotes, bullets, numbers, ticked
+/// boxes, headings, emphasis, code. What stands in HTML comments, behind an empty box or in the
+/// middle of a sentence says nothing. Takes time in proportion to the text, whatever stands in it.
+///
+/// ```
+/// use compass_manifest::review::command::{Said, parse};
+///
+/// let said = parse("LGTM, thanks!\r\n> - `/queue need-queue`\r\n");
+/// assert_eq!(said.len(), 1);
+/// assert_eq!(said[0].line, 2);
+/// assert_eq!(said[0].said, Said::Queue("need-queue".to_owned()));
+/// ```
+pub fn parse(text: &str) -> Vec<Statement> {
+    let shown = text::without_comments(text);
+    let mut reader = Reader::default();
+    for line in text::lines(&shown) {
+        reader.read(&line);
+    }
+    reader.finish_section();
+    reader.statements
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    statements: Vec<Statement>,
+    section: Section,
+}
+
+/// What lines without a command belong to.
+#[derive(Debug, Default)]
+enum Section {
+    #[default]
+    None,
+    Note(Note),
+    Images(usize, Vec<Item<ImageReference>>),
+    Packages(usize, Vec<Item<String>>),
+}
+
+impl Reader {
+    fn read(&mut self, line: &Line<'_>) {
+        match line.mark {
+            Mark::FenceOpens => self.open_fence(line),
+            // A note ends with its fence, and with a fence that it stands in.
+            Mark::FenceCloses if matches!(self.section, Section::Note(_)) => self.finish_section(),
+            Mark::FenceCloses => {}
+            Mark::Unticked => self.belongs_to_section(line),
+            Mark::Text => self.read_text(line),
+        }
+    }
+
+    fn open_fence(&mut self, line: &Line<'_>) {
+        let info = line.content.split_whitespace().next().unwrap_or_default();
+        let is_note = info.eq_ignore_ascii_case("release-note");
+        match &mut self.section {
+            Section::Note(note) => note.open_fence(),
+            _ if is_note => self.begin(Section::Note(Note::fenced(line.number))),
+            _ => {}
+        }
+    }
+
+    fn read_text(&mut self, line: &Line<'_>) {
+        let commands = slash::commands(&line.content);
+        if !commands.is_empty() {
+            self.finish_section();
+            let statements = commands.into_iter().map(|said| Statement { line: line.number, said });
+            self.statements.extend(statements);
+        } else if let Some(heading) = list::heading(&line.content) {
+            self.begin(match heading.kind {
+                Kind::Images => {
+                    Section::Images(line.number, list::images(line.number, heading.rest))
+                }
+                Kind::Packages => {
+                    Section::Packages(line.number, list::packages(line.number, heading.rest))
+                }
+            });
+        } else if let Some(rest) = note::heading(&line.content) {
+            self.begin(Section::Note(Note::headed(line.number, rest)));
+        } else {
+            self.belongs_to_section(line);
+        }
+    }
+
+    /// Hands a line without a command to the section that it may belong to.
+    fn belongs_to_section(&mut self, line: &Line<'_>) {
+        let goes_on = match &mut self.section {
+            Section::None => true,
+            Section::Note(note) => note.take(line),
+            Section::Images(_, items) => take(items, line, list::images),
+            Section::Packages(_, items) => take(items, line, list::packages),
+        };
+        if !goes_on {
+            self.finish_section();
+        }
+    }
+
+    fn begin(&mut self, section: Section) {
+        self.finish_section();
+        self.section = section;
+    }
+
+    fn finish_section(&mut self) {
+        let (line, said) = match std::mem::take(&mut self.section) {
+            Section::None => return,
+            Section::Note(note) => (note.line(), Said::ReleaseNote(note.text())),
+            Section::Images(line, items) => (line, Said::Images(items)),
+            Section::Packages(line, items) => (line, Said::Packages(items)),
+        };
+        self.statements.push(Statement { line, said });
+    }
+}
+
+/// Adds a line's items to a list; `false` where the list ended before that line.
+fn take<T>(
+    items: &mut Vec<Item<T>>,
+    line: &Line<'_>,
+    read: fn(usize, &str) -> Vec<Item<T>>,
+) -> bool {
+    // Rules, dots and empty quotes stand between items.
+    if !line.content.contains(char::is_alphanumeric) {
+        return true;
+    }
+    let mut found = read(line.number, &line.content);
+    if line.mark == Mark::Unticked {
+        for item in &mut found {
+            item.value = Err("its box is not ticked".to_owned());
+        }
+    }
+    let is_item = !found.is_empty();
+    items.append(&mut found);
+    is_item
+}

@@ -1,0 +1,229 @@
+//! Lists of pushed images and of uploaded packages.
+
+use crate::image::ImageReference;
+
+use super::command::Item;
+use super::text::MARKUP;
+
+/// A registry takes no longer reference, and nobody wants to read one.
+const LONGEST_ITEM: usize = 512;
+const LONGEST_SHOWN: usize = 120;
+const MOST_FILLERS: usize = 3;
+
+/// What a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Images,
+    Packages,
+}
+
+/// A line that begins a list.
+#[derive(Debug)]
+pub(super) struct Heading<'l> {
+    pub(super) kind: Kind,
+    /// What follows on the same line: items, or nothing.
+    pub(super) rest: &'l str,
+}
+
+/// Reads a line that begins a list.
+///
+/// "Images pushed to the registry yesterday" is a sentence: what follows must be nothing, items, or
+/// words that end with a colon.
+pub(super) fn heading(line: &str) -> Option<Heading<'_>> {
+    let (kind, rest) = english(line).or_else(|| chinese(line))?;
+    let rest = rest.trim_start_matches(|character: char| {
+        character.is_whitespace() || character == ':' || MARKUP.contains(&character)
+    });
+    let has_items = match kind {
+        Kind::Images => !images(0, rest).is_empty(),
+        Kind::Packages => !packages(0, rest).is_empty(),
+    };
+    let introduces = has_items || rest.is_empty() || rest.ends_with(':');
+    introduces.then_some(Heading { kind, rest })
+}
+
+/// `image(s) pushed to`, `packages uploaded to`, and how people vary them.
+fn english(line: &str) -> Option<(Kind, &str)> {
+    let mut words = Words { rest: line };
+    let mut word = words.after(&["all", "the", "following", "new"])?;
+    let (kind, verb) = match word.as_str() {
+        "image" | "images" | "image(s)" | "images(s)" => (Kind::Images, "pushed"),
+        "package" | "packages" | "package(s)" => (Kind::Packages, "uploaded"),
+        _ => return None,
+    };
+    word = words.after(&["is", "are", "was", "were", "has", "have", "been", "already", "now"])?;
+    if word != verb {
+        return None;
+    }
+    let to = words.rest.trim_start();
+    let after = to.get(..2).filter(|word| word.eq_ignore_ascii_case("to")).map(|_| &to[2..])?;
+    let ends = after.is_empty()
+        || after.starts_with(|character: char| {
+            character.is_whitespace() || character == ':' || MARKUP.contains(&character)
+        });
+    ends.then_some((kind, after))
+}
+
+struct Words<'l> {
+    rest: &'l str,
+}
+
+impl Words<'_> {
+    /// The next word in lower case that is not one of a few fillers.
+    fn after(&mut self, fillers: &[&str]) -> Option<String> {
+        for _ in 0..=MOST_FILLERS {
+            let rest = self.rest.trim_start();
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            let word = rest[..end].trim_matches(MARKUP);
+            // Longer words are not of this phrase.
+            if end == 0 || end > 40 {
+                return None;
+            }
+            self.rest = &rest[end..];
+            let word = word.to_ascii_lowercase();
+            if !fillers.contains(&word.as_str()) {
+                return Some(word);
+            }
+        }
+        None
+    }
+}
+
+/// `镜像已推送到` and `安装包已上传到`.
+fn chinese(line: &str) -> Option<(Kind, &str)> {
+    let skip = |text: &'_ str, words: &[&str]| -> usize {
+        let trimmed = text.trim_start();
+        let taken = words.iter().find(|word| trimmed.starts_with(**word)).map_or(0, |w| w.len());
+        text.len() - trimmed.len() + taken
+    };
+    let mut rest = &line[skip(line, &["以下", "所有", "全部"])..];
+    rest = rest.trim_start();
+    let (kind, verbs): (_, &[&str]) = if let Some(after) = rest.strip_prefix("镜像") {
+        rest = after;
+        (Kind::Images, &["推送", "推", "push "])
+    } else {
+        rest = rest.strip_prefix("安装包").or_else(|| rest.strip_prefix("包"))?;
+        (Kind::Packages, &["上传"])
+    };
+    rest = &rest[skip(
+        rest,
+        &["已经全部", "已全部", "都已经", "均已经", "都已", "均已", "已经", "全部", "已"],
+    )..];
+    rest = rest.trim_start();
+    rest = verbs.iter().find_map(|verb| rest.strip_prefix(verb))?.trim_start();
+    rest = ["到了", "到", "至"].iter().find_map(|word| rest.strip_prefix(word))?;
+    Some((kind, rest))
+}
+
+/// The images that a line lists; none where the line is not of a list.
+pub(super) fn images(line: usize, content: &str) -> Vec<Item<ImageReference>> {
+    if content.starts_with("[[") && content.contains("]]/") {
+        let value = Err("a template variable stands in it: write the registry".to_owned());
+        return vec![Item { line, text: shorten(content), value }];
+    }
+    items(line, content, image)
+}
+
+/// The addresses that a line lists; none where the line is not of a list.
+pub(super) fn packages(line: usize, content: &str) -> Vec<Item<String>> {
+    items(line, content, address)
+}
+
+/// What one word means: nothing, an item, or an item that is broken.
+type Reading<T> = Option<Result<T, String>>;
+
+/// Items at the beginning of a line; the first word that is none begins a remark.
+fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> Reading<T>) -> Vec<Item<T>> {
+    let between = |character: char| character.is_whitespace() || matches!(character, ',' | ';');
+    let mut words = content.split(between).map(bare).filter(|word| !word.is_empty()).peekable();
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        let alone = found.is_empty() && words.peek().is_none();
+        match read(word, alone) {
+            Some(value) => found.push(Item { line, text: shorten(word), value }),
+            None if !found.is_empty() && matches!(word, "and" | "&" | "和" | "及") => {}
+            None => break,
+        }
+    }
+    found
+}
+
+/// A word without what Markdown and sentences set around it.
+fn bare(word: &str) -> &str {
+    let around = |character: char| {
+        MARKUP.contains(&character) || matches!(character, '"' | '\'' | '(' | ')' | '|')
+    };
+    if let Some((text, _)) = word.strip_prefix('[').and_then(|link| link.split_once("](")) {
+        return text.trim_matches(MARKUP);
+    }
+    let word = word.trim_matches(around);
+    let word = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
+    // A reference never ends with these, a sentence does.
+    word.trim_end_matches(['.', '!']).trim_end_matches(around)
+}
+
+fn image(word: &str, alone: bool) -> Reading<ImageReference> {
+    if word.len() > LONGEST_ITEM {
+        return word.contains('/').then(|| Err("it is longer than any image reference".to_owned()));
+    }
+    match word.parse::<ImageReference>() {
+        Ok(image) => Some(Ok(image)),
+        Err(error) => looks_like_an_image(word, alone).then(|| Err(why_no_image(word, &error))),
+    }
+}
+
+fn why_no_image(word: &str, error: &dyn std::error::Error) -> String {
+    if word.contains("://") {
+        "an image reference has no scheme: it begins with the registry's host".to_owned()
+    } else if word.contains(['<', '>']) {
+        "a placeholder stands in it".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+/// Whether somebody meant an image where none can be read.
+fn looks_like_an_image(word: &str, alone: bool) -> bool {
+    if word.starts_with('/') || !word.is_ascii() {
+        return false;
+    }
+    match word.split_once('/') {
+        Some((host, path)) => {
+            alone || host.contains(['.', ':']) || host == "localhost" || path.contains(':')
+        }
+        None => word.split_once(':').is_some_and(|(name, tag)| {
+            name.contains(|character: char| character.is_ascii_alphabetic())
+                && tag.contains(|character: char| character.is_ascii_digit())
+        }),
+    }
+}
+
+fn address(word: &str, alone: bool) -> Reading<String> {
+    const SCHEMES: &[&str] = &["oss", "s3", "http", "https", "file"];
+    if word.len() > LONGEST_ITEM {
+        return word.contains('/').then(|| Err("it is longer than any address".to_owned()));
+    }
+    let Some((scheme, path)) = word.split_once("://") else {
+        let meant = word.ends_with(".tar.gz")
+            || word.contains(":/")
+            || (alone && word.contains('/') && !word.starts_with('/'));
+        return meant.then(|| Err("it has no scheme: write `oss://BUCKET/…`".to_owned()));
+    };
+    Some(if !SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        Err(format!("`{scheme}://` is not one of the schemes of packages: {}", SCHEMES.join(", ")))
+    } else if path.trim_matches('/').is_empty() {
+        Err("nothing follows the scheme".to_owned())
+    } else if path.contains(['<', '>']) {
+        Err("a placeholder stands in it".to_owned())
+    } else {
+        Ok(word.to_owned())
+    })
+}
+
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(LONGEST_SHOWN).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

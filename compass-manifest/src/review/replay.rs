@@ -1,0 +1,284 @@
+//! Goes through what was asked for, and finds where that leads.
+
+use crate::shape::closest;
+
+use super::command::Said;
+use super::facts::Facts;
+use super::guard::{GuardReport, Verdict};
+use super::judge::Asked;
+use super::queue::{Queue, Role, Step, same};
+use super::standing::{NextStep, Outcome, Standing, Transition};
+use super::thread::{Origin, Thread};
+
+impl Queue {
+    /// Says where a pull request stands, why, and what is next.
+    ///
+    /// The body and then the comments are gone through in order; every `/queue` that its author may
+    /// say and whose guards hold moves the pull request. A label of the queue on the pull request
+    /// is the memory that the guards of the way there held once, so a registry that was cleaned
+    /// up since undoes nothing. A label alone moves nothing: somebody must have asked.
+    pub fn standing(&self, facts: &Facts) -> Standing {
+        let thread = Thread::new(facts);
+        let replay = Replay::new(self, facts, &thread);
+        let requests = thread.requests();
+        let (label, granted_earlier) = replay.remembered(&requests);
+        let mut remarks = thread.incomplete();
+        let mut state: Option<&str> = None;
+        let mut transitions = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let (moved, transition) = replay.judge(state, request, index < granted_earlier);
+            state = moved;
+            transitions.push(transition);
+        }
+        if let Some(label) = label.filter(|_| granted_earlier == 0) {
+            remarks.push(format!(
+                "the label `queue/{label}` is set, and the commands do not lead there"
+            ));
+        }
+        let next = self.steps_from(state).map(|step| replay.next(step)).collect();
+        Standing {
+            state: state.map(str::to_owned),
+            transitions,
+            next,
+            add_labels: replay.labels_to_add(state),
+            remove_labels: replay.labels_to_remove(state),
+            remarks,
+        }
+    }
+}
+
+/// A `/queue` command.
+struct Request<'t> {
+    origin: Origin,
+    line: usize,
+    by: &'t str,
+    to: &'t str,
+}
+
+impl Thread {
+    fn requests(&self) -> Vec<Request<'_>> {
+        let mut requests = Vec::new();
+        for text in self.texts() {
+            for statement in &text.statements {
+                if let Said::Queue(to) = &statement.said {
+                    let (origin, line) = (text.origin, statement.line);
+                    requests.push(Request { origin, line, by: &text.author, to });
+                }
+            }
+        }
+        requests
+    }
+
+    fn incomplete(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        for text in self.texts() {
+            for statement in &text.statements {
+                if let Said::Incomplete { command, reason } = &statement.said {
+                    let place = place(text.origin, statement.line);
+                    remarks.push(format!("{place}: `{command}` says nothing: {reason}"));
+                }
+            }
+        }
+        remarks
+    }
+}
+
+/// Names a place for people, who count comments from 1.
+pub(super) fn place(origin: Origin, line: usize) -> String {
+    match origin {
+        Origin::Body => format!("body, line {line}"),
+        Origin::Comment(index) => format!("comment {}, line {line}", index + 1),
+    }
+}
+
+struct Replay<'a> {
+    queue: &'a Queue,
+    facts: &'a Facts,
+    thread: &'a Thread,
+    /// What became of the guards of each step. They look at what holds now, whoever asks.
+    guards: Vec<(&'a Step, Vec<GuardReport>)>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(queue: &'a Queue, facts: &'a Facts, thread: &'a Thread) -> Self {
+        let judge = |step: &'a Step| {
+            let asked = Asked { queue, step, facts, thread };
+            (step, step.guards.iter().map(|guard| asked.judge(*guard)).collect())
+        };
+        Self { queue, facts, thread, guards: queue.steps().iter().map(judge).collect() }
+    }
+
+    /// The label that the pull request has, and how many requests led there. Where it has several
+    /// labels of the queue the least advanced counts: nothing is believed that need not be.
+    fn remembered(&self, requests: &[Request<'_>]) -> (Option<&'a str>, usize) {
+        let labels = self.queue.labels();
+        let Some(label) = labels.into_iter().find(|label| self.has_label("queue", label)) else {
+            return (None, 0);
+        };
+        let mut state: Option<&str> = None;
+        let mut count = 0;
+        for (index, request) in requests.iter().enumerate() {
+            let step = self.queue.step(state, request.to);
+            if let Some(step) = step.filter(|step| self.facts.may(request.by, &step.who)) {
+                state = Some(&step.to);
+                if same(&step.to, label) {
+                    count = index + 1;
+                }
+            }
+        }
+        (Some(label), count)
+    }
+
+    fn judge(
+        &self,
+        state: Option<&'a str>,
+        request: &Request<'_>,
+        earlier: bool,
+    ) -> (Option<&'a str>, Transition) {
+        let mut transition = Transition {
+            origin: request.origin,
+            line: request.line,
+            by: request.by.to_owned(),
+            from: state.map(str::to_owned),
+            to: request.to.to_owned(),
+            outcome: Outcome::Unchanged,
+            guards: Vec::new(),
+        };
+        if state.is_some_and(|state| same(state, request.to)) {
+            return (state, transition);
+        }
+        let Some(step) = self.queue.step(state, request.to) else {
+            transition.outcome = self.no_step(state, request.to);
+            return (state, transition);
+        };
+        transition.to.clone_from(&step.to);
+        if !self.facts.may(request.by, &step.who) {
+            transition.outcome = self.not_allowed(request.by, step);
+            return (state, transition);
+        }
+        transition.guards = self.guards(step);
+        transition.outcome =
+            if earlier { Outcome::GrantedEarlier } else { outcome(&transition.guards) };
+        let moves = matches!(transition.outcome, Outcome::Granted | Outcome::GrantedEarlier);
+        (if moves { Some(&step.to) } else { state }, transition)
+    }
+
+    fn no_step(&self, state: Option<&str>, to: &str) -> Outcome {
+        let Some(label) = self.queue.label(to) else {
+            let labels = self.queue.labels();
+            let help = match closest(to, labels.iter().copied()) {
+                Some(label) => format!("did you mean `/queue {label}`?"),
+                None => format!("the queue has these labels: {}", labels.join(", ")),
+            };
+            return Outcome::Refused { reason: format!("the queue has no label `{to}`"), help };
+        };
+        let here = state.map_or_else(
+            || "the pull request is not in the queue yet".to_owned(),
+            |state| format!("the pull request stands at `{state}`"),
+        );
+        match self.queue.path(state, label) {
+            Some(path) => Outcome::Refused {
+                reason: format!("{here}, and steps cannot be skipped"),
+                help: format!(
+                    "it must go through these first: {}",
+                    path[..path.len() - 1].join(", ")
+                ),
+            },
+            None => {
+                let onward: Vec<_> = self
+                    .queue
+                    .steps_from(state)
+                    .map(|step| format!("`/queue {}`", step.to))
+                    .collect();
+                let help = if onward.is_empty() {
+                    "the queue ends here".to_owned()
+                } else {
+                    format!("the next command is {}", onward.join(" or "))
+                };
+                Outcome::Refused {
+                    reason: format!("{here}, and the queue does not lead back to `{label}`"),
+                    help,
+                }
+            }
+        }
+    }
+
+    fn not_allowed(&self, by: &str, step: &Step) -> Outcome {
+        let roles = list_roles(&step.who);
+        let people = self.facts.people(&step.who);
+        let help = if people.is_empty() {
+            format!("ask somebody who is {roles} to comment `/queue {}`", step.to)
+        } else {
+            format!("ask @{} to comment `/queue {}`", people.join(" or @"), step.to)
+        };
+        let by = by.trim_start_matches('@');
+        Outcome::Refused { reason: format!("@{by} is not {roles}, who may ask for this"), help }
+    }
+
+    fn guards(&self, step: &Step) -> Vec<GuardReport> {
+        let reports = self.guards.iter().find(|(other, _)| *other == step);
+        reports.map(|(_, reports)| reports.clone()).unwrap_or_default()
+    }
+
+    fn next(&self, step: &Step) -> NextStep {
+        NextStep {
+            to: step.to.clone(),
+            command: format!("/queue {}", step.to),
+            who: step.who.clone(),
+            people: self.facts.people(&step.who),
+            guards: self.guards(step),
+        }
+    }
+
+    fn labels_to_add(&self, state: Option<&str>) -> Vec<String> {
+        let kinds = self.queue.kinds().iter().filter(|kind| {
+            self.thread.body().any(|said| matches!(said, Said::Kind(said) if same(said, kind)))
+        });
+        let kinds = kinds.map(|kind| ("kind", kind.as_str()));
+        let wanted = kinds.chain(state.map(|state| ("queue", state)));
+        wanted
+            .filter(|(group, label)| !self.has_label(group, label))
+            .map(|(group, label)| format!("{group}/{label}"))
+            .collect()
+    }
+
+    /// Labels that the queue does not know are not the queue's.
+    fn labels_to_remove(&self, state: Option<&str>) -> Vec<String> {
+        let labels = self.facts.labels.iter().filter(|label| {
+            queue_label(label).is_some_and(|label| {
+                self.queue.label(label).is_some() && !state.is_some_and(|state| same(state, label))
+            })
+        });
+        labels.cloned().collect()
+    }
+
+    fn has_label(&self, group: &str, name: &str) -> bool {
+        let wanted = format!("{group}/{name}");
+        self.facts.labels.iter().any(|label| same(label, &wanted))
+    }
+}
+
+fn queue_label(label: &str) -> Option<&str> {
+    let (group, name) = label.split_once('/')?;
+    same(group, "queue").then_some(name)
+}
+
+fn outcome(guards: &[GuardReport]) -> Outcome {
+    let with = |verdict| guards.iter().filter(move |guard| guard.verdict == verdict);
+    let failed: Vec<&GuardReport> = with(Verdict::Fails).collect();
+    if failed.is_empty() {
+        return match with(Verdict::Unknown).next() {
+            Some(_) => Outcome::Open,
+            None => Outcome::Granted,
+        };
+    }
+    let join = |text: fn(&GuardReport) -> &str| {
+        failed.iter().map(|guard| text(guard)).collect::<Vec<_>>().join("; ")
+    };
+    Outcome::Refused { reason: join(|guard| &guard.explanation), help: join(|guard| &guard.help) }
+}
+
+/// "author or owner".
+pub(super) fn list_roles(roles: &[Role]) -> String {
+    roles.iter().map(Role::as_str).collect::<Vec<_>>().join(" or ")
+}

@@ -1,0 +1,125 @@
+//! Commands that begin with a slash.
+
+use super::command::Said;
+use super::text::MARKUP;
+
+/// No forge has longer labels.
+const LONGEST_LABEL: usize = 100;
+
+/// The commands that a line without decoration begins with; none where it is text.
+pub(super) fn commands(line: &str) -> Vec<Said> {
+    let mut found = Vec::new();
+    let mut rest = line;
+    while let Some((name, arguments)) = command_name(rest) {
+        let (said, after) = match name {
+            Name::Kind => label("/kind", "kind/", arguments, Said::Kind),
+            Name::Queue => label("/queue", "queue/", arguments, Said::Queue),
+            Name::Cc => mentions(arguments),
+        };
+        found.push(said);
+        rest = after.trim_start_matches(separates);
+    }
+    found
+}
+
+enum Name {
+    Kind,
+    Queue,
+    Cc,
+}
+
+/// The command that a text begins with, and its arguments.
+fn command_name(text: &str) -> Option<(Name, &str)> {
+    let text = text.strip_prefix('/')?;
+    let end = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let (word, rest) = text.split_at(end);
+    let name = match word.to_ascii_lowercase().as_str() {
+        "kind" => Name::Kind,
+        "queue" => Name::Queue,
+        "cc" => Name::Cc,
+        _ => return None,
+    };
+    let rest = rest.trim_start_matches(MARKUP);
+    let ends = rest.is_empty()
+        || rest.starts_with(|character: char| character.is_whitespace() || character == ':')
+        || (matches!(name, Name::Cc) && rest.starts_with('@'));
+    ends.then_some((name, rest))
+}
+
+fn label<'t>(
+    command: &'static str,
+    prefix: &str,
+    arguments: &'t str,
+    said: fn(String) -> Said,
+) -> (Said, &'t str) {
+    let incomplete = |reason: String| Said::Incomplete { command, reason };
+    let text = arguments.trim_start_matches(|character: char| {
+        separates(character) || matches!(character, '"' | '\'')
+    });
+    if text.is_empty() || text.starts_with('/') {
+        return (incomplete("it names no label".to_owned()), text);
+    }
+    let end = text
+        .find(|character: char| {
+            !character.is_alphanumeric() && !matches!(character, '.' | '_' | '-' | '/')
+        })
+        .unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    let written = word.trim_end_matches(['.', '_', '/']).to_lowercase();
+    let label = written.strip_prefix(prefix).unwrap_or(&written);
+    let whole = rest.is_empty()
+        || rest.starts_with(|character: char| {
+            separates(character) || matches!(character, '"' | '\'' | '!' | '?' | '(' | ')' | '~')
+        });
+    if whole && is_label(label) {
+        (said(label.to_owned()), rest.trim_start_matches(['"', '\'']))
+    } else {
+        let word = text.split_whitespace().next().unwrap_or_default();
+        let word: String = word.chars().take(LONGEST_LABEL).collect();
+        (incomplete(format!("`{word}` is not a label")), "")
+    }
+}
+
+/// Whether a text can be what stands behind `queue/` in a label.
+pub(super) fn is_label(text: &str) -> bool {
+    text.len() <= LONGEST_LABEL
+        && text.starts_with(char::is_alphanumeric)
+        && text
+            .chars()
+            .all(|character| character.is_alphanumeric() || matches!(character, '.' | '_' | '-'))
+}
+
+fn mentions(arguments: &str) -> (Said, &str) {
+    let mut logins = Vec::new();
+    let mut rest = arguments;
+    loop {
+        let next = rest.trim_start_matches(separates);
+        let next = after_and(next).map_or(next, |after| after.trim_start_matches(separates));
+        let Some(text) = next.strip_prefix('@') else { break };
+        let end = text
+            .find(|character: char| {
+                !character.is_ascii_alphanumeric() && !matches!(character, '-' | '_' | '.' | '/')
+            })
+            .unwrap_or(text.len());
+        let login = text[..end].trim_end_matches(['.', '/', '_', '-']);
+        if login.is_empty() {
+            break;
+        }
+        logins.push(login.to_owned());
+        rest = &text[end..];
+    }
+    if logins.is_empty() {
+        let reason = "it names nobody: people are written as `@login`".to_owned();
+        return (Said::Incomplete { command: "/cc", reason }, rest);
+    }
+    (Said::Cc(logins), rest)
+}
+
+/// What follows a word that joins two mentions.
+fn after_and(text: &str) -> Option<&str> {
+    ["and ", "& ", "和", "与", "及"].iter().find_map(|word| text.strip_prefix(word))
+}
+
+fn separates(character: char) -> bool {
+    character.is_whitespace() || matches!(character, ',' | ';' | ':') || MARKUP.contains(&character)
+}

@@ -1,0 +1,122 @@
+//! Review comments as people write them, each with what it says: `tests/review/comments.txt`.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use compass_manifest::review::command::{Item, Said, parse};
+
+const CASES: &str = include_str!("review/comments.txt");
+const FEWEST: usize = 200;
+
+struct Case {
+    name: String,
+    text: String,
+    expected: String,
+}
+
+fn cases() -> Vec<Case> {
+    let cases = CASES.split("\n==== ").skip(1);
+    cases
+        .map(|case| {
+            let (name, rest) = case.split_once('\n').unwrap();
+            let (text, expected) = rest.split_once("----\n").unwrap_or_else(|| panic!("{name}"));
+            Case {
+                name: name.to_owned(),
+                text: unescape(text),
+                expected: expected.trim_end().to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// Characters that do not survive editors are written as `\r`, `\t`, `\s` and `\u{…}`.
+fn unescape(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let (character, length) = match after.as_bytes()[0] {
+            b'r' => ('\r', 1),
+            b't' => ('\t', 1),
+            b's' => (' ', 1),
+            b'\\' => ('\\', 1),
+            b'u' => {
+                let end = after.find('}').unwrap();
+                let code = u32::from_str_radix(&after[2..end], 16).unwrap();
+                (char::from_u32(code).unwrap(), end + 1)
+            }
+            other => panic!("`\\{}` is no escape", char::from(other)),
+        };
+        plain.push(character);
+        rest = &after[length..];
+    }
+    plain + rest
+}
+
+fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for statement in parse(text) {
+        let line = statement.line;
+        match statement.said {
+            Said::Kind(label) => writeln!(out, "{line} kind {label}"),
+            Said::Queue(label) => writeln!(out, "{line} queue {label}"),
+            Said::Cc(logins) => writeln!(out, "{line} cc {}", logins.join(" ")),
+            Said::Images(items) => writeln!(out, "{line} images").map(|()| list(&mut out, &items)),
+            Said::Packages(items) => {
+                writeln!(out, "{line} packages").map(|()| list(&mut out, &items))
+            }
+            Said::ReleaseNote(None) => writeln!(out, "{line} note"),
+            Said::ReleaseNote(Some(note)) => {
+                writeln!(out, "{line} note: {}", note.replace('\n', " | "))
+            }
+            Said::Incomplete { command, .. } => writeln!(out, "{line} incomplete {command}"),
+            _ => panic!("a statement that the table does not know"),
+        }
+        .unwrap();
+    }
+    out.trim_end().to_owned()
+}
+
+fn list<T: std::fmt::Display>(out: &mut String, items: &[Item<T>]) {
+    for item in items {
+        match &item.value {
+            Ok(value) => writeln!(out, "  {} {value}", item.line),
+            Err(why) => {
+                assert!(!why.is_empty());
+                writeln!(out, "  {} ! {}", item.line, item.text)
+            }
+        }
+        .unwrap();
+    }
+}
+
+#[test]
+fn comments_say_what_the_table_says() {
+    let mut wrong = String::new();
+    for case in cases() {
+        let said = shown(&case.text);
+        if said != case.expected {
+            write!(wrong, "\n==== {}\nexpected:\n{}\nsaid:\n{said}\n", case.name, case.expected)
+                .unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn the_table_is_large_and_repeats_nothing() {
+    let cases = cases();
+    assert!(cases.len() >= FEWEST, "{}", cases.len());
+    let names: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
+    let texts: BTreeSet<_> = cases.iter().map(|case| &case.text).collect();
+    assert_eq!((names.len(), texts.len()), (cases.len(), cases.len()));
+}
+
+#[test]
+fn windows_line_ends_change_nothing() {
+    for case in cases() {
+        let unix = case.text.replace("\r\n", "\n").replace('\r', "\n");
+        assert_eq!(shown(&unix.replace('\n', "\r\n")), shown(&unix), "{}", case.name);
+    }
+}

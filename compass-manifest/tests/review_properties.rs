@@ -1,0 +1,121 @@
+//! What holds for every comment, and not only for those that somebody thought of.
+
+use compass_manifest::review::command::{Said, Statement, parse};
+use proptest::prelude::*;
+
+/// A quadratic reader would not come back in time to be waited for.
+#[test]
+fn hostile_comments_are_read_in_linear_time() {
+    const SIZE: usize = 500_000;
+    for part in [
+        "<!--",
+        "<!-- -->",
+        "x<!--",
+        ">",
+        "> ",
+        "- ",
+        "*",
+        "`",
+        "```\n",
+        "#",
+        "# ",
+        "1. ",
+        "[ ] ",
+        "/",
+        "/cc ",
+        "/cc @a ",
+        "/queue ",
+        "/queue /kind ",
+        "\r",
+        "\u{200b}",
+        "<br>",
+        "a/",
+        "[](",
+        "x<!--\n",
+        "a.b/c:v1 ",
+        "a.b/C:v1\n",
+        "a.b/c:v1 and ",
+        "_ *",
+        "image(s) pushed to ",
+        "\u{3000}",
+        "、",
+        "-->",
+        "**",
+        "(",
+        "release note",
+    ] {
+        let mut text = part.repeat(SIZE / part.len());
+        assert!(parse(&text).len() <= SIZE);
+        text.insert_str(0, "image(s) pushed to\n");
+        assert!(parse(&text).len() <= SIZE);
+    }
+}
+
+const LINES: &[&str] = &[
+    "/kind release",
+    "/queue need-queue",
+    "/queue queue/patches-need-package",
+    "/cc @supereagle @pendoragon",
+    "/queue",
+    "image(s) pushed to",
+    "cargo.example/caicloud/gpu:v1",
+    "cargo.example/caicloud/GPU:v1",
+    "packages uploaded to",
+    "oss://infra-release/a.tar.gz",
+    "please /queue need-queue",
+    "",
+];
+
+const BEFORE: &[&str] = &[
+    "", "  ", "\t", "    ", "> ", ">", "> > ", "- ", "* ", "+ ", "1. ", "> - ", "- [x] ",
+    "\u{200b}", "\u{a0}", "\u{3000}", "### ", "2、",
+];
+const AFTER: &[&str] = &["", " ", "   ", "\t", "\u{200b}", "\u{a0}", "<br>", " <!-- hint -->"];
+
+fn lines(ends: &'static [&'static str]) -> impl Strategy<Value = (String, String)> {
+    let line = (0..LINES.len(), 0..BEFORE.len(), 0..AFTER.len(), 0..ends.len());
+    prop::collection::vec(line, 0..12).prop_map(move |lines| {
+        let (mut plain, mut decorated) = (String::new(), String::new());
+        for (line, before, after, end) in lines {
+            plain += &format!("{}\n", LINES[line]);
+            decorated += &format!("{}{}{}{}", BEFORE[before], LINES[line], AFTER[after], ends[end]);
+        }
+        (plain, decorated)
+    })
+}
+
+proptest! {
+    #[test]
+    fn decoration_changes_nothing((plain, decorated) in lines(&["\n", "\r\n"])) {
+        prop_assert_eq!(parse(&decorated), parse(&plain));
+    }
+
+    #[test]
+    fn fences_change_nothing_but_line_numbers((plain, decorated) in lines(&["\n"])) {
+        let said = |statements: Vec<Statement>| -> Vec<String> {
+            let moved = statements.into_iter().map(|statement| match statement.said {
+                Said::Images(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
+                Said::Packages(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
+                other => format!("{other:?}"),
+            });
+            moved.collect()
+        };
+        prop_assert_eq!(said(parse(&format!("```sh\n{decorated}```\n"))), said(parse(&plain)));
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        let lines = text.replace("\r\n", "\n").split(['\n', '\r']).count();
+        let statements = parse(&text);
+        prop_assert!(statements.is_sorted_by_key(|statement| statement.line));
+        prop_assert!(statements.iter().all(|statement| (1..=lines).contains(&statement.line)));
+    }
+
+    #[test]
+    fn no_mixture_of_its_own_words_makes_the_parser_panic(
+        text in r"((/kind|/queue|/cc|@|image\(s\) pushed to|镜像已推送到|packages uploaded to|release note|[-*>`#\[\]<>x ./:：、1é\u{200b}]|<!--|-->|```|oss://|a.b/c:v1|\r|\n| ){1,3}){0,40}"
+    ) {
+        let statements = parse(&text);
+        prop_assert!(statements.is_sorted_by_key(|statement| statement.line));
+    }
+}
