@@ -54,9 +54,7 @@ impl Repository {
             None => enclosing()?,
         };
         let policy = read_policy(&root, global.policy.as_deref())?;
-        let mut tree = Tree::new();
-        let directory = root.join(&policy.plugins.directory);
-        read_directory(&directory, &policy.plugins.directory, &mut tree)?;
+        let tree = read_tree(&root)?;
         Ok(Self { root, policy, tree })
     }
 
@@ -85,7 +83,7 @@ impl Repository {
     }
 
     fn plugin(&self, name: &str) -> Result<Plugin, Failure> {
-        let directory = &self.policy.plugins.directory;
+        let directory = self.policy.plugins.directories.join(" or ");
         let Some((source, manifest)) = read_plugin(&self.tree, &self.policy, name) else {
             let known = plugin_names(&self.tree, &self.policy).join(", ");
             let known = if known.is_empty() { "there are none".to_owned() } else { known };
@@ -158,26 +156,49 @@ fn read_policy(root: &Path, named: Option<&Path>) -> Result<Policy, Failure> {
     }
 }
 
-fn read_directory(directory: &Path, shown: &str, tree: &mut Tree) -> Result<(), Failure> {
-    let failed = |path: &Path, error: &std::io::Error| {
-        Failure::outside(error).while_doing(format!("cannot read {}", path.display()))
-    };
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(directory, &error)),
-    };
-    for entry in entries {
-        let path = entry.map_err(|error| failed(directory, &error))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        // Links out of the repository would make a check depend on what lies elsewhere.
-        let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-        if is_file && !name.starts_with('.') {
-            let bytes = read_limited(&path).map_err(|error| failed(&path, &error))?;
-            tree.insert(format!("{shown}/{name}"), bytes);
+/// All files of the repository: manifests, lists and words are read, of others only that they are
+/// there, and whether they changed.
+fn read_tree(root: &Path) -> Result<Tree, Failure> {
+    let mut tree = Tree::new();
+    let mut pending = vec![(root.to_owned(), String::new())];
+    while let Some((directory, shown)) = pending.pop() {
+        for (path, name) in list(&directory)? {
+            let shown = if shown.is_empty() { name } else { format!("{shown}/{name}") };
+            // Links out of the repository would make a check depend on what lies elsewhere.
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            if metadata.is_dir() {
+                pending.push((path, shown));
+            } else if metadata.is_file() && is_read(&shown) {
+                let bytes = read_limited(&path).map_err(|error| unreadable(&path, &error))?;
+                tree.insert(shown, bytes);
+            } else {
+                tree.insert_unread(shown, "");
+            }
         }
     }
-    Ok(())
+    Ok(tree)
+}
+
+fn list(directory: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let entries = std::fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(directory, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != ".git" {
+            found.push((entry.path(), name));
+        }
+    }
+    Ok(found)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::outside(error).while_doing(format!("cannot read {}", path.display()))
+}
+
+/// Whether the rules may read a file.
+pub(crate) fn is_read(path: &str) -> bool {
+    [".yaml", ".yml", ".list", ".md"].iter().any(|ending| path.ends_with(ending))
 }
 
 fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {

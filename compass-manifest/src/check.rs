@@ -1,16 +1,17 @@
 //! Applies the rules to a release repository.
 
+mod allow;
+
 use std::collections::BTreeMap;
 
-use crate::finding::Report;
-use crate::plugin::{self, PluginManifest};
+use crate::finding::{Finding, Report};
+use crate::plugin::PluginManifest;
 use crate::policy::Policy;
-use crate::rule::{Findings, PluginFile, Release};
+use crate::release::{Change, Document, Release};
+use crate::rule::Findings;
 use crate::rules;
-use crate::shape;
-use crate::source::{SourceFile, Span};
+use crate::source::SourceFile;
 use crate::tree::Tree;
-use crate::yaml::{self, SyntaxError};
 
 /// Judges a release repository as it stands.
 ///
@@ -24,18 +25,129 @@ use crate::yaml::{self, SyntaxError};
 /// assert!(report.findings().iter().any(|finding| finding.code == "plugin-name-mismatch"));
 /// ```
 pub fn check(tree: &Tree, policy: &Policy) -> Report {
-    let release = Release { policy, plugins: plugin_files(tree, policy) };
+    Check::new(tree, policy).run()
+}
+
+/// Judges a change of a release repository: what stands at its head, and what it does to the base.
+/// Findings that stood at the base already are marked so.
+///
+/// ```
+/// use compass_manifest::{Policy, Tree, check_change};
+///
+/// let tree = |port: u16| -> Tree {
+///     let text = format!("metadata: {{name: gpu}}\nspec:\n  version: v0.1.0\n  service:\n    port: {port}\n");
+///     [("release-plugins/gpu.yaml", text)].into_iter().collect()
+/// };
+/// let report = check_change(&tree(80), &tree(81), &Policy::default());
+/// let codes: Vec<_> =
+///     report.findings().iter().filter(|finding| !finding.preexisting).map(|f| f.code).collect();
+/// assert_eq!(codes, ["plugin-version-not-increased"]);
+/// ```
+pub fn check_change(base: &Tree, head: &Tree, policy: &Policy) -> Report {
+    Check::new(head, policy).against(base).run()
+}
+
+/// A check with all that it may be given.
+#[derive(Debug, Clone)]
+pub struct Check<'c> {
+    tree: &'c Tree,
+    policy: &'c Policy,
+    base: Option<&'c Tree>,
+    products: BTreeMap<String, &'c Tree>,
+}
+
+impl<'c> Check<'c> {
+    /// Of a repository as it stands.
+    pub fn new(tree: &'c Tree, policy: &'c Policy) -> Self {
+        Self { tree, policy, base: None, products: BTreeMap::new() }
+    }
+
+    /// Also of the change that led there from a base.
+    #[must_use]
+    pub fn against(mut self, base: &'c Tree) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// With the repository as it was when a product version was released, as `v2.7.0`: hotfixes
+    /// for that version are compared with its addons.
+    #[must_use]
+    pub fn with_product(mut self, version: impl Into<String>, tree: &'c Tree) -> Self {
+        self.products.insert(version.into(), tree);
+        self
+    }
+
+    /// Applies all rules.
+    pub fn run(&self) -> Report {
+        let mut head = self.release(self.tree);
+        let stood = self.base.map(|base| {
+            let base = self.release(base);
+            let (stood, _) = findings(&base);
+            head.change =
+                Some(Change { paths: self.tree.differing(base.tree), base: Box::new(base) });
+            stood
+        });
+        let (mut found, mut sources) = findings(&head);
+        mark_preexisting(&mut found, &stood.unwrap_or_default());
+        let (findings, allowed) = allow::apply(&head, found, &mut sources);
+        let mut report = Report { findings, allowed, sources: BTreeMap::new() };
+        report.keep_sources(sources);
+        report
+    }
+
+    fn release(&self, tree: &'c Tree) -> Release<'c> {
+        let mut release = Release::read(tree, self.policy);
+        for (version, tree) in &self.products {
+            let addons = Release::read(tree, self.policy).addons;
+            release.base_addons.insert(version.clone(), addons);
+        }
+        release
+    }
+}
+
+fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
     let mut found = Vec::new();
     for rule in rules::ALL {
-        (rule.apply)(&release, &mut Findings { rule, found: &mut found });
+        let severity = match release.policy.severities.get(rule.code) {
+            Some(None) => continue,
+            Some(Some(severity)) => Some(*severity),
+            None => None,
+        };
+        let first = found.len();
+        (rule.apply)(release, &mut Findings { rule, found: &mut found });
+        if let Some(severity) = severity {
+            found[first..].iter_mut().for_each(|finding| finding.severity = severity);
+        }
     }
-    found.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
-    let sources: BTreeMap<_, _> = release
-        .plugins
-        .into_iter()
-        .map(|plugin| (plugin.source.path().to_owned(), plugin.source))
-        .collect();
-    Report { findings: found, sources }
+    let wanted = |document: &&Document| {
+        found.iter().any(|finding| {
+            finding.place.file == document.path()
+                || finding.related.iter().any(|related| related.place.file == document.path())
+        })
+    };
+    let sources: Vec<SourceFile> = if found.is_empty() {
+        Vec::new()
+    } else {
+        release.sources().filter(wanted).map(|document| document.source.clone()).collect()
+    };
+    (found, sources)
+}
+
+/// A finding stood already where the base has one of the same rule in the same file that says the
+/// same; as many as there were.
+fn mark_preexisting(found: &mut [Finding], stood: &[Finding]) {
+    let mut left: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for old in stood {
+        *left.entry((old.code, &old.place.file, &old.message)).or_default() += 1;
+    }
+    for new in found {
+        if let Some(count) =
+            left.get_mut(&(new.code, new.place.file.as_str(), new.message.as_str()))
+        {
+            new.preexisting = *count > 0;
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// The plugin manifest of a name: its source and what could be read of it.
@@ -44,60 +156,11 @@ pub fn read_plugin(
     policy: &Policy,
     name: &str,
 ) -> Option<(SourceFile, PluginManifest)> {
-    let file = plugin_files(tree, policy).into_iter().find(|plugin| plugin.stem == name)?;
-    Some((file.source, file.manifest))
+    let file = Release::read(tree, policy).plugins.into_iter().find(|file| file.stem == name)?;
+    Some((file.document.source, file.manifest))
 }
 
 /// The names of all plugins, ordered.
 pub fn plugin_names(tree: &Tree, policy: &Policy) -> Vec<String> {
-    let names = tree.files().filter_map(|(path, _)| plugin_stem(path, policy));
-    names.map(str::to_owned).collect()
-}
-
-fn plugin_files(tree: &Tree, policy: &Policy) -> Vec<PluginFile> {
-    let files = tree.files().filter_map(|(path, bytes)| {
-        plugin_stem(path, policy).map(|stem| plugin_file(path, stem, bytes))
-    });
-    files.collect()
-}
-
-/// The plugin's name, where a path is that of a plugin manifest.
-fn plugin_stem<'p>(path: &'p str, policy: &Policy) -> Option<&'p str> {
-    let name = path.strip_prefix(&policy.plugins.directory)?.strip_prefix('/')?;
-    let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))?;
-    (!stem.contains('/') && !stem.starts_with('.')).then_some(stem)
-}
-
-fn plugin_file(path: &str, stem: &str, bytes: &[u8]) -> PluginFile {
-    let (source, document) = match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let source = SourceFile::new(path, text);
-            let document = yaml::parse(source.text());
-            (source, document)
-        }
-        Err(error) => not_utf8(path, bytes, error.valid_up_to()),
-    };
-    let root = document.as_ref().ok();
-    PluginFile {
-        stem: stem.to_owned(),
-        departures: root.map(|root| shape::compare(root, plugin::SHAPE)).unwrap_or_default(),
-        manifest: root.map(PluginManifest::read).unwrap_or_default(),
-        source,
-        document,
-    }
-}
-
-fn not_utf8(
-    path: &str,
-    bytes: &[u8],
-    valid: usize,
-) -> (SourceFile, Result<yaml::Node, SyntaxError>) {
-    let source = SourceFile::new(path, String::from_utf8_lossy(bytes));
-    let start = valid.min(source.text().len());
-    let error = SyntaxError {
-        message: "the file is not UTF-8 text".to_owned(),
-        help: Some("save it as UTF-8"),
-        span: Span { start, end: start },
-    };
-    (source, Err(error))
+    Release::read(tree, policy).plugins.into_iter().map(|file| file.stem).collect()
 }

@@ -38,6 +38,17 @@ pub struct Related {
     pub label: String,
 }
 
+/// What a finding is about, so that an allowance can name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A plugin, by name.
+    Plugin(String),
+    /// A slot.
+    Slot(String),
+    /// A port.
+    Port(u16),
+}
+
 /// One thing that a rule has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -55,12 +66,26 @@ pub struct Finding {
     pub help: String,
     /// Other places that belong to it.
     pub related: Vec<Related>,
+    /// What it is about.
+    pub subjects: Vec<Subject>,
+    /// Whether it stood at the base already, so that the change is not to blame.
+    pub preexisting: bool,
+}
+
+/// A finding that is meant to be so, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The finding.
+    pub finding: Finding,
+    /// The reason that the allowance gives.
+    pub reason: String,
 }
 
 /// The result of a check: findings ordered by place, and the sources they point into.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub(crate) findings: Vec<Finding>,
+    pub(crate) allowed: Vec<Allowed>,
     pub(crate) sources: BTreeMap<String, SourceFile>,
 }
 
@@ -81,18 +106,45 @@ impl Report {
         &self.findings
     }
 
+    /// The findings that an allowance speaks of, which count for nothing.
+    pub fn allowed(&self) -> &[Allowed] {
+        &self.allowed
+    }
+
     /// The file of a finding, as far as it was readable text.
     pub fn source(&self, path: &str) -> Option<&SourceFile> {
         self.sources.get(path)
     }
 
-    /// How many findings have a severity.
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    /// Keeps the files that findings point into.
+    pub(crate) fn keep_sources(&mut self, sources: Vec<SourceFile>) {
+        self.sources =
+            sources.into_iter().map(|source| (source.path().to_owned(), source)).collect();
     }
 
-    /// Whether nothing stands in the way of a release: there is no error.
+    /// How many findings have a severity; those that stood at the base already do not count.
+    pub fn count(&self, severity: Severity) -> usize {
+        let counts = |finding: &&Finding| finding.severity == severity && !finding.preexisting;
+        self.findings.iter().filter(counts).count()
+    }
+
+    /// How many findings stood at the base already.
+    pub fn preexisting(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.preexisting).count()
+    }
+
+    /// Whether nothing stands in the way of a release: there is no error that the change is to
+    /// blame for.
     pub fn passes(&self) -> bool {
         self.count(Severity::Error) == 0
+    }
+
+    /// Forgets what stood at the base already: all findings count.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        for finding in &mut self.findings {
+            finding.preexisting = false;
+        }
+        self
     }
 }

@@ -81,7 +81,7 @@ impl FromStr for ImageReference {
             Some((repository, tag)) => (repository, Some(tag)),
             None => (path, None),
         };
-        if !repository.split('/').all(is_path_element) {
+        if !is_repository(repository) {
             return Err(error(
                 "the repository path must be lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
             ));
@@ -130,6 +130,11 @@ fn is_host(host: &str) -> bool {
     named && valid_name && valid_port
 }
 
+/// Whether a text is a repository path, one element or several.
+pub(crate) fn is_repository(text: &str) -> bool {
+    text.split('/').all(is_path_element)
+}
+
 /// One element of a repository path, after the distribution specification's grammar.
 fn is_path_element(element: &str) -> bool {
     let bytes = element.as_bytes();
@@ -143,14 +148,14 @@ fn is_path_element(element: &str) -> bool {
     })
 }
 
-fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     let bytes = tag.as_bytes();
     (1..=128).contains(&bytes.len())
         && (bytes[0].is_ascii_alphanumeric() || bytes[0] == b'_')
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-fn is_digest(digest: &str) -> bool {
+pub(crate) fn is_digest(digest: &str) -> bool {
     digest.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })

@@ -28,28 +28,36 @@
 //!
 //! # Modules
 //! - [`version`], [`image`]: values that exist only if they are valid.
-//! - [`plugin`]: what a plugin manifest says.
+//! - [`plugin`], [`addon`], [`product`]: what the release manifests say.
+//! - [`template`], [`image_use`]: template variables, and the images that manifests use.
 //! - [`policy`]: what a release repository decides for itself.
 //! - [`rules`]: the catalogue; [`check`] applies it.
 //! - [`finding`], [`render`]: what comes out.
+//! - [`review`]: review commands, and the queue that a pull request moves through.
 
+pub mod addon;
+pub mod difference;
 pub mod finding;
 pub mod image;
+pub mod image_use;
 pub mod plugin;
 pub mod policy;
+pub mod product;
 pub mod render;
 pub mod review;
 pub mod rule;
 pub mod rules;
 pub mod source;
+pub mod template;
 pub mod version;
 pub mod yaml;
 
 mod check;
+mod release;
 mod shape;
 mod tree;
 
-pub use check::{check, plugin_names, read_plugin};
+pub use check::{Check, check, check_change, plugin_names, read_plugin};
 pub use finding::Report;
 pub use policy::Policy;
 pub use tree::Tree;

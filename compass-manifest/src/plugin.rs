@@ -3,7 +3,7 @@
 use crate::image::ImageReference;
 use crate::shape::{Field, Shape, optional, required};
 use crate::source::{Span, Spanned};
-use crate::yaml::{Kind, Node, ScalarType};
+use crate::yaml::Node;
 
 /// A plugin manifest, as far as it could be read. Fields that are missing or of a wrong type are
 /// `None`; the rules report them.
@@ -49,13 +49,13 @@ impl PluginManifest {
         let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
         let env_values = list(&["spec", "service", "configs", "envs"]).iter().enumerate();
         Self {
-            name: text(root.at(&["metadata", "name"])),
-            version: text(root.at(&["spec", "version"])),
-            image: text(root.at(&["spec", "service", "image"])),
-            port: port(root.at(&["spec", "service", "port"])),
+            name: Node::spanned_text(root.at(&["metadata", "name"])),
+            version: Node::spanned_text(root.at(&["spec", "version"])),
+            image: Node::spanned_text(root.at(&["spec", "service", "image"])),
+            port: Node::spanned_port(root.at(&["spec", "service", "port"])),
             modules: list(&["spec", "modules"]).iter().map(Module::read).collect(),
             env_values: env_values
-                .filter_map(|(index, env)| Some((index, text(env.get("value"))?)))
+                .filter_map(|(index, env)| Some((index, Node::spanned_text(env.get("value"))?)))
                 .collect(),
         }
     }
@@ -88,8 +88,8 @@ impl Module {
     fn read(node: &Node) -> Self {
         let slots = node.get("slots").map(Node::items).unwrap_or_default();
         Self {
-            name: text(node.get("name")),
-            slots: slots.iter().filter_map(|slot| text(Some(slot))).collect(),
+            name: Node::spanned_text(node.get("name")),
+            slots: slots.iter().filter_map(|slot| Node::spanned_text(Some(slot))).collect(),
         }
     }
 }
@@ -104,22 +104,6 @@ fn project_of(image: &ImageReference) -> String {
     let path = image.repository();
     let project = path.rsplit_once('/').map_or("", |(project, _)| project);
     format!("{}/{project}", image.host())
-}
-
-fn text(node: Option<&Node>) -> Option<Spanned<String>> {
-    let node = node?;
-    match &node.kind {
-        Kind::Scalar(scalar) if scalar.scalar_type() != ScalarType::Null => {
-            Some(Spanned { value: scalar.text.clone(), span: node.span })
-        }
-        _ => None,
-    }
-}
-
-fn port(node: Option<&Node>) -> Option<Spanned<u16>> {
-    let node = node?;
-    let value: u16 = node.text()?.parse().ok()?;
-    (value != 0).then_some(Spanned { value, span: node.span })
 }
 
 /// What the plugin centre's API takes.

@@ -1,13 +1,39 @@
 //! The policy of a release repository: `.compass.yaml`.
+//!
+//! What the file leaves out is the written process, which [`Policy::default`] holds. A policy is
+//! used whole or not at all: the first thing in it that is wrong is an error with its place.
+
+mod allowance;
+mod hotfixes;
+mod pattern;
+mod plugins;
+mod products;
+mod registries;
+mod review;
+mod scope;
+mod shape;
+mod templates;
+mod value;
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
-
-use crate::finding::Place;
-use crate::shape::{self, Field, Shape, optional, required};
-use crate::source::{SourceFile, Span};
+use crate::finding::{Place, Severity};
+use crate::rules;
+use crate::shape::{closest, compare};
+use crate::source::SourceFile;
 use crate::yaml::{self, Node};
+
+pub use allowance::Allowance;
+pub use hotfixes::{HotfixPolicy, PathPattern, VersionForm};
+pub use pattern::Pattern;
+pub use plugins::PluginPolicy;
+pub use products::ProductPolicy;
+pub use registries::{Host, Project, Registries};
+pub use review::ReviewPolicy;
+pub use scope::ScopePolicy;
+pub use templates::{TemplateValue, Templates};
+
+use value::{Wrong, wrong};
 
 /// Where the policy stands in a release repository.
 pub const POLICY_FILE: &str = ".compass.yaml";
@@ -15,7 +41,7 @@ pub const POLICY_FILE: &str = ".compass.yaml";
 /// What a release repository decides for itself. [`Policy::default`] is the written process.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The registries.
+    /// The registries, and how their projects map onto each other.
     pub registries: Registries,
     /// Where bundles are published to, as a URL.
     pub store: String,
@@ -24,46 +50,21 @@ pub struct Policy {
     pub platforms: Vec<String>,
     /// What holds for plugins.
     pub plugins: PluginPolicy,
-}
-
-/// The registries of a release.
-#[derive(Debug, Clone)]
-pub struct Registries {
-    /// Where developers push: `HOST/PROJECT`.
-    pub source: String,
-    /// Where releases are kept: `HOST/PROJECT`.
-    pub release: String,
-    /// How to speak with single hosts.
-    pub hosts: BTreeMap<String, Host>,
-}
-
-/// How to speak with a registry host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Host {
-    /// Without TLS.
-    pub plain_http: bool,
-    /// A file with certificates that are trusted for this host, relative to the policy.
-    pub ca: Option<String>,
-}
-
-/// What holds for plugins.
-#[derive(Debug, Clone)]
-pub struct PluginPolicy {
-    /// The directory of the plugin manifests.
-    pub directory: String,
-    /// Whether pre-releases may be released.
-    pub prerelease: bool,
-    /// Slots that are meant to be shared between plugins.
-    pub shared_slots: Vec<Pattern>,
-    /// Ports that are meant to be shared between plugins.
-    pub shared_ports: Vec<u16>,
-}
-
-/// A text in which `*` stands for any characters.
-#[derive(Debug, Clone)]
-pub struct Pattern {
-    text: String,
-    regex: Regex,
+    /// What holds for hotfixes.
+    pub hotfixes: HotfixPolicy,
+    /// What holds for products and their addons.
+    pub products: ProductPolicy,
+    /// The template variables, as `[[ registry_release ]]`.
+    pub templates: Templates,
+    /// The severities that differ from a rule's own; `None` turns a rule off.
+    pub severities: BTreeMap<&'static str, Option<Severity>>,
+    /// Findings that are meant to be so.
+    pub allowances: Vec<Allowance>,
+    /// What one pull request may touch.
+    pub scope: ScopePolicy,
+    /// Who must know of a release, and the queue that it moves through.
+    pub review: ReviewPolicy,
+    pub(crate) source: Option<SourceFile>,
 }
 
 /// Why a policy cannot be used.
@@ -81,19 +82,18 @@ pub struct PolicyError {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            registries: Registries {
-                source: "cargo.caicloudprivatetest.com/caicloud".to_owned(),
-                release: "harbor.caicloud.xyz/release".to_owned(),
-                hosts: BTreeMap::new(),
-            },
+            registries: Registries::default(),
             store: "oss://infra-release".to_owned(),
             platforms: vec!["linux/amd64".to_owned()],
-            plugins: PluginPolicy {
-                directory: "release-plugins".to_owned(),
-                prerelease: false,
-                shared_slots: Vec::new(),
-                shared_ports: Vec::new(),
-            },
+            plugins: PluginPolicy::default(),
+            hotfixes: HotfixPolicy::default(),
+            products: ProductPolicy::default(),
+            templates: Templates::default(),
+            severities: BTreeMap::new(),
+            allowances: Vec::new(),
+            scope: ScopePolicy::default(),
+            review: ReviewPolicy::default(),
+            source: None,
         }
     }
 }
@@ -110,11 +110,12 @@ impl Policy {
         let root = yaml::parse(source.text()).map_err(|syntax| {
             error(syntax.span, syntax.message, syntax.help.unwrap_or_default().to_owned())
         })?;
-        if let Some(departure) = shape::compare(&root, SHAPE).into_iter().next() {
+        if let Some(departure) = compare(&root, shape::POLICY).into_iter().next() {
             return Err(error(departure.span, departure.message, departure.help));
         }
         let mut policy = Self::default();
         policy.read(&root).map_err(|wrong| error(wrong.span, wrong.message, wrong.help))?;
+        policy.source = Some(source.clone());
         Ok(policy)
     }
 
@@ -126,169 +127,66 @@ impl Policy {
             self.registries.read(registries)?;
         }
         if let Some(store) = root.get("store") {
-            self.store = store_url(store)?;
+            self.store = value::store_url(store)?;
         }
         if let Some(platforms) = root.get("platforms") {
-            self.platforms = platforms.items().iter().map(platform).collect::<Result<_, _>>()?;
+            self.platforms =
+                platforms.items().iter().map(value::platform).collect::<Result<_, _>>()?;
             if self.platforms.is_empty() {
                 return Err(wrong(platforms, "no platform is listed", "write `[linux/amd64]`"));
             }
         }
-        root.get("plugins").map_or(Ok(()), |plugins| self.plugins.read(plugins))
-    }
-}
-
-impl Registries {
-    fn read(&mut self, node: &Node) -> Result<(), Wrong> {
-        for (key, field) in [("source", &mut self.source), ("release", &mut self.release)] {
-            if let Some(value) = node.get(key) {
-                *field = host_and_project(value)?;
-            }
+        if let Some(templates) = root.get("templates") {
+            self.templates.read(templates, &self.registries)?;
         }
-        for entry in node.get("hosts").map(Node::entries).unwrap_or_default() {
-            let host = Host {
-                plain_http: flag(entry.value.get("plain_http")),
-                ca: entry.value.get("ca").and_then(Node::text).map(str::to_owned),
+        let part = |key| root.get(key);
+        part("plugins").map_or(Ok(()), |node| self.plugins.read(node))?;
+        part("hotfixes").map_or(Ok(()), |node| self.hotfixes.read(node))?;
+        part("products").map_or(Ok(()), |node| self.products.read(node))?;
+        part("rules").map_or(Ok(()), |node| self.read_severities(node))?;
+        for node in part("allow").map(Node::items).unwrap_or_default() {
+            self.allowances.push(Allowance::read(node)?);
+        }
+        if let Some(scope) = part("scope") {
+            self.scope.read(scope);
+        }
+        part("review").map_or(Ok(()), |node| self.review.read(node))
+    }
+
+    fn read_severities(&mut self, node: &Node) -> Result<(), Wrong> {
+        for entry in node.entries() {
+            let code = known_rule(&entry.key)?;
+            let severity = match entry.value.text().unwrap_or_default() {
+                "off" => None,
+                "note" => Some(Severity::Note),
+                "warning" => Some(Severity::Warning),
+                "error" => Some(Severity::Error),
+                other => {
+                    return Err(wrong(
+                        &entry.value,
+                        format!("`{other}` is not a severity"),
+                        "write `error`, `warning`, `note` or `off`",
+                    ));
+                }
             };
-            self.hosts.insert(entry.key.text().unwrap_or_default().to_owned(), host);
+            self.severities.insert(code, severity);
         }
         Ok(())
     }
 }
 
-impl PluginPolicy {
-    fn read(&mut self, node: &Node) -> Result<(), Wrong> {
-        if let Some(directory) = node.get("directory") {
-            self.directory = relative_directory(directory)?;
-        }
-        if node.get("prerelease").is_some() {
-            self.prerelease = flag(node.get("prerelease"));
-        }
-        if let Some(slots) = node.get("shared_slots") {
-            let texts = slots.items().iter().filter_map(Node::text);
-            self.shared_slots = texts.map(Pattern::new).collect();
-        }
-        if let Some(ports) = node.get("shared_ports") {
-            let texts = ports.items().iter().filter_map(Node::text);
-            self.shared_ports = texts.filter_map(|port| port.parse().ok()).collect();
-        }
-        Ok(())
-    }
-}
-
-impl Pattern {
-    /// Takes a text in which `*` stands for any characters, also none.
-    #[expect(clippy::missing_panics_doc, reason = "escaped text joined by `.*` is always a regex")]
-    pub fn new(text: &str) -> Self {
-        let parts: Vec<String> = text.split('*').map(regex::escape).collect();
-        #[expect(clippy::expect_used, reason = "escaped text joined by `.*` is always a regex")]
-        let regex = Regex::new(&format!("(?s)^{}$", parts.join(".*"))).expect("an escaped pattern");
-        Self { text: text.to_owned(), regex }
-    }
-
-    /// Whether the whole of a text fits.
-    pub fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text)
-    }
-
-    /// The pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-struct Wrong {
-    span: Span,
-    message: String,
-    help: String,
-}
-
-fn wrong(node: &Node, message: &str, help: &str) -> Wrong {
-    Wrong { span: node.span, message: message.to_owned(), help: help.to_owned() }
-}
-
-fn flag(node: Option<&Node>) -> bool {
-    node.and_then(Node::text).is_some_and(|text| text.eq_ignore_ascii_case("true"))
-}
-
-fn host_and_project(node: &Node) -> Result<String, Wrong> {
+/// The code of a rule that a policy names.
+fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
     let text = node.text().unwrap_or_default();
-    match format!("{text}/x").parse::<crate::image::ImageReference>() {
-        Ok(image) if image.repository() != "x" => Ok(text.to_owned()),
-        _ => Err(wrong(
-            node,
-            &format!("`{text}` is not a registry host with a project"),
-            "write `HOST[:PORT]/PROJECT`, as `harbor.example/release`",
-        )),
+    if let Some(rule) = rules::find(text) {
+        return Ok(rule.code);
     }
+    let help = closest(text, rules::ALL.iter().map(|rule| rule.code)).map_or_else(
+        || "`compass explain` lists the rules".to_owned(),
+        |known| format!("did you mean `{known}`?"),
+    );
+    Err(wrong(node, format!("there is no rule `{text}`"), help))
 }
-
-fn store_url(node: &Node) -> Result<String, Wrong> {
-    let text = node.text().unwrap_or_default();
-    let known = ["file://", "oss://", "s3://"]
-        .iter()
-        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
-    if known {
-        Ok(text.trim_end_matches('/').to_owned())
-    } else {
-        Err(wrong(
-            node,
-            &format!("`{text}` is not the URL of a store"),
-            "write `oss://BUCKET`, `s3://BUCKET` or `file:///DIRECTORY`",
-        ))
-    }
-}
-
-fn platform(node: &Node) -> Result<String, Wrong> {
-    let text = node.text().unwrap_or_default();
-    let parts: Vec<&str> = text.split('/').collect();
-    if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
-        Ok(text.to_owned())
-    } else {
-        Err(wrong(
-            node,
-            &format!("`{text}` is not a platform"),
-            "write `OS/ARCH`, as `linux/amd64`",
-        ))
-    }
-}
-
-fn relative_directory(node: &Node) -> Result<String, Wrong> {
-    let text = node.text().unwrap_or_default().trim_end_matches('/');
-    let inside = !text.is_empty() && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if inside {
-        Ok(text.to_owned())
-    } else {
-        Err(wrong(
-            node,
-            &format!("`{text}` is not a directory inside the release repository"),
-            "write a relative path without `.` and `..`",
-        ))
-    }
-}
-
-const SHAPE: Shape = Shape::Fields(&[
-    required("version", Shape::Scalar),
-    optional("registries", Shape::Fields(REGISTRIES)),
-    optional("store", Shape::Text),
-    optional("platforms", Shape::List(&Shape::Text)),
-    optional("plugins", Shape::Fields(PLUGINS)),
-]);
-
-const REGISTRIES: &[Field] = &[
-    optional("source", Shape::Text),
-    optional("release", Shape::Text),
-    optional("hosts", Shape::MapOf(&Shape::Fields(HOST))),
-];
-
-const HOST: &[Field] = &[optional("plain_http", Shape::Boolean), optional("ca", Shape::Text)];
-
-const PLUGINS: &[Field] = &[
-    optional("directory", Shape::Text),
-    optional("prerelease", Shape::Boolean),
-    optional("shared_slots", Shape::List(&Shape::Text)),
-    optional("shared_ports", Shape::List(&Shape::Port)),
-];
 
 #[cfg(test)]
 mod tests {
@@ -304,6 +202,8 @@ mod tests {
         assert_eq!(policy.registries.release, "harbor.caicloud.xyz/release");
         assert!(policy.plugins.shared_slots[0].matches("user.plugin_center"));
         assert!(!policy.plugins.shared_slots[0].matches("user.plugin_center.x"));
+        assert_eq!(policy.hotfixes.namespaces, ["default", "kube-system"]);
+        assert_eq!(policy.review.cc, ["@supereagle", "@pendoragon"]);
     }
 
     #[test]
@@ -314,6 +214,9 @@ mod tests {
             ".compass.yaml:3:3: `plugins.shared_slot` is not a known field"
         );
         assert_eq!(error.help, "did you mean `shared_slots`?");
+        let error = parse("version: 1\nrules:\n  slot-conflikt: off\n").unwrap_err();
+        assert_eq!(error.to_string(), ".compass.yaml:3:3: there is no rule `slot-conflikt`");
+        assert_eq!(error.help, "did you mean `slot-conflict`?");
     }
 
     #[test]
@@ -325,8 +228,22 @@ mod tests {
             ("version: 1\nplatforms: [linux]\n", "not a platform"),
             ("version: 1\nplatforms: []\n", "no platform"),
             ("version: 1\nregistries: {release: harbor.example}\n", "with a project"),
+            ("version: 1\nregistries: {projects: {x: {source: A, release: b}}}\n", "not a project"),
             ("version: 1\nplugins: {directory: ../x}\n", "not a directory inside"),
+            ("version: 1\nplugins: {directory: [a, /b]}\n", "not a directory inside"),
             ("version: 1\nplugins: {shared_ports: [99999]}\n", "should be a port"),
+            ("version: 1\nhotfixes: {patterns: [{path: '(', version: hotfix}]}\n", "not a regular"),
+            ("version: 1\nhotfixes: {patterns: [{path: 'x', version: hotfix}]}\n", "has no group"),
+            (
+                "version: 1\nhotfixes: {patterns: [{path: '(?P<version>x)', version: semver}]}\n",
+                "not a version form",
+            ),
+            ("version: 1\nrules: {slot-conflict: fatal}\n", "not a severity"),
+            ("version: 1\nallow: [{code: slot-conflict}]\n", "`allow[0].reason` is missing"),
+            ("version: 1\nallow: [{code: slot-conflict, reason: ' '}]\n", "no reason"),
+            ("version: 1\nallow: [{code: no-rule, reason: x}]\n", "there is no rule"),
+            ("version: 1\ntemplates: {x: '{nowhere}'}\n", "not a project"),
+            ("version: 1\nreview: {cc: [supereagle]}\n", "not an account"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -1,11 +1,8 @@
 //! What a rule is, and what it is given.
 
-use crate::finding::{Finding, Place, Related, Severity};
-use crate::plugin::PluginManifest;
-use crate::policy::Policy;
-use crate::shape::Departure;
+use crate::finding::{Finding, Place, Related, Severity, Subject};
+use crate::release::Release;
 use crate::source::{SourceFile, Span};
-use crate::yaml::{Node, SyntaxError};
 
 /// A rule: what it is called, what it says in general, and the function that applies it.
 ///
@@ -22,24 +19,6 @@ pub struct Rule {
     pub docs: &'static str,
     /// Applies the rule.
     pub(crate) apply: fn(&Release<'_>, &mut Findings<'_>),
-}
-
-/// A release repository, read as far as it could be.
-#[derive(Debug)]
-pub(crate) struct Release<'p> {
-    pub(crate) policy: &'p Policy,
-    pub(crate) plugins: Vec<PluginFile>,
-}
-
-/// A plugin manifest's file.
-#[derive(Debug)]
-pub(crate) struct PluginFile {
-    /// The file name without its ending: the plugin's name.
-    pub(crate) stem: String,
-    pub(crate) source: SourceFile,
-    pub(crate) document: Result<Node, SyntaxError>,
-    pub(crate) departures: Vec<Departure>,
-    pub(crate) manifest: PluginManifest,
 }
 
 /// Where a rule puts what it finds.
@@ -66,6 +45,8 @@ impl Findings<'_> {
             label: String::new(),
             help: help.into(),
             related: Vec::new(),
+            subjects: Vec::new(),
+            preexisting: false,
         });
         let last = self.found.len() - 1;
         &mut self.found[last]
@@ -75,6 +56,16 @@ impl Findings<'_> {
 impl Finding {
     pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = label.into();
+        self
+    }
+
+    pub(crate) fn severity(&mut self, severity: Severity) -> &mut Self {
+        self.severity = severity;
+        self
+    }
+
+    pub(crate) fn about(&mut self, subject: Subject) -> &mut Self {
+        self.subjects.push(subject);
         self
     }
 

@@ -1,30 +1,101 @@
 //! The catalogue of rules. A rule is one file here and one line in [`ALL`].
 
+mod addon_version_not_increased;
+mod base_addon;
+mod change_scope;
+mod chart_tag;
+mod container_without_image;
+mod duplicate_image;
 mod duplicate_key;
+mod file_misplaced;
+mod host_port_conflict;
+mod hotfix_base_mismatch;
+mod hotfix_field_changed;
+mod hotfix_image_reference;
+mod hotfix_namespace;
+mod hotfix_path;
+mod hotfix_several_addons;
+mod hotfix_version_format;
+mod hotfix_version_mismatch;
+mod hotfix_version_reused;
+mod image_list_syntax;
+mod image_not_listed;
+mod image_not_used;
+mod image_reference;
 mod missing_field;
+mod missing_file;
+mod mutable_tag;
+mod node_port_conflict;
+mod placeholder_left;
 mod plugin_image_reference;
 mod plugin_name_mismatch;
 mod plugin_version_format;
+mod plugin_version_not_increased;
 mod port_conflict;
+mod product_file_path;
+mod product_version_format;
 mod slot_conflict;
+mod stale_description;
+mod template_variable;
+mod unknown_addon;
 mod unknown_field;
+mod unpinned_image;
+mod unquoted_template;
+pub(crate) mod unused_allowance;
 mod wrong_type;
 mod yaml_syntax;
 
-use crate::rule::{Findings, PluginFile, Release, Rule};
+use std::collections::BTreeMap;
+
+use crate::finding::Subject;
+use crate::release::{AddonFile, PluginFile, Release};
+use crate::rule::{Findings, Rule};
 use crate::shape::DepartureKind;
 use crate::source::Span;
 
 /// Every rule, ordered by code.
 pub static ALL: &[&Rule] = &[
+    &addon_version_not_increased::RULE,
+    &change_scope::RULE,
+    &chart_tag::RULE,
+    &container_without_image::RULE,
+    &duplicate_image::RULE,
     &duplicate_key::RULE,
+    &file_misplaced::RULE,
+    &host_port_conflict::RULE,
+    &hotfix_base_mismatch::RULE,
+    &hotfix_field_changed::RULE,
+    &hotfix_image_reference::RULE,
+    &hotfix_namespace::RULE,
+    &hotfix_path::RULE,
+    &hotfix_several_addons::RULE,
+    &hotfix_version_format::RULE,
+    &hotfix_version_mismatch::RULE,
+    &hotfix_version_reused::RULE,
+    &image_list_syntax::RULE,
+    &image_not_listed::RULE,
+    &image_not_used::RULE,
+    &image_reference::RULE,
     &missing_field::RULE,
+    &missing_file::RULE,
+    &mutable_tag::RULE,
+    &node_port_conflict::RULE,
+    &placeholder_left::RULE,
     &plugin_image_reference::RULE,
     &plugin_name_mismatch::RULE,
     &plugin_version_format::RULE,
+    &plugin_version_not_increased::RULE,
     &port_conflict::RULE,
+    &product_file_path::RULE,
+    &product_version_format::RULE,
     &slot_conflict::RULE,
+    &stale_description::RULE,
+    &template_variable::RULE,
+    &unknown_addon::RULE,
     &unknown_field::RULE,
+    &unpinned_image::RULE,
+    &unquoted_template::RULE,
+    &unused_allowance::RULE,
     &wrong_type::RULE,
     &yaml_syntax::RULE,
 ];
@@ -37,9 +108,39 @@ pub fn find(code: &str) -> Option<&'static Rule> {
 /// Adds a finding for each departure of a kind: the rules about a file's shape differ in nothing
 /// else.
 fn report_departures(release: &Release<'_>, kind: DepartureKind, findings: &mut Findings<'_>) {
-    for plugin in &release.plugins {
-        for departure in plugin.departures.iter().filter(|departure| departure.kind == kind) {
-            findings.add(&plugin.source, departure.span, &departure.message, &departure.help);
+    for document in release.documents() {
+        for departure in document.departures.iter().filter(|departure| departure.kind == kind) {
+            findings.add(&document.source, departure.span, &departure.message, &departure.help);
+        }
+    }
+}
+
+/// Adds a finding at every claim of a port after the first, among the addons of each product.
+fn report_port_conflicts(
+    release: &Release<'_>,
+    what: &str,
+    claims: fn(&AddonFile) -> Vec<(u16, Span)>,
+    findings: &mut Findings<'_>,
+) {
+    let mut first: BTreeMap<(&str, u16), (&AddonFile, Span)> = BTreeMap::new();
+    for addon in release.installed_addons() {
+        let product = release.addon_directory(addon);
+        for (port, span) in claims(addon) {
+            let Some((other, there)) = first.get(&(product, port)) else {
+                first.insert((product, port), (addon, span));
+                continue;
+            };
+            let (ours, theirs) = (addon.name(), other.name());
+            let source = &addon.document.source;
+            findings
+                .add(
+                    source,
+                    span,
+                    format!("addons `{theirs}` and `{ours}` both claim {what} {port}"),
+                    "choose another port for one of them",
+                )
+                .about(Subject::Port(port))
+                .related(&other.document.source, *there, format!("claimed by `{theirs}`"));
         }
     }
 }
@@ -51,7 +152,13 @@ struct Claim<'r> {
 }
 
 /// Adds a finding at every claim after the first, showing the first too.
-fn report_conflict(claims: &[Claim<'_>], what: &str, help: &str, findings: &mut Findings<'_>) {
+fn report_conflict(
+    claims: &[Claim<'_>],
+    what: &str,
+    subject: &Subject,
+    help: &str,
+    findings: &mut Findings<'_>,
+) {
     let Some((first, rest)) = claims.split_first() else {
         return;
     };
@@ -59,12 +166,15 @@ fn report_conflict(claims: &[Claim<'_>], what: &str, help: &str, findings: &mut 
         let (ours, theirs) = (&claim.plugin.stem, &first.plugin.stem);
         findings
             .add(
-                &claim.plugin.source,
+                &claim.plugin.document.source,
                 claim.span,
                 format!("plugins `{theirs}` and `{ours}` both claim {what}"),
                 help,
             )
             .label(format!("claimed by `{ours}`"))
-            .related(&first.plugin.source, first.span, format!("claimed by `{theirs}`"));
+            .about(subject.clone())
+            .about(Subject::Plugin(ours.clone()))
+            .about(Subject::Plugin(theirs.clone()))
+            .related(&first.plugin.document.source, first.span, format!("claimed by `{theirs}`"));
     }
 }

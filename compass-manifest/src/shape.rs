@@ -14,10 +14,14 @@ pub(crate) enum Shape {
     Port,
     /// Any scalar, as resource quantities are.
     Scalar,
+    /// Any scalar, or nothing.
+    ScalarOrNothing,
     /// Anything at all.
     Any,
     /// A list of one shape.
     List(&'static Shape),
+    /// One of a shape, or a list of them.
+    OneOrMore(&'static Shape),
     /// A mapping of any keys to one shape.
     MapOf(&'static Shape),
     /// A mapping of known fields.
@@ -48,6 +52,13 @@ pub(crate) enum DepartureKind {
     WrongType,
 }
 
+impl Field {
+    fn is_left_empty(&self, value: &Node) -> bool {
+        let collection = matches!(self.shape, Shape::List(_) | Shape::MapOf(_) | Shape::Fields(_));
+        collection && !self.required && value.is_null()
+    }
+}
+
 /// A field that must be there.
 pub(crate) const fn required(name: &'static str, shape: Shape) -> Field {
     Field { name, required: true, shape }
@@ -74,6 +85,10 @@ struct Walk {
 impl Walk {
     /// `head` is the short span that stands for the node: the key it hangs on.
     fn node(&mut self, node: &Node, shape: Shape, head: Span) {
+        // A rule of its own says what is wrong with it.
+        if node.unquoted_template().is_some() {
+            return;
+        }
         match shape {
             Shape::Any => {}
             Shape::Text => self.scalar(node, head, "text", |scalar| scalar == ScalarType::Text),
@@ -85,8 +100,13 @@ impl Walk {
             Shape::Scalar => {
                 self.scalar(node, head, "a value", |scalar| scalar != ScalarType::Null)
             }
+            Shape::ScalarOrNothing => self.scalar(node, head, "a value", |_| true),
             Shape::Port => self.port(node, head),
             Shape::List(item) => self.list(node, *item, head),
+            Shape::OneOrMore(item) if matches!(node.kind, Kind::Sequence(_)) => {
+                self.list(node, *item, head);
+            }
+            Shape::OneOrMore(item) => self.node(node, *item, head),
             Shape::MapOf(value) => self.map(node, *value, head),
             Shape::Fields(fields) => self.fields(node, fields, head),
         }
@@ -162,6 +182,8 @@ impl Walk {
         for entry in entries {
             let name = entry.key.text().unwrap_or_default();
             match fields.iter().find(|field| field.name == name) {
+                // A collection with nothing below it is an empty one.
+                Some(field) if field.is_left_empty(&entry.value) => {}
                 Some(field) => self.below(&format!(".{name}"), |walk| {
                     walk.node(&entry.value, field.shape, entry.key.span);
                 }),

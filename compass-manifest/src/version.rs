@@ -3,10 +3,12 @@
 //! Every version remembers how it was written, so that displaying a parsed value gives back the
 //! input.
 
+mod component;
 mod hotfix;
 mod plugin;
 mod product;
 
+pub use component::ComponentVersion;
 pub use hotfix::{Date, HotfixVersion};
 pub use plugin::PluginVersion;
 pub use product::ProductVersion;

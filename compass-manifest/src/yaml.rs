@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span as ParserSpan};
 
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 
 /// A release manifest larger than this is refused; real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -127,6 +127,56 @@ impl Node {
         match &self.kind {
             Kind::Scalar(scalar) => Some(&scalar.text),
             _ => None,
+        }
+    }
+
+    /// The text of a scalar that is there and not nothing, with its place.
+    pub(crate) fn spanned_text(node: Option<&Self>) -> Option<Spanned<String>> {
+        let node = node.filter(|node| !node.is_null())?;
+        Some(Spanned { value: node.text()?.to_owned(), span: node.span })
+    }
+
+    /// The port that a scalar names, with its place; 0 is none.
+    pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
+        let node = node?;
+        let value: u16 = node.text()?.parse().ok()?;
+        (value != 0).then_some(Spanned { value, span: node.span })
+    }
+
+    /// Whether the node is `null`, `~` or nothing.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
+    }
+
+    /// The variable of a `[[ name ]]` without quotes, which YAML reads as a list in a list.
+    pub(crate) fn unquoted_template(&self) -> Option<&str> {
+        let ([inner], true) = (self.items(), matches!(self.kind, Kind::Sequence(_))) else {
+            return None;
+        };
+        let [name] = inner.items() else { return None };
+        let Kind::Scalar(scalar) = &name.kind else { return None };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let begins = scalar.text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        (scalar.plain && begins && scalar.text.chars().all(is_name)).then_some(&scalar.text)
+    }
+
+    /// Whether two nodes mean the same, wherever they stand and however they are quoted.
+    pub fn means(&self, other: &Node) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Scalar(one), Kind::Scalar(two)) => {
+                one.text == two.text && one.scalar_type() == two.scalar_type()
+            }
+            (Kind::Sequence(one), Kind::Sequence(two)) => {
+                one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.means(two))
+            }
+            (Kind::Mapping(one), Kind::Mapping(two)) => {
+                one.len() == two.len()
+                    && one.iter().all(|entry| {
+                        let same = |other: &&Entry| entry.key.means(&other.key);
+                        two.iter().rfind(same).is_some_and(|other| entry.value.means(&other.value))
+                    })
+            }
+            _ => false,
         }
     }
 

@@ -6,24 +6,42 @@ use std::path::{Path, PathBuf};
 
 use compass_manifest::render::{self, Style};
 use compass_manifest::source::SourceFile;
-use compass_manifest::{Policy, Report, Tree, check, rules};
+use compass_manifest::{Policy, Report, Tree, check, check_change, rules};
 
 fn fixtures(code: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules").join(code)
 }
 
-fn check_directory(root: &Path) -> Report {
-    let mut tree = Tree::new();
-    for entry in fs::read_dir(root.join("release-plugins")).expect("the fixture has plugins") {
+fn read(root: &Path, directory: &Path, tree: &mut Tree) {
+    for entry in fs::read_dir(directory).expect("the fixture is there") {
         let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        tree.insert(format!("release-plugins/{name}"), fs::read(&path).unwrap());
+        if path.is_dir() {
+            read(root, &path, tree);
+        } else {
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+            tree.insert(name, fs::read(&path).unwrap());
+        }
     }
-    let policy = fs::read_to_string(root.join(".compass.yaml")).map_or_else(
-        |_| Policy::default(),
-        |text| Policy::parse(&SourceFile::new(".compass.yaml", text)).unwrap(),
-    );
-    check(&tree, &policy)
+}
+
+/// Checks `<name>/`, as a change from `<name>-base/` where there is one.
+fn check_fixture(code: &str, name: &str) -> Report {
+    let tree = |name: &str| {
+        let (root, mut tree) = (fixtures(code).join(name), Tree::new());
+        read(&root, &root, &mut tree);
+        tree
+    };
+    let head = tree(name);
+    let policy = head.get(".compass.yaml").map_or_else(Policy::default, |bytes| {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Policy::parse(&SourceFile::new(".compass.yaml", text)).unwrap()
+    });
+    let base = format!("{name}-base");
+    if fixtures(code).join(&base).exists() {
+        check_change(&tree(&base), &head, &policy)
+    } else {
+        check(&head, &policy)
+    }
 }
 
 #[test]
@@ -53,17 +71,18 @@ fn every_rule_is_documented() {
 #[test]
 fn every_failing_fixture_gives_exactly_its_finding() {
     for rule in rules::ALL {
-        let report = check_directory(&fixtures(rule.code).join("fail"));
+        let report = check_fixture(rule.code, "fail");
         let codes: Vec<_> = report.findings().iter().map(|finding| finding.code).collect();
         assert_eq!(codes, [rule.code]);
-        assert_eq!(report.findings()[0].severity, rule.severity);
+        let severity = report.findings()[0].severity;
+        assert_eq!(severity, rule.severity, "{}", rule.code);
     }
 }
 
 #[test]
 fn every_passing_fixture_gives_no_finding() {
     for rule in rules::ALL {
-        let report = check_directory(&fixtures(rule.code).join("pass"));
+        let report = check_fixture(rule.code, "pass");
         assert!(report.findings().is_empty(), "{}: {:?}", rule.code, report.findings());
     }
 }
@@ -72,13 +91,13 @@ fn every_passing_fixture_gives_no_finding() {
 fn findings_show_the_source_line_without_colour() {
     let texts: Vec<_> = rules::ALL
         .iter()
-        .map(|rule| render::text(&check_directory(&fixtures(rule.code).join("fail")), Style::Plain))
+        .map(|rule| render::text(&check_fixture(rule.code, "fail"), Style::Plain))
         .collect();
     insta::assert_snapshot!(texts.concat());
 }
 
 #[test]
 fn findings_are_data_for_programs() {
-    let report = check_directory(&fixtures("slot-conflict").join("fail"));
+    let report = check_fixture("slot-conflict", "fail");
     insta::assert_snapshot!(serde_json::to_string_pretty(&render::json(&report)).unwrap());
 }

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use crate::finding::Severity;
-use crate::rule::{Findings, PluginFile, Release, Rule};
+use crate::release::{Document, Release};
+use crate::rule::{Findings, Rule};
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -31,14 +32,14 @@ Keep one of them, or merge what stands below both.
 };
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for plugin in &release.plugins {
-        if let Ok(root) = &plugin.document {
-            walk(plugin, root, findings);
+    for document in release.documents() {
+        if let Ok(root) = &document.root {
+            walk(document, root, findings);
         }
     }
 }
 
-fn walk(plugin: &PluginFile, root: &Node, findings: &mut Findings<'_>) {
+fn walk(document: &Document, root: &Node, findings: &mut Findings<'_>) {
     let mut pending = vec![root];
     while let Some(node) = pending.pop() {
         let mut seen: HashMap<&str, Span> = HashMap::new();
@@ -49,13 +50,13 @@ fn walk(plugin: &PluginFile, root: &Node, findings: &mut Findings<'_>) {
             if let Some(first) = seen.get(key) {
                 findings
                     .add(
-                        &plugin.source,
+                        &document.source,
                         entry.key.span,
                         format!("`{key}` stands twice in this mapping"),
                         "keep one of them: only the last one counts",
                     )
                     .label("this one counts")
-                    .related(&plugin.source, *first, "this one is lost");
+                    .related(&document.source, *first, "this one is lost");
             } else {
                 seen.insert(key, entry.key.span);
             }

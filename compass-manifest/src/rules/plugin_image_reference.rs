@@ -1,7 +1,8 @@
 use super::plugin_name_mismatch::IMAGE_PREFIX;
 use crate::finding::Severity;
 use crate::image::ImageReference;
-use crate::rule::{Findings, PluginFile, Release, Rule};
+use crate::release::{PluginFile, Release};
+use crate::rule::{Findings, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "plugin-image-reference",
@@ -46,14 +47,18 @@ fn check(plugin: &PluginFile, registry: &str, findings: &mut Findings<'_>) {
     let help = format!("write `{expected}`");
     match written.value.parse::<ImageReference>() {
         Err(error) => {
-            findings.add(&plugin.source, written.span, error.to_string(), help);
+            findings.add(&plugin.document.source, written.span, error.to_string(), help);
         }
         Ok(image) => {
             for fault in faults(&image, registry, tag) {
-                let finding =
-                    findings.add(&plugin.source, written.span, fault.message, help.clone());
+                let finding = findings.add(
+                    &plugin.document.source,
+                    written.span,
+                    fault.message,
+                    help.clone(),
+                );
                 if let Some(version) = version.filter(|_| fault.about_version) {
-                    finding.related(&plugin.source, version.span, "the version");
+                    finding.related(&plugin.document.source, version.span, "the version");
                 }
             }
         }

@@ -1,6 +1,7 @@
 use crate::finding::Severity;
 use crate::image::ImageReference;
-use crate::rule::{Findings, PluginFile, Release, Rule};
+use crate::release::{PluginFile, Release};
+use crate::rule::{Findings, Rule};
 
 /// What the name of a plugin's image begins with.
 pub(super) const IMAGE_PREFIX: &str = "compass-plugins-";
@@ -41,7 +42,7 @@ fn compare_name(plugin: &PluginFile, findings: &mut Findings<'_>) {
     if let Some(name) = plugin.manifest.name.as_ref().filter(|name| name.value != *stem) {
         findings
             .add(
-                &plugin.source,
+                &plugin.document.source,
                 name.span,
                 format!("the plugin is named `{}` here and `{stem}` by its file", name.value),
                 format!("write `name: {stem}`, or rename the file to `{}.yaml`", name.value),
@@ -63,7 +64,7 @@ fn compare_image(plugin: &PluginFile, findings: &mut Findings<'_>) {
     };
     findings
         .add(
-            &plugin.source,
+            &plugin.document.source,
             written.span,
             format!("the image is that of plugin `{named}`, and this is plugin `{stem}`"),
             format!("name the image `{IMAGE_PREFIX}{stem}`"),

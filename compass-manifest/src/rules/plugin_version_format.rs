@@ -1,5 +1,6 @@
 use crate::finding::Severity;
-use crate::rule::{Findings, Release, Rule};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
 use crate::version::PluginVersion;
 
 pub(super) static RULE: Rule = Rule {
@@ -34,7 +35,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         match written.value.parse::<PluginVersion>() {
             Ok(version) if version.is_prerelease() && !release.policy.plugins.prerelease => {
                 findings.add(
-                    &plugin.source,
+                    &plugin.document.source,
                     written.span,
                     format!("`{version}` is a pre-release"),
                     "release a version of the form `vMAJOR.MINOR.PATCH`, or set `plugins.prerelease: true` in the policy",
@@ -43,7 +44,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             Ok(_) => {}
             Err(error) => {
                 findings.add(
-                    &plugin.source,
+                    &plugin.document.source,
                     written.span,
                     error.to_string(),
                     "write a version of the form `vMAJOR.MINOR.PATCH`, as `v0.1.0`",

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
-use crate::finding::Severity;
-use crate::rule::{Findings, Release, Rule};
+use crate::finding::{Severity, Subject};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "port-conflict",
@@ -41,6 +42,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         super::report_conflict(
             &claims,
             &format!("port {port}"),
+            &Subject::Port(port),
             "choose another port, or list it in `plugins.shared_ports` of the policy",
             findings,
         );

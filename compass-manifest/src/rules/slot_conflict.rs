@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
-use crate::finding::Severity;
-use crate::rule::{Findings, Release, Rule};
+use crate::finding::{Severity, Subject};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "slot-conflict",
@@ -45,6 +46,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         super::report_conflict(
             &claims,
             &format!("slot `{slot}`"),
+            &Subject::Slot(slot.to_owned()),
             "choose another slot, or list it in `plugins.shared_slots` of the policy",
             findings,
         );

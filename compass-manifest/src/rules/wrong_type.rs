@@ -1,5 +1,6 @@
 use crate::finding::Severity;
-use crate::rule::{Findings, Release, Rule};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
 use crate::shape::DepartureKind;
 
 pub(super) static RULE: Rule = Rule {

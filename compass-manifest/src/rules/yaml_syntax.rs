@@ -1,5 +1,6 @@
 use crate::finding::Severity;
-use crate::rule::{Findings, Release, Rule};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "yaml-syntax",
@@ -26,11 +27,21 @@ Fix the syntax at the place shown. Values that begin with `{`, `[`, `*`, `&` or 
 };
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for plugin in &release.plugins {
-        if let Err(error) = &plugin.document {
-            let help =
-                error.help.unwrap_or("fix the YAML here; nothing else in this file was checked");
-            findings.add(&plugin.source, error.span, &error.message, help);
+    for document in release.documents() {
+        if let Err(error) = &document.root {
+            let unquoted = line(document.source.text(), error.span.start).contains(": [[");
+            let help = match error.help {
+                Some(help) => help,
+                None if unquoted => "a value that begins with `[[` needs quotes: '[[ name ]]/…'",
+                None => "fix the YAML here; nothing else in this file was checked",
+            };
+            findings.add(&document.source, error.span, &error.message, help);
         }
     }
+}
+
+fn line(text: &str, at: usize) -> &str {
+    let at = text.floor_char_boundary(at.min(text.len()));
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    text[start..].lines().next().unwrap_or_default()
 }

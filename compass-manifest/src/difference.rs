@@ -1,0 +1,153 @@
+//! Two YAML documents compared by structure.
+
+use crate::source::Span;
+use crate::yaml::{Kind, Node};
+
+/// A path at which two documents differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The path, as `_config.controllers[0].containers[0].image`.
+    pub path: String,
+    /// What the old document has there, in short.
+    pub old: Option<String>,
+    /// What the new document has there, in short.
+    pub new: Option<String>,
+    /// Where in the new document: the value, or the mapping that lacks it.
+    pub span: Span,
+}
+
+/// Every path at which two documents differ, in the order of the new one.
+///
+/// Lists are compared by position, except that items with a `name` or `key` each are compared by
+/// it, so that one more environment variable is one difference.
+pub fn differences(old: &Node, new: &Node) -> Vec<Difference> {
+    let mut walk = Walk { found: Vec::new() };
+    walk.compare(old, new, "");
+    walk.found
+}
+
+struct Walk {
+    found: Vec<Difference>,
+}
+
+impl Walk {
+    fn compare(&mut self, old: &Node, new: &Node, path: &str) {
+        match (&old.kind, &new.kind) {
+            (Kind::Mapping(_), Kind::Mapping(_)) => self.compare_mappings(old, new, path),
+            (Kind::Sequence(olds), Kind::Sequence(news)) => {
+                self.compare_lists(olds, news, new, path);
+            }
+            _ if old.means(new) => {}
+            _ => self.add(path, Some(old), Some(new), head(new)),
+        }
+    }
+
+    fn compare_mappings(&mut self, old: &Node, new: &Node, path: &str) {
+        let below =
+            |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        for entry in new.entries() {
+            let key = entry.key.text().unwrap_or_default();
+            match old.get(key) {
+                Some(before) => self.compare(before, &entry.value, &below(key)),
+                None => self.add(&below(key), None, Some(&entry.value), entry.key.span),
+            }
+        }
+        for entry in old.entries() {
+            let key = entry.key.text().unwrap_or_default();
+            if new.get(key).is_none() {
+                self.add(&below(key), Some(&entry.value), None, head(new));
+            }
+        }
+    }
+
+    fn compare_lists(&mut self, olds: &[Node], news: &[Node], list: &Node, path: &str) {
+        if let (Some(old_names), Some(new_names)) = (names(olds), names(news)) {
+            for (index, (name, new)) in new_names.iter().zip(news).enumerate() {
+                match old_names.iter().position(|old| old == name) {
+                    Some(before) => self.compare(&olds[before], new, &format!("{path}[{index}]")),
+                    None => self.add(&format!("{path}[{index}]"), None, Some(new), head(new)),
+                }
+            }
+            for (index, name) in
+                old_names.iter().enumerate().filter(|(_, n)| !new_names.contains(n))
+            {
+                let path = format!("{path}[{index}]");
+                let text = format!("`{name}`");
+                self.found.push(Difference { path, old: Some(text), new: None, span: head(list) });
+            }
+            return;
+        }
+        for (index, new) in news.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match olds.get(index) {
+                Some(old) => self.compare(old, new, &path),
+                None => self.add(&path, None, Some(new), head(new)),
+            }
+        }
+        for (index, old) in olds.iter().enumerate().skip(news.len()) {
+            self.add(&format!("{path}[{index}]"), Some(old), None, head(list));
+        }
+    }
+
+    fn add(&mut self, path: &str, old: Option<&Node>, new: Option<&Node>, span: Span) {
+        let (old, new) = (old.map(brief), new.map(brief));
+        self.found.push(Difference { path: path.to_owned(), old, new, span });
+    }
+}
+
+/// The names of a list's items, where each has one of its own.
+fn names(items: &[Node]) -> Option<Vec<&str>> {
+    let name = |item: &'_ Node| item.get("name").or_else(|| item.get("key"))?.text().map(str::len);
+    if items.is_empty() || items.iter().any(|item| name(item).is_none()) {
+        return None;
+    }
+    let named = items.iter().filter_map(|item| item.get("name").or_else(|| item.get("key")));
+    let names: Vec<&str> = named.filter_map(Node::text).collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    (distinct.len() == items.len()).then_some(names)
+}
+
+fn head(node: &Node) -> Span {
+    node.entries().first().map_or(node.span, |entry| entry.key.span)
+}
+
+/// A value in a few words; only the first line of a long one, because secrets stand in some.
+fn brief(node: &Node) -> String {
+    const LONGEST: usize = 60;
+    match node.text() {
+        Some(text) if text.contains('\n') => format!("a text of {} lines", text.lines().count()),
+        Some(text) if text.chars().count() > LONGEST => {
+            format!("`{}…`", text.chars().take(LONGEST).collect::<String>())
+        }
+        Some(text) => format!("`{text}`"),
+        None => node.describe().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    fn paths(old: &str, new: &str) -> Vec<String> {
+        let found = differences(&parse(old).unwrap(), &parse(new).unwrap());
+        let show = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        found.iter().map(|d| format!("{} {} {}", d.path, show(&d.old), show(&d.new))).collect()
+    }
+
+    #[test]
+    fn each_path_that_differs_is_found_once() {
+        assert_eq!(paths("{a: 1, b: {c: x}}", "{b: {c: 'y'}, a: 1}"), ["b.c `x` `y`"]);
+        assert_eq!(paths("{a: 1}", "{b: 2}"), ["b - `2`", "a `1` -"]);
+        assert_eq!(paths("[1, 2]", "[1]"), ["[1] `2` -"]);
+        assert_eq!(paths("a: '1'", "a: 1"), ["a `1` `1`"]);
+        assert_eq!(paths("a: {}", "a: []"), ["a a mapping a list"]);
+    }
+
+    #[test]
+    fn named_items_are_compared_by_name() {
+        let old = "env: [{name: A, value: x}, {name: B, value: y}]";
+        let new = "env: [{name: C, value: z}, {name: A, value: x}]";
+        assert_eq!(paths(old, new), ["env[0] - a mapping", "env[1] `B` -"]);
+    }
+}

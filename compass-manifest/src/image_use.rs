@@ -1,0 +1,220 @@
+//! Where release manifests use images: fields, arguments, environment values, and JSON or YAML
+//! text inside configuration values.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::image::{ImageReference, is_digest, is_repository, is_tag};
+use crate::policy::{Policy, TemplateValue};
+use crate::source::{SourceFile, Span};
+use crate::yaml::{Kind, Node};
+
+/// An image that a release manifest uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// Path of the field, as `_config.controllers[0].containers[0].image`.
+    pub path: String,
+    /// The reference as it is written.
+    pub written: String,
+    /// Where it stands.
+    pub span: Span,
+    /// Whether the whole value is meant to be an image reference, as under the key `image`.
+    pub is_field: bool,
+    /// What is meant, or why that cannot be said.
+    pub image: Result<UsedImage, String>,
+}
+
+/// An image by project and name, wherever its registry is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsedImage {
+    /// The registry's host where it is written out; otherwise a template variable stands for it.
+    pub host: Option<String>,
+    /// The project, by the name that image lists use.
+    pub project: String,
+    /// The repository path below the project.
+    pub repository: String,
+    /// The tag, where one is written.
+    pub tag: Option<String>,
+    /// The digest, where one is written.
+    pub digest: Option<String>,
+}
+
+impl UsedImage {
+    /// The image as image lists write it: `project/name:tag`.
+    pub fn listed(&self) -> String {
+        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
+        format!("{}/{}{tag}{digest}", self.project, self.repository)
+    }
+
+    /// The reference in the release registry.
+    pub fn release(&self, policy: &Policy) -> String {
+        let version = self.version();
+        match &self.host {
+            Some(host) => format!("{host}/{}/{}{version}", self.project, self.repository),
+            None => policy.registries.release_of(&self.project, &self.repository) + &version,
+        }
+    }
+
+    /// The reference in the source registry.
+    pub fn source(&self, policy: &Policy) -> String {
+        let release = self.release(policy);
+        let path = release.split_once('/').map_or("", |(_, path)| path);
+        let repository = path.strip_suffix(&self.version()).unwrap_or(path);
+        policy.registries.source_of(repository) + &self.version()
+    }
+
+    fn version(&self) -> String {
+        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
+        tag + &digest
+    }
+}
+
+/// The images that a document uses, in order.
+pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> Vec<ImageUse> {
+    let mut walk = Walk { source, policy, path: String::new(), found: Vec::new() };
+    walk.node(root, "");
+    walk.found
+}
+
+struct Walk<'w> {
+    source: &'w SourceFile,
+    policy: &'w Policy,
+    path: String,
+    found: Vec<ImageUse>,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, node: &Node, key: &str) {
+        match &node.kind {
+            Kind::Scalar(scalar) if key == "image" => self.field(&scalar.text, node.span),
+            Kind::Scalar(scalar) => self.text(&scalar.text, node.span),
+            Kind::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.below(&format!("[{index}]"), |walk| walk.node(item, ""));
+                }
+            }
+            Kind::Mapping(entries) => {
+                for entry in entries {
+                    let key = entry.key.text().unwrap_or_default();
+                    let dot = if self.path.is_empty() { "" } else { "." };
+                    if key != "_metadata" {
+                        self.below(&format!("{dot}{key}"), |walk| walk.node(&entry.value, key));
+                    }
+                }
+            }
+        }
+    }
+
+    fn field(&mut self, text: &str, span: Span) {
+        if !text.is_empty() {
+            let image = read(text, self.policy);
+            self.add(text, span, true, image);
+        }
+    }
+
+    fn text(&mut self, text: &str, span: Span) {
+        // Most values name no image; this spares them the expressions.
+        if !text.contains('/') || !text.contains(':') {
+            return;
+        }
+        let mut after = span.start;
+        for candidate in CANDIDATE.find_iter(text) {
+            let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
+            let Ok(image) = read(written, self.policy) else { continue };
+            let ours = image.host.as_ref().is_none_or(|host| self.is_known(host));
+            if ours && (image.tag.is_some() || image.digest.is_some()) {
+                let place = self.place(written, Span { start: after, end: span.end });
+                after = place.map_or(after, |place| place.end);
+                self.add(written, place.unwrap_or(span), false, Ok(image));
+            }
+        }
+    }
+
+    fn is_known(&self, host: &str) -> bool {
+        let registries = &self.policy.registries;
+        host == registries.release_host() || host == registries.source_host()
+    }
+
+    /// Where a part of a scalar's text stands; what was escaped is not found.
+    fn place(&self, part: &str, within: Span) -> Option<Span> {
+        let start = within.start + self.source.text().get(within.range())?.find(part)?;
+        Some(Span { start, end: start + part.len() })
+    }
+
+    fn add(&mut self, text: &str, span: Span, is_field: bool, image: Result<UsedImage, String>) {
+        let written = text.to_owned();
+        self.found.push(ImageUse { path: self.path.clone(), written, span, is_field, image });
+    }
+
+    fn below(&mut self, step: &str, then: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str(step);
+        then(self);
+        self.path.truncate(length);
+    }
+}
+
+/// A registry, as a template variable or a host, and what follows it without a blank.
+#[expect(clippy::expect_used, reason = "a constant expression, which the tests use")]
+static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?:\[\[[ \t]*[A-Za-z_][A-Za-z0-9_.-]*[ \t]*\]\]|\b[A-Za-z0-9.-]+(?::[0-9]+)?)/[a-z0-9][a-z0-9._/-]*(?::(?:\[\[[ \t]*[A-Za-z_][A-Za-z0-9_.-]*[ \t]*\]\]|[A-Za-z0-9_.-]+))*(?:@sha256:[0-9a-f]{64})?",
+    )
+    .expect("an expression")
+});
+
+/// Reads a reference whose registry is a template variable or a host.
+pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
+    let Some(rest) = text.strip_prefix("[[") else {
+        return read_written_out(text);
+    };
+    let Some((name, rest)) = rest.split_once("]]") else {
+        return Err("the template variable is not closed".to_owned());
+    };
+    let project = match policy.templates.get(name.trim()) {
+        Some(TemplateValue::Project(project)) => project.clone(),
+        Some(_) => return Err(format!("`{}` does not stand for a registry", name.trim())),
+        None => return Err(format!("the policy does not know `{}`", name.trim())),
+    };
+    let rest = rest.strip_prefix('/').ok_or("a `/` must follow the registry")?;
+    let (rest, digest) = match rest.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (rest, None),
+    };
+    let (repository, tag) = match rest.split_once(':') {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (rest, None),
+    };
+    if !is_repository(repository) {
+        return Err(format!("`{repository}` is not a repository"));
+    }
+    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        return Err(format!("`{tag}` is not a tag"));
+    }
+    if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
+        return Err(format!("`{digest}` is not a digest"));
+    }
+    Ok(UsedImage {
+        host: None,
+        project,
+        repository: repository.to_owned(),
+        tag: tag.map(str::to_owned),
+        digest: digest.map(str::to_owned),
+    })
+}
+
+fn read_written_out(text: &str) -> Result<UsedImage, String> {
+    let image: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
+    let (project, repository) =
+        image.repository().split_once('/').unwrap_or(("", image.repository()));
+    Ok(UsedImage {
+        host: Some(image.host().to_owned()),
+        project: project.to_owned(),
+        repository: repository.to_owned(),
+        tag: image.tag().map(str::to_owned),
+        digest: image.digest().map(str::to_owned),
+    })
+}

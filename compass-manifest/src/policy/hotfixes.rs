@@ -1,0 +1,140 @@
+use regex::Regex;
+
+use super::value::{Wrong, directories, texts, wrong};
+use crate::yaml::Node;
+
+/// What holds for hotfixes.
+#[derive(Debug, Clone)]
+pub struct HotfixPolicy {
+    /// The directories of the hotfixes; new ones go into the first.
+    pub directories: Vec<String>,
+    /// The namespaces that an addon may live in.
+    pub namespaces: Vec<String>,
+    /// How the paths of hotfixes are made, tried in order.
+    pub patterns: Vec<PathPattern>,
+    /// Texts of a template that somebody should have replaced.
+    pub placeholders: Vec<String>,
+}
+
+/// How the path of a hotfix below its directory is made.
+///
+/// A regular expression for the whole path, with named groups: `addon`, `version`, `base` (product
+/// version), `date`, `patch`, `namespace`, `group`, `leaf` (the addon's own directory), and
+/// `package` where the package is not the directory that `version` stands in.
+#[derive(Debug, Clone)]
+pub struct PathPattern {
+    text: String,
+    regex: Regex,
+    /// The form of the version in the path.
+    pub form: VersionForm,
+}
+
+/// The form of the version in a hotfix's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VersionForm {
+    /// A HOTFIXVERSION.
+    Hotfix,
+    /// The component's own version, with whatever a team adds to it.
+    Component,
+    /// There is none.
+    None,
+}
+
+const DEFAULT_PATTERN: &str = r"(?P<base>v[^/]+)/(?P<addon>[^/]+?)-(?P<version>v[0-9][^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
+
+impl Default for HotfixPolicy {
+    fn default() -> Self {
+        Self {
+            directories: vec!["release-hotfixes".to_owned()],
+            namespaces: vec!["default".to_owned(), "kube-system".to_owned()],
+            patterns: PathPattern::new(DEFAULT_PATTERN, VersionForm::Hotfix).into_iter().collect(),
+            placeholders: Vec::new(),
+        }
+    }
+}
+
+impl HotfixPolicy {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+        if let Some(directory) = node.get("directory") {
+            self.directories = directories(directory)?;
+        }
+        if let Some(namespaces) = node.get("namespaces") {
+            self.namespaces = texts(namespaces);
+        }
+        if let Some(patterns) = node.get("patterns") {
+            self.patterns =
+                patterns.items().iter().map(PathPattern::read).collect::<Result<_, _>>()?;
+        }
+        if let Some(placeholders) = node.get("placeholders") {
+            self.placeholders = texts(placeholders);
+        }
+        Ok(())
+    }
+}
+
+impl PathPattern {
+    /// Takes a regular expression for the whole path below the hotfix directory.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn new(text: &str, form: VersionForm) -> Result<Self, regex::Error> {
+        let regex = Regex::new(&format!("^(?:{text})$"))?;
+        Ok(Self { text: text.to_owned(), regex, form })
+    }
+
+    /// The expression as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this is the form of the written process.
+    pub(crate) fn is_written_process(&self) -> bool {
+        self.text == DEFAULT_PATTERN
+    }
+
+    pub(crate) fn captures<'t>(&self, path: &'t str) -> Option<regex::Captures<'t>> {
+        self.regex.captures(path)
+    }
+
+    fn read(node: &Node) -> Result<Self, Wrong> {
+        let form = match node.get("version").and_then(Node::text).unwrap_or_default() {
+            "hotfix" => VersionForm::Hotfix,
+            "component" => VersionForm::Component,
+            "none" => VersionForm::None,
+            other => {
+                return Err(wrong(
+                    node.get("version").unwrap_or(node),
+                    format!("`{other}` is not a version form"),
+                    "write `hotfix` (a HOTFIXVERSION), `component` or `none`",
+                ));
+            }
+        };
+        let path = node.get("path").unwrap_or(node);
+        let text = path.text().unwrap_or_default();
+        let pattern = Self::new(text, form).map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().to_owned();
+            wrong(path, "this is not a regular expression", reason)
+        })?;
+        let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
+        if form != VersionForm::None && !has("version") {
+            return Err(wrong(
+                path,
+                "the pattern has no group `version`",
+                "add `(?P<version>…)`, or write `version: none`",
+            ));
+        }
+        if let Some(unknown) = pattern.regex.capture_names().flatten().find(|n| !GROUPS.contains(n))
+        {
+            return Err(wrong(
+                path,
+                format!("`{unknown}` is not a group that means something"),
+                format!("known groups: {}", GROUPS.join(", ")),
+            ));
+        }
+        Ok(pattern)
+    }
+}
+
+const GROUPS: &[&str] =
+    &["addon", "version", "base", "date", "patch", "namespace", "group", "leaf", "package"];

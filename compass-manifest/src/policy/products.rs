@@ -1,0 +1,61 @@
+use super::pattern::Pattern;
+use super::value::{Wrong, directories};
+use crate::yaml::Node;
+
+/// What holds for products and their addons.
+#[derive(Debug, Clone)]
+pub struct ProductPolicy {
+    /// The directories of the product manifests.
+    pub directories: Vec<String>,
+    /// The directories of the addons.
+    pub addons: Vec<String>,
+    /// Directories whose addons replace those of the same name.
+    pub overlays: Vec<String>,
+    /// The image lists.
+    pub image_lists: Vec<Pattern>,
+    /// The image lists that hold what addons use, and nothing else.
+    pub addon_lists: Vec<Pattern>,
+    /// Files that name the addons of an installation.
+    pub descriptors: Vec<Pattern>,
+    /// Files that say which repository and tag each addon is collected from.
+    pub chart_lists: Vec<Pattern>,
+}
+
+impl Default for ProductPolicy {
+    fn default() -> Self {
+        Self {
+            directories: vec!["release-products".to_owned()],
+            addons: vec!["addons".to_owned()],
+            overlays: Vec::new(),
+            image_lists: vec![Pattern::new("images-lists/*.list")],
+            addon_lists: vec![Pattern::new("*")],
+            descriptors: Vec::new(),
+            chart_lists: Vec::new(),
+        }
+    }
+}
+
+impl ProductPolicy {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+        for (key, field) in [
+            ("directory", &mut self.directories),
+            ("addons", &mut self.addons),
+            ("overlays", &mut self.overlays),
+        ] {
+            if let Some(value) = node.get(key) {
+                *field = directories(value)?;
+            }
+        }
+        for (key, field) in [
+            ("image_lists", &mut self.image_lists),
+            ("addon_lists", &mut self.addon_lists),
+            ("descriptors", &mut self.descriptors),
+            ("chart_lists", &mut self.chart_lists),
+        ] {
+            if let Some(value) = node.get(key) {
+                *field = Pattern::list(value);
+            }
+        }
+        Ok(())
+    }
+}

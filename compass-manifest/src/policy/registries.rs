@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+
+use super::value::{Wrong, flag, wrong};
+use crate::image::{ImageReference, is_repository};
+use crate::yaml::Node;
+
+/// The registries of a release.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    /// Where developers push: `HOST/PROJECT`.
+    pub source: String,
+    /// Where releases are kept: `HOST/PROJECT`.
+    pub release: String,
+    /// The projects by the name that image lists and templates know them by.
+    pub projects: BTreeMap<String, Project>,
+    /// How to speak with single hosts.
+    pub hosts: BTreeMap<String, Host>,
+}
+
+/// What a project is called in the two registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// In the source registry.
+    pub source: String,
+    /// In the release registry.
+    pub release: String,
+}
+
+/// How to speak with a registry host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Without TLS.
+    pub plain_http: bool,
+    /// A file with certificates that are trusted for this host, relative to the policy.
+    pub ca: Option<String>,
+}
+
+impl Default for Registries {
+    fn default() -> Self {
+        let mut registries = Self {
+            source: "cargo.caicloudprivatetest.com/caicloud".to_owned(),
+            release: "harbor.caicloud.xyz/release".to_owned(),
+            projects: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+        };
+        registries.projects = registries.usual_projects();
+        registries
+    }
+}
+
+impl Registries {
+    /// The source registry's host.
+    pub fn source_host(&self) -> &str {
+        split_place(&self.source).0
+    }
+
+    /// The release registry's host.
+    pub fn release_host(&self) -> &str {
+        split_place(&self.release).0
+    }
+
+    /// The reference of an image in the source registry, by its repository path in the release
+    /// registry: the project's other name, and the same path below it.
+    pub fn source_of(&self, release_repository: &str) -> String {
+        let below = |project: &str| {
+            release_repository.strip_prefix(project).and_then(|rest| rest.strip_prefix('/'))
+        };
+        let mapped = self
+            .projects
+            .values()
+            .filter_map(|project| Some((project, below(&project.release)?)))
+            .max_by_key(|(project, _)| project.release.len());
+        match mapped {
+            Some((project, name)) => format!("{}/{}/{name}", self.source_host(), project.source),
+            None => format!("{}/{release_repository}", self.source_host()),
+        }
+    }
+
+    /// The reference of an image in the release registry, by project name and name below it.
+    pub fn release_of(&self, project: &str, name: &str) -> String {
+        let project = self.projects.get(project).map_or(project, |project| &project.release);
+        format!("{}/{project}/{name}", self.release_host())
+    }
+
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+        for (key, field) in [("source", &mut self.source), ("release", &mut self.release)] {
+            if let Some(value) = node.get(key) {
+                *field = host_and_project(value)?;
+            }
+        }
+        self.projects = match node.get("projects") {
+            Some(projects) => read_projects(projects)?,
+            None => self.usual_projects(),
+        };
+        for entry in node.get("hosts").map(Node::entries).unwrap_or_default() {
+            let host = Host {
+                plain_http: flag(entry.value.get("plain_http")),
+                ca: entry.value.get("ca").and_then(Node::text).map(str::to_owned),
+            };
+            self.hosts.insert(entry.key.text().unwrap_or_default().to_owned(), host);
+        }
+        Ok(())
+    }
+
+    /// `release` is what the two registries are for; `library` has one name everywhere.
+    fn usual_projects(&self) -> BTreeMap<String, Project> {
+        let project = |source: &str, release: &str| Project {
+            source: source.into(),
+            release: release.into(),
+        };
+        let own = project(split_place(&self.source).1, split_place(&self.release).1);
+        [("release".to_owned(), own), ("library".to_owned(), project("library", "library"))].into()
+    }
+}
+
+fn split_place(place: &str) -> (&str, &str) {
+    place.split_once('/').unwrap_or((place, ""))
+}
+
+fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, Wrong> {
+    let name = |node: Option<&Node>| -> Result<String, Wrong> {
+        let text = node.and_then(Node::text).unwrap_or_default();
+        match node {
+            Some(node) if !is_repository(text) => Err(wrong(
+                node,
+                format!("`{text}` is not a project"),
+                "write lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
+            )),
+            _ => Ok(text.to_owned()),
+        }
+    };
+    let entries = node.entries().iter().map(|entry| {
+        let project = Project {
+            source: name(entry.value.get("source"))?,
+            release: name(entry.value.get("release"))?,
+        };
+        Ok((entry.key.text().unwrap_or_default().to_owned(), project))
+    });
+    entries.collect()
+}
+
+fn host_and_project(node: &Node) -> Result<String, Wrong> {
+    let text = node.text().unwrap_or_default();
+    match format!("{text}/x").parse::<ImageReference>() {
+        Ok(image) if image.repository() != "x" => Ok(text.to_owned()),
+        _ => Err(wrong(
+            node,
+            format!("`{text}` is not a registry host with a project"),
+            "write `HOST[:PORT]/PROJECT`, as `harbor.example/release`",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_may_have_another_name_in_each_registry() {
+        let registries = Registries::default();
+        assert_eq!(
+            registries.source_of("release/console-web"),
+            "cargo.caicloudprivatetest.com/caicloud/console-web"
+        );
+        assert_eq!(
+            registries.source_of("library/redis"),
+            "cargo.caicloudprivatetest.com/library/redis"
+        );
+        assert_eq!(
+            registries.source_of("releases/x"),
+            "cargo.caicloudprivatetest.com/releases/x",
+            "a project is matched by whole path elements"
+        );
+        assert_eq!(registries.release_of("release", "x"), "harbor.caicloud.xyz/release/x");
+    }
+}

@@ -1,0 +1,83 @@
+use super::pattern::Pattern;
+use super::registries::Registries;
+use super::value::{Wrong, wrong};
+use crate::yaml::{Kind, Node, ScalarType};
+
+/// The template variables that release manifests may use, as `[[ registry_release ]]`.
+#[derive(Debug, Clone)]
+pub struct Templates {
+    variables: Vec<(Pattern, TemplateValue)>,
+}
+
+/// What a template variable stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplateValue {
+    /// A project of the registry: `{release}` in the policy.
+    Project(String),
+    /// A text.
+    Text(String),
+    /// Something that is known on site only.
+    OnSite,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let variable = |name: &str, project: &str| {
+            (Pattern::new(name), TemplateValue::Project(project.to_owned()))
+        };
+        Self {
+            variables: vec![
+                variable("registry_release", "release"),
+                variable("registry_library", "library"),
+            ],
+        }
+    }
+}
+
+impl Templates {
+    /// What a variable stands for; `None` for one that the policy does not know.
+    pub fn get(&self, name: &str) -> Option<&TemplateValue> {
+        self.variables.iter().rev().find(|(known, _)| known.matches(name)).map(|(_, value)| value)
+    }
+
+    /// The names, as the policy writes them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The variable that stands for a project.
+    pub fn of_project(&self, project: &str) -> Option<&str> {
+        let stands = |value: &TemplateValue| *value == TemplateValue::Project(project.to_owned());
+        self.variables.iter().find(|(_, value)| stands(value)).map(|(name, _)| name.as_str())
+    }
+
+    pub(super) fn read(&mut self, node: &Node, registries: &Registries) -> Result<(), Wrong> {
+        for entry in node.entries() {
+            let value = read_value(&entry.value, registries)?;
+            let name = entry.key.text().unwrap_or_default();
+            self.variables.push((Pattern::new(name), value));
+        }
+        Ok(())
+    }
+}
+
+fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wrong> {
+    let Kind::Scalar(scalar) = &node.kind else { return Ok(TemplateValue::OnSite) };
+    if scalar.scalar_type() == ScalarType::Null {
+        return Ok(TemplateValue::OnSite);
+    }
+    match scalar.text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(project) if registries.projects.contains_key(project) => {
+            Ok(TemplateValue::Project(project.to_owned()))
+        }
+        Some(project) => {
+            let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
+            Err(wrong(
+                node,
+                format!("`{project}` is not a project"),
+                format!("projects here: {}", known.join(", ")),
+            ))
+        }
+        None => Ok(TemplateValue::Text(scalar.text.clone())),
+    }
+}

@@ -1,0 +1,72 @@
+//! Values that a policy may hold, each checked as it is read.
+
+use crate::source::Span;
+use crate::yaml::Node;
+
+/// What is wrong with a value, where, and what to write instead.
+pub(super) struct Wrong {
+    pub(super) span: Span,
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+pub(super) fn wrong(node: &Node, message: impl Into<String>, help: impl Into<String>) -> Wrong {
+    Wrong { span: node.span, message: message.into(), help: help.into() }
+}
+
+pub(super) fn flag(node: Option<&Node>) -> bool {
+    node.and_then(Node::text).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+pub(super) fn texts(node: &Node) -> Vec<String> {
+    node.items().iter().filter_map(Node::text).map(str::to_owned).collect()
+}
+
+/// One text, or a list of texts.
+pub(super) fn one_or_more(node: &Node) -> &[Node] {
+    if node.text().is_some() { std::slice::from_ref(node) } else { node.items() }
+}
+
+pub(super) fn directories(node: &Node) -> Result<Vec<String>, Wrong> {
+    one_or_more(node).iter().map(relative_directory).collect()
+}
+
+pub(super) fn store_url(node: &Node) -> Result<String, Wrong> {
+    let text = node.text().unwrap_or_default();
+    let known = ["file://", "oss://", "s3://"]
+        .iter()
+        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if known {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(wrong(
+            node,
+            format!("`{text}` is not the URL of a store"),
+            "write `oss://BUCKET`, `s3://BUCKET` or `file:///DIRECTORY`",
+        ))
+    }
+}
+
+pub(super) fn platform(node: &Node) -> Result<String, Wrong> {
+    let text = node.text().unwrap_or_default();
+    let parts: Vec<&str> = text.split('/').collect();
+    if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong(node, format!("`{text}` is not a platform"), "write `OS/ARCH`, as `linux/amd64`"))
+    }
+}
+
+fn relative_directory(node: &Node) -> Result<String, Wrong> {
+    let text = node.text().unwrap_or_default().trim_end_matches('/');
+    let inside = !text.is_empty() && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if inside {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong(
+            node,
+            format!("`{text}` is not a directory inside the release repository"),
+            "write a relative path without `.` and `..`",
+        ))
+    }
+}

@@ -1,0 +1,144 @@
+//! A release repository, read as far as it could be: what the rules are given.
+
+mod change;
+mod document;
+mod files;
+mod hotfix_place;
+mod kind;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::policy::Policy;
+use crate::tree::Tree;
+
+pub(crate) use change::Change;
+pub(crate) use document::Document;
+pub(crate) use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
+pub(crate) use kind::Kind;
+
+/// A release repository, read as far as it could be.
+#[derive(Debug)]
+pub(crate) struct Release<'p> {
+    pub(crate) policy: &'p Policy,
+    pub(crate) tree: &'p Tree,
+    pub(crate) plugins: Vec<PluginFile>,
+    pub(crate) hotfixes: Vec<HotfixFile>,
+    pub(crate) addons: Vec<AddonFile>,
+    pub(crate) products: Vec<ProductFile>,
+    pub(crate) lists: Vec<ListFile>,
+    /// Files that name the addons of an installation.
+    pub(crate) descriptors: Vec<Document>,
+    /// Files that say where addons are collected from.
+    pub(crate) charts: Vec<Document>,
+    /// Words for people beside the manifests.
+    pub(crate) readmes: Vec<Document>,
+    /// Files under a release directory that no kind claims.
+    pub(crate) strays: Vec<String>,
+    /// The addons of the product versions that hotfixes are based on, by version.
+    pub(crate) base_addons: BTreeMap<String, Vec<AddonFile>>,
+    /// What the change began from, where one is judged.
+    pub(crate) change: Option<Change<'p>>,
+}
+
+impl<'p> Release<'p> {
+    pub(crate) fn read(tree: &'p Tree, policy: &'p Policy) -> Self {
+        let mut release = Self {
+            policy,
+            tree,
+            plugins: Vec::new(),
+            hotfixes: Vec::new(),
+            addons: Vec::new(),
+            products: Vec::new(),
+            lists: Vec::new(),
+            descriptors: Vec::new(),
+            charts: Vec::new(),
+            readmes: Vec::new(),
+            strays: Vec::new(),
+            base_addons: BTreeMap::new(),
+            change: None,
+        };
+        release.read_products();
+        for path in tree.paths() {
+            release.read_file(path);
+        }
+        release
+    }
+
+    /// Product manifests come first: they name addon directories and image lists.
+    fn read_products(&mut self) {
+        for (path, bytes) in self.tree.files() {
+            if kind::of(path, self.policy, &[]) == Kind::Product {
+                self.products.push(ProductFile::read(path, bytes));
+            }
+        }
+    }
+
+    fn read_file(&mut self, path: &str) {
+        let kind = kind::of(path, self.policy, &self.products);
+        let Some(bytes) = self.tree.get(path) else {
+            if kind == Kind::Stray {
+                self.strays.push(path.to_owned());
+            }
+            return;
+        };
+        match kind {
+            Kind::Plugin => self.plugins.push(PluginFile::read(path, bytes)),
+            Kind::Hotfix => self.hotfixes.push(HotfixFile::read(path, bytes, self.policy)),
+            Kind::Addon { overlay } => self.addons.push(AddonFile::read(path, bytes, overlay)),
+            Kind::ImageList => self.lists.push(ListFile::read(path, bytes)),
+            Kind::Descriptor => self.descriptors.push(Document::read(path, bytes, None)),
+            Kind::ChartList => self.charts.push(Document::read(path, bytes, None)),
+            Kind::Readme => self.readmes.push(Document::read_text(path, bytes)),
+            Kind::Stray => self.strays.push(path.to_owned()),
+            Kind::Product | Kind::Other => {}
+        }
+    }
+
+    /// What a file of this repository is, by its place.
+    pub(crate) fn kind_of(&self, path: &str) -> Kind {
+        kind::of(path, self.policy, &self.products)
+    }
+
+    /// The directory that a product manifest names for its addons, where this addon is in one.
+    pub(crate) fn addon_directory<'r>(&'r self, addon: &AddonFile) -> &'r str {
+        let named = self.products.iter().filter_map(|product| product.manifest.addons.as_ref());
+        let directories = named.map(|directory| directory.value.trim_end_matches('/'));
+        let path = addon.document.path();
+        let holds = |directory: &&str| {
+            path.strip_prefix(*directory).is_some_and(|rest| rest.starts_with('/'))
+        };
+        directories.into_iter().find(holds).unwrap_or_default()
+    }
+
+    /// All YAML documents.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> {
+        let plugins = self.plugins.iter().map(|file| &file.document);
+        let products = self.products.iter().map(|file| &file.document);
+        let others = self.descriptors.iter().chain(&self.charts);
+        plugins.chain(self.addon_documents()).chain(products).chain(others)
+    }
+
+    /// The documents of addons and hotfixes.
+    pub(crate) fn addon_documents(&self) -> impl Iterator<Item = &Document> {
+        let hotfixes = self.hotfixes.iter().map(|file| &file.document);
+        hotfixes.chain(self.addons.iter().map(|file| &file.document))
+    }
+
+    /// Every document whose text a finding may show.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Document> {
+        let lists = self.lists.iter().map(|list| &list.document);
+        self.documents().chain(lists).chain(&self.readmes)
+    }
+
+    /// The addons that one product installs: those of overlays replace others of the same name.
+    pub(crate) fn installed_addons(&self) -> Vec<&AddonFile> {
+        let overlays = self.addons.iter().filter(|addon| addon.overlay);
+        let named = overlays.filter_map(|addon| addon.values.name.as_ref());
+        let replacing: BTreeSet<&str> = named.map(|name| name.value.as_str()).collect();
+        let replaced = |addon: &AddonFile| {
+            let name = addon.values.name.as_ref();
+            !addon.overlay && name.is_some_and(|name| replacing.contains(name.value.as_str()))
+        };
+        self.addons.iter().filter(|addon| !replaced(addon)).collect()
+    }
+}

@@ -1,0 +1,58 @@
+use crate::shape::{self, Departure, Shape};
+use crate::source::{SourceFile, Span};
+use crate::yaml::{self, Node, SyntaxError};
+
+/// A file of the release repository: its text, and what YAML makes of it.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) source: SourceFile,
+    pub(crate) root: Result<Node, SyntaxError>,
+    pub(crate) departures: Vec<Departure>,
+}
+
+impl Document {
+    /// Reads YAML, and compares it with a shape.
+    pub(crate) fn read(path: &str, bytes: &[u8], shape: Option<Shape>) -> Self {
+        let (source, root) = match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                let source = SourceFile::new(path, text);
+                let root = yaml::parse(source.text());
+                (source, root)
+            }
+            Err(error) => not_utf8(path, bytes, error.valid_up_to()),
+        };
+        let compared = root.as_ref().ok().zip(shape);
+        let departures = compared.map(|(root, shape)| shape::compare(root, shape));
+        Self { source, root, departures: departures.unwrap_or_default() }
+    }
+
+    /// Reads a text that is no YAML.
+    pub(crate) fn read_text(path: &str, bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let error = SyntaxError { message: String::new(), help: None, span: Span::default() };
+        Self { source: SourceFile::new(path, text), root: Err(error), departures: Vec::new() }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.source.path()
+    }
+
+    /// Whether two documents mean the same; two that are not YAML do where their texts are equal.
+    pub(crate) fn means(&self, other: &Self) -> bool {
+        match (&self.root, &other.root) {
+            (Ok(one), Ok(two)) => one.means(two),
+            _ => self.source.text() == other.source.text(),
+        }
+    }
+}
+
+fn not_utf8(path: &str, bytes: &[u8], valid: usize) -> (SourceFile, Result<Node, SyntaxError>) {
+    let source = SourceFile::new(path, String::from_utf8_lossy(bytes));
+    let start = valid.min(source.text().len());
+    let error = SyntaxError {
+        message: "the file is not UTF-8 text".to_owned(),
+        help: Some("save it as UTF-8"),
+        span: Span { start, end: start },
+    };
+    (source, Err(error))
+}

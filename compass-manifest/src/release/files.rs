@@ -1,0 +1,143 @@
+//! The files of a release repository, by kind.
+
+use std::collections::BTreeSet;
+
+use super::document::Document;
+use super::hotfix_place::HotfixPlace;
+use crate::addon::{self, AddonValues};
+use crate::plugin::{self, PluginManifest};
+use crate::policy::{Pattern, Policy};
+use crate::product::{self, ListedImage, ProductManifest};
+
+/// A plugin manifest's file.
+#[derive(Debug)]
+pub(crate) struct PluginFile {
+    /// The file name without its ending: the plugin's name.
+    pub(crate) stem: String,
+    pub(crate) document: Document,
+    pub(crate) manifest: PluginManifest,
+}
+
+/// The addon values of a hotfix.
+#[derive(Debug)]
+pub(crate) struct HotfixFile {
+    pub(crate) place: HotfixPlace,
+    pub(crate) document: Document,
+    pub(crate) values: AddonValues,
+}
+
+/// An addon's values.
+#[derive(Debug)]
+pub(crate) struct AddonFile {
+    /// Whether it replaces the addon of the same name.
+    pub(crate) overlay: bool,
+    pub(crate) document: Document,
+    pub(crate) values: AddonValues,
+}
+
+/// A product manifest's file.
+#[derive(Debug)]
+pub(crate) struct ProductFile {
+    /// The file name without its ending: the product's version.
+    pub(crate) stem: String,
+    pub(crate) document: Document,
+    pub(crate) manifest: ProductManifest,
+    lists: Vec<Pattern>,
+}
+
+/// An image list.
+#[derive(Debug)]
+pub(crate) struct ListFile {
+    pub(crate) document: Document,
+    pub(crate) images: Vec<ListedImage>,
+}
+
+impl PluginFile {
+    pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
+        let document = Document::read(path, bytes, Some(plugin::SHAPE));
+        let manifest = document.root.as_ref().map(PluginManifest::read).unwrap_or_default();
+        Self { stem: stem(path), document, manifest }
+    }
+}
+
+impl HotfixFile {
+    pub(super) fn read(path: &str, bytes: &[u8], policy: &Policy) -> Self {
+        let document = Document::read(path, bytes, Some(addon::SHAPE));
+        let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
+        Self { place: HotfixPlace::of(path, policy), document, values }
+    }
+
+    /// The addon's name: as the path has it, otherwise as the values have it.
+    pub(crate) fn addon(&self) -> Option<&str> {
+        let own = self.values.name.as_ref().map(|name| name.value.as_str());
+        self.place.addon.as_deref().or(own)
+    }
+
+    /// The package's version: as the path has it, otherwise as the values have it.
+    pub(crate) fn version(&self) -> Option<&str> {
+        let own = self.values.version.as_ref().map(|version| version.value.as_str());
+        self.place.version.as_deref().or(own)
+    }
+}
+
+impl AddonFile {
+    pub(super) fn read(path: &str, bytes: &[u8], overlay: bool) -> Self {
+        let document = Document::read(path, bytes, Some(addon::SHAPE));
+        let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
+        Self { overlay, document, values }
+    }
+
+    /// The addon's name, or its path where it has none.
+    pub(crate) fn name(&self) -> &str {
+        self.values.name.as_ref().map_or(self.document.path(), |name| &name.value)
+    }
+
+    /// Whether this is the addon that a hotfix patches: by its place, otherwise by its name.
+    pub(crate) fn is_patched_by(&self, hotfix: &HotfixFile) -> bool {
+        let path = self.document.path();
+        let place = &hotfix.place;
+        if let (Some(namespace), Some(group), Some(leaf)) =
+            (&place.namespace, &place.group, &place.leaf)
+            && path.ends_with(&format!("/{namespace}/{group}/{leaf}/values.yaml"))
+        {
+            return true;
+        }
+        let ours = self.values.name.as_ref().map(|name| &name.value);
+        let theirs = hotfix.values.name.as_ref().map(|name| &name.value);
+        // In the older layout a name is unique only within its group.
+        let flat = !path.ends_with("/values.yaml");
+        flat && ours.is_some() && (ours == theirs || ours == hotfix.place.addon.as_ref())
+    }
+}
+
+impl ProductFile {
+    pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
+        let document = Document::read(path, bytes, Some(product::SHAPE));
+        let manifest = document.root.as_ref().map(ProductManifest::read).unwrap_or_default();
+        let lists = manifest.image_lists.iter().map(|list| Pattern::new(&list.value)).collect();
+        Self { stem: stem(path), document, manifest, lists }
+    }
+
+    /// Whether the product names an image list.
+    pub(crate) fn lists(&self, path: &str) -> bool {
+        self.lists.iter().any(|list| list.matches(path))
+    }
+}
+
+impl ListFile {
+    pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
+        let document = Document::read_text(path, bytes);
+        let images = product::listed_images(&document.source);
+        Self { document, images }
+    }
+
+    /// The images as they are written, each once.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        self.images.iter().map(|image| image.text.as_str()).collect()
+    }
+}
+
+fn stem(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
+}

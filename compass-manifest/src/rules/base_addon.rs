@@ -1,0 +1,40 @@
+//! The addon that a hotfix patches.
+
+use crate::release::{AddonFile, HotfixFile, Release};
+use crate::version::{HotfixVersion, ProductVersion};
+
+/// The addon as it was in the product version that a hotfix is for: from the repository at that
+/// version, from the directory that its product manifest names, or, while a hotfix is being
+/// changed and nothing says which product `addons` belongs to, from there.
+pub(super) fn of<'r>(release: &'r Release<'_>, hotfix: &HotfixFile) -> Option<&'r AddonFile> {
+    let patched = |addon: &&AddonFile| !addon.overlay && addon.is_patched_by(hotfix);
+    let base = base_version(hotfix);
+    if let Some(base) = &base {
+        let same =
+            |text: &str| text.parse::<ProductVersion>().is_ok_and(|v| v.is_same_release(base));
+        if let Some((_, addons)) = release.base_addons.iter().find(|(version, _)| same(version)) {
+            return addons.iter().find(patched);
+        }
+        if let Some(product) = release.products.iter().find(|product| same(&product.stem)) {
+            let directory = product.manifest.addons.as_ref()?.value.trim_end_matches('/');
+            let inside = |addon: &&AddonFile| {
+                addon.document.path().strip_prefix(directory).is_some_and(|r| r.starts_with('/'))
+            };
+            return release.addons.iter().filter(inside).find(patched);
+        }
+    }
+    let change = release.change.as_ref()?;
+    let undated = release.products.is_empty() && release.base_addons.is_empty();
+    if undated && change.touches(hotfix.document.path()) {
+        return change.base.addons.iter().find(patched);
+    }
+    None
+}
+
+fn base_version(hotfix: &HotfixFile) -> Option<ProductVersion> {
+    let directory = hotfix.place.base.as_ref().and_then(|base| base.parse().ok());
+    directory.or_else(|| {
+        let version: HotfixVersion = hotfix.place.version.as_ref()?.parse().ok()?;
+        Some(version.base().clone())
+    })
+}

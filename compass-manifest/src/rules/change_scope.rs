@@ -1,0 +1,101 @@
+use std::collections::BTreeSet;
+
+use crate::finding::Severity;
+use crate::release::{Change, HotfixFile, Kind, Release};
+use crate::rule::{Findings, Rule};
+use crate::source::{SourceFile, Span};
+use crate::version::HotfixVersion;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "change-scope",
+    summary: "a change releases one plugin or one hotfix, and does nothing else",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Looks at the files that a change touches. Where it touches a plugin manifest or a hotfix, it may
+touch nothing besides. The policy can let image lists come along (`scope.image_lists`), and several
+hotfixes of one date (`scope.hotfixes_together`). Hotfixes that only move do not count.
+
+### Why is this bad?
+What is reviewed, synced and packaged is the plugin or hotfix. Other changes pass unseen.
+
+### Example
+A pull request that changes `release-plugins/gpu.yaml` and `addons/default/gpu/admin/values.yaml`
+
+### What to do
+Put the other change into a pull request of its own.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let Some(change) = &release.change else { return };
+    let released = released(release, change);
+    let Some((first, rest)) = released.split_first() else { return };
+    if !comes_together(release, &released) {
+        for one in rest {
+            let message = format!("the change releases {}, and {} too", first.name, one.name);
+            let help = "make a pull request for each";
+            findings.add(&SourceFile::new(one.path, ""), Span::default(), message, help);
+        }
+    }
+    for path in change.paths.iter().filter(|path| !belongs(release, path)) {
+        let message = format!("the change releases {}, and touches this file too", first.name);
+        let help = "put this into a pull request of its own";
+        findings.add(&SourceFile::new(*path, ""), Span::default(), message, help);
+    }
+}
+
+struct Released<'r> {
+    name: String,
+    path: &'r str,
+    hotfix: Option<&'r HotfixFile>,
+}
+
+/// What the change releases: each plugin, and each package of hotfixes once.
+fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'r>> {
+    let plugins = release.plugins.iter().filter(|file| change.touches(file.document.path()));
+    let plugins = plugins.map(|file| Released {
+        name: format!("plugin `{}`", file.stem),
+        path: file.document.path(),
+        hotfix: None,
+    });
+    let mut packages = BTreeSet::new();
+    let hotfixes = release.hotfixes.iter().filter(|file| change.touches(file.document.path()));
+    let hotfixes = hotfixes
+        .filter(|file| !is_moved(file, release, change))
+        .filter(|file| packages.insert(&file.place.package))
+        .map(|file| Released {
+            name: format!("hotfix `{}`", file.place.package),
+            path: file.document.path(),
+            hotfix: Some(file),
+        });
+    plugins.chain(hotfixes).collect()
+}
+
+/// Whether the same values stood elsewhere at the base, and stand there no longer.
+fn is_moved(file: &HotfixFile, release: &Release<'_>, change: &Change<'_>) -> bool {
+    change.adds(file.document.path())
+        && change.base.hotfixes.iter().any(|old| {
+            !release.tree.contains(old.document.path()) && old.document.means(&file.document)
+        })
+}
+
+fn comes_together(release: &Release<'_>, released: &[Released<'_>]) -> bool {
+    let date = |hotfix: &HotfixFile| {
+        let version = hotfix.place.version.as_ref().and_then(|text| text.parse().ok());
+        let written = version.map(|version: HotfixVersion| version.date().to_string());
+        hotfix.place.date.clone().or(written)
+    };
+    let dates: Option<BTreeSet<_>> = released.iter().map(|one| one.hotfix.map(date)).collect();
+    release.policy.scope.hotfixes_together && dates.is_some_and(|dates| dates.len() == 1)
+}
+
+/// Whether a path may change together with a release.
+fn belongs(release: &Release<'_>, path: &str) -> bool {
+    match release.kind_of(path) {
+        Kind::Plugin | Kind::Hotfix | Kind::Readme => true,
+        Kind::ImageList => release.policy.scope.image_lists,
+        _ => false,
+    }
+}

@@ -1,0 +1,69 @@
+use crate::finding::Severity;
+use crate::release::{Document, Release};
+use crate::rule::{Findings, Rule};
+use crate::version::ComponentVersion;
+use crate::yaml::Node;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "chart-tag",
+    summary: "a chart list names a version of each repository, and none goes back",
+    severity: Severity::Warning,
+    docs: "\
+### What it does
+Looks at the files that `products.chart_lists` of the policy names: each `tag` is a version, and,
+compared with a base, not an earlier one than before.
+
+### Why is this bad?
+The addons that are collected next are older than those that are there.
+
+### Example
+```yaml
+- repositoryFullName: example/console-web
+  tag: v3.3.0-alpha.5   # v3.3.0-beta.5 at the base
+```
+
+### What to do
+Write the tag that is meant.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for document in &release.charts {
+        let old = release
+            .change
+            .as_ref()
+            .and_then(|change| change.base.charts.iter().find(|old| old.path() == document.path()));
+        for entry in entries(document) {
+            let Some(tag) = entry.get("tag") else { continue };
+            let text = tag.text().unwrap_or_default();
+            if text.parse::<ComponentVersion>().is_err() {
+                let message = format!("`{text}` is not a version");
+                findings.add(&document.source, tag.span, message, "write the tag of a release");
+            } else if let Some(before) = old.and_then(|old| tag_before(old, entry))
+                && is_earlier(text, before)
+            {
+                let message = format!("the tag goes back, from `{before}` to `{text}`");
+                findings.add(&document.source, tag.span, message, "write the tag that is meant");
+            }
+        }
+    }
+}
+
+fn entries(document: &Document) -> &[Node] {
+    document.root.as_ref().ok().and_then(|root| root.get("spec")).map_or(&[], Node::items)
+}
+
+fn tag_before<'r>(old: &'r Document, entry: &Node) -> Option<&'r str> {
+    let same = |other: &&Node| {
+        ["repositoryFullName", "targetPath"]
+            .iter()
+            .all(|key| entry.get(key).and_then(Node::text) == other.get(key).and_then(Node::text))
+    };
+    entries(old).iter().find(same)?.get("tag")?.text()
+}
+
+fn is_earlier(new: &str, old: &str) -> bool {
+    let parsed = (new.parse::<ComponentVersion>(), old.parse::<ComponentVersion>());
+    matches!(parsed, (Ok(new), Ok(old)) if new < old)
+}

@@ -1,0 +1,40 @@
+use crate::finding::Severity;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "container-without-image",
+    summary: "every container has an image",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports containers and init containers of addons and hotfixes that name no image.
+
+### Why is this bad?
+The addon cannot be installed.
+
+### Example
+```yaml
+containers:
+- name: web
+```
+
+### What to do
+Add `image:`.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let hotfixes = release.hotfixes.iter().map(|file| (&file.document, &file.values));
+    let addons = release.addons.iter().map(|file| (&file.document, &file.values));
+    for (document, values) in hotfixes.chain(addons) {
+        for container in &values.containers {
+            if container.image.as_ref().is_none_or(|image| image.value.trim().is_empty()) {
+                let message = format!("`{}` has no image", container.path);
+                let help = "add `image: '[[ registry_release ]]/<component>:<tag>'`";
+                findings.add(&document.source, container.span, message, help);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+use crate::finding::Severity;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+use crate::version::{HotfixVersion, ProductVersion};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "hotfix-base-mismatch",
+    summary: "a hotfix stands under the product version that its HOTFIXVERSION names",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Compares the product version of the directory with the one that HOTFIXVERSION begins with.
+
+### Why is this bad?
+The package is published under the one and named after the other: a site that looks for its hotfixes
+does not find it, or installs one that was made for another product version.
+
+### Example
+`release-hotfixes/v2.7.1/console-web-v2.7.0-20180605-p1/…`
+
+### What to do
+Move the directory, or correct the HOTFIXVERSION.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for hotfix in &release.hotfixes {
+        let place = &hotfix.place;
+        let (Some(base), Some(version)) = (&place.base, &place.version) else { continue };
+        let parsed = (base.parse::<ProductVersion>(), version.parse::<HotfixVersion>());
+        if let (Ok(directory), Ok(version)) = parsed
+            && !directory.is_same_release(version.base())
+        {
+            findings.add(
+                &hotfix.document.source,
+                Span::default(),
+                format!("the hotfix is for `{}`, and stands under `{directory}`", version.base()),
+                format!("move it to `{}`, or correct the version", version.base()),
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use super::base_addon;
+use crate::finding::Severity;
+use crate::image_use;
+use crate::policy::VersionForm;
+use crate::release::{HotfixFile, Release};
+use crate::rule::{Findings, Rule};
+use crate::source::Spanned;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "hotfix-image-reference",
+    summary: "the images of a hotfix are `[[ registry_release ]]/<component>:<tag>`",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Checks the image of every container and init container: a template variable that stands for a
+registry, a component, a tag. Where the addon that is patched is known, and the version is a
+HOTFIXVERSION, the images that differ from it carry that version as their tag.
+
+### Why is this bad?
+A reference with a registry's host works where it was written, and not on site. A changed image
+under an old tag is not pulled where that tag is known.
+
+### Example
+```yaml
+containers:
+- image: cargo.example/release/console-web:v2.7.0-20180605-p1
+```
+
+### What to do
+Write the reference that the help line shows.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for hotfix in &release.hotfixes {
+        for container in &hotfix.values.containers {
+            if let Some(image) = &container.image {
+                check_form(release, hotfix, image, findings);
+            }
+        }
+        if let (Some(VersionForm::Hotfix), Some(version)) = (hotfix.place.form, hotfix.version()) {
+            check_changed(release, hotfix, version, findings);
+        }
+    }
+}
+
+fn check_form(
+    release: &Release<'_>,
+    hotfix: &HotfixFile,
+    written: &Spanned<String>,
+    findings: &mut Findings<'_>,
+) {
+    let name = written.value.rsplit('/').next().unwrap_or_default();
+    let variable = release.policy.templates.of_project("release").unwrap_or("registry_release");
+    let message = match image_use::read(&written.value, release.policy) {
+        Ok(image) if image.host.is_none() => return,
+        Ok(image) => {
+            let host = image.host.unwrap_or_default();
+            format!("the image names the registry `{host}`")
+        }
+        Err(reason) => format!("`{}` is not an image reference: {reason}", written.value),
+    };
+    let help = format!("write `[[ {variable} ]]/{name}`");
+    findings.add(&hotfix.document.source, written.span, message, help);
+}
+
+fn check_changed(
+    release: &Release<'_>,
+    hotfix: &HotfixFile,
+    version: &str,
+    findings: &mut Findings<'_>,
+) {
+    let Some(addon) = base_addon::of(release, hotfix) else { return };
+    for container in &hotfix.values.containers {
+        let Some(image) = &container.image else { continue };
+        let old = addon.values.containers.iter().find(|old| old.path == container.path);
+        let old = old.and_then(|old| old.image.as_ref()).map(|image| &image.value);
+        let Ok(read) = image_use::read(&image.value, release.policy) else { continue };
+        if old != Some(&image.value) && read.tag.as_deref() != Some(version) {
+            let tag = read.tag.unwrap_or_default();
+            findings.add(
+                &hotfix.document.source,
+                image.span,
+                format!("the image is changed, and its tag is `{tag}`"),
+                format!("tag it `{version}`"),
+            );
+        }
+    }
+}

@@ -1,0 +1,77 @@
+use crate::finding::Severity;
+use crate::policy::{PathPattern, Policy};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "hotfix-path",
+    summary: "a hotfix stands where the policy says that hotfixes stand",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Compares the path of each hotfix with the patterns of the policy. By the written process it is
+`release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`.
+The same path under `release-plugins` is read too, with a warning.
+
+### Why is this bad?
+Addon, version and namespace are taken from the path: from another one a package gets a wrong name,
+or is never made.
+
+### Example
+`release-hotfixes/compass-hotfixea-mongo-v0.0.4/default/infra/mongo/values.yaml`
+
+### What to do
+Move the file, or add a pattern to `hotfixes.patterns` of the policy.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for hotfix in &release.hotfixes {
+        let (source, place) = (&hotfix.document.source, &hotfix.place);
+        if place.form.is_none() {
+            findings.add(
+                source,
+                Span::default(),
+                "the path is not that of a hotfix",
+                expected(release.policy),
+            );
+        } else if place.among_plugins {
+            let directory = release.policy.hotfixes.directories.first();
+            let directory = directory.map_or("release-hotfixes", String::as_str);
+            findings
+                .add(
+                    source,
+                    Span::default(),
+                    "the hotfix stands in the directory of the plugins",
+                    format!("move it to `{directory}/`"),
+                )
+                .severity(Severity::Warning);
+        } else if let (Some(addon), Some(leaf)) = (&place.addon, &place.leaf) {
+            let grouped = place.group.as_ref().map(|group| format!("{group}-{leaf}"));
+            if addon != leaf && grouped.as_ref() != Some(addon) {
+                findings.add(
+                    source,
+                    Span::default(),
+                    format!("the package is for addon `{addon}`, and the directory is `{leaf}`"),
+                    "use one name for both",
+                );
+            }
+        }
+    }
+}
+
+fn expected(policy: &Policy) -> String {
+    let first = policy.hotfixes.patterns.first();
+    let written = PathPattern::is_written_process;
+    if first.is_some_and(written) {
+        let directory = policy.hotfixes.directories.first();
+        let directory = directory.map_or("release-hotfixes", String::as_str);
+        format!(
+            "a hotfix is `{directory}/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`"
+        )
+    } else {
+        "compare it with `hotfixes.patterns` of the policy".to_owned()
+    }
+}

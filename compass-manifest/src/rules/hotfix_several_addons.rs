@@ -1,0 +1,44 @@
+use std::collections::BTreeMap;
+
+use crate::finding::Severity;
+use crate::release::{HotfixFile, Release};
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "hotfix-several-addons",
+    summary: "a hotfix package patches one addon",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports packages that hold the values of several addons.
+
+### Why is this bad?
+A package is named after one addon. Who takes one back takes back the other without knowing.
+
+### Example
+`critical-daemonset-v2.7.0-20180605-p1/` with `logging-filebeat` and `exporters-node`
+
+### What to do
+Make a package for each.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let mut first: BTreeMap<&str, &HotfixFile> = BTreeMap::new();
+    for hotfix in &release.hotfixes {
+        let package = hotfix.place.package.as_str();
+        let earlier = *first.entry(package).or_insert(hotfix);
+        if !std::ptr::eq(earlier, hotfix) {
+            findings
+                .add(
+                    &hotfix.document.source,
+                    Span::default(),
+                    format!("the package `{package}` patches a second addon with this file"),
+                    "make a package for each addon",
+                )
+                .related(&earlier.document.source, Span::default(), "the first addon");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+use crate::finding::Severity;
+use crate::policy::VersionForm;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+use crate::version::{Date, HotfixVersion, ProductVersion};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "hotfix-version-format",
+    summary: "the version in a hotfix's path has the form that the policy asks for",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Checks the version, product version and date that a hotfix's path names. A HOTFIXVERSION is
+`<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`: a day that exists, and N from 1
+without leading zeros.
+
+### Why is this bad?
+Versions in another form cannot be ordered, so nobody can tell which hotfix is the newer one.
+
+### Example
+`release-hotfixes/v2.7.0/console-web-v2.7.0-20180631-p01/…`
+
+### What to do
+Rename the directory.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for hotfix in &release.hotfixes {
+        let place = &hotfix.place;
+        let mut add = |message: String, help: &str| {
+            findings.add(&hotfix.document.source, Span::default(), message, help);
+        };
+        if let Some(Err(error)) = place.base.as_ref().map(|base| base.parse::<ProductVersion>()) {
+            add(error.to_string(), "name the directory after a product version, as `v2.7.0`");
+        }
+        if let Some(date) = place.date.as_ref().filter(|date| Date::parse(date).is_none()) {
+            add(format!("`{date}` is not a calendar date"), "write the day as `YYYYMMDD`");
+        }
+        if let (Some(VersionForm::Hotfix), Some(version)) = (place.form, &place.version)
+            && let Err(error) = version.parse::<HotfixVersion>()
+        {
+            add(
+                error.to_string(),
+                "write `<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`",
+            );
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::collections::BTreeMap;
+
+use crate::finding::Severity;
+use crate::release::{HotfixFile, Release};
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+use crate::version::HotfixVersion;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "hotfix-version-reused",
+    summary: "a hotfix has a version of its own, greater than those before it",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports two packages that patch one addon of one product version under one version; and, compared
+with a base, a new HOTFIXVERSION that is not greater than the latest one of its addon.
+
+### Why is this bad?
+One of the two packages replaces the other in the store, or is refused there; a site that installs
+the highest number gets the older hotfix.
+
+### Example
+`v2.7.0-20180605-p1` when there is `v2.7.0-20180605-p2` of the same addon already
+
+### What to do
+Use the next number: `compass bump hotfix ADDON` makes the directory.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    report_reused(release, findings);
+    report_not_latest(release, findings);
+}
+
+fn report_reused(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let mut first: BTreeMap<(&str, &str, Option<&str>), &HotfixFile> = BTreeMap::new();
+    for hotfix in release.hotfixes.iter().filter(|hotfix| hotfix.place.version.is_some()) {
+        let (Some(addon), Some(version)) = (hotfix.addon(), hotfix.version()) else { continue };
+        let base = hotfix.place.base.as_deref();
+        let earlier = *first.entry((addon, version, base)).or_insert(hotfix);
+        if earlier.place.package != hotfix.place.package {
+            findings
+                .add(
+                    &hotfix.document.source,
+                    Span::default(),
+                    format!("addon `{addon}` has another hotfix `{version}`"),
+                    "use the next version",
+                )
+                .related(&earlier.document.source, Span::default(), "the other one");
+        }
+    }
+}
+
+fn report_not_latest(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let Some(change) = &release.change else { return };
+    let parsed = |hotfix: &HotfixFile| {
+        let version = hotfix.place.version.as_ref()?.parse::<HotfixVersion>().ok()?;
+        Some((hotfix.addon()?.to_owned(), version))
+    };
+    let stood: Vec<_> = change
+        .base
+        .hotfixes
+        .iter()
+        // What the change takes away is no longer in the way: it may only have been moved.
+        .filter(|old| release.tree.contains(old.document.path()))
+        .filter_map(parsed)
+        .collect();
+    for hotfix in release.hotfixes.iter().filter(|new| change.adds(new.document.path())) {
+        let Some((addon, version)) = parsed(hotfix) else { continue };
+        let latest = stood
+            .iter()
+            .filter(|(other, old)| *other == addon && old.base().is_same_release(version.base()))
+            .map(|(_, old)| old)
+            .max();
+        if let Some(latest) = latest.filter(|latest| **latest > version) {
+            findings.add(
+                &hotfix.document.source,
+                Span::default(),
+                format!("addon `{addon}` has a later hotfix already: `{latest}`"),
+                "use a version after it",
+            );
+        }
+    }
+}

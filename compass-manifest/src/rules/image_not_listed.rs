@@ -1,0 +1,47 @@
+use std::collections::BTreeSet;
+
+use crate::finding::Severity;
+use crate::image_use::image_uses;
+use crate::release::{ListFile, Release};
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "image-not-listed",
+    summary: "every image that an addon uses stands in an image list",
+    severity: Severity::Warning,
+    docs: "\
+### What it does
+Collects the images of all addons (fields, arguments, environment values, configuration texts) and
+looks for each in the image lists, where there are any.
+
+### Why is this bad?
+Images are synced from the lists. This one is missing on site.
+
+### Example
+`'[[ registry_release ]]/app-admin:v0.3.22'` and a list with `release/app-admin:v0.3.21`
+
+### What to do
+Add the line that the help line shows.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    if release.lists.is_empty() {
+        return;
+    }
+    let listed: BTreeSet<&str> = release.lists.iter().flat_map(ListFile::names).collect();
+    for addon in release.installed_addons() {
+        let Ok(root) = &addon.document.root else { continue };
+        let mut seen = BTreeSet::new();
+        for used in image_uses(&addon.document.source, root, release.policy) {
+            let Ok(image) = used.image else { continue };
+            let name = image.listed();
+            if !listed.contains(name.as_str()) && seen.insert(name.clone()) {
+                let message = format!("`{name}` stands in no image list");
+                let help = format!("add the line `{name}` to an image list");
+                findings.add(&addon.document.source, used.span, message, help);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use std::collections::BTreeSet;
+
+use super::image_list_syntax::is_listable;
+use crate::finding::Severity;
+use crate::image_use::image_uses;
+use crate::release::{ListFile, Release};
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "image-not-used",
+    summary: "an image list for addons names only what an addon uses",
+    severity: Severity::Warning,
+    docs: "\
+### What it does
+Looks at the lists that `products.addon_lists` of the policy names, and reports images that no
+addon and no plugin uses.
+
+### Why is this bad?
+It is synced and packaged for nothing; often the image has a new tag, and the list the old one.
+
+### Example
+`release/app-admin:v0.3.20`, when the addon uses `v0.3.21`
+
+### What to do
+Remove the line, or correct it.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let own = |list: &&ListFile| {
+        let path = list.document.path();
+        release.policy.products.addon_lists.iter().any(|pattern| pattern.matches(path))
+    };
+    if release.addons.is_empty() {
+        return;
+    }
+    let used = used(release);
+    for list in release.lists.iter().filter(own) {
+        for image in &list.images {
+            if is_listable(&image.text) && !used.contains(&image.text) {
+                let message = format!("no addon uses `{}`", image.text);
+                let help = "remove the line, or correct it";
+                findings.add(&list.document.source, image.span, message, help);
+            }
+        }
+    }
+}
+
+fn used(release: &Release<'_>) -> BTreeSet<String> {
+    let addons = release.addons.iter().map(|file| &file.document);
+    let documents = addons.chain(release.plugins.iter().map(|file| &file.document));
+    let uses = documents.filter_map(|document| {
+        let root = document.root.as_ref().ok()?;
+        Some(image_uses(&document.source, root, release.policy))
+    });
+    uses.flatten().filter_map(|used| Some(used.image.ok()?.listed())).collect()
+}

@@ -1,0 +1,37 @@
+use crate::finding::Severity;
+use crate::release::{AddonFile, Release};
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "node-port-conflict",
+    summary: "a node port belongs to one addon of a product",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports a node port that services of several addons of one product claim, or of one addon twice. An
+addon of an overlay directory replaces the one of its name, and a hotfix repeats the ports of the
+addon that it replaces.
+
+### Why is this bad?
+Whichever is installed second does not start.
+
+### Example
+Two addons with
+```yaml
+nodePort: 30069
+```
+
+### What to do
+Choose another port for one of them.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    super::report_port_conflicts(release, "node port", claims, findings);
+}
+
+fn claims(addon: &AddonFile) -> Vec<(u16, Span)> {
+    addon.values.node_ports.iter().map(|claim| (claim.port.value, claim.port.span)).collect()
+}

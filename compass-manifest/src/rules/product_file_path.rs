@@ -1,0 +1,60 @@
+use std::collections::BTreeSet;
+
+use crate::finding::Severity;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "product-file-path",
+    summary: "an extra file of a product has a place inside the bundle",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Checks `spec.files` of product manifests: `path` is relative, without `..`, each once, and `mode` is
+an octal number of permissions.
+
+### Why is this bad?
+A bundle that writes outside its own directory is refused on site, and rightly.
+
+### Example
+```yaml
+files: [{source: hack/install.sh, path: ../install.sh}]
+```
+
+### What to do
+Write a relative path.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for product in &release.products {
+        let source = &product.document.source;
+        let mut seen = BTreeSet::new();
+        for file in &product.manifest.files {
+            if let Some(path) = &file.path {
+                let help = "write a relative path without `.` and `..`, each once";
+                if !is_inside(&path.value) {
+                    let message = format!("`{}` is not a place inside the bundle", path.value);
+                    findings.add(source, path.span, message, help);
+                } else if !seen.insert(&path.value) {
+                    let message = format!("two files have the place `{}`", path.value);
+                    findings.add(source, path.span, message, help);
+                }
+            }
+            if let Some(mode) = file.mode.as_ref().filter(|mode| !is_mode(&mode.value)) {
+                let message = format!("`{}` is not a file mode", mode.value);
+                findings.add(source, mode.span, message, "write it in quotes, as `\"0755\"`");
+            }
+        }
+    }
+}
+
+fn is_inside(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.contains(['\\', '\0', '\n'])
+}
+
+fn is_mode(mode: &str) -> bool {
+    (3..=4).contains(&mode.len()) && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
+}

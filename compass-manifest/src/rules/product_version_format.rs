@@ -1,0 +1,48 @@
+use crate::finding::Severity;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+use crate::source::Span;
+use crate::version::ProductVersion;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "product-version-format",
+    summary: "a product manifest's name and `spec.version` are one product version",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Checks that the file's name and `spec.version` are product versions, and the same one.
+
+### Why is this bad?
+The bundle is named after the version, and the manifest looked up by it.
+
+### Example
+`release-products/v2.7.0.yaml` with `version: v2.7.1`
+
+### What to do
+Use one product version, as `v2.7.0` or `v2.8.0-rc.1`, in both places.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for product in &release.products {
+        let source = &product.document.source;
+        let help = "write a product version, as `v2.7.0` or `v2.8.0-rc.1`";
+        let stem = product.stem.parse::<ProductVersion>();
+        if let Err(error) = &stem {
+            findings.add(source, Span::default(), format!("the file's name: {error}"), help);
+        }
+        let Some(written) = &product.manifest.version else { continue };
+        match (written.value.parse::<ProductVersion>(), stem) {
+            (Err(error), _) => {
+                findings.add(source, written.span, error.to_string(), help);
+            }
+            (Ok(version), Ok(stem)) if !version.is_same_release(&stem) => {
+                let message =
+                    format!("the version is `{version}` here, and `{stem}` by the file's name");
+                findings.add(source, written.span, message, "use one version in both places");
+            }
+            _ => {}
+        }
+    }
+}

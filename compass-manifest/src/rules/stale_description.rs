@@ -1,0 +1,58 @@
+use crate::finding::Severity;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "stale-description",
+    summary: "a description of the form `<name>-v<version>` names the version",
+    severity: Severity::Note,
+    docs: "\
+### What it does
+Compares the version at the end of `_config._metadata.description` with `_metadata.version`.
+
+### Why is this bad?
+People read the description, and believe that they have another version.
+
+### Example
+```yaml
+_metadata: {name: hodor, version: v1.0.5, description: hodor-v1.0.0}
+```
+
+### What to do
+Write the version, or leave it out.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let hotfixes = release.hotfixes.iter().map(|file| (&file.document, &file.values));
+    let addons = release.addons.iter().map(|file| (&file.document, &file.values));
+    for (document, values) in hotfixes.chain(addons) {
+        let (Some(description), Some(version)) = (&values.description, &values.version) else {
+            continue;
+        };
+        let named = named_version(&description.value);
+        if let Some(named) = named.filter(|named| *named != version.value) {
+            let message =
+                format!("the description names `{named}`, and the version is `{}`", version.value);
+            let help = "write the version, or leave it out";
+            findings.add(&document.source, description.span, message, help).related(
+                &document.source,
+                version.span,
+                "the version",
+            );
+        }
+    }
+}
+
+/// The version at the end of `<name>-v<version>`.
+fn named_version(description: &str) -> Option<&str> {
+    if description.contains(char::is_whitespace) {
+        return None;
+    }
+    let starts = description.match_indices("-v").map(|(at, _)| at);
+    let at = starts
+        .into_iter()
+        .find(|at| *at > 0 && description[at + 2..].starts_with(|c: char| c.is_ascii_digit()))?;
+    Some(&description[at + 1..])
+}

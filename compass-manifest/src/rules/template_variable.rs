@@ -1,0 +1,79 @@
+use crate::finding::Severity;
+use crate::policy::Policy;
+use crate::release::{Document, Release};
+use crate::rule::{Findings, Rule};
+use crate::shape::closest;
+use crate::source::Span;
+use crate::template::variables;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "template-variable",
+    summary: "`[[ name ]]` is well formed, and known to the policy",
+    severity: Severity::Warning,
+    docs: "\
+### What it does
+Looks at the template variables in addons and hotfixes: one blank on each side of the name, closed by
+`]]`, and named under `templates` of the policy. Variables whose value is known only on site are
+named without one.
+
+### Why is this bad?
+What is not filled in stands on site as it is: `[[ regstry_release ]]/console-web` is no image.
+
+### Example
+```yaml
+image: '[[ registry_relase ]]/console-web:v1.0.0'
+```
+
+### What to do
+Correct the name, or add it to `templates`: `name: ~`.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for document in release.addon_documents() {
+        let Ok(root) = &document.root else { continue };
+        let mut pending = vec![root];
+        while let Some(node) = pending.pop() {
+            pending.extend(node.entries().iter().map(|entry| &entry.value));
+            pending.extend(node.items());
+            if let Some(text) = node.text().filter(|text| text.contains("[[")) {
+                check(release.policy, document, text, node.span, findings);
+            }
+        }
+    }
+}
+
+fn check(
+    policy: &Policy,
+    document: &Document,
+    text: &str,
+    span: Span,
+    findings: &mut Findings<'_>,
+) {
+    let mut after = span.start;
+    for variable in variables(text) {
+        let written = &text[variable.start..variable.end];
+        let place = place(document.source.text(), written, Span { start: after, end: span.end });
+        after = place.map_or(after, |place| place.end);
+        let place = place.unwrap_or(span);
+        let name = variable.name;
+        if policy.templates.get(name).is_none() {
+            let help = closest(name, policy.templates.names()).map_or_else(
+                || format!("add `{name}: ~` to `templates` of the policy"),
+                |known| format!("did you mean `{known}`?"),
+            );
+            let message = format!("the policy does not know the variable `{name}`");
+            findings.add(&document.source, place, message, help);
+        } else if !variable.well_formed {
+            let message = format!("`{written}` is not filled in");
+            let help = format!("write `[[ {name} ]]`, with one blank on each side");
+            findings.add(&document.source, place, message, help);
+        }
+    }
+}
+
+fn place(text: &str, part: &str, within: Span) -> Option<Span> {
+    let start = within.start + text.get(within.range())?.find(part)?;
+    Some(Span { start, end: start + part.len() })
+}

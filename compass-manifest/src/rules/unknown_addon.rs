@@ -1,0 +1,79 @@
+use std::collections::BTreeSet;
+
+use crate::finding::Severity;
+use crate::release::{AddonFile, Release};
+use crate::rule::{Findings, Rule};
+use crate::shape::closest;
+use crate::yaml::Node;
+
+pub(crate) static RULE: Rule = Rule {
+    code: "unknown-addon",
+    summary: "a file that names the addons of an installation names only addons that exist",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Looks at the files that `products.descriptors` of the policy names, and reports addons (and `deps`)
+that no values file provides.
+
+### Why is this bad?
+The installation stops there.
+
+### Example
+```yaml
+spec:
+  systemAddons: [{name: kubernetes-admin-server}]
+```
+
+### What to do
+Remove the entry, or correct its name.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    let known: BTreeSet<String> = release.addons.iter().flat_map(names).collect();
+    if known.is_empty() {
+        return;
+    }
+    for document in &release.descriptors {
+        let Ok(root) = &document.root else { continue };
+        for name in named(root) {
+            let text = name.text().unwrap_or_default();
+            if !known.contains(text) {
+                let help = closest(text, known.iter().map(String::as_str)).map_or_else(
+                    || "remove the entry, or add the addon".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                let message = format!("no addon is named `{text}`");
+                findings.add(&document.source, name.span, message, help);
+            }
+        }
+    }
+}
+
+/// The names that an addon goes by: its own, and the one that its place makes.
+fn names(addon: &AddonFile) -> Vec<String> {
+    let own = addon.values.name.as_ref().map(|name| name.value.clone());
+    let parts: Vec<&str> = addon.document.path().rsplit('/').collect();
+    let placed = match parts.as_slice() {
+        ["values.yaml", leaf, group, ..] => Some(format!("{group}-{leaf}")),
+        [file, ..] => file.rsplit_once('.').map(|(stem, _)| stem.to_owned()),
+        [] => None,
+    };
+    own.into_iter().chain(placed).collect()
+}
+
+fn named(root: &Node) -> Vec<&Node> {
+    let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
+    let modules = list(&["spec", "modules"]).iter();
+    let inner =
+        modules.flat_map(|module| module.get("addons").map(Node::items).unwrap_or_default());
+    let entries: Vec<&Node> = list(&["spec", "systemAddons"])
+        .iter()
+        .chain(inner)
+        .chain(list(&["spec", "extraAddons"]))
+        .collect();
+    let names = entries.iter().filter_map(|entry| entry.get("name"));
+    let deps = entries.iter().flat_map(|e| e.get("deps").map(Node::items).unwrap_or_default());
+    names.chain(deps).collect()
+}

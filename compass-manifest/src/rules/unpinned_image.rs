@@ -1,0 +1,39 @@
+use crate::finding::Severity;
+use crate::image_use::{UsedImage, image_uses};
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "unpinned-image",
+    summary: "every image has a tag or a digest",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports `image` fields of addons and hotfixes without a tag and without a digest.
+
+### Why is this bad?
+Without a tag, `latest` is meant: whatever that is on the day.
+
+### Example
+```yaml
+image: '[[ registry_release ]]/console-web'
+```
+
+### What to do
+Add the tag.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for document in release.addon_documents() {
+        let Ok(root) = &document.root else { continue };
+        for used in image_uses(&document.source, root, release.policy) {
+            let bare = |image: &UsedImage| image.tag.is_none() && image.digest.is_none();
+            if used.is_field && used.image.as_ref().is_ok_and(bare) {
+                let message = format!("`{}` has no tag", used.written);
+                findings.add(&document.source, used.span, message, "add `:<version>`");
+            }
+        }
+    }
+}

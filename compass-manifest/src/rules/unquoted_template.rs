@@ -1,0 +1,42 @@
+use crate::finding::Severity;
+use crate::release::Release;
+use crate::rule::{Findings, Rule};
+
+pub(crate) static RULE: Rule = Rule {
+    code: "unquoted-template",
+    summary: "a value that begins with a template variable stands in quotes",
+    severity: Severity::Error,
+    docs: "\
+### What it does
+Reports `[[ x ]]` without quotes, which YAML reads as a list in a list.
+
+### Why is this bad?
+The value is no text: what is installed has a list in it, or nothing.
+
+### Example
+```yaml
+value: [[ oidcIssuer ]]
+```
+
+### What to do
+Write `'[[ oidcIssuer ]]'`.
+",
+    apply,
+};
+
+fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+    for document in release.documents() {
+        let Ok(root) = &document.root else { continue };
+        let mut pending = vec![root];
+        while let Some(node) = pending.pop() {
+            if let Some(name) = node.unquoted_template() {
+                let message = format!("`[[ {name} ]]` without quotes is a list");
+                let help = format!("write `'[[ {name} ]]'`");
+                findings.add(&document.source, node.span, message, help);
+                continue;
+            }
+            pending.extend(node.entries().iter().map(|entry| &entry.value));
+            pending.extend(node.items());
+        }
+    }
+}

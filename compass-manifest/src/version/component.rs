@@ -1,0 +1,167 @@
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use super::VersionError;
+
+const FORM: &str = "[NAME-]vN.N.N[-SUFFIX]";
+
+/// The version of a component, in whatever form its team uses: `v0.3.24.1`, `cps-v2.7.3-2`,
+/// `10-alpine`, `v3.1.53-patch-2`.
+///
+/// Ordered by the numbers, then by what follows: `-alpha`, `-beta` and `-rc` come before the bare
+/// version, anything else (`-hotfix`, `-patch-2`, `-fix-306`, `-upgrade`) after it. Two spellings
+/// of one version are ordered by their text, so that the order is total.
+///
+/// ```
+/// use compass_manifest::version::ComponentVersion;
+///
+/// let version = |text: &str| text.parse::<ComponentVersion>().unwrap();
+/// assert!(version("v3.3.0-beta.5") < version("v3.3.0"));
+/// assert!(version("v3.3.0") < version("v3.3.0-hotfix"));
+/// assert!(version("v0.3.24") < version("v0.3.24.1"));
+/// assert!("test".parse::<ComponentVersion>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ComponentVersion {
+    text: String,
+    numbers: Vec<u64>,
+    stage: Stage,
+    suffix: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Stage {
+    Before,
+    Release,
+    After,
+}
+
+/// A run of digits, or of anything else, of a suffix.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Part {
+    Number(u64),
+    Word(String),
+}
+
+impl FromStr for ComponentVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let error = |reason: &str| VersionError::Form {
+            text: text.to_owned(),
+            form: FORM,
+            reason: reason.to_owned(),
+        };
+        if text.contains(char::is_whitespace) {
+            return Err(error("it has blanks in it"));
+        }
+        let start = text
+            .char_indices()
+            .find(|(at, c)| c.is_ascii_digit() && begins_version(&text[..*at]))
+            .map(|(at, _)| at)
+            .ok_or_else(|| error("it has no number"))?;
+        let rest = &text[start..];
+        let length = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (numbers, suffix) = rest.split_at(length);
+        let numbers: Result<Vec<u64>, _> =
+            numbers.trim_end_matches('.').split('.').map(str::parse).collect();
+        let numbers = numbers.map_err(|_| error("a number is too large or missing"))?;
+        let suffix = suffix.trim_start_matches(['-', '.', '_', '+']);
+        Ok(Self { text: text.to_owned(), numbers, stage: stage(suffix), suffix: parts(suffix) })
+    }
+}
+
+/// Whether the numbers may begin after this: nothing, a `v`, or a name and a dash.
+fn begins_version(before: &str) -> bool {
+    let before = before.strip_suffix(['v', 'V']).unwrap_or(before);
+    before.is_empty() || before.ends_with('-')
+}
+
+fn stage(suffix: &str) -> Stage {
+    let word = suffix.to_ascii_lowercase();
+    if suffix.is_empty() || word == "ga" {
+        Stage::Release
+    } else if ["alpha", "beta", "rc", "pre", "dev"].iter().any(|early| word.starts_with(early)) {
+        Stage::Before
+    } else {
+        Stage::After
+    }
+}
+
+fn parts(suffix: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = suffix;
+    while let Some(first) = rest.chars().next() {
+        let digits = first.is_ascii_digit();
+        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        parts.push(match run.parse() {
+            Ok(number) if digits => Part::Number(number),
+            _ => Part::Word(run.to_owned()),
+        });
+        rest = after;
+    }
+    parts
+}
+
+impl Ord for ComponentVersion {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.numbers
+            .cmp(&other.numbers)
+            .then_with(|| self.stage.cmp(&other.stage))
+            .then_with(|| self.suffix.cmp(&other.suffix))
+            .then_with(|| self.text.cmp(&other.text))
+    }
+}
+
+impl PartialOrd for ComponentVersion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for ComponentVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_as_they_were_released() {
+        let released = [
+            "v0.3.20",
+            "v0.3.21-alpha.1",
+            "v0.3.21-alpha.2",
+            "v0.3.21-alpha.10",
+            "v0.3.21-beta",
+            "v0.3.21-rc.3",
+            "v0.3.21",
+            "v0.3.21-hotfix",
+            "v0.3.21.1",
+            "v0.3.22-patch-2",
+            "v0.3.22-patch-10",
+            "v1",
+        ];
+        for pair in released.windows(2) {
+            let version = |text: &str| text.parse::<ComponentVersion>().unwrap();
+            assert!(version(pair[0]) < version(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn teams_have_forms_of_their_own() {
+        for text in
+            ["cps-v2.7.3-2", "10-alpine", "v1alpha2-v1.2.0", "clever1.2.0-x-1.0", "release-v2.1.0"]
+        {
+            assert_eq!(text.parse::<ComponentVersion>().unwrap().to_string(), text);
+        }
+        for text in ["test", "", "v", "a b1", "99999999999999999999999"] {
+            assert!(text.parse::<ComponentVersion>().is_err(), "{text}");
+        }
+    }
+}
