@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::image::{ImageReference, is_digest, is_repository, is_tag};
 use crate::policy::{Policy, TemplateValue};
+use crate::product::ListedImage;
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Kind, Node};
 
@@ -180,6 +181,20 @@ pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
         None => return Err(format!("the policy does not know `{}`", name.trim())),
     };
     let rest = rest.strip_prefix('/').ok_or("a `/` must follow the registry")?;
+    below_project(project, rest)
+}
+
+/// Reads the line of an image list: `project/name:tag`.
+pub(crate) fn listed(line: &ListedImage) -> ImageUse {
+    let image = match line.text.split_once('/') {
+        Some((project, rest)) => below_project(project.to_owned(), rest),
+        None => Err(format!("`{}` has no project", line.text)),
+    };
+    let written = line.text.clone();
+    ImageUse { path: String::new(), written, span: line.span, is_field: true, image }
+}
+
+fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
     let (rest, digest) = match rest.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),
         None => (rest, None),

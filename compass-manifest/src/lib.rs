@@ -32,6 +32,7 @@
 //! - [`template`], [`image_use`]: template variables, and the images that manifests use.
 //! - [`policy`]: what a release repository decides for itself.
 //! - [`rules`]: the catalogue; [`check`] applies it.
+//! - [`inventory`]: the hotfixes and images of a repository.
 //! - [`finding`], [`render`]: what comes out.
 //! - [`review`]: review commands, and the queue that a pull request moves through.
 
@@ -40,6 +41,7 @@ pub mod difference;
 pub mod finding;
 pub mod image;
 pub mod image_use;
+pub mod inventory;
 pub mod plugin;
 pub mod policy;
 pub mod product;

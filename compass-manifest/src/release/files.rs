@@ -6,8 +6,9 @@ use super::document::Document;
 use super::hotfix_place::HotfixPlace;
 use crate::addon::{self, AddonValues};
 use crate::plugin::{self, PluginManifest};
-use crate::policy::{Pattern, Policy};
+use crate::policy::{Pattern, Policy, VersionForm};
 use crate::product::{self, ListedImage, ProductManifest};
+use crate::version::HotfixVersion;
 
 /// A plugin manifest's file.
 #[derive(Debug)]
@@ -71,6 +72,12 @@ impl HotfixFile {
     pub(crate) fn addon(&self) -> Option<&str> {
         let own = self.values.name.as_ref().map(|name| name.value.as_str());
         self.place.addon.as_deref().or(own)
+    }
+
+    /// The HOTFIXVERSION of the path, where the policy says that it has one.
+    pub(crate) fn hotfix_version(&self) -> Option<HotfixVersion> {
+        let version = self.place.version.as_ref()?;
+        (self.place.form == Some(VersionForm::Hotfix)).then(|| version.parse().ok())?
     }
 
     /// The package's version: as the path has it, otherwise as the values have it.

@@ -1,7 +1,7 @@
 //! The addon that a hotfix patches.
 
 use crate::release::{AddonFile, HotfixFile, Release};
-use crate::version::{HotfixVersion, ProductVersion};
+use crate::version::ProductVersion;
 
 /// The addon as it was in the product version that a hotfix is for: from the repository at that
 /// version, from the directory that its product manifest names, or, while a hotfix is being
@@ -33,8 +33,5 @@ pub(super) fn of<'r>(release: &'r Release<'_>, hotfix: &HotfixFile) -> Option<&'
 
 fn base_version(hotfix: &HotfixFile) -> Option<ProductVersion> {
     let directory = hotfix.place.base.as_ref().and_then(|base| base.parse().ok());
-    directory.or_else(|| {
-        let version: HotfixVersion = hotfix.place.version.as_ref()?.parse().ok()?;
-        Some(version.base().clone())
-    })
+    directory.or_else(|| hotfix.hotfix_version().map(|version| version.base().clone()))
 }

@@ -4,7 +4,6 @@ use crate::finding::Severity;
 use crate::release::{Change, HotfixFile, Kind, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::{SourceFile, Span};
-use crate::version::HotfixVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "change-scope",
@@ -83,8 +82,7 @@ fn is_moved(file: &HotfixFile, release: &Release<'_>, change: &Change<'_>) -> bo
 
 fn comes_together(release: &Release<'_>, released: &[Released<'_>]) -> bool {
     let date = |hotfix: &HotfixFile| {
-        let version = hotfix.place.version.as_ref().and_then(|text| text.parse().ok());
-        let written = version.map(|version: HotfixVersion| version.date().to_string());
+        let written = hotfix.hotfix_version().map(|version| version.date().to_string());
         hotfix.place.date.clone().or(written)
     };
     let dates: Option<BTreeSet<_>> = released.iter().map(|one| one.hotfix.map(date)).collect();

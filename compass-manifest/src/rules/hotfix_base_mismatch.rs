@@ -2,7 +2,7 @@ use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 use crate::source::Span;
-use crate::version::{HotfixVersion, ProductVersion};
+use crate::version::ProductVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-base-mismatch",
@@ -27,10 +27,9 @@ Move the directory, or correct the HOTFIXVERSION.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for hotfix in &release.hotfixes {
-        let place = &hotfix.place;
-        let (Some(base), Some(version)) = (&place.base, &place.version) else { continue };
-        let parsed = (base.parse::<ProductVersion>(), version.parse::<HotfixVersion>());
-        if let (Ok(directory), Ok(version)) = parsed
+        let Some(base) = &hotfix.place.base else { continue };
+        let parsed = (base.parse::<ProductVersion>(), hotfix.hotfix_version());
+        if let (Ok(directory), Some(version)) = parsed
             && !directory.is_same_release(version.base())
         {
             findings.add(

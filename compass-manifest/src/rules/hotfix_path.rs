@@ -50,7 +50,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 .severity(Severity::Warning);
         } else if let (Some(addon), Some(leaf)) = (&place.addon, &place.leaf) {
             let grouped = place.group.as_ref().map(|group| format!("{group}-{leaf}"));
-            if addon != leaf && grouped.as_ref() != Some(addon) {
+            if ![Some(leaf), grouped.as_ref(), place.group.as_ref()].contains(&Some(addon)) {
                 findings.add(
                     source,
                     Span::default(),

@@ -4,7 +4,6 @@ use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::Span;
-use crate::version::HotfixVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-reused",
@@ -54,10 +53,7 @@ fn report_reused(release: &Release<'_>, findings: &mut Findings<'_>) {
 
 fn report_not_latest(release: &Release<'_>, findings: &mut Findings<'_>) {
     let Some(change) = &release.change else { return };
-    let parsed = |hotfix: &HotfixFile| {
-        let version = hotfix.place.version.as_ref()?.parse::<HotfixVersion>().ok()?;
-        Some((hotfix.addon()?.to_owned(), version))
-    };
+    let parsed = |hotfix: &HotfixFile| Some((hotfix.addon()?.to_owned(), hotfix.hotfix_version()?));
     let stood: Vec<_> = change
         .base
         .hotfixes
