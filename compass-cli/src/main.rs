@@ -1,5 +1,6 @@
 //! `compass`: checks releases, moves their images, and builds, proves and installs offline packages.
 
+mod base;
 mod cli;
 mod commands;
 mod demo;

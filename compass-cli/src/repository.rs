@@ -1,20 +1,22 @@
 //! The release repository on disk.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use compass_manifest::inventory::{self, FileImage, Hotfix};
 use compass_manifest::plugin::PluginManifest;
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::source::SourceFile;
-use compass_manifest::version::PluginVersion;
+use compass_manifest::version::{PluginVersion, ProductVersion};
 use compass_manifest::{Policy, Tree, plugin_names, read_plugin};
-use compass_registry::{Reference, RegistryPlace};
+use compass_registry::Reference;
 
 use crate::cli::Global;
 use crate::failure::Failure;
 
 /// A file that is larger is read only so far; the rules then say that it is too large.
-const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
+pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
 
 /// The release repository: where it is, what it decides, what it holds.
 #[derive(Debug)]
@@ -39,7 +41,8 @@ pub(crate) struct TargetImage {
     pub(crate) file: String,
     pub(crate) line: usize,
     pub(crate) path: String,
-    /// As it stands in the file, which is its name in the release registry.
+    /// As it stands in the file.
+    pub(crate) written: String,
     pub(crate) release: Reference,
     pub(crate) source: Reference,
 }
@@ -114,19 +117,113 @@ impl Repository {
         source: &SourceFile,
         manifest: &PluginManifest,
     ) -> Result<Vec<TargetImage>, Failure> {
-        let place: RegistryPlace = self.policy.registries.source.parse()?;
         let images = manifest.images().into_iter().map(|image| {
-            let release: Reference = image.reference.to_string().parse()?;
+            let written = image.reference.to_string();
+            let (name, version) = split_version(&written, image.reference.repository());
             Ok(TargetImage {
                 file: source.path().to_owned(),
                 line: source.position(image.span.start).line,
                 path: image.path,
-                source: release.moved_to(&place)?,
-                release,
+                source: (self.policy.registries.source_of(name) + version).parse()?,
+                release: written.parse()?,
+                written,
             })
         });
         images.collect()
     }
+
+    /// The images that targets consist of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION`, `product
+    /// VERSION`, several times if wanted.
+    pub(crate) fn target_images(&self, target: &[String]) -> Result<Vec<TargetImage>, Failure> {
+        let mut images: Vec<TargetImage> = Vec::new();
+        for pair in target.chunks(2) {
+            match pair {
+                [kind, name] if kind == "hotfix" => images.extend(self.hotfix_images(name)?),
+                [kind, version] if kind == "product" => {
+                    images.extend(self.product_images(version)?);
+                }
+                _ => images.extend(self.plugins(pair)?.into_iter().flat_map(|p| p.images)),
+            }
+        }
+        Ok(images)
+    }
+
+    /// The images of all plugins, hotfixes and addons, and those that are no reference.
+    pub(crate) fn all_images(&self) -> Result<(Vec<TargetImage>, Vec<Failure>), Failure> {
+        let (mut images, mut broken) = (Vec::new(), Vec::new());
+        for image in inventory::images(&self.tree, &self.policy) {
+            match self.target_image(image)? {
+                Ok(image) => images.push(image),
+                Err(failure) => broken.push(failure),
+            }
+        }
+        Ok((images, broken))
+    }
+
+    fn hotfix_images(&self, name: &str) -> Result<Vec<TargetImage>, Failure> {
+        let named = |hotfix: &Hotfix| {
+            let package = hotfix.package.rsplit('/').next().unwrap_or_default();
+            let full =
+                hotfix.addon.iter().zip(&hotfix.version).map(|(a, v)| format!("{a}-{v}")).next();
+            package == name || full.as_deref() == Some(name)
+        };
+        let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
+        let found: Vec<_> = hotfixes.into_iter().filter(named).collect();
+        if found.is_empty() {
+            let directories = self.policy.hotfixes.directories.join(" or ");
+            return Err(Failure::usage(format!("there is no hotfix `{name}` in {directories}"))
+                .hint("a hotfix is named `ADDON-HOTFIXVERSION`, as its directory"));
+        }
+        let images = found.into_iter().flat_map(|hotfix| {
+            let source = hotfix.source;
+            hotfix.images.into_iter().map(move |used| FileImage {
+                file: source.path().to_owned(),
+                line: source.position(used.span.start).line,
+                used,
+            })
+        });
+        images.map(|image| self.target_image(image)?).collect()
+    }
+
+    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, Failure> {
+        let parsed: ProductVersion = version.parse().map_err(Failure::usage)?;
+        let images = inventory::product_images(&self.tree, &self.policy, &parsed);
+        let images = images.ok_or_else(|| {
+            let directories = self.policy.products.directories.join(" or ");
+            Failure::usage(format!("there is no product `{version}` in {directories}"))
+        })?;
+        let mut seen = BTreeSet::new();
+        let distinct = images.into_iter().filter(|image| {
+            image.used.image.as_ref().map_or(true, |image| seen.insert(image.listed()))
+        });
+        distinct.map(|image| self.target_image(image)?).collect()
+    }
+
+    /// The outer failure is the policy's, the inner one the image's own.
+    fn target_image(&self, image: FileImage) -> Result<Result<TargetImage, Failure>, Failure> {
+        let used = match image.used.image {
+            Ok(used) => used,
+            Err(reason) => {
+                let place = format!("{}:{}", image.file, image.line);
+                let message = format!("{place}: `{}` is no image: {reason}", image.used.written);
+                return Ok(Err(Failure::not_right(message).hint("`compass check` shows where")));
+            }
+        };
+        Ok(Ok(TargetImage {
+            file: image.file,
+            line: image.line,
+            path: image.used.path,
+            written: image.used.written,
+            release: used.release(&self.policy).parse()?,
+            source: used.source(&self.policy).parse()?,
+        }))
+    }
+}
+
+/// A reference's repository, and the tag and digest behind it.
+fn split_version<'t>(written: &'t str, repository: &'t str) -> (&'t str, &'t str) {
+    let end = written.find(repository).map_or(written.len(), |at| at + repository.len());
+    (repository, &written[end..])
 }
 
 /// The nearest directory around this one that looks like a release repository.

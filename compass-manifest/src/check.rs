@@ -88,7 +88,7 @@ impl<'c> Check<'c> {
             stood
         });
         let (mut found, mut sources) = findings(&head);
-        mark_preexisting(&mut found, &stood.unwrap_or_default());
+        mark_preexisting(&mut found, &stood.unwrap_or_default(), &moves(&head));
         let (findings, allowed) = allow::apply(&head, found, &mut sources);
         let mut report = Report { findings, allowed, sources: BTreeMap::new() };
         report.keep_sources(sources);
@@ -134,20 +134,31 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
 }
 
 /// A finding stood already where the base has one of the same rule in the same file that says the
-/// same; as many as there were.
-fn mark_preexisting(found: &mut [Finding], stood: &[Finding]) {
+/// same; as many as there were. A file that only moved is the same.
+fn mark_preexisting(found: &mut [Finding], stood: &[Finding], moves: &BTreeMap<&str, &str>) {
     let mut left: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
     for old in stood {
         *left.entry((old.code, &old.place.file, &old.message)).or_default() += 1;
     }
     for new in found {
-        if let Some(count) =
-            left.get_mut(&(new.code, new.place.file.as_str(), new.message.as_str()))
-        {
+        let file = new.place.file.as_str();
+        let file = moves.get(file).copied().unwrap_or(file);
+        if let Some(count) = left.get_mut(&(new.code, file, new.message.as_str())) {
             new.preexisting = *count > 0;
             *count = count.saturating_sub(1);
         }
     }
+}
+
+/// Where the files came from that the change only moved.
+fn moves<'p>(head: &Release<'p>) -> BTreeMap<&'p str, &'p str> {
+    let Some(change) = &head.change else { return BTreeMap::new() };
+    let base = change.base.tree;
+    let gone = change.paths.iter().copied().filter(|path| !head.tree.contains(path));
+    let gone: BTreeMap<&[u8], &str> =
+        gone.filter_map(|path| Some((base.get(path)?, path))).collect();
+    let new = change.paths.iter().copied().filter(|path| !base.contains(path));
+    new.filter_map(|path| Some((path, *gone.get(head.tree.get(path)?)?))).collect()
 }
 
 /// The plugin manifest of a name: its source and what could be read of it.

@@ -98,7 +98,8 @@ async fn take(
     let began = Instant::now();
     let options = CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() };
     let places = (Some(&source), Some(&release));
-    let synced = sync::sync(plugins, places, &registries, options.clone(), output).await?;
+    let images: Vec<_> = plugins.iter().flat_map(|plugin| plugin.images.clone()).collect();
+    let synced = sync::sync(&images, places, &registries, options.clone(), output).await?;
     let moved = synced.iter().map(|one| one.copied.bytes).sum();
     summary.steps.push(Step { name: "sync", took: began.elapsed(), bytes: moved });
 

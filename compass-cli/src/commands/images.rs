@@ -5,14 +5,15 @@ use serde_json::{Value, json};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::repository::{Plugin, Repository, TargetImage};
+use crate::repository::{Repository, TargetImage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to list: `plugin NAME`, several times if wanted
+    /// What to list: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`, several
+    /// times if wanted
     #[arg(required_unless_present = "all")]
     target: Vec<String>,
-    /// Lists the images of the whole repository
+    /// Lists the images of all plugins, hotfixes and addons
     #[arg(long, conflicts_with = "target")]
     all: bool,
     /// Shows where each image comes from: source, then release reference
@@ -22,18 +23,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
-    let plugins =
-        if args.all { repository.all_plugins()? } else { repository.plugins(&args.target)? };
-    let images = || plugins.iter().flat_map(|plugin: &Plugin| &plugin.images);
+    let (images, broken) = match args.all {
+        true => repository.all_images()?,
+        false => (repository.target_images(&args.target)?, Vec::new()),
+    };
     let line = |image: &TargetImage| match args.resolved {
         true => format!("{} {}\n", image.source, image.release),
         false => format!("{}\n", image.release),
     };
     output.result(
-        || json!({"images": images().map(image_json).collect::<Vec<_>>()}),
-        || images().map(line).collect(),
+        || json!({"images": images.iter().map(image_json).collect::<Vec<_>>()}),
+        || images.iter().map(line).collect(),
     );
-    Ok(ExitCode::SUCCESS)
+    for failure in &broken {
+        output.warn(&failure.message);
+    }
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn image_json(image: &TargetImage) -> Value {
@@ -43,7 +48,7 @@ fn image_json(image: &TargetImage) -> Value {
         "file": image.file,
         "line": image.line,
         "path": image.path,
-        "written": image.release.to_string(),
+        "written": image.written,
         "project": project,
         "repository": repository,
         "tag": image.release.tag().map(ToString::to_string),

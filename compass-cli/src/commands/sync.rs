@@ -8,11 +8,12 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::{Output, bytes};
 use crate::registries::Registries;
-use crate::repository::{Plugin, Repository};
+use crate::repository::{Repository, TargetImage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to copy the images of: `plugin NAME`, several times if wanted
+    /// What to copy the images of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product
+    /// VERSION`, several times if wanted
     #[arg(required = true)]
     target: Vec<String>,
     /// Copies from here, as `HOST[/PROJECT]`, and not from the policy's source registry
@@ -40,14 +41,14 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
     let registries = Registries::of(&repository);
-    let plugins = repository.plugins(&args.target)?;
+    let images = repository.target_images(&args.target)?;
     let places = (args.from.as_ref(), args.to.as_ref());
     let options = CopyOptions {
         platform: args.platform.clone(),
         jobs: global.jobs.into(),
         ..CopyOptions::default()
     };
-    let synced = sync(&plugins, places, &registries, options, output).await?;
+    let synced = sync(&images, places, &registries, options, output).await?;
     output.result(
         || json!({"images": synced.iter().map(synced_json).collect::<Vec<_>>()}),
         || synced.iter().map(line).collect(),
@@ -55,16 +56,16 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Copies the images of plugins; a place replaces the policy's.
+/// Copies images; a place replaces the policy's.
 pub(crate) async fn sync(
-    plugins: &[Plugin],
+    images: &[TargetImage],
     (from, to): (Option<&RegistryPlace>, Option<&RegistryPlace>),
     registries: &Registries,
     options: CopyOptions,
     output: &Output,
 ) -> Result<Vec<Synced>, Failure> {
     let mut synced = Vec::new();
-    for image in plugins.iter().flat_map(|plugin| &plugin.images) {
+    for image in images {
         let moved = |written: &Reference, place: Option<&RegistryPlace>| {
             place.map_or_else(|| Ok(written.clone()), |place| image.release.moved_to(place))
         };

@@ -50,8 +50,7 @@ pub fn json(report: &Report) -> serde_json::Value {
             file,
             start: *start,
             end: *end,
-            // Nothing stood before where only one tree is judged.
-            preexisting: false,
+            preexisting: finding.preexisting,
             related: related.collect(),
         }
     });
