@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::image::{ImageReference, is_digest, is_repository, is_tag};
+use crate::path::{NodePath, Step};
 use crate::policy::{Policy, TemplateValue};
 use crate::product::ListedImage;
 use crate::source::{SourceFile, Span};
@@ -75,7 +76,7 @@ impl UsedImage {
 
 /// The images that a document uses, in order.
 pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> Vec<ImageUse> {
-    let mut walk = Walk { source, policy, path: String::new(), found: Vec::new() };
+    let mut walk = Walk { source, policy, path: NodePath::default(), found: Vec::new() };
     walk.node(root, "");
     walk.found
 }
@@ -83,26 +84,25 @@ pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> V
 struct Walk<'w> {
     source: &'w SourceFile,
     policy: &'w Policy,
-    path: String,
+    path: NodePath<'w>,
     found: Vec<ImageUse>,
 }
 
-impl Walk<'_> {
-    fn node(&mut self, node: &Node, key: &str) {
+impl<'w> Walk<'w> {
+    fn node(&mut self, node: &'w Node, key: &str) {
         match &node.kind {
             Kind::Scalar(scalar) if key == "image" => self.field(&scalar.text, node.span),
             Kind::Scalar(scalar) => self.text(&scalar.text, node.span),
             Kind::Sequence(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.below(&format!("[{index}]"), |walk| walk.node(item, ""));
+                    self.below(Step::Item(index), |walk| walk.node(item, ""));
                 }
             }
             Kind::Mapping(entries) => {
                 for entry in entries {
                     let key = entry.key.text().unwrap_or_default();
-                    let dot = if self.path.is_empty() { "" } else { "." };
                     if key != "_metadata" {
-                        self.below(&format!("{dot}{key}"), |walk| walk.node(&entry.value, key));
+                        self.below(Step::Key(key), |walk| walk.node(&entry.value, key));
                     }
                 }
             }
@@ -147,14 +147,13 @@ impl Walk<'_> {
 
     fn add(&mut self, text: &str, span: Span, is_field: bool, image: Result<UsedImage, String>) {
         let written = text.to_owned();
-        self.found.push(ImageUse { path: self.path.clone(), written, span, is_field, image });
+        self.found.push(ImageUse { path: self.path.to_string(), written, span, is_field, image });
     }
 
-    fn below(&mut self, step: &str, then: impl FnOnce(&mut Self)) {
-        let length = self.path.len();
-        self.path.push_str(step);
+    fn below(&mut self, step: Step<'w>, then: impl FnOnce(&mut Self)) {
+        self.path.push(step);
         then(self);
-        self.path.truncate(length);
+        self.path.pop();
     }
 }
 

@@ -55,6 +55,7 @@ pub mod version;
 pub mod yaml;
 
 mod check;
+mod path;
 mod release;
 mod shape;
 mod tree;

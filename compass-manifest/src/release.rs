@@ -5,6 +5,7 @@ mod document;
 mod files;
 mod hotfix_place;
 mod kind;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ pub(crate) use change::Change;
 pub(crate) use document::Document;
 pub(crate) use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
 pub(crate) use kind::Kind;
+use reading::ReadFile;
 
 /// A release repository, read as far as it could be.
 #[derive(Debug)]
@@ -58,8 +60,8 @@ impl<'p> Release<'p> {
             change: None,
         };
         release.read_products();
-        for path in tree.paths() {
-            release.read_file(path);
+        for file in reading::read_all(tree, policy, &release.products) {
+            release.take(file);
         }
         release
     }
@@ -73,24 +75,16 @@ impl<'p> Release<'p> {
         }
     }
 
-    fn read_file(&mut self, path: &str) {
-        let kind = kind::of(path, self.policy, &self.products);
-        let Some(bytes) = self.tree.get(path) else {
-            if kind == Kind::Stray {
-                self.strays.push(path.to_owned());
-            }
-            return;
-        };
-        match kind {
-            Kind::Plugin => self.plugins.push(PluginFile::read(path, bytes)),
-            Kind::Hotfix => self.hotfixes.push(HotfixFile::read(path, bytes, self.policy)),
-            Kind::Addon { overlay } => self.addons.push(AddonFile::read(path, bytes, overlay)),
-            Kind::ImageList => self.lists.push(ListFile::read(path, bytes)),
-            Kind::Descriptor => self.descriptors.push(Document::read(path, bytes, None)),
-            Kind::ChartList => self.charts.push(Document::read(path, bytes, None)),
-            Kind::Readme => self.readmes.push(Document::read_text(path, bytes)),
-            Kind::Stray => self.strays.push(path.to_owned()),
-            Kind::Product | Kind::Other => {}
+    fn take(&mut self, file: ReadFile) {
+        match file {
+            ReadFile::Plugin(file) => self.plugins.push(file),
+            ReadFile::Hotfix(file) => self.hotfixes.push(file),
+            ReadFile::Addon(file) => self.addons.push(file),
+            ReadFile::List(file) => self.lists.push(file),
+            ReadFile::Descriptor(document) => self.descriptors.push(document),
+            ReadFile::Charts(document) => self.charts.push(document),
+            ReadFile::Readme(document) => self.readmes.push(document),
+            ReadFile::Stray(path) => self.strays.push(path),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a YAML file of a kind may hold, declared as data, and how a file departs from it.
 
+use crate::path::{NodePath, Step};
 use crate::source::Span;
 use crate::yaml::{Kind, Node, ScalarType};
 
@@ -71,20 +72,20 @@ pub(crate) const fn optional(name: &'static str, shape: Shape) -> Field {
 
 /// Compares a document with its shape and collects every departure.
 pub(crate) fn compare(root: &Node, shape: Shape) -> Vec<Departure> {
-    let mut walk = Walk { path: String::new(), departures: Vec::new() };
+    let mut walk = Walk { path: NodePath::default(), departures: Vec::new() };
     let head = root.entries().first().map_or(root.span, |entry| entry.key.span);
     walk.node(root, shape, head);
     walk.departures
 }
 
-struct Walk {
-    path: String,
+struct Walk<'n> {
+    path: NodePath<'n>,
     departures: Vec<Departure>,
 }
 
-impl Walk {
+impl<'n> Walk<'n> {
     /// `head` is the short span that stands for the node: the key it hangs on.
-    fn node(&mut self, node: &Node, shape: Shape, head: Span) {
+    fn node(&mut self, node: &'n Node, shape: Shape, head: Span) {
         // A rule of its own says what is wrong with it.
         if node.unquoted_template().is_some() {
             return;
@@ -141,7 +142,7 @@ impl Walk {
         }
     }
 
-    fn list(&mut self, node: &Node, item: Shape, head: Span) {
+    fn list(&mut self, node: &'n Node, item: Shape, head: Span) {
         let Kind::Sequence(items) = &node.kind else {
             return self.wrong_type(
                 node,
@@ -151,11 +152,11 @@ impl Walk {
             );
         };
         for (index, node) in items.iter().enumerate() {
-            self.below(&format!("[{index}]"), |walk| walk.node(node, item, short(node)));
+            self.below(Step::Item(index), |walk| walk.node(node, item, short(node)));
         }
     }
 
-    fn map(&mut self, node: &Node, value: Shape, head: Span) {
+    fn map(&mut self, node: &'n Node, value: Shape, head: Span) {
         let Kind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
@@ -166,11 +167,11 @@ impl Walk {
         };
         for entry in entries {
             let name = entry.key.text().unwrap_or("?");
-            self.below(&format!(".{name}"), |walk| walk.node(&entry.value, value, entry.key.span));
+            self.below(Step::Key(name), |walk| walk.node(&entry.value, value, entry.key.span));
         }
     }
 
-    fn fields(&mut self, node: &Node, fields: &[Field], head: Span) {
+    fn fields(&mut self, node: &'n Node, fields: &[Field], head: Span) {
         let Kind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
@@ -184,7 +185,7 @@ impl Walk {
             match fields.iter().find(|field| field.name == name) {
                 // A collection with nothing below it is an empty one.
                 Some(field) if field.is_left_empty(&entry.value) => {}
-                Some(field) => self.below(&format!(".{name}"), |walk| {
+                Some(field) => self.below(Step::Key(name), |walk| {
                     walk.node(&entry.value, field.shape, entry.key.span);
                 }),
                 None => self.unknown(name, fields, entry.key.span),
@@ -217,7 +218,7 @@ impl Walk {
     }
 
     fn wrong_type(&mut self, node: &Node, head: Span, expected: &str, help: String) {
-        let path = self.path.trim_start_matches('.');
+        let path = &self.path;
         let subject = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
         let found = match &node.kind {
             Kind::Scalar(scalar) if !scalar.text.is_empty() => format!("`{}`", scalar.text),
@@ -236,15 +237,14 @@ impl Walk {
         self.departures.push(Departure { kind, message, help, span });
     }
 
-    fn below(&mut self, step: &str, then: impl FnOnce(&mut Self)) {
-        let length = self.path.len();
-        self.path.push_str(step);
+    fn below(&mut self, step: Step<'n>, then: impl FnOnce(&mut Self)) {
+        self.path.push(step);
         then(self);
-        self.path.truncate(length);
+        self.path.pop();
     }
 
     fn path_of(&self, name: &str) -> String {
-        format!("{}.{name}", self.path).trim_start_matches('.').to_owned()
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::finding::Severity;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::Span;
-use crate::yaml::Node;
+use crate::yaml::{Entry, Node};
 
 pub(super) static RULE: Rule = Rule {
     code: "duplicate-key",
@@ -42,7 +42,13 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
 fn walk(document: &Document, root: &Node, findings: &mut Findings<'_>) {
     let mut pending = vec![root];
     while let Some(node) = pending.pop() {
+        let entries = node.entries();
         let mut seen: HashMap<&str, Span> = HashMap::new();
+        // Most mappings are small, and have no key twice: that is seen without hashing.
+        if entries.len() <= SMALL && distinct(entries) {
+            pending.extend(entries.iter().map(|entry| &entry.value));
+            continue;
+        }
         for entry in node.entries() {
             let Some(key) = entry.key.text() else {
                 continue;
@@ -64,4 +70,13 @@ fn walk(document: &Document, root: &Node, findings: &mut Findings<'_>) {
         pending.extend(node.entries().iter().map(|entry| &entry.value));
         pending.extend(node.items());
     }
+}
+
+const SMALL: usize = 16;
+
+fn distinct(entries: &[Entry]) -> bool {
+    entries.iter().enumerate().all(|(index, entry)| {
+        let key = entry.key.text();
+        entries[..index].iter().all(|earlier| earlier.key.text() != key)
+    })
 }
