@@ -34,6 +34,7 @@
 //! - [`rules`]: the catalogue; [`check`] applies it.
 //! - [`inventory`]: the hotfixes and images of a repository.
 //! - [`finding`], [`render`]: what comes out.
+//! - `strategies` (feature `proptest`): values and repositories for property tests.
 //! - [`review`]: review commands, and the queue that a pull request moves through.
 
 pub mod addon;
@@ -50,6 +51,8 @@ pub mod review;
 pub mod rule;
 pub mod rules;
 pub mod source;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod template;
 pub mod version;
 pub mod yaml;
