@@ -73,16 +73,23 @@ fn of_product<'r>(release: &'r Release<'_>, base: &ProductVersion) -> Vec<&'r Ad
 }
 
 impl AddonPlace {
-    /// What the addon's path says; the namespace may stand in its values instead.
+    /// What the addon's path says; the namespace may stand in its values instead. In the older
+    /// layout, `<group>/<group>-<addon>.yaml`, it always does.
     pub(super) fn of(release: &Release<'_>, addon: &AddonFile) -> Option<Self> {
         let path = addon.document.path();
         let directories = release.policy.products.addons.iter().map(String::as_str);
         let mut directories = directories.chain([release.addon_directory(addon)]);
         let rest = directories.find_map(|directory| below(path, directory)).unwrap_or(path);
-        let steps: Vec<&str> = rest.strip_suffix("/values.yaml")?.split('/').collect();
+        let steps: Vec<&str> = rest.split('/').collect();
+        let written = || addon.values.namespace.as_ref().map(|namespace| namespace.value.as_str());
         let (namespace, group, leaf) = match steps[..] {
-            [.., namespace, group, leaf] => (namespace, group, leaf),
-            [group, leaf] => (addon.values.namespace.as_ref()?.value.as_str(), group, leaf),
+            [.., namespace, group, leaf, "values.yaml"] => (namespace, group, leaf),
+            [group, leaf, "values.yaml"] => (written()?, group, leaf),
+            [.., group, file] if file != "values.yaml" => {
+                let (stem, _) = file.rsplit_once('.')?;
+                let leaf = stem.strip_prefix(group).and_then(|rest| rest.strip_prefix('-'));
+                (written()?, group, leaf.unwrap_or(stem))
+            }
             _ => return None,
         };
         // The values are anybody's text, and this becomes a path.

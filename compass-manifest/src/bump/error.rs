@@ -138,7 +138,7 @@ impl BumpError {
                 format!("use its day, {}, or a later one", latest.date())
             }
             Self::NoPlace { .. } => {
-                "addons are `<namespace>/<group>/<addon>/values.yaml` below their directory"
+                "addons are `<namespace>/<group>/<addon>/values.yaml` below their directory; `_metadata.namespace` may stand for the first"
                     .to_owned()
             }
             Self::PathRefused { .. } => {

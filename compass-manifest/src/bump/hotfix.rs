@@ -319,6 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn an_addon_of_the_older_layout_goes_where_the_written_process_says() {
+        let text =
+            values_of("dex-cauth").replace("name: dex", "namespace: default\r\n    name: dex");
+        let earlier =
+            "release-hotfixes/v2.7.0/dex-cauth-v2.7.0-20180605-p1/default/dex/cauth/values.yaml";
+        let tree: Tree =
+            [("addons/dex/dex-cauth.yaml", text.as_str()), (earlier, "a: b")].into_iter().collect();
+        let file = new(&tree, "dex-cauth", "20180605").unwrap();
+        assert_eq!(file.path, earlier.replace("-p1", "-p2"));
+        let text = values_of("cauth");
+        let tree: Tree = [("addons/dex/cauth.yaml", text)].into_iter().collect();
+        assert!(matches!(new(&tree, "cauth", "20180605"), Err(BumpError::NoPlace { .. })));
+    }
+
+    #[test]
     fn a_byte_order_mark_stays() {
         let mut tree = Tree::new();
         tree.insert(ADDON, format!("{MARK}{}", values_of("web")));
