@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{check, demo, images, inspect, install, package, publish, sync, verify};
+use crate::commands::{
+    bump, check, demo, images, inspect, install, package, publish, sync, verify,
+};
 
 /// Takes a release of the platform from its repository to a site without internet.
 #[derive(Debug, Parser)]
@@ -63,6 +65,8 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Checks the release repository by the rules
     Check(check::Args),
+    /// Writes the next version of a target into the repository
+    Bump(bump::Args),
     /// Lists the image references of a target, or of all
     Images(images::Args),
     /// Copies images from the source registry to the release registry

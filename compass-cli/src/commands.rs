@@ -1,5 +1,6 @@
 //! One module a command: its arguments, and what it does.
 
+pub(crate) mod bump;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod images;
@@ -20,6 +21,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure>
     let global = &cli.global;
     match &cli.command {
         Command::Check(args) => check::run(args, global, output),
+        Command::Bump(args) => bump::run(args, global, output),
         Command::Images(args) => images::run(args, global, output),
         Command::Sync(args) => sync::run(args, global, output).await,
         Command::Package(args) => package::run(args, global, output).await,

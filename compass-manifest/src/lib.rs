@@ -38,6 +38,7 @@
 //! - [`review`]: review commands, and the queue that a pull request moves through.
 
 pub mod addon;
+pub mod bump;
 pub mod difference;
 pub mod finding;
 pub mod image;

@@ -10,7 +10,7 @@ mod product;
 
 pub use component::ComponentVersion;
 pub use hotfix::{Date, HotfixVersion};
-pub use plugin::PluginVersion;
+pub use plugin::{Part, PluginVersion};
 pub use product::ProductVersion;
 
 /// Why a text is not a version of the wanted kind.

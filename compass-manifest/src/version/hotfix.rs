@@ -35,6 +35,30 @@ pub struct Date {
 }
 
 impl HotfixVersion {
+    /// The HOTFIXVERSION of a product version, a day, and a number on that day. The product
+    /// version is written with `v`, whether it came with one or not.
+    ///
+    /// # Errors
+    /// Where the number is 0: the first one is 1.
+    pub fn new(base: &ProductVersion, date: Date, patch: u32) -> Result<Self, VersionError> {
+        let bare = base.as_str().strip_prefix('v').unwrap_or(base.as_str());
+        format!("v{bare}-{date}-p{patch}").parse()
+    }
+
+    /// The next one of the same day; `None` where the number is too large to count on.
+    ///
+    /// ```
+    /// use compass_manifest::version::HotfixVersion;
+    ///
+    /// let version: HotfixVersion = "v2.7.0-20180605-p9".parse()?;
+    /// assert_eq!(version.next().map(|next| next.to_string()).as_deref(), Some("v2.7.0-20180605-p10"));
+    /// # Ok::<(), compass_manifest::version::VersionError>(())
+    /// ```
+    #[must_use]
+    pub fn next(&self) -> Option<Self> {
+        Some(Self { patch: self.patch.checked_add(1)?, ..self.clone() })
+    }
+
     /// The product version that the hotfix patches.
     pub fn base(&self) -> &ProductVersion {
         &self.base
@@ -88,18 +112,19 @@ impl fmt::Display for HotfixVersion {
 }
 
 impl Date {
+    /// A day of the calendar, month and day counted from 1; `None` where no calendar has it, or
+    /// its year has more than four digits.
+    pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
+        let days = days_in_month(year, month)?;
+        (year <= 9999 && (1..=days).contains(&day)).then_some(Self { year, month, day })
+    }
+
     /// Reads `YYYYMMDD`; `None` where no calendar has that day.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let date = Self {
-            year: text[..4].parse().ok()?,
-            month: text[4..6].parse().ok()?,
-            day: text[6..].parse().ok()?,
-        };
-        let days = days_in_month(date.year, date.month)?;
-        (1..=days).contains(&date.day).then_some(date)
+        Self::new(text[..4].parse().ok()?, text[4..6].parse().ok()?, text[6..].parse().ok()?)
     }
 }
 

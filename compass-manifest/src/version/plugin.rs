@@ -22,10 +22,49 @@ const FORM: &str = "vMAJOR.MINOR.PATCH";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginVersion(semver::Version);
 
+/// Which number of a version the next one counts up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The first: what was may break.
+    Major,
+    /// The second: there is something new.
+    Minor,
+    /// The third: something is mended.
+    Patch,
+}
+
 impl PluginVersion {
     /// Whether the version carries a pre-release part, as `v1.0.0-rc.1` does.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()
+    }
+
+    /// The next version, always a greater one. As `SemVer` tools have it, what follows a
+    /// pre-release is the release that it leads to. `None` where a number is too large to count on.
+    ///
+    /// ```
+    /// use compass_manifest::version::{Part, PluginVersion};
+    ///
+    /// let next = |text: &str, part| Some(text.parse::<PluginVersion>().ok()?.next(part)?.to_string());
+    /// assert_eq!(next("v0.9.3", Part::Minor).as_deref(), Some("v0.10.0"));
+    /// assert_eq!(next("v1.0.0-rc.1", Part::Patch).as_deref(), Some("v1.0.0"));
+    /// assert_eq!(next("v1.0.1-rc.1", Part::Minor).as_deref(), Some("v1.1.0"));
+    /// ```
+    #[must_use]
+    pub fn next(&self, part: Part) -> Option<Self> {
+        let semver::Version { major, minor, patch, .. } = self.0;
+        let leads_here = match part {
+            Part::Major => (minor, patch) == (0, 0),
+            Part::Minor => patch == 0,
+            Part::Patch => true,
+        };
+        let one = u64::from(!(self.is_prerelease() && leads_here));
+        let (major, minor, patch) = match part {
+            Part::Major => (major.checked_add(one)?, 0, 0),
+            Part::Minor => (major, minor.checked_add(one)?, 0),
+            Part::Patch => (major, minor, patch.checked_add(one)?),
+        };
+        Some(Self(semver::Version::new(major, minor, patch)))
     }
 }
 

@@ -1,0 +1,105 @@
+use compass_manifest::bump::{Bumped, bump_plugin, set_plugin_version};
+use compass_manifest::version::{Part, PluginVersion};
+use compass_manifest::{plugin_names, read_plugin};
+use serde_json::json;
+
+use super::{failure, not_written, save};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::repository::Repository;
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// The plugin, as its file is named
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    step: Step,
+    /// Shows what would change, and writes nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Step {
+    /// Counts up the first number: what was may break
+    #[arg(long)]
+    major: bool,
+    /// Counts up the second number: there is something new
+    #[arg(long)]
+    minor: bool,
+    /// Counts up the third number: something is mended; the default
+    #[arg(long)]
+    patch: bool,
+    /// Writes this version, which must be greater
+    #[arg(long, value_name = "VERSION")]
+    to: Option<PluginVersion>,
+}
+
+pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), Failure> {
+    let (tree, policy) = (&repository.tree, &repository.policy);
+    let Some((source, _)) = read_plugin(tree, policy, &args.name) else {
+        let directory = policy.plugins.directories.join(" or ");
+        let known = plugin_names(tree, policy).join(", ");
+        let known = if known.is_empty() { "there are none".to_owned() } else { known };
+        return Err(Failure::usage(format!("there is no {directory}/{}.yaml", args.name))
+            .hint(format!("plugins here: {known}")));
+    };
+    let bumped = match &args.step.to {
+        Some(version) if version.is_prerelease() && !policy.plugins.prerelease => {
+            return Err(Failure::usage(format!("`{version}` is a pre-release"))
+                .hint("set `plugins.prerelease: true` in the policy to release those"));
+        }
+        Some(version) => set_plugin_version(&source, version),
+        None => bump_plugin(&source, args.step.part()),
+    };
+    let bumped = bumped.map_err(|error| failure(&error))?;
+    let before = tree.get(source.path()).unwrap_or_default();
+    if std::str::from_utf8(before).is_err() {
+        return Err(Failure::not_right(format!("{} is not UTF-8 text", source.path())));
+    }
+    if !args.dry_run {
+        let bytes = with_mark_of(before, &bumped.text);
+        save::replace(&repository.root, source.path(), &bytes)?;
+    }
+    show(args, source.path(), &bumped, output);
+    Ok(())
+}
+
+fn show(args: &Args, path: &str, bumped: &Bumped, output: &Output) {
+    let (old, new) = (bumped.old.to_string(), bumped.new.to_string());
+    output.result(
+        || {
+            json!({
+                "kind": "plugin",
+                "name": args.name,
+                "file": path,
+                "old": old,
+                "new": new,
+                "changes": bumped.changes,
+                "written": !args.dry_run,
+            })
+        },
+        || format!("{path}: {old} -> {new}\n"),
+    );
+    not_written(output, args.dry_run);
+}
+
+impl Step {
+    fn part(&self) -> Part {
+        match (self.major, self.minor) {
+            (true, _) => Part::Major,
+            (_, true) => Part::Minor,
+            _ => Part::Patch,
+        }
+    }
+}
+
+/// A text behind the byte order mark that a file has, where it has one.
+fn with_mark_of(before: &[u8], text: &str) -> Vec<u8> {
+    let mark = "\u{feff}".as_bytes();
+    let kept = if before.starts_with(mark) { mark } else { &[] };
+    [kept, text.as_bytes()].concat()
+}

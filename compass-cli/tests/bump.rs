@@ -1,0 +1,208 @@
+//! `compass bump`: what it writes, what it says, and what it leaves alone.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PLUGIN: &str = "release-plugins/gpu.yaml";
+const ADDON: &str = "addons/default/console/web/values.yaml";
+
+struct Repository(TempDir);
+
+impl Repository {
+    fn new() -> Self {
+        let repository = Self(TempDir::new().unwrap());
+        repository.write(PLUGIN, &plugin("v0.1.0"));
+        repository.write(ADDON, &addon("v3.1.53"));
+        repository
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let names = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"];
+        let output = Command::new("git")
+            .args(names)
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Exit code, stdout and stderr of `compass bump …`.
+    fn bump(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_compass"))
+            .arg("bump")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+fn plugin(version: &str) -> String {
+    format!(
+        "\u{feff}metadata: {{name: gpu}}  # v0.1.0 stays here\r\nspec:\r\n  version: \"{version}\"\r\n  service:\r\n    \
+         port: 9999\r\n    image: 'harbor.caicloud.xyz/release/compass-plugins-gpu:{version}'\r\n  \
+         modules: [{{name: gpu, slots: [system.gpu]}}]"
+    )
+}
+
+fn addon(version: &str) -> String {
+    format!(
+        "_config:\n  _metadata:\n    name: console-web # 名\n    version: {version}\n  controllers:\n  - type: Deployment\n    \
+         containers:\n    - name: web\n      image: '[[ registry_release ]]/console-web:{version}'\n"
+    )
+}
+
+fn hotfix(version: &str) -> String {
+    format!("release-hotfixes/v2.7.0/console-web-{version}/default/console/web/values.yaml")
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_plugin_gets_its_next_version_and_keeps_every_other_byte() {
+    let repository = Repository::new();
+    for (arguments, old, new) in [
+        (&[][..], "v0.1.0", "v0.1.1"),
+        (&["--patch"], "v0.1.1", "v0.1.2"),
+        (&["--minor"], "v0.1.2", "v0.2.0"),
+        (&["--major"], "v0.2.0", "v1.0.0"),
+        (&["--to", "v1.2.3"], "v1.0.0", "v1.2.3"),
+    ] {
+        let (code, out, err) = repository.bump(&[&["plugin", "gpu"], arguments].concat());
+        let expected = format!("{PLUGIN}: {old} -> {new}\n");
+        assert_eq!((code, out.as_str(), err.as_str()), (0, expected.as_str(), ""));
+        assert_eq!(repository.read(PLUGIN), plugin(new));
+    }
+    assert_eq!(names(&repository.path("release-plugins")), ["gpu.yaml"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let repository = Repository::new();
+    let file = repository.path(PLUGIN);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(repository.bump(&["plugin", "gpu"]).0, 0);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_json_is_one_object() {
+    let repository = Repository::new();
+    let (code, out, _) = repository.bump(&["plugin", "gpu", "--dry-run", "--format", "json"]);
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &shown["written"]), (0, &Value::Bool(false)));
+    assert_eq!((&shown["old"], &shown["new"]), (&"v0.1.0".into(), &"v0.1.1".into()));
+    assert_eq!(shown["changes"][1]["path"], "spec.service.image");
+    assert_eq!(repository.read(PLUGIN), plugin("v0.1.0"));
+    let (code, _, err) = repository.bump(&["hotfix", "web", "--base", "v2.7.0", "--dry-run"]);
+    assert_eq!(code, 0);
+    assert!(err.contains("nothing was written"), "{err}");
+    assert!(!repository.path("release-hotfixes").exists());
+}
+
+#[test]
+fn what_cannot_be_done_says_why_and_changes_nothing() {
+    let repository = Repository::new();
+    for (arguments, code, says) in [
+        (&["plugin", "cpu"][..], 2, "plugins here: gpu"),
+        (&["plugin", "gpu", "--to", "v0.1.0"], 2, "`v0.1.0` is not greater than `v0.1.0`"),
+        (&["plugin", "gpu", "--to", "v1.0.0-rc.1"], 2, "plugins.prerelease: true"),
+        (&["plugin", "gpu", "--to", "1.0"], 2, "does not begin with `v`"),
+        (&["plugin", "gpu", "--major", "--minor"], 2, "cannot be used with"),
+        (&["hotfix", "web"], 2, "--base v2.7.0"),
+        (&["hotfix", "app", "--base", "v2.7.0"], 2, "addons there: console-web"),
+        (&["hotfix", "web", "--base", "v2.7.0", "--date", "20180230"], 2, "not a calendar date"),
+        (&["hotfix", "web-v2.7.0-20180605-p1"], 2, "there is no hotfix"),
+        (&["hotfix", "web-v2.7.0-20180605-p1", "--base", "v2.6.0"], 2, "no hotfix of the product"),
+    ] {
+        let (exit, out, err) = repository.bump(arguments);
+        assert_eq!((exit, out.as_str()), (code, ""), "{arguments:?}: {err}");
+        assert!(err.contains(says), "{arguments:?}: {err}");
+    }
+    repository
+        .write(PLUGIN, "x: &v v1.0.0\nspec: {version: *v, service: {image: a.b/r/gpu:v1.0.0}}\n");
+    let (code, _, err) = repository.bump(&["plugin", "gpu"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("release-plugins/gpu.yaml:2:17: `spec.version` is an alias"), "{err}");
+}
+
+#[test]
+fn a_hotfix_begins_from_the_addon_of_the_working_tree_where_there_is_no_tag() {
+    let repository = Repository::new();
+    repository.write("release-products/v2.7.0.yaml", "spec: {version: v2.7.0, addons: addons}\n");
+    let (code, out, err) = repository.bump(&["hotfix", "console-web", "--date", "20180605"]);
+    let path = hotfix("v2.7.0-20180605-p1");
+    assert_eq!((code, out), (0, format!("{path}: v3.1.53 -> v2.7.0-20180605-p1\n")));
+    assert!(err.contains("no git tag"), "{err}");
+    assert_eq!(repository.read(&path), addon("v2.7.0-20180605-p1"));
+    assert_eq!(names(repository.path(&path).parent().unwrap()), ["values.yaml"]);
+}
+
+#[test]
+fn a_hotfix_begins_from_the_tag_of_its_product() {
+    let repository = Repository::new();
+    repository.git(&["init", "-q"]);
+    repository.git(&["add", "-A"]);
+    repository.git(&["commit", "-qm", "x"]);
+    repository.git(&["tag", "v2.7.0"]);
+    repository.write(ADDON, &addon("v4.0.0"));
+    let (code, out, err) = repository
+        .bump(&["hotfix", "web", "--base", "2.7.0", "--date", "20180605", "--format", "json"]);
+    assert_eq!(code, 0, "{err}");
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    let file = shown["file"].as_str().unwrap();
+    assert_eq!((&shown["old"], &shown["from"]), (&"v3.1.53".into(), &ADDON.into()));
+    assert_eq!(repository.read(file), addon("v2.7.0-20180605-p1"));
+
+    let (code, out, _) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
+    let second = hotfix("v2.7.0-20180605-p2");
+    assert_eq!((code, out), (0, format!("{second}: v3.1.53 -> v2.7.0-20180605-p2\n")));
+
+    // Without anything else, today and the product that the hotfixes are for.
+    let (code, out, _) = repository.bump(&["hotfix", "web"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("release-hotfixes/v2.7.0/console-web-v2.7.0-2"), "{out}");
+    let (code, _, err) = repository.bump(&["hotfix", "web", "--date", "20180604"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("later day"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_does_not_lead_a_hotfix_out_of_the_repository() {
+    let (repository, elsewhere) = (Repository::new(), TempDir::new().unwrap());
+    fs::create_dir(repository.path("release-hotfixes")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), repository.path("release-hotfixes/v2.7.0"))
+        .unwrap();
+    let (code, _, err) = repository.bump(&["hotfix", "web", "--base", "v2.7.0"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("release-hotfixes/v2.7.0 is not a directory"), "{err}");
+    assert!(names(elsewhere.path()).is_empty());
+}

@@ -1,0 +1,164 @@
+use crate::finding::Place;
+use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError};
+
+/// Why a version cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BumpError {
+    /// The file is not YAML that could be read.
+    #[error("{}:{}:{}: {message}", place.file, place.start.line, place.start.column)]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file lacks a value that carries the version.
+    #[error("{file}: `{path}` is missing")]
+    Missing {
+        /// The file.
+        file: String,
+        /// Path of the field.
+        path: String,
+    },
+    /// A value is not what it should be.
+    #[error("{}:{}:{}: {message}", place.file, place.start.line, place.start.column)]
+    Unusable {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value is written in a way that cannot be replaced without touching something else.
+    #[error(
+        "{}:{}:{}: `{path}` is {form}, which cannot be replaced in place",
+        place.file, place.start.line, place.start.column
+    )]
+    NotInPlace {
+        /// Where.
+        place: Place,
+        /// Path of the field.
+        path: String,
+        /// How it is written.
+        form: &'static str,
+    },
+    /// The text that came out means something else than was meant: an anchor carried the change on.
+    #[error("{file}: with the version `{path}` would change too")]
+    ElseChanged {
+        /// The file.
+        file: String,
+        /// The path that would change.
+        path: String,
+    },
+    /// A version is not greater than the one before.
+    #[error("`{new}` is not greater than `{old}`")]
+    NotGreater {
+        /// The version that is.
+        old: PluginVersion,
+        /// The version that was wanted.
+        new: PluginVersion,
+    },
+    /// A number of a version is too large to count on.
+    #[error("there is no version after `{0}`")]
+    NoneAfter(String),
+    /// The version of a hotfix would not be one.
+    #[error(transparent)]
+    Version(#[from] VersionError),
+    /// There is no such addon.
+    #[error("the product {base} has no addon `{addon}`")]
+    UnknownAddon {
+        /// What was looked for.
+        addon: String,
+        /// The product version.
+        base: ProductVersion,
+        /// The addons there are.
+        known: Vec<String>,
+    },
+    /// Several addons have that name.
+    #[error("several addons are named `{addon}`: {}", candidates.join(", "))]
+    AmbiguousAddon {
+        /// What was looked for.
+        addon: String,
+        /// Their paths.
+        candidates: Vec<String>,
+    },
+    /// The addon has a hotfix of a later day.
+    #[error(
+        "addon `{addon}` has the hotfix `{latest}` already, which is of a later day than {date}"
+    )]
+    LaterHotfix {
+        /// The addon.
+        addon: String,
+        /// Its latest hotfix.
+        latest: HotfixVersion,
+        /// The day that was wanted.
+        date: crate::version::Date,
+    },
+    /// The addon does not stand where namespace and group could be read from.
+    #[error("{file}: the path does not say namespace, group and addon")]
+    NoPlace {
+        /// The addon's file.
+        file: String,
+    },
+    /// The policy knows no hotfix at that place.
+    #[error("no pattern of the policy takes `{path}` as the path of a hotfix with a HOTFIXVERSION")]
+    PathRefused {
+        /// The path.
+        path: String,
+    },
+    /// There is something at that place.
+    #[error("`{path}` is there already")]
+    Exists {
+        /// The path.
+        path: String,
+    },
+}
+
+impl BumpError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Syntax { .. } | Self::Missing { .. } | Self::Unusable { .. } => {
+                "`compass check` shows what is wrong with the file".to_owned()
+            }
+            Self::NotInPlace { .. } => {
+                "write the value out, on one line and without escapes".to_owned()
+            }
+            Self::ElseChanged { .. } => "write the values out instead of an alias".to_owned(),
+            Self::NotGreater { .. } => "versions only go up: use one that is greater".to_owned(),
+            Self::UnknownAddon { known, .. } if known.is_empty() => {
+                "there are no addons: `products.addons` of the policy names their directory"
+                    .to_owned()
+            }
+            Self::UnknownAddon { known, .. } => format!("addons there: {}", known.join(", ")),
+            Self::AmbiguousAddon { .. } => {
+                "name it by its path, as NAMESPACE/GROUP/ADDON".to_owned()
+            }
+            Self::LaterHotfix { latest, .. } => {
+                format!("use its day, {}, or a later one", latest.date())
+            }
+            Self::NoPlace { .. } => {
+                "addons are `<namespace>/<group>/<addon>/values.yaml` below their directory; `_metadata.namespace` may stand for the first"
+                    .to_owned()
+            }
+            Self::PathRefused { .. } => {
+                "add a pattern of the form `hotfix` to `hotfixes.patterns` of the policy, before others that take the path"
+                    .to_owned()
+            }
+            Self::NoneAfter(_) | Self::Version(_) | Self::Exists { .. } => return None,
+        })
+    }
+
+    /// Whether it lies in the manifests, and not in what was asked for.
+    pub fn is_in_manifest(&self) -> bool {
+        matches!(
+            self,
+            Self::Syntax { .. }
+                | Self::Missing { .. }
+                | Self::Unusable { .. }
+                | Self::NotInPlace { .. }
+                | Self::ElseChanged { .. }
+                | Self::NoPlace { .. }
+        )
+    }
+}

@@ -1,0 +1,178 @@
+use super::edit::{Editor, with_tag};
+use super::{BumpError, Bumped};
+use crate::image::ImageReference;
+use crate::plugin::PluginManifest;
+use crate::source::{SourceFile, Spanned};
+use crate::version::{Part, PluginVersion};
+
+/// Writes the next version into a plugin manifest: into `spec.version`, as the tag of
+/// `spec.service.image`, and as the tag of the plugin's own images in environment values that have
+/// the old one. Nothing else changes, to the byte.
+///
+/// # Errors
+/// Where the manifest lacks version or image, one of them cannot be replaced in place, or an
+/// anchor would carry the change on to another value.
+pub fn bump_plugin(source: &SourceFile, part: Part) -> Result<Bumped, BumpError> {
+    write(source, |old| old.next(part).ok_or_else(|| BumpError::NoneAfter(old.to_string())))
+}
+
+/// Writes a given version into a plugin manifest, as [`bump_plugin`] does.
+///
+/// # Errors
+/// As [`bump_plugin`]; and where the version is not greater than the one before.
+pub fn set_plugin_version(
+    source: &SourceFile,
+    version: &PluginVersion,
+) -> Result<Bumped, BumpError> {
+    write(source, |old| match version > old {
+        true => Ok(version.clone()),
+        false => Err(BumpError::NotGreater { old: old.clone(), new: version.clone() }),
+    })
+}
+
+fn write(
+    source: &SourceFile,
+    choose: impl FnOnce(&PluginVersion) -> Result<PluginVersion, BumpError>,
+) -> Result<Bumped, BumpError> {
+    let mut editor = Editor::new(source)?;
+    let manifest = PluginManifest::read(&editor.root);
+    let version = manifest.version.as_ref().ok_or_else(|| editor.missing(VERSION))?;
+    let old: PluginVersion =
+        version.value.parse().map_err(|error| editor.unusable(version.span, format!("{error}")))?;
+    let new = choose(&old)?;
+    let tag = new.to_string();
+    editor.replace(VERSION, version.span, &version.value, &tag)?;
+
+    let image = manifest.image.as_ref().ok_or_else(|| editor.missing(IMAGE))?;
+    let service =
+        image.value.parse().map_err(|error| editor.unusable(image.span, format!("{error}")))?;
+    replace_tag(&mut editor, IMAGE, image, &service, &tag)?;
+    for (index, value) in &manifest.env_values {
+        let Ok(own) = value.value.parse::<ImageReference>() else { continue };
+        if is_of_version(&own, &service, &version.value) {
+            let path = format!("spec.service.configs.envs[{index}].value");
+            replace_tag(&mut editor, &path, value, &own, &tag)?;
+        }
+    }
+    let (text, changes) = editor.finish()?;
+    Ok(Bumped { text, old, new, changes })
+}
+
+/// Whether an environment value names an image of the plugin by the plugin's version. The
+/// service's own image does by whatever tag it has.
+fn is_of_version(image: &ImageReference, service: &ImageReference, version: &str) -> bool {
+    let same_project = project(image) == project(service) && image.host() == service.host();
+    same_project && (image.tag() == Some(version) || image == service)
+}
+
+fn project(image: &ImageReference) -> &str {
+    image.repository().rsplit_once('/').map_or("", |(project, _)| project)
+}
+
+fn replace_tag(
+    editor: &mut Editor<'_>,
+    path: &str,
+    written: &Spanned<String>,
+    image: &ImageReference,
+    tag: &str,
+) -> Result<(), BumpError> {
+    if image.digest().is_some() {
+        let message = format!("`{path}` is pinned to a digest, which another tag would not have");
+        return Err(editor.unusable(written.span, message));
+    }
+    editor.replace(path, written.span, &written.value, &with_tag(&written.value, tag))
+}
+
+const VERSION: &str = "spec.version";
+const IMAGE: &str = "spec.service.image";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bump(text: &str, part: Part) -> Result<Bumped, BumpError> {
+        bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), part)
+    }
+
+    fn says(text: &str) -> String {
+        bump(text, Part::Patch).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn own_images_in_environment_values_come_along() {
+        let text = "spec: {version: v1.0.0, service: {image: 'a.b/r/gpu:v0.9.9', configs: {envs: [\
+            {name: A, value: a.b/r/helper:v1.0.0}, {name: B, value: a.b/x/other:v1.0.0},\
+            {name: C, value: a.b/r/tool:v7}, {name: D, value: a.b/r/gpu:v0.9.9}, {name: E, value: v1.0.0}]}}}";
+        let bumped = bump(text, Part::Major).unwrap();
+        let paths: Vec<_> = bumped.changes.iter().map(|change| change.path.as_str()).collect();
+        let env = |n: usize| format!("spec.service.configs.envs[{n}].value");
+        assert_eq!(paths, ["spec.version", "spec.service.image", &env(0), &env(3)]);
+        assert!(
+            bumped.text.contains("a.b/r/helper:v2.0.0")
+                && bumped.text.contains("'a.b/r/gpu:v2.0.0'")
+        );
+        assert!(
+            bumped.text.contains("a.b/x/other:v1.0.0") && bumped.text.contains("E, value: v1.0.0")
+        );
+    }
+
+    #[test]
+    fn an_image_without_a_tag_gets_one() {
+        let text = "spec: {version: v1.0.0, service: {image: 'localhost:5000/r/gpu'}}";
+        assert!(bump(text, Part::Patch).unwrap().text.contains("'localhost:5000/r/gpu:v1.0.1'"));
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_in_place_is_refused() {
+        let image = "service: {image: a.b/r/gpu:v1.0.0}";
+        let with =
+            |version: &str| format!("x: &v v1.0.0\nspec:\n  {image}\n  version: {version}\n");
+        assert!(
+            says(&with("*v"))
+                .ends_with(":4:12: `spec.version` is an alias, which cannot be replaced in place")
+        );
+        assert!(says(&with(r#""v1.0\x2e0""#)).contains("escapes"));
+        assert!(says(&with("\"v1.0\\\n    .0\"")).contains("line breaks"));
+        let anchored = with("&w v1.0.0") + "other: *w\n";
+        assert_eq!(
+            says(&anchored),
+            "release-plugins/gpu.yaml: with the version `other` would change too"
+        );
+        let merged = "a: &s {image: a.b/r/gpu:v1.0.0}\nspec: {version: v1.0.0, service: *s}\n";
+        assert!(says(merged).contains("`a.image` would change too"));
+    }
+
+    #[test]
+    fn manifests_without_a_version_to_bump_are_refused() {
+        assert!(says("spec: {}").ends_with("`spec.version` is missing"));
+        assert!(says("spec: {version: v1.0.0}").ends_with("`spec.service.image` is missing"));
+        assert!(says("spec: {version: '1.0'}").contains(":1:17: "));
+        assert!(says("spec: [").contains("release-plugins/gpu.yaml:1:"));
+        let digest = format!(
+            "spec: {{version: v1.0.0, service: {{image: 'a.b/r/gpu:v1.0.0@sha256:{}'}}}}",
+            "0".repeat(64)
+        );
+        assert!(says(&digest).contains("pinned to a digest"));
+        let largest =
+            format!("spec: {{version: v1.0.{}, service: {{image: a.b/r/gpu:v1}}}}", u64::MAX);
+        assert!(says(&largest).contains("no version after"));
+    }
+
+    #[test]
+    fn a_given_version_must_be_greater() {
+        let source =
+            SourceFile::new("g.yaml", "spec: {version: v1.0.0, service: {image: a.b/r/g:v1.0.0}}");
+        let set = |version: &str| set_plugin_version(&source, &version.parse().unwrap());
+        assert_eq!(set("v1.1.0-rc.1").unwrap().new.to_string(), "v1.1.0-rc.1");
+        for version in ["v1.0.0", "v0.9.0", "v1.0.0-rc.1"] {
+            let expected = format!("`{version}` is not greater than `v1.0.0`");
+            assert_eq!(set(version).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn duplicate_keys_elsewhere_are_left_alone() {
+        let text = "metadata: {labels: {a: 1, a: 2}}\nspec: {version: v1.0.0, service: {image: a.b/r/g:v1.0.0}}";
+        assert_eq!(bump(text, Part::Patch).unwrap().text, text.replace("v1.0.0", "v1.0.1"));
+    }
+}

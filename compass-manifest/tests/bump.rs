@@ -1,0 +1,146 @@
+//! What `bump` holds for every manifest, not only for those that somebody thought of.
+#![allow(clippy::unwrap_used)]
+
+use compass_manifest::bump::{bump_plugin, new_hotfix, set_plugin_version};
+use compass_manifest::source::SourceFile;
+use compass_manifest::version::{Date, HotfixVersion, Part, PluginVersion, ProductVersion};
+use compass_manifest::{Policy, Tree};
+use proptest::prelude::*;
+
+/// Stands for the version in a generated text.
+const VERSION: &str = "\u{1}";
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![Just(Part::Major), Just(Part::Minor), Just(Part::Patch)]
+}
+
+fn version() -> impl Strategy<Value = PluginVersion> {
+    (0..99_u32, 0..99_u32, 0..99_u32, proptest::option::of("(alpha|rc)\\.[1-9]")).prop_map(
+        |(major, minor, patch, pre)| {
+            let pre = pre.map(|pre| format!("-{pre}")).unwrap_or_default();
+            format!("v{major}.{minor}.{patch}{pre}").parse().unwrap()
+        },
+    )
+}
+
+/// A scalar in one of the ways that it may be written.
+fn written(text: &str) -> impl Strategy<Value = String> + use<> {
+    prop_oneof![
+        Just(text.to_owned()),
+        Just(format!("'{text}'")),
+        Just(format!("\"{text}\"")),
+        Just(format!("&it {text}")),
+        Just(format!("!!str '{text}'")),
+    ]
+}
+
+/// What may stand behind a value: nothing, blanks, or a comment that looks like the value.
+fn behind() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), Just("   ".to_owned()), "  # [a-z版本 ]{0,8}v1\\.0\\.0",]
+}
+
+fn between() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => Just(String::new()),
+        1 => Just("\n".to_owned()),
+        1 => "# version: v[0-9]\\.[0-9]\\.0 [a-z说明'\"]{0,8}\n",
+    ]
+}
+
+/// A plugin manifest with [`VERSION`] for its version.
+fn manifest() -> impl Strategy<Value = String> {
+    let image = "registry.example/release/compass-plugins-gpu:\u{1}";
+    let own = "registry.example/release/compass-plugins-gpu-job:\u{1}";
+    let version = (between(), written(VERSION), behind())
+        .prop_map(|(before, version, behind)| format!("{before}  version: {version}{behind}\n"));
+    let service = (
+        between(),
+        written(image).prop_map(|text| text.replace("&it", "&image")),
+        behind(),
+        proptest::option::of((written(own), behind())),
+        between(),
+    )
+        .prop_map(|(before, image, behind, own, after)| {
+            let envs = own.map_or_else(String::new, |(own, behind)| {
+                let own = own.replace("&it", "&own");
+                format!(
+                    "    configs:\n      envs:\n      - {{name: A, value: 'registry.example/other/x:v1.0.0'}}\n      - name: JOB\n        value: {own}{behind}\n"
+                )
+            });
+            format!("{before}  service:\n    port: 80\n    image: {image}{behind}\n{envs}{after}")
+        });
+    let note = "  note: |\n    version: v1.0.0\n    持续\n";
+    (between(), version, service, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        move |(head, version, service, swapped, crlf, ends)| {
+            let parts = if swapped { service + note + &version } else { version + note + &service };
+            let mut text =
+                format!("{head}metadata: {{name: gpu, alias: \"v1.0.0\"}}\nspec:\n{parts}");
+            if !ends {
+                text.truncate(text.trim_end().len());
+            }
+            if crlf { text.replace('\n', "\r\n") } else { text }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_next_version_is_always_greater(version in version(), part in part()) {
+        let next = version.next(part).unwrap();
+        prop_assert!(next > version);
+        prop_assert!(!next.is_prerelease());
+        prop_assert_eq!(next.to_string().parse::<PluginVersion>().unwrap(), next);
+    }
+
+    #[test]
+    fn a_bump_changes_versions_and_nothing_else(
+        text in manifest(), version in version(), part in part()
+    ) {
+        let with = |version: &PluginVersion| text.replace(VERSION, &version.to_string());
+        let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", with(&version)), part);
+        let bumped = bumped.unwrap();
+        prop_assert!(bumped.new > bumped.old);
+        prop_assert_eq!(&bumped.old, &version);
+        prop_assert_eq!(bumped.changes.len(), text.matches(VERSION).count());
+        prop_assert_eq!(bumped.text, with(&bumped.new));
+    }
+
+    #[test]
+    fn a_given_version_is_written_if_it_is_greater(
+        text in manifest(), old in version(), new in version()
+    ) {
+        let with = |version: &PluginVersion| text.replace(VERSION, &version.to_string());
+        let source = SourceFile::new("release-plugins/gpu.yaml", with(&old));
+        match set_plugin_version(&source, &new) {
+            Ok(bumped) => {
+                prop_assert!(new > old);
+                prop_assert_eq!(bumped.text, with(&new));
+            }
+            Err(_) => prop_assert!(new <= old),
+        }
+    }
+
+    #[test]
+    fn no_manifest_makes_a_bump_panic(text in any::<String>(), part in part()) {
+        let _ = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), part);
+    }
+
+    #[test]
+    fn hotfixes_of_one_day_are_numbered_on(
+        base in "v?[1-9]\\.[0-9]\\.[0-9]", month in 1_u8..13, day in 1_u8..29, count in 1_u32..12
+    ) {
+        let base: ProductVersion = base.parse().unwrap();
+        let date = Date::new(2018, month, day).unwrap();
+        let values = "_config:\n  _metadata: {name: console-web, version: v1}\n  controllers:\n  - containers: [{image: '[[ registry_release ]]/web:v1'}]\n";
+        let mut tree: Tree = [("addons/default/console/web/values.yaml", values)].into_iter().collect();
+        let mut versions: Vec<HotfixVersion> = Vec::new();
+        for _ in 0..count {
+            let addons = tree.clone();
+            let file = new_hotfix(&tree, &Policy::default(), "web", &base, date, &addons).unwrap();
+            prop_assert_eq!(&file.text, &values.replace("v1", &file.version.to_string()));
+            prop_assert!(versions.last().is_none_or(|last| last.next().as_ref() == Some(&file.version)));
+            versions.push(file.version);
+            tree.insert(file.path, file.text);
+        }
+    }
+}
