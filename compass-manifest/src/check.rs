@@ -114,7 +114,9 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
             None => None,
         };
         let first = found.len();
-        (rule.apply)(release, &mut Findings { rule, found: &mut found });
+        let mut findings = Findings::new(rule, &mut found);
+        (rule.apply)(release, &mut findings);
+        findings.finish();
         if let Some(severity) = severity {
             found[first..].iter_mut().for_each(|finding| finding.severity = severity);
         }

@@ -1,5 +1,7 @@
 //! What a rule is, and what it is given.
 
+use std::collections::HashMap;
+
 use crate::finding::{Finding, Place, Related, Severity, Subject};
 use crate::release::Release;
 use crate::source::{SourceFile, Span};
@@ -21,14 +23,29 @@ pub struct Rule {
     pub(crate) apply: fn(&Release<'_>, &mut Findings<'_>),
 }
 
+/// How many findings of one rule a file is shown with; a file that was not meant to be one of a
+/// release may have hundreds of thousands.
+pub(crate) const MOST_IN_A_FILE: usize = 50;
+
 /// Where a rule puts what it finds.
 #[derive(Debug)]
 pub(crate) struct Findings<'f> {
-    pub(crate) rule: &'static Rule,
-    pub(crate) found: &'f mut Vec<Finding>,
+    rule: &'static Rule,
+    found: &'f mut Vec<Finding>,
+    /// How many findings each file has, and where the last one stands.
+    files: HashMap<String, (usize, usize)>,
+    /// Takes the details of findings that are too many.
+    spare: Finding,
 }
 
-impl Findings<'_> {
+impl<'f> Findings<'f> {
+    pub(crate) fn new(rule: &'static Rule, found: &'f mut Vec<Finding>) -> Self {
+        let nowhere = SourceFile::new("", "");
+        let spare =
+            rule.finding(Place::new(&nowhere, Span::default()), String::new(), String::new());
+        Self { rule, found, files: HashMap::new(), spare }
+    }
+
     /// Adds a finding; its details can be added to what comes back.
     pub(crate) fn add(
         &mut self,
@@ -37,19 +54,54 @@ impl Findings<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> &mut Finding {
-        self.found.push(Finding {
-            code: self.rule.code,
-            severity: self.rule.severity,
-            place: Place::new(source, span),
-            message: message.into(),
+        if !self.files.contains_key(source.path()) {
+            self.files.insert(source.path().to_owned(), (0, 0));
+        }
+        let (count, last) = match self.files.get_mut(source.path()) {
+            Some(file) => (&mut file.0, &mut file.1),
+            None => return &mut self.spare,
+        };
+        *count += 1;
+        if *count > MOST_IN_A_FILE {
+            self.spare.related.clear();
+            self.spare.subjects.clear();
+            return &mut self.spare;
+        }
+        *last = self.found.len();
+        let place = Place::new(source, span);
+        self.found.push(self.rule.finding(place, message.into(), help.into()));
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    /// Whether more findings in a file would not be shown.
+    pub(crate) fn is_full(&self, source: &SourceFile) -> bool {
+        self.files.get(source.path()).is_some_and(|(count, _)| *count > MOST_IN_A_FILE)
+    }
+
+    /// Says of each file how many findings are not shown.
+    pub(crate) fn finish(self) {
+        for (count, last) in self.files.into_values().filter(|(count, _)| *count > MOST_IN_A_FILE) {
+            let more = count - MOST_IN_A_FILE;
+            let help = &mut self.found[last].help;
+            *help = format!("{help}; at least {more} more of this kind in this file are not shown");
+        }
+    }
+}
+
+impl Rule {
+    fn finding(&self, place: Place, message: String, help: String) -> Finding {
+        Finding {
+            code: self.code,
+            severity: self.severity,
+            place,
+            message,
             label: String::new(),
-            help: help.into(),
+            help,
             related: Vec::new(),
             subjects: Vec::new(),
             preexisting: false,
-        });
-        let last = self.found.len() - 1;
-        &mut self.found[last]
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::source::{Span, Spanned};
 
 /// A release manifest larger than this is refused; real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
+/// How many values a document may hold; real ones have hundreds.
+const MAX_NODES: usize = 100_000;
 /// How many nodes aliases may add to a document.
 const MAX_ALIASED_NODES: usize = 10_000;
 
@@ -238,6 +240,7 @@ struct Builder<'t> {
     root: Option<Node>,
     documents: usize,
     anchors: HashMap<usize, Node>,
+    nodes: usize,
     aliased: usize,
 }
 
@@ -249,12 +252,21 @@ impl<'t> Builder<'t> {
             root: None,
             documents: 0,
             anchors: HashMap::new(),
+            nodes: 0,
             aliased: 0,
         }
     }
 
     fn take(&mut self, event: Event<'_>, span: &ParserSpan) -> Result<(), SyntaxError> {
         let span = self.trim(byte_span(self.text, span));
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(SyntaxError {
+                message: format!("the file holds more than {MAX_NODES} values"),
+                help: Some("a release manifest has hundreds: is this the right file?"),
+                span,
+            });
+        }
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
@@ -441,6 +453,8 @@ mod tests {
         assert!(parse(&"- ".repeat(100_000)).is_err());
         assert!(parse(&"a".repeat(MAX_BYTES + 1)).unwrap_err().message.contains("bytes"));
         assert!(parse("a: 1\n---\nb: 2\n").unwrap_err().message.contains("second YAML document"));
+        let wide = format!("[{}]", "1,".repeat(MAX_NODES));
+        assert!(parse(&wide).unwrap_err().message.contains("more than 100000 values"));
         assert!(parse("").unwrap_err().message.contains("empty"));
         assert!(parse("a: *nowhere").is_err());
     }

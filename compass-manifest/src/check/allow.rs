@@ -3,6 +3,7 @@
 use crate::finding::{Allowed, Finding, Place};
 use crate::policy::POLICY_FILE;
 use crate::release::{Document, Release};
+use crate::rule::MOST_IN_A_FILE;
 use crate::rules;
 use crate::rules::unused_allowance;
 use crate::source::{SourceFile, Span};
@@ -105,7 +106,7 @@ fn line_allowances(document: &Document) -> Vec<LineAllowance<'_>> {
     }
     let inside = |at: usize| document.root.as_ref().is_ok_and(|root| in_scalar(root, at));
     let marks = text.match_indices(MARK).filter(|(at, _)| !inside(*at));
-    marks.filter_map(|(at, _)| line_allowance(document, at)).collect()
+    marks.filter_map(|(at, _)| line_allowance(document, at)).take(MOST_IN_A_FILE).collect()
 }
 
 fn line_allowance(document: &Document, at: usize) -> Option<LineAllowance<'_>> {

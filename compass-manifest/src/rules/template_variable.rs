@@ -53,6 +53,9 @@ fn check(
 ) {
     let mut after = span.start;
     for variable in variables(text) {
+        if findings.is_full(&document.source) {
+            return;
+        }
         let written = &text[variable.start..variable.end];
         let place = place(document.source.text(), written, Span { start: after, end: span.end });
         after = place.map_or(after, |place| place.end);
