@@ -90,7 +90,12 @@ impl<'c> Check<'c> {
         let (mut found, mut sources) = findings(&head);
         mark_preexisting(&mut found, &stood.unwrap_or_default(), &moves(&head));
         let (findings, allowed) = allow::apply(&head, found, &mut sources);
-        let mut report = Report { findings, allowed, sources: BTreeMap::new() };
+        let mut report = Report {
+            findings,
+            allowed,
+            files: head.sources().count() + head.strays.len(),
+            sources: BTreeMap::new(),
+        };
         report.keep_sources(sources);
         report
     }

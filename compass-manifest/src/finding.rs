@@ -86,6 +86,7 @@ pub struct Allowed {
 pub struct Report {
     pub(crate) findings: Vec<Finding>,
     pub(crate) allowed: Vec<Allowed>,
+    pub(crate) files: usize,
     pub(crate) sources: BTreeMap<String, SourceFile>,
 }
 
@@ -104,6 +105,11 @@ impl Report {
     /// All findings, ordered by file and place.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// How many files were judged.
+    pub fn files(&self) -> usize {
+        self.files
     }
 
     /// The findings that an allowance speaks of, which count for nothing.

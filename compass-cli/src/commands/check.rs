@@ -34,15 +34,15 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
         check = check.with_product(version, tree);
     }
     let report = if args.strict { check.run().strict() } else { check.run() };
-    print(&report, head, output);
+    print(&report, output);
     Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(report: &Report, head: &Tree, output: &Output) {
+fn print(report: &Report, output: &Output) {
     match output.format {
         Format::Human => output.result(
             || render::json(report),
-            || format!("{}{}\n", render::text(report, output.style), summary(head, report)),
+            || format!("{}{}\n", render::text(report, output.style), summary(report)),
         ),
         Format::Json => output.result(|| render::json(report), String::new),
     }
@@ -76,12 +76,12 @@ fn products(
     Ok(products)
 }
 
-fn summary(head: &Tree, report: &Report) -> String {
+fn summary(report: &Report) -> String {
     let count =
         |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let mut summary = format!(
         "{} checked: {}, {}, {}",
-        count(head.files().count(), "file"),
+        count(report.files(), "file"),
         count(report.count(Severity::Error), "error"),
         count(report.count(Severity::Warning), "warning"),
         count(report.count(Severity::Note), "note"),
