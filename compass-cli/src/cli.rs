@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bump, check, demo, images, inspect, install, package, publish, sync, verify,
+    bump, check, demo, explain, images, inspect, install, package, publish, sync, verify,
 };
 
 /// Takes a release of the platform from its repository to a site without internet.
@@ -52,6 +52,10 @@ pub(crate) struct Global {
 pub(crate) enum Format {
     Human,
     Json,
+    /// For code scanning; of `check` only
+    Sarif,
+    /// Annotations of a workflow run; of `check` only
+    Github,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +71,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Writes the next version of a target into the repository
     Bump(bump::Args),
+    /// Explains a rule
+    Explain(explain::Args),
     /// Lists the image references of a target, or of all
     Images(images::Args),
     /// Copies images from the source registry to the release registry

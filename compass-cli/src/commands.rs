@@ -3,6 +3,7 @@
 pub(crate) mod bump;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod install;
@@ -13,15 +14,21 @@ pub(crate) mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Format};
 use crate::failure::Failure;
 use crate::output::Output;
 
 pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
     let global = &cli.global;
+    let of_check = matches!(cli.command, Command::Check(_));
+    if matches!(global.format, Format::Sarif | Format::Github) && !of_check {
+        let message = "`--format sarif` and `--format github` are for `compass check`";
+        return Err(Failure::usage(message).hint("write `--format human` or `--format json`"));
+    }
     match &cli.command {
         Command::Check(args) => check::run(args, global, output),
         Command::Bump(args) => bump::run(args, global, output),
+        Command::Explain(args) => explain::run(args, output),
         Command::Images(args) => images::run(args, global, output),
         Command::Sync(args) => sync::run(args, global, output).await,
         Command::Package(args) => package::run(args, global, output).await,

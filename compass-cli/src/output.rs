@@ -42,7 +42,7 @@ impl Output {
     pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
         match self.format {
             Format::Json => print(&format!("{:#}\n", json())),
-            Format::Human => print(&human()),
+            Format::Human | Format::Sarif | Format::Github => print(&human()),
         }
     }
 
@@ -64,7 +64,7 @@ impl Output {
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match self.format {
             Format::Json => print_json_failure(failure),
-            Format::Human => {
+            Format::Human | Format::Sarif | Format::Github => {
                 let _ = writeln!(std::io::stderr(), "error: {failure}");
                 ExitCode::from(failure.exit)
             }

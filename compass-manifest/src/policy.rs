@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::finding::{Place, Severity};
 use crate::rules;
-use crate::shape::{closest, compare};
+use crate::shape::compare;
 use crate::source::SourceFile;
 use crate::yaml::{self, Node};
 
@@ -181,9 +181,9 @@ fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
     if let Some(rule) = rules::find(text) {
         return Ok(rule.code);
     }
-    let help = closest(text, rules::ALL.iter().map(|rule| rule.code)).map_or_else(
+    let help = rules::closest(text).map_or_else(
         || "`compass explain` lists the rules".to_owned(),
-        |known| format!("did you mean `{known}`?"),
+        |known| format!("did you mean `{}`?", known.code),
     );
     Err(wrong(node, format!("there is no rule `{text}`"), help))
 }

@@ -1,7 +1,13 @@
 //! Turns reports into what people and programs read.
 
+mod github;
 mod json;
+mod rule;
+mod sarif;
 mod text;
 
+pub use github::github;
 pub use json::json;
+pub use rule::{rule_page, rule_table};
+pub use sarif::sarif;
 pub use text::{Style, text};

@@ -50,7 +50,7 @@ use std::collections::BTreeMap;
 use crate::finding::Subject;
 use crate::release::{AddonFile, PluginFile, Release};
 use crate::rule::{Findings, Rule};
-use crate::shape::DepartureKind;
+use crate::shape::{self, DepartureKind};
 use crate::source::Span;
 
 /// Every rule, ordered by code.
@@ -103,6 +103,11 @@ pub static ALL: &[&Rule] = &[
 /// The rule with a code.
 pub fn find(code: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.code == code)
+}
+
+/// The rule whose code a mistyped one is nearest to, if it is near enough to be meant.
+pub fn closest(code: &str) -> Option<&'static Rule> {
+    shape::closest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
 
 /// Adds a finding for each departure of a kind: the rules about a file's shape differ in nothing

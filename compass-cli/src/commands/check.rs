@@ -39,13 +39,14 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
 }
 
 fn print(report: &Report, output: &Output) {
-    match output.format {
-        Format::Human => output.result(
-            || render::json(report),
-            || format!("{}{}\n", render::text(report, output.style), summary(report)),
-        ),
-        Format::Json => output.result(|| render::json(report), String::new),
-    }
+    output.result(
+        || render::json(report),
+        || match output.format {
+            Format::Sarif => format!("{:#}\n", render::sarif(report, env!("CARGO_PKG_VERSION"))),
+            Format::Github => render::github(report),
+            _ => format!("{}{}\n", render::text(report, output.style), summary(report)),
+        },
+    );
 }
 
 /// The repository at the product versions that hotfixes are for, where git has a tag of each.

@@ -9,6 +9,14 @@ struct Document<'r> {
     errors: usize,
     warnings: usize,
     notes: usize,
+    preexisting: usize,
+    allowed: Vec<Allowed<'r>>,
+}
+
+#[derive(Serialize)]
+struct Allowed<'r> {
+    reason: &'r str,
+    finding: Finding<'r>,
 }
 
 #[derive(Serialize)]
@@ -34,7 +42,22 @@ struct Related<'r> {
 
 /// The report as the JSON object that `docs/cli-json.md` describes.
 pub fn json(report: &Report) -> serde_json::Value {
-    let findings = report.findings().iter().map(|finding| {
+    let allowed = report.allowed().iter();
+    let allowed =
+        allowed.map(|one| Allowed { reason: &one.reason, finding: Finding::of(&one.finding) });
+    let object = Document {
+        findings: report.findings().iter().map(Finding::of).collect(),
+        errors: report.count(Severity::Error),
+        warnings: report.count(Severity::Warning),
+        notes: report.count(Severity::Note),
+        preexisting: report.preexisting(),
+        allowed: allowed.collect(),
+    };
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+impl<'r> Finding<'r> {
+    fn of(finding: &'r crate::finding::Finding) -> Self {
         let Place { file, start, end, .. } = &finding.place;
         let related = finding.related.iter().map(|related| Related {
             label: &related.label,
@@ -42,7 +65,7 @@ pub fn json(report: &Report) -> serde_json::Value {
             start: related.place.start,
             end: related.place.end,
         });
-        Finding {
+        Self {
             code: finding.code,
             severity: finding.severity,
             message: &finding.message,
@@ -53,12 +76,5 @@ pub fn json(report: &Report) -> serde_json::Value {
             preexisting: finding.preexisting,
             related: related.collect(),
         }
-    });
-    let object = Document {
-        findings: findings.collect(),
-        errors: report.count(Severity::Error),
-        warnings: report.count(Severity::Warning),
-        notes: report.count(Severity::Note),
-    };
-    serde_json::to_value(object).unwrap_or_default()
+    }
 }

@@ -1,4 +1,4 @@
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::finding::{Finding, Place, Report, Severity};
 use crate::policy::PolicyError;
@@ -40,9 +40,13 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let mut group =
-        Group::with_title(level.primary_title(finding.message.as_str()).id(finding.code));
-    if let Some(source) = report.source(&finding.place.file) {
+    let title = match finding.preexisting {
+        true => format!("{} (stood before this change)", finding.message),
+        false => finding.message.clone(),
+    };
+    let mut group = Group::with_title(level.primary_title(title).id(finding.code));
+    let source = report.source(&finding.place.file);
+    if let Some(source) = source.filter(|source| !source.text().is_empty()) {
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             finding.related.iter().partition(|related| related.place.file == finding.place.file);
         let mut shown = snippet(source).annotation(primary(&finding.place, &finding.label));
@@ -61,6 +65,9 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
                     ));
             }
         }
+    } else {
+        // A file that was not read, or is empty, has no line to show.
+        group = group.element(Origin::path(finding.place.file.as_str()));
     }
     renderer(style).render(&[with_help(group, &finding.help)])
 }

@@ -1,0 +1,134 @@
+use serde_json::{Map, Value, json};
+
+use crate::finding::{Finding, Place, Report, Severity};
+use crate::rule::Rule;
+use crate::rules;
+
+/// The report as a SARIF 2.1.0 log (OASIS), for code scanning. `version` is the tool's own.
+///
+/// Findings that stood before are `unchanged` against the baseline; those that an allowance speaks
+/// of are suppressed, with its reason.
+pub fn sarif(report: &Report, version: &str) -> Value {
+    let results = report.findings().iter().map(|finding| result(report, finding));
+    let suppressed = report.allowed().iter().map(|allowed| {
+        let mut result = result(report, &allowed.finding);
+        result["suppressions"] =
+            json!([{"kind": "external", "status": "accepted", "justification": allowed.reason}]);
+        result
+    });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "compass",
+                "version": version,
+                "rules": rules::ALL.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
+            }},
+            "columnKind": "unicodeCodePoints",
+            "originalUriBaseIds": {
+                "SRCROOT": {"description": {"text": "The root of the release repository."}},
+            },
+            "results": results.chain(suppressed).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+fn descriptor(rule: &Rule) -> Value {
+    json!({
+        "id": rule.code,
+        "shortDescription": {"text": rule.summary},
+        "help": {"text": rule.docs, "markdown": rule.docs},
+        "defaultConfiguration": {"level": level(rule.severity)},
+    })
+}
+
+fn result(report: &Report, finding: &Finding) -> Value {
+    let mut result = Map::new();
+    let mut set = |key: &str, value| drop(result.insert(key.to_owned(), value));
+    set("ruleId", json!(finding.code));
+    if let Some(index) = rules::ALL.iter().position(|rule| rule.code == finding.code) {
+        set("ruleIndex", json!(index));
+    }
+    set("level", json!(level(finding.severity)));
+    let text = match finding.help.as_str() {
+        "" => finding.message.clone(),
+        help => format!("{}: {help}", finding.message),
+    };
+    set("message", json!({"text": text}));
+    set("locations", json!([location(&finding.place)]));
+    let related = finding.related.iter().enumerate().map(|(id, related)| {
+        let mut location = location(&related.place);
+        location["id"] = json!(id);
+        location["message"] = json!({"text": related.label});
+        location
+    });
+    let related: Vec<_> = related.collect();
+    if !related.is_empty() {
+        set("relatedLocations", json!(related));
+    }
+    set("partialFingerprints", json!({"compass/v1": fingerprint(report, finding)}));
+    if finding.preexisting {
+        set("baselineState", json!("unchanged"));
+    }
+    Value::Object(result)
+}
+
+fn location(place: &Place) -> Value {
+    let mut region = json!({
+        "startLine": place.start.line,
+        "startColumn": place.start.column,
+        "endLine": place.end.line,
+        "endColumn": place.end.column,
+    });
+    if (place.end.line, place.end.column) < (place.start.line, place.start.column) {
+        region = json!({"startLine": place.start.line});
+    }
+    json!({"physicalLocation": {
+        "artifactLocation": {"uri": uri(&place.file), "uriBaseId": "SRCROOT"},
+        "region": region,
+    }})
+}
+
+/// The same for a finding whose lines have moved: rule, file, words, and which of those it is.
+fn fingerprint(report: &Report, finding: &Finding) -> String {
+    let same = |other: &&Finding| {
+        other.code == finding.code
+            && other.place.file == finding.place.file
+            && other.message == finding.message
+            && other.place < finding.place
+    };
+    let number = report.findings().iter().filter(same).count();
+    format!("{}:{}:{}:{number}", finding.code, finding.place.file, finding.message)
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
+/// A path as a relative URI reference (RFC 3986): all but unreserved characters are escaped.
+fn uri(path: &str) -> String {
+    let mut uri = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_uris() {
+        assert_eq!(uri("release-plugins/a b:持.yaml"), "release-plugins/a%20b%3A%E6%8C%81.yaml");
+    }
+}
