@@ -1,6 +1,10 @@
 //! Text files of a release repository, and places in them.
 
 use std::ops::Range;
+use std::sync::OnceLock;
+
+/// How many bytes lie between places that [`SourceFile`] remembers.
+const STRIDE: usize = 1024;
 
 /// A byte range in a [`SourceFile`]'s text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -34,7 +38,9 @@ pub struct Spanned<T> {
 pub struct SourceFile {
     path: String,
     text: String,
-    line_starts: Vec<usize>,
+    /// The position of every [`STRIDE`]th byte, so that finding one takes the same time in lines
+    /// of any length. Most files are never asked.
+    positions: OnceLock<Vec<Position>>,
 }
 
 impl Span {
@@ -52,9 +58,7 @@ impl SourceFile {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
-        Self { path: path.into(), text, line_starts }
+        Self { path: path.into(), text, positions: OnceLock::new() }
     }
 
     /// The path in the repository.
@@ -70,9 +74,39 @@ impl SourceFile {
     /// The line and column of a byte offset; an offset past the end is the end.
     pub fn position(&self, offset: usize) -> Position {
         let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
-        let line = self.line_starts.partition_point(|start| *start <= offset);
-        let start = self.line_starts[line - 1];
-        Position { line, column: self.text[start..offset].chars().count() + 1 }
+        let (nearest, known) = match offset / STRIDE {
+            0 => (0, Position::FIRST),
+            stride => (stride * STRIDE, self.positions()[stride]),
+        };
+        known.after(&self.text.as_bytes()[nearest..offset])
+    }
+
+    fn positions(&self) -> &[Position] {
+        self.positions.get_or_init(|| {
+            let strides = self.text.as_bytes().chunks(STRIDE);
+            let mut next = Position::FIRST;
+            let mut positions = Vec::with_capacity(self.text.len() / STRIDE + 1);
+            for stride in strides {
+                positions.push(next);
+                next = next.after(stride);
+            }
+            positions.push(next);
+            positions
+        })
+    }
+}
+
+impl Position {
+    const FIRST: Self = Self { line: 1, column: 1 };
+
+    /// The position behind bytes that begin here. Bytes that continue a character do not count.
+    fn after(self, bytes: &[u8]) -> Self {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let last = lines.next_back().unwrap_or_default();
+        let lines = lines.count();
+        let characters = last.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        let column = if lines == 0 { self.column } else { 1 };
+        Self { line: self.line + lines, column: column + characters }
     }
 }
 
@@ -87,5 +121,18 @@ mod tests {
         assert_eq!(file.position("a: 持".len()), Position { line: 1, column: 5 });
         assert_eq!(file.position("a: 持续\r\nb".len()), Position { line: 2, column: 2 });
         assert_eq!(file.position(10_000), Position { line: 2, column: 5 });
+    }
+
+    #[test]
+    fn positions_in_long_files_are_those_of_a_count_from_the_beginning() {
+        let text = "持续 integration\n\n\t".repeat(300) + &"长 line ".repeat(900) + "\nlast";
+        let file = SourceFile::new("a.yaml", text.as_str());
+        for offset in (0..=text.len()).filter(|offset| text.is_char_boundary(*offset)) {
+            let before = &text[..offset];
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let line = before.matches('\n').count() + 1;
+            let column = before[line_start..].chars().count() + 1;
+            assert_eq!(file.position(offset), Position { line, column });
+        }
     }
 }

@@ -13,14 +13,7 @@ pub(crate) struct Document {
 impl Document {
     /// Reads YAML, and compares it with a shape.
     pub(crate) fn read(path: &str, bytes: &[u8], shape: Option<Shape>) -> Self {
-        let (source, root) = match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                let source = SourceFile::new(path, text);
-                let root = yaml::parse(source.text());
-                (source, root)
-            }
-            Err(error) => not_utf8(path, bytes, error.valid_up_to()),
-        };
+        let (source, root) = yaml::read(path, bytes);
         let compared = root.as_ref().ok().zip(shape);
         let departures = compared.map(|(root, shape)| shape::compare(root, shape));
         Self { source, root, departures: departures.unwrap_or_default() }
@@ -44,15 +37,4 @@ impl Document {
             _ => self.source.text() == other.source.text(),
         }
     }
-}
-
-fn not_utf8(path: &str, bytes: &[u8], valid: usize) -> (SourceFile, Result<Node, SyntaxError>) {
-    let source = SourceFile::new(path, String::from_utf8_lossy(bytes));
-    let start = valid.min(source.text().len());
-    let error = SyntaxError {
-        message: "the file is not UTF-8 text".to_owned(),
-        help: Some("save it as UTF-8"),
-        span: Span { start, end: start },
-    };
-    (source, Err(error))
 }

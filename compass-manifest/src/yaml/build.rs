@@ -1,0 +1,260 @@
+//! Builds the tree of a document from parser events, within bounds.
+
+use std::collections::HashMap;
+
+use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError};
+
+use super::{
+    Entry, Kind, MAX_BYTES, MAX_DEPTH, MAX_KEY_BYTES, MAX_NODES, Node, Scalar, SyntaxError,
+};
+use crate::source::Span;
+
+/// What anchors may keep for aliases: as much as a document may have.
+const MAX_ANCHORED: Weight = Weight { nodes: MAX_NODES, bytes: MAX_BYTES };
+/// What aliases may add to a document.
+const MAX_ALIASED: Weight = Weight { nodes: 10_000, bytes: 1 << 20 };
+
+/// Builds the document of a text whose length is within bounds.
+pub(super) fn document(text: &str) -> Result<Node, SyntaxError> {
+    let options = granit_parser::options! {
+        emit_comments: false,
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+    };
+    let mut builder = Builder::new(text);
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event.map_err(|error| syntax_error(text, &error))?;
+        builder.take(event, &span)?;
+    }
+    builder.finish()
+}
+
+/// How much memory nodes take.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weight {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Weight {
+    fn of(node: &Node) -> Self {
+        let mut weight = Self { nodes: 1, bytes: 0 };
+        match &node.kind {
+            Kind::Scalar(scalar) => weight.bytes += scalar.text.len(),
+            Kind::Sequence(items) => items.iter().for_each(|item| weight.add(Self::of(item))),
+            Kind::Mapping(entries) => {
+                for entry in entries {
+                    weight.add(Self::of(&entry.key));
+                    weight.add(Self::of(&entry.value));
+                }
+            }
+        }
+        weight
+    }
+
+    fn add(&mut self, other: Self) {
+        self.nodes += other.nodes;
+        self.bytes += other.bytes;
+    }
+
+    fn exceeds(self, limit: Self) -> bool {
+        self.nodes > limit.nodes || self.bytes > limit.bytes
+    }
+}
+
+/// A collection that is not finished yet.
+struct Open {
+    kind: Kind,
+    start: usize,
+    /// Where its last child ends.
+    end: usize,
+    anchor: usize,
+    key: Option<Node>,
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    open: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+    nodes: usize,
+    anchors: HashMap<usize, Node>,
+    anchored: Weight,
+    aliased: Weight,
+}
+
+impl<'t> Builder<'t> {
+    fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            open: Vec::new(),
+            root: None,
+            documents: 0,
+            nodes: 0,
+            anchors: HashMap::new(),
+            anchored: Weight::default(),
+            aliased: Weight::default(),
+        }
+    }
+
+    fn take(&mut self, event: Event<'_>, span: &granit_parser::Span) -> Result<(), SyntaxError> {
+        let span = byte_span(self.text, span);
+        match event {
+            Event::DocumentStart(..) => self.begin_document(span),
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let kind = Kind::Scalar(Scalar { text: text.into_owned(), plain });
+                self.complete(Node { kind, span: self.trim(span) }, anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.begin(Kind::Sequence(Vec::new()), span, anchor)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                self.begin(Kind::Mapping(Vec::new()), span, anchor)
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(span),
+            Event::Alias(anchor) => self.alias(anchor, span),
+            _ => Ok(()),
+        }
+    }
+
+    /// Without the line end and blanks behind a scalar.
+    fn trim(&self, span: Span) -> Span {
+        let covered = self.text.get(span.range()).unwrap_or_default();
+        Span { start: span.start, end: span.start + covered.trim_end().len() }
+    }
+
+    fn begin_document(&mut self, span: Span) -> Result<(), SyntaxError> {
+        self.documents += 1;
+        if self.documents == 1 {
+            return Ok(());
+        }
+        Err(SyntaxError {
+            message: "a second YAML document begins here".to_owned(),
+            help: Some("keep one document in a file: split the file, or remove the `---`"),
+            span: self.trim(span),
+        })
+    }
+
+    fn begin(&mut self, kind: Kind, span: Span, anchor: usize) -> Result<(), SyntaxError> {
+        if self.open.len() == MAX_DEPTH {
+            return Err(too_deep(self.trim(span)));
+        }
+        self.open.push(Open { kind, start: span.start, end: span.end, anchor, key: None });
+        Ok(())
+    }
+
+    /// A flow collection ends with its bracket, and a block collection, which has nothing at its
+    /// end, with its last child.
+    fn end(&mut self, bracket: Span) -> Result<(), SyntaxError> {
+        let Some(open) = self.open.pop() else {
+            return Ok(());
+        };
+        let end = if bracket.start < bracket.end { bracket.end } else { open.end };
+        let span = Span { start: open.start, end: end.max(open.start) };
+        self.complete(Node { kind: open.kind, span }, open.anchor)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), SyntaxError> {
+        let target = self.anchors.get(&anchor).ok_or_else(|| {
+            aliases("the alias refers to itself: it stands inside of what it names", span)
+        })?;
+        let weight = Weight::of(target);
+        self.aliased.add(weight);
+        if self.aliased.exceeds(MAX_ALIASED) {
+            return Err(aliases("aliases make this document grow beyond bounds", span));
+        }
+        // `complete` counts one.
+        self.nodes += weight.nodes - 1;
+        let node = Node { kind: target.kind.clone(), span };
+        self.complete(node, 0)
+    }
+
+    fn anchor(&mut self, node: &Node, anchor: usize) -> Result<(), SyntaxError> {
+        self.anchored.add(Weight::of(node));
+        if self.anchored.exceeds(MAX_ANCHORED) {
+            return Err(aliases("anchors inside of anchors keep too much", node.span));
+        }
+        self.anchors.insert(anchor, node.clone());
+        Ok(())
+    }
+
+    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(too_many(node.span));
+        }
+        if anchor != 0 {
+            self.anchor(&node, anchor)?;
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        open.end = node.span.end;
+        match &mut open.kind {
+            Kind::Sequence(items) => items.push(node),
+            Kind::Mapping(entries) => match open.key.take() {
+                None if node.text().is_some_and(|key| key.len() > MAX_KEY_BYTES) => {
+                    return Err(too_long(node.span));
+                }
+                None => open.key = Some(node),
+                Some(key) => entries.push(Entry { key, value: node }),
+            },
+            Kind::Scalar(_) => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Node, SyntaxError> {
+        self.root.ok_or_else(|| SyntaxError {
+            message: "the file is empty".to_owned(),
+            help: None,
+            span: Span::default(),
+        })
+    }
+}
+
+fn byte_span(text: &str, span: &granit_parser::Span) -> Span {
+    let range = span.byte_range().unwrap_or(text.len()..text.len());
+    Span { start: range.start.min(text.len()), end: range.end.min(text.len()) }
+}
+
+fn aliases(message: &str, span: Span) -> SyntaxError {
+    SyntaxError { message: message.to_owned(), help: Some("write the value out"), span }
+}
+
+fn too_deep(span: Span) -> SyntaxError {
+    SyntaxError {
+        message: format!("lists and mappings are nested here more than {MAX_DEPTH} levels deep"),
+        help: Some("a release manifest has about ten levels: close what is open, or remove it"),
+        span,
+    }
+}
+
+fn too_long(span: Span) -> SyntaxError {
+    SyntaxError {
+        message: format!("a key has more than {MAX_KEY_BYTES} bytes"),
+        help: Some("shorten it, or write it as a value"),
+        span: Span { start: span.start, end: span.start },
+    }
+}
+
+fn too_many(span: Span) -> SyntaxError {
+    SyntaxError {
+        message: format!("the file has more than {MAX_NODES} keys and values"),
+        help: Some("a release manifest has a few hundred: is this the right file?"),
+        span: Span { start: span.start, end: span.start },
+    }
+}
+
+fn syntax_error(text: &str, error: &ScanError) -> SyntaxError {
+    let start = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
+    let rest = text.get(start..).unwrap_or_default();
+    let width = rest.chars().next().filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8);
+    let span = Span { start, end: start + width };
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        return too_deep(span);
+    }
+    SyntaxError { message: error.kind().to_string(), help: None, span }
+}

@@ -1,0 +1,104 @@
+//! Whatever stands in a file, reading and judging it comes back with an answer.
+//!
+//! What each file costs is measured by `benches/src/bin/check_hostile.rs`.
+#![allow(missing_docs)]
+
+#[path = "hostile/cases.rs"]
+mod cases;
+
+use compass_manifest::source::SourceFile;
+use compass_manifest::yaml::{self, MAX_BYTES, MAX_DEPTH, MAX_NODES, Node};
+use compass_manifest::{Policy, Tree, check};
+
+use cases::CASES;
+
+#[test]
+fn hostile_files_are_refused_with_a_place_and_a_reason() {
+    for case in CASES {
+        let bytes = (case.bytes)();
+        let (source, document) = yaml::read("release-plugins/x.yaml", &bytes);
+        match (document, case.refusal) {
+            (Ok(root), None) => assert_places(&root, &source),
+            (Err(error), Some(says)) => {
+                assert!(error.message.contains(says), "{}: {}", case.name, error.message);
+                assert!(!error.message.contains(char::is_control), "{}", case.name);
+                assert!(source.text().get(error.span.range()).is_some(), "{}", case.name);
+            }
+            (document, refusal) => {
+                panic!("{}: {:?} and not {refusal:?}", case.name, document.map(drop))
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_plugins_are_judged() {
+    for case in CASES {
+        let tree: Tree = [("release-plugins/x.yaml", (case.bytes)())].into_iter().collect();
+        let report = check(&tree, &Policy::default());
+        let refused = report.findings().iter().any(|finding| finding.code == "yaml-syntax");
+        assert_eq!(refused, case.refusal.is_some(), "{}", case.name);
+    }
+}
+
+#[test]
+fn hostile_policies_are_refused() {
+    for case in CASES {
+        // What is larger is refused by the same words as in a plugin.
+        let Ok(text) = String::from_utf8((case.bytes)()) else { continue };
+        assert!(Policy::parse(&SourceFile::new(".compass.yaml", text)).is_err(), "{}", case.name);
+    }
+}
+
+#[test]
+fn the_deepest_document_is_read_and_one_level_more_is_shown() {
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("[{a: ", "}]")] {
+        let levels = MAX_DEPTH / if open.len() == 5 { 2 } else { 1 };
+        let deepest = open.repeat(levels) + &close.repeat(levels);
+        assert_eq!(depth(&yaml::parse(&deepest).unwrap()), MAX_DEPTH, "{open}");
+        let deeper = format!("[{deepest}]");
+        let error = yaml::parse(&deeper).unwrap_err();
+        assert!(error.message.contains("levels deep"), "{}", error.message);
+        assert!(error.help.is_some());
+        assert!(!deeper[error.span.range()].is_empty(), "{open}");
+    }
+}
+
+#[test]
+fn a_document_may_have_so_many_nodes_and_no_more() {
+    let list = |values: usize| format!("[{}]", "a,".repeat(values));
+    assert_eq!(yaml::parse(&list(MAX_NODES - 1)).unwrap().items().len(), MAX_NODES - 1);
+    let error = yaml::parse(&list(MAX_NODES)).unwrap_err();
+    assert_eq!(error.message, "the file has more than 50000 keys and values");
+}
+
+#[test]
+fn a_file_may_have_so_many_bytes_and_no_more() {
+    assert!(yaml::parse(&"a".repeat(MAX_BYTES)).is_ok());
+    let (source, document) = yaml::read("x.yaml", &b"a".repeat(MAX_BYTES + 1));
+    assert!(document.unwrap_err().message.contains("bytes"));
+    assert_eq!(source.text(), "");
+}
+
+/// Every node lies in the text and in its parent.
+fn assert_places(root: &Node, source: &SourceFile) {
+    let mut pending = vec![(root, 0..source.text().len())];
+    while let Some((node, parent)) = pending.pop() {
+        let span = node.span.range();
+        assert!(parent.start <= span.start && span.end <= parent.end, "{span:?} in {parent:?}");
+        assert!(source.text().get(span.clone()).is_some());
+        let children = node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]);
+        // What an alias names stands elsewhere.
+        if !source.text()[span.clone()].starts_with('*') {
+            pending.extend(children.chain(node.items()).map(|child| (child, span.clone())));
+        }
+    }
+}
+
+fn depth(node: &Node) -> usize {
+    let below = node.entries().iter().map(|entry| &entry.value).chain(node.items());
+    match node.text() {
+        Some(_) => 0,
+        None => 1 + below.map(depth).max().unwrap_or_default(),
+    }
+}
