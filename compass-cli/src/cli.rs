@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bump, check, demo, explain, images, inspect, install, package, publish, sync, verify,
+    bump, check, demo, explain, images, inspect, install, package, publish, review, sync, verify,
 };
 
 /// Takes a release of the platform from its repository to a site without internet.
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Publish(publish::Args),
     /// Pushes the images of a bundle to a site's registry
     Install(install::Args),
+    /// Says where a pull request stands in the queue, and what would bring it on
+    Review(review::Args),
     /// Shows the whole road on this machine, with registries of its own
     Demo(demo::Args),
 }

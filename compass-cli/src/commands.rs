@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod install;
 pub(crate) mod package;
 pub(crate) mod publish;
+pub(crate) mod review;
 pub(crate) mod sync;
 pub(crate) mod verify;
 
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure>
         Command::Verify(args) => verify::run(args, output).await,
         Command::Publish(args) => publish::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,
+        Command::Review(args) => review::run(args, global, output),
         Command::Demo(args) => demo::run(args, global, output).await,
     }
 }

@@ -244,6 +244,8 @@ mod tests {
             ("version: 1\nallow: [{code: no-rule, reason: x}]\n", "there is no rule"),
             ("version: 1\ntemplates: {x: '{nowhere}'}\n", "not a project"),
             ("version: 1\nreview: {cc: [supereagle]}\n", "not an account"),
+            ("version: 1\nreview: {queue: [{to: done, who: []}]}\n", "nobody may ask"),
+            ("version: 1\nreview: {queue: [{to: done, who: [author], guards: [luck]}]}\n", "luck"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -1,20 +1,32 @@
+use std::collections::BTreeMap;
+
 use super::value::{Wrong, texts, wrong};
+use crate::review::{Guard, Queue, Role, Step};
 use crate::yaml::Node;
 
-/// Who must know of a release, and what a release is labelled.
+/// Who must know of a release, who plays which part, and the queue that it moves through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewPolicy {
     /// The accounts that must be told, each with its `@`.
     pub cc: Vec<String>,
     /// The kinds of pull request that are releases.
     pub kinds: Vec<String>,
+    /// The accounts that have a role, by role, as `platform-release`.
+    pub roles: BTreeMap<String, Vec<String>>,
+    /// The queue.
+    pub queue: Queue,
 }
 
 impl Default for ReviewPolicy {
     fn default() -> Self {
+        let (release, infra) = ("@supereagle".to_owned(), "@pendoragon".to_owned());
+        let queue = Queue::default();
+        let role = |name: &str, account: &String| (name.to_owned(), vec![account.clone()]);
         Self {
-            cc: vec!["@supereagle".to_owned(), "@pendoragon".to_owned()],
-            kinds: vec!["release".to_owned()],
+            roles: [role("platform-release", &release), role("infra", &infra)].into(),
+            cc: vec![release, infra],
+            kinds: queue.kinds().to_vec(),
+            queue,
         }
     }
 }
@@ -22,21 +34,56 @@ impl Default for ReviewPolicy {
 impl ReviewPolicy {
     pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
         if let Some(cc) = node.get("cc") {
-            for account in cc.items() {
-                let text = account.text().unwrap_or_default();
-                if !text.starts_with('@') || text.len() == 1 {
-                    return Err(wrong(
-                        account,
-                        format!("`{text}` is not an account"),
-                        "write it with `@`, in quotes: \"@name\"",
-                    ));
-                }
-            }
-            self.cc = texts(cc);
+            self.cc = accounts(cc)?;
         }
         if let Some(kinds) = node.get("kinds") {
             self.kinds = texts(kinds);
         }
+        if let Some(roles) = node.get("roles") {
+            let read = roles.entries().iter().map(|entry| {
+                Ok((entry.key.text().unwrap_or_default().to_owned(), accounts(&entry.value)?))
+            });
+            self.roles = read.collect::<Result<_, Wrong>>()?;
+        }
+        let steps = match node.get("queue") {
+            Some(queue) => queue.items().iter().map(step).collect::<Result<_, _>>()?,
+            None => self.queue.steps().to_vec(),
+        };
+        self.queue = Queue::new(steps, self.kinds.clone(), self.cc.clone()).map_err(|error| {
+            let at = node.get("queue").or_else(|| node.get("kinds")).unwrap_or(node);
+            wrong(at, error.to_string(), error.hint())
+        })?;
         Ok(())
     }
+}
+
+fn step(node: &Node) -> Result<Step, Wrong> {
+    let text = |key| node.get(key).and_then(Node::text).map(str::to_owned);
+    let list = |key| node.get(key).map(Node::items).unwrap_or_default();
+    let guards = list("guards").iter().map(|guard| {
+        guard.text().unwrap_or_default().parse::<Guard>().map_err(|error| {
+            let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
+            wrong(guard, error.to_string(), format!("guards are {}", known.join(", ")))
+        })
+    });
+    Ok(Step {
+        from: text("from"),
+        to: text("to").unwrap_or_default(),
+        who: list("who").iter().filter_map(Node::text).map(Role::new).collect(),
+        guards: guards.collect::<Result<_, _>>()?,
+    })
+}
+
+fn accounts(node: &Node) -> Result<Vec<String>, Wrong> {
+    for account in node.items() {
+        let text = account.text().unwrap_or_default();
+        if !text.starts_with('@') || text.len() == 1 {
+            return Err(wrong(
+                account,
+                format!("`{text}` is not an account"),
+                "write it with `@`, in quotes: \"@name\"",
+            ));
+        }
+    }
+    Ok(texts(node))
 }

@@ -68,5 +68,16 @@ const ALLOWANCE: &[Field] = &[
 const SCOPE: &[Field] =
     &[optional("image_lists", Shape::Boolean), optional("hotfixes_together", Shape::Boolean)];
 
-const REVIEW: &[Field] =
-    &[optional("cc", Shape::List(&Shape::Text)), optional("kinds", Shape::List(&Shape::Text))];
+const REVIEW: &[Field] = &[
+    optional("cc", Shape::List(&Shape::Text)),
+    optional("kinds", Shape::List(&Shape::Text)),
+    optional("roles", Shape::MapOf(&Shape::List(&Shape::Text))),
+    optional("queue", Shape::List(&Shape::Fields(STEP))),
+];
+
+const STEP: &[Field] = &[
+    optional("from", Shape::Text),
+    required("to", Shape::Text),
+    required("who", Shape::List(&Shape::Text)),
+    optional("guards", Shape::List(&Shape::Text)),
+];
