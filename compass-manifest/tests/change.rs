@@ -1,0 +1,236 @@
+//! What a change is judged by: what it began from, and the product that a hotfix is for.
+#![allow(clippy::unwrap_used)]
+
+use compass_manifest::source::SourceFile;
+use compass_manifest::{Check, Policy, Report, Tree, check, check_change};
+
+fn values(version: &str, more: &str) -> String {
+    format!(
+        "_config:\n  _metadata:\n    name: web\n    version: {version}\n{more}  controllers:\n  - \
+         type: Deployment\n    containers:\n    - image: '[[ registry_release ]]/web:{version}'\n"
+    )
+}
+
+fn hotfix(base: &str, date: &str, patch: u32) -> (String, String) {
+    let version = format!("{base}-{date}-p{patch}");
+    let path = format!("release-hotfixes/{base}/web-{version}/default/console/web/values.yaml");
+    (path, values(&version, ""))
+}
+
+fn tree<P: Into<String>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Tree {
+    files.into_iter().map(|(path, text)| (path, text.into().into_bytes())).collect()
+}
+
+fn policy(text: &str) -> Policy {
+    Policy::parse(&SourceFile::new(".compass.yaml", format!("version: 1\n{text}"))).unwrap()
+}
+
+fn codes(report: &Report) -> Vec<&str> {
+    let new = report.findings().iter().filter(|finding| !finding.preexisting);
+    new.map(|finding| finding.code).collect()
+}
+
+const ADDON: &str = "addons/default/console/web/values.yaml";
+
+#[test]
+fn a_hotfix_is_compared_with_the_addon_of_its_own_product() {
+    let classified = |class: &str| values("v3.1.53", &format!("    class: {class}\n"));
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let text = text.replace("    name: web\n", "    name: web\n    class: A\n");
+    let head = tree([(path, text)]);
+    let (same, other) = (tree([(ADDON, classified("A"))]), tree([(ADDON, classified("B"))]));
+    let policy = Policy::default();
+    let judged = |version: &str, product: &Tree| {
+        let report = Check::new(&head, &policy).with_product(version, product).run();
+        report.findings().iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(judged("v2.7.0", &other), ["hotfix-field-changed"]);
+    assert_eq!(judged("2.7.0-GA", &other), ["hotfix-field-changed"]);
+    assert!(judged("v2.7.0", &same).is_empty());
+    assert!(judged("v2.7.1", &other).is_empty(), "the addon of another product says nothing");
+    let elsewhere = tree([("addons/default/user/web/values.yaml", classified("B"))]);
+    assert!(judged("v2.7.0", &elsewhere).is_empty(), "another group has another `web`");
+}
+
+#[test]
+fn the_directory_that_a_product_manifest_names_is_that_of_its_addons() {
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let product = |version: &str, directory: &str| {
+        (
+            format!("release-products/{version}.yaml"),
+            format!(
+                "metadata: {{name: compass}}\nspec: {{version: {version}, addons: {directory}}}\n"
+            ),
+        )
+    };
+    let classified = values("v3.1.53", "    class: B\n");
+    let with = |version: &str| {
+        let at = |directory: &str| format!("{directory}/default/console/web/values.yaml");
+        let head = tree([
+            (path.clone(), text.clone()),
+            product(version, "addons-a"),
+            product("v2.8.0", "addons-b"),
+            (at("addons-a"), classified.clone()),
+            (at("addons-b"), values("v3.1.53", "")),
+        ]);
+        check(&head, &Policy::default()).findings().iter().map(|f| f.code).collect::<Vec<_>>()
+    };
+    assert_eq!(with("v2.7.0"), ["hotfix-field-changed"]);
+    assert!(with("v2.7.5").is_empty());
+}
+
+#[test]
+fn addons_beside_a_hotfix_are_its_base_only_while_it_is_being_changed() {
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let addon = (ADDON.to_owned(), values("v3.1.53", "    class: B\n"));
+    let before = tree([addon.clone()]);
+    let after = tree([addon, (path, text)]);
+    assert!(check(&after, &Policy::default()).findings().is_empty());
+    let report = check_change(&before, &after, &Policy::default());
+    assert_eq!(codes(&report), ["hotfix-field-changed"]);
+    assert!(codes(&check_change(&after, &after, &Policy::default())).is_empty());
+}
+
+#[test]
+fn hotfixes_of_one_date_come_together_where_the_policy_lets_them() {
+    let together = policy("scope: {hotfixes_together: true}\n");
+    let change = |policy: &Policy, files: Vec<(String, String)>| {
+        let report = check_change(&Tree::new(), &tree(files), policy);
+        codes(&report).iter().filter(|code| **code == "change-scope").count()
+    };
+    let one_day = || vec![hotfix("v2.7.0", "20180605", 1), hotfix("v2.7.1", "20180605", 1)];
+    let two_days = vec![hotfix("v2.7.0", "20180605", 1), hotfix("v2.7.1", "20180606", 1)];
+    assert_eq!(change(&Policy::default(), one_day()), 1);
+    assert_eq!(change(&together, one_day()), 0);
+    assert_eq!(change(&together, two_days), 1);
+    let plugin = "metadata: {name: gpu}\nspec:\n  version: v0.1.0\n  service: {port: 1, image: 'harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0'}\n  modules: []\n";
+    let mut mixed = one_day();
+    mixed.push(("release-plugins/gpu.yaml".to_owned(), plugin.to_owned()));
+    assert_eq!(change(&together, mixed), 2);
+}
+
+#[test]
+fn a_hotfix_that_only_moves_is_no_release() {
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let (other, other_text) = hotfix("v2.7.0", "20180606", 1);
+    let old = "release-hotfixes/old/web/values.yaml".to_owned();
+    let before = tree([(old.clone(), text.clone())]);
+    let moved = tree([(path.clone(), text.clone()), (other.clone(), other_text.clone())]);
+    assert!(codes(&check_change(&before, &moved, &Policy::default())).is_empty());
+    // A copy is none, and neither is a file with other values.
+    let copied = tree([
+        (old.clone(), text.clone()),
+        (path.clone(), text.clone()),
+        (other.clone(), other_text.clone()),
+    ]);
+    assert_eq!(codes(&check_change(&before, &copied, &Policy::default())), ["change-scope"]);
+    let rewritten =
+        tree([(path, text.replace("type: Deployment", "type: DaemonSet")), (other, other_text)]);
+    let report = check_change(&before, &rewritten, &Policy::default());
+    assert_eq!(codes(&report), ["change-scope"]);
+}
+
+#[test]
+fn the_latest_hotfix_is_that_of_the_same_addon_and_product() {
+    let before = tree([hotfix("v2.7.1", "20180605", 9), hotfix("v2.7.0", "20180601", 3)]);
+    let with = |new: (String, String)| {
+        let mut after = before.clone();
+        after.insert(new.0, new.1);
+        codes(&check_change(&before, &after, &Policy::default())).join(" ")
+    };
+    assert_eq!(with(hotfix("v2.7.0", "20180601", 4)), "");
+    assert_eq!(with(hotfix("v2.7.0", "20180601", 2)), "hotfix-version-reused");
+    assert_eq!(with(hotfix("v2.7.0", "20180531", 9)), "hotfix-version-reused");
+    let (path, text) = hotfix("v2.7.0", "20180601", 1);
+    let another = (path.replace("/web-", "/user-").replace("/web/", "/user/"), text);
+    assert_eq!(with(another), "");
+    // What the change removes is not in the way.
+    let after = tree([hotfix("v2.7.1", "20180605", 9), hotfix("v2.7.0", "20180601", 2)]);
+    assert_eq!(codes(&check_change(&before, &after, &Policy::default())), Vec::<&str>::new());
+}
+
+#[test]
+fn the_same_version_of_two_packages_is_one_too_many() {
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let again = path.replace("/v2.7.0/", "/v2.7.0-ga/");
+    let report = check(&tree([(path, text.clone()), (again, text)]), &Policy::default());
+    assert!(codes(&report).is_empty(), "each product has its own: {:?}", report.findings());
+}
+
+#[test]
+fn an_allowance_names_what_it_allows() {
+    let plugin = |name: &str, port: u16| {
+        (
+            format!("release-plugins/{name}.yaml"),
+            format!(
+                "metadata: {{name: {name}}}\nspec:\n  version: v0.1.0\n  service:\n    port: {port}\n    image: harbor.caicloud.xyz/release/compass-plugins-{name}:v0.1.0\n  modules: []\n"
+            ),
+        )
+    };
+    let head = tree([plugin("a", 80), plugin("b", 80)]);
+    let with = |allow: &str| {
+        let report = check(
+            &head,
+            &policy(&format!("allow: [{{code: port-conflict, {allow} reason: x}}]\n")),
+        );
+        (codes(&report).join(" "), report.allowed().len())
+    };
+    for allow in
+        ["", "plugin: a,", "plugin: b,", "port: 80,", "plugin: a, port: 80,", "file: '*/b.yaml',"]
+    {
+        assert_eq!(with(allow), (String::new(), 1), "{allow}");
+    }
+    for allow in ["plugin: c,", "port: 81,", "slot: x,", "file: '*/a.yaml',"] {
+        assert_eq!(with(allow).1, 0, "{allow}");
+        assert!(with(allow).0.contains("unused-allowance"), "{allow}");
+    }
+}
+
+#[test]
+fn an_allowance_on_a_line_speaks_of_that_line_or_the_next() {
+    let with = |before: &str, behind: &str| {
+        let text = format!(
+            "metadata:\n{before}  name: cpu{behind}\n  alias: x\nspec:\n  version: v0.1.0\n  service: {{port: 1, image: 'harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0'}}\n  modules: []\n"
+        );
+        codes(&check(&tree([("release-plugins/gpu.yaml", text)]), &Policy::default())).join(" ")
+    };
+    let mark = "# compass:allow plugin-name-mismatch";
+    assert_eq!(with("", ""), "plugin-name-mismatch");
+    assert_eq!(with("", &format!(" {mark} it has two names")), "");
+    assert_eq!(with(&format!("  {mark} it has two names\n"), ""), "");
+    assert_eq!(with("", &format!(" {mark}")), "plugin-name-mismatch unused-allowance");
+    assert_eq!(
+        with("", " # compass:allow slot-conflict why"),
+        "plugin-name-mismatch unused-allowance"
+    );
+    assert_eq!(
+        with("", " # compass:allow no-such-rule why"),
+        "plugin-name-mismatch unused-allowance"
+    );
+    assert_eq!(
+        with("  description: '# compass:allow plugin-name-mismatch in a text'\n", ""),
+        "plugin-name-mismatch",
+        "a text is no comment"
+    );
+}
+
+#[test]
+fn the_policy_changes_what_a_finding_weighs() {
+    let head = tree([("release-plugins/gpu.yaml", "metadata: {name: cpu}\n")]);
+    let severity = |text: &str| {
+        let report = check(&head, &policy(text));
+        let found = report.findings().iter().find(|finding| finding.code == "plugin-name-mismatch");
+        found.map(|finding| format!("{:?}", finding.severity))
+    };
+    assert_eq!(severity("").as_deref(), Some("Error"));
+    assert_eq!(severity("rules: {plugin-name-mismatch: note}\n").as_deref(), Some("Note"));
+    assert_eq!(severity("rules: {plugin-name-mismatch: off}\n"), None);
+}
+
+#[test]
+fn reports_and_policies_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Report>();
+    shared::<Policy>();
+    shared::<Tree>();
+}
