@@ -11,7 +11,7 @@ use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The addon: its name, <group>-<addon>, or <namespace>/<group>/<addon>; or a hotfix of it, as
+    /// The addon: its name, GROUP-ADDON, or NAMESPACE/GROUP/ADDON; or a hotfix of it, as
     /// web-v2.7.0-20180605-p1, to begin the one after that
     #[arg(value_name = "ADDON")]
     target: String,
