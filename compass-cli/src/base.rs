@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use compass_manifest::Tree;
+use compass_manifest::version::ProductVersion;
 
 use crate::failure::Failure;
 use crate::repository::{READ_LIMIT, is_read};
@@ -33,21 +34,22 @@ pub(crate) fn read(root: &Path, revision: &str, head: &Tree) -> Result<Base, Fai
 }
 
 /// The repository at a product version's tag, as far as a filter wants it; `None` where there is
-/// no such tag.
+/// no such tag, or no git.
 pub(crate) fn product(
     root: &Path,
-    version: &str,
+    version: &ProductVersion,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Option<Tree>, Failure> {
-    let bare = version.trim_start_matches('v');
-    for tag in [format!("v{bare}"), bare.to_owned(), format!("v{bare}-GA"), format!("v{bare}-ga")] {
-        let reference = format!("refs/tags/{tag}^{{commit}}");
-        let output = git(root, &["rev-parse", "--verify", "--quiet", &reference])?;
-        if output.status.success() {
-            return tree_at(root, &text(&output), wanted).map(Some);
-        }
+    if !is_versioned(root) {
+        return Ok(None);
     }
-    Ok(None)
+    let tags = text(&git(root, &["tag", "--list"])?);
+    let same = |tag: &&str| {
+        tag.parse::<ProductVersion>().is_ok_and(|tagged| tagged.is_same_release(version))
+    };
+    // Where a release has several tags, the one that is spelt as it was asked for.
+    let tag = tags.lines().filter(same).max_by_key(|tag| *tag == version.as_str());
+    tag.map(|tag| tree_at(root, &format!("refs/tags/{tag}^{{commit}}"), wanted)).transpose()
 }
 
 /// Whether a directory is in a git working tree.

@@ -1,6 +1,5 @@
 mod hotfix;
 mod plugin;
-mod product;
 mod save;
 
 use std::process::ExitCode;

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use compass_manifest::finding::Severity;
+use compass_manifest::version::ProductVersion;
 use compass_manifest::{Check, Report, Tree, inventory, render};
 
 use crate::base;
@@ -66,7 +67,8 @@ fn products(
         let wanted = |path: &str| {
             policy.products.addons.iter().any(|directory| path.starts_with(directory.as_str()))
         };
-        match base::product(&repository.root, &version, wanted)? {
+        let Ok(parsed) = version.parse::<ProductVersion>() else { continue };
+        match base::product(&repository.root, &parsed, wanted)? {
             Some(tree) => drop(products.insert(version, tree)),
             None => output.note(&format!(
                 "note: there is no tag of {version}, so its hotfixes are not compared with its \

@@ -4,7 +4,8 @@ use compass_manifest::bump::{NewFile, new_hotfix, newest_product};
 use compass_manifest::version::{Date, HotfixVersion, ProductVersion};
 use serde_json::json;
 
-use super::{failure, not_written, product, save};
+use super::{failure, not_written, save};
+use crate::base as git_base;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::repository::Repository;
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
         })?,
     };
     let date = args.date.or(after.as_ref().map(HotfixVersion::date)).map_or_else(today, Ok)?;
-    let tagged = product::tagged(&repository.root, &base)?;
+    let tagged = git_base::product(&repository.root, &base, |_| true)?;
     if tagged.is_none() {
         output.note(&format!(
             "there is no git tag for {base}: the addon's values are those of the working tree"
