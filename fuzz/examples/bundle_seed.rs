@@ -1,0 +1,57 @@
+//! Writes the archive in a small bundle to a file, for the corpus of `bundle_open`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use compass_bundle::frame::{self, Unframer};
+use compass_bundle::{ArchiveImage, BundlePlan, PluginContents, write_as};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::{Descriptor, NoProgress, Platform, RawManifest, Reference, media_type};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let path = std::env::args().nth(1).ok_or("name a file to write to")?;
+    let (config, layer) = (r#"{"os":"linux","architecture":"amd64"}"#, "a layer");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": Descriptor::of(media_type::OCI_CONFIG, config.as_bytes()),
+        "layers": [Descriptor::of(media_type::OCI_LAYER_GZIP, layer.as_bytes())],
+    });
+    let storage = MemoryStorage::default();
+    storage.add_blob(config);
+    storage.add_blob(layer);
+    let root = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+    let reference: Reference = "registry.example/release/gpu:v0.1.0".parse()?;
+    let platform: Platform = "linux/amd64".parse()?;
+    let plan = BundlePlan::plugin(&PluginContents {
+        name: "gpu".to_owned(),
+        version: "v0.1.0".to_owned(),
+        commit: None,
+        modified: 0,
+        manifest: "metadata: {name: gpu}\n".into(),
+        images: vec![ArchiveImage {
+            repository: reference.repository().clone(),
+            reference,
+            platform: Some(platform.clone()),
+            root,
+            children: Vec::new(),
+        }],
+        platform,
+    })?;
+    let directory = tempfile::tempdir()?;
+    let bundle = directory.path().join("bundle");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(write_as(&plan, Arc::new(storage), &bundle, &NoProgress))?;
+    Ok(std::fs::write(path, unframed(&bundle)?)?)
+}
+
+fn unframed(bundle: &Path) -> Result<Vec<u8>, Failure> {
+    let framed = std::fs::read(bundle)?;
+    let length = frame::unframed_size(framed.len() as u64).ok_or("not the size of a bundle")?;
+    let end = framed.len() - usize::try_from(frame::TRAILER)?;
+    let mut archive = Vec::new();
+    Unframer::new(0, length).push(&framed[frame::HEADER.len()..end], &mut archive)?;
+    Ok(archive)
+}

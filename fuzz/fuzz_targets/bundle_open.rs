@@ -1,0 +1,28 @@
+//! Any bytes as a bundle: as the file itself, and as the archive in the frame of a bundle.
+#![no_main]
+
+use std::io::Write as _;
+
+use compass_bundle::Bundle;
+use compass_bundle::frame::{self, Framer};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    open(bytes);
+
+    let length = bytes.len() as u64;
+    let mut framed = frame::HEADER.to_vec();
+    Framer::new(0, length).push(bytes, &mut framed);
+    framed.extend(frame::trailer(0, length));
+    open(&framed);
+});
+
+fn open(bytes: &[u8]) {
+    let mut file = tempfile::Builder::new().tempfile_in("/dev/shm").expect("a file in memory");
+    file.write_all(bytes).expect("a file in memory");
+    match Bundle::open(file.path()) {
+        // Whatever opens was planned again to the byte.
+        Ok(bundle) => assert_eq!(bundle.size(), bytes.len() as u64),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}

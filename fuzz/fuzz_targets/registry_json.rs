@@ -1,0 +1,52 @@
+//! Any bytes as an image manifest and as an index, and a bundle planned of what comes out.
+#![no_main]
+
+use bytes::Bytes;
+use compass_bundle::{ArchiveImage, BundlePlan, PluginContents};
+use compass_registry::{Manifest, Platform, RawManifest, Reference, media_type, sniff_media_type};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    drop(sniff_media_type(bytes));
+    for media_type in [
+        media_type::OCI_MANIFEST,
+        media_type::OCI_INDEX,
+        media_type::DOCKER_MANIFEST,
+        media_type::DOCKER_LIST,
+    ] {
+        let raw = RawManifest::new(media_type, Bytes::copy_from_slice(bytes));
+        match raw.parse() {
+            Ok(Manifest::Index(_)) => assert!(raw.is_index()),
+            Ok(Manifest::Image { .. }) => {
+                assert!(!raw.is_index());
+                plan(raw);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+});
+
+/// Sizes are whatever the manifest says: the arithmetic of the plan must bear them.
+fn plan(root: RawManifest) {
+    let reference: Reference = "registry.example/release/gpu:v1".parse().expect("a reference");
+    let platform: Platform = "linux/amd64".parse().expect("a platform");
+    let image = ArchiveImage {
+        repository: reference.repository().clone(),
+        reference,
+        platform: Some(platform.clone()),
+        root,
+        children: Vec::new(),
+    };
+    let planned = BundlePlan::plugin(&PluginContents {
+        name: "gpu".to_owned(),
+        version: "v1".to_owned(),
+        commit: None,
+        modified: 0,
+        manifest: Bytes::from_static(b"metadata: {name: gpu}\n"),
+        images: vec![image],
+        platform,
+    });
+    if let Ok(plan) = planned {
+        assert!(plan.size() >= plan.blob_bytes());
+    }
+}

@@ -1,0 +1,25 @@
+//! What parses as a version is displayed as it was written, and is equal to itself read again.
+#![no_main]
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use compass_manifest::version::{HotfixVersion, PluginVersion, ProductVersion};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    round_trip::<PluginVersion>(text);
+    round_trip::<ProductVersion>(text);
+    round_trip::<HotfixVersion>(text);
+});
+
+fn round_trip<V: FromStr<Err: Display> + Display + Debug + Ord>(text: &str) {
+    match text.parse::<V>() {
+        Ok(version) => {
+            assert_eq!(version.to_string(), text);
+            assert!(version.to_string().parse::<V>().is_ok_and(|again| again == version));
+            assert!(version.cmp(&version).is_eq());
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
