@@ -64,18 +64,21 @@ impl Weight {
 
 /// A collection that is not finished yet.
 struct Open {
-    kind: Kind,
+    is_mapping: bool,
     start: usize,
     /// Where its last child ends.
     end: usize,
     anchor: usize,
-    key: Option<Node>,
+    /// Where its children begin in [`Builder::children`].
+    children: usize,
 }
 
 struct Builder<'t> {
     text: &'t str,
     open: Vec<Open>,
-    root: Option<Node>,
+    /// The children of all open collections, keys and values in turns: a collection is allocated
+    /// once, at its end, when its size is known. In the end, the root.
+    children: Vec<Node>,
     documents: usize,
     nodes: usize,
     anchors: HashMap<usize, Node>,
@@ -88,7 +91,7 @@ impl<'t> Builder<'t> {
         Self {
             text,
             open: Vec::new(),
-            root: None,
+            children: Vec::new(),
             documents: 0,
             nodes: 0,
             anchors: HashMap::new(),
@@ -106,12 +109,8 @@ impl<'t> Builder<'t> {
                 let kind = Kind::Scalar(Scalar { text: text.into_owned(), plain });
                 self.complete(Node { kind, span: self.trim(span) }, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.begin(Kind::Sequence(Vec::new()), span, anchor)
-            }
-            Event::MappingStart(_, anchor, _) => {
-                self.begin(Kind::Mapping(Vec::new()), span, anchor)
-            }
+            Event::SequenceStart(_, anchor, _) => self.begin(false, span, anchor),
+            Event::MappingStart(_, anchor, _) => self.begin(true, span, anchor),
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::Alias(anchor) => self.alias(anchor, span),
             _ => Ok(()),
@@ -136,11 +135,12 @@ impl<'t> Builder<'t> {
         })
     }
 
-    fn begin(&mut self, kind: Kind, span: Span, anchor: usize) -> Result<(), SyntaxError> {
+    fn begin(&mut self, is_mapping: bool, span: Span, anchor: usize) -> Result<(), SyntaxError> {
         if self.open.len() == MAX_DEPTH {
             return Err(too_deep(self.trim(span)));
         }
-        self.open.push(Open { kind, start: span.start, end: span.end, anchor, key: None });
+        let children = self.children.len();
+        self.open.push(Open { is_mapping, start: span.start, end: span.end, anchor, children });
         Ok(())
     }
 
@@ -152,7 +152,18 @@ impl<'t> Builder<'t> {
         };
         let end = if bracket.start < bracket.end { bracket.end } else { open.end };
         let span = Span { start: open.start, end: end.max(open.start) };
-        self.complete(Node { kind: open.kind, span }, open.anchor)
+        let mut children = self.children.drain(open.children..);
+        let kind = if open.is_mapping {
+            let mut entries = Vec::with_capacity(children.len() / 2);
+            while let (Some(key), Some(value)) = (children.next(), children.next()) {
+                entries.push(Entry { key, value });
+            }
+            Kind::Mapping(entries)
+        } else {
+            Kind::Sequence(children.by_ref().collect())
+        };
+        drop(children);
+        self.complete(Node { kind, span }, open.anchor)
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), SyntaxError> {
@@ -187,27 +198,19 @@ impl<'t> Builder<'t> {
         if anchor != 0 {
             self.anchor(&node, anchor)?;
         }
-        let Some(open) = self.open.last_mut() else {
-            self.root = Some(node);
-            return Ok(());
-        };
-        open.end = node.span.end;
-        match &mut open.kind {
-            Kind::Sequence(items) => items.push(node),
-            Kind::Mapping(entries) => match open.key.take() {
-                None if node.text().is_some_and(|key| key.len() > MAX_KEY_BYTES) => {
-                    return Err(too_long(node.span));
-                }
-                None => open.key = Some(node),
-                Some(key) => entries.push(Entry { key, value: node }),
-            },
-            Kind::Scalar(_) => {}
+        if let Some(open) = self.open.last_mut() {
+            let is_key = open.is_mapping && (self.children.len() - open.children).is_multiple_of(2);
+            if is_key && node.text().is_some_and(|key| key.len() > MAX_KEY_BYTES) {
+                return Err(too_long(node.span));
+            }
+            open.end = node.span.end;
         }
+        self.children.push(node);
         Ok(())
     }
 
-    fn finish(self) -> Result<Node, SyntaxError> {
-        self.root.ok_or_else(|| SyntaxError {
+    fn finish(mut self) -> Result<Node, SyntaxError> {
+        self.children.pop().ok_or_else(|| SyntaxError {
             message: "the file is empty".to_owned(),
             help: None,
             span: Span::default(),
