@@ -53,7 +53,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         for related in here {
             let span = related.place.span.range();
             shown =
-                shown.annotation(AnnotationKind::Context.span(span).label(related.label.as_str()));
+                shown.annotation(AnnotationKind::Context.span(span).label(visible(&related.label)));
         }
         group = group.element(shown);
         for related in elsewhere {
@@ -61,7 +61,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
                 let span = related.place.span.range();
                 group =
                     group.element(snippet(source).annotation(
-                        AnnotationKind::Context.span(span).label(related.label.as_str()),
+                        AnnotationKind::Context.span(span).label(visible(&related.label)),
                     ));
             }
         }
@@ -73,7 +73,18 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
 }
 
 fn with_help<'a>(group: Group<'a>, help: &'a str) -> Group<'a> {
-    if help.is_empty() { group } else { group.element(Level::HELP.message(help)) }
+    if help.is_empty() { group } else { group.element(Level::HELP.message(visible(help))) }
+}
+
+/// A text in which control characters are shown, and do nothing to a terminal: the library does so
+/// for titles and sources only.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn snippet(source: &SourceFile) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
@@ -82,12 +93,27 @@ fn snippet(source: &SourceFile) -> Snippet<'_, annotate_snippets::Annotation<'_>
 
 fn primary<'a>(place: &Place, label: &'a str) -> annotate_snippets::Annotation<'a> {
     let annotation = AnnotationKind::Primary.span(place.span.range());
-    if label.is_empty() { annotation } else { annotation.label(label) }
+    if label.is_empty() { annotation } else { annotation.label(visible(label)) }
 }
 
 fn renderer(style: Style) -> Renderer {
     match style {
         Style::Plain => Renderer::plain(),
         Style::Colour => Renderer::styled(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Policy, Tree, check};
+
+    #[test]
+    fn nothing_in_a_repository_can_write_to_the_terminal() {
+        let mut tree = Tree::new();
+        tree.insert("release-plugins/x.yaml", "metadata: {name: \"\\e]0;t\\a\"}\nspec: {}\n");
+        let text = text(&check(&tree, &Policy::default()), Style::Plain);
+        assert!(text.contains("rename the file"), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     }
 }
