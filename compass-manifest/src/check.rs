@@ -5,10 +5,11 @@ mod allow;
 use std::collections::BTreeMap;
 
 use crate::finding::{Finding, Report};
+use crate::parallel;
 use crate::plugin::PluginManifest;
 use crate::policy::Policy;
 use crate::release::{Change, Document, Release};
-use crate::rule::Findings;
+use crate::rule::{Findings, Rule};
 use crate::rules;
 use crate::source::SourceFile;
 use crate::tree::Tree;
@@ -111,21 +112,11 @@ impl<'c> Check<'c> {
 }
 
 fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
-    let mut found = Vec::new();
-    for rule in rules::ALL {
-        let severity = match release.policy.severities.get(rule.code) {
-            Some(None) => continue,
-            Some(Some(severity)) => Some(*severity),
-            None => None,
-        };
-        let first = found.len();
-        let mut findings = Findings::new(rule, &mut found);
-        (rule.apply)(release, &mut findings);
-        findings.finish();
-        if let Some(severity) = severity {
-            found[first..].iter_mut().for_each(|finding| finding.severity = severity);
-        }
-    }
+    let found: Vec<Finding> = if release.is_small() {
+        rules::ALL.iter().flat_map(|rule| findings_of(rule, release)).collect()
+    } else {
+        parallel::map(rules::ALL, |rule| findings_of(rule, release)).into_iter().flatten().collect()
+    };
     let wanted = |document: &&Document| {
         found.iter().any(|finding| {
             finding.place.file == document.path()
@@ -138,6 +129,23 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
         release.sources().filter(wanted).map(|document| document.source.clone()).collect()
     };
     (found, sources)
+}
+
+/// What one rule finds, with the severity that the policy gives it.
+fn findings_of(rule: &'static Rule, release: &Release<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let severity = match release.policy.severities.get(rule.code) {
+        Some(None) => return found,
+        Some(Some(severity)) => Some(*severity),
+        None => None,
+    };
+    let mut findings = Findings::new(rule, &mut found);
+    (rule.apply)(release, &mut findings);
+    findings.finish();
+    if let Some(severity) = severity {
+        found.iter_mut().for_each(|finding| finding.severity = severity);
+    }
+    found
 }
 
 /// A finding stood already where the base has one of the same rule in the same file that says the

@@ -59,6 +59,7 @@ pub mod version;
 pub mod yaml;
 
 mod check;
+mod parallel;
 mod path;
 mod release;
 mod shape;

@@ -104,6 +104,11 @@ impl<'p> Release<'p> {
         directories.into_iter().find(holds).unwrap_or_default()
     }
 
+    /// Whether another thread would cost more than it gains.
+    pub(crate) fn is_small(&self) -> bool {
+        self.sources().count() < 2 * reading::FILES_AT_ONCE
+    }
+
     /// All YAML documents.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> {
         let plugins = self.plugins.iter().map(|file| &file.document);

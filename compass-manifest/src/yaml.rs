@@ -32,16 +32,16 @@ pub enum Kind {
     /// A scalar.
     Scalar(Scalar),
     /// A sequence.
-    Sequence(Vec<Node>),
+    Sequence(Box<[Node]>),
     /// A mapping, with all its entries in order, duplicates included.
-    Mapping(Vec<Entry>),
+    Mapping(Box<[Entry]>),
 }
 
 /// A scalar as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
     /// The text, with quotes and escapes resolved.
-    pub text: String,
+    pub text: Box<str>,
     /// Whether it stands without quotes and not as a block, so that YAML may read it as a number,
     /// a boolean or null.
     pub plain: bool,

@@ -78,6 +78,6 @@ fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wro
                 format!("projects here: {}", known.join(", ")),
             ))
         }
-        None => Ok(TemplateValue::Text(scalar.text.clone())),
+        None => Ok(TemplateValue::Text(scalar.text.to_string())),
     }
 }

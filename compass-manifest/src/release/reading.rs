@@ -1,16 +1,14 @@
 //! Reads the files of a repository, on as many processors as there are.
 
-use std::num::NonZero;
-use std::thread;
-
 use super::document::Document;
 use super::files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
 use super::kind::{self, Kind};
+use crate::parallel;
 use crate::policy::Policy;
 use crate::tree::Tree;
 
-/// With fewer files another thread costs more than it gains.
-const FILES_A_THREAD: usize = 256;
+/// How many files a thread takes at once: with fewer, another one costs more than it gains.
+pub(super) const FILES_AT_ONCE: usize = 128;
 
 /// A file, read as what its place says it is.
 pub(super) enum ReadFile {
@@ -27,23 +25,11 @@ pub(super) enum ReadFile {
 /// Reads all files but product manifests, in the order of their paths.
 pub(super) fn read_all(tree: &Tree, policy: &Policy, products: &[ProductFile]) -> Vec<ReadFile> {
     let paths: Vec<&str> = tree.paths().collect();
-    let read = |paths: &[&str]| -> Vec<ReadFile> {
-        paths.iter().filter_map(|path| read_file(path, tree, policy, products)).collect()
+    let parts: Vec<&[&str]> = paths.chunks(FILES_AT_ONCE).collect();
+    let read = |part: &&[&str]| -> Vec<ReadFile> {
+        part.iter().filter_map(|path| read_file(path, tree, policy, products)).collect()
     };
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = processors.min(paths.len() / FILES_A_THREAD).max(1);
-    if threads == 1 {
-        return read(&paths);
-    }
-    thread::scope(|scope| {
-        let read = &read;
-        let parts = paths.chunks(paths.len().div_ceil(threads));
-        let workers: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
-        let results = workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        results.flatten().collect()
-    })
+    parallel::map(&parts, read).into_iter().flatten().collect()
 }
 
 fn read_file(

@@ -106,7 +106,7 @@ impl<'t> Builder<'t> {
             Event::DocumentStart(..) => self.begin_document(span),
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
-                let kind = Kind::Scalar(Scalar { text: text.into_owned(), plain });
+                let kind = Kind::Scalar(Scalar { text: text.into(), plain });
                 self.complete(Node { kind, span: self.trim(span) }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(false, span, anchor),
@@ -158,7 +158,7 @@ impl<'t> Builder<'t> {
             while let (Some(key), Some(value)) = (children.next(), children.next()) {
                 entries.push(Entry { key, value });
             }
-            Kind::Mapping(entries)
+            Kind::Mapping(entries.into_boxed_slice())
         } else {
             Kind::Sequence(children.by_ref().collect())
         };

@@ -8,7 +8,7 @@ impl Scalar {
         if !self.plain {
             return ScalarType::Text;
         }
-        match self.text.as_str() {
+        match &*self.text {
             "" | "~" | "null" | "Null" | "NULL" => ScalarType::Null,
             "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => ScalarType::Boolean,
             text if is_integer(text) => ScalarType::Integer,
