@@ -143,7 +143,9 @@ fn findings_of(rule: &'static Rule, release: &Release<'_>) -> Vec<Finding> {
     (rule.apply)(release, &mut findings);
     findings.finish();
     if let Some(severity) = severity {
-        found.iter_mut().for_each(|finding| finding.severity = severity);
+        for finding in &mut found {
+            finding.severity = severity;
+        }
     }
     found
 }
