@@ -53,6 +53,27 @@ fn a_hotfix_is_compared_with_the_addon_of_its_own_product() {
 }
 
 #[test]
+fn an_image_that_a_hotfix_changes_carries_its_version() {
+    let product = tree([(ADDON, values("v3.1.53", ""))]);
+    let judged = |image: &str| {
+        let (path, text) = hotfix("v2.7.0", "20180605", 1);
+        let text = text.replace("/web:v2.7.0-20180605-p1", image);
+        let (head, policy) = (tree([(path, text)]), Policy::default());
+        let report = Check::new(&head, &policy).with_product("v2.7.0", &product).run();
+        let changed = "the image is changed, and its tag is ";
+        let tags = report.findings().iter().filter_map(|finding| {
+            assert_ne!(finding.code, "yaml-syntax");
+            finding.message.strip_prefix(changed).map(str::to_owned)
+        });
+        tags.collect::<Vec<_>>()
+    };
+    assert!(judged("/web:v2.7.0-20180605-p1").is_empty());
+    assert!(judged("/web:v3.1.53").is_empty(), "it is the image that the addon has");
+    assert_eq!(judged("/web:v3.1.54"), ["`v3.1.54`"]);
+    assert_eq!(judged("/other:v3.1.53"), ["`v3.1.53`"]);
+}
+
+#[test]
 fn the_directory_that_a_product_manifest_names_is_that_of_its_addons() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let product = |version: &str, directory: &str| {
