@@ -174,8 +174,12 @@ fn the_latest_hotfix_is_that_of_the_same_addon_and_product() {
 fn the_same_version_of_two_packages_is_one_too_many() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let again = path.replace("/v2.7.0/", "/v2.7.0-ga/");
-    let report = check(&tree([(path, text.clone()), (again, text)]), &Policy::default());
+    let before = tree([(path.clone(), text.clone())]);
+    let after = tree([(path, text.clone()), (again, text)]);
+    let report = check(&after, &Policy::default());
     assert!(codes(&report).is_empty(), "each product has its own: {:?}", report.findings());
+    let report = check_change(&before, &after, &Policy::default());
+    assert!(!codes(&report).contains(&"hotfix-version-reused"), "{:?}", report.findings());
 }
 
 #[test]

@@ -73,3 +73,33 @@ fn has_blanks(text: &str, span: Span) -> bool {
     let blank = |c: char| c == ' ' || c == '\t';
     text[span.end..].starts_with(blank) || text[..span.start].ends_with(blank)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Policy, check};
+
+    /// The code and the severity of what is found about a list of one line.
+    fn found(line: &str) -> Vec<String> {
+        let tree = [("images-lists/platform.list", line)].into_iter().collect();
+        let report = check(&tree, &Policy::default());
+        let about = report.findings().iter().filter(|finding| finding.code == "image-list-syntax");
+        about.map(|finding| format!("{:?}: {}", finding.severity, finding.message)).collect()
+    }
+
+    #[test]
+    fn each_part_of_an_image_has_its_form() {
+        for line in ["Library/php:7", "library/Php:7", "library/php:-7", "library/php", "php:7"] {
+            let said =
+                format!("Error: `{line}` is not an image of a list: it is not `project/name:tag`");
+            assert_eq!(found(line), [said]);
+        }
+        assert_eq!(found("library/php:7"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn blanks_on_either_side_are_pointed_out() {
+        for line in [" library/php:7", "library/php:7 ", "\tlibrary/php:7", "library/php:7\t\r\n"] {
+            assert_eq!(found(line), ["Warning: there are blanks around this image"], "{line:?}");
+        }
+    }
+}
