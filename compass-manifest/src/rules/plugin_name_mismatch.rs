@@ -71,3 +71,29 @@ fn compare_image(plugin: &PluginFile, findings: &mut Findings<'_>) {
         )
         .label(format!("the file is `{stem}.yaml`"));
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Policy, check};
+
+    fn found(image: &str) -> Vec<String> {
+        let text = format!(
+            "metadata: {{name: gpu}}\nspec: {{version: v0.1.0, service: {{port: 1, image: '{image}'}}}}\n"
+        );
+        let tree = [("release-plugins/gpu.yaml", text)].into_iter().collect();
+        let report = check(&tree, &Policy::default());
+        let about = report.findings().iter().filter(|f| f.code == "plugin-name-mismatch");
+        about.map(|finding| finding.message.clone()).collect()
+    }
+
+    #[test]
+    fn the_image_is_that_of_the_plugin() {
+        let image = |name: &str| format!("harbor.caicloud.xyz/release/{name}:v0.1.0");
+        assert_eq!(found(&image("compass-plugins-gpu")), Vec::<String>::new());
+        assert_eq!(
+            found(&image("compass-plugins-cpu")),
+            ["the image is that of plugin `cpu`, and this is plugin `gpu`"]
+        );
+        assert_eq!(found(&image("nginx")), Vec::<String>::new(), "it is of no plugin");
+    }
+}
