@@ -56,3 +56,16 @@ fn named_version(description: &str) -> Option<&str> {
         .find(|at| *at > 0 && description[at + 2..].starts_with(|c: char| c.is_ascii_digit()))?;
     Some(&description[at + 1..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::named_version;
+
+    #[test]
+    fn a_version_stands_behind_a_name() {
+        assert_eq!(named_version("console-web-v2.7.0"), Some("v2.7.0"));
+        assert_eq!(named_version("-v2.7.0"), None);
+        assert_eq!(named_version("console-vnc"), None);
+        assert_eq!(named_version("as of console-web-v2.7.0"), None);
+    }
+}
