@@ -154,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn ga_is_the_release_itself_and_comes_before_what_amends_it() {
+        let version = |text: &str| text.parse::<ComponentVersion>().unwrap();
+        assert!(version("1.0.0-rc.1") < version("1.0.0-ga"));
+        assert!(version("1.0.0-ga") < version("1.0.0-cve"));
+    }
+
+    #[test]
+    fn a_digit_inside_a_name_does_not_begin_the_version() {
+        for (text, numbers) in [("e2e-v1.10", [1, 10]), ("k8s9-3.1", [3, 1])] {
+            assert_eq!(text.parse::<ComponentVersion>().unwrap().numbers, numbers, "{text}");
+        }
+    }
+
+    #[test]
     fn teams_have_forms_of_their_own() {
         for text in
             ["cps-v2.7.3-2", "10-alpine", "v1alpha2-v1.2.0", "clever1.2.0-x-1.0", "release-v2.1.0"]
