@@ -15,7 +15,7 @@
 //! // Any `ImageSource` will do: a registry over HTTP, an OCI layout, another bundle.
 //! let source = MemoryStorage::default();
 //! let reference: Reference = "harbor.example/release/compass-plugins-gpu:v0.1.0".parse()?;
-//! # source.add_blob(*b"{}");
+//! # source.add_blob(reference.repository(), *b"{}");
 //! # let text = format!(
 //! #     r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{}","size":2}},"layers":[]}}"#,
 //! #     media_type::OCI_CONFIG, Digest::of(b"{}"));

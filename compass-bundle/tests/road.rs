@@ -42,7 +42,7 @@ async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usi
     for (seed, size) in layers.iter().enumerate() {
         let layer = noise(seed as u64 + 1, *size);
         described.push(describe(media_type::OCI_LAYER_GZIP, &layer));
-        storage.add_blob(layer);
+        storage.add_blob(reference.repository(), layer);
     }
     let manifest = serde_json::json!({
         "schemaVersion": 2,
@@ -50,7 +50,7 @@ async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usi
         "config": describe(media_type::OCI_CONFIG, config.as_bytes()),
         "layers": described,
     });
-    storage.add_blob(config);
+    storage.add_blob(reference.repository(), config);
     let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
     let (repository, tag) = (reference.repository(), reference.tag());
     Storage::put_manifest(storage, repository, &manifest, tag).await.unwrap();
@@ -285,7 +285,8 @@ impl ImageSource for Faulty {
         if matches!(self.fault, Fault::Dies) && opened > 0 {
             return Err(broken());
         }
-        let chunks = self.good.read_blob(&descriptor.digest, offset..descriptor.size).await?;
+        let chunks =
+            self.good.read_blob(repository, &descriptor.digest, offset..descriptor.size).await?;
         let chunks: Vec<Bytes> = chunks.map(Result::unwrap).collect().await;
         let mut bytes = chunks.concat();
         let end: Option<RegistryError> = match self.fault {

@@ -44,13 +44,13 @@ impl Registry {
         });
         let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
         let server = runtime.block_on(async {
+            let name: Repository = "release/compass-plugins-demo".parse().unwrap();
             for blob in [layer, config.to_vec()] {
-                let mut upload = storage.begin_upload().await.unwrap();
+                let mut upload = storage.begin_upload(&name).await.unwrap();
                 let digest = Digest::of(&blob);
                 upload.append(blob.into()).await.unwrap();
                 upload.commit(&digest).await.unwrap();
             }
-            let name: Repository = "release/compass-plugins-demo".parse().unwrap();
             let tag: Tag = "v0.1.0".parse().unwrap();
             Storage::put_manifest(&storage, &name, &manifest, Some(&tag)).await.unwrap();
             Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap()

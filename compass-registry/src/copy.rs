@@ -110,7 +110,8 @@ async fn collect(
 ) -> Result<(), Error> {
     match manifest.parse()? {
         Manifest::Image { config, layers } => {
-            for blob in std::iter::once(config).chain(layers) {
+            let held = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
+            for blob in std::iter::once(config).chain(held) {
                 if tree.seen.insert(blob.digest) {
                     tree.blobs.push(blob);
                 }

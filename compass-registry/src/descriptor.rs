@@ -46,6 +46,15 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// Whether this is a layer that registries need not hold, such as a base layer of Windows:
+    /// whoever runs the image fetches it from its owner (OCI image specification,
+    /// § Non-Distributable Layers).
+    pub fn is_held_elsewhere(&self) -> bool {
+        self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
+    }
+}
+
 impl Platform {
     /// Whether an image for `self` serves where `wanted` is asked for. A variant counts only where
     /// it is asked for.

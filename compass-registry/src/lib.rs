@@ -14,7 +14,8 @@
 //! # async fn main() -> Result<(), compass_registry::Error> {
 //! // An image without layers, in memory.
 //! let source = Arc::new(MemoryStorage::default());
-//! source.add_blob(*b"{}");
+//! let (name, tag): (Repository, Tag) = ("caicloud/web".parse()?, "v1.0.0".parse()?);
+//! source.add_blob(&name, *b"{}");
 //! let manifest = RawManifest::new(
 //!     media_type::OCI_MANIFEST,
 //!     format!(
@@ -23,7 +24,6 @@
 //!         Digest::of(b"{}"),
 //!     ),
 //! );
-//! let (name, tag): (Repository, Tag) = ("caicloud/web".parse()?, "v1.0.0".parse()?);
 //! source.put_manifest(&name, &manifest, Some(&tag)).await?;
 //!
 //! // Any other medium takes its place: an HTTP client, an OCI layout, a bundle.
@@ -59,6 +59,7 @@ mod error;
 mod image_manifest;
 mod progress;
 mod reference;
+mod referrer;
 mod resume;
 mod retry;
 mod sink;
@@ -72,6 +73,7 @@ pub use error::Error;
 pub use image_manifest::{MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type, sniff_media_type};
 pub use progress::{NoProgress, Progress};
 pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};
+pub use referrer::Referrer;
 pub use sink::ImageSink;
 pub use source::{ByteStream, ImageSource, ImageSourceExt, open_resuming};
 pub use verify::VerifiedBlob;

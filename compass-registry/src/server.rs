@@ -22,6 +22,7 @@ mod uploads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -49,12 +50,20 @@ pub struct Server {
 }
 
 /// How a registry is served.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// User and password that every request must carry; otherwise everyone may do everything.
     pub basic_auth: Option<(String, String)>,
     /// Refuses everything that writes.
     pub read_only: bool,
+    /// How long an upload may rest before it counts as abandoned and is removed.
+    pub upload_patience: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { basic_auth: None, read_only: false, upload_patience: Duration::from_hours(1) }
+    }
 }
 
 struct Registry {
@@ -88,15 +97,21 @@ impl Server {
             authorization: options.basic_auth.as_ref().map(basic),
             read_only: options.read_only,
         });
-        let router = Router::new().fallback(handle).with_state(registry);
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&registry));
         let (stop, stopped) = oneshot::channel();
+        let tidying = tidy(registry, options.upload_patience);
         let task = tokio::spawn(async move {
             let serving = axum::serve(listener, router).with_graceful_shutdown(async {
                 // The sender is dropped with the server, which means the same.
                 let _ = stopped.await;
             });
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the registry stopped");
+            tokio::select! {
+                ended = serving.into_future() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the registry stopped");
+                    }
+                }
+                () = tidying => {}
             }
         });
         Ok(Self { address, stop: Some(stop), task })
@@ -120,6 +135,15 @@ impl Drop for Server {
     }
 }
 
+/// Looks for abandoned uploads, as long as it is polled.
+async fn tidy(registry: Arc<Registry>, patience: Duration) {
+    let mut tick = tokio::time::interval((patience / 4).max(Duration::from_millis(10)));
+    loop {
+        tick.tick().await;
+        registry.uploads.forget_abandoned(patience).await;
+    }
+}
+
 async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut response = registry.handle(&parts, body).await.unwrap_or_else(Refusal::into_response);
@@ -139,7 +163,10 @@ impl Registry {
             Route::Manifest(repository, locator) => {
                 self.manifest(&repository, &locator, request, body).await
             }
-            Route::Blob(_, digest) => self.blob(&digest, request).await,
+            Route::Blob(repository, digest) => self.blob(&repository, &digest, request).await,
+            Route::Referrers(repository, digest) => {
+                self.referrers(&repository, &digest, request).await
+            }
             Route::Uploads(repository) => self.begin_upload(&repository, request, body).await,
             Route::Upload(repository, id) => self.upload(&repository, &id, request, body).await,
         }

@@ -26,17 +26,41 @@ pub(crate) use blob_files::{BlobFiles, read_whole, write_whole};
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
 
-/// Keeps blobs, manifests and tags. Blobs are shared between repositories.
+/// Keeps blobs, manifests and tags of repositories.
+///
+/// A blob is part of a repository once it was uploaded to it or mounted into it, and of no other.
+/// How many copies of its bytes are kept is the storage's own affair.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// The size of a blob in bytes, where it is there.
-    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+    async fn blob_size(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error>;
 
     /// Reads a part of a blob.
-    async fn read_blob(&self, digest: &Digest, range: Range<u64>) -> Result<ByteStream, Error>;
+    async fn read_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error>;
 
     /// Begins to take a blob.
-    async fn begin_upload(&self) -> Result<Box<dyn Upload>, Error>;
+    async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error>;
+
+    /// Makes a blob of one repository, or of any where none is named, part of another; says
+    /// whether it was there.
+    async fn mount_blob(
+        &self,
+        from: Option<&Repository>,
+        to: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, Error>;
+
+    /// Removes a blob from a repository; says whether it was there.
+    async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error>;
 
     /// Reads a manifest, where it is there.
     async fn manifest(
@@ -59,6 +83,13 @@ pub trait Storage: Send + Sync + 'static {
         repository: &Repository,
         locator: &Locator,
     ) -> Result<bool, Error>;
+
+    /// The manifests of a repository whose subject is this one, in the order of their digests.
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<RawManifest>, Error>;
 
     /// The tags of a repository in order, where the repository is there.
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error>;
@@ -107,8 +138,8 @@ impl<S: Storage> ImageSource for S {
         offset: u64,
     ) -> Result<ByteStream, Error> {
         let digest = &descriptor.digest;
-        match self.blob_size(digest).await? {
-            Some(size) => self.read_blob(digest, offset.min(size)..size).await,
+        match self.blob_size(repository, digest).await? {
+            Some(size) => self.read_blob(repository, digest, offset.min(size)..size).await,
             None => Err(Error::NotFound { what: format!("{repository}@{digest}") }),
         }
     }
@@ -126,14 +157,14 @@ impl<S: Storage> ImageSink for S {
 
     async fn has_blob(
         &self,
-        _repository: &Repository,
+        repository: &Repository,
         descriptor: &Descriptor,
     ) -> Result<bool, Error> {
-        Ok(self.blob_size(&descriptor.digest).await?.is_some())
+        Ok(self.blob_size(repository, &descriptor.digest).await?.is_some())
     }
 
-    async fn put_blob(&self, _repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
-        fill(self.begin_upload().await?, blob).await
+    async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
+        fill(self.begin_upload(repository).await?, blob).await
     }
 
     async fn put_manifest(

@@ -40,9 +40,9 @@ async fn image(storage: &MemoryStorage, repository: &Repository, tag: &Tag) -> D
         descriptor(media_type::OCI_LAYER_GZIP, &layers[0]),
         descriptor(media_type::OCI_LAYER_GZIP, &layers[1]),
     );
-    storage.add_blob(*config);
+    storage.add_blob(repository, *config);
     for layer in layers {
-        storage.add_blob(layer);
+        storage.add_blob(repository, layer);
     }
     let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest);
     Storage::put_manifest(storage, repository, &manifest, Some(tag)).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_password_opens_the_door_and_a_wrong_one_shows_nowhere() {
 async fn a_blob_is_read_from_any_offset() {
     let storage = MemoryStorage::default();
     let bytes = layer(7, 100_000);
-    storage.add_blob(bytes.clone());
+    storage.add_blob(&name("a/b"), bytes.clone());
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
     let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
     let descriptor = compass_registry::Descriptor::of("text/plain", &bytes);

@@ -20,10 +20,10 @@ fn main() -> Result<(), Failure> {
         "layers": [Descriptor::of(media_type::OCI_LAYER_GZIP, layer.as_bytes())],
     });
     let storage = MemoryStorage::default();
-    storage.add_blob(config);
-    storage.add_blob(layer);
     let root = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
     let reference: Reference = "registry.example/release/gpu:v0.1.0".parse()?;
+    storage.add_blob(reference.repository(), config);
+    storage.add_blob(reference.repository(), layer);
     let platform: Platform = "linux/amd64".parse()?;
     let plan = BundlePlan::plugin(&PluginContents {
         name: "gpu".to_owned(),

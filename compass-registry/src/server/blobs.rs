@@ -9,14 +9,33 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Registry;
 use super::answer::Refusal;
-use crate::Digest;
+use crate::{Digest, Repository};
 
 impl Registry {
-    pub(super) async fn blob(&self, digest: &Digest, request: &Parts) -> Result<Response, Refusal> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::unsupported("blobs are read with GET and HEAD"));
+    pub(super) async fn blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        request: &Parts,
+    ) -> Result<Response, Refusal> {
+        match request.method {
+            Method::GET | Method::HEAD => self.get_blob(repository, digest, request).await,
+            Method::DELETE => match self.storage.delete_blob(repository, digest).await? {
+                true => Ok(StatusCode::ACCEPTED.into_response()),
+                false => Err(Refusal::blob_unknown()),
+            },
+            _ => Err(Refusal::unsupported("blobs know GET, HEAD and DELETE")),
         }
-        let size = self.storage.blob_size(digest).await?.ok_or_else(Refusal::blob_unknown)?;
+    }
+
+    async fn get_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        request: &Parts,
+    ) -> Result<Response, Refusal> {
+        let size = self.storage.blob_size(repository, digest).await?;
+        let size = size.ok_or_else(Refusal::blob_unknown)?;
         let wanted = wanted_range(&request.headers, size);
         let range = match &wanted {
             Wanted::Part(range) => range.clone(),
@@ -26,7 +45,7 @@ impl Registry {
         let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
-            Body::from_stream(self.storage.read_blob(digest, range.clone()).await?)
+            Body::from_stream(self.storage.read_blob(repository, digest, range.clone()).await?)
         };
         let mut response = body.into_response();
         let headers = response.headers_mut();

@@ -10,7 +10,9 @@ use super::Registry;
 use super::answer::Refusal;
 use super::blobs::insert;
 use super::uploads::query;
-use crate::{Descriptor, Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Repository};
+use crate::{
+    Descriptor, Digest, Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Referrer, Repository,
+};
 
 impl Registry {
     pub(super) async fn manifest(
@@ -82,6 +84,9 @@ impl Registry {
         let digest = manifest.digest().to_string();
         insert(response.headers_mut(), "location", &format!("/v2/{repository}/manifests/{digest}"));
         insert(response.headers_mut(), "docker-content-digest", &digest);
+        if let Some(subject) = manifest.subject() {
+            insert(response.headers_mut(), "oci-subject", &subject.to_string());
+        }
         Ok(response)
     }
 
@@ -93,14 +98,41 @@ impl Registry {
         content: Manifest,
     ) -> Result<(), Refusal> {
         let Manifest::Image { config, layers } = content else { return Ok(()) };
-        for Descriptor { digest, .. } in std::iter::once(config).chain(layers) {
-            if self.storage.blob_size(&digest).await?.is_none() {
+        let held = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
+        for Descriptor { digest, .. } in std::iter::once(config).chain(held) {
+            if self.storage.blob_size(repository, &digest).await?.is_none() {
                 let message = format!("{repository} has no blob {digest}");
                 let code = "MANIFEST_BLOB_UNKNOWN";
                 return Err(Refusal::new(StatusCode::NOT_FOUND, code, message));
             }
         }
         Ok(())
+    }
+
+    pub(super) async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        request: &Parts,
+    ) -> Result<Response, Refusal> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Refusal::unsupported("referrers are read"));
+        }
+        let found = self.storage.referrers(repository, subject).await?;
+        let mut referrers: Vec<_> = found.iter().map(Referrer::of).collect();
+        let parameters = query(&request.uri);
+        let wanted = parameters.iter().find(|(name, _)| name == "artifactType");
+        if let Some((_, wanted)) = wanted {
+            referrers.retain(|referrer| referrer.artifact_type.as_ref() == Some(wanted));
+        }
+        let index = Referrer::index(&referrers);
+        let mut response = index.bytes().clone().into_response();
+        let headers = response.headers_mut();
+        insert(headers, "content-type", &index.descriptor().media_type);
+        if wanted.is_some() {
+            insert(headers, "oci-filters-applied", "artifactType");
+        }
+        Ok(response)
     }
 
     pub(super) async fn tags(

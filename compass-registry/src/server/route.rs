@@ -14,6 +14,7 @@ pub(super) enum Route {
     Blob(Repository, Digest),
     Uploads(Repository),
     Upload(Repository, String),
+    Referrers(Repository, Digest),
 }
 
 impl Route {
@@ -30,6 +31,7 @@ impl Route {
         let last = parts.pop().unwrap_or_default();
         let kind = parts.pop().unwrap_or_default();
         match (kind, last) {
+            ("referrers", digest) => Ok(Self::Referrers(name(&parts)?, parse_digest(digest)?)),
             ("tags", "list") => Ok(Self::Tags(name(&parts)?)),
             ("manifests", locator) => Ok(Self::Manifest(name(&parts)?, parse_locator(locator)?)),
             ("blobs", "uploads") => Ok(Self::Uploads(name(&parts)?)),
@@ -44,10 +46,13 @@ impl Route {
 }
 
 fn name(parts: &[&str]) -> Result<Repository, Refusal> {
-    let invalid = |error: crate::Error| {
+    parse_name(&parts.join("/"))
+}
+
+pub(super) fn parse_name(text: &str) -> Result<Repository, Refusal> {
+    text.parse().map_err(|error: crate::Error| {
         Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
-    };
-    parts.join("/").parse().map_err(invalid)
+    })
 }
 
 fn parse_locator(text: &str) -> Result<Locator, Refusal> {

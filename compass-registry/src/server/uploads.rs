@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -21,9 +22,14 @@ use crate::{Digest, Hasher, Repository};
 
 #[derive(Default)]
 pub(super) struct Uploads {
-    open: Mutex<HashMap<String, Arc<Mutex<Session>>>>,
+    open: Mutex<HashMap<String, OpenUpload>>,
     count: AtomicU64,
     seed: RandomState,
+}
+
+struct OpenUpload {
+    session: Arc<Mutex<Session>>,
+    used: Instant,
 }
 
 /// A blob on its way. `upload` is gone once the session has ended.
@@ -47,12 +53,15 @@ impl Registry {
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
         if let Some(mount) = get("mount") {
             let digest = parse_digest(mount)?;
-            if self.storage.blob_size(&digest).await?.is_some() {
+            let from = get("from").map(|from| super::route::parse_name(from)).transpose()?;
+            if self.storage.mount_blob(from.as_ref(), repository, &digest).await? {
                 return Ok(created(repository, &digest));
             }
         }
-        let mut session =
-            Session { upload: Some(self.storage.begin_upload().await?), hasher: Hasher::default() };
+        let mut session = Session {
+            upload: Some(self.storage.begin_upload(repository).await?),
+            hasher: Hasher::default(),
+        };
         if let Some(digest) = get("digest") {
             let digest = parse_digest(digest)?;
             session.take(body).await?;
@@ -112,12 +121,24 @@ impl Uploads {
         // Nobody should guess the uploads of others.
         let id =
             format!("{:016x}{:016x}", self.seed.hash_one(number), self.seed.hash_one((number, 1)));
-        self.open.lock().await.insert(id.clone(), Arc::new(Mutex::new(session)));
+        let session = Arc::new(Mutex::new(session));
+        self.open.lock().await.insert(id.clone(), OpenUpload { session, used: Instant::now() });
         id
     }
 
     async fn get(&self, id: &str) -> Option<Arc<Mutex<Session>>> {
-        self.open.lock().await.get(id).cloned()
+        let mut open = self.open.lock().await;
+        let upload = open.get_mut(id)?;
+        upload.used = Instant::now();
+        Some(Arc::clone(&upload.session))
+    }
+
+    /// Forgets uploads that nobody has gone on with for this long, and what they brought.
+    pub(super) async fn forget_abandoned(&self, idle: Duration) {
+        self.open.lock().await.retain(|_, upload| {
+            // Who works on one holds it: a single request may take long.
+            Arc::strong_count(&upload.session) > 1 || upload.used.elapsed() < idle
+        });
     }
 
     async fn remove(&self, id: &str) {

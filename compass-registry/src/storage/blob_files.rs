@@ -91,6 +91,16 @@ impl BlobFiles {
         Ok(Box::new(FileUpload { file, path, directory, offset: 0 }))
     }
 
+    /// Removes what earlier processes did not complete. Nobody else may be writing.
+    pub(crate) async fn remove_unfinished(&self) -> Result<(), Error> {
+        retain_files(&self.unfinished, |_| false).await
+    }
+
+    /// Removes all blobs but those with these names. Nobody else may be writing.
+    pub(crate) async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
+        retain_files(&self.directory, keep).await
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.directory.join(digest.hex())
     }
@@ -115,6 +125,21 @@ impl Upload for FileUpload {
         self.file.sync_data().await.map_err(failed)?;
         self.path.persist(&path).map_err(|error| failed(error.error))
     }
+}
+
+async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let failed = |error| Error::io(format!("cannot tidy {}", directory.display()), error);
+    let mut entries = match tokio::fs::read_dir(directory).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+        if !entry.file_name().to_str().is_some_and(&keep) {
+            tokio::fs::remove_file(entry.path()).await.map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a small file so that it is there whole or not at all.

@@ -1,7 +1,10 @@
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::blob_files::{BlobFiles, read_whole, write_whole};
 use super::{Storage, Upload};
@@ -10,10 +13,13 @@ use crate::{ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 /// Keeps everything in a directory.
 ///
 /// ```text
-/// blobs/sha256/<hex>                        blobs and manifests
-/// repositories/<repository>/_manifests/<hex>   media type of a manifest
-/// repositories/<repository>/_tags/<tag>        digest that a tag points at
-/// uploads/                                  what is not complete yet
+/// blobs/sha256/<hex>                                   blobs and manifests, each once
+/// repositories/<repository>/_blobs/<hex>               a blob is part of the repository
+/// repositories/<repository>/_manifests/<hex>           media type of a manifest
+/// repositories/<repository>/_referrers/<hex>/<hex>     a subject, and who refers to it
+/// repositories/<repository>/_tags/<tag>                digest that a tag points at
+/// uploads/                                             what is not complete yet
+/// .lock                                                held by whoever serves the directory
 /// ```
 /// No element of a repository's name begins with `_`, so nothing collides. A file appears under its
 /// name whole or not at all.
@@ -21,13 +27,72 @@ use crate::{ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 pub struct DiskStorage {
     root: PathBuf,
     blobs: BlobFiles,
+    /// Held as long as a clone lives.
+    _lock: Option<Arc<std::fs::File>>,
+}
+
+/// An upload that makes its blob part of a repository.
+struct LinkedUpload {
+    upload: Box<dyn Upload>,
+    storage: DiskStorage,
+    repository: Repository,
 }
 
 impl DiskStorage {
     /// Opens a directory, which is created when something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { blobs: BlobFiles::new(&root, root.join("uploads")), root }
+        Self { blobs: BlobFiles::new(&root, root.join("uploads")), root, _lock: None }
+    }
+
+    /// Opens a directory for this process alone, and removes what earlier ones left behind:
+    /// abandoned uploads, and the bytes of blobs that no repository has any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where another process has it open, or it cannot be read.
+    pub async fn open_alone(root: impl Into<PathBuf>) -> Result<Self, Error> {
+        let mut storage = Self::new(root);
+        let path = storage.root.join(".lock");
+        let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
+        tokio::fs::create_dir_all(&storage.root).await.map_err(failed)?;
+        let lock = std::fs::File::create(&path).map_err(failed)?;
+        lock.try_lock().map_err(|error| {
+            failed(match error {
+                std::fs::TryLockError::Error(error) => error,
+                std::fs::TryLockError::WouldBlock => std::io::Error::new(
+                    std::io::ErrorKind::ResourceBusy,
+                    "another process serves this directory",
+                ),
+            })
+        })?;
+        storage._lock = Some(Arc::new(lock));
+        storage.blobs.remove_unfinished().await?;
+        storage.remove_unused().await?;
+        Ok(storage)
+    }
+
+    /// Removes the bytes of blobs that no repository has.
+    async fn remove_unused(&self) -> Result<(), Error> {
+        let mut used = HashSet::new();
+        for repository in self.repositories().await? {
+            for kind in ["_blobs", "_manifests"] {
+                let names = entries(&self.repository(&repository).join(kind)).await?;
+                used.extend(names.unwrap_or_default());
+            }
+        }
+        self.blobs.retain(|name| used.contains(name)).await
+    }
+
+    fn blob_mark(&self, repository: &Repository, digest: &Digest) -> PathBuf {
+        self.repository(repository).join("_blobs").join(digest.hex())
+    }
+
+    fn referrers_of(&self, repository: &Repository, subject: &Digest) -> PathBuf {
+        self.repository(repository).join("_referrers").join(subject.hex())
+    }
+
+    async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        exists(&self.blob_mark(repository, digest)).await
     }
 
     fn repository(&self, repository: &Repository) -> PathBuf {
@@ -59,22 +124,61 @@ impl DiskStorage {
     async fn content(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         use futures_util::TryStreamExt as _;
         let chunks = self.blobs.read(digest, 0..u64::MAX).await?;
-        chunks.try_fold(Vec::new(), async |all, chunk| Ok([&all[..], &chunk[..]].concat())).await
+        let chunks: Vec<_> = chunks.try_collect().await?;
+        Ok(chunks.concat())
     }
 }
 
 #[async_trait]
 impl Storage for DiskStorage {
-    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        self.blobs.size(digest).await
+    async fn blob_size(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        match self.has(repository, digest).await? {
+            true => self.blobs.size(digest).await,
+            false => Ok(None),
+        }
     }
 
-    async fn read_blob(&self, digest: &Digest, range: Range<u64>) -> Result<ByteStream, Error> {
-        self.blobs.read(digest, range).await
+    async fn read_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        match self.has(repository, digest).await? {
+            true => self.blobs.read(digest, range).await,
+            false => Err(Error::NotFound { what: format!("{repository}@{digest}") }),
+        }
     }
 
-    async fn begin_upload(&self) -> Result<Box<dyn Upload>, Error> {
-        self.blobs.begin().await
+    async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error> {
+        let upload = self.blobs.begin().await?;
+        let (storage, repository) = (self.clone(), repository.clone());
+        Ok(Box::new(LinkedUpload { upload, storage, repository }))
+    }
+
+    async fn mount_blob(
+        &self,
+        from: Option<&Repository>,
+        to: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let there = match from {
+            Some(from) => self.has(from, digest).await?,
+            None => true,
+        };
+        if !there || self.blobs.size(digest).await?.is_none() {
+            return Ok(false);
+        }
+        write_whole(&self.blob_mark(to, digest), b"").await?;
+        Ok(true)
+    }
+
+    async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        remove(&self.blob_mark(repository, digest)).await
     }
 
     async fn manifest(
@@ -102,6 +206,10 @@ impl Storage for DiskStorage {
         upload.commit(&digest).await?;
         let media_type = manifest.descriptor().media_type.as_bytes();
         write_whole(&self.manifest_file(repository, &digest), media_type).await?;
+        if let Some(subject) = manifest.subject() {
+            let mark = self.referrers_of(repository, &subject).join(digest.hex());
+            write_whole(&mark, b"").await?;
+        }
         match tag {
             Some(tag) => {
                 write_whole(&self.tag_file(repository, tag), digest.to_string().as_bytes()).await
@@ -124,12 +232,33 @@ impl Storage for DiskStorage {
                 remove(&self.tag_file(repository, &tag)).await?;
             }
         }
+        let subject = Storage::manifest(self, repository, locator).await?;
+        if let Some(subject) = subject.and_then(|manifest| manifest.subject()) {
+            remove(&self.referrers_of(repository, &subject).join(digest.hex())).await?;
+        }
         remove(&self.manifest_file(repository, digest)).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<RawManifest>, Error> {
+        let names = entries(&self.referrers_of(repository, subject)).await?.unwrap_or_default();
+        let mut digests: Vec<Digest> =
+            names.iter().filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect();
+        digests.sort();
+        let mut found = Vec::new();
+        for digest in digests {
+            found.extend(Storage::manifest(self, repository, &Locator::Digest(digest)).await?);
+        }
+        Ok(found)
     }
 
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error> {
         let directory = self.repository(repository);
-        if entries(&directory.join("_manifests")).await?.is_none() {
+        let known = exists(&directory.join("_manifests")).await?;
+        if !known && !exists(&directory.join("_blobs")).await? {
             return Ok(None);
         }
         let names = entries(&directory.join("_tags")).await?.unwrap_or_default();
@@ -145,15 +274,31 @@ impl Storage for DiskStorage {
         while let Some(path) = unread.pop() {
             for name in entries(&root.join(&path)).await?.unwrap_or_default() {
                 let below = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
-                match name.as_str() {
-                    "_manifests" => found.extend(path.parse::<Repository>().ok()),
-                    "_tags" => {}
-                    _ => unread.push(below),
+                match name.starts_with('_') {
+                    true => found.extend(path.parse::<Repository>().ok()),
+                    false => unread.push(below),
                 }
             }
         }
         found.sort();
+        found.dedup();
         Ok(found)
+    }
+}
+
+#[async_trait]
+impl Upload for LinkedUpload {
+    async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.upload.append(bytes).await
+    }
+
+    fn offset(&self) -> u64 {
+        self.upload.offset()
+    }
+
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error> {
+        self.upload.commit(digest).await?;
+        write_whole(&self.storage.blob_mark(&self.repository, digest), b"").await
     }
 }
 
@@ -171,6 +316,11 @@ async fn entries(directory: &Path) -> Result<Option<Vec<String>>, Error> {
         names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
     }
     Ok(Some(names))
+}
+
+async fn exists(path: &Path) -> Result<bool, Error> {
+    let found = tokio::fs::try_exists(path).await;
+    found.map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))
 }
 
 async fn remove(path: &Path) -> Result<bool, Error> {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,51 +16,107 @@ pub struct MemoryStorage(Arc<Mutex<Content>>);
 #[derive(Debug, Default)]
 struct Content {
     blobs: BTreeMap<Digest, Bytes>,
-    repositories: BTreeMap<Repository, Manifests>,
+    repositories: BTreeMap<Repository, Parts>,
 }
 
 #[derive(Debug, Default)]
-struct Manifests {
-    by_digest: BTreeMap<Digest, RawManifest>,
+struct Parts {
+    blobs: BTreeSet<Digest>,
+    manifests: BTreeMap<Digest, RawManifest>,
     tags: BTreeMap<Tag, Digest>,
 }
 
 struct MemoryUpload {
     storage: MemoryStorage,
+    repository: Repository,
     bytes: BytesMut,
 }
 
 impl MemoryStorage {
-    /// Adds a blob.
-    pub fn add_blob(&self, bytes: impl Into<Vec<u8>>) -> Digest {
+    /// Adds a blob to a repository.
+    pub fn add_blob(&self, repository: &Repository, bytes: impl Into<Vec<u8>>) -> Digest {
         let bytes = Bytes::from(bytes.into());
         let digest = Digest::of(&bytes);
-        self.content().blobs.insert(digest, bytes);
+        self.content().add(repository, digest, bytes);
         digest
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        // Every change is one insertion or removal, so a panic elsewhere leaves nothing half done.
+        // A panic elsewhere leaves at most a blob that no repository has.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn add(&mut self, repository: &Repository, digest: Digest, bytes: Bytes) {
+        self.blobs.insert(digest, bytes);
+        self.repositories.entry(repository.clone()).or_default().blobs.insert(digest);
+    }
+
+    fn blob(&self, repository: &Repository, digest: &Digest) -> Option<&Bytes> {
+        let parts = self.repositories.get(repository)?;
+        parts.blobs.get(digest).and_then(|digest| self.blobs.get(digest))
+    }
+
+    /// Forgets the bytes of a blob that no repository has any more.
+    fn collect(&mut self, digest: &Digest) {
+        if !self.repositories.values().any(|parts| parts.blobs.contains(digest)) {
+            self.blobs.remove(digest);
+        }
     }
 }
 
 #[async_trait]
 impl Storage for MemoryStorage {
-    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        Ok(self.content().blobs.get(digest).map(|bytes| bytes.len() as u64))
+    async fn blob_size(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        Ok(self.content().blob(repository, digest).map(|bytes| bytes.len() as u64))
     }
 
-    async fn read_blob(&self, digest: &Digest, range: Range<u64>) -> Result<ByteStream, Error> {
-        let bytes = self.content().blobs.get(digest).cloned();
-        let bytes = bytes.ok_or_else(|| Error::NotFound { what: digest.to_string() })?;
+    async fn read_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        let bytes = self.content().blob(repository, digest).cloned();
+        let bytes =
+            bytes.ok_or_else(|| Error::NotFound { what: format!("{repository}@{digest}") })?;
         let within = |position| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
         let part = bytes.slice(within(range.start)..within(range.end));
         Ok(stream::once(async { Ok(part) }).boxed())
     }
 
-    async fn begin_upload(&self) -> Result<Box<dyn Upload>, Error> {
-        Ok(Box::new(MemoryUpload { storage: self.clone(), bytes: BytesMut::new() }))
+    async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error> {
+        let (storage, repository) = (self.clone(), repository.clone());
+        Ok(Box::new(MemoryUpload { storage, repository, bytes: BytesMut::new() }))
+    }
+
+    async fn mount_blob(
+        &self,
+        from: Option<&Repository>,
+        to: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let mut content = self.content();
+        let bytes = match from {
+            Some(from) => content.blob(from, digest),
+            None => content.blobs.get(digest),
+        };
+        let Some(bytes) = bytes.cloned() else { return Ok(false) };
+        content.add(to, *digest, bytes);
+        Ok(true)
+    }
+
+    async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        let mut content = self.content();
+        let parts = content.repositories.get_mut(repository);
+        let removed = parts.is_some_and(|parts| parts.blobs.remove(digest));
+        content.collect(digest);
+        Ok(removed)
     }
 
     async fn manifest(
@@ -69,12 +125,12 @@ impl Storage for MemoryStorage {
         locator: &Locator,
     ) -> Result<Option<RawManifest>, Error> {
         let content = self.content();
-        let Some(manifests) = content.repositories.get(repository) else { return Ok(None) };
+        let Some(parts) = content.repositories.get(repository) else { return Ok(None) };
         let digest = match locator {
-            Locator::Tag(tag) => manifests.tags.get(tag),
+            Locator::Tag(tag) => parts.tags.get(tag),
             Locator::Digest(digest) => Some(digest),
         };
-        Ok(digest.and_then(|digest| manifests.by_digest.get(digest)).cloned())
+        Ok(digest.and_then(|digest| parts.manifests.get(digest)).cloned())
     }
 
     async fn put_manifest(
@@ -84,10 +140,10 @@ impl Storage for MemoryStorage {
         tag: Option<&Tag>,
     ) -> Result<(), Error> {
         let mut content = self.content();
-        let manifests = content.repositories.entry(repository.clone()).or_default();
-        manifests.by_digest.insert(manifest.digest(), manifest.clone());
+        let parts = content.repositories.entry(repository.clone()).or_default();
+        parts.manifests.insert(manifest.digest(), manifest.clone());
         if let Some(tag) = tag {
-            manifests.tags.insert(tag.clone(), manifest.digest());
+            parts.tags.insert(tag.clone(), manifest.digest());
         }
         Ok(())
     }
@@ -98,14 +154,25 @@ impl Storage for MemoryStorage {
         locator: &Locator,
     ) -> Result<bool, Error> {
         let mut content = self.content();
-        let Some(manifests) = content.repositories.get_mut(repository) else { return Ok(false) };
+        let Some(parts) = content.repositories.get_mut(repository) else { return Ok(false) };
         Ok(match locator {
-            Locator::Tag(tag) => manifests.tags.remove(tag).is_some(),
+            Locator::Tag(tag) => parts.tags.remove(tag).is_some(),
             Locator::Digest(digest) => {
-                manifests.tags.retain(|_, tagged| tagged != digest);
-                manifests.by_digest.remove(digest).is_some()
+                parts.tags.retain(|_, tagged| tagged != digest);
+                parts.manifests.remove(digest).is_some()
             }
         })
+    }
+
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<RawManifest>, Error> {
+        let content = self.content();
+        let Some(parts) = content.repositories.get(repository) else { return Ok(Vec::new()) };
+        let refers = |manifest: &&RawManifest| manifest.subject() == Some(*subject);
+        Ok(parts.manifests.values().filter(refers).cloned().collect())
     }
 
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error> {
@@ -130,7 +197,7 @@ impl Upload for MemoryUpload {
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error> {
-        self.storage.content().blobs.insert(*digest, self.bytes.freeze());
+        self.storage.content().add(&self.repository, *digest, self.bytes.freeze());
         Ok(())
     }
 }

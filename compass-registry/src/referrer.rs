@@ -1,0 +1,134 @@
+//! Manifests that refer to another one: signatures, attestations, lists of contents
+//! (OCI distribution specification, § Listing Referrers).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{Descriptor, Digest, Error, RawManifest, Tag, media_type};
+
+/// A manifest that names another as its `subject`, as an index of referrers lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// The referring manifest.
+    #[serde(flatten)]
+    pub descriptor: Descriptor,
+    /// What kind of thing it is: its `artifactType`, or else its configuration's media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The manifest's annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a manifest says of itself, whatever its kind.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Said {
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    subject: Option<Descriptor>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Referrer>,
+}
+
+impl Referrer {
+    /// Describes a referring manifest.
+    pub fn of(manifest: &RawManifest) -> Self {
+        let said = Said::by(manifest);
+        let own = said.artifact_type.filter(|kind| !kind.is_empty());
+        Self {
+            descriptor: manifest.descriptor().clone(),
+            artifact_type: own.or_else(|| said.config.map(|config| config.media_type)),
+            annotations: said.annotations.unwrap_or_default(),
+        }
+    }
+
+    /// Reads an index of referrers.
+    ///
+    /// # Errors
+    /// [`Error::BadContent`] where it is none.
+    pub(crate) fn parse_index(bytes: &[u8], subject: &Digest) -> Result<Vec<Self>, Error> {
+        let index: Index = serde_json::from_slice(bytes).map_err(|error| Error::BadContent {
+            what: format!("the list of referrers of {subject}"),
+            reason: error.to_string(),
+        })?;
+        Ok(index.manifests)
+    }
+
+    /// Writes an index of referrers.
+    pub(crate) fn index(referrers: &[Self]) -> RawManifest {
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_INDEX,
+            "manifests": referrers,
+        });
+        RawManifest::new(media_type::OCI_INDEX, index.to_string())
+    }
+}
+
+impl Said {
+    fn by(manifest: &RawManifest) -> Self {
+        serde_json::from_slice(manifest.bytes()).unwrap_or_default()
+    }
+}
+
+impl RawManifest {
+    /// The manifest that this one refers to, if any.
+    pub fn subject(&self) -> Option<Digest> {
+        Said::by(self).subject.map(|subject| subject.digest)
+    }
+}
+
+/// The tag under which registries without an API for referrers keep their index
+/// (§ Referrers Tag Schema).
+pub(crate) fn fallback_tag(subject: &Digest) -> Result<Tag, Error> {
+    format!("sha256-{}", subject.hex()).parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str) -> RawManifest {
+        RawManifest::new(media_type::OCI_MANIFEST, text.to_owned())
+    }
+
+    #[test]
+    fn the_kind_is_the_artifact_type_or_else_that_of_the_configuration() {
+        let digest = Digest::of(b"");
+        let config = format!(r#"{{"mediaType":"text/config","digest":"{digest}","size":0}}"#);
+        let own = manifest(&format!(r#"{{"artifactType":"text/own","config":{config}}}"#));
+        assert_eq!(Referrer::of(&own).artifact_type.as_deref(), Some("text/own"));
+        let other = manifest(&format!(r#"{{"config":{config},"annotations":{{"a":"b"}}}}"#));
+        let other = Referrer::of(&other);
+        assert_eq!(other.artifact_type.as_deref(), Some("text/config"));
+        assert_eq!(other.annotations["a"], "b");
+    }
+
+    #[test]
+    fn an_index_of_referrers_is_read_as_it_was_written() {
+        let referrers = vec![Referrer::of(&manifest(r#"{"artifactType":"text/own"}"#))];
+        let index = Referrer::index(&referrers);
+        let read = Referrer::parse_index(index.bytes(), &Digest::of(b"")).unwrap();
+        assert_eq!(read, referrers);
+        assert!(Referrer::parse_index(b"[]", &Digest::of(b"")).is_err());
+    }
+
+    #[test]
+    fn a_manifest_without_subject_refers_to_nothing() {
+        let digest = Digest::of(b"x");
+        let subject =
+            format!(r#"{{"subject":{{"mediaType":"text/plain","digest":"{digest}","size":1}}}}"#);
+        assert_eq!(manifest(&subject).subject(), Some(digest));
+        for text in ["{}", "[]", "", r#"{"subject":7}"#] {
+            assert_eq!(manifest(text).subject(), None, "{text}");
+        }
+    }
+}

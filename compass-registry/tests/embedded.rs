@@ -1,0 +1,237 @@
+//! The embedded registry, request by request (OCI distribution specification 1.1).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
+use compass_registry::{Digest, Repository, media_type};
+use reqwest::{Client, Method, Response, StatusCode};
+
+struct Registry {
+    server: Server,
+    http: Client,
+}
+
+impl Registry {
+    async fn serving(storage: impl Storage) -> Self {
+        Self::with(storage, ServerOptions::default()).await
+    }
+
+    async fn with(storage: impl Storage, options: ServerOptions) -> Self {
+        // The client brings no cryptography of its own.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
+        Self { server, http: Client::new() }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        self.send(method, path, body, &[]).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &[u8], with: &[(&str, &str)]) -> Response {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let url = format!("http://{}{path}", self.server.host());
+        let request = self.http.request(method, url).body(body.to_vec());
+        let request =
+            with.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap()
+    }
+
+    async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        assert_eq!(self.ask("POST", &path, bytes).await.status(), StatusCode::CREATED);
+        digest
+    }
+
+    async fn push_manifest(&self, repository: &str, tag: &str, text: &str) -> Response {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        self.send("PUT", &path, text.as_bytes(), &[("content-type", media_type::OCI_MANIFEST)])
+            .await
+    }
+}
+
+/// Runs a test against every storage.
+async fn everywhere<F: Future<Output = ()>>(test: impl Fn(Registry) -> F) {
+    test(Registry::serving(MemoryStorage::default()).await).await;
+    let directory = tempfile::tempdir().unwrap();
+    test(Registry::serving(DiskStorage::new(directory.path())).await).await;
+}
+
+fn header<'r>(response: &'r Response, name: &str) -> &'r str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+fn manifest(config: &Digest, more: &str) -> String {
+    let kind = media_type::OCI_CONFIG;
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{kind}","digest":"{config}","size":2}},"layers":[]{more}}}"#,
+        media_type::OCI_MANIFEST
+    )
+}
+
+#[tokio::test]
+async fn a_blob_belongs_to_the_repositories_it_was_pushed_to_or_mounted_into() {
+    everywhere(async |registry| {
+        let digest = registry.push_blob("a/one", b"{}").await;
+        let status = async |name: &str| {
+            registry.ask("HEAD", &format!("/v2/{name}/blobs/{digest}"), b"").await.status()
+        };
+        assert_eq!(
+            (status("a/one").await, status("b/two").await),
+            (StatusCode::OK, StatusCode::NOT_FOUND)
+        );
+        let mount = format!("/v2/b/two/blobs/uploads/?mount={digest}&from=a/one");
+        assert_eq!(registry.ask("POST", &mount, b"").await.status(), StatusCode::CREATED);
+        assert_eq!(status("b/two").await, StatusCode::OK);
+        let one = format!("/v2/a/one/blobs/{digest}");
+        assert_eq!(registry.ask("DELETE", &one, b"").await.status(), StatusCode::ACCEPTED);
+        assert_eq!(registry.ask("DELETE", &one, b"").await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            (status("a/one").await, status("b/two").await),
+            (StatusCode::NOT_FOUND, StatusCode::OK)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mount_that_is_declined_opens_an_upload() {
+    everywhere(async |registry| {
+        let digest = Digest::of(b"not here");
+        let mount = format!("/v2/b/two/blobs/uploads/?mount={digest}&from=a/one");
+        let answer = registry.ask("POST", &mount, b"").await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        let close = format!("{}?digest={digest}", header(&answer, "location"));
+        let answer = registry.ask("PUT", &close, b"not here").await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_where_it_says_that_it_stands() {
+    everywhere(async |registry| {
+        let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+        let place = header(&opened, "location").to_owned();
+        let first = registry.send("PATCH", &place, b"abc", &[("content-range", "0-2")]).await;
+        assert_eq!((first.status(), header(&first, "range")), (StatusCode::ACCEPTED, "0-2"));
+        let gap = registry.send("PATCH", &place, b"xyz", &[("content-range", "5-7")]).await;
+        assert_eq!(gap.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        let asked = registry.ask("GET", &place, b"").await;
+        assert_eq!((asked.status(), header(&asked, "range")), (StatusCode::NO_CONTENT, "0-2"));
+        let digest = Digest::of(b"abcdef");
+        let close = format!("{place}?digest={digest}");
+        assert_eq!(registry.ask("PUT", &close, b"def").await.status(), StatusCode::CREATED);
+        assert_eq!(registry.ask("GET", &place, b"").await.status(), StatusCode::NOT_FOUND);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancelled_upload_and_a_wrong_digest_leave_no_blob() {
+    everywhere(async |registry| {
+        let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+        let place = header(&opened, "location").to_owned();
+        assert_eq!(registry.ask("DELETE", &place, b"").await.status(), StatusCode::NO_CONTENT);
+        assert_eq!(registry.ask("PATCH", &place, b"abc").await.status(), StatusCode::NOT_FOUND);
+        let digest = Digest::of(b"promised");
+        let path = format!("/v2/a/one/blobs/uploads/?digest={digest}");
+        assert_eq!(registry.ask("POST", &path, b"other").await.status(), StatusCode::BAD_REQUEST);
+        let blob = format!("/v2/a/one/blobs/{digest}");
+        assert_eq!(registry.ask("GET", &blob, b"").await.status(), StatusCode::NOT_FOUND);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_abandoned_upload_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let options =
+        ServerOptions { upload_patience: Duration::from_millis(50), ..ServerOptions::default() };
+    let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
+    let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+    let place = header(&opened, "location").to_owned();
+    let uploads = || std::fs::read_dir(directory.path().join("uploads")).unwrap().count();
+    assert_eq!(uploads(), 1);
+    while uploads() > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(registry.ask("GET", &place, b"").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn referrers_are_listed_by_kind_until_they_are_deleted() {
+    everywhere(async |registry| {
+        let config = registry.push_blob("a/one", b"{}").await;
+        let subject = manifest(&config, "");
+        assert_eq!(registry.push_manifest("a/one", "v1", &subject).await.status(), StatusCode::CREATED);
+        let digest = Digest::of(subject.as_bytes());
+        let list = format!("/v2/a/one/referrers/{digest}");
+        let names = async |path: &str| {
+            let answer = registry.ask("GET", path, b"").await;
+            assert_eq!(header(&answer, "content-type"), media_type::OCI_INDEX);
+            let filtered = header(&answer, "oci-filters-applied").to_owned();
+            let index: serde_json::Value =
+                serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+            let kinds = index["manifests"].as_array().unwrap().iter();
+            let kinds: Vec<String> =
+                kinds.map(|one| one["artifactType"].as_str().unwrap().to_owned()).collect();
+            (kinds, filtered)
+        };
+        assert_eq!(names(&list).await, (vec![], String::new()));
+        let refers = format!(
+            r#","artifactType":"text/signature","subject":{{"mediaType":"{}","digest":"{digest}","size":{}}}"#,
+            media_type::OCI_MANIFEST,
+            subject.len()
+        );
+        let signature = manifest(&config, &refers);
+        let pushed = registry.push_manifest("a/one", &Digest::of(signature.as_bytes()).to_string(), &signature).await;
+        assert_eq!((pushed.status(), header(&pushed, "oci-subject")), (StatusCode::CREATED, &*digest.to_string()));
+        assert_eq!(names(&list).await, (vec!["text/signature".to_owned()], String::new()));
+        let other = names(&format!("{list}?artifactType=text%2Fother")).await;
+        assert_eq!(other, (vec![], "artifactType".to_owned()));
+        let gone = format!("/v2/a/one/manifests/{}", Digest::of(signature.as_bytes()));
+        assert_eq!(registry.ask("DELETE", &gone, b"").await.status(), StatusCode::ACCEPTED);
+        assert_eq!(names(&list).await, (vec![], String::new()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_manifest_without_its_blobs_is_refused() {
+    everywhere(async |registry| {
+        let config = registry.push_blob("other/place", b"{}").await;
+        let answer = registry.push_manifest("a/one", "v1", &manifest(&config, "")).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let tags = registry.ask("GET", "/v2/a/one/tags/list", b"").await;
+        assert_eq!(tags.status(), StatusCode::NOT_FOUND);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_killed_server_left_is_removed_by_the_next_one_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::new(directory.path());
+    let name: Repository = "a/one".parse().unwrap();
+    let mut abandoned = storage.begin_upload(&name).await.unwrap();
+    abandoned.append("half".into()).await.unwrap();
+    // Killed, it does not tidy up.
+    std::mem::forget(abandoned);
+    let mut used = storage.begin_upload(&name).await.unwrap();
+    used.append("used".into()).await.unwrap();
+    used.commit(&Digest::of(b"used")).await.unwrap();
+    let unused = directory.path().join("blobs/sha256").join(Digest::of(b"unused").hex());
+    std::fs::write(&unused, "unused").unwrap();
+
+    let alone = DiskStorage::open_alone(directory.path()).await.unwrap();
+    assert_eq!(std::fs::read_dir(directory.path().join("uploads")).unwrap().count(), 0);
+    assert!(!unused.exists());
+    assert_eq!(alone.blob_size(&name, &Digest::of(b"used")).await.unwrap(), Some(4));
+    let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
+    assert!(format!("{error:?}").contains("another process serves"), "{error:?}");
+    drop(alone);
+    DiskStorage::open_alone(directory.path()).await.unwrap();
+}
