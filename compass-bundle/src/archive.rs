@@ -111,7 +111,7 @@ impl Layout {
 }
 
 fn blob_path(blob: &Descriptor) -> String {
-    format!("blobs/sha256/{}", blob.digest.hex())
+    format!("blobs/{}/{}", blob.digest.algorithm().name(), blob.digest.hex())
 }
 
 fn index(image: &ArchiveImage) -> serde_json::Value {

@@ -106,7 +106,10 @@ impl<'b> Proof<'b> {
         let trailer;
         let mut expected = match &segment.content {
             Content::Bytes(bytes) => Expected::Bytes(bytes),
-            Content::Blob(descriptor) => Expected::Digest(descriptor.digest, Hasher::default()),
+            Content::Blob(descriptor) => {
+                let hasher = Hasher::new(descriptor.digest.algorithm());
+                Expected::Digest(descriptor.digest, hasher)
+            }
             Content::Trailer(archive) => {
                 let crc = std::mem::take(&mut self.inner_crc).finalize();
                 trailer = frame::trailer(crc, self.plan.archive(*archive).length);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bump, check, demo, explain, images, inspect, install, package, publish, review, sync, verify,
+    bump, check, demo, explain, images, inspect, install, package, publish, review, serve, sync,
+    verify,
 };
 
 /// Takes a release of the platform from its repository to a site without internet.
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     Install(install::Args),
     /// Says where a pull request stands in the queue, and what would bring it on
     Review(review::Args),
+    /// Runs a registry that keeps its images in a directory
+    Serve(serve::Args),
     /// Shows the whole road on this machine, with registries of its own
     Demo(demo::Args),
 }

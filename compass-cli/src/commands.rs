@@ -10,6 +10,7 @@ pub(crate) mod install;
 pub(crate) mod package;
 pub(crate) mod publish;
 pub(crate) mod review;
+pub(crate) mod serve;
 pub(crate) mod sync;
 pub(crate) mod verify;
 
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure>
         Command::Publish(args) => publish::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,
         Command::Review(args) => review::run(args, global, output),
+        Command::Serve(args) => serve::run(args, output).await,
         Command::Demo(args) => demo::run(args, global, output).await,
     }
 }

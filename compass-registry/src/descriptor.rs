@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Error};
+use crate::{Algorithm, Digest, Error};
 
 /// What content is, and how to prove it (OCI image specification, "Descriptor").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +35,15 @@ pub struct Platform {
 }
 
 impl Descriptor {
-    /// Describes bytes at hand.
+    /// Describes bytes at hand, by their SHA-256 digest.
     pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self::with(media_type, bytes, Algorithm::Sha256)
+    }
+
+    pub(crate) fn with(media_type: impl Into<String>, bytes: &[u8], algorithm: Algorithm) -> Self {
         Self {
             media_type: media_type.into(),
-            digest: Digest::of(bytes),
+            digest: algorithm.digest(bytes),
             size: bytes.len() as u64,
             platform: None,
         }

@@ -7,44 +7,125 @@ use sha2::Digest as _;
 
 use crate::Error;
 
-/// A SHA-256 digest of content, written `sha256:` and 64 lower-case hex digits
+/// How a digest is computed (OCI image specification, "Descriptor", § Registered algorithms).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// SHA-256, which everybody uses.
+    #[default]
+    Sha256,
+    /// SHA-512, which registries may know as well.
+    Sha512,
+}
+
+/// A digest of content, written as its algorithm, a colon, and lower-case hex digits
 /// (OCI image specification, "Descriptor", § Digests). Other algorithms are refused when parsed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
+pub struct Digest(Value);
 
-/// Computes a [`Digest`] while bytes pass.
-#[derive(Debug, Clone, Default)]
-pub struct Hasher(sha2::Sha256);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Value {
+    Sha256([u8; 32]),
+    Sha512([u8; 64]),
+}
 
-impl Digest {
+/// Computes a [`Digest`] while bytes pass. By default of SHA-256.
+#[derive(Debug, Clone)]
+pub struct Hasher(State);
+
+#[derive(Debug, Clone)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha512(Box<sha2::Sha512>),
+}
+
+impl Algorithm {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
+    /// The name, as it stands in digests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
     /// The digest of bytes at hand.
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut hasher = Hasher::default();
+    pub fn digest(self, bytes: &[u8]) -> Digest {
+        let mut hasher = Hasher::new(self);
         hasher.update(bytes);
         hasher.finish()
     }
+}
 
-    /// The 64 hex digits, without the algorithm.
+impl Digest {
+    /// The SHA-256 digest of bytes at hand.
+    pub fn of(bytes: &[u8]) -> Self {
+        Algorithm::Sha256.digest(bytes)
+    }
+
+    /// How it was computed.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            Value::Sha256(_) => Algorithm::Sha256,
+            Value::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    /// The hex digits, without the algorithm.
     pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
+        let bytes: &[u8] = match &self.0 {
+            Value::Sha256(bytes) => bytes,
+            Value::Sha512(bytes) => bytes,
+        };
+        let mut hex = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
             for nibble in [byte >> 4, byte & 15] {
                 hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
             }
         }
         hex
     }
+
+    /// Reads hex digits alone; how many there are tells the algorithm.
+    #[cfg(feature = "disk")]
+    pub(crate) fn from_hex(hex: &str) -> Option<Self> {
+        parse_hex(hex).map(|bytes| Self(Value::Sha256(bytes))).or_else(|| {
+            let bytes = parse_hex(hex)?;
+            Some(Self(Value::Sha512(bytes)))
+        })
+    }
 }
 
 impl Hasher {
+    /// Begins to compute.
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::default()),
+            Algorithm::Sha512 => State::Sha512(Box::default()),
+        })
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        match &mut self.0 {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
     }
 
     /// The digest of all bytes taken.
     pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+        Digest(match self.0 {
+            State::Sha256(state) => Value::Sha256(state.finalize().into()),
+            State::Sha512(state) => Value::Sha512(state.finalize().into()),
+        })
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new(Algorithm::Sha256)
     }
 }
 
@@ -52,20 +133,27 @@ impl FromStr for Digest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::invalid("digest", text, "expected `sha256:` and 64 hex digits");
-        let hex = text.strip_prefix("sha256:").ok_or_else(invalid)?.as_bytes();
-        let mut bytes = [0; 32];
-        if hex.len() != 64 {
-            return Err(invalid());
-        }
-        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            *byte = nibble(pair[0])
-                .zip(nibble(pair[1]))
-                .map(|(h, l)| h << 4 | l)
-                .ok_or_else(invalid)?;
-        }
-        Ok(Self(bytes))
+        let value = match text.split_once(':') {
+            Some(("sha256", hex)) => parse_hex(hex).map(Value::Sha256),
+            Some(("sha512", hex)) => parse_hex(hex).map(Value::Sha512),
+            _ => None,
+        };
+        value.map(Self).ok_or_else(|| {
+            let reason = "expected `sha256:` and 64 hex digits, or `sha512:` and 128";
+            Error::invalid("digest", text, reason)
+        })
     }
+}
+
+fn parse_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if hex.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
 }
 
 fn nibble(digit: u8) -> Option<u8> {
@@ -78,7 +166,7 @@ fn nibble(digit: u8) -> Option<u8> {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        write!(f, "{}:{}", self.algorithm().name(), self.hex())
     }
 }
 
@@ -111,6 +199,9 @@ mod tests {
     fn a_digest_displays_as_it_was_written() {
         assert_eq!(EMPTY.parse::<Digest>().unwrap().to_string(), EMPTY);
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
+        let longer = Algorithm::Sha512.digest(b"").to_string();
+        assert!(longer.starts_with("sha512:cf83e1357eefb8bdf1542850d66d8007"), "{longer}");
+        assert_eq!(longer.parse::<Digest>().unwrap().to_string(), longer);
     }
 
     #[test]

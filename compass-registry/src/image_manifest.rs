@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use oci_spec::image as oci;
 
-use crate::{Descriptor, Digest, Error, Platform};
+use crate::{Algorithm, Descriptor, Digest, Error, Platform};
 
 /// Media types that this crate knows by name.
 pub mod media_type {
@@ -50,6 +50,16 @@ impl RawManifest {
     pub fn new(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self { descriptor: Descriptor::of(media_type, &bytes), bytes }
+    }
+
+    /// Takes bytes that are known by a digest of this algorithm.
+    pub(crate) fn known_by(
+        algorithm: Algorithm,
+        media_type: impl Into<String>,
+        bytes: impl Into<Bytes>,
+    ) -> Self {
+        let bytes = bytes.into();
+        Self { descriptor: Descriptor::with(media_type, &bytes, algorithm), bytes }
     }
 
     /// Media type, digest and size.

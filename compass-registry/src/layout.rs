@@ -80,7 +80,7 @@ impl OciLayout {
             what: digest.to_string(),
             reason: "it is neither an image manifest nor an index".to_owned(),
         })?;
-        Ok(Some(RawManifest::new(media_type, bytes)))
+        Ok(Some(RawManifest::known_by(digest.algorithm(), media_type, bytes)))
     }
 
     async fn name(&self, name: String, manifest: &RawManifest) -> Result<(), Error> {

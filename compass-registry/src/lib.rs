@@ -68,7 +68,7 @@ mod verify;
 
 pub use copy::{Copied, CopyOptions, copy};
 pub use descriptor::{Descriptor, Platform};
-pub use digest::{Digest, Hasher};
+pub use digest::{Algorithm, Digest, Hasher};
 pub use error::Error;
 pub use image_manifest::{MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type, sniff_media_type};
 pub use progress::{NoProgress, Progress};

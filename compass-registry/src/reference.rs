@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Digest, Error};
+use crate::{Algorithm, Digest, Error};
 
 /// A repository's path below its registry, as `release/compass-plugins-gpu`
 /// (OCI distribution specification, § Pulling manifests).
@@ -153,6 +153,16 @@ impl fmt::Display for RegistryPlace {
 impl From<Tag> for Locator {
     fn from(tag: Tag) -> Self {
         Self::Tag(tag)
+    }
+}
+
+impl Locator {
+    /// The algorithm of the digest that is expected.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Tag(_) => Algorithm::default(),
+            Self::Digest(digest) => digest.algorithm(),
+        }
     }
 }
 

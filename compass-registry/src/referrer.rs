@@ -89,7 +89,8 @@ impl RawManifest {
 /// The tag under which registries without an API for referrers keep their index
 /// (§ Referrers Tag Schema).
 pub(crate) fn fallback_tag(subject: &Digest) -> Result<Tag, Error> {
-    format!("sha256-{}", subject.hex()).parse()
+    let hex = subject.hex();
+    format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)]).parse()
 }
 
 #[cfg(test)]

@@ -122,6 +122,16 @@ impl Server {
         self.address.to_string()
     }
 
+    /// Waits until the registry stops by itself, which it does only where it cannot go on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] always: why it ended.
+    pub async fn ended(mut self) -> Result<(), Error> {
+        let _ = (&mut self.task).await;
+        let reason = std::io::Error::other("it takes no more connections");
+        Err(Error::io(format!("the registry at {} stopped", self.address), reason))
+    }
+
     /// Answers what has been asked, and stops.
     pub async fn stop(mut self) {
         drop(self.stop.take());

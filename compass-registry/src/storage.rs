@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::{
-    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
+    Algorithm, ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
     Repository, Tag, VerifiedBlob,
 };
 
@@ -106,6 +106,9 @@ pub trait Upload: Send {
 
     /// How many bytes were taken.
     fn offset(&self) -> u64;
+
+    /// Reads again what was taken, to compute a digest that was not expected.
+    async fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Error>;
 
     /// Makes the blob visible. The caller has proved that the bytes have this digest.
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error>;

@@ -31,9 +31,9 @@ impl VerifiedBlob {
     pub fn new(what: String, descriptor: Descriptor, bytes: ByteStream) -> Self {
         Self {
             what,
+            hasher: Hasher::new(descriptor.digest.algorithm()),
             descriptor,
             bytes,
-            hasher: Hasher::default(),
             received: 0,
             withheld: Bytes::new(),
             ended: false,

@@ -29,7 +29,7 @@ pub(super) async fn manifest(
             .filter(|declared| MANIFEST_TYPES.contains(declared.as_str()))
             .or_else(|| sniff_media_type(&bytes))
             .unwrap_or_default();
-        Ok(RawManifest::new(media_type, bytes))
+        Ok(RawManifest::known_by(locator.algorithm(), media_type, bytes))
     })
     .await
 }

@@ -69,7 +69,7 @@ impl Registry {
         let media_type = media_type
             .or_else(|| crate::sniff_media_type(&bytes))
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
-        let manifest = RawManifest::new(media_type, bytes);
+        let manifest = RawManifest::known_by(locator.algorithm(), media_type, bytes);
         let content = manifest.parse().map_err(|error| invalid(error.to_string()))?;
         self.require_parts(repository, content).await?;
         let tag = match locator {

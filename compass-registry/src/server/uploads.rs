@@ -18,7 +18,7 @@ use super::answer::Refusal;
 use super::blobs::insert;
 use super::route::parse_digest;
 use crate::storage::Upload;
-use crate::{Digest, Hasher, Repository};
+use crate::{Algorithm, Digest, Hasher, Repository};
 
 #[derive(Default)]
 pub(super) struct Uploads {
@@ -35,6 +35,7 @@ struct OpenUpload {
 /// A blob on its way. `upload` is gone once the session has ended.
 struct Session {
     upload: Option<Box<dyn Upload>>,
+    /// SHA-256 of what came: most blobs are known by it, though one says so only at its end.
     hasher: Hasher,
 }
 
@@ -167,8 +168,11 @@ impl Session {
     }
 
     async fn commit(&mut self, digest: &Digest) -> Result<(), Refusal> {
-        let upload = self.upload.take().ok_or_else(Refusal::upload_unknown)?;
-        let actual = std::mem::take(&mut self.hasher).finish();
+        let mut upload = self.upload.take().ok_or_else(Refusal::upload_unknown)?;
+        let actual = match digest.algorithm() {
+            Algorithm::Sha256 => std::mem::take(&mut self.hasher).finish(),
+            other => upload.digest(other).await?,
+        };
         if actual != *digest {
             return Err(Refusal::digest_invalid(format!("the content has digest {actual}")));
         }

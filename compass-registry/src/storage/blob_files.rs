@@ -1,4 +1,4 @@
-//! Blobs as files named by their digests, in `blobs/sha256` (OCI image layout specification,
+//! Blobs as files named by their digests, in `blobs/<algorithm>` (OCI image layout specification,
 //! § Blobs), which OCI layouts and registries on disk have in common.
 
 use std::io::SeekFrom;
@@ -13,7 +13,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::Upload;
-use crate::{ByteStream, Digest, Error};
+use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
 /// Bytes that are read at once.
 const READ: usize = 256 << 10;
@@ -32,10 +32,10 @@ struct FileUpload {
 }
 
 impl BlobFiles {
-    /// The blobs below `root`; what is not complete yet stands in `unfinished`, on the same file
+    /// The blobs in `root`'s directory `blobs`; what is not complete yet stands in `unfinished`, on the same file
     /// system.
     pub(crate) fn new(root: &Path, unfinished: PathBuf) -> Self {
-        Self { directory: root.join("blobs").join("sha256"), unfinished }
+        Self { directory: root.join("blobs"), unfinished }
     }
 
     pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
@@ -73,11 +73,10 @@ impl BlobFiles {
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Upload>, Error> {
-        for directory in [&self.directory, &self.unfinished] {
-            tokio::fs::create_dir_all(directory).await.map_err(|error| {
-                Error::io(format!("cannot create {}", directory.display()), error)
-            })?;
-        }
+        let directory = &self.unfinished;
+        tokio::fs::create_dir_all(directory)
+            .await
+            .map_err(|error| Error::io(format!("cannot create {}", directory.display()), error))?;
         let (file, path) = tempfile::Builder::new()
             .prefix(".upload-")
             .tempfile_in(&self.unfinished)
@@ -98,12 +97,19 @@ impl BlobFiles {
 
     /// Removes all blobs but those with these names. Nobody else may be writing.
     pub(crate) async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
-        retain_files(&self.directory, keep).await
+        for algorithm in Algorithm::ALL {
+            retain_files(&self.directory.join(algorithm.name()), &keep).await?;
+        }
+        Ok(())
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.directory.join(digest.hex())
+        path_in(&self.directory, digest)
     }
+}
+
+fn path_in(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join(digest.algorithm().name()).join(digest.hex())
 }
 
 #[async_trait]
@@ -118,9 +124,24 @@ impl Upload for FileUpload {
         self.offset
     }
 
+    async fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Error> {
+        let failed = |error| Error::io(format!("cannot read {}", self.path.display()), error);
+        self.file.flush().await.map_err(failed)?;
+        let mut file = File::open(&self.path).await.map_err(failed)?;
+        let (mut hasher, mut chunk) = (Hasher::new(algorithm), BytesMut::with_capacity(READ));
+        while file.read_buf(&mut chunk).await.map_err(failed)? > 0 {
+            hasher.update(&chunk);
+            chunk.clear();
+        }
+        Ok(hasher.finish())
+    }
+
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<(), Error> {
-        let path = self.directory.join(digest.hex());
+        let path = path_in(&self.directory, digest);
         let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
+        if let Some(directory) = path.parent() {
+            tokio::fs::create_dir_all(directory).await.map_err(failed)?;
+        }
         self.file.flush().await.map_err(failed)?;
         self.file.sync_data().await.map_err(failed)?;
         self.path.persist(&path).map_err(|error| failed(error.error))

@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use super::blob_files::{BlobFiles, read_whole, write_whole};
 use super::{Storage, Upload};
-use crate::{ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
+use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 
 /// Keeps everything in a directory.
 ///
 /// ```text
-/// blobs/sha256/<hex>                                   blobs and manifests, each once
+/// blobs/<algorithm>/<hex>                              blobs and manifests, each once
 /// repositories/<repository>/_blobs/<hex>               a blob is part of the repository
 /// repositories/<repository>/_manifests/<hex>           media type of a manifest
 /// repositories/<repository>/_referrers/<hex>/<hex>     a subject, and who refers to it
@@ -191,7 +191,8 @@ impl Storage for DiskStorage {
             return Ok(None);
         };
         let media_type = String::from_utf8_lossy(&media_type).into_owned();
-        Ok(Some(RawManifest::new(media_type, self.content(&digest).await?)))
+        let bytes = self.content(&digest).await?;
+        Ok(Some(RawManifest::known_by(digest.algorithm(), media_type, bytes)))
     }
 
     async fn put_manifest(
@@ -246,7 +247,7 @@ impl Storage for DiskStorage {
     ) -> Result<Vec<RawManifest>, Error> {
         let names = entries(&self.referrers_of(repository, subject)).await?.unwrap_or_default();
         let mut digests: Vec<Digest> =
-            names.iter().filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect();
+            names.iter().filter_map(|hex| Digest::from_hex(hex)).collect();
         digests.sort();
         let mut found = Vec::new();
         for digest in digests {
@@ -294,6 +295,10 @@ impl Upload for LinkedUpload {
 
     fn offset(&self) -> u64 {
         self.upload.offset()
+    }
+
+    async fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Error> {
+        self.upload.digest(algorithm).await
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error> {

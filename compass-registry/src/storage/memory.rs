@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 
 use super::{Storage, Upload};
-use crate::{ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
+use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 
 /// Keeps everything in memory, for tests and small things.
 #[derive(Debug, Clone, Default)]
@@ -194,6 +194,10 @@ impl Upload for MemoryUpload {
 
     fn offset(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    async fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Error> {
+        Ok(algorithm.digest(&self.bytes))
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error> {
