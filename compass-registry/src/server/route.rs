@@ -56,8 +56,11 @@ pub(super) fn parse_name(text: &str) -> Result<Repository, Refusal> {
 }
 
 fn parse_locator(text: &str) -> Result<Locator, Refusal> {
-    // A tag that is none names nothing.
-    text.parse().map_err(|_| Refusal::manifest_unknown())
+    match text.contains(':') {
+        true => parse_digest(text).map(Locator::Digest),
+        // A tag that is none names nothing.
+        false => text.parse().map_err(|_| Refusal::manifest_unknown()),
+    }
 }
 
 pub(super) fn parse_digest(text: &str) -> Result<Digest, Refusal> {
