@@ -272,7 +272,7 @@ impl ImageSource for Faulty {
 
     async fn blob(
         &self,
-        _repository: &Repository,
+        repository: &Repository,
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<ByteStream, RegistryError> {

@@ -259,3 +259,13 @@ fn reports_and_policies_can_be_shared_between_threads() {
     shared::<Policy>();
     shared::<Tree>();
 }
+
+#[test]
+fn a_product_has_a_version_whatever_its_file_is_called() {
+    let product = "metadata: {name: compass}\nspec:\n  version: two\n  addons: addons\n";
+    let head =
+        tree([("release-products/v2.7.0.yaml", product.to_owned()), (ADDON, values("v1.0.0", ""))]);
+    let report = check(&head, &Policy::default());
+    assert_eq!(codes(&report), ["product-version-format"], "{:?}", report.findings());
+    assert_eq!(report.findings()[0].place.start.line, 3);
+}

@@ -40,9 +40,9 @@ pub enum Error {
         /// Whose bytes.
         what: String,
         /// The promised digest.
-        expected: Digest,
+        expected: Box<Digest>,
         /// The digest of what came.
-        actual: Digest,
+        actual: Box<Digest>,
     },
     /// Content is longer or shorter than was promised.
     #[error("{what}: the content has {actual} bytes, and not {expected}")]

@@ -78,8 +78,8 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
             Locator::Digest(expected) if manifest.digest() != *expected => {
                 Err(Error::DigestMismatch {
                     what: format!("manifest {repository}@{expected}"),
-                    expected: *expected,
-                    actual: manifest.digest(),
+                    expected: Box::new(*expected),
+                    actual: Box::new(manifest.digest()),
                 })
             }
             _ => Ok(manifest),

@@ -70,7 +70,7 @@ impl VerifiedBlob {
         if actual == self.descriptor.digest {
             Ok(())
         } else {
-            let expected = self.descriptor.digest;
+            let (expected, actual) = (Box::new(self.descriptor.digest), Box::new(actual));
             Err(Error::DigestMismatch { what: self.what.clone(), expected, actual })
         }
     }

@@ -58,3 +58,18 @@ fn is_inside(path: &str) -> bool {
 fn is_mode(mode: &str) -> bool {
     (3..=4).contains(&mode.len()) && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_mode;
+
+    #[test]
+    fn a_mode_has_three_or_four_octal_digits() {
+        for mode in ["644", "0755"] {
+            assert!(is_mode(mode), "{mode}");
+        }
+        for mode in ["", "75", "00755", "0778", "rwx"] {
+            assert!(!is_mode(mode), "{mode}");
+        }
+    }
+}

@@ -168,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn release_in_capitals_is_the_release() {
+        let version = |text: &str| text.parse::<ComponentVersion>().unwrap();
+        assert!(version("1.0.0-GA") < version("1.0.0-cve"));
+        assert!(version("1.0.0-RC.1") < version("1.0.0-GA"));
+    }
+
+    #[test]
     fn teams_have_forms_of_their_own() {
         for text in
             ["cps-v2.7.3-2", "10-alpine", "v1alpha2-v1.2.0", "clever1.2.0-x-1.0", "release-v2.1.0"]

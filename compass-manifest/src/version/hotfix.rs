@@ -152,3 +152,24 @@ fn parse_patch(text: &str) -> Option<u32> {
     }
     digits.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Date;
+
+    #[test]
+    fn february_has_a_leap_day_by_the_gregorian_rule() {
+        for (year, leap) in [(2024, true), (2000, true), (2023, false), (1900, false)] {
+            assert_eq!(Date::new(year, 2, 29).is_some(), leap, "{year}");
+            assert!(Date::new(year, 2, 28).is_some(), "{year}");
+        }
+    }
+
+    #[test]
+    fn a_date_has_eight_digits() {
+        assert!(Date::parse("20230814").is_some());
+        for text in ["2023081", "202308141", "2023 814", "20230a14", "2023+814", "２０２"] {
+            assert!(Date::parse(text).is_none(), "{text}");
+        }
+    }
+}

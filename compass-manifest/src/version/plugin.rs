@@ -83,3 +83,25 @@ impl fmt::Display for PluginVersion {
         write!(f, "v{}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, PluginVersion};
+
+    #[test]
+    fn a_prerelease_is_followed_by_the_release_that_it_leads_to() {
+        for (version, part, next) in [
+            ("v2.0.0-rc.1", Part::Major, "v2.0.0"),
+            ("v2.1.0-rc.1", Part::Major, "v3.0.0"),
+            ("v2.0.1-rc.1", Part::Major, "v3.0.0"),
+            ("v2.1.0-rc.1", Part::Minor, "v2.1.0"),
+            ("v2.1.1-rc.1", Part::Minor, "v2.2.0"),
+            ("v2.1.1-rc.1", Part::Patch, "v2.1.1"),
+            ("v2.1.1", Part::Patch, "v2.1.2"),
+            ("v2.0.0", Part::Major, "v3.0.0"),
+        ] {
+            let written: PluginVersion = version.parse().unwrap();
+            assert_eq!(written.next(part).unwrap().to_string(), next, "{version}");
+        }
+    }
+}

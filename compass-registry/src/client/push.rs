@@ -82,8 +82,8 @@ pub(super) async fn put_manifest(
     match stored.and_then(|value| value.to_str().ok()?.parse().ok()) {
         Some(actual) if actual != digest => Err(Error::DigestMismatch {
             what: format!("{}/{repository}:{locator} as the registry stored it", transport.host()),
-            expected: digest,
-            actual,
+            expected: Box::new(digest),
+            actual: Box::new(actual),
         }),
         _ => Ok(()),
     }

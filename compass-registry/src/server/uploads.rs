@@ -171,7 +171,7 @@ impl Session {
         let mut upload = self.upload.take().ok_or_else(Refusal::upload_unknown)?;
         let actual = match digest.algorithm() {
             Algorithm::Sha256 => std::mem::take(&mut self.hasher).finish(),
-            other => upload.digest(other).await?,
+            other @ Algorithm::Sha512 => upload.digest(other).await?,
         };
         if actual != *digest {
             return Err(Refusal::digest_invalid(format!("the content has digest {actual}")));

@@ -28,7 +28,7 @@ pub struct DiskStorage {
     root: PathBuf,
     blobs: BlobFiles,
     /// Held as long as a clone lives.
-    _lock: Option<Arc<std::fs::File>>,
+    lock: Option<Arc<std::fs::File>>,
 }
 
 /// An upload that makes its blob part of a repository.
@@ -42,7 +42,7 @@ impl DiskStorage {
     /// Opens a directory, which is created when something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { blobs: BlobFiles::new(&root, root.join("uploads")), root, _lock: None }
+        Self { blobs: BlobFiles::new(&root, root.join("uploads")), root, lock: None }
     }
 
     /// Opens a directory for this process alone, and removes what earlier ones left behind:
@@ -65,7 +65,7 @@ impl DiskStorage {
                 ),
             })
         })?;
-        storage._lock = Some(Arc::new(lock));
+        storage.lock = Some(Arc::new(lock));
         storage.blobs.remove_unfinished().await?;
         storage.remove_unused().await?;
         Ok(storage)
