@@ -1,6 +1,7 @@
 //! Reads a bundle by offset: nothing is unpacked.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -234,13 +235,13 @@ impl ImageSource for Bundle {
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
-        offset: u64,
+        range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
         let what = || format!("{repository}@{}", descriptor.digest);
         let placed = self.0.blobs.get(&descriptor.digest).copied();
         let (nested, start) = placed.ok_or_else(|| RegistryError::NotFound { what: what() })?;
-        let (bundle, end) = (self.clone(), start + descriptor.size);
-        let chunks = stream::try_unfold(start + offset, move |position| {
+        let (bundle, end) = (self.clone(), start + range.end.min(descriptor.size));
+        let chunks = stream::try_unfold(start + range.start, move |position| {
             let bundle = bundle.clone();
             async move {
                 if position >= end {

@@ -1,6 +1,7 @@
 //! From a source to a file, and from the file to a registry; and everything that may go wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -274,7 +275,7 @@ impl ImageSource for Faulty {
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
-        offset: u64,
+        range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
         let opened = self.opened.fetch_add(1, Ordering::Relaxed);
         let broken = || RegistryError::Unreachable {
@@ -285,8 +286,7 @@ impl ImageSource for Faulty {
         if matches!(self.fault, Fault::Dies) && opened > 0 {
             return Err(broken());
         }
-        let chunks =
-            self.good.read_blob(repository, &descriptor.digest, offset..descriptor.size).await?;
+        let chunks = self.good.read_blob(repository, &descriptor.digest, range.clone()).await?;
         let chunks: Vec<Bytes> = chunks.map(Result::unwrap).collect().await;
         let mut bytes = chunks.concat();
         let end: Option<RegistryError> = match self.fault {
@@ -296,8 +296,10 @@ impl ImageSource for Faulty {
             }
             Fault::Truncated => {
                 bytes.truncate(
-                    usize::try_from(descriptor.size * 2 / 3 - offset.min(descriptor.size * 2 / 3))
-                        .unwrap(),
+                    usize::try_from(
+                        descriptor.size * 2 / 3 - range.start.min(descriptor.size * 2 / 3),
+                    )
+                    .unwrap(),
                 );
                 None
             }

@@ -1,10 +1,10 @@
 //! Clients for the registries that a command speaks with.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use compass_manifest::policy::Host;
-use compass_registry::client::{Client, ClientOptions, CredentialFiles};
+use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
 use crate::failure::Failure;
 use crate::repository::Repository;
@@ -37,15 +37,33 @@ impl Registries {
 
     pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client, Failure> {
         let known = self.hosts.get(host).cloned().unwrap_or_default();
-        let ca = known.ca.as_deref().map(|file| read_ca(&self.root.join(file))).transpose()?;
-        let credentials = self.credentials.find(host)?;
-        let plain_http = plain_http || known.plain_http;
-        Ok(Client::new(host, ClientOptions { plain_http, ca, credentials })?)
+        let options = ClientOptions {
+            plain_http: plain_http || known.plain_http,
+            ca: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
+            identity: self.identity(&known)?,
+            credentials: self.credentials.find(host)?,
+            ..ClientOptions::default()
+        };
+        Ok(Client::new(host, options)?)
     }
-}
 
-fn read_ca(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        Failure::usage(format!("cannot read the CA file {}: {error}", path.display()))
-    })
+    /// The client certificate and its key.
+    fn identity(&self, host: &Host) -> Result<Option<Secret>, Failure> {
+        let Some(certificate) = &host.certificate else { return Ok(None) };
+        let mut pem = self.read("client certificate", certificate)?;
+        if let Some(key) = &host.key {
+            pem.push(b'\n');
+            pem.extend(self.read("client key", key)?);
+        }
+        let bad =
+            |_| Failure::usage(format!("the client certificate {certificate} is no PEM text"));
+        Ok(Some(Secret::new(String::from_utf8(pem).map_err(bad)?)))
+    }
+
+    fn read(&self, what: &str, file: &str) -> Result<Vec<u8>, Failure> {
+        let path = self.root.join(file);
+        std::fs::read(&path).map_err(|error| {
+            Failure::usage(format!("cannot read the {what} {}: {error}", path.display()))
+        })
+    }
 }

@@ -3,21 +3,30 @@
 //!
 //! - Credentials go to the registry's own origin and to the token service that it names, and to
 //!   nobody else: not to the target of a redirect, not to an upload location elsewhere.
-//! - What fails for a reason that may pass is tried again, with growing pauses.
+//! - What fails for a reason that may pass is tried again, with growing pauses. Blobs go on where
+//!   they were cut, in both directions.
+//! - Large blobs are read in several parts at once, and handed out in order.
 //! - Tokens are kept per repository and action until shortly before they expire.
+//! - A registry that asks for fewer requests, or for a pause, gets what it asks for.
 
 mod auth;
 mod challenge;
 mod credentials;
+mod feed;
+mod list;
+mod pace;
 mod pull;
 mod push;
 mod transport;
+mod upload;
+
+use std::ops::Range;
 
 use async_trait::async_trait;
 
 use crate::{
-    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
-    Repository, Tag, VerifiedBlob,
+    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, Parts, RawManifest,
+    Referrer, Repository, RetryPolicy, Tag, VerifiedBlob,
 };
 
 pub use credentials::{CredentialFiles, Credentials, Secret};
@@ -30,14 +39,33 @@ pub struct Client {
 }
 
 /// How to speak with a registry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClientOptions {
     /// Without TLS. `localhost` and `127.0.0.1` never use it.
     pub plain_http: bool,
     /// Certificates in PEM form that are trusted besides the system's.
     pub ca: Option<Vec<u8>>,
+    /// A client certificate and its key, both in PEM form.
+    pub identity: Option<Secret>,
     /// Who asks; anonymous otherwise.
     pub credentials: Option<Credentials>,
+    /// How failures that may pass are dealt with.
+    pub retry: RetryPolicy,
+    /// Requests that wait for an answer at once, at most; fewer where the registry wants that.
+    pub requests: u16,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            plain_http: false,
+            ca: None,
+            identity: None,
+            credentials: None,
+            retry: RetryPolicy::default(),
+            requests: 32,
+        }
+    }
 }
 
 impl Client {
@@ -54,7 +82,57 @@ impl Client {
     /// # Errors
     /// Where it is not, or does not.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.transport.ping().await
+        self.transport.ping().await.map(drop)
+    }
+
+    /// The tags of a repository, in the registry's order.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where the registry does not know the repository.
+    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Error> {
+        list::tags(&self.transport, repository).await
+    }
+
+    /// The repositories of the registry, where it tells.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn repositories(&self) -> Result<Vec<Repository>, Error> {
+        list::repositories(&self.transport).await
+    }
+
+    /// The manifests that refer to another one, of one kind if that is given.
+    ///
+    /// # Errors
+    /// Where the registry cannot be asked. A manifest that nothing refers to is none.
+    pub async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, Error> {
+        list::referrers(&self.transport, repository, subject, artifact_type).await
+    }
+
+    /// Removes a tag, or a manifest with all its tags.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where it is not there; [`Error::Refused`] where the registry removes
+    /// nothing.
+    pub async fn delete_manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<(), Error> {
+        list::delete(&self.transport, repository, &format!("manifests/{locator}")).await
+    }
+
+    /// Removes a blob from a repository.
+    ///
+    /// # Errors
+    /// As [`Client::delete_manifest`].
+    pub async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<(), Error> {
+        list::delete(&self.transport, repository, &format!("blobs/{digest}")).await
     }
 }
 
@@ -72,9 +150,21 @@ impl ImageSource for Client {
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
-        offset: u64,
+        range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        pull::blob(&self.transport, repository, descriptor, offset).await
+        pull::blob(&self.transport, repository, descriptor, range).await
+    }
+
+    fn parts(&self) -> Option<&Parts> {
+        self.transport.parts()
+    }
+
+    fn registry(&self) -> Option<&str> {
+        Some(self.transport.host())
+    }
+
+    fn retry(&self) -> RetryPolicy {
+        self.transport.retry()
     }
 }
 
@@ -97,7 +187,20 @@ impl ImageSink for Client {
     }
 
     async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
-        push::put_blob(&self.transport, repository, blob).await
+        upload::put_blob(&self.transport, repository, blob).await
+    }
+
+    async fn mount_blob(
+        &self,
+        from: &Repository,
+        to: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        upload::mount_blob(&self.transport, from, to, descriptor).await
+    }
+
+    fn registry(&self) -> Option<&str> {
+        Some(self.transport.host())
     }
 
     async fn put_manifest(

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::progress::BlobProgress;
-use crate::retry::retrying;
 use crate::{
     Descriptor, Digest, Error, ImageSink, ImageSource, ImageSourceExt as _, Locator, Manifest,
     NoProgress, Platform, Progress, RawManifest, Repository, Tag, open_resuming,
@@ -147,15 +146,16 @@ async fn move_blob(
     options: &CopyOptions,
 ) -> Result<bool, Error> {
     let progress = BlobProgress::new(Arc::clone(&options.progress));
-    let moved = retrying(|| async {
+    let retry = source.retry();
+    let move_once = || async {
         if sink.has_blob(to, descriptor).await? {
             return Ok(false);
         }
         let blob = open_resuming(Arc::clone(source), from, descriptor);
         sink.put_blob(to, blob.reporting_to(progress.clone())).await?;
         Ok(true)
-    });
-    let moved = moved.await.map_err(|error| error.in_blob(to, descriptor.digest))?;
+    };
+    let moved = retry.run(move_once).await.map_err(|error| error.in_blob(to, descriptor.digest))?;
     progress.reach(descriptor.size);
     Ok(moved)
 }

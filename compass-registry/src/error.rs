@@ -1,6 +1,7 @@
 //! What can go wrong.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::Digest;
 
@@ -83,6 +84,18 @@ pub enum Error {
         status: u16,
         /// What the registry said.
         message: String,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// A tag was moved while the image that it named was copied.
+    #[error("{what} was moved from {was} to {is} meanwhile")]
+    TagMoved {
+        /// The tag.
+        what: String,
+        /// The image it named first.
+        was: Box<Digest>,
+        /// The image it names now.
+        is: Box<Digest>,
     },
     /// The registry could not be reached, or the connection broke.
     #[error("{host} cannot be reached for {request}")]
@@ -166,6 +179,15 @@ impl Error {
         }
     }
 
+    /// How long a registry asks us to wait before we try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Blob { source, .. } | Self::Image { source, .. } => source.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Whether something that was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         match self {
@@ -191,6 +213,7 @@ impl Error {
             Self::Unreachable { .. } => Some(
                 "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
             ),
+            Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another disk")
             }

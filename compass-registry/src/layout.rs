@@ -1,6 +1,7 @@
 //! The OCI image layout: a directory of blobs with an `index.json`
 //! (OCI image specification, "Image Layout").
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -121,9 +122,9 @@ impl ImageSource for OciLayout {
         &self,
         _repository: &Repository,
         descriptor: &Descriptor,
-        offset: u64,
+        range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        self.blobs.read(&descriptor.digest, offset..u64::MAX).await
+        self.blobs.read(&descriptor.digest, range).await
     }
 }
 

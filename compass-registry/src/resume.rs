@@ -1,44 +1,35 @@
-//! Goes on where a connection broke.
+//! Reads a blob in parts, several at once where that is worth it, and goes on where a connection
+//! broke. It stands below the verifier, so that what was hashed stays hashed.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
-use crate::retry::{SILENCE, TRIES, pause};
-use crate::{ByteStream, Descriptor, Error, ImageSource, Repository};
+use crate::retry::{RetryPolicy, still_counting};
+use crate::{ByteStream, Descriptor, Error, ImageSource, Parts, Repository};
 
-struct Resume {
-    source: Arc<dyn ImageSource>,
-    repository: Repository,
-    descriptor: Descriptor,
-    offset: u64,
-    failures: u32,
-    bytes: Option<ByteStream>,
-    /// The source ended the blob too early, without an error.
-    cut_short: bool,
-}
-
-/// The bytes of a blob; where the connection breaks, the blob is opened again at that offset. It
-/// stands below the verifier, so that what was hashed stays hashed.
+/// The bytes of a blob from an offset on, in order.
 pub(crate) fn resuming(
     source: Arc<dyn ImageSource>,
     repository: Repository,
     descriptor: Descriptor,
+    offset: u64,
+    retry: RetryPolicy,
 ) -> ByteStream {
-    let start = Resume {
-        source,
-        repository,
-        descriptor,
-        offset: 0,
-        failures: 0,
-        bytes: None,
-        cut_short: false,
-    };
-    let steps = stream::unfold(Some(start), |state| async move {
-        let mut state = state?;
-        match state.next().await {
-            Ok(Some(chunk)) => Some((Ok(chunk), Some(state))),
+    let end = descriptor.size;
+    let blob = Arc::new(Blob { source, repository, descriptor, retry });
+    // A blob of no bytes is asked for as well: who holds it must have it.
+    let head = (end == 0).then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
+    let start = Reader { blob, head, ahead: VecDeque::new(), next: offset, end };
+    let steps = stream::unfold(Some(start), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
         }
@@ -46,17 +37,143 @@ pub(crate) fn resuming(
     steps.boxed()
 }
 
-impl Resume {
+struct Blob {
+    source: Arc<dyn ImageSource>,
+    repository: Repository,
+    descriptor: Descriptor,
+    retry: RetryPolicy,
+}
+
+struct Reader {
+    blob: Arc<Blob>,
+    /// The part that is being handed out.
+    head: Option<Head>,
+    /// Parts that are fetched meanwhile, in order.
+    ahead: VecDeque<Ahead>,
+    /// Where the first part begins that nobody fetches yet.
+    next: u64,
+    end: u64,
+}
+
+enum Head {
+    /// Straight from the connection.
+    Streamed(Part),
+    /// Fetched ahead; the permit is for its memory.
+    Fetched { chunks: VecDeque<Bytes>, _memory: OwnedSemaphorePermit },
+}
+
+/// A part that is fetched ahead. Dropped, the work ends.
+struct Ahead {
+    task: JoinHandle<Result<VecDeque<Bytes>, Error>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            match &mut self.head {
+                Some(Head::Fetched { chunks, .. }) => match chunks.pop_front() {
+                    Some(chunk) => return Ok(Some(chunk)),
+                    None => self.head = None,
+                },
+                Some(Head::Streamed(part)) => match part.next().await? {
+                    Some(chunk) => {
+                        // Only now it is known that the source serves this blob, and how: a source
+                        // that knows no parts is sending all of it.
+                        let whole = self.blob.source.parts().is_none() && self.ahead.is_empty();
+                        if whole && !part.range.is_empty() {
+                            part.range.end = self.end;
+                            self.next = self.end;
+                        }
+                        self.fetch_ahead();
+                        return Ok(Some(chunk));
+                    }
+                    None => self.head = None,
+                },
+                None => match self.take_part().await? {
+                    Some(head) => self.head = Some(head),
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+
+    /// The next part: one that was fetched ahead, or one to be streamed.
+    async fn take_part(&mut self) -> Result<Option<Head>, Error> {
+        if let Some(mut ahead) = self.ahead.pop_front() {
+            let ended = (&mut ahead.task).await;
+            let chunks = ended.map_err(|error| self.blob.unreachable(Box::new(error)))??;
+            self.fetch_ahead();
+            let fetched = |permit| Head::Fetched { chunks, _memory: permit };
+            return Ok(ahead.permit.take().map(fetched));
+        }
+        if self.next >= self.end {
+            return Ok(None);
+        }
+        let length = self.blob.source.parts().map_or(u64::MAX, Parts::bytes);
+        let range = self.next..self.next.saturating_add(length).min(self.end);
+        self.next = range.end;
+        Ok(Some(Head::Streamed(Part::new(Arc::clone(&self.blob), range))))
+    }
+
+    /// Fetches parts ahead as far as the source allows, and as long as there is memory for them.
+    fn fetch_ahead(&mut self) {
+        let Some(parts) = self.blob.source.parts() else { return };
+        while self.ahead.len() + 1 < parts.at_once() && self.next < self.end {
+            let Some(permit) = parts.memory() else { return };
+            let range = self.next..(self.next + parts.bytes()).min(self.end);
+            self.next = range.end;
+            let mut part = Part::new(Arc::clone(&self.blob), range);
+            let task = tokio::spawn(still_counting(async move {
+                let mut chunks = VecDeque::new();
+                while let Some(chunk) = part.next().await? {
+                    chunks.push_back(chunk);
+                }
+                Ok(chunks)
+            }));
+            self.ahead.push_back(Ahead { task, permit: Some(permit) });
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One part of a blob, opened again where its connection breaks.
+struct Part {
+    blob: Arc<Blob>,
+    range: Range<u64>,
+    failures: u32,
+    bytes: Option<ByteStream>,
+    /// The source ended the part too early, without an error.
+    cut_short: bool,
+}
+
+impl Part {
+    fn new(blob: Arc<Blob>, range: Range<u64>) -> Self {
+        Self { blob, range, failures: 0, bytes: None, cut_short: false }
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match self.step().await {
-                Ok(Some(chunk)) => {
-                    self.offset += chunk.len() as u64;
+                Ok(Some(chunk)) if chunk.is_empty() => {}
+                // What stands behind a part in the middle belongs to the next one.
+                Ok(Some(_)) if self.range.is_empty() && self.is_inner() => return Ok(None),
+                Ok(Some(mut chunk)) => {
+                    if self.is_inner() {
+                        let left = self.range.end - self.range.start;
+                        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    }
+                    self.range.start += chunk.len() as u64;
                     self.failures = 0;
                     self.cut_short = false;
                     return Ok(Some(chunk));
                 }
-                Ok(None) if self.offset >= self.descriptor.size => return Ok(None),
+                Ok(None) if self.range.start >= self.range.end => return Ok(None),
                 // Once more: a proxy may have cut it. Twice at the same place: it is all there is.
                 Ok(None) if !self.cut_short => {
                     self.bytes = None;
@@ -66,42 +183,51 @@ impl Resume {
                 Err(Error::Refused { status: 416, .. }) if self.cut_short => {
                     return Err(self.too_short());
                 }
-                Err(error) if error.is_transient() && self.failures + 1 < TRIES => {
+                Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
                     self.bytes = None;
                     self.failures += 1;
-                    let digest = self.descriptor.digest;
-                    tracing::debug!(%error, %digest, offset = self.offset, "resume");
-                    pause(self.failures).await;
+                    self.blob.retry.wait(&error, self.failures).await;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
+    /// Whether the blob goes on behind this part.
+    fn is_inner(&self) -> bool {
+        self.range.end < self.blob.descriptor.size
+    }
+
     async fn step(&mut self) -> Result<Option<Bytes>, Error> {
+        let Blob { source, repository, descriptor, retry } = &*self.blob;
         let bytes = match &mut self.bytes {
             Some(bytes) => bytes,
-            closed => {
-                let bytes =
-                    self.source.blob(&self.repository, &self.descriptor, self.offset).await?;
-                closed.insert(bytes)
-            }
+            // What is complete is not asked for again; a blob of no bytes is, once.
+            None if self.range.is_empty() && descriptor.size > 0 => return Ok(None),
+            closed => closed.insert(source.blob(repository, descriptor, self.range.clone()).await?),
         };
-        match tokio::time::timeout(SILENCE, bytes.next()).await {
+        match tokio::time::timeout(retry.silence, bytes.next()).await {
             Ok(chunk) => chunk.transpose(),
-            Err(elapsed) => Err(Error::Unreachable {
-                host: "the registry".to_owned(),
-                request: format!("blob {}", self.descriptor.digest),
-                source: Box::new(elapsed),
-            }),
+            Err(elapsed) => Err(self.blob.unreachable(Box::new(elapsed))),
         }
     }
 
     fn too_short(&self) -> Error {
         Error::SizeMismatch {
-            what: format!("{}@{}", self.repository, self.descriptor.digest),
-            expected: self.descriptor.size,
-            actual: self.offset,
+            what: self.blob.name(),
+            expected: self.blob.descriptor.size,
+            actual: self.range.start,
         }
+    }
+}
+
+impl Blob {
+    fn name(&self) -> String {
+        format!("{}@{}", self.repository, self.descriptor.digest)
+    }
+
+    fn unreachable(&self, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+        let host = self.source.registry().unwrap_or("the source").to_owned();
+        Error::Unreachable { host, request: format!("blob {}", self.name()), source }
     }
 }

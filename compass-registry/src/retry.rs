@@ -1,38 +1,144 @@
 //! Trying again what failed for a reason that may pass.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::Error;
 
-/// How often something is tried before its error is final.
-pub(crate) const TRIES: u32 = 5;
-
-/// How long a peer may be silent before the connection counts as broken.
-pub(crate) const SILENCE: Duration = Duration::from_mins(1);
-
-/// Waits before try number `failures + 1`: 0.2 s doubled each time, up to a half less by chance, so
-/// that many workers do not come back at once.
-pub(crate) async fn pause(failures: u32) {
-    let longest = 200_u64 << failures.saturating_sub(1).min(6);
-    let chance = RandomState::new().build_hasher().finish();
-    tokio::time::sleep(Duration::from_millis(longest - chance % (longest / 2))).await;
+/// How failures that may pass are dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often something is tried before its error is final; at least once.
+    pub tries: u32,
+    /// The pause before the second try; it is doubled each time, and shortened by up to a half by
+    /// chance, so that many workers do not come back at once.
+    pub pause: Duration,
+    /// The longest pause that a registry may ask for with `Retry-After`. Where it asks for more,
+    /// its refusal is final.
+    pub longest_pause: Duration,
+    /// How long a peer may be silent before the connection counts as broken.
+    pub silence: Duration,
 }
 
-/// Runs an operation again while it fails for a reason that may pass.
-pub(crate) async fn retrying<T, F>(mut run: impl FnMut() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut failures = 0;
-    loop {
-        match run().await {
-            Err(error) if error.is_transient() && failures + 1 < TRIES => {
-                failures += 1;
-                tracing::debug!(%error, failures, "try again");
-                pause(failures).await;
-            }
-            result => return result,
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            pause: Duration::from_millis(200),
+            longest_pause: Duration::from_mins(2),
+            silence: Duration::from_mins(1),
         }
+    }
+}
+
+tokio::task_local! {
+    static COUNT: Arc<AtomicU32>;
+}
+
+impl RetryPolicy {
+    /// Whether to try again after this many failures, the last of which was this one.
+    pub(crate) fn allows(&self, error: &Error, failures: u32) -> bool {
+        let bearable = error.retry_after().is_none_or(|pause| pause <= self.longest_pause);
+        error.is_transient() && bearable && failures < self.tries
+    }
+
+    /// Waits after a failure, as long as it asks for, or else longer each time.
+    pub(crate) async fn wait(&self, error: &Error, failures: u32) {
+        let _ = COUNT.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
+        tracing::debug!(error = error as &dyn std::error::Error, failures, "try again");
+        let longest = self.pause.saturating_mul(1 << failures.saturating_sub(1).min(6));
+        let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
+        let chance = RandomState::new().build_hasher().finish() % (micros / 2);
+        let own = Duration::from_micros(micros - chance);
+        tokio::time::sleep(error.retry_after().map_or(own, |asked| asked.max(own))).await;
+    }
+
+    /// Runs an operation again while it fails for a reason that may pass.
+    pub(crate) async fn run<T, F>(&self, mut run: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut failures = 0;
+        loop {
+            match run().await {
+                Err(error) if self.allows(&error, failures + 1) => {
+                    failures += 1;
+                    self.wait(&error, failures).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Counts how often something was tried again while a future runs.
+pub(crate) async fn counting<T>(future: impl Future<Output = T>) -> (T, u32) {
+    let count = Arc::new(AtomicU32::new(0));
+    let result = COUNT.scope(Arc::clone(&count), future).await;
+    (result, count.load(Ordering::Relaxed))
+}
+
+/// Carries the count of the current task over to one that it spawns.
+pub(crate) fn still_counting<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> std::pin::Pin<Box<dyn Future<Output = T> + Send>> {
+    match COUNT.try_with(Arc::clone) {
+        Ok(count) => Box::pin(COUNT.scope(count, future)),
+        Err(_) => Box::pin(future),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Error {
+        Error::Refused {
+            host: "a.b".to_owned(),
+            request: "GET /v2/".to_owned(),
+            status,
+            message: String::new(),
+            retry_after: retry_after.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn what_cannot_pass_and_what_takes_too_long_is_final() {
+        let policy = RetryPolicy::default();
+        assert!(policy.allows(&refused(503, None), 1) && policy.allows(&refused(429, Some(60)), 4));
+        assert!(!policy.allows(&refused(503, None), 5), "tried often enough");
+        assert!(!policy.allows(&refused(404, None), 1), "not there");
+        assert!(!policy.allows(&refused(429, Some(3600)), 1), "too long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_follow_what_the_registry_asks_for() {
+        let policy = RetryPolicy::default();
+        let waited = async |error: Error, failures| {
+            let before = tokio::time::Instant::now();
+            policy.wait(&error, failures).await;
+            before.elapsed().as_millis()
+        };
+        for (failures, longest) in [(1, 201), (2, 401), (3, 801), (4, 1601)] {
+            let millis = waited(refused(503, None), failures).await;
+            assert!(millis >= longest / 2 && millis <= longest + 1, "{failures}: {millis}");
+        }
+        assert!(waited(refused(429, Some(7)), 1).await >= 7000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repetitions_are_counted_also_in_spawned_tasks() {
+        let fails = || async {
+            let policy = RetryPolicy::default();
+            policy.run(|| async { Err::<(), _>(refused(503, None)) }).await
+        };
+        let ((), count) = counting(async {
+            fails().await.unwrap_err();
+            tokio::spawn(still_counting(async move { fails().await.unwrap_err() })).await.unwrap();
+        })
+        .await;
+        assert_eq!(count, 8);
     }
 }

@@ -31,6 +31,22 @@ pub trait ImageSink: Send + Sync {
     /// Writes a blob.
     async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error>;
 
+    /// Takes a blob over from another repository of the same place, without moving its bytes; says
+    /// whether it could. Places that cannot do that say no.
+    async fn mount_blob(
+        &self,
+        _from: &Repository,
+        _to: &Repository,
+        _descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// The host, where this is a registry that other clients know by it.
+    fn registry(&self) -> Option<&str> {
+        None
+    }
+
     /// Writes a manifest, and lets a tag point at it.
     async fn put_manifest(
         &self,

@@ -1,13 +1,17 @@
 //! Where images come from.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
 use crate::image_manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::parts::Parts;
 use crate::resume::resuming;
-use crate::retry::retrying;
+use crate::retry::RetryPolicy;
 use crate::verify::VerifiedBlob;
 use crate::{Descriptor, Error, Locator, Platform, RawManifest, Repository};
 
@@ -20,8 +24,8 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 /// # Contract
 /// - `manifest` answers with the manifest's exact bytes. Asked for a digest, the bytes need not be
 ///   verified; [`ImageSourceExt::verified_manifest`] does that.
-/// - `blob` answers with the blob's bytes from `offset` to its end. A source that cannot begin in
-///   the middle reads and drops what stands before.
+/// - `blob` answers with a range of the blob's bytes; more may follow, and is dropped. A source that
+///   cannot begin in the middle reads and drops what stands before.
 /// - What is not there is [`Error::NotFound`]; what may be there on another try is an error whose
 ///   [`Error::is_transient`] holds.
 /// - Dropping a future or stream stops its work and leaves nothing behind.
@@ -34,13 +38,28 @@ pub trait ImageSource: Send + Sync {
         locator: &Locator,
     ) -> Result<RawManifest, Error>;
 
-    /// Begins to read a blob at an offset.
+    /// Begins to read a range of a blob.
     async fn blob(
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
-        offset: u64,
+        range: Range<u64>,
     ) -> Result<ByteStream, Error>;
+
+    /// How large blobs are read in parts, several at once; otherwise they are one stream.
+    fn parts(&self) -> Option<&Parts> {
+        None
+    }
+
+    /// The host, where this is a registry that other clients know by it.
+    fn registry(&self) -> Option<&str> {
+        None
+    }
+
+    /// How failures that may pass are dealt with.
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy::default()
+    }
 }
 
 /// What callers of an [`ImageSource`] use: everything that comes out has been verified.
@@ -93,17 +112,25 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
                 reason: format!("{} bytes are too many to be read at once", descriptor.size),
             });
         }
-        retrying(|| async move {
+        let retry = self.retry();
+        let read = || async move {
             let what = format!("{repository}@{}", descriptor.digest);
-            let bytes = self.blob(repository, descriptor, 0).await?;
+            let bytes = self.blob(repository, descriptor, 0..descriptor.size).await?;
             let mut blob = VerifiedBlob::new(what, descriptor.clone(), bytes);
             let mut content = Vec::new();
-            while let Some(chunk) = blob.next().await {
+            let silent = |elapsed| Error::Unreachable {
+                host: self.registry().unwrap_or("the source").to_owned(),
+                request: format!("blob {repository}@{}", descriptor.digest),
+                source: Box::new(elapsed),
+            };
+            while let Some(chunk) =
+                tokio::time::timeout(retry.silence, blob.next()).await.map_err(silent)?
+            {
                 content.extend_from_slice(&chunk?);
             }
             Ok(content.into())
-        })
-        .await
+        };
+        retry.run(read).await
     }
 
     async fn image(
@@ -132,11 +159,15 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
 /// Opens a blob of a shared source. Nothing is asked for before the stream is polled; a connection
 /// that breaks is opened again where it broke.
 pub fn open_resuming(
-    source: std::sync::Arc<dyn ImageSource>,
+    source: Arc<dyn ImageSource>,
     repository: &Repository,
     descriptor: &Descriptor,
 ) -> VerifiedBlob {
     let what = format!("{repository}@{}", descriptor.digest);
-    let bytes = resuming(source, repository.clone(), descriptor.clone());
-    VerifiedBlob::new(what, descriptor.clone(), bytes)
+    let (repository, described) = (repository.clone(), descriptor.clone());
+    let open = move |offset| {
+        let retry = source.retry();
+        resuming(Arc::clone(&source), repository.clone(), described.clone(), offset, retry)
+    };
+    VerifiedBlob::reopening(what, descriptor.clone(), Box::new(open))
 }

@@ -138,11 +138,14 @@ impl<S: Storage> ImageSource for S {
         &self,
         repository: &Repository,
         descriptor: &Descriptor,
-        offset: u64,
+        range: Range<u64>,
     ) -> Result<ByteStream, Error> {
         let digest = &descriptor.digest;
         match self.blob_size(repository, digest).await? {
-            Some(size) => self.read_blob(repository, digest, offset.min(size)..size).await,
+            Some(size) => {
+                let range = range.start.min(size)..range.end.min(size);
+                self.read_blob(repository, digest, range).await
+            }
             None => Err(Error::NotFound { what: format!("{repository}@{digest}") }),
         }
     }
@@ -164,6 +167,15 @@ impl<S: Storage> ImageSink for S {
         descriptor: &Descriptor,
     ) -> Result<bool, Error> {
         Ok(self.blob_size(repository, &descriptor.digest).await?.is_some())
+    }
+
+    async fn mount_blob(
+        &self,
+        from: &Repository,
+        to: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        Storage::mount_blob(self, Some(from), to, &descriptor.digest).await
     }
 
     async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {

@@ -22,9 +22,25 @@ pub struct VerifiedBlob {
     hasher: Hasher,
     received: u64,
     withheld: Bytes,
+    /// Bytes that have come out before.
+    skip: u64,
     ended: bool,
     progress: Option<BlobProgress>,
+    rewinder: Option<Rewinder>,
 }
+
+/// What it takes to go back: the bytes from any offset on, and what was hashed at some of them.
+struct Rewinder {
+    open: Open,
+    states: Vec<Hasher>,
+}
+
+/// Gives the bytes from an offset to the end.
+type Open = Box<dyn Fn(u64) -> ByteStream + Send>;
+
+/// The bytes between two states of the hash that are kept: what is read again at most, besides
+/// what got lost.
+const STATE_EVERY: u64 = 1 << 20;
 
 impl VerifiedBlob {
     /// Verifies bytes against a descriptor. `what` names the blob in errors.
@@ -36,9 +52,44 @@ impl VerifiedBlob {
             bytes,
             received: 0,
             withheld: Bytes::new(),
+            skip: 0,
             ended: false,
             progress: None,
+            rewinder: None,
         }
+    }
+
+    /// Verifies bytes that can be had again from any offset on.
+    pub(crate) fn reopening(what: String, descriptor: Descriptor, open: Open) -> Self {
+        let bytes = open(0);
+        let states = Vec::new();
+        Self { rewinder: Some(Rewinder { open, states }), ..Self::new(what, descriptor, bytes) }
+    }
+
+    /// Goes back, so that the next byte is the one at this offset. Bytes that pass for the second
+    /// time are hashed again. Says whether it was possible.
+    pub(crate) fn rewind(&mut self, offset: u64) -> bool {
+        if offset > self.handed_out() {
+            return false;
+        }
+        let Some(rewinder) = &mut self.rewinder else { return false };
+        let kept = usize::try_from(offset / STATE_EVERY).unwrap_or(0).min(rewinder.states.len());
+        rewinder.states.truncate(kept);
+        self.hasher = match rewinder.states.last() {
+            Some(state) => state.clone(),
+            None => Hasher::new(self.descriptor.digest.algorithm()),
+        };
+        self.received = kept as u64 * STATE_EVERY;
+        self.bytes = (rewinder.open)(self.received);
+        self.skip = offset - self.received;
+        self.withheld = Bytes::new();
+        self.ended = false;
+        true
+    }
+
+    /// How many bytes have come out.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.received + self.skip - self.withheld.len() as u64
     }
 
     pub(crate) fn reporting_to(self, progress: BlobProgress) -> Self {
@@ -55,11 +106,34 @@ impl VerifiedBlob {
         if self.received > self.descriptor.size {
             return Err(self.wrong_size());
         }
-        self.hasher.update(chunk);
+        self.hash(chunk);
         if let Some(progress) = &self.progress {
             progress.reach(self.received);
         }
         Ok(())
+    }
+
+    /// Hashes, and keeps the states that it takes to go back.
+    fn hash(&mut self, chunk: &[u8]) {
+        let mut rest = chunk;
+        if let Some(rewinder) = &mut self.rewinder {
+            let mut at = self.received - chunk.len() as u64;
+            while at / STATE_EVERY < self.received / STATE_EVERY {
+                let next = (at / STATE_EVERY + 1) * STATE_EVERY;
+                let (part, after) = rest.split_at(usize::try_from(next - at).unwrap_or(rest.len()));
+                self.hasher.update(part);
+                rewinder.states.push(self.hasher.clone());
+                (rest, at) = (after, next);
+            }
+        }
+        self.hasher.update(rest);
+    }
+
+    /// What of a chunk has not come out before.
+    fn unseen(&mut self, mut chunk: Bytes) -> Bytes {
+        let seen = usize::try_from(self.skip).unwrap_or(usize::MAX).min(chunk.len());
+        self.skip -= seen as u64;
+        chunk.split_off(seen)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -96,12 +170,14 @@ impl Stream for VerifiedBlob {
                         this.ended = true;
                         return Poll::Ready(Some(Err(error)));
                     }
+                    let chunk = this.unseen(chunk);
+                    if chunk.is_empty() {
+                        continue;
+                    }
                     if this.received < this.descriptor.size {
                         return Poll::Ready(Some(Ok(chunk)));
                     }
-                    if !chunk.is_empty() {
-                        this.withheld = chunk;
-                    }
+                    this.withheld = chunk;
                 }
                 Some(Err(error)) => {
                     this.ended = true;
@@ -133,6 +209,7 @@ impl fmt::Debug for VerifiedBlob {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
 mod tests {
     use futures_util::stream;
     use proptest::prelude::*;
@@ -168,7 +245,55 @@ mod tests {
         }
     }
 
+    /// The bytes of a blob in chunks of this size, from any offset on.
+    fn reopening(content: &[u8], chunk: usize) -> VerifiedBlob {
+        let (bytes, descriptor) = (content.to_vec(), Descriptor::of("text/plain", content));
+        let open = move |offset: u64| {
+            let rest = bytes[usize::try_from(offset).unwrap()..].to_vec();
+            let chunks: Vec<_> =
+                rest.chunks(chunk).map(|one| Ok(Bytes::copy_from_slice(one))).collect();
+            stream::iter(chunks).boxed()
+        };
+        VerifiedBlob::reopening("web@x".into(), descriptor, Box::new(open))
+    }
+
+    #[tokio::test]
+    async fn a_blob_without_source_cannot_go_back() {
+        let descriptor = Descriptor::of("text/plain", b"ab");
+        let mut blob = VerifiedBlob::new("x".into(), descriptor, stream::empty().boxed());
+        assert!(!blob.rewind(0));
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn going_back_gives_the_same_bytes_and_still_verifies(
+            size in 0_usize..3_500_000,
+            chunk in 50_000_usize..700_000,
+            turns in proptest::collection::vec((0.0..1.0_f64, 0.0..1.0_f64), 0..4),
+        ) {
+            let content: Vec<u8> = (0..size).map(|n| ((n * 31) >> 3) as u8).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let read = runtime.block_on(async {
+                let mut blob = reopening(&content, chunk);
+                let mut read = Vec::new();
+                for (how_far, back) in turns {
+                    let stop = (size as f64 * how_far) as usize;
+                    while read.len() < stop {
+                        read.extend_from_slice(&blob.next().await.unwrap().unwrap());
+                    }
+                    let to = (read.len() as f64 * back) as usize;
+                    assert!(blob.rewind(to as u64));
+                    read.truncate(to);
+                }
+                while let Some(chunk) = blob.next().await {
+                    read.extend_from_slice(&chunk.unwrap());
+                }
+                read
+            });
+            prop_assert!(read == content);
+        }
+
         #[test]
         fn right_bytes_pass_unchanged_in_any_chunks(chunks: Vec<Vec<u8>>) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

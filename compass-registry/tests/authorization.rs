@@ -107,7 +107,9 @@ async fn a_refused_password_is_an_error_without_it() {
     })
     .await;
     let layer = Descriptor::of("text/plain", b"layer");
-    let Err(error) = client(&registry).blob(&name(), &layer, 0).await else { panic!("refused") };
+    let Err(error) = client(&registry).blob(&name(), &layer, 0..layer.size).await else {
+        panic!("refused")
+    };
     assert!(matches!(error, compass_registry::Error::Unauthorized { .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 }
@@ -119,6 +121,8 @@ async fn redirects_without_end_are_given_up() {
     })
     .await;
     let layer = Descriptor::of("text/plain", b"layer");
-    let Err(error) = client(&registry).blob(&name(), &layer, 0).await else { panic!("refused") };
-    assert!(error.to_string().contains("too many redirects"), "{error}");
+    let Err(error) = client(&registry).blob(&name(), &layer, 0..layer.size).await else {
+        panic!("refused")
+    };
+    assert!(error.to_string().contains("redirects in a row"), "{error}");
 }

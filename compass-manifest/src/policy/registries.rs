@@ -33,6 +33,11 @@ pub struct Host {
     pub plain_http: bool,
     /// A file with certificates that are trusted for this host, relative to the policy.
     pub ca: Option<String>,
+    /// A file with the certificate that we show to this host, relative to the policy; its key may
+    /// stand in it as well.
+    pub certificate: Option<String>,
+    /// A file with the key of that certificate, relative to the policy.
+    pub key: Option<String>,
 }
 
 impl Default for Registries {
@@ -93,9 +98,12 @@ impl Registries {
             None => self.usual_projects(),
         };
         for entry in node.get("hosts").map(Node::entries).unwrap_or_default() {
+            let file = |key| entry.value.get(key).and_then(Node::text).map(str::to_owned);
             let host = Host {
                 plain_http: flag(entry.value.get("plain_http")),
-                ca: entry.value.get("ca").and_then(Node::text).map(str::to_owned),
+                ca: file("ca"),
+                certificate: file("certificate"),
+                key: file("key"),
             };
             self.hosts.insert(entry.key.text().unwrap_or_default().to_owned(), host);
         }

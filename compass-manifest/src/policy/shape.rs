@@ -28,7 +28,12 @@ const REGISTRIES: &[Field] = &[
 
 const PROJECT: &[Field] = &[required("source", Shape::Text), required("release", Shape::Text)];
 
-const HOST: &[Field] = &[optional("plain_http", Shape::Boolean), optional("ca", Shape::Text)];
+const HOST: &[Field] = &[
+    optional("plain_http", Shape::Boolean),
+    optional("ca", Shape::Text),
+    optional("certificate", Shape::Text),
+    optional("key", Shape::Text),
+];
 
 const PLUGINS: &[Field] = &[
     optional("directory", TEXTS),

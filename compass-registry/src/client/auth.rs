@@ -1,6 +1,7 @@
 //! Answers to challenges, and the tokens that came of them.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -11,16 +12,29 @@ use tokio::sync::Mutex;
 
 use super::challenge::Challenge;
 use super::credentials::{Credentials, Secret};
+use super::pace::retry_after;
 use super::transport::unreachable;
 use crate::Error;
 
-/// What a request needs to be allowed to do, as `repository:release/web:pull`.
+/// What a request needs to be allowed to do, as `repository:release/web:pull`; several are
+/// separated by spaces.
 pub(super) type Scope = String;
 
 #[derive(Debug)]
 pub(super) struct Auth {
     credentials: Option<Credentials>,
-    headers: Mutex<HashMap<Scope, Header>>,
+    silence: Duration,
+    /// How the registry asked last; it will do so again.
+    challenge: std::sync::Mutex<Option<Challenge>>,
+    /// One token request at a time for each scope: who comes second finds what the first got.
+    headers: std::sync::Mutex<HashMap<Scope, Arc<Mutex<Option<Header>>>>>,
+}
+
+/// Where to ask for tokens: the registry, and the way there.
+#[derive(Clone, Copy)]
+pub(super) struct Door<'d> {
+    pub(super) http: &'d reqwest::Client,
+    pub(super) registry: &'d Url,
 }
 
 #[derive(Debug, Clone)]
@@ -39,73 +53,99 @@ struct TokenAnswer {
 /// What a token service means where it says nothing (distribution token specification).
 const DEFAULT_LIFE: u64 = 60;
 
+/// Bytes of an answer of a token service that are read.
+const MAX_TOKEN_BYTES: usize = 1 << 20;
+
 impl Auth {
-    pub(super) fn new(credentials: Option<Credentials>) -> Self {
-        Self { credentials, headers: Mutex::default() }
+    pub(super) fn new(credentials: Option<Credentials>, silence: Duration) -> Self {
+        Self {
+            credentials,
+            silence,
+            challenge: std::sync::Mutex::default(),
+            headers: std::sync::Mutex::default(),
+        }
     }
 
-    /// The `Authorization` header that was good for a scope, while it still is.
-    pub(super) async fn known(&self, scope: &str) -> Option<Secret> {
-        let headers = self.headers.lock().await;
-        headers.get(scope).filter(|header| header.is_fresh()).map(|header| header.value.clone())
+    /// The `Authorization` header for a scope: the one that is known, while it is good, or else one
+    /// for the challenge that the registry had before.
+    pub(super) async fn known(&self, door: Door<'_>, scope: &str) -> Result<Option<Secret>, Error> {
+        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match challenge {
+            Some(challenge) => self.header(door, &challenge, scope, None).await,
+            None => Ok(None),
+        }
     }
 
     /// Answers a challenge; nothing where there is nothing to answer with. `refused` is the header
     /// that was sent, if any: one that another request has replaced meanwhile is used first.
     pub(super) async fn answer(
         &self,
-        http: &reqwest::Client,
-        registry: &Url,
+        door: Door<'_>,
         challenge: &Challenge,
         scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
-        let mut headers = self.headers.lock().await;
-        let replaced = |known: &&Header| known.is_fresh() && Some(&known.value) != refused;
-        if let Some(known) = headers.get(scope).filter(replaced) {
+        let known = challenge.clone().without_scope();
+        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        let header = self.header(door, challenge, scope, refused).await?;
+        Ok(header.filter(|header| Some(header) != refused))
+    }
+
+    async fn header(
+        &self,
+        door: Door<'_>,
+        challenge: &Challenge,
+        scope: &str,
+        refused: Option<&Secret>,
+    ) -> Result<Option<Secret>, Error> {
+        let (realm, service, asked) = match challenge {
+            Challenge::Basic => return Ok(self.basic()),
+            Challenge::Bearer { realm, service, scope } => (realm, service.as_deref(), scope),
+        };
+        let slot = {
+            let mut headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(headers.entry(scope.to_owned()).or_default())
+        };
+        let mut slot = slot.lock().await;
+        let good = |known: &&Header| known.is_fresh() && Some(&known.value) != refused;
+        if let Some(known) = slot.as_ref().filter(good) {
             return Ok(Some(known.value.clone()));
         }
-        let header = match challenge {
-            Challenge::Basic => match &self.credentials {
-                Some(Credentials::Password { username, password }) => {
-                    Header { value: basic(username, password), expires: None }
-                }
-                _ => return Ok(None),
-            },
-            Challenge::Bearer { realm, service, scope: asked } => {
-                let scope = asked.as_deref().unwrap_or(scope);
-                self.token(http, registry, realm, service.as_deref(), scope).await?
-            }
-        };
-        if refused == Some(&header.value) {
-            return Ok(None);
+        let scopes = united(scope, asked.as_deref().unwrap_or_default());
+        let header = self.token(door, realm, service, &scopes).await?;
+        Ok(Some(slot.insert(header).value.clone()))
+    }
+
+    fn basic(&self) -> Option<Secret> {
+        match &self.credentials {
+            Some(Credentials::Password { username, password }) => Some(basic(username, password)),
+            _ => None,
         }
-        headers.insert(scope.to_owned(), header.clone());
-        Ok(Some(header.value))
     }
 
     async fn token(
         &self,
-        http: &reqwest::Client,
-        registry: &Url,
+        door: Door<'_>,
         realm: &str,
         service: Option<&str>,
-        scope: &str,
+        scopes: &[String],
     ) -> Result<Header, Error> {
-        let url = realm_url(registry, realm)?;
+        let url = realm_url(door.registry, realm)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let request = match &self.credentials {
             Some(Credentials::IdentityToken(token)) => {
+                let scopes = scopes.join(" ");
                 let form = [
                     ("grant_type", "refresh_token"),
                     ("refresh_token", token.reveal()),
                     ("client_id", "compass"),
                     ("service", service.unwrap_or_default()),
-                    ("scope", scope),
+                    ("scope", &scopes),
                 ];
                 let mut body = Url::parse("form:").map_err(|_| bad_realm(realm))?;
                 body.query_pairs_mut().extend_pairs(form);
-                http.post(url)
+                door.http
+                    .post(url)
                     .header("content-type", "application/x-www-form-urlencoded")
                     .body(body.query().unwrap_or_default().to_owned())
             }
@@ -113,8 +153,8 @@ impl Auth {
                 let mut url = url;
                 url.query_pairs_mut()
                     .extend_pairs(service.map(|service| ("service", service)))
-                    .append_pair("scope", scope);
-                let request = http.get(url);
+                    .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+                let request = door.http.get(url);
                 match other {
                     Some(Credentials::Password { username, password }) => {
                         request.header("authorization", basic(username, password).reveal())
@@ -123,28 +163,39 @@ impl Auth {
                 }
             }
         };
+        self.ask(&host, request).await
+    }
+
+    /// Asks a token service.
+    async fn ask(&self, host: &str, request: reqwest::RequestBuilder) -> Result<Header, Error> {
         let asked = "a token";
-        let answer = tokio::time::timeout(crate::retry::SILENCE, async {
-            let response = request.send().await?;
-            let status = response.status();
-            Ok((status, response.bytes().await?))
-        });
-        let (status, body) = match answer.await {
-            Ok(answer) => {
-                answer.map_err(|error: reqwest::Error| unreachable(&host, asked, error))?
+        let answer = tokio::time::timeout(self.silence, async {
+            let mut response = request.send().await?;
+            let mut body = Vec::new();
+            while body.len() < MAX_TOKEN_BYTES
+                && let Some(chunk) = response.chunk().await?
+            {
+                body.extend_from_slice(&chunk);
             }
-            Err(elapsed) => return Err(unreachable(&host, asked, elapsed)),
+            Ok((response, body))
+        });
+        let (response, body) = match answer.await {
+            Ok(answer) => {
+                answer.map_err(|error: reqwest::Error| unreachable(host, asked, error))?
+            }
+            Err(elapsed) => return Err(unreachable(host, asked, elapsed)),
         };
-        match status.as_u16() {
-            200 => read_token(&host, &body),
+        match response.status().as_u16() {
+            200 => read_token(host, &body),
             status @ (408 | 429 | 500..=599) => Err(Error::Refused {
-                host,
+                host: host.to_owned(),
                 request: asked.to_owned(),
                 status,
                 message: String::new(),
+                retry_after: retry_after(response.headers()),
             }),
             status => Err(Error::Unauthorized {
-                host,
+                host: host.to_owned(),
                 reason: format!("the token service answered {status}"),
             }),
         }
@@ -186,4 +237,47 @@ fn bad_realm(realm: &str) -> Error {
 fn basic(username: &str, password: &Secret) -> Secret {
     let pair = format!("{username}:{}", password.reveal());
     Secret::new(format!("Basic {}", STANDARD.encode(pair)))
+}
+
+/// The scopes that are needed, and what the registry asks for besides, each repository once.
+fn united(needed: &str, asked: &str) -> Vec<String> {
+    let mut scopes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for scope in needed.split_whitespace().chain(asked.split_whitespace()) {
+        let (subject, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
+        let known = match scopes.iter().position(|(known, _)| *known == subject) {
+            Some(known) => known,
+            None => {
+                scopes.push((subject, Vec::new()));
+                scopes.len() - 1
+            }
+        };
+        for action in actions.split(',') {
+            if !scopes[known].1.contains(&action) {
+                scopes[known].1.push(action);
+            }
+        }
+    }
+    scopes.iter().map(|(subject, actions)| format!("{subject}:{}", actions.join(","))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::united;
+
+    #[test]
+    fn a_token_is_for_what_is_needed_and_what_the_registry_asks_for() {
+        for (needed, asked, scopes) in [
+            ("repository:a:pull", "", vec!["repository:a:pull"]),
+            ("", "", vec![]),
+            ("repository:a:pull,push", "repository:a:pull", vec!["repository:a:pull,push"]),
+            ("repository:a:pull", "repository:a:pull,push", vec!["repository:a:pull,push"]),
+            (
+                "repository:a:pull,push repository:b:pull",
+                "repository:b:pull registry:catalog:*",
+                vec!["repository:a:pull,push", "repository:b:pull", "registry:catalog:*"],
+            ),
+        ] {
+            assert_eq!(united(needed, asked), scopes, "{needed} and {asked}");
+        }
+    }
 }

@@ -16,6 +16,16 @@ pub(crate) enum Challenge {
     },
 }
 
+impl Challenge {
+    /// How the registry would ask for anything else.
+    pub(super) fn without_scope(self) -> Self {
+        match self {
+            Self::Bearer { realm, service, .. } => Self::Bearer { realm, service, scope: None },
+            Self::Basic => Self::Basic,
+        }
+    }
+}
+
 /// Reads one header value; other schemes are nothing.
 pub(crate) fn parse(header: &str) -> Option<Challenge> {
     let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));

@@ -1,5 +1,7 @@
 //! Pulling (distribution specification, § Pull).
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RANGE};
@@ -7,7 +9,6 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::transport::{Request, Transport};
 use crate::image_manifest::{MAX_MANIFEST_BYTES, sniff_media_type};
-use crate::retry::{SILENCE, retrying};
 use crate::{ByteStream, Descriptor, Digest, Error, Locator, RawManifest, Repository};
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -21,7 +22,7 @@ pub(super) async fn manifest(
     locator: &Locator,
 ) -> Result<RawManifest, Error> {
     let request = manifest_request(transport, Method::GET, repository, locator);
-    retrying(|| async {
+    let read = || async {
         let response = transport.send_once(&request, &[StatusCode::OK]).await?;
         let declared = content_type(&response);
         let bytes = read_limited(transport, &request, response).await?;
@@ -30,8 +31,8 @@ pub(super) async fn manifest(
             .or_else(|| sniff_media_type(&bytes))
             .unwrap_or_default();
         Ok(RawManifest::known_by(locator.algorithm(), media_type, bytes))
-    })
-    .await
+    };
+    transport.retry().run(read).await
 }
 
 pub(super) async fn manifest_digest(
@@ -53,25 +54,35 @@ pub(super) async fn manifest_digest(
     }
 }
 
-/// Opens a blob once; who reads it resumes.
+/// Opens a range of a blob once; who reads it resumes.
 pub(super) async fn blob(
     transport: &Transport,
     repository: &Repository,
     descriptor: &Descriptor,
-    offset: u64,
+    range: Range<u64>,
 ) -> Result<ByteStream, Error> {
     let rest = format!("blobs/{}", descriptor.digest);
     let mut request = transport.request(Method::GET, repository, &rest, "pull");
+    request.bulk = true;
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if offset > 0 {
-        let range = HeaderValue::from_str(&format!("bytes={offset}-"));
-        request.headers.insert(RANGE, range.unwrap_or(HeaderValue::from_static("")));
+    let partial = range.start > 0 || range.end < descriptor.size;
+    if partial {
+        // The last byte is part of an HTTP range (RFC 9110, § 14.1.2).
+        let last = range.end.max(range.start + 1) - 1;
+        let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.start));
+        request.headers.insert(RANGE, value.unwrap_or(HeaderValue::from_static("")));
     }
     let response =
         transport.send_once(&request, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT]).await?;
-    // A registry that ignores the range sends everything again; what is known is dropped.
-    let skip =
-        if response.status() == StatusCode::OK { offset } else { begins_at(&response, offset)? };
+    let skip = if response.status() == StatusCode::OK {
+        // A registry that ignores the range sends everything; what is known is dropped.
+        if partial {
+            transport.ranges_are_ignored();
+        }
+        range.start
+    } else {
+        begins_at(&response, range.start)?
+    };
     let transport = transport.clone();
     let bytes =
         response.bytes_stream().map_err(move |error| transport.unreachable(&request, error));
@@ -119,14 +130,14 @@ fn content_type(response: &Response) -> Option<String> {
     Some(value.split(';').next().unwrap_or(value).trim().to_owned())
 }
 
-async fn read_limited(
+pub(super) async fn read_limited(
     transport: &Transport,
     request: &Request,
     mut response: Response,
 ) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     loop {
-        match tokio::time::timeout(SILENCE, response.chunk()).await {
+        match tokio::time::timeout(transport.retry().silence, response.chunk()).await {
             Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
             Ok(Ok(None)) => return Ok(bytes.freeze()),
             Ok(Err(error)) => return Err(transport.unreachable(request, error)),

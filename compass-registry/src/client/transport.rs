@@ -1,17 +1,19 @@
 //! Requests to one registry: addresses, authorization, redirects, retries, errors.
 
-use std::sync::{Arc, Once};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use super::ClientOptions;
-use super::auth::{Auth, Scope};
+use super::auth::{Auth, Door, Scope};
 use super::challenge::{self, Challenge};
 use super::credentials::Secret;
-use crate::retry::{SILENCE, retrying};
-use crate::{Error, Repository};
+use super::pace::{Pace, retry_after};
+use crate::{Digest, Error, Parts, Repository, RetryPolicy};
 
 /// Redirects that are followed for one blob.
 const MAX_REDIRECTS: usize = 5;
@@ -26,8 +28,18 @@ pub(super) struct Transport(Arc<Inner>);
 struct Inner {
     host: String,
     base: Url,
+    /// For what is short. Over TLS, many requests share one connection.
     http: reqwest::Client,
+    /// For blobs: each has a connection of its own, so that no window of another is in its way.
+    bulk: reqwest::Client,
     auth: Auth,
+    pace: Pace,
+    retry: RetryPolicy,
+    parts: Parts,
+    /// The registry was asked for a part of a blob, and sent all of it.
+    ranges_ignored: AtomicBool,
+    /// Uploads that were opened where a mount was declined.
+    declined: Mutex<HashMap<(Repository, Digest), Url>>,
 }
 
 /// A request that can be sent again.
@@ -38,7 +50,18 @@ pub(super) struct Request {
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
     pub(super) body: bytes::Bytes,
+    /// Whether the answer is a blob.
+    pub(super) bulk: bool,
 }
+
+/// Parts in which large blobs are read, in bytes.
+const PART: u64 = 4 << 20;
+
+/// Parts of one blob that are read at once.
+const PARTS_AT_ONCE: usize = 6;
+
+/// Parts of all blobs that are kept in memory.
+const PARTS_AHEAD: usize = 8;
 
 impl Transport {
     pub(super) fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
@@ -50,27 +73,53 @@ impl Transport {
             .ok()
             .filter(|url| url.path() == "/v2/" && url.username().is_empty())
             .ok_or_else(|| Error::invalid("registry", host, "expected `HOST[:PORT]`"))?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("compass/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
-            .tcp_nodelay(true);
-        if local {
-            // No proxy elsewhere can reach this machine by that name.
-            builder = builder.no_proxy();
-        }
-        if let Some(pem) = &options.ca {
-            let bad = |_| Error::invalid("CA file", host, "expected certificates in PEM form");
-            let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let http = builder.build().map_err(|error| unreachable(host, "anything", error))?;
-        let auth = Auth::new(options.credentials);
-        Ok(Self(Arc::new(Inner { host: host.to_owned(), base, http, auth })))
+        let builder = || builder(host, local, &options);
+        let failed = |error| unreachable(host, "anything", error);
+        let http = builder()?.build().map_err(failed)?;
+        let bulk = builder()?.http1_only().build().map_err(failed)?;
+        let retry = options.retry;
+        Ok(Self(Arc::new(Inner {
+            host: host.to_owned(),
+            base,
+            http,
+            bulk,
+            auth: Auth::new(options.credentials, retry.silence),
+            pace: Pace::new(options.requests, retry.longest_pause),
+            retry,
+            parts: Parts::new(PART, PARTS_AT_ONCE, PARTS_AHEAD),
+            ranges_ignored: AtomicBool::new(false),
+            declined: Mutex::default(),
+        })))
     }
 
     pub(super) fn host(&self) -> &str {
         &self.0.host
+    }
+
+    pub(super) fn retry(&self) -> RetryPolicy {
+        self.0.retry
+    }
+
+    /// How blobs are read in parts, unless the registry does not know how.
+    pub(super) fn parts(&self) -> Option<&Parts> {
+        (!self.0.ranges_ignored.load(Ordering::Relaxed)).then_some(&self.0.parts)
+    }
+
+    pub(super) fn ranges_are_ignored(&self) {
+        self.0.ranges_ignored.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the upload that was opened where a mount was declined.
+    pub(super) fn keep_declined(&self, repository: &Repository, digest: Digest, upload: Url) {
+        self.declined().insert((repository.clone(), digest), upload);
+    }
+
+    pub(super) fn take_declined(&self, repository: &Repository, digest: Digest) -> Option<Url> {
+        self.declined().remove(&(repository.clone(), digest))
+    }
+
+    fn declined(&self) -> std::sync::MutexGuard<'_, HashMap<(Repository, Digest), Url>> {
+        self.0.declined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request to `/v2/<repository>/<rest>`. `actions` are those of the token scope.
@@ -84,21 +133,19 @@ impl Transport {
         // Repositories, tags and digests have no character that an URL would escape.
         let mut url = self.0.base.clone();
         url.set_path(&format!("/v2/{repository}/{rest}"));
-        let scope = format!("repository:{repository}:{actions}");
-        Request { method, url, scope, headers: HeaderMap::new(), body: bytes::Bytes::new() }
+        Request::new(method, url, format!("repository:{repository}:{actions}"))
     }
 
-    pub(super) async fn ping(&self) -> Result<(), Error> {
-        let request = Request {
-            method: Method::GET,
-            url: self.0.base.clone(),
-            scope: String::new(),
-            headers: HeaderMap::new(),
-            body: bytes::Bytes::new(),
-        };
-        let response = self.send(&request, &[StatusCode::OK]).await?;
-        drop(response);
-        Ok(())
+    /// A request to `/v2/<rest>`.
+    pub(super) fn root_request(&self, rest: &str, scope: &str) -> Request {
+        let mut url = self.0.base.clone();
+        url.set_path(&format!("/v2/{rest}"));
+        Request::new(Method::GET, url, scope.to_owned())
+    }
+
+    /// Asks for the API's root, and gives the answer.
+    pub(super) async fn ping(&self) -> Result<Response, Error> {
+        self.send(&self.root_request("", ""), &[StatusCode::OK]).await
     }
 
     /// Sends a request, again where that may help, and expects one of some statuses.
@@ -107,7 +154,7 @@ impl Transport {
         request: &Request,
         expected: &[StatusCode],
     ) -> Result<Response, Error> {
-        retrying(|| self.send_once(request, expected)).await
+        self.0.retry.run(|| self.send_once(request, expected)).await
     }
 
     /// Sends a request once, follows redirects of what is read, and answers a challenge.
@@ -116,7 +163,7 @@ impl Transport {
         request: &Request,
         expected: &[StatusCode],
     ) -> Result<Response, Error> {
-        let sent = self.0.auth.known(&request.scope).await;
+        let sent = self.0.auth.known(self.door(), &request.scope).await?;
         let response = self.follow(request, sent.as_ref()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return self.expect(request, response, expected).await;
@@ -124,8 +171,14 @@ impl Transport {
         let Some(answer) = self.answer(request, &response, sent.as_ref()).await? else {
             return self.expect(request, response, expected).await;
         };
+        // The connection can be used again only when the refusal has been read.
+        drop(error_message(response, self.0.retry.silence).await);
         let response = self.follow(request, Some(&answer)).await?;
         self.expect(request, response, expected).await
+    }
+
+    fn door(&self) -> Door<'_> {
+        Door { http: &self.0.http, registry: &self.0.base }
     }
 
     async fn answer(
@@ -140,8 +193,7 @@ impl Transport {
         let best = challenges.max_by_key(|one| matches!(one, Challenge::Bearer { .. }));
         match best {
             Some(challenge) => {
-                let Inner { auth, http, base, .. } = &*self.0;
-                auth.answer(http, base, &challenge, &request.scope, refused).await
+                self.0.auth.answer(self.door(), &challenge, &request.scope, refused).await
             }
             None => Ok(None),
         }
@@ -154,28 +206,32 @@ impl Transport {
     ) -> Result<Response, Error> {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut builder = self
-                .0
-                .http
-                .request(request.method.clone(), url.clone())
-                .headers(request.headers.clone());
+            let http = if request.bulk { &self.0.bulk } else { &self.0.http };
+            let mut builder =
+                http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
             if let Some(value) = self.authorization(&url, authorization) {
                 builder = builder.header("authorization", value);
             }
             if !request.body.is_empty() || request.method == Method::POST {
                 builder = builder.body(request.body.clone());
             }
-            let response = match tokio::time::timeout(SILENCE, builder.send()).await {
+            let turn = self.0.pace.turn().await;
+            let response = match tokio::time::timeout(self.0.retry.silence, builder.send()).await {
                 Ok(response) => response.map_err(|error| self.unreachable(request, error))?,
                 Err(elapsed) => return Err(self.unreachable(request, elapsed)),
             };
+            drop(turn);
+            self.0.pace.learn(&response);
             let read = matches!(request.method, Method::GET | Method::HEAD);
             if !(read && response.status().is_redirection()) {
                 return Ok(response);
             }
             url = self.location(&url, &response)?;
         }
-        Err(self.refused(request, StatusCode::LOOP_DETECTED, "too many redirects".to_owned()))
+        Err(Error::BadContent {
+            what: format!("the answer to {} {}", request.method, request.url.path()),
+            reason: format!("{} redirects in a row", MAX_REDIRECTS + 1),
+        })
     }
 
     /// The header, for the registry's own origin and nobody else.
@@ -197,20 +253,31 @@ impl Transport {
             })
     }
 
-    /// Sends a body that can be sent only once to an upload address.
-    pub(super) async fn put_stream(
+    /// Sends a body that can be sent only once to an upload address. A refusal that a fresh token
+    /// may lift is [`Error::Refused`] with status 401, when the token is there.
+    pub(super) async fn send_stream(
         &self,
         request: &Request,
         body: Body,
         expected: &[StatusCode],
     ) -> Result<Response, Error> {
-        let known = self.0.auth.known(&request.scope).await;
-        let mut builder =
-            self.0.http.put(request.url.clone()).headers(request.headers.clone()).body(body);
+        let known = self.0.auth.known(self.door(), &request.scope).await?;
+        self.0.pace.pause().await;
+        let mut builder = self
+            .0
+            .bulk
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .body(body);
         if let Some(value) = self.authorization(&request.url, known.as_ref()) {
             builder = builder.header("authorization", value);
         }
         let response = builder.send().await.map_err(|error| self.unreachable(request, error))?;
+        self.0.pace.learn(&response);
+        let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+        if unauthorized && self.answer(request, &response, known.as_ref()).await?.is_some() {
+            return Err(self.refused(request, &response, "the token has expired".to_owned()));
+        }
         self.expect(request, response, expected).await
     }
 
@@ -232,18 +299,25 @@ impl Transport {
                 reason: format!("{} {}", request.method, request.url.path()),
             }),
             _ => {
-                let message = error_message(response).await;
-                Err(self.refused(request, status, message))
+                let refused = self.refused(request, &response, String::new());
+                let said = error_message(response, self.0.retry.silence).await;
+                Err(match refused {
+                    Error::Refused { host, request, status, retry_after, .. } => {
+                        Error::Refused { host, request, status, message: said, retry_after }
+                    }
+                    other => other,
+                })
             }
         }
     }
 
-    fn refused(&self, request: &Request, status: StatusCode, message: String) -> Error {
+    fn refused(&self, request: &Request, response: &Response, message: String) -> Error {
         Error::Refused {
             host: self.0.host.clone(),
             request: format!("{} {}", request.method, request.url.path()),
-            status: status.as_u16(),
+            status: response.status().as_u16(),
             message,
+            retry_after: retry_after(response.headers()),
         }
     }
 
@@ -255,6 +329,44 @@ impl Transport {
         let asked = format!("{} {}", request.method, request.url.path());
         unreachable(&self.0.host, &asked, error)
     }
+}
+
+impl Request {
+    fn new(method: Method, url: Url, scope: Scope) -> Self {
+        let (headers, body) = (HeaderMap::new(), bytes::Bytes::new());
+        Self { method, url, scope, headers, body, bulk: false }
+    }
+}
+
+fn builder(
+    host: &str,
+    local: bool,
+    options: &ClientOptions,
+) -> Result<reqwest::ClientBuilder, Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("compass/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(options.retry.silence.min(Duration::from_secs(10)))
+        .pool_max_idle_per_host(64)
+        .tcp_nodelay(true);
+    if local {
+        // No proxy elsewhere can reach this machine by that name.
+        builder = builder.no_proxy();
+    }
+    if let Some(pem) = &options.ca {
+        let bad = |_| Error::invalid("CA file", host, "expected certificates in PEM form");
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    if let Some(identity) = &options.identity {
+        let bad = |_| {
+            let reason = "expected a certificate and its key in PEM form";
+            Error::invalid("client certificate", host, reason)
+        };
+        let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes()).map_err(bad)?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
 }
 
 /// The connection to a host failed. The error is stripped of its address, which may be signed.
@@ -271,7 +383,7 @@ pub(super) fn unreachable(
 }
 
 /// What a registry says went wrong (distribution specification, § Error Codes), one line of it.
-async fn error_message(mut response: Response) -> String {
+async fn error_message(mut response: Response, silence: Duration) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
         errors: Vec<OneError>,
@@ -283,12 +395,16 @@ async fn error_message(mut response: Response) -> String {
         message: String,
     }
     let mut body = Vec::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(SILENCE, response.chunk()).await {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ERROR_BYTES {
-            return String::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ERROR_BYTES {
+                return;
+            }
         }
-    }
+    };
+    // What has come by then has to be enough.
+    let _ = tokio::time::timeout(silence, read).await;
     let Ok(answer) = serde_json::from_slice::<Answer>(&body) else { return String::new() };
     let errors = answer.errors.iter().map(|error| format!("{} {}", error.code, error.message));
     let line: String = errors.collect::<Vec<_>>().join("; ");

@@ -1,0 +1,191 @@
+//! How fast one registry is asked: how many requests wait for an answer at once, and when none may
+//! be sent because the registry wants a pause. What a registry refuses makes the limit smaller, and
+//! what it answers lets it grow again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Response, StatusCode};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    most: f64,
+    /// No registry makes us wait longer than this.
+    longest_pause: Duration,
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: f64,
+    waiting: usize,
+    paused_until: Option<Instant>,
+}
+
+/// The right to wait for one answer.
+#[derive(Debug)]
+pub(super) struct Turn<'p>(&'p Pace);
+
+impl Pace {
+    pub(super) fn new(most: u16, longest_pause: Duration) -> Self {
+        let most = f64::from(most.max(1));
+        let state = State { limit: most, waiting: 0, paused_until: None };
+        Self { most, longest_pause, state: Mutex::new(state), freed: Notify::new() }
+    }
+
+    /// Waits until one more request may be sent.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        loop {
+            self.pause().await;
+            let freed = self.freed.notified();
+            {
+                let mut state = self.state();
+                #[expect(clippy::cast_precision_loss, reason = "few requests")]
+                if (state.waiting as f64) < state.limit {
+                    state.waiting += 1;
+                    return Turn(self);
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// Waits while the registry wants no requests.
+    pub(super) async fn pause(&self) {
+        loop {
+            let until = self.state().paused_until;
+            match until.filter(|until| *until > Instant::now()) {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => return,
+            }
+        }
+    }
+
+    /// Learns from an answer.
+    pub(super) fn learn(&self, response: &Response) {
+        self.learn_from(response.status(), response.headers());
+    }
+
+    fn learn_from(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut state = self.state();
+        let asked = retry_after(headers);
+        let busy = status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && asked.is_some());
+        if busy {
+            state.limit = (state.limit / 2.0).max(1.0);
+        } else if status.is_success() {
+            state.limit = (state.limit + 1.0 / state.limit).min(self.most);
+        }
+        let used_up = number(headers, "ratelimit-remaining") == Some(0);
+        let reset = number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
+        let wanted = asked.filter(|_| busy).into_iter().chain(reset).max();
+        // What asks for more is refused where it is asked for, and not waited for by everybody.
+        if let Some(pause) = wanted.filter(|pause| *pause <= self.longest_pause) {
+            let until = Instant::now() + pause;
+            state.paused_until = Some(state.paused_until.map_or(until, |known| known.max(until)));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// How long an answer asks us to wait, in seconds or up to a date (RFC 9110, § 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+        }
+    }
+}
+
+/// The number in front of parameters, as in `ratelimit-remaining: 76;w=21600`.
+fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
+    let text = headers.get(HeaderName::from_static(name))?.to_str().ok()?;
+    text.split(';').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn pace() -> Pace {
+        Pace::new(8, Duration::from_mins(1))
+    }
+
+    #[test]
+    fn refusals_halve_the_limit_and_answers_let_it_grow_back() {
+        let pace = pace();
+        let limit = || pace.state().limit;
+        for expected in [4.0, 2.0, 1.0, 1.0] {
+            pace.learn_from(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
+            assert!((limit() - expected).abs() < 0.01, "{}", limit());
+        }
+        for _ in 0..100 {
+            pace.learn_from(StatusCode::OK, &HeaderMap::new());
+        }
+        assert!((limit() - 8.0).abs() < 0.01, "{}", limit());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_waits_as_long_as_the_registry_asks() {
+        for (status, pairs, seconds) in [
+            (429, vec![("retry-after", "7")], 7),
+            (503, vec![("retry-after", "3")], 3),
+            (429, vec![("retry-after", "3600")], 0),
+            (200, vec![("retry-after", "7")], 0),
+            (200, vec![("ratelimit-remaining", "0;w=60"), ("ratelimit-reset", "5")], 5),
+            (200, vec![("ratelimit-remaining", "9"), ("ratelimit-reset", "5")], 0),
+        ] {
+            let pace = pace();
+            pace.learn_from(StatusCode::from_u16(status).unwrap(), &headers(&pairs));
+            let before = Instant::now();
+            drop(pace.turn().await);
+            assert_eq!(before.elapsed().as_secs(), seconds, "{status} {pairs:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_requests_wait_than_the_limit_allows() {
+        let pace = Pace::new(2, Duration::from_mins(1));
+        let (first, _second) = (pace.turn().await, pace.turn().await);
+        let third = tokio::time::timeout(Duration::from_secs(1), pace.turn()).await;
+        assert!(third.is_err());
+        drop(third);
+        drop(first);
+        tokio::time::timeout(Duration::from_secs(1), pace.turn()).await.unwrap();
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        let asked = |text: &str| retry_after(&headers(&[("retry-after", text)]));
+        assert_eq!(asked("90"), Some(Duration::from_secs(90)));
+        assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("soon"), None);
+        let later = std::time::SystemTime::now() + Duration::from_secs(100);
+        let seconds = asked(&httpdate::fmt_http_date(later)).unwrap().as_secs();
+        assert!((97..=100).contains(&seconds), "{seconds}");
+    }
+}

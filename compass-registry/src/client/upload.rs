@@ -1,0 +1,280 @@
+//! Uploading a blob (distribution specification, § Pushing Blobs): one request that opens a
+//! session, and one that streams the blob. Where that breaks, the registry says how far it got, and
+//! the rest follows in chunks.
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use super::feed::Feed;
+use super::push::{PUSH, has_blob};
+use super::transport::{Request, Transport};
+use crate::{Descriptor, Digest, Error, Repository, VerifiedBlob};
+
+/// Chunks that follow a broken upload begin with this size in bytes, and are halved each time that
+/// one breaks as well: a proxy may let only so much through.
+const CHUNK: u64 = 32 << 20;
+
+/// The smallest chunk in bytes. Object storages behind registries take no smaller parts than 5 MiB,
+/// but registries gather what is smaller.
+const MIN_CHUNK: u64 = 1 << 20;
+
+/// One blob on its way up.
+struct Upload<'u> {
+    transport: &'u Transport,
+    repository: &'u Repository,
+    descriptor: Descriptor,
+    feed: Feed,
+    /// Where the open session is.
+    session: Option<Url>,
+    chunk: Option<u64>,
+}
+
+pub(super) async fn put_blob(
+    transport: &Transport,
+    repository: &Repository,
+    blob: VerifiedBlob,
+) -> Result<(), Error> {
+    let descriptor = blob.descriptor().clone();
+    let session = transport.take_declined(repository, descriptor.digest);
+    let feed = Feed::new(blob);
+    let mut upload = Upload { transport, repository, descriptor, feed, session, chunk: None };
+    let result = upload.run().await;
+    if result.is_err() {
+        upload.cancel().await;
+    }
+    result
+}
+
+/// Takes a blob over from another repository. Where the registry does not do that, it opens an
+/// upload instead, which is kept for [`put_blob`].
+pub(super) async fn mount_blob(
+    transport: &Transport,
+    from: &Repository,
+    to: &Repository,
+    descriptor: &Descriptor,
+) -> Result<bool, Error> {
+    let mut request = transport.request(Method::POST, to, "blobs/uploads/", PUSH);
+    request
+        .url
+        .query_pairs_mut()
+        .append_pair("mount", &descriptor.digest.to_string())
+        .append_pair("from", from.as_str());
+    request.scope = format!("{} repository:{from}:pull", request.scope);
+    match transport.send(&request, &[StatusCode::CREATED, StatusCode::ACCEPTED]).await {
+        Ok(response) if response.status() == StatusCode::CREATED => Ok(true),
+        Ok(response) => {
+            let upload = transport.location(&request.url, &response)?;
+            transport.keep_declined(to, descriptor.digest, upload);
+            Ok(false)
+        }
+        // Whatever keeps us from mounting need not keep us from uploading.
+        Err(error) if !error.is_transient() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Upload<'_> {
+    async fn run(&mut self) -> Result<(), Error> {
+        let retry = self.transport.retry();
+        let (mut failures, mut restarted) = (0, false);
+        loop {
+            let result = match self.chunk {
+                None => self.send_whole().await,
+                Some(size) => self.send_chunks(size).await,
+            };
+            let Err(error) = result else { return Ok(()) };
+            if let Some(failure) = self.feed.failure() {
+                return Err(failure);
+            }
+            let curable = match &error {
+                // The session is gone, or a fresh token is there.
+                Error::NotFound { .. } | Error::Refused { status: 401 | 416, .. } => true,
+                // A proxy lets no more through.
+                Error::Refused { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
+                // What was put together of pieces may have been put together wrongly.
+                Error::Refused { status: 400, .. } => {
+                    self.chunk.is_some() && !std::mem::replace(&mut restarted, true)
+                }
+                _ => false,
+            };
+            let curable = curable && failures + 1 < retry.tries;
+            if !curable && !retry.allows(&error, failures + 1) {
+                return Err(error);
+            }
+            failures += 1;
+            retry.wait(&error, failures).await;
+            let again = matches!(&error, Error::Refused { status: 400 | 416, .. });
+            match self.take_up(again).await? {
+                TakenUp::Further => failures = 0,
+                TakenUp::Again => {}
+                TakenUp::Complete => return Ok(()),
+            }
+        }
+    }
+
+    /// Finds out how far the registry got, and goes on there, or else begins again.
+    async fn take_up(&mut self, from_scratch: bool) -> Result<TakenUp, Error> {
+        let reached = match &self.session {
+            Some(session) if !from_scratch => self.status(session.clone()).await?,
+            _ => None,
+        };
+        if let Some((position, session)) = reached
+            && position <= self.feed.position()
+            && self.feed.go_to(position)
+        {
+            self.session = Some(session);
+            // Nothing came through at all: a smaller chunk may.
+            let size = self.chunk.map_or(CHUNK, |size| (size / 2).max(MIN_CHUNK));
+            self.chunk = Some(size);
+            return Ok(if position > 0 { TakenUp::Further } else { TakenUp::Again });
+        }
+        // The answer to a complete upload may be what got lost.
+        if has_blob(self.transport, self.repository, &self.descriptor).await? {
+            return Ok(TakenUp::Complete);
+        }
+        self.cancel().await;
+        self.chunk = None;
+        if self.feed.go_to(0) { Ok(TakenUp::Again) } else { Err(self.cannot_repeat()) }
+    }
+
+    /// How far an upload got, and where it goes on; nothing where the session is lost.
+    async fn status(&self, session: Url) -> Result<Option<(u64, Url)>, Error> {
+        let request = self.request(Method::GET, session);
+        let done = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
+        match self.transport.send(&request, &done).await {
+            Ok(response) => {
+                let next = self.transport.location(&request.url, &response).unwrap_or(request.url);
+                Ok(position(&response).map(|position| (position, next)))
+            }
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn session(&mut self) -> Result<Url, Error> {
+        if let Some(session) = &self.session {
+            return Ok(session.clone());
+        }
+        let open = self.transport.request(Method::POST, self.repository, "blobs/uploads/", PUSH);
+        let response = self.transport.send(&open, &[StatusCode::ACCEPTED]).await?;
+        let session = self.transport.location(&open.url, &response)?;
+        Ok(self.session.insert(session).clone())
+    }
+
+    async fn send_whole(&mut self) -> Result<(), Error> {
+        let session = self.session().await?;
+        let request = self.request(Method::PUT, self.complete(session));
+        let response = self.stream(request, self.descriptor.size, StatusCode::CREATED).await?;
+        self.confirm(&response).await
+    }
+
+    async fn send_chunks(&mut self, size: u64) -> Result<(), Error> {
+        while self.feed.position() < self.descriptor.size {
+            let session = self.session().await?;
+            let start = self.feed.position();
+            let length = size.min(self.descriptor.size - start);
+            let mut request = self.request(Method::PATCH, session);
+            let range = format!("{start}-{}", start + length - 1);
+            if let Ok(range) = HeaderValue::from_str(&range) {
+                request.headers.insert(CONTENT_RANGE, range);
+            }
+            let from = request.url.clone();
+            let response = self.stream(request, length, StatusCode::ACCEPTED).await?;
+            self.session = Some(self.transport.location(&from, &response)?);
+            let reached = position(&response).unwrap_or(start + length);
+            if reached <= start || reached > start + length || !self.feed.go_to(reached) {
+                return Err(Error::BadContent {
+                    what: format!("the upload to {}", self.transport.host()),
+                    reason: format!("it stands at byte {reached} after bytes {range}"),
+                });
+            }
+        }
+        let session = self.session().await?;
+        let mut request = self.request(Method::PUT, self.complete(session));
+        request.headers.insert(CONTENT_LENGTH, 0.into());
+        let response = self.transport.send_once(&request, &[StatusCode::CREATED]).await?;
+        self.confirm(&response).await
+    }
+
+    /// Streams the next bytes of the blob.
+    async fn stream(
+        &self,
+        mut request: Request,
+        length: u64,
+        expected: StatusCode,
+    ) -> Result<Response, Error> {
+        request.headers.insert(CONTENT_LENGTH, length.into());
+        let octets = HeaderValue::from_static("application/octet-stream");
+        request.headers.insert(CONTENT_TYPE, octets);
+        let (body, expected) = (self.feed.body(length), [expected]);
+        tokio::select! {
+            sent = self.transport.send_stream(&request, body, &expected) => sent,
+            stalled = self.feed.stalled(self.transport.retry().silence) => {
+                Err(self.transport.unreachable(&request, stalled))
+            }
+        }
+    }
+
+    /// The blob is where it belongs, under its own name.
+    async fn confirm(&self, response: &Response) -> Result<(), Error> {
+        let what = || format!("{}/{}", self.transport.host(), self.repository);
+        let header = response.headers().get("docker-content-digest");
+        match header.and_then(|value| value.to_str().ok()?.parse::<Digest>().ok()) {
+            Some(digest) if digest == self.descriptor.digest => Ok(()),
+            Some(digest) => Err(Error::DigestMismatch {
+                what: format!("a blob of {} as the registry stored it", what()),
+                expected: Box::new(self.descriptor.digest),
+                actual: Box::new(digest),
+            }),
+            None if has_blob(self.transport, self.repository, &self.descriptor).await? => Ok(()),
+            None => Err(Error::NotFound {
+                what: format!("the blob {} just pushed to {}", self.descriptor.digest, what()),
+            }),
+        }
+    }
+
+    /// Gives an open session up, as far as the registry can be asked to.
+    async fn cancel(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        let request = self.request(Method::DELETE, session);
+        let ended = self.transport.send_once(&request, &[StatusCode::NO_CONTENT]).await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "an upload stays open");
+        }
+    }
+
+    fn request(&self, method: Method, url: Url) -> Request {
+        let request = self.transport.request(method, self.repository, "", PUSH);
+        Request { url, ..request }
+    }
+
+    fn complete(&self, mut session: Url) -> Url {
+        session.query_pairs_mut().append_pair("digest", &self.descriptor.digest.to_string());
+        session
+    }
+
+    fn cannot_repeat(&self) -> Error {
+        let broken = "the upload broke, and the blob cannot be read from its beginning again";
+        Error::Unreachable {
+            host: self.transport.host().to_owned(),
+            request: format!("the upload of {}", self.descriptor.digest),
+            source: broken.into(),
+        }
+    }
+}
+
+enum TakenUp {
+    /// Something had come through.
+    Further,
+    Again,
+    Complete,
+}
+
+/// How many bytes an upload has, of `Range: 0-<last>`. One byte cannot be told from none: that it
+/// is none costs one byte.
+fn position(response: &Response) -> Option<u64> {
+    let range = response.headers().get(RANGE)?.to_str().ok()?;
+    let range = range.trim().strip_prefix("bytes=").unwrap_or(range.trim());
+    let last: u64 = range.strip_prefix("0-")?.parse().ok()?;
+    Some(if last == 0 { 0 } else { last + 1 })
+}
