@@ -180,9 +180,7 @@ impl Part {
                     self.cut_short = true;
                 }
                 Ok(None) => return Err(self.too_short()),
-                Err(Error::Refused { status: 416, .. }) if self.cut_short => {
-                    return Err(self.too_short());
-                }
+                Err(Error::BadContent { .. }) if self.cut_short => return Err(self.too_short()),
                 Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
                     self.bytes = None;
                     self.failures += 1;

@@ -72,8 +72,12 @@ pub(super) async fn blob(
         let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.start));
         request.headers.insert(RANGE, value.unwrap_or(HeaderValue::from_static("")));
     }
-    let response =
-        transport.send_once(&request, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT]).await?;
+    let expected =
+        [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
+    let response = transport.send_once(&request, &expected).await?;
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(too_short(&response, repository, descriptor, range.start));
+    }
     let skip = if response.status() == StatusCode::OK {
         // A registry that ignores the range sends everything; what is known is dropped.
         if partial {
@@ -87,6 +91,26 @@ pub(super) async fn blob(
     let bytes =
         response.bytes_stream().map_err(move |error| transport.unreachable(&request, error));
     Ok(if skip == 0 { bytes.boxed() } else { dropping(bytes.boxed(), skip) })
+}
+
+/// The blob ends before the range begins.
+fn too_short(
+    response: &Response,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    start: u64,
+) -> Error {
+    let what = format!("{repository}@{}", descriptor.digest);
+    let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
+    match range.and_then(|range| range.strip_prefix("bytes */")?.parse().ok()) {
+        Some(actual) if actual != descriptor.size => {
+            Error::SizeMismatch { what, expected: descriptor.size, actual }
+        }
+        _ => Error::BadContent {
+            what,
+            reason: format!("the registry has nothing at byte {start} of {}", descriptor.size),
+        },
+    }
 }
 
 /// How many bytes of a partial answer stand before the wanted offset.
