@@ -155,6 +155,13 @@ impl ImageSource for Client {
         pull::blob(&self.transport, repository, descriptor, range).await
     }
 
+    async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
+        let found = pull::manifest_digest(&self.transport, repository, locator).await?;
+        found.ok_or_else(|| Error::NotFound {
+            what: format!("{}/{repository}:{locator}", self.transport.host()),
+        })
+    }
+
     fn parts(&self) -> Option<&Parts> {
         self.transport.parts()
     }

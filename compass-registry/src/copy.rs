@@ -1,161 +1,281 @@
 //! The one operation that moves images.
 
-use std::collections::HashSet;
+mod blobs;
+mod selection;
+mod tree;
+
 use std::sync::Arc;
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::progress::BlobProgress;
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, ImageSourceExt as _, Locator, Manifest,
-    NoProgress, Platform, Progress, RawManifest, Repository, Tag, open_resuming,
+    Descriptor, Digest, Error, ImageSink, ImageSource, ImageSourceExt as _, Locator, NoProgress,
+    Platform, Progress, RawManifest, Repository, Tag,
 };
+use blobs::{Arrival, Blobs, Route};
+use selection::{Selection, select};
+use tree::Tree;
 
-/// An index may hold indexes; more levels than this are an attack.
-const MAX_INDEX_DEPTH: usize = 4;
+/// Blobs of one image that are looked for at once. How many move at once is another bound.
+const BLOBS_AT_ONCE: usize = 16;
+
+/// Manifests of one image that are written at once.
+const MANIFESTS_AT_ONCE: usize = 8;
 
 /// How to copy.
 #[derive(Clone)]
 pub struct CopyOptions {
-    /// Copies the image for one platform only; otherwise everything, whole indexes included.
-    pub platform: Option<Platform>,
+    /// Of an index, copies the image for one platform, or an index of the images for several;
+    /// where none is named, everything, whole indexes included.
+    pub platforms: Vec<Platform>,
     /// How many blobs move at once; at least one.
     pub jobs: usize,
     /// Hears how it goes on, in bytes of blobs.
     pub progress: Arc<dyn Progress>,
 }
 
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self { platforms: Vec::new(), jobs: 4, progress: Arc::new(NoProgress) }
+    }
+}
+
 /// What a copy did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
-    /// The digest of the image manifest or index, equal at both ends.
+    /// The digest of the image manifest or index at the destination.
     pub digest: Digest,
+    /// Whether that is an index of some of the source's images, and not what the source has.
+    pub reduced: bool,
     /// Blobs that were moved.
     pub blobs: usize,
     /// Bytes of the blobs that were moved.
     pub bytes: u64,
-    /// Bytes of the blobs that were there already.
+    /// Bytes of the blobs that another repository of the destination had.
+    pub mounted: u64,
+    /// Bytes of the blobs that were there already, as far as that had to be looked up.
     pub present: u64,
 }
 
-impl Default for CopyOptions {
-    fn default() -> Self {
-        Self { platform: None, jobs: 4, progress: Arc::new(NoProgress) }
-    }
+/// What a copy would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyPlan {
+    /// The digest that the destination would have.
+    pub digest: Digest,
+    /// The destination has it already.
+    pub done: bool,
+    /// Blobs that would be moved.
+    pub blobs: usize,
+    /// Bytes of the blobs that would be moved.
+    pub bytes: u64,
 }
 
-/// Copies an image with everything it consists of. The tag is moved last: at no moment does it
-/// point at something incomplete. Where it points at this image already, nothing is moved.
+/// Copies images to one place, several at once if wanted. What it learns about blobs it keeps: one
+/// that several images share is moved once.
+pub struct Copier<'s> {
+    sink: &'s dyn ImageSink,
+    options: CopyOptions,
+    blobs: Blobs<'s>,
+}
+
+/// Copies an image with everything it consists of: [`Copier::copy`] for a single image.
 ///
 /// # Errors
-/// The first error of either end. What has been written until then stays; a second try finds it.
+/// As [`Copier::copy`].
 pub async fn copy(
     source: Arc<dyn ImageSource>,
-    (from, locator): (&Repository, &Locator),
+    from: (&Repository, &Locator),
     sink: &dyn ImageSink,
-    (to, tag): (&Repository, Option<&Tag>),
+    to: (&Repository, Option<&Tag>),
     options: &CopyOptions,
 ) -> Result<Copied, Error> {
-    let root = match &options.platform {
-        Some(platform) => source.image(from, locator, platform).await?,
-        None => source.verified_manifest(from, locator).await?,
-    };
-    let destination = tag.map_or(Locator::Digest(root.digest()), |tag| tag.clone().into());
-    if sink.manifest_digest(to, &destination).await? == Some(root.digest()) {
-        return Ok(Copied { digest: root.digest(), blobs: 0, bytes: 0, present: 0 });
-    }
-    let mut image = Tree::default();
-    collect(&*source, from, root, 0, &mut image).await?;
-    options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
-
-    let moves = image.blobs.iter().map(|blob| move_blob(&source, from, blob, sink, to, options));
-    let moved: Vec<bool> = stream::iter(moves).buffered(options.jobs.max(1)).try_collect().await?;
-
-    let (root, parts) = image.manifests.split_last().ok_or_else(|| Error::BadContent {
-        what: format!("{from}:{locator}"),
-        reason: "it is empty".to_owned(),
-    })?;
-    for part in parts {
-        sink.put_manifest(to, part, None).await?;
-    }
-    sink.put_manifest(to, root, tag).await?;
-
-    let size = |wanted: bool| {
-        let of = image.blobs.iter().zip(&moved).filter(move |(_, moved)| **moved == wanted);
-        of.map(|(blob, _)| blob.size).sum()
-    };
-    Ok(Copied {
-        digest: root.digest(),
-        blobs: moved.iter().filter(|moved| **moved).count(),
-        bytes: size(true),
-        present: size(false),
-    })
+    Copier::new(sink, options.clone()).copy(&source, from, to).await
 }
 
-/// Everything that an image consists of; manifests stand after what they refer to.
-#[derive(Default)]
-struct Tree {
-    manifests: Vec<RawManifest>,
-    blobs: Vec<Descriptor>,
-    seen: HashSet<Digest>,
+/// An image at its source, and what is at the destination.
+struct Found {
+    /// What the source's tag or digest names.
+    named: Digest,
+    wanted: Wanted,
+    /// The destination has it.
+    done: bool,
 }
 
-async fn collect(
+enum Wanted {
+    Known(RawManifest),
+    /// Not read yet: there may be no need.
+    Image(Descriptor),
+}
+
+impl Wanted {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Known(manifest) => manifest.digest(),
+            Self::Image(descriptor) => descriptor.digest,
+        }
+    }
+}
+
+impl<'s> Copier<'s> {
+    /// A copier to this place.
+    pub fn new(sink: &'s dyn ImageSink, options: CopyOptions) -> Self {
+        let blobs = Blobs::new(sink, options.jobs, Arc::clone(&options.progress));
+        Self { sink, options, blobs }
+    }
+
+    /// Copies an image with everything it consists of. The tag is moved last: at no moment does it
+    /// point at something incomplete. Where it points at this image already, nothing is moved, and
+    /// that costs one request at either end.
+    ///
+    /// # Errors
+    /// The first error of either end; [`Error::TagMoved`] where the source's tag was moved
+    /// meanwhile. What has been written until then stays; a second try finds it.
+    pub async fn copy(
+        &self,
+        source: &Arc<dyn ImageSource>,
+        (from, locator): (&Repository, &Locator),
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<Copied, Error> {
+        let found = self.find(&**source, (from, locator), (to, tag)).await?;
+        let mut copied = Copied {
+            digest: found.wanted.digest(),
+            reduced: found.is_reduced(),
+            blobs: 0,
+            bytes: 0,
+            mounted: 0,
+            present: 0,
+        };
+        if found.done {
+            return Ok(copied);
+        }
+        let image = self.read(&**source, from, found.wanted).await?;
+        self.options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
+
+        let route = Route { source, from, to };
+        let moves = image.blobs.iter().map(|blob| async move {
+            let arrival = self.blobs.bring(route, blob).await;
+            arrival.map_err(|error| error.in_blob(to, blob.digest))
+        });
+        let moves = stream::iter(moves).buffered(BLOBS_AT_ONCE);
+        let arrivals: Vec<Arrival> = moves.try_collect().await?;
+        for (blob, arrival) in image.blobs.iter().zip(arrivals) {
+            match arrival {
+                Arrival::Present => copied.present += blob.size,
+                Arrival::Mounted => copied.mounted += blob.size,
+                Arrival::Moved => {
+                    copied.blobs += 1;
+                    copied.bytes += blob.size;
+                }
+            }
+        }
+        still_named(&**source, (from, locator), found.named).await?;
+        self.put_manifests(&image.levels, (to, tag)).await?;
+        Ok(copied)
+    }
+
+    /// What [`Copier::copy`] would do. What is planned for one image counts as done for the next.
+    ///
+    /// # Errors
+    /// As [`Copier::copy`].
+    pub async fn plan(
+        &self,
+        source: &Arc<dyn ImageSource>,
+        (from, locator): (&Repository, &Locator),
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<CopyPlan, Error> {
+        let found = self.find(&**source, (from, locator), (to, tag)).await?;
+        let (digest, done) = (found.wanted.digest(), found.done);
+        let mut plan = CopyPlan { digest, done, blobs: 0, bytes: 0 };
+        if !done {
+            let image = self.read(&**source, from, found.wanted).await?;
+            let route = Route { source, from, to };
+            let looks = image.blobs.iter().map(|blob| self.blobs.foresee(route, blob));
+            let looks = stream::iter(looks).buffered(BLOBS_AT_ONCE);
+            let arrivals: Vec<Arrival> = looks.try_collect().await?;
+            let moved = image.blobs.iter().zip(arrivals);
+            for (blob, _) in moved.filter(|(_, arrival)| *arrival == Arrival::Moved) {
+                plan.blobs += 1;
+                plan.bytes += blob.size;
+            }
+        }
+        Ok(plan)
+    }
+
+    async fn find(
+        &self,
+        source: &dyn ImageSource,
+        (from, locator): (&Repository, &Locator),
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<Found, Error> {
+        let tag = tag.map(|tag| Locator::Tag(tag.clone()));
+        let tagged = async {
+            match &tag {
+                Some(tag) => self.sink.manifest_digest(to, tag).await,
+                None => Ok(None),
+            }
+        };
+        let (root, tagged) = try_join(source.verified_manifest(from, locator), tagged).await?;
+        let named = root.digest();
+        let what = format!("{from}:{locator}");
+        let wanted = match select(&what, &root, &self.options.platforms)? {
+            Selection::Whole => Wanted::Known(root),
+            Selection::Some(reduced) => Wanted::Known(reduced),
+            Selection::One(image) => Wanted::Image(image),
+        };
+        let there = match &tag {
+            Some(_) => tagged,
+            None => self.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
+        };
+        Ok(Found { done: there == Some(wanted.digest()), named, wanted })
+    }
+
+    async fn read(
+        &self,
+        source: &dyn ImageSource,
+        from: &Repository,
+        wanted: Wanted,
+    ) -> Result<Tree, Error> {
+        let root = match wanted {
+            Wanted::Known(root) => root,
+            Wanted::Image(image) => {
+                source.verified_manifest(from, &Locator::Digest(image.digest)).await?
+            }
+        };
+        Tree::read(source, from, root).await
+    }
+
+    /// Writes manifests, those that others refer to first, and the root with the tag last.
+    async fn put_manifests(
+        &self,
+        levels: &[Vec<RawManifest>],
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<(), Error> {
+        for (depth, level) in levels.iter().enumerate().rev() {
+            let tag = tag.filter(|_| depth == 0);
+            let puts = level.iter().map(|manifest| self.sink.put_manifest(to, manifest, tag));
+            stream::iter(puts).buffered(MANIFESTS_AT_ONCE).try_collect::<()>().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    fn is_reduced(&self) -> bool {
+        matches!(&self.wanted, Wanted::Known(manifest) if manifest.digest() != self.named)
+    }
+}
+
+/// A tag may have been moved while its image was copied.
+async fn still_named(
     source: &dyn ImageSource,
-    repository: &Repository,
-    manifest: RawManifest,
-    depth: usize,
-    tree: &mut Tree,
+    (from, locator): (&Repository, &Locator),
+    was: Digest,
 ) -> Result<(), Error> {
-    match manifest.parse()? {
-        Manifest::Image { config, layers } => {
-            let held = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
-            for blob in std::iter::once(config).chain(held) {
-                if tree.seen.insert(blob.digest) {
-                    tree.blobs.push(blob);
-                }
-            }
-        }
-        Manifest::Index(_) if depth >= MAX_INDEX_DEPTH => {
-            return Err(Error::BadContent {
-                what: format!("index {}", manifest.digest()),
-                reason: format!("indexes are nested more than {MAX_INDEX_DEPTH} deep"),
-            });
-        }
-        Manifest::Index(images) => {
-            for image in images {
-                if tree.seen.insert(image.digest) {
-                    let locator = Locator::Digest(image.digest);
-                    let part = source.verified_manifest(repository, &locator).await?;
-                    Box::pin(collect(source, repository, part, depth + 1, tree)).await?;
-                }
-            }
-        }
+    let Locator::Tag(tag) = locator else { return Ok(()) };
+    let is = source.resolve(from, locator).await?;
+    if is == was {
+        return Ok(());
     }
-    tree.manifests.push(manifest);
-    Ok(())
-}
-
-/// Moves a blob where it is not there yet, and says whether it was moved.
-async fn move_blob(
-    source: &Arc<dyn ImageSource>,
-    from: &Repository,
-    descriptor: &Descriptor,
-    sink: &dyn ImageSink,
-    to: &Repository,
-    options: &CopyOptions,
-) -> Result<bool, Error> {
-    let progress = BlobProgress::new(Arc::clone(&options.progress));
-    let retry = source.retry();
-    let move_once = || async {
-        if sink.has_blob(to, descriptor).await? {
-            return Ok(false);
-        }
-        let blob = open_resuming(Arc::clone(source), from, descriptor);
-        sink.put_blob(to, blob.reporting_to(progress.clone())).await?;
-        Ok(true)
-    };
-    let moved = retry.run(move_once).await.map_err(|error| error.in_blob(to, descriptor.digest))?;
-    progress.reach(descriptor.size);
-    Ok(moved)
+    Err(Error::TagMoved { what: format!("{from}:{tag}"), was: Box::new(was), is: Box::new(is) })
 }

@@ -67,7 +67,7 @@ mod sink;
 mod source;
 mod verify;
 
-pub use copy::{Copied, CopyOptions, copy};
+pub use copy::{Copied, Copier, CopyOptions, CopyPlan, copy};
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::Error;
@@ -76,7 +76,7 @@ pub use parts::Parts;
 pub use progress::{NoProgress, Progress};
 pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};
 pub use referrer::Referrer;
-pub use retry::RetryPolicy;
+pub use retry::{RetryPolicy, counting_retries};
 pub use sink::ImageSink;
 pub use source::{ByteStream, ImageSource, ImageSourceExt, open_resuming};
 pub use verify::VerifiedBlob;

@@ -73,8 +73,8 @@ impl RetryPolicy {
     }
 }
 
-/// Counts how often something was tried again while a future runs.
-pub(crate) async fn counting<T>(future: impl Future<Output = T>) -> (T, u32) {
+/// Counts how often something was tried again while a future ran.
+pub async fn counting_retries<T>(future: impl Future<Output = T>) -> (T, u32) {
     let count = Arc::new(AtomicU32::new(0));
     let result = COUNT.scope(Arc::clone(&count), future).await;
     (result, count.load(Ordering::Relaxed))
@@ -134,7 +134,7 @@ mod tests {
             let policy = RetryPolicy::default();
             policy.run(|| async { Err::<(), _>(refused(503, None)) }).await
         };
-        let ((), count) = counting(async {
+        let ((), count) = counting_retries(async {
             fails().await.unwrap_err();
             tokio::spawn(still_counting(async move { fails().await.unwrap_err() })).await.unwrap();
         })

@@ -13,7 +13,7 @@ use crate::parts::Parts;
 use crate::resume::resuming;
 use crate::retry::RetryPolicy;
 use crate::verify::VerifiedBlob;
-use crate::{Descriptor, Error, Locator, Platform, RawManifest, Repository};
+use crate::{Descriptor, Digest, Error, Locator, Platform, RawManifest, Repository};
 
 /// Bytes on their way. Nothing is promised about them; see [`VerifiedBlob`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
@@ -45,6 +45,11 @@ pub trait ImageSource: Send + Sync {
         descriptor: &Descriptor,
         range: Range<u64>,
     ) -> Result<ByteStream, Error>;
+
+    /// The digest of the manifest that a tag names.
+    async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
+        Ok(self.manifest(repository, locator).await?.digest())
+    }
 
     /// How large blobs are read in parts, several at once; otherwise they are one stream.
     fn parts(&self) -> Option<&Parts> {

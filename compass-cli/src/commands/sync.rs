@@ -44,7 +44,7 @@ pub(crate) async fn run(
     let images = repository.target_images(&args.target)?;
     let places = (args.from.as_ref(), args.to.as_ref());
     let options = CopyOptions {
-        platform: args.platform.clone(),
+        platforms: args.platform.clone().into_iter().collect(),
         jobs: global.jobs.into(),
         ..CopyOptions::default()
     };

@@ -72,8 +72,7 @@ pub(super) async fn blob(
         let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.start));
         request.headers.insert(RANGE, value.unwrap_or(HeaderValue::from_static("")));
     }
-    let expected =
-        [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
+    let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
     let response = transport.send_once(&request, &expected).await?;
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Err(too_short(&response, repository, descriptor, range.start));

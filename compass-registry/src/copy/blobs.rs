@@ -1,0 +1,145 @@
+//! What blobs are where, as far as one run has seen: each is moved once, whoever asks first.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use crate::progress::BlobProgress;
+use crate::retry::RetryPolicy;
+use crate::{
+    Descriptor, Digest, Error, ImageSink, ImageSource, Progress, Repository, open_resuming,
+};
+
+/// How a blob came to be where it is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was there.
+    Present,
+    /// Another repository of the same place had it.
+    Mounted,
+    /// Its bytes were moved.
+    Moved,
+}
+
+/// From where to where a blob is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'r> {
+    pub(super) source: &'r Arc<dyn ImageSource>,
+    pub(super) from: &'r Repository,
+    pub(super) to: &'r Repository,
+}
+
+pub(super) struct Blobs<'s> {
+    sink: &'s dyn ImageSink,
+    transfers: Semaphore,
+    progress: Arc<dyn Progress>,
+    /// The repositories of the sink that have a blob. The lock is held while it is moved.
+    holders: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<Vec<Repository>>>>>,
+}
+
+impl<'s> Blobs<'s> {
+    pub(super) fn new(sink: &'s dyn ImageSink, jobs: usize, progress: Arc<dyn Progress>) -> Self {
+        let transfers = Semaphore::new(jobs.clamp(1, Semaphore::MAX_PERMITS));
+        Self { sink, transfers, progress, holders: Mutex::default() }
+    }
+
+    /// Brings a blob to where it is wanted.
+    pub(super) async fn bring(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+    ) -> Result<Arrival, Error> {
+        let holders = self.holders(descriptor.digest);
+        let mut holders = holders.lock().await;
+        let progress = BlobProgress::new(Arc::clone(&self.progress));
+        let retry = route.source.retry();
+        let arrival = self.look(route, descriptor, &holders, retry).await?;
+        let arrival = match arrival {
+            Some(arrival) => arrival,
+            None => {
+                self.transfer(route, descriptor, &progress, retry).await?;
+                Arrival::Moved
+            }
+        };
+        if !holders.contains(route.to) {
+            holders.push(route.to.clone());
+        }
+        progress.reach(descriptor.size);
+        Ok(arrival)
+    }
+
+    /// How a blob would come there, without changing anything.
+    pub(super) async fn foresee(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+    ) -> Result<Arrival, Error> {
+        let holders = self.holders(descriptor.digest);
+        let mut holders = holders.lock().await;
+        if holders.contains(route.to) {
+            return Ok(Arrival::Present);
+        }
+        let arrival = if self.sink.has_blob(route.to, descriptor).await? {
+            Arrival::Present
+        } else if holders.is_empty() && !self.is_one_registry(route) {
+            Arrival::Moved
+        } else {
+            Arrival::Mounted
+        };
+        holders.push(route.to.clone());
+        Ok(arrival)
+    }
+
+    fn is_one_registry(&self, route: Route<'_>) -> bool {
+        let sink = self.sink.registry();
+        sink.is_some() && sink == route.source.registry()
+    }
+
+    /// Whether a blob is there already, or can be had from next door.
+    async fn look(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+        holders: &[Repository],
+        retry: RetryPolicy,
+    ) -> Result<Option<Arrival>, Error> {
+        if holders.contains(route.to) {
+            return Ok(Some(Arrival::Present));
+        }
+        // Where another repository has it, it need not be asked for first: a mount does no harm.
+        let next_door = self.is_one_registry(route).then_some(route.from);
+        if holders.is_empty() && retry.run(|| self.sink.has_blob(route.to, descriptor)).await? {
+            return Ok(Some(Arrival::Present));
+        }
+        let Some(neighbour) = holders.first().or(next_door) else { return Ok(None) };
+        let mounted = retry.run(|| self.sink.mount_blob(neighbour, route.to, descriptor)).await?;
+        if mounted {
+            return Ok(Some(Arrival::Mounted));
+        }
+        let there =
+            !holders.is_empty() && retry.run(|| self.sink.has_blob(route.to, descriptor)).await?;
+        Ok(there.then_some(Arrival::Present))
+    }
+
+    async fn transfer(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+        progress: &BlobProgress,
+        retry: RetryPolicy,
+    ) -> Result<(), Error> {
+        // The semaphore is never closed; without a permit there would only be more at once.
+        let _permit = self.transfers.acquire().await.ok();
+        let transfer = || async {
+            let blob = open_resuming(Arc::clone(route.source), route.from, descriptor);
+            self.sink.put_blob(route.to, blob.reporting_to(progress.clone())).await
+        };
+        retry.run(transfer).await
+    }
+
+    fn holders(&self, digest: Digest) -> Arc<tokio::sync::Mutex<Vec<Repository>>> {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(holders.entry(digest).or_default())
+    }
+}
