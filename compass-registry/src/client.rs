@@ -51,6 +51,8 @@ pub struct ClientOptions {
     pub credentials: Option<Credentials>,
     /// How failures that may pass are dealt with.
     pub retry: RetryPolicy,
+    /// How large blobs are read.
+    pub parts: Parts,
     /// Requests that wait for an answer at once, at most; fewer where the registry wants that.
     pub requests: u16,
 }
@@ -63,6 +65,7 @@ impl Default for ClientOptions {
             identity: None,
             credentials: None,
             retry: RetryPolicy::default(),
+            parts: Parts::default(),
             requests: 32,
         }
     }

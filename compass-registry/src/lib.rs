@@ -51,6 +51,8 @@ pub mod layout;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod copy;
 mod descriptor;

@@ -13,6 +13,13 @@ pub struct Parts {
     memory: Arc<Semaphore>,
 }
 
+impl Default for Parts {
+    /// Parts of 4 MiB, six at once, and eight in memory.
+    fn default() -> Self {
+        Self::new(4 << 20, 6, 8)
+    }
+}
+
 impl Parts {
     /// Parts of this many bytes, of which so many are read at once for one blob, and at most
     /// `ahead` are kept in memory for all blobs together.

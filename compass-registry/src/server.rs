@@ -66,7 +66,7 @@ impl Default for ServerOptions {
     }
 }
 
-struct Registry {
+pub(crate) struct Registry {
     storage: Arc<dyn Storage>,
     uploads: Uploads,
     authorization: Option<String>,
@@ -83,23 +83,11 @@ impl Server {
         address: &str,
         options: ServerOptions,
     ) -> Result<Self, Error> {
-        let failed = |error| Error::io(format!("cannot listen at {address}"), error);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let basic = |(user, password): &(String, String)| {
-            let pair =
-                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-            format!("Basic {pair}")
-        };
-        let registry = Arc::new(Registry {
-            storage: Arc::new(storage),
-            uploads: Uploads::default(),
-            authorization: options.basic_auth.as_ref().map(basic),
-            read_only: options.read_only,
-        });
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&registry));
+        let (listener, address) = listen(address).await?;
+        let registry = Arc::new(Registry::new(storage, &options));
+        let router = registry.router();
         let (stop, stopped) = oneshot::channel();
-        let tidying = tidy(registry, options.upload_patience);
+        let tidying = registry.tidy(options.upload_patience);
         let task = tokio::spawn(async move {
             let serving = axum::serve(listener, router).with_graceful_shutdown(async {
                 // The sender is dropped with the server, which means the same.
@@ -145,13 +133,11 @@ impl Drop for Server {
     }
 }
 
-/// Looks for abandoned uploads, as long as it is polled.
-async fn tidy(registry: Arc<Registry>, patience: Duration) {
-    let mut tick = tokio::time::interval((patience / 4).max(Duration::from_millis(10)));
-    loop {
-        tick.tick().await;
-        registry.uploads.forget_abandoned(patience).await;
-    }
+pub(crate) async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |error| Error::io(format!("cannot listen at {address}"), error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
@@ -163,6 +149,38 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
 }
 
 impl Registry {
+    pub(crate) fn new(storage: impl Storage, options: &ServerOptions) -> Self {
+        let basic = |(user, password): &(String, String)| {
+            let pair =
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            format!("Basic {pair}")
+        };
+        Self {
+            storage: Arc::new(storage),
+            uploads: Uploads::default(),
+            authorization: options.basic_auth.as_ref().map(basic),
+            read_only: options.read_only,
+        }
+    }
+
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new().fallback(handle).with_state(Arc::clone(self))
+    }
+
+    /// Looks for abandoned uploads, as long as it is polled.
+    async fn tidy(self: Arc<Self>, patience: Duration) {
+        let mut tick = tokio::time::interval((patience / 4).max(Duration::from_millis(10)));
+        loop {
+            tick.tick().await;
+            self.forget_uploads(patience).await;
+        }
+    }
+
+    /// Gives up the uploads that have rested for so long.
+    pub(crate) async fn forget_uploads(&self, patience: Duration) {
+        self.uploads.forget_abandoned(patience).await;
+    }
+
     async fn handle(&self, request: &Parts, body: Body) -> Result<Response, Refusal> {
         self.admit(request)?;
         let route = Route::parse(request.uri.path())?;

@@ -25,11 +25,22 @@ pub(super) async fn manifest(
     let read = || async {
         let response = transport.send_once(&request, &[StatusCode::OK]).await?;
         let declared = content_type(&response);
+        let promised: Option<Digest> = digest_header(&response);
         let bytes = read_limited(transport, &request, response).await?;
         let media_type = declared
             .filter(|declared| MANIFEST_TYPES.contains(declared.as_str()))
             .or_else(|| sniff_media_type(&bytes))
             .unwrap_or_default();
+        if let Some(promised) = promised {
+            let sent = promised.algorithm().digest(&bytes);
+            if sent != promised {
+                return Err(Error::DigestMismatch {
+                    what: format!("manifest {}/{repository}:{locator}", transport.host()),
+                    expected: Box::new(promised),
+                    actual: Box::new(sent),
+                });
+            }
+        }
         Ok(RawManifest::known_by(locator.algorithm(), media_type, bytes))
     };
     transport.retry().run(read).await
@@ -42,13 +53,10 @@ pub(super) async fn manifest_digest(
 ) -> Result<Option<Digest>, Error> {
     let request = manifest_request(transport, Method::HEAD, repository, locator);
     match transport.send(&request, &[StatusCode::OK]).await {
-        Ok(response) => {
-            let header = response.headers().get("docker-content-digest");
-            match header.and_then(|digest| digest.to_str().ok()?.parse().ok()) {
-                Some(digest) => Ok(Some(digest)),
-                None => Ok(Some(manifest(transport, repository, locator).await?.digest())),
-            }
-        }
+        Ok(response) => match digest_header(&response) {
+            Some(digest) => Ok(Some(digest)),
+            None => Ok(Some(manifest(transport, repository, locator).await?.digest())),
+        },
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
@@ -146,6 +154,11 @@ fn manifest_request(
         transport.request(method, repository, &format!("manifests/{locator}"), "pull");
     request.headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
     request
+}
+
+/// What the registry says the content's digest is.
+pub(super) fn digest_header(response: &Response) -> Option<Digest> {
+    response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
 
 fn content_type(response: &Response) -> Option<String> {

@@ -4,6 +4,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
 use super::list;
+use super::pull::digest_header;
 use super::transport::Transport;
 use crate::{Descriptor, Error, RawManifest, Repository, Tag};
 
@@ -41,8 +42,7 @@ pub(super) async fn put_manifest(
     request.headers.insert(CONTENT_TYPE, media_type);
     request.body = manifest.bytes().clone();
     let response = transport.send(&request, &[StatusCode::CREATED, StatusCode::OK]).await?;
-    let stored = response.headers().get("docker-content-digest");
-    match stored.and_then(|value| value.to_str().ok()?.parse().ok()) {
+    match digest_header(&response) {
         Some(actual) if actual != digest => {
             return Err(Error::DigestMismatch {
                 what: format!(

@@ -18,6 +18,10 @@ use crate::{Digest, Error, Parts, Repository, RetryPolicy};
 /// Redirects that are followed for one blob.
 const MAX_REDIRECTS: usize = 5;
 
+/// Challenges that are answered for one request. One token may have been withdrawn just before, or
+/// not be known everywhere yet; a second fresh one that is refused will stay so.
+const MAX_ANSWERS: usize = 2;
+
 /// Bytes of an error answer that are looked at.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
@@ -54,15 +58,6 @@ pub(super) struct Request {
     pub(super) bulk: bool,
 }
 
-/// Parts in which large blobs are read, in bytes.
-const PART: u64 = 4 << 20;
-
-/// Parts of one blob that are read at once.
-const PARTS_AT_ONCE: usize = 6;
-
-/// Parts of all blobs that are kept in memory.
-const PARTS_AHEAD: usize = 8;
-
 impl Transport {
     pub(super) fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
         install_crypto();
@@ -86,7 +81,7 @@ impl Transport {
             auth: Auth::new(options.credentials, retry.silence),
             pace: Pace::new(options.requests, retry.longest_pause),
             retry,
-            parts: Parts::new(PART, PARTS_AT_ONCE, PARTS_AHEAD),
+            parts: options.parts,
             ranges_ignored: AtomicBool::new(false),
             declined: Mutex::default(),
         })))
@@ -163,17 +158,20 @@ impl Transport {
         request: &Request,
         expected: &[StatusCode],
     ) -> Result<Response, Error> {
-        let sent = self.0.auth.known(self.door(), &request.scope).await?;
-        let response = self.follow(request, sent.as_ref()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return self.expect(request, response, expected).await;
+        let mut header = self.0.auth.known(self.door(), &request.scope).await?;
+        for _ in 0..MAX_ANSWERS {
+            let response = self.follow(request, header.as_ref()).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return self.expect(request, response, expected).await;
+            }
+            let Some(answer) = self.answer(request, &response, header.as_ref()).await? else {
+                return self.expect(request, response, expected).await;
+            };
+            header = Some(answer);
+            // The connection can be used again only when the refusal has been read.
+            drop(error_message(response, self.0.retry.silence).await);
         }
-        let Some(answer) = self.answer(request, &response, sent.as_ref()).await? else {
-            return self.expect(request, response, expected).await;
-        };
-        // The connection can be used again only when the refusal has been read.
-        drop(error_message(response, self.0.retry.silence).await);
-        let response = self.follow(request, Some(&answer)).await?;
+        let response = self.follow(request, header.as_ref()).await?;
         self.expect(request, response, expected).await
     }
 

@@ -6,9 +6,10 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, 
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::feed::Feed;
+use super::pull::digest_header;
 use super::push::{PUSH, has_blob};
 use super::transport::{Request, Transport};
-use crate::{Descriptor, Digest, Error, Repository, VerifiedBlob};
+use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
 /// Chunks that follow a broken upload begin with this size in bytes, and are halved each time that
 /// one breaks as well: a proxy may let only so much through.
@@ -218,8 +219,7 @@ impl Upload<'_> {
     /// The blob is where it belongs, under its own name.
     async fn confirm(&self, response: &Response) -> Result<(), Error> {
         let what = || format!("{}/{}", self.transport.host(), self.repository);
-        let header = response.headers().get("docker-content-digest");
-        match header.and_then(|value| value.to_str().ok()?.parse::<Digest>().ok()) {
+        match digest_header(response) {
             Some(digest) if digest == self.descriptor.digest => Ok(()),
             Some(digest) => Err(Error::DigestMismatch {
                 what: format!("a blob of {} as the registry stored it", what()),

@@ -1,0 +1,38 @@
+//! For tests of whoever embeds this crate (feature `testing`): images, a registry that fails as a
+//! script says, and what every [`ImageSource`](crate::ImageSource) and
+//! [`ImageSink`](crate::ImageSink) must do.
+//!
+//! ```
+//! use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+//! use compass_registry::storage::MemoryStorage;
+//! use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
+//! use compass_registry::{Repository, Tag};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), compass_registry::Error> {
+//! // An image in a registry that breaks the second connection after 100 bytes.
+//! let (storage, image) = (MemoryStorage::default(), SampleImage::new(1, &[3000, 500]));
+//! let (name, tag): (Repository, Tag) = ("team/web".parse()?, "v1".parse()?);
+//! image.store(&storage, &name, &tag).await?;
+//! let registry = FaultyRegistry::start(storage, Script::once(1, Fault::Reset(100))).await?;
+//!
+//! // The client comes over it.
+//! let credentials = Some(Credentials::Password {
+//!     username: FaultyRegistry::USER.to_owned(),
+//!     password: Secret::new(FaultyRegistry::PASSWORD),
+//! });
+//! let options = ClientOptions { credentials, ..ClientOptions::default() };
+//! let client = Client::new(&registry.host(), options)?;
+//! assert_eq!(read_whole(&client, &name, &tag.into()).await?, image.manifest);
+//! # Ok(())
+//! # }
+//! ```
+
+mod fault;
+mod registry;
+mod sample;
+mod switch;
+
+pub use fault::{Fault, Script};
+pub use registry::FaultyRegistry;
+pub use sample::{SampleImage, read_whole};

@@ -1,0 +1,306 @@
+//! A registry that fails as its script says.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use futures_util::{StreamExt as _, stream};
+use tokio::task::JoinHandle;
+
+use super::fault::{Fault, Script};
+use super::switch::{Switch, SwitchedListener};
+use crate::server::{Registry, Server, ServerOptions, listen};
+use crate::storage::Storage;
+use crate::{ByteStream, Error};
+
+/// A registry with tokens that fails as its script says. Dropped, it stops.
+#[derive(Debug)]
+pub struct FaultyRegistry {
+    address: SocketAddr,
+    state: Arc<Faults>,
+    task: JoinHandle<()>,
+    /// Where redirects lead.
+    _elsewhere: Server,
+}
+
+struct Faults {
+    script: Script,
+    registry: Arc<Registry>,
+    elsewhere: String,
+    host: String,
+    basic: String,
+    requests: AtomicUsize,
+    blob_bytes: Arc<AtomicU64>,
+    tokens: Mutex<(u64, HashSet<String>)>,
+}
+
+impl FaultyRegistry {
+    /// The user that may do everything.
+    pub const USER: &'static str = "robot";
+    /// The user's password.
+    pub const PASSWORD: &'static str = "hunter2";
+
+    /// Serves a storage.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where no port can be had.
+    pub async fn start(storage: impl Storage + Clone, script: Script) -> Result<Self, Error> {
+        let options = ServerOptions::default();
+        let elsewhere = Server::start(storage.clone(), "127.0.0.1:0", options.clone()).await?;
+        let (listener, address) = listen("127.0.0.1:0").await?;
+        let registry = Arc::new(Registry::new(storage, &options));
+        let pair = format!("{}:{}", Self::USER, Self::PASSWORD);
+        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+        let state = Arc::new(Faults {
+            script,
+            registry: Arc::clone(&registry),
+            elsewhere: elsewhere.host(),
+            host: address.to_string(),
+            basic: format!("Basic {encoded}"),
+            requests: AtomicUsize::new(0),
+            blob_bytes: Arc::default(),
+            tokens: Mutex::default(),
+        });
+        let router = registry.router().layer(from_fn_with_state(Arc::clone(&state), meddle));
+        let service = router.into_make_service_with_connect_info::<Switch>();
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(SwitchedListener(listener), service).await {
+                tracing::error!(%error, "the registry stopped");
+            }
+        });
+        Ok(Self { address, state, task, _elsewhere: elsewhere })
+    }
+
+    /// The host that images of this registry are named with.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// How many requests have come, without those for tokens.
+    pub fn requests(&self) -> usize {
+        self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of blobs have been sent, whether or not they arrived.
+    pub fn blob_bytes(&self) -> u64 {
+        self.state.blob_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for FaultyRegistry {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").field("script", &self.script).finish_non_exhaustive()
+    }
+}
+
+async fn meddle(
+    State(state): State<Arc<Faults>>,
+    ConnectInfo(switch): ConnectInfo<Switch>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if request.uri().path() == "/token" {
+        return state.token(&request);
+    }
+    let number = state.requests.fetch_add(1, Ordering::Relaxed);
+    let fault = state.script.at(number);
+    if fault == Some(Fault::ExpiredTokens) {
+        state.tokens().1.clear();
+    }
+    if fault == Some(Fault::Unauthorized) || !state.knows(&request) {
+        return state.challenge();
+    }
+    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    match fault {
+        Some(Fault::Status(status)) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return (status, "<html>not from the registry</html>").into_response();
+        }
+        Some(Fault::TooMany(pause)) => {
+            let mut response = StatusCode::TOO_MANY_REQUESTS.into_response();
+            if let Some(pause) = pause {
+                response.headers_mut().insert(header::RETRY_AFTER, pause.into());
+            }
+            return response;
+        }
+        Some(Fault::Redirect) if reading => return state.redirect(&request),
+        Some(Fault::LostUploads) => state.registry.forget_uploads(Duration::ZERO).await,
+        Some(Fault::IgnoredRange) => drop(request.headers_mut().remove(header::RANGE)),
+        _ => {}
+    }
+    let is_blob =
+        request.method() == Method::GET && request.uri().path().contains("/blobs/sha256:");
+    let is_head = request.method() == Method::HEAD;
+    let mut limit = Limit::of(fault, switch);
+    if let Some(limit) = &limit {
+        request = request.map(|body| limit.clone().limited(body, false));
+    }
+    let response = next.run(request).await;
+    let response = altered(fault, is_head, response);
+    if let Some(limit) = &mut limit {
+        if limit.is_over() || is_head || is_empty(&response) {
+            return limit.end().await;
+        }
+        return response.map(|body| limit.clone().limited(body, true));
+    }
+    if is_blob {
+        let count = Arc::clone(&state.blob_bytes);
+        return response.map(|body| counted(body, count));
+    }
+    response
+}
+
+fn is_empty(response: &Response) -> bool {
+    let length = response.headers().get(header::CONTENT_LENGTH);
+    length.is_none_or(|length| length == "0")
+}
+
+fn counted(body: Body, count: Arc<AtomicU64>) -> Body {
+    Body::from_stream(body.into_data_stream().inspect(move |chunk| {
+        if let Ok(chunk) = chunk {
+            count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+    }))
+}
+
+impl Faults {
+    fn tokens(&self) -> std::sync::MutexGuard<'_, (u64, HashSet<String>)> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn token(&self, request: &Request) -> Response {
+        let given = request.headers().get(header::AUTHORIZATION);
+        if given.is_none_or(|given| given != self.basic.as_str()) {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        let mut tokens = self.tokens();
+        tokens.0 += 1;
+        let token = format!("token-{}", tokens.0);
+        tokens.1.insert(format!("Bearer {token}"));
+        format!(r#"{{"token":"{token}","expires_in":300}}"#).into_response()
+    }
+
+    fn knows(&self, request: &Request) -> bool {
+        let given = request.headers().get(header::AUTHORIZATION);
+        let given = given.and_then(|given| given.to_str().ok());
+        given.is_some_and(|given| self.tokens().1.contains(given))
+    }
+
+    fn challenge(&self) -> Response {
+        let challenge = format!(r#"Bearer realm="http://{}/token",service="test""#, self.host);
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    }
+
+    fn redirect(&self, request: &Request) -> Response {
+        let location = format!("http://{}{}", self.elsewhere, request.uri());
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+    }
+}
+
+fn altered(fault: Option<Fault>, is_head: bool, mut response: Response) -> Response {
+    match fault {
+        Some(Fault::WrongLength(by)) if !is_head => {
+            let headers = response.headers_mut();
+            let length = headers
+                .get(header::CONTENT_LENGTH)
+                .and_then(|l| l.to_str().ok()?.parse::<i64>().ok());
+            if let Some(length) = length {
+                let wrong = (length + i64::from(by)).max(0);
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(wrong));
+            }
+            // A body of unknown length: the server would not let the header lie about another.
+            response.map(|body| Body::from_stream(body.into_data_stream()))
+        }
+        Some(Fault::WrongByte(at)) if !is_head => response.map(|body| with_wrong_byte(body, at)),
+        _ => response,
+    }
+}
+
+fn with_wrong_byte(body: Body, at: u64) -> Body {
+    let mut passed = 0;
+    Body::from_stream(body.into_data_stream().map(move |chunk| {
+        chunk.map(|chunk| {
+            let start = passed;
+            passed += chunk.len() as u64;
+            if !(start..passed).contains(&at) {
+                return chunk;
+            }
+            let mut bytes = chunk.to_vec();
+            if let Some(byte) = usize::try_from(at - start).ok().and_then(|at| bytes.get_mut(at)) {
+                *byte ^= 0x20;
+            }
+            Bytes::from(bytes)
+        })
+    }))
+}
+
+/// How many bytes may pass, and what happens then.
+#[derive(Clone)]
+struct Limit {
+    left: Arc<AtomicU64>,
+    switch: Switch,
+    then: Fault,
+}
+
+impl Limit {
+    fn of(fault: Option<Fault>, switch: Switch) -> Option<Self> {
+        let then = fault?;
+        let (Fault::Cut(left) | Fault::Reset(left) | Fault::Stall(left)) = then else {
+            return None;
+        };
+        Some(Self { left: Arc::new(AtomicU64::new(left)), switch, then })
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+
+    /// Breaks the connection, and never answers.
+    async fn end(&self) -> Response {
+        match self.then {
+            Fault::Stall(_) => {}
+            then => self.switch.turn(matches!(then, Fault::Reset(_))),
+        }
+        std::future::pending().await
+    }
+
+    /// The body up to the limit. An answer ends there at the latest.
+    fn limited(self, body: Body, is_answer: bool) -> Body {
+        let bytes: ByteStream = body
+            .into_data_stream()
+            .map(|chunk| chunk.map_err(|error| Error::io("the body", std::io::Error::other(error))))
+            .boxed();
+        Body::from_stream(stream::unfold((self, bytes), move |(limit, mut bytes)| async move {
+            if limit.is_over() {
+                limit.end().await;
+            }
+            let chunk = match bytes.next().await {
+                Some(Ok(chunk)) => chunk,
+                None if is_answer => {
+                    limit.end().await;
+                    return None;
+                }
+                other => return other.map(|chunk| (chunk, (limit, bytes))),
+            };
+            let left = limit.left.load(Ordering::SeqCst);
+            let kept = chunk.slice(..chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            limit.left.fetch_sub(kept.len() as u64, Ordering::SeqCst);
+            Some((Ok(kept), (limit, bytes)))
+        }))
+    }
+}

@@ -1,0 +1,127 @@
+//! Images for tests.
+
+use serde_json::{Value, json};
+
+use crate::storage::{MemoryStorage, Storage as _};
+use crate::{
+    Descriptor, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
+    Repository, Tag, media_type,
+};
+
+/// An image with made-up layers, the same for the same seed.
+#[derive(Debug, Clone)]
+pub struct SampleImage {
+    /// The image manifest.
+    pub manifest: RawManifest,
+    /// The configuration and the layers.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+impl SampleImage {
+    /// An image whose layers have these sizes in bytes.
+    pub fn new(seed: u64, layers: &[usize]) -> Self {
+        let layers = layers.iter().zip(seed * 1000..);
+        Self::with_layers(layers.map(|(bytes, seed)| noise(seed, *bytes)).collect())
+    }
+
+    /// An image with these layers.
+    pub fn with_layers(layers: Vec<Vec<u8>>) -> Self {
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_MANIFEST,
+            "config": describe(media_type::OCI_CONFIG, &config),
+            "layers": layers.iter().map(|layer| describe(media_type::OCI_LAYER_GZIP, layer)).collect::<Vec<_>>(),
+        });
+        let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+        Self { manifest, blobs: std::iter::once(config).chain(layers).collect() }
+    }
+
+    /// The sum of the sizes of all blobs, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.len() as u64).sum()
+    }
+
+    /// Puts the image into a storage.
+    ///
+    /// # Errors
+    /// Where the storage refuses it.
+    pub async fn store(
+        &self,
+        storage: &MemoryStorage,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<(), Error> {
+        for blob in &self.blobs {
+            storage.add_blob(repository, blob.clone());
+        }
+        storage.put_manifest(repository, &self.manifest, Some(tag)).await
+    }
+}
+
+/// Reads everything that an image consists of, and verifies it.
+///
+/// # Errors
+/// The first thing that is not there, or is wrong.
+pub async fn read_whole(
+    source: &dyn ImageSource,
+    repository: &Repository,
+    locator: &Locator,
+) -> Result<RawManifest, Error> {
+    let root = source.verified_manifest(repository, locator).await?;
+    match root.parse()? {
+        Manifest::Image { config, layers } => {
+            for blob in std::iter::once(config).chain(layers) {
+                read_blob(source, repository, &blob).await?;
+            }
+        }
+        Manifest::Index(images) => {
+            for image in images {
+                let image = Locator::Digest(image.digest);
+                Box::pin(read_whole(source, repository, &image)).await?;
+            }
+        }
+    }
+    Ok(root)
+}
+
+async fn read_blob(
+    source: &dyn ImageSource,
+    repository: &Repository,
+    blob: &Descriptor,
+) -> Result<(), Error> {
+    use futures_util::StreamExt as _;
+    let what = format!("{repository}@{}", blob.digest);
+    let bytes = source.blob(repository, blob, 0..blob.size).await?;
+    let mut verified = crate::VerifiedBlob::new(what, blob.clone(), bytes);
+    while let Some(chunk) = verified.next().await {
+        chunk?;
+    }
+    Ok(())
+}
+
+fn describe(media_type: &str, bytes: &[u8]) -> Value {
+    let descriptor = Descriptor::of(media_type, bytes);
+    json!({"mediaType": media_type, "digest": descriptor.digest, "size": descriptor.size})
+}
+
+/// Bytes that do not compress (xorshift).
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut noise = Vec::with_capacity(bytes + 8);
+    while noise.len() < bytes {
+        noise.extend(next());
+    }
+    noise.truncate(bytes);
+    noise
+}

@@ -1,0 +1,114 @@
+//! Connections that can be broken from inside.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Breaks one connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Switch(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    broken: AtomicU8,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+const CLOSED: u8 = 1;
+const RESET: u8 = 2;
+
+impl Switch {
+    /// Closes the connection; with `reset`, so that the peer sees an error.
+    pub(super) fn turn(&self, reset: bool) {
+        self.0.broken.store(if reset { RESET } else { CLOSED }, Ordering::SeqCst);
+        self.0.reader.wake();
+        self.0.writer.wake();
+    }
+
+    fn check(&self, stream: &TcpStream) -> io::Result<()> {
+        match self.0.broken.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            broken => {
+                if broken == RESET {
+                    // Where it cannot be reset, it is closed.
+                    let _ = stream.set_zero_linger();
+                }
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "broken on purpose"))
+            }
+        }
+    }
+}
+
+/// A connection with a switch.
+pub(super) struct Switched {
+    stream: TcpStream,
+    switch: Switch,
+}
+
+impl AsyncRead for Switched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.switch.0.reader.register(context.waker());
+        this.switch.check(&this.stream)?;
+        Pin::new(&mut this.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Switched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.switch.0.writer.register(context.waker());
+        this.switch.check(&this.stream)?;
+        Pin::new(&mut this.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.switch.check(&this.stream)?;
+        Pin::new(&mut this.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+pub(super) struct SwitchedListener(pub(super) TcpListener);
+
+impl Listener for SwitchedListener {
+    type Io = Switched;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Switched, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        (Switched { stream, switch: Switch::default() }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, SwitchedListener>> for Switch {
+    fn connect_info(stream: IncomingStream<'_, SwitchedListener>) -> Self {
+        stream.io().switch.clone()
+    }
+}
