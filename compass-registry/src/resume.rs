@@ -13,20 +13,21 @@ use tokio::task::JoinHandle;
 use crate::retry::{RetryPolicy, still_counting};
 use crate::{ByteStream, Descriptor, Error, ImageSource, Parts, Repository};
 
-/// The bytes of a blob from an offset on, in order.
+/// A range of the bytes of a blob, in order.
 pub(crate) fn resuming(
     source: Arc<dyn ImageSource>,
     repository: Repository,
     descriptor: Descriptor,
-    offset: u64,
+    range: Range<u64>,
     retry: RetryPolicy,
 ) -> ByteStream {
-    let end = descriptor.size;
+    let Range { start, end } = range;
     let blob = Arc::new(Blob { source, repository, descriptor, retry });
     // A blob of no bytes is asked for as well: who holds it must have it.
-    let head = (end == 0).then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
-    let start = Reader { blob, head, ahead: VecDeque::new(), next: offset, end };
-    let steps = stream::unfold(Some(start), |reader| async move {
+    let empty = blob.descriptor.size == 0;
+    let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
+    let reader = Reader { blob, head, ahead: VecDeque::new(), next: start, end };
+    let steps = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
             Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),

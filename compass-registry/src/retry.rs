@@ -20,6 +20,9 @@ pub struct RetryPolicy {
     pub longest_pause: Duration,
     /// How long a peer may be silent before the connection counts as broken.
     pub silence: Duration,
+    /// How long a registry may take to answer after the last byte of a blob: it may copy it to an
+    /// object storage first.
+    pub commit: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -29,6 +32,7 @@ impl Default for RetryPolicy {
             pause: Duration::from_millis(200),
             longest_pause: Duration::from_mins(2),
             silence: Duration::from_mins(1),
+            commit: Duration::from_mins(15),
         }
     }
 }

@@ -170,9 +170,9 @@ pub fn open_resuming(
 ) -> VerifiedBlob {
     let what = format!("{repository}@{}", descriptor.digest);
     let (repository, described) = (repository.clone(), descriptor.clone());
-    let open = move |offset| {
+    let open = move |range| {
         let retry = source.retry();
-        resuming(Arc::clone(&source), repository.clone(), described.clone(), offset, retry)
+        resuming(Arc::clone(&source), repository.clone(), described.clone(), range, retry)
     };
     VerifiedBlob::reopening(what, descriptor.clone(), Box::new(open))
 }

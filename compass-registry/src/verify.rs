@@ -1,11 +1,12 @@
 //! Streams that end well only with the right bytes.
 
 use std::fmt;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::progress::BlobProgress;
 use crate::{ByteStream, Descriptor, Error, Hasher};
@@ -35,8 +36,8 @@ struct Rewinder {
     states: Vec<Hasher>,
 }
 
-/// Gives the bytes from an offset to the end.
-type Open = Box<dyn Fn(u64) -> ByteStream + Send>;
+/// Gives a range of the bytes.
+type Open = Box<dyn Fn(Range<u64>) -> ByteStream + Send>;
 
 /// The bytes between two states of the hash that are kept: what is read again at most, besides
 /// what got lost.
@@ -61,7 +62,7 @@ impl VerifiedBlob {
 
     /// Verifies bytes that can be had again from any offset on.
     pub(crate) fn reopening(what: String, descriptor: Descriptor, open: Open) -> Self {
-        let bytes = open(0);
+        let bytes = open(0..descriptor.size);
         let states = Vec::new();
         Self { rewinder: Some(Rewinder { open, states }), ..Self::new(what, descriptor, bytes) }
     }
@@ -79,8 +80,16 @@ impl VerifiedBlob {
             Some(state) => state.clone(),
             None => Hasher::new(self.descriptor.digest.algorithm()),
         };
-        self.received = kept as u64 * STATE_EVERY;
-        self.bytes = (rewinder.open)(self.received);
+        let (from, reached) = (kept as u64 * STATE_EVERY, self.received);
+        self.received = from;
+        let again = |end| (rewinder.open)(from..end);
+        // What comes next may be on its way already, unless it has come to an end.
+        self.bytes = if self.ended {
+            again(self.descriptor.size)
+        } else {
+            let next = std::mem::replace(&mut self.bytes, stream::empty().boxed());
+            again(reached).chain(next).boxed()
+        };
         self.skip = offset - self.received;
         self.withheld = Bytes::new();
         self.ended = false;
@@ -211,7 +220,6 @@ impl fmt::Debug for VerifiedBlob {
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
 mod tests {
-    use futures_util::stream;
     use proptest::prelude::*;
 
     use super::*;
@@ -248,8 +256,9 @@ mod tests {
     /// The bytes of a blob in chunks of this size, from any offset on.
     fn reopening(content: &[u8], chunk: usize) -> VerifiedBlob {
         let (bytes, descriptor) = (content.to_vec(), Descriptor::of("text/plain", content));
-        let open = move |offset: u64| {
-            let rest = bytes[usize::try_from(offset).unwrap()..].to_vec();
+        let open = move |range: Range<u64>| {
+            let at = |offset| usize::try_from(offset).unwrap();
+            let rest = bytes[at(range.start)..at(range.end)].to_vec();
             let chunks: Vec<_> =
                 rest.chunks(chunk).map(|one| Ok(Bytes::copy_from_slice(one))).collect();
             stream::iter(chunks).boxed()

@@ -9,11 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Body;
 
-use crate::{Error, VerifiedBlob};
-
-/// How long a registry may take to answer after the last byte: it may copy the blob to an object
-/// storage first.
-const COMMIT: Duration = Duration::from_mins(15);
+use crate::{Error, RetryPolicy, VerifiedBlob};
 
 /// A blob that is sent, in one body after the other.
 pub(super) struct Feed(Arc<Mutex<State>>);
@@ -76,12 +72,12 @@ impl Feed {
     }
 
     /// Ends when nothing has moved for too long.
-    pub(super) async fn stalled(&self, silence: Duration) -> std::io::Error {
+    pub(super) async fn stalled(&self, retry: &RetryPolicy) -> std::io::Error {
         loop {
-            tokio::time::sleep((silence / 8).min(Duration::from_secs(1))).await;
+            tokio::time::sleep((retry.silence / 8).min(Duration::from_secs(1))).await;
             let state = self.state();
             // The blob's own source watches itself, and gets the first word.
-            let limit = if state.left == 0 { COMMIT.min(silence * 15) } else { silence * 2 };
+            let limit = if state.left == 0 { retry.commit } else { retry.silence * 2 };
             if state.moved.elapsed() > limit {
                 return std::io::Error::new(
                     std::io::ErrorKind::TimedOut,

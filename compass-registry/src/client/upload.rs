@@ -208,9 +208,10 @@ impl Upload<'_> {
         let octets = HeaderValue::from_static("application/octet-stream");
         request.headers.insert(CONTENT_TYPE, octets);
         let (body, expected) = (self.feed.body(length), [expected]);
+        let retry = self.transport.retry();
         tokio::select! {
             sent = self.transport.send_stream(&request, body, &expected) => sent,
-            stalled = self.feed.stalled(self.transport.retry().silence) => {
+            stalled = self.feed.stalled(&retry) => {
                 Err(self.transport.unreachable(&request, stalled))
             }
         }
