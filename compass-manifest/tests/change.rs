@@ -269,3 +269,10 @@ fn a_product_has_a_version_whatever_its_file_is_called() {
     assert_eq!(codes(&report), ["product-version-format"], "{:?}", report.findings());
     assert_eq!(report.findings()[0].place.start.line, 3);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_excuse_itself() {
+    let head = tree([("release-plugins/gpu.yaml", "a: 'b' c # compass:allow yaml-syntax why\n")]);
+    let report = check(&head, &Policy::default());
+    assert_eq!(codes(&report), ["yaml-syntax"], "{:?}", report.findings());
+}

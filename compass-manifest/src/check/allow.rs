@@ -104,8 +104,9 @@ fn line_allowances(document: &Document) -> Vec<LineAllowance<'_>> {
     if !text.contains(MARK) {
         return Vec::new();
     }
-    let inside = |at: usize| document.root.as_ref().is_ok_and(|root| in_scalar(root, at));
-    let marks = text.match_indices(MARK).filter(|(at, _)| !inside(*at));
+    // In what cannot be read nobody knows what is a comment, and nothing there excuses it.
+    let Ok(root) = &document.root else { return Vec::new() };
+    let marks = text.match_indices(MARK).filter(|(at, _)| !in_scalar(root, *at));
     marks.filter_map(|(at, _)| line_allowance(document, at)).take(MOST_IN_A_FILE).collect()
 }
 
