@@ -17,6 +17,16 @@ fn hotfix(base: &str, date: &str, patch: u32) -> (String, String) {
     (path, values(&version, ""))
 }
 
+fn plugin(name: &str, port: u16) -> (String, String) {
+    let image = format!("harbor.caicloud.xyz/release/compass-plugins-{name}:v0.1.0");
+    (
+        format!("release-plugins/{name}.yaml"),
+        format!(
+            "metadata: {{name: {name}}}\nspec:\n  version: v0.1.0\n  service:\n    port: {port}\n    image: {image}\n  modules: []\n"
+        ),
+    )
+}
+
 fn tree<P: Into<String>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Tree {
     files.into_iter().map(|(path, text)| (path, text.into().into_bytes())).collect()
 }
@@ -184,14 +194,6 @@ fn the_same_version_of_two_packages_is_one_too_many() {
 
 #[test]
 fn an_allowance_names_what_it_allows() {
-    let plugin = |name: &str, port: u16| {
-        (
-            format!("release-plugins/{name}.yaml"),
-            format!(
-                "metadata: {{name: {name}}}\nspec:\n  version: v0.1.0\n  service:\n    port: {port}\n    image: harbor.caicloud.xyz/release/compass-plugins-{name}:v0.1.0\n  modules: []\n"
-            ),
-        )
-    };
     let head = tree([plugin("a", 80), plugin("b", 80)]);
     let with = |allow: &str| {
         let report = check(
@@ -275,4 +277,49 @@ fn a_file_that_cannot_be_read_does_not_excuse_itself() {
     let head = tree([("release-plugins/gpu.yaml", "a: 'b' c # compass:allow yaml-syntax why\n")]);
     let report = check(&head, &Policy::default());
     assert_eq!(codes(&report), ["yaml-syntax"], "{:?}", report.findings());
+}
+
+#[test]
+fn a_key_that_is_all_there_is_may_not_stand_there_twice() {
+    let (path, text) = plugin("a", 80);
+    let text = format!("{text}more: {{same: 1, same: 2}}\n");
+    let report = check(&tree([(path, text)]), &Policy::default());
+    assert!(codes(&report).contains(&"duplicate-key"), "{:?}", report.findings());
+}
+
+#[test]
+fn one_hotfix_version_is_one_package() {
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let other = path.replace("release-hotfixes/", "older-hotfixes/");
+    let policy = policy("hotfixes: {directory: [release-hotfixes, older-hotfixes]}\n");
+    let report = check(&tree([(path, text.clone()), (other, text)]), &policy);
+    let reused = report.findings().iter().filter(|finding| finding.code == "hotfix-version-reused");
+    assert_eq!(reused.count(), 1, "{:?}", report.findings());
+}
+
+#[test]
+fn image_lists_come_along_with_a_release_where_the_policy_lets_them() {
+    let list = |text: &str| ("images-lists/web.list".to_owned(), text.to_owned());
+    let before = tree([list("release/a:v1.0.0\n")]);
+    let after = tree([plugin("a", 80), list("release/a:v1.0.1\n")]);
+    let out_of_scope = |scope: &str| {
+        let report = check_change(&before, &after, &policy(scope));
+        report.findings().iter().any(|finding| finding.code == "change-scope")
+    };
+    assert!(out_of_scope(""));
+    assert!(!out_of_scope("scope: {image_lists: true}\n"));
+}
+
+#[test]
+fn the_addons_of_another_product_are_no_base_of_a_hotfix_that_is_being_changed() {
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let addon = (ADDON.to_owned(), values("v3.1.53", "    class: B\n"));
+    let product = (
+        "release-products/v2.8.0.yaml".to_owned(),
+        "metadata: {name: compass}\nspec: {version: v2.8.0, addons: addons}\n".to_owned(),
+    );
+    let before = tree([addon.clone(), product.clone()]);
+    let after = tree([addon, product, (path, text)]);
+    let report = check_change(&before, &after, &Policy::default());
+    assert!(!codes(&report).contains(&"hotfix-field-changed"), "{:?}", report.findings());
 }
