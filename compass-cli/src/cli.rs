@@ -41,7 +41,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
     /// How many blobs move at once
-    #[arg(long, global = true, default_value_t = 4, value_name = "N",
+    #[arg(long, global = true, default_value_t = 8, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
     /// Shows no progress bars

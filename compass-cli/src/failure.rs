@@ -19,10 +19,10 @@ pub(crate) struct Failure {
 const NOT_RIGHT: u8 = 1;
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
-/// Registry, store or disk.
-const OUTSIDE: u8 = 3;
-
 impl Failure {
+    /// The exit code where a registry, store or disk failed.
+    pub(crate) const OUTSIDE: u8 = 3;
+
     fn new(exit: u8, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string(), causes: Vec::new(), hint: None }
     }
@@ -36,7 +36,7 @@ impl Failure {
     }
 
     pub(crate) fn outside(error: &dyn Error) -> Self {
-        Self::new(OUTSIDE, error).caused_by(error)
+        Self::new(Self::OUTSIDE, error).caused_by(error)
     }
 
     pub(crate) fn interrupted(exit: u8) -> Self {
@@ -97,7 +97,7 @@ impl From<compass_bundle::Error> for Failure {
             | compass_bundle::Error::NotABundle { .. }
             | compass_bundle::Error::Unplannable(_) => NOT_RIGHT,
             compass_bundle::Error::Registry(error) => return of_registry(error),
-            _ => OUTSIDE,
+            _ => Failure::OUTSIDE,
         };
         let failure = Self::new(exit, &error).caused_by(&error);
         match error.hint() {
@@ -110,7 +110,7 @@ impl From<compass_bundle::Error> for Failure {
 fn of_registry(error: &compass_registry::Error) -> Failure {
     let exit = match error {
         compass_registry::Error::Invalid { .. } => USAGE,
-        _ => OUTSIDE,
+        _ => Failure::OUTSIDE,
     };
     let failure = Failure::new(exit, error).caused_by(error);
     match error.hint() {

@@ -200,7 +200,10 @@ impl Repository {
     }
 
     /// The outer failure is the policy's, the inner one the image's own.
-    fn target_image(&self, image: FileImage) -> Result<Result<TargetImage, Failure>, Failure> {
+    pub(crate) fn target_image(
+        &self,
+        image: FileImage,
+    ) -> Result<Result<TargetImage, Failure>, Failure> {
         let used = match image.used.image {
             Ok(used) => used,
             Err(reason) => {

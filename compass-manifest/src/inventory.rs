@@ -3,7 +3,7 @@
 use crate::addon::AddonValues;
 use crate::image_use::{ImageUse, image_uses};
 use crate::policy::Policy;
-use crate::product::listed_images;
+use crate::product;
 use crate::release::{Document, HotfixFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
@@ -84,7 +84,7 @@ pub fn product_images(
         |stem: &str| stem.parse::<ProductVersion>().is_ok_and(|v| v.is_same_release(version));
     let product = release.products.iter().find(|product| named(&product.stem))?;
     let lists = release.lists.iter().filter(|list| product.lists(list.document.path()));
-    let mut images: Vec<_> = lists.flat_map(|list| list_images(&list.document.source)).collect();
+    let mut images: Vec<_> = lists.flat_map(|list| listed_images(&list.document.source)).collect();
     if let Some(directory) = &product.manifest.addons {
         let directory = directory.value.trim_end_matches('/');
         for addon in release.installed_addons() {
@@ -123,8 +123,9 @@ fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
     .collect()
 }
 
-fn list_images(source: &SourceFile) -> Vec<FileImage> {
-    let images = listed_images(source).into_iter();
+/// The images of an image list, in order.
+pub fn listed_images(source: &SourceFile) -> Vec<FileImage> {
+    let images = product::listed_images(source).into_iter();
     images
         .map(|listed| FileImage {
             file: source.path().to_owned(),

@@ -46,6 +46,8 @@ impl Default for CopyOptions {
 pub struct Copied {
     /// The digest of the image manifest or index at the destination.
     pub digest: Digest,
+    /// The destination had it already: nothing was looked at any further.
+    pub was_there: bool,
     /// Whether that is an index of some of the source's images, and not what the source has.
     pub reduced: bool,
     /// Blobs that were moved.
@@ -140,6 +142,7 @@ impl<'s> Copier<'s> {
         let found = self.find(&**source, (from, locator), (to, tag)).await?;
         let mut copied = Copied {
             digest: found.wanted.digest(),
+            was_there: found.done,
             reduced: found.is_reduced(),
             blobs: 0,
             bytes: 0,

@@ -99,8 +99,14 @@ async fn take(
     let options = CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() };
     let places = (Some(&source), Some(&release));
     let images: Vec<_> = plugins.iter().flat_map(|plugin| plugin.images.clone()).collect();
-    let synced = sync::sync(&images, places, &registries, options.clone(), output).await?;
-    let moved = synced.iter().map(|one| one.copied.bytes).sum();
+    let bar = output.bar("sync");
+    let syncing = CopyOptions { progress: bar.shared(), ..options.clone() };
+    let synced = sync::sync(&sync::routes(&images, places)?, &registries, &syncing, false).await?;
+    bar.done();
+    let mut moved = 0;
+    for one in synced {
+        moved += one.result?.bytes();
+    }
     summary.steps.push(Step { name: "sync", took: began.elapsed(), bytes: moved });
 
     output.note("package: from the release registry to bundles");

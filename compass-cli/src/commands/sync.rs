@@ -1,37 +1,78 @@
+mod list;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
-use compass_registry::{Copied, CopyOptions, Platform, Reference, RegistryPlace, copy};
-use serde_json::{Value, json};
+use compass_registry::client::Client;
+use compass_registry::{
+    Copied, Copier, CopyOptions, CopyPlan, ImageSource, Platform, Reference, RegistryPlace,
+    counting_retries,
+};
+use futures_util::{StreamExt as _, stream};
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::output::{Output, bytes};
+use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
+use report::Report;
+
+/// Images that are worked on at once, for each blob that may move at once: while some move, others
+/// are looked up.
+const IMAGES_PER_JOB: usize = 2;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to copy the images of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product
     /// VERSION`, several times if wanted
-    #[arg(required = true)]
+    #[arg(required_unless_present = "list")]
     target: Vec<String>,
+    /// Copies the images of a list, one `PROJECT/NAME:TAG` on a line, or of several, as
+    /// `'images-lists/*.list'`; of a report, those that failed
+    #[arg(long, value_name = "FILE")]
+    list: Vec<String>,
     /// Copies from here, as `HOST[/PROJECT]`, and not from the policy's source registry
     #[arg(long, value_name = "PLACE")]
     from: Option<RegistryPlace>,
     /// Copies to here, as `HOST[/PROJECT]`, and not to the policy's release registry
     #[arg(long, value_name = "PLACE")]
     to: Option<RegistryPlace>,
-    /// Copies the image for one platform only; whole image indexes otherwise
+    /// Of an image index, copies the image for one platform, or an index of those for several;
+    /// whole image indexes otherwise
+    #[arg(long, value_delimiter = ',')]
+    platform: Vec<Platform>,
+    /// Moves nothing, and says what would be moved
     #[arg(long)]
-    platform: Option<Platform>,
+    dry_run: bool,
+    /// Writes what became of each image, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
-/// An image that was copied.
-pub(crate) struct Synced {
+/// From where to where one image goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
     pub(crate) source: Reference,
     pub(crate) release: Reference,
-    pub(crate) copied: Copied,
+}
+
+/// What became of one image.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    pub(crate) route: Route,
+    pub(crate) result: Result<Done, Failure>,
+    pub(crate) retries: u32,
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Done {
+    Copied(Copied),
+    Planned(CopyPlan),
 }
 
 pub(crate) async fn run(
@@ -41,68 +82,104 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
     let registries = Registries::of(&repository);
-    let images = repository.target_images(&args.target)?;
-    let places = (args.from.as_ref(), args.to.as_ref());
+    let mut routes =
+        routes(&repository.target_images(&args.target)?, (args.from.as_ref(), args.to.as_ref()))?;
+    for list in &args.list {
+        for listed in list::read(&repository, list)? {
+            routes.extend(match listed {
+                list::Listed::Images(images) => {
+                    self::routes(&images, (args.from.as_ref(), args.to.as_ref()))?
+                }
+                list::Listed::Failed(routes) => routes,
+            });
+        }
+    }
+    let bar = output.bar("sync");
     let options = CopyOptions {
-        platforms: args.platform.clone().into_iter().collect(),
+        platforms: args.platform.clone(),
         jobs: global.jobs.into(),
-        ..CopyOptions::default()
+        progress: bar.shared(),
     };
-    let synced = sync(&images, places, &registries, options, output).await?;
-    output.result(
-        || json!({"images": synced.iter().map(synced_json).collect::<Vec<_>>()}),
-        || synced.iter().map(line).collect(),
-    );
-    Ok(ExitCode::SUCCESS)
+    let began = Instant::now();
+    let synced = sync(&distinct(routes), &registries, &options, args.dry_run).await?;
+    bar.done();
+    let report = Report { synced, seconds: began.elapsed().as_secs_f64() };
+    if let Some(path) = &args.report {
+        report.save(path)?;
+    }
+    for failure in report.failures() {
+        output.warn(&failure.to_string());
+    }
+    output.result(|| report.to_json(), || report.to_text());
+    Ok(if report.failures().next().is_some() { Failure::OUTSIDE.into() } else { ExitCode::SUCCESS })
 }
 
-/// Copies images; a place replaces the policy's.
-pub(crate) async fn sync(
+/// Where images go; a place replaces the policy's.
+pub(crate) fn routes(
     images: &[TargetImage],
     (from, to): (Option<&RegistryPlace>, Option<&RegistryPlace>),
-    registries: &Registries,
-    options: CopyOptions,
-    output: &Output,
-) -> Result<Vec<Synced>, Failure> {
-    let mut synced = Vec::new();
-    for image in images {
+) -> Result<Vec<Route>, Failure> {
+    let route = |image: &TargetImage| {
         let moved = |written: &Reference, place: Option<&RegistryPlace>| {
             place.map_or_else(|| Ok(written.clone()), |place| image.release.moved_to(place))
         };
-        let (source, release) = (moved(&image.source, from)?, moved(&image.release, to)?);
-        let reader = registries.client(source.host(), false)?;
-        let writer = registries.client(release.host(), false)?;
-        let bar = output.bar(release.repository().name());
-        let options = CopyOptions { progress: bar.shared(), ..options.clone() };
-        let copied = copy(
-            Arc::new(reader),
-            (source.repository(), &source.locator()),
-            &writer,
-            (release.repository(), release.tag()),
-            &options,
-        )
-        .await;
-        bar.done();
-        let copied = copied.map_err(|error| {
-            Failure::from(error).while_doing(format!("cannot copy {source} to {release}"))
-        })?;
-        synced.push(Synced { source, release, copied });
+        Ok(Route { source: moved(&image.source, from)?, release: moved(&image.release, to)? })
+    };
+    images.iter().map(route).collect()
+}
+
+fn distinct(routes: Vec<Route>) -> Vec<Route> {
+    let mut distinct: Vec<Route> = Vec::new();
+    for route in routes {
+        if !distinct.contains(&route) {
+            distinct.push(route);
+        }
     }
-    Ok(synced)
+    distinct
 }
 
-fn line(synced: &Synced) -> String {
-    let Copied { digest, bytes: moved, .. } = &synced.copied;
-    format!("{} {digest} ({} moved)\n", synced.release, bytes(*moved))
+/// Copies images, or plans that. One that fails does not stop the others.
+pub(crate) async fn sync(
+    routes: &[Route],
+    registries: &Registries,
+    options: &CopyOptions,
+    dry_run: bool,
+) -> Result<Vec<Synced>, Failure> {
+    let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
+    for host in routes.iter().flat_map(|route| [route.source.host(), route.release.host()]) {
+        if !clients.contains_key(host) {
+            clients.insert(host, registries.client(host, false)?);
+        }
+    }
+    let releases = routes.iter().map(|route| route.release.host());
+    let copiers: BTreeMap<&str, Copier<'_>> =
+        releases.map(|host| (host, Copier::new(&clients[host], options.clone()))).collect();
+    let work = routes.iter().map(|route| {
+        let source: Arc<dyn ImageSource> = Arc::new(clients[route.source.host()].clone());
+        sync_one(route, source, &copiers[route.release.host()], dry_run)
+    });
+    Ok(stream::iter(work).buffered(options.jobs * IMAGES_PER_JOB).collect().await)
 }
 
-fn synced_json(synced: &Synced) -> Value {
-    json!({
-        "source": synced.source.to_string(),
-        "release": synced.release.to_string(),
-        "digest": synced.copied.digest,
-        "blobs": synced.copied.blobs,
-        "bytes": synced.copied.bytes,
-        "present": synced.copied.present,
-    })
+async fn sync_one(
+    route: &Route,
+    source: Arc<dyn ImageSource>,
+    copier: &Copier<'_>,
+    dry_run: bool,
+) -> Synced {
+    let Route { source: from, release: to } = route;
+    let began = Instant::now();
+    let work = async {
+        let locator = from.locator();
+        let (from, to) = ((from.repository(), &locator), (to.repository(), to.tag()));
+        if dry_run {
+            copier.plan(&source, from, to).await.map(Done::Planned)
+        } else {
+            copier.copy(&source, from, to).await.map(Done::Copied)
+        }
+    };
+    let (result, retries) = counting_retries(work).await;
+    let result = result
+        .map_err(|error| Failure::from(error).while_doing(format!("cannot copy {from} to {to}")));
+    Synced { route: route.clone(), result, retries, seconds: began.elapsed().as_secs_f64() }
 }

@@ -1,0 +1,86 @@
+//! Lists of images: of people, and of earlier runs.
+
+use std::path::{Path, PathBuf};
+
+use compass_manifest::inventory;
+use compass_manifest::source::SourceFile;
+use serde::Deserialize;
+
+use super::Route;
+use super::report::{FAILED, FORMAT};
+use crate::failure::Failure;
+use crate::repository::{Repository, TargetImage};
+
+/// What a file names.
+pub(super) enum Listed {
+    /// The images of a list.
+    Images(Vec<TargetImage>),
+    /// What failed by a report.
+    Failed(Vec<Route>),
+}
+
+#[derive(Deserialize)]
+struct ReportFile {
+    format: String,
+    images: Vec<ReportImage>,
+}
+
+#[derive(Deserialize)]
+struct ReportImage {
+    source: String,
+    release: String,
+    result: String,
+}
+
+/// Reads the files that a path or pattern names.
+pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<Listed>, Failure> {
+    let files = files(pattern)?;
+    files.iter().map(|path| read_file(repository, path)).collect()
+}
+
+fn files(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+    // A file may be called as a pattern is written.
+    if Path::new(pattern).is_file() {
+        return Ok(vec![PathBuf::from(pattern)]);
+    }
+    let bad = |error| Failure::usage(format!("`{pattern}` is no file name or pattern: {error}"));
+    let found: Result<Vec<_>, _> = glob::glob(pattern).map_err(bad)?.collect();
+    let found = found.map_err(|error| Failure::usage(format!("cannot read {error}")))?;
+    if found.is_empty() {
+        let message = format!("there is no list `{pattern}`");
+        return Err(
+            Failure::usage(message).hint("name a file, or a pattern as 'images-lists/*.list'")
+        );
+    }
+    Ok(found)
+}
+
+fn read_file(repository: &Repository, path: &Path) -> Result<Listed, Failure> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
+    if text.trim_start().starts_with('{') {
+        return failed(&shown, &text).map(Listed::Failed);
+    }
+    let source = SourceFile::new(shown, text);
+    let images = inventory::listed_images(&source).into_iter();
+    images
+        .map(|image| repository.target_image(image)?)
+        .collect::<Result<_, _>>()
+        .map(Listed::Images)
+}
+
+fn failed(shown: &str, text: &str) -> Result<Vec<Route>, Failure> {
+    let bad = |reason: String| Failure::usage(format!("{shown} is no report of `sync`: {reason}"));
+    let report: ReportFile = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    if report.format != FORMAT {
+        return Err(bad(format!("its format is `{}`, and not `{FORMAT}`", report.format)));
+    }
+    let failed = report.images.into_iter().filter(|image| image.result == FAILED);
+    let route = |image: ReportImage| {
+        Ok(Route { source: image.source.parse()?, release: image.release.parse()? })
+    };
+    failed.map(route).collect::<Result<_, compass_registry::Error>>().map_err(Failure::from)
+}

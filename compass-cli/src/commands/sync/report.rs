@@ -1,0 +1,187 @@
+//! What became of the images of a run, for people and for programs (`docs/sync.schema.json`).
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use compass_registry::{Copied, CopyPlan};
+use serde_json::{Value, json};
+
+use super::{Done, Synced};
+use crate::failure::Failure;
+use crate::output::bytes;
+
+/// What a report says that it is.
+pub(super) const FORMAT: &str = "compass-sync-report-1";
+
+/// The result of an image that did not arrive.
+pub(super) const FAILED: &str = "failed";
+
+pub(super) struct Report {
+    pub(super) synced: Vec<Synced>,
+    pub(super) seconds: f64,
+}
+
+#[derive(Default)]
+struct Sums {
+    arrived: usize,
+    there: usize,
+    failed: usize,
+    bytes: u64,
+    mounted: u64,
+    retries: u64,
+}
+
+impl Report {
+    pub(super) fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.synced.iter().filter_map(|one| one.result.as_ref().err())
+    }
+
+    /// Writes the report; a file that is there is replaced when the new one is complete.
+    pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::outside(&error).while_doing(format!("cannot write {}", path.display()))
+        };
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file =
+            tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(failed)?;
+        std::io::Write::write_all(&mut file, format!("{:#}\n", self.to_json()).as_bytes())
+            .map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let sums = self.sums();
+        json!({
+            "format": FORMAT,
+            "images": self.synced.iter().map(image_json).collect::<Vec<_>>(),
+            "arrived": sums.arrived,
+            "there": sums.there,
+            "failed": sums.failed,
+            "bytes": sums.bytes,
+            "mounted": sums.mounted,
+            "retries": sums.retries,
+            "seconds": rounded(self.seconds),
+        })
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let mut text: String = self.synced.iter().filter_map(line).collect();
+        let sums = self.sums();
+        let planned = self.synced.iter().any(|one| matches!(one.result, Ok(Done::Planned(_))));
+        let _ = if planned {
+            writeln!(
+                text,
+                "{} to copy with {} to move, {} there already, {} failed",
+                sums.arrived,
+                bytes(sums.bytes),
+                sums.there,
+                sums.failed
+            )
+        } else {
+            writeln!(
+                text,
+                "{} copied with {} moved, {} there already, {} failed, in {:.1} s",
+                sums.arrived,
+                bytes(sums.bytes),
+                sums.there,
+                sums.failed,
+                self.seconds
+            )
+        };
+        text
+    }
+
+    fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        for one in &self.synced {
+            sums.retries += u64::from(one.retries);
+            match &one.result {
+                Err(_) => sums.failed += 1,
+                Ok(done) if done.was_there() => sums.there += 1,
+                Ok(done) => {
+                    sums.arrived += 1;
+                    sums.bytes += done.bytes();
+                    sums.mounted += done.mounted();
+                }
+            }
+        }
+        sums
+    }
+}
+
+impl Done {
+    fn was_there(&self) -> bool {
+        match self {
+            Self::Copied(copied) => copied.was_there,
+            Self::Planned(plan) => plan.done,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Copied(Copied { bytes, .. }) | Self::Planned(CopyPlan { bytes, .. }) => *bytes,
+        }
+    }
+
+    fn mounted(&self) -> u64 {
+        match self {
+            Self::Copied(copied) => copied.mounted,
+            Self::Planned(_) => 0,
+        }
+    }
+}
+
+/// The line of an image; of one that failed, the failure speaks.
+fn line(synced: &Synced) -> Option<String> {
+    let release = &synced.route.release;
+    Some(match synced.result.as_ref().ok()? {
+        Done::Copied(copied) => {
+            let reduced = if copied.reduced { ", the wanted platforms only" } else { "" };
+            format!("{release} {} ({} moved{reduced})\n", copied.digest, bytes(copied.bytes))
+        }
+        Done::Planned(plan) if plan.done => format!("{release} {} (there)\n", plan.digest),
+        Done::Planned(plan) => {
+            format!("{release} {} ({} to move)\n", plan.digest, bytes(plan.bytes))
+        }
+    })
+}
+
+fn image_json(synced: &Synced) -> Value {
+    let mut value = json!({
+        "source": synced.route.source.to_string(),
+        "release": synced.route.release.to_string(),
+        "retries": synced.retries,
+        "seconds": rounded(synced.seconds),
+    });
+    let more = match &synced.result {
+        Ok(Done::Copied(copied)) => json!({
+            "result": if copied.was_there { "there" } else { "copied" },
+            "digest": copied.digest,
+            "reduced": copied.reduced,
+            "blobs": copied.blobs,
+            "bytes": copied.bytes,
+            "mounted": copied.mounted,
+            "present": copied.present,
+        }),
+        Ok(Done::Planned(plan)) => json!({
+            "result": if plan.done { "there" } else { "planned" },
+            "digest": plan.digest,
+            "blobs": plan.blobs,
+            "bytes": plan.bytes,
+        }),
+        Err(failure) => {
+            let mut error = failure.to_json();
+            json!({"result": FAILED, "error": error["error"].take()})
+        }
+    };
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+        value.extend(more);
+    }
+    value
+}
+
+/// Seconds to the millisecond.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
