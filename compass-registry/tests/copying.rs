@@ -1,0 +1,224 @@
+//! Copies of several images: what is shared moves once, what is there costs next to nothing, and
+//! what changes meanwhile is noticed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::{FaultyRegistry, SampleImage, Script, read_whole};
+use compass_registry::{
+    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Locator, Platform,
+    RawManifest, Repository, Tag, media_type,
+};
+use futures_util::future::join_all;
+use serde_json::json;
+
+fn name(text: &str) -> Repository {
+    text.parse().unwrap()
+}
+
+fn tag() -> Tag {
+    "v1".parse().unwrap()
+}
+
+/// A registry that counts, and a client for it.
+async fn counted(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
+    let registry = FaultyRegistry::start(storage.clone(), Script::default()).await.unwrap();
+    let credentials = Some(Credentials::Password {
+        username: FaultyRegistry::USER.to_owned(),
+        password: Secret::new(FaultyRegistry::PASSWORD),
+    });
+    let options = ClientOptions { credentials, ..ClientOptions::default() };
+    let client = Client::new(&registry.host(), options).unwrap();
+    // The first request of all is refused, and tells how to ask.
+    client.ping().await.unwrap();
+    (registry, client)
+}
+
+fn sharing_images(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
+    let base = SampleImage::new(99, &[400_000]).blobs.remove(1);
+    let own = |number: u8| vec![number; 5000 + usize::from(number)];
+    let image = |number| SampleImage::with_layers(vec![base.clone(), own(number)]);
+    (base.clone(), (0..count).map(image).collect())
+}
+
+#[tokio::test]
+async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_image() {
+    let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
+    let (base, images) = sharing_images(12);
+    let repositories: Vec<_> = (0..12).map(|n| name(&format!("team/app-{n}"))).collect();
+    for (image, repository) in images.iter().zip(&repositories) {
+        image.store(&source, repository, &tag()).await.unwrap();
+    }
+    let (reading, reader) = counted(&source).await;
+    let (writing, writer) = counted(&destination).await;
+    let reader: Arc<dyn ImageSource> = Arc::new(reader);
+    let (by_tag, tag) = (Locator::from(tag()), tag());
+    let copy_all = async || {
+        let copier = Copier::new(&writer, CopyOptions::default());
+        let copies =
+            repositories.iter().map(|one| copier.copy(&reader, (one, &by_tag), (one, Some(&tag))));
+        join_all(copies).await.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+    };
+
+    let copied = copy_all().await;
+    let config = images[0].blobs[0].len() as u64;
+    let distinct: u64 = images.iter().map(|image| image.blobs[2].len() as u64).sum();
+    assert_eq!(reading.blob_bytes(), base.len() as u64 + config + distinct);
+    let mounted: u64 = copied.iter().map(|one| one.mounted).sum();
+    assert_eq!(mounted, 11 * (base.len() as u64 + config));
+    for repository in &repositories {
+        read_whole(&destination, repository, &by_tag).await.unwrap();
+    }
+
+    let before = (reading.requests(), writing.requests());
+    let copied = copy_all().await;
+    assert!(copied.iter().all(|one| one.was_there), "{copied:?}");
+    assert_eq!((reading.requests() - before.0, writing.requests() - before.1), (12, 12));
+}
+
+#[tokio::test]
+async fn within_one_registry_blobs_are_mounted() {
+    let storage = MemoryStorage::default();
+    let image = SampleImage::new(3, &[70_000, 100]);
+    let (from, to, tag) = (name("dev/web"), name("release/web"), tag());
+    image.store(&storage, &from, &tag).await.unwrap();
+    let (registry, client) = counted(&storage).await;
+    let source: Arc<dyn ImageSource> = Arc::new(client.clone());
+    let copier = Copier::new(&client, CopyOptions::default());
+    let plan = copier.plan(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
+    assert_eq!((plan.done, plan.bytes), (false, 0), "nothing would have to move");
+
+    let copier = Copier::new(&client, CopyOptions::default());
+    let copied =
+        copier.copy(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
+    assert_eq!((copied.bytes, copied.mounted, registry.blob_bytes()), (0, image.bytes(), 0));
+    read_whole(&storage, &to, &tag.into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_moves_nothing_and_counts_what_is_shared_once() {
+    let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
+    let (base, images) = sharing_images(3);
+    let (by_tag, tag) = (Locator::from(tag()), tag());
+    let repositories: Vec<_> = (0..3).map(|n| name(&format!("team/app-{n}"))).collect();
+    for (image, repository) in images.iter().zip(&repositories) {
+        image.store(&source, repository, &tag).await.unwrap();
+    }
+    let source: Arc<dyn ImageSource> = Arc::new(source);
+    let copier = Copier::new(&destination, CopyOptions::default());
+    let mut bytes = 0;
+    for repository in &repositories {
+        let to = (repository, Some(&tag));
+        bytes += copier.plan(&source, (repository, &by_tag), to).await.unwrap().bytes;
+    }
+    let config = images[0].blobs[0].len();
+    let own: usize = images.iter().map(|image| image.blobs[2].len()).sum();
+    assert_eq!(bytes, (base.len() + config + own) as u64);
+    let there = Storage::manifest(&destination, &repositories[0], &by_tag).await.unwrap();
+    assert_eq!(there, None);
+}
+
+/// Somebody pushes the tag again while its blobs are read.
+struct Restless {
+    storage: MemoryStorage,
+    next: RawManifest,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl ImageSource for Restless {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, Error> {
+        ImageSource::manifest(&self.storage, repository, locator).await
+    }
+
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        if self.reads.fetch_add(1, Ordering::Relaxed) == 0 {
+            Storage::put_manifest(&self.storage, repository, &self.next, Some(&tag())).await?;
+        }
+        self.storage.blob(repository, descriptor, range).await
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_is_moved_meanwhile_is_noticed_and_not_published() {
+    let (storage, destination) = (MemoryStorage::default(), MemoryStorage::default());
+    let repository = name("team/web");
+    let (old, new) = (SampleImage::new(1, &[900]), SampleImage::new(2, &[900]));
+    new.store(&storage, &repository, &tag()).await.unwrap();
+    old.store(&storage, &repository, &tag()).await.unwrap();
+    let reads = AtomicUsize::new(0);
+    let source: Arc<dyn ImageSource> =
+        Arc::new(Restless { storage, next: new.manifest.clone(), reads });
+    let copier = Copier::new(&destination, CopyOptions::default());
+    let (by_tag, tag) = (Locator::from(tag()), tag());
+    let from = (&repository, &by_tag);
+    let error = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::TagMoved { is, .. } if **is == new.manifest.digest()),
+        "{error}"
+    );
+    assert_eq!(Storage::manifest(&destination, &repository, &by_tag).await.unwrap(), None);
+    // Once more, and it is the new one.
+    let copied = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap();
+    assert_eq!(copied.digest, new.manifest.digest());
+}
+
+#[tokio::test]
+async fn an_index_arrives_whole_reduced_or_as_one_image() {
+    let storage = MemoryStorage::default();
+    let (repository, by_tag, tag) = (name("team/web"), Locator::from(tag()), tag());
+    let images: Vec<_> = (0..3).map(|seed| SampleImage::new(seed, &[2000, 300])).collect();
+    let platforms = ["amd64", "arm64", "s390x"];
+    let mut described = Vec::new();
+    for (image, architecture) in images.iter().zip(platforms) {
+        image.store(&storage, &repository, &"part".parse().unwrap()).await.unwrap();
+        described.push(json!({
+            "mediaType": media_type::OCI_MANIFEST, "digest": image.manifest.digest(),
+            "size": image.manifest.bytes().len(),
+            "platform": {"os": "linux", "architecture": architecture},
+        }));
+    }
+    let index =
+        json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": described});
+    let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+    Storage::put_manifest(&storage, &repository, &index, Some(&tag)).await.unwrap();
+
+    let source: Arc<dyn ImageSource> = Arc::new(storage);
+    let copy = async |platforms: &[&str]| {
+        let destination = MemoryStorage::default();
+        let platforms: Vec<Platform> = platforms.iter().map(|one| one.parse().unwrap()).collect();
+        let options = CopyOptions { platforms, ..CopyOptions::default() };
+        let copier = Copier::new(&destination, options);
+        let to = (&repository, Some(&tag));
+        let copied = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
+        let whole = read_whole(&destination, &repository, &by_tag).await.unwrap();
+        assert_eq!(whole.digest(), copied.digest);
+        let again = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
+        assert!(again.was_there, "{again:?}");
+        (copied, whole)
+    };
+    let digest = |number: usize| -> Digest { images[number].manifest.digest() };
+    let (copied, _) = copy(&[]).await;
+    assert_eq!((copied.digest, copied.reduced), (index.digest(), false));
+    let (copied, _) = copy(&["linux/arm64"]).await;
+    assert_eq!((copied.digest, copied.reduced), (digest(1), false));
+    let (copied, reduced) = copy(&["linux/s390x", "linux/amd64"]).await;
+    assert!(copied.reduced);
+    let compass_registry::Manifest::Index(kept) = reduced.parse().unwrap() else { panic!("index") };
+    let kept: Vec<_> = kept.iter().map(|image| image.digest).collect();
+    assert_eq!(kept, [digest(0), digest(2)], "in the order of the index");
+}
