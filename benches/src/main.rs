@@ -6,16 +6,16 @@
 //! ```
 //! Needs `docker-registry`, `skopeo`, `umoci`, `curl` and GNU `time`.
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+
+use compass_benches::Failure;
+use compass_benches::registry::{Registry, free_host};
+use compass_benches::shell::{median, need, sh, timed};
 
 const PARTS: [&str; 6] = ["docker-registry", "skopeo", "umoci", "curl", "bash", "/usr/bin/time"];
 const ROUNDS: usize = 7;
 const IMAGE: &str = "release/compass-plugins-big";
-
-type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     match run() {
@@ -28,18 +28,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    for part in PARTS {
-        sh(Path::new("."), &format!("command -v {part} >/dev/null"))
-            .map_err(|_| format!("{part} is missing here"))?;
-    }
-    let compass = std::env::current_exe()?.with_file_name("compass");
-    if !compass.is_file() {
-        return Err("build the tool first: cargo build --release".into());
-    }
+    let compass = need(&PARTS)?;
     let directory = tempfile::tempdir()?;
     let root = directory.path();
-    let host = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-    let mut registry = Registry::start(root, &host)?;
+    let host = free_host()?;
+    let registry = Registry::start(&root.join("registry"), &host)?;
     prepare(root, &host)?;
     let blobs = blobs(root, &host)?;
 
@@ -58,7 +51,7 @@ fn run() -> Result<(), Failure> {
         packages.push(timed(root, &package)?);
         peaks.push(sh(root, "cat peak")?.trim().parse::<u64>()?);
     }
-    registry.0.kill()?;
+    drop(registry);
     let (curl, package) = (median(&mut curls), median(&mut packages));
     println!("| | median of {ROUNDS} | ratio | peak memory |\n|---|---|---|---|");
     println!("| curl to files | {:.2} s | 1 | |", curl.as_secs_f64());
@@ -69,33 +62,6 @@ fn run() -> Result<(), Failure> {
         peaks.iter().max().copied().unwrap_or_default() / 1024
     );
     Ok(())
-}
-
-struct Registry(Child);
-
-impl Registry {
-    fn start(root: &Path, host: &str) -> Result<Self, Failure> {
-        let storage = root.join("registry");
-        let config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
-            storage.display()
-        );
-        let file = root.join("registry.yml");
-        std::fs::write(&file, config)?;
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self(command.spawn()?);
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(registry)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // Killed twice is as dead as killed once.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 /// An image of three layers, together one gigabyte that cannot be compressed.
@@ -128,27 +94,4 @@ fn blobs(root: &Path, host: &str) -> Result<Vec<String>, Failure> {
     let layers = manifest["layers"].as_array().ok_or("the image has no layers")?;
     let all = std::iter::once(&manifest["config"]).chain(layers);
     Ok(all.filter_map(|blob| blob["digest"].as_str()).map(str::to_owned).collect())
-}
-
-fn timed(root: &Path, script: &str) -> Result<Duration, Failure> {
-    let began = Instant::now();
-    sh(root, script)?;
-    Ok(began.elapsed())
-}
-
-fn sh(root: &Path, script: &str) -> Result<String, Failure> {
-    let output = Command::new("bash")
-        .args(["-euc", script])
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("this failed: {script}").into());
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
