@@ -323,3 +323,15 @@ fn the_addons_of_another_product_are_no_base_of_a_hotfix_that_is_being_changed()
     let report = check_change(&before, &after, &Policy::default());
     assert!(!codes(&report).contains(&"hotfix-field-changed"), "{:?}", report.findings());
 }
+
+#[test]
+fn a_chart_that_is_collected_is_there() {
+    let charts = "spec:\n- targetPath: default/console/web\n  resourcePaths: [charts/values.yaml, charts/gone.yaml]\n";
+    let head = tree([("charts.yaml", charts.to_owned()), (ADDON, values("v1.0.0", ""))]);
+    let report = check(&head, &policy("products: {chart_lists: [charts.yaml]}\n"));
+    let missing: Vec<_> = report.findings().iter().map(|finding| &finding.message).collect();
+    assert_eq!(
+        missing,
+        ["no addon was collected from `charts/gone.yaml` to `default/console/web/gone.yaml`"]
+    );
+}

@@ -93,7 +93,10 @@ async fn run() -> Result<(), Failure> {
                 "skopeo copy, one after the other",
                 format!("for n in $(seq 0 {last}); do {one}; done"),
             ),
-            ("skopeo copy, eight at once", format!("seq 0 {last} | xargs -P 8 -I '$n' {one}")),
+            (
+                "skopeo copy, eight at once",
+                format!("seq 0 {last} | xargs -P 8 -I {{}} {}", one.replace("$n", "{}")),
+            ),
             ("compass sync", sync("forty.list", slow_ends.0, slow_ends.1, 8)),
             ("compass sync --jobs 16", sync("forty.list", slow_ends.0, slow_ends.1, 16)),
         ],
