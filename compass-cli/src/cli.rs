@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bump, check, demo, explain, images, inspect, install, package, publish, review, serve, sync,
-    verify,
+    bump, check, demo, doctor, explain, images, inspect, install, package, publish, review, serve,
+    sync, verify,
 };
 
 /// Takes a release of the platform from its repository to a site without internet.
@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Publish(publish::Args),
     /// Pushes the images of a bundle to a site's registry
     Install(install::Args),
+    /// Tries out what a registry can do
+    Doctor(doctor::Args),
     /// Says where a pull request stands in the queue, and what would bring it on
     Review(review::Args),
     /// Runs a registry that keeps its images in a directory

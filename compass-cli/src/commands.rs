@@ -3,6 +3,7 @@
 pub(crate) mod bump;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod images;
 pub(crate) mod inspect;
@@ -40,6 +41,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure>
         Command::Install(args) => install::run(args, global, output).await,
         Command::Review(args) => review::run(args, global, output),
         Command::Serve(args) => serve::run(args, output).await,
+        Command::Doctor(args) => doctor::run(args, global, output).await,
         Command::Demo(args) => demo::run(args, global, output).await,
     }
 }

@@ -12,6 +12,7 @@
 mod auth;
 mod challenge;
 mod credentials;
+mod doctor;
 mod feed;
 mod list;
 mod pace;
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub use credentials::{CredentialFiles, Credentials, Secret};
+pub use doctor::Trial;
 use transport::Transport;
 
 /// A registry over HTTP. Clones share connections and tokens.
@@ -86,6 +88,13 @@ impl Client {
     /// Where it is not, or does not.
     pub async fn ping(&self) -> Result<(), Error> {
         self.transport.ping().await.map(drop)
+    }
+
+    /// Tries out what the registry can do. Without a scratch repository nothing is written; with
+    /// one, blobs and a tag are written to it and to `<scratch>/mounted`, and removed again where
+    /// the registry lets them be.
+    pub async fn examine(&self, scratch: Option<&Repository>) -> Vec<Trial> {
+        doctor::examine(&self.transport, scratch).await
     }
 
     /// The tags of a repository, in the registry's order.

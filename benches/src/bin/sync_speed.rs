@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo build --release && cargo run --release -p compass-benches --bin sync_speed
 //! ```
+//! With `forty`, `link`, `files` or `registries` behind `--`, only that comparison.
 //! Needs `docker-registry`, `skopeo`, `curl` and GNU `time`.
 
 use std::io::Write as _;
@@ -31,8 +32,10 @@ const INSECURE: &str = "--src-tls-verify=false --dest-tls-verify=false";
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
-        [host, repository, directory] => to_layout(host, repository, Path::new(directory)).await,
-        _ => run().await,
+        [mode, host, repository, directory] if mode == "--to-layout" => {
+            to_layout(host, repository, Path::new(directory)).await
+        }
+        wanted => run(wanted).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +57,7 @@ async fn to_layout(host: &str, repository: &str, directory: &Path) -> Result<(),
     Ok(())
 }
 
-async fn run() -> Result<(), Failure> {
+async fn run(wanted: &[String]) -> Result<(), Failure> {
     let compass = need(&["docker-registry", "skopeo", "curl", "bash", "xargs", "/usr/bin/time"])?;
     let directory = tempfile::tempdir()?;
     let root = directory.path();
@@ -84,63 +87,62 @@ async fn run() -> Result<(), Failure> {
     let one = to_far("app-$n", slow_ends);
     let last = IMAGES - 1;
 
-    println!("Forty images over the link, between registries:\n");
-    compare(
-        root,
-        &far,
-        &[
-            (
-                "skopeo copy, one after the other",
-                format!("for n in $(seq 0 {last}); do {one}; done"),
-            ),
-            (
-                "skopeo copy, eight at once",
-                format!("seq 0 {last} | xargs -P 8 -I {{}} {}", one.replace("$n", "{}")),
-            ),
-            ("compass sync", sync("forty.list", slow_ends.0, slow_ends.1, 8)),
-            ("compass sync --jobs 16", sync("forty.list", slow_ends.0, slow_ends.1, 16)),
-        ],
-    )
-    .await?;
-
     let own = std::env::current_exe()?;
     let layout = |from: &str, name: &str| {
         let own = own.display();
-        format!("/usr/bin/time -f %M -o peak {own} {from} release/{name} layout")
+        format!("/usr/bin/time -f %M -o peak {own} --to-layout {from} release/{name} layout")
     };
-    println!("\nOne image of 225 MB over the link, to an OCI layout:\n");
-    compare(
-        root,
-        &far,
-        &[
-            ("skopeo copy", skopeo("big-225", &slow.0, "oci:layout:v1")),
-            ("compass", layout(&slow.0, "big-225")),
-        ],
-    )
-    .await?;
-
-    println!("\nOne image of 950 MB on this machine, to files:\n");
-    compare(
-        root,
-        &far,
-        &[
-            ("curl", curl(root, &near, "big-950")?),
-            ("skopeo copy to an OCI layout", skopeo("big-950", &near, "oci:layout:v1")),
-            ("compass to an OCI layout", layout(&near, "big-950")),
-        ],
-    )
-    .await?;
-
-    println!("\nOne image of 950 MB on this machine, between registries:\n");
-    compare(
-        root,
-        &far,
-        &[
-            ("skopeo copy", to_far("big-950", (&near, &far))),
-            ("compass sync", sync("big.list", &near, &far, 8)),
-        ],
-    )
-    .await
+    let comparisons = [
+        (
+            "forty",
+            "Forty images over the link, between registries",
+            vec![
+                (
+                    "skopeo copy, one after the other",
+                    format!("for n in $(seq 0 {last}); do {one}; done"),
+                ),
+                (
+                    "skopeo copy, eight at once",
+                    format!("seq 0 {last} | xargs -P 8 -I {{}} {}", one.replace("$n", "{}")),
+                ),
+                ("compass sync", sync("forty.list", slow_ends.0, slow_ends.1, 8)),
+                ("compass sync --jobs 16", sync("forty.list", slow_ends.0, slow_ends.1, 16)),
+            ],
+        ),
+        (
+            "link",
+            "One image of 225 MB over the link, to an OCI layout",
+            vec![
+                ("skopeo copy", skopeo("big-225", &slow.0, "oci:layout:v1")),
+                ("compass", layout(&slow.0, "big-225")),
+            ],
+        ),
+        (
+            "files",
+            "One image of 950 MB on this machine, to files",
+            vec![
+                ("curl", curl(root, &near, "big-950")?),
+                ("skopeo copy to an OCI layout", skopeo("big-950", &near, "oci:layout:v1")),
+                ("compass to an OCI layout", layout(&near, "big-950")),
+            ],
+        ),
+        (
+            "registries",
+            "One image of 950 MB on this machine, between registries",
+            vec![
+                ("skopeo copy", to_far("big-950", (&near, &far))),
+                ("compass sync", sync("big.list", &near, &far, 8)),
+            ],
+        ),
+    ];
+    for (name, title, commands) in comparisons {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            println!("{title}:\n");
+            compare(root, &far, &commands).await?;
+            println!();
+        }
+    }
+    Ok(())
 }
 
 /// Runs commands in turns, each with an empty destination.

@@ -66,6 +66,24 @@ impl Auth {
         }
     }
 
+    /// How the registry lets us in, in words.
+    pub(super) fn describe(&self) -> String {
+        let who = match &self.credentials {
+            Some(Credentials::Password { username, .. }) => format!("as `{username}`"),
+            Some(Credentials::IdentityToken(_)) => "with an identity token".to_owned(),
+            None => "anonymously".to_owned(),
+        };
+        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*challenge {
+            None => "it asks for none".to_owned(),
+            Some(Challenge::Basic) => format!("{who}, with the password in each request"),
+            Some(Challenge::Bearer { realm, .. }) => {
+                let host = Url::parse(realm).ok().and_then(|url| url.host_str().map(str::to_owned));
+                format!("{who}, with tokens of {}", host.unwrap_or_else(|| realm.clone()))
+            }
+        }
+    }
+
     /// The `Authorization` header for a scope: the one that is known, while it is good, or else one
     /// for the challenge that the registry had before.
     pub(super) async fn known(&self, door: Door<'_>, scope: &str) -> Result<Option<Secret>, Error> {

@@ -91,6 +91,16 @@ impl Transport {
         &self.0.host
     }
 
+    /// Whether there is no TLS.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.base.scheme() == "http"
+    }
+
+    /// How we are let in, in words.
+    pub(super) fn login(&self) -> String {
+        self.0.auth.describe()
+    }
+
     pub(super) fn retry(&self) -> RetryPolicy {
         self.0.retry
     }

@@ -46,6 +46,18 @@ pub(super) async fn put_blob(
     result
 }
 
+/// Uploads a blob in chunks of this size from the beginning.
+pub(super) async fn put_in_chunks(
+    transport: &Transport,
+    repository: &Repository,
+    blob: VerifiedBlob,
+    chunk: u64,
+) -> Result<(), Error> {
+    let descriptor = blob.descriptor().clone();
+    let (feed, chunk) = (Feed::new(blob), Some(chunk));
+    Upload { transport, repository, descriptor, feed, session: None, chunk }.run().await
+}
+
 /// Takes a blob over from another repository. Where the registry does not do that, it opens an
 /// upload instead, which is kept for [`put_blob`].
 pub(super) async fn mount_blob(

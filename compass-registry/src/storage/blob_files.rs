@@ -1,7 +1,7 @@
 //! Blobs as files named by their digests, in `blobs/<algorithm>` (OCI image layout specification,
 //! § Blobs), which OCI layouts and registries on disk have in common.
 
-use std::io::SeekFrom;
+use std::io::{SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 
 use super::Upload;
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
@@ -24,11 +25,55 @@ pub(crate) struct BlobFiles {
     unfinished: PathBuf,
 }
 
+/// Bytes that are gathered before they are written: each write crosses to another thread.
+const WRITE: usize = 512 << 10;
+
+/// One write is under way while the next is gathered.
 struct FileUpload {
-    file: File,
+    writer: Writer,
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
     path: TempPath,
     directory: PathBuf,
     offset: u64,
+}
+
+enum Writer {
+    Resting(std::fs::File),
+    Writing(JoinHandle<std::io::Result<std::fs::File>>),
+    /// An earlier write failed.
+    Broken,
+}
+
+impl Writer {
+    /// The file, when everything before has been written.
+    async fn rested(&mut self) -> std::io::Result<std::fs::File> {
+        match std::mem::replace(self, Self::Broken) {
+            Self::Resting(file) => Ok(file),
+            Self::Writing(task) => task.await?,
+            Self::Broken => Err(std::io::Error::other("an earlier write failed")),
+        }
+    }
+}
+
+impl FileUpload {
+    async fn write_gathered(&mut self) -> std::io::Result<()> {
+        let mut file = self.writer.rested().await?;
+        let chunks = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
+            chunks.iter().try_for_each(|chunk| file.write_all(chunk))?;
+            Ok(file)
+        }));
+        Ok(())
+    }
+
+    /// Writes everything that has come.
+    async fn flush(&mut self) -> std::io::Result<()> {
+        self.write_gathered().await?;
+        self.writer = Writer::Resting(self.writer.rested().await?);
+        Ok(())
+    }
 }
 
 impl BlobFiles {
@@ -84,10 +129,14 @@ impl BlobFiles {
                 Error::io(format!("cannot create a file in {}", self.unfinished.display()), error)
             })?
             .into_parts();
-        let mut file = File::from_std(file);
-        file.set_max_buf_size(READ);
-        let directory = self.directory.clone();
-        Ok(Box::new(FileUpload { file, path, directory, offset: 0 }))
+        Ok(Box::new(FileUpload {
+            writer: Writer::Resting(file),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            path,
+            directory: self.directory.clone(),
+            offset: 0,
+        }))
     }
 
     /// Removes what earlier processes did not complete. Nobody else may be writing.
@@ -116,7 +165,12 @@ fn path_in(directory: &Path, digest: &Digest) -> PathBuf {
 impl Upload for FileUpload {
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.offset += bytes.len() as u64;
-        let written = self.file.write_all(&bytes).await;
+        self.gathered_bytes += bytes.len();
+        self.gathered.push(bytes);
+        if self.gathered_bytes < WRITE {
+            return Ok(());
+        }
+        let written = self.write_gathered().await;
         written.map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
     }
 
@@ -125,9 +179,10 @@ impl Upload for FileUpload {
     }
 
     async fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Error> {
-        let failed = |error| Error::io(format!("cannot read {}", self.path.display()), error);
-        self.file.flush().await.map_err(failed)?;
-        let mut file = File::open(&self.path).await.map_err(failed)?;
+        let path = self.path.to_path_buf();
+        let failed = |error| Error::io(format!("cannot read {}", path.display()), error);
+        self.flush().await.map_err(failed)?;
+        let mut file = File::open(&path).await.map_err(failed)?;
         let (mut hasher, mut chunk) = (Hasher::new(algorithm), BytesMut::with_capacity(READ));
         while file.read_buf(&mut chunk).await.map_err(failed)? > 0 {
             hasher.update(&chunk);
@@ -142,8 +197,10 @@ impl Upload for FileUpload {
         if let Some(directory) = path.parent() {
             tokio::fs::create_dir_all(directory).await.map_err(failed)?;
         }
-        self.file.flush().await.map_err(failed)?;
-        self.file.sync_data().await.map_err(failed)?;
+        self.write_gathered().await.map_err(failed)?;
+        let file = self.writer.rested().await.map_err(failed)?;
+        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        synced.map_err(std::io::Error::from).and_then(|synced| synced).map_err(failed)?;
         self.path.persist(&path).map_err(|error| failed(error.error))
     }
 }

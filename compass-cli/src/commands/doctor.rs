@@ -1,0 +1,62 @@
+use std::process::ExitCode;
+
+use compass_registry::Repository as Name;
+use compass_registry::client::Trial;
+use serde_json::json;
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::registries::Registries;
+use crate::repository::Repository;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The registry, as `HOST[:PORT]`
+    registry: String,
+    /// A repository that may be written, as `PROJECT/NAME`; without it, nothing that writes is
+    /// tried. What is written there, and below it to `mounted`, is removed again
+    #[arg(long, value_name = "REPOSITORY")]
+    scratch: Option<Name>,
+    /// Speaks with it without TLS
+    #[arg(long)]
+    plain_http: bool,
+}
+
+pub(crate) async fn run(
+    args: &Args,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let registries = match Repository::open(global) {
+        Ok(repository) => Registries::of(&repository),
+        Err(failure) if global.repo.is_some() || global.policy.is_some() => return Err(failure),
+        Err(_) => Registries::without_policy(),
+    };
+    let client = registries.client(&args.registry, args.plain_http)?;
+    let trials = client.examine(args.scratch.as_ref()).await;
+    let enters = trials.iter().all(|one| one.works != Some(false) || !is_needed(one));
+    output.result(
+        || json!({"registry": args.registry, "usable": enters, "trials": trials.iter().map(to_json).collect::<Vec<_>>()}),
+        || trials.iter().map(line).collect(),
+    );
+    Ok(if enters { ExitCode::SUCCESS } else { Failure::OUTSIDE.into() })
+}
+
+/// What nothing goes without.
+fn is_needed(trial: &Trial) -> bool {
+    matches!(trial.name, "reachable" | "login" | "upload" | "push")
+}
+
+fn line(trial: &Trial) -> String {
+    let works = match trial.works {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
+    format!("{:<15} {works:<4} {}\n", trial.name, trial.detail)
+}
+
+fn to_json(trial: &Trial) -> serde_json::Value {
+    json!({"name": trial.name, "works": trial.works, "detail": trial.detail})
+}

@@ -1,0 +1,202 @@
+//! `compass sync` and `compass doctor`, between registries that want credentials.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
+use serde_json::Value;
+
+/// Two registries, and a release repository whose policy names them.
+struct World {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    storage: (MemoryStorage, MemoryStorage),
+    source: FaultyRegistry,
+    release: FaultyRegistry,
+}
+
+impl World {
+    fn new(images: &[&str], fault: Script) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let storage = (MemoryStorage::default(), MemoryStorage::default());
+        let (source, release) = runtime.block_on(async {
+            let source = FaultyRegistry::start(storage.0.clone(), fault).await.unwrap();
+            let release = FaultyRegistry::start(storage.1.clone(), Script::default()).await;
+            (source, release.unwrap())
+        });
+        let world = Self { directory, runtime, storage, source, release };
+        for image in images {
+            world.push(image);
+        }
+        let policy = format!(
+            "version: 1\nregistries: {{source: '{}/caicloud', release: '{}/release'}}\n",
+            world.source.host(),
+            world.release.host()
+        );
+        world.write(".compass.yaml", &policy);
+        let auth = |host: String| format!(r#""{host}": {{"auth": "cm9ib3Q6aHVudGVyMg=="}}"#);
+        let auths = [auth(world.source.host()), auth(world.release.host())].join(",");
+        world.write("auth.json", &format!(r#"{{"auths": {{{auths}}}}}"#));
+        world
+    }
+
+    fn push(&self, image: &str) {
+        let (name, tag) = image.split_once(':').unwrap();
+        let shared = vec![7; 100_000];
+        let image = SampleImage::with_layers(vec![shared, name.as_bytes().to_vec()]);
+        let (name, tag) = (name.parse().unwrap(), tag.parse().unwrap());
+        self.runtime.block_on(image.store(&self.storage.0, &name, &tag)).unwrap();
+    }
+
+    fn has(&self, image: &str) -> bool {
+        let (name, tag) = image.split_once(':').unwrap();
+        let (name, tag): (_, compass_registry::Tag) = (name.parse().unwrap(), tag.parse().unwrap());
+        let release = &self.storage.1;
+        let there = self.runtime.block_on(Storage::manifest(release, &name, &tag.clone().into()));
+        if there.unwrap().is_none() {
+            return false;
+        }
+        self.runtime.block_on(read_whole(release, &name, &tag.into())).unwrap();
+        true
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Gives exit code, stdout and stderr, none of which tells the password or a token.
+    fn compass(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_compass"))
+            .args(arguments)
+            .env("REGISTRY_AUTH_FILE", self.path("auth.json"))
+            .current_dir(self.directory.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, error) = (text(&output.stdout), text(&output.stderr));
+        for secret in [FaultyRegistry::PASSWORD, "cm9ib3Q6aHVudGVyMg", "token-1", "token-2"] {
+            assert!(!out.contains(secret) && !error.contains(secret), "{secret}: {out}{error}");
+        }
+        (output.status.code().unwrap(), out, error)
+    }
+
+    fn json(&self, name: &str) -> Value {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        assert!(!text.contains(FaultyRegistry::PASSWORD), "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+#[test]
+fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
+    let world = World::new(&["caicloud/a:v1", "caicloud/c:v1", "library/d:v2"], Script::default());
+    world.write("lists/one.list", "# of one team\nrelease/a:v1\nrelease/b:v1\n");
+    world.write("lists/two.list", "release/c:v1\nrelease/a:v1\nlibrary/d:v2\n");
+    let sync = ["sync", "--list", "lists/*.list", "--report", "report.json"];
+    let (code, out, error) = world.compass(&sync);
+    assert_eq!(code, 3, "{out}{error}");
+    assert!(error.contains("caicloud/b:v1"), "{error}");
+    assert!(out.ends_with(" s\n") && out.contains("3 copied with "), "{out}");
+    assert!(["release/a:v1", "release/c:v1", "library/d:v2"].iter().all(|one| world.has(one)));
+    let report = world.json("report.json");
+    let results: Vec<_> =
+        report["images"].as_array().unwrap().iter().map(|image| &image["result"]).collect();
+    assert_eq!(results, ["copied", "failed", "copied", "copied"], "{report:#}");
+    assert!(report["images"][1]["error"]["message"].as_str().unwrap().contains("b:v1"));
+
+    // The missing one is pushed, and the report says what is left to do.
+    world.push("caicloud/b:v1");
+    let before = world.source.requests();
+    let again = ["sync", "--list", "report.json", "--report", "report.json", "--format", "json"];
+    let (code, out, error) = world.compass(&again);
+    assert_eq!(code, 0, "{out}{error}");
+    let result: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&result["arrived"], &result["there"]), (&1.into(), &0.into()), "{out}");
+    assert_eq!(result, world.json("report.json"));
+    assert!(world.has("release/b:v1") && world.source.requests() > before);
+
+    let (code, out, _) = world.compass(&["sync", "--list", "lists/one.list"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("0 copied with 0 B moved, 2 there already, 0 failed"), "{out}");
+}
+
+#[test]
+fn a_dry_run_moves_nothing_and_says_how_much_it_would() {
+    let world = World::new(&["caicloud/a:v1", "caicloud/b:v1"], Script::default());
+    world.write("one.list", "release/a:v1\nrelease/b:v1\n");
+    let (code, out, _) = world.compass(&["sync", "--list", "one.list", "--dry-run"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("2 to copy with 97.8"), "the shared layer counts once: {out}");
+    assert!(!world.has("release/a:v1") && world.source.blob_bytes() == 0);
+}
+
+#[test]
+fn what_was_tried_again_is_counted() {
+    let faults = Script(vec![(2, Fault::Status(502)), (4, Fault::Cut(10))]);
+    let world = World::new(&["caicloud/a:v1"], faults);
+    world.write("one.list", "release/a:v1\n");
+    let (code, out, error) =
+        world.compass(&["sync", "--list", "one.list", "--format", "json", "-vvv"]);
+    assert_eq!(code, 0, "{error}");
+    let result: Value = serde_json::from_str(&out).unwrap();
+    assert!(result["retries"].as_u64().unwrap() >= 2, "{out}");
+    assert!(world.has("release/a:v1"));
+}
+
+#[test]
+fn a_list_that_is_none_is_an_error_that_says_where() {
+    let world = World::new(&[], Script::default());
+    world.write("bad.list", "release/a:v1\nrelease/what is this\n");
+    for (list, about) in [
+        ("bad.list", "bad.list:2"),
+        ("gone.list", "there is no list `gone.list`"),
+        ("gone/*.list", "there is no list `gone/*.list`"),
+        ("[", "no file name or pattern"),
+    ] {
+        let (code, out, error) = world.compass(&["sync", "--list", list]);
+        assert!(code == 1 || code == 2, "{list}: {code} {out}");
+        assert!(error.contains(about), "{list}: {error}");
+    }
+    world.write("other.json", r#"{"format": "something", "images": []}"#);
+    let (code, _, error) = world.compass(&["sync", "--list", "other.json"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("no report of `sync`"), "{error}");
+}
+
+#[test]
+fn the_doctor_tries_out_what_a_registry_can_do_and_leaves_nothing() {
+    let world = World::new(&[], Script::default());
+    let host = world.release.host();
+    let (code, out, error) = world.compass(&["doctor", &host, "--scratch", "release/scratch"]);
+    assert_eq!(code, 0, "{out}{error}");
+    for line in [
+        "login           yes  as `robot`, with tokens of 127.0.0.1",
+        "ranges          yes",
+        "chunked-upload  yes",
+        "mount           yes",
+        "referrers       yes",
+        "delete          yes",
+    ] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    assert!(!world.has("release/scratch:compass-doctor"));
+
+    let (code, out, _) = world.compass(&["doctor", &host, "--format", "json"]);
+    assert_eq!(code, 0);
+    let result: Value = serde_json::from_str(&out).unwrap();
+    let upload = result["trials"].as_array().unwrap().iter().find(|one| one["name"] == "upload");
+    assert_eq!(upload.unwrap()["works"], Value::Null, "nothing is written unasked");
+
+    let (code, out, _) = world.compass(&["doctor", "127.0.0.1:1"]);
+    assert_eq!(code, 3);
+    assert!(out.starts_with("reachable       no   127.0.0.1:1 cannot be reached"), "{out}");
+}

@@ -1,0 +1,240 @@
+//! What a registry can do, tried out.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::{Method, Response, StatusCode, Version};
+use serde_json::json;
+
+use super::transport::Transport;
+use super::{list, pull, push, upload};
+use crate::{
+    Descriptor, Error, Locator, RawManifest, Referrer, Repository, Tag, VerifiedBlob, media_type,
+};
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// What, as `ranges`.
+    pub name: &'static str,
+    /// Whether it works; nothing where it was not tried.
+    pub works: Option<bool>,
+    /// More about it, in words.
+    pub detail: String,
+}
+
+/// Bytes of the blob that is written; enough for several chunks.
+const BLOB: usize = 3 << 20;
+
+/// Chunks in which a blob is uploaded, in bytes.
+const CHUNK: u64 = 1 << 20;
+
+/// The tag that the tried image gets.
+const TAG: &str = "compass-doctor";
+
+#[derive(Default)]
+struct Trials(Vec<Trial>);
+
+impl Trials {
+    fn add(&mut self, name: &'static str, works: Option<bool>, detail: impl Into<String>) {
+        self.0.push(Trial { name, works, detail: detail.into() });
+    }
+
+    /// Notes how something went, and says whether it went well.
+    fn note<T>(&mut self, name: &'static str, result: Result<T, Error>, well: &str) -> bool {
+        let works = result.is_ok();
+        self.add(name, Some(works), result.err().map_or(well.to_owned(), |error| whole(&error)));
+        works
+    }
+}
+
+/// An error with its causes, in one line.
+fn whole(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+pub(super) async fn examine(transport: &Transport, scratch: Option<&Repository>) -> Vec<Trial> {
+    let mut trials = Trials::default();
+    let began = Instant::now();
+    match transport.ping().await {
+        Ok(response) => {
+            let millis = began.elapsed().as_millis();
+            trials.add("reachable", Some(true), format!("answers in {millis} ms"));
+            trials.add("login", Some(true), transport.login());
+            let (works, detail) = version(&response, transport);
+            trials.add("http-2", works, detail);
+            trials.add("limits", Some(true), limits(&response));
+        }
+        Err(error) => {
+            let name = match error {
+                Error::Unauthorized { .. } => "login",
+                _ => "reachable",
+            };
+            trials.note(name, Err::<(), _>(error), "");
+            return trials.0;
+        }
+    }
+    let catalogue = list::repositories(transport).await;
+    let many = catalogue.as_ref().map_or(0, Vec::len);
+    trials.note("catalogue", catalogue, &format!("{many} repositories"));
+    match scratch {
+        Some(scratch) => write(transport, scratch, &mut trials).await,
+        None => {
+            let names = ["upload", "chunked-upload", "ranges", "mount", "push", "referrers"];
+            for name in names.into_iter().chain(["delete"]) {
+                trials.add(name, None, "needs a repository that may be written");
+            }
+        }
+    }
+    trials.0
+}
+
+fn version(response: &Response, transport: &Transport) -> (Option<bool>, String) {
+    match response.version() {
+        Version::HTTP_2 => (Some(true), "many requests share a connection".to_owned()),
+        _ if transport.is_plain() => (None, "needs TLS".to_owned()),
+        other => (Some(false), format!("it speaks {other:?}")),
+    }
+}
+
+fn limits(response: &Response) -> String {
+    let said = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].into_iter();
+    let said: Vec<_> = said
+        .filter_map(|name| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(format!("{name} {value}"))
+        })
+        .collect();
+    if said.is_empty() { "it names none".to_owned() } else { said.join(", ") }
+}
+
+/// Everything that writes, in the scratch repository and one below it.
+async fn write(transport: &Transport, scratch: &Repository, trials: &mut Trials) {
+    let (whole, chunked) = (fresh(BLOB), fresh(BLOB));
+    let sent = upload::put_blob(transport, scratch, verified(&whole)).await;
+    if !trials.note("upload", sent, "in one stream") {
+        return;
+    }
+    let sent = upload::put_in_chunks(transport, scratch, verified(&chunked), CHUNK).await;
+    trials.note("chunked-upload", sent, "broken uploads go on where they broke");
+    ranges(transport, scratch, &whole, trials).await;
+    mount(transport, scratch, &whole, trials).await;
+    image(transport, scratch, &whole, trials).await;
+    let digest = |bytes: &[u8]| describe(bytes).digest;
+    for blob in [&whole, &chunked] {
+        // What cannot be removed is left to the registry's own cleaning.
+        let _ = list::delete(transport, scratch, &format!("blobs/{}", digest(blob))).await;
+    }
+}
+
+async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, trials: &mut Trials) {
+    let part = 1000..2000;
+    let read = async {
+        let range = part.start as u64..part.end as u64;
+        let bytes = pull::blob(transport, scratch, &describe(blob), range).await?;
+        bytes.take(64).try_collect::<Vec<_>>().await
+    };
+    match read.await {
+        Ok(_) if transport.parts().is_none() => {
+            trials.add("ranges", Some(false), "it sends whole blobs: they are read in one stream");
+        }
+        Ok(chunks) if chunks.concat().get(..1000) == blob.get(part) => {
+            trials.add("ranges", Some(true), "large blobs are read in parts, several at once");
+        }
+        Ok(_) => trials.add("ranges", Some(false), "it sends other bytes than were asked for"),
+        Err(error) => trials.add("ranges", Some(false), self::whole(&error)),
+    }
+}
+
+async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, trials: &mut Trials) {
+    let mounted = async {
+        let below: Repository = format!("{scratch}/mounted").parse()?;
+        let done = upload::mount_blob(transport, scratch, &below, &describe(blob)).await?;
+        if done {
+            // As above.
+            let digest = describe(blob).digest;
+            let _ = list::delete(transport, &below, &format!("blobs/{digest}")).await;
+        }
+        Ok::<_, Error>(done)
+    };
+    match mounted.await {
+        Ok(true) => trials.add("mount", Some(true), "blobs that a neighbour has need not move"),
+        Ok(false) => trials.add("mount", Some(false), "it takes nothing over: every blob moves"),
+        Err(error) => trials.add("mount", Some(false), self::whole(&error)),
+    }
+}
+
+/// A small image with something that refers to it, and their removal.
+async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, trials: &mut Trials) {
+    let image = manifest(config, None);
+    let signature = manifest(config, Some(&image));
+    let pushed = async {
+        let tag: Tag = TAG.parse()?;
+        push::put_manifest(transport, scratch, &image, Some(&tag)).await?;
+        push::put_manifest(transport, scratch, &signature, None).await?;
+        pull::manifest(transport, scratch, &tag.into()).await
+    };
+    if !trials.note("push", pushed.await, "an image with a tag") {
+        return;
+    }
+    let subject = image.digest();
+    let asked = format!("referrers/{subject}");
+    let request = transport.request(Method::GET, scratch, &asked, "pull");
+    match transport.send(&request, &[StatusCode::OK]).await {
+        Ok(_) => trials.add("referrers", Some(true), "by the registry itself"),
+        Err(error) if error.is_not_found() => {
+            let found = list::referrers(transport, scratch, &subject, None).await;
+            let lists = |found: &Vec<Referrer>| !found.is_empty();
+            let detail = match found {
+                Ok(found) if lists(&found) => "by a tag, as registries without the API have it",
+                _ => "neither by the API nor by a tag",
+            };
+            trials.add("referrers", Some(false), detail);
+        }
+        Err(error) => trials.add("referrers", Some(false), self::whole(&error)),
+    }
+    let removed = async {
+        for manifest in [&signature, &image] {
+            let locator = Locator::Digest(manifest.digest());
+            list::delete(transport, scratch, &format!("manifests/{locator}")).await?;
+        }
+        Ok(())
+    };
+    trials.note("delete", removed.await, "manifests and their tags");
+}
+
+fn manifest(config: &[u8], subject: Option<&RawManifest>) -> RawManifest {
+    let mut value = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+        "artifactType": "application/vnd.compass.doctor",
+        "config": describe(config), "layers": [],
+    });
+    if let Some(subject) = subject {
+        value["subject"] = json!(subject.descriptor());
+    }
+    RawManifest::new(media_type::OCI_MANIFEST, value.to_string())
+}
+
+fn describe(bytes: &[u8]) -> Descriptor {
+    Descriptor::of("application/octet-stream", bytes)
+}
+
+fn verified(bytes: &Bytes) -> VerifiedBlob {
+    let content = stream::iter([Ok(bytes.clone())]).boxed();
+    VerifiedBlob::new("the tried blob".to_owned(), describe(bytes), content)
+}
+
+/// Bytes that no registry has yet.
+fn fresh(length: usize) -> Bytes {
+    let state = RandomState::new();
+    let numbers = (0..).flat_map(|n: u64| state.hash_one(n).to_le_bytes());
+    numbers.take(length).collect()
+}
