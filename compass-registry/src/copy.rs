@@ -6,7 +6,7 @@ mod tree;
 
 use std::sync::Arc;
 
-use futures_util::future::try_join;
+use futures_util::future::{BoxFuture, FutureExt as _, try_join};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
@@ -156,12 +156,8 @@ impl<'s> Copier<'s> {
         self.options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
 
         let route = Route { source, from, to };
-        let moves = image.blobs.iter().map(|blob| async move {
-            let arrival = self.blobs.bring(route, blob).await;
-            arrival.map_err(|error| error.in_blob(to, blob.digest))
-        });
-        let moves = stream::iter(moves).buffered(BLOBS_AT_ONCE);
-        let arrivals: Vec<Arrival> = moves.try_collect().await?;
+        let moves = image.blobs.iter().map(|blob| self.blobs.bring(route, blob).boxed());
+        let arrivals = at_once(BLOBS_AT_ONCE, moves.collect()).await?;
         for (blob, arrival) in image.blobs.iter().zip(arrivals) {
             match arrival {
                 Arrival::Present => copied.present += blob.size,
@@ -193,9 +189,8 @@ impl<'s> Copier<'s> {
         if !done {
             let image = self.read(&**source, from, found.wanted).await?;
             let route = Route { source, from, to };
-            let looks = image.blobs.iter().map(|blob| self.blobs.foresee(route, blob));
-            let looks = stream::iter(looks).buffered(BLOBS_AT_ONCE);
-            let arrivals: Vec<Arrival> = looks.try_collect().await?;
+            let looks = image.blobs.iter().map(|blob| self.blobs.foresee(route, blob).boxed());
+            let arrivals = at_once(BLOBS_AT_ONCE, looks.collect()).await?;
             let moved = image.blobs.iter().zip(arrivals);
             for (blob, _) in moved.filter(|(_, arrival)| *arrival == Arrival::Moved) {
                 plan.blobs += 1;
@@ -257,10 +252,19 @@ impl<'s> Copier<'s> {
         for (depth, level) in levels.iter().enumerate().rev() {
             let tag = tag.filter(|_| depth == 0);
             let puts = level.iter().map(|manifest| self.sink.put_manifest(to, manifest, tag));
-            stream::iter(puts).buffered(MANIFESTS_AT_ONCE).try_collect::<()>().await?;
+            at_once(MANIFESTS_AT_ONCE, puts.collect()).await?;
         }
         Ok(())
     }
+}
+
+/// Waits for all, so many at once. They are boxed, so that whoever waits can be spawned: the
+/// compiler cannot tell that of futures in a lazy iterator.
+async fn at_once<T>(
+    limit: usize,
+    futures: Vec<BoxFuture<'_, Result<T, Error>>>,
+) -> Result<Vec<T>, Error> {
+    stream::iter(futures).buffered(limit).try_collect().await
 }
 
 impl Found {

@@ -1,22 +1,27 @@
 //! Reading one blob in several parts at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How a source likes large blobs to be read: in parts, of which some are fetched ahead of the one
-/// that is being handed out. Clones share the memory that is set apart for that.
+/// that is being handed out, where one connection alone is slow. Clones share the memory that is set apart for that.
 #[derive(Debug, Clone)]
 pub struct Parts {
     bytes: u64,
     at_once: usize,
+    fast: u64,
     memory: Arc<Semaphore>,
 }
 
+/// A gigabit a second, in bytes.
+const GIGABIT: u64 = 125_000_000;
+
 impl Default for Parts {
-    /// Parts of 4 MiB, six at once, and eight in memory.
+    /// Parts of 4 MiB, eight at once, and ten in memory.
     fn default() -> Self {
-        Self::new(4 << 20, 6, 8)
+        Self::new(4 << 20, 8, 10)
     }
 }
 
@@ -24,7 +29,20 @@ impl Parts {
     /// Parts of this many bytes, of which so many are read at once for one blob, and at most
     /// `ahead` are kept in memory for all blobs together.
     pub fn new(bytes: u64, at_once: usize, ahead: usize) -> Self {
-        Self { bytes: bytes.max(1), at_once, memory: Arc::new(Semaphore::new(ahead)) }
+        let memory = Arc::new(Semaphore::new(ahead));
+        Self { bytes: bytes.max(1), at_once, fast: GIGABIT, memory }
+    }
+
+    /// One connection that carries so many bytes a second is fast enough alone. It is a gigabit
+    /// where nothing is said.
+    #[must_use]
+    pub fn unless_faster_than(self, bytes_per_second: u64) -> Self {
+        Self { fast: bytes_per_second, ..self }
+    }
+
+    /// Whether a connection that carried so many bytes is fast enough alone.
+    pub(crate) fn is_fast(&self, bytes: u64, took: Duration) -> bool {
+        u128::from(bytes) * 1_000_000 > u128::from(self.fast) * took.as_micros()
     }
 
     pub(crate) fn bytes(&self) -> u64 {

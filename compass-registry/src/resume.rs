@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -26,7 +27,8 @@ pub(crate) fn resuming(
     // A blob of no bytes is asked for as well: who holds it must have it.
     let empty = blob.descriptor.size == 0;
     let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
-    let reader = Reader { blob, head, ahead: VecDeque::new(), next: start, end };
+    let (ahead, pace) = (VecDeque::new(), Pace::default());
+    let reader = Reader { blob, pace, head, ahead, next: start, end };
     let steps = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
@@ -47,6 +49,7 @@ struct Blob {
 
 struct Reader {
     blob: Arc<Blob>,
+    pace: Pace,
     /// The part that is being handed out.
     head: Option<Head>,
     /// Parts that are fetched meanwhile, in order.
@@ -55,6 +58,47 @@ struct Reader {
     next: u64,
     end: u64,
 }
+
+/// Bytes that one connection carries where it is fast enough alone; then it is judged again.
+const STRETCH: u64 = 64 << 20;
+
+/// How fast one connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    /// Others beside it would be in its way.
+    Fast,
+    Slow,
+}
+
+/// Finds out how fast a connection is.
+#[derive(Default)]
+struct Pace {
+    began: Option<Instant>,
+    bytes: u64,
+    speed: Option<Speed>,
+}
+
+impl Pace {
+    /// Takes a chunk into account, and says how fast the connection is, as far as that is known.
+    fn count(&mut self, bytes: u64, parts: &Parts) -> Option<Speed> {
+        match self.began {
+            // The first chunk waited for the answer.
+            None => self.began = Some(Instant::now()),
+            Some(began) if self.speed.is_none() => {
+                self.bytes += bytes;
+                if self.bytes >= parts.bytes() / SAMPLE {
+                    let fast = parts.is_fast(self.bytes, began.elapsed());
+                    self.speed = Some(if fast { Speed::Fast } else { Speed::Slow });
+                }
+            }
+            Some(_) => {}
+        }
+        self.speed
+    }
+}
+
+/// The share of a part after which a connection is judged.
+const SAMPLE: u64 = 8;
 
 enum Head {
     /// Straight from the connection.
@@ -79,14 +123,17 @@ impl Reader {
                 },
                 Some(Head::Streamed(part)) => match part.next().await? {
                     Some(chunk) => {
-                        // Only now it is known that the source serves this blob, and how: a source
-                        // that knows no parts is sending all of it.
+                        // A source that knows no parts is sending all of the blob.
                         let whole = self.blob.source.parts().is_none() && self.ahead.is_empty();
                         if whole && !part.range.is_empty() {
                             part.range.end = self.end;
                             self.next = self.end;
                         }
-                        self.fetch_ahead();
+                        if let Some(parts) = self.blob.source.parts()
+                            && self.pace.count(chunk.len() as u64, parts) == Some(Speed::Slow)
+                        {
+                            self.fetch_ahead();
+                        }
                         return Ok(Some(chunk));
                     }
                     None => self.head = None,
@@ -111,7 +158,12 @@ impl Reader {
         if self.next >= self.end {
             return Ok(None);
         }
-        let length = self.blob.source.parts().map_or(u64::MAX, Parts::bytes);
+        let length = match (self.blob.source.parts(), self.pace.speed) {
+            (None, _) => u64::MAX,
+            (Some(_), Some(Speed::Fast)) => STRETCH,
+            (Some(parts), _) => parts.bytes(),
+        };
+        self.pace = Pace::default();
         let range = self.next..self.next.saturating_add(length).min(self.end);
         self.next = range.end;
         Ok(Some(Head::Streamed(Part::new(Arc::clone(&self.blob), range))))

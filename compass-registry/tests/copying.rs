@@ -222,3 +222,20 @@ async fn an_index_arrives_whole_reduced_or_as_one_image() {
     let kept: Vec<_> = kept.iter().map(|image| image.digest).collect();
     assert_eq!(kept, [digest(0), digest(2)], "in the order of the index");
 }
+
+#[tokio::test]
+async fn a_copy_can_be_spawned() {
+    let (source, repository) = (MemoryStorage::default(), name("team/web"));
+    let image = SampleImage::new(1, &[900]);
+    image.store(&source, &repository, &tag()).await.unwrap();
+    let copied = tokio::spawn(async move {
+        let (source, sink): (Arc<dyn ImageSource>, _) =
+            (Arc::new(source), MemoryStorage::default());
+        let copier = Copier::new(&sink, CopyOptions::default());
+        let (by_tag, tag) = (Locator::from(tag()), tag());
+        let (from, to) = ((&repository, &by_tag), (&repository, Some(&tag)));
+        let planned = copier.plan(&source, from, to).await.unwrap();
+        (planned.digest, copier.copy(&source, from, to).await.unwrap().digest)
+    });
+    assert_eq!(copied.await.unwrap(), (image.manifest.digest(), image.manifest.digest()));
+}

@@ -8,7 +8,7 @@
 //! Needs `docker-registry`, `skopeo`, `curl` and GNU `time`.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,8 @@ async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
         [mode, host, repository, directory] if mode == "--to-layout" => {
-            to_layout(host, repository, Path::new(directory)).await
+            let work = to_layout(host.clone(), repository.clone(), directory.into());
+            tokio::spawn(work).await.unwrap_or_else(|error| Err(error.into()))
         }
         wanted => run(wanted).await,
     };
@@ -47,8 +48,8 @@ async fn main() -> ExitCode {
 }
 
 /// What the comparisons run as a process of its own: one image to an OCI layout.
-async fn to_layout(host: &str, repository: &str, directory: &Path) -> Result<(), Failure> {
-    let client = Arc::new(Client::new(host, ClientOptions::default())?);
+async fn to_layout(host: String, repository: String, directory: PathBuf) -> Result<(), Failure> {
+    let client = Arc::new(Client::new(&host, ClientOptions::default())?);
     let (name, tag): (Repository, Tag) = (repository.parse()?, "v1".parse()?);
     let options = CopyOptions::default();
     let locator = Locator::from(tag.clone());

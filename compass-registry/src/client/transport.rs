@@ -71,7 +71,11 @@ impl Transport {
         let builder = || builder(host, local, &options);
         let failed = |error| unreachable(host, "anything", error);
         let http = builder()?.build().map_err(failed)?;
-        let bulk = builder()?.http1_only().build().map_err(failed)?;
+        // Without TLS, all of it is HTTP/1.1.
+        let bulk = match scheme {
+            "http" => http.clone(),
+            _ => builder()?.http1_only().build().map_err(failed)?,
+        };
         let retry = options.retry;
         Ok(Self(Arc::new(Inner {
             host: host.to_owned(),

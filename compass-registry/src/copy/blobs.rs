@@ -50,6 +50,15 @@ impl<'s> Blobs<'s> {
         route: Route<'_>,
         descriptor: &Descriptor,
     ) -> Result<Arrival, Error> {
+        let arrival = self.try_to_bring(route, descriptor).await;
+        arrival.map_err(|error| error.in_blob(route.to, descriptor.digest))
+    }
+
+    async fn try_to_bring(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+    ) -> Result<Arrival, Error> {
         let holders = self.holders(descriptor.digest);
         let mut holders = holders.lock().await;
         let progress = BlobProgress::new(Arc::clone(&self.progress));

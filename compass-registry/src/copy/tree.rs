@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::FutureExt as _;
 
+use super::at_once;
 use crate::{
     Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
     Repository,
@@ -37,8 +38,8 @@ impl Tree {
         let mut level = vec![root];
         while !level.is_empty() {
             let below = tree.add(level, &mut seen)?;
-            let reads = below.iter().map(|digest| read(source, repository, *digest));
-            level = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+            let reads = below.iter().map(|digest| read(source, repository, *digest).boxed());
+            level = at_once(AT_ONCE, reads.collect()).await?;
         }
         Ok(tree)
     }
