@@ -15,13 +15,13 @@ pub struct Parts {
     memory: Arc<Semaphore>,
 }
 
-/// A gigabit a second, in bytes.
-const GIGABIT: u64 = 125_000_000;
+/// Half a gigabit a second, in bytes: more than one connection makes of a long way.
+const HALF_A_GIGABIT: u64 = 62_500_000;
 
 impl Default for Parts {
-    /// Parts of 4 MiB, eight at once, and ten in memory.
+    /// Parts of 4 MiB, eight at once, and as many in memory.
     fn default() -> Self {
-        Self::new(4 << 20, 8, 10)
+        Self::new(4 << 20, 8, 8)
     }
 }
 
@@ -30,11 +30,11 @@ impl Parts {
     /// `ahead` are kept in memory for all blobs together.
     pub fn new(bytes: u64, at_once: usize, ahead: usize) -> Self {
         let memory = Arc::new(Semaphore::new(ahead));
-        Self { bytes: bytes.max(1), at_once, fast: GIGABIT, memory }
+        Self { bytes: bytes.max(1), at_once, fast: HALF_A_GIGABIT, memory }
     }
 
-    /// One connection that carries so many bytes a second is fast enough alone. It is a gigabit
-    /// where nothing is said.
+    /// One connection that carries so many bytes a second is fast enough alone. It is half a
+    /// gigabit where nothing is said.
     #[must_use]
     pub fn unless_faster_than(self, bytes_per_second: u64) -> Self {
         Self { fast: bytes_per_second, ..self }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
-use crate::retry::{RetryPolicy, still_counting};
+use crate::retry::{Counter, RetryPolicy};
 use crate::{ByteStream, Descriptor, Error, ImageSource, Parts, Repository};
 
 /// A range of the bytes of a blob, in order.
@@ -23,7 +23,8 @@ pub(crate) fn resuming(
     retry: RetryPolicy,
 ) -> ByteStream {
     let Range { start, end } = range;
-    let blob = Arc::new(Blob { source, repository, descriptor, retry });
+    let blob =
+        Arc::new(Blob { source, repository, descriptor, retry, counter: Counter::current() });
     // A blob of no bytes is asked for as well: who holds it must have it.
     let empty = blob.descriptor.size == 0;
     let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
@@ -45,6 +46,7 @@ struct Blob {
     repository: Repository,
     descriptor: Descriptor,
     retry: RetryPolicy,
+    counter: Counter,
 }
 
 struct Reader {
@@ -177,13 +179,13 @@ impl Reader {
             let range = self.next..(self.next + parts.bytes()).min(self.end);
             self.next = range.end;
             let mut part = Part::new(Arc::clone(&self.blob), range);
-            let task = tokio::spawn(still_counting(async move {
+            let task = tokio::spawn(async move {
                 let mut chunks = VecDeque::new();
                 while let Some(chunk) = part.next().await? {
                     chunks.push_back(chunk);
                 }
                 Ok(chunks)
-            }));
+            });
             self.ahead.push_back(Ahead { task, permit: Some(permit) });
         }
     }
@@ -237,7 +239,8 @@ impl Part {
                 Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
                     self.bytes = None;
                     self.failures += 1;
-                    self.blob.retry.wait(&error, self.failures).await;
+                    let wait = self.blob.retry.wait(&error, self.failures);
+                    self.blob.counter.clone().during(wait).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -250,7 +253,7 @@ impl Part {
     }
 
     async fn step(&mut self) -> Result<Option<Bytes>, Error> {
-        let Blob { source, repository, descriptor, retry } = &*self.blob;
+        let Blob { source, repository, descriptor, retry, .. } = &*self.blob;
         let bytes = match &mut self.bytes {
             Some(bytes) => bytes,
             // What is complete is not asked for again; a blob of no bytes is, once.

@@ -84,13 +84,23 @@ pub async fn counting_retries<T>(future: impl Future<Output = T>) -> (T, u32) {
     (result, count.load(Ordering::Relaxed))
 }
 
-/// Carries the count of the current task over to one that it spawns.
-pub(crate) fn still_counting<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> std::pin::Pin<Box<dyn Future<Output = T> + Send>> {
-    match COUNT.try_with(Arc::clone) {
-        Ok(count) => Box::pin(COUNT.scope(count, future)),
-        Err(_) => Box::pin(future),
+/// The count of a task, for work that other tasks do for it: those of the HTTP library as well, which
+/// poll the body that they send.
+#[derive(Debug, Clone)]
+pub(crate) struct Counter(Option<Arc<AtomicU32>>);
+
+impl Counter {
+    /// That of the current task, if it counts.
+    pub(crate) fn current() -> Self {
+        Self(COUNT.try_with(Arc::clone).ok())
+    }
+
+    /// Counts while a future runs, wherever that is.
+    pub(crate) async fn during<T>(self, future: impl Future<Output = T>) -> T {
+        match self.0 {
+            Some(count) => COUNT.scope(count, future).await,
+            None => future.await,
+        }
     }
 }
 
@@ -140,7 +150,8 @@ mod tests {
         };
         let ((), count) = counting_retries(async {
             fails().await.unwrap_err();
-            tokio::spawn(still_counting(async move { fails().await.unwrap_err() })).await.unwrap();
+            let fails = async move { fails().await.unwrap_err() };
+            tokio::spawn(Counter::current().during(fails)).await.unwrap();
         })
         .await;
         assert_eq!(count, 8);
