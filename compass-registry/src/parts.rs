@@ -6,31 +6,30 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How a source likes large blobs to be read: in parts, of which some are fetched ahead of the one
-/// that is being handed out, where one connection alone is slow. Clones share the memory that is set apart for that.
+/// that is being handed out, where one connection alone is slow. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Parts {
     bytes: u64,
-    at_once: usize,
     fast: u64,
-    memory: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
 }
 
 /// Half a gigabit a second, in bytes: more than one connection makes of a long way.
 const HALF_A_GIGABIT: u64 = 62_500_000;
 
 impl Default for Parts {
-    /// Parts of 4 MiB, eight at once, and as many in memory.
+    /// Parts of 2 MiB over twelve connections.
     fn default() -> Self {
-        Self::new(4 << 20, 8, 8)
+        Self::new(2 << 20, 12)
     }
 }
 
 impl Parts {
-    /// Parts of this many bytes, of which so many are read at once for one blob, and at most
-    /// `ahead` are kept in memory for all blobs together.
-    pub fn new(bytes: u64, at_once: usize, ahead: usize) -> Self {
-        let memory = Arc::new(Semaphore::new(ahead));
-        Self { bytes: bytes.max(1), at_once, fast: HALF_A_GIGABIT, memory }
+    /// Parts of this many bytes over so many connections, for all blobs together. What is fetched
+    /// ahead is kept in memory, so both also bound that.
+    pub fn new(bytes: u64, connections: usize) -> Self {
+        let connections = Arc::new(Semaphore::new(connections));
+        Self { bytes: bytes.max(1), fast: HALF_A_GIGABIT, connections }
     }
 
     /// One connection that carries so many bytes a second is fast enough alone. It is half a
@@ -49,12 +48,8 @@ impl Parts {
         self.bytes
     }
 
-    pub(crate) fn at_once(&self) -> usize {
-        self.at_once
-    }
-
-    /// Room for one more part, where there is some.
-    pub(crate) fn memory(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.memory).try_acquire_owned().ok()
+    /// One more connection, where there is one.
+    pub(crate) fn connection(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).try_acquire_owned().ok()
     }
 }

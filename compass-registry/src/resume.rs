@@ -29,7 +29,8 @@ pub(crate) fn resuming(
     let empty = blob.descriptor.size == 0;
     let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
     let (ahead, pace) = (VecDeque::new(), Pace::default());
-    let reader = Reader { blob, pace, head, ahead, next: start, end };
+    let connection = blob.source.parts().and_then(Parts::connection);
+    let reader = Reader { blob, _connection: connection, pace, head, ahead, next: start, end };
     let steps = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
@@ -51,6 +52,8 @@ struct Blob {
 
 struct Reader {
     blob: Arc<Blob>,
+    /// For the part that is streamed; without it, it is streamed all the same.
+    _connection: Option<OwnedSemaphorePermit>,
     pace: Pace,
     /// The part that is being handed out.
     head: Option<Head>,
@@ -105,8 +108,8 @@ const SAMPLE: u64 = 8;
 enum Head {
     /// Straight from the connection.
     Streamed(Part),
-    /// Fetched ahead; the permit is for its memory.
-    Fetched { chunks: VecDeque<Bytes>, _memory: OwnedSemaphorePermit },
+    /// Fetched ahead; the permit is kept as long as the memory.
+    Fetched { chunks: VecDeque<Bytes>, _connection: OwnedSemaphorePermit },
 }
 
 /// A part that is fetched ahead. Dropped, the work ends.
@@ -154,7 +157,7 @@ impl Reader {
             let ended = (&mut ahead.task).await;
             let chunks = ended.map_err(|error| self.blob.unreachable(Box::new(error)))??;
             self.fetch_ahead();
-            let fetched = |permit| Head::Fetched { chunks, _memory: permit };
+            let fetched = |permit| Head::Fetched { chunks, _connection: permit };
             return Ok(ahead.permit.take().map(fetched));
         }
         if self.next >= self.end {
@@ -171,11 +174,11 @@ impl Reader {
         Ok(Some(Head::Streamed(Part::new(Arc::clone(&self.blob), range))))
     }
 
-    /// Fetches parts ahead as far as the source allows, and as long as there is memory for them.
+    /// Fetches parts ahead, as long as there are connections for them.
     fn fetch_ahead(&mut self) {
         let Some(parts) = self.blob.source.parts() else { return };
-        while self.ahead.len() + 1 < parts.at_once() && self.next < self.end {
-            let Some(permit) = parts.memory() else { return };
+        while self.next < self.end {
+            let Some(permit) = parts.connection() else { return };
             let range = self.next..(self.next + parts.bytes()).min(self.end);
             self.next = range.end;
             let mut part = Part::new(Arc::clone(&self.blob), range);

@@ -39,7 +39,7 @@ fn client(registry: &FaultyRegistry) -> Client {
     let options = ClientOptions {
         credentials: Some(credentials),
         retry,
-        parts: Parts::new(PART, 3, 4).unless_faster_than(u64::MAX),
+        parts: Parts::new(PART, 6).unless_faster_than(u64::MAX),
         ..ClientOptions::default()
     };
     Client::new(&registry.host(), options).unwrap()
