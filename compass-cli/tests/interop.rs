@@ -206,3 +206,84 @@ fn a_whole_image_index_keeps_its_digest_on_the_road() {
         compass inspect arm64/*.tar.gz | grep -q '(linux/arm64)'
     ");
 }
+
+/// `hunter2`, hashed with bcrypt.
+const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
+
+#[test]
+fn passwords_and_certificates_work_both_ways() {
+    let Some(world) = world() else { return };
+    // Debian's registry with TLS and a password. 127.0.0.1 would be spoken with without TLS.
+    world.sh("
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2
+        openssl req -newkey rsa:2048 -nodes -keyout registry.key -out registry.csr -subj /CN=registry
+        printf 'subjectAltName=IP:127.0.0.2\\nbasicConstraints=CA:FALSE\\n' > extensions
+        openssl x509 -req -in registry.csr -CA ca.crt -CAkey ca.key -CAcreateserial \
+            -out registry.crt -days 2 -extfile extensions
+        mkdir certs; cp ca.crt certs/ca.crt
+    ");
+    std::fs::write(world.path("htpasswd"), HTPASSWD).unwrap();
+    let secured = world.start_registry(
+        "secured",
+        "127.0.0.2",
+        &format!(
+            ", tls: {{certificate: {0}/registry.crt, key: {0}/registry.key}}}}\n\
+             auth: {{htpasswd: {{realm: here, path: {0}/htpasswd}}",
+            world.path("").display()
+        ),
+    );
+    // Ours, with a password.
+    std::fs::write(world.path("password"), "hunter2\n").unwrap();
+    let ours = world.serve(&["--user", "robot", "--password-file", "password"]);
+    world.sh(&format!(
+        "skopeo login --authfile auth.json --cert-dir certs -u robot -p hunter2 {secured}
+         skopeo login --authfile auth.json --tls-verify=false -u robot -p hunter2 {ours}
+         mkdir -p repo/release-plugins
+         printf 'version: 1\\nregistries: {{hosts: {{\"{secured}\": {{ca: ../ca.crt}}}}}}\\n' > repo/.compass.yaml
+         printf 'release/web:v1\\n' > web.list
+         umoci init --layout oci; umoci new --image oci:v1
+         head -c 9000000 /dev/urandom > blob; umoci insert --image oci:v1 blob /blob
+         umoci config --image oci:v1 --architecture amd64 --os linux
+         skopeo copy -q --authfile auth.json --dest-cert-dir certs oci:oci:v1 docker://{secured}/team/web:v1"
+    ));
+    let sync = |from: &str, to: &str| {
+        world.sh(&format!(
+            "REGISTRY_AUTH_FILE=auth.json compass sync --repo repo --list web.list --from {from} --to {to} -q"
+        ))
+    };
+    // Our client with their server and with ours, in both directions.
+    sync(&format!("{secured}/team"), &format!("{ours}/release"));
+    sync(&format!("{ours}/release"), &format!("{secured}/back"));
+    let digest = |place: &str, more: &str| {
+        world.sh(&format!(
+            "skopeo inspect --authfile auth.json {more} --format '{{{{.Digest}}}}' docker://{place}/web:v1"
+        ))
+    };
+    let digests = [
+        digest(&format!("{secured}/team"), "--cert-dir certs"),
+        digest(&format!("{ours}/release"), "--tls-verify=false"),
+        digest(&format!("{secured}/back"), "--cert-dir certs"),
+    ];
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+
+    // Their clients with our server.
+    world.start_docker();
+    world.sh(&format!(
+        "$PODMAN pull -q --authfile auth.json --tls-verify=false {ours}/release/web:v1
+         $PODMAN push -q --authfile auth.json --tls-verify=false {ours}/release/web:v1 {ours}/podman/web:v1
+         mkdir docker-config; cp auth.json docker-config/config.json
+         $DOCKER --config docker-config pull -q {ours}/release/web:v1
+         $DOCKER tag {ours}/release/web:v1 {ours}/docker/web:v1
+         $DOCKER --config docker-config push -q {ours}/docker/web:v1
+         skopeo copy -q --authfile auth.json --src-tls-verify=false docker://{ours}/docker/web:v1 oci:from-docker:v1
+         umoci unpack --rootless --image from-docker:v1 unpacked; cmp blob unpacked/rootfs/blob"
+    ));
+    // Nobody comes in without the password, and nobody is told it.
+    let refused = world.sh(&format!(
+        "skopeo inspect --no-creds --tls-verify=false docker://{ours}/release/web:v1 2>&1 || true
+         REGISTRY_AUTH_FILE=none.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/no -vvv 2>&1 || true
+         REGISTRY_AUTH_FILE=auth.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/yes -vvv 2>&1"
+    ));
+    assert!(refused.contains("nauthorized") && refused.contains("refuses"), "{refused}");
+    assert!(!refused.contains("hunter2") && !refused.contains("cm9ib3Q6aHVudGVyMg"), "{refused}");
+}

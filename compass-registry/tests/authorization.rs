@@ -126,3 +126,102 @@ async fn redirects_without_end_are_given_up() {
     };
     assert!(error.to_string().contains("redirects in a row"), "{error}");
 }
+
+/// Takes anything that is uploaded, and says where the rest goes.
+async fn uploads_to(location: String, seen: Seen) -> String {
+    serve(move |request| {
+        let given = note(&seen, &request);
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"".to_owned())];
+        match (given, request.method().as_str()) {
+            (None, _) => (StatusCode::UNAUTHORIZED, challenge).into_response(),
+            (_, "POST") => {
+                (StatusCode::ACCEPTED, [(header::LOCATION, location.clone())]).into_response()
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_upload_location_elsewhere_gets_the_bytes_and_no_credentials() {
+    let stored = Seen::default();
+    let seen = Arc::clone(&stored);
+    let digest = Descriptor::of("text/plain", b"layer").digest;
+    let store = serve(move |request| {
+        note(&seen, &request);
+        let stored = [("docker-content-digest", digest.to_string())];
+        (StatusCode::CREATED, stored).into_response()
+    })
+    .await;
+    let registry = uploads_to(format!("http://{store}/put?key=abc"), Seen::default()).await;
+    let storage = compass_registry::storage::MemoryStorage::default();
+    storage.add_blob(&name(), *b"layer");
+    let layer = Descriptor::of("text/plain", b"layer");
+    let blob = compass_registry::open_resuming(Arc::new(storage), &name(), &layer);
+    compass_registry::ImageSink::put_blob(&client(&registry), &name(), blob).await.unwrap();
+    let stored = stored.lock().unwrap();
+    assert_eq!(stored.len(), 1);
+    assert!(stored[0].0.starts_with("/put?key=abc&digest="), "{stored:?}");
+    assert_eq!(stored[0].1, None);
+}
+
+#[tokio::test]
+async fn what_a_token_service_says_of_a_password_is_not_repeated() {
+    let service = serve(|_| (StatusCode::FORBIDDEN, "hunter2 is wrong").into_response()).await;
+    let registry = serve(move |_| {
+        let challenge = format!(r#"Bearer realm="http://{service}/token",service="reg""#);
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    let error = client(&registry).read(&name(), &layer).await.unwrap_err();
+    assert!(error.to_string().contains("the token service answered 403"), "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_service_that_is_no_web_service_is_not_asked() {
+    let asked = Seen::default();
+    let seen = Arc::clone(&asked);
+    let service = serve(move |request| {
+        note(&seen, &request);
+        StatusCode::OK.into_response()
+    })
+    .await;
+    let realm = format!("ftp://{service}/token");
+    let registry = serve(move |_| {
+        let challenge = format!(r#"Bearer realm="{realm}""#);
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    let error = client(&registry).read(&name(), &layer).await.unwrap_err();
+    assert!(error.to_string().contains("token service"), "{error}");
+    assert!(asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_scope_is_asked_for_once_however_many_want_it() {
+    let tokens = Seen::default();
+    let seen = Arc::clone(&tokens);
+    let service = serve(move |request| {
+        note(&seen, &request);
+        (StatusCode::OK, r#"{"token": "t0ken", "expires_in": 300}"#).into_response()
+    })
+    .await;
+    let registry = serve(move |request| {
+        let challenge = format!(r#"Bearer realm="http://{service}/token",service="reg""#);
+        match request.headers().get("authorization") {
+            Some(_) => (StatusCode::OK, "layer").into_response(),
+            None => {
+                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+            }
+        }
+    })
+    .await;
+    let (client, layer) = (client(&registry), Descriptor::of("text/plain", b"layer"));
+    let reads = (0..20).map(|_| async { client.read(&name(), &layer).await.unwrap() });
+    futures_util::future::join_all(reads).await;
+    assert_eq!(tokens.lock().unwrap().len(), 1);
+}

@@ -44,17 +44,41 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let world = Self { directory, source: free(), site: free(), children: Mutex::default() };
         for (name, host) in [("source", &world.source), ("site", &world.site)] {
-            let storage = world.path(name);
-            let config = format!(
-                "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
-                storage.display()
-            );
-            let file = world.path(&format!("{name}.yml"));
-            std::fs::write(&file, config).unwrap();
-            world.spawn(Command::new("docker-registry").arg("serve").arg(file), name);
-            wait_for(|| TcpStream::connect(host).is_ok(), name);
+            world.run_registry(name, host, "");
         }
         world
+    }
+
+    /// Starts one more registry, and gives its host; `more` goes on in the `http` section of its
+    /// configuration.
+    pub(crate) fn start_registry(&self, name: &str, address: &str, more: &str) -> String {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        self.run_registry(name, &host, more);
+        host
+    }
+
+    fn run_registry(&self, name: &str, host: &str, more: &str) {
+        let storage = self.path(name);
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'{more}}}\n",
+            storage.display()
+        );
+        let file = self.path(&format!("{name}.yml"));
+        std::fs::write(&file, config).unwrap();
+        self.spawn(Command::new("docker-registry").arg("serve").arg(file), name);
+        wait_for(|| TcpStream::connect(host).is_ok(), name);
+    }
+
+    /// Runs `compass serve`, and gives its host.
+    pub(crate) fn serve(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        let host = free();
+        command.args(["serve", "--writable", "served", "--listen", &host]).args(arguments);
+        self.spawn(command.current_dir(self.directory.path()), "serve");
+        wait_for(|| TcpStream::connect(&host).is_ok(), "serve");
+        host
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

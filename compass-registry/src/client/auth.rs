@@ -280,7 +280,19 @@ fn united(needed: &str, asked: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::united;
+    use reqwest::Url;
+
+    use super::{realm_url, united};
+
+    #[test]
+    fn a_token_service_without_tls_gets_no_password_of_a_registry_with_it() {
+        let registry = |text: &str| Url::parse(text).unwrap();
+        let (secure, plain) = (registry("https://reg.a/v2/"), registry("http://reg.a/v2/"));
+        assert!(realm_url(&secure, "http://auth.a/token").is_err());
+        assert!(realm_url(&secure, "https://auth.a/token").is_ok());
+        assert!(realm_url(&plain, "http://auth.a/token").is_ok());
+        assert!(realm_url(&plain, "file:///etc/passwd").is_err());
+    }
 
     #[test]
     fn a_token_is_for_what_is_needed_and_what_the_registry_asks_for() {
