@@ -44,6 +44,9 @@
 //! [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature `server`),
 //! which serves a storage over HTTP.
 
+// The words and the traits are whole without the media that use all of them.
+#![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
+
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "layout")]

@@ -20,7 +20,7 @@ use crate::{
     Repository, Tag, VerifiedBlob,
 };
 
-#[cfg(feature = "disk")]
+#[cfg(feature = "layout")]
 pub(crate) use blob_files::{BlobFiles, read_whole, write_whole};
 #[cfg(feature = "disk")]
 pub use disk::DiskStorage;
