@@ -28,11 +28,13 @@
 //! # }
 //! ```
 
+mod conformance;
 mod fault;
 mod registry;
 mod sample;
 mod switch;
 
+pub use conformance::conformance;
 pub use fault::{Fault, Script};
 pub use registry::FaultyRegistry;
 pub use sample::{SampleImage, read_whole};

@@ -1,0 +1,185 @@
+//! What every source and sink must do, tried out.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+
+use super::sample::{SampleImage, read_whole};
+use crate::{
+    Descriptor, Error, ImageSink, ImageSource, Locator, RawManifest, Repository, Tag, VerifiedBlob,
+};
+
+/// A place that is being tried out, and what it did wrong.
+struct Trial<'t> {
+    source: &'t dyn ImageSource,
+    sink: &'t dyn ImageSink,
+    repository: Repository,
+    violations: Vec<String>,
+}
+
+/// Tries out whether a place keeps the contracts of [`ImageSource`] and [`ImageSink`]; gives what it
+/// does not keep, in words. `source` and `sink` are two views of the same place, which gets images
+/// in repositories that begin with `compass-conformance/`.
+///
+/// ```
+/// use compass_registry::storage::MemoryStorage;
+/// use compass_registry::testing::conformance;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), compass_registry::Error> {
+/// let storage = MemoryStorage::default();
+/// assert_eq!(conformance(&storage, &storage).await?, [""; 0]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Where the place cannot be tried out at all.
+pub async fn conformance(
+    source: &dyn ImageSource,
+    sink: &dyn ImageSink,
+) -> Result<Vec<String>, Error> {
+    let repository = "compass-conformance/web".parse()?;
+    let mut trial = Trial { source, sink, repository, violations: Vec::new() };
+    trial.what_is_not_there().await?;
+    trial.blobs().await?;
+    trial.wrong_blobs().await?;
+    trial.manifests().await?;
+    Ok(trial.violations)
+}
+
+impl Trial<'_> {
+    fn expect(&mut self, holds: bool, rule: &str) {
+        if !holds {
+            self.violations.push(rule.to_owned());
+        }
+    }
+
+    async fn has(&self, bytes: &[u8]) -> Result<bool, Error> {
+        self.sink.has_blob(&self.repository, &describe(bytes)).await
+    }
+
+    async fn put(&self, promised: &[u8], sent: &[u8]) -> Result<(), Error> {
+        let chunks: Vec<_> = sent.chunks(1000).map(|one| Ok(Bytes::copy_from_slice(one))).collect();
+        let blob = verified(promised, stream::iter(chunks).boxed());
+        self.sink.put_blob(&self.repository, blob).await
+    }
+
+    async fn what_is_not_there(&mut self) -> Result<(), Error> {
+        let tag: Tag = "never-pushed".parse()?;
+        let manifest = self.source.manifest(&self.repository, &tag.clone().into()).await;
+        self.expect(
+            manifest.is_err_and(|error| error.is_not_found()),
+            "a manifest that is not there is `NotFound`",
+        );
+        let digest = self.sink.manifest_digest(&self.repository, &tag.into()).await?;
+        self.expect(digest.is_none(), "a tag that is not there has no digest");
+        let absent = b"never pushed";
+        let blob = self.source.blob(&self.repository, &describe(absent), 0..12).await;
+        let read = match blob {
+            Ok(bytes) => bytes.try_collect::<Vec<_>>().await.map(drop),
+            Err(error) => Err(error),
+        };
+        self.expect(
+            read.is_err_and(|error| error.is_not_found()),
+            "a blob that is not there is `NotFound`",
+        );
+        let there = self.has(absent).await?;
+        self.expect(!there, "a blob that is not there is not said to be");
+        Ok(())
+    }
+
+    async fn blobs(&mut self) -> Result<(), Error> {
+        let large = SampleImage::new(5, &[300_000]).blobs.remove(1);
+        for blob in [&large[..], b"x", b""] {
+            self.put(blob, blob).await?;
+            self.put(blob, blob).await?;
+            let there = self.has(blob).await?;
+            self.expect(there, "a blob that was put is there");
+            let end = blob.len() as u64;
+            for range in [0..end, end / 2..end, end / 3..end / 2] {
+                let read = self.read(blob, range.clone()).await?;
+                let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+                let wanted = &blob[at(range.start)..at(range.end)];
+                self.expect(
+                    read.get(..wanted.len()) == Some(wanted),
+                    "a range of a blob begins with its bytes",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, blob: &[u8], range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let bytes = self.source.blob(&self.repository, &describe(blob), range).await?;
+        Ok(bytes.try_collect::<Vec<_>>().await?.concat())
+    }
+
+    async fn wrong_blobs(&mut self) -> Result<(), Error> {
+        let promised = SampleImage::new(6, &[20_000]).blobs.remove(1);
+        let mut wrong = promised.clone();
+        wrong[15_000] ^= 1;
+        let cut = &promised[..promised.len() - 1];
+        for sent in [&wrong[..], cut, b""] {
+            let put = self.put(&promised, sent).await;
+            self.expect(put.is_err(), "bytes that are not the blob's are refused");
+            let there = self.has(&promised).await?;
+            self.expect(!there, "a blob that was refused is not there");
+        }
+        let half = stream::iter([Ok(Bytes::copy_from_slice(&promised[..10_000]))]);
+        let stuck = verified(&promised, half.chain(stream::pending()).boxed());
+        // Polled a little, and dropped in the middle.
+        let mut put = self.sink.put_blob(&self.repository, stuck);
+        for _ in 0..50 {
+            if (&mut put).now_or_never().is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(put);
+        let there = self.has(&promised).await?;
+        self.expect(!there, "a blob whose upload was given up is not there");
+        Ok(())
+    }
+
+    async fn manifests(&mut self) -> Result<(), Error> {
+        let tag: Tag = "v1".parse()?;
+        let by_tag = Locator::from(tag.clone());
+        let images = [SampleImage::new(7, &[4000, 10]), SampleImage::new(8, &[5000])];
+        for image in &images {
+            for blob in &image.blobs {
+                self.put(blob, blob).await?;
+            }
+            self.sink.put_manifest(&self.repository, &image.manifest, Some(&tag)).await?;
+            let digest = self.sink.manifest_digest(&self.repository, &by_tag).await?;
+            self.expect(
+                digest == Some(image.manifest.digest()),
+                "a tag points at what was put last",
+            );
+            let resolved = self.source.resolve(&self.repository, &by_tag).await?;
+            self.expect(resolved == image.manifest.digest(), "a source resolves a tag to a digest");
+            let whole = read_whole(self.source, &self.repository, &by_tag).await;
+            self.expect(
+                whole.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
+                "an image is read with the bytes and the media type that it was put with",
+            );
+        }
+        let first = Locator::Digest(images[0].manifest.digest());
+        let kept = read_whole(self.source, &self.repository, &first).await;
+        self.expect(kept.is_ok(), "an image whose tag was moved stays there by its digest");
+        Ok(())
+    }
+}
+
+fn is_same(one: &RawManifest, other: &RawManifest) -> bool {
+    one.bytes() == other.bytes() && one.descriptor().media_type == other.descriptor().media_type
+}
+
+fn describe(bytes: &[u8]) -> Descriptor {
+    Descriptor::of("application/octet-stream", bytes)
+}
+
+fn verified(promised: &[u8], bytes: crate::ByteStream) -> VerifiedBlob {
+    VerifiedBlob::new("the tried blob".to_owned(), describe(promised), bytes)
+}
