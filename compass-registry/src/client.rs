@@ -11,6 +11,7 @@
 
 mod auth;
 mod challenge;
+mod connect;
 mod credentials;
 mod doctor;
 mod feed;

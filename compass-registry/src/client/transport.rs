@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
@@ -11,6 +11,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use super::ClientOptions;
 use super::auth::{Auth, Door, Scope};
 use super::challenge::{self, Challenge};
+use super::connect::{builder, install_crypto};
 use super::credentials::Secret;
 use super::pace::{Pace, retry_after};
 use crate::{Digest, Error, Parts, Repository, RetryPolicy};
@@ -350,37 +351,6 @@ impl Request {
     }
 }
 
-fn builder(
-    host: &str,
-    local: bool,
-    options: &ClientOptions,
-) -> Result<reqwest::ClientBuilder, Error> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("compass/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(options.retry.silence.min(Duration::from_secs(10)))
-        .pool_max_idle_per_host(64)
-        .tcp_nodelay(true);
-    if local {
-        // No proxy elsewhere can reach this machine by that name.
-        builder = builder.no_proxy();
-    }
-    if let Some(pem) = &options.ca {
-        let bad = |_| Error::invalid("CA file", host, "expected certificates in PEM form");
-        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    if let Some(identity) = &options.identity {
-        let bad = |_| {
-            let reason = "expected a certificate and its key in PEM form";
-            Error::invalid("client certificate", host, reason)
-        };
-        let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes()).map_err(bad)?;
-        builder = builder.identity(identity);
-    }
-    Ok(builder)
-}
-
 /// The connection to a host failed. The error is stripped of its address, which may be signed.
 pub(super) fn unreachable(
     host: &str,
@@ -421,13 +391,4 @@ async fn error_message(mut response: Response, silence: Duration) -> String {
     let errors = answer.errors.iter().map(|error| format!("{} {}", error.code, error.message));
     let line: String = errors.collect::<Vec<_>>().join("; ");
     line.chars().filter(|c| !c.is_control()).take(200).collect::<String>().trim().to_owned()
-}
-
-/// Lets rustls use ring, unless the program has chosen already.
-fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error says that a provider is installed, which is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
