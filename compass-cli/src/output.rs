@@ -60,6 +60,13 @@ impl Output {
         }
     }
 
+    /// Says what went wrong with one thing of several; in JSON, the result says it.
+    pub(crate) fn mention(&self, failure: &Failure) {
+        if self.format != Format::Json {
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+        }
+    }
+
     /// Says why the command ends badly.
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match self.format {

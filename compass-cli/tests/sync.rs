@@ -141,7 +141,7 @@ fn a_dry_run_moves_nothing_and_says_how_much_it_would() {
 
 #[test]
 fn what_was_tried_again_is_counted() {
-    let faults = Script(vec![(2, Fault::Status(502)), (4, Fault::Cut(10))]);
+    let faults = Script(vec![(2, Fault::Status(502)), (4, Fault::Status(503))]);
     let world = World::new(&["caicloud/a:v1"], faults);
     world.write("one.list", "release/a:v1\n");
     let (code, out, error) =

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use clap::ArgGroup;
 use compass_registry::client::Client;
 use compass_registry::{
     Copied, Copier, CopyOptions, CopyPlan, ImageSource, Platform, Reference, RegistryPlace,
@@ -26,10 +27,10 @@ use report::Report;
 const IMAGES_PER_JOB: usize = 2;
 
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("images").args(["target", "list"]).required(true).multiple(true)))]
 pub(crate) struct Args {
     /// What to copy the images of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product
     /// VERSION`, several times if wanted
-    #[arg(required_unless_present = "list")]
     target: Vec<String>,
     /// Copies the images of a list, one `PROJECT/NAME:TAG` on a line, or of several, as
     /// `'images-lists/*.list'`; of a report, those that failed
@@ -108,7 +109,7 @@ pub(crate) async fn run(
         report.save(path)?;
     }
     for failure in report.failures() {
-        output.warn(&failure.to_string());
+        output.mention(failure);
     }
     output.result(|| report.to_json(), || report.to_text());
     Ok(if report.failures().next().is_some() { Failure::OUTSIDE.into() } else { ExitCode::SUCCESS })
