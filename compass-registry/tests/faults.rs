@@ -33,8 +33,8 @@ fn client(registry: &FaultyRegistry) -> Client {
         tries: 5,
         pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(50),
-        silence: Duration::from_millis(700),
-        commit: Duration::from_secs(1),
+        silence: Duration::from_millis(1500),
+        commit: Duration::from_secs(2),
     };
     let options = ClientOptions {
         credentials: Some(credentials),
