@@ -46,12 +46,16 @@ enum Writer {
 }
 
 impl Writer {
-    /// The file, when everything before has been written.
+    /// The file, when everything before has been written. Who gives up waiting loses nothing.
     async fn rested(&mut self) -> std::io::Result<std::fs::File> {
+        if let Self::Writing(task) = self {
+            let written = task.await;
+            *self = Self::Broken;
+            return written?;
+        }
         match std::mem::replace(self, Self::Broken) {
             Self::Resting(file) => Ok(file),
-            Self::Writing(task) => task.await?,
-            Self::Broken => Err(std::io::Error::other("an earlier write failed")),
+            _ => Err(std::io::Error::other("an earlier write failed")),
         }
     }
 }
@@ -77,8 +81,8 @@ impl FileUpload {
 }
 
 impl BlobFiles {
-    /// The blobs in `root`'s directory `blobs`; what is not complete yet stands in `unfinished`, on the same file
-    /// system.
+    /// The blobs in `root`'s directory `blobs`; what is not complete yet stands in `unfinished`, on
+    /// the same file system.
     pub(crate) fn new(root: &Path, unfinished: PathBuf) -> Self {
         Self { directory: root.join("blobs"), unfinished }
     }
@@ -240,5 +244,31 @@ pub(crate) async fn read_whole(path: &Path) -> Result<Option<Bytes>, Error> {
         Ok(bytes) => Ok(Some(bytes.into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upload_goes_on_after_a_write_that_nobody_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = BlobFiles::new(directory.path(), directory.path().join("unfinished"));
+        let mut upload = files.begin().await.unwrap();
+        let (mut whole, mut given_up) = (Vec::new(), 0);
+        // A client that is gone is a future that is dropped, at any point.
+        for number in 0..40 {
+            let chunk = vec![number; 8 * WRITE];
+            whole.extend_from_slice(&chunk);
+            given_up += usize::from(upload.append(chunk.into()).now_or_never().is_none());
+        }
+        assert!(given_up > 0 && upload.offset() == whole.len() as u64);
+        let digest = Digest::of(&whole);
+        assert_eq!(upload.digest(Algorithm::Sha256).await.unwrap(), digest);
+        upload.commit(&digest).await.unwrap();
+        assert_eq!(std::fs::read(files.path(&digest)).unwrap(), whole);
     }
 }
