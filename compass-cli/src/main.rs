@@ -9,6 +9,7 @@ mod git;
 mod output;
 mod registries;
 mod repository;
+mod save;
 
 use std::process::ExitCode;
 

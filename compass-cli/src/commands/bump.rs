@@ -1,6 +1,5 @@
 mod hotfix;
 mod plugin;
-mod save;
 
 use std::process::ExitCode;
 

@@ -4,11 +4,12 @@ use compass_manifest::bump::{NewFile, new_hotfix, newest_product};
 use compass_manifest::version::{Date, HotfixVersion, ProductVersion};
 use serde_json::json;
 
-use super::{failure, not_written, save};
+use super::{failure, not_written};
 use crate::base as git_base;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::repository::Repository;
+use crate::save;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -3,10 +3,11 @@ use compass_manifest::version::{Part, PluginVersion};
 use compass_manifest::{plugin_names, read_plugin};
 use serde_json::json;
 
-use super::{failure, not_written, save};
+use super::{failure, not_written};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::repository::Repository;
+use crate::save;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -62,7 +63,7 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     }
     if !args.dry_run {
         let bytes = with_mark_of(before, &bumped.text);
-        save::replace(&repository.root, source.path(), &bytes)?;
+        save::write(&repository.root.join(source.path()), &bytes)?;
     }
     show(args, source.path(), &bumped, output);
     Ok(())

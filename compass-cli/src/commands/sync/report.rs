@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Done, Synced};
 use crate::failure::Failure;
 use crate::output::bytes;
+use crate::save;
 
 /// What a report says that it is.
 pub(super) const FORMAT: &str = "compass-sync-report-1";
@@ -38,16 +39,7 @@ impl Report {
 
     /// Writes the report; a file that is there is replaced when the new one is complete.
     pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::outside(&error).while_doing(format!("cannot write {}", path.display()))
-        };
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut file =
-            tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(failed)?;
-        std::io::Write::write_all(&mut file, format!("{:#}\n", self.to_json()).as_bytes())
-            .map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        save::write(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -114,7 +106,7 @@ impl Done {
     fn was_there(&self) -> bool {
         match self {
             Self::Copied(copied) => copied.was_there,
-            Self::Planned(plan) => plan.done,
+            Self::Planned(plan) => plan.was_there,
         }
     }
 
@@ -140,7 +132,7 @@ fn line(synced: &Synced) -> Option<String> {
             let reduced = if copied.reduced { ", the wanted platforms only" } else { "" };
             format!("{release} {} ({} moved{reduced})\n", copied.digest, bytes(copied.bytes))
         }
-        Done::Planned(plan) if plan.done => format!("{release} {} (there)\n", plan.digest),
+        Done::Planned(plan) if plan.was_there => format!("{release} {} (there)\n", plan.digest),
         Done::Planned(plan) => {
             format!("{release} {} ({} to move)\n", plan.digest, bytes(plan.bytes))
         }
@@ -165,7 +157,7 @@ fn image_json(synced: &Synced) -> Value {
             "present": copied.present,
         }),
         Ok(Done::Planned(plan)) => json!({
-            "result": if plan.done { "there" } else { "planned" },
+            "result": if plan.was_there { "there" } else { "planned" },
             "digest": plan.digest,
             "blobs": plan.blobs,
             "bytes": plan.bytes,

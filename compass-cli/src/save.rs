@@ -7,21 +7,18 @@ use std::path::Path;
 use crate::failure::Failure;
 use crate::repository::Repository;
 
-/// Replaces a file of the repository; it keeps its permissions.
-pub(super) fn replace(root: &Path, path: &str, bytes: &[u8]) -> Result<(), Failure> {
-    let target = root.join(path);
-    let write = || {
-        let permissions = fs::metadata(&target)?.permissions();
-        beside(&target, bytes, |part| {
-            fs::set_permissions(part, permissions)?;
-            fs::rename(part, &target)
-        })
+/// Writes a file, or replaces it: one that is there keeps its permissions.
+pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let permissions = fs::metadata(target).map(|there| there.permissions());
+    let put = |part: &Path| {
+        permissions.map_or(Ok(()), |permissions| fs::set_permissions(part, permissions))?;
+        fs::rename(part, target)
     };
-    write().map_err(|error| not_written(path, &error))
+    beside(target, bytes, put).map_err(|error| not_written(target, &error))
 }
 
 /// Makes a file of the repository that is not there, and the directories it stands in.
-pub(super) fn create(repository: &Repository, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn create(repository: &Repository, path: &str, bytes: &[u8]) -> Result<(), Failure> {
     // What stands in the way is a file, or a link that may lead out of the repository.
     let in_the_way = path.match_indices('/').map(|(at, _)| &path[..at]);
     if let Some(file) = in_the_way.into_iter().find(|step| repository.tree.contains(step)) {
@@ -32,7 +29,7 @@ pub(super) fn create(repository: &Repository, path: &str, bytes: &[u8]) -> Resul
         target.parent().map_or(Ok(()), fs::create_dir_all)?;
         beside(&target, bytes, |part| put_new(part, &target))
     };
-    write().map_err(|error| not_written(path, &error))
+    write().map_err(|error| not_written(&target, &error))
 }
 
 /// Gives a file its name where nothing has it. Unlike a rename, a link fails where somebody else
@@ -62,6 +59,6 @@ fn beside(
     written
 }
 
-fn not_written(path: &str, error: &io::Error) -> Failure {
-    Failure::outside(error).while_doing(format!("cannot write {path}"))
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::outside(error).while_doing(format!("cannot write {}", path.display()))
 }
