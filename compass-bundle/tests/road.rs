@@ -12,22 +12,12 @@ use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, Error, Platforms, PluginContents, install, publish, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::noise;
 use compass_registry::{
     ByteStream, CopyOptions, Descriptor, Digest, Error as RegistryError, ImageSource, Locator,
     NoProgress, Platform, RawManifest, Reference, Repository, media_type,
 };
 use futures_util::{StreamExt as _, stream};
-
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..bytes).map(|_| next()).collect()
-}
 
 fn platform() -> Platform {
     "linux/amd64".parse().unwrap()

@@ -3,7 +3,7 @@
 //! [`ImageSink`](crate::ImageSink) must do.
 //!
 //! ```
-//! use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+//! use compass_registry::client::{Client, ClientOptions};
 //! use compass_registry::storage::MemoryStorage;
 //! use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
 //! use compass_registry::{Repository, Tag};
@@ -17,10 +17,7 @@
 //! let registry = FaultyRegistry::start(storage, Script::once(1, Fault::Reset(100))).await?;
 //!
 //! // The client comes over it.
-//! let credentials = Some(Credentials::Password {
-//!     username: FaultyRegistry::USER.to_owned(),
-//!     password: Secret::new(FaultyRegistry::PASSWORD),
-//! });
+//! let credentials = Some(FaultyRegistry::credentials());
 //! let options = ClientOptions { credentials, ..ClientOptions::default() };
 //! let client = Client::new(&registry.host(), options)?;
 //! assert_eq!(read_whole(&client, &name, &tag.into()).await?, image.manifest);
@@ -28,12 +25,14 @@
 //! # }
 //! ```
 
+mod chance;
 mod conformance;
 mod fault;
 mod registry;
 mod sample;
 mod switch;
 
+pub use chance::noise;
 pub use conformance::conformance;
 pub use fault::{Fault, Script};
 pub use registry::FaultyRegistry;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{FaultyRegistry, SampleImage, Script, read_whole};
+use compass_registry::testing::{FaultyRegistry, SampleImage, Script, noise, read_whole};
 use compass_registry::{
     ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Locator, Platform,
     RawManifest, Repository, Tag, media_type,
@@ -28,10 +28,7 @@ fn tag() -> Tag {
 /// A registry that counts, and a client for it.
 async fn counted(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
     let registry = FaultyRegistry::start(storage.clone(), Script::default()).await.unwrap();
-    let credentials = Some(Credentials::Password {
-        username: FaultyRegistry::USER.to_owned(),
-        password: Secret::new(FaultyRegistry::PASSWORD),
-    });
+    let credentials = Some(FaultyRegistry::credentials());
     let options = ClientOptions { credentials, ..ClientOptions::default() };
     let client = Client::new(&registry.host(), options).unwrap();
     // The first request of all is refused, and tells how to ask.
@@ -40,7 +37,7 @@ async fn counted(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
 }
 
 fn sharing_images(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
-    let base = SampleImage::new(99, &[400_000]).blobs.remove(1);
+    let base = noise(99, 400_000);
     let own = |number: u8| vec![number; 5000 + usize::from(number)];
     let image = |number| SampleImage::with_layers(vec![base.clone(), own(number)]);
     (base.clone(), (0..count).map(image).collect())
@@ -91,7 +88,7 @@ async fn within_one_registry_blobs_are_mounted() {
     let source: Arc<dyn ImageSource> = Arc::new(client.clone());
     let copier = Copier::new(&client, CopyOptions::default());
     let plan = copier.plan(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
-    assert_eq!((plan.done, plan.bytes), (false, 0), "nothing would have to move");
+    assert_eq!((plan.was_there, plan.bytes), (false, 0), "nothing would have to move");
 
     let copier = Copier::new(&client, CopyOptions::default());
     let copied =

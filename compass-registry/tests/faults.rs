@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
 use compass_registry::{
@@ -25,10 +25,6 @@ fn tag() -> Tag {
 }
 
 fn client(registry: &FaultyRegistry) -> Client {
-    let credentials = Credentials::Password {
-        username: FaultyRegistry::USER.to_owned(),
-        password: Secret::new(FaultyRegistry::PASSWORD),
-    };
     let retry = RetryPolicy {
         tries: 5,
         pause: Duration::from_millis(1),
@@ -37,7 +33,7 @@ fn client(registry: &FaultyRegistry) -> Client {
         commit: Duration::from_secs(2),
     };
     let options = ClientOptions {
-        credentials: Some(credentials),
+        credentials: Some(FaultyRegistry::credentials()),
         retry,
         parts: Parts::new(PART, 6).unless_faster_than(u64::MAX),
         ..ClientOptions::default()

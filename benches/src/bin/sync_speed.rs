@@ -20,7 +20,7 @@ use compass_benches::shell::{median, need, sh, timed};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::SampleImage;
+use compass_registry::testing::{SampleImage, noise};
 use compass_registry::{CopyOptions, Locator, Repository, Tag, copy};
 
 const ROUNDS: usize = 5;
@@ -208,9 +208,8 @@ async fn push_images(host: &str) -> Result<(), Failure> {
 
 /// Bytes that do not compress, as a gzip file.
 fn layer(seed: u64, bytes: u64) -> Result<Vec<u8>, Failure> {
-    let noise = SampleImage::new(seed, &[usize::try_from(bytes)?]).blobs.remove(1);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-    gzip.write_all(&noise)?;
+    gzip.write_all(&noise(seed, usize::try_from(bytes)?))?;
     Ok(gzip.finish()?)
 }
 

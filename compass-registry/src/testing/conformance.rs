@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
+use super::chance::noise;
 use super::sample::{SampleImage, read_whole};
 use crate::{
     Descriptor, Error, ImageSink, ImageSource, Locator, RawManifest, Repository, Tag, VerifiedBlob,
@@ -91,7 +92,7 @@ impl Trial<'_> {
     }
 
     async fn blobs(&mut self) -> Result<(), Error> {
-        let large = SampleImage::new(5, &[300_000]).blobs.remove(1);
+        let large = noise(5, 300_000);
         for blob in [&large[..], b"x", b""] {
             self.put(blob, blob).await?;
             self.put(blob, blob).await?;
@@ -117,7 +118,7 @@ impl Trial<'_> {
     }
 
     async fn wrong_blobs(&mut self) -> Result<(), Error> {
-        let promised = SampleImage::new(6, &[20_000]).blobs.remove(1);
+        let promised = noise(6, 20_000);
         let mut wrong = promised.clone();
         wrong[15_000] ^= 1;
         let cut = &promised[..promised.len() - 1];

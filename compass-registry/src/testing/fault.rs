@@ -1,5 +1,7 @@
 //! What may go wrong with one request, and scripts of it.
 
+use super::chance::Chance;
+
 /// What goes wrong with one request. Bytes are those of its body, and then of the answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -49,7 +51,7 @@ impl Script {
     /// Up to three faults at some of the first requests, the same for the same seed. Bodies are
     /// thought to be about `body` bytes long.
     pub fn random(seed: u64, requests: usize, body: u64) -> Self {
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut chance = Chance::new(seed);
         let count = 1 + chance.below(3);
         let mut at = || chance.below(body + body / 4);
         let places = [at(), at(), at(), at()];
@@ -80,17 +82,5 @@ impl Script {
 
     pub(super) fn at(&self, request: usize) -> Option<Fault> {
         self.0.iter().find(|(number, _)| *number == request).map(|(_, fault)| *fault)
-    }
-}
-
-/// Numbers that look random (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % end.max(1)
     }
 }

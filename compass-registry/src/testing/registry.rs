@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Script};
 use super::switch::{Switch, SwitchedListener};
+use crate::client::{Credentials, Secret};
 use crate::server::{Registry, Server, ServerOptions, listen};
 use crate::storage::Storage;
 use crate::{ByteStream, Error};
@@ -48,6 +49,12 @@ impl FaultyRegistry {
     pub const USER: &'static str = "robot";
     /// The user's password.
     pub const PASSWORD: &'static str = "hunter2";
+
+    /// The user and the password, as a client takes them.
+    pub fn credentials() -> Credentials {
+        let (username, password) = (Self::USER.to_owned(), Secret::new(Self::PASSWORD));
+        Credentials::Password { username, password }
+    }
 
     /// Serves a storage.
     ///

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::chance::noise;
 use crate::storage::{MemoryStorage, Storage as _};
 use crate::{
     Descriptor, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
@@ -107,21 +108,4 @@ async fn read_blob(
 fn describe(media_type: &str, bytes: &[u8]) -> Value {
     let descriptor = Descriptor::of(media_type, bytes);
     json!({"mediaType": media_type, "digest": descriptor.digest, "size": descriptor.size})
-}
-
-/// Bytes that do not compress (xorshift).
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut noise = Vec::with_capacity(bytes + 8);
-    while noise.len() < bytes {
-        noise.extend(next());
-    }
-    noise.truncate(bytes);
-    noise
 }
