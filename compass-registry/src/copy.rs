@@ -66,7 +66,7 @@ pub struct CopyPlan {
     /// The digest that the destination would have.
     pub digest: Digest,
     /// The destination has it already.
-    pub done: bool,
+    pub was_there: bool,
     /// Blobs that would be moved.
     pub blobs: usize,
     /// Bytes of the blobs that would be moved.
@@ -101,7 +101,7 @@ struct Found {
     named: Digest,
     wanted: Wanted,
     /// The destination has it.
-    done: bool,
+    was_there: bool,
 }
 
 enum Wanted {
@@ -142,14 +142,14 @@ impl<'s> Copier<'s> {
         let found = self.find(&**source, (from, locator), (to, tag)).await?;
         let mut copied = Copied {
             digest: found.wanted.digest(),
-            was_there: found.done,
+            was_there: found.was_there,
             reduced: found.is_reduced(),
             blobs: 0,
             bytes: 0,
             mounted: 0,
             present: 0,
         };
-        if found.done {
+        if found.was_there {
             return Ok(copied);
         }
         let image = self.read(&**source, from, found.wanted).await?;
@@ -184,9 +184,9 @@ impl<'s> Copier<'s> {
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<CopyPlan, Error> {
         let found = self.find(&**source, (from, locator), (to, tag)).await?;
-        let (digest, done) = (found.wanted.digest(), found.done);
-        let mut plan = CopyPlan { digest, done, blobs: 0, bytes: 0 };
-        if !done {
+        let (digest, was_there) = (found.wanted.digest(), found.was_there);
+        let mut plan = CopyPlan { digest, was_there, blobs: 0, bytes: 0 };
+        if !was_there {
             let image = self.read(&**source, from, found.wanted).await?;
             let route = Route { source, from, to };
             let looks = image.blobs.iter().map(|blob| self.blobs.foresee(route, blob).boxed());
@@ -225,7 +225,7 @@ impl<'s> Copier<'s> {
             Some(_) => tagged,
             None => self.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
         };
-        Ok(Found { done: there == Some(wanted.digest()), named, wanted })
+        Ok(Found { was_there: there == Some(wanted.digest()), named, wanted })
     }
 
     async fn read(

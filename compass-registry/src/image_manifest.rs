@@ -45,6 +45,18 @@ pub enum Manifest {
     Index(Vec<Descriptor>),
 }
 
+impl Manifest {
+    /// The blobs that a registry with the image holds: the configuration, and the layers that are
+    /// not kept elsewhere. An index has none of its own.
+    pub fn held_blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let (config, layers) = match self {
+            Self::Image { config, layers } => (Some(config), layers.as_slice()),
+            Self::Index(_) => (None, [].as_slice()),
+        };
+        config.into_iter().chain(layers.iter().filter(|layer| !layer.is_held_elsewhere()))
+    }
+}
+
 impl RawManifest {
     /// Takes bytes and their media type.
     pub fn new(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {

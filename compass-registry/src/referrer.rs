@@ -33,9 +33,10 @@ struct Said {
     annotations: Option<BTreeMap<String, String>>,
 }
 
+/// A list of what refers to a manifest.
 #[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Referrer>,
+pub(crate) struct Index {
+    pub(crate) manifests: Vec<Referrer>,
 }
 
 impl Referrer {

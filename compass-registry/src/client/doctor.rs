@@ -10,9 +10,7 @@ use serde_json::json;
 
 use super::transport::Transport;
 use super::{list, pull, push, upload};
-use crate::{
-    Descriptor, Error, Locator, RawManifest, Referrer, Repository, Tag, VerifiedBlob, media_type,
-};
+use crate::{Descriptor, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob, media_type};
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,9 +190,8 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, tria
         Ok(_) => trials.add("referrers", Some(true), "by the registry itself"),
         Err(error) if error.is_not_found() => {
             let found = list::referrers(transport, scratch, &subject, None).await;
-            let lists = |found: &Vec<Referrer>| !found.is_empty();
             let detail = match found {
-                Ok(found) if lists(&found) => "by a tag, as registries without the API have it",
+                Ok(found) if !found.is_empty() => "by a tag, as registries without the API have it",
                 _ => "neither by the API nor by a tag",
             };
             trials.add("referrers", Some(false), detail);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::pull::{manifest, read_limited};
 use super::push::{PUSH, put_manifest};
 use super::transport::{Request, Transport};
-use crate::referrer::fallback_tag;
+use crate::referrer::{Index, fallback_tag};
 use crate::{Digest, Error, Locator, RawManifest, Referrer, Repository, Tag};
 
 /// Entries that are asked for at once.
@@ -114,28 +114,16 @@ pub(super) async fn referrers(
     if let Some(kind) = artifact_type {
         request.url.query_pairs_mut().append_pair("artifactType", kind);
     }
-    let found = match referrer_pages(transport, request, subject).await {
+    let found = match pages::<Index>(transport, request).await {
         Err(error) if error.is_not_found() => {
             fallback_referrers(transport, repository, subject).await?
         }
-        found => found?,
+        found => found?.into_iter().flat_map(|page| page.manifests).collect(),
     };
     // A registry need not know the filter.
     let wanted =
         |one: &Referrer| artifact_type.is_none_or(|k| one.artifact_type.as_deref() == Some(k));
     Ok(found.into_iter().filter(wanted).collect())
-}
-
-async fn referrer_pages(
-    transport: &Transport,
-    request: Request,
-    subject: &Digest,
-) -> Result<Vec<Referrer>, Error> {
-    let pages: Vec<serde_json::Value> = pages(transport, request).await?;
-    let read =
-        |page: &serde_json::Value| Referrer::parse_index(page.to_string().as_bytes(), subject);
-    let lists: Result<Vec<_>, _> = pages.iter().map(read).collect();
-    Ok(lists?.into_iter().flatten().collect())
 }
 
 /// The list that a registry without an API for referrers keeps under a tag.

@@ -289,7 +289,8 @@ impl Transport {
         self.0.pace.learn(&response);
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         if unauthorized && self.answer(request, &response, known.as_ref()).await?.is_some() {
-            return Err(self.refused(request, &response, "the token has expired".to_owned()));
+            let (status, wait) = (response.status(), retry_after(response.headers()));
+            return Err(self.refused(request, status, wait, "the token has expired".to_owned()));
         }
         self.expect(request, response, expected).await
     }
@@ -312,25 +313,26 @@ impl Transport {
                 reason: format!("{} {}", request.method, request.url.path()),
             }),
             _ => {
-                let refused = self.refused(request, &response, String::new());
+                let wait = retry_after(response.headers());
                 let said = error_message(response, self.0.retry.silence).await;
-                Err(match refused {
-                    Error::Refused { host, request, status, retry_after, .. } => {
-                        Error::Refused { host, request, status, message: said, retry_after }
-                    }
-                    other => other,
-                })
+                Err(self.refused(request, status, wait, said))
             }
         }
     }
 
-    fn refused(&self, request: &Request, response: &Response, message: String) -> Error {
+    fn refused(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        message: String,
+    ) -> Error {
         Error::Refused {
             host: self.0.host.clone(),
             request: format!("{} {}", request.method, request.url.path()),
-            status: response.status().as_u16(),
+            status: status.as_u16(),
             message,
-            retry_after: retry_after(response.headers()),
+            retry_after,
         }
     }
 

@@ -35,15 +35,8 @@ pub(super) async fn put_blob(
     repository: &Repository,
     blob: VerifiedBlob,
 ) -> Result<(), Error> {
-    let descriptor = blob.descriptor().clone();
-    let session = transport.take_declined(repository, descriptor.digest);
-    let feed = Feed::new(blob);
-    let mut upload = Upload { transport, repository, descriptor, feed, session, chunk: None };
-    let result = upload.run().await;
-    if result.is_err() {
-        upload.cancel().await;
-    }
-    result
+    let session = transport.take_declined(repository, blob.descriptor().digest);
+    Upload { session, ..Upload::new(transport, repository, blob) }.finish().await
 }
 
 /// Uploads a blob in chunks of this size from the beginning.
@@ -53,9 +46,7 @@ pub(super) async fn put_in_chunks(
     blob: VerifiedBlob,
     chunk: u64,
 ) -> Result<(), Error> {
-    let descriptor = blob.descriptor().clone();
-    let (feed, chunk) = (Feed::new(blob), Some(chunk));
-    Upload { transport, repository, descriptor, feed, session: None, chunk }.run().await
+    Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
 }
 
 /// Takes a blob over from another repository. Where the registry does not do that, it opens an
@@ -86,7 +77,22 @@ pub(super) async fn mount_blob(
     }
 }
 
-impl Upload<'_> {
+impl<'u> Upload<'u> {
+    fn new(transport: &'u Transport, repository: &'u Repository, blob: VerifiedBlob) -> Self {
+        let descriptor = blob.descriptor().clone();
+        let feed = Feed::new(blob);
+        Self { transport, repository, descriptor, feed, session: None, chunk: None }
+    }
+
+    /// Runs the upload; one that fails does not stay open.
+    async fn finish(mut self) -> Result<(), Error> {
+        let result = self.run().await;
+        if result.is_err() {
+            self.cancel().await;
+        }
+        result
+    }
+
     async fn run(&mut self) -> Result<(), Error> {
         let retry = self.transport.retry();
         let (mut failures, mut restarted) = (0, false);

@@ -53,10 +53,9 @@ impl Tree {
         let (mut below, mut named) = (Vec::new(), HashSet::new());
         for manifest in &level {
             match manifest.parse()? {
-                Manifest::Image { config, layers } => {
-                    let held = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
-                    let blobs = std::iter::once(config).chain(held);
-                    self.blobs.extend(blobs.filter(|blob| seen.insert(blob.digest)));
+                image @ Manifest::Image { .. } => {
+                    let new = image.held_blobs().filter(|blob| seen.insert(blob.digest));
+                    self.blobs.extend(new.cloned());
                 }
                 Manifest::Index(_) if self.levels.len() >= MAX_DEPTH => {
                     return Err(Error::BadContent {

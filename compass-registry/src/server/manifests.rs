@@ -71,7 +71,7 @@ impl Registry {
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
         let manifest = RawManifest::known_by(locator.algorithm(), media_type, bytes);
         let content = manifest.parse().map_err(|error| invalid(error.to_string()))?;
-        self.require_parts(repository, content).await?;
+        self.require_parts(repository, &content).await?;
         let tag = match locator {
             Locator::Tag(tag) => Some(tag),
             Locator::Digest(digest) if *digest == manifest.digest() => None,
@@ -95,12 +95,10 @@ impl Registry {
     async fn require_parts(
         &self,
         repository: &Repository,
-        content: Manifest,
+        content: &Manifest,
     ) -> Result<(), Refusal> {
-        let Manifest::Image { config, layers } = content else { return Ok(()) };
-        let held = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
-        for Descriptor { digest, .. } in std::iter::once(config).chain(held) {
-            if self.storage.blob_size(repository, &digest).await?.is_none() {
+        for Descriptor { digest, .. } in content.held_blobs() {
+            if self.storage.blob_size(repository, digest).await?.is_none() {
                 let message = format!("{repository} has no blob {digest}");
                 let code = "MANIFEST_BLOB_UNKNOWN";
                 return Err(Refusal::new(StatusCode::NOT_FOUND, code, message));

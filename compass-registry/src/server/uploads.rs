@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use super::Registry;
 use super::answer::Refusal;
 use super::blobs::insert;
-use super::route::parse_digest;
+use super::route::{parse_digest, parse_name};
 use crate::storage::Upload;
 use crate::{Algorithm, Digest, Hasher, Repository};
 
@@ -54,7 +54,7 @@ impl Registry {
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
         if let Some(mount) = get("mount") {
             let digest = parse_digest(mount)?;
-            let from = get("from").map(|from| super::route::parse_name(from)).transpose()?;
+            let from = get("from").map(|from| parse_name(from)).transpose()?;
             if self.storage.mount_blob(from.as_ref(), repository, &digest).await? {
                 return Ok(created(repository, &digest));
             }
