@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -91,9 +91,11 @@ impl Pace {
             None => self.began = Some(Instant::now()),
             Some(began) if self.speed.is_none() => {
                 self.bytes += bytes;
-                if self.bytes >= parts.bytes() / SAMPLE {
-                    let fast = parts.is_fast(self.bytes, began.elapsed());
-                    self.speed = Some(if fast { Speed::Fast } else { Speed::Slow });
+                let took = began.elapsed();
+                if self.bytes >= parts.bytes() / SAMPLE && parts.is_fast(self.bytes, took) {
+                    self.speed = Some(Speed::Fast);
+                } else if took >= MOMENT || self.bytes >= parts.bytes() / 2 {
+                    self.speed = Some(Speed::Slow);
                 }
             }
             Some(_) => {}
@@ -102,8 +104,11 @@ impl Pace {
     }
 }
 
-/// The share of a part after which a connection is judged.
+/// The share of a part after which a connection may count as fast.
 const SAMPLE: u64 = 8;
+
+/// What a busy machine takes for other things before a connection counts as slow.
+const MOMENT: Duration = Duration::from_millis(25);
 
 enum Head {
     /// Straight from the connection.
