@@ -3,6 +3,9 @@
 use compass_registry::{Descriptor, Digest, Platform};
 use serde::{Deserialize, Serialize};
 
+use crate::plan::contents::ContentFile;
+use crate::plan::entry;
+
 /// The format that this crate writes.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -26,8 +29,12 @@ pub struct BundleDocument {
     pub commit: Option<String>,
     /// Seconds since 1970: the time of all entries.
     pub modified: u64,
-    /// Everything after this document, in the order of the archive.
+    /// The small files after this document, and then the image archives, in the order of the
+    /// archive.
     pub files: Vec<BundleFile>,
+    /// The images of a product. They stand between the small files and the image archives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<ImageStore>,
 }
 
 /// The kind of an install package.
@@ -37,6 +44,10 @@ pub struct BundleDocument {
 pub enum Kind {
     /// A plugin package.
     Plugin,
+    /// A package that patches one addon.
+    Hotfix,
+    /// A package with all images of a product version.
+    Product,
 }
 
 /// One file of a bundle.
@@ -47,6 +58,9 @@ pub struct BundleFile {
     pub path: String,
     /// Bytes.
     pub size: u64,
+    /// Permissions in octal, such as `0755`, where they are not 0644.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// Digest of the bytes; image archives have the digests of their blobs instead, which are known
     /// before the first layer is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,8 +83,41 @@ pub struct BundleImage {
     pub platform: Option<Platform>,
     /// The platform that tools see which know only single images.
     pub single_platform: Platform,
+    /// The platforms of a kept image index whose images are not in the bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<Platform>,
     /// Manifests, configurations and layers in the order of the archive.
     pub blobs: Vec<PlacedBlob>,
+}
+
+/// The images of a product, in one OCI image layout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageStore {
+    /// The directory below the bundle's.
+    pub path: String,
+    /// The images, in the order of the release manifest.
+    pub images: Vec<StoredImage>,
+    /// Manifests, configurations and layers in the order of the archive, each once.
+    pub blobs: Vec<PlacedBlob>,
+}
+
+/// An image in a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoredImage {
+    /// The release registry's reference.
+    pub reference: String,
+    /// Digest of the image manifest, or of the image index where the whole of it is kept.
+    pub digest: Digest,
+    /// The platform, or nothing where the whole image index is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The platform that tools see which know only single images.
+    pub single_platform: Platform,
+    /// The platforms of a kept image index whose images are not in the bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<Platform>,
 }
 
 /// A blob, and where it stands.
@@ -80,16 +127,34 @@ pub struct PlacedBlob {
     /// What it is.
     #[serde(flatten)]
     pub descriptor: Descriptor,
-    /// Offset of its first byte in the image archive's tar, that is after gunzip.
+    /// Offset of its first byte in the image archive's tar, that is after gunzip; in an image store,
+    /// from the store's first entry on.
     pub offset: u64,
 }
 
 impl BundleDocument {
     /// The bytes of the document.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
+    }
+
+    /// The image archives.
+    pub(crate) fn archives(&self) -> impl Iterator<Item = &BundleFile> {
+        self.files.iter().filter(|file| file.image.is_some())
+    }
+}
+
+impl BundleFile {
+    pub(crate) fn small(file: &ContentFile) -> Self {
+        Self {
+            path: file.path.clone(),
+            size: file.size,
+            mode: (file.mode != entry::FILE_MODE).then(|| format!("{:04o}", file.mode)),
+            digest: Some(file.digest),
+            image: None,
+        }
     }
 }
 
@@ -108,14 +173,23 @@ mod tests {
             reference: "a.b/c:d".to_owned(),
             digest: descriptor.digest,
             platform: Some(platform.clone()),
-            single_platform: platform,
+            single_platform: platform.clone(),
+            absent: vec![platform.clone()],
             blobs: vec![PlacedBlob { descriptor: descriptor.clone(), offset: 1 }],
+        };
+        let stored = StoredImage {
+            reference: image.reference.clone(),
+            digest: image.digest,
+            platform: Some(platform.clone()),
+            single_platform: platform.clone(),
+            absent: vec![platform],
         };
         let file = BundleFile {
             path: "x".to_owned(),
             size: 1,
+            mode: Some("0755".to_owned()),
             digest: Some(descriptor.digest),
-            image: Some(image),
+            image: Some(image.clone()),
         };
         let document = BundleDocument {
             format_version: FORMAT_VERSION,
@@ -125,6 +199,11 @@ mod tests {
             commit: Some("c".to_owned()),
             modified: 0,
             files: vec![file],
+            store: Some(ImageStore {
+                path: "images".to_owned(),
+                images: vec![stored],
+                blobs: image.blobs.clone(),
+            }),
         };
         let document = serde_json::to_value(document).unwrap();
         let same = |value: &serde_json::Value, schema: &serde_json::Value| {
@@ -140,6 +219,8 @@ mod tests {
         same(&document, &schema);
         same(file, &schema["$defs"]["file"]);
         same(&file["image"], &schema["$defs"]["image"]);
+        same(&document["store"], &schema["$defs"]["store"]);
+        same(&document["store"]["images"][0], &schema["$defs"]["storedImage"]);
         same(blob, &schema["$defs"]["blob"]);
         same(&blob["platform"], &schema["$defs"]["platform"]);
         let back: BundleDocument = serde_json::from_value(document).unwrap();

@@ -12,8 +12,8 @@ pub enum Error {
     /// The file is not a bundle that this crate writes.
     #[error("{path} is not a bundle: {reason}")]
     NotABundle {
-        /// The file.
-        path: PathBuf,
+        /// The file, or its address.
+        path: String,
         /// Why not.
         reason: String,
     },
@@ -22,6 +22,22 @@ pub enum Error {
     Damaged {
         /// What is wrong, and where.
         what: String,
+    },
+    /// The bundle holds no such file.
+    #[error("the bundle has no file {path}")]
+    NoSuchFile {
+        /// The path below the bundle's directory.
+        path: String,
+    },
+    /// The disk is too small.
+    #[error("{path} needs {needed} bytes, and the disk has {free}")]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are still to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// Something else stands where the bundle should go.
     #[error("{path} is there already, with other content")]
@@ -56,12 +72,23 @@ impl Error {
         Self::Damaged { what: what.into() }
     }
 
-    pub(crate) fn not_a_bundle(path: &Path, reason: impl Into<String>) -> Self {
-        Self::NotABundle { path: path.to_owned(), reason: reason.into() }
+    pub(crate) fn not_a_bundle(name: impl std::fmt::Display, reason: impl Into<String>) -> Self {
+        Self::NotABundle { path: name.to_string(), reason: reason.into() }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// For what reads a bundle as it reads a registry.
+    pub(crate) fn into_registry(self) -> compass_registry::Error {
+        match self {
+            Self::Registry(error) => error,
+            other => compass_registry::Error::BadContent {
+                what: "the bundle".to_owned(),
+                reason: other.to_string(),
+            },
+        }
     }
 
     /// What a person can do about it.
@@ -69,6 +96,8 @@ impl Error {
         match self {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
             Self::Conflict { .. } => Some("published bundles never change: raise the version"),
+            Self::NoSpace { .. } => Some("free some space, or write to another disk"),
+            Self::NoSuchFile { .. } => Some("`compass inspect` lists what it holds"),
             Self::Busy { .. } => Some("wait for it, or stop it"),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull => {

@@ -7,7 +7,7 @@ use compass_registry::{
 };
 
 use crate::Error;
-use crate::reader::Bundle;
+use crate::read::Bundle;
 
 /// An image that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]

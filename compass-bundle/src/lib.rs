@@ -6,9 +6,13 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use compass_bundle::{ArchiveImage, Bundle, BundlePlan, Platforms, PluginContents, write};
+//! use compass_bundle::document::Kind;
+//! use compass_bundle::{
+//!     ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Platforms, VerifyOptions,
+//!     WriteOptions, write,
+//! };
 //! use compass_registry::storage::{MemoryStorage, Storage};
-//! use compass_registry::{Digest, Locator, NoProgress, RawManifest, Reference, media_type};
+//! use compass_registry::{Digest, Locator, RawManifest, Reference, media_type};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,23 +30,26 @@
 //! let platforms = Platforms::One(platform.clone());
 //! let image = ArchiveImage::gather(&source, from, reference.clone(), &platforms).await?;
 //!
-//! let plan = BundlePlan::plugin(&PluginContents {
+//! let plan = BundlePlan::new(&BundleContents {
+//!     kind: Kind::Plugin,
 //!     name: "gpu".to_owned(),
 //!     version: "v0.1.0".to_owned(),
 //!     commit: None,
 //!     modified: 0,
-//!     manifest: "metadata: {name: gpu}\n".into(),
+//!     files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
 //!     images: vec![image],
 //!     platform,
+//!     archives: false,
 //! })?;
 //! assert_eq!(plan.file_name(), "compass-plugins-gpu-v0.1.0.tar.gz");
 //!
 //! let directory = tempfile::tempdir()?;
-//! let written = write(&plan, Arc::new(source), directory.path(), &NoProgress).await?;
+//! let written =
+//!     write(&plan, Arc::new(source), directory.path(), &WriteOptions::default()).await?;
 //! assert_eq!(written.size, plan.size());
 //!
-//! let bundle = Bundle::open(&written.path)?;
-//! assert!(bundle.verify(&NoProgress)?.holds());
+//! let bundle = Bundle::open(&written.path).await?;
+//! assert!(bundle.verify(&VerifyOptions::default()).await?.holds());
 //! # Ok(())
 //! # }
 //! ```
@@ -56,26 +63,19 @@ pub mod document;
 pub mod frame;
 pub mod naming;
 
-mod archive;
-mod encode;
-mod entry;
 mod error;
-mod image;
 mod install;
-mod part_file;
 mod plan;
 mod publish;
-mod raw;
-mod reader;
-mod verify;
+mod read;
 mod write;
 
 pub use document::BundleDocument;
 pub use error::Error;
-pub use image::{ArchiveImage, Platforms};
 pub use install::{Installed, install};
-pub use plan::{BundlePlan, PluginContents};
+pub use plan::BundlePlan;
+pub use plan::contents::{BundleContents, ContentFile};
+pub use plan::image::{ArchiveImage, Platforms};
 pub use publish::{Published, publish, store_path};
-pub use reader::Bundle;
-pub use verify::{Damage, Verified};
-pub use write::{Written, checksum_path, write, write_as};
+pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
+pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as};

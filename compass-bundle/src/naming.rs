@@ -3,6 +3,10 @@
 use compass_registry::Reference;
 
 use crate::Error;
+use crate::document::Kind;
+
+/// What the names of image archives end in.
+pub(crate) const ARCHIVE_END: &str = "-image.tar.gz";
 
 /// Names become parts of paths, also of bundles that come from elsewhere.
 pub(crate) fn require_plain(what: &str, text: &str) -> Result<(), Error> {
@@ -17,9 +21,23 @@ pub(crate) fn require_plain(what: &str, text: &str) -> Result<(), Error> {
     }
 }
 
-/// The file name of a plugin bundle without `.tar.gz`.
-pub fn plugin_stem(plugin: &str, version: &str) -> String {
-    format!("compass-plugins-{plugin}-{version}")
+/// Paths of files stay inside the bundle's directory, on every system.
+pub(crate) fn require_inside(path: &str) -> Result<(), Error> {
+    let bad = |step: &str| matches!(step, "" | "." | "..") || step.contains(['\\', ':']);
+    if path.split('/').any(bad) || path.chars().any(char::is_control) {
+        let path = path.escape_debug();
+        return Err(Error::Unplannable(format!("`{path}` is no path inside a bundle")));
+    }
+    Ok(())
+}
+
+/// The file name of a bundle without `.tar.gz`.
+pub fn stem(kind: Kind, name: &str, version: &str) -> String {
+    match kind {
+        Kind::Plugin => format!("compass-plugins-{name}-{version}"),
+        Kind::Hotfix => format!("compass-hotfixes-{name}-{version}"),
+        Kind::Product => format!("{name}-{version}"),
+    }
 }
 
 /// The names of the image archives of a package, in the order of its images: the last element of
@@ -39,7 +57,7 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
     };
     let chosen = images.iter().map(|image| {
         let form = forms.iter().find(|form| distinct(image, form)).unwrap_or(&forms[2]);
-        format!("{package}-{}-{version}-image.tar.gz", form(image))
+        format!("{package}-{}-{version}{ARCHIVE_END}", form(image))
     });
     chosen.collect()
 }

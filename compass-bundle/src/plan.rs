@@ -1,34 +1,24 @@
 //! A bundle as pure data: every byte known, or known by size and digest, at its place.
 
+pub(crate) mod archive;
+pub(crate) mod contents;
+pub(crate) mod entry;
+pub(crate) mod image;
+pub(crate) mod store;
+pub(crate) mod tar;
+
+use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, Platform, Repository};
+use compass_registry::{Descriptor, Digest, Repository};
 
-use crate::archive::{self, Part};
-use crate::document::{self, BundleDocument, BundleFile, FORMAT_VERSION, Kind};
-use crate::frame;
-use crate::image::ArchiveImage;
-use crate::{Error, entry, naming};
-
-/// What goes into a plugin bundle.
-#[derive(Debug, Clone)]
-pub struct PluginContents {
-    /// The plugin.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The commit that last changed the release manifest, where it is known.
-    pub commit: Option<String>,
-    /// Seconds since 1970: the time of that commit, `SOURCE_DATE_EPOCH`, or 0.
-    pub modified: u64,
-    /// The plugin manifest.
-    pub manifest: Bytes,
-    /// The images, in the order of the manifest.
-    pub images: Vec<ArchiveImage>,
-    /// The platform that tools see which know only single images.
-    pub platform: Platform,
-}
+use self::archive::Archive;
+use self::contents::{ARCHIVES, BundleContents, ContentFile};
+use self::image::ArchiveImage;
+use self::tar::{Part, TarLayout};
+use crate::document::{self, BundleDocument, BundleFile, FORMAT_VERSION};
+use crate::{Error, frame, naming};
 
 /// A bundle before it is written: size, offsets and contents, all known.
 #[derive(Debug, Clone)]
@@ -36,7 +26,9 @@ pub struct BundlePlan {
     stem: String,
     document: BundleDocument,
     length: u64,
+    files: Vec<ContentFile>,
     archives: Vec<PlannedArchive>,
+    blobs: Vec<PlannedBlob>,
     segments: Vec<Segment>,
 }
 
@@ -47,9 +39,20 @@ pub(crate) struct PlannedArchive {
     pub(crate) start: u64,
     /// Length of its own tar.
     pub(crate) length: u64,
-    pub(crate) repository: Repository,
-    pub(crate) reference: String,
     pub(crate) path: String,
+    pub(crate) reference: String,
+}
+
+/// A blob that stands in a bundle, once or several times.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedBlob {
+    pub(crate) descriptor: Descriptor,
+    /// Where it is read from.
+    pub(crate) repository: Repository,
+    /// The first image that needs it.
+    pub(crate) reference: String,
+    /// The segments that it fills.
+    pub(crate) places: Vec<usize>,
 }
 
 /// One part of a bundle, in order.
@@ -59,83 +62,137 @@ pub(crate) struct Segment {
     pub(crate) archive: Option<usize>,
     /// Offset in that tar.
     pub(crate) position: u64,
+    pub(crate) size: u64,
     pub(crate) content: Content,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     Bytes(Bytes),
-    Blob(Descriptor),
+    /// A small file, by its number.
+    File(usize),
+    /// A blob, by its number.
+    Blob(usize),
     /// The gzip trailer of an image archive.
     Trailer(usize),
 }
 
-impl Content {
-    pub(crate) fn size(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Blob(descriptor) => descriptor.size,
-            Self::Trailer(_) => frame::TRAILER,
-        }
-    }
-}
-
 impl BundlePlan {
-    /// Plans a plugin bundle.
+    /// Plans a bundle.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where name or version is no plain file name or too long for tar, or
-    /// an image index is nested.
-    pub fn plugin(contents: &PluginContents) -> Result<Self, Error> {
-        naming::require_plain("plugin name", &contents.name)?;
-        naming::require_plain("version", &contents.version)?;
-        let modified = contents.modified;
-        let references: Vec<_> = contents.images.iter().map(|i| i.reference.clone()).collect();
-        let names = naming::archive_names(&contents.name, &contents.version, &references);
-        let lay_out = |image| archive::lay_out(image, &contents.platform, modified);
-        let archives = contents.images.iter().map(lay_out).collect::<Result<Vec<_>, _>>()?;
+    /// [`Error::Unplannable`] where a name leads elsewhere, is there twice or is too long for tar,
+    /// or an image index is nested.
+    pub fn new(contents: &BundleContents) -> Result<Self, Error> {
+        contents.require_usable()?;
+        let (stem, modified) = (contents.stem(), contents.modified);
+        let (images, platform) = (&contents.images[..], &contents.platform);
+        let lay_out = |image| archive::lay_out(image, platform, modified);
+        let archived = if contents.has_archives() { images } else { &[] };
+        let archives = archived.iter().map(lay_out).collect::<Result<Vec<_>, _>>()?;
+        let store = contents.has_store().then(|| store::lay_out(&stem, images, platform, modified));
+        let store = store.transpose()?;
 
-        let mut files = vec![BundleFile {
-            path: format!("{}.yaml", contents.name),
-            size: contents.manifest.len() as u64,
-            digest: Some(Digest::of(&contents.manifest)),
-            image: None,
-        }];
-        files.extend(names.into_iter().zip(&archives).map(|(path, archive)| BundleFile {
-            path,
-            size: frame::framed_size(archive.length),
-            digest: None,
-            image: Some(archive.image.clone()),
-        }));
+        let mut files: Vec<_> = contents.files.iter().map(BundleFile::small).collect();
+        files.extend(archive_files(contents, &archives));
         let document = BundleDocument {
             format_version: FORMAT_VERSION,
-            kind: Kind::Plugin,
+            kind: contents.kind,
             name: contents.name.clone(),
             version: contents.version.clone(),
             commit: contents.commit.clone(),
             modified,
             files,
+            store: store.as_ref().map(|store| store.described.clone()),
         };
-        let stem = naming::plugin_stem(&contents.name, &contents.version);
-        let mut layout = Layout { stem: &stem, modified, position: 0, segments: Vec::new() };
-        layout.file(document::FILE_NAME, document.to_bytes().into())?;
-        layout.file(&document.files[0].path, contents.manifest.clone())?;
-        let mut planned = Vec::new();
-        for ((file, archive), image) in
-            document.files[1..].iter().zip(archives).zip(&contents.images)
-        {
-            let start = layout.archive(planned.len(), file, archive.parts, archive.length)?;
-            planned.push(PlannedArchive {
-                start,
-                length: archive.length,
-                repository: image.repository.clone(),
-                reference: image.reference.to_string(),
-                path: file.path.clone(),
-            });
+        let mut tar = TarLayout::new(format!("{stem}/"), modified);
+        tar.file(document::FILE_NAME, entry::FILE_MODE, &document.to_bytes())?;
+        for (index, file) in contents.files.iter().enumerate() {
+            tar.small_file((&file.path, file.mode), index, file.size)?;
         }
-        layout.bytes(vec![0; entry::END]);
-        let (length, segments) = (layout.position, layout.segments);
-        Ok(Self { stem, document, length, archives: planned, segments })
+        if let Some(store) = store {
+            tar.extend(store.parts, store.length);
+        }
+        for (index, file) in document.archives().enumerate() {
+            tar.archive(&file.path, index, file.size)?;
+        }
+        let (parts, length) = tar.end();
+        let (files, archived, blobs, segments) = (contents.files.clone(), vec![], vec![], vec![]);
+        let mut plan = Self { stem, document, length, files, archives: archived, blobs, segments };
+        plan.add_parts(parts, archives, &Owners::of(images)?);
+        Ok(plan)
+    }
+
+    fn add_parts(&mut self, parts: Vec<Part>, archives: Vec<Archive>, owners: &Owners<'_>) {
+        let mut archives: Vec<_> = archives.into_iter().map(Some).collect();
+        let mut known = HashMap::new();
+        let mut position = 0;
+        for part in parts {
+            let size = part.size();
+            match part {
+                Part::Archive(index, _) => {
+                    let inner = archives.get_mut(index).and_then(Option::take);
+                    if let Some(inner) = inner {
+                        self.add_archive(index, position, inner, owners, &mut known);
+                    }
+                }
+                part => self.add(None, position, part, owners, &mut known),
+            }
+            position += size;
+        }
+    }
+
+    fn add_archive(
+        &mut self,
+        index: usize,
+        start: u64,
+        archive: Archive,
+        owners: &Owners<'_>,
+        known: &mut HashMap<Digest, usize>,
+    ) {
+        let length = archive.length;
+        let path = self.document.archives().nth(index).map(|file| file.path.clone());
+        self.archives.push(PlannedArchive {
+            start,
+            length,
+            path: path.unwrap_or_default(),
+            reference: archive.image.reference,
+        });
+        self.add(None, start, Part::Bytes(Bytes::from_static(&frame::HEADER)), owners, known);
+        let mut position = 0;
+        for part in archive.parts {
+            let size = part.size();
+            self.add(Some(index), position, part, owners, known);
+            position += size;
+        }
+        let position = start + frame::offset(length);
+        let (size, content) = (frame::TRAILER, Content::Trailer(index));
+        self.segments.push(Segment { archive: None, position, size, content });
+    }
+
+    fn add(
+        &mut self,
+        archive: Option<usize>,
+        position: u64,
+        part: Part,
+        owners: &Owners<'_>,
+        known: &mut HashMap<Digest, usize>,
+    ) {
+        let size = part.size();
+        let content = match part {
+            Part::Bytes(bytes) => Content::Bytes(bytes),
+            Part::Blob(descriptor) => {
+                let number = *known.entry(descriptor.digest).or_insert(self.blobs.len());
+                if number == self.blobs.len() {
+                    self.blobs.push(owners.planned(descriptor));
+                }
+                self.blobs[number].places.push(self.segments.len());
+                Content::Blob(number)
+            }
+            Part::File(number, _) => Content::File(number),
+            Part::Archive(..) => return,
+        };
+        self.segments.push(Segment { archive, position, size, content });
     }
 
     /// The file name.
@@ -148,10 +205,9 @@ impl BundlePlan {
         frame::framed_size(self.length)
     }
 
-    /// The bytes of the blobs that have to be read.
+    /// The bytes of the blobs that have to be read, each once.
     pub fn blob_bytes(&self) -> u64 {
-        let blobs = self.segments.iter().filter(|one| matches!(one.content, Content::Blob(_)));
-        blobs.map(|segment| segment.content.size()).sum()
+        self.blobs.iter().map(|blob| blob.descriptor.size).sum()
     }
 
     /// What `bundle.json` will say.
@@ -161,12 +217,8 @@ impl BundlePlan {
 
     /// Layers that Docker before version 23 cannot load: those compressed with zstd.
     pub fn zstd_layers(&self) -> impl Iterator<Item = (&str, Digest)> {
-        self.segments.iter().filter_map(|segment| match (&segment.content, segment.archive) {
-            (Content::Blob(blob), Some(archive)) if blob.media_type.ends_with("+zstd") => {
-                Some((self.archives[archive].reference.as_str(), blob.digest))
-            }
-            _ => None,
-        })
+        let zstd = self.blobs.iter().filter(|blob| blob.descriptor.media_type.ends_with("+zstd"));
+        zstd.map(|blob| (blob.reference.as_str(), blob.descriptor.digest))
     }
 
     /// The length of the tar inside the file.
@@ -178,77 +230,76 @@ impl BundlePlan {
         &self.segments
     }
 
-    pub(crate) fn archive(&self, index: usize) -> &PlannedArchive {
-        &self.archives[index]
+    pub(crate) fn archives(&self) -> &[PlannedArchive] {
+        &self.archives
+    }
+
+    pub(crate) fn files(&self) -> &[ContentFile] {
+        &self.files
+    }
+
+    pub(crate) fn blobs(&self) -> &[PlannedBlob] {
+        &self.blobs
     }
 
     /// Where a segment stands in the file. The header of the file and its trailer stand in none.
     pub(crate) fn file_range(&self, segment: &Segment) -> Range<u64> {
-        let range = segment.position..segment.position + segment.content.size();
+        let outer = self.outer_range(segment);
+        frame::offset(outer.start)..frame::offset(outer.end)
+    }
+
+    /// Where a segment stands in the tar of the bundle.
+    pub(crate) fn outer_range(&self, segment: &Segment) -> Range<u64> {
+        let range = segment.position..segment.position + segment.size;
         match segment.archive {
-            None => frame::offset(range.start)..frame::offset(range.end),
+            None => range,
             Some(archive) => {
                 let start = self.archives[archive].start;
-                let inner = frame::offset(range.start)..frame::offset(range.end);
-                frame::offset(start + inner.start)..frame::offset(start + inner.end)
+                start + frame::offset(range.start)..start + frame::offset(range.end)
             }
         }
     }
 }
 
-struct Layout<'s> {
-    stem: &'s str,
-    modified: u64,
-    position: u64,
-    segments: Vec<Segment>,
+fn archive_files(contents: &BundleContents, archives: &[Archive]) -> Vec<BundleFile> {
+    let references: Vec<_> = contents.images.iter().map(|image| image.reference.clone()).collect();
+    let names = naming::archive_names(&contents.name, &contents.version, &references);
+    let path = |name: String| match contents.has_store() {
+        true => format!("{ARCHIVES}/{name}"),
+        false => name,
+    };
+    let files = names.into_iter().zip(archives).map(|(name, archive)| BundleFile {
+        path: path(name),
+        size: frame::framed_size(archive.length),
+        mode: None,
+        digest: None,
+        image: Some(archive.image.clone()),
+    });
+    files.collect()
 }
 
-impl Layout<'_> {
-    fn bytes(&mut self, bytes: Vec<u8>) {
-        self.push(Content::Bytes(bytes.into()));
-    }
+/// The first image that needs each blob.
+struct Owners<'i>(HashMap<Digest, &'i ArchiveImage>);
 
-    fn push(&mut self, content: Content) {
-        let size = content.size();
-        if size > 0 {
-            self.segments.push(Segment { archive: None, position: self.position, content });
-            self.position += size;
+impl<'i> Owners<'i> {
+    fn of(images: &'i [ArchiveImage]) -> Result<Self, Error> {
+        let mut owners = HashMap::new();
+        for image in images {
+            for blob in image.blobs()? {
+                owners.entry(blob.digest).or_insert(image);
+            }
         }
+        Ok(Self(owners))
     }
 
-    fn file(&mut self, path: &str, bytes: Bytes) -> Result<(), Error> {
-        let size = bytes.len() as u64;
-        self.bytes(entry::file(&format!("{}/{path}", self.stem), size, self.modified)?);
-        self.push(Content::Bytes(bytes));
-        self.bytes(entry::padding(size).to_vec());
-        Ok(())
-    }
-
-    /// Adds an image archive, and says where it begins.
-    fn archive(
-        &mut self,
-        index: usize,
-        file: &BundleFile,
-        parts: Vec<Part>,
-        length: u64,
-    ) -> Result<u64, Error> {
-        let path = format!("{}/{}", self.stem, file.path);
-        self.bytes(entry::file(&path, file.size, self.modified)?);
-        let start = self.position;
-        self.bytes(frame::HEADER.to_vec());
-        let mut position = 0;
-        for part in parts {
-            let size = part.size();
-            let content = match part {
-                Part::Bytes(bytes) => Content::Bytes(bytes),
-                Part::Blob(descriptor) => Content::Blob(descriptor),
-            };
-            self.segments.push(Segment { archive: Some(index), position, content });
-            position += size;
+    fn planned(&self, descriptor: Descriptor) -> PlannedBlob {
+        // Every blob of a layout comes from one of the images that it was made of.
+        let owner = self.0[&descriptor.digest];
+        PlannedBlob {
+            descriptor,
+            repository: owner.repository.clone(),
+            reference: owner.reference.to_string(),
+            places: Vec::new(),
         }
-        self.position = start + frame::offset(length);
-        self.push(Content::Trailer(index));
-        self.bytes(entry::padding(file.size).to_vec());
-        Ok(start)
     }
 }

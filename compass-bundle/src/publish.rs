@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use compass_registry::{Digest, Hasher, Progress};
 
 use crate::document::{BundleDocument, Kind};
-use crate::part_file::PartFile;
+use crate::write::part_file::PartFile;
 use crate::write::write_checksum;
 use crate::{Error, naming};
 
@@ -28,12 +28,22 @@ pub struct Published {
 /// The path of a bundle below its store (bundle format, "Store layout").
 pub fn store_path(document: &BundleDocument) -> PathBuf {
     let (name, version) = (&document.name, &document.version);
-    match document.kind {
-        Kind::Plugin => {
-            let file = format!("{}.tar.gz", naming::plugin_stem(name, version));
-            Path::new("plugins").join(name).join(file)
-        }
-    }
+    let file = format!("{}.tar.gz", naming::stem(document.kind, name, version));
+    let directory = match document.kind {
+        Kind::Plugin => Path::new("plugins").join(name),
+        Kind::Hotfix => Path::new("hotfixes").join("compass").join(base_version(version)),
+        Kind::Product => Path::new("products").join(name).join(version),
+    };
+    directory.join(file)
+}
+
+/// The product version that a HOTFIXVERSION is for: what stands before its date.
+fn base_version(version: &str) -> &str {
+    let date = version.match_indices('-').find(|(at, _)| {
+        let rest = &version[at + 1..];
+        rest.len() >= 8 && rest.bytes().take(8).all(|byte| byte.is_ascii_digit())
+    });
+    date.map_or(version, |(at, _)| &version[..at])
 }
 
 /// Publishes a bundle to a store that is a directory. This blocks.

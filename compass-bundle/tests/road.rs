@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use compass_bundle::document::Kind;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, Error, Platforms, PluginContents, install, publish, write,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Error, Platforms, Verified,
+    VerifyOptions, WriteOptions, install, publish, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::noise;
@@ -18,6 +20,10 @@ use compass_registry::{
     NoProgress, Platform, RawManifest, Reference, Repository, media_type,
 };
 use futures_util::{StreamExt as _, stream};
+
+fn options() -> WriteOptions {
+    WriteOptions::default()
+}
 
 fn platform() -> Platform {
     "linux/amd64".parse().unwrap()
@@ -56,14 +62,16 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
         let image = ArchiveImage::gather(source, from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
-    BundlePlan::plugin(&PluginContents {
+    BundlePlan::new(&BundleContents {
+        kind: Kind::Plugin,
         name: "gpu".to_owned(),
         version: "v0.1.0".to_owned(),
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         modified: 1_700_000_000,
-        manifest: "metadata: {name: gpu}\n".into(),
+        files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images,
         platform: platform(),
+        archives: false,
     })
     .unwrap()
 }
@@ -98,7 +106,7 @@ async fn the_same_images_give_the_same_file_of_the_planned_size() {
     for _ in 0..2 {
         let directory = tempfile::tempdir().unwrap();
         let source = Arc::new(source.clone());
-        let written = write(&plan, source, directory.path(), &NoProgress).await.unwrap();
+        let written = write(&plan, source, directory.path(), &options()).await.unwrap();
         assert_eq!(std::fs::metadata(&written.path).unwrap().len(), plan.size());
         assert_eq!(Digest::of(&std::fs::read(&written.path).unwrap()), written.digest);
         let file = plan.file_name();
@@ -113,7 +121,7 @@ async fn any_tar_and_gunzip_shows_exactly_the_documented_layout() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
-    write(&plan, Arc::new(source), directory.path(), &NoProgress).await.unwrap();
+    write(&plan, Arc::new(source), directory.path(), &options()).await.unwrap();
     let run = |script: &str| {
         let output = std::process::Command::new("sh")
             .args(["-ec", script])
@@ -151,8 +159,8 @@ async fn what_is_installed_is_what_was_pushed() {
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
     let written =
-        write(&plan, Arc::new(source.clone()), directory.path(), &NoProgress).await.unwrap();
-    let bundle = Bundle::open(&written.path).unwrap();
+        write(&plan, Arc::new(source.clone()), directory.path(), &options()).await.unwrap();
+    let bundle = Bundle::open(&written.path).await.unwrap();
     let site = MemoryStorage::default();
     let place = "site.example/compass".parse().unwrap();
     let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
@@ -165,12 +173,16 @@ async fn what_is_installed_is_what_was_pushed() {
     }
 }
 
+async fn proven(path: &Path) -> Result<Verified, Error> {
+    Bundle::open(path).await?.verify(&VerifyOptions::default()).await
+}
+
 #[tokio::test]
 async fn a_flipped_bit_anywhere_is_found() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
-    let written = write(&plan, Arc::new(source), directory.path(), &NoProgress).await.unwrap();
+    let written = write(&plan, Arc::new(source), directory.path(), &options()).await.unwrap();
     let good = std::fs::read(&written.path).unwrap();
     let damaged = directory.path().join("damaged.tar.gz");
     let step = good.len() / 150;
@@ -179,12 +191,12 @@ async fn a_flipped_bit_anywhere_is_found() {
         let mut bad = good.clone();
         bad[position] ^= 1 << (position % 8);
         std::fs::write(&damaged, &bad).unwrap();
-        let holds = Bundle::open(&damaged).and_then(|bundle| bundle.verify(&NoProgress));
+        let holds = proven(&damaged).await;
         assert!(!holds.is_ok_and(|verified| verified.holds()), "byte {position}");
     }
     for length in [0, 9, 1000, good.len() - 1] {
         std::fs::write(&damaged, &good[..length]).unwrap();
-        assert!(Bundle::open(&damaged).is_err(), "cut to {length} bytes");
+        assert!(Bundle::open(&damaged).await.is_err(), "cut to {length} bytes");
     }
 }
 
@@ -193,13 +205,14 @@ async fn a_damaged_layer_is_named_with_its_image_and_place() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
-    let written = write(&plan, Arc::new(source), directory.path(), &NoProgress).await.unwrap();
+    let written = write(&plan, Arc::new(source), directory.path(), &options()).await.unwrap();
     let mut bytes = std::fs::read(&written.path).unwrap();
     let layer = noise(1, 200_000);
     let at = bytes.windows(64).position(|window| window == &layer[..64]).unwrap() + 1000;
     bytes[at] ^= 1;
     std::fs::write(&written.path, bytes).unwrap();
-    let verified = Bundle::open(&written.path).unwrap().verify(&NoProgress).unwrap();
+    let verified =
+        Bundle::open(&written.path).await.unwrap().verify(&VerifyOptions::default()).await.unwrap();
     assert_eq!(verified.checksum, Some(false));
     let damage = &verified.damages[0];
     assert_eq!(damage.blob, Some(Digest::of(&layer)));
@@ -216,7 +229,7 @@ async fn published_bundles_never_change() {
         let plan = plan(&source, references).await;
         let directory = tempfile::tempdir().unwrap();
         let source = Arc::new(source.clone());
-        let written = write(&plan, source, directory.path(), &NoProgress).await.unwrap();
+        let written = write(&plan, source, directory.path(), &options()).await.unwrap();
         let document = plan.document();
         let put = || publish(&written.path, document, store.path(), &NoProgress);
         match put() {
@@ -309,17 +322,17 @@ impl ImageSource for Faulty {
 }
 
 #[tokio::test]
-async fn a_bad_registry_leaves_nothing_and_is_named_with_image_and_blob() {
+async fn a_bad_registry_leaves_nothing_visible_and_is_named_with_image_and_blob() {
     let good = source().await;
     let plan = plan(&good, &references()).await;
     for fault in [Fault::FlippedBit, Fault::Truncated, Fault::TooLong, Fault::Dies] {
         let directory = tempfile::tempdir().unwrap();
         let faulty = Faulty { good: good.clone(), fault, opened: AtomicU64::new(0) };
-        let error =
-            write(&plan, Arc::new(faulty), directory.path(), &NoProgress).await.unwrap_err();
+        let error = write(&plan, Arc::new(faulty), directory.path(), &options()).await.unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("compass-plugins-gpu:v0.1.0") && text.contains("sha256:"), "{text}");
-        assert_eq!(names_in(directory.path()), [""; 0]);
+        assert!(text.contains("/compass-plugins-gpu") && text.contains("sha256:"), "{text}");
+        let names = names_in(directory.path());
+        assert!(names.iter().all(|name| name.contains(".part")), "{names:?}");
     }
 }
 
@@ -329,24 +342,24 @@ async fn connections_that_break_are_resumed_where_they_broke() {
     let plan = plan(&good, &references()).await;
     let directory = tempfile::tempdir().unwrap();
     let faulty = Faulty { good: good.clone(), fault: Fault::Breaks, opened: AtomicU64::new(0) };
-    let written = write(&plan, Arc::new(faulty), directory.path(), &NoProgress).await.unwrap();
+    let written = write(&plan, Arc::new(faulty), directory.path(), &options()).await.unwrap();
     let undisturbed = tempfile::tempdir().unwrap();
-    let expected = write(&plan, Arc::new(good), undisturbed.path(), &NoProgress).await.unwrap();
+    let expected = write(&plan, Arc::new(good), undisturbed.path(), &options()).await.unwrap();
     assert_eq!(written.digest, expected.digest);
 }
 
 #[tokio::test]
-async fn a_full_disk_is_an_error_and_leaves_nothing() {
+async fn a_full_disk_is_an_error_and_leaves_nothing_visible() {
     // Writes to this device always find the disk full; a directory cannot be made to.
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("full");
     std::os::unix::fs::symlink("/dev/full", directory.path().join("full.part")).unwrap();
-    let written = compass_bundle::write_as(&plan, Arc::new(source), &path, &NoProgress).await;
+    let written = compass_bundle::write_as(&plan, Arc::new(source), &path, &options()).await;
     let error = written.unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error:?}");
-    assert_eq!(names_in(directory.path()), [""; 0]);
+    assert!(!path.exists());
 }
 
 #[tokio::test]
@@ -357,6 +370,6 @@ async fn a_bundle_that_is_being_written_is_not_written_twice() {
     let part = directory.path().join(format!("{}.part", plan.file_name()));
     let other = std::fs::File::create(part).unwrap();
     other.lock().unwrap();
-    let written = write(&plan, Arc::new(source), directory.path(), &NoProgress).await;
+    let written = write(&plan, Arc::new(source), directory.path(), &options()).await;
     assert!(matches!(written, Err(Error::Busy { .. })), "{written:?}");
 }

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::process::Command;
 
-/// The commit that last changed a file, and when it was made.
+/// The commit that last changed files, and when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) commit: String,
     pub(crate) seconds: u64,
 }
 
-/// What is known of a file's last change.
+/// What is known of the last change of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum History {
-    /// The file stands as this commit left it.
+    /// The files stand as this commit left them.
     Committed(Change),
-    /// The file has been changed since, or was never committed.
+    /// A file has been changed since, or was never committed.
     Changed,
     /// The clone is too shallow to know.
     Shallow,
@@ -23,7 +23,8 @@ pub(crate) enum History {
     Unknown,
 }
 
-pub(crate) fn history(repository: &Path, file: &Path) -> History {
+/// What is known of the last change of files and directories.
+pub(crate) fn history(repository: &Path, paths: &[String]) -> History {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("-C")
@@ -32,7 +33,7 @@ pub(crate) fn history(repository: &Path, file: &Path) -> History {
             .args(["-c", "safe.directory=*"])
             .args(arguments)
             .arg("--")
-            .arg(file)
+            .args(paths)
             .output()
             .ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -7,6 +7,7 @@ mod demo;
 mod failure;
 mod git;
 mod output;
+mod packages;
 mod registries;
 mod repository;
 mod save;

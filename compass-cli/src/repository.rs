@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use compass_manifest::inventory::{self, FileImage, Hotfix};
+use compass_manifest::inventory::{self, FileImage, Hotfix, Product};
 use compass_manifest::plugin::PluginManifest;
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::source::SourceFile;
@@ -160,7 +160,8 @@ impl Repository {
         Ok((images, broken))
     }
 
-    fn hotfix_images(&self, name: &str) -> Result<Vec<TargetImage>, Failure> {
+    /// The hotfixes of a name, `ADDON-HOTFIXVERSION`: one file each.
+    pub(crate) fn hotfixes(&self, name: &str) -> Result<Vec<Hotfix>, Failure> {
         let named = |hotfix: &Hotfix| {
             let package = hotfix.package.rsplit('/').next().unwrap_or_default();
             let full =
@@ -174,24 +175,32 @@ impl Repository {
             return Err(Failure::usage(format!("there is no hotfix `{name}` in {directories}"))
                 .hint("a hotfix is named `ADDON-HOTFIXVERSION`, as its directory"));
         }
-        let images = found.into_iter().flat_map(|hotfix| {
-            let source = hotfix.source;
-            hotfix.images.into_iter().map(move |used| FileImage {
-                file: source.path().to_owned(),
-                line: source.position(used.span.start).line,
-                used,
-            })
-        });
+        Ok(found)
+    }
+
+    fn hotfix_images(&self, name: &str) -> Result<Vec<TargetImage>, Failure> {
+        let hotfixes = self.hotfixes(name)?;
+        let images = hotfixes.into_iter().flat_map(file_images);
         images.map(|image| self.target_image(image)?).collect()
     }
 
-    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, Failure> {
+    pub(crate) fn product(&self, version: &str) -> Result<Product, Failure> {
         let parsed: ProductVersion = version.parse().map_err(Failure::usage)?;
-        let images = inventory::product_images(&self.tree, &self.policy, &parsed);
-        let images = images.ok_or_else(|| {
+        inventory::product(&self.tree, &self.policy, &parsed).ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
             Failure::usage(format!("there is no product `{version}` in {directories}"))
-        })?;
+        })
+    }
+
+    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, Failure> {
+        self.distinct_images(self.product(version)?.images)
+    }
+
+    /// Images as targets have them, each once.
+    pub(crate) fn distinct_images(
+        &self,
+        images: Vec<FileImage>,
+    ) -> Result<Vec<TargetImage>, Failure> {
         let mut seen = BTreeSet::new();
         let distinct = images.into_iter().filter(|image| {
             image.used.image.as_ref().map_or(true, |image| seen.insert(image.listed()))
@@ -221,6 +230,16 @@ impl Repository {
             source: used.source(&self.policy).parse()?,
         }))
     }
+}
+
+/// The images of a hotfix, and where they stand.
+pub(crate) fn file_images(hotfix: Hotfix) -> impl Iterator<Item = FileImage> {
+    let source = hotfix.source;
+    hotfix.images.into_iter().map(move |used| FileImage {
+        file: source.path().to_owned(),
+        line: source.position(used.span.start).line,
+        used,
+    })
 }
 
 /// A reference's repository, and the tag and digest behind it.
@@ -301,7 +320,7 @@ pub(crate) fn is_read(path: &str) -> bool {
     [".yaml", ".yml", ".list", ".md"].iter().any(|ending| path.ends_with(ending))
 }
 
-fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
     Ok(bytes)

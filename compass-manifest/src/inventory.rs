@@ -3,7 +3,7 @@
 use crate::addon::AddonValues;
 use crate::image_use::{ImageUse, image_uses};
 use crate::policy::Policy;
-use crate::product;
+use crate::product::{self, ProductManifest};
 use crate::release::{Document, HotfixFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
@@ -72,19 +72,29 @@ pub fn images(tree: &Tree, policy: &Policy) -> Vec<FileImage> {
     documents.into_iter().flat_map(|document| document_images(document, policy)).collect()
 }
 
-/// The images of a product: of its image lists, and of the addons in its directory. `None` where
-/// no product manifest has this version.
-pub fn product_images(
-    tree: &Tree,
-    policy: &Policy,
-    version: &ProductVersion,
-) -> Option<Vec<FileImage>> {
+/// A product: its manifest, and what it consists of.
+#[derive(Debug, Clone)]
+pub struct Product {
+    /// The product manifest's file.
+    pub source: SourceFile,
+    /// The product manifest.
+    pub manifest: ProductManifest,
+    /// The paths of its image lists.
+    pub lists: Vec<String>,
+    /// The images of its image lists, and of the addons in its directory, in order.
+    pub images: Vec<FileImage>,
+}
+
+/// A product. `None` where no product manifest has this version.
+pub fn product(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Option<Product> {
     let release = Release::read(tree, policy);
     let named =
         |stem: &str| stem.parse::<ProductVersion>().is_ok_and(|v| v.is_same_release(version));
     let product = release.products.iter().find(|product| named(&product.stem))?;
     let lists = release.lists.iter().filter(|list| product.lists(list.document.path()));
-    let mut images: Vec<_> = lists.flat_map(|list| listed_images(&list.document.source)).collect();
+    let lists: Vec<_> = lists.collect();
+    let listed = lists.iter().flat_map(|list| listed_images(&list.document.source));
+    let mut images: Vec<_> = listed.collect();
     if let Some(directory) = &product.manifest.addons {
         let directory = directory.value.trim_end_matches('/');
         for addon in release.installed_addons() {
@@ -93,7 +103,12 @@ pub fn product_images(
             }
         }
     }
-    Some(images)
+    Some(Product {
+        source: product.document.source.clone(),
+        manifest: product.manifest.clone(),
+        lists: lists.iter().map(|list| list.document.path().to_owned()).collect(),
+        images,
+    })
 }
 
 fn hotfix(file: HotfixFile, policy: &Policy) -> Hotfix {

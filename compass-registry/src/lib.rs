@@ -83,5 +83,5 @@ pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};
 pub use referrer::Referrer;
 pub use retry::{RetryPolicy, counting_retries};
 pub use sink::ImageSink;
-pub use source::{ByteStream, ImageSource, ImageSourceExt, open_resuming};
+pub use source::{ByteStream, ImageSource, ImageSourceExt, open_continuing, open_resuming};
 pub use verify::VerifiedBlob;

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use compass_bundle::document::Kind;
 use compass_bundle::frame::{self, Unframer};
-use compass_bundle::{ArchiveImage, BundlePlan, PluginContents, write_as};
+use compass_bundle::{
+    ArchiveImage, BundleContents, BundlePlan, ContentFile, WriteOptions, write_as,
+};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::{Descriptor, NoProgress, Platform, RawManifest, Reference, media_type};
+use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -25,25 +28,28 @@ fn main() -> Result<(), Failure> {
     storage.add_blob(reference.repository(), config);
     storage.add_blob(reference.repository(), layer);
     let platform: Platform = "linux/amd64".parse()?;
-    let plan = BundlePlan::plugin(&PluginContents {
+    let plan = BundlePlan::new(&BundleContents {
+        kind: Kind::Plugin,
         name: "gpu".to_owned(),
         version: "v0.1.0".to_owned(),
         commit: None,
         modified: 0,
-        manifest: "metadata: {name: gpu}\n".into(),
+        files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images: vec![ArchiveImage {
             repository: reference.repository().clone(),
             reference,
             platform: Some(platform.clone()),
             root,
             children: Vec::new(),
+            absent: Vec::new(),
         }],
         platform,
+        archives: false,
     })?;
     let directory = tempfile::tempdir()?;
     let bundle = directory.path().join("bundle");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    runtime.block_on(write_as(&plan, Arc::new(storage), &bundle, &NoProgress))?;
+    runtime.block_on(write_as(&plan, Arc::new(storage), &bundle, &WriteOptions::default()))?;
     Ok(std::fs::write(path, unframed(&bundle)?)?)
 }
 

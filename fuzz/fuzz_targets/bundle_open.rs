@@ -20,7 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
 fn open(bytes: &[u8]) {
     let mut file = tempfile::Builder::new().tempfile_in("/dev/shm").expect("a file in memory");
     file.write_all(bytes).expect("a file in memory");
-    match Bundle::open(file.path()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    match runtime.block_on(Bundle::open(file.path())) {
         // Whatever opens was planned again to the byte.
         Ok(bundle) => assert_eq!(bundle.size(), bytes.len() as u64),
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -2,7 +2,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use compass_bundle::{ArchiveImage, BundlePlan, PluginContents};
+use compass_bundle::document::Kind;
+use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, ContentFile};
 use compass_registry::{Manifest, Platform, RawManifest, Reference, media_type, sniff_media_type};
 use libfuzzer_sys::fuzz_target;
 
@@ -36,15 +37,18 @@ fn plan(root: RawManifest) {
         platform: Some(platform.clone()),
         root,
         children: Vec::new(),
+        absent: Vec::new(),
     };
-    let planned = BundlePlan::plugin(&PluginContents {
+    let planned = BundlePlan::new(&BundleContents {
+        kind: Kind::Plugin,
         name: "gpu".to_owned(),
         version: "v1".to_owned(),
         commit: None,
         modified: 0,
-        manifest: Bytes::from_static(b"metadata: {name: gpu}\n"),
+        files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images: vec![image],
         platform,
+        archives: false,
     });
     if let Ok(plan) = planned {
         assert!(plan.size() >= plan.blob_bytes());

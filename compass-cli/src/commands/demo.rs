@@ -113,11 +113,13 @@ async fn take(
     let began = Instant::now();
     let platforms = package::platforms(repository, None)?;
     let mut written = Vec::new();
+    let jobs = global.jobs.into();
+    let how = package::Options { from: Some(&release), platforms, archives: false, jobs };
     for plugin in plugins {
-        let from = Some(&release);
-        let plan = package::plan(repository, plugin, from, &platforms, &registries, output).await?;
+        let parts = repository.plugin_package(plugin);
+        let plan = package::plan(repository, parts, &how, &registries, output).await?;
         let path = folder.path(&plan.plan.file_name());
-        written.push(package::execute(plan, &path, output).await?);
+        written.push(package::execute(plan, &path, jobs, output).await?);
     }
     let size = written.iter().map(|one| one.size).sum();
     summary.steps.push(Step { name: "package", took: began.elapsed(), bytes: size });
@@ -134,7 +136,7 @@ async fn take(
     output.note("verify: every bit of what the store has");
     let began = Instant::now();
     for bundle in &published {
-        if !verify::verify(&bundle.path, output).await?.holds() {
+        if !verify::verify(&bundle.path, false, output).await?.holds() {
             return Err(Failure::not_right(format!("{} is damaged", bundle.path.display())));
         }
     }
@@ -145,7 +147,7 @@ async fn take(
     let client = Client::new(&site.host, ClientOptions::default())?;
     let (mut installed, mut moved) = (Vec::new(), 0);
     for bundle in &published {
-        let bundle = Bundle::open(&bundle.path)?;
+        let bundle = Bundle::open(&bundle.path).await?;
         let bar = output.bar("install");
         let options = CopyOptions { progress: bar.shared(), ..options.clone() };
         installed.extend(compass_bundle::install(&bundle, &client, &site, &options).await?);

@@ -1,8 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use compass_bundle::{Bundle, BundleDocument};
-use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
 use crate::output::{Output, bytes};
@@ -14,19 +13,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let bundle = open(&args.bundle).await?;
+    let bundle = Bundle::open(&args.bundle).await?;
     let document = bundle.document();
     output.result(
         || serde_json::to_value(document).unwrap_or_default(),
         || describe(document, bundle.size()),
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens a bundle without holding up anything else.
-pub(crate) async fn open(path: &Path) -> Result<Bundle, Failure> {
-    let path = path.to_owned();
-    Ok(spawn_blocking(move || Bundle::open(&path)).await??)
 }
 
 /// What a blob is, in a word.

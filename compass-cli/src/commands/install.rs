@@ -1,11 +1,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use compass_bundle::Installed;
+use compass_bundle::{Bundle, Installed};
 use compass_registry::{CopyOptions, RegistryPlace};
 use serde_json::{Value, json};
 
-use super::inspect::open;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::{Output, bytes};
@@ -28,7 +27,7 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let bundle = open(&args.bundle).await?;
+    let bundle = Bundle::open(&args.bundle).await?;
     let client = Registries::without_policy().client(&args.registry.host, args.plain_http)?;
     let bar = output.bar("install");
     let options =

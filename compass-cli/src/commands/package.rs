@@ -2,21 +2,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use compass_bundle::{ArchiveImage, BundlePlan, Platforms, PluginContents, Written, write_as};
+use compass_bundle::document::Kind;
+use compass_bundle::{
+    ArchiveImage, BundleContents, BundlePlan, Platforms, WriteOptions, Written, write_as,
+};
 use compass_registry::client::Client;
 use compass_registry::{Reference, RegistryPlace};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::git::{self, Change, History};
 use crate::output::{Output, bytes};
+use crate::packages::Package;
 use crate::registries::Registries;
-use crate::repository::{Plugin, Repository};
+use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to package: `plugin NAME`
+    /// What to package: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
     #[arg(required = true, num_args = 2)]
     target: Vec<String>,
     /// A directory, or a file name that ends in `.tar.gz`
@@ -25,12 +30,24 @@ pub(crate) struct Args {
     /// Reads images from here, as `HOST[/PROJECT]`, and not from where the manifest names them
     #[arg(long, value_name = "PLACE")]
     from: Option<RegistryPlace>,
-    /// The platform that is packaged, or `all`; otherwise the policy's first
+    /// The platform that is packaged, several with commas between them, or `all`; otherwise the
+    /// policy's first
     #[arg(long)]
     platform: Option<String>,
+    /// Gives a product an archive for each image as well, for sites that only know `docker load`
+    #[arg(long)]
+    include_archives: bool,
     /// Says what would be written, to the byte, and reads no layer
     #[arg(long)]
     dry_run: bool,
+}
+
+/// How a package is made.
+pub(crate) struct Options<'o> {
+    pub(crate) from: Option<&'o RegistryPlace>,
+    pub(crate) platforms: Platforms,
+    pub(crate) archives: bool,
+    pub(crate) jobs: usize,
 }
 
 /// What a bundle is made of.
@@ -45,14 +62,18 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
-    let plugins = repository.plugins(&args.target)?;
-    let registries = Registries::of(&repository);
-    let [plugin] = &plugins[..] else {
-        return Err(Failure::usage("one target is packaged at a time"));
+    let package = repository.package(&args.target)?;
+    let options = Options {
+        from: args.from.as_ref(),
+        platforms: platforms(&repository, args.platform.as_deref())?,
+        archives: args.include_archives,
+        jobs: global.jobs.into(),
     };
-    let platforms = platforms(&repository, args.platform.as_deref())?;
-    let source =
-        plan(&repository, plugin, args.from.as_ref(), &platforms, &registries, output).await?;
+    if options.archives && package.kind != Kind::Product {
+        output.warn("this kind of package has an archive for each image anyway");
+    }
+    let registries = Registries::of(&repository);
+    let source = plan(&repository, package, &options, &registries, output).await?;
     for (image, layer) in source.plan.zstd_layers() {
         output.warn(&format!("{image}: layer {layer} is zstd, which Docker before 23 cannot load"));
     }
@@ -61,7 +82,7 @@ pub(crate) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let path = destination(&args.output, &source.plan)?;
-    let written = execute(source, &path, output).await?;
+    let written = execute(source, &path, options.jobs, output).await?;
     output.result(|| written_json(&written), || written_text(&written));
     Ok(ExitCode::SUCCESS)
 }
@@ -69,42 +90,49 @@ pub(crate) async fn run(
 /// Asks the registry what the images consist of, and plans the bundle.
 pub(crate) async fn plan(
     repository: &Repository,
-    plugin: &Plugin,
-    from: Option<&RegistryPlace>,
-    platforms: &Platforms,
+    package: Package,
+    options: &Options<'_>,
     registries: &Registries,
     output: &Output,
 ) -> Result<Source, Failure> {
-    let place = |release: &Reference| match from {
+    let place = |release: &Reference| match options.from {
         Some(place) => release.moved_to(place),
         None => Ok(release.clone()),
     };
-    let Some(first) = plugin.images.first() else {
-        return Err(Failure::not_right(format!("{} has no image", plugin.name)));
+    let Some(first) = package.images.first() else {
+        return Err(Failure::not_right(format!("{} has no image", package.name)));
     };
-    let client = registries.client(place(&first.release)?.host(), false)?;
-    let mut images = Vec::new();
-    for image in &plugin.images {
-        let source = place(&image.release)?;
-        let from = (source.repository(), &source.locator());
-        let gathered = ArchiveImage::gather(&client, from, image.release.clone(), platforms).await;
-        images.push(gathered.map_err(|error| {
-            Failure::from(error).while_doing(format!("cannot package {source}"))
-        })?);
-    }
-    let (commit, modified) = last_change(repository, plugin, output)?;
-    let platform = match platforms {
-        Platforms::One(platform) | Platforms::All(platform) => platform.clone(),
+    let host = place(&first.release)?.host().to_owned();
+    let client = registries.client(&host, false)?;
+    let gather = |release: Reference| {
+        let (client, platforms, source) = (&client, &options.platforms, place(&release));
+        let host = &host;
+        async move {
+            let source = source?;
+            if source.host() != host {
+                let message = format!("{source} is not in {host}, as the first image is");
+                return Err(Failure::usage(message).hint("name one registry with `--from`"));
+            }
+            let from = (source.repository(), &source.locator());
+            let gathered = ArchiveImage::gather(client, from, release, platforms).await;
+            gathered.map_err(|error| {
+                Failure::from(error).while_doing(format!("cannot package {source}"))
+            })
+        }
     };
-    let manifest = repository.tree.get(plugin.source.path()).unwrap_or_default().to_vec();
-    let plan = BundlePlan::plugin(&PluginContents {
-        name: plugin.name.clone(),
-        version: plugin.version.clone(),
+    let gathering = stream::iter(package.images.iter().map(|image| gather(image.release.clone())));
+    let images = gathering.buffered(options.jobs.max(1)).try_collect().await?;
+    let (commit, modified) = last_change(repository, &package.paths, output)?;
+    let plan = BundlePlan::new(&BundleContents {
+        kind: package.kind,
+        name: package.name,
+        version: package.version,
         commit,
         modified,
-        manifest: manifest.into(),
+        files: package.files,
         images,
-        platform,
+        platform: options.platforms.single().clone(),
+        archives: options.archives,
     })?;
     Ok(Source { plan, client })
 }
@@ -113,10 +141,12 @@ pub(crate) async fn plan(
 pub(crate) async fn execute(
     source: Source,
     path: &Path,
+    jobs: usize,
     output: &Output,
 ) -> Result<Written, Failure> {
     let bar = output.bar(&source.plan.file_name());
-    let written = write_as(&source.plan, Arc::new(source.client), path, &bar).await;
+    let options = WriteOptions { jobs, progress: bar.shared() };
+    let written = write_as(&source.plan, Arc::new(source.client), path, &options).await;
     bar.done();
     written.map_err(|error| {
         Failure::from(error).while_doing(format!("cannot write {}", path.display()))
@@ -128,25 +158,28 @@ pub(crate) fn platforms(
     wanted: Option<&str>,
 ) -> Result<Platforms, Failure> {
     let first = repository.policy.platforms.first().map_or("linux/amd64", String::as_str);
-    Ok(match wanted {
-        Some("all") => Platforms::All(first.parse()?),
-        Some(platform) => Platforms::One(platform.parse()?),
-        None => Platforms::One(first.parse()?),
+    let Some(wanted) = wanted else { return Ok(Platforms::One(first.parse()?)) };
+    if wanted == "all" {
+        return Ok(Platforms::All(first.parse()?));
+    }
+    let mut listed = wanted.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    Ok(match listed.len() {
+        1 => Platforms::One(listed.remove(0)),
+        _ => Platforms::Several(listed),
     })
 }
 
-/// The commit and time that go into the bundle: those of the manifest's last change, so that
-/// everyone who packages the same release gets the same bytes.
+/// The commit and time that go into the bundle: those of the last change of what it is made of, so
+/// that everyone who packages the same release gets the same bytes.
 fn last_change(
     repository: &Repository,
-    plugin: &Plugin,
+    paths: &[String],
     output: &Output,
 ) -> Result<(Option<String>, u64), Failure> {
-    let file = Path::new(plugin.source.path());
-    let change = match git::history(&repository.root, file) {
+    let change = match git::history(&repository.root, paths) {
         History::Committed(Change { commit, seconds }) => Some((commit, seconds)),
         History::Changed => {
-            output.warn(&format!("{} is not as it was committed", plugin.source.path()));
+            output.warn(&format!("{} is not as it was committed", paths.join(", ")));
             None
         }
         History::Shallow => {
@@ -206,12 +239,17 @@ fn dry_json(plan: &BundlePlan) -> Value {
 }
 
 fn dry_text(plan: &BundlePlan) -> String {
-    let files = plan.document().files.iter();
-    let lines = files.map(|file| {
+    let document = plan.document();
+    let lines = document.files.iter().map(|file| {
         let image = file.image.as_ref();
         let image = image.map(|image| format!("  {} {}", image.reference, image.digest));
         format!("{:>14}  {}{}\n", file.size, file.path, image.unwrap_or_default())
     });
+    let stored = document.store.iter().map(|store| {
+        let bytes: u64 = store.blobs.iter().map(|blob| blob.descriptor.size).sum();
+        format!("{bytes:>14}  {}/  {} images\n", store.path, store.images.len())
+    });
+    let lines = lines.chain(stored);
     let size = plan.size();
     let total = format!("{size:>14}  {} ({})\n", plan.file_name(), bytes(size));
     lines.chain(std::iter::once(total)).collect()

@@ -1,11 +1,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use compass_bundle::Published;
+use compass_bundle::{Bundle, Published};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::inspect::open;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -52,7 +51,7 @@ pub(crate) async fn publish(
     store: &Path,
     output: &Output,
 ) -> Result<Published, Failure> {
-    let bundle = open(path).await?;
+    let bundle = Bundle::open(path).await?;
     let bar = output.bar("publish");
     let (progress, path, store) = (bar.shared(), path.to_owned(), store.to_owned());
     let published = spawn_blocking(move || {

@@ -23,8 +23,10 @@ pub struct ArchiveImage {
     pub platform: Option<Platform>,
     /// The image manifest, or the image index where it is kept.
     pub root: RawManifest,
-    /// The image manifests of a kept image index.
+    /// The image manifests of a kept image index that come along.
     pub children: Vec<RawManifest>,
+    /// The platforms of a kept image index whose images stay behind.
+    pub absent: Vec<Platform>,
 }
 
 /// Which of an image index's images are taken.
@@ -34,6 +36,29 @@ pub enum Platforms {
     One(Platform),
     /// The whole image index. Tools that know only single images see the one for this platform.
     All(Platform),
+    /// The image index, with the images for these platforms only. Tools that know only single
+    /// images see the first.
+    Several(Vec<Platform>),
+}
+
+impl Platforms {
+    /// The platform that tools see which know only single images.
+    ///
+    /// # Panics
+    /// Where a list of several is empty.
+    pub fn single(&self) -> &Platform {
+        match self {
+            Self::One(platform) | Self::All(platform) => platform,
+            Self::Several(platforms) => &platforms[0],
+        }
+    }
+
+    fn takes(&self, platform: &Platform) -> bool {
+        match self {
+            Self::One(_) | Self::All(_) => true,
+            Self::Several(wanted) => wanted.iter().any(|wanted| platform.serves(wanted)),
+        }
+    }
 }
 
 impl ArchiveImage {
@@ -48,27 +73,33 @@ impl ArchiveImage {
         platforms: &Platforms,
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
-        let one = |platform: &Platform| platform.clone();
-        let (root, platform) = match platforms {
-            Platforms::One(platform) => {
-                let root = source.image(repository, locator, platform).await.map_err(named)?;
-                (root, Some(one(platform)))
-            }
-            Platforms::All(platform) => {
-                let root = source.verified_manifest(repository, locator).await.map_err(named)?;
-                let single = (!root.is_index()).then(|| one(platform));
-                (root, single)
-            }
+        let single = platforms.single();
+        let (root, platform) = if let Platforms::One(platform) = platforms {
+            let root = source.image(repository, locator, platform).await.map_err(named)?;
+            (root, Some(platform.clone()))
+        } else {
+            let root = source.verified_manifest(repository, locator).await.map_err(named)?;
+            let platform = (!root.is_index()).then(|| single.clone());
+            (root, platform)
         };
-        let mut children = Vec::new();
+        let (mut children, mut absent) = (Vec::new(), Vec::new());
         if let Manifest::Index(images) = root.parse().map_err(named)? {
             for image in images {
+                if let Some(other) = image.platform.filter(|platform| !platforms.takes(platform)) {
+                    absent.push(other);
+                    continue;
+                }
                 let locator = Locator::Digest(image.digest);
                 let child = source.verified_manifest(repository, &locator).await.map_err(named)?;
                 children.push(child);
             }
         }
-        Ok(Self { reference, repository: repository.clone(), platform, root, children })
+        Ok(Self { reference, repository: repository.clone(), platform, root, children, absent })
+    }
+
+    /// The image manifest, or the image index and then its image manifests.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
+        std::iter::once(&self.root).chain(&self.children)
     }
 
     /// The configuration and layers that tools see which know only single images.
@@ -97,7 +128,7 @@ impl ArchiveImage {
     /// All configurations, then all layers, each once.
     pub(crate) fn blobs(&self) -> Result<Vec<Descriptor>, Error> {
         let (mut configs, mut all_layers) = (Vec::new(), Vec::new());
-        for manifest in std::iter::once(&self.root).chain(&self.children) {
+        for manifest in self.manifests() {
             match manifest.parse()? {
                 Manifest::Image { config, layers } => {
                     configs.push(config);

@@ -1,0 +1,93 @@
+//! The image archive: one image as an OCI layout and a docker archive at once
+//! (bundle format, "Image archive").
+
+use compass_registry::{Platform, RawManifest, media_type};
+use serde_json::json;
+
+use super::entry;
+use super::image::ArchiveImage;
+use super::tar::{Part, TarLayout, blob_path};
+use crate::Error;
+use crate::document::{BundleImage, PlacedBlob};
+
+/// What says that a directory is an OCI image layout.
+pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The tar of an image archive, before gzip.
+pub(crate) struct Archive {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) length: u64,
+    pub(crate) image: BundleImage,
+}
+
+/// Lays out an archive. `platform` is the one that tools see which know only single images.
+pub(crate) fn lay_out(
+    image: &ArchiveImage,
+    platform: &Platform,
+    modified: u64,
+) -> Result<Archive, Error> {
+    let mut tar = TarLayout::new("", modified);
+    let tag = image.reference.locator().to_string();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_INDEX,
+        "manifests": [index_entry(image, &tag)],
+    });
+    tar.file("oci-layout", entry::FILE_MODE, OCI_LAYOUT)?;
+    tar.file("index.json", entry::FILE_MODE, index.to_string().as_bytes())?;
+    let docker = docker_manifest(image, platform)?.to_string();
+    tar.file("manifest.json", entry::FILE_MODE, docker.as_bytes())?;
+    tar.directory("blobs/")?;
+    tar.directory("blobs/sha256/")?;
+
+    let mut blobs = Vec::new();
+    for manifest in image.manifests() {
+        let offset = tar.manifest(manifest)?;
+        blobs.push(PlacedBlob { descriptor: manifest.descriptor().clone(), offset });
+    }
+    for descriptor in image.blobs()? {
+        let offset = tar.blob(&descriptor)?;
+        blobs.push(PlacedBlob { descriptor, offset });
+    }
+    let image = BundleImage {
+        reference: image.reference.to_string(),
+        digest: image.root.digest(),
+        platform: image.platform.clone(),
+        single_platform: platform.clone(),
+        absent: image.absent.clone(),
+        blobs,
+    };
+    let (parts, length) = tar.end();
+    Ok(Archive { parts, length, image })
+}
+
+/// An image in an `index.json`, under a name.
+pub(crate) fn index_entry(image: &ArchiveImage, name: &str) -> serde_json::Value {
+    let mut entry = descriptor_json(&image.root);
+    if let Some(platform) = &image.platform {
+        entry["platform"] = json!(platform);
+    }
+    entry["annotations"] = json!({
+        "io.containerd.image.name": image.reference.to_string(),
+        "org.opencontainers.image.ref.name": name,
+    });
+    entry
+}
+
+fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
+    let descriptor = manifest.descriptor();
+    json!({
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    })
+}
+
+/// What `docker load` reads.
+fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
+    let (config, layers) = image.single(platform)?;
+    let layers: Vec<String> = layers.iter().map(blob_path).collect();
+    let tags: Vec<String> =
+        image.reference.tag().map(|_| image.reference.to_string()).into_iter().collect();
+    Ok(json!([{"Config": blob_path(&config), "RepoTags": tags, "Layers": layers}]))
+}

@@ -1,0 +1,117 @@
+//! What goes into a bundle.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use compass_registry::{Digest, Platform};
+
+use super::entry;
+use super::image::ArchiveImage;
+use crate::document::{FILE_NAME, Kind};
+use crate::{Error, naming};
+
+/// What goes into a bundle.
+#[derive(Debug, Clone)]
+pub struct BundleContents {
+    /// The kind of package.
+    pub kind: Kind,
+    /// The plugin, the addon, or the product.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The commit that last changed the release manifest, where it is known.
+    pub commit: Option<String>,
+    /// Seconds since 1970: the time of that commit, `SOURCE_DATE_EPOCH`, or 0.
+    pub modified: u64,
+    /// The YAML and whatever else is small, in the order in which it will stand.
+    pub files: Vec<ContentFile>,
+    /// The images, in the order of the release manifest.
+    pub images: Vec<ArchiveImage>,
+    /// The platform that tools see which know only single images.
+    pub platform: Platform,
+    /// Whether a product bundle has an archive for each image beside its image store. The other
+    /// kinds have archives only.
+    pub archives: bool,
+}
+
+/// A small file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentFile {
+    /// The path below the bundle's directory.
+    pub path: String,
+    /// Its permissions, such as 0o755.
+    pub mode: u32,
+    /// The number of its bytes.
+    pub size: u64,
+    /// Their digest.
+    pub digest: Digest,
+    /// The bytes, where they are at hand: a plan without them can be read by, and not written.
+    pub bytes: Option<Bytes>,
+}
+
+impl ContentFile {
+    /// A file with the usual permissions.
+    pub fn new(path: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            path: path.into(),
+            mode: entry::FILE_MODE,
+            size: bytes.len() as u64,
+            digest: Digest::of(&bytes),
+            bytes: Some(bytes),
+        }
+    }
+
+    /// The file with other permissions.
+    #[must_use]
+    pub fn with_mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+}
+
+impl BundleContents {
+    /// The file name without `.tar.gz`.
+    pub(crate) fn stem(&self) -> String {
+        naming::stem(self.kind, &self.name, &self.version)
+    }
+
+    /// Whether images stand in one store.
+    pub(crate) fn has_store(&self) -> bool {
+        self.kind == Kind::Product
+    }
+
+    /// Whether images stand in archives of their own.
+    pub(crate) fn has_archives(&self) -> bool {
+        !self.has_store() || self.archives
+    }
+
+    /// Names lead nowhere else, and no two things of a bundle have the same one.
+    pub(crate) fn require_usable(&self) -> Result<(), Error> {
+        naming::require_plain("name", &self.name)?;
+        naming::require_plain("version", &self.version)?;
+        let mut seen = BTreeSet::from([FILE_NAME]);
+        for file in &self.files {
+            naming::require_inside(&file.path)?;
+            if file.mode & !0o777 != 0 {
+                let (path, mode) = (&file.path, file.mode);
+                return Err(Error::Unplannable(format!("{path}: {mode:o} are no permissions")));
+            }
+            let first = file.path.split('/').next().unwrap_or_default();
+            let reserved = (self.has_store() && [super::store::PATH, ARCHIVES].contains(&first))
+                || file.path.ends_with(naming::ARCHIVE_END);
+            let below = |other: &&str| {
+                let longer = file.path.strip_prefix(*other);
+                longer.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if reserved || seen.iter().any(below) {
+                let path = &file.path;
+                return Err(Error::Unplannable(format!("`{path}` is taken in the bundle")));
+            }
+            seen.insert(&file.path);
+        }
+        Ok(())
+    }
+}
+
+/// The directory of a product bundle's image archives.
+pub(crate) const ARCHIVES: &str = "archives";

@@ -1,0 +1,82 @@
+//! The image store of a product bundle: one OCI image layout, in which every blob stands once
+//! (bundle format, "Image store").
+
+use std::collections::BTreeSet;
+
+use compass_registry::{Platform, media_type};
+use serde_json::json;
+
+use super::archive::{OCI_LAYOUT, index_entry};
+use super::entry;
+use super::image::ArchiveImage;
+use super::tar::{Part, TarLayout};
+use crate::Error;
+use crate::document::{ImageStore, PlacedBlob, StoredImage};
+
+/// The directory of the store in a bundle.
+pub(crate) const PATH: &str = "images";
+
+/// The entries of a store, and what `bundle.json` says of it.
+pub(crate) struct Store {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) length: u64,
+    pub(crate) described: ImageStore,
+}
+
+/// Lays out a store. `platform` is the one that tools see which know only single images.
+pub(crate) fn lay_out(
+    stem: &str,
+    images: &[ArchiveImage],
+    platform: &Platform,
+    modified: u64,
+) -> Result<Store, Error> {
+    let mut tar = TarLayout::new(format!("{stem}/{PATH}/"), modified);
+    tar.directory("")?;
+    tar.file("oci-layout", entry::FILE_MODE, OCI_LAYOUT)?;
+    tar.file("index.json", entry::FILE_MODE, &index(images))?;
+    tar.directory("blobs/")?;
+    tar.directory("blobs/sha256/")?;
+
+    let (mut blobs, mut seen) = (Vec::new(), BTreeSet::new());
+    for manifest in images.iter().flat_map(ArchiveImage::manifests) {
+        if seen.insert(manifest.digest()) {
+            let offset = tar.manifest(manifest)?;
+            blobs.push(PlacedBlob { descriptor: manifest.descriptor().clone(), offset });
+        }
+    }
+    // Configurations stand before all layers: they say what the images are.
+    let all = images.iter().map(ArchiveImage::blobs).collect::<Result<Vec<_>, _>>()?;
+    let is_config = |blob: &&compass_registry::Descriptor| !is_layer(&blob.media_type);
+    let configs = all.iter().flatten().filter(is_config);
+    let layers = all.iter().flatten().filter(|blob| is_layer(&blob.media_type));
+    for descriptor in configs.chain(layers) {
+        if seen.insert(descriptor.digest) {
+            let offset = tar.blob(descriptor)?;
+            blobs.push(PlacedBlob { descriptor: descriptor.clone(), offset });
+        }
+    }
+    let images = images.iter().map(|image| StoredImage {
+        reference: image.reference.to_string(),
+        digest: image.root.digest(),
+        platform: image.platform.clone(),
+        single_platform: platform.clone(),
+        absent: image.absent.clone(),
+    });
+    let described = ImageStore { path: PATH.to_owned(), images: images.collect(), blobs };
+    let (parts, length) = tar.into_parts();
+    Ok(Store { parts, length, described })
+}
+
+fn is_layer(kind: &str) -> bool {
+    kind.contains("layer") || kind.contains("rootfs")
+}
+
+fn index(images: &[ArchiveImage]) -> Vec<u8> {
+    let entry = |image: &ArchiveImage| index_entry(image, &image.reference.to_string());
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_INDEX,
+        "manifests": images.iter().map(entry).collect::<Vec<_>>(),
+    });
+    index.to_string().into_bytes()
+}

@@ -1,0 +1,146 @@
+//! A tar archive as pure data: literal bytes, blobs, and archives inside it, each at its place.
+
+use bytes::Bytes;
+use compass_registry::{Descriptor, RawManifest};
+
+use super::entry;
+use crate::Error;
+
+/// A tar archive that is being laid out.
+pub(crate) struct TarLayout {
+    /// What stands before every path.
+    prefix: String,
+    modified: u64,
+    parts: Vec<Part>,
+    literal: Vec<u8>,
+    position: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    Bytes(Bytes),
+    Blob(Descriptor),
+    /// A small file of this many bytes, by its number.
+    File(usize, u64),
+    /// A framed archive of this many bytes, by its number.
+    Archive(usize, u64),
+}
+
+impl Part {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Blob(descriptor) => descriptor.size,
+            Self::File(_, size) | Self::Archive(_, size) => *size,
+        }
+    }
+}
+
+impl TarLayout {
+    pub(crate) fn new(prefix: impl Into<String>, modified: u64) -> Self {
+        let prefix = prefix.into();
+        Self { prefix, modified, parts: Vec::new(), literal: Vec::new(), position: 0 }
+    }
+
+    pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), Error> {
+        let size = bytes.len() as u64;
+        self.header(path, mode, size)?;
+        self.literal(bytes);
+        self.literal(entry::padding(size));
+        Ok(())
+    }
+
+    pub(crate) fn directory(&mut self, path: &str) -> Result<(), Error> {
+        let header = entry::directory(&format!("{}{path}", self.prefix), self.modified)?;
+        self.literal(&header);
+        Ok(())
+    }
+
+    /// Adds an image manifest, and says where its bytes stand.
+    pub(crate) fn manifest(&mut self, manifest: &RawManifest) -> Result<u64, Error> {
+        let descriptor = manifest.descriptor();
+        self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
+        let start = self.position;
+        self.literal(manifest.bytes());
+        self.literal(entry::padding(descriptor.size));
+        Ok(start)
+    }
+
+    /// Adds a blob, and says where its bytes stand.
+    pub(crate) fn blob(&mut self, descriptor: &Descriptor) -> Result<u64, Error> {
+        self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
+        let start = self.position;
+        self.part(Part::Blob(descriptor.clone()));
+        self.literal(entry::padding(descriptor.size));
+        Ok(start)
+    }
+
+    /// Adds a small file, by its number.
+    pub(crate) fn small_file(
+        &mut self,
+        (path, mode): (&str, u32),
+        index: usize,
+        size: u64,
+    ) -> Result<(), Error> {
+        self.header(path, mode, size)?;
+        self.part(Part::File(index, size));
+        self.literal(entry::padding(size));
+        Ok(())
+    }
+
+    /// Adds an archive with this many bytes.
+    pub(crate) fn archive(&mut self, path: &str, index: usize, size: u64) -> Result<(), Error> {
+        self.header(path, entry::FILE_MODE, size)?;
+        self.part(Part::Archive(index, size));
+        self.literal(entry::padding(size));
+        Ok(())
+    }
+
+    /// Adds entries that were laid out by themselves.
+    pub(crate) fn extend(&mut self, parts: Vec<Part>, length: u64) {
+        self.end_literal();
+        self.parts.extend(parts);
+        self.position += length;
+    }
+
+    /// Ends the archive, and gives its parts and its length.
+    pub(crate) fn end(mut self) -> (Vec<Part>, u64) {
+        self.literal(&[0; entry::END]);
+        self.into_parts()
+    }
+
+    /// The entries so far, and their length.
+    pub(crate) fn into_parts(mut self) -> (Vec<Part>, u64) {
+        self.end_literal();
+        (self.parts, self.position)
+    }
+
+    fn header(&mut self, path: &str, mode: u32, size: u64) -> Result<(), Error> {
+        let path = format!("{}{path}", self.prefix);
+        let header = entry::file(&path, mode, size, self.modified)?;
+        self.literal(&header);
+        Ok(())
+    }
+
+    fn literal(&mut self, bytes: &[u8]) {
+        self.literal.extend_from_slice(bytes);
+        self.position += bytes.len() as u64;
+    }
+
+    fn part(&mut self, part: Part) {
+        self.end_literal();
+        self.position += part.size();
+        self.parts.push(part);
+    }
+
+    fn end_literal(&mut self) {
+        if !self.literal.is_empty() {
+            self.parts.push(Part::Bytes(std::mem::take(&mut self.literal).into()));
+        }
+    }
+}
+
+/// The path of a blob in an OCI image layout.
+pub(crate) fn blob_path(blob: &Descriptor) -> String {
+    format!("blobs/{}/{}", blob.digest.algorithm().name(), blob.digest.hex())
+}

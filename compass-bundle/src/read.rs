@@ -1,0 +1,10 @@
+//! Reads bundles by offset: nothing is unpacked.
+
+pub(crate) mod frames;
+mod open;
+mod source;
+mod verify;
+
+pub use self::open::{Bundle, BundleEntry};
+pub use self::source::{BundleSource, LocalFile};
+pub use self::verify::{Damage, Verified, VerifyOptions};

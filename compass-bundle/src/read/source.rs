@@ -1,0 +1,140 @@
+//! Where the bytes of a bundle are read from.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+
+use crate::Error;
+
+/// A file that is read in parts: on this machine, or far away.
+#[async_trait]
+pub trait BundleSource: Debug + Send + Sync {
+    /// What people know it by.
+    fn name(&self) -> String;
+
+    /// Bytes.
+    fn size(&self) -> u64;
+
+    /// Reads bytes; the range lies within the file.
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error>;
+
+    /// The file, where it is on this machine.
+    fn local(&self) -> Option<&LocalFile> {
+        None
+    }
+}
+
+/// A file on this machine.
+#[derive(Debug, Clone)]
+pub struct LocalFile {
+    file: Arc<File>,
+    path: PathBuf,
+    size: u64,
+}
+
+impl LocalFile {
+    /// Opens a file. This blocks for a moment.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be opened, [`Error::NotABundle`] where it is no file.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let metadata = file.metadata().map_err(Error::io("open", path))?;
+        if !metadata.is_file() {
+            return Err(Error::not_a_bundle(path.display(), "it is not a file"));
+        }
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), size: metadata.len() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads bytes into `buffer`. This blocks.
+    pub(crate) fn read_into(&self, buffer: &mut Vec<u8>, range: Range<u64>) -> Result<(), Error> {
+        buffer.resize(usize::try_from(range.end - range.start).unwrap_or_default(), 0);
+        let read = self.file.read_exact_at(buffer, range.start);
+        read.map_err(Error::io("read", &self.path))
+    }
+}
+
+#[async_trait]
+impl BundleSource for LocalFile {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let file = self.clone();
+        let read = spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            file.read_into(&mut bytes, range)?;
+            Ok(bytes.into())
+        });
+        read.await.unwrap_or_else(|stopped| {
+            Err(Error::io("read", &self.path)(std::io::Error::other(stopped)))
+        })
+    }
+
+    fn local(&self) -> Option<&LocalFile> {
+        Some(self)
+    }
+}
+
+/// Small reads are answered from what the last one brought along.
+#[derive(Debug)]
+pub(crate) struct Windowed {
+    source: Arc<dyn BundleSource>,
+    window: Mutex<(u64, Bytes)>,
+}
+
+/// Bytes that are read for a small read.
+const WINDOW: u64 = 32 << 10;
+
+impl Windowed {
+    pub(crate) fn new(source: Arc<dyn BundleSource>) -> Self {
+        Self { source, window: Mutex::default() }
+    }
+
+    pub(crate) fn source(&self) -> &Arc<dyn BundleSource> {
+        &self.source
+    }
+
+    pub(crate) async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let size = self.source.size();
+        if range.start > range.end || range.end > size {
+            let reason = "it points beyond its own end";
+            return Err(Error::not_a_bundle(self.source.name(), reason));
+        }
+        if range.end - range.start >= WINDOW {
+            return self.source.read(range).await;
+        }
+        if let Some(bytes) = self.seen(&range) {
+            return Ok(bytes);
+        }
+        let bytes = self.source.read(range.start..size.min(range.start + WINDOW)).await?;
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = (range.start, bytes);
+        self.seen(&range).ok_or_else(|| {
+            Error::damaged(format!("{}: the source gave too few bytes", self.source.name()))
+        })
+    }
+
+    fn seen(&self, range: &Range<u64>) -> Option<Bytes> {
+        let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = usize::try_from(range.start.checked_sub(window.0)?).ok()?;
+        let end = usize::try_from(range.end.checked_sub(window.0)?).ok()?;
+        (end <= window.1.len()).then(|| window.1.slice(start..end))
+    }
+}

@@ -1,0 +1,127 @@
+//! Turns the contents of a plan's segments into bytes of the file, in any order.
+
+use std::ops::Deref;
+
+use compass_registry::Digest;
+
+use crate::frame::{self, Framer};
+use crate::plan::{BundlePlan, Content, Segment};
+
+/// Encodes one segment, from its beginning to its end.
+#[derive(Clone)]
+pub(crate) struct SegmentEncoder {
+    outer: Framer,
+    outer_crc: crc32fast::Hasher,
+    nested: Option<(Framer, crc32fast::Hasher)>,
+    framed: Vec<u8>,
+}
+
+/// The checksums of a segment that has been encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Sums {
+    outer: crc32fast::Hasher,
+    inner: Option<crc32fast::Hasher>,
+}
+
+impl SegmentEncoder {
+    pub(crate) fn new(plan: &BundlePlan, segment: &Segment) -> Self {
+        let nested = segment.archive.map(|archive| {
+            let length = plan.archives()[archive].length;
+            (Framer::new(segment.position, length), crc32fast::Hasher::new())
+        });
+        Self {
+            outer: Framer::new(plan.outer_range(segment).start, plan.length()),
+            outer_crc: crc32fast::Hasher::new(),
+            nested,
+            framed: Vec::new(),
+        }
+    }
+
+    /// Encodes the next bytes, and appends them to `file`.
+    pub(crate) fn push(&mut self, bytes: &[u8], file: &mut Vec<u8>) {
+        let Some((inner, crc)) = &mut self.nested else {
+            self.outer_crc.update(bytes);
+            self.outer.push(bytes, file);
+            return;
+        };
+        crc.update(bytes);
+        self.framed.clear();
+        inner.push(bytes, &mut self.framed);
+        self.outer_crc.update(&self.framed);
+        self.outer.push(&self.framed, file);
+    }
+
+    pub(crate) fn finish(self) -> Sums {
+        Sums { outer: self.outer_crc, inner: self.nested.map(|(_, crc)| crc) }
+    }
+}
+
+impl Sums {
+    pub(crate) fn new(outer: crc32fast::Hasher, inner: Option<crc32fast::Hasher>) -> Self {
+        Self { outer, inner }
+    }
+}
+
+/// The checksums of all segments, as they become known.
+pub(crate) struct Checksums<P> {
+    plan: P,
+    known: Vec<Option<Sums>>,
+}
+
+impl<P: Deref<Target = BundlePlan>> Checksums<P> {
+    pub(crate) fn new(plan: P) -> Self {
+        Self { known: vec![None; plan.segments().len()], plan }
+    }
+
+    pub(crate) fn add(&mut self, segment: usize, sums: Sums) {
+        self.known[segment] = Some(sums);
+    }
+
+    /// Encodes a segment that needs no blob, and takes its checksums. The trailer of an archive
+    /// comes after everything in it.
+    pub(crate) fn encode_known(&mut self, number: usize) -> Option<Vec<u8>> {
+        let segment = &self.plan.segments()[number];
+        let trailer;
+        let bytes = match &segment.content {
+            Content::Bytes(bytes) => &bytes[..],
+            // A plan without the bytes came from a bundle, and is not written.
+            Content::File(number) => self.plan.files()[*number].bytes.as_deref()?,
+            Content::Trailer(archive) => {
+                trailer = self.archive_trailer(*archive);
+                &trailer
+            }
+            Content::Blob(_) => return None,
+        };
+        let mut encoder = SegmentEncoder::new(&self.plan, segment);
+        let mut file = Vec::new();
+        encoder.push(bytes, &mut file);
+        self.add(number, encoder.finish());
+        Some(file)
+    }
+
+    pub(crate) fn archive_trailer(&self, archive: usize) -> [u8; 8] {
+        let own = self.plan.segments().iter().zip(&self.known);
+        let own = own.filter(|(segment, _)| segment.archive == Some(archive));
+        let crc = combined(own.filter_map(|(_, sums)| sums.as_ref()?.inner.as_ref()));
+        frame::trailer(crc, self.plan.archives()[archive].length)
+    }
+
+    /// The trailer of the file.
+    pub(crate) fn file_trailer(&self) -> [u8; 8] {
+        let crc = combined(self.known.iter().flatten().map(|sums| &sums.outer));
+        frame::trailer(crc, self.plan.length())
+    }
+}
+
+fn combined<'s>(sums: impl Iterator<Item = &'s crc32fast::Hasher>) -> u32 {
+    let mut whole = crc32fast::Hasher::new();
+    sums.for_each(|part| whole.combine(part));
+    whole.finalize()
+}
+
+impl BundlePlan {
+    /// What tells this plan from every other: the digest of the document, which names everything.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        Digest::of(&self.document().to_bytes())
+    }
+}

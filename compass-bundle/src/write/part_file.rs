@@ -1,0 +1,120 @@
+//! A file that appears under its name only when it is complete.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::Error;
+
+/// `<name>.part` until [`PartFile::finish`]; dropped before that, it is removed, unless it is worth
+/// keeping.
+#[derive(Debug)]
+pub(crate) struct PartFile {
+    file: Option<File>,
+    part: PathBuf,
+    path: PathBuf,
+    /// What goes when the part goes.
+    companion: Option<PathBuf>,
+    keeper: Keeper,
+}
+
+/// Decides that a part is worth keeping.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keeper(Arc<AtomicBool>);
+
+impl Keeper {
+    /// Leaves the part for a later process to go on with, or not.
+    pub(crate) fn keep(&self, worth_it: bool) {
+        self.0.store(worth_it, Ordering::Relaxed);
+    }
+}
+
+impl PartFile {
+    /// Begins a file. A part that a killed process left is taken over, empty.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        let part = Self::resume(path)?;
+        part.truncate()?;
+        Ok(part)
+    }
+
+    /// Goes on with a file as an earlier process left it, or begins it.
+    pub(crate) fn resume(path: &Path) -> Result<Self, Error> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let mut options = OpenOptions::new();
+        let open = options.read(true).write(true).create(true).truncate(false).open(&part);
+        let file = open.map_err(Error::io("create", &part))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: part }),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &part)(error)),
+        }
+        Ok(Self {
+            file: Some(file),
+            part,
+            path: path.to_owned(),
+            companion: None,
+            keeper: Keeper::default(),
+        })
+    }
+
+    /// Forgets what an earlier process wrote.
+    pub(crate) fn truncate(&self) -> Result<(), Error> {
+        let file = self.handle()?;
+        let left = file.metadata().map_err(Error::io("read", &self.part))?.len();
+        if left == 0 { Ok(()) } else { file.set_len(0).map_err(Error::io("write", &self.part)) }
+    }
+
+    /// Removes this file as well when the part is finished or removed.
+    pub(crate) fn accompany(&mut self, companion: &Path) {
+        self.companion = Some(companion.to_owned());
+    }
+
+    pub(crate) fn keeper(&self) -> Keeper {
+        self.keeper.clone()
+    }
+
+    /// A handle to write with.
+    pub(crate) fn handle(&self) -> Result<File, Error> {
+        let gone = || Error::io("write", &self.part)(std::io::ErrorKind::NotFound.into());
+        let file = self.file.as_ref().ok_or_else(gone)?;
+        file.try_clone().map_err(Error::io("write", &self.part))
+    }
+
+    pub(crate) fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Makes the file visible, after everything in it has reached the disk.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        if let Some(file) = &self.file {
+            file.sync_all().map_err(Error::io("write", &self.part))?;
+        }
+        std::fs::rename(&self.part, &self.path).map_err(Error::io("create", &self.path))?;
+        self.file = None;
+        self.remove_companion();
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(Error::io("write", directory))
+    }
+
+    fn remove_companion(&self) {
+        if let Some(companion) = &self.companion {
+            // A companion without its part says nothing.
+            let _ = std::fs::remove_file(companion);
+        }
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if self.file.is_some() && !self.keeper.0.load(Ordering::Relaxed) {
+            self.remove_companion();
+            // Nothing more can be done about a part that cannot be removed.
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A bundle in order, for destinations that take a stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compass_registry::{ImageSource, VerifiedBlob, open_resuming};
+use futures_util::{Stream, StreamExt as _, stream as streams};
+
+use super::encode::{Checksums, SegmentEncoder};
+use crate::plan::{BundlePlan, Content};
+use crate::{Error, frame};
+
+/// The bytes of a bundle in order, verified on the way. Nothing is asked for before the stream is
+/// polled. A blob that stands in several archives is fetched for each.
+///
+/// A blob's last bytes come out only when its digest was right; a stream that ended without an
+/// error was the whole bundle.
+pub fn stream(
+    plan: Arc<BundlePlan>,
+    source: Arc<dyn ImageSource>,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    let steps = Steps { sums: Checksums::new(Arc::clone(&plan)), plan, source, at: At::Header };
+    streams::try_unfold(steps, async |mut steps| {
+        let bytes = steps.next().await?;
+        Ok(bytes.map(|bytes| (bytes, steps)))
+    })
+}
+
+struct Steps {
+    plan: Arc<BundlePlan>,
+    sums: Checksums<Arc<BundlePlan>>,
+    source: Arc<dyn ImageSource>,
+    at: At,
+}
+
+enum At {
+    Header,
+    Segment(usize),
+    Blob(usize, Box<VerifiedBlob>, SegmentEncoder),
+    End,
+}
+
+impl Steps {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            match std::mem::replace(&mut self.at, At::End) {
+                At::Header => {
+                    self.at = At::Segment(0);
+                    return Ok(Some(Bytes::from_static(&frame::HEADER)));
+                }
+                At::Segment(number) => match self.plan.segments().get(number) {
+                    None => return Ok(Some(self.sums.file_trailer().to_vec().into())),
+                    Some(segment) => {
+                        if let Content::Blob(blob) = segment.content {
+                            let blob = &self.plan.blobs()[blob];
+                            let source = Arc::clone(&self.source);
+                            let opened = open_resuming(source, &blob.repository, &blob.descriptor);
+                            let encoder = SegmentEncoder::new(&self.plan, segment);
+                            self.at = At::Blob(number, Box::new(opened), encoder);
+                            continue;
+                        }
+                        self.at = At::Segment(number + 1);
+                        return Ok(self.sums.encode_known(number).map(Bytes::from));
+                    }
+                },
+                At::Blob(number, mut blob, mut encoder) => match blob.next().await {
+                    Some(bytes) => {
+                        let bytes = bytes.map_err(|error| self.named(number, error))?;
+                        let mut framed = Vec::with_capacity(bytes.len() + bytes.len() / 4096 + 64);
+                        encoder.push(&bytes, &mut framed);
+                        self.at = At::Blob(number, blob, encoder);
+                        return Ok(Some(framed.into()));
+                    }
+                    None => {
+                        self.sums.add(number, encoder.finish());
+                        self.at = At::Segment(number + 1);
+                    }
+                },
+                At::End => return Ok(None),
+            }
+        }
+    }
+
+    fn named(&self, segment: usize, error: compass_registry::Error) -> Error {
+        match self.plan.segments()[segment].content {
+            Content::Blob(blob) => {
+                let blob = &self.plan.blobs()[blob];
+                error.in_blob(&blob.reference, blob.descriptor.digest).into()
+            }
+            _ => error.into(),
+        }
+    }
+}

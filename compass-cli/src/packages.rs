@@ -1,0 +1,178 @@
+//! What the packages of a release repository are made of.
+
+use std::collections::BTreeSet;
+
+use compass_bundle::ContentFile;
+use compass_bundle::document::Kind;
+use compass_manifest::inventory::Product;
+use compass_manifest::source::Spanned;
+
+use crate::failure::Failure;
+use crate::repository::{Plugin, Repository, TargetImage, file_images};
+
+/// A package before its images are known to the registry.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// What it is made of, in the repository: their last change is the package's.
+    pub(crate) paths: Vec<String>,
+    pub(crate) files: Vec<ContentFile>,
+    pub(crate) images: Vec<TargetImage>,
+}
+
+impl Repository {
+    /// The package of a target.
+    pub(crate) fn package(&self, target: &[String]) -> Result<Package, Failure> {
+        match target {
+            [kind, name] if kind == "hotfix" => self.hotfix_package(name),
+            [kind, version] if kind == "product" => self.product_package(version),
+            _ => match &self.plugins(target)?[..] {
+                [plugin] => Ok(self.plugin_package(plugin)),
+                _ => Err(Failure::usage("one target is packaged at a time")),
+            },
+        }
+    }
+
+    pub(crate) fn plugin_package(&self, plugin: &Plugin) -> Package {
+        let path = plugin.source.path();
+        let bytes = self.tree.get(path).unwrap_or_default().to_vec();
+        Package {
+            kind: Kind::Plugin,
+            name: plugin.name.clone(),
+            version: plugin.version.clone(),
+            paths: vec![path.to_owned()],
+            files: vec![ContentFile::new(format!("{}.yaml", plugin.name), bytes)],
+            images: plugin.images.clone(),
+        }
+    }
+
+    fn hotfix_package(&self, name: &str) -> Result<Package, Failure> {
+        let hotfixes = self.hotfixes(name)?;
+        let Some(first) = hotfixes.first() else {
+            return Err(Failure::usage(format!("there is no hotfix `{name}`")));
+        };
+        let unusable = |what: &str| {
+            Failure::not_right(format!("{}: {what}", first.source.path()))
+                .hint("`compass check` shows where")
+        };
+        let addon = first.addon.clone().ok_or_else(|| unusable("it names no addon"))?;
+        let version = first.version.clone().ok_or_else(|| unusable("it has no version"))?;
+        if hotfixes.iter().any(|other| other.addon.as_deref() != Some(&addon)) {
+            return Err(unusable("one package patches one addon, and there are several"));
+        }
+        let (mut files, mut paths) = (Vec::new(), Vec::new());
+        for hotfix in &hotfixes {
+            let path = hotfix.source.path();
+            let inside = path.strip_prefix(&hotfix.package).unwrap_or(path);
+            let bytes = self.tree.get(path).unwrap_or_default().to_vec();
+            files.push(ContentFile::new(inside.trim_start_matches('/'), bytes));
+            paths.push(path.to_owned());
+        }
+        let images = self.distinct_images(hotfixes.into_iter().flat_map(file_images).collect())?;
+        Ok(Package { kind: Kind::Hotfix, name: addon, version, paths, files, images })
+    }
+
+    fn product_package(&self, version: &str) -> Result<Package, Failure> {
+        let product = self.product(version)?;
+        let path = product.source.path().to_owned();
+        let unusable = |what: &str| {
+            Failure::not_right(format!("{path}: {what}")).hint("`compass check` shows where")
+        };
+        let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.value.clone());
+        let name = text(&product.manifest.name);
+        let name = name.ok_or_else(|| unusable("it has no `metadata.name`"))?;
+        let written = text(&product.manifest.version);
+        let written = written.ok_or_else(|| unusable("it has no `spec.version`"))?;
+        // People write it with and without `v`; files are always named with it.
+        let version = format!("v{}", written.trim_start_matches('v'));
+        let images = self.distinct_images(product.images.clone())?;
+        let mut files = vec![
+            ContentFile::new("product.yaml", self.tree.get(&path).unwrap_or_default().to_vec()),
+            ContentFile::new("images.list", image_list(&images)),
+        ];
+        let mut paths = vec![path];
+        paths.extend(product.lists.iter().cloned());
+        files.extend(self.addon_files(&product, &mut paths)?);
+        files.extend(self.extra_files(&product, &mut paths)?);
+        Ok(Package { kind: Kind::Product, name, version, paths, files, images })
+    }
+
+    /// The files of the addons directory, as they are.
+    fn addon_files(
+        &self,
+        product: &Product,
+        paths: &mut Vec<String>,
+    ) -> Result<Vec<ContentFile>, Failure> {
+        let Some(directory) = &product.manifest.addons else { return Ok(Vec::new()) };
+        let directory = directory.value.trim_end_matches('/');
+        let below = |path: &str| {
+            let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
+            Some(format!("addons/{rest}"))
+        };
+        let mut files = Vec::new();
+        for path in self.tree.paths() {
+            if let Some(inside) = below(path) {
+                files.push(ContentFile::new(inside, self.read(path)?));
+            }
+        }
+        if !files.is_empty() {
+            paths.push(directory.to_owned());
+        }
+        Ok(files)
+    }
+
+    fn extra_files(
+        &self,
+        product: &Product,
+        paths: &mut Vec<String>,
+    ) -> Result<Vec<ContentFile>, Failure> {
+        let mut files = Vec::new();
+        for file in &product.manifest.files {
+            let (Some(source), Some(path)) = (&file.source, &file.path) else { continue };
+            let mode = match &file.mode {
+                None => 0o644,
+                Some(mode) => u32::from_str_radix(&mode.value, 8).map_err(|_| {
+                    let place = product.source.path();
+                    let mode = &mode.value;
+                    Failure::not_right(format!("{place}: `{mode}` are no permissions in octal"))
+                })?,
+            };
+            let bytes = self.read(&source.value)?;
+            files.push(ContentFile::new(path.value.clone(), bytes).with_mode(mode));
+            paths.push(source.value.clone());
+        }
+        Ok(files)
+    }
+
+    /// A file of the repository, whether the rules read it or not. What the tree holds is no link,
+    /// and leads nowhere else.
+    fn read(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        if let Some(bytes) = self.tree.get(path) {
+            return Ok(bytes.to_vec());
+        }
+        let whole = self.root.join(path);
+        let is_file = whole.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if !self.tree.contains(path) || !is_file {
+            return Err(Failure::not_right(format!("{path} is not a file of the repository"))
+                .hint("`compass check` shows who names it"));
+        }
+        std::fs::read(&whole)
+            .map_err(|error| Failure::outside(&error).while_doing(format!("cannot read {path}")))
+    }
+}
+
+/// `project/name:tag` a line, as image lists have it.
+fn image_list(images: &[TargetImage]) -> String {
+    let lines: BTreeSet<String> = images
+        .iter()
+        .map(|image| {
+            let name = image.release.repository();
+            let version = image.release.to_string();
+            let at = version.find(name.as_str()).unwrap_or_default();
+            format!("{}\n", &version[at..])
+        })
+        .collect();
+    lines.into_iter().collect()
+}
