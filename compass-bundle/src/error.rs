@@ -43,7 +43,26 @@ pub enum Error {
     #[error("{path} is there already, with other content")]
     Conflict {
         /// The place.
-        path: PathBuf,
+        path: String,
+    },
+    /// An address that leads nowhere.
+    #[error("`{address}` is not an address to use here: {reason}")]
+    BadAddress {
+        /// The address.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A store, or a server that a bundle is read from, failed.
+    #[error("cannot {action} {address}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// The object.
+        address: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Another process writes the same bundle.
     #[error("{path} is being written by another process")]
@@ -74,6 +93,20 @@ impl Error {
 
     pub(crate) fn not_a_bundle(name: impl std::fmt::Display, reason: impl Into<String>) -> Self {
         Self::NotABundle { path: name.to_string(), reason: reason.into() }
+    }
+
+    #[cfg(feature = "store")]
+    pub(crate) fn bad_address(address: &str, reason: impl Into<String>) -> Self {
+        Self::BadAddress { address: address.to_owned(), reason: reason.into() }
+    }
+
+    #[cfg(feature = "store")]
+    pub(crate) fn store(
+        action: &'static str,
+        address: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Store { action, address: address.to_owned(), source: source.into() }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {

@@ -56,17 +56,18 @@
 //!
 //! # Modules
 //! Pure: [`frame`] (gzip of stored blocks), [`naming`], [`document`] (`bundle.json`), and the plan.
-//! With I/O: writing, reading by offset, verifying, publishing, installing. `docs/bundle-format.md`
+//! With I/O: writing, reading by offset, verifying, installing, and [`store`] (object storages with
+//! feature `store`). `docs/bundle-format.md`
 //! describes the format.
 
 pub mod document;
 pub mod frame;
 pub mod naming;
+pub mod store;
 
 mod error;
 mod install;
 mod plan;
-mod publish;
 mod read;
 mod write;
 
@@ -76,6 +77,5 @@ pub use install::{Installed, install};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::{ArchiveImage, Platforms};
-pub use publish::{Published, publish, store_path};
 pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
 pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as};

@@ -1,50 +1,19 @@
-//! Puts bundles where they are published. Published bundles never change.
+//! A store that is a directory.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use compass_registry::{Digest, Hasher, Progress};
 
-use crate::document::{BundleDocument, Kind};
+use super::{Published, store_path};
+use crate::Error;
+use crate::document::BundleDocument;
 use crate::write::part_file::PartFile;
 use crate::write::write_checksum;
-use crate::{Error, naming};
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 512 << 10;
-
-/// What publishing did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The bundle in the store.
-    pub path: PathBuf,
-    /// Digest of the file.
-    pub digest: Digest,
-    /// Whether the same bytes were there already.
-    pub present: bool,
-}
-
-/// The path of a bundle below its store (bundle format, "Store layout").
-pub fn store_path(document: &BundleDocument) -> PathBuf {
-    let (name, version) = (&document.name, &document.version);
-    let file = format!("{}.tar.gz", naming::stem(document.kind, name, version));
-    let directory = match document.kind {
-        Kind::Plugin => Path::new("plugins").join(name),
-        Kind::Hotfix => Path::new("hotfixes").join("compass").join(base_version(version)),
-        Kind::Product => Path::new("products").join(name).join(version),
-    };
-    directory.join(file)
-}
-
-/// The product version that a HOTFIXVERSION is for: what stands before its date.
-fn base_version(version: &str) -> &str {
-    let date = version.match_indices('-').find(|(at, _)| {
-        let rest = &version[at + 1..];
-        rest.len() >= 8 && rest.bytes().take(8).all(|byte| byte.is_ascii_digit())
-    });
-    date.map_or(version, |(at, _)| &version[..at])
-}
 
 /// Publishes a bundle to a store that is a directory. This blocks.
 ///
@@ -60,10 +29,10 @@ pub fn publish(
     if path.exists() {
         let digest = digest_of(bundle, progress)?;
         if digest_of(&path, progress)? != digest {
-            return Err(Error::Conflict { path });
+            return Err(Error::Conflict { path: path.display().to_string() });
         }
         write_checksum(&path, digest)?;
-        return Ok(Published { path, digest, present: true });
+        return published(&path, digest, true);
     }
     let directory = path.parent().unwrap_or(store);
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
@@ -73,10 +42,15 @@ pub fn publish(
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;
     part.finish()?;
     write_checksum(&path, digest)?;
-    Ok(Published { path, digest, present: false })
+    published(&path, digest, false)
 }
 
-fn digest_of(path: &Path, progress: &dyn Progress) -> Result<Digest, Error> {
+fn published(path: &Path, digest: Digest, present: bool) -> Result<Published, Error> {
+    let size = path.metadata().map_err(Error::io("read", path))?.len();
+    Ok(Published { url: format!("file://{}", path.display()), size, digest, present })
+}
+
+pub(super) fn digest_of(path: &Path, progress: &dyn Progress) -> Result<Digest, Error> {
     read(path, progress, |_| Ok(()))
 }
 

@@ -1,0 +1,166 @@
+//! Stores: where bundles are published, and read from again. Published bundles never change.
+
+mod directory;
+#[cfg(feature = "store")]
+mod http;
+#[cfg(feature = "store")]
+mod object;
+
+use std::path::{Path, PathBuf};
+#[cfg(feature = "store")]
+use std::sync::Arc;
+
+use compass_registry::Digest;
+#[cfg(feature = "store")]
+use compass_registry::{ImageSource, Progress};
+
+pub use self::directory::publish;
+#[cfg(feature = "store")]
+pub use self::http::HttpFile;
+#[cfg(feature = "store")]
+pub use self::object::{ObjectFile, ObjectStore};
+use crate::document::{BundleDocument, Kind};
+use crate::naming;
+#[cfg(feature = "store")]
+use crate::{Bundle, BundlePlan, BundleSource, Error, LocalFile};
+
+/// What publishing did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The address of the bundle in the store.
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the file.
+    pub digest: Digest,
+    /// Whether the same bytes were there already.
+    pub present: bool,
+}
+
+/// The path of a bundle below its store (bundle format, "Store layout").
+pub fn store_path(document: &BundleDocument) -> PathBuf {
+    let (name, version) = (&document.name, &document.version);
+    let file = format!("{}.tar.gz", naming::stem(document.kind, name, version));
+    let directory = match document.kind {
+        Kind::Plugin => Path::new("plugins").join(name),
+        Kind::Hotfix => Path::new("hotfixes").join("compass").join(base_version(version)),
+        Kind::Product => Path::new("products").join(name).join(version),
+    };
+    directory.join(file)
+}
+
+/// The product version that a HOTFIXVERSION is for: what stands before its date.
+fn base_version(version: &str) -> &str {
+    let date = version.match_indices('-').find(|(at, _)| {
+        let rest = &version[at + 1..];
+        rest.len() >= 8 && rest.bytes().take(8).all(|byte| byte.is_ascii_digit())
+    });
+    date.map_or(version, |(at, _)| &version[..at])
+}
+
+/// A place that bundles are published to.
+#[cfg(feature = "store")]
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A directory on this machine.
+    Directory(PathBuf),
+    /// An object storage.
+    Objects(ObjectStore),
+}
+
+#[cfg(feature = "store")]
+impl Store {
+    /// Opens a store by its address: `file:///path`, `s3://bucket/prefix`, `oss://bucket/prefix`.
+    /// Endpoints and credentials of object storages come from the environment, as their own tools
+    /// take them. Nothing is asked for yet.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`].
+    pub fn open(address: &str) -> Result<Self, Error> {
+        match address.split_once("://") {
+            Some(("file", path)) if path.starts_with('/') => Ok(Self::Directory(path.into())),
+            Some(("file", _)) => Err(Error::bad_address(
+                address,
+                "not an absolute path: write three slashes, `file:///path`",
+            )),
+            Some(("s3" | "oss", _)) => Ok(Self::Objects(ObjectStore::open(address)?)),
+            _ => Err(Error::bad_address(
+                address,
+                "expected `file:///path`, `s3://bucket` or `oss://bucket`",
+            )),
+        }
+    }
+
+    /// Publishes a bundle that is a file.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where other bytes are published under that name.
+    pub async fn publish(
+        &self,
+        bundle: &Path,
+        document: &BundleDocument,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Published, Error> {
+        match self {
+            Self::Directory(directory) => {
+                let (bundle, document) = (bundle.to_owned(), document.clone());
+                let store = directory.clone();
+                let published = tokio::task::spawn_blocking(move || {
+                    publish(&bundle, &document, &store, &*progress)
+                });
+                published.await.map_err(|stopped| Error::damaged(stopped.to_string()))?
+            }
+            Self::Objects(objects) => objects.publish(bundle, document, &*progress).await,
+        }
+    }
+
+    /// Writes a planned bundle straight into an object storage, without a file in between.
+    ///
+    /// # Errors
+    /// As [`Store::publish`], and what the source reports.
+    pub async fn write(
+        &self,
+        plan: &Arc<BundlePlan>,
+        source: Arc<dyn ImageSource>,
+        options: &crate::WriteOptions,
+    ) -> Result<Published, Error> {
+        match self {
+            Self::Directory(directory) => {
+                let path = directory.join(store_path(plan.document()));
+                if path.exists() {
+                    return Err(Error::Conflict { path: path.display().to_string() });
+                }
+                let parent = path.parent().unwrap_or(directory);
+                std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+                let written = crate::write_as(plan, source, &path, options).await?;
+                let url = format!("file://{}", written.path.display());
+                Ok(Published { url, size: written.size, digest: written.digest, present: false })
+            }
+            Self::Objects(objects) => objects.write(plan, source, &*options.progress).await,
+        }
+    }
+}
+
+/// Opens what a bundle is read from: a path, or an address that begins with `file://`, `http://`,
+/// `https://`, `s3://` or `oss://`.
+///
+/// # Errors
+/// Where it is not there, or cannot be read in parts.
+#[cfg(feature = "store")]
+pub async fn open_source(address: &str) -> Result<Arc<dyn BundleSource>, Error> {
+    Ok(match address.split_once("://") {
+        Some(("http" | "https", _)) => Arc::new(HttpFile::open(address).await?),
+        Some(("s3" | "oss", _)) => Arc::new(ObjectFile::open(address).await?),
+        Some(("file", path)) => Arc::new(LocalFile::open(Path::new(path))?),
+        _ => Arc::new(LocalFile::open(Path::new(address))?),
+    })
+}
+
+/// Opens a bundle by path or address; see [`open_source`].
+///
+/// # Errors
+/// As [`open_source`] and [`Bundle::open`].
+#[cfg(feature = "store")]
+pub async fn open(address: &str) -> Result<Bundle, Error> {
+    Bundle::read(open_source(address).await?).await
+}

@@ -1,0 +1,137 @@
+//! Bundles behind a web server that answers ranges.
+
+use std::ops::Range;
+use std::sync::Once;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode, Url};
+
+use crate::Error;
+use crate::read::BundleSource;
+
+/// How often a read is tried.
+const TRIES: u32 = 4;
+
+/// Without a byte for so long, a server counts as gone.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A file on a web server, read in parts.
+#[derive(Debug, Clone)]
+pub struct HttpFile {
+    client: Client,
+    url: Url,
+    /// The address as it may be shown: what comes after `?` is often a signature.
+    shown: String,
+    size: u64,
+}
+
+impl HttpFile {
+    /// Opens a file. Proxies come from the environment.
+    ///
+    /// # Errors
+    /// Where it is not there, or the server does not answer ranges.
+    pub async fn open(address: &str) -> Result<Self, Error> {
+        install_crypto();
+        let shown = address.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let url: Url = address.parse().map_err(|_| Error::bad_address(&shown, "not a URL"))?;
+        let shown = match url.password() {
+            Some(_) => format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or(""), url.path()),
+            None => shown,
+        };
+        let client = Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build();
+        let client = client.map_err(|error| Error::store("read", &shown, error.without_url()))?;
+        let mut file = Self { client, url, shown, size: 0 };
+        let response = file.get(0..1).await?;
+        file.size =
+            whole_size(&response).ok_or_else(|| file.failed("the server gives no parts"))?;
+        Ok(file)
+    }
+
+    async fn get(&self, range: Range<u64>) -> Result<Response, Error> {
+        let asked = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let request = self.client.get(self.url.clone());
+        let request = request.header(RANGE, asked).header(ACCEPT_ENCODING, "identity");
+        let response = request.send().await.map_err(|error| self.failed(error.without_url()))?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::OK => Err(self.failed("the server does not answer ranges: download it")),
+            status => Err(self.failed(format!("the server answered {status}"))),
+        }
+    }
+
+    async fn read_once(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut response = self.get(range.clone()).await?;
+        if begins_at(&response) != Some(range.start) || whole_size(&response) != Some(self.size) {
+            return Err(self.failed("the server gave another part than was asked for"));
+        }
+        let mut bytes = BytesMut::with_capacity(wanted);
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| self.failed(error.without_url()))?
+        {
+            if bytes.len() + chunk.len() > wanted {
+                return Err(self.failed("the server gave more than was asked for"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if bytes.len() < wanted {
+            return Err(self.failed("the connection broke"));
+        }
+        Ok(bytes.freeze())
+    }
+
+    fn failed(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::store("read", &self.shown, why)
+    }
+}
+
+#[async_trait]
+impl BundleSource for HttpFile {
+    fn name(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let mut tries = 1;
+        loop {
+            match self.read_once(range.clone()).await {
+                Err(error) if tries < TRIES => {
+                    tracing::debug!(%error, "a part is read again");
+                    tokio::time::sleep(Duration::from_millis(200) * tries).await;
+                    tries += 1;
+                }
+                read => return read,
+            }
+        }
+    }
+}
+
+/// The size of the whole file, of `Content-Range: bytes 0-0/<size>`.
+fn whole_size(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.rsplit_once('/')?.1.trim().parse().ok()
+}
+
+fn begins_at(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+/// Lets rustls use ring, unless the program has chosen already.
+pub(super) fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error says that a provider is installed, which is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

@@ -1,0 +1,334 @@
+//! Object storages: Amazon's S3 and what speaks like it, and Alibaba's OSS.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use compass_registry::{Digest, Hasher, ImageSource, Progress};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::services::{Oss, S3};
+use opendal::{ErrorKind, Operator};
+
+use super::directory::digest_of;
+use super::{Published, store_path};
+use crate::document::BundleDocument;
+use crate::read::{BundleSource, LocalFile};
+use crate::write::{checksum_line, checksum_path};
+use crate::{BundlePlan, Error};
+
+/// Bytes of a part of an upload. Storages take ten thousand parts of one object at most.
+const PART: usize = 8 << 20;
+
+/// The largest object has this many parts, with some to spare.
+const MAX_PARTS: u64 = 9_000;
+
+/// Parts that are on their way at once.
+const PARALLEL: usize = 2;
+
+/// Bytes that are read from a file at once.
+const READ: u64 = 1 << 20;
+
+/// A bucket, or what stands below a prefix in it.
+#[derive(Debug, Clone)]
+pub struct ObjectStore {
+    operator: Operator,
+    address: String,
+}
+
+/// An object that is read in parts.
+#[derive(Debug, Clone)]
+pub struct ObjectFile {
+    operator: Operator,
+    address: String,
+    path: String,
+    size: u64,
+}
+
+impl ObjectStore {
+    /// Opens `s3://bucket/prefix` or `oss://bucket/prefix`. Nothing is asked for yet.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`], also where the environment lacks an endpoint.
+    pub fn open(address: &str) -> Result<Self, Error> {
+        let address = address.trim_end_matches('/');
+        let (bucket, prefix) = split(address)?;
+        let operator = operator(address, bucket, prefix)?;
+        Ok(Self { operator, address: address.to_owned() })
+    }
+
+    /// Publishes a bundle that is a file.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where other bytes are published under that name.
+    pub async fn publish(
+        &self,
+        bundle: &Path,
+        document: &BundleDocument,
+        progress: &dyn Progress,
+    ) -> Result<Published, Error> {
+        let path = store_path(document);
+        let file = LocalFile::open(bundle)?;
+        if let Some(there) = self.published(&path).await? {
+            let digest = digest_of(bundle, progress)?;
+            return self.same(&path, there, digest);
+        }
+        let size = file.size();
+        progress.expect(size);
+        let chunks = stream::try_unfold(0, async |position| {
+            let next = size.min(position + READ);
+            if position == next {
+                return Ok(None);
+            }
+            Ok(Some((file.read(position..next).await?, next)))
+        });
+        self.upload(&path, chunks.boxed(), size, progress).await
+    }
+
+    /// Writes a planned bundle straight into the storage.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::publish`], and what the source reports.
+    pub async fn write(
+        &self,
+        plan: &Arc<BundlePlan>,
+        source: Arc<dyn ImageSource>,
+        progress: &dyn Progress,
+    ) -> Result<Published, Error> {
+        let path = store_path(plan.document());
+        let there = self.published(&path).await?;
+        if there.is_some_and(|(_, size)| size != plan.size()) {
+            return Err(self.conflict(&path));
+        }
+        progress.expect(plan.size());
+        let mut chunks = crate::stream(Arc::clone(plan), source).boxed();
+        if let Some(there) = there {
+            // Whether it is the same is known when it has been made; nothing is uploaded.
+            let mut hasher = Hasher::default();
+            while let Some(bytes) = chunks.next().await {
+                let bytes = bytes?;
+                progress.advance(bytes.len() as u64);
+                hasher.update(&bytes);
+            }
+            return self.same(&path, there, hasher.finish());
+        }
+        self.upload(&path, chunks, plan.size(), progress).await
+    }
+
+    /// The digest and size of what is published under a name.
+    async fn published(&self, path: &Path) -> Result<Option<(Option<Digest>, u64)>, Error> {
+        let key = key(path);
+        let size = match self.operator.stat(&key).await {
+            Ok(metadata) => metadata.content_length(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed("look at", path)(error)),
+        };
+        let digest = match self.operator.read(&self::key(&checksum_path(path))).await {
+            Ok(text) => parse_checksum(&text.to_vec()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(self.failed("read the checksum of", path)(error)),
+        };
+        // A run that ended between the two objects left no checksum.
+        let digest = match digest {
+            Some(digest) => digest,
+            None => self.digest(&key, size).await.map_err(self.failed("read", path))?,
+        };
+        Ok(Some((Some(digest), size)))
+    }
+
+    async fn digest(&self, key: &str, size: u64) -> opendal::Result<Digest> {
+        let reader = self.operator.reader_with(key).chunk(PART).await?;
+        let mut bytes = reader.into_bytes_stream(0..size).await?;
+        let mut hasher = Hasher::default();
+        while let Some(chunk) = bytes.try_next().await.map_err(|error| {
+            opendal::Error::new(ErrorKind::Unexpected, "reading failed").set_source(error)
+        })? {
+            hasher.update(&chunk);
+        }
+        Ok(hasher.finish())
+    }
+
+    fn same(
+        &self,
+        path: &Path,
+        (there, size): (Option<Digest>, u64),
+        digest: Digest,
+    ) -> Result<Published, Error> {
+        match there {
+            Some(there) if there == digest => {
+                Ok(Published { url: self.url(path), size, digest, present: true })
+            }
+            _ => Err(self.conflict(path)),
+        }
+    }
+
+    /// Uploads in parts. The object appears when its last part is there, and only where no other
+    /// has its name.
+    async fn upload(
+        &self,
+        path: &Path,
+        mut chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
+        size: u64,
+        progress: &dyn Progress,
+    ) -> Result<Published, Error> {
+        let part = PART.max(usize::try_from(size / MAX_PARTS).unwrap_or(PART));
+        let key = key(path);
+        let writer = self.operator.writer_with(&key).chunk(part).concurrent(PARALLEL);
+        let mut writer =
+            writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
+        let mut hasher = Hasher::default();
+        let mut sent = 0;
+        let result = loop {
+            match chunks.next().await {
+                Some(Ok(bytes)) => {
+                    hasher.update(&bytes);
+                    sent += bytes.len() as u64;
+                    progress.advance(bytes.len() as u64);
+                    if let Err(error) = writer.write(bytes).await {
+                        if is_taken(&error) {
+                            break Err(self.conflict(path));
+                        }
+                        break Err(self.failed("upload", path)(error));
+                    }
+                }
+                Some(Err(error)) => break Err(error),
+                None if sent == size => break Ok(()),
+                None => break Err(Error::damaged(format!("{sent} of {size} bytes were there"))),
+            }
+        };
+        if let Err(error) = result {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(%error, "an unfinished upload stays in the store");
+            }
+            return Err(error);
+        }
+        let digest = hasher.finish();
+        match writer.close().await {
+            Ok(_) => {}
+            Err(error) if is_taken(&error) => {
+                let _ = writer.abort().await;
+                let there = self.published(path).await?;
+                return self.same(path, there.unwrap_or((None, 0)), digest);
+            }
+            Err(error) => return Err(self.failed("complete the upload of", path)(error)),
+        }
+        let checksum_key = self::key(&checksum_path(path));
+        let checksum =
+            self.operator.write_with(&checksum_key, checksum_line(path, digest).into_bytes());
+        match checksum.if_not_exists(true).await {
+            Ok(_) => {}
+            Err(error) if is_taken(&error) => {}
+            Err(error) => return Err(self.failed("write the checksum of", path)(error)),
+        }
+        Ok(Published { url: self.url(path), size, digest, present: false })
+    }
+
+    fn conflict(&self, path: &Path) -> Error {
+        Error::Conflict { path: self.url(path) }
+    }
+
+    fn url(&self, path: &Path) -> String {
+        format!("{}/{}", self.address, path.display())
+    }
+
+    fn failed(&self, action: &'static str, path: &Path) -> impl Fn(opendal::Error) -> Error {
+        let url = self.url(path);
+        move |error| Error::store(action, &url, error)
+    }
+}
+
+impl ObjectFile {
+    /// Opens `s3://bucket/path` or `oss://bucket/path`.
+    ///
+    /// # Errors
+    /// Where it is not there.
+    pub async fn open(address: &str) -> Result<Self, Error> {
+        let (bucket, path) = split(address)?;
+        let operator = operator(address, bucket, "")?;
+        let metadata = operator.stat(path).await;
+        let metadata = metadata.map_err(|error| Error::store("read", address, error))?;
+        let (address, path) = (address.to_owned(), path.to_owned());
+        Ok(Self { operator, address, path, size: metadata.content_length() })
+    }
+}
+
+#[async_trait]
+impl BundleSource for ObjectFile {
+    fn name(&self) -> String {
+        self.address.clone()
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let read = self.operator.read_with(&self.path).range(range).await;
+        Ok(read.map_err(|error| Error::store("read", &self.address, error))?.to_bytes())
+    }
+}
+
+/// Bucket and path.
+fn split(address: &str) -> Result<(&str, &str), Error> {
+    let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+    let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        return Err(Error::bad_address(address, "it names no bucket"));
+    }
+    Ok((bucket, path))
+}
+
+fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> {
+    install();
+    let environment = |names: &[&str]| {
+        names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
+    };
+    let root = format!("/{root}");
+    let operator = if address.starts_with("oss://") {
+        let endpoint = environment(&["OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"]);
+        let endpoint = endpoint.ok_or_else(|| {
+            Error::bad_address(address, "OSS_ENDPOINT does not say where the storage is")
+        })?;
+        Operator::new(Oss::default().bucket(bucket).root(&root).endpoint(&endpoint))
+    } else {
+        let mut s3 = S3::default().bucket(bucket).root(&root).disable_ec2_metadata();
+        if let Some(endpoint) = environment(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]) {
+            s3 = s3.endpoint(&endpoint);
+        }
+        let region = environment(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
+        Operator::new(s3.region(region.as_deref().unwrap_or("us-east-1")))
+    };
+    let operator = operator.map_err(|error| Error::bad_address(address, error.to_string()))?;
+    let timeout = TimeoutLayer::default().with_io_timeout(Duration::from_mins(1));
+    let retry = RetryLayer::new().with_max_times(4).with_jitter();
+    Ok(operator.layer(timeout).layer(retry))
+}
+
+/// Storages are spoken with over the same TLS as registries.
+fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        super::http::install_crypto();
+        opendal::install_default();
+    });
+}
+
+/// Whether somebody else was faster.
+fn is_taken(error: &opendal::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists | ErrorKind::Conflict
+    )
+}
+
+fn key(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn parse_checksum(text: &[u8]) -> Option<Digest> {
+    let text = std::str::from_utf8(text).ok()?;
+    format!("sha256:{}", text.split_whitespace().next()?).parse().ok()
+}
