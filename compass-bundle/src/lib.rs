@@ -67,6 +67,7 @@ pub mod store;
 
 mod error;
 mod install;
+mod package;
 mod plan;
 mod read;
 mod write;
@@ -74,6 +75,7 @@ mod write;
 pub use document::BundleDocument;
 pub use error::Error;
 pub use install::{Installed, install};
+pub use package::{Package, PackageFile, PackageImage};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::{ArchiveImage, Platforms};

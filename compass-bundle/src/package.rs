@@ -1,0 +1,271 @@
+//! Packages of any making, read from their beginning to their end: what old scripts made with
+//! `docker save` and `tar`, whatever its names say. What things are is told by their content.
+
+mod archive;
+mod image;
+mod peel;
+mod walk;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use compass_registry::{
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, RawManifest,
+    Reference, Repository,
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::io::AsyncReadExt as _;
+
+use self::archive::ScannedArchive;
+pub use self::image::PackageImage;
+use self::peel::{Peeled, Reader, open, peel};
+use self::walk::{Entries, Entry};
+use crate::Error;
+
+/// The largest YAML that is kept: the limit of release manifests.
+const MAX_YAML: u64 = 4 << 20;
+
+/// Files that a package may hold.
+const MAX_FILES: usize = 100_000;
+
+/// Bytes of a blob that are handed out at once.
+const READ: usize = 256 << 10;
+
+/// A package on this machine.
+///
+/// It has been read once, from its beginning to its end: every layer's digest is known. As an
+/// [`ImageSource`] it has its images; a layer is found by reading up to it again.
+#[derive(Debug, Clone)]
+pub struct Package(Arc<Scanned>);
+
+#[derive(Debug)]
+struct Scanned {
+    path: PathBuf,
+    files: Vec<PackageFile>,
+    images: Vec<PackageImage>,
+    blobs: HashMap<Digest, Place>,
+}
+
+/// A file of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// Its path in the package.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Their digest.
+    pub digest: Digest,
+    /// The text, where it is YAML.
+    pub yaml: Option<Bytes>,
+}
+
+/// Where a blob stands.
+#[derive(Debug, Clone)]
+struct Place {
+    /// The image archive in the package, or nothing where the package is one itself.
+    archive: Option<String>,
+    entry: String,
+}
+
+impl Package {
+    /// Reads a package.
+    ///
+    /// # Errors
+    /// [`Error::NotABundle`] for what is no tar archive, compressed or not, or is damaged.
+    pub async fn scan(path: &Path) -> Result<Self, Error> {
+        let not = |error: std::io::Error| Error::not_a_bundle(path.display(), error.to_string());
+        let opened = open(path).await.map_err(Error::io("open", path))?;
+        let Peeled::Tar(tar) = peel(opened).await.map_err(not)? else {
+            return Err(Error::not_a_bundle(path.display(), "it is no tar archive"));
+        };
+        let mut scan = Scan { whole: ScannedArchive::default(), ..Scan::default() };
+        let mut entries = Entries::of(tar).map_err(not)?;
+        while let Some(entry) = entries.next().await.map_err(not)? {
+            scan.take(entry).await.map_err(not)?;
+        }
+        let mut scanned = Scanned {
+            path: path.to_owned(),
+            files: Vec::new(),
+            images: Vec::new(),
+            blobs: HashMap::new(),
+        };
+        if scan.whole.is_image() {
+            // The package is itself what `docker save` makes.
+            scanned.add(None, &scan.whole)?;
+        } else {
+            scanned.files = scan.files;
+            for (name, archive) in &scan.archives {
+                scanned.add(Some(name), archive)?;
+            }
+        }
+        if scanned.images.is_empty() && scanned.files.is_empty() {
+            return Err(Error::not_a_bundle(path.display(), "it holds nothing"));
+        }
+        Ok(Self(Arc::new(scanned)))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The files that are no image archives.
+    pub fn files(&self) -> &[PackageFile] {
+        &self.0.files
+    }
+
+    /// The images.
+    pub fn images(&self) -> &[PackageImage] {
+        &self.0.images
+    }
+
+    /// Opens a blob by reading up to it.
+    async fn find(&self, place: &Place) -> std::io::Result<Option<Reader>> {
+        let Peeled::Tar(mut tar) = peel(open(&self.0.path).await?).await? else { return Ok(None) };
+        if let Some(archive) = &place.archive {
+            let Some(found) = find_entry(tar, archive).await? else { return Ok(None) };
+            let Peeled::Tar(inner) = peel(found).await? else { return Ok(None) };
+            tar = inner;
+        }
+        find_entry(tar, &place.entry).await
+    }
+}
+
+async fn find_entry(tar: Reader, path: &str) -> std::io::Result<Option<Reader>> {
+    let mut entries = Entries::of(tar)?;
+    while let Some(entry) = entries.next().await? {
+        if entry.path == path && entry.is_file {
+            return Ok(Some(entry.into_reader()));
+        }
+    }
+    Ok(None)
+}
+
+#[derive(Default)]
+struct Scan {
+    /// The package, as if it were an image archive.
+    whole: ScannedArchive,
+    files: Vec<PackageFile>,
+    archives: Vec<(String, ScannedArchive)>,
+}
+
+impl Scan {
+    async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
+        if self.files.len() + self.archives.len() >= MAX_FILES {
+            return Err(std::io::Error::other("it holds too many files"));
+        }
+        if !entry.is_file {
+            self.whole.link(&entry);
+            return Ok(());
+        }
+        let path = entry.path.clone();
+        let (reader, sum) = entry.hashed();
+        match peel(reader).await? {
+            Peeled::Tar(tar) => {
+                let mut archive = ScannedArchive::default();
+                let mut inner = Entries::of(tar)?;
+                while let Some(one) = inner.next().await? {
+                    archive.take(one).await?;
+                }
+                drop(inner);
+                sum.drain().await?;
+                let (digest, size) = sum.finish();
+                self.whole.add_blob(path.clone(), digest, size, Bytes::from_static(b"\x1f\x8b"));
+                if archive.is_image() {
+                    self.archives.push((path, archive));
+                } else {
+                    self.files.push(PackageFile { path, size, digest, yaml: None });
+                }
+            }
+            Peeled::Other(content) => {
+                drop(content);
+                sum.drain().await?;
+                let head = sum.kept();
+                let (digest, size) = sum.finish();
+                let is_yaml = [".yaml", ".yml"].iter().any(|end| path.ends_with(end));
+                let yaml = (is_yaml && size <= MAX_YAML).then(|| head.clone());
+                self.whole.add_blob(path.clone(), digest, size, head);
+                self.files.push(PackageFile { path, size, digest, yaml });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scanned {
+    fn add(&mut self, archive: Option<&String>, scanned: &ScannedArchive) -> Result<(), Error> {
+        let name = archive.map_or_else(|| self.path.display().to_string(), Clone::clone);
+        for (image, blobs) in image::images(&name, scanned)? {
+            for (digest, entry) in blobs {
+                let place = Place { archive: archive.cloned(), entry };
+                self.blobs.entry(digest).or_insert(place);
+            }
+            self.images.push(image);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ImageSource for Package {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, RegistryError> {
+        let own = |image: &&PackageImage| image.reference.repository() == repository;
+        let found = self.images().iter().filter(own).find_map(|image| match locator {
+            Locator::Tag(tag) => (image.reference.tag() == Some(tag)).then_some(&image.root),
+            Locator::Digest(digest) => {
+                let mut all = std::iter::once(&image.root).chain(&image.children);
+                all.find(|manifest| manifest.digest() == *digest)
+            }
+        });
+        let what = || format!("{repository}:{locator} in {}", self.0.path.display());
+        found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
+    }
+
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, RegistryError> {
+        let what = format!("{repository}@{} in {}", descriptor.digest, self.0.path.display());
+        let failed = |error| RegistryError::io(format!("cannot read {what}"), error);
+        let missing = || RegistryError::NotFound { what: what.clone() };
+        let place = self.0.blobs.get(&descriptor.digest).ok_or_else(missing)?;
+        let mut reader = self.find(place).await.map_err(failed)?.ok_or_else(missing)?;
+        let mut skipped = (&mut reader).take(range.start);
+        tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await.map_err(failed)?;
+        let rest = reader.take(range.end.saturating_sub(range.start));
+        let what = what.clone();
+        let chunks = stream::try_unfold((rest, what), |(mut rest, what)| async move {
+            let mut chunk = BytesMut::with_capacity(READ);
+            match rest.read_buf(&mut chunk).await {
+                Ok(0) => Ok(None),
+                Ok(_) => Ok(Some((chunk.freeze(), (rest, what)))),
+                Err(error) => Err(RegistryError::io(format!("cannot read {what}"), error)),
+            }
+        });
+        Ok(chunks.boxed())
+    }
+}
+
+/// A reference that images without a name go by: their archive's name and the digest of their
+/// configuration.
+fn unnamed(archive: &str, digest: &Digest) -> Result<Reference, Error> {
+    let name = archive.rsplit('/').next().unwrap_or_default();
+    let stem = name.trim_end_matches(".gz").trim_end_matches(".tar");
+    let plain: String = stem
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    let plain = plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+    let name = if plain.is_empty() { "image" } else { &plain };
+    Ok(format!("localhost/unnamed/{name}:{}", &digest.hex()[..12]).parse()?)
+}

@@ -1,0 +1,105 @@
+//! What an image archive holds, whichever tool made it.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use compass_registry::Digest;
+
+use super::walk::{Entry, KEPT};
+
+/// Entries of one image archive.
+const MAX_ENTRIES: usize = 100_000;
+
+/// Links that lead to links.
+const MAX_LINKS: usize = 8;
+
+/// Bytes of small entries that are kept of one archive.
+const MAX_KEPT: usize = 32 << 20;
+
+/// The entries of an archive, by path.
+#[derive(Debug, Default)]
+pub(super) struct ScannedArchive {
+    entries: HashMap<String, ScannedEntry>,
+    links: HashMap<String, String>,
+    kept: usize,
+}
+
+/// A file in an archive.
+#[derive(Debug)]
+pub(super) struct ScannedEntry {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// The content where it may be JSON, otherwise the first bytes.
+    pub(super) head: Bytes,
+}
+
+impl ScannedArchive {
+    pub(super) async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
+        if self.entries.len() + self.links.len() >= MAX_ENTRIES {
+            return Err(std::io::Error::other("an image archive holds too many files"));
+        }
+        if !entry.is_file {
+            self.link(&entry);
+            return Ok(());
+        }
+        let (_, sum) = entry.hashed();
+        sum.drain().await?;
+        let head = sum.kept();
+        let (digest, size) = sum.finish();
+        self.add_blob(entry.path, digest, size, head);
+        Ok(())
+    }
+
+    pub(super) fn add_blob(&mut self, path: String, digest: Digest, size: u64, head: Bytes) {
+        let is_whole = head.len() as u64 == size && size <= KEPT as u64;
+        let is_json = is_whole && matches!(head.first(), Some(b'{' | b'['));
+        let keep = is_json && self.kept + head.len() <= MAX_KEPT;
+        let head = match keep {
+            true => head,
+            false => Bytes::copy_from_slice(&head[..head.len().min(4)]),
+        };
+        self.kept += head.len();
+        self.entries.insert(path, ScannedEntry { digest, size, head });
+    }
+
+    pub(super) fn link(&mut self, entry: &Entry) {
+        if let Some(link) = &entry.link {
+            let target = match link.starts_with("../") || !link.contains('/') {
+                true => resolve(&entry.path, link),
+                false => Some(link.clone()),
+            };
+            self.links.extend(target.map(|target| (entry.path.clone(), target)));
+        }
+    }
+
+    /// An entry, and its own path: links within the archive are followed, as old Docker made them.
+    pub(super) fn get(&self, path: &str) -> Option<(&str, &ScannedEntry)> {
+        let mut path = path.trim_start_matches("./");
+        for _ in 0..MAX_LINKS {
+            if let Some((path, entry)) = self.entries.get_key_value(path) {
+                return Some((path, entry));
+            }
+            path = self.links.get(path)?;
+        }
+        None
+    }
+
+    /// Whether it holds images.
+    pub(super) fn is_image(&self) -> bool {
+        self.entries.contains_key("manifest.json") || self.entries.contains_key("index.json")
+    }
+}
+
+/// A path beside another; nothing where it leads out of the archive.
+fn resolve(from: &str, link: &str) -> Option<String> {
+    let mut steps: Vec<&str> = from.split('/').collect();
+    steps.pop();
+    for step in link.split('/') {
+        match step {
+            ".." => drop(steps.pop()?),
+            "." | "" => {}
+            step => steps.push(step),
+        }
+    }
+    Some(steps.join("/"))
+}

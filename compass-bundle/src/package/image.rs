@@ -1,0 +1,238 @@
+//! The images of an archive: of an OCI layout, or of what `docker save` writes.
+
+use compass_registry::{
+    Descriptor, Digest, Manifest, RawManifest, Reference, media_type, sniff_media_type,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::archive::ScannedArchive;
+use super::unnamed;
+use crate::Error;
+
+/// An image of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageImage {
+    /// The archive that it stands in.
+    pub archive: String,
+    /// What it is named there; images without a name are under `localhost/unnamed`.
+    pub reference: Reference,
+    /// Its manifest; where the archive has none, the one that a registry will have.
+    pub root: RawManifest,
+    /// The image manifests of an image index.
+    pub children: Vec<RawManifest>,
+    /// Digest of the configuration, of a single image.
+    pub config: Option<Digest>,
+    /// What is wrong with it.
+    pub problems: Vec<String>,
+}
+
+/// Blobs, and the entries that hold them.
+type Blobs = Vec<(Digest, String)>;
+
+#[derive(Deserialize)]
+struct DockerImage {
+    #[serde(rename = "Config")]
+    config: String,
+    #[serde(rename = "RepoTags", default)]
+    tags: Option<Vec<String>>,
+    #[serde(rename = "Layers")]
+    layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Value>,
+}
+
+/// The images of an archive. Where it is an OCI layout as well as a docker archive, the layout
+/// counts: it has the registry's own digests.
+pub(super) fn images(
+    archive: &str,
+    scanned: &ScannedArchive,
+) -> Result<Vec<(PackageImage, Blobs)>, Error> {
+    if let Some((_, index)) = scanned.get("index.json") {
+        return layout_images(archive, scanned, &index.head);
+    }
+    let Some((_, manifest)) = scanned.get("manifest.json") else { return Ok(Vec::new()) };
+    let images: Vec<DockerImage> = parse(archive, "manifest.json", &manifest.head)?;
+    let mut found = Vec::new();
+    for image in images {
+        found.extend(docker_images(archive, scanned, &image)?);
+    }
+    Ok(found)
+}
+
+fn parse<'j, T: Deserialize<'j>>(archive: &str, name: &str, json: &'j [u8]) -> Result<T, Error> {
+    serde_json::from_slice(json)
+        .map_err(|error| Error::damaged(format!("{archive}: {name} is not readable: {error}")))
+}
+
+/// An image of `docker save`: each of its names is one.
+fn docker_images(
+    archive: &str,
+    scanned: &ScannedArchive,
+    image: &DockerImage,
+) -> Result<Vec<(PackageImage, Blobs)>, Error> {
+    let missing = |path: &str| Error::damaged(format!("{archive}: {path} is missing"));
+    let (config_path, config) = scanned.get(&image.config).ok_or_else(|| missing(&image.config))?;
+    let mut blobs = vec![(config.digest, config_path.to_owned())];
+    let mut layers = Vec::new();
+    for path in &image.layers {
+        let (path, layer) = scanned.get(path).ok_or_else(|| missing(path))?;
+        blobs.push((layer.digest, path.to_owned()));
+        layers.push((layer_type(&layer.head), layer.digest, layer.size));
+    }
+    let described: Vec<_> = layers
+        .iter()
+        .map(|(kind, digest, size)| json!({"mediaType": kind, "digest": digest, "size": size}))
+        .collect();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": {
+            "mediaType": media_type::OCI_CONFIG, "digest": config.digest, "size": config.size,
+        },
+        "layers": described,
+    });
+    let root = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+    let problems = wrong_layers(archive, &config.head, &layers);
+    let mut references = Vec::new();
+    for tag in image.tags.iter().flatten() {
+        references.push(tag.parse::<Reference>()?);
+    }
+    if references.is_empty() {
+        references.push(unnamed(archive, &config.digest)?);
+    }
+    let named = references.into_iter().map(|reference| {
+        let found = PackageImage {
+            archive: archive.to_owned(),
+            reference,
+            root: root.clone(),
+            children: Vec::new(),
+            config: Some(config.digest),
+            problems: problems.clone(),
+        };
+        (found, blobs.clone())
+    });
+    Ok(named.collect())
+}
+
+/// Uncompressed layers have the digests that the configuration names.
+fn wrong_layers(archive: &str, config: &[u8], layers: &[(&str, Digest, u64)]) -> Vec<String> {
+    let config: Value = serde_json::from_slice(config).unwrap_or_default();
+    let Some(expected) = config["rootfs"]["diff_ids"].as_array() else {
+        return vec![format!("{archive}: the configuration names no layers")];
+    };
+    if expected.len() != layers.len() {
+        let (named, there) = (expected.len(), layers.len());
+        return vec![format!("{archive}: the configuration names {named} layers, of {there}")];
+    }
+    let plain = |kind: &str| kind == media_type::OCI_LAYER;
+    let wrong = layers.iter().zip(expected).filter(|((kind, digest, _), expected)| {
+        plain(kind) && expected.as_str() != Some(&digest.to_string())
+    });
+    wrong
+        .map(|((_, digest, _), expected)| {
+            format!("{archive}: a layer has digest {digest}, and not {expected}")
+        })
+        .collect()
+}
+
+fn layer_type(head: &[u8]) -> &'static str {
+    match head {
+        [0x1f, 0x8b, ..] => media_type::OCI_LAYER_GZIP,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => media_type::OCI_LAYER_ZSTD,
+        _ => media_type::OCI_LAYER,
+    }
+}
+
+fn layout_images(
+    archive: &str,
+    scanned: &ScannedArchive,
+    index: &[u8],
+) -> Result<Vec<(PackageImage, Blobs)>, Error> {
+    let index: Index = parse(archive, "index.json", index)?;
+    let mut found = Vec::new();
+    for entry in &index.manifests {
+        let named: Descriptor = serde_json::from_value(entry.clone()).map_err(|error| {
+            Error::damaged(format!("{archive}: index.json is not readable: {error}"))
+        })?;
+        let mut reading = Layout { archive, scanned, blobs: Vec::new(), problems: Vec::new() };
+        let root = reading.manifest(&named.digest)?;
+        let (mut children, mut config) = (Vec::new(), None);
+        match root.parse()? {
+            Manifest::Image { config: own, layers } => {
+                config = Some(own.digest);
+                reading.require(std::iter::once(&own).chain(&layers));
+            }
+            Manifest::Index(images) => {
+                for image in images {
+                    // Docker keeps indexes of which not every platform is there.
+                    if scanned.get(&path(&image.digest)).is_none() {
+                        continue;
+                    }
+                    let child = reading.manifest(&image.digest)?;
+                    if let Manifest::Image { config, layers } = child.parse()? {
+                        reading.require(std::iter::once(&config).chain(&layers));
+                    }
+                    children.push(child);
+                }
+            }
+        }
+        let name = entry["annotations"]["io.containerd.image.name"].as_str();
+        let reference = name
+            .or_else(|| entry["annotations"]["org.opencontainers.image.ref.name"].as_str())
+            .and_then(|name| name.parse().ok());
+        let reference = match reference {
+            Some(reference) => reference,
+            None => unnamed(archive, &named.digest)?,
+        };
+        let Layout { blobs, problems, .. } = reading;
+        let archive = archive.to_owned();
+        found.push((PackageImage { archive, reference, root, children, config, problems }, blobs));
+    }
+    Ok(found)
+}
+
+/// An OCI layout of which the blobs are gathered.
+struct Layout<'a> {
+    archive: &'a str,
+    scanned: &'a ScannedArchive,
+    blobs: Blobs,
+    problems: Vec<String>,
+}
+
+impl Layout<'_> {
+    fn manifest(&mut self, digest: &Digest) -> Result<RawManifest, Error> {
+        let path = path(digest);
+        let missing = || Error::damaged(format!("{}: {path} is missing", self.archive));
+        let (_, entry) = self.scanned.get(&path).ok_or_else(missing)?;
+        let kind = sniff_media_type(&entry.head).ok_or_else(missing)?;
+        let manifest = RawManifest::new(kind, entry.head.clone());
+        if manifest.digest() != *digest {
+            return Err(Error::damaged(format!("{}: {path} is damaged", self.archive)));
+        }
+        Ok(manifest)
+    }
+
+    fn require<'d>(&mut self, blobs: impl Iterator<Item = &'d Descriptor>) {
+        for blob in blobs {
+            let path = path(&blob.digest);
+            match self.scanned.get(&path) {
+                _ if blob.is_held_elsewhere() => {}
+                None => self.problems.push(format!("{}: {path} is missing", self.archive)),
+                Some((own, entry)) => {
+                    if entry.digest != blob.digest {
+                        self.problems.push(format!("{}: {path} is damaged", self.archive));
+                    }
+                    self.blobs.push((blob.digest, own.to_owned()));
+                }
+            }
+        }
+    }
+}
+
+fn path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}

@@ -1,0 +1,67 @@
+//! Takes compression off, as the content says.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::pin::Pin;
+
+use async_compression::tokio::bufread::GzipDecoder;
+use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
+
+/// Bytes on their way.
+pub(super) type Reader = Pin<Box<dyn AsyncRead + Send + Sync>>;
+
+/// What stands behind the compression.
+pub(super) enum Peeled {
+    Tar(Reader),
+    Other(Reader),
+}
+
+/// Bytes that are read ahead of a decompressor.
+const AHEAD: usize = 128 << 10;
+
+/// Old scripts compressed what was compressed already; nobody did it three times.
+const MAX_GZIPS: usize = 2;
+
+/// A tar header is as long.
+const HEAD: u64 = 512;
+
+pub(super) async fn open(path: &Path) -> std::io::Result<Reader> {
+    let mut file = tokio::fs::File::open(path).await?;
+    if !file.metadata().await?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    file.set_max_buf_size(AHEAD);
+    Ok(Box::pin(BufReader::with_capacity(AHEAD, file)))
+}
+
+/// Takes gzip off, once or twice.
+pub(super) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
+    for _ in 0..=MAX_GZIPS {
+        let mut head = Vec::new();
+        (&mut reader).take(HEAD).read_to_end(&mut head).await?;
+        let (gzip, tar) = (head.starts_with(&[0x1f, 0x8b]), is_tar(&head));
+        let whole: Reader = Box::pin(Cursor::new(head).chain(reader));
+        if !gzip {
+            return Ok(if tar { Peeled::Tar(whole) } else { Peeled::Other(whole) });
+        }
+        let mut decoder = GzipDecoder::new(BufReader::with_capacity(AHEAD, whole));
+        decoder.multiple_members(true);
+        reader = Box::pin(decoder);
+    }
+    Err(std::io::Error::other("it is compressed again and again"))
+}
+
+/// Whether bytes begin with a tar header: its checksum is right.
+fn is_tar(head: &[u8]) -> bool {
+    let Ok(head) = <&[u8; 512]>::try_from(head) else { return false };
+    let field = String::from_utf8_lossy(&head[148..156]).into_owned();
+    let field = field.trim_matches(['\0', ' ']);
+    let Ok(stored) = u32::from_str_radix(field, 8) else { return false };
+    let sum: u32 = head
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte }))
+        .sum();
+    // Of a block of zeros it is right as well.
+    sum == stored && head[0] != 0
+}

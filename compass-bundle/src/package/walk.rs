@@ -1,0 +1,167 @@
+//! The entries of a tar archive, one after the other, in bounded memory.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use compass_registry::{Digest, Hasher};
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio_tar::{Archive, ArchiveBuilder};
+
+use super::peel::Reader;
+
+/// Bytes of headers and long names before an entry; more is no archive that a person made.
+const MAX_HEADERS: u64 = 2 << 20;
+
+/// Bytes from the beginning of an entry that are kept: enough for YAML and JSON.
+pub(super) const KEPT: usize = 4 << 20;
+
+/// The entries of an archive. Each is read to its end before the next one.
+pub(super) struct Entries {
+    entries: tokio_tar::Entries<Bounded>,
+    budget: Arc<AtomicU64>,
+    last: Option<Shared>,
+}
+
+/// One entry.
+pub(super) struct Entry {
+    pub(super) path: String,
+    pub(super) is_file: bool,
+    /// Where a link leads.
+    pub(super) link: Option<String>,
+    content: Shared,
+}
+
+type Shared = Arc<Mutex<Content>>;
+
+struct Content {
+    entry: tokio_tar::Entry<Archive<Bounded>>,
+    sum: Option<(Hasher, u64, Vec<u8>)>,
+}
+
+impl Entries {
+    pub(super) fn of(tar: Reader) -> std::io::Result<Self> {
+        let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
+        let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
+        let mut archive = ArchiveBuilder::new(bounded).build();
+        Ok(Self { entries: archive.entries()?, budget, last: None })
+    }
+
+    pub(super) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
+        if let Some(last) = self.last.take() {
+            drain(&last).await?;
+        }
+        self.budget.store(MAX_HEADERS, Ordering::Relaxed);
+        let Some(entry) = self.entries.next().await.transpose()? else { return Ok(None) };
+        self.budget.store(u64::MAX, Ordering::Relaxed);
+        let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
+        let path = path.trim_start_matches("./").trim_end_matches('/').to_owned();
+        let kind = entry.header().entry_type();
+        let link = match kind.is_symlink() || kind.is_hard_link() {
+            true => entry.link_name_bytes()?.map(|link| String::from_utf8_lossy(&link).into()),
+            false => None,
+        };
+        let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
+        let content = Arc::new(Mutex::new(Content { entry, sum: None }));
+        self.last = Some(Arc::clone(&content));
+        Ok(Some(Entry { path, is_file, link, content }))
+    }
+}
+
+impl Entry {
+    /// The content.
+    pub(super) fn into_reader(self) -> Reader {
+        Box::pin(SharedReader(self.content))
+    }
+
+    /// The content, and its digest when it has been read.
+    pub(super) fn hashed(&mut self) -> (Reader, Sum) {
+        let content = Arc::clone(&self.content);
+        lock(&content).sum = Some((Hasher::default(), 0, Vec::new()));
+        (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
+    }
+}
+
+/// The digest of an entry.
+pub(super) struct Sum(Shared);
+
+impl Sum {
+    /// Reads what is left.
+    pub(super) async fn drain(&self) -> std::io::Result<()> {
+        drain(&self.0).await
+    }
+
+    /// The first bytes, up to [`KEPT`].
+    pub(super) fn kept(&self) -> Bytes {
+        let mut content = lock(&self.0);
+        content.sum.as_mut().map(|(_, _, kept)| std::mem::take(kept)).unwrap_or_default().into()
+    }
+
+    pub(super) fn finish(self) -> (Digest, u64) {
+        let sum = lock(&self.0).sum.take();
+        let (hasher, size, _) = sum.unwrap_or_default();
+        (hasher.finish(), size)
+    }
+}
+
+async fn drain(content: &Shared) -> std::io::Result<()> {
+    let mut reader = SharedReader(Arc::clone(content));
+    let mut buffer = vec![0; 64 << 10];
+    while reader.read(&mut buffer).await? > 0 {}
+    Ok(())
+}
+
+fn lock(content: &Shared) -> std::sync::MutexGuard<'_, Content> {
+    content.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct SharedReader(Shared);
+
+impl AsyncRead for SharedReader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let mut content = lock(&self.0);
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut content.entry).poll_read(cx, buffer))?;
+        if let Some((hasher, size, kept)) = &mut content.sum {
+            let new = &buffer.filled()[before..];
+            hasher.update(new);
+            *size += new.len() as u64;
+            kept.extend_from_slice(&new[..new.len().min(KEPT - kept.len())]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Gives no more bytes than it may.
+struct Bounded {
+    reader: Reader,
+    budget: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(self.reader.as_mut().poll_read(cx, buffer))?;
+        let read = (buffer.filled().len() - before) as u64;
+        let left = self.budget.load(Ordering::Relaxed);
+        if read > left {
+            let reason = "the headers of an entry are too large";
+            return Poll::Ready(Err(std::io::Error::other(reason)));
+        }
+        if left != u64::MAX {
+            self.budget.store(left - read, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
