@@ -140,6 +140,17 @@ impl BundleDocument {
         bytes
     }
 
+    /// The platform that tools see which know only single images.
+    pub(crate) fn single_platform(&self) -> Platform {
+        let archived = self.archives().filter_map(|file| file.image.as_ref());
+        let archived = archived.map(|image| &image.single_platform);
+        let stored = self.store.iter().flat_map(|store| &store.images);
+        let mut all = stored.map(|image| &image.single_platform).chain(archived);
+        let usual =
+            || Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+        all.next().cloned().unwrap_or_else(usual)
+    }
+
     /// The image archives.
     pub(crate) fn archives(&self) -> impl Iterator<Item = &BundleFile> {
         self.files.iter().filter(|file| file.image.is_some())

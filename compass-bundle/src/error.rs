@@ -29,6 +29,14 @@ pub enum Error {
         /// The path below the bundle's directory.
         path: String,
     },
+    /// The bundle holds no image of that name, or several.
+    #[error("{} {name}", if *.several { "several images of the bundle are named" } else { "the bundle has no image" })]
+    NoSuchImage {
+        /// The name.
+        name: String,
+        /// Whether several fit.
+        several: bool,
+    },
     /// The disk is too small.
     #[error("{path} needs {needed} bytes, and the disk has {free}")]
     NoSpace {
@@ -130,7 +138,9 @@ impl Error {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
             Self::Conflict { .. } => Some("published bundles never change: raise the version"),
             Self::NoSpace { .. } => Some("free some space, or write to another disk"),
-            Self::NoSuchFile { .. } => Some("`compass inspect` lists what it holds"),
+            Self::NoSuchFile { .. } | Self::NoSuchImage { .. } => {
+                Some("`compass inspect` lists what it holds")
+            }
             Self::Busy { .. } => Some("wait for it, or stop it"),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull => {

@@ -3,11 +3,18 @@
 use std::sync::Arc;
 
 use compass_registry::{
-    Copied, CopyOptions, ImageSink, ImageSource, Reference, RegistryPlace, copy,
+    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, Platform, Reference,
+    RegistryPlace,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::Error;
+use crate::package::Package;
+use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
+
+/// Images that are on their way at once; how many blobs move is another bound.
+const IMAGES_AT_ONCE: usize = 4;
 
 /// An image that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +26,8 @@ pub struct Installed {
 }
 
 /// Pushes all images of a bundle to a registry. With a project the place replaces the images' own,
-/// without one they keep it. Layers are read from the bundle by offset; nothing is unpacked.
+/// without one they keep it. Layers are read from the bundle by offset, each once; nothing is
+/// unpacked. Of an image index that is not whole in the bundle, an index of what is there arrives.
 ///
 /// # Errors
 /// The first error, naming image and blob. What has been pushed stays; a second try finds it.
@@ -30,14 +38,65 @@ pub async fn install(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
-    let mut installed = Vec::new();
-    for image in bundle.images() {
-        let reference = image.reference.moved_to(place)?;
-        let from = (image.reference.repository(), &image.root.digest().into());
+    let images = bundle
+        .images()
+        .iter()
+        .map(|image| Ok((image.reference.clone(), image.root.digest(), present_platforms(image)?)));
+    let images = images.collect::<Result<Vec<_>, Error>>()?;
+    bring(&source, images, sink, place, (options, IMAGES_AT_ONCE)).await
+}
+
+/// Pushes all images of a package of any making, one after the other; see [`install`].
+///
+/// # Errors
+/// As [`install`].
+pub async fn install_package(
+    package: &Package,
+    sink: &dyn ImageSink,
+    place: &RegistryPlace,
+    options: &CopyOptions,
+) -> Result<Vec<Installed>, Error> {
+    let source: Arc<dyn ImageSource> = Arc::new(package.clone());
+    let images = package.images().iter();
+    let images = images.map(|image| (image.reference.clone(), image.root.digest(), Vec::new()));
+    // Every layer is read up to from the beginning: several at once would be in each other's way.
+    let options = CopyOptions { jobs: 1, ..options.clone() };
+    bring(&source, images.collect(), sink, place, (&options, 1)).await
+}
+
+async fn bring(
+    source: &Arc<dyn ImageSource>,
+    images: Vec<(Reference, Digest, Vec<Platform>)>,
+    sink: &dyn ImageSink,
+    place: &RegistryPlace,
+    (options, at_once): (&CopyOptions, usize),
+) -> Result<Vec<Installed>, Error> {
+    let copier = &Copier::new(sink, options.clone());
+    let installing = images.into_iter().map(|(image, digest, platforms)| async move {
+        let reference = image.moved_to(place)?;
+        let from = (image.repository(), &digest.into());
         let to = (reference.repository(), reference.tag());
-        let copied = copy(Arc::clone(&source), from, sink, to, options).await;
+        let copied = if platforms.is_empty() {
+            copier.copy(source, from, to).await
+        } else {
+            Copier::new(sink, CopyOptions { platforms, ..options.clone() })
+                .copy(source, from, to)
+                .await
+        };
         let copied = copied.map_err(|error| error.in_image(&reference))?;
-        installed.push(Installed { reference, copied });
+        Ok(Installed { reference, copied })
+    });
+    stream::iter(installing).buffered(at_once).try_collect().await
+}
+
+/// The platforms of an image index of which some images stay behind.
+fn present_platforms(image: &ArchiveImage) -> Result<Vec<Platform>, Error> {
+    let Manifest::Index(entries) = image.root.parse()? else { return Ok(Vec::new()) };
+    if image.absent.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(installed)
+    let present = entries
+        .into_iter()
+        .filter(|entry| image.children.iter().any(|child| child.digest() == entry.digest));
+    Ok(present.filter_map(|entry| entry.platform).collect())
 }

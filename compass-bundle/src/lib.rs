@@ -65,19 +65,26 @@ pub mod frame;
 pub mod naming;
 pub mod store;
 
+mod compare;
 mod error;
+mod extract;
 mod install;
 mod package;
 mod plan;
 mod read;
 mod write;
 
+pub use compare::{Comparison, FileChange, ImageChange, ImageSide, compare};
 pub use document::BundleDocument;
 pub use error::Error;
-pub use install::{Installed, install};
+pub use extract::{Unpacked, unpack, write_file};
+pub use install::{Installed, install, install_package};
 pub use package::{Package, PackageFile, PackageImage};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::{ArchiveImage, Platforms};
-pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
+pub use read::{
+    Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions,
+    compare_checksum, digest_of,
+};
 pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as};

@@ -4,11 +4,10 @@
 mod archive;
 mod image;
 mod peel;
-mod walk;
+pub(crate) mod walk;
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,9 +21,11 @@ use tokio::io::AsyncReadExt as _;
 
 use self::archive::ScannedArchive;
 pub use self::image::PackageImage;
-use self::peel::{Peeled, Reader, open, peel};
+use self::peel::Reader;
+pub(crate) use self::peel::{Peeled, peel, reader_of};
 use self::walk::{Entries, Entry};
 use crate::Error;
+use crate::read::BundleSource;
 
 /// The largest YAML that is kept: the limit of release manifests.
 const MAX_YAML: u64 = 4 << 20;
@@ -35,7 +36,7 @@ const MAX_FILES: usize = 100_000;
 /// Bytes of a blob that are handed out at once.
 const READ: usize = 256 << 10;
 
-/// A package on this machine.
+/// A package of any making.
 ///
 /// It has been read once, from its beginning to its end: every layer's digest is known. As an
 /// [`ImageSource`] it has its images; a layer is found by reading up to it again.
@@ -44,7 +45,7 @@ pub struct Package(Arc<Scanned>);
 
 #[derive(Debug)]
 struct Scanned {
-    path: PathBuf,
+    source: Arc<dyn BundleSource>,
     files: Vec<PackageFile>,
     images: Vec<PackageImage>,
     blobs: HashMap<Digest, Place>,
@@ -76,23 +77,19 @@ impl Package {
     ///
     /// # Errors
     /// [`Error::NotABundle`] for what is no tar archive, compressed or not, or is damaged.
-    pub async fn scan(path: &Path) -> Result<Self, Error> {
-        let not = |error: std::io::Error| Error::not_a_bundle(path.display(), error.to_string());
-        let opened = open(path).await.map_err(Error::io("open", path))?;
-        let Peeled::Tar(tar) = peel(opened).await.map_err(not)? else {
-            return Err(Error::not_a_bundle(path.display(), "it is no tar archive"));
+    pub async fn scan(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
+        let name = source.name();
+        let not = |error: std::io::Error| Error::not_a_bundle(&name, error.to_string());
+        let Peeled::Tar(tar) = peel(reader_of(Arc::clone(&source))).await.map_err(not)? else {
+            return Err(Error::not_a_bundle(&name, "it is no tar archive"));
         };
         let mut scan = Scan { whole: ScannedArchive::default(), ..Scan::default() };
         let mut entries = Entries::of(tar).map_err(not)?;
         while let Some(entry) = entries.next().await.map_err(not)? {
             scan.take(entry).await.map_err(not)?;
         }
-        let mut scanned = Scanned {
-            path: path.to_owned(),
-            files: Vec::new(),
-            images: Vec::new(),
-            blobs: HashMap::new(),
-        };
+        let mut scanned =
+            Scanned { source, files: Vec::new(), images: Vec::new(), blobs: HashMap::new() };
         if scan.whole.is_image() {
             // The package is itself what `docker save` makes.
             scanned.add(None, &scan.whole)?;
@@ -103,14 +100,19 @@ impl Package {
             }
         }
         if scanned.images.is_empty() && scanned.files.is_empty() {
-            return Err(Error::not_a_bundle(path.display(), "it holds nothing"));
+            return Err(Error::not_a_bundle(&name, "it holds nothing"));
         }
         Ok(Self(Arc::new(scanned)))
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    /// What people know the package by.
+    pub fn name(&self) -> String {
+        self.0.source.name()
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.0.source.size()
     }
 
     /// The files that are no image archives.
@@ -125,7 +127,9 @@ impl Package {
 
     /// Opens a blob by reading up to it.
     async fn find(&self, place: &Place) -> std::io::Result<Option<Reader>> {
-        let Peeled::Tar(mut tar) = peel(open(&self.0.path).await?).await? else { return Ok(None) };
+        let Peeled::Tar(mut tar) = peel(reader_of(Arc::clone(&self.0.source))).await? else {
+            return Ok(None);
+        };
         if let Some(archive) = &place.archive {
             let Some(found) = find_entry(tar, archive).await? else { return Ok(None) };
             let Peeled::Tar(inner) = peel(found).await? else { return Ok(None) };
@@ -198,7 +202,7 @@ impl Scan {
 
 impl Scanned {
     fn add(&mut self, archive: Option<&String>, scanned: &ScannedArchive) -> Result<(), Error> {
-        let name = archive.map_or_else(|| self.path.display().to_string(), Clone::clone);
+        let name = archive.map_or_else(|| self.source.name(), Clone::clone);
         for (image, blobs) in image::images(&name, scanned)? {
             for (digest, entry) in blobs {
                 let place = Place { archive: archive.cloned(), entry };
@@ -225,7 +229,7 @@ impl ImageSource for Package {
                 all.find(|manifest| manifest.digest() == *digest)
             }
         });
-        let what = || format!("{repository}:{locator} in {}", self.0.path.display());
+        let what = || format!("{repository}:{locator} in {}", self.name());
         found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
     }
 
@@ -235,7 +239,7 @@ impl ImageSource for Package {
         descriptor: &Descriptor,
         range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
-        let what = format!("{repository}@{} in {}", descriptor.digest, self.0.path.display());
+        let what = format!("{repository}@{} in {}", descriptor.digest, self.name());
         let failed = |error| RegistryError::io(format!("cannot read {what}"), error);
         let missing = || RegistryError::NotFound { what: what.clone() };
         let place = self.0.blobs.get(&descriptor.digest).ok_or_else(missing)?;

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, Repository};
+use compass_registry::{Descriptor, Digest, Platform, Repository};
 
 use self::archive::Archive;
 use self::contents::{ARCHIVES, BundleContents, ContentFile};
 use self::image::ArchiveImage;
 use self::tar::{Part, TarLayout};
-use crate::document::{self, BundleDocument, BundleFile, FORMAT_VERSION};
+use crate::document::{self, BundleDocument, BundleFile, FORMAT_VERSION, Kind};
 use crate::{Error, frame, naming};
 
 /// A bundle before it is written: size, offsets and contents, all known.
@@ -120,6 +120,36 @@ impl BundlePlan {
         let (files, archived, blobs, segments) = (contents.files.clone(), vec![], vec![], vec![]);
         let mut plan = Self { stem, document, length, files, archives: archived, blobs, segments };
         plan.add_parts(parts, archives, &Owners::of(images)?);
+        Ok(plan)
+    }
+
+    /// Plans an image archive as a file of its own.
+    pub(crate) fn archive(
+        image: &ArchiveImage,
+        platform: &Platform,
+        modified: u64,
+    ) -> Result<Self, Error> {
+        let archive = archive::lay_out(image, platform, modified)?;
+        let document = BundleDocument {
+            format_version: FORMAT_VERSION,
+            kind: Kind::Plugin,
+            name: image.reference.to_string(),
+            version: image.root.digest().to_string(),
+            commit: None,
+            modified,
+            files: Vec::new(),
+            store: None,
+        };
+        let mut plan = Self {
+            stem: image.reference.repository().name().to_owned(),
+            document,
+            length: archive.length,
+            files: Vec::new(),
+            archives: Vec::new(),
+            blobs: Vec::new(),
+            segments: Vec::new(),
+        };
+        plan.add_parts(archive.parts, Vec::new(), &Owners::of(std::slice::from_ref(image))?);
         Ok(plan)
     }
 

@@ -7,4 +7,4 @@ mod verify;
 
 pub use self::open::{Bundle, BundleEntry};
 pub use self::source::{BundleSource, LocalFile};
-pub use self::verify::{Damage, Verified, VerifyOptions};
+pub use self::verify::{Damage, Verified, VerifyOptions, compare_checksum, digest_of};

@@ -2,7 +2,7 @@
 
 mod blob;
 pub(crate) mod encode;
-mod file;
+pub(crate) mod file;
 mod frontier;
 mod journal;
 pub(crate) mod part_file;

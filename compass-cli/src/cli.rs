@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bump, check, demo, doctor, explain, images, inspect, install, package, publish, review, serve,
-    sync, verify,
+    bump, check, demo, diff, doctor, explain, extract, images, inspect, install, package, publish,
+    review, serve, sync, verify,
 };
 
 /// Takes a release of the platform from its repository to a site without internet.
@@ -84,6 +84,10 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Proves that a bundle is, to the last bit, what was written
     Verify(verify::Args),
+    /// Takes a file, an image, the YAML or everything out of a bundle
+    Extract(extract::Args),
+    /// Shows what differs between two bundles
+    Diff(diff::Args),
     /// Puts a bundle into the store, where it never changes again
     Publish(publish::Args),
     /// Pushes the images of a bundle to a site's registry

@@ -3,8 +3,10 @@
 pub(crate) mod bump;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod extract;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod install;
@@ -36,6 +38,8 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure>
         Command::Sync(args) => sync::run(args, global, output).await,
         Command::Package(args) => package::run(args, global, output).await,
         Command::Inspect(args) => inspect::run(args, output).await,
+        Command::Extract(args) => extract::run(args, global, output).await,
+        Command::Diff(args) => diff::run(args, output).await,
         Command::Verify(args) => verify::run(args, output).await,
         Command::Publish(args) => publish::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,

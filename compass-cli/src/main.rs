@@ -6,6 +6,7 @@ mod commands;
 mod demo;
 mod failure;
 mod git;
+mod opened;
 mod output;
 mod packages;
 mod registries;

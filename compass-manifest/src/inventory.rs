@@ -127,6 +127,11 @@ fn hotfix(file: HotfixFile, policy: &Policy) -> Hotfix {
     }
 }
 
+/// The images that one YAML file uses, in order; none where it cannot be read.
+pub fn file_images(path: &str, bytes: &[u8], policy: &Policy) -> Vec<FileImage> {
+    document_images(&Document::read(path, bytes, None), policy)
+}
+
 fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
     let Ok(root) = &document.root else { return Vec::new() };
     let uses = image_uses(&document.source, root, policy).into_iter();

@@ -99,7 +99,7 @@ fn docker_images(
     let problems = wrong_layers(archive, &config.head, &layers);
     let mut references = Vec::new();
     for tag in image.tags.iter().flatten() {
-        references.push(tag.parse::<Reference>()?);
+        references.push(full_reference(tag)?);
     }
     if references.is_empty() {
         references.push(unnamed(archive, &config.digest)?);
@@ -116,6 +116,18 @@ fn docker_images(
         (found, blobs.clone())
     });
     Ok(named.collect())
+}
+
+/// Docker leaves its own registry out of names.
+fn full_reference(name: &str) -> Result<Reference, Error> {
+    let (first, rest) = name.split_once('/').unwrap_or(("", name));
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    let full = match (is_host, first) {
+        (true, _) => name.to_owned(),
+        (false, "") => format!("docker.io/library/{rest}"),
+        (false, _) => format!("docker.io/{name}"),
+    };
+    Ok(full.parse()?)
 }
 
 /// Uncompressed layers have the digests that the configuration names.

@@ -1,17 +1,21 @@
 //! Takes compression off, as the content says.
 
 use std::io::Cursor;
-use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use async_compression::tokio::bufread::GzipDecoder;
+use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
+use tokio_util::io::StreamReader;
+
+use crate::read::BundleSource;
 
 /// Bytes on their way.
-pub(super) type Reader = Pin<Box<dyn AsyncRead + Send + Sync>>;
+pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// What stands behind the compression.
-pub(super) enum Peeled {
+pub(crate) enum Peeled {
     Tar(Reader),
     Other(Reader),
 }
@@ -19,23 +23,31 @@ pub(super) enum Peeled {
 /// Bytes that are read ahead of a decompressor.
 const AHEAD: usize = 128 << 10;
 
+/// Bytes that are asked for at once from far away.
+const AHEAD_REMOTE: u64 = 4 << 20;
+
 /// Old scripts compressed what was compressed already; nobody did it three times.
 const MAX_GZIPS: usize = 2;
 
 /// A tar header is as long.
 const HEAD: u64 = 512;
 
-pub(super) async fn open(path: &Path) -> std::io::Result<Reader> {
-    let mut file = tokio::fs::File::open(path).await?;
-    if !file.metadata().await?.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    file.set_max_buf_size(AHEAD);
-    Ok(Box::pin(BufReader::with_capacity(AHEAD, file)))
+/// The bytes of a file in order.
+pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
+    let step = if source.local().is_some() { AHEAD as u64 } else { AHEAD_REMOTE };
+    let chunks = stream::try_unfold((source, 0), move |(source, position)| async move {
+        let next = source.size().min(position + step);
+        if position == next {
+            return Ok(None);
+        }
+        let bytes = source.read(position..next).await.map_err(std::io::Error::other)?;
+        Ok::<_, std::io::Error>(Some((bytes, (source, next))))
+    });
+    Box::pin(StreamReader::new(chunks.boxed()))
 }
 
 /// Takes gzip off, once or twice.
-pub(super) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
+pub(crate) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
     for _ in 0..=MAX_GZIPS {
         let mut head = Vec::new();
         (&mut reader).take(HEAD).read_to_end(&mut head).await?;

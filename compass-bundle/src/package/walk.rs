@@ -20,16 +20,18 @@ const MAX_HEADERS: u64 = 2 << 20;
 pub(super) const KEPT: usize = 4 << 20;
 
 /// The entries of an archive. Each is read to its end before the next one.
-pub(super) struct Entries {
+pub(crate) struct Entries {
     entries: tokio_tar::Entries<Bounded>,
     budget: Arc<AtomicU64>,
     last: Option<Shared>,
 }
 
 /// One entry.
-pub(super) struct Entry {
-    pub(super) path: String,
-    pub(super) is_file: bool,
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    pub(crate) is_file: bool,
+    pub(crate) is_directory: bool,
+    pub(crate) mode: u32,
     /// Where a link leads.
     pub(super) link: Option<String>,
     content: Shared,
@@ -43,14 +45,14 @@ struct Content {
 }
 
 impl Entries {
-    pub(super) fn of(tar: Reader) -> std::io::Result<Self> {
+    pub(crate) fn of(tar: Reader) -> std::io::Result<Self> {
         let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
         let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
         let mut archive = ArchiveBuilder::new(bounded).build();
         Ok(Self { entries: archive.entries()?, budget, last: None })
     }
 
-    pub(super) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
+    pub(crate) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
         if let Some(last) = self.last.take() {
             drain(&last).await?;
         }
@@ -58,22 +60,23 @@ impl Entries {
         let Some(entry) = self.entries.next().await.transpose()? else { return Ok(None) };
         self.budget.store(u64::MAX, Ordering::Relaxed);
         let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
-        let path = path.trim_start_matches("./").trim_end_matches('/').to_owned();
+        let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();
         let kind = entry.header().entry_type();
         let link = match kind.is_symlink() || kind.is_hard_link() {
             true => entry.link_name_bytes()?.map(|link| String::from_utf8_lossy(&link).into()),
             false => None,
         };
         let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
+        let mode = entry.header().mode().unwrap_or(0o644);
         let content = Arc::new(Mutex::new(Content { entry, sum: None }));
         self.last = Some(Arc::clone(&content));
-        Ok(Some(Entry { path, is_file, link, content }))
+        Ok(Some(Entry { path, is_file, is_directory: kind.is_dir(), mode, link, content }))
     }
 }
 
 impl Entry {
     /// The content.
-    pub(super) fn into_reader(self) -> Reader {
+    pub(crate) fn into_reader(self) -> Reader {
         Box::pin(SharedReader(self.content))
     }
 

@@ -157,6 +157,11 @@ impl Bundle {
         &self.0.plan
     }
 
+    /// The platform that tools see which know only single images.
+    pub(crate) fn single_platform(&self) -> Platform {
+        self.document().single_platform()
+    }
+
     pub(crate) fn source(&self) -> &Arc<dyn BundleSource> {
         self.0.file.source()
     }
@@ -370,11 +375,6 @@ fn plan_again(
     images: Vec<ArchiveImage>,
     archives: bool,
 ) -> Result<BundlePlan, Error> {
-    let archived = document.archives().filter_map(|file| file.image.as_ref());
-    let stored = document.store.iter().flat_map(|store| &store.images);
-    let mut platforms = stored
-        .map(|image| image.single_platform.clone())
-        .chain(archived.map(|image| image.single_platform.clone()));
     BundlePlan::new(&BundleContents {
         kind: document.kind,
         name: document.name.clone(),
@@ -383,7 +383,7 @@ fn plan_again(
         modified: document.modified,
         files,
         images,
-        platform: platforms.next().map_or_else(|| "linux/amd64".parse(), Ok)?,
+        platform: document.single_platform(),
         archives,
     })
 }

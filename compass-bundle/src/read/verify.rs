@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::frames::{Frames, FramesOff};
 use super::open::Bundle;
-use super::source::LocalFile;
+use super::source::{BundleSource as _, LocalFile};
 use crate::document::FILE_NAME;
 use crate::plan::{BundlePlan, Content, Segment};
 use crate::write::checksum_path;
@@ -395,6 +395,24 @@ impl<'p> Proofs<'p> {
         }
         Damage { file, image, blob, range, what }
     }
+}
+
+/// The digest of a file.
+///
+/// # Errors
+/// Where it cannot be read.
+pub async fn digest_of(file: &LocalFile) -> Result<Digest, Error> {
+    let file = file.clone();
+    let hashing = spawn_blocking(move || digest(&file, file.size(), &compass_registry::NoProgress));
+    hashing.await.map_err(|stopped| Error::damaged(stopped.to_string()))?
+}
+
+/// Whether the `.sha256` beside a file says this digest; nothing where there is none.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn compare_checksum(path: &Path, digest: Digest) -> Result<Option<bool>, Error> {
+    Ok(read_checksum(path)?.map(|written| written == digest.hex()))
 }
 
 /// The digest in the `.sha256` beside a bundle, where there is one.

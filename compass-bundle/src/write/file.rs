@@ -38,7 +38,7 @@ pub(super) enum Order {
     Settled(std::ops::Range<u64>),
 }
 
-pub(super) async fn write(
+pub(crate) async fn write(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
     path: &Path,

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use compass_bundle::Bundle;
+use compass_bundle::store::Store;
 use compass_manifest::{check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
@@ -128,15 +129,17 @@ async fn take(
     let began = Instant::now();
     let mut published = Vec::new();
     for bundle in &written {
-        let one = publish::publish(&bundle.path, &folder.path("store"), output).await?;
-        published.push(Package { path: one.path, size: bundle.size, digest: one.digest });
+        let one =
+            publish::publish(&bundle.path, &Store::Directory(folder.path("store")), output).await?;
+        let path = one.url.strip_prefix("file://").unwrap_or(&one.url).into();
+        published.push(Package { path, size: bundle.size, digest: one.digest });
     }
     summary.steps.push(Step { name: "publish", took: began.elapsed(), bytes: size });
 
     output.note("verify: every bit of what the store has");
     let began = Instant::now();
     for bundle in &published {
-        if !verify::verify(&bundle.path, false, output).await?.holds() {
+        if !verify::verify(&Bundle::open(&bundle.path).await?, false, output).await?.holds() {
             return Err(Failure::not_right(format!("{} is damaged", bundle.path.display())));
         }
     }

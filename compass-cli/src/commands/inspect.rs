@@ -1,24 +1,34 @@
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::process::ExitCode;
 
-use compass_bundle::{Bundle, BundleDocument};
+use compass_bundle::document::{BundleDocument, BundleImage, Kind, PlacedBlob, StoredImage};
+use compass_bundle::{ArchiveImage, Bundle, Package, PackageImage};
+use compass_registry::{Descriptor, Digest, Manifest, Platform};
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::opened::{Opened, open};
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle
-    bundle: PathBuf,
+    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    bundle: String,
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let bundle = Bundle::open(&args.bundle).await?;
-    let document = bundle.document();
-    output.result(
-        || serde_json::to_value(document).unwrap_or_default(),
-        || describe(document, bundle.size()),
-    );
+    match open(&args.bundle).await? {
+        Opened::Bundle(bundle) => {
+            let document = bundle.document();
+            output.result(
+                || serde_json::to_value(document).unwrap_or_default(),
+                || describe(&bundle),
+            );
+        }
+        Opened::Package(package) => {
+            output.result(|| package_json(&package), || describe_package(&package));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -33,21 +43,138 @@ fn kind(media_type: &str) -> &str {
     }
 }
 
-fn describe(document: &BundleDocument, size: u64) -> String {
+fn describe(bundle: &Bundle) -> String {
+    let document = bundle.document();
     let BundleDocument { name, version, commit, .. } = document;
+    let what = match document.kind {
+        Kind::Plugin => "plugin",
+        Kind::Hotfix => "hotfix",
+        _ => "product",
+    };
     let commit = commit.as_deref().unwrap_or("unknown");
+    let size = bundle.size();
     let mut text =
-        format!("plugin {name} {version}\ncommit {commit}\nsize   {size} ({})\n", bytes(size));
+        format!("{what} {name} {version}\ncommit {commit}\nsize   {size} ({})\n", bytes(size));
     for file in &document.files {
+        let mode = file.mode.as_ref().map(|mode| format!("  {mode}")).unwrap_or_default();
+        text.push_str(&format!("\n{}  {}{mode}\n", file.path, bytes(file.size)));
+        if let Some(image) = &file.image {
+            text.push_str(&archived(image));
+        }
+    }
+    if let Some(store) = &document.store {
+        let blobs: u64 = store.blobs.iter().map(|blob| blob.descriptor.size).sum();
+        let count = store.images.len();
+        text.push_str(&format!("\n{}/  {count} images, {}\n", store.path, bytes(blobs)));
+        let uses = uses(bundle.images());
+        for (stored, image) in store.images.iter().zip(bundle.images()) {
+            text.push_str(&in_store(stored, image, &uses));
+        }
+    }
+    text
+}
+
+fn platforms(platform: Option<&Platform>, absent: &[Platform]) -> String {
+    let mut text = platform.map_or("all platforms".to_owned(), ToString::to_string);
+    if !absent.is_empty() {
+        let absent: Vec<_> = absent.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(", without {}", absent.join(", ")));
+    }
+    text
+}
+
+fn archived(image: &BundleImage) -> String {
+    let platforms = platforms(image.platform.as_ref(), &image.absent);
+    let mut text = format!("  {} ({platforms})\n  {}\n", image.reference, image.digest);
+    for PlacedBlob { descriptor, .. } in &image.blobs {
+        text.push_str(&blob_line(descriptor, ""));
+    }
+    text
+}
+
+fn blob_line(blob: &Descriptor, more: &str) -> String {
+    let (kind, size) = (kind(&blob.media_type), bytes(blob.size));
+    format!("    {}  {size:>12}  {kind}{more}\n", blob.digest)
+}
+
+/// How many images use each blob.
+fn uses(images: &[ArchiveImage]) -> HashMap<Digest, usize> {
+    let mut uses = HashMap::new();
+    for layer in images.iter().flat_map(layers) {
+        *uses.entry(layer.digest).or_default() += 1;
+    }
+    uses
+}
+
+fn layers(image: &ArchiveImage) -> Vec<Descriptor> {
+    let manifests = std::iter::once(&image.root).chain(&image.children);
+    let all = manifests.filter_map(|manifest| match manifest.parse() {
+        Ok(Manifest::Image { layers, .. }) => Some(layers),
+        _ => None,
+    });
+    all.flatten().collect()
+}
+
+fn in_store(stored: &StoredImage, image: &ArchiveImage, uses: &HashMap<Digest, usize>) -> String {
+    let platforms = platforms(stored.platform.as_ref(), &stored.absent);
+    let mut text = format!("  {} ({platforms})\n  {}\n", stored.reference, stored.digest);
+    for layer in layers(image) {
+        let count = uses.get(&layer.digest).copied().unwrap_or(1);
+        let shared = if count > 1 { format!("  in {count} images") } else { String::new() };
+        text.push_str(&blob_line(&layer, &shared));
+    }
+    text
+}
+
+fn package_json(package: &Package) -> Value {
+    let files = package
+        .files()
+        .iter()
+        .map(|file| json!({"path": file.path, "size": file.size, "digest": file.digest}));
+    let image = |image: &PackageImage| {
+        json!({
+            "archive": image.archive,
+            "reference": image.reference.to_string(),
+            "digest": image.root.digest(),
+            "config": image.config,
+            "layers": package_layers(image),
+            "problems": image.problems,
+        })
+    };
+    json!({
+        "kind": "package",
+        "size": package.size(),
+        "files": files.collect::<Vec<_>>(),
+        "images": package.images().iter().map(image).collect::<Vec<_>>(),
+    })
+}
+
+fn package_layers(image: &PackageImage) -> Vec<Descriptor> {
+    let manifests = std::iter::once(&image.root).chain(&image.children);
+    let all = manifests.filter_map(|manifest| match manifest.parse() {
+        Ok(Manifest::Image { layers, .. }) => Some(layers),
+        _ => None,
+    });
+    all.flatten().collect()
+}
+
+fn describe_package(package: &Package) -> String {
+    let size = package.size();
+    let mut text = format!("package that other tools made\nsize   {size} ({})\n", bytes(size));
+    for file in package.files() {
         text.push_str(&format!("\n{}  {}\n", file.path, bytes(file.size)));
-        let Some(image) = &file.image else { continue };
-        let platform =
-            image.platform.as_ref().map_or("all platforms".to_owned(), ToString::to_string);
-        text.push_str(&format!("  {} ({platform})\n  {}\n", image.reference, image.digest));
-        for blob in &image.blobs {
-            let kind = kind(&blob.descriptor.media_type);
-            let size = bytes(blob.descriptor.size);
-            text.push_str(&format!("    {}  {size:>12}  {kind}\n", blob.descriptor.digest));
+    }
+    for image in package.images() {
+        let (archive, reference) = (&image.archive, &image.reference);
+        text.push_str(&format!("\n{archive}\n  {reference}\n"));
+        if let Some(config) = &image.config {
+            text.push_str(&format!("    {config}  config\n"));
+        }
+        for layer in package_layers(image) {
+            text.push_str(&blob_line(&layer, ""));
+        }
+        for problem in &image.problems {
+            text.push_str(&format!("  problem: {problem}\n"));
         }
     }
     text

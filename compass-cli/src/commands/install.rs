@@ -1,19 +1,19 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use compass_bundle::{Bundle, Installed};
+use compass_bundle::{Installed, install, install_package};
 use compass_registry::{CopyOptions, RegistryPlace};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::failure::Failure;
+use crate::opened::{Opened, open};
 use crate::output::{Output, bytes};
 use crate::registries::Registries;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle
-    bundle: PathBuf,
+    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    bundle: String,
     /// The site's registry, as `HOST[/PROJECT]`; without a project images keep theirs
     #[arg(long, value_name = "PLACE")]
     registry: RegistryPlace,
@@ -27,15 +27,19 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let bundle = Bundle::open(&args.bundle).await?;
+    let opened = open(&args.bundle).await?;
     let client = Registries::without_policy().client(&args.registry.host, args.plain_http)?;
     let bar = output.bar("install");
     let options =
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
-    let installed = compass_bundle::install(&bundle, &client, &args.registry, &options).await;
+    let place = &args.registry;
+    let installed = match &opened {
+        Opened::Bundle(bundle) => install(bundle, &client, place, &options).await,
+        Opened::Package(package) => install_package(package, &client, place, &options).await,
+    };
     bar.done();
     let installed = installed.map_err(|error| {
-        Failure::from(error).while_doing(format!("cannot install {}", args.bundle.display()))
+        Failure::from(error).while_doing(format!("cannot install {}", args.bundle))
     })?;
     output.result(
         || json!({"images": installed.iter().map(installed_json).collect::<Vec<_>>()}),
@@ -46,7 +50,9 @@ pub(crate) async fn run(
 
 fn line(installed: &Installed) -> String {
     let copied = &installed.copied;
-    format!("{} {} ({} moved)\n", installed.reference, copied.digest, bytes(copied.bytes))
+    let reduced = if copied.reduced { ", the platforms of the bundle only" } else { "" };
+    let moved = bytes(copied.bytes);
+    format!("{} {} ({moved} moved{reduced})\n", installed.reference, copied.digest)
 }
 
 fn installed_json(installed: &Installed) -> Value {

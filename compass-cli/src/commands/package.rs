@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::document::Kind;
+use compass_bundle::store::{Published, Store};
 use compass_bundle::{
     ArchiveImage, BundleContents, BundlePlan, Platforms, WriteOptions, Written, write_as,
 };
@@ -24,9 +25,9 @@ pub(crate) struct Args {
     /// What to package: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
     #[arg(required = true, num_args = 2)]
     target: Vec<String>,
-    /// A directory, or a file name that ends in `.tar.gz`
-    #[arg(short, long, default_value = ".", value_name = "PATH")]
-    output: PathBuf,
+    /// A directory, a file name that ends in `.tar.gz`, or a store as `s3://bucket` or `oss://bucket`
+    #[arg(short, long, default_value = ".", value_name = "PATH or URL")]
+    output: String,
     /// Reads images from here, as `HOST[/PROJECT]`, and not from where the manifest names them
     #[arg(long, value_name = "PLACE")]
     from: Option<RegistryPlace>,
@@ -81,7 +82,13 @@ pub(crate) async fn run(
         output.result(|| dry_json(&source.plan), || dry_text(&source.plan));
         return Ok(ExitCode::SUCCESS);
     }
-    let path = destination(&args.output, &source.plan)?;
+    if args.output.contains("://") {
+        let store = Store::open(&args.output)?;
+        let published = store_directly(source, &store, options.jobs, output).await?;
+        output.result(|| published_json(&published), || published_text(&published));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = destination(Path::new(&args.output), &source.plan)?;
     let written = execute(source, &path, options.jobs, output).await?;
     output.result(|| written_json(&written), || written_text(&written));
     Ok(ExitCode::SUCCESS)
@@ -153,6 +160,21 @@ pub(crate) async fn execute(
     })
 }
 
+/// Writes a planned bundle straight into a store.
+async fn store_directly(
+    source: Source,
+    store: &Store,
+    jobs: usize,
+    output: &Output,
+) -> Result<Published, Failure> {
+    let bar = output.bar(&source.plan.file_name());
+    let options = WriteOptions { jobs, progress: bar.shared() };
+    let plan = Arc::new(source.plan);
+    let published = store.write(&plan, Arc::new(source.client), &options).await;
+    bar.done();
+    Ok(published?)
+}
+
 pub(crate) fn platforms(
     repository: &Repository,
     wanted: Option<&str>,
@@ -200,12 +222,7 @@ fn last_change(
 }
 
 fn destination(output: &Path, plan: &BundlePlan) -> Result<PathBuf, Failure> {
-    let text = output.to_string_lossy();
-    if text.contains("://") {
-        let message = format!("{text}: bundles are written to files");
-        return Err(Failure::usage(message).hint("package to a directory, then `compass publish`"));
-    }
-    if text.ends_with(".tar.gz") && !output.is_dir() {
+    if output.to_string_lossy().ends_with(".tar.gz") && !output.is_dir() {
         return Ok(output.to_owned());
     }
     std::fs::create_dir_all(output).map_err(|error| {
@@ -221,6 +238,22 @@ fn written_json(written: &Written) -> Value {
         "sha256": written.digest.hex(),
         "dryRun": false,
     })
+}
+
+fn published_json(published: &Published) -> Value {
+    json!({
+        "bundle": published.url,
+        "size": published.size,
+        "sha256": published.digest.hex(),
+        "present": published.present,
+        "dryRun": false,
+    })
+}
+
+fn published_text(published: &Published) -> String {
+    let (url, digest, size) = (&published.url, published.digest.hex(), published.size);
+    let present = if published.present { ", was there already" } else { "" };
+    format!("{digest}  {url}\n{size} bytes ({}){present}\n", bytes(size))
 }
 
 fn written_text(written: &Written) -> String {

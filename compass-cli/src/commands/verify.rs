@@ -1,30 +1,55 @@
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use compass_bundle::{Bundle, Verified, VerifyOptions};
+use compass_bundle::{
+    Bundle, Damage, LocalFile, Package, Verified, VerifyOptions, compare_checksum, digest_of,
+};
+use compass_registry::Reference;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::opened::{Opened, missing_images, open};
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle
-    bundle: PathBuf,
+    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    bundle: String,
     /// Looks at the structure only: names, sizes, manifests and YAML, and no layer
     #[arg(long)]
     quick: bool,
 }
 
+/// What a proof found, in the form that both kinds of packages share.
+struct Proof {
+    verified: Verified,
+    /// What is wrong beyond single bytes: images that the YAML names and nobody packed.
+    missing: Vec<(String, String)>,
+}
+
+impl Proof {
+    fn holds(&self) -> bool {
+        self.verified.holds() && self.missing.is_empty()
+    }
+}
+
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let verified = verify(&args.bundle, args.quick, output).await?;
-    output.result(|| to_json(&args.bundle, &verified), || to_text(&args.bundle, &verified));
-    Ok(if verified.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let proof = match open(&args.bundle).await? {
+        Opened::Bundle(bundle) => {
+            let verified = verify(&bundle, args.quick, output).await?;
+            Proof { missing: lacks(&bundle).await?, verified }
+        }
+        Opened::Package(package) => of_package(&package, &args.bundle).await?,
+    };
+    output.result(|| to_json(&args.bundle, &proof), || to_text(&args.bundle, &proof));
+    Ok(if proof.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Proves a bundle.
-pub(crate) async fn verify(path: &Path, quick: bool, output: &Output) -> Result<Verified, Failure> {
-    let bundle = Bundle::open(path).await?;
+pub(crate) async fn verify(
+    bundle: &Bundle,
+    quick: bool,
+    output: &Output,
+) -> Result<Verified, Failure> {
     let bar = output.bar("verify");
     let options = VerifyOptions { quick, progress: bar.shared(), ..VerifyOptions::default() };
     let verified = bundle.verify(&options).await;
@@ -32,36 +57,84 @@ pub(crate) async fn verify(path: &Path, quick: bool, output: &Output) -> Result<
     Ok(verified?)
 }
 
-fn to_json(path: &Path, verified: &Verified) -> Value {
+/// The images that the YAML of a bundle names, and that are not in it.
+async fn lacks(bundle: &Bundle) -> Result<Vec<(String, String)>, Failure> {
+    let mut files = Vec::new();
+    for entry in bundle.entries() {
+        if is_yaml(entry.path) {
+            // What is damaged is reported by the proof.
+            if let Ok(bytes) = bundle.file(entry.path).await {
+                files.push((entry.path, bytes));
+            }
+        }
+    }
+    let there: Vec<&Reference> = bundle.images().iter().map(|image| &image.reference).collect();
+    Ok(missing_images(files.iter().map(|(path, bytes)| (*path, &bytes[..])), &there))
+}
+
+fn is_yaml(path: &str) -> bool {
+    [".yaml", ".yml"].iter().any(|end| path.ends_with(end))
+}
+
+/// A package has been read whole when it is open; its problems are known.
+async fn of_package(package: &Package, address: &str) -> Result<Proof, Failure> {
+    let problems = package.images().iter().flat_map(|image| {
+        image.problems.iter().map(|problem| Damage {
+            file: Some(image.archive.clone()),
+            image: Some(image.reference.to_string()),
+            blob: None,
+            range: 0..0,
+            what: problem.clone(),
+        })
+    });
+    let (mut digest, mut checksum) = (None, None);
+    if !address.contains("://") {
+        let file = LocalFile::open(address.as_ref())?;
+        let own = digest_of(&file).await?;
+        checksum = compare_checksum(address.as_ref(), own)?;
+        digest = Some(own);
+    }
+    let damages = problems.collect();
+    let yaml = package.files().iter();
+    let yaml = yaml.filter_map(|file| Some((file.path.as_str(), file.yaml.as_deref()?)));
+    let there: Vec<&Reference> = package.images().iter().map(|image| &image.reference).collect();
+    let missing = missing_images(yaml, &there);
+    let verified = Verified { size: package.size(), digest, checksum, damages };
+    Ok(Proof { verified, missing })
+}
+
+fn to_json(path: &str, proof: &Proof) -> Value {
+    let Proof { verified, missing } = proof;
+    let missing = missing.iter().map(|(file, image)| json!({"file": file, "image": image}));
     json!({
         "bundle": path,
         "size": verified.size,
         "sha256": verified.digest.map(|digest| digest.hex()),
         "checksum": verified.checksum,
-        "holds": verified.holds(),
+        "holds": proof.holds(),
         "damages": verified.damages,
+        "missing": missing.collect::<Vec<_>>(),
     })
 }
 
-fn to_text(path: &Path, verified: &Verified) -> String {
+fn to_text(path: &str, proof: &Proof) -> String {
+    let Proof { verified, missing } = proof;
     let mut text = String::new();
     for damage in &verified.damages {
         text.push_str(&format!("damaged: {}: {}\n", damage.place(), damage.what));
     }
+    for (file, image) in missing {
+        text.push_str(&format!("missing: {file} names {image}, which is not in the bundle\n"));
+    }
+    let word = if proof.holds() { "verified" } else { "NOT verified" };
+    let size = bytes(verified.size);
+    let Some(digest) = verified.digest.map(|digest| digest.hex()) else {
+        return text + &format!("{path}: {word}, {size}, the structure only\n");
+    };
     let checksum = match verified.checksum {
         Some(true) => "as its .sha256 says",
         Some(false) => "and NOT what its .sha256 says",
         None => "without a .sha256 to compare with",
     };
-    let word = if verified.holds() { "verified" } else { "NOT verified" };
-    let Some(digest) = verified.digest.map(|digest| digest.hex()) else {
-        let path = path.display();
-        let word = if verified.holds() { "the structure is right" } else { "NOT right" };
-        return text + &format!("{path}: {word}, layers were not read\n");
-    };
-    text + &format!(
-        "{}: {word}, {}, sha256 {digest}, {checksum}\n",
-        path.display(),
-        bytes(verified.size)
-    )
+    text + &format!("{path}: {word}, {size}, sha256 {digest}, {checksum}\n")
 }

@@ -1,0 +1,213 @@
+//! Takes things out of bundles and packages. Nothing is ever written beside the target, whatever
+//! names, links or modes say.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compass_registry::Progress;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::package::walk::{Entries, Entry};
+use crate::package::{Peeled, peel, reader_of};
+use crate::plan::BundlePlan;
+use crate::plan::image::ArchiveImage;
+use crate::read::{Bundle, BundleSource};
+use crate::write::part_file::PartFile;
+use crate::write::{self, WriteOptions};
+use crate::{Error, naming};
+
+/// Entries that are unpacked of one file.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// What stands at the top: of a bundle, one directory.
+    pub paths: Vec<PathBuf>,
+    /// The number of files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Unpacks everything into a directory, as `tar` does. What it unpacks appears when it is complete.
+///
+/// # Errors
+/// [`Error::Conflict`] where something of it is there; [`Error::Damaged`] for paths that lead
+/// elsewhere, links, devices, and what is there twice.
+pub async fn unpack(
+    source: Arc<dyn BundleSource>,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<Unpacked, Error> {
+    let name = source.name();
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let part = Part::create(directory.join(format!(".{last}.unpacking")))?;
+    let damaged = |error: std::io::Error| Error::damaged(format!("{name}: {error}"));
+    let Peeled::Tar(tar) = peel(reader_of(source)).await.map_err(damaged)? else {
+        return Err(Error::not_a_bundle(&name, "it is no tar archive"));
+    };
+    let mut entries = Entries::of(tar).map_err(damaged)?;
+    let (mut files, mut bytes, mut count) = (0, 0, 0);
+    while let Some(entry) = entries.next().await.map_err(damaged)? {
+        count += 1;
+        if count > MAX_ENTRIES {
+            return Err(Error::damaged(format!("{name}: it holds too many files")));
+        }
+        if let Some(size) = part.take(&name, entry).await? {
+            progress.expect(size);
+            progress.advance(size);
+            files += 1;
+            bytes += size;
+        }
+    }
+    Ok(Unpacked { paths: part.finish(directory)?, files, bytes })
+}
+
+/// A directory that is being filled; dropped, it is removed.
+struct Part {
+    path: PathBuf,
+}
+
+impl Part {
+    fn create(path: PathBuf) -> Result<Self, Error> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        // What a killed process left; it is ours by its name.
+        let left = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        if left {
+            fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+        }
+        fs::create_dir(&path).map_err(Error::io("create", &path))?;
+        Ok(Self { path })
+    }
+
+    /// Writes an entry, and says how many bytes it has.
+    async fn take(&self, name: &str, entry: Entry) -> Result<Option<u64>, Error> {
+        let refused = |reason: &str, path: &str| {
+            Error::damaged(format!("{name}: `{}` {reason}", path.escape_debug()))
+        };
+        if entry.path.is_empty() || entry.path == "." {
+            return Ok(None);
+        }
+        if naming::require_inside(&entry.path).is_err() {
+            return Err(refused("leads outside", &entry.path));
+        }
+        if entry.is_directory {
+            let path = self.path.join(&entry.path);
+            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+            return Ok(None);
+        }
+        if !entry.is_file {
+            return Err(refused("is a link or a device, which bundles have none of", &entry.path));
+        }
+        let (path, shown) = (self.path.join(&entry.path), entry.path.clone());
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        let mode = entry.mode & 0o777 | 0o600;
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let file = file.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => refused("is there twice", &shown),
+            _ => Error::io("create", &path)(error),
+        })?;
+        let mut file = tokio::fs::File::from_std(file);
+        let copied = tokio::io::copy(&mut entry.into_reader(), &mut file).await;
+        let size = copied.map_err(|error| refused(&format!("is cut off: {error}"), &shown))?;
+        file.flush().await.map_err(Error::io("write", &path))?;
+        // Whoever runs this may have a mask that takes more away.
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(&path, permissions).map_err(Error::io("write", &path))?;
+        Ok(Some(size))
+    }
+
+    fn finish(self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let read = || -> std::io::Result<Vec<_>> {
+            fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        let mut names = read().map_err(Error::io("read", &self.path))?;
+        names.sort();
+        let paths: Vec<_> = names.iter().map(|name| directory.join(name)).collect();
+        if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+            return Err(Error::Conflict { path: there.display().to_string() });
+        }
+        for (name, path) in names.iter().zip(&paths) {
+            fs::rename(self.path.join(name), path).map_err(Error::io("create", path))?;
+        }
+        Ok(paths)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Nothing more can be done about what cannot be removed.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Writes bytes to a file that appears when it is complete, with these permissions.
+///
+/// # Errors
+/// [`Error::Conflict`] where something has the name.
+pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
+    if path.symlink_metadata().is_ok() {
+        return Err(Error::Conflict { path: path.display().to_string() });
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    let part = PartFile::create(path)?;
+    let file = part.handle()?;
+    let write = || {
+        std::io::Write::write_all(&mut &file, bytes)?;
+        file.set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))
+    };
+    write().map_err(Error::io("write", path))?;
+    part.finish()
+}
+
+impl Bundle {
+    /// The image of a name: its whole reference, or so much of its end as tells it apart.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], also where several fit.
+    pub fn image_named(&self, name: &str) -> Result<&ArchiveImage, Error> {
+        let fits = |image: &&ArchiveImage| {
+            let reference = image.reference.to_string();
+            let shorter = reference.strip_suffix(name).is_some_and(|rest| rest.ends_with('/'));
+            let untagged = || {
+                let repository = image.reference.repository().as_str();
+                repository == name || repository.rsplit('/').next() == Some(name)
+            };
+            reference == name || shorter || untagged()
+        };
+        let mut found = self.images().iter().filter(fits);
+        match (found.next(), found.next()) {
+            (Some(image), None) => Ok(image),
+            (None, _) => Err(Error::NoSuchImage { name: name.to_owned(), several: false }),
+            _ => Err(Error::NoSuchImage { name: name.to_owned(), several: true }),
+        }
+    }
+
+    /// Writes the archive of one image, as bundles of plugins hold it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where the file is there; what reading and writing report.
+    pub async fn write_archive(
+        &self,
+        image: &ArchiveImage,
+        path: &Path,
+        options: &WriteOptions,
+    ) -> Result<u64, Error> {
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::Conflict { path: path.display().to_string() });
+        }
+        let plan = BundlePlan::archive(image, &self.single_platform(), self.document().modified)?;
+        write::file::write(&plan, Arc::new(self.clone()), path, options).await?;
+        Ok(plan.size())
+    }
+}

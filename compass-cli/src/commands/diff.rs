@@ -1,0 +1,139 @@
+use std::process::ExitCode;
+
+use compass_bundle::{Comparison, FileChange, ImageChange, compare};
+use compass_manifest::difference::{Difference, differences};
+use compass_manifest::yaml;
+use compass_registry::Descriptor;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::opened::bundle;
+use crate::output::{Output, bytes};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The old bundle: a path, or a URL with `http`, `https`, `s3`, `oss`
+    old: String,
+    /// The new bundle
+    new: String,
+}
+
+pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
+    let (old, new) = (bundle(&args.old).await?, bundle(&args.new).await?);
+    let comparison = compare(&old, &new).await?;
+    output.result(|| to_json(&comparison), || to_text(&comparison));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How two texts differ by structure; nothing where one of them is not YAML (or JSON, which is).
+fn structure(old: &[u8], new: &[u8]) -> Option<Vec<Difference>> {
+    let parse = |bytes| yaml::parse(std::str::from_utf8(bytes).ok()?).ok();
+    Some(differences(&parse(old)?, &parse(new)?))
+}
+
+fn file_structure(change: &FileChange) -> Option<Vec<Difference>> {
+    let is_yaml = [".yaml", ".yml", ".json"].iter().any(|end| change.path.ends_with(end));
+    structure(change.old.as_deref()?, change.new.as_deref()?).filter(|_| is_yaml)
+}
+
+fn config_structure(change: &ImageChange) -> Vec<Difference> {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return Vec::new() };
+    structure(&old.config, &new.config).unwrap_or_default()
+}
+
+fn sum(layers: &[Descriptor]) -> u64 {
+    layers.iter().map(|layer| layer.size).sum()
+}
+
+fn to_json(comparison: &Comparison) -> Value {
+    let difference = |one: &Difference| json!({"path": one.path, "old": one.old, "new": one.new});
+    let all = |found: Vec<Difference>| found.iter().map(difference).collect::<Vec<_>>();
+    let state = |old: bool, new: bool| match (old, new) {
+        (false, _) => "added",
+        (_, false) => "removed",
+        _ => "changed",
+    };
+    let files = comparison.files.iter().map(|file| {
+        json!({
+            "path": file.path,
+            "change": state(file.old.is_some(), file.new.is_some()),
+            "differences": file_structure(file).map(all),
+        })
+    });
+    let images = comparison.images.iter().map(|image| {
+        let side = |side: &compass_bundle::ImageSide| {
+            json!({"reference": side.reference, "digest": side.digest})
+        };
+        json!({
+            "name": image.name,
+            "change": state(image.old.is_some(), image.new.is_some()),
+            "old": image.old.as_ref().map(side),
+            "new": image.new.as_ref().map(side),
+            "sharedLayers": image.shared,
+            "removedLayers": image.removed,
+            "addedLayers": image.added,
+            "config": all(config_structure(image)),
+        })
+    });
+    json!({
+        "oldSize": comparison.sizes.0,
+        "newSize": comparison.sizes.1,
+        "sharedBytes": comparison.shared_bytes,
+        "newBytes": comparison.new_bytes,
+        "sameImages": comparison.same_images,
+        "files": files.collect::<Vec<_>>(),
+        "images": images.collect::<Vec<_>>(),
+    })
+}
+
+fn to_text(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for file in &comparison.files {
+        text.push_str(&format!("{} {}\n", sign(file.old.is_some(), file.new.is_some()), file.path));
+        text.push_str(&lines(&file_structure(file).unwrap_or_default()));
+    }
+    for image in &comparison.images {
+        let sign = sign(image.old.is_some(), image.new.is_some());
+        let tags = [&image.old, &image.new];
+        let tags: Vec<_> = tags.iter().filter_map(|side| side.as_ref()).collect();
+        let tags: Vec<_> = tags.iter().map(|side| side.reference.as_str()).collect();
+        text.push_str(&format!("{sign} {}\n", tags.join(" -> ")));
+        text.push_str(&format!(
+            "    layers: {} shared ({}), {} removed ({}), {} added ({})\n",
+            image.shared.len(),
+            bytes(sum(&image.shared)),
+            image.removed.len(),
+            bytes(sum(&image.removed)),
+            image.added.len(),
+            bytes(sum(&image.added)),
+        ));
+        text.push_str(&lines(&config_structure(image)));
+    }
+    let (old, new) = comparison.sizes;
+    text + &format!(
+        "{} images the same; {} of blobs shared, {} new; {} before, {} now\n",
+        comparison.same_images,
+        bytes(comparison.shared_bytes),
+        bytes(comparison.new_bytes),
+        bytes(old),
+        bytes(new)
+    )
+}
+
+fn sign(old: bool, new: bool) -> char {
+    match (old, new) {
+        (false, _) => '+',
+        (_, false) => '-',
+        _ => '~',
+    }
+}
+
+fn lines(differences: &[Difference]) -> String {
+    let nothing = || "nothing".to_owned();
+    let line = |one: &Difference| {
+        let (old, new) = (one.old.clone(), one.new.clone());
+        let (old, new) = (old.unwrap_or_else(nothing), new.unwrap_or_else(nothing));
+        format!("    {}: {old} -> {new}\n", one.path)
+    };
+    differences.iter().map(line).collect()
+}

@@ -1,0 +1,72 @@
+//! A bundle or a package of any making, wherever it is.
+
+use compass_bundle::store::open_source;
+use compass_bundle::{Bundle, Error, Package};
+use compass_manifest::{Policy, inventory};
+use compass_registry::Reference;
+
+use crate::failure::Failure;
+
+/// What a command was given.
+pub(crate) enum Opened {
+    /// A bundle that this tool wrote.
+    Bundle(Bundle),
+    /// What other tools made.
+    Package(Package),
+}
+
+/// Opens a bundle, or a package of any making.
+pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
+    let source = open_source(address).await?;
+    let not_ours = match Bundle::read(source.clone()).await {
+        Ok(bundle) => return Ok(Opened::Bundle(bundle)),
+        Err(error @ Error::NotABundle { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    match Package::scan(source).await {
+        Ok(package) => Ok(Opened::Package(package)),
+        // What began as a bundle of this tool's is described as such.
+        Err(_) if is_cut_off(&not_ours) => Err(not_ours.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a bundle that this tool wrote.
+pub(crate) async fn bundle(address: &str) -> Result<Bundle, Failure> {
+    Ok(compass_bundle::store::open(address).await?)
+}
+
+fn is_cut_off(error: &Error) -> bool {
+    !error.to_string().contains("not written by this tool")
+}
+
+/// The images that YAML names and a bundle lacks, with the file that names them.
+pub(crate) fn missing_images<'f>(
+    files: impl Iterator<Item = (&'f str, &'f [u8])>,
+    there: &[&Reference],
+) -> Vec<(String, String)> {
+    let policy = Policy::default();
+    let key = |path: &str, tag: &str| {
+        // Sites and teams name their projects as they like.
+        let below = path.split_once('/').map_or(path, |(_, below)| below);
+        format!("{below}:{tag}")
+    };
+    let there: Vec<String> = there
+        .iter()
+        .map(|one| key(one.repository().as_str(), &one.locator().to_string()))
+        .collect();
+    let mut missing = Vec::new();
+    for (path, bytes) in files {
+        for image in inventory::file_images(path, bytes, &policy) {
+            let Ok(used) = &image.used.image else { continue };
+            let tag = used.tag.as_deref().unwrap_or("latest");
+            let digest = used.digest.as_deref();
+            let named = format!("{}/{}", used.project, used.repository);
+            let known = |tag: &str| there.contains(&key(&named, tag));
+            if !known(tag) && !digest.is_some_and(known) {
+                missing.push((path.to_owned(), image.used.written.clone()));
+            }
+        }
+    }
+    missing
+}
