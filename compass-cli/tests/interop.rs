@@ -10,23 +10,11 @@ mod world;
 
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use world::{World, missing_parts};
-
-/// The parts of this machine, or nothing where one is missing and may be.
-fn world() -> Option<World> {
-    let missing = missing_parts();
-    if missing.is_empty() {
-        return Some(World::start());
-    }
-    let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
-    assert!(!required, "missing here: {}", missing.join(", "));
-    eprintln!("SKIPPED: interop needs {}, which this machine lacks", missing.join(", "));
-    None
-}
+use world::World;
 
 #[test]
 fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
-    let Some(world) = world() else { return };
+    let Some(world) = World::required() else { return };
     world.sh("
         umoci init --layout oci; umoci new --image oci:v0.1.0
         mkdir -p one two; echo 'hello from compass' > one/hello.txt
@@ -114,7 +102,7 @@ fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
 
 #[test]
 fn a_docker_image_that_was_synced_keeps_its_digest_and_loads() {
-    let Some(world) = world() else { return };
+    let Some(world) = World::required() else { return };
     world.sh("
         umoci init --layout oci; umoci new --image oci:v0.2.0
         mkdir -p one; echo index > one/hello.txt; umoci insert --image oci:v0.2.0 one /app
@@ -141,7 +129,7 @@ fn a_docker_image_that_was_synced_keeps_its_digest_and_loads() {
 
 #[test]
 fn others_push_to_and_pull_from_the_embedded_registry() {
-    let Some(world) = world() else { return };
+    let Some(world) = World::required() else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let storage = DiskStorage::new(world.path("embedded"));
     let server =
@@ -174,7 +162,7 @@ fn others_push_to_and_pull_from_the_embedded_registry() {
 
 #[test]
 fn a_whole_image_index_keeps_its_digest_on_the_road() {
-    let Some(world) = world() else { return };
+    let Some(world) = World::required() else { return };
     world.sh("
         mkdir -p one; echo amd64 > one/hello.txt
         for arch in amd64 arm64; do
@@ -212,7 +200,7 @@ const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhS
 
 #[test]
 fn passwords_and_certificates_work_both_ways() {
-    let Some(world) = world() else { return };
+    let Some(world) = World::required() else { return };
     // Debian's registry with TLS and a password. 127.0.0.1 would be spoken with without TLS.
     world.sh("
         openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2
