@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_bundle::document::Kind;
+use compass_bundle::store::publish;
 use compass_bundle::{
     ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Error, Platforms, Verified,
-    VerifyOptions, WriteOptions, install, publish, write,
+    VerifyOptions, WriteOptions, install, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::noise;

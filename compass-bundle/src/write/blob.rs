@@ -27,7 +27,8 @@ pub(super) struct Job {
     blob: PlannedBlob,
     places: Vec<Place>,
     source: Arc<dyn ImageSource>,
-    file: FramedFile,
+    /// The file, as each place sees it.
+    written: Vec<FramedFile>,
     /// Bytes that an earlier run has written.
     mark: u64,
     orders: mpsc::Sender<Order>,
@@ -71,8 +72,10 @@ impl Job {
             Place { segment: *segment, range, encoder }
         });
         let places = places.collect();
-        let file = FramedFile::of(plan, blob.places[0], file);
-        Self { number, blob, places, source, file, mark, orders, progress }
+        let written = blob.places.iter();
+        let written = written.map(|place| FramedFile::of(plan, *place, Arc::clone(&file)));
+        let written = written.collect();
+        Self { number, blob, places, source, written, mark, orders, progress }
     }
 }
 
@@ -130,13 +133,14 @@ impl Job {
         });
         let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
         let mut attempt = Attempt { places: places.collect(), received: 0, hasher };
-        let file = self.file.clone();
+        let written = self.written.clone();
         let taken_up = spawn_blocking(move || {
             let mut position = 0;
             while position < mark {
                 let next = mark.min(position + CHUNK as u64);
-                // What is not framed as it must be is not what was written.
-                let Ok(bytes) = file.read(position..next) else { break };
+                // What is not framed as it must be, or not the same everywhere, is not what was
+                // written.
+                let Some(bytes) = read_everywhere(&written, position..next) else { break };
                 attempt.hasher.update(&bytes);
                 attempt.push(&bytes);
                 attempt.forget();
@@ -181,6 +185,13 @@ impl Job {
             source: std::io::Error::other(source),
         }
     }
+}
+
+/// Bytes that stand the same at all places.
+fn read_everywhere(places: &[FramedFile], range: Range<u64>) -> Option<Vec<u8>> {
+    let mut all = places.iter().map(|place| place.read(range.clone()).ok());
+    let first = all.next()??;
+    all.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
 impl Attempt {

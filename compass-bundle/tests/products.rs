@@ -1,0 +1,121 @@
+//! Products: one store, in which every blob stands once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::sync::Arc;
+
+use compass_bundle::document::Kind;
+use compass_bundle::{
+    ArchiveImage, Bundle, BundleContents, BundlePlan, VerifyOptions, WriteOptions, install, write,
+};
+use compass_registry::testing::noise;
+use compass_registry::{
+    CopyOptions, Digest, ImageSource as _, Manifest, RawManifest, Reference, media_type,
+};
+use sample::{Counting, Shared};
+use serde_json::json;
+
+/// 180 images over 30 bases, as products are.
+fn images(bases: usize, bytes: usize) -> Vec<Vec<Vec<u8>>> {
+    let own = |number: usize| noise(1000 + number as u64, bytes / 3);
+    let base = |number: usize| noise((number % 30) as u64, bytes);
+    (0..bases).map(|number| vec![base(number), own(number)]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_blob_of_a_product_is_asked_for_once() {
+    let (storage, references) = sample::store(&images(180, 30_000)).await;
+    let source = Arc::new(Counting::new(storage));
+    let plan = sample::plan(&Shared(Arc::clone(&source)), &references, Kind::Product, true).await;
+    let directory = tempfile::tempdir().unwrap();
+    let options = WriteOptions::default();
+    let shared = Arc::new(Shared(Arc::clone(&source)));
+    let written = write(&plan, shared, directory.path(), &options).await.unwrap();
+    assert_eq!(std::fs::metadata(&written.path).unwrap().len(), plan.size());
+    assert_eq!(source.bytes(), plan.blob_bytes(), "each byte of each blob comes once");
+    let opened = source.opened.lock().unwrap();
+    // A base is shared by six images, the configuration by all; each image has an archive as well.
+    assert_eq!(opened.len(), 30 + 180 + 1);
+    assert!(opened.values().all(|count| *count == 1), "each blob is asked for once");
+}
+
+/// Images of a product's real sizes, in bytes, of which nobody has the layers.
+fn large_images() -> Vec<ArchiveImage> {
+    let descriptor = |name: String, size: u64| {
+        let digest = Digest::of(name.as_bytes());
+        json!({"mediaType": media_type::OCI_LAYER_GZIP, "digest": digest, "size": size})
+    };
+    let image = |number: u64| {
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_MANIFEST,
+            "config": descriptor(format!("config {number}"), 3_000),
+            "layers": [
+                descriptor(format!("base {}", number % 30), 20_000_000),
+                descriptor(format!("packages {number}"), 4_000_000),
+                descriptor(format!("program {number}"), 8_000_000),
+            ],
+        });
+        let reference: Reference =
+            format!("h.example/release/app-{number}:v1.0.0").parse().unwrap();
+        ArchiveImage {
+            repository: reference.repository().clone(),
+            reference,
+            platform: Some(sample::platform()),
+            root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
+            children: Vec::new(),
+            absent: Vec::new(),
+        }
+    };
+    (0..180).map(image).collect()
+}
+
+#[test]
+fn a_product_is_as_large_as_its_distinct_blobs() {
+    let plan = BundlePlan::new(&BundleContents {
+        kind: Kind::Product,
+        name: "compass".to_owned(),
+        version: "v2.7.0".to_owned(),
+        commit: None,
+        modified: 0,
+        files: Vec::new(),
+        images: large_images(),
+        platform: sample::platform(),
+        archives: false,
+    });
+    let plan = plan.unwrap();
+    let distinct = 30 * 20_000_000 + 180 * (4_000_000 + 8_000_000 + 3_000);
+    assert_eq!(plan.blob_bytes(), distinct);
+    let more = plan.size() - distinct;
+    assert!(more < distinct / 1000, "{more} of {distinct}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_product_holds_arrives_and_archives_may_come_along() {
+    let (storage, references) = sample::store(&images(7, 70_000)).await;
+    for archives in [false, true] {
+        let plan = sample::plan(&storage, &references, Kind::Product, archives).await;
+        let directory = tempfile::tempdir().unwrap();
+        let source = Arc::new(storage.clone());
+        let options = WriteOptions::default();
+        let written = write(&plan, source, directory.path(), &options).await.unwrap();
+        let bundle = Bundle::open(&written.path).await.unwrap();
+        assert_eq!(bundle.document(), plan.document());
+        assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+        assert_eq!(bundle.file("install.sh").await.unwrap(), "#!/bin/sh\n");
+        let modes: Vec<_> = bundle.entries().map(|entry| entry.mode).collect();
+        assert_eq!(modes, [0o644, 0o755]);
+
+        let site = compass_registry::storage::MemoryStorage::default();
+        let place = "site.example".parse().unwrap();
+        let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+        assert_eq!(installed.len(), references.len());
+        for (image, original) in installed.iter().zip(&references) {
+            let (name, locator) = (original.repository(), original.locator());
+            let there = site.manifest(image.reference.repository(), &locator).await.unwrap();
+            assert_eq!(there, storage.manifest(name, &locator).await.unwrap());
+            assert!(matches!(there.parse().unwrap(), Manifest::Image { .. }));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Whatever the images, the workers and the chunks: the same bytes, and they can be read again.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::sync::Arc;
+
+use compass_bundle::document::Kind;
+use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, stream, write};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::noise;
+use compass_registry::{Digest, ImageSource, ImageSourceExt as _, Manifest};
+use futures_util::StreamExt as _;
+use proptest::prelude::*;
+use sample::{Counting, Shared};
+
+/// Layers of sizes around the edges of blocks; the same seed is the same layer.
+fn layer() -> impl Strategy<Value = Vec<u8>> {
+    let size = prop_oneof![
+        0_usize..3,
+        500_usize..600,
+        65_530_usize..65_540,
+        131_060_usize..131_080,
+        1_usize..400_000,
+    ];
+    (0_u64..6, size).prop_map(|(seed, size)| noise(seed, size))
+}
+
+fn images() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
+    proptest::collection::vec(proptest::collection::vec(layer(), 0..4), 1..4)
+}
+
+fn kind() -> impl Strategy<Value = (Kind, bool)> {
+    prop_oneof![
+        Just((Kind::Plugin, false)),
+        Just((Kind::Hotfix, false)),
+        Just((Kind::Product, false)),
+        Just((Kind::Product, true)),
+    ]
+}
+
+async fn streamed(plan: &BundlePlan, source: MemoryStorage) -> Vec<u8> {
+    let mut chunks = Box::pin(stream(Arc::new(plan.clone()), Arc::new(source)));
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk.unwrap());
+    }
+    bytes
+}
+
+async fn round_trip(images: Vec<Vec<Vec<u8>>>, kind: (Kind, bool), jobs: usize, chunk: usize) {
+    let (storage, references) = sample::store(&images).await;
+    let plan = sample::plan(&storage, &references, kind.0, kind.1).await;
+    let expected = streamed(&plan, storage.clone()).await;
+    assert_eq!(expected.len() as u64, plan.size());
+
+    let directory = tempfile::tempdir().unwrap();
+    let counting = Counting { chunk, ..Counting::new(storage.clone()) };
+    let source = Arc::new(Shared(Arc::new(counting)));
+    let options = WriteOptions { jobs, ..WriteOptions::default() };
+    let written = write(&plan, source, directory.path(), &options).await.unwrap();
+    assert!(std::fs::read(&written.path).unwrap() == expected, "the bytes differ");
+    assert_eq!(written.digest, Digest::of(&expected));
+
+    let bundle = Bundle::open(&written.path).await.unwrap();
+    assert_eq!(bundle.document(), plan.document());
+    for reference in &references {
+        let (name, locator) = (reference.repository(), reference.locator());
+        let manifest = bundle.manifest(name, &locator).await.unwrap();
+        assert_eq!(manifest, ImageSource::manifest(&storage, name, &locator).await.unwrap());
+        let Manifest::Image { config, layers } = manifest.parse().unwrap() else { panic!() };
+        for blob in std::iter::once(config).chain(layers) {
+            let (there, here) =
+                (bundle.read(name, &blob).await.unwrap(), storage.read(name, &blob).await.unwrap());
+            assert!(there == here, "a blob differs");
+        }
+    }
+    let verified = bundle.verify(&VerifyOptions::default()).await.unwrap();
+    assert!(verified.holds(), "{:?}", verified.damages);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn writing_and_reading_are_inverse_in_any_order(
+        images in images(), kind in kind(), jobs in 1_usize..9, chunk in 1_000_usize..200_000,
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2).enable_time().build().unwrap();
+        runtime.block_on(round_trip(images, kind, jobs, chunk));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_and_located(
+        images in images(), kind in kind(), places in proptest::collection::vec((0.0_f64..1.0, 0_u8..8), 12),
+    ) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (storage, references) = sample::store(&images).await;
+            let plan = sample::plan(&storage, &references, kind.0, kind.1).await;
+            let good = streamed(&plan, storage).await;
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("damaged.tar.gz");
+            for (place, bit) in places {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+                let at = ((good.len() as f64 * place) as usize).min(good.len() - 1);
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                std::fs::write(&path, &bad).unwrap();
+                // What is open has a structure to be located in; else it is refused with a reason.
+                let Ok(bundle) = Bundle::open(&path).await else { continue };
+                let verified = bundle.verify(&VerifyOptions::default()).await.unwrap();
+                assert!(!verified.holds(), "byte {at}");
+                let at = at as u64;
+                assert!(
+                    verified.damages.iter().any(|damage| damage.range.contains(&at)),
+                    "byte {at} is not in {:?}", verified.damages
+                );
+            }
+        });
+    }
+}

@@ -1,0 +1,67 @@
+//! What is far away is read in small parts.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use compass_bundle::document::Kind;
+use compass_bundle::{
+    Bundle, BundleSource, LocalFile, VerifyOptions, WriteOptions, compare, unpack, write,
+};
+use compass_registry::NoProgress;
+use compass_registry::testing::noise;
+use sample::CountedFile;
+
+/// A bundle of three images of this many bytes each, of which little is ever read.
+async fn bundle(directory: &std::path::Path, seed: u64, bytes: usize) -> Arc<CountedFile> {
+    let images: Vec<_> = (0..3).map(|number| vec![noise(seed + number, bytes)]).collect();
+    let (storage, references) = sample::store(&images).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let path = directory.join(seed.to_string());
+    std::fs::create_dir(&path).unwrap();
+    let source = Arc::new(storage);
+    let written = write(&plan, source, &path, &WriteOptions::default()).await.unwrap();
+    let file = LocalFile::open(&written.path).unwrap();
+    Arc::new(CountedFile { file, bytes: AtomicU64::new(0) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_into_a_bundle_reads_a_few_kilobytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = bundle(directory.path(), 1, 20_000_000).await;
+    let source: Arc<dyn BundleSource> = file.clone();
+    let opened = Bundle::read(source).await.unwrap();
+    assert_eq!(opened.images().len(), 3);
+    opened.file("gpu.yaml").await.unwrap();
+    let read = file.bytes.load(Ordering::Relaxed);
+    assert!(read <= 256 << 10, "{read} bytes");
+
+    let quick = VerifyOptions { quick: true, ..VerifyOptions::default() };
+    assert!(opened.verify(&quick).await.unwrap().holds());
+    let other = bundle(directory.path(), 2, 1_000_000).await;
+    let other_bundle = Bundle::read(other.clone()).await.unwrap();
+    let compared = compare(&opened, &other_bundle).await.unwrap();
+    assert_eq!(compared.images.len(), 3);
+    let read = file.bytes.load(Ordering::Relaxed);
+    assert!(read <= 1 << 20, "{read} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_far_away_is_verified_and_unpacked_in_one_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = bundle(directory.path(), 1, 300_000).await;
+    let opened = Bundle::read(file.clone()).await.unwrap();
+    let before = file.bytes.load(Ordering::Relaxed);
+    let verified = opened.verify(&VerifyOptions::default()).await.unwrap();
+    assert!(verified.holds() && verified.digest.is_some());
+    assert_eq!(file.bytes.load(Ordering::Relaxed) - before, opened.size());
+
+    let before = file.bytes.load(Ordering::Relaxed);
+    let target = directory.path().join("unpacked");
+    let unpacked = unpack(file.clone(), &target, &NoProgress).await.unwrap();
+    assert_eq!(file.bytes.load(Ordering::Relaxed) - before, opened.size());
+    assert_eq!(unpacked.paths, [target.join("compass-plugins-gpu-v0.1.0")]);
+    assert_eq!(unpacked.files, 1 + 1 + 3);
+}

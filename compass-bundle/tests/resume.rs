@@ -1,0 +1,148 @@
+//! Interrupted at any moment, packaging goes on where it was, and gives the same bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use compass_bundle::document::Kind;
+use compass_bundle::{BundlePlan, Error, WriteOptions, Written, write};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::noise;
+use sample::{Counting, Shared};
+
+/// Workers of a run.
+const JOBS: usize = 3;
+
+/// What a worker may have to fetch again: what it had gathered, and what was on its way to the
+/// disk. `docs/bundle-format.md` says so.
+const CHUNK: u64 = 512 << 10;
+
+fn options() -> WriteOptions {
+    WriteOptions { jobs: JOBS, ..WriteOptions::default() }
+}
+
+async fn sample() -> (MemoryStorage, BundlePlan) {
+    let shared = noise(1, 3_000_000);
+    let images = vec![vec![shared.clone(), noise(2, 1_500_000)], vec![shared, noise(3, 2_200_000)]];
+    let (storage, references) = sample::store(&images).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    (storage, plan)
+}
+
+async fn run(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path) -> Written {
+    loop {
+        match write(plan, Arc::new(Shared(Arc::clone(source))), directory, &options()).await {
+            // The interrupted run's last chunk is still being written.
+            Err(Error::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            written => return written.unwrap(),
+        }
+    }
+}
+
+/// Runs until so many bytes have come, and stops without a word.
+async fn interrupted(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path, after: u64) {
+    source.limit.store(after, Ordering::Relaxed);
+    let shared = Arc::new(Shared(Arc::clone(source)));
+    let options = options();
+    let mut running = Box::pin(write(plan, shared, directory, &options));
+    let mut before = u64::MAX;
+    loop {
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut running).await;
+        assert!(waited.is_err(), "the run cannot end before its bytes have come");
+        let now = source.bytes();
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    assert!(!directory.join(plan.file_name()).exists(), "nothing has the final name yet");
+    drop(running);
+    source.limit.store(u64::MAX, Ordering::Relaxed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_where_another_was_interrupted() {
+    let (storage, plan) = sample().await;
+    let undisturbed = tempfile::tempdir().unwrap();
+    let source = Arc::new(Counting::new(storage.clone()));
+    let expected = run(&source, &plan, undisturbed.path()).await;
+    let total = plan.blob_bytes();
+    assert_eq!(source.bytes(), total);
+
+    for step in 1..12 {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Arc::new(Counting::new(storage.clone()));
+        interrupted(&source, &plan, directory.path(), total * step / 12).await;
+        let written = run(&source, &plan, directory.path()).await;
+        assert_eq!(written.digest, expected.digest);
+        assert_eq!(
+            compass_registry::Digest::of(&std::fs::read(&written.path).unwrap()),
+            written.digest
+        );
+        let again = source.bytes() - total;
+        // What is too little to be kept is fetched again as well.
+        let bound = CHUNK * JOBS as u64 + if total * step / 12 < (2 << 20) { 1 << 20 } else { 0 };
+        assert!(again <= bound, "{again} bytes came twice, after {step} of 12 parts");
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 2, "the bundle and its checksum");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_run_left_is_proven_before_it_is_used() {
+    let (storage, plan) = sample().await;
+    let source = Arc::new(Counting::new(storage.clone()));
+    let undisturbed = tempfile::tempdir().unwrap();
+    let expected = run(&source, &plan, undisturbed.path()).await;
+    for damage in 0..6 {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Arc::new(Counting::new(storage.clone()));
+        interrupted(&source, &plan, directory.path(), plan.blob_bytes() * 2 / 3).await;
+        let part = directory.path().join(format!("{}.part", plan.file_name()));
+        let journal = directory.path().join(format!("{}.part.journal", plan.file_name()));
+        match damage {
+            // The disk lost what it had not written when the power went.
+            0 => std::fs::write(&part, b"").unwrap(),
+            1 => {
+                let mut bytes = std::fs::read(&part).unwrap();
+                let length = bytes.len();
+                bytes[length / 3..].fill(0);
+                std::fs::write(&part, bytes).unwrap();
+            }
+            2 => std::fs::remove_file(&journal).unwrap(),
+            3 => std::fs::remove_file(&part).unwrap(),
+            4 => std::fs::write(&journal, vec![0xff; 200]).unwrap(),
+            _ => {
+                let mut bytes = std::fs::read(&journal).unwrap();
+                bytes[80..].fill(0xff);
+                std::fs::write(&journal, bytes).unwrap();
+            }
+        }
+        let written = run(&source, &plan, directory.path()).await;
+        assert_eq!(written.digest, expected.digest, "damage {damage}");
+        assert_eq!(
+            compass_registry::Digest::of(&std::fs::read(&written.path).unwrap()),
+            expected.digest
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_release_does_not_go_on_with_this_one() {
+    let (storage, plan) = sample().await;
+    let directory = tempfile::tempdir().unwrap();
+    let source = Arc::new(Counting::new(storage.clone()));
+    interrupted(&source, &plan, directory.path(), plan.blob_bytes() / 2).await;
+    let (other, references) = sample::store(&[vec![noise(9, 2_000_000)]]).await;
+    let other_plan = sample::plan(&other, &references, Kind::Plugin, false).await;
+    assert_eq!(other_plan.file_name(), plan.file_name());
+    let alone = tempfile::tempdir().unwrap();
+    let other = Arc::new(Counting::new(other));
+    let expected = run(&other, &other_plan, alone.path()).await;
+    let written = run(&other, &other_plan, directory.path()).await;
+    assert_eq!(written.digest, expected.digest);
+}

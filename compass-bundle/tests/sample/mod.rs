@@ -1,0 +1,171 @@
+//! Images in memory, bundles of them, and sources that count or break off.
+#![allow(dead_code, reason = "each test program uses what it needs")]
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use compass_bundle::document::Kind;
+use compass_bundle::{
+    ArchiveImage, BundleContents, BundlePlan, BundleSource, ContentFile, Error, LocalFile,
+    Platforms,
+};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::SampleImage;
+use compass_registry::{
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Platform,
+    RawManifest, Reference, Repository,
+};
+use futures_util::{StreamExt as _, stream};
+
+pub(crate) fn platform() -> Platform {
+    "linux/amd64".parse().unwrap()
+}
+
+/// Images `h.example/release/app-N:v1` with these layers.
+pub(crate) async fn store(images: &[Vec<Vec<u8>>]) -> (MemoryStorage, Vec<Reference>) {
+    let storage = MemoryStorage::default();
+    let mut references = Vec::new();
+    for (number, layers) in images.iter().enumerate() {
+        let reference: Reference = format!("h.example/release/app-{number}:v1").parse().unwrap();
+        let image = SampleImage::with_layers(layers.clone());
+        let tag = reference.tag().unwrap();
+        image.store(&storage, reference.repository(), tag).await.unwrap();
+        references.push(reference);
+    }
+    (storage, references)
+}
+
+pub(crate) async fn plan(
+    source: &dyn ImageSource,
+    references: &[Reference],
+    kind: Kind,
+    archives: bool,
+) -> BundlePlan {
+    let mut images = Vec::new();
+    for reference in references {
+        let from = (reference.repository(), &reference.locator());
+        let platforms = Platforms::One(platform());
+        let image = ArchiveImage::gather(source, from, reference.clone(), &platforms).await;
+        images.push(image.unwrap());
+    }
+    let files = match kind {
+        Kind::Hotfix => vec![ContentFile::new("default/a/b/values.yaml", "_config: {}\n")],
+        Kind::Product => vec![
+            ContentFile::new("product.yaml", "metadata: {name: compass}\n"),
+            ContentFile::new("install.sh", "#!/bin/sh\n").with_mode(0o755),
+        ],
+        _ => vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
+    };
+    let (name, version) = match kind {
+        Kind::Hotfix => ("web", "v2.7.0-20180605-p1"),
+        Kind::Product => ("compass", "v2.7.0"),
+        _ => ("gpu", "v0.1.0"),
+    };
+    BundlePlan::new(&BundleContents {
+        kind,
+        name: name.to_owned(),
+        version: version.to_owned(),
+        commit: None,
+        modified: 1_700_000_000,
+        files,
+        images,
+        platform: platform(),
+        archives,
+    })
+    .unwrap()
+}
+
+/// Counts what is asked for, and breaks off after so many bytes for good, if wanted.
+pub(crate) struct Counting {
+    pub(crate) storage: MemoryStorage,
+    pub(crate) opened: Mutex<HashMap<Digest, u64>>,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) limit: AtomicU64,
+    pub(crate) chunk: usize,
+}
+
+impl Counting {
+    pub(crate) fn new(storage: MemoryStorage) -> Self {
+        Self {
+            storage,
+            opened: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
+            chunk: 16 << 10,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A [`Counting`] that can be shared and looked at.
+pub(crate) struct Shared(pub(crate) Arc<Counting>);
+
+#[async_trait]
+impl ImageSource for Shared {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, RegistryError> {
+        ImageSource::manifest(&self.0.storage, repository, locator).await
+    }
+
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, RegistryError> {
+        *self.0.opened.lock().unwrap().entry(descriptor.digest).or_default() += 1;
+        let stream = ImageSource::blob(&self.0.storage, repository, descriptor, range).await?;
+        let whole: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
+        let whole = Bytes::from(whole.concat());
+        let counting = Arc::clone(&self.0);
+        let pieces: Vec<Bytes> = whole.chunks(counting.chunk).map(Bytes::copy_from_slice).collect();
+        let pieces = stream::iter(pieces).then(move |piece| {
+            let counting = Arc::clone(&counting);
+            async move {
+                let size = piece.len() as u64;
+                let before = counting.bytes.fetch_add(size, Ordering::Relaxed);
+                if before + size > counting.limit.load(Ordering::Relaxed) {
+                    counting.bytes.fetch_sub(size, Ordering::Relaxed);
+                    // Nothing more comes, as from a process that was killed.
+                    futures_util::future::pending::<()>().await;
+                }
+                tokio::task::yield_now().await;
+                Ok(piece)
+            }
+        });
+        Ok(pieces.boxed())
+    }
+}
+
+/// A file that counts what is read of it.
+#[derive(Debug)]
+pub(crate) struct CountedFile {
+    pub(crate) file: LocalFile,
+    pub(crate) bytes: AtomicU64,
+}
+
+#[async_trait]
+impl BundleSource for CountedFile {
+    fn name(&self) -> String {
+        self.file.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+        self.file.read(range).await
+    }
+}
