@@ -1,0 +1,180 @@
+//! `compass package`, killed at any moment: the next run goes on, and the bundle is the same.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use compass_registry::Digest;
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, noise};
+
+const BUNDLE: &str = "compass-plugins-demo-v0.1.0.tar.gz";
+
+/// Workers of a run.
+const JOBS: u64 = 3;
+
+/// Connections that drop in one run.
+const DROPS: u64 = 5;
+
+/// Bytes that the system may hold of one connection.
+const IN_FLIGHT: u64 = 3 << 20;
+
+/// Bytes before the marks in a journal.
+const JOURNAL_HEADER: usize = 80;
+
+struct World {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    storage: MemoryStorage,
+    total: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let storage = MemoryStorage::default();
+        let layers = [3_000_000, 2_500_000, 4_000_000, 600_000];
+        let image = SampleImage::new(7, &layers);
+        let (name, tag) =
+            ("release/compass-plugins-demo".parse().unwrap(), "v0.1.0".parse().unwrap());
+        runtime.block_on(image.store(&storage, &name, &tag)).unwrap();
+        let plugins = directory.path().join("repo/release-plugins");
+        std::fs::create_dir_all(&plugins).unwrap();
+        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  service: {port: 9001, \
+                        image: 'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
+        std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
+        Self { directory, runtime, storage, total: image.bytes() }
+    }
+
+    fn registry(&self, script: Script) -> FaultyRegistry {
+        let registry = self.runtime.block_on(FaultyRegistry::start(self.storage.clone(), script));
+        let registry = registry.unwrap();
+        let auth = format!(
+            r#"{{"auths": {{"{}": {{"auth": "cm9ib3Q6aHVudGVyMg=="}}}}}}"#,
+            registry.host()
+        );
+        std::fs::write(self.directory.path().join("auth.json"), auth).unwrap();
+        registry
+    }
+
+    fn command(&self, registry: &FaultyRegistry, out: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        command
+            .args(["package", "plugin", "demo", "--quiet", "--repo"])
+            .arg(self.directory.path().join("repo"))
+            .args(["--from", &format!("{}/release", registry.host()), "--jobs", &JOBS.to_string()])
+            .arg("-o")
+            .arg(out)
+            .env("REGISTRY_AUTH_FILE", self.directory.path().join("auth.json"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        let out = self.directory.path().join(name);
+        std::fs::create_dir_all(&out).unwrap();
+        out
+    }
+
+    fn run(&self, registry: &FaultyRegistry, out: &Path) {
+        let output = self.command(registry, out).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn digest(out: &Path) -> Digest {
+    Digest::of(&std::fs::read(out.join(BUNDLE)).unwrap())
+}
+
+/// The bytes of blobs that a killed run has noted.
+fn noted(out: &Path) -> u64 {
+    let journal = std::fs::read(out.join(format!("{BUNDLE}.part.journal"))).unwrap_or_default();
+    let marks = journal.get(JOURNAL_HEADER..).unwrap_or_default().chunks_exact(8);
+    marks.map(|mark| u64::from_le_bytes(mark.try_into().unwrap())).sum()
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("COMPASS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("COMPASS_SEED={seed}");
+    seed
+}
+
+/// A number below `end`, the same for the same seed.
+fn random(seed: u64, end: u128) -> u128 {
+    u128::from(u64::from_le_bytes(noise(seed, 8).try_into().unwrap())) % end.max(1)
+}
+
+#[test]
+fn killed_at_any_moment_the_next_run_goes_on() {
+    let world = World::new();
+    let registry = world.registry(Script::default());
+    let undisturbed = world.out("undisturbed");
+    let began = Instant::now();
+    world.run(&registry, &undisturbed);
+    let (took, expected) = (began.elapsed(), digest(&undisturbed));
+    let seed = seed();
+    let mut went_on = 0;
+    for round in 0..100 {
+        let out = world.out(&format!("out-{round}"));
+        let wait = random(seed + round, took.as_micros());
+        let mut child = world.command(&registry, &out).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(wait.try_into().unwrap()));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            continue;
+        }
+        let visible = out.join(BUNDLE).exists();
+        assert!(!visible || digest(&out) == expected, "round {round}: half a bundle is visible");
+        let noted = if visible { 0 } else { noted(&out) };
+        let before = registry.blob_bytes();
+        world.run(&registry, &out);
+        assert_eq!(digest(&out), expected, "round {round}");
+        let fetched = registry.blob_bytes() - before;
+        assert!(
+            fetched <= world.total - noted,
+            "round {round}: {fetched} bytes came, though {noted} of {} were there",
+            world.total
+        );
+        went_on += usize::from(noted > 0);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    println!("{went_on} of 100 went on in the middle");
+    assert!(went_on > 0, "no run was killed in the middle");
+}
+
+/// Connections that are cut or reset, some bytes into their answers.
+fn drops(seed: u64) -> Script {
+    let drop = |number: u64| {
+        let request = usize::try_from(random(seed + 3 * number, 14)).unwrap();
+        let place = u64::try_from(random(seed + 3 * number + 1, 2_000_000)).unwrap();
+        let fault = match random(seed + 3 * number + 2, 2) {
+            0 => Fault::Cut(place),
+            _ => Fault::Reset(place),
+        };
+        (request, fault)
+    };
+    Script((0..DROPS).map(drop).collect())
+}
+
+#[test]
+fn with_connections_that_drop_at_random_it_is_the_same() {
+    let world = World::new();
+    let undisturbed = world.out("undisturbed");
+    let registry = world.registry(Script::default());
+    world.run(&registry, &undisturbed);
+    let expected = digest(&undisturbed);
+    let seed = seed();
+    for round in 0..20 {
+        let registry = world.registry(drops(seed + 1000 * round));
+        let out = world.out(&format!("out-{round}"));
+        world.run(&registry, &out);
+        assert_eq!(digest(&out), expected, "round {round}");
+        let again = registry.blob_bytes().saturating_sub(world.total);
+        // What a connection had in it when it was cut may not have arrived.
+        assert!(again <= DROPS * IN_FLIGHT, "round {round}: {again} bytes came twice");
+    }
+}
