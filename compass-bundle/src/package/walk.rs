@@ -21,7 +21,7 @@ pub(super) const KEPT: usize = 4 << 20;
 
 /// The entries of an archive. Each is read to its end before the next one.
 pub(crate) struct Entries {
-    entries: tokio_tar::Entries<Bounded>,
+    stream: tokio_tar::Entries<Bounded>,
     budget: Arc<AtomicU64>,
     last: Option<Shared>,
 }
@@ -49,7 +49,7 @@ impl Entries {
         let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
         let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
         let mut archive = ArchiveBuilder::new(bounded).build();
-        Ok(Self { entries: archive.entries()?, budget, last: None })
+        Ok(Self { stream: archive.entries()?, budget, last: None })
     }
 
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
@@ -57,7 +57,7 @@ impl Entries {
             drain(&last).await?;
         }
         self.budget.store(MAX_HEADERS, Ordering::Relaxed);
-        let Some(entry) = self.entries.next().await.transpose()? else { return Ok(None) };
+        let Some(entry) = self.stream.next().await.transpose()? else { return Ok(None) };
         self.budget.store(u64::MAX, Ordering::Relaxed);
         let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
         let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();

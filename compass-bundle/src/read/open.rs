@@ -232,7 +232,11 @@ impl<'f> Opening<'f> {
             let reason = format!("its format version {version} is not known to this version");
             return Err(self.not(reason));
         }
-        let document = serde_json::from_value(value).map_err(unreadable)?;
+        let document: BundleDocument = serde_json::from_value(value).map_err(unreadable)?;
+        let stem = naming::stem(document.kind, &document.name, &document.version);
+        if *path != *Path::new(&stem).join(FILE_NAME) {
+            return Err(self.not(format!("bundle.json is that of {stem}")));
+        }
         Ok((document, entry::BLOCK + size.next_multiple_of(entry::BLOCK)))
     }
 

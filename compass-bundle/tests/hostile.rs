@@ -1,0 +1,295 @@
+//! Files that mean harm: refused with a reason, or read correctly; nothing is written beside the
+//! target, and memory stays bounded.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use compass_bundle::document::Kind;
+use compass_bundle::{Bundle, LocalFile, Package, VerifyOptions, WriteOptions, unpack, write};
+use compass_registry::NoProgress;
+use compass_registry::testing::noise;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio_tar::{EntryType, Header};
+
+/// An entry as bytes, with any name and any claimed size.
+fn entry(name: &[u8], kind: EntryType, size: u64, content: &[u8]) -> Vec<u8> {
+    linked(name, kind, size, content, b"")
+}
+
+fn linked(name: &[u8], kind: EntryType, size: u64, content: &[u8], link: &[u8]) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.as_gnu_mut().unwrap().name[..name.len().min(100)]
+        .copy_from_slice(&name[..name.len().min(100)]);
+    header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link);
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend_from_slice(content);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    entry(name.as_bytes(), EntryType::Regular, content.len() as u64, content)
+}
+
+fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = entries.concat();
+    bytes.extend([0; 1024]);
+    bytes
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(world.path("target")).unwrap();
+        std::fs::write(world.path("precious"), "mine").unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn put(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.path("hostile.tar.gz");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Tries everything on a file, and says what unpacking came to.
+    async fn try_all(&self, bytes: &[u8]) -> Result<Vec<PathBuf>, String> {
+        let path = self.put(bytes);
+        if let Ok(bundle) = Bundle::open(&path).await {
+            drop(bundle.verify(&VerifyOptions::default()).await);
+        }
+        let source = Arc::new(LocalFile::open(&path).unwrap());
+        if let Err(error) = Package::scan(source.clone()).await {
+            assert!(!error.to_string().is_empty());
+        }
+        let unpacked = unpack(source, &self.path("target"), &NoProgress).await;
+        assert_eq!(std::fs::read_to_string(self.path("precious")).unwrap(), "mine");
+        let mut names: Vec<_> = std::fs::read_dir(self.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["hostile.tar.gz", "precious", "target"], "nothing beside the target");
+        let left: Vec<_> = std::fs::read_dir(self.path("target")).unwrap().collect();
+        match unpacked {
+            Ok(unpacked) => {
+                assert_eq!(left.len(), unpacked.paths.len());
+                Ok(unpacked.paths)
+            }
+            Err(error) => {
+                assert!(left.is_empty(), "{error}: {left:?}");
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_and_links_that_lead_out_are_refused() {
+    let deep = format!("{}x", "a/".repeat(49));
+    let inside = |name: &str| {
+        let link = |to: &[u8]| linked(name.as_bytes(), EntryType::Symlink, 0, b"", to);
+        [
+            vec![file("/etc/passwd", b"x")],
+            vec![file("../precious", b"x")],
+            vec![file("a/../../precious", b"x")],
+            vec![file("..", b"x")],
+            vec![file("a//b", b"x")],
+            vec![file("a\\..\\b", b"x")],
+            vec![file("C:x", b"x")],
+            vec![file("a\nb", b"x")],
+            vec![link(b"../precious")],
+            vec![link(b"/etc"), file(&format!("{name}/passwd"), b"x")],
+            vec![linked(name.as_bytes(), EntryType::Link, 0, b"", b"../../precious")],
+            vec![entry(name.as_bytes(), EntryType::Char, 0, b"")],
+            vec![entry(name.as_bytes(), EntryType::Block, 0, b"")],
+            vec![entry(name.as_bytes(), EntryType::Fifo, 0, b"")],
+            vec![file(name, b"one"), file(name, b"two")],
+            vec![file(name, b"one"), file(&format!("{name}/below"), b"two")],
+        ]
+    };
+    for entries in inside("stem").into_iter().chain(inside(&deep[..deep.len() - 1])) {
+        let world = World::new();
+        for bytes in [tar(&entries), gzip(&tar(&entries)), gzip(&gzip(&tar(&entries)))] {
+            let refused = world.try_all(&bytes).await;
+            assert!(refused.is_err(), "{entries:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_or_lies_about_its_size_is_refused() {
+    let whole = tar(&[file("stem/a.yaml", &[7; 3000]), file("stem/b", &noise(1, 4000))]);
+    let compressed = gzip(&whole);
+    let mut bad = Vec::new();
+    for cut in [1, 10, 100, 511, 513, 1500, 3000, 5000, 7000] {
+        bad.push(whole[..whole.len().saturating_sub(1024 + cut)].to_vec());
+        bad.push(compressed[..compressed.len().saturating_sub(cut)].to_vec());
+    }
+    let mut wrong_crc = compressed.clone();
+    let at = wrong_crc.len() - 6;
+    wrong_crc[at] ^= 1;
+    bad.push(wrong_crc);
+    let mut garbage = compressed.clone();
+    garbage.extend_from_slice(b"and more that is no gzip");
+    bad.push(garbage);
+    bad.push(entry(b"stem/huge", EntryType::Regular, 1 << 40, b"little"));
+    bad.push(tar(&[entry(b"stem/huge", EntryType::Regular, u64::MAX >> 2, b"little")]));
+    bad.push(Vec::new());
+    bad.push(noise(3, 5000));
+    bad.push(gzip(&noise(4, 5000)));
+    bad.push(gzip(&gzip(&gzip(&gzip(&whole)))));
+    for (number, bytes) in bad.iter().enumerate() {
+        let world = World::new();
+        let refused = world.try_all(bytes).await;
+        // Without its last blocks of zeros, a plain archive is still whole.
+        let is_whole = refused.as_ref().is_ok_and(|paths| {
+            paths.iter().all(|path| path.join("b").metadata().is_ok_and(|b| b.len() == 4000))
+        });
+        assert!(refused.is_err() || is_whole, "number {number} of {}", bad.len());
+    }
+}
+
+#[tokio::test]
+async fn two_members_and_odd_names_are_read_correctly() {
+    let whole = tar(&[file("stem/a", b"one"), file("stem/A", b"two"), file("stem/\u{4e2d}", b"x")]);
+    let (one, other) = whole.split_at(700);
+    let bytes = [gzip(one), gzip(other)].concat();
+    let world = World::new();
+    let paths = world.try_all(&bytes).await.unwrap();
+    assert_eq!(std::fs::read(paths[0].join("a")).unwrap(), b"one");
+    assert_eq!(std::fs::read(paths[0].join("A")).unwrap(), b"two");
+
+    // A name that is longer than any file system takes.
+    let long = format!("stem/{}", "x".repeat(5000));
+    let entries = [
+        entry(b"././@LongLink", EntryType::GNULongName, long.len() as u64, long.as_bytes()),
+        file("short", b"x"),
+    ];
+    assert!(World::new().try_all(&tar(&entries)).await.is_err());
+}
+
+/// Peak memory of this process, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn a_gigabyte_behind_a_few_bytes_takes_no_memory() {
+    let zeros = || {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let name = entry(b"././@LongLink", EntryType::GNULongName, 1 << 30, b"");
+        gzip.write_all(&name).unwrap();
+        let block = vec![0; 1 << 20];
+        (0..1024).for_each(|_| gzip.write_all(&block).unwrap());
+        gzip.finish().unwrap()
+    };
+    let plain = {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let block = vec![0; 1 << 20];
+        (0..1024).for_each(|_| gzip.write_all(&block).unwrap());
+        gzip.finish().unwrap()
+    };
+    let extended = {
+        let mut header = entry(b"pax", EntryType::XHeader, 1 << 30, b"");
+        header.extend(vec![b'9'; 8 << 20]);
+        gzip(&header)
+    };
+    let before = peak();
+    for bytes in [zeros(), plain, extended] {
+        assert!(World::new().try_all(&bytes).await.is_err());
+    }
+    let more = peak() - before;
+    assert!(more < 100 << 20, "{more} bytes");
+}
+
+/// A good bundle, taken apart: its tar, in which anything can be changed.
+async fn good(directory: &Path) -> Vec<u8> {
+    let (storage, references) =
+        sample::store(&[vec![noise(1, 70_000)], vec![noise(2, 9_000)]]).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let options = WriteOptions::default();
+    let written = write(&plan, Arc::new(storage), directory, &options).await.unwrap();
+    std::fs::read(&written.path).unwrap()
+}
+
+/// The document's text within a bundle: small enough for one block of the frame.
+fn replace(bundle: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
+    assert_eq!(from.len(), to.len(), "offsets stay");
+    let at = bundle.windows(from.len()).position(|window| window == from.as_bytes())?;
+    let mut changed = bundle.to_vec();
+    changed[at..at + from.len()].copy_from_slice(to.as_bytes());
+    Some(changed)
+}
+
+#[tokio::test]
+async fn a_document_that_lies_is_refused() {
+    let world = World::new();
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = good(bundles.path()).await;
+    let document = {
+        let path = world.put(&bundle);
+        Bundle::open(&path).await.unwrap().document().clone()
+    };
+    let offset = document.files[1].image.as_ref().unwrap().blobs[1].offset.to_string();
+    let size = document.files[1].size.to_string();
+    let nines = |text: &str| "9".repeat(text.len());
+    let ones = |text: &str| "1".repeat(text.len());
+    let changes = [
+        (format!("\"offset\":{offset}"), format!("\"offset\":{}", nines(&offset))),
+        (format!("\"offset\":{offset}"), format!("\"offset\":{}", ones(&offset))),
+        (format!("\"size\":{size}"), format!("\"size\":{}", nines(&size))),
+        (format!("\"size\":{size}"), format!("\"size\":{}", ones(&size))),
+        ("gpu.yaml".to_owned(), "../x.yml".to_owned()),
+        ("\"name\":\"gpu\"".to_owned(), "\"name\":\"../\"".to_owned()),
+        ("\"formatVersion\":1".to_owned(), "\"formatVersion\":7".to_owned()),
+        ("\"kind\":\"plugin\"".to_owned(), "\"kind\":\"hotfix\"".to_owned()),
+        ("\"version\":\"v0.1.0\"".to_owned(), "\"version\":\"v0/1.0\"".to_owned()),
+    ];
+    for (from, to) in changes {
+        let changed = replace(&bundle, &from, &to).expect(&from);
+        let path = world.put(&changed);
+        let refused = Bundle::open(&path).await;
+        assert!(refused.is_err(), "{from} -> {to}");
+        drop(world.try_all(&changed).await);
+        std::fs::remove_dir_all(world.path("target")).unwrap();
+        std::fs::create_dir(world.path("target")).unwrap();
+    }
+    for (number, length) in
+        [0, 1, 9, 10, 15, 600, 3000, bundle.len() / 2, bundle.len() - 1].into_iter().enumerate()
+    {
+        let path = world.put(&bundle[..length]);
+        assert!(Bundle::open(&path).await.is_err(), "cut {number}");
+    }
+    let mut longer = bundle.clone();
+    longer.extend_from_slice(b"more");
+    let path = world.put(&longer);
+    assert!(Bundle::open(&path).await.is_err());
+}
