@@ -34,15 +34,13 @@ impl HttpFile {
     /// # Errors
     /// Where it is not there, or the server does not answer ranges.
     pub async fn open(address: &str) -> Result<Self, Error> {
-        install_crypto();
         let shown = address.split(['?', '#']).next().unwrap_or_default().to_owned();
         let url: Url = address.parse().map_err(|_| Error::bad_address(&shown, "not a URL"))?;
         let shown = match url.password() {
             Some(_) => format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or(""), url.path()),
             None => shown,
         };
-        let client = Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build();
-        let client = client.map_err(|error| Error::store("read", &shown, error.without_url()))?;
+        let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
         let mut file = Self { client, url, shown, size: 0 };
         let response = file.get(0..1).await?;
         file.size =
@@ -127,8 +125,14 @@ fn begins_at(response: &Response) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 
+/// A client that gives up where nobody answers.
+pub(super) fn client() -> reqwest::Result<Client> {
+    install_crypto();
+    Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build()
+}
+
 /// Lets rustls use ring, unless the program has chosen already.
-pub(super) fn install_crypto() {
+fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // An error says that a provider is installed, which is just as well.

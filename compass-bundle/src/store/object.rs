@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,8 @@ use compass_registry::{Digest, Hasher, ImageSource, Progress};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::services::{Oss, S3};
-use opendal::{ErrorKind, Operator};
+use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
+use opendal_http_transport_reqwest::ReqwestTransport;
 
 use super::directory::digest_of;
 use super::{Published, store_path};
@@ -282,7 +283,6 @@ fn split(address: &str) -> Result<(&str, &str), Error> {
 }
 
 fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> {
-    install();
     let environment = |names: &[&str]| {
         names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
     };
@@ -304,16 +304,12 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     let operator = operator.map_err(|error| Error::bad_address(address, error.to_string()))?;
     let timeout = TimeoutLayer::default().with_io_timeout(Duration::from_mins(1));
     let retry = RetryLayer::new().with_max_times(4).with_jitter();
-    Ok(operator.layer(timeout).layer(retry))
-}
-
-/// Storages are spoken with over the same TLS as registries.
-fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        super::http::install_crypto();
-        opendal::install_default();
-    });
+    // Storages are spoken with over the same TLS as web servers, and as patiently.
+    let client = super::http::client();
+    let client = client.map_err(|error| Error::bad_address(address, error.to_string()))?;
+    let transport = HttpTransporter::new(ReqwestTransport::new(client));
+    let context = OperationContext::new().with_http_transport(transport);
+    Ok(operator.with_context(context).layer(timeout).layer(retry))
 }
 
 /// Whether somebody else was faster.

@@ -1,0 +1,231 @@
+//! Object storage: packages go straight into it, are published, and read from there again.
+//!
+//! Needs a server that speaks S3: `moto_server` in the PATH or in `COMPASS_S3_SERVER`. Where it is
+//! missing the tests say so and pass, unless `COMPASS_INTEROP=required` is set, as CI does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::{SampleImage, noise};
+use serde_json::Value;
+
+const BUNDLE: &str = "compass-plugins-demo-v0.1.0.tar.gz";
+const URL: &str = "s3://releases/team/plugins/demo/compass-plugins-demo-v0.1.0.tar.gz";
+const SECRET: &str = "hunter2hunter2";
+
+struct World {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    storage: MemoryStorage,
+    registry: Server,
+    s3: String,
+    server: Child,
+}
+
+impl World {
+    fn required() -> Option<Self> {
+        let program =
+            std::env::var("COMPASS_S3_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
+        let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let started = Command::new(&program)
+            .args(["-H", "127.0.0.1", "-p", &host.port().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(server) = started else {
+            let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
+            assert!(!required, "missing here: {program}");
+            eprintln!("SKIPPED: this needs an S3 server, {program}, which this machine lacks");
+            return None;
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let storage = MemoryStorage::default();
+        let registry = runtime.block_on(Server::start(
+            storage.clone(),
+            "127.0.0.1:0",
+            ServerOptions::default(),
+        ));
+        let directory = tempfile::tempdir().unwrap();
+        let (s3, registry) = (format!("http://{host}"), registry.unwrap());
+        let world = Self { directory, runtime, storage, registry, s3, server };
+        for _ in 0..300 {
+            if TcpStream::connect(host).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let bucket = Command::new("curl")
+            .args(["-sf", "-X", "PUT", &format!("{}/releases", world.s3)])
+            .status();
+        assert!(bucket.unwrap().success());
+        world.release(1);
+        Some(world)
+    }
+
+    /// Puts an image of 20 MB, three parts, under the one tag.
+    fn release(&self, seed: u64) {
+        let image = SampleImage::with_layers(vec![noise(seed, 12_000_000), noise(2, 8_000_000)]);
+        let name = "release/compass-plugins-demo".parse().unwrap();
+        let tag = "v0.1.0".parse().unwrap();
+        self.runtime.block_on(image.store(&self.storage, &name, &tag)).unwrap();
+        let plugins = self.path("repo/release-plugins");
+        std::fs::create_dir_all(&plugins).unwrap();
+        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  service: {port: 9001, \
+                        image: 'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
+        std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("AWS_ENDPOINT_URL", &self.s3)
+            .env("AWS_ACCESS_KEY_ID", "robot")
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().unwrap();
+        let all = [&output.stdout[..], &output.stderr].concat();
+        assert!(!String::from_utf8_lossy(&all).contains(SECRET), "a secret is told");
+        output
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--format", "json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn package(&self, to: &str) -> Vec<String> {
+        let from = format!("{}/release", self.registry.host());
+        ["package", "plugin", "demo", "--repo", "repo", "--from", &from, "-o", to]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    fn packaged(&self, to: &str) -> Value {
+        let arguments = self.package(to);
+        self.json(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The keys in the bucket.
+    fn keys(&self) -> Vec<String> {
+        let listed = Command::new("curl").args(["-sf", &format!("{}/releases", self.s3)]).output();
+        let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+        let keys = listed.split("<Key>").skip(1);
+        keys.map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
+    }
+
+    fn digest(&self, name: &str) -> String {
+        compass_registry::Digest::of(&std::fs::read(self.path(name)).unwrap()).hex()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn a_bundle_goes_straight_into_the_store_and_is_read_from_there() {
+    let Some(world) = World::required() else { return };
+    world.packaged("out");
+    let stored = world.packaged("s3://releases/team");
+    assert_eq!(stored["bundle"], URL);
+    assert_eq!(stored["sha256"], world.digest(&format!("out/{BUNDLE}")));
+    let base = "team/plugins/demo/";
+    assert_eq!(world.keys(), [format!("{base}{BUNDLE}"), format!("{base}{BUNDLE}.sha256")]);
+
+    let again = world.packaged("s3://releases/team");
+    assert_eq!((&again["present"], &again["sha256"]), (&Value::Bool(true), &stored["sha256"]));
+    let bundle = format!("out/{BUNDLE}");
+    let published = world.json(&["publish", &bundle, "--to", "s3://releases/team"]);
+    assert_eq!(published["present"], true);
+
+    assert_eq!(world.json(&["inspect", URL]), world.json(&["inspect", &bundle]));
+    assert_eq!(world.json(&["verify", URL])["holds"], true);
+    assert_eq!(world.json(&["diff", URL, &bundle])["newBytes"], 0);
+    world.json(&["extract", URL, "--yaml", "-o", "yaml"]);
+    let manifest = std::fs::read(world.path("yaml/demo.yaml")).unwrap();
+    assert_eq!(manifest, std::fs::read(world.path("repo/release-plugins/demo.yaml")).unwrap());
+    let site = format!("{}/site", world.registry.host());
+    let installed = world.json(&["install", URL, "--registry", &site]);
+    assert_eq!(installed["images"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn other_bytes_under_a_published_name_are_refused() {
+    let Some(world) = World::required() else { return };
+    world.packaged("one");
+    world.release(9);
+    world.packaged("other");
+    let to = ["--to", "s3://releases/team"];
+    let one = format!("one/{BUNDLE}");
+    let published = world.json(&["publish", &one, to[0], to[1]]);
+    assert_eq!(published["present"], false);
+    let other = format!("other/{BUNDLE}");
+    let output = world.run(&["publish", &other, to[0], to[1]]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains(URL) && error.contains("raise the version"), "{error}");
+    let arguments = world.package("s3://releases/team");
+    let output = world.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(!output.status.success());
+    assert_eq!(world.json(&["verify", URL])["sha256"], world.digest(&one));
+}
+
+#[test]
+fn a_killed_upload_shows_nothing() {
+    let Some(world) = World::required() else { return };
+    let arguments = world.package("s3://releases/team");
+    for wait in [60, 120, 200, 300] {
+        let mut child = world
+            .command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for key in world.keys() {
+            // Where it was faster than we, it is there whole.
+            let url = format!("s3://releases/{key}");
+            assert!(
+                Path::new(&key).extension().is_some_and(|end| end == "sha256")
+                    || world.json(&["verify", &url])["holds"] == true
+            );
+        }
+    }
+    let stored = world.packaged("s3://releases/team");
+    assert_eq!(world.json(&["verify", URL])["sha256"], stored["sha256"]);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_an_error() {
+    let Some(world) = World::required() else { return };
+    for (to, says) in
+        [("s3://nobody/x", "nobody"), ("oss://releases", "OSS_ENDPOINT"), ("ftp://x", "ftp")]
+    {
+        let arguments = world.package(to);
+        let output = world.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(says), "{error}");
+    }
+}
