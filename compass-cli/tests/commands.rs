@@ -91,7 +91,7 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
         (example(), &["package", "addon", "gpu"], "a target is `plugin NAME`"),
         (example(), &["chekc"], "check"),
         (example(), &["verify"], "<BUNDLE>"),
-        (example(), &["publish", "x", "--to", "s3://bucket"], "file:///path"),
+        (example(), &["publish", "x", "--to", "ftp://bucket"], "file:///path"),
         (example(), &["check", "--repo", "nowhere"], "nowhere is not a directory"),
         (example(), &["check", "--policy", "nowhere.yaml"], "nowhere.yaml"),
         (elsewhere.path().to_owned(), &["check"], "--repo DIR"),

@@ -1,0 +1,54 @@
+//! Who reads nothing but `docs/bundle-format.md` finds every blob: a Python script does just that.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use compass_bundle::document::Kind;
+use compass_bundle::{WriteOptions, write};
+use compass_registry::testing::noise;
+use compass_registry::{ImageSource as _, Manifest};
+
+#[tokio::test]
+async fn a_reader_that_was_written_from_the_document_finds_every_blob() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: this needs python3, which this machine lacks");
+        return;
+    }
+    let images =
+        vec![vec![noise(1, 200_000), noise(2, 65_535)], vec![noise(1, 200_000), noise(3, 7)]];
+    let (storage, references) = sample::store(&images).await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format/reader.py");
+    for (kind, archives) in [
+        (Kind::Plugin, false),
+        (Kind::Hotfix, false),
+        (Kind::Product, false),
+        (Kind::Product, true),
+    ] {
+        let plan = sample::plan(&storage, &references, kind, archives).await;
+        let directory = tempfile::tempdir().unwrap();
+        let source = Arc::new(storage.clone());
+        let options = WriteOptions::default();
+        let written = write(&plan, source, directory.path(), &options).await.unwrap();
+        for reference in &references {
+            let manifest =
+                storage.manifest(reference.repository(), &reference.locator()).await.unwrap();
+            let Manifest::Image { config, layers } = manifest.parse().unwrap() else { panic!() };
+            for blob in [config].iter().chain(&layers).chain([manifest.descriptor()]) {
+                let digest = blob.digest.to_string();
+                let output = Command::new("python3")
+                    .arg(&script)
+                    .arg(&written.path)
+                    .arg(&digest)
+                    .output()
+                    .unwrap();
+                let errors = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{kind:?}: {errors}");
+                assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), digest);
+            }
+        }
+    }
+}
