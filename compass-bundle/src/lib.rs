@@ -72,6 +72,7 @@ mod install;
 mod package;
 mod plan;
 mod read;
+mod recompress;
 mod write;
 
 pub use compare::{Comparison, FileChange, ImageChange, ImageSide, compare};
@@ -87,4 +88,5 @@ pub use read::{
     Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions,
     compare_checksum, digest_of,
 };
+pub use recompress::{Recompressed, layers_to_recompress, recompress};
 pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as};

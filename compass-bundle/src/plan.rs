@@ -247,7 +247,7 @@ impl BundlePlan {
 
     /// Layers that Docker before version 23 cannot load: those compressed with zstd.
     pub fn zstd_layers(&self) -> impl Iterator<Item = (&str, Digest)> {
-        let zstd = self.blobs.iter().filter(|blob| blob.descriptor.media_type.ends_with("+zstd"));
+        let zstd = self.blobs.iter().filter(|blob| blob.descriptor.media_type.ends_with("zstd"));
         zstd.map(|blob| (blob.reference.as_str(), blob.descriptor.digest))
     }
 

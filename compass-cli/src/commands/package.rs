@@ -1,3 +1,5 @@
+mod recompress;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,11 +9,11 @@ use compass_bundle::store::{Published, Store};
 use compass_bundle::{
     ArchiveImage, BundleContents, BundlePlan, Platforms, WriteOptions, Written, write_as,
 };
-use compass_registry::client::Client;
-use compass_registry::{Reference, RegistryPlace};
+use compass_registry::{ImageSource, Reference, RegistryPlace};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
+use self::recompress::{Changed, Compression, Staging};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::git::{self, Change, History};
@@ -38,6 +40,10 @@ pub(crate) struct Args {
     /// Gives a product an archive for each image as well, for sites that only know `docker load`
     #[arg(long)]
     include_archives: bool,
+    /// Compresses layers that are zstd or not compressed, for sites whose tools cannot load them;
+    /// their images get other digests
+    #[arg(long, value_name = "COMPRESSION")]
+    recompress: Option<Compression>,
     /// Says what would be written, to the byte, and reads no layer
     #[arg(long)]
     dry_run: bool,
@@ -54,7 +60,8 @@ pub(crate) struct Options<'o> {
 /// What a bundle is made of.
 pub(crate) struct Source {
     pub(crate) plan: BundlePlan,
-    pub(crate) client: Client,
+    contents: BundleContents,
+    images: Arc<dyn ImageSource>,
 }
 
 pub(crate) async fn run(
@@ -75,23 +82,54 @@ pub(crate) async fn run(
     }
     let registries = Registries::of(&repository);
     let source = plan(&repository, package, &options, &registries, output).await?;
-    for (image, layer) in source.plan.zstd_layers() {
-        output.warn(&format!("{image}: layer {layer} is zstd, which Docker before 23 cannot load"));
-    }
     if args.dry_run {
+        if args.recompress.is_some() {
+            recompress::require_none(&source)?;
+        }
+        warn_of_zstd(&source.plan, output);
         output.result(|| dry_json(&source.plan), || dry_text(&source.plan));
         return Ok(ExitCode::SUCCESS);
     }
     if args.output.contains("://") {
         let store = Store::open(&args.output)?;
+        let staging = args.recompress.map(|_| Staging::elsewhere(&source.plan));
+        let (source, changed) = ready(source, staging.as_ref(), options.jobs, output).await?;
         let published = store_directly(source, &store, options.jobs, output).await?;
-        output.result(|| published_json(&published), || published_text(&published));
+        staging.map_or(Ok(()), Staging::remove)?;
+        output.result(|| published_json(&published, &changed), || published_text(&published));
         return Ok(ExitCode::SUCCESS);
     }
     let path = destination(Path::new(&args.output), &source.plan)?;
+    let staging = args.recompress.map(|_| Staging::beside(&path));
+    let (source, changed) = ready(source, staging.as_ref(), options.jobs, output).await?;
     let written = execute(source, &path, options.jobs, output).await?;
-    output.result(|| written_json(&written), || written_text(&written));
+    staging.map_or(Ok(()), Staging::remove)?;
+    output.result(|| written_json(&written, &changed), || written_text(&written));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The images as they go into the bundle.
+async fn ready(
+    source: Source,
+    staging: Option<&Staging>,
+    jobs: usize,
+    output: &Output,
+) -> Result<(Source, Vec<Changed>), Failure> {
+    match staging {
+        Some(staging) => recompress::gzip(source, staging, jobs, output).await,
+        None => {
+            warn_of_zstd(&source.plan, output);
+            Ok((source, Vec::new()))
+        }
+    }
+}
+
+fn warn_of_zstd(plan: &BundlePlan, output: &Output) {
+    for (image, layer) in plan.zstd_layers() {
+        output.warn(&format!(
+            "{image}: layer {layer} is zstd, which Docker before 23 cannot load (`--recompress gzip`)"
+        ));
+    }
 }
 
 /// Asks the registry what the images consist of, and plans the bundle.
@@ -130,7 +168,7 @@ pub(crate) async fn plan(
     let gathering = stream::iter(package.images.iter().map(|image| gather(image.release.clone())));
     let images = gathering.buffered(options.jobs.max(1)).try_collect().await?;
     let (commit, modified) = last_change(repository, &package.paths, output)?;
-    let plan = BundlePlan::new(&BundleContents {
+    let contents = BundleContents {
         kind: package.kind,
         name: package.name,
         version: package.version,
@@ -140,8 +178,9 @@ pub(crate) async fn plan(
         images,
         platform: options.platforms.single().clone(),
         archives: options.archives,
-    })?;
-    Ok(Source { plan, client })
+    };
+    let plan = BundlePlan::new(&contents)?;
+    Ok(Source { plan, contents, images: Arc::new(client) })
 }
 
 /// Writes a planned bundle.
@@ -153,7 +192,7 @@ pub(crate) async fn execute(
 ) -> Result<Written, Failure> {
     let bar = output.bar(&source.plan.file_name());
     let options = WriteOptions { jobs, progress: bar.shared() };
-    let written = write_as(&source.plan, Arc::new(source.client), path, &options).await;
+    let written = write_as(&source.plan, source.images, path, &options).await;
     bar.done();
     written.map_err(|error| {
         Failure::from(error).while_doing(format!("cannot write {}", path.display()))
@@ -170,7 +209,7 @@ async fn store_directly(
     let bar = output.bar(&source.plan.file_name());
     let options = WriteOptions { jobs, progress: bar.shared() };
     let plan = Arc::new(source.plan);
-    let published = store.write(&plan, Arc::new(source.client), &options).await;
+    let published = store.write(&plan, source.images, &options).await;
     bar.done();
     Ok(published?)
 }
@@ -231,21 +270,23 @@ fn destination(output: &Path, plan: &BundlePlan) -> Result<PathBuf, Failure> {
     Ok(output.join(plan.file_name()))
 }
 
-fn written_json(written: &Written) -> Value {
+fn written_json(written: &Written, changed: &[Changed]) -> Value {
     json!({
         "bundle": written.path,
         "size": written.size,
         "sha256": written.digest.hex(),
+        "recompressed": recompress::json(changed),
         "dryRun": false,
     })
 }
 
-fn published_json(published: &Published) -> Value {
+fn published_json(published: &Published, changed: &[Changed]) -> Value {
     json!({
         "bundle": published.url,
         "size": published.size,
         "sha256": published.digest.hex(),
         "present": published.present,
+        "recompressed": recompress::json(changed),
         "dryRun": false,
     })
 }

@@ -1,0 +1,193 @@
+//! One layer, from zstd or plain tar to gzip.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_compression::tokio::bufread::{GzipEncoder, ZstdDecoder};
+use compass_registry::storage::Storage;
+use compass_registry::{
+    Algorithm, Descriptor, Error as RegistryError, Hasher, ImageSource, Locator, Manifest,
+    Progress, RawManifest, Repository, Tag, VerifiedBlob, media_type, open_resuming,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde_json::json;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::Error;
+
+/// Bytes between two steps of a layer's way.
+const CHUNK: usize = 128 << 10;
+
+/// How a layer is packed that is to be gzipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Zstd,
+}
+
+impl Packing {
+    /// How a layer is packed by its media type, unless it is gzipped, or no layer of files.
+    pub(super) fn of(layer: &Descriptor) -> Option<Self> {
+        Some(Self::named(&layer.media_type)?.0)
+    }
+
+    /// The packing that a media type names, and the media type of the same layer gzipped. Docker
+    /// writes `.gzip`, OCI `+gzip`.
+    fn named(media_type: &str) -> Option<(Self, String)> {
+        let (base, mark) = match media_type {
+            _ if media_type.starts_with("application/vnd.oci.image.layer.v1.tar") => {
+                ("application/vnd.oci.image.layer.v1.tar", '+')
+            }
+            _ if media_type.starts_with("application/vnd.docker.image.rootfs.diff.tar") => {
+                ("application/vnd.docker.image.rootfs.diff.tar", '.')
+            }
+            _ => return None,
+        };
+        let packing = match media_type.strip_prefix(base)? {
+            "" => Self::Plain,
+            packed if packed.strip_prefix(mark) == Some("zstd") => Self::Zstd,
+            _ => return None,
+        };
+        Some((packing, format!("{base}{mark}gzip")))
+    }
+}
+
+/// The repository of a storage that compressed layers are kept in.
+pub(super) fn repository() -> Result<Repository, RegistryError> {
+    "compass/recompressed".parse()
+}
+
+/// The compression of one layer.
+pub(super) struct Recompression<S> {
+    pub(super) source: Arc<dyn ImageSource>,
+    pub(super) repository: Repository,
+    pub(super) layer: Descriptor,
+    pub(super) staged: Arc<S>,
+    pub(super) progress: Arc<dyn Progress>,
+}
+
+impl<S: Storage> Recompression<S> {
+    /// The layer as it was, and as it is now.
+    pub(super) async fn run(self) -> Result<(Descriptor, Descriptor), Error> {
+        if let Some(after) = self.noted_before().await? {
+            self.progress.advance(self.layer.size);
+            return Ok((self.layer, after));
+        }
+        let Some((packing, gzipped)) = Packing::named(&self.layer.media_type) else {
+            return Ok((self.layer.clone(), self.layer));
+        };
+        let blob = open_resuming(Arc::clone(&self.source), &self.repository, &self.layer);
+        let packed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
+        let unpacked = self.unpack(packing, Box::pin(packed)).await?;
+        let mut chunks = ReaderStream::with_capacity(GzipEncoder::new(unpacked), CHUNK);
+        let mut upload = self.staged.begin_upload(&repository()?).await?;
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| self.failed(error))?;
+            hasher.update(&chunk);
+            upload.append(chunk).await?;
+        }
+        let (digest, size) = (hasher.finish(), upload.offset());
+        upload.commit(&digest).await?;
+        let after = Descriptor { media_type: gzipped, digest, size, platform: None };
+        self.note(&after).await?;
+        Ok((self.layer, after))
+    }
+
+    fn counted(
+        &self,
+        blob: VerifiedBlob,
+    ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, RegistryError>> + Send + use<S> {
+        let progress = Arc::clone(&self.progress);
+        blob.inspect_ok(move |chunk| progress.advance(chunk.len() as u64))
+    }
+
+    async fn unpack(
+        &self,
+        packing: Packing,
+        mut packed: Pin<Box<dyn AsyncBufRead + Send>>,
+    ) -> Result<Pin<Box<dyn AsyncBufRead + Send>>, Error> {
+        match packing {
+            Packing::Zstd => {
+                let mut decoder = ZstdDecoder::new(packed);
+                decoder.multiple_members(true);
+                Ok(Box::pin(BufReader::with_capacity(CHUNK, decoder)))
+            }
+            Packing::Plain => {
+                let begins = packed.fill_buf().await.map_err(|error| self.failed(error))?;
+                if begins.starts_with(&[0x1f, 0x8b]) {
+                    let error = std::io::Error::other("it is gzip, and its media type denies it");
+                    return Err(self.failed(error));
+                }
+                Ok(packed)
+            }
+        }
+    }
+
+    /// What stopped a layer: what its source said, or that it is not what it should be.
+    fn failed(&self, error: std::io::Error) -> Error {
+        let what = format!("{}@{}", self.repository, self.layer.digest);
+        let error = match error.downcast::<RegistryError>() {
+            Ok(error) => error,
+            Err(error) => RegistryError::BadContent { what, reason: error.to_string() },
+        };
+        error.into()
+    }
+
+    /// The tag under which a storage notes what a layer has become.
+    fn tag(&self) -> Result<Tag, Error> {
+        Ok(self.layer.digest.to_string().replace(':', "-").parse()?)
+    }
+
+    async fn noted_before(&self) -> Result<Option<Descriptor>, Error> {
+        let noted =
+            Storage::manifest(&*self.staged, &repository()?, &Locator::Tag(self.tag()?)).await?;
+        let Some(Ok(Manifest::Index(layers))) = noted.map(|note| note.parse()) else {
+            return Ok(None);
+        };
+        let Some(after) = layers.into_iter().next() else { return Ok(None) };
+        let size = self.staged.blob_size(&repository()?, &after.digest).await?;
+        Ok((size == Some(after.size)).then_some(after))
+    }
+
+    /// Notes what the layer has become, for a later run.
+    async fn note(&self, after: &Descriptor) -> Result<(), Error> {
+        let index = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [after],
+        });
+        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+        Ok(self.staged.put_manifest(&repository()?, &index, Some(&self.tag()?)).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_say_how_layers_are_packed() {
+        for (media_type, expected) in [
+            (media_type::OCI_LAYER, Some((Packing::Plain, media_type::OCI_LAYER_GZIP))),
+            (media_type::OCI_LAYER_ZSTD, Some((Packing::Zstd, media_type::OCI_LAYER_GZIP))),
+            (media_type::OCI_LAYER_GZIP, None),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar",
+                Some((Packing::Plain, "application/vnd.docker.image.rootfs.diff.tar.gzip")),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar.zstd",
+                Some((Packing::Zstd, "application/vnd.docker.image.rootfs.diff.tar.gzip")),
+            ),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", None),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", None),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", None),
+            ("application/vnd.oci.image.layer.v1.tar+encrypted", None),
+            ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", None),
+            ("application/json", None),
+        ] {
+            let expected = expected.map(|(packing, gzipped)| (packing, gzipped.to_owned()));
+            assert_eq!(Packing::named(media_type), expected, "{media_type}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Image manifests and indexes that name other layers.
+
+use std::collections::HashMap;
+
+use compass_registry::{Descriptor, Digest, RawManifest};
+use serde_json::Value;
+
+use crate::Error;
+use crate::plan::image::ArchiveImage;
+
+/// Annotations that describe the bytes of one compression.
+const OF_COMPRESSION: [&str; 2] = ["io.github.containers.zstd-chunked.", "containerd.io/snapshot/"];
+
+/// An image whose manifests name what layers have become.
+pub(super) fn image(
+    image: ArchiveImage,
+    changed: &HashMap<Digest, Descriptor>,
+) -> Result<ArchiveImage, Error> {
+    let mut changed = changed.clone();
+    let mut children = Vec::new();
+    for child in &image.children {
+        let rewritten = manifest(child, &changed)?;
+        changed.insert(child.digest(), rewritten.descriptor().clone());
+        children.push(rewritten);
+    }
+    let root = manifest(&image.root, &changed)?;
+    Ok(ArchiveImage { root, children, ..image })
+}
+
+/// A manifest that names what others have become; one that names none of them stays as it is.
+fn manifest(
+    manifest: &RawManifest,
+    changed: &HashMap<Digest, Descriptor>,
+) -> Result<RawManifest, Error> {
+    let unreadable = |error: serde_json::Error| {
+        Error::Unplannable(format!("manifest {} is not readable: {error}", manifest.digest()))
+    };
+    let mut document: Value = serde_json::from_slice(manifest.bytes()).map_err(unreadable)?;
+    let mut touched = false;
+    for list in ["layers", "manifests"] {
+        for entry in document.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let digest = entry["digest"].as_str().and_then(|digest| digest.parse().ok());
+            if let Some(after) = digest.and_then(|digest: Digest| changed.get(&digest)) {
+                describe(entry, after);
+                touched = true;
+            }
+        }
+    }
+    if !touched {
+        return Ok(manifest.clone());
+    }
+    let bytes = serde_json::to_vec(&document).map_err(unreadable)?;
+    Ok(RawManifest::new(manifest.descriptor().media_type.clone(), bytes))
+}
+
+fn describe(entry: &mut Value, after: &Descriptor) {
+    entry["mediaType"] = after.media_type.clone().into();
+    entry["digest"] = after.digest.to_string().into();
+    entry["size"] = after.size.into();
+    if let Some(annotations) = entry.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|key, _| !OF_COMPRESSION.iter().any(|prefix| key.starts_with(prefix)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use compass_registry::media_type;
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    #[test]
+    fn only_what_changed_is_described_anew() {
+        let text = json!({
+            "schemaVersion": 2, "annotations": {"org.opencontainers.image.title": "kept"},
+            "layers": [
+                {"mediaType": media_type::OCI_LAYER_ZSTD, "digest": digest("zstd"), "size": 4,
+                 "annotations": {"io.github.containers.zstd-chunked.manifest-position": "1:2:3",
+                                 "own": "kept"}},
+                {"mediaType": media_type::OCI_LAYER_GZIP, "digest": digest("gzip"), "size": 5},
+            ],
+        });
+        let before = RawManifest::new(media_type::OCI_MANIFEST, text.to_string());
+        let after = Descriptor::of(media_type::OCI_LAYER_GZIP, b"zstd, gzipped");
+        let changed = HashMap::from([(digest("zstd"), after.clone())]);
+        let rewritten = manifest(&before, &changed).unwrap();
+        let document: Value = serde_json::from_slice(rewritten.bytes()).unwrap();
+        let mut expected = text;
+        expected["layers"][0] = json!({
+            "mediaType": media_type::OCI_LAYER_GZIP, "digest": after.digest, "size": 13,
+            "annotations": {"own": "kept"},
+        });
+        assert_eq!(document, expected);
+        assert_eq!(rewritten.descriptor().media_type, media_type::OCI_MANIFEST);
+    }
+
+    #[test]
+    fn what_names_none_of_them_keeps_its_bytes() {
+        let before = RawManifest::new(media_type::OCI_MANIFEST, "{ \"layers\" : [ ] }");
+        let changed =
+            HashMap::from([(digest("zstd"), Descriptor::of(media_type::OCI_LAYER_GZIP, b"x"))]);
+        assert_eq!(manifest(&before, &changed).unwrap(), before);
+    }
+}

@@ -1,0 +1,297 @@
+//! Layers that old tools cannot load, gzipped.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use async_compression::tokio::write::ZstdEncoder;
+use compass_bundle::document::Kind;
+use compass_bundle::{
+    ArchiveImage, Bundle, BundleContents, BundlePlan, Error, Platforms, Recompressed,
+    VerifyOptions, WriteOptions, layers_to_recompress, recompress, write,
+};
+use compass_registry::storage::{MemoryStorage, Storage as _};
+use compass_registry::testing::noise;
+use compass_registry::{
+    Descriptor, Digest, Error as RegistryError, ImageSourceExt as _, Locator, Manifest,
+    RawManifest, Reference, Repository, media_type,
+};
+use sample::{Counting, Shared, platform};
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+async fn zstd(content: &[u8]) -> Vec<u8> {
+    let mut encoder = ZstdEncoder::new(Vec::new());
+    encoder.write_all(content).await.unwrap();
+    encoder.shutdown().await.unwrap();
+    encoder.into_inner()
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(content, flate2::Compression::fast())
+        .read_to_end(&mut packed)
+        .unwrap();
+    packed
+}
+
+fn unpacked(layer: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    flate2::read::GzDecoder::new(layer).read_to_end(&mut content).unwrap();
+    content
+}
+
+fn describe(media_type: &str, bytes: &[u8]) -> serde_json::Value {
+    serde_json::to_value(Descriptor::of(media_type, bytes)).unwrap()
+}
+
+/// Puts an image with these layers into a storage.
+async fn put(
+    storage: &MemoryStorage,
+    reference: &Reference,
+    layers: &[(&str, Vec<u8>)],
+) -> RawManifest {
+    let config = br#"{"architecture":"amd64","os":"linux"}"#.to_vec();
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+        "config": describe(media_type::OCI_CONFIG, &config),
+        "layers": layers.iter().map(|(kind, bytes)| describe(kind, bytes)).collect::<Vec<_>>(),
+    });
+    for blob in std::iter::once(&config).chain(layers.iter().map(|(_, bytes)| bytes)) {
+        storage.add_blob(reference.repository(), blob.clone());
+    }
+    let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+    storage.put_manifest(reference.repository(), &manifest, reference.tag()).await.unwrap();
+    manifest
+}
+
+fn reference(name: &str) -> Reference {
+    format!("h.example/release/{name}:v1").parse().unwrap()
+}
+
+async fn gather(
+    storage: &MemoryStorage,
+    names: &[&str],
+    platforms: Platforms,
+) -> Vec<ArchiveImage> {
+    let mut images = Vec::new();
+    for name in names {
+        let reference = reference(name);
+        let from = (reference.repository(), &reference.locator());
+        let image = ArchiveImage::gather(storage, from, reference.clone(), &platforms).await;
+        images.push(image.unwrap());
+    }
+    images
+}
+
+async fn layers_of(
+    source: &dyn compass_registry::ImageSource,
+    image: &ArchiveImage,
+) -> Vec<Vec<u8>> {
+    let Manifest::Image { layers, .. } = image.root.parse().unwrap() else { panic!("an index") };
+    let mut contents = Vec::new();
+    for layer in layers {
+        assert_eq!(layer.media_type, media_type::OCI_LAYER_GZIP);
+        contents.push(unpacked(&source.read(&image.repository, &layer).await.unwrap()));
+    }
+    contents
+}
+
+/// Two images: one has layers of every kind, the other shares its zstd layer.
+async fn two_images() -> (MemoryStorage, [Vec<u8>; 3]) {
+    let storage = MemoryStorage::default();
+    let contents = [noise(1, 300_000), vec![7; 2_000_000], noise(3, 1000)];
+    let packed = zstd(&contents[0]).await;
+    let layers = [
+        (media_type::OCI_LAYER_ZSTD, packed.clone()),
+        (media_type::OCI_LAYER, contents[1].clone()),
+        (media_type::OCI_LAYER_GZIP, gzip(&contents[2])),
+    ];
+    put(&storage, &reference("web"), &layers).await;
+    put(&storage, &reference("worker"), &[(media_type::OCI_LAYER_ZSTD, packed)]).await;
+    (storage, contents)
+}
+
+#[tokio::test]
+async fn every_layer_is_gzip_afterwards_and_unpacks_to_the_same() {
+    let (storage, contents) = two_images().await;
+    let images = gather(&storage, &["web", "worker"], Platforms::One(platform())).await;
+    assert_eq!(layers_to_recompress(&images).unwrap().len(), 2);
+    let counting = Arc::new(Counting::new(storage));
+    let source = Arc::new(Shared(Arc::clone(&counting)));
+    let staged = Arc::new(MemoryStorage::default());
+    let options = WriteOptions::default();
+    let recompressed = recompress(source, images.clone(), staged, &options).await.unwrap();
+    assert!(counting.opened.lock().unwrap().values().all(|opened| *opened == 1));
+
+    let Recompressed { source, images: after, layers } = recompressed;
+    assert_eq!(layers.len(), 2);
+    assert_eq!(layers_to_recompress(&after).unwrap(), []);
+    assert_eq!(layers_of(&*source, &after[0]).await, contents);
+    assert_eq!(layers_of(&*source, &after[1]).await, contents[..1]);
+    let config = |image: &ArchiveImage| match image.root.parse().unwrap() {
+        Manifest::Image { config, .. } => config.digest,
+        Manifest::Index(_) => panic!("an index"),
+    };
+    assert_eq!(config(&images[0]), config(&after[0]));
+    assert_ne!(images[0].root.digest(), after[0].root.digest());
+}
+
+#[tokio::test]
+async fn a_bundle_of_them_is_written_proven_and_the_same_every_time() {
+    let (storage, contents) = two_images().await;
+    let storage = Arc::new(storage);
+    let mut digests = Vec::new();
+    for _ in 0..2 {
+        let images = gather(&storage, &["web", "worker"], Platforms::One(platform())).await;
+        let staged = Arc::new(MemoryStorage::default());
+        let options = WriteOptions::default();
+        let recompressed = recompress(storage.clone(), images, staged, &options).await.unwrap();
+        let plan = BundlePlan::new(&BundleContents {
+            kind: Kind::Product,
+            name: "compass".to_owned(),
+            version: "v2.7.0".to_owned(),
+            commit: None,
+            modified: 0,
+            files: Vec::new(),
+            images: recompressed.images,
+            platform: platform(),
+            archives: true,
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let written =
+            write(&plan.unwrap(), recompressed.source, directory.path(), &options).await.unwrap();
+        let bundle = Bundle::open(&written.path).await.unwrap();
+        assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+        assert_eq!(layers_of(&bundle, &bundle.images()[0]).await, contents);
+        digests.push(written.digest);
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_compressed_is_used_again() {
+    let (storage, _) = two_images().await;
+    let images = gather(&storage, &["web"], Platforms::One(platform())).await;
+    let counting = Arc::new(Counting::new(storage));
+    let staged = Arc::new(MemoryStorage::default());
+    let options = WriteOptions::default();
+    let once = || async {
+        let source = Arc::new(Shared(Arc::clone(&counting)));
+        recompress(source, images.clone(), Arc::clone(&staged), &options).await.unwrap()
+    };
+    let first = once().await;
+    let read = counting.bytes();
+    let second = once().await;
+    assert_eq!(counting.bytes(), read);
+    assert_eq!(first.images, second.images);
+    assert_eq!(first.layers, second.layers);
+}
+
+#[tokio::test]
+async fn an_index_names_what_its_images_have_become() {
+    let storage = MemoryStorage::default();
+    let layer = zstd(b"amd64").await;
+    let amd = put(&storage, &reference("web"), &[(media_type::OCI_LAYER_ZSTD, layer)]).await;
+    let arm = put(&storage, &reference("web"), &[(media_type::OCI_LAYER_GZIP, gzip(b"arm"))]).await;
+    let entry = |image: &RawManifest, architecture: &str| {
+        json!({
+            "mediaType": media_type::OCI_MANIFEST, "digest": image.digest(),
+            "size": image.descriptor().size,
+            "platform": {"os": "linux", "architecture": architecture},
+        })
+    };
+    let index = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
+        "manifests": [entry(&amd, "amd64"), entry(&arm, "arm64")],
+    });
+    let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+    let tag = reference("web");
+    storage.put_manifest(tag.repository(), &index, tag.tag()).await.unwrap();
+
+    let images = gather(&storage, &["web"], Platforms::All(platform())).await;
+    let staged = Arc::new(MemoryStorage::default());
+    let options = WriteOptions::default();
+    let recompressed = recompress(Arc::new(storage), images, staged, &options).await.unwrap();
+    let image = &recompressed.images[0];
+    let Manifest::Index(entries) = image.root.parse().unwrap() else { panic!("no index") };
+    let named: Vec<Digest> = entries.iter().map(|entry| entry.digest).collect();
+    let children: Vec<Digest> = image.children.iter().map(RawManifest::digest).collect();
+    assert_eq!(named, children);
+    assert_eq!(children[1], arm.digest());
+    assert_eq!(entries[0].size, image.children[0].descriptor().size);
+    assert_ne!(children[0], amd.digest());
+    assert_eq!(entries[0].platform, Some(platform()));
+}
+
+#[tokio::test]
+async fn a_layer_that_is_not_what_its_media_type_says_is_named() {
+    for (media_type, bytes, says) in [
+        (media_type::OCI_LAYER_ZSTD, b"no zstd at all".to_vec(), "not readable"),
+        (
+            media_type::OCI_LAYER,
+            gzip(b"gzip after all"),
+            "it is gzip, and its media type denies it",
+        ),
+        (media_type::OCI_LAYER_ZSTD, zstd(&noise(9, 5000)).await[..3000].to_vec(), "not readable"),
+    ] {
+        let storage = MemoryStorage::default();
+        let digest = Digest::of(&bytes);
+        put(&storage, &reference("web"), &[(media_type, bytes)]).await;
+        let images = gather(&storage, &["web"], Platforms::One(platform())).await;
+        let staged = Arc::new(MemoryStorage::default());
+        let options = WriteOptions::default();
+        let recompressed =
+            recompress(Arc::new(storage), images, Arc::clone(&staged), &options).await;
+        let error = recompressed.err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains(says) && text.contains(&digest.to_string()), "{text}");
+        assert_eq!(staged.repositories().await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn wrong_bytes_never_become_a_layer() {
+    let storage = MemoryStorage::default();
+    let right = zstd(b"right").await;
+    let promised = Digest::of(&right);
+    put(&storage, &reference("web"), &[(media_type::OCI_LAYER_ZSTD, right)]).await;
+    let images = gather(&storage, &["web"], Platforms::One(platform())).await;
+    let source = Arc::new(Lying(storage, zstd(b"wrong").await));
+    let staged = Arc::new(MemoryStorage::default());
+    let options = WriteOptions::default();
+    let recompressed = recompress(source, images, Arc::clone(&staged), &options).await;
+    match recompressed.err().unwrap() {
+        Error::Registry(RegistryError::DigestMismatch { expected, .. }) => {
+            assert_eq!(*expected, promised);
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(staged.repositories().await.unwrap(), []);
+}
+
+/// Gives these bytes whatever blob it is asked for.
+struct Lying(MemoryStorage, Vec<u8>);
+
+#[async_trait::async_trait]
+impl compass_registry::ImageSource for Lying {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, RegistryError> {
+        compass_registry::ImageSource::manifest(&self.0, repository, locator).await
+    }
+
+    async fn blob(
+        &self,
+        _repository: &Repository,
+        _descriptor: &Descriptor,
+        _range: std::ops::Range<u64>,
+    ) -> Result<compass_registry::ByteStream, RegistryError> {
+        let bytes = bytes::Bytes::from(self.1.clone());
+        Ok(Box::pin(futures_util::stream::iter([Ok(bytes)])))
+    }
+}

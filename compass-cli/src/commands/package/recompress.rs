@@ -1,0 +1,114 @@
+//! `compass package --recompress`: layers that old tools cannot load, gzipped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use compass_bundle::{BundlePlan, Recompressed, WriteOptions, layers_to_recompress, recompress};
+use compass_registry::storage::DiskStorage;
+use compass_registry::{Digest, Reference};
+use serde_json::{Value, json};
+
+use super::Source;
+use crate::failure::Failure;
+use crate::output::{Output, bytes};
+
+/// What layers are packed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Compression {
+    Gzip,
+}
+
+/// Where compressed layers are kept until the bundle is written.
+pub(super) struct Staging(PathBuf);
+
+/// An image that has another digest now.
+pub(super) struct Changed {
+    reference: Reference,
+    from: Digest,
+    to: Digest,
+}
+
+impl Staging {
+    /// A directory beside the bundle. An interrupted run leaves it for the next one.
+    pub(super) fn beside(bundle: &Path) -> Self {
+        let mut path = bundle.as_os_str().to_owned();
+        path.push(".layers");
+        Self(path.into())
+    }
+
+    /// A directory for a bundle that becomes no file on this machine.
+    pub(super) fn elsewhere(plan: &BundlePlan) -> Self {
+        Self::beside(&std::env::temp_dir().join(plan.file_name()))
+    }
+
+    pub(super) fn remove(self) -> Result<(), Failure> {
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let path = self.0.display();
+                Err(Failure::outside(&error).while_doing(format!("cannot remove {path}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sizes cannot be told of what is not compressed yet.
+pub(super) fn require_none(source: &Source) -> Result<(), Failure> {
+    match layers_to_recompress(&source.contents.images)?.len() {
+        0 => Ok(()),
+        count => {
+            let message =
+                format!("{count} layers would be compressed, and only that tells their size");
+            Err(Failure::usage(message).hint("leave out `--dry-run`, or `--recompress`"))
+        }
+    }
+}
+
+/// Gzips layers, and plans the bundle once more.
+pub(super) async fn gzip(
+    source: Source,
+    staging: &Staging,
+    jobs: usize,
+    output: &Output,
+) -> Result<(Source, Vec<Changed>), Failure> {
+    let layers = layers_to_recompress(&source.contents.images)?;
+    if layers.is_empty() {
+        return Ok((source, Vec::new()));
+    }
+    let before = source.contents.images.clone();
+    let bar = output.bar("recompress");
+    let options = WriteOptions { jobs, progress: bar.shared() };
+    let staged = Arc::new(DiskStorage::open_alone(&staging.0).await?);
+    let Source { mut contents, images, .. } = source;
+    let recompressed = recompress(images, before.clone(), staged, &options).await;
+    bar.done();
+    let Recompressed { source: images, images: after, layers } = recompressed?;
+    let sizes = layers.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.size, sum.1 + b.size));
+    let (count, was, is) = (layers.len(), bytes(sizes.0), bytes(sizes.1));
+    output.note(&format!("{count} layers are gzip now: {was} became {is}"));
+    let both = before.iter().zip(&after).filter(|(a, b)| a.root.digest() != b.root.digest());
+    let changed: Vec<_> = both
+        .map(|(before, after)| Changed {
+            reference: after.reference.clone(),
+            from: before.root.digest(),
+            to: after.root.digest(),
+        })
+        .collect();
+    for Changed { reference, from, to } in &changed {
+        output.warn(&format!("{reference} is {to} in the package, and {from} in the registry"));
+    }
+    contents.images = after;
+    let plan = BundlePlan::new(&contents)?;
+    Ok((Source { plan, contents, images }, changed))
+}
+
+pub(super) fn json(changed: &[Changed]) -> Value {
+    let one = |changed: &Changed| {
+        json!({
+            "reference": changed.reference.to_string(),
+            "from": changed.from,
+            "to": changed.to,
+        })
+    };
+    changed.iter().map(one).collect()
+}
