@@ -81,14 +81,20 @@ impl Framer {
     }
 
     /// Frames the next bytes, and appends them to `framed`.
-    pub fn push(&mut self, mut bytes: &[u8], framed: &mut Vec<u8>) {
+    pub fn push(&mut self, bytes: &[u8], framed: &mut Vec<u8>) {
+        self.pieces(bytes, |piece| framed.extend_from_slice(piece));
+    }
+
+    /// Frames the next bytes, and hands out what comes of them: headers of blocks, and parts of the
+    /// bytes themselves.
+    pub fn pieces(&mut self, mut bytes: &[u8], mut piece: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             if self.position.is_multiple_of(BLOCK) {
-                framed.extend_from_slice(&block_header(self.position, self.total));
+                piece(&block_header(self.position, self.total));
             }
             let room = usize::try_from(BLOCK - self.position % BLOCK).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            framed.extend_from_slice(now);
+            piece(now);
             self.position += now.len() as u64;
             bytes = later;
         }

@@ -1,12 +1,15 @@
 //! Executes a plan: to a file, at known offsets in any order, or in order to a stream.
 
+mod appetite;
 mod blob;
+mod disk;
 pub(crate) mod encode;
 pub(crate) mod file;
 mod frontier;
 mod journal;
 pub(crate) mod part_file;
 mod stream;
+mod writer;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

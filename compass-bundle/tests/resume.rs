@@ -17,8 +17,8 @@ use sample::{Counting, Shared};
 /// Workers of a run.
 const JOBS: usize = 3;
 
-/// What a worker may have to fetch again: what it had gathered, and what was on its way to the
-/// disk. `docs/bundle-format.md` says so.
+/// What a worker may have to fetch again where the orders on their way are still carried out: what
+/// it had gathered, and what it was handing over.
 const CHUNK: u64 = 512 << 10;
 
 fn options() -> WriteOptions {

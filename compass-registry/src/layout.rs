@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::image_manifest::{media_type, sniff_media_type};
-use crate::storage::{BlobFiles, fill, read_whole, write_whole};
+use crate::storage::{BlobFiles, Reading, fill, read_whole, write_whole};
 use crate::{
     ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
     Repository, Tag, VerifiedBlob,
@@ -33,7 +33,11 @@ impl OciLayout {
     /// Opens a directory, which is created when something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { blobs: BlobFiles::new(&root, root.join("blobs")), root, writing: Mutex::default() }
+        Self {
+            blobs: BlobFiles::new(&root, root.join("blobs"), Reading::Later),
+            root,
+            writing: Mutex::default(),
+        }
     }
 
     async fn index(&self) -> Result<Vec<Value>, Error> {

@@ -43,6 +43,7 @@
 //! copy engine. The media are siblings: [`storage`] (memory, and with feature `disk` a directory),
 //! [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature `server`),
 //! which serves a storage over HTTP.
+//! [`uncached`] (feature `disk`) writes large files.
 
 // The words and the traits are whole without the media that use all of them.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
@@ -56,6 +57,8 @@ pub mod server;
 pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "disk")]
+pub mod uncached;
 
 mod copy;
 mod descriptor;

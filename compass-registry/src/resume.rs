@@ -75,30 +75,30 @@ enum Speed {
     Slow,
 }
 
-/// Finds out how fast a connection is.
+/// Finds out how fast a connection is. Only the time counts in which it was waited for: who takes
+/// the bytes may be slower, and more connections would not help.
 #[derive(Default)]
 struct Pace {
-    began: Option<Instant>,
+    began: bool,
     bytes: u64,
+    waited: Duration,
     speed: Option<Speed>,
 }
 
 impl Pace {
     /// Takes a chunk into account, and says how fast the connection is, as far as that is known.
-    fn count(&mut self, bytes: u64, parts: &Parts) -> Option<Speed> {
-        match self.began {
+    fn count(&mut self, bytes: u64, waited: Duration, parts: &Parts) -> Option<Speed> {
+        if !self.began {
             // The first chunk waited for the answer.
-            None => self.began = Some(Instant::now()),
-            Some(began) if self.speed.is_none() => {
-                self.bytes += bytes;
-                let took = began.elapsed();
-                if self.bytes >= parts.bytes() / SAMPLE && parts.is_fast(self.bytes, took) {
-                    self.speed = Some(Speed::Fast);
-                } else if took >= MOMENT || self.bytes >= parts.bytes() / 2 {
-                    self.speed = Some(Speed::Slow);
-                }
+            self.began = true;
+        } else if self.speed.is_none() {
+            self.bytes += bytes;
+            self.waited += waited;
+            if self.bytes >= parts.bytes() / SAMPLE && parts.is_fast(self.bytes, self.waited) {
+                self.speed = Some(Speed::Fast);
+            } else if self.waited >= MOMENT || self.bytes >= parts.bytes() / 2 {
+                self.speed = Some(Speed::Slow);
             }
-            Some(_) => {}
         }
         self.speed
     }
@@ -131,23 +131,26 @@ impl Reader {
                     Some(chunk) => return Ok(Some(chunk)),
                     None => self.head = None,
                 },
-                Some(Head::Streamed(part)) => match part.next().await? {
-                    Some(chunk) => {
-                        // A source that knows no parts is sending all of the blob.
-                        let whole = self.blob.source.parts().is_none() && self.ahead.is_empty();
-                        if whole && !part.range.is_empty() {
-                            part.range.end = self.end;
-                            self.next = self.end;
-                        }
-                        if let Some(parts) = self.blob.source.parts()
-                            && self.pace.count(chunk.len() as u64, parts) == Some(Speed::Slow)
-                        {
-                            self.fetch_ahead();
-                        }
-                        return Ok(Some(chunk));
+                Some(Head::Streamed(part)) => {
+                    let asked = Instant::now();
+                    let Some(chunk) = part.next().await? else {
+                        self.head = None;
+                        continue;
+                    };
+                    // A source that knows no parts is sending all of the blob.
+                    let whole = self.blob.source.parts().is_none() && self.ahead.is_empty();
+                    if whole && !part.range.is_empty() {
+                        part.range.end = self.end;
+                        self.next = self.end;
                     }
-                    None => self.head = None,
-                },
+                    let (bytes, waited) = (chunk.len() as u64, asked.elapsed());
+                    if let Some(parts) = self.blob.source.parts()
+                        && self.pace.count(bytes, waited, parts) == Some(Speed::Slow)
+                    {
+                        self.fetch_ahead();
+                    }
+                    return Ok(Some(chunk));
+                }
                 None => match self.take_part().await? {
                     Some(head) => self.head = Some(head),
                     None => return Ok(None),

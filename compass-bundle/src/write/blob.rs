@@ -1,9 +1,11 @@
 //! One blob on its way to all its places in the file.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
+use compass_registry::uncached::AlignedBuffer;
 use compass_registry::{
     Error as RegistryError, Hasher, ImageSource, Progress, VerifiedBlob, open_continuing,
 };
@@ -11,15 +13,21 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::appetite::Appetite;
+use super::disk::{Mark, Pool};
 use super::encode::{SegmentEncoder, Sums};
-use super::file::Order;
+use super::writer::Order;
 use crate::Error;
 use crate::plan::{BundlePlan, PlannedBlob};
 use crate::read::frames::FramedFile;
 
-/// Bytes that are written at once; what an interrupted run fetches again of each blob is less than
-/// twice that, and what was still on its way.
+/// Bytes that are written at once; what a killed run leaves to be fetched again is less than this of
+/// each blob, and what was still on its way to the disk.
 const CHUNK: usize = 256 << 10;
+
+/// Bytes that go through all that is done with them before the next ones, so that they stay near
+/// the processor.
+const STEP: usize = 64 << 10;
 
 /// One blob, and what it takes to write it.
 pub(super) struct Job {
@@ -32,7 +40,9 @@ pub(super) struct Job {
     /// Bytes that an earlier run has written.
     mark: u64,
     orders: mpsc::Sender<Order>,
+    pool: Pool,
     progress: Arc<dyn Progress>,
+    appetite: Arc<Appetite>,
 }
 
 /// A segment that the blob fills.
@@ -52,8 +62,14 @@ struct Attempt {
 
 /// Bytes of one place, gathered for the disk.
 struct Outlet {
+    /// Where the gathered bytes begin in the file.
     offset: u64,
-    chunk: Vec<u8>,
+    gathered: AlignedBuffer,
+    /// Bytes of the blob of which nothing is among the gathered ones.
+    before: u64,
+    /// Chunks that are complete.
+    full: VecDeque<(u64, AlignedBuffer)>,
+    pool: Pool,
 }
 
 impl Job {
@@ -62,8 +78,8 @@ impl Job {
         number: usize,
         source: Arc<dyn ImageSource>,
         (file, mark): (Arc<File>, u64),
-        orders: mpsc::Sender<Order>,
-        progress: Arc<dyn Progress>,
+        (orders, pool): (mpsc::Sender<Order>, Pool),
+        (progress, appetite): (Arc<dyn Progress>, Arc<Appetite>),
     ) -> Self {
         let blob = plan.blobs()[number].clone();
         let places = blob.places.iter().map(|segment| {
@@ -75,7 +91,7 @@ impl Job {
         let written = blob.places.iter();
         let written = written.map(|place| FramedFile::of(plan, *place, Arc::clone(&file)));
         let written = written.collect();
-        Self { number, blob, places, source, written, mark, orders, progress }
+        Self { number, blob, places, source, written, mark, orders, pool, progress, appetite }
     }
 }
 
@@ -92,7 +108,7 @@ pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
     if let Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. }) = written
     {
         // What is wrong is nothing to go on with.
-        let _ = job.order(Order::Mark { blob: job.number, written: 0 }).await;
+        let _ = job.order(Order::Forget { blob: job.number }).await;
     }
     written.map_err(|error| error.in_blob(&job.blob.reference, job.blob.descriptor.digest).into())
 }
@@ -107,12 +123,17 @@ impl Job {
         self.show(attempt.received, shown);
         let mut blob = self.open(&attempt);
         while let Some(bytes) = blob.next().await {
-            attempt.push(&bytes?);
-            if attempt.places.iter().any(|(_, outlet)| outlet.chunk.len() >= CHUNK) {
+            let bytes = bytes?;
+            self.appetite.arrived(bytes.len() as u64);
+            for step in bytes.chunks(STEP) {
+                attempt.push(step);
+            }
+            if attempt.places.iter().any(|(_, outlet)| !outlet.full.is_empty()) {
                 self.flush(&mut attempt, mark == 0).await?;
                 self.show(attempt.received, shown);
             }
         }
+        attempt.places.iter_mut().for_each(|(_, outlet)| outlet.complete(attempt.received));
         self.flush(&mut attempt, mark == 0).await?;
         self.show(attempt.received, shown);
         if mark > 0 {
@@ -128,8 +149,8 @@ impl Job {
     async fn begin(&self, mark: u64) -> Result<Attempt, RegistryError> {
         let places = self.places.iter().cloned();
         let places = places.map(|place| {
-            let offset = place.range.start;
-            (place, Outlet { offset, chunk: Vec::new() })
+            let outlet = Outlet::new(place.range.start, self.pool.clone());
+            (place, outlet)
         });
         let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
         let mut attempt = Attempt { places: places.collect(), received: 0, hasher };
@@ -157,14 +178,19 @@ impl Job {
         open_continuing(Arc::clone(&self.source), repository, descriptor, received)
     }
 
+    /// Gives complete chunks to the writer.
     async fn flush(&self, attempt: &mut Attempt, settled: bool) -> Result<(), RegistryError> {
+        let written = attempt.places.iter().map(|(_, outlet)| outlet.before).min();
+        let mark = Mark { blob: self.number, written: written.unwrap_or(0) };
+        let mut chunks: VecDeque<_> = VecDeque::new();
         for (_, outlet) in &mut attempt.places {
-            let bytes = std::mem::replace(&mut outlet.chunk, Vec::with_capacity(2 * CHUNK));
-            let offset = outlet.offset;
-            outlet.offset += bytes.len() as u64;
-            self.order(Order::Write { offset, bytes, settled }).await?;
+            chunks.append(&mut outlet.full);
         }
-        self.order(Order::Mark { blob: self.number, written: attempt.received }).await
+        while let Some((offset, bytes)) = chunks.pop_front() {
+            let mark = chunks.is_empty().then_some(mark);
+            self.order(Order::Write { offset, bytes, settled, mark }).await?;
+        }
+        Ok(())
     }
 
     async fn order(&self, order: Order) -> Result<(), RegistryError> {
@@ -196,17 +222,46 @@ fn read_everywhere(places: &[FramedFile], range: Range<u64>) -> Option<Vec<u8>> 
 
 impl Attempt {
     fn push(&mut self, bytes: &[u8]) {
-        self.received += bytes.len() as u64;
         for (place, outlet) in &mut self.places {
-            place.encoder.push(bytes, &mut outlet.chunk);
+            let before = self.received;
+            place.encoder.push(bytes, |piece| outlet.gather(piece, before));
         }
+        self.received += bytes.len() as u64;
     }
 
     /// Leaves what has been gathered unwritten: it is in the file already.
     fn forget(&mut self) {
         for (_, outlet) in &mut self.places {
-            outlet.offset += outlet.chunk.len() as u64;
-            outlet.chunk.clear();
+            outlet.complete(self.received);
+            outlet.full.clear();
         }
+    }
+}
+
+impl Outlet {
+    fn new(offset: u64, pool: Pool) -> Self {
+        let mut gathered = pool.take();
+        gathered.begin_at(offset, CHUNK);
+        Self { offset, gathered, before: 0, full: VecDeque::new(), pool }
+    }
+
+    /// Takes bytes of the file. They come from those of the blob after the first `before` ones.
+    fn gather(&mut self, mut bytes: &[u8], before: u64) {
+        while !bytes.is_empty() {
+            if self.gathered.is_full() {
+                self.complete(before);
+            }
+            bytes = self.gathered.fill(bytes);
+        }
+    }
+
+    /// Ends a chunk. What is gathered from now on comes from bytes after the first `before` ones.
+    fn complete(&mut self, before: u64) {
+        let next = self.offset + self.gathered.len() as u64;
+        let mut chunk = self.pool.take();
+        chunk.begin_at(next, CHUNK);
+        std::mem::swap(&mut chunk, &mut self.gathered);
+        self.full.push_back((self.offset, chunk));
+        (self.offset, self.before) = (next, before);
     }
 }

@@ -13,7 +13,6 @@ pub(crate) struct SegmentEncoder {
     outer: Framer,
     outer_crc: crc32fast::Hasher,
     nested: Option<(Framer, crc32fast::Hasher)>,
-    framed: Vec<u8>,
 }
 
 /// The checksums of a segment that has been encoded.
@@ -33,22 +32,23 @@ impl SegmentEncoder {
             outer: Framer::new(plan.outer_range(segment).start, plan.length()),
             outer_crc: crc32fast::Hasher::new(),
             nested,
-            framed: Vec::new(),
         }
     }
 
-    /// Encodes the next bytes, and appends them to `file`.
-    pub(crate) fn push(&mut self, bytes: &[u8], file: &mut Vec<u8>) {
-        let Some((inner, crc)) = &mut self.nested else {
-            self.outer_crc.update(bytes);
-            self.outer.push(bytes, file);
-            return;
+    /// Encodes the next bytes, and hands out the bytes of the file in pieces.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut file: impl FnMut(&[u8])) {
+        let Self { outer, outer_crc, nested } = self;
+        let mut tar = |bytes: &[u8]| {
+            outer_crc.update(bytes);
+            outer.pieces(bytes, &mut file);
         };
-        crc.update(bytes);
-        self.framed.clear();
-        inner.push(bytes, &mut self.framed);
-        self.outer_crc.update(&self.framed);
-        self.outer.push(&self.framed, file);
+        match nested {
+            Some((inner, crc)) => {
+                crc.update(bytes);
+                inner.pieces(bytes, tar);
+            }
+            None => tar(bytes),
+        }
     }
 
     pub(crate) fn finish(self) -> Sums {
@@ -94,7 +94,7 @@ impl<P: Deref<Target = BundlePlan>> Checksums<P> {
         };
         let mut encoder = SegmentEncoder::new(&self.plan, segment);
         let mut file = Vec::new();
-        encoder.push(bytes, &mut file);
+        encoder.push(bytes, |piece| file.extend_from_slice(piece));
         self.add(number, encoder.finish());
         Some(file)
     }

@@ -27,17 +27,19 @@ impl Frontier {
         Self { file, hasher, reached: 0, ahead, buffer: Vec::new() }
     }
 
-    /// These bytes stand at `offset` for good.
-    pub(crate) fn written(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+    /// Hashes bytes that are on their way to `offset`, where they are the next ones. Otherwise they
+    /// have to be announced by [`Self::settled`] when they are written.
+    pub(crate) fn pass(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<bool> {
         if offset != self.reached {
-            return self.settled(offset..offset + bytes.len() as u64);
+            return Ok(false);
         }
         self.hasher.update(bytes);
         self.reached += bytes.len() as u64;
-        self.advance()
+        self.advance()?;
+        Ok(true)
     }
 
-    /// What stands in this range stays.
+    /// What stands in this range is written, and stays.
     pub(crate) fn settled(&mut self, range: Range<u64>) -> std::io::Result<()> {
         if !range.is_empty() {
             self.ahead.insert(range.start, range.end);

@@ -67,7 +67,7 @@ impl Steps {
                     Some(bytes) => {
                         let bytes = bytes.map_err(|error| self.named(number, error))?;
                         let mut framed = Vec::with_capacity(bytes.len() + bytes.len() / 4096 + 64);
-                        encoder.push(&bytes, &mut framed);
+                        encoder.push(&bytes, |piece| framed.extend_from_slice(piece));
                         self.at = At::Blob(number, blob, encoder);
                         return Ok(Some(framed.into()));
                     }

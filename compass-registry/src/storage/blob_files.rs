@@ -1,7 +1,7 @@
 //! Blobs as files named by their digests, in `blobs/<algorithm>` (OCI image layout specification,
 //! § Blobs), which OCI layouts and registries on disk have in common.
 
-use std::io::{SeekFrom, Write as _};
+use std::io::SeekFrom;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 use super::Upload;
+use crate::uncached::{AlignedBuffer, UncachedFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
 /// Bytes that are read at once.
@@ -23,6 +24,16 @@ const READ: usize = 256 << 10;
 pub(crate) struct BlobFiles {
     directory: PathBuf,
     unfinished: PathBuf,
+    reading: Reading,
+}
+
+/// Who reads what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Somebody, soon and again: it stays in the system's cache.
+    Soon,
+    /// Somebody, some day.
+    Later,
 }
 
 /// Bytes that are gathered before they are written: each write crosses to another thread.
@@ -39,15 +50,55 @@ struct FileUpload {
 }
 
 enum Writer {
-    Resting(std::fs::File),
-    Writing(JoinHandle<std::io::Result<std::fs::File>>),
+    Resting(InOrder),
+    Writing(JoinHandle<std::io::Result<InOrder>>),
     /// An earlier write failed.
     Broken,
 }
 
+/// A file that is written from its beginning to its end.
+struct InOrder {
+    file: UncachedFile,
+    /// What does not fill its memory yet.
+    rest: AlignedBuffer,
+    /// Where the rest begins.
+    offset: u64,
+}
+
+impl InOrder {
+    fn new(file: UncachedFile) -> Self {
+        Self { file, rest: AlignedBuffer::default(), offset: 0 }
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+        if !self.file.is_uncached() {
+            self.flush()?;
+            self.file.write_all_at(bytes, self.offset)?;
+            self.offset += bytes.len() as u64;
+            return Ok(());
+        }
+        while !bytes.is_empty() {
+            if self.rest.is_full() {
+                self.flush()?;
+                self.rest.begin_at(self.offset, WRITE);
+            }
+            bytes = self.rest.fill(bytes);
+        }
+        Ok(())
+    }
+
+    /// Writes the rest.
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.write_all_at(self.rest.bytes(), self.offset)?;
+        self.offset += self.rest.bytes().len() as u64;
+        self.rest.begin_at(self.offset, 0);
+        Ok(())
+    }
+}
+
 impl Writer {
     /// The file, when everything before has been written. Who gives up waiting loses nothing.
-    async fn rested(&mut self) -> std::io::Result<std::fs::File> {
+    async fn rested(&mut self) -> std::io::Result<InOrder> {
         if let Self::Writing(task) = self {
             let written = task.await;
             *self = Self::Broken;
@@ -66,7 +117,7 @@ impl FileUpload {
         let chunks = std::mem::take(&mut self.gathered);
         self.gathered_bytes = 0;
         self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
-            chunks.iter().try_for_each(|chunk| file.write_all(chunk))?;
+            chunks.iter().try_for_each(|chunk| file.write(chunk))?;
             Ok(file)
         }));
         Ok(())
@@ -75,6 +126,11 @@ impl FileUpload {
     /// Writes everything that has come.
     async fn flush(&mut self) -> std::io::Result<()> {
         self.write_gathered().await?;
+        let mut file = self.writer.rested().await?;
+        self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
+            file.flush()?;
+            Ok(file)
+        }));
         self.writer = Writer::Resting(self.writer.rested().await?);
         Ok(())
     }
@@ -83,8 +139,8 @@ impl FileUpload {
 impl BlobFiles {
     /// The blobs in `root`'s directory `blobs`; what is not complete yet stands in `unfinished`, on
     /// the same file system.
-    pub(crate) fn new(root: &Path, unfinished: PathBuf) -> Self {
-        Self { directory: root.join("blobs"), unfinished }
+    pub(crate) fn new(root: &Path, unfinished: PathBuf, reading: Reading) -> Self {
+        Self { directory: root.join("blobs"), unfinished, reading }
     }
 
     pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
@@ -133,8 +189,12 @@ impl BlobFiles {
                 Error::io(format!("cannot create a file in {}", self.unfinished.display()), error)
             })?
             .into_parts();
+        let file = match self.reading {
+            Reading::Soon => UncachedFile::cached(file),
+            Reading::Later => UncachedFile::new(file, &path),
+        };
         Ok(Box::new(FileUpload {
-            writer: Writer::Resting(file),
+            writer: Writer::Resting(InOrder::new(file)),
             gathered: Vec::new(),
             gathered_bytes: 0,
             path,
@@ -202,8 +262,9 @@ impl Upload for FileUpload {
             tokio::fs::create_dir_all(directory).await.map_err(failed)?;
         }
         self.write_gathered().await.map_err(failed)?;
-        let file = self.writer.rested().await.map_err(failed)?;
-        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        let mut file = self.writer.rested().await.map_err(failed)?;
+        let finish = move || file.flush().and_then(|()| file.file.file().sync_data());
+        let synced = tokio::task::spawn_blocking(finish).await;
         synced.map_err(std::io::Error::from).and_then(|synced| synced).map_err(failed)?;
         self.path.persist(&path).map_err(|error| failed(error.error))
     }
@@ -255,8 +316,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_goes_on_after_a_write_that_nobody_waited_for() {
+        for reading in [Reading::Soon, Reading::Later] {
+            check(reading).await;
+        }
+    }
+
+    async fn check(reading: Reading) {
         let directory = tempfile::tempdir().unwrap();
-        let files = BlobFiles::new(directory.path(), directory.path().join("unfinished"));
+        let unfinished = directory.path().join("unfinished");
+        let files = BlobFiles::new(directory.path(), unfinished, reading);
         let mut upload = files.begin().await.unwrap();
         let (mut whole, mut given_up) = (Vec::new(), 0);
         // A client that is gone is a future that is dropped, at any point.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::blob_files::{BlobFiles, read_whole, write_whole};
+use super::blob_files::{BlobFiles, Reading, read_whole, write_whole};
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 
@@ -42,7 +42,7 @@ impl DiskStorage {
     /// Opens a directory, which is created when something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { blobs: BlobFiles::new(&root, root.join("uploads")), root, lock: None }
+        Self { blobs: BlobFiles::new(&root, root.join("uploads"), Reading::Soon), root, lock: None }
     }
 
     /// Opens a directory for this process alone, and removes what earlier ones left behind:

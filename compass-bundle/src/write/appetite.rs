@@ -1,0 +1,109 @@
+//! How many blobs are worth fetching at once.
+//!
+//! A source that is near fills the machine with one blob alone: what comes in the order of the file
+//! is hashed while it passes, and need not be read back. From one that is far, more come at once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Two gigabits a second, in bytes: what comes faster is not helped by one blob more.
+const ENOUGH: u64 = 250_000_000;
+
+/// How long a large blob has to show how fast it comes.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// A blob that is too small to fill the machine.
+const SMALL: u64 = 4 << 20;
+
+/// Decides whether one more blob is fetched.
+#[derive(Debug)]
+pub(super) struct Appetite {
+    most: usize,
+    arrived: AtomicU64,
+    looked: Mutex<Look>,
+}
+
+/// What was seen last.
+#[derive(Debug)]
+struct Look {
+    at: Instant,
+    arrived: u64,
+    /// Bytes a second.
+    rate: u64,
+    /// Whether a large blob has begun since.
+    began_large: bool,
+}
+
+impl Appetite {
+    /// At most so many at once.
+    pub(super) fn new(most: usize) -> Self {
+        let looked = Look { at: Instant::now(), arrived: 0, rate: 0, began_large: false };
+        Self { most: most.max(1), arrived: AtomicU64::new(0), looked: Mutex::new(looked) }
+    }
+
+    /// So many bytes have come.
+    pub(super) fn arrived(&self, bytes: u64) {
+        self.arrived.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A blob of this size is being fetched.
+    pub(super) fn began(&self, size: u64) {
+        let mut look = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if size > SMALL && !look.began_large {
+            let arrived = self.arrived.load(Ordering::Relaxed);
+            *look = Look { at: Instant::now(), arrived, began_large: true, ..*look };
+        }
+    }
+
+    /// Whether one more is worth it beside those that are under way.
+    pub(super) fn is_there(&self, under_way: usize) -> bool {
+        if under_way == 0 {
+            return true;
+        }
+        let mut look = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = look.at.elapsed();
+        if took >= MOMENT {
+            let arrived = self.arrived.load(Ordering::Relaxed);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+            let rate = (arrived - look.arrived).saturating_mul(1_000_000) / micros;
+            *look = Look { at: Instant::now(), arrived, rate, began_large: false };
+        }
+        under_way < self.most && !look.began_large && look.rate < ENOUGH
+    }
+
+    /// Until it is worth asking again.
+    pub(super) async fn pause(&self) {
+        tokio::time::sleep(MOMENT).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_blobs_come_together_and_a_large_one_shows_first_how_fast_it_is() {
+        let appetite = Appetite::new(3);
+        assert!(appetite.is_there(0));
+        appetite.began(100);
+        assert!(appetite.is_there(1));
+        appetite.began(SMALL + 1);
+        assert!(!appetite.is_there(2));
+        std::thread::sleep(MOMENT);
+        assert!(appetite.is_there(2), "nothing has come: it is far away");
+        assert!(!appetite.is_there(3), "three are the most");
+    }
+
+    #[test]
+    fn what_comes_fast_comes_alone() {
+        let appetite = Appetite::new(8);
+        appetite.began(1 << 30);
+        std::thread::sleep(MOMENT);
+        appetite.arrived(u64::from(u32::MAX));
+        assert!(!appetite.is_there(1));
+        assert!(appetite.is_there(0));
+        std::thread::sleep(MOMENT);
+        assert!(appetite.is_there(1), "it has become slow");
+    }
+}

@@ -1,0 +1,106 @@
+//! The thread that hashes the file as it grows, and gives its bytes to the disk.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use compass_registry::Digest;
+use compass_registry::uncached::AlignedBuffer;
+use tokio::sync::mpsc;
+
+use super::disk::{Disk, Disks, Mark, Write};
+use super::frontier::Frontier;
+use crate::Error;
+
+/// What the writer is asked to do.
+pub(super) enum Order {
+    /// Writes bytes; those that may still be replaced are not hashed yet.
+    Write { offset: u64, bytes: AlignedBuffer, settled: bool, mark: Option<Mark> },
+    /// What has been written of a blob is worth nothing.
+    Forget { blob: usize },
+    /// What has been written here stays.
+    Settled(Range<u64>),
+}
+
+/// Carries out all orders, and gives the size and the digest of what was written.
+pub(super) fn run(
+    disk: &Disk,
+    file: File,
+    mut orders: mpsc::Receiver<Order>,
+    path: &Path,
+) -> Result<(u64, Digest), Error> {
+    std::thread::scope(|scope| {
+        let mut writer = Writer {
+            frontier: Frontier::new(file),
+            disk,
+            disks: disk.start(scope),
+            early: Vec::new(),
+            path,
+        };
+        while let Some(order) = orders.blocking_recv() {
+            writer.execute(order)?;
+        }
+        writer.finish()
+    })
+}
+
+struct Writer<'r> {
+    frontier: Frontier,
+    disk: &'r Disk,
+    disks: Disks,
+    /// Where those bytes begin that will be hashed when they are written.
+    early: Vec<u64>,
+    path: &'r Path,
+}
+
+impl Writer<'_> {
+    fn execute(&mut self, order: Order) -> Result<(), Error> {
+        match order {
+            Order::Write { offset, bytes, settled, mark } => {
+                let passed = settled && self.pass(offset, bytes.bytes())?;
+                if settled && !passed {
+                    self.early.push(offset);
+                }
+                self.disks.write(Write { offset, bytes, mark, cached: !passed })?;
+                while let Some(written) = self.disks.done()? {
+                    self.written(written)?;
+                }
+            }
+            Order::Forget { blob } => self.disk.mark(Mark { blob, written: 0 })?,
+            Order::Settled(range) => {
+                self.wait()?;
+                self.settle(range)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
+        self.frontier.pass(offset, bytes).map_err(Error::io("read", self.path))
+    }
+
+    fn written(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let Some(early) = self.early.iter().position(|start| *start == range.start) else {
+            return Ok(());
+        };
+        self.early.swap_remove(early);
+        self.settle(range)
+    }
+
+    fn settle(&mut self, range: Range<u64>) -> Result<(), Error> {
+        self.frontier.settled(range).map_err(Error::io("read", self.path))
+    }
+
+    /// Waits until everything is written.
+    fn wait(&mut self) -> Result<(), Error> {
+        while let Some(written) = self.disks.wait()? {
+            self.written(written)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(u64, Digest), Error> {
+        self.wait()?;
+        Ok(self.frontier.finish())
+    }
+}
