@@ -11,15 +11,23 @@ use crate::Failure;
 /// # Errors
 /// Where one is missing.
 pub fn need(programs: &[&str]) -> Result<PathBuf, Failure> {
-    for program in programs {
-        sh(Path::new("."), &format!("command -v {program} >/dev/null"))
-            .map_err(|_| format!("{program} is missing here"))?;
+    if let Some(missing) = programs.iter().find(|program| !has(program)) {
+        return Err(format!("{missing} is missing here").into());
     }
     let compass = std::env::current_exe()?.with_file_name("compass");
     if !compass.is_file() {
         return Err("build the tool first: cargo build --release".into());
     }
     Ok(compass)
+}
+
+/// Whether a program is there. With arguments behind it, whether it also works.
+pub fn has(program: &str) -> bool {
+    let look = match program.contains(' ') {
+        true => format!("{program} >/dev/null 2>&1"),
+        false => format!("command -v {program} >/dev/null"),
+    };
+    sh(Path::new("."), &look).is_ok()
 }
 
 /// Runs a script in a directory, and gives what it prints.

@@ -1,5 +1,6 @@
 //! Executes a plan: to a file, at known offsets in any order, or in order to a stream.
 
+mod ahead;
 mod appetite;
 mod blob;
 mod disk;
@@ -7,6 +8,7 @@ pub(crate) mod encode;
 pub(crate) mod file;
 mod frontier;
 mod journal;
+mod outlet;
 pub(crate) mod part_file;
 mod stream;
 mod writer;

@@ -1,6 +1,6 @@
 //! Reading one blob in several parts at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +12,95 @@ pub struct Parts {
     bytes: u64,
     fast: u64,
     connections: Arc<Semaphore>,
+    memory: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// How fast a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speed {
+    /// Others beside it would be in its way.
+    Fast,
+    /// Others beside it bring more.
+    Slow,
+}
+
+/// Finds out how fast a connection is. Only the time counts in which it was waited for: who takes
+/// the bytes may be slower, and more connections would not help.
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    began: bool,
+    bytes: u64,
+    waited: Duration,
+    speed: Option<Speed>,
+}
+
+/// Bytes that one connection carries where it is fast enough alone; then it is judged again.
+const STRETCH: u64 = 64 << 20;
+
+/// Parts that a connection carries before it has been judged; half of them are enough for that.
+const TRIAL: u64 = 2;
+
+/// Waiting that tells something: a busy machine takes less for other things.
+const MOMENT: Duration = Duration::from_millis(25);
+
+impl Pace {
+    /// How many bytes to ask for at once.
+    pub fn stretch(&self, parts: &Parts) -> u64 {
+        match self.speed {
+            Some(Speed::Fast) => STRETCH,
+            _ => TRIAL * parts.bytes(),
+        }
+    }
+
+    /// Something is asked for: the next chunk waits for the answer.
+    pub fn ask(&mut self) {
+        self.began = false;
+    }
+
+    /// Takes a chunk into account that was waited for, and says how fast the connection is, as far
+    /// as that is known.
+    pub fn count(&mut self, bytes: u64, waited: Duration, parts: &Parts) -> Option<Speed> {
+        if !self.began {
+            self.began = true;
+            return self.speed;
+        }
+        self.bytes += bytes;
+        self.waited += waited;
+        if self.waited >= MOMENT || self.bytes >= TRIAL * parts.bytes() / 2 {
+            let fast = parts.is_fast(self.bytes, self.waited);
+            self.speed = Some(if fast { Speed::Fast } else { Speed::Slow });
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+        self.speed
+    }
+}
+
+/// Memory for one part, which the next one gets when nobody needs its bytes any more. Allocators keep
+/// more of what comes and goes on several threads than is used.
+#[derive(Debug)]
+pub(crate) struct PartMemory {
+    bytes: Vec<u8>,
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl PartMemory {
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl AsRef<[u8]> for PartMemory {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for PartMemory {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
 }
 
 /// Half a gigabit a second, in bytes: more than one connection makes of a long way.
@@ -29,7 +118,7 @@ impl Parts {
     /// ahead is kept in memory, so both also bound that.
     pub fn new(bytes: u64, connections: usize) -> Self {
         let connections = Arc::new(Semaphore::new(connections));
-        Self { bytes: bytes.max(1), fast: HALF_A_GIGABIT, connections }
+        Self { bytes: bytes.max(1), fast: HALF_A_GIGABIT, connections, memory: Arc::default() }
     }
 
     /// One connection that carries so many bytes a second is fast enough alone. It is half a
@@ -40,16 +129,25 @@ impl Parts {
     }
 
     /// Whether a connection that carried so many bytes is fast enough alone.
-    pub(crate) fn is_fast(&self, bytes: u64, took: Duration) -> bool {
+    fn is_fast(&self, bytes: u64, took: Duration) -> bool {
         u128::from(bytes) * 1_000_000 > u128::from(self.fast) * took.as_micros()
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    /// Bytes of a part.
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// One more connection, where there is one.
-    pub(crate) fn connection(&self) -> Option<OwnedSemaphorePermit> {
+    /// Empty memory for one part.
+    pub(crate) fn memory(&self) -> PartMemory {
+        let bytes = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut bytes = bytes.unwrap_or_default();
+        bytes.reserve_exact(usize::try_from(self.bytes).unwrap_or(0));
+        PartMemory { bytes, free: Arc::clone(&self.memory) }
+    }
+
+    /// One more connection, where there is one. It is given back when it is dropped.
+    pub fn connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -12,24 +12,24 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use crate::retry::{Counter, RetryPolicy};
-use crate::{ByteStream, Descriptor, Error, ImageSource, Parts, Repository};
+use crate::{ByteStream, Descriptor, Error, ImageSource, Pace, Parts, Repository, Speed};
 
-/// A range of the bytes of a blob, in order.
+/// A range of the bytes of a blob, in order; over one connection alone, or over several.
 pub(crate) fn resuming(
     source: Arc<dyn ImageSource>,
     repository: Repository,
     descriptor: Descriptor,
     range: Range<u64>,
-    retry: RetryPolicy,
+    alone: bool,
 ) -> ByteStream {
     let Range { start, end } = range;
-    let blob =
-        Arc::new(Blob { source, repository, descriptor, retry, counter: Counter::current() });
+    let (retry, counter) = (source.retry(), Counter::current());
+    let blob = Arc::new(Blob { source, repository, descriptor, alone, retry, counter });
     // A blob of no bytes is asked for as well: who holds it must have it.
     let empty = blob.descriptor.size == 0;
     let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
     let (ahead, pace) = (VecDeque::new(), Pace::default());
-    let connection = blob.source.parts().and_then(Parts::connection);
+    let connection = blob.parts().and_then(Parts::connection);
     let reader = Reader { blob, _connection: connection, pace, head, ahead, next: start, end };
     let steps = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -46,6 +46,8 @@ struct Blob {
     source: Arc<dyn ImageSource>,
     repository: Repository,
     descriptor: Descriptor,
+    /// One connection alone is to be used.
+    alone: bool,
     retry: RetryPolicy,
     counter: Counter,
 }
@@ -64,62 +66,16 @@ struct Reader {
     end: u64,
 }
 
-/// Bytes that one connection carries where it is fast enough alone; then it is judged again.
-const STRETCH: u64 = 64 << 20;
-
-/// How fast one connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speed {
-    /// Others beside it would be in its way.
-    Fast,
-    Slow,
-}
-
-/// Finds out how fast a connection is. Only the time counts in which it was waited for: who takes
-/// the bytes may be slower, and more connections would not help.
-#[derive(Default)]
-struct Pace {
-    began: bool,
-    bytes: u64,
-    waited: Duration,
-    speed: Option<Speed>,
-}
-
-impl Pace {
-    /// Takes a chunk into account, and says how fast the connection is, as far as that is known.
-    fn count(&mut self, bytes: u64, waited: Duration, parts: &Parts) -> Option<Speed> {
-        if !self.began {
-            // The first chunk waited for the answer.
-            self.began = true;
-        } else if self.speed.is_none() {
-            self.bytes += bytes;
-            self.waited += waited;
-            if self.bytes >= parts.bytes() / SAMPLE && parts.is_fast(self.bytes, self.waited) {
-                self.speed = Some(Speed::Fast);
-            } else if self.waited >= MOMENT || self.bytes >= parts.bytes() / 2 {
-                self.speed = Some(Speed::Slow);
-            }
-        }
-        self.speed
-    }
-}
-
-/// The share of a part after which a connection may count as fast.
-const SAMPLE: u64 = 8;
-
-/// What a busy machine takes for other things before a connection counts as slow.
-const MOMENT: Duration = Duration::from_millis(25);
-
 enum Head {
     /// Straight from the connection.
     Streamed(Part),
     /// Fetched ahead; the permit is kept as long as the memory.
-    Fetched { chunks: VecDeque<Bytes>, _connection: OwnedSemaphorePermit },
+    Fetched { bytes: Option<Bytes>, _connection: OwnedSemaphorePermit },
 }
 
 /// A part that is fetched ahead. Dropped, the work ends.
 struct Ahead {
-    task: JoinHandle<Result<VecDeque<Bytes>, Error>>,
+    task: JoinHandle<Result<Bytes, Error>>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -127,7 +83,7 @@ impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match &mut self.head {
-                Some(Head::Fetched { chunks, .. }) => match chunks.pop_front() {
+                Some(Head::Fetched { bytes, .. }) => match bytes.take() {
                     Some(chunk) => return Ok(Some(chunk)),
                     None => self.head = None,
                 },
@@ -138,13 +94,13 @@ impl Reader {
                         continue;
                     };
                     // A source that knows no parts is sending all of the blob.
-                    let whole = self.blob.source.parts().is_none() && self.ahead.is_empty();
+                    let whole = self.blob.parts().is_none() && self.ahead.is_empty();
                     if whole && !part.range.is_empty() {
                         part.range.end = self.end;
                         self.next = self.end;
                     }
                     let (bytes, waited) = (chunk.len() as u64, asked.elapsed());
-                    if let Some(parts) = self.blob.source.parts()
+                    if let Some(parts) = self.blob.parts()
                         && self.pace.count(bytes, waited, parts) == Some(Speed::Slow)
                     {
                         self.fetch_ahead();
@@ -163,20 +119,16 @@ impl Reader {
     async fn take_part(&mut self) -> Result<Option<Head>, Error> {
         if let Some(mut ahead) = self.ahead.pop_front() {
             let ended = (&mut ahead.task).await;
-            let chunks = ended.map_err(|error| self.blob.unreachable(Box::new(error)))??;
+            let bytes = ended.map_err(|error| self.blob.unreachable(Box::new(error)))??;
             self.fetch_ahead();
-            let fetched = |permit| Head::Fetched { chunks, _connection: permit };
+            let fetched = |permit| Head::Fetched { bytes: Some(bytes), _connection: permit };
             return Ok(ahead.permit.take().map(fetched));
         }
         if self.next >= self.end {
             return Ok(None);
         }
-        let length = match (self.blob.source.parts(), self.pace.speed) {
-            (None, _) => u64::MAX,
-            (Some(_), Some(Speed::Fast)) => STRETCH,
-            (Some(parts), _) => parts.bytes(),
-        };
-        self.pace = Pace::default();
+        let length = self.blob.parts().map_or(u64::MAX, |parts| self.pace.stretch(parts));
+        self.pace.ask();
         let range = self.next..self.next.saturating_add(length).min(self.end);
         self.next = range.end;
         Ok(Some(Head::Streamed(Part::new(Arc::clone(&self.blob), range))))
@@ -184,18 +136,18 @@ impl Reader {
 
     /// Fetches parts ahead, as long as there are connections for them.
     fn fetch_ahead(&mut self) {
-        let Some(parts) = self.blob.source.parts() else { return };
+        let Some(parts) = self.blob.parts() else { return };
         while self.next < self.end {
             let Some(permit) = parts.connection() else { return };
             let range = self.next..(self.next + parts.bytes()).min(self.end);
             self.next = range.end;
+            let mut bytes = parts.memory();
             let mut part = Part::new(Arc::clone(&self.blob), range);
             let task = tokio::spawn(async move {
-                let mut chunks = VecDeque::new();
                 while let Some(chunk) = part.next().await? {
-                    chunks.push_back(chunk);
+                    bytes.extend(&chunk);
                 }
-                Ok(chunks)
+                Ok(Bytes::from_owner(bytes))
             });
             self.ahead.push_back(Ahead { task, permit: Some(permit) });
         }
@@ -287,6 +239,10 @@ impl Part {
 }
 
 impl Blob {
+    fn parts(&self) -> Option<&Parts> {
+        self.source.parts().filter(|_| !self.alone)
+    }
+
     fn name(&self) -> String {
         format!("{}@{}", self.repository, self.descriptor.digest)
     }

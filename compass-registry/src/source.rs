@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, stream};
 
 use crate::image_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::parts::Parts;
 use crate::resume::resuming;
 use crate::retry::RetryPolicy;
 use crate::verify::VerifiedBlob;
-use crate::{Descriptor, Digest, Error, Hasher, Locator, Platform, RawManifest, Repository};
+use crate::{Descriptor, Digest, Error, Locator, Platform, RawManifest, Repository};
 
 /// Bytes on their way. Nothing is promised about them; see [`VerifiedBlob`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
@@ -161,24 +161,17 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
     }
 }
 
-/// Opens a blob of a shared source where its first bytes are at hand: what was hashed of them, and
-/// how many they are. Nothing of them is asked for; otherwise as [`open_resuming`].
-pub fn open_continuing(
+/// Opens a range of a blob of a shared source, over one connection. Nothing is asked for before the
+/// stream is polled; a connection that breaks is opened again where it broke.
+///
+/// The bytes are as they came: who has all of them proves them by the digest.
+pub fn open_part(
     source: Arc<dyn ImageSource>,
     repository: &Repository,
     descriptor: &Descriptor,
-    (hashed, received): (Hasher, u64),
-) -> VerifiedBlob {
-    if received == 0 {
-        return open_resuming(source, repository, descriptor);
-    }
-    let what = format!("{repository}@{}", descriptor.digest);
-    let (retry, range) = (source.retry(), received..descriptor.size);
-    let rest = match range.is_empty() {
-        true => stream::empty().boxed(),
-        false => resuming(source, repository.clone(), descriptor.clone(), range, retry),
-    };
-    VerifiedBlob::new(what, descriptor.clone(), rest).continuing(hashed, received)
+    range: Range<u64>,
+) -> ByteStream {
+    resuming(source, repository.clone(), descriptor.clone(), range, true)
 }
 
 /// Opens a blob of a shared source. Nothing is asked for before the stream is polled; a connection
@@ -191,8 +184,7 @@ pub fn open_resuming(
     let what = format!("{repository}@{}", descriptor.digest);
     let (repository, described) = (repository.clone(), descriptor.clone());
     let open = move |range| {
-        let retry = source.retry();
-        resuming(Arc::clone(&source), repository.clone(), described.clone(), range, retry)
+        resuming(Arc::clone(&source), repository.clone(), described.clone(), range, false)
     };
     VerifiedBlob::reopening(what, descriptor.clone(), Box::new(open))
 }

@@ -67,11 +67,6 @@ impl VerifiedBlob {
         Self { rewinder: Some(Rewinder { open, states }), ..Self::new(what, descriptor, bytes) }
     }
 
-    /// Takes the first bytes for received: their hash, and how many they are.
-    pub(crate) fn continuing(self, hasher: Hasher, received: u64) -> Self {
-        Self { hasher, received, ..self }
-    }
-
     /// Goes back, so that the next byte is the one at this offset. Bytes that pass for the second
     /// time are hashed again. Says whether it was possible.
     pub(crate) fn rewind(&mut self, offset: u64) -> bool {

@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::frame::{self, Unframer};
+use crate::frame::{self, Framer, Unframer};
 use crate::plan::BundlePlan;
+use crate::write::encode::SegmentEncoder;
 
 /// The frames around a tar: those of the file, and of an image archive in it.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,13 @@ impl Frames {
                 start + frame::offset(range.start)..start + frame::offset(range.end)
             }
         }
+    }
+
+    /// What puts the frames around bytes in order, from this byte of the tar on: the outer one, and
+    /// the inner one where there are two.
+    pub(crate) fn framers(self, position: u64) -> (Framer, Option<Framer>) {
+        let outer = Framer::new(self.outer_range(position..position).start, self.length);
+        (outer, self.nested.map(|(_, length)| Framer::new(position, length)))
     }
 
     /// Takes the frames off bytes in order, from this byte of the tar on.
@@ -105,6 +113,14 @@ impl FramedFile {
     pub(crate) fn of(plan: &BundlePlan, segment: usize, file: Arc<File>) -> Self {
         let segment = &plan.segments()[segment];
         Self { file, frames: Frames::of(plan, segment.archive), start: segment.position }
+    }
+
+    /// What encodes the segment from one of its bytes on, and the offset in the file where that
+    /// begins.
+    pub(crate) fn encoder(&self, from: u64) -> (SegmentEncoder, u64) {
+        let position = self.start + from;
+        let offset = self.frames.file_range(position..position).start;
+        (SegmentEncoder::at(self.frames, position), offset)
     }
 
     /// Bytes of the segment. This blocks.

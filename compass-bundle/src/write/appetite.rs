@@ -4,8 +4,10 @@
 //! is hashed while it passes, and need not be read back. From one that is far, more come at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Two gigabits a second, in bytes: what comes faster is not helped by one blob more.
 const ENOUGH: u64 = 250_000_000;
@@ -16,12 +18,17 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// A blob that is too small to fill the machine.
 const SMALL: u64 = 4 << 20;
 
+/// Parts of blobs that are fetched before it is their turn: each connection takes memory of its own,
+/// and what is not proven yet is fetched again after a run was killed.
+const AHEAD: usize = 8;
+
 /// Decides whether one more blob is fetched.
 #[derive(Debug)]
 pub(super) struct Appetite {
     most: usize,
     arrived: AtomicU64,
     looked: Mutex<Look>,
+    ahead: Arc<Semaphore>,
 }
 
 /// What was seen last.
@@ -39,7 +46,13 @@ impl Appetite {
     /// At most so many at once.
     pub(super) fn new(most: usize) -> Self {
         let looked = Look { at: Instant::now(), arrived: 0, rate: 0, began_large: false };
-        Self { most: most.max(1), arrived: AtomicU64::new(0), looked: Mutex::new(looked) }
+        let (looked, ahead) = (Mutex::new(looked), Arc::new(Semaphore::new(AHEAD)));
+        Self { most: most.max(1), arrived: AtomicU64::new(0), looked, ahead }
+    }
+
+    /// Room for one more part ahead, where there is some.
+    pub(super) fn room_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.ahead).try_acquire_owned().ok()
     }
 
     /// So many bytes have come.

@@ -1,21 +1,22 @@
 //! One blob on its way to all its places in the file.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
-use compass_registry::uncached::AlignedBuffer;
 use compass_registry::{
-    Error as RegistryError, Hasher, ImageSource, Progress, VerifiedBlob, open_continuing,
+    Error as RegistryError, Hasher, ImageSource, Pace, Progress, Speed, open_part,
 };
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::ahead::Ahead;
 use super::appetite::Appetite;
 use super::disk::{Mark, Pool};
-use super::encode::{SegmentEncoder, Sums};
+use super::encode::Sums;
+use super::outlet::Outlets;
 use super::writer::Order;
 use crate::Error;
 use crate::plan::{BundlePlan, PlannedBlob};
@@ -25,6 +26,9 @@ use crate::read::frames::FramedFile;
 /// each blob, and what was still on its way to the disk.
 const CHUNK: usize = 256 << 10;
 
+/// Bytes that are written at once of what is fetched ahead: there is much of it at the same time.
+const AHEAD: usize = 64 << 10;
+
 /// Bytes that go through all that is done with them before the next ones, so that they stay near
 /// the processor.
 const STEP: usize = 64 << 10;
@@ -33,10 +37,10 @@ const STEP: usize = 64 << 10;
 pub(super) struct Job {
     number: usize,
     blob: PlannedBlob,
-    places: Vec<Place>,
     source: Arc<dyn ImageSource>,
     /// The file, as each place sees it.
-    written: Vec<FramedFile>,
+    places: Vec<FramedFile>,
+    ranges: Vec<Range<u64>>,
     /// Bytes that an earlier run has written.
     mark: u64,
     orders: mpsc::Sender<Order>,
@@ -45,31 +49,30 @@ pub(super) struct Job {
     appetite: Arc<Appetite>,
 }
 
-/// A segment that the blob fills.
-#[derive(Clone)]
-struct Place {
-    segment: usize,
-    range: Range<u64>,
-    encoder: SegmentEncoder,
-}
-
 /// What has come of a blob, in one attempt.
 struct Attempt {
-    places: Vec<(Place, Outlet)>,
-    received: u64,
+    outlets: Outlets,
     hasher: Hasher,
+    /// Whether what is written stays: it need not be proven first.
+    settled: bool,
 }
 
-/// Bytes of one place, gathered for the disk.
-struct Outlet {
-    /// Where the gathered bytes begin in the file.
-    offset: u64,
-    gathered: AlignedBuffer,
-    /// Bytes of the blob of which nothing is among the gathered ones.
-    before: u64,
-    /// Chunks that are complete.
-    full: VecDeque<(u64, AlignedBuffer)>,
-    pool: Pool,
+/// Writes a blob, and gives the checksums of its places.
+pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
+    let (job, mut shown) = (Arc::new(job), 0);
+    let written = match job.attempt(job.mark, &mut shown).await {
+        // What an earlier run wrote did not reach the disk, or not as it was.
+        Err(RegistryError::DigestMismatch { .. }) if job.mark > 0 => {
+            job.attempt(0, &mut shown).await
+        }
+        written => written,
+    };
+    if let Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. }) = written
+    {
+        // What is wrong is nothing to go on with.
+        let _ = job.order(Order::Mark(Mark { blob: job.number, written: 0 })).await;
+    }
+    written.map_err(|error| error.in_blob(&job.blob.reference, job.blob.descriptor.digest).into())
 }
 
 impl Job {
@@ -82,115 +85,188 @@ impl Job {
         (progress, appetite): (Arc<dyn Progress>, Arc<Appetite>),
     ) -> Self {
         let blob = plan.blobs()[number].clone();
-        let places = blob.places.iter().map(|segment| {
-            let planned = &plan.segments()[*segment];
-            let (range, encoder) = (plan.file_range(planned), SegmentEncoder::new(plan, planned));
-            Place { segment: *segment, range, encoder }
-        });
-        let places = places.collect();
-        let written = blob.places.iter();
-        let written = written.map(|place| FramedFile::of(plan, *place, Arc::clone(&file)));
-        let written = written.collect();
-        Self { number, blob, places, source, written, mark, orders, pool, progress, appetite }
+        let places = blob.places.iter();
+        let places = places.map(|place| FramedFile::of(plan, *place, Arc::clone(&file))).collect();
+        let ranges = blob.places.iter().map(|place| plan.file_range(&plan.segments()[*place]));
+        let ranges = ranges.collect();
+        Self { number, blob, source, places, ranges, mark, orders, pool, progress, appetite }
     }
-}
 
-/// Writes a blob, and gives the checksums of its places.
-pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
-    let mut shown = 0;
-    let written = match job.attempt(job.mark, &mut shown).await {
-        // What an earlier run wrote did not reach the disk, or not as it was.
-        Err(RegistryError::DigestMismatch { .. }) if job.mark > 0 => {
-            job.attempt(0, &mut shown).await
-        }
-        written => written,
-    };
-    if let Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. }) = written
-    {
-        // What is wrong is nothing to go on with.
-        let _ = job.order(Order::Forget { blob: job.number }).await;
+    pub(super) fn source(&self) -> &Arc<dyn ImageSource> {
+        &self.source
     }
-    written.map_err(|error| error.in_blob(&job.blob.reference, job.blob.descriptor.digest).into())
-}
 
-impl Job {
+    pub(super) fn appetite(&self) -> &Appetite {
+        &self.appetite
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.blob.descriptor.size
+    }
+
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         mark: u64,
         shown: &mut u64,
     ) -> Result<Vec<(usize, Sums)>, RegistryError> {
-        let mut attempt = self.begin(mark).await?;
-        self.show(attempt.received, shown);
-        let mut blob = self.open(&attempt);
-        while let Some(bytes) = blob.next().await {
-            let bytes = bytes?;
-            self.appetite.arrived(bytes.len() as u64);
-            for step in bytes.chunks(STEP) {
-                attempt.push(step);
+        let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
+        let begun =
+            Attempt { outlets: self.outlets(0, (CHUNK, &self.pool)), hasher, settled: mark == 0 };
+        let mut attempt = self.take_up(begun, mark).await?;
+        self.show(attempt.received(), shown);
+        let (mut pace, mut ahead) = (Pace::default(), Ahead::new(self));
+        // A blob of no bytes is asked for as well: who holds it must have it.
+        while attempt.received() < self.size() || self.size() == 0 {
+            match ahead.start() {
+                Some(start) if start == attempt.received() => {
+                    attempt = self.take_part(attempt, &mut ahead).await?;
+                    self.show(attempt.received(), shown);
+                }
+                _ => self.stream(&mut attempt, &mut pace, &mut ahead, shown).await?,
             }
-            if attempt.places.iter().any(|(_, outlet)| !outlet.full.is_empty()) {
-                self.flush(&mut attempt, mark == 0).await?;
-                self.show(attempt.received, shown);
-            }
-        }
-        attempt.places.iter_mut().for_each(|(_, outlet)| outlet.complete(attempt.received));
-        self.flush(&mut attempt, mark == 0).await?;
-        self.show(attempt.received, shown);
-        if mark > 0 {
-            for place in &self.places {
-                self.order(Order::Settled(place.range.clone())).await?;
+            if self.size() == 0 {
+                break;
             }
         }
-        let places = attempt.places.into_iter();
-        Ok(places.map(|(place, _)| (place.segment, place.encoder.finish())).collect())
+        self.finish(attempt, shown).await
     }
 
-    /// Takes up what an earlier run has written.
-    async fn begin(&self, mark: u64) -> Result<Attempt, RegistryError> {
-        let places = self.places.iter().cloned();
-        let places = places.map(|place| {
-            let outlet = Outlet::new(place.range.start, self.pool.clone());
-            (place, outlet)
-        });
-        let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
-        let mut attempt = Attempt { places: places.collect(), received: 0, hasher };
-        let written = self.written.clone();
+    async fn finish(
+        &self,
+        mut attempt: Attempt,
+        shown: &mut u64,
+    ) -> Result<Vec<(usize, Sums)>, RegistryError> {
+        attempt.outlets.complete();
+        self.flush(&mut attempt.outlets, attempt.settled).await?;
+        self.show(attempt.received(), shown);
+        let (expected, actual) = (self.blob.descriptor.digest, attempt.hasher.finish());
+        if actual != expected {
+            let (expected, actual) = (Box::new(expected), Box::new(actual));
+            return Err(RegistryError::DigestMismatch { what: self.name(), expected, actual });
+        }
+        if !attempt.settled {
+            for range in &self.ranges {
+                self.order(Order::Settled(range.clone())).await?;
+            }
+        }
+        Ok(self.blob.places.iter().copied().zip(attempt.outlets.finish()).collect())
+    }
+
+    fn outlets(&self, from: u64, memory: (usize, &Pool)) -> Outlets {
+        Outlets::new(from, self.places.iter().map(|place| place.encoder(from)), memory)
+    }
+
+    /// Takes up what stands in the file, up to this byte of the blob or the first one that does not.
+    async fn take_up(&self, attempt: Attempt, to: u64) -> Result<Attempt, RegistryError> {
+        let places = self.places.clone();
         let taken_up = spawn_blocking(move || {
-            let mut position = 0;
-            while position < mark {
-                let next = mark.min(position + CHUNK as u64);
+            let mut attempt = attempt;
+            while attempt.received() < to {
+                let position = attempt.received();
+                let next = to.min(position + CHUNK as u64);
                 // What is not framed as it must be, or not the same everywhere, is not what was
                 // written.
-                let Some(bytes) = read_everywhere(&written, position..next) else { break };
+                let Some(bytes) = read_everywhere(&places, position..next) else { break };
                 attempt.hasher.update(&bytes);
-                attempt.push(&bytes);
-                attempt.forget();
-                position = next;
+                attempt.outlets.pass(&bytes);
             }
             attempt
         });
         taken_up.await.map_err(|error| self.failed(Box::new(error)))
     }
 
-    fn open(&self, attempt: &Attempt) -> VerifiedBlob {
-        let PlannedBlob { descriptor, repository, .. } = &self.blob;
-        let received = (attempt.hasher.clone(), attempt.received);
-        open_continuing(Arc::clone(&self.source), repository, descriptor, received)
+    /// Takes up a part that was fetched ahead.
+    async fn take_part(
+        &self,
+        mut attempt: Attempt,
+        ahead: &mut Ahead,
+    ) -> Result<Attempt, RegistryError> {
+        let Some(end) = ahead.first().await? else { return Ok(attempt) };
+        ahead.fetch_more();
+        attempt.outlets.complete();
+        self.flush(&mut attempt.outlets, attempt.settled).await?;
+        let before: Vec<_> = attempt.outlets.offsets().collect();
+        attempt = self.take_up(attempt, end).await?;
+        if attempt.settled {
+            for range in before.into_iter().zip(attempt.outlets.offsets()) {
+                self.order(Order::Settled(range.0..range.1)).await?;
+            }
+        }
+        let written = attempt.received();
+        self.order(Order::Mark(Mark { blob: self.number, written })).await?;
+        Ok(attempt)
     }
 
-    /// Gives complete chunks to the writer.
-    async fn flush(&self, attempt: &mut Attempt, settled: bool) -> Result<(), RegistryError> {
-        let written = attempt.places.iter().map(|(_, outlet)| outlet.before).min();
-        let mark = Mark { blob: self.number, written: written.unwrap_or(0) };
-        let mut chunks: VecDeque<_> = VecDeque::new();
-        for (_, outlet) in &mut attempt.places {
-            chunks.append(&mut outlet.full);
+    /// Takes what one connection brings, as far as it is to.
+    async fn stream(
+        &self,
+        attempt: &mut Attempt,
+        pace: &mut Pace,
+        ahead: &mut Ahead,
+        shown: &mut u64,
+    ) -> Result<(), RegistryError> {
+        let (from, parts) = (attempt.received(), self.source.parts());
+        let stretch = parts.map_or(u64::MAX, |parts| pace.stretch(parts));
+        let end = from.saturating_add(stretch).min(ahead.start().unwrap_or(self.size()));
+        let mut bytes = self.open(from..end);
+        pace.ask();
+        loop {
+            let asked = Instant::now();
+            let Some(chunk) = bytes.next().await.transpose()? else { return Ok(()) };
+            let waited = asked.elapsed();
+            self.appetite.arrived(chunk.len() as u64);
+            self.require_room(attempt.received() + chunk.len() as u64)?;
+            for step in chunk.chunks(STEP) {
+                attempt.hasher.update(step);
+                attempt.outlets.push(step);
+            }
+            if self.flush(&mut attempt.outlets, attempt.settled).await? {
+                self.show(attempt.received(), shown);
+            }
+            if let Some(parts) = parts
+                && pace.count(chunk.len() as u64, waited, parts) == Some(Speed::Slow)
+            {
+                ahead.fetch_from(end);
+            }
         }
+    }
+
+    /// Brings a part to its places. When this ends well, it stands in the file.
+    pub(super) async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<(), RegistryError> {
+        let mut outlets = self.outlets(range.start, (AHEAD, &Pool::default()));
+        let mut bytes = self.open(range);
+        while let Some(chunk) = bytes.next().await.transpose()? {
+            self.appetite.arrived(chunk.len() as u64);
+            self.require_room(outlets.received() + chunk.len() as u64)?;
+            outlets.push(&chunk);
+            for (offset, bytes) in outlets.take() {
+                self.order(Order::Write { offset, bytes, settled: false, mark: None }).await?;
+            }
+        }
+        outlets.complete();
+        for (offset, bytes) in outlets.take() {
+            self.order(Order::Write { offset, bytes, settled: false, mark: None }).await?;
+        }
+        let (tell, told) = oneshot::channel();
+        self.order(Order::Tell(tell)).await?;
+        told.await.map_err(|error| self.failed(Box::new(error)))
+    }
+
+    fn open(&self, range: Range<u64>) -> compass_registry::ByteStream {
+        let PlannedBlob { descriptor, repository, .. } = &self.blob;
+        open_part(Arc::clone(&self.source), repository, descriptor, range)
+    }
+
+    /// Gives complete chunks to the writer, and says whether there were any.
+    async fn flush(&self, outlets: &mut Outlets, settled: bool) -> Result<bool, RegistryError> {
+        let mut chunks = outlets.take();
+        let mark = Mark { blob: self.number, written: outlets.handed_over() };
+        let any = !chunks.is_empty();
         while let Some((offset, bytes)) = chunks.pop_front() {
             let mark = chunks.is_empty().then_some(mark);
             self.order(Order::Write { offset, bytes, settled, mark }).await?;
         }
-        Ok(())
+        Ok(any)
     }
 
     async fn order(&self, order: Order) -> Result<(), RegistryError> {
@@ -205,11 +281,30 @@ impl Job {
         }
     }
 
-    fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> RegistryError {
+    /// No more bytes may come than the blob has: they would stand where others belong.
+    fn require_room(&self, received: u64) -> Result<(), RegistryError> {
+        if received <= self.size() {
+            return Ok(());
+        }
+        let (expected, actual) = (self.size(), received);
+        Err(RegistryError::SizeMismatch { what: self.name(), expected, actual })
+    }
+
+    fn name(&self) -> String {
+        format!("{}@{}", self.blob.repository, self.blob.descriptor.digest)
+    }
+
+    pub(super) fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> RegistryError {
         RegistryError::Io {
             what: format!("cannot write blob {}", self.blob.descriptor.digest),
             source: std::io::Error::other(source),
         }
+    }
+}
+
+impl Attempt {
+    fn received(&self) -> u64 {
+        self.outlets.received()
     }
 }
 
@@ -218,50 +313,4 @@ fn read_everywhere(places: &[FramedFile], range: Range<u64>) -> Option<Vec<u8>> 
     let mut all = places.iter().map(|place| place.read(range.clone()).ok());
     let first = all.next()??;
     all.all(|other| other.as_ref() == Some(&first)).then_some(first)
-}
-
-impl Attempt {
-    fn push(&mut self, bytes: &[u8]) {
-        for (place, outlet) in &mut self.places {
-            let before = self.received;
-            place.encoder.push(bytes, |piece| outlet.gather(piece, before));
-        }
-        self.received += bytes.len() as u64;
-    }
-
-    /// Leaves what has been gathered unwritten: it is in the file already.
-    fn forget(&mut self) {
-        for (_, outlet) in &mut self.places {
-            outlet.complete(self.received);
-            outlet.full.clear();
-        }
-    }
-}
-
-impl Outlet {
-    fn new(offset: u64, pool: Pool) -> Self {
-        let mut gathered = pool.take();
-        gathered.begin_at(offset, CHUNK);
-        Self { offset, gathered, before: 0, full: VecDeque::new(), pool }
-    }
-
-    /// Takes bytes of the file. They come from those of the blob after the first `before` ones.
-    fn gather(&mut self, mut bytes: &[u8], before: u64) {
-        while !bytes.is_empty() {
-            if self.gathered.is_full() {
-                self.complete(before);
-            }
-            bytes = self.gathered.fill(bytes);
-        }
-    }
-
-    /// Ends a chunk. What is gathered from now on comes from bytes after the first `before` ones.
-    fn complete(&mut self, before: u64) {
-        let next = self.offset + self.gathered.len() as u64;
-        let mut chunk = self.pool.take();
-        chunk.begin_at(next, CHUNK);
-        std::mem::swap(&mut chunk, &mut self.gathered);
-        self.full.push_back((self.offset, chunk));
-        (self.offset, self.before) = (next, before);
-    }
 }

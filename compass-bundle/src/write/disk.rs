@@ -121,7 +121,10 @@ impl Disk {
             self.file.write_all_at(bytes.bytes(), offset)
         };
         written.map_err(Error::io("write", &self.path))?;
-        self.pool.put(bytes);
+        // What comes early comes in other sizes.
+        if !cached {
+            self.pool.put(bytes);
+        }
         if let Some(mark) = mark {
             self.mark(mark)?;
         }

@@ -6,6 +6,7 @@ use compass_registry::Digest;
 
 use crate::frame::{self, Framer};
 use crate::plan::{BundlePlan, Content, Segment};
+use crate::read::frames::Frames;
 
 /// Encodes one segment, from its beginning to its end.
 #[derive(Clone)]
@@ -24,15 +25,14 @@ pub(crate) struct Sums {
 
 impl SegmentEncoder {
     pub(crate) fn new(plan: &BundlePlan, segment: &Segment) -> Self {
-        let nested = segment.archive.map(|archive| {
-            let length = plan.archives()[archive].length;
-            (Framer::new(segment.position, length), crc32fast::Hasher::new())
-        });
-        Self {
-            outer: Framer::new(plan.outer_range(segment).start, plan.length()),
-            outer_crc: crc32fast::Hasher::new(),
-            nested,
-        }
+        Self::at(Frames::of(plan, segment.archive), segment.position)
+    }
+
+    /// Begins at this byte of the tar that the frames are around.
+    pub(crate) fn at(frames: Frames, position: u64) -> Self {
+        let (outer, nested) = frames.framers(position);
+        let nested = nested.map(|framer| (framer, crc32fast::Hasher::new()));
+        Self { outer, outer_crc: crc32fast::Hasher::new(), nested }
     }
 
     /// Encodes the next bytes, and hands out the bytes of the file in pieces.

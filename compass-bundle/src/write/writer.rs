@@ -6,7 +6,7 @@ use std::path::Path;
 
 use compass_registry::Digest;
 use compass_registry::uncached::AlignedBuffer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, Disks, Mark, Write};
 use super::frontier::Frontier;
@@ -16,10 +16,12 @@ use crate::Error;
 pub(super) enum Order {
     /// Writes bytes; those that may still be replaced are not hashed yet.
     Write { offset: u64, bytes: AlignedBuffer, settled: bool, mark: Option<Mark> },
-    /// What has been written of a blob is worth nothing.
-    Forget { blob: usize },
+    /// Notes how much of a blob is written, without writing anything.
+    Mark(Mark),
     /// What has been written here stays.
     Settled(Range<u64>),
+    /// Says when everything is written that was ordered before.
+    Tell(oneshot::Sender<()>),
 }
 
 /// Carries out all orders, and gives the size and the digest of what was written.
@@ -66,10 +68,15 @@ impl Writer<'_> {
                     self.written(written)?;
                 }
             }
-            Order::Forget { blob } => self.disk.mark(Mark { blob, written: 0 })?,
+            Order::Mark(mark) => self.disk.mark(mark)?,
             Order::Settled(range) => {
                 self.wait()?;
                 self.settle(range)?;
+            }
+            Order::Tell(whom) => {
+                self.wait()?;
+                // Who has given up need not be told.
+                let _ = whom.send(());
             }
         }
         Ok(())

@@ -33,6 +33,7 @@ pub(crate) enum Reading {
     /// Somebody, soon and again: it stays in the system's cache.
     Soon,
     /// Somebody, some day.
+    #[cfg(feature = "layout")]
     Later,
 }
 
@@ -191,6 +192,7 @@ impl BlobFiles {
             .into_parts();
         let file = match self.reading {
             Reading::Soon => UncachedFile::cached(file),
+            #[cfg(feature = "layout")]
             Reading::Later => UncachedFile::new(file, &path),
         };
         Ok(Box::new(FileUpload {
@@ -316,7 +318,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_goes_on_after_a_write_that_nobody_waited_for() {
-        for reading in [Reading::Soon, Reading::Later] {
+        for reading in [
+            Reading::Soon,
+            #[cfg(feature = "layout")]
+            Reading::Later,
+        ] {
             check(reading).await;
         }
     }

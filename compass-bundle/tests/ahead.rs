@@ -1,0 +1,141 @@
+//! Over a slow connection, parts of a blob are fetched straight to their places: the bytes are the
+//! same, and each comes once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use compass_bundle::document::Kind;
+use compass_bundle::{Bundle, Error, VerifyOptions, WriteOptions, write};
+use compass_registry::testing::noise;
+use compass_registry::{
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Parts,
+    RawManifest, Repository,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use sample::{Counting, Shared};
+
+/// A source that is never fast enough with one connection.
+struct Slow {
+    source: Shared,
+    parts: Parts,
+    /// A byte of the large blobs that is wrong.
+    wrong: Option<u64>,
+}
+
+impl Slow {
+    fn new(source: &Arc<Counting>) -> Arc<Self> {
+        let parts = Parts::new(64 << 10, 5).unless_faster_than(u64::MAX);
+        Arc::new(Self { source: Shared(Arc::clone(source)), parts, wrong: None })
+    }
+}
+
+#[async_trait]
+impl ImageSource for Slow {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, RegistryError> {
+        self.source.manifest(repository, locator).await
+    }
+
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, RegistryError> {
+        let mut position = range.start;
+        let wrong = self.wrong.filter(|wrong| *wrong < descriptor.size);
+        let bytes = self.source.blob(repository, descriptor, range).await?;
+        let bytes = bytes.map_ok(move |chunk| {
+            let mut chunk = chunk.to_vec();
+            let at = wrong.and_then(|wrong| wrong.checked_sub(position));
+            if let Some(byte) = at.and_then(|at| chunk.get_mut(usize::try_from(at).unwrap())) {
+                *byte ^= 1;
+            }
+            position += chunk.len() as u64;
+            chunk.into()
+        });
+        Ok(bytes.boxed())
+    }
+
+    fn parts(&self) -> Option<&Parts> {
+        Some(&self.parts)
+    }
+}
+
+fn images() -> Vec<Vec<Vec<u8>>> {
+    let shared = noise(1, 1_300_000);
+    vec![vec![shared.clone(), noise(2, 700_001)], vec![shared, noise(3, 65_535 * 3)]]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_come_early_make_the_same_bundle() {
+    for kind in [Kind::Plugin, Kind::Product] {
+        let (storage, references) = sample::store(&images()).await;
+        let plan = sample::plan(&storage, &references, kind, false).await;
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options = WriteOptions::default();
+        let expected = write(&plan, Arc::new(storage.clone()), one.path(), &options).await.unwrap();
+        for jobs in [1, 8] {
+            let source = Arc::new(Counting::new(storage.clone()));
+            let options = WriteOptions { jobs, ..WriteOptions::default() };
+            let written = write(&plan, Slow::new(&source), other.path(), &options).await.unwrap();
+            assert_eq!(written.digest, expected.digest);
+            let file = std::fs::read(&written.path).unwrap();
+            assert_eq!(Digest::of(&file), expected.digest, "what is said is what was written");
+            let bundle = Bundle::open(&written.path).await.unwrap();
+            assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+            assert_eq!(source.bytes(), plan.blob_bytes(), "each byte came once");
+            let opened: u64 = source.opened.lock().unwrap().values().sum();
+            assert!(opened > plan.blob_bytes() / (2 * (64 << 10)) / 2, "in parts: {opened}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_run_that_was_interrupted_goes_on() {
+    let (storage, references) = sample::store(&images()).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = WriteOptions::default();
+    let expected = write(&plan, Arc::new(storage.clone()), one.path(), &options).await.unwrap();
+    for step in 1..6 {
+        let source = Arc::new(Counting::new(storage.clone()));
+        source.limit.store(plan.blob_bytes() * step / 6, Ordering::Relaxed);
+        let run = write(&plan, Slow::new(&source), other.path(), &options);
+        let waited = tokio::time::timeout(Duration::from_millis(500), run).await;
+        assert!(waited.is_err(), "the run cannot end before its bytes have come");
+        source.limit.store(u64::MAX, Ordering::Relaxed);
+        let written = loop {
+            match write(&plan, Slow::new(&source), other.path(), &options).await {
+                Err(Error::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+                written => break written.unwrap(),
+            }
+        };
+        assert_eq!(written.digest, expected.digest, "after {step} of 6 parts");
+        assert_eq!(Digest::of(&std::fs::read(&written.path).unwrap()), expected.digest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_wrong_is_an_error_that_names_the_blob() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1_300_000)]]).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let layer = Digest::of(&noise(1, 1_300_000));
+    let directory = tempfile::tempdir().unwrap();
+    let source = Shared(Arc::new(Counting::new(storage)));
+    let parts = Parts::new(64 << 10, 5).unless_faster_than(u64::MAX);
+    let slow = Arc::new(Slow { source, parts, wrong: Some(800_000) });
+    let options = WriteOptions::default();
+    let failed = write(&plan, slow, directory.path(), &options).await.unwrap_err();
+    assert!(failed.to_string().contains(&layer.to_string()), "{failed}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+}
