@@ -1,9 +1,13 @@
-//! The arithmetic of bundles: framing, in both directions.
-#![allow(missing_docs)]
+//! The arithmetic of bundles: framing in both directions, checksums, planning, and reading what a plan
+//! comes from.
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
 
+use compass_bundle::document::Kind;
 use compass_bundle::frame::{Framer, Unframer};
+use compass_bundle::{ArchiveImage, BundleContents, BundleDocument, BundlePlan, ContentFile};
+use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const BYTES: usize = 16 << 20;
@@ -30,5 +34,92 @@ fn framing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, framing);
+fn checksums(criterion: &mut Criterion) {
+    let content = vec![7; BYTES];
+    let mut group = criterion.benchmark_group("crc");
+    group.throughput(Throughput::Bytes(BYTES as u64));
+    group.bench_function("update", |bencher| {
+        bencher.iter(|| crc32fast::hash(black_box(&content)));
+    });
+    group.finish();
+    let mut part = crc32fast::Hasher::new();
+    part.update(&content);
+    criterion.bench_function("crc/combine", |bencher| {
+        bencher.iter(|| {
+            let mut whole = crc32fast::Hasher::new();
+            whole.combine(black_box(&part));
+            whole.finalize()
+        });
+    });
+}
+
+/// Images that share bases, as the platform's do.
+fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
+    let blob = |media_type: &str, seed: u64, size| Descriptor {
+        size,
+        ..Descriptor::of(media_type, &seed.to_le_bytes())
+    };
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    let image = |number: u64| {
+        let reference: Reference =
+            format!("registry.example/release/app-{number}:v1").parse().unwrap();
+        let layers = [
+            blob(media_type::OCI_LAYER_GZIP, number % bases, 30_000_000),
+            blob(media_type::OCI_LAYER_GZIP, 1000 + number, 2_000_000),
+            blob(media_type::OCI_LAYER_GZIP, 2000 + number, 900_000),
+        ];
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_MANIFEST,
+            "config": blob(media_type::OCI_CONFIG, 3000 + number, 4_000),
+            "layers": layers,
+        });
+        ArchiveImage {
+            repository: reference.repository().clone(),
+            reference,
+            platform: Some(platform.clone()),
+            root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
+            children: Vec::new(),
+            absent: Vec::new(),
+        }
+    };
+    (0..count).map(image).collect()
+}
+
+fn product() -> BundleContents {
+    BundleContents {
+        kind: Kind::Product,
+        name: "compass".to_owned(),
+        version: "v2.7.0".to_owned(),
+        commit: None,
+        modified: 0,
+        files: vec![ContentFile::new("product.yaml", "metadata: {name: compass}\n")],
+        images: images(180, 30),
+        platform: "linux/amd64".parse().unwrap(),
+        archives: false,
+    }
+}
+
+fn planning(criterion: &mut Criterion) {
+    let contents = product();
+    criterion.bench_function("plan/product of 180 images", |bencher| {
+        bencher.iter(|| BundlePlan::new(black_box(&contents)).unwrap());
+    });
+}
+
+fn parsing(criterion: &mut Criterion) {
+    let contents = product();
+    let document = serde_json::to_string(BundlePlan::new(&contents).unwrap().document()).unwrap();
+    let mut group = criterion.benchmark_group("parse");
+    group.bench_function("image manifest", |bencher| {
+        bencher.iter(|| black_box(&contents.images[0].root).parse().unwrap());
+    });
+    group.throughput(Throughput::Bytes(document.len() as u64));
+    group.bench_function("bundle.json of 180 images", |bencher| {
+        bencher.iter(|| serde_json::from_str::<BundleDocument>(black_box(&document)).unwrap());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, framing, checksums, planning, parsing);
 criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! The threads that bring bytes to the disk, so that neither the network nor a hash waits for it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ const WORTH_KEEPING: u64 = 1 << 20;
 
 /// Bytes for one place in the file.
 pub(super) struct Write {
+    /// Writes are numbered in their order.
+    pub(super) number: u64,
     pub(super) offset: u64,
     pub(super) bytes: AlignedBuffer,
     /// What can be noted when they are written.
@@ -59,11 +62,20 @@ impl Pool {
 pub(super) struct Disk {
     file: UncachedFile,
     journal: Journal,
-    marks: Mutex<Vec<u64>>,
+    notes: Mutex<Notes>,
     keeper: Keeper,
     pool: Pool,
     path: PathBuf,
     in_cache: AtomicU64,
+}
+
+/// What the journal says, and what it may say as soon as everything before has ended: threads do not
+/// end in the order of their writes.
+struct Notes {
+    marks: Vec<u64>,
+    /// The first write that has not ended.
+    first: u64,
+    ended: BTreeMap<u64, Option<Mark>>,
 }
 
 /// A write has come to its end.
@@ -86,8 +98,9 @@ impl Disk {
         path: &Path,
     ) -> Self {
         keeper.keep(is_worth_keeping(&marks));
-        let (marks, path, in_cache) = (Mutex::new(marks), path.to_owned(), AtomicU64::new(0));
-        Self { file, journal, marks, keeper, pool, path, in_cache }
+        let notes = Mutex::new(Notes { marks, first: 0, ended: BTreeMap::new() });
+        let (path, in_cache) = (path.to_owned(), AtomicU64::new(0));
+        Self { file, journal, notes, keeper, pool, path, in_cache }
     }
 
     /// Starts the threads. They end when nobody gives them anything more.
@@ -112,7 +125,7 @@ impl Disk {
     }
 
     fn carry_out(&self, write: Write) -> Done {
-        let Write { offset, bytes, mark, cached } = write;
+        let Write { number, offset, bytes, mark, cached } = write;
         let range = offset..offset + bytes.len() as u64;
         let written = if cached || !self.file.is_uncached() {
             let written = self.file.file().write_all_at(bytes.bytes(), offset);
@@ -125,9 +138,7 @@ impl Disk {
         if !cached {
             self.pool.put(bytes);
         }
-        if let Some(mark) = mark {
-            self.mark(mark)?;
-        }
+        self.ended(number, mark)?;
         Ok(range)
     }
 
@@ -139,17 +150,20 @@ impl Disk {
         self.file.file().sync_data()
     }
 
-    /// Notes how far a blob has come.
-    pub(super) fn mark(&self, mark: Mark) -> Result<(), Error> {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        // The end of one write may be noted after that of a later one. Nothing is nothing.
-        if mark.written > 0 && mark.written <= marks[mark.blob] {
-            return Ok(());
+    /// A write has ended, or what is to be noted needs none. It is noted when everything before it
+    /// stands in the file as well.
+    pub(super) fn ended(&self, number: u64, mark: Option<Mark>) -> Result<(), Error> {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.ended.insert(number, mark);
+        loop {
+            let first = notes.first;
+            let Some(mark) = notes.ended.remove(&first) else { return Ok(()) };
+            notes.first += 1;
+            let Some(Mark { blob, written }) = mark else { continue };
+            self.journal.mark(blob, written)?;
+            notes.marks[blob] = written;
+            self.keeper.keep(is_worth_keeping(&notes.marks));
         }
-        self.journal.mark(mark.blob, mark.written)?;
-        marks[mark.blob] = mark.written;
-        self.keeper.keep(is_worth_keeping(&marks));
-        Ok(())
     }
 }
 

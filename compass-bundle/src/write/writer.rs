@@ -37,6 +37,7 @@ pub(super) fn run(
             disk,
             disks: disk.start(scope),
             early: Vec::new(),
+            number: 0,
             path,
         };
         while let Some(order) = orders.blocking_recv() {
@@ -52,6 +53,8 @@ struct Writer<'r> {
     disks: Disks,
     /// Where those bytes begin that will be hashed when they are written.
     early: Vec<u64>,
+    /// Of the next write.
+    number: u64,
     path: &'r Path,
 }
 
@@ -63,12 +66,16 @@ impl Writer<'_> {
                 if settled && !passed {
                     self.early.push(offset);
                 }
-                self.disks.write(Write { offset, bytes, mark, cached: !passed })?;
+                let number = self.next();
+                self.disks.write(Write { number, offset, bytes, mark, cached: !passed })?;
                 while let Some(written) = self.disks.done()? {
                     self.written(written)?;
                 }
             }
-            Order::Mark(mark) => self.disk.mark(mark)?,
+            Order::Mark(mark) => {
+                let number = self.next();
+                self.disk.ended(number, Some(mark))?;
+            }
             Order::Settled(range) => {
                 self.wait()?;
                 self.settle(range)?;
@@ -80,6 +87,11 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    fn next(&mut self) -> u64 {
+        self.number += 1;
+        self.number - 1
     }
 
     fn pass(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
