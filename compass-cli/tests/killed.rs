@@ -96,6 +96,17 @@ fn noted(out: &Path) -> u64 {
     marks.map(|mark| u64::from_le_bytes(mark.try_into().unwrap())).sum()
 }
 
+/// The bytes that a registry has sent, when it has found out that nobody is there any more.
+fn settled(registry: &FaultyRegistry) -> u64 {
+    loop {
+        let before = registry.blob_bytes();
+        std::thread::sleep(Duration::from_millis(20));
+        if registry.blob_bytes() == before {
+            return before;
+        }
+    }
+}
+
 fn seed() -> u64 {
     let seed = std::env::var("COMPASS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
@@ -130,7 +141,7 @@ fn killed_at_any_moment_the_next_run_goes_on() {
         let visible = out.join(BUNDLE).exists();
         assert!(!visible || digest(&out) == expected, "round {round}: half a bundle is visible");
         let noted = if visible { 0 } else { noted(&out) };
-        let before = registry.blob_bytes();
+        let before = settled(&registry);
         world.run(&registry, &out);
         assert_eq!(digest(&out), expected, "round {round}");
         let fetched = registry.blob_bytes() - before;
