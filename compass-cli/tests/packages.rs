@@ -195,11 +195,12 @@ spec:
   version: v0.1.0
   service: {port: 9001, image: 'harbor.caicloud.xyz/release/compass-plugins-old:v0.1.0'}
 END");
-    let package = "compass package plugin old --repo repo --from $SOURCE/release --quiet";
+    let package = "compass package plugin old --repo repo --from $SOURCE/release --no-progress";
     let as_it_is = world.sh(&format!("{package} -o as-it-is 2>&1 >/dev/null"));
     assert!(as_it_is.contains("zstd") && as_it_is.contains("--recompress gzip"), "{as_it_is}");
     world.sh(&format!("{package} --recompress gzip -o again >/dev/null 2>&1"));
-    let written = world.sh(&format!("{package} --recompress gzip -o out --format json"));
+    let written =
+        world.sh(&format!("{package} --recompress gzip -o out --format json 2>/dev/null"));
     let written: serde_json::Value = serde_json::from_str(&written).unwrap();
     let changed = &written["recompressed"][0];
     assert_eq!(changed["reference"], "harbor.caicloud.xyz/release/compass-plugins-old:v0.1.0");

@@ -1,18 +1,21 @@
 //! One layer, from zstd or plain tar to gzip.
 
+use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::{GzipEncoder, ZstdDecoder};
+use async_compression::tokio::bufread::ZstdDecoder;
 use compass_registry::storage::Storage;
 use compass_registry::{
     Algorithm, Descriptor, Error as RegistryError, Hasher, ImageSource, Locator, Manifest,
     Progress, RawManifest, Repository, Tag, VerifiedBlob, media_type, open_resuming,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::TryStreamExt as _;
 use serde_json::json;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
-use tokio_util::io::{ReaderStream, StreamReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio_util::io::StreamReader;
 
 use crate::Error;
 
@@ -79,15 +82,22 @@ impl<S: Storage> Recompression<S> {
         };
         let blob = open_resuming(Arc::clone(&self.source), &self.repository, &self.layer);
         let packed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
-        let unpacked = self.unpack(packing, Box::pin(packed)).await?;
-        let mut chunks = ReaderStream::with_capacity(GzipEncoder::new(unpacked), CHUNK);
+        let mut unpacked = self.unpack(packing, Box::pin(packed)).await?;
         let mut upload = self.staged.begin_upload(&repository()?).await?;
         let mut hasher = Hasher::new(Algorithm::Sha256);
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| self.failed(error))?;
-            hasher.update(&chunk);
-            upload.append(chunk).await?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let mut chunk = Vec::with_capacity(CHUNK);
+        // What comes out must not depend on when what comes in: the encoder gets pieces of one size,
+        // and is never flushed.
+        while read_chunk(&mut unpacked, &mut chunk).await.map_err(|error| self.failed(error))? {
+            gzip.write_all(&chunk).map_err(|error| self.failed(error))?;
+            let packed = std::mem::take(gzip.get_mut());
+            hasher.update(&packed);
+            upload.append(packed.into()).await?;
         }
+        let rest = gzip.finish().map_err(|error| self.failed(error))?;
+        hasher.update(&rest);
+        upload.append(rest.into()).await?;
         let (digest, size) = (hasher.finish(), upload.offset());
         upload.commit(&digest).await?;
         let after = Descriptor { media_type: gzipped, digest, size, platform: None };
@@ -159,6 +169,16 @@ impl<S: Storage> Recompression<S> {
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         Ok(self.staged.put_manifest(&repository()?, &index, Some(&self.tag()?)).await?)
     }
+}
+
+/// Reads as many bytes as a chunk has, or what is left. Says whether there was anything.
+async fn read_chunk(
+    reader: &mut (dyn AsyncBufRead + Send + Unpin),
+    chunk: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    chunk.clear();
+    reader.take(CHUNK as u64).read_to_end(chunk).await?;
+    Ok(!chunk.is_empty())
 }
 
 #[cfg(test)]
