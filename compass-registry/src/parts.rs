@@ -37,18 +37,15 @@ pub struct Pace {
 /// Bytes that one connection carries where it is fast enough alone; then it is judged again.
 const STRETCH: u64 = 64 << 20;
 
-/// Parts that a connection carries before it has been judged; half of them are enough for that.
-const TRIAL: u64 = 2;
-
 /// Waiting that tells something: a busy machine takes less for other things.
 const MOMENT: Duration = Duration::from_millis(25);
 
 impl Pace {
-    /// How many bytes to ask for at once.
+    /// How many bytes to ask for at once: a part where the connection is not known to be fast.
     pub fn stretch(&self, parts: &Parts) -> u64 {
         match self.speed {
             Some(Speed::Fast) => STRETCH,
-            _ => TRIAL * parts.bytes(),
+            _ => parts.bytes(),
         }
     }
 
@@ -66,7 +63,7 @@ impl Pace {
         }
         self.bytes += bytes;
         self.waited += waited;
-        if self.waited >= MOMENT || self.bytes >= TRIAL * parts.bytes() / 2 {
+        if self.waited >= MOMENT || self.bytes >= parts.bytes() / 2 {
             let fast = parts.is_fast(self.bytes, self.waited);
             self.speed = Some(if fast { Speed::Fast } else { Speed::Slow });
             (self.bytes, self.waited) = (0, Duration::ZERO);
