@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use compass_registry::{
-    Error as RegistryError, Hasher, ImageSource, Pace, Progress, Speed, open_part,
+    Error as RegistryError, Hasher, ImageSource, Pace, Parts, Progress, Speed, open_part,
 };
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -62,9 +62,10 @@ pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
     let (job, mut shown) = (Arc::new(job), 0);
     let written = match job.attempt(job.mark, &mut shown).await {
         // What an earlier run wrote did not reach the disk, or not as it was.
-        Err(RegistryError::DigestMismatch { .. }) if job.mark > 0 => {
-            job.attempt(0, &mut shown).await
-        }
+        Err(RegistryError::DigestMismatch { .. }) if job.mark > 0 => match job.written().await {
+            Ok(()) => job.attempt(0, &mut shown).await,
+            Err(error) => Err(error),
+        },
         written => written,
     };
     if let Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. }) = written
@@ -144,6 +145,7 @@ impl Job {
             let (expected, actual) = (Box::new(expected), Box::new(actual));
             return Err(RegistryError::DigestMismatch { what: self.name(), expected, actual });
         }
+        self.order(Order::Mark(Mark { blob: self.number, written: self.size() })).await?;
         if !attempt.settled {
             for range in &self.ranges {
                 self.order(Order::Settled(range.clone())).await?;
@@ -208,6 +210,8 @@ impl Job {
         let (from, parts) = (attempt.received(), self.source.parts());
         let stretch = parts.map_or(u64::MAX, |parts| pace.stretch(parts));
         let end = from.saturating_add(stretch).min(ahead.start().unwrap_or(self.size()));
+        // Counted with the parts that are fetched ahead; without one, it streams all the same.
+        let _connection = parts.and_then(Parts::connection);
         let mut bytes = self.open(from..end);
         pace.ask();
         loop {
@@ -247,6 +251,11 @@ impl Job {
         for (offset, bytes) in outlets.take() {
             self.order(Order::Write { offset, bytes, settled: false, mark: None }).await?;
         }
+        self.written().await
+    }
+
+    /// Waits until everything stands in the file that was ordered before.
+    async fn written(&self) -> Result<(), RegistryError> {
         let (tell, told) = oneshot::channel();
         self.order(Order::Tell(tell)).await?;
         told.await.map_err(|error| self.failed(Box::new(error)))

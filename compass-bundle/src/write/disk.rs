@@ -35,6 +35,15 @@ pub(super) struct Write {
     pub(super) mark: Option<Mark>,
     /// Whether somebody reads them back soon.
     pub(super) cached: bool,
+    /// Whether they are to be hashed when they are written.
+    pub(super) early: bool,
+}
+
+/// Bytes that have been written.
+pub(super) struct Done {
+    pub(super) range: Range<u64>,
+    /// Whether they are to be hashed now.
+    pub(super) early: bool,
 }
 
 /// How many bytes of a blob have been written.
@@ -78,13 +87,10 @@ struct Notes {
     ended: BTreeMap<u64, Option<Mark>>,
 }
 
-/// A write has come to its end.
-type Done = Result<Range<u64>, Error>;
-
 /// The threads at work.
 pub(super) struct Disks {
     writes: SyncSender<Write>,
-    done: Receiver<Done>,
+    done: Receiver<Result<Done, Error>>,
     under_way: usize,
     path: PathBuf,
 }
@@ -115,7 +121,7 @@ impl Disk {
         Disks { writes, done, under_way: 0, path: self.path.clone() }
     }
 
-    fn work(&self, given: &Mutex<Receiver<Write>>, finished: &Sender<Done>) {
+    fn work(&self, given: &Mutex<Receiver<Write>>, finished: &Sender<Result<Done, Error>>) {
         loop {
             let next = given.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(write) = next else { return };
@@ -124,8 +130,8 @@ impl Disk {
         }
     }
 
-    fn carry_out(&self, write: Write) -> Done {
-        let Write { number, offset, bytes, mark, cached } = write;
+    fn carry_out(&self, write: Write) -> Result<Done, Error> {
+        let Write { number, offset, bytes, mark, cached, early } = write;
         let range = offset..offset + bytes.len() as u64;
         let written = if cached || !self.file.is_uncached() {
             let written = self.file.file().write_all_at(bytes.bytes(), offset);
@@ -139,7 +145,7 @@ impl Disk {
             self.pool.put(bytes);
         }
         self.ended(number, mark)?;
-        Ok(range)
+        Ok(Done { range, early })
     }
 
     fn flush_when_due(&self, written: u64) -> std::io::Result<()> {
@@ -175,14 +181,14 @@ impl Disks {
     }
 
     /// A write that has come to its end, if there is one.
-    pub(super) fn done(&mut self) -> Result<Option<Range<u64>>, Error> {
+    pub(super) fn done(&mut self) -> Result<Option<Done>, Error> {
         let Ok(done) = self.done.try_recv() else { return Ok(None) };
         self.under_way -= 1;
         done.map(Some)
     }
 
     /// Waits for the end of a write; nothing where none is under way.
-    pub(super) fn wait(&mut self) -> Result<Option<Range<u64>>, Error> {
+    pub(super) fn wait(&mut self) -> Result<Option<Done>, Error> {
         if self.under_way == 0 {
             return Ok(None);
         }

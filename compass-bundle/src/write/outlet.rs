@@ -113,6 +113,10 @@ impl Gathering {
 
     /// Ends a chunk. What is gathered from now on comes from bytes after the first `before` ones.
     fn complete(&mut self, before: u64) {
+        if self.gathered.is_empty() {
+            self.before = before;
+            return;
+        }
         let next = self.offset + self.gathered.len() as u64;
         let mut chunk = self.pool.take();
         chunk.begin_at(next, self.chunk);

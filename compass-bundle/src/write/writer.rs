@@ -8,7 +8,7 @@ use compass_registry::Digest;
 use compass_registry::uncached::AlignedBuffer;
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk::{Disk, Disks, Mark, Write};
+use super::disk::{Disk, Disks, Done, Mark, Write};
 use super::frontier::Frontier;
 use crate::Error;
 
@@ -36,7 +36,6 @@ pub(super) fn run(
             frontier: Frontier::new(file),
             disk,
             disks: disk.start(scope),
-            early: Vec::new(),
             number: 0,
             path,
         };
@@ -51,8 +50,6 @@ struct Writer<'r> {
     frontier: Frontier,
     disk: &'r Disk,
     disks: Disks,
-    /// Where those bytes begin that will be hashed when they are written.
-    early: Vec<u64>,
     /// Of the next write.
     number: u64,
     path: &'r Path,
@@ -63,11 +60,8 @@ impl Writer<'_> {
         match order {
             Order::Write { offset, bytes, settled, mark } => {
                 let passed = settled && self.pass(offset, bytes.bytes())?;
-                if settled && !passed {
-                    self.early.push(offset);
-                }
-                let number = self.next();
-                self.disks.write(Write { number, offset, bytes, mark, cached: !passed })?;
+                let (number, cached, early) = (self.next(), !passed, settled && !passed);
+                self.disks.write(Write { number, offset, bytes, mark, cached, early })?;
                 while let Some(written) = self.disks.done()? {
                     self.written(written)?;
                 }
@@ -98,12 +92,8 @@ impl Writer<'_> {
         self.frontier.pass(offset, bytes).map_err(Error::io("read", self.path))
     }
 
-    fn written(&mut self, range: Range<u64>) -> Result<(), Error> {
-        let Some(early) = self.early.iter().position(|start| *start == range.start) else {
-            return Ok(());
-        };
-        self.early.swap_remove(early);
-        self.settle(range)
+    fn written(&mut self, done: Done) -> Result<(), Error> {
+        if done.early { self.settle(done.range) } else { Ok(()) }
     }
 
     fn settle(&mut self, range: Range<u64>) -> Result<(), Error> {
