@@ -278,6 +278,12 @@ impl BundlePlan {
         frame::offset(outer.start)..frame::offset(outer.end)
     }
 
+    /// Where the document stands in the file, without its header.
+    pub(crate) fn document_range(&self) -> Range<u64> {
+        let (start, size) = (entry::BLOCK, self.document.to_bytes().len() as u64);
+        frame::offset(start)..frame::offset(start + size)
+    }
+
     /// Where a segment stands in the tar of the bundle.
     pub(crate) fn outer_range(&self, segment: &Segment) -> Range<u64> {
         let range = segment.position..segment.position + segment.size;

@@ -63,8 +63,10 @@ impl Pace {
         }
         self.bytes += bytes;
         self.waited += waited;
-        if self.waited >= MOMENT || self.bytes >= parts.bytes() / 2 {
-            let fast = parts.is_fast(self.bytes, self.waited);
+        let fast = parts.is_fast(self.bytes, self.waited);
+        // To be slow takes more waiting than a busy machine explains.
+        let judged = self.waited >= MOMENT || (fast && self.bytes >= parts.bytes() / 2);
+        if judged {
             self.speed = Some(if fast { Speed::Fast } else { Speed::Slow });
             (self.bytes, self.waited) = (0, Duration::ZERO);
         }

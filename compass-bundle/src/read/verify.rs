@@ -307,13 +307,15 @@ struct Proofs<'p> {
     trailers: Vec<(usize, Vec<u8>)>,
     damages: Vec<Damage>,
     proven: Vec<bool>,
+    /// Something is not what the document says: either of them is damaged.
+    contradicted: bool,
 }
 
 impl<'p> Proofs<'p> {
     fn new(plan: &'p BundlePlan) -> Self {
         let proven = vec![false; plan.segments().len()];
         let sums = Checksums::new(plan);
-        Self { plan, sums, trailers: Vec::new(), damages: Vec::new(), proven }
+        Self { plan, sums, trailers: Vec::new(), damages: Vec::new(), proven, contradicted: false }
     }
 
     fn add(&mut self, proof: SegmentProof<'_>) {
@@ -327,6 +329,8 @@ impl<'p> Proofs<'p> {
                 }
             }
             Err((range, what)) => {
+                let segment = &self.plan.segments()[number];
+                self.contradicted |= matches!(segment.content, Content::Bytes(_));
                 let damage = self.damage(number, range, what);
                 self.damages.push(damage);
             }
@@ -367,6 +371,11 @@ impl<'p> Proofs<'p> {
         {
             let what = "the gzip checksum is not that of the content";
             self.damages.push(frame(trailer_range(self.plan), what));
+        }
+        if self.contradicted {
+            let what = "what is in the bundle contradicts it: one of them is damaged".to_owned();
+            let (file, range) = (Some(FILE_NAME.to_owned()), self.plan.document_range());
+            self.damages.push(Damage { file, image: None, blob: None, range, what });
         }
         self.damages.sort_by_key(|damage| damage.range.start);
         self.damages
