@@ -1,5 +1,6 @@
 //! One blob on its way to all its places in the file.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::ahead::Ahead;
 use super::appetite::Appetite;
 use super::disk::{Mark, Pool};
 use super::encode::Sums;
-use super::outlet::Outlets;
+use super::outlet::{Chunk, Outlets};
 use super::writer::Order;
 use crate::Error;
 use crate::plan::{BundlePlan, PlannedBlob};
@@ -117,16 +118,16 @@ impl Job {
         self.show(attempt.received(), shown);
         let (mut pace, mut ahead) = (Pace::default(), Ahead::new(self));
         // A blob of no bytes is asked for as well: who holds it must have it.
-        while attempt.received() < self.size() || self.size() == 0 {
+        if self.size() == 0 {
+            self.stream(&mut attempt, &mut pace, &mut ahead, shown).await?;
+        }
+        while attempt.received() < self.size() {
             match ahead.start() {
                 Some(start) if start == attempt.received() => {
                     attempt = self.take_part(attempt, &mut ahead).await?;
                     self.show(attempt.received(), shown);
                 }
                 _ => self.stream(&mut attempt, &mut pace, &mut ahead, shown).await?,
-            }
-            if self.size() == 0 {
-                break;
             }
         }
         self.finish(attempt, shown).await
@@ -243,14 +244,10 @@ impl Job {
             self.appetite.arrived(chunk.len() as u64);
             self.require_room(outlets.received() + chunk.len() as u64)?;
             outlets.push(&chunk);
-            for (offset, bytes) in outlets.take() {
-                self.order(Order::Write { offset, bytes, settled: false, mark: None }).await?;
-            }
+            self.hand_over(outlets.take(), false, None).await?;
         }
         outlets.complete();
-        for (offset, bytes) in outlets.take() {
-            self.order(Order::Write { offset, bytes, settled: false, mark: None }).await?;
-        }
+        self.hand_over(outlets.take(), false, None).await?;
         self.written().await
     }
 
@@ -268,14 +265,25 @@ impl Job {
 
     /// Gives complete chunks to the writer, and says whether there were any.
     async fn flush(&self, outlets: &mut Outlets, settled: bool) -> Result<bool, RegistryError> {
-        let mut chunks = outlets.take();
+        let chunks = outlets.take();
         let mark = Mark { blob: self.number, written: outlets.handed_over() };
         let any = !chunks.is_empty();
+        self.hand_over(chunks, settled, Some(mark)).await?;
+        Ok(any)
+    }
+
+    /// Orders chunks to be written; the last one brings the mark.
+    async fn hand_over(
+        &self,
+        mut chunks: VecDeque<Chunk>,
+        settled: bool,
+        mark: Option<Mark>,
+    ) -> Result<(), RegistryError> {
         while let Some((offset, bytes)) = chunks.pop_front() {
-            let mark = chunks.is_empty().then_some(mark);
+            let mark = mark.filter(|_| chunks.is_empty());
             self.order(Order::Write { offset, bytes, settled, mark }).await?;
         }
-        Ok(any)
+        Ok(())
     }
 
     async fn order(&self, order: Order) -> Result<(), RegistryError> {
