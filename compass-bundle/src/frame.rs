@@ -111,9 +111,24 @@ impl Unframer {
     ///
     /// # Errors
     /// [`Error::Damaged`] where a block's header is not what it must be.
-    pub fn push(&mut self, mut framed: &[u8], bytes: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn push(&mut self, framed: &[u8], bytes: &mut Vec<u8>) -> Result<(), Error> {
+        self.pieces(framed, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })
+    }
+
+    /// Takes the next framed bytes, and hands out what they hold, where it stands.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a block's header is not what it must be; errors of `piece`.
+    pub fn pieces(
+        &mut self,
+        mut framed: &[u8],
+        mut piece: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         while !framed.is_empty() {
-            let mut room = usize::try_from(BLOCK - self.position % BLOCK).unwrap_or(usize::MAX);
+            let room = usize::try_from(BLOCK - self.position % BLOCK).unwrap_or(usize::MAX);
             if self.position.is_multiple_of(BLOCK) && self.header_seen < 5 {
                 let expected = block_header(self.position, self.total);
                 let count = framed.len().min(5 - self.header_seen);
@@ -124,11 +139,11 @@ impl Unframer {
                 framed = &framed[count..];
                 continue;
             }
-            room = room.min(framed.len());
-            bytes.extend_from_slice(&framed[..room]);
-            framed = &framed[room..];
-            self.position += room as u64;
+            let (now, later) = framed.split_at(room.min(framed.len()));
+            piece(now)?;
+            self.position += now.len() as u64;
             self.header_seen = 0;
+            framed = later;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod frontier;
 mod journal;
 mod outlet;
 pub(crate) mod part_file;
+mod passing;
 mod stream;
 mod writer;
 

@@ -71,8 +71,11 @@ impl ImageSource for Slow {
     }
 }
 
+/// So large that such a blob is hashed together with the file as long as it comes in order.
+const LARGE: usize = 4_400_000;
+
 fn images() -> Vec<Vec<Vec<u8>>> {
-    let shared = noise(1, 1_300_000);
+    let shared = noise(1, LARGE);
     vec![vec![shared.clone(), noise(2, 700_001)], vec![shared, noise(3, 65_535 * 3)]]
 }
 
@@ -127,15 +130,17 @@ async fn a_slow_run_that_was_interrupted_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_wrong_is_an_error_that_names_the_blob() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1_300_000)]]).await;
+    let (storage, references) = sample::store(&[vec![noise(1, LARGE)]]).await;
     let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
-    let layer = Digest::of(&noise(1, 1_300_000));
+    let layer = Digest::of(&noise(1, LARGE));
     let directory = tempfile::tempdir().unwrap();
-    let source = Shared(Arc::new(Counting::new(storage)));
-    let parts = Parts::new(64 << 10, 5).unless_faster_than(u64::MAX);
-    let slow = Arc::new(Slow { source, parts, wrong: Some(800_000) });
-    let options = WriteOptions::default();
-    let failed = write(&plan, slow, directory.path(), &options).await.unwrap_err();
-    assert!(failed.to_string().contains(&layer.to_string()), "{failed}");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+    for fast_enough in [u64::MAX, 0] {
+        let source = Shared(Arc::new(Counting::new(storage.clone())));
+        let parts = Parts::new(64 << 10, 5).unless_faster_than(fast_enough);
+        let slow = Arc::new(Slow { source, parts, wrong: Some(800_000) });
+        let options = WriteOptions::default();
+        let failed = write(&plan, slow, directory.path(), &options).await.unwrap_err();
+        assert!(failed.to_string().contains(&layer.to_string()), "{failed}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+    }
 }

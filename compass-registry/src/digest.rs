@@ -1,10 +1,13 @@
 //! Content digests.
 
+mod sha256;
+
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::Digest as _;
 
+use self::sha256::Sha256;
 use crate::Error;
 
 /// How a digest is computed (OCI image specification, "Descriptor", § Registered algorithms).
@@ -34,7 +37,7 @@ pub struct Hasher(State);
 
 #[derive(Debug, Clone)]
 enum State {
-    Sha256(sha2::Sha256),
+    Sha256(Sha256),
     Sha512(Box<sha2::Sha512>),
 }
 
@@ -101,7 +104,7 @@ impl Hasher {
     /// Begins to compute.
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
-            Algorithm::Sha256 => State::Sha256(sha2::Sha256::default()),
+            Algorithm::Sha256 => State::Sha256(Sha256::default()),
             Algorithm::Sha512 => State::Sha512(Box::default()),
         })
     }
@@ -114,10 +117,24 @@ impl Hasher {
         }
     }
 
+    /// Takes the next bytes of two messages, each with its own hasher: in less time than one after
+    /// the other.
+    pub fn update_both(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
+        match (&mut first.0, &mut second.0) {
+            (State::Sha256(first), State::Sha256(second)) => {
+                Sha256::update_both(first, bytes, second, others);
+            }
+            _ => {
+                first.update(bytes);
+                second.update(others);
+            }
+        }
+    }
+
     /// The digest of all bytes taken.
     pub fn finish(self) -> Digest {
         Digest(match self.0 {
-            State::Sha256(state) => Value::Sha256(state.finalize().into()),
+            State::Sha256(state) => Value::Sha256(state.finish()),
             State::Sha512(state) => Value::Sha512(state.finalize().into()),
         })
     }

@@ -95,6 +95,22 @@ impl FramesOff {
         inner.push(&self.between, bytes)
     }
 
+    /// Takes the next framed bytes, and hands out what they hold, where it stands.
+    pub(crate) fn pieces(
+        &mut self,
+        framed: &[u8],
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let mut found = |bytes: &[u8]| {
+            piece(bytes);
+            Ok(())
+        };
+        match &mut self.inner {
+            Some(inner) => self.outer.pieces(framed, |between| inner.pieces(between, &mut found)),
+            None => self.outer.pieces(framed, found),
+        }
+    }
+
     /// What the last bytes were without the outer frame, where there are two.
     pub(crate) fn between(&self) -> Option<&[u8]> {
         self.inner.as_ref().map(|_| &self.between[..])
@@ -121,6 +137,12 @@ impl FramedFile {
         let position = self.start + from;
         let offset = self.frames.file_range(position..position).start;
         (SegmentEncoder::at(self.frames, position), offset)
+    }
+
+    /// What takes the frames off the segment, and the offset in the file where it begins.
+    pub(crate) fn unframer(&self) -> (FramesOff, u64) {
+        let start = self.frames.file_range(self.start..self.start).start;
+        (self.frames.unframer(self.start), start)
     }
 
     /// Bytes of the segment. This blocks.

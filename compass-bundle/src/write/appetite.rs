@@ -3,7 +3,7 @@
 //! A source that is near fills the machine with one blob alone: what comes in the order of the file
 //! is hashed while it passes, and need not be read back. From one that is far, more come at once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const ENOUGH: u64 = 250_000_000;
 
 /// How long a large blob has to show how fast it comes.
-const MOMENT: Duration = Duration::from_millis(20);
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// A blob that is too small to fill the machine.
 const SMALL: u64 = 4 << 20;
@@ -27,6 +27,8 @@ const AHEAD: usize = 6;
 pub(super) struct Appetite {
     most: usize,
     arrived: AtomicU64,
+    /// Large blobs under way.
+    large: AtomicUsize,
     looked: Mutex<Look>,
     ahead: Arc<Semaphore>,
 }
@@ -47,7 +49,8 @@ impl Appetite {
     pub(super) fn new(most: usize) -> Self {
         let looked = Look { at: Instant::now(), arrived: 0, rate: 0, began_large: false };
         let (looked, ahead) = (Mutex::new(looked), Arc::new(Semaphore::new(AHEAD)));
-        Self { most: most.max(1), arrived: AtomicU64::new(0), looked, ahead }
+        let (arrived, large) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { most: most.max(1), arrived, large, looked, ahead }
     }
 
     /// Room for one more part ahead, where there is some.
@@ -60,12 +63,23 @@ impl Appetite {
         self.arrived.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A blob of this size is being fetched.
-    pub(super) fn began(&self, size: u64) {
+    /// A blob of this size is being fetched. Says whether it is the only large one.
+    pub(super) fn began(&self, size: u64) -> bool {
+        if size <= SMALL {
+            return false;
+        }
         let mut look = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if size > SMALL && !look.began_large {
+        if !look.began_large {
             let arrived = self.arrived.load(Ordering::Relaxed);
             *look = Look { at: Instant::now(), arrived, began_large: true, ..*look };
+        }
+        self.large.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// A blob of this size has come.
+    pub(super) fn ended(&self, size: u64) {
+        if size > SMALL {
+            self.large.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -111,7 +125,9 @@ mod tests {
     #[test]
     fn what_comes_fast_comes_alone() {
         let appetite = Appetite::new(8);
-        appetite.began(1 << 30);
+        assert!(appetite.began(1 << 30), "it is alone");
+        assert!(!appetite.began(1 << 30), "it is not");
+        appetite.ended(1 << 30);
         std::thread::sleep(MOMENT);
         appetite.arrived(u64::from(u32::MAX));
         assert!(!appetite.is_there(1));

@@ -18,6 +18,7 @@ use super::appetite::Appetite;
 use super::disk::{Mark, Pool};
 use super::encode::Sums;
 use super::outlet::{Chunk, Outlets};
+use super::passing::Passing;
 use super::writer::Order;
 use crate::Error;
 use crate::plan::{BundlePlan, PlannedBlob};
@@ -25,7 +26,7 @@ use crate::read::frames::FramedFile;
 
 /// Bytes that are written at once; what a killed run leaves to be fetched again is less than this of
 /// each blob, and what was still on its way to the disk.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 512 << 10;
 
 /// Bytes that are written at once of what is fetched ahead: there is much of it at the same time.
 const AHEAD: usize = 64 << 10;
@@ -48,12 +49,15 @@ pub(super) struct Job {
     pool: Pool,
     progress: Arc<dyn Progress>,
     appetite: Arc<Appetite>,
+    /// Whether it comes in the order of the file, as far as anybody knows.
+    passes: bool,
 }
 
 /// What has come of a blob, in one attempt.
 struct Attempt {
     outlets: Outlets,
-    hasher: Hasher,
+    /// Nothing while the writer has it.
+    hasher: Option<Hasher>,
     /// Whether what is written stays: it need not be proven first.
     settled: bool,
 }
@@ -74,6 +78,7 @@ pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
         // What is wrong is nothing to go on with.
         let _ = job.order(Order::Mark(Mark { blob: job.number, written: 0 })).await;
     }
+    job.appetite.ended(job.size());
     written.map_err(|error| error.in_blob(&job.blob.reference, job.blob.descriptor.digest).into())
 }
 
@@ -85,13 +90,26 @@ impl Job {
         (file, mark): (Arc<File>, u64),
         (orders, pool): (mpsc::Sender<Order>, Pool),
         (progress, appetite): (Arc<dyn Progress>, Arc<Appetite>),
+        passes: bool,
     ) -> Self {
         let blob = plan.blobs()[number].clone();
         let places = blob.places.iter();
         let places = places.map(|place| FramedFile::of(plan, *place, Arc::clone(&file))).collect();
         let ranges = blob.places.iter().map(|place| plan.file_range(&plan.segments()[*place]));
         let ranges = ranges.collect();
-        Self { number, blob, source, places, ranges, mark, orders, pool, progress, appetite }
+        Self {
+            number,
+            blob,
+            source,
+            places,
+            ranges,
+            mark,
+            orders,
+            pool,
+            progress,
+            appetite,
+            passes,
+        }
     }
 
     pub(super) fn source(&self) -> &Arc<dyn ImageSource> {
@@ -111,10 +129,7 @@ impl Job {
         mark: u64,
         shown: &mut u64,
     ) -> Result<Vec<(usize, Sums)>, RegistryError> {
-        let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
-        let begun =
-            Attempt { outlets: self.outlets(0, (CHUNK, &self.pool)), hasher, settled: mark == 0 };
-        let mut attempt = self.take_up(begun, mark).await?;
+        let mut attempt = self.begin(mark).await?;
         self.show(attempt.received(), shown);
         let (mut pace, mut ahead) = (Pace::default(), Ahead::new(self));
         // A blob of no bytes is asked for as well: who holds it must have it.
@@ -133,6 +148,25 @@ impl Job {
         self.finish(attempt, shown).await
     }
 
+    /// Takes up what an earlier run has written.
+    async fn begin(&self, mark: u64) -> Result<Attempt, RegistryError> {
+        let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
+        let outlets = self.outlets(0, (CHUNK, &self.pool));
+        if mark > 0 {
+            let begun = Attempt { outlets, hasher: Some(hasher), settled: false };
+            return self.take_up(begun, mark).await;
+        }
+        // What passes in the order of the file is hashed together with it.
+        let hasher = match self.places.first() {
+            Some(place) if self.passes => {
+                self.order(Order::Hash(Passing::new(place.unframer(), hasher))).await?;
+                None
+            }
+            _ => Some(hasher),
+        };
+        Ok(Attempt { outlets, hasher, settled: true })
+    }
+
     async fn finish(
         &self,
         mut attempt: Attempt,
@@ -141,7 +175,8 @@ impl Job {
         attempt.outlets.complete();
         self.flush(&mut attempt.outlets, attempt.settled).await?;
         self.show(attempt.received(), shown);
-        let (expected, actual) = (self.blob.descriptor.digest, attempt.hasher.finish());
+        let hasher = self.hasher(&mut attempt).await?;
+        let (expected, actual) = (self.blob.descriptor.digest, hasher.finish());
         if actual != expected {
             let (expected, actual) = (Box::new(expected), Box::new(actual));
             return Err(RegistryError::DigestMismatch { what: self.name(), expected, actual });
@@ -160,19 +195,20 @@ impl Job {
     }
 
     /// Takes up what stands in the file, up to this byte of the blob or the first one that does not.
-    async fn take_up(&self, attempt: Attempt, to: u64) -> Result<Attempt, RegistryError> {
+    async fn take_up(&self, mut attempt: Attempt, to: u64) -> Result<Attempt, RegistryError> {
+        let mut hasher = self.hasher(&mut attempt).await?;
         let places = self.places.clone();
         let taken_up = spawn_blocking(move || {
-            let mut attempt = attempt;
             while attempt.received() < to {
                 let position = attempt.received();
                 let next = to.min(position + CHUNK as u64);
                 // What is not framed as it must be, or not the same everywhere, is not what was
                 // written.
                 let Some(bytes) = read_everywhere(&places, position..next) else { break };
-                attempt.hasher.update(&bytes);
+                hasher.update(&bytes);
                 attempt.outlets.pass(&bytes);
             }
+            attempt.hasher = Some(hasher);
             attempt
         });
         taken_up.await.map_err(|error| self.failed(Box::new(error)))
@@ -222,7 +258,9 @@ impl Job {
             self.appetite.arrived(chunk.len() as u64);
             self.require_room(attempt.received() + chunk.len() as u64)?;
             for step in chunk.chunks(STEP) {
-                attempt.hasher.update(step);
+                if let Some(hasher) = &mut attempt.hasher {
+                    hasher.update(step);
+                }
                 attempt.outlets.push(step);
             }
             if self.flush(&mut attempt.outlets, attempt.settled).await? {
@@ -249,6 +287,17 @@ impl Job {
         outlets.complete();
         self.hand_over(outlets.take(), false, None).await?;
         self.written().await
+    }
+
+    /// The hasher, wherever it is.
+    async fn hasher(&self, attempt: &mut Attempt) -> Result<Hasher, RegistryError> {
+        if let Some(hasher) = attempt.hasher.take() {
+            return Ok(hasher);
+        }
+        let (give, given) = oneshot::channel();
+        self.order(Order::GiveBack(give)).await?;
+        let hasher = given.await.map_err(|error| self.failed(Box::new(error)))?;
+        hasher.ok_or_else(|| self.failed("the writing thread hashed another blob".into()))
     }
 
     /// Waits until everything stands in the file that was ordered before.

@@ -106,8 +106,8 @@ impl Run<'_> {
             while appetite.is_there(jobs.len())
                 && let Some((number, blob)) = blobs.next()
             {
-                appetite.began(blob.descriptor.size);
-                jobs.spawn(blob::write(self.job(number, &appetite)));
+                let passes = appetite.began(blob.descriptor.size);
+                jobs.spawn(blob::write(self.job(number, &appetite, passes)));
             }
             let done = tokio::select! {
                 done = jobs.join_next() => done,
@@ -121,7 +121,7 @@ impl Run<'_> {
         }
     }
 
-    fn job(&self, number: usize, appetite: &Arc<Appetite>) -> Job {
+    fn job(&self, number: usize, appetite: &Arc<Appetite>, passes: bool) -> Job {
         Job::new(
             self.plan,
             number,
@@ -129,6 +129,7 @@ impl Run<'_> {
             (Arc::clone(&self.file), self.marks[number]),
             (self.orders.clone(), self.pool.clone()),
             (Arc::clone(&self.options.progress), Arc::clone(appetite)),
+            passes,
         )
     }
 

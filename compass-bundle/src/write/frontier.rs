@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt as _;
 
 use compass_registry::{Digest, Hasher};
 
+use super::passing::Passing;
+
 /// Bytes that are read back at once.
 const READ: usize = 256 << 10;
 
@@ -28,12 +30,22 @@ impl Frontier {
     }
 
     /// Hashes bytes that are on their way to `offset`, where they are the next ones. Otherwise they
-    /// have to be announced by [`Self::settled`] when they are written.
-    pub(crate) fn pass(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<bool> {
+    /// have to be announced by [`Self::settled`] when they are written. A blob that they are of is
+    /// hashed in either case.
+    pub(crate) fn pass(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        blob: Option<&mut Passing>,
+    ) -> std::io::Result<bool> {
         if offset != self.reached {
+            blob.map_or(Ok(()), |blob| blob.pass(bytes))?;
             return Ok(false);
         }
-        self.hasher.update(bytes);
+        match blob {
+            Some(blob) => blob.pass_with(bytes, &mut self.hasher)?,
+            None => self.hasher.update(bytes),
+        }
         self.reached += bytes.len() as u64;
         self.advance()?;
         Ok(true)

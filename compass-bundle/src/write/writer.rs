@@ -4,12 +4,13 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use compass_registry::Digest;
 use compass_registry::uncached::AlignedBuffer;
+use compass_registry::{Digest, Hasher};
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, Disks, Done, Mark, Write};
 use super::frontier::Frontier;
+use super::passing::Passing;
 use crate::Error;
 
 /// What the writer is asked to do.
@@ -18,6 +19,10 @@ pub(super) enum Order {
     Write { offset: u64, bytes: AlignedBuffer, settled: bool, mark: Option<Mark> },
     /// Notes how much of a blob is written, without writing anything.
     Mark(Mark),
+    /// Hashes a blob as well, whose bytes come in order from now on.
+    Hash(Passing),
+    /// Gives the hasher of that blob back, where there is one.
+    GiveBack(oneshot::Sender<Option<Hasher>>),
     /// What has been written here stays.
     Settled(Range<u64>),
     /// Says when everything is written that was ordered before.
@@ -34,6 +39,7 @@ pub(super) fn run(
     std::thread::scope(|scope| {
         let mut writer = Writer {
             frontier: Frontier::new(file),
+            passing: None,
             disk,
             disks: disk.start(scope),
             number: 0,
@@ -48,6 +54,8 @@ pub(super) fn run(
 
 struct Writer<'r> {
     frontier: Frontier,
+    /// The blob that is hashed with the file.
+    passing: Option<Passing>,
     disk: &'r Disk,
     disks: Disks,
     /// Of the next write.
@@ -70,6 +78,11 @@ impl Writer<'_> {
                 let number = self.next();
                 self.disk.ended(number, Some(mark))?;
             }
+            Order::Hash(blob) => self.passing = Some(blob),
+            Order::GiveBack(whom) => {
+                // Who has given up needs none.
+                let _ = whom.send(self.passing.take().map(Passing::into_hasher));
+            }
             Order::Settled(range) => {
                 self.wait()?;
                 self.settle(range)?;
@@ -89,7 +102,8 @@ impl Writer<'_> {
     }
 
     fn pass(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
-        self.frontier.pass(offset, bytes).map_err(Error::io("read", self.path))
+        let blob = self.passing.as_mut().filter(|blob| blob.next() == offset);
+        self.frontier.pass(offset, bytes, blob).map_err(Error::io("read", self.path))
     }
 
     fn written(&mut self, done: Done) -> Result<(), Error> {
