@@ -80,7 +80,7 @@ async fn round_trip(images: Vec<Vec<Vec<u8>>>, kind: (Kind, bool), jobs: usize, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn writing_and_reading_are_inverse_in_any_order(

@@ -330,7 +330,9 @@ impl<'p> Proofs<'p> {
             }
             Err((range, what)) => {
                 let segment = &self.plan.segments()[number];
-                self.contradicted |= matches!(segment.content, Content::Bytes(_));
+                // What a blob must be stands in its image as well.
+                self.contradicted |=
+                    matches!(segment.content, Content::Bytes(_) | Content::File(_));
                 let damage = self.damage(number, range, what);
                 self.damages.push(damage);
             }
@@ -371,6 +373,8 @@ impl<'p> Proofs<'p> {
         {
             let what = "the gzip checksum is not that of the content";
             self.damages.push(frame(trailer_range(self.plan), what));
+            // The document alone was believed.
+            self.contradicted = true;
         }
         if self.contradicted {
             let what = "what is in the bundle contradicts it: one of them is damaged".to_owned();

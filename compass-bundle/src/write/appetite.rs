@@ -4,7 +4,7 @@
 //! is hashed while it passes, and need not be read back. From one that is far, more come at once.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Two gigabits a second, in bytes: what comes faster is not helped by one blob more.
 const ENOUGH: u64 = 250_000_000;
 
-/// How long a large blob has to show how fast it comes.
-const MOMENT: Duration = Duration::from_millis(50);
+/// How long each blob is waited for until it is known how fast they come.
+const MOMENT: Duration = Duration::from_millis(25);
 
 /// A blob that is too small to fill the machine.
 const SMALL: u64 = 4 << 20;
@@ -29,33 +29,86 @@ pub(super) struct Appetite {
     arrived: AtomicU64,
     /// Large blobs under way.
     large: AtomicUsize,
-    looked: Mutex<Look>,
+    waits: Mutex<Waits>,
     ahead: Arc<Semaphore>,
 }
 
-/// What was seen last.
+/// What was waited for since the last look. Only that tells how fast the source is: the rest of the
+/// time went to the hash and the disk.
 #[derive(Debug)]
-struct Look {
-    at: Instant,
+struct Waits {
+    /// Blobs that are being waited for now.
+    waiting: u32,
+    /// All waiting up to this moment, of all blobs together.
+    waited: Duration,
+    counted: Instant,
+    /// Bytes that had arrived at the last look.
     arrived: u64,
-    /// Bytes a second.
+    /// Bytes a second, as they were then.
     rate: u64,
     /// Whether a large blob has begun since.
     began_large: bool,
 }
 
+impl Waits {
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.waited += (now - self.counted) * self.waiting;
+        self.counted = now;
+    }
+}
+
+/// Somebody waits until this is dropped.
+struct Waiting<'a>(&'a Appetite);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.0.waits();
+        waits.count();
+        waits.waiting -= 1;
+    }
+}
+
 impl Appetite {
     /// At most so many at once.
     pub(super) fn new(most: usize) -> Self {
-        let looked = Look { at: Instant::now(), arrived: 0, rate: 0, began_large: false };
-        let (looked, ahead) = (Mutex::new(looked), Arc::new(Semaphore::new(AHEAD)));
-        let (arrived, large) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { most: most.max(1), arrived, large, looked, ahead }
+        let waits = Waits {
+            waiting: 0,
+            waited: Duration::ZERO,
+            counted: Instant::now(),
+            arrived: 0,
+            rate: 0,
+            began_large: false,
+        };
+        Self {
+            most: most.max(1),
+            arrived: AtomicU64::new(0),
+            large: AtomicUsize::new(0),
+            waits: Mutex::new(waits),
+            ahead: Arc::new(Semaphore::new(AHEAD)),
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for one more part ahead, where there is some.
     pub(super) fn room_ahead(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.ahead).try_acquire_owned().ok()
+    }
+
+    /// Waits for what a source brings of one blob.
+    pub(super) async fn wait<T>(&self, arrival: impl Future<Output = T>) -> T {
+        let waiting = {
+            let mut waits = self.waits();
+            waits.count();
+            waits.waiting += 1;
+            Waiting(self)
+        };
+        let arrived = arrival.await;
+        drop(waiting);
+        arrived
     }
 
     /// So many bytes have come.
@@ -68,10 +121,12 @@ impl Appetite {
         if size <= SMALL {
             return false;
         }
-        let mut look = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !look.began_large {
-            let arrived = self.arrived.load(Ordering::Relaxed);
-            *look = Look { at: Instant::now(), arrived, began_large: true, ..*look };
+        let mut waits = self.waits();
+        if !waits.began_large {
+            waits.count();
+            waits.waited = Duration::ZERO;
+            waits.arrived = self.arrived.load(Ordering::Relaxed);
+            waits.began_large = true;
         }
         self.large.fetch_add(1, Ordering::Relaxed) == 0
     }
@@ -88,15 +143,17 @@ impl Appetite {
         if under_way == 0 {
             return true;
         }
-        let mut look = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let took = look.at.elapsed();
-        if took >= MOMENT {
+        let blobs = u32::try_from(under_way).unwrap_or(u32::MAX);
+        let mut waits = self.waits();
+        waits.count();
+        if waits.waited >= MOMENT.saturating_mul(blobs) {
             let arrived = self.arrived.load(Ordering::Relaxed);
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-            let rate = (arrived - look.arrived).saturating_mul(1_000_000) / micros;
-            *look = Look { at: Instant::now(), arrived, rate, began_large: false };
+            let each = u64::try_from((waits.waited / blobs).as_micros()).unwrap_or(u64::MAX);
+            waits.rate = (arrived - waits.arrived).saturating_mul(1_000_000) / each.max(1);
+            (waits.arrived, waits.waited) = (arrived, Duration::ZERO);
+            waits.began_large = false;
         }
-        under_way < self.most && !look.began_large && look.rate < ENOUGH
+        under_way < self.most && !waits.began_large && waits.rate < ENOUGH
     }
 
     /// Until it is worth asking again.
@@ -107,32 +164,44 @@ impl Appetite {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
-    #[test]
-    fn small_blobs_come_together_and_a_large_one_shows_first_how_fast_it_is() {
+    #[tokio::test]
+    async fn small_blobs_come_together_and_a_large_one_shows_first_how_fast_it_is() {
         let appetite = Appetite::new(3);
         assert!(appetite.is_there(0));
         appetite.began(100);
         assert!(appetite.is_there(1));
         appetite.began(SMALL + 1);
         assert!(!appetite.is_there(2));
-        std::thread::sleep(MOMENT);
+        appetite.wait(sleep(2 * MOMENT)).await;
         assert!(appetite.is_there(2), "nothing has come: it is far away");
         assert!(!appetite.is_there(3), "three are the most");
     }
 
-    #[test]
-    fn what_comes_fast_comes_alone() {
+    #[tokio::test]
+    async fn what_comes_fast_comes_alone() {
         let appetite = Appetite::new(8);
         assert!(appetite.began(1 << 30), "it is alone");
         assert!(!appetite.began(1 << 30), "it is not");
         appetite.ended(1 << 30);
-        std::thread::sleep(MOMENT);
+        appetite.wait(sleep(MOMENT)).await;
         appetite.arrived(u64::from(u32::MAX));
         assert!(!appetite.is_there(1));
         assert!(appetite.is_there(0));
-        std::thread::sleep(MOMENT);
+        appetite.wait(sleep(MOMENT)).await;
         assert!(appetite.is_there(1), "it has become slow");
+    }
+
+    #[tokio::test]
+    async fn a_slow_disk_does_not_make_a_source_slow() {
+        let appetite = Appetite::new(8);
+        appetite.began(1 << 30);
+        appetite.wait(sleep(MOMENT / 5)).await;
+        appetite.arrived(10 << 20);
+        sleep(10 * MOMENT).await;
+        assert!(!appetite.is_there(1));
     }
 }

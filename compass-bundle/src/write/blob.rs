@@ -201,7 +201,7 @@ impl Job {
         let taken_up = spawn_blocking(move || {
             while attempt.received() < to {
                 let position = attempt.received();
-                let next = to.min(position + CHUNK as u64);
+                let next = to.min(position + STEP as u64);
                 // What is not framed as it must be, or not the same everywhere, is not what was
                 // written.
                 let Some(bytes) = read_everywhere(&places, position..next) else { break };
@@ -220,7 +220,7 @@ impl Job {
         mut attempt: Attempt,
         ahead: &mut Ahead,
     ) -> Result<Attempt, RegistryError> {
-        let Some(end) = ahead.first().await? else { return Ok(attempt) };
+        let Some(end) = self.appetite.wait(ahead.first()).await? else { return Ok(attempt) };
         ahead.fetch_more();
         attempt.outlets.complete();
         self.flush(&mut attempt.outlets, attempt.settled).await?;
@@ -253,7 +253,8 @@ impl Job {
         pace.ask();
         loop {
             let asked = Instant::now();
-            let Some(chunk) = bytes.next().await.transpose()? else { return Ok(()) };
+            let chunk = self.appetite.wait(bytes.next()).await.transpose()?;
+            let Some(chunk) = chunk else { return Ok(()) };
             let waited = asked.elapsed();
             self.appetite.arrived(chunk.len() as u64);
             self.require_room(attempt.received() + chunk.len() as u64)?;

@@ -73,9 +73,13 @@ impl Outlets {
 
     /// Takes bytes that stand in the file already.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
-        self.push(bytes);
         self.complete();
-        self.places.iter_mut().for_each(|(_, place)| place.full.clear());
+        self.received += bytes.len() as u64;
+        for (encoder, place) in &mut self.places {
+            let mut passed = 0;
+            encoder.push(bytes, |piece| passed += piece.len() as u64);
+            place.begin_at(place.offset + passed, self.received);
+        }
     }
 
     /// Makes chunks of what has been gathered, however little it is.
@@ -109,6 +113,12 @@ impl Gathering {
             }
             bytes = self.gathered.fill(bytes);
         }
+    }
+
+    /// Begins anew where nothing is gathered.
+    fn begin_at(&mut self, offset: u64, before: u64) {
+        self.gathered.begin_at(offset, self.chunk);
+        (self.offset, self.before) = (offset, before);
     }
 
     /// Ends a chunk. What is gathered from now on comes from bytes after the first `before` ones.
