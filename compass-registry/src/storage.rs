@@ -8,6 +8,8 @@ mod blob_files;
 #[cfg(feature = "disk")]
 mod disk;
 mod memory;
+#[cfg(feature = "disk")]
+mod pieces;
 
 use std::ops::Range;
 

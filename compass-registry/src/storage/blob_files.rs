@@ -1,19 +1,18 @@
 //! Blobs as files named by their digests, in `blobs/<algorithm>` (OCI image layout specification,
 //! § Blobs), which OCI layouts and registries on disk have in common.
 
-use std::io::SeekFrom;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream};
 use tempfile::TempPath;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 use super::Upload;
+use super::pieces::read_in_pieces;
 use crate::uncached::{AlignedBuffer, UncachedFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
@@ -158,24 +157,7 @@ impl BlobFiles {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        let path = self.path(digest);
-        let failed = move |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound { what: path.display().to_string() },
-            _ => Error::io(format!("cannot read {}", path.display()), error),
-        };
-        let mut file = File::open(self.path(digest)).await.map_err(&failed)?;
-        file.set_max_buf_size(READ);
-        file.seek(SeekFrom::Start(range.start)).await.map_err(&failed)?;
-        let part = file.take(range.end.saturating_sub(range.start));
-        let chunks = stream::try_unfold((part, failed), async |(mut part, failed)| {
-            let mut chunk = BytesMut::with_capacity(READ);
-            match part.read_buf(&mut chunk).await {
-                Ok(0) => Ok(None),
-                Ok(_) => Ok(Some((chunk.freeze(), (part, failed)))),
-                Err(error) => Err(failed(error)),
-            }
-        });
-        Ok(chunks.boxed())
+        read_in_pieces(self.path(digest), range).await
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Upload>, Error> {

@@ -1,0 +1,149 @@
+//! Files that are read piece by piece.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use rustix::io::{ReadWriteFlags, preadv2};
+use tokio::task::spawn_blocking;
+
+use crate::{ByteStream, Error};
+
+/// Bytes of a piece: so few that they are still near the processor when they go on.
+const PIECE: usize = 64 << 10;
+
+/// A part of a file, as far as the file reaches.
+pub(super) async fn read_in_pieces(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
+    let opened = path.clone();
+    let reader = spawn_blocking(move || Reader::open(opened, range)).await;
+    let reader = reader.map_err(io::Error::from).and_then(|opened| opened);
+    let reader = reader.map_err(|error| failed(&path, error))?;
+    let pieces = stream::try_unfold(reader, move |reader| {
+        let path = path.clone();
+        async move { reader.next().await.map_err(|error| failed(&path, error)) }
+    });
+    Ok(pieces.boxed())
+}
+
+struct Reader {
+    file: Arc<File>,
+    rest: Range<u64>,
+    free: Free,
+}
+
+/// Memory that nobody needs at the moment.
+type Free = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// Memory of one piece, for another one when everybody is done with it. Fresh memory would have to
+/// be cleared each time.
+struct PieceMemory {
+    bytes: Vec<u8>,
+    free: Free,
+}
+
+impl Reader {
+    fn open(path: PathBuf, range: Range<u64>) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let rest = range.start..range.end.min(size);
+        Ok(Self { file: Arc::new(file), rest, free: Free::default() })
+    }
+
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        let (start, end) = (self.rest.start, self.rest.end);
+        let size = usize::try_from(end.saturating_sub(start)).unwrap_or(PIECE).min(PIECE);
+        if size == 0 {
+            return Ok(None);
+        }
+        let mut memory = self.memory(size);
+        if !is_read_at_once(&self.file, &mut memory.bytes[..size], start) {
+            let file = Arc::clone(&self.file);
+            let read = spawn_blocking(move || {
+                file.read_exact_at(&mut memory.bytes[..size], start)?;
+                Ok::<_, io::Error>(memory)
+            });
+            memory = read.await??;
+        }
+        self.rest.start += size as u64;
+        Ok(Some((Bytes::from_owner(memory).slice(..size), self)))
+    }
+
+    fn memory(&self, size: usize) -> PieceMemory {
+        let used = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut bytes = used.unwrap_or_default();
+        if bytes.len() < size {
+            bytes.resize(size, 0);
+        }
+        PieceMemory { bytes, free: Arc::clone(&self.free) }
+    }
+}
+
+/// Fills memory with what the system has at hand: only what takes a disk is worth another thread.
+fn is_read_at_once(file: &File, memory: &mut [u8], offset: u64) -> bool {
+    let size = memory.len();
+    let read = preadv2(file, &mut [IoSliceMut::new(memory)], offset, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|count| count == size)
+}
+
+impl AsRef<[u8]> for PieceMemory {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for PieceMemory {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { what: path.display().to_string() },
+        _ => Error::io(format!("cannot read {}", path.display()), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt as _;
+
+    use super::*;
+
+    async fn part(path: &Path, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let pieces: Vec<_> = read_in_pieces(path.to_owned(), range).await?.try_collect().await?;
+        Ok(pieces.concat())
+    }
+
+    #[tokio::test]
+    async fn any_part_of_a_file_is_read_as_far_as_the_file_reaches() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        let content: Vec<u8> = (0..=3 * PIECE).map(|n| (n / 7).to_le_bytes()[0]).collect();
+        std::fs::write(&path, &content).unwrap();
+        let size = content.len() as u64;
+        for (from, to) in [(0, size), (5, 6), (1, PIECE as u64 + 1), (size - 1, u64::MAX), (9, 9)] {
+            let at = |offset: u64| usize::try_from(offset.min(size)).unwrap();
+            assert!(part(&path, from..to).await.unwrap() == content[at(from)..at(to)], "{from}");
+        }
+        assert!(part(&path, size + 1..u64::MAX).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_there_or_gets_shorter_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        assert!(matches!(part(&path, 0..1).await, Err(Error::NotFound { .. })));
+        std::fs::write(&path, vec![1; 4 * PIECE]).unwrap();
+        let mut pieces = read_in_pieces(path.clone(), 0..u64::MAX).await.unwrap();
+        assert!(pieces.next().await.unwrap().is_ok());
+        File::options().write(true).open(&path).unwrap().set_len(PIECE as u64).unwrap();
+        assert!(pieces.any(async |piece| piece.is_err()).await);
+    }
+}
