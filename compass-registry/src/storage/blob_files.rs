@@ -1,15 +1,18 @@
 //! Blobs as files named by their digests, in `blobs/<algorithm>` (OCI image layout specification,
 //! § Blobs), which OCI layouts and registries on disk have in common.
 
+use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Upload;
 use super::pieces::read_in_pieces;
@@ -39,99 +42,96 @@ pub(crate) enum Reading {
 /// Bytes that are gathered before they are written: each write crosses to another thread.
 const WRITE: usize = 512 << 10;
 
-/// One write is under way while the next is gathered.
+/// A file that is written from its beginning to its end: one write is under way while the next is
+/// gathered. Who gives up waiting loses nothing.
 struct FileUpload {
-    writer: Writer,
-    gathered: Vec<Bytes>,
-    gathered_bytes: usize,
+    file: Arc<UncachedFile>,
+    /// What has come and is not gathered yet.
+    come: VecDeque<Bytes>,
+    gathered: AlignedBuffer,
+    /// Where the gathered bytes begin in the file.
+    start: u64,
+    writing: Writing,
     path: TempPath,
     directory: PathBuf,
     offset: u64,
 }
 
-enum Writer {
-    Resting(InOrder),
-    Writing(JoinHandle<std::io::Result<InOrder>>),
+enum Writing {
+    /// Nothing is written now; there is memory for the next bytes.
+    Nothing(AlignedBuffer),
+    Something(JoinHandle<io::Result<AlignedBuffer>>),
     /// An earlier write failed.
-    Broken,
+    Failed,
 }
 
-/// A file that is written from its beginning to its end.
-struct InOrder {
-    file: UncachedFile,
-    /// What does not fill its memory yet.
-    rest: AlignedBuffer,
-    /// Where the rest begins.
-    offset: u64,
-}
-
-impl InOrder {
-    fn new(file: UncachedFile) -> Self {
-        Self { file, rest: AlignedBuffer::default(), offset: 0 }
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
-        if !self.file.is_uncached() {
-            self.flush()?;
-            self.file.write_all_at(bytes, self.offset)?;
-            self.offset += bytes.len() as u64;
-            return Ok(());
-        }
-        while !bytes.is_empty() {
-            if self.rest.is_full() {
-                self.flush()?;
-                self.rest.begin_at(self.offset, WRITE);
-            }
-            bytes = self.rest.fill(bytes);
-        }
-        Ok(())
-    }
-
-    /// Writes the rest.
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.write_all_at(self.rest.bytes(), self.offset)?;
-        self.offset += self.rest.bytes().len() as u64;
-        self.rest.begin_at(self.offset, 0);
-        Ok(())
-    }
-}
-
-impl Writer {
-    /// The file, when everything before has been written. Who gives up waiting loses nothing.
-    async fn rested(&mut self) -> std::io::Result<InOrder> {
-        if let Self::Writing(task) = self {
+impl Writing {
+    /// The memory, when what was under way has been written. Whoever takes it has to say what is
+    /// written next.
+    async fn ended(&mut self) -> io::Result<AlignedBuffer> {
+        if let Self::Something(task) = self {
             let written = task.await;
-            *self = Self::Broken;
+            *self = Self::Failed;
             return written?;
         }
-        match std::mem::replace(self, Self::Broken) {
-            Self::Resting(file) => Ok(file),
-            _ => Err(std::io::Error::other("an earlier write failed")),
+        match std::mem::replace(self, Self::Failed) {
+            Self::Nothing(memory) => Ok(memory),
+            _ => Err(io::Error::other("an earlier write failed")),
         }
     }
 }
 
 impl FileUpload {
-    async fn write_gathered(&mut self) -> std::io::Result<()> {
-        let mut file = self.writer.rested().await?;
-        let chunks = std::mem::take(&mut self.gathered);
-        self.gathered_bytes = 0;
-        self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
-            chunks.iter().try_for_each(|chunk| file.write(chunk))?;
-            Ok(file)
+    fn new(file: UncachedFile, path: TempPath, directory: PathBuf) -> Self {
+        let mut gathered = AlignedBuffer::default();
+        gathered.begin_at(0, WRITE);
+        Self {
+            file: Arc::new(file),
+            come: VecDeque::new(),
+            gathered,
+            start: 0,
+            writing: Writing::Nothing(AlignedBuffer::default()),
+            path,
+            directory,
+            offset: 0,
+        }
+    }
+
+    /// Gathers what has come. Its memory is free again at once, while it is still near the
+    /// processor.
+    async fn gather(&mut self) -> io::Result<()> {
+        while let Some(bytes) = self.come.front_mut() {
+            if self.gathered.is_full() {
+                self.write_gathered().await?;
+                continue;
+            }
+            let left = self.gathered.fill(bytes).len();
+            bytes.advance(bytes.len() - left);
+            if left == 0 {
+                self.come.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_gathered(&mut self) -> io::Result<()> {
+        let mut next = self.writing.ended().await?;
+        let start = self.start;
+        self.start += self.gathered.len() as u64;
+        next.begin_at(self.start, WRITE);
+        let (full, file) = (std::mem::replace(&mut self.gathered, next), Arc::clone(&self.file));
+        self.writing = Writing::Something(spawn_blocking(move || {
+            file.write_all_at(full.bytes(), start)?;
+            Ok(full)
         }));
         Ok(())
     }
 
     /// Writes everything that has come.
-    async fn flush(&mut self) -> std::io::Result<()> {
+    async fn flush(&mut self) -> io::Result<()> {
+        self.gather().await?;
         self.write_gathered().await?;
-        let mut file = self.writer.rested().await?;
-        self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
-            file.flush()?;
-            Ok(file)
-        }));
-        self.writer = Writer::Resting(self.writer.rested().await?);
+        self.writing = Writing::Nothing(self.writing.ended().await?);
         Ok(())
     }
 }
@@ -147,7 +147,7 @@ impl BlobFiles {
         let path = self.path(digest);
         match tokio::fs::metadata(&path).await {
             Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(format!("cannot look at {}", path.display()), error)),
         }
     }
@@ -177,14 +177,7 @@ impl BlobFiles {
             #[cfg(feature = "layout")]
             Reading::Later => UncachedFile::new(file, &path),
         };
-        Ok(Box::new(FileUpload {
-            writer: Writer::Resting(InOrder::new(file)),
-            gathered: Vec::new(),
-            gathered_bytes: 0,
-            path,
-            directory: self.directory.clone(),
-            offset: 0,
-        }))
+        Ok(Box::new(FileUpload::new(file, path, self.directory.clone())))
     }
 
     /// Removes what earlier processes did not complete. Nobody else may be writing.
@@ -213,12 +206,8 @@ fn path_in(directory: &Path, digest: &Digest) -> PathBuf {
 impl Upload for FileUpload {
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.offset += bytes.len() as u64;
-        self.gathered_bytes += bytes.len();
-        self.gathered.push(bytes);
-        if self.gathered_bytes < WRITE {
-            return Ok(());
-        }
-        let written = self.write_gathered().await;
+        self.come.push_back(bytes);
+        let written = self.gather().await;
         written.map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
     }
 
@@ -245,11 +234,10 @@ impl Upload for FileUpload {
         if let Some(directory) = path.parent() {
             tokio::fs::create_dir_all(directory).await.map_err(failed)?;
         }
-        self.write_gathered().await.map_err(failed)?;
-        let mut file = self.writer.rested().await.map_err(failed)?;
-        let finish = move || file.flush().and_then(|()| file.file.file().sync_data());
-        let synced = tokio::task::spawn_blocking(finish).await;
-        synced.map_err(std::io::Error::from).and_then(|synced| synced).map_err(failed)?;
+        self.flush().await.map_err(failed)?;
+        let file = Arc::clone(&self.file);
+        let synced = spawn_blocking(move || file.file().sync_data()).await;
+        synced.map_err(io::Error::from).and_then(|synced| synced).map_err(failed)?;
         self.path.persist(&path).map_err(|error| failed(error.error))
     }
 }
@@ -258,7 +246,7 @@ async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(
     let failed = |error| Error::io(format!("cannot tidy {}", directory.display()), error);
     let mut entries = match tokio::fs::read_dir(directory).await {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
     while let Some(entry) = entries.next_entry().await.map_err(failed)? {
@@ -287,7 +275,7 @@ pub(crate) async fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> 
 pub(crate) async fn read_whole(path: &Path) -> Result<Option<Bytes>, Error> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Some(bytes.into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
     }
 }
