@@ -20,7 +20,7 @@ const SMALL: u64 = 4 << 20;
 
 /// Parts of blobs that are fetched before it is their turn: each connection takes memory of its own,
 /// and what is not proven yet is fetched again after a run was killed.
-const AHEAD: usize = 6;
+const AHEAD: usize = 9;
 
 /// Decides whether one more blob is fetched.
 #[derive(Debug)]
