@@ -2,6 +2,8 @@
 
 pub(crate) mod frames;
 mod open;
+mod opening;
+mod proof;
 mod source;
 mod verify;
 

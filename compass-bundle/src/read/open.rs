@@ -8,23 +8,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator,
-    MAX_MANIFEST_BYTES, Manifest, Platform, RawManifest, Reference, Repository,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Platform,
+    RawManifest, Repository,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::frames::Frames;
+use super::opening::{Opening, content_file, mode, read_tar};
 use super::source::{BundleSource, LocalFile, Windowed};
-use crate::document::{BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, Kind, PlacedBlob};
+use crate::Error;
+use crate::document::{BundleDocument, Kind};
 use crate::plan::contents::{BundleContents, ContentFile};
-use crate::plan::entry;
 use crate::plan::image::ArchiveImage;
 use crate::plan::{BundlePlan, Content, Segment};
-use crate::{Error, frame, naming};
-
-/// The largest `bundle.json` that is read.
-const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// The largest small file that is read into memory.
 const MAX_FILE: u64 = 64 << 20;
@@ -176,201 +173,6 @@ impl Bundle {
         let frames = Frames::of(self.plan(), archive);
         read_tar(&self.0.file, frames, position + range.start..position + range.end).await
     }
-}
-
-/// Bytes of a tar.
-async fn read_tar(file: &Windowed, frames: Frames, range: Range<u64>) -> Result<Bytes, Error> {
-    if range.start > range.end || range.end > frames.length() {
-        return Err(Error::not_a_bundle(file.source().name(), "it points beyond its own end"));
-    }
-    let framed = file.read(frames.file_range(range.clone())).await?;
-    Ok(frames.unframe(range.start, &framed)?.into())
-}
-
-/// A bundle of which the structure is not known yet.
-struct Opening<'f> {
-    file: &'f Windowed,
-    frames: Frames,
-}
-
-impl<'f> Opening<'f> {
-    async fn begin(file: &'f Windowed) -> Result<Self, Error> {
-        let (name, size) = (file.source().name(), file.source().size());
-        let not = |reason: &str| Error::not_a_bundle(&name, reason);
-        let header = file.read(0..size.min(frame::HEADER.len() as u64)).await?;
-        if header[..] != frame::HEADER {
-            return Err(not("it was not written by this tool"));
-        }
-        let length = frame::unframed_size(size)
-            .ok_or_else(|| not("its size is not that of a bundle: it may be cut off"))?;
-        Ok(Self { file, frames: Frames::outer(length) })
-    }
-
-    fn not(&self, reason: impl Into<String>) -> Error {
-        Error::not_a_bundle(self.file.source().name(), reason)
-    }
-
-    async fn tar(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        read_tar(self.file, self.frames, range).await
-    }
-
-    /// The document, and where the entry after it begins.
-    async fn document(&self) -> Result<(BundleDocument, u64), Error> {
-        let without = |_| self.not("it has no bundle.json");
-        let header = self.tar(0..entry::BLOCK).await?;
-        let header = tokio_tar::Header::from_byte_slice(&header);
-        let path = header.path().map_err(without)?;
-        let size = header.raw_entry_size().map_err(without)?;
-        if !path.ends_with(FILE_NAME) || size > MAX_DOCUMENT {
-            return Err(self.not("it does not begin with bundle.json"));
-        }
-        let text = self.tar(entry::BLOCK..entry::BLOCK + size).await?;
-        let unreadable = |error| self.not(format!("bundle.json is not readable: {error}"));
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(unreadable)?;
-        if value["formatVersion"] != FORMAT_VERSION {
-            let version = &value["formatVersion"];
-            let reason = format!("its format version {version} is not known to this version");
-            return Err(self.not(reason));
-        }
-        let document: BundleDocument = serde_json::from_value(value).map_err(unreadable)?;
-        let stem = naming::stem(document.kind, &document.name, &document.version);
-        if *path != *Path::new(&stem).join(FILE_NAME) {
-            return Err(self.not(format!("bundle.json is that of {stem}")));
-        }
-        Ok((document, entry::BLOCK + size.next_multiple_of(entry::BLOCK)))
-    }
-
-    /// Where the entry after another begins.
-    fn after(
-        &self,
-        document: &BundleDocument,
-        path: &str,
-        at: u64,
-        size: u64,
-    ) -> Result<u64, Error> {
-        let end = bytes_at(document, path, at)?.checked_add(size);
-        let end = end.and_then(|end| end.checked_next_multiple_of(entry::BLOCK));
-        end.filter(|end| *end <= self.frames.length())
-            .ok_or_else(|| self.not("it points beyond its own end"))
-    }
-
-    async fn stored_images(
-        &self,
-        document: &BundleDocument,
-        start: u64,
-    ) -> Result<Vec<ArchiveImage>, Error> {
-        let Some(store) = &document.store else { return Ok(Vec::new()) };
-        let manifests = self.manifests(self.frames, start, &store.blobs).await?;
-        let images = store.images.iter().map(|image| {
-            let root = manifests.get(&image.digest);
-            let root = root.ok_or_else(|| self.not(format!("{} is missing", image.reference)))?;
-            let mut children = Vec::new();
-            if let Manifest::Index(entries) = root.parse()? {
-                let present = entries.iter().filter_map(|entry| manifests.get(&entry.digest));
-                children = present.cloned().collect();
-            }
-            let (platform, absent) = (image.platform.clone(), image.absent.clone());
-            archive_image(&image.reference, platform, absent, root.clone(), children)
-        });
-        images.collect()
-    }
-
-    async fn archived_images(
-        &self,
-        document: &BundleDocument,
-        start: u64,
-    ) -> Result<Vec<ArchiveImage>, Error> {
-        let stored = document.store.as_ref().and_then(|store| store.blobs.last());
-        let mut at = match stored {
-            None => start,
-            Some(last) => {
-                let end = start.checked_add(last.offset);
-                let end = end.and_then(|end| end.checked_add(last.descriptor.size));
-                let end = end.and_then(|end| end.checked_next_multiple_of(entry::BLOCK));
-                end.ok_or_else(|| self.not("it points beyond its own end"))?
-            }
-        };
-        let mut images = Vec::new();
-        for file in document.archives() {
-            let Some(image) = &file.image else { continue };
-            let not = |reason: &str| self.not(format!("{}: {reason}", file.path));
-            let length =
-                frame::unframed_size(file.size).ok_or_else(|| not("its size cannot be"))?;
-            let bytes_at = bytes_at(document, &file.path, at)?;
-            at = self.after(document, &file.path, at, file.size)?;
-            let frames = self.frames.nested(bytes_at, length);
-            let manifests = self.manifests(frames, 0, &image.blobs).await?;
-            let all = image.blobs.iter();
-            let mut all = all.filter_map(|blob| manifests.get(&blob.descriptor.digest)).cloned();
-            let root = all.next().ok_or_else(|| not("it holds no image manifest"))?;
-            let (platform, absent) = (image.platform.clone(), image.absent.clone());
-            images.push(archive_image(&image.reference, platform, absent, root, all.collect())?);
-        }
-        Ok(images)
-    }
-
-    /// Reads the manifests among blobs whose offsets count from `start`.
-    async fn manifests(
-        &self,
-        frames: Frames,
-        start: u64,
-        blobs: &[PlacedBlob],
-    ) -> Result<HashMap<Digest, RawManifest>, Error> {
-        let mut manifests = HashMap::new();
-        for PlacedBlob { descriptor, offset } in blobs {
-            if !RawManifest::is_manifest_type(&descriptor.media_type) {
-                break;
-            }
-            if descriptor.size > MAX_MANIFEST_BYTES {
-                return Err(self.not("an image manifest is too large"));
-            }
-            let from = start.checked_add(*offset);
-            let range = from.and_then(|from| Some(from..from.checked_add(descriptor.size)?));
-            let range = range.ok_or_else(|| self.not("it points beyond its own end"))?;
-            let bytes = read_tar(self.file, frames, range).await?;
-            let manifest = RawManifest::new(descriptor.media_type.clone(), bytes);
-            if manifest.digest() != descriptor.digest {
-                return Err(Error::damaged(format!(
-                    "{}: an image manifest has digest {}, and not {}",
-                    self.file.source().name(),
-                    manifest.digest(),
-                    descriptor.digest
-                )));
-            }
-            manifests.insert(descriptor.digest, manifest);
-        }
-        Ok(manifests)
-    }
-}
-
-/// Where the bytes of an entry begin.
-fn bytes_at(document: &BundleDocument, path: &str, at: u64) -> Result<u64, Error> {
-    let stem = naming::stem(document.kind, &document.name, &document.version);
-    let header = entry::file(&format!("{stem}/{path}"), entry::FILE_MODE, 0, 0)?;
-    Ok(at + header.len() as u64)
-}
-
-fn content_file(file: &BundleFile) -> Option<ContentFile> {
-    let (path, size, digest) = (file.path.clone(), file.size, file.digest?);
-    Some(ContentFile { path, mode: mode(file), size, digest, bytes: None })
-}
-
-/// What is not octal is found out when the plan is compared.
-fn mode(file: &BundleFile) -> u32 {
-    let mode = file.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    mode.unwrap_or(entry::FILE_MODE)
-}
-
-fn archive_image(
-    reference: &str,
-    platform: Option<Platform>,
-    absent: Vec<Platform>,
-    root: RawManifest,
-    children: Vec<RawManifest>,
-) -> Result<ArchiveImage, Error> {
-    let reference: Reference = reference.parse()?;
-    let repository = reference.repository().clone();
-    Ok(ArchiveImage { reference, repository, platform, root, children, absent })
 }
 
 fn plan_again(
