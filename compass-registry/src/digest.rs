@@ -117,8 +117,19 @@ impl Hasher {
         }
     }
 
-    /// Takes the next bytes of two messages, each with its own hasher: in less time than one after
-    /// the other.
+    /// Whether [`Self::update_both`] takes less time on this machine than one message after the
+    /// other: where processors have instructions for the algorithm.
+    pub fn gains_from_both(algorithm: Algorithm) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        let has_instructions = std::arch::is_x86_feature_detected!("sha");
+        #[cfg(target_arch = "aarch64")]
+        let has_instructions = std::arch::is_aarch64_feature_detected!("sha2");
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let has_instructions = false;
+        has_instructions && algorithm == Algorithm::Sha256
+    }
+
+    /// Takes the next bytes of two messages, each with its own hasher, at the same time.
     pub fn update_both(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         match (&mut first.0, &mut second.0) {
             (State::Sha256(first), State::Sha256(second)) => {

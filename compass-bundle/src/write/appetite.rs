@@ -200,7 +200,7 @@ mod tests {
         let appetite = Appetite::new(8);
         appetite.began(1 << 30);
         appetite.wait(sleep(MOMENT / 5)).await;
-        appetite.arrived(10 << 20);
+        appetite.arrived(1 << 30);
         sleep(10 * MOMENT).await;
         assert!(!appetite.is_there(1));
     }

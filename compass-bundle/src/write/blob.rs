@@ -49,6 +49,8 @@ pub(super) struct Job {
     pool: Pool,
     progress: Arc<dyn Progress>,
     appetite: Arc<Appetite>,
+    /// Bytes that the appetite counts on.
+    counted: u64,
     /// Whether it comes in the order of the file, as far as anybody knows.
     passes: bool,
 }
@@ -78,7 +80,7 @@ pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
         // What is wrong is nothing to go on with.
         let _ = job.order(Order::Mark(Mark { blob: job.number, written: 0 })).await;
     }
-    job.appetite.ended(job.size());
+    job.appetite.ended(job.counted);
     written.map_err(|error| error.in_blob(&job.blob.reference, job.blob.descriptor.digest).into())
 }
 
@@ -90,13 +92,15 @@ impl Job {
         (file, mark): (Arc<File>, u64),
         (orders, pool): (mpsc::Sender<Order>, Pool),
         (progress, appetite): (Arc<dyn Progress>, Arc<Appetite>),
-        passes: bool,
     ) -> Self {
         let blob = plan.blobs()[number].clone();
         let places = blob.places.iter();
         let places = places.map(|place| FramedFile::of(plan, *place, Arc::clone(&file))).collect();
         let ranges = blob.places.iter().map(|place| plan.file_range(&plan.segments()[*place]));
         let ranges = ranges.collect();
+        // What is taken up first says nothing about the source for a while.
+        let counted = if mark > 0 { 0 } else { blob.descriptor.size };
+        let passes = appetite.began(counted);
         Self {
             number,
             blob,
@@ -108,6 +112,7 @@ impl Job {
             pool,
             progress,
             appetite,
+            counted,
             passes,
         }
     }
@@ -148,7 +153,7 @@ impl Job {
         self.finish(attempt, shown).await
     }
 
-    /// Takes up what an earlier run has written.
+    /// Begins with what an earlier run has written, or with the first byte.
     async fn begin(&self, mark: u64) -> Result<Attempt, RegistryError> {
         let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
         let outlets = self.outlets(0, (CHUNK, &self.pool));
@@ -157,9 +162,12 @@ impl Job {
             return self.take_up(begun, mark).await;
         }
         // What passes in the order of the file is hashed together with it.
+        let together =
+            self.passes && Hasher::gains_from_both(self.blob.descriptor.digest.algorithm());
         let hasher = match self.places.first() {
-            Some(place) if self.passes => {
-                self.order(Order::Hash(Passing::new(place.unframer(), hasher))).await?;
+            Some(place) if together => {
+                let passing = Passing::new(self.number, place.unframer(), hasher);
+                self.order(Order::Hash(passing)).await?;
                 None
             }
             _ => Some(hasher),
@@ -296,9 +304,9 @@ impl Job {
             return Ok(hasher);
         }
         let (give, given) = oneshot::channel();
-        self.order(Order::GiveBack(give)).await?;
+        self.order(Order::GiveBack(self.number, give)).await?;
         let hasher = given.await.map_err(|error| self.failed(Box::new(error)))?;
-        hasher.ok_or_else(|| self.failed("the writing thread hashed another blob".into()))
+        hasher.ok_or_else(|| self.failed("the writing thread does not hash it".into()))
     }
 
     /// Waits until everything stands in the file that was ordered before.

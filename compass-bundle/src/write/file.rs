@@ -104,10 +104,9 @@ impl Run<'_> {
         let appetite = Arc::new(Appetite::new(self.options.jobs));
         loop {
             while appetite.is_there(jobs.len())
-                && let Some((number, blob)) = blobs.next()
+                && let Some((number, _)) = blobs.next()
             {
-                let passes = appetite.began(blob.descriptor.size);
-                jobs.spawn(blob::write(self.job(number, &appetite, passes)));
+                jobs.spawn(blob::write(self.job(number, &appetite)));
             }
             let done = tokio::select! {
                 done = jobs.join_next() => done,
@@ -121,7 +120,7 @@ impl Run<'_> {
         }
     }
 
-    fn job(&self, number: usize, appetite: &Arc<Appetite>, passes: bool) -> Job {
+    fn job(&self, number: usize, appetite: &Arc<Appetite>) -> Job {
         Job::new(
             self.plan,
             number,
@@ -129,7 +128,6 @@ impl Run<'_> {
             (Arc::clone(&self.file), self.marks[number]),
             (self.orders.clone(), self.pool.clone()),
             (Arc::clone(&self.options.progress), Arc::clone(appetite)),
-            passes,
         )
     }
 

@@ -30,8 +30,8 @@ impl Frontier {
     }
 
     /// Hashes bytes that are on their way to `offset`, where they are the next ones. Otherwise they
-    /// have to be announced by [`Self::settled`] when they are written. A blob that they are of is
-    /// hashed in either case.
+    /// have to be announced by [`Self::settled`] when they are written. In either case they are
+    /// hashed as bytes of the blob that passes, where they are some.
     pub(crate) fn pass(
         &mut self,
         offset: u64,

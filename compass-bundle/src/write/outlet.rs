@@ -71,7 +71,7 @@ impl Outlets {
         self.received += bytes.len() as u64;
     }
 
-    /// Takes bytes that stand in the file already.
+    /// Takes bytes that stand in the file already. What was gathered before becomes a chunk.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         self.complete();
         self.received += bytes.len() as u64;

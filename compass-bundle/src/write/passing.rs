@@ -10,6 +10,8 @@ use crate::read::frames::FramesOff;
 /// A blob whose bytes come in order, in frames. Whoever has the bytes at hand hashes the file and the
 /// blob in one go, which takes less time than one after the other.
 pub(crate) struct Passing {
+    /// Its number.
+    blob: usize,
     frames: FramesOff,
     hasher: Hasher,
     /// Where its next byte goes.
@@ -18,8 +20,13 @@ pub(crate) struct Passing {
 
 impl Passing {
     /// Begins with the first byte of the blob, which goes to `start` of the file.
-    pub(crate) fn new((frames, start): (FramesOff, u64), hasher: Hasher) -> Self {
-        Self { frames, hasher, next: start }
+    pub(crate) fn new(blob: usize, (frames, start): (FramesOff, u64), hasher: Hasher) -> Self {
+        Self { blob, frames, hasher, next: start }
+    }
+
+    /// The number of the blob.
+    pub(crate) fn blob(&self) -> usize {
+        self.blob
     }
 
     /// Where its next byte goes.
@@ -83,7 +90,7 @@ mod tests {
             encoder.push(&content, |piece| file.extend_from_slice(piece));
 
             let begun = (frames.unframer(position), start);
-            let mut passing = Passing::new(begun, Hasher::new(algorithm));
+            let mut passing = Passing::new(0, begun, Hasher::new(algorithm));
             let (mut of_file, mut rest) = (Hasher::default(), &file[..]);
             for (cut, is_next) in cuts.into_iter().cycle() {
                 let (now, later) = rest.split_at(cut.min(rest.len()));

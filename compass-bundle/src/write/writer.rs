@@ -21,8 +21,8 @@ pub(super) enum Order {
     Mark(Mark),
     /// Hashes a blob as well, whose bytes come in order from now on.
     Hash(Passing),
-    /// Gives the hasher of that blob back, where there is one.
-    GiveBack(oneshot::Sender<Option<Hasher>>),
+    /// Gives the hasher of a blob back, where it is the one that is hashed.
+    GiveBack(usize, oneshot::Sender<Option<Hasher>>),
     /// What has been written here stays.
     Settled(Range<u64>),
     /// Says when everything is written that was ordered before.
@@ -79,9 +79,10 @@ impl Writer<'_> {
                 self.disk.ended(number, Some(mark))?;
             }
             Order::Hash(blob) => self.passing = Some(blob),
-            Order::GiveBack(whom) => {
+            Order::GiveBack(blob, whom) => {
+                let passing = self.passing.take_if(|passing| passing.blob() == blob);
                 // Who has given up needs none.
-                let _ = whom.send(self.passing.take().map(Passing::into_hasher));
+                let _ = whom.send(passing.map(Passing::into_hasher));
             }
             Order::Settled(range) => {
                 self.wait()?;

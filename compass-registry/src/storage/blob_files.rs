@@ -83,12 +83,10 @@ impl Writing {
 
 impl FileUpload {
     fn new(file: UncachedFile, path: TempPath, directory: PathBuf) -> Self {
-        let mut gathered = AlignedBuffer::default();
-        gathered.begin_at(0, WRITE);
         Self {
             file: Arc::new(file),
             come: VecDeque::new(),
-            gathered,
+            gathered: AlignedBuffer::default(),
             start: 0,
             writing: Writing::Nothing(AlignedBuffer::default()),
             path,
@@ -103,6 +101,7 @@ impl FileUpload {
         while let Some(bytes) = self.come.front_mut() {
             if self.gathered.is_full() {
                 self.write_gathered().await?;
+                self.gathered.begin_at(self.start, WRITE);
                 continue;
             }
             let left = self.gathered.fill(bytes).len();
@@ -115,10 +114,13 @@ impl FileUpload {
     }
 
     async fn write_gathered(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
         let mut next = self.writing.ended().await?;
         let start = self.start;
         self.start += self.gathered.len() as u64;
-        next.begin_at(self.start, WRITE);
+        next.begin_at(self.start, 0);
         let (full, file) = (std::mem::replace(&mut self.gathered, next), Arc::clone(&self.file));
         self.writing = Writing::Something(spawn_blocking(move || {
             file.write_all_at(full.bytes(), start)?;
@@ -205,9 +207,13 @@ fn path_in(directory: &Path, digest: &Digest) -> PathBuf {
 #[async_trait]
 impl Upload for FileUpload {
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.offset += bytes.len() as u64;
-        self.come.push_back(bytes);
-        let written = self.gather().await;
+        let written = if matches!(self.writing, Writing::Failed) {
+            Err(io::Error::other("an earlier write failed"))
+        } else {
+            self.offset += bytes.len() as u64;
+            self.come.push_back(bytes);
+            self.gather().await
+        };
         written.map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use rustix::io::{ReadWriteFlags, preadv2};
+use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 
 use crate::{ByteStream, Error};
@@ -60,8 +61,10 @@ impl Reader {
         if size == 0 {
             return Ok(None);
         }
+        // What is at hand comes without waiting; others must have their turn all the same.
+        consume_budget().await;
         let mut memory = self.memory(size);
-        if !is_read_at_once(&self.file, &mut memory.bytes[..size], start) {
+        if !read_at_once(&self.file, &mut memory.bytes[..size], start) {
             let file = Arc::clone(&self.file);
             let read = spawn_blocking(move || {
                 file.read_exact_at(&mut memory.bytes[..size], start)?;
@@ -83,8 +86,9 @@ impl Reader {
     }
 }
 
-/// Fills memory with what the system has at hand: only what takes a disk is worth another thread.
-fn is_read_at_once(file: &File, memory: &mut [u8], offset: u64) -> bool {
+/// Fills memory with what the system has at hand, and says whether it had all of it: only what takes
+/// a disk is worth another thread.
+fn read_at_once(file: &File, memory: &mut [u8], offset: u64) -> bool {
     let size = memory.len();
     let read = preadv2(file, &mut [IoSliceMut::new(memory)], offset, ReadWriteFlags::NOWAIT);
     read.is_ok_and(|count| count == size)
