@@ -67,6 +67,7 @@ mod error;
 mod image_manifest;
 mod parts;
 mod progress;
+mod recycled;
 mod reference;
 mod referrer;
 mod resume;

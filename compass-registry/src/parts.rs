@@ -1,9 +1,11 @@
 //! Reading one blob in several parts at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::recycled::{Recycled, Recycler};
 
 /// How a source likes large blobs to be read: in parts, of which some are fetched ahead of the one
 /// that is being handed out, where one connection alone is slow. Clones share the connections.
@@ -12,7 +14,7 @@ pub struct Parts {
     bytes: u64,
     fast: u64,
     connections: Arc<Semaphore>,
-    memory: Arc<Mutex<Vec<Vec<u8>>>>,
+    memory: Recycler,
 }
 
 /// How fast a connection is.
@@ -74,34 +76,6 @@ impl Pace {
     }
 }
 
-/// Memory for one part, which the next one gets when nobody needs its bytes any more. Allocators keep
-/// more of what comes and goes on several threads than is used.
-#[derive(Debug)]
-pub(crate) struct PartMemory {
-    bytes: Vec<u8>,
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl PartMemory {
-    pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-}
-
-impl AsRef<[u8]> for PartMemory {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for PartMemory {
-    fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-    }
-}
-
 /// Half a gigabit a second, in bytes: more than one connection makes of a long way.
 const HALF_A_GIGABIT: u64 = 62_500_000;
 
@@ -117,7 +91,7 @@ impl Parts {
     /// ahead is kept in memory, so both also bound that.
     pub fn new(bytes: u64, connections: usize) -> Self {
         let connections = Arc::new(Semaphore::new(connections));
-        Self { bytes: bytes.max(1), fast: HALF_A_GIGABIT, connections, memory: Arc::default() }
+        Self { bytes: bytes.max(1), fast: HALF_A_GIGABIT, connections, memory: Recycler::default() }
     }
 
     /// One connection that carries so many bytes a second is fast enough alone. It is half a
@@ -138,11 +112,11 @@ impl Parts {
     }
 
     /// Empty memory for one part.
-    pub(crate) fn memory(&self) -> PartMemory {
-        let bytes = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut bytes = bytes.unwrap_or_default();
-        bytes.reserve_exact(usize::try_from(self.bytes).unwrap_or(0));
-        PartMemory { bytes, free: Arc::clone(&self.memory) }
+    pub(crate) fn memory(&self) -> Recycled {
+        let mut memory = self.memory.take();
+        memory.bytes.clear();
+        memory.bytes.reserve_exact(usize::try_from(self.bytes).unwrap_or(0));
+        memory
     }
 
     /// One more connection, where there is one. It is given back when it is dropped.

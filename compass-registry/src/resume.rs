@@ -141,13 +141,13 @@ impl Reader {
             let Some(permit) = parts.connection() else { return };
             let range = self.next..(self.next + parts.bytes()).min(self.end);
             self.next = range.end;
-            let mut bytes = parts.memory();
+            let mut memory = parts.memory();
             let mut part = Part::new(Arc::clone(&self.blob), range);
             let task = tokio::spawn(async move {
                 while let Some(chunk) = part.next().await? {
-                    bytes.extend(&chunk);
+                    memory.bytes.extend_from_slice(&chunk);
                 }
-                Ok(Bytes::from_owner(bytes))
+                Ok(Bytes::from_owner(memory))
             });
             self.ahead.push_back(Ahead { task, permit: Some(permit) });
         }

@@ -76,9 +76,13 @@ impl Writing {
         }
         match std::mem::replace(self, Self::Failed) {
             Self::Nothing(memory) => Ok(memory),
-            _ => Err(io::Error::other("an earlier write failed")),
+            _ => Err(failed_before()),
         }
     }
+}
+
+fn failed_before() -> io::Error {
+    io::Error::other("an earlier write failed")
 }
 
 impl FileUpload {
@@ -208,7 +212,7 @@ fn path_in(directory: &Path, digest: &Digest) -> PathBuf {
 impl Upload for FileUpload {
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
         let written = if matches!(self.writing, Writing::Failed) {
-            Err(io::Error::other("an earlier write failed"))
+            Err(failed_before())
         } else {
             self.offset += bytes.len() as u64;
             self.come.push_back(bytes);

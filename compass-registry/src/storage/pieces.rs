@@ -5,7 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -13,6 +13,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 
+use crate::recycled::Recycler;
 use crate::{ByteStream, Error};
 
 /// Bytes of a piece: so few that they are still near the processor when they go on.
@@ -34,17 +35,7 @@ pub(super) async fn read_in_pieces(path: PathBuf, range: Range<u64>) -> Result<B
 struct Reader {
     file: Arc<File>,
     rest: Range<u64>,
-    free: Free,
-}
-
-/// Memory that nobody needs at the moment.
-type Free = Arc<Mutex<Vec<Vec<u8>>>>;
-
-/// Memory of one piece, for another one when everybody is done with it. Fresh memory would have to
-/// be cleared each time.
-struct PieceMemory {
-    bytes: Vec<u8>,
-    free: Free,
+    memory: Recycler,
 }
 
 impl Reader {
@@ -52,7 +43,7 @@ impl Reader {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let rest = range.start..range.end.min(size);
-        Ok(Self { file: Arc::new(file), rest, free: Free::default() })
+        Ok(Self { file: Arc::new(file), rest, memory: Recycler::default() })
     }
 
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
@@ -63,7 +54,8 @@ impl Reader {
         }
         // What is at hand comes without waiting; others must have their turn all the same.
         consume_budget().await;
-        let mut memory = self.memory(size);
+        let mut memory = self.memory.take();
+        memory.bytes.resize(memory.bytes.len().max(size), 0);
         if !read_at_once(&self.file, &mut memory.bytes[..size], start) {
             let file = Arc::clone(&self.file);
             let read = spawn_blocking(move || {
@@ -75,15 +67,6 @@ impl Reader {
         self.rest.start += size as u64;
         Ok(Some((Bytes::from_owner(memory).slice(..size), self)))
     }
-
-    fn memory(&self, size: usize) -> PieceMemory {
-        let used = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut bytes = used.unwrap_or_default();
-        if bytes.len() < size {
-            bytes.resize(size, 0);
-        }
-        PieceMemory { bytes, free: Arc::clone(&self.free) }
-    }
 }
 
 /// Fills memory with what the system has at hand, and says whether it had all of it: only what takes
@@ -92,19 +75,6 @@ fn read_at_once(file: &File, memory: &mut [u8], offset: u64) -> bool {
     let size = memory.len();
     let read = preadv2(file, &mut [IoSliceMut::new(memory)], offset, ReadWriteFlags::NOWAIT);
     read.is_ok_and(|count| count == size)
-}
-
-impl AsRef<[u8]> for PieceMemory {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for PieceMemory {
-    fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-    }
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
