@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::retry::{Counter, RetryPolicy};
 use crate::{ByteStream, Descriptor, Error, ImageSource, Pace, Parts, Repository, Speed};
@@ -73,10 +73,10 @@ enum Head {
     Fetched { bytes: Option<Bytes>, _connection: OwnedSemaphorePermit },
 }
 
-/// A part that is fetched ahead. Dropped, the work ends.
+/// A part that is fetched ahead.
 struct Ahead {
-    task: JoinHandle<Result<Bytes, Error>>,
-    permit: Option<OwnedSemaphorePermit>,
+    task: AbortOnDropHandle<Result<Bytes, Error>>,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Reader {
@@ -117,12 +117,11 @@ impl Reader {
 
     /// The next part: one that was fetched ahead, or one to be streamed.
     async fn take_part(&mut self) -> Result<Option<Head>, Error> {
-        if let Some(mut ahead) = self.ahead.pop_front() {
-            let ended = (&mut ahead.task).await;
+        if let Some(Ahead { task, permit }) = self.ahead.pop_front() {
+            let ended = task.await;
             let bytes = ended.map_err(|error| self.blob.unreachable(Box::new(error)))??;
             self.fetch_ahead();
-            let fetched = |permit| Head::Fetched { bytes: Some(bytes), _connection: permit };
-            return Ok(ahead.permit.take().map(fetched));
+            return Ok(Some(Head::Fetched { bytes: Some(bytes), _connection: permit }));
         }
         if self.next >= self.end {
             return Ok(None);
@@ -143,20 +142,14 @@ impl Reader {
             self.next = range.end;
             let mut memory = parts.memory();
             let mut part = Part::new(Arc::clone(&self.blob), range);
-            let task = tokio::spawn(async move {
+            let task = AbortOnDropHandle::new(tokio::spawn(async move {
                 while let Some(chunk) = part.next().await? {
                     memory.bytes.extend_from_slice(&chunk);
                 }
                 Ok(Bytes::from_owner(memory))
-            });
-            self.ahead.push_back(Ahead { task, permit: Some(permit) });
+            }));
+            self.ahead.push_back(Ahead { task, permit });
         }
-    }
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -16,6 +16,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Algorithm, ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
@@ -116,13 +117,17 @@ pub trait Upload: Send {
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error>;
 }
 
-/// Takes a whole blob and makes it visible.
+/// Takes a whole blob and makes it visible. It is a task of its own, so that several blobs are
+/// hashed by several processors.
 pub(crate) async fn fill(mut upload: Box<dyn Upload>, mut blob: VerifiedBlob) -> Result<(), Error> {
     let digest = blob.descriptor().digest;
-    while let Some(chunk) = blob.next().await {
-        upload.append(chunk?).await?;
-    }
-    upload.commit(&digest).await
+    let filling = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Some(chunk) = blob.next().await {
+            upload.append(chunk?).await?;
+        }
+        upload.commit(&digest).await
+    }));
+    filling.await.map_err(|error| Error::io(format!("cannot write {digest}"), error.into()))?
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use compass_registry::Error;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::blob::Job;
 
@@ -19,10 +19,10 @@ pub(super) struct Ahead {
     next: u64,
 }
 
-/// One part. Dropped, the work ends.
+/// One part.
 struct Part {
     range: Range<u64>,
-    task: JoinHandle<Result<(), Error>>,
+    task: AbortOnDropHandle<Result<(), Error>>,
     /// Bound how much of the file can be ahead, and how many connections there are.
     _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
@@ -47,25 +47,20 @@ impl Ahead {
             let range = self.next..(self.next + parts.bytes()).min(self.job.size());
             self.next = range.end;
             let task = tokio::spawn(Arc::clone(&self.job).fetch(range.clone()));
+            let task = AbortOnDropHandle::new(task);
             self.parts.push_back(Part { range, task, _permits: (room, connection) });
         }
     }
 
     /// Waits until the first part stands in the file, and gives its end.
     pub(super) async fn first(&mut self) -> Result<Option<u64>, Error> {
-        let Some(mut part) = self.parts.pop_front() else { return Ok(None) };
-        (&mut part.task).await.map_err(|error| self.job.failed(Box::new(error)))??;
-        Ok(Some(part.range.end))
+        let Some(Part { range, task, _permits }) = self.parts.pop_front() else { return Ok(None) };
+        task.await.map_err(|error| self.job.failed(Box::new(error)))??;
+        Ok(Some(range.end))
     }
 
     /// Goes on behind the last part, where there are any.
     pub(super) fn fetch_more(&mut self) {
         self.fetch_from(self.next);
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
