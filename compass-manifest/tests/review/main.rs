@@ -1,0 +1,107 @@
+//! Where pull requests stand, guard by guard.
+#![allow(clippy::unwrap_used)]
+
+mod guards;
+mod policies;
+mod steps;
+
+use compass_manifest::review::{
+    Evidence, Facts, Guard, GuardReport, Origin, Outcome, Queue, ReleaseImage, Standing, Verdict,
+};
+use proptest::prelude::*;
+
+const BODY: &str = "**Release note**:\nFair scheduling.\n\n/kind release\n/queue need-queue\n/cc @supereagle @pendoragon\n";
+const PUSHED: &str = "image(s) pushed to\ncargo.caicloudprivatetest.com/caicloud/gpu:v1\n/queue patches-need-sync-image";
+
+fn image(name: &str) -> ReleaseImage {
+    ReleaseImage {
+        source: format!("cargo.caicloudprivatetest.com/caicloud/{name}").parse().unwrap(),
+        release: format!("harbor.caicloud.xyz/release/{name}").parse().unwrap(),
+        in_source: Evidence::Yes,
+        in_release: Evidence::Yes,
+    }
+}
+
+/// A pull request of which everything holds, with a body and no comments.
+fn facts() -> Facts {
+    let mut facts = Facts::new("alice", BODY);
+    facts.check_errors = Some(0);
+    facts.images = Some(vec![image("gpu:v1")]);
+    facts.bundle = Evidence::Yes;
+    facts.grant("olga", "owner");
+    facts.grant("supereagle", "platform-release");
+    facts.grant("pendoragon", "infra");
+    facts
+}
+
+fn whole_road() -> Facts {
+    let mut facts = facts();
+    facts.comment("alice", PUSHED);
+    facts.comment("supereagle", "/queue patches-need-package");
+    facts.comment("pendoragon", "/queue done-package-uploaded");
+    facts
+}
+
+fn standing(facts: &Facts) -> Standing {
+    Queue::default().standing(facts)
+}
+
+fn state(facts: &Facts) -> String {
+    standing(facts).state.unwrap_or_default()
+}
+
+fn refusal(standing: &Standing) -> (String, String) {
+    match &standing.transitions.last().unwrap().outcome {
+        Outcome::Refused { reason, help } => (reason.clone(), help.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn guard(standing: &Standing, guard: Guard) -> GuardReport {
+    let mut reports = standing.transitions.iter().rev().flat_map(|transition| &transition.guards);
+    reports.find(|report| report.guard == guard.name()).unwrap().clone()
+}
+
+#[test]
+fn a_pull_request_goes_the_whole_road() {
+    let standing = standing(&whole_road());
+    assert_eq!(standing.state.as_deref(), Some("done-package-uploaded"));
+    assert!(standing.is_done());
+    assert!(standing.transitions.iter().all(|step| step.outcome == Outcome::Granted));
+    assert_eq!(standing.add_labels, ["kind/release", "queue/done-package-uploaded"]);
+    assert_eq!(standing.transitions[1].origin, Origin::Comment(0));
+    assert_eq!(standing.transitions[1].line, 3);
+    let every = standing.transitions.iter().flat_map(|step| &step.guards);
+    assert!(every.clone().all(|guard| guard.verdict == Verdict::Holds && guard.help.is_empty()));
+    assert_eq!(every.count(), 9);
+}
+#[test]
+fn a_comment_may_ask_very_often() {
+    let mut facts = facts();
+    facts.check_errors = Some(1);
+    facts.body += &"/queue need-queue\n".repeat(20_000);
+    facts.comment("alice", PUSHED.repeat(5_000));
+    assert_eq!(standing(&facts).transitions.len(), 20_001 + 5_000);
+}
+
+proptest! {
+    #[test]
+    fn no_comments_make_the_queue_panic(comments in prop::collection::vec(
+        ("(alice|olga|supereagle|pendoragon|mallory)", r"(/queue (need-queue|patches-need-sync-image|patches-need-package|done-package-uploaded|x)\n){0,3}"), 0..8),
+        labels in prop::collection::vec("queue/(need-queue|patches-need-package|x)", 0..3),
+    ) {
+        let mut facts = facts();
+        for (author, text) in comments {
+            facts.comment(author, text);
+        }
+        facts.labels = labels;
+        let standing = standing(&facts);
+        prop_assert!(!standing.to_string().is_empty());
+        // Doing what it says is enough, and doing it twice changes nothing.
+        facts.labels.retain(|label| !standing.remove_labels.contains(label));
+        facts.labels.extend(standing.add_labels.clone());
+        let again = Queue::default().standing(&facts);
+        prop_assert_eq!(&again.state, &standing.state);
+        prop_assert!(again.add_labels.is_empty() && again.remove_labels.is_empty());
+    }
+}

@@ -1,0 +1,82 @@
+//! Policies with a queue of their own.
+
+use compass_manifest::review::{Guard, Outcome, Queue, QueueError, Role, Step};
+
+use crate::{PUSHED, facts, refusal};
+
+fn step(from: Option<&str>, to: &str, who: &str, guards: &[Guard]) -> Step {
+    Step {
+        from: from.map(str::to_owned),
+        to: to.to_owned(),
+        who: vec![Role::new(who)],
+        guards: guards.to_vec(),
+    }
+}
+
+#[test]
+fn a_policy_can_have_a_queue_of_its_own() {
+    // Later practice: three labels, packages are listed, and a release can be sent back.
+    let steps = vec![
+        step(None, "need-queue", "author", &[Guard::Kind]),
+        step(Some("need-queue"), "working-image-pushed", "author", &[Guard::ImagesListed]),
+        step(Some("working-image-pushed"), "need-queue", "platform-release", &[]),
+        step(Some("working-image-pushed"), "done", "platform-release", &[Guard::PackagesListed]),
+    ];
+    let queue = Queue::new(steps, vec!["release".to_owned()], ["@supereagle".to_owned()]).unwrap();
+    assert_eq!(queue.labels(), ["need-queue", "working-image-pushed", "done"]);
+    assert_eq!(queue.cc(), ["supereagle"]);
+
+    let mut facts = facts();
+    let pushed = PUSHED.replace("patches-need-sync-image", "working-image-pushed");
+    facts.comment("alice", pushed.clone());
+    facts.comment("supereagle", "/queue need-queue");
+    facts.comment("alice", pushed);
+    facts.comment("supereagle", "/queue done");
+    let refused = queue.standing(&facts);
+    assert_eq!(refused.state.as_deref(), Some("working-image-pushed"));
+    assert!(refusal(&refused).0.contains("no package is listed"));
+    assert_eq!(refused.next.len(), 2);
+
+    facts.comment("supereagle", "packages uploaded to\ninfra-release/a.tar.gz\n/queue done");
+    assert!(refusal(&queue.standing(&facts)).0.contains("line 2 of the list cannot be read"));
+    facts.comment("supereagle", "packages uploaded to\noss://infra-release/a.tar.gz");
+    facts.labels = vec!["queue/working-image-pushed".to_owned()];
+    facts.images = None;
+    let done = queue.standing(&facts);
+    assert_eq!(done.state.as_deref(), Some("done"));
+    assert_eq!(done.transitions[3].outcome, Outcome::GrantedEarlier);
+}
+
+#[test]
+fn steps_that_make_no_queue_are_refused() {
+    let kinds = || vec!["release".to_owned()];
+    let start = || step(None, "a", "author", &[]);
+    let nobody = Step { who: Vec::new(), ..start() };
+    for (steps, says) in [
+        (vec![], "no step begins at no label"),
+        (vec![step(None, "queue/a", "author", &[])], "`queue/a` is not a label"),
+        (vec![start(), start()], "two steps lead from no label to `a`"),
+        (
+            vec![start(), step(Some("b"), "c", "author", &[])],
+            "no steps lead to `b`, where a step begins",
+        ),
+        (vec![start(), step(Some("a"), "A", "author", &[])], "a step leads from `a` to itself"),
+        (vec![nobody], "nobody may ask for the step to `a`"),
+    ] {
+        let error = Queue::new(steps, kinds(), []).unwrap_err();
+        assert_eq!(error.to_string(), says);
+        assert!(!error.hint().is_empty());
+    }
+    assert_eq!(Queue::new(vec![start()], Vec::new(), []).unwrap_err(), QueueError::NoKind);
+    let written = Queue::default();
+    let again = Queue::new(written.steps().to_vec(), kinds(), written.cc().to_vec());
+    assert_eq!(again.unwrap(), written);
+}
+
+#[test]
+fn guards_have_names_for_policies() {
+    for guard in Guard::ALL {
+        assert_eq!(guard.name().parse::<Guard>().unwrap(), *guard);
+    }
+    assert_eq!("x".parse::<Guard>().unwrap_err().to_string(), "`x` is not a guard");
+}
