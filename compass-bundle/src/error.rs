@@ -105,10 +105,21 @@ impl Error {
 
     #[cfg(feature = "store")]
     pub(crate) fn bad_address(address: &str, reason: impl Into<String>) -> Self {
-        Self::BadAddress { address: address.to_owned(), reason: reason.into() }
+        Self::BadAddress { address: crate::store::without_secrets(address), reason: reason.into() }
     }
 
-    #[cfg(feature = "store")]
+    /// What was read in passing could not be read, or is not what it should be.
+    pub(crate) fn reading(name: &str, error: std::io::Error) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(one) = cause {
+            if one.is::<Self>() || one.downcast_ref().is_some_and(is_wrapped) {
+                return Self::store("read", name, error);
+            }
+            cause = one.source();
+        }
+        Self::damaged(format!("{name}: {error}"))
+    }
+
     pub(crate) fn store(
         action: &'static str,
         address: &str,
@@ -136,7 +147,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
-            Self::Conflict { .. } => Some("published bundles never change: raise the version"),
+            Self::Conflict { .. } => {
+                Some("choose another place; or raise the version: what is published never changes")
+            }
             Self::NoSpace { .. } => Some("free some space, or write to another disk"),
             Self::NoSuchFile { .. } | Self::NoSuchImage { .. } => {
                 Some("`compass inspect` lists what it holds")
@@ -153,4 +166,9 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Whether an error of reading holds one of ours, which `source` steps over.
+fn is_wrapped(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Error>())
 }

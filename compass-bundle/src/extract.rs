@@ -1,26 +1,31 @@
 //! Takes things out of bundles and packages. Nothing is ever written beside the target, whatever
 //! names, links or modes say.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use compass_registry::Progress;
-use tokio::io::AsyncWriteExt as _;
+use rustix::fs::OFlags;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::package::walk::{Entries, Entry};
 use crate::package::{Peeled, peel, reader_of};
 use crate::plan::BundlePlan;
 use crate::plan::image::ArchiveImage;
 use crate::read::{Bundle, BundleSource};
-use crate::write::part_file::PartFile;
+use crate::write::part_file::{self, PartFile};
 use crate::write::{self, WriteOptions};
 use crate::{Error, naming};
 
 /// Entries that are unpacked of one file.
 const MAX_ENTRIES: usize = 1_000_000;
+
+/// Bytes that are copied at once.
+const CHUNK: usize = 256 << 10;
 
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub async fn unpack(
     let name = source.name();
     let last = name.rsplit('/').next().unwrap_or_default();
     let part = Part::create(directory.join(format!(".{last}.unpacking")))?;
-    let damaged = |error: std::io::Error| Error::damaged(format!("{name}: {error}"));
+    let damaged = |error: io::Error| Error::reading(&name, error);
     let Peeled::Tar(tar) = peel(reader_of(source)).await.map_err(damaged)? else {
         return Err(Error::not_a_bundle(&name, "it is no tar archive"));
     };
@@ -70,6 +75,8 @@ pub async fn unpack(
 /// A directory that is being filled; dropped, it is removed.
 struct Part {
     path: PathBuf,
+    /// Locked as long as it is filled.
+    _lock: File,
 }
 
 impl Part {
@@ -77,13 +84,43 @@ impl Part {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
-        // What a killed process left; it is ours by its name.
-        let left = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-        if left {
-            fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+        let lock = loop {
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io("create", &path)(error));
+                }
+                _ => {}
+            }
+            let directory = OpenOptions::new()
+                .read(true)
+                .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed())
+                .open(&path);
+            let directory = match directory {
+                // Who had it before has finished.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(Error::io("create", &path))?,
+            };
+            part_file::lock(&directory, &path)?;
+            if part_file::is_at(&directory, &path) {
+                break directory;
+            }
+        };
+        let part = Self { path, _lock: lock };
+        part.empty()?;
+        Ok(part)
+    }
+
+    /// Removes what a killed process left.
+    fn empty(&self) -> Result<(), Error> {
+        for left in fs::read_dir(&self.path).map_err(Error::io("read", &self.path))? {
+            let left = left.map_err(Error::io("read", &self.path))?;
+            let is_directory = left.file_type().is_ok_and(|kind| kind.is_dir());
+            let left = left.path();
+            let removed =
+                if is_directory { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+            removed.map_err(Error::io("remove", &left))?;
         }
-        fs::create_dir(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path })
+        Ok(())
     }
 
     /// Writes an entry, and says how many bytes it has.
@@ -112,12 +149,20 @@ impl Part {
         let mode = entry.mode & 0o777 | 0o600;
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
         let file = file.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => refused("is there twice", &shown),
+            io::ErrorKind::AlreadyExists => refused("is there twice", &shown),
             _ => Error::io("create", &path)(error),
         })?;
         let mut file = tokio::fs::File::from_std(file);
-        let copied = tokio::io::copy(&mut entry.into_reader(), &mut file).await;
-        let size = copied.map_err(|error| refused(&format!("is cut off: {error}"), &shown))?;
+        let (mut content, mut chunk, mut size) =
+            (entry.into_reader(), BytesMut::with_capacity(CHUNK), 0);
+        let from = format!("{name}: `{}`", shown.escape_debug());
+        while content.read_buf(&mut chunk).await.map_err(|error| Error::reading(&from, error))? > 0
+        {
+            size += chunk.len() as u64;
+            file.write_all_buf(&mut chunk).await.map_err(Error::io("write", &path))?;
+            chunk.clear();
+            chunk.reserve(CHUNK);
+        }
         file.flush().await.map_err(Error::io("write", &path))?;
         // Whoever runs this may have a mask that takes more away.
         let permissions = fs::Permissions::from_mode(mode);
@@ -126,7 +171,7 @@ impl Part {
     }
 
     fn finish(self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
-        let read = || -> std::io::Result<Vec<_>> {
+        let read = || -> io::Result<Vec<_>> {
             fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
         };
         let mut names = read().map_err(Error::io("read", &self.path))?;
@@ -163,27 +208,49 @@ pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     let part = PartFile::create(path)?;
     let file = part.handle()?;
     let write = || {
-        std::io::Write::write_all(&mut &file, bytes)?;
+        io::Write::write_all(&mut &file, bytes)?;
         file.set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))
     };
     write().map_err(Error::io("write", path))?;
     part.finish()
 }
 
+/// As [`write_file`], to a path below a directory. Links that stand there are not followed.
+///
+/// # Errors
+/// As [`write_file`], and where a link stands in the way.
+pub fn write_file_below(
+    directory: &Path,
+    path: &str,
+    bytes: &Bytes,
+    mode: u32,
+) -> Result<(), Error> {
+    naming::require_inside(path)?;
+    let target = directory.join(path);
+    let above = target.ancestors().skip(1).take_while(|step| *step != directory);
+    for step in above {
+        if step.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+            let link = io::Error::other("a link stands there, which may lead elsewhere");
+            return Err(Error::io("write below", step)(link));
+        }
+    }
+    write_file(&target, bytes, mode)
+}
+
 impl Bundle {
-    /// The image of a name: its whole reference, or so much of its end as tells it apart.
+    /// The image of a name: its whole reference, with or without the tag, or so much of its end as
+    /// tells it apart; or its digest.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], also where several fit.
     pub fn image_named(&self, name: &str) -> Result<&ArchiveImage, Error> {
         let fits = |image: &&ArchiveImage| {
             let reference = image.reference.to_string();
-            let shorter = reference.strip_suffix(name).is_some_and(|rest| rest.ends_with('/'));
-            let untagged = || {
-                let repository = image.reference.repository().as_str();
-                repository == name || repository.rsplit('/').next() == Some(name)
+            let untagged = format!("{}/{}", image.reference.host(), image.reference.repository());
+            let ends = |whole: &str| {
+                whole.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
             };
-            reference == name || shorter || untagged()
+            ends(&reference) || ends(&untagged) || image.root.digest().to_string() == name
         };
         let mut found = self.images().iter().filter(fits);
         match (found.next(), found.next()) {

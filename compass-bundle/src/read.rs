@@ -9,4 +9,5 @@ mod verify;
 
 pub use self::open::{Bundle, BundleEntry};
 pub use self::source::{BundleSource, LocalFile};
+pub(crate) use self::verify::require_checksum;
 pub use self::verify::{Damage, Verified, VerifyOptions, compare_checksum, digest_of};

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use compass_registry::Digest;
 #[cfg(feature = "store")]
-use compass_registry::{ImageSource, Progress};
+use compass_registry::{Hasher, ImageSource, Progress};
+#[cfg(feature = "store")]
+use futures_util::StreamExt as _;
 
 pub use self::directory::publish;
 #[cfg(feature = "store")]
@@ -127,8 +129,8 @@ impl Store {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(store_path(plan.document()));
-                if path.exists() {
-                    return Err(Error::Conflict { path: path.display().to_string() });
+                if let Ok(there) = path.metadata() {
+                    return same(&path, there.len(), plan, source, &*options.progress).await;
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -139,6 +141,56 @@ impl Store {
             Self::Objects(objects) => objects.write(plan, source, &*options.progress).await,
         }
     }
+}
+
+/// The bundle stands in a directory already: whether it is this one.
+#[cfg(feature = "store")]
+async fn same(
+    path: &Path,
+    size: u64,
+    plan: &Arc<BundlePlan>,
+    source: Arc<dyn ImageSource>,
+    progress: &dyn Progress,
+) -> Result<Published, Error> {
+    let conflict = || Error::Conflict { path: path.display().to_string() };
+    if size != plan.size() {
+        return Err(conflict());
+    }
+    let digest = digest_of_plan(plan, source, progress).await?;
+    if directory::digest_of(path, progress)? != digest {
+        return Err(conflict());
+    }
+    crate::write::write_checksum(path, digest)?;
+    directory::published(path, digest, true)
+}
+
+/// The digest that a planned bundle has when it is written.
+#[cfg(feature = "store")]
+async fn digest_of_plan(
+    plan: &Arc<BundlePlan>,
+    source: Arc<dyn ImageSource>,
+    progress: &dyn Progress,
+) -> Result<Digest, Error> {
+    progress.expect(plan.size());
+    let (mut chunks, mut hasher) =
+        (crate::stream(Arc::clone(plan), source).boxed(), Hasher::default());
+    while let Some(bytes) = chunks.next().await {
+        let bytes = bytes?;
+        progress.advance(bytes.len() as u64);
+        hasher.update(&bytes);
+    }
+    Ok(hasher.finish())
+}
+
+/// An address as it may be shown: who logs in is left away, and what comes after `?`, which is often
+/// a signature.
+#[cfg(feature = "store")]
+pub(crate) fn without_secrets(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// Opens what a bundle is read from: a path, or an address that begins with `file://`, `http://`,
@@ -163,4 +215,22 @@ pub async fn open_source(address: &str) -> Result<Arc<dyn BundleSource>, Error> 
 #[cfg(feature = "store")]
 pub async fn open(address: &str) -> Result<Bundle, Error> {
     Bundle::read(open_source(address).await?).await
+}
+
+#[cfg(all(test, feature = "store"))]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn addresses_are_shown_without_what_logs_in() {
+        for (address, shown) in [
+            ("http://token@host/a", "http://host/a"),
+            ("http://user:p@ss@host:99999/a?sig=x", "http://host:99999/a"),
+            ("https://host/a@b#c", "https://host/a@b"),
+            ("s3://bucket", "s3://bucket"),
+            ("out/a#b.tar.gz", "out/a#b.tar.gz"),
+        ] {
+            assert_eq!(without_secrets(address), shown);
+        }
+    }
 }

@@ -96,7 +96,9 @@ impl From<compass_bundle::Error> for Failure {
             compass_bundle::Error::Damaged { .. }
             | compass_bundle::Error::NotABundle { .. }
             | compass_bundle::Error::Unplannable(_) => NOT_RIGHT,
-            compass_bundle::Error::BadAddress { .. } => USAGE,
+            compass_bundle::Error::BadAddress { .. }
+            | compass_bundle::Error::NoSuchFile { .. }
+            | compass_bundle::Error::NoSuchImage { .. } => USAGE,
             compass_bundle::Error::Registry(error) => return of_registry(error),
             _ => Failure::OUTSIDE,
         };

@@ -46,27 +46,36 @@ pub(crate) fn missing_images<'f>(
     there: &[&Reference],
 ) -> Vec<(String, String)> {
     let policy = Policy::default();
-    let key = |path: &str, tag: &str| {
-        // Sites and teams name their projects as they like.
-        let below = path.split_once('/').map_or(path, |(_, below)| below);
-        format!("{below}:{tag}")
-    };
-    let there: Vec<String> = there
-        .iter()
-        .map(|one| key(one.repository().as_str(), &one.locator().to_string()))
-        .collect();
     let mut missing = Vec::new();
     for (path, bytes) in files {
         for image in inventory::file_images(path, bytes, &policy) {
-            let Ok(used) = &image.used.image else { continue };
-            let tag = used.tag.as_deref().unwrap_or("latest");
-            let digest = used.digest.as_deref();
-            let named = format!("{}/{}", used.project, used.repository);
-            let known = |tag: &str| there.contains(&key(&named, tag));
-            if !known(tag) && !digest.is_some_and(known) {
-                missing.push((path.to_owned(), image.used.written.clone()));
+            let written = &image.used.written;
+            let is_there = match &image.used.image {
+                Ok(used) => has(there, &used.repository, used.tag.as_deref(), used.digest.as_deref()),
+                // A template of another policy; what stands behind it is as good a name.
+                Err(_) => match written.split_once("]]/") {
+                    Some((_, name)) if !name.contains(['[', ' ']) => {
+                        let (name, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+                        has(there, name, Some(tag), None)
+                    }
+                    _ => continue,
+                },
+            };
+            if !is_there {
+                missing.push((path.to_owned(), written.clone()));
             }
         }
     }
     missing
+}
+
+/// Whether an image is there under a name. Sites and teams name their projects as they like: what
+/// stands before the name does not count.
+fn has(there: &[&Reference], name: &str, tag: Option<&str>, digest: Option<&str>) -> bool {
+    there.iter().any(|one| {
+        let before = one.repository().as_str().strip_suffix(name);
+        let locator = one.locator().to_string();
+        before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+            && (locator == tag.unwrap_or("latest") || digest == Some(&locator))
+    })
 }

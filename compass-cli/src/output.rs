@@ -93,6 +93,15 @@ impl Output {
     }
 }
 
+/// A name from elsewhere, as it may be shown: a terminal obeys some characters.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = text.chars().map(|c| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    });
+    shown.collect()
+}
+
 /// Shows a transfer; gone when dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Bar(ProgressBar);

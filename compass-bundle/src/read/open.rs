@@ -18,7 +18,7 @@ use super::frames::Frames;
 use super::opening::{Opening, content_file, mode, read_tar};
 use super::source::{BundleSource, LocalFile, Windowed};
 use crate::Error;
-use crate::document::{BundleDocument, Kind};
+use crate::document::{BundleDocument, FILE_NAME, Kind};
 use crate::plan::contents::{BundleContents, ContentFile};
 use crate::plan::image::ArchiveImage;
 use crate::plan::{BundlePlan, Content, Segment};
@@ -96,8 +96,14 @@ impl Bundle {
         }
         let plan = plan_again(&document, files, images.clone(), archives)?;
         if *plan.document() != document || plan.length() != opening.frames.length() {
-            let (name, what) = (file.source().name(), "bundle.json does not fit what it holds");
-            return Err(Error::damaged(format!("{name}: {what}")));
+            let (name, size) = (file.source().name(), file.source().size());
+            return Err(Error::damaged(match plan.size() {
+                planned if planned != size => format!(
+                    "{name}: it has {size} bytes, and {planned} were written: it was cut off, or \
+                     something was added"
+                ),
+                _ => format!("{name}: bundle.json does not fit what it holds"),
+            }));
         }
         let (files, blobs) = places(&plan);
         Ok(Self(Arc::new(Inner { file, plan, images, files, blobs })))
@@ -119,11 +125,15 @@ impl Bundle {
         small.map(|file| BundleEntry { path: &file.path, size: file.size, mode: mode(file) })
     }
 
-    /// Reads a small file, and proves it.
+    /// Reads a small file, or `bundle.json`, and proves it.
     ///
     /// # Errors
     /// [`Error::NoSuchFile`] where the bundle has none of that path; [`Error::Damaged`].
     pub async fn file(&self, path: &str) -> Result<Bytes, Error> {
+        if path == FILE_NAME {
+            // It was compared when the bundle was opened.
+            return Ok(self.document().to_bytes().into());
+        }
         let missing = || Error::NoSuchFile { path: path.to_owned() };
         let segment = self.0.files.get(path).ok_or_else(missing)?;
         let segment = &self.plan().segments()[*segment];

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use compass_registry::{Digest, MAX_MANIFEST_BYTES, Manifest, Platform, RawManifest, Reference};
@@ -18,6 +19,12 @@ use crate::{Error, frame, naming};
 /// The largest `bundle.json` that is read.
 const MAX_DOCUMENT: u64 = 16 << 20;
 
+/// Bytes of all image manifests together: more would not be an image for each of a thousand programs.
+const MAX_MANIFESTS: u64 = 64 << 20;
+
+/// What an image takes in memory for each of its manifests, besides their bytes.
+const MANIFEST: u64 = 128;
+
 /// Bytes of a tar.
 pub(super) async fn read_tar(
     file: &Windowed,
@@ -28,13 +35,18 @@ pub(super) async fn read_tar(
         return Err(Error::not_a_bundle(file.source().name(), "it points beyond its own end"));
     }
     let framed = file.read(frames.file_range(range.clone())).await?;
-    Ok(frames.unframe(range.start, &framed)?.into())
+    match frames.unframe(range.start, &framed) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => Err(Error::damaged(format!("{}: {error}", file.source().name()))),
+    }
 }
 
 /// A bundle of which the structure is not known yet.
 pub(super) struct Opening<'f> {
     file: &'f Windowed,
     pub(super) frames: Frames,
+    /// What may still be read into memory.
+    room: AtomicU64,
 }
 
 impl<'f> Opening<'f> {
@@ -47,11 +59,20 @@ impl<'f> Opening<'f> {
         }
         let length = frame::unframed_size(size)
             .ok_or_else(|| not("its size is not that of a bundle: it may be cut off"))?;
-        Ok(Self { file, frames: Frames::outer(length) })
+        let room = AtomicU64::new(MAX_MANIFESTS);
+        Ok(Self { file, frames: Frames::outer(length), room })
     }
 
     pub(super) fn not(&self, reason: impl Into<String>) -> Error {
         Error::not_a_bundle(self.file.source().name(), reason)
+    }
+
+    /// Takes so many bytes into memory.
+    fn take_room(&self, bytes: u64) -> Result<(), Error> {
+        let left = self.room.load(Ordering::Relaxed).checked_sub(bytes);
+        let left = left.ok_or_else(|| self.not("its image manifests are too large"))?;
+        self.room.store(left, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn tar(&self, range: Range<u64>) -> Result<Bytes, Error> {
@@ -112,6 +133,7 @@ impl<'f> Opening<'f> {
             if let Manifest::Index(entries) = root.parse()? {
                 let present = entries.iter().filter_map(|entry| manifests.get(&entry.digest));
                 children = present.cloned().collect();
+                self.take_room(children.len() as u64 * MANIFEST)?;
             }
             let (platform, absent) = (image.platform.clone(), image.absent.clone());
             archive_image(&image.reference, platform, absent, root.clone(), children)
@@ -168,6 +190,7 @@ impl<'f> Opening<'f> {
             if descriptor.size > MAX_MANIFEST_BYTES {
                 return Err(self.not("an image manifest is too large"));
             }
+            self.take_room(descriptor.size + MANIFEST)?;
             let from = start.checked_add(*offset);
             let range = from.and_then(|from| Some(from..from.checked_add(descriptor.size)?));
             let range = range.ok_or_else(|| self.not("it points beyond its own end"))?;

@@ -79,8 +79,12 @@ impl Damage {
         if words.is_empty() {
             words.push(format!("{FILE_NAME}, headers or frame"));
         }
-        let (start, end) = (self.range.start, self.range.end.saturating_sub(1));
-        format!("{}, bytes {start}-{end}", words.join(": "))
+        let words = words.join(": ");
+        match self.range.end {
+            // Of what other tools made, only the entry is known.
+            0 => words,
+            end => format!("{words}, bytes {}-{}", self.range.start, end - 1),
+        }
     }
 }
 
@@ -207,6 +211,17 @@ pub async fn digest_of(file: &LocalFile) -> Result<Digest, Error> {
 /// Where it cannot be read.
 pub fn compare_checksum(path: &Path, digest: Digest) -> Result<Option<bool>, Error> {
     Ok(read_checksum(path)?.map(|written| written == digest.hex()))
+}
+
+/// Refuses a digest that is not what the `.sha256` beside a file says.
+pub(crate) fn require_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
+    match compare_checksum(path, digest)? {
+        Some(false) => {
+            let (name, digest) = (path.display(), digest.hex());
+            Err(Error::damaged(format!("{name}: its .sha256 says another digest than {digest}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The digest in the `.sha256` beside a bundle, where there is one.

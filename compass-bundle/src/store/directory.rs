@@ -9,6 +9,7 @@ use compass_registry::{Digest, Hasher, Progress};
 use super::{Published, store_path};
 use crate::Error;
 use crate::document::BundleDocument;
+use crate::read::require_checksum;
 use crate::write::part_file::PartFile;
 use crate::write::write_checksum;
 
@@ -18,6 +19,7 @@ const CHUNK: usize = 512 << 10;
 /// Publishes a bundle to a store that is a directory. This blocks.
 ///
 /// # Errors
+/// [`Error::Damaged`] where the bundle is not what the `.sha256` beside it says;
 /// [`Error::Conflict`] where other bytes are published under that name.
 pub fn publish(
     bundle: &Path,
@@ -28,6 +30,7 @@ pub fn publish(
     let path = store.join(store_path(document));
     if path.exists() {
         let digest = digest_of(bundle, progress)?;
+        require_checksum(bundle, digest)?;
         if digest_of(&path, progress)? != digest {
             return Err(Error::Conflict { path: path.display().to_string() });
         }
@@ -40,12 +43,13 @@ pub fn publish(
     let mut copy = part.handle()?;
     let digest =
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;
+    require_checksum(bundle, digest)?;
     part.finish()?;
     write_checksum(&path, digest)?;
     published(&path, digest, false)
 }
 
-fn published(path: &Path, digest: Digest, present: bool) -> Result<Published, Error> {
+pub(super) fn published(path: &Path, digest: Digest, present: bool) -> Result<Published, Error> {
     let size = path.metadata().map_err(Error::io("read", path))?.len();
     Ok(Published { url: format!("file://{}", path.display()), size, digest, present })
 }

@@ -11,6 +11,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
 use crate::read::BundleSource;
+use crate::store::without_secrets;
 
 /// How often a read is tried.
 const TRIES: u32 = 4;
@@ -23,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub struct HttpFile {
     client: Client,
     url: Url,
-    /// The address as it may be shown: what comes after `?` is often a signature.
+    /// The address as it may be shown.
     shown: String,
     size: u64,
 }
@@ -34,12 +35,8 @@ impl HttpFile {
     /// # Errors
     /// Where it is not there, or the server does not answer ranges.
     pub async fn open(address: &str) -> Result<Self, Error> {
-        let shown = address.split(['?', '#']).next().unwrap_or_default().to_owned();
-        let url: Url = address.parse().map_err(|_| Error::bad_address(&shown, "not a URL"))?;
-        let shown = match url.password() {
-            Some(_) => format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or(""), url.path()),
-            None => shown,
-        };
+        let shown = without_secrets(address);
+        let url: Url = address.parse().map_err(|_| Error::bad_address(address, "not a URL"))?;
         let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
         let mut file = Self { client, url, shown, size: 0 };
         let response = file.get(0..1).await?;

@@ -15,9 +15,9 @@ use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use super::directory::digest_of;
-use super::{Published, store_path};
+use super::{Published, digest_of_plan, store_path, without_secrets};
 use crate::document::BundleDocument;
-use crate::read::{BundleSource, LocalFile};
+use crate::read::{BundleSource, LocalFile, require_checksum};
 use crate::write::{checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
@@ -40,6 +40,13 @@ pub struct ObjectStore {
     address: String,
 }
 
+/// What a store has under a name.
+struct There {
+    digest: Digest,
+    size: u64,
+    has_checksum: bool,
+}
+
 /// An object that is read in parts.
 #[derive(Debug, Clone)]
 pub struct ObjectFile {
@@ -58,12 +65,13 @@ impl ObjectStore {
         let address = address.trim_end_matches('/');
         let (bucket, prefix) = split(address)?;
         let operator = operator(address, bucket, prefix)?;
-        Ok(Self { operator, address: address.to_owned() })
+        Ok(Self { operator, address: without_secrets(address) })
     }
 
     /// Publishes a bundle that is a file.
     ///
     /// # Errors
+    /// [`Error::Damaged`] where the bundle is not what the `.sha256` beside it says;
     /// [`Error::Conflict`] where other bytes are published under that name.
     pub async fn publish(
         &self,
@@ -73,11 +81,15 @@ impl ObjectStore {
     ) -> Result<Published, Error> {
         let path = store_path(document);
         let file = LocalFile::open(bundle)?;
-        if let Some(there) = self.published(&path).await? {
-            let digest = digest_of(bundle, progress)?;
-            return self.same(&path, there, digest);
-        }
         let size = file.size();
+        if let Some(there) = self.published(&path).await? {
+            if there.size != size {
+                return Err(self.conflict(&path));
+            }
+            let digest = digest_of(bundle, progress)?;
+            require_checksum(bundle, digest)?;
+            return self.same(&path, there, digest).await;
+        }
         progress.expect(size);
         let chunks = stream::try_unfold(0, async |position| {
             let next = size.min(position + READ);
@@ -86,7 +98,8 @@ impl ObjectStore {
             }
             Ok(Some((file.read(position..next).await?, next)))
         });
-        self.upload(&path, chunks.boxed(), size, progress).await
+        let right = |digest| require_checksum(bundle, digest);
+        self.upload(&path, chunks.boxed(), (size, &right), progress).await
     }
 
     /// Writes a planned bundle straight into the storage.
@@ -101,43 +114,39 @@ impl ObjectStore {
     ) -> Result<Published, Error> {
         let path = store_path(plan.document());
         let there = self.published(&path).await?;
-        if there.is_some_and(|(_, size)| size != plan.size()) {
+        if there.as_ref().is_some_and(|there| there.size != plan.size()) {
             return Err(self.conflict(&path));
         }
-        progress.expect(plan.size());
-        let mut chunks = crate::stream(Arc::clone(plan), source).boxed();
         if let Some(there) = there {
-            // Whether it is the same is known when it has been made; nothing is uploaded.
-            let mut hasher = Hasher::default();
-            while let Some(bytes) = chunks.next().await {
-                let bytes = bytes?;
-                progress.advance(bytes.len() as u64);
-                hasher.update(&bytes);
-            }
-            return self.same(&path, there, hasher.finish());
+            // Nothing is uploaded.
+            let digest = digest_of_plan(plan, source, progress).await?;
+            return self.same(&path, there, digest).await;
         }
-        self.upload(&path, chunks, plan.size(), progress).await
+        progress.expect(plan.size());
+        let chunks = crate::stream(Arc::clone(plan), source).boxed();
+        self.upload(&path, chunks, (plan.size(), &|_| Ok(())), progress).await
     }
 
-    /// The digest and size of what is published under a name.
-    async fn published(&self, path: &Path) -> Result<Option<(Option<Digest>, u64)>, Error> {
+    /// What is published under a name.
+    async fn published(&self, path: &Path) -> Result<Option<There>, Error> {
         let key = key(path);
         let size = match self.operator.stat(&key).await {
             Ok(metadata) => metadata.content_length(),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed("look at", path)(error)),
         };
-        let digest = match self.operator.read(&self::key(&checksum_path(path))).await {
-            Ok(text) => parse_checksum(&text.to_vec()),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(self.failed("read the checksum of", path)(error)),
-        };
-        // A run that ended between the two objects left no checksum.
+        let (digest, has_checksum) =
+            match self.operator.read(&self::key(&checksum_path(path))).await {
+                Ok(text) => (parse_checksum(&text.to_vec()), true),
+                // A run ended between the two objects.
+                Err(error) if error.kind() == ErrorKind::NotFound => (None, false),
+                Err(error) => return Err(self.failed("read the checksum of", path)(error)),
+            };
         let digest = match digest {
             Some(digest) => digest,
             None => self.digest(&key, size).await.map_err(self.failed("read", path))?,
         };
-        Ok(Some((Some(digest), size)))
+        Ok(Some(There { digest, size, has_checksum }))
     }
 
     async fn digest(&self, key: &str, size: u64) -> opendal::Result<Digest> {
@@ -152,27 +161,24 @@ impl ObjectStore {
         Ok(hasher.finish())
     }
 
-    fn same(
-        &self,
-        path: &Path,
-        (there, size): (Option<Digest>, u64),
-        digest: Digest,
-    ) -> Result<Published, Error> {
-        match there {
-            Some(there) if there == digest => {
-                Ok(Published { url: self.url(path), size, digest, present: true })
-            }
-            _ => Err(self.conflict(path)),
+    /// What is there is what should be there.
+    async fn same(&self, path: &Path, there: There, digest: Digest) -> Result<Published, Error> {
+        if there.digest != digest {
+            return Err(self.conflict(path));
         }
+        if !there.has_checksum {
+            self.write_checksum(path, digest).await?;
+        }
+        Ok(Published { url: self.url(path), size: there.size, digest, present: true })
     }
 
-    /// Uploads in parts. The object appears when its last part is there, and only where no other
-    /// has its name.
+    /// Uploads in parts. The object appears when its last part is there, the digest of all is
+    /// right, and only where no other has its name.
     async fn upload(
         &self,
         path: &Path,
         mut chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
-        size: u64,
+        (size, right): (u64, &(dyn Fn(Digest) -> Result<(), Error> + Sync)),
         progress: &dyn Progress,
     ) -> Result<Published, Error> {
         let part = PART.max(usize::try_from(size / MAX_PARTS).unwrap_or(PART));
@@ -196,35 +202,46 @@ impl ObjectStore {
                     }
                 }
                 Some(Err(error)) => break Err(error),
-                None if sent == size => break Ok(()),
+                None if sent == size => {
+                    let digest = hasher.clone().finish();
+                    break right(digest).map(|()| digest);
+                }
                 None => break Err(Error::damaged(format!("{sent} of {size} bytes were there"))),
             }
         };
-        if let Err(error) = result {
-            if let Err(error) = writer.abort().await {
-                tracing::warn!(%error, "an unfinished upload stays in the store");
+        let digest = match result {
+            Ok(digest) => digest,
+            Err(error) => {
+                if let Err(error) = writer.abort().await {
+                    tracing::warn!(%error, "an unfinished upload stays in the store");
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        let digest = hasher.finish();
+        };
         match writer.close().await {
             Ok(_) => {}
             Err(error) if is_taken(&error) => {
                 let _ = writer.abort().await;
-                let there = self.published(path).await?;
-                return self.same(path, there.unwrap_or((None, 0)), digest);
+                return match self.published(path).await? {
+                    Some(there) if there.size == size => self.same(path, there, digest).await,
+                    _ => Err(self.conflict(path)),
+                };
             }
             Err(error) => return Err(self.failed("complete the upload of", path)(error)),
         }
-        let checksum_key = self::key(&checksum_path(path));
-        let checksum =
-            self.operator.write_with(&checksum_key, checksum_line(path, digest).into_bytes());
-        match checksum.if_not_exists(true).await {
-            Ok(_) => {}
-            Err(error) if is_taken(&error) => {}
-            Err(error) => return Err(self.failed("write the checksum of", path)(error)),
-        }
+        self.write_checksum(path, digest).await?;
         Ok(Published { url: self.url(path), size, digest, present: false })
+    }
+
+    async fn write_checksum(&self, path: &Path, digest: Digest) -> Result<(), Error> {
+        let key = key(&checksum_path(path));
+        let checksum = self.operator.write_with(&key, checksum_line(path, digest).into_bytes());
+        match checksum.if_not_exists(true).await {
+            Err(error) if !is_taken(&error) => {
+                Err(self.failed("write the checksum of", path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn conflict(&self, path: &Path) -> Error {
@@ -250,8 +267,9 @@ impl ObjectFile {
         let (bucket, path) = split(address)?;
         let operator = operator(address, bucket, "")?;
         let metadata = operator.stat(path).await;
-        let metadata = metadata.map_err(|error| Error::store("read", address, error))?;
-        let (address, path) = (address.to_owned(), path.to_owned());
+        let address = without_secrets(address);
+        let metadata = metadata.map_err(|error| Error::store("read", &address, error))?;
+        let path = path.to_owned();
         Ok(Self { operator, address, path, size: metadata.content_length() })
     }
 }

@@ -1,9 +1,12 @@
 //! A file that appears under its name only when it is complete.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::OFlags;
 
 use crate::Error;
 
@@ -43,14 +46,14 @@ impl PartFile {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let mut options = OpenOptions::new();
-        let open = options.read(true).write(true).create(true).truncate(false).open(&part);
-        let file = open.map_err(Error::io("create", &part))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: part }),
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &part)(error)),
-        }
+        let file = loop {
+            let file = Self::open(&part)?;
+            lock(&file, &part)?;
+            // Who had it before may have finished it meanwhile: then it has its final name.
+            if is_at(&file, &part) {
+                break file;
+            }
+        };
         Ok(Self {
             file: Some(file),
             part,
@@ -58,6 +61,14 @@ impl PartFile {
             companion: None,
             keeper: Keeper::default(),
         })
+    }
+
+    fn open(part: &Path) -> Result<File, Error> {
+        let mut options = OpenOptions::new();
+        // A link would lead to a file elsewhere.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let opened = options.read(true).write(true).create(true).truncate(false).open(part);
+        opened.map_err(Error::io("create", part))
     }
 
     /// Forgets what an earlier process wrote.
@@ -106,6 +117,23 @@ impl PartFile {
             // A companion without its part says nothing.
             let _ = std::fs::remove_file(companion);
         }
+    }
+}
+
+/// Keeps other processes away, as long as the file is open.
+pub(crate) fn lock(file: &File, path: &Path) -> Result<(), Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+    }
+}
+
+/// Whether a path still leads to what was opened.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.symlink_metadata()) {
+        (Ok(opened), Ok(there)) => (opened.dev(), opened.ino()) == (there.dev(), there.ino()),
+        _ => false,
     }
 }
 

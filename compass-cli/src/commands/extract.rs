@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::store::open_source;
-use compass_bundle::{ArchiveImage, Bundle, WriteOptions, unpack, write_file};
+use compass_bundle::{ArchiveImage, Bundle, WriteOptions, unpack, write_file, write_file_below};
 use compass_registry::layout::OciLayout;
 use compass_registry::{CopyOptions, copy};
 use serde_json::json;
@@ -42,14 +42,20 @@ pub(crate) async fn run(
     let paths = match args {
         Args { file: Some(file), .. } => {
             let bundle = bundle(&args.bundle).await?;
-            vec![one_file(&bundle, file, &args.output).await?]
+            vec![match archive_at(&bundle, file) {
+                Some(image) => archive(&bundle, image, file, &args.output, global, output).await?,
+                None => one_file(&bundle, file, &args.output).await?,
+            }]
         }
         Args { image: Some(name), .. } => {
             let bundle = bundle(&args.bundle).await?;
             let image = bundle.image_named(name)?;
             vec![match args.layout {
                 true => layout(&bundle, image, &args.output, global, output).await?,
-                false => archive(&bundle, image, &args.output, global, output).await?,
+                false => {
+                    let name = format!("{}-image.tar.gz", image.reference.repository().name());
+                    archive(&bundle, image, &name, &args.output, global, output).await?
+                }
             }]
         }
         Args { yaml: true, .. } => small_files(&bundle(&args.bundle).await?, &args.output).await?,
@@ -88,23 +94,29 @@ async fn one_file(bundle: &Bundle, path: &str, output: &Path) -> Result<PathBuf,
 async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for entry in bundle.entries() {
-        let target = output.join(entry.path);
-        write_file(&target, &bundle.file(entry.path).await?, entry.mode)?;
-        paths.push(target);
+        write_file_below(output, entry.path, &bundle.file(entry.path).await?, entry.mode)?;
+        paths.push(output.join(entry.path));
     }
     Ok(paths)
+}
+
+/// The image whose archive has a path.
+fn archive_at<'b>(bundle: &'b Bundle, path: &str) -> Option<&'b ArchiveImage> {
+    let file = bundle.document().files.iter().find(|file| file.path == path)?;
+    let reference = &file.image.as_ref()?.reference;
+    bundle.images().iter().find(|image| image.reference.to_string() == *reference)
 }
 
 async fn archive(
     bundle: &Bundle,
     image: &ArchiveImage,
+    name: &str,
     output_path: &Path,
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
-    let name = format!("{}-image.tar.gz", image.reference.repository().name());
-    let target = target(output_path, &name);
-    let bar = output.bar(&name);
+    let target = target(output_path, name.rsplit('/').next().unwrap_or(name));
+    let bar = output.bar(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
     let written = bundle.write_archive(image, &target, &options).await;
     bar.done();

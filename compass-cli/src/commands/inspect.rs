@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::opened::{Opened, open};
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -162,10 +162,10 @@ fn describe_package(package: &Package) -> String {
     let size = package.size();
     let mut text = format!("package that other tools made\nsize   {size} ({})\n", bytes(size));
     for file in package.files() {
-        text.push_str(&format!("\n{}  {}\n", file.path, bytes(file.size)));
+        text.push_str(&format!("\n{}  {}\n", printable(&file.path), bytes(file.size)));
     }
     for image in package.images() {
-        let (archive, reference) = (&image.archive, &image.reference);
+        let (archive, reference) = (printable(&image.archive), &image.reference);
         text.push_str(&format!("\n{archive}\n  {reference}\n"));
         if let Some(config) = &image.config {
             text.push_str(&format!("    {config}  config\n"));
@@ -174,7 +174,7 @@ fn describe_package(package: &Package) -> String {
             text.push_str(&blob_line(&layer, ""));
         }
         for problem in &image.problems {
-            text.push_str(&format!("  problem: {problem}\n"));
+            text.push_str(&format!("  problem: {}\n", printable(problem)));
         }
     }
     text

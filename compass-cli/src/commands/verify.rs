@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::opened::{Opened, missing_images, open};
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -76,6 +76,11 @@ fn is_yaml(path: &str) -> bool {
     [".yaml", ".yml"].iter().any(|end| path.ends_with(end))
 }
 
+/// Whether this is the document that bundles begin with.
+fn is_document(path: &str) -> bool {
+    matches!(path.split('/').collect::<Vec<_>>()[..], [_, "bundle.json"])
+}
+
 /// A package has been read whole when it is open; its problems are known.
 async fn of_package(package: &Package, address: &str) -> Result<Proof, Failure> {
     let problems = package.images().iter().flat_map(|image| {
@@ -94,7 +99,15 @@ async fn of_package(package: &Package, address: &str) -> Result<Proof, Failure> 
         checksum = compare_checksum(address.as_ref(), own)?;
         digest = Some(own);
     }
-    let damages = problems.collect();
+    let rewritten = package.files().iter().filter(|file| is_document(&file.path));
+    let rewritten = rewritten.map(|file| Damage {
+        file: Some(file.path.clone()),
+        image: None,
+        blob: None,
+        range: 0..0,
+        what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
+    });
+    let damages = rewritten.chain(problems).collect();
     let yaml = package.files().iter();
     let yaml = yaml.filter_map(|file| Some((file.path.as_str(), file.yaml.as_deref()?)));
     let there: Vec<&Reference> = package.images().iter().map(|image| &image.reference).collect();
@@ -121,9 +134,11 @@ fn to_text(path: &str, proof: &Proof) -> String {
     let Proof { verified, missing } = proof;
     let mut text = String::new();
     for damage in &verified.damages {
-        text.push_str(&format!("damaged: {}: {}\n", damage.place(), damage.what));
+        let (place, what) = (printable(&damage.place()), printable(&damage.what));
+        text.push_str(&format!("damaged: {place}: {what}\n"));
     }
     for (file, image) in missing {
+        let (file, image) = (printable(file), printable(image));
         text.push_str(&format!("missing: {file} names {image}, which is not in the bundle\n"));
     }
     let word = if proof.holds() { "verified" } else { "NOT verified" };
