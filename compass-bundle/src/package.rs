@@ -2,7 +2,9 @@
 //! `docker save` and `tar`, whatever its names say. What things are is told by their content.
 
 mod archive;
+mod gzip;
 mod image;
+mod padding;
 mod peel;
 pub(crate) mod walk;
 

@@ -4,11 +4,11 @@ use std::io::Cursor;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::GzipDecoder;
 use futures_util::{StreamExt as _, stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
+use super::gzip::{AHEAD, Gzip};
 use crate::read::BundleSource;
 
 /// Bytes on their way.
@@ -19,9 +19,6 @@ pub(crate) enum Peeled {
     Tar(Reader),
     Other(Reader),
 }
-
-/// Bytes that are read ahead of a decompressor.
-const AHEAD: usize = 128 << 10;
 
 /// Bytes that are asked for at once from far away.
 const AHEAD_REMOTE: u64 = 4 << 20;
@@ -56,9 +53,7 @@ pub(crate) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
         if !gzip {
             return Ok(if tar { Peeled::Tar(whole) } else { Peeled::Other(whole) });
         }
-        let mut decoder = GzipDecoder::new(BufReader::with_capacity(AHEAD, whole));
-        decoder.multiple_members(true);
-        reader = Box::pin(decoder);
+        reader = Box::pin(Gzip::new(whole));
     }
     Err(std::io::Error::other("it is compressed again and again"))
 }

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, ArchiveBuilder};
 
+use super::padding;
 use super::peel::Reader;
 
 /// Bytes of headers and long names before an entry; more is no archive that a person made.
@@ -19,8 +20,10 @@ const MAX_HEADERS: u64 = 2 << 20;
 /// Bytes from the beginning of an entry that are kept: enough for YAML and JSON.
 pub(super) const KEPT: usize = 4 << 20;
 
-/// The entries of an archive. Each is read to its end before the next one.
+/// The entries of an archive. Each is read to its end before the next one, and after the last one
+/// whatever the archive came in.
 pub(crate) struct Entries {
+    archive: Archive<Bounded>,
     stream: tokio_tar::Entries<Bounded>,
     budget: Arc<AtomicU64>,
     last: Option<Shared>,
@@ -49,7 +52,8 @@ impl Entries {
         let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
         let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
         let mut archive = ArchiveBuilder::new(bounded).build();
-        Ok(Self { stream: archive.entries()?, budget, last: None })
+        let stream = archive.entries()?;
+        Ok(Self { archive, stream, budget, last: None })
     }
 
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
@@ -57,8 +61,12 @@ impl Entries {
             drain(&last).await?;
         }
         self.budget.store(MAX_HEADERS, Ordering::Relaxed);
-        let Some(entry) = self.stream.next().await.transpose()? else { return Ok(None) };
+        let entry = self.stream.next().await.transpose()?;
         self.budget.store(u64::MAX, Ordering::Relaxed);
+        let Some(entry) = entry else {
+            padding::require_end(&mut self.archive).await?;
+            return Ok(None);
+        };
         let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
         let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();
         let kind = entry.header().entry_type();

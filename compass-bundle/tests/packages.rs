@@ -1,0 +1,162 @@
+//! Packages that other tools made: what is damaged is found, and what is not is read.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod archives;
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use archives::{file, gzip, tar};
+use compass_bundle::{LocalFile, Package, PackageImage, unpack};
+use compass_registry::testing::noise;
+use compass_registry::{Digest, NoProgress};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+/// Bytes as a file, inspected and unpacked.
+struct Tried {
+    package: Result<Package, String>,
+    unpacked: Result<(), String>,
+}
+
+impl Tried {
+    async fn of(bytes: &[u8]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("old.tar.gz");
+        std::fs::write(&path, bytes).unwrap();
+        let source = Arc::new(LocalFile::open(&path).unwrap());
+        let package = Package::scan(source.clone()).await.map_err(|error| error.to_string());
+        let target = directory.path().join("target");
+        let unpacked = unpack(source, &target, &NoProgress).await;
+        let unpacked = unpacked.map(drop).map_err(|error| error.to_string());
+        Self { package, unpacked }
+    }
+
+    /// Why it was refused, by both.
+    fn reasons(&self) -> [&str; 2] {
+        let scanned = self.package.as_ref().err();
+        let unpacked = self.unpacked.as_ref().err();
+        [scanned.expect("refused by scanning"), unpacked.expect("refused by unpacking")]
+    }
+}
+
+async fn scan(bytes: &[u8]) -> Package {
+    Tried::of(bytes).await.package.unwrap()
+}
+
+async fn refusal(bytes: &[u8]) -> String {
+    Tried::of(bytes).await.package.expect_err("refused")
+}
+
+/// A layer: a plain tar.
+fn layer() -> Vec<u8> {
+    tar(&[file("etc/hostname", b"here\n"), file("blob", &noise(5, 3000))])
+}
+
+fn config(layers: &[Vec<u8>]) -> Vec<u8> {
+    let ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    json!({"rootfs": {"type": "layers", "diff_ids": ids}}).to_string().into_bytes()
+}
+
+/// What `docker save` writes, with these names for the configuration and the layer.
+fn saved_as(config: (&str, &[u8]), layer: (&str, &[u8])) -> Vec<u8> {
+    let manifest = json!([{
+        "Config": config.0, "RepoTags": ["h.example/release/gpu:v1"], "Layers": [layer.0],
+    }]);
+    tar(&[
+        file(layer.0, layer.1),
+        file(config.0, config.1),
+        file("manifest.json", manifest.to_string().as_bytes()),
+    ])
+}
+
+fn saved() -> Vec<u8> {
+    let (layer, config) = (layer(), config(&[layer()]));
+    let name = format!("{}.json", Digest::of(&config).hex());
+    saved_as((&name, &config), (&format!("{}/layer.tar", "0a".repeat(32)), &layer))
+}
+
+const ARCHIVE: &str = "gpu/gpu-one-v1-image.tar.gz";
+
+fn package(archive: &[u8]) -> Vec<u8> {
+    tar(&[file("gpu/gpu.yaml", b"a: b\n"), file(ARCHIVE, archive)])
+}
+
+/// Gzip with a wrong checksum, cut off, and with something behind it.
+fn damaged_at_the_end(compressed: &[u8]) -> [(Vec<u8>, &'static str); 5] {
+    let mut wrong = compressed.to_vec();
+    let at = wrong.len() - 7;
+    wrong[at] ^= 1;
+    let mut wrong_size = compressed.to_vec();
+    *wrong_size.last_mut().unwrap() ^= 1;
+    let cut = compressed[..compressed.len() - 8].to_vec();
+    let more = [compressed, &noise(9, 1600)].concat();
+    let member = [compressed, &gzip(b"and more")].concat();
+    [
+        (wrong, "its gzip is damaged"),
+        (wrong_size, "its gzip is damaged"),
+        (cut, "its gzip is cut off"),
+        (more, "something else follows its end"),
+        (member, "something else follows its end"),
+    ]
+}
+
+#[tokio::test]
+async fn damage_at_the_end_of_a_package_is_found() {
+    let whole = gzip(&package(&gzip(&saved())));
+    assert_eq!(scan(&whole).await.images().len(), 1);
+    for (bytes, reason) in damaged_at_the_end(&whole) {
+        for told in Tried::of(&bytes).await.reasons() {
+            assert!(told.contains(reason), "{told}");
+        }
+        // Compressed twice.
+        for told in Tried::of(&gzip(&bytes)).await.reasons() {
+            assert!(told.contains(reason), "{told}");
+        }
+    }
+    let plain = [package(&saved()), b"more".to_vec()].concat();
+    for told in Tried::of(&plain).await.reasons() {
+        assert!(told.contains("something else follows its end"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn damage_at_the_end_of_an_image_archive_is_found() {
+    for (archive, reason) in damaged_at_the_end(&gzip(&saved())) {
+        let told = refusal(&gzip(&package(&archive))).await;
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn zeros_behind_an_end_are_read_and_endless_ones_are_not() {
+    let zeros = vec![0; 100_000];
+    let bytes = package(&[gzip(&[saved(), zeros.clone()].concat()), zeros.clone()].concat());
+    for bytes in [[&bytes, &zeros[..]].concat(), [gzip(&bytes), zeros].concat()] {
+        let tried = Tried::of(&bytes).await;
+        assert_eq!(tried.package.unwrap().images().len(), 1);
+        tried.unpacked.unwrap();
+    }
+
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
+    bomb.write_all(&package(&saved())).unwrap();
+    let block = vec![0; 1 << 20];
+    (0..1024).for_each(|_| bomb.write_all(&block).unwrap());
+    for told in Tried::of(&bomb.finish().unwrap()).await.reasons() {
+        assert!(told.contains("endless zeros follow its end"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_in_several_members_is_whole() {
+    let saved = saved();
+    let (one, other) = saved.split_at(1000);
+    let bytes = package(&[gzip(one), gzip(b""), gzip(other)].concat());
+    let package = scan(&bytes).await;
+    assert_eq!(problems(&package), [""; 0]);
+}
+
+fn problems(package: &Package) -> Vec<String> {
+    package.images().iter().flat_map(|image: &PackageImage| image.problems.clone()).collect()
+}
