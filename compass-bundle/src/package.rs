@@ -179,8 +179,9 @@ impl Scan {
                 }
                 drop(inner);
                 sum.drain().await?;
+                let head = sum.kept();
                 let (digest, size) = sum.finish();
-                self.whole.add_blob(path.clone(), digest, size, Bytes::from_static(b"\x1f\x8b"));
+                self.whole.add_blob(path.clone(), digest, size, head);
                 if archive.is_image() {
                     self.archives.push((path, archive));
                 } else {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use archives::{file, gzip, tar};
 use compass_bundle::{LocalFile, Package, PackageImage, unpack};
 use compass_registry::testing::noise;
-use compass_registry::{Digest, NoProgress};
+use compass_registry::{Digest, Manifest, NoProgress};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -155,6 +155,37 @@ async fn an_archive_in_several_members_is_whole() {
     let bytes = package(&[gzip(one), gzip(b""), gzip(other)].concat());
     let package = scan(&bytes).await;
     assert_eq!(problems(&package), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_image_that_is_the_package_itself_has_layers_of_their_own_types() {
+    let plain = "application/vnd.oci.image.layer.v1.tar";
+    let compressed = format!("{plain}+gzip");
+    for (bytes, kind) in [(layer(), plain), (gzip(&layer()), &compressed)] {
+        let config = config(&[layer()]);
+        let saved = saved_as(("c.json", &config), ("a/layer.tar", &bytes));
+        for package in [scan(&saved).await, scan(&gzip(&saved)).await] {
+            assert_eq!(layer_types(&package), [kind]);
+            assert_eq!(problems(&package), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_of_a_layer_is_found_where_the_image_is_the_package_itself() {
+    let mut damaged = layer();
+    damaged[1600] ^= 1;
+    let config = config(&[layer()]);
+    let package = scan(&saved_as(("c.json", &config), ("a/layer.tar", &damaged))).await;
+    let found = problems(&package);
+    assert!(found[0].contains("a layer has digest"), "{found:?}");
+}
+
+fn layer_types(package: &Package) -> Vec<String> {
+    let Manifest::Image { layers, .. } = package.images()[0].root.parse().unwrap() else {
+        panic!("an image manifest")
+    };
+    layers.into_iter().map(|layer| layer.media_type).collect()
 }
 
 fn problems(package: &Package) -> Vec<String> {
