@@ -7,9 +7,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use archives::{file, gzip, tar};
-use compass_bundle::{LocalFile, Package, PackageImage, unpack};
+use compass_bundle::{LocalFile, Package, PackageImage, install_package, unpack};
+use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
-use compass_registry::{Digest, Manifest, NoProgress};
+use compass_registry::{CopyOptions, Digest, Manifest, NoProgress, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -179,6 +180,80 @@ async fn damage_of_a_layer_is_found_where_the_image_is_the_package_itself() {
     let package = scan(&saved_as(("c.json", &config), ("a/layer.tar", &damaged))).await;
     let found = problems(&package);
     assert!(found[0].contains("a layer has digest"), "{found:?}");
+}
+
+#[tokio::test]
+async fn content_that_has_not_the_digest_of_its_name_is_damaged_and_not_installed() {
+    let (layer, config) = (gzip(&layer()), config(&[layer()]));
+    let hex = Digest::of(&config).hex();
+    let blob = format!("blobs/sha256/{}", Digest::of(&layer).hex());
+    let good = [
+        (format!("{hex}.json"), "0a/layer.tar".to_owned()),
+        (format!("blobs/sha256/{hex}"), blob.clone()),
+        (format!("sha256:{hex}"), blob),
+        // Nothing of this says what its content is.
+        ("config.json".to_owned(), format!("{}/layer.tar", "0a".repeat(32))),
+    ];
+    for (config_name, layer_name) in good {
+        let saved = saved_as((&config_name, &config), (&layer_name, &layer));
+        let package = scan(&package(&saved)).await;
+        assert_eq!(problems(&package), [""; 0], "{config_name}");
+        install_to_memory(&package).await.unwrap();
+    }
+
+    let wrong = "0a".repeat(32);
+    let (blob, plain) = (format!("blobs/sha256/{wrong}"), "0a/layer.tar".to_owned());
+    let bad = [
+        (format!("{wrong}.json"), plain.clone()),
+        (blob.clone(), plain.clone()),
+        (format!("sha256:{wrong}"), plain),
+        ("config.json".to_owned(), blob),
+    ];
+    for (config_name, layer_name) in bad {
+        let saved = saved_as((&config_name, &config), (&layer_name, &layer));
+        let package = scan(&package(&saved)).await;
+        let found = problems(&package);
+        assert!(found[0].contains(&wrong) && found[0].contains("is damaged"), "{found:?}");
+        let refused = install_to_memory(&package).await.unwrap_err();
+        assert_eq!(refused, found[0]);
+    }
+}
+
+#[tokio::test]
+async fn blobs_of_a_layout_have_the_digests_of_their_names() {
+    let (layer, config) = (layer(), config(&[layer()]));
+    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": describe(media_type::OCI_CONFIG, &config),
+        "layers": [describe(media_type::OCI_LAYER, &layer)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let index =
+        json!({"schemaVersion": 2, "manifests": [describe(media_type::OCI_MANIFEST, &manifest)]});
+    let blob = |bytes: &[u8], content: &[u8]| {
+        file(&format!("blobs/sha256/{}", Digest::of(bytes).hex()), content)
+    };
+    let mut damaged = layer.clone();
+    damaged[1600] ^= 1;
+    for (content, count) in [(&layer, 0), (&damaged, 1)] {
+        let archive = tar(&[
+            blob(&config, &config),
+            blob(&layer, content),
+            blob(&manifest, &manifest),
+            file("index.json", index.to_string().as_bytes()),
+        ]);
+        let package = scan(&package(&archive)).await;
+        assert_eq!(problems(&package).len(), count);
+        assert_eq!(install_to_memory(&package).await.is_err(), count > 0);
+    }
+}
+
+async fn install_to_memory(package: &Package) -> Result<(), String> {
+    let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
+    let installed = install_package(package, &storage, &place, &CopyOptions::default()).await;
+    installed.map(drop).map_err(|error| error.to_string())
 }
 
 fn layer_types(package: &Package) -> Vec<String> {

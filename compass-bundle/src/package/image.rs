@@ -96,7 +96,8 @@ fn docker_images(
         "layers": described,
     });
     let root = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
-    let problems = wrong_layers(archive, &config.head, &layers);
+    let mut problems = wrong_names(archive, scanned, image);
+    problems.extend(wrong_layers(archive, &config.head, &layers));
     let mut references = Vec::new();
     for tag in image.tags.iter().flatten() {
         references.push(full_reference(tag)?);
@@ -128,6 +129,33 @@ fn full_reference(name: &str) -> Result<Reference, Error> {
         (false, _) => format!("docker.io/{name}"),
     };
     Ok(full.parse()?)
+}
+
+/// Where names are digests, the content has them.
+fn wrong_names(archive: &str, scanned: &ScannedArchive, image: &DockerImage) -> Vec<String> {
+    let named = std::iter::once((&image.config, config_digest(&image.config)))
+        .chain(image.layers.iter().map(|path| (path, blob_digest(path))));
+    let wrong = named.filter(|(path, digest)| {
+        let content = scanned.get(path).map(|(_, entry)| entry.digest);
+        digest.is_some_and(|digest| content != Some(digest))
+    });
+    wrong.map(|(path, _)| format!("{archive}: {path} is damaged")).collect()
+}
+
+/// The digest that a configuration's name says. Its forms: `<hex>.json` of Docker, those of blobs,
+/// and the digest itself.
+fn config_digest(path: &str) -> Option<Digest> {
+    let hex = path.strip_suffix(".json").unwrap_or_default();
+    blob_digest(path).or_else(|| sha256(hex)).or_else(|| sha256(path.strip_prefix("sha256:")?))
+}
+
+/// The digest that a blob's name says. The directories of old layers are ids, and no digests.
+fn blob_digest(path: &str) -> Option<Digest> {
+    sha256(path.strip_prefix("blobs/sha256/")?)
+}
+
+fn sha256(hex: &str) -> Option<Digest> {
+    format!("sha256:{hex}").parse().ok()
 }
 
 /// Uncompressed layers have the digests that the configuration names.
