@@ -6,6 +6,7 @@ mod gzip;
 mod image;
 mod padding;
 mod peel;
+mod scan;
 pub(crate) mod walk;
 
 use std::collections::HashMap;
@@ -25,15 +26,10 @@ use self::archive::ScannedArchive;
 pub use self::image::PackageImage;
 use self::peel::Reader;
 pub(crate) use self::peel::{Peeled, peel, reader_of};
-use self::walk::{Entries, Entry};
+use self::scan::Scan;
+use self::walk::Entries;
 use crate::Error;
 use crate::read::BundleSource;
-
-/// The largest YAML that is kept: the limit of release manifests.
-const MAX_YAML: u64 = 4 << 20;
-
-/// Files that a package may hold.
-const MAX_FILES: usize = 100_000;
 
 /// Bytes of a blob that are handed out at once.
 const READ: usize = 256 << 10;
@@ -85,11 +81,7 @@ impl Package {
         let Peeled::Tar(tar) = peel(reader_of(Arc::clone(&source))).await.map_err(not)? else {
             return Err(Error::not_a_bundle(&name, "it is no tar archive"));
         };
-        let mut scan = Scan { whole: ScannedArchive::default(), ..Scan::default() };
-        let mut entries = Entries::of(tar).map_err(not)?;
-        while let Some(entry) = entries.next().await.map_err(not)? {
-            scan.take(entry).await.map_err(not)?;
-        }
+        let scan = Scan::of(tar).await.map_err(not)?;
         let mut scanned =
             Scanned { source, files: Vec::new(), images: Vec::new(), blobs: HashMap::new() };
         if scan.whole.is_image() {
@@ -149,58 +141,6 @@ async fn find_entry(tar: Reader, path: &str) -> std::io::Result<Option<Reader>> 
         }
     }
     Ok(None)
-}
-
-#[derive(Default)]
-struct Scan {
-    /// The package, as if it were an image archive.
-    whole: ScannedArchive,
-    files: Vec<PackageFile>,
-    archives: Vec<(String, ScannedArchive)>,
-}
-
-impl Scan {
-    async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
-        if self.files.len() + self.archives.len() >= MAX_FILES {
-            return Err(std::io::Error::other("it holds too many files"));
-        }
-        if !entry.is_file {
-            self.whole.link(&entry);
-            return Ok(());
-        }
-        let path = entry.path.clone();
-        let (reader, sum) = entry.hashed();
-        match peel(reader).await? {
-            Peeled::Tar(tar) => {
-                let mut archive = ScannedArchive::default();
-                let mut inner = Entries::of(tar)?;
-                while let Some(one) = inner.next().await? {
-                    archive.take(one).await?;
-                }
-                drop(inner);
-                sum.drain().await?;
-                let head = sum.kept();
-                let (digest, size) = sum.finish();
-                self.whole.add_blob(path.clone(), digest, size, head);
-                if archive.is_image() {
-                    self.archives.push((path, archive));
-                } else {
-                    self.files.push(PackageFile { path, size, digest, yaml: None });
-                }
-            }
-            Peeled::Other(content) => {
-                drop(content);
-                sum.drain().await?;
-                let head = sum.kept();
-                let (digest, size) = sum.finish();
-                let is_yaml = [".yaml", ".yml"].iter().any(|end| path.ends_with(end));
-                let yaml = (is_yaml && size <= MAX_YAML).then(|| head.clone());
-                self.whole.add_blob(path.clone(), digest, size, head);
-                self.files.push(PackageFile { path, size, digest, yaml });
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Scanned {

@@ -250,6 +250,44 @@ async fn blobs_of_a_layout_have_the_digests_of_their_names() {
     }
 }
 
+#[tokio::test]
+async fn damage_is_told_with_the_names_of_the_files_it_is_in() {
+    let saved = saved();
+    let compressed = gzip(&saved);
+    for (archive, inside) in [
+        (compressed[..compressed.len() / 2].to_vec(), "its gzip is cut off"),
+        (saved[..1500].to_vec(), "layer.tar"),
+        ([&saved[..4608], b"no header"].concat(), "layer.tar"),
+    ] {
+        for bytes in [package(&archive), gzip(&package(&archive))] {
+            let told = refusal(&bytes).await;
+            assert!(told.contains(&format!("{ARCHIVE}: ")) && told.contains(inside), "{told}");
+        }
+    }
+
+    // It is the package that ends, and no archive in it.
+    let whole = package(&compressed);
+    let compressed = gzip(&whole);
+    for bytes in [&whole[..whole.len() - 2048], &compressed[..compressed.len() - 1000]] {
+        let told = refusal(bytes).await;
+        assert!(told.contains(&format!("(in {ARCHIVE})")), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_the_layers_of_an_image_does_not_matter() {
+    // The beginning of a tar archive, and no more.
+    let odd = [&file("a", b"b")[..], b"no header"].concat();
+    let config = config(std::slice::from_ref(&odd));
+    let package = scan(&saved_as(("c.json", &config), ("a/layer.tar", &odd))).await;
+    assert_eq!(problems(&package), [""; 0]);
+
+    let compressed = gzip(&layer());
+    let cut = &compressed[..compressed.len() - 9];
+    let told = refusal(&saved_as(("c.json", &config), ("a/layer.tar", cut))).await;
+    assert!(told.contains("a/layer.tar: its gzip is cut off"), "{told}");
+}
+
 async fn install_to_memory(package: &Package) -> Result<(), String> {
     let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
     let installed = install_package(package, &storage, &place, &CopyOptions::default()).await;

@@ -33,6 +33,12 @@ pub(super) struct ScannedEntry {
     pub(super) head: Bytes,
 }
 
+impl ScannedEntry {
+    pub(super) fn is_gzip(&self) -> bool {
+        self.head.starts_with(&[0x1f, 0x8b])
+    }
+}
+
 impl ScannedArchive {
     pub(super) async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
         if self.entries.len() + self.links.len() >= MAX_ENTRIES {

@@ -17,7 +17,7 @@ pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 /// What stands behind the compression.
 pub(crate) enum Peeled {
     Tar(Reader),
-    Other(Reader),
+    Other,
 }
 
 /// Bytes that are asked for at once from far away.
@@ -51,7 +51,7 @@ pub(crate) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
         let (gzip, tar) = (head.starts_with(&[0x1f, 0x8b]), is_tar(&head));
         let whole: Reader = Box::pin(Cursor::new(head).chain(reader));
         if !gzip {
-            return Ok(if tar { Peeled::Tar(whole) } else { Peeled::Other(whole) });
+            return Ok(if tar { Peeled::Tar(whole) } else { Peeled::Other });
         }
         reader = Box::pin(Gzip::new(whole));
     }

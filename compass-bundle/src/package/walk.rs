@@ -1,5 +1,6 @@
 //! The entries of a tar archive, one after the other, in bounded memory.
 
+use std::io::Error;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,8 @@ pub(crate) struct Entries {
     stream: tokio_tar::Entries<Bounded>,
     budget: Arc<AtomicU64>,
     last: Option<Shared>,
+    /// The path of the last entry, for people who look for damage.
+    path: String,
 }
 
 /// One entry.
@@ -43,6 +46,7 @@ pub(crate) struct Entry {
 type Shared = Arc<Mutex<Content>>;
 
 struct Content {
+    path: String,
     entry: tokio_tar::Entry<Archive<Bounded>>,
     sum: Option<(Hasher, u64, Vec<u8>)>,
 }
@@ -53,7 +57,7 @@ impl Entries {
         let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
         let mut archive = ArchiveBuilder::new(bounded).build();
         let stream = archive.entries()?;
-        Ok(Self { archive, stream, budget, last: None })
+        Ok(Self { archive, stream, budget, last: None, path: String::new() })
     }
 
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
@@ -61,7 +65,7 @@ impl Entries {
             drain(&last).await?;
         }
         self.budget.store(MAX_HEADERS, Ordering::Relaxed);
-        let entry = self.stream.next().await.transpose()?;
+        let entry = self.stream.next().await.transpose().map_err(|error| self.behind(&error))?;
         self.budget.store(u64::MAX, Ordering::Relaxed);
         let Some(entry) = entry else {
             padding::require_end(&mut self.archive).await?;
@@ -76,9 +80,19 @@ impl Entries {
         };
         let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
         let mode = entry.header().mode().unwrap_or(0o644);
-        let content = Arc::new(Mutex::new(Content { entry, sum: None }));
+        let content = Content { path: path.clone(), entry, sum: None };
+        let content = Arc::new(Mutex::new(content));
         self.last = Some(Arc::clone(&content));
+        self.path.clone_from(&path);
         Ok(Some(Entry { path, is_file, is_directory: kind.is_dir(), mode, link, content }))
+    }
+
+    /// An error of a header, of which no name can be told but the one before it.
+    fn behind(&self, error: &Error) -> Error {
+        match self.path.as_str() {
+            "" => Error::new(error.kind(), error.to_string()),
+            path => Error::new(error.kind(), format!("{error} (behind {})", path.escape_debug())),
+        }
     }
 }
 
@@ -121,8 +135,23 @@ impl Sum {
 async fn drain(content: &Shared) -> std::io::Result<()> {
     let mut reader = SharedReader(Arc::clone(content));
     let mut buffer = vec![0; 64 << 10];
-    while reader.read(&mut buffer).await? > 0 {}
-    Ok(())
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(within(&lock(content).path, &error)),
+        }
+    }
+}
+
+/// An error of a file in a package, or in an archive.
+pub(super) fn in_file(path: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", path.escape_debug()))
+}
+
+/// An error of what a file stands in.
+fn within(path: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{error} (in {})", path.escape_debug()))
 }
 
 fn lock(content: &Shared) -> std::sync::MutexGuard<'_, Content> {
@@ -168,7 +197,7 @@ impl AsyncRead for Bounded {
         let left = self.budget.load(Ordering::Relaxed);
         if read > left {
             let reason = "the headers of an entry are too large";
-            return Poll::Ready(Err(std::io::Error::other(reason)));
+            return Poll::Ready(Err(Error::other(reason)));
         }
         if left != u64::MAX {
             self.budget.store(left - read, Ordering::Relaxed);
