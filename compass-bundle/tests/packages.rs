@@ -14,6 +14,7 @@ use compass_registry::{CopyOptions, Digest, Manifest, NoProgress, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
+use tokio_tar::{EntryType, Header};
 
 /// Bytes as a file, inspected and unpacked.
 struct Tried {
@@ -286,6 +287,62 @@ async fn what_is_in_the_layers_of_an_image_does_not_matter() {
     let cut = &compressed[..compressed.len() - 9];
     let told = refusal(&saved_as(("c.json", &config), ("a/layer.tar", cut))).await;
     assert!(told.contains("a/layer.tar: its gzip is cut off"), "{told}");
+}
+
+/// A file of a pebibyte, of which one block is there.
+fn sparse(name: &str) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+    let set = |field: &mut [u8; 12], value: u64| {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&value.to_be_bytes());
+    };
+    set(&mut gnu.sparse[0].offset, (1 << 50) - 512);
+    set(&mut gnu.sparse[0].numbytes, 512);
+    set(&mut gnu.realsize, 1 << 50);
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_size(512);
+    header.set_cksum();
+    [&header.as_bytes()[..], &[7; 512]].concat()
+}
+
+/// Another, as POSIX tar writes it.
+fn sparse_posix(name: &str) -> Vec<u8> {
+    let record = b"30 GNU.sparse.size=1111111111\n";
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_size(record.len() as u64);
+    header.set_cksum();
+    let mut bytes = [&header.as_bytes()[..], record].concat();
+    bytes.resize(1024, 0);
+    [bytes, file(name, b"1")].concat()
+}
+
+#[tokio::test]
+async fn sparse_files_are_refused_by_name() {
+    for bytes in [sparse("gpu/holes"), sparse_posix("gpu/holes")] {
+        let bytes = tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes]);
+        for told in Tried::of(&bytes).await.reasons() {
+            assert!(told.contains("gpu/holes: it is a sparse file"), "{told}");
+        }
+    }
+    let told = refusal(&package(&tar(&[sparse("holes"), file("manifest.json", b"[]")]))).await;
+    assert!(told.contains(&format!("{ARCHIVE}: holes: it is a sparse file")), "{told}");
+}
+
+#[tokio::test]
+async fn sparse_files_in_layers_are_no_matter() {
+    let layer = tar(&[sparse("var/log/lastlog")]);
+    let config = config(std::slice::from_ref(&layer));
+    for layer in [layer.clone(), gzip(&layer)] {
+        let saved = saved_as(("c.json", &config), ("a/layer.tar", &layer));
+        for bytes in [package(&saved), saved] {
+            let package = scan(&bytes).await;
+            assert_eq!(problems(&package), [""; 0]);
+        }
+    }
 }
 
 async fn install_to_memory(package: &Package) -> Result<(), String> {

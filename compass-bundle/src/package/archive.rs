@@ -1,6 +1,7 @@
 //! What an image archive holds, whichever tool made it.
 
 use std::collections::HashMap;
+use std::io::{Error, ErrorKind};
 
 use bytes::Bytes;
 use compass_registry::Digest;
@@ -42,7 +43,8 @@ impl ScannedEntry {
 impl ScannedArchive {
     pub(super) async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
         if self.entries.len() + self.links.len() >= MAX_ENTRIES {
-            return Err(std::io::Error::other("an image archive holds too many files"));
+            let reason = "an image archive holds too many files";
+            return Err(Error::new(ErrorKind::Unsupported, reason));
         }
         if !entry.is_file {
             self.link(&entry);

@@ -1,6 +1,6 @@
 //! A package is looked through once, from its beginning to its end.
 
-use std::io::Error;
+use std::io::{Error, ErrorKind};
 
 use bytes::Bytes;
 
@@ -48,10 +48,12 @@ impl Scan {
         }
     }
 
-    /// Plain layers are proved by the digests in the configuration, whatever is in them.
+    /// Layers may hold what packages may not, and plain ones are proved by the digests in the
+    /// configuration, whatever is in them.
     fn is_excused(&self, fault: &Fault) -> bool {
+        let is_whole = fault.reason.kind() == ErrorKind::Unsupported;
         let is_plain = || self.whole.get(&fault.path).is_some_and(|(_, entry)| !entry.is_gzip());
-        self.whole.is_image() && is_plain()
+        self.whole.is_image() && (is_whole || is_plain())
     }
 
     async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 //! The entries of a tar archive, one after the other, in bounded memory.
 
-use std::io::Error;
+use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,9 @@ const MAX_HEADERS: u64 = 2 << 20;
 
 /// Bytes from the beginning of an entry that are kept: enough for YAML and JSON.
 pub(super) const KEPT: usize = 4 << 20;
+
+/// Why sparse files are refused: a few bytes may stand for more zeros than anyone waits for.
+const SPARSE: &str = "it is a sparse file, which packages have none of";
 
 /// The entries of an archive. Each is read to its end before the next one, and after the last one
 /// whatever the archive came in.
@@ -45,9 +48,12 @@ pub(crate) struct Entry {
 
 type Shared = Arc<Mutex<Content>>;
 
+/// An entry as the parser has it.
+type Raw = tokio_tar::Entry<Archive<Bounded>>;
+
 struct Content {
     path: String,
-    entry: tokio_tar::Entry<Archive<Bounded>>,
+    entry: Raw,
     sum: Option<(Hasher, u64, Vec<u8>)>,
 }
 
@@ -67,18 +73,21 @@ impl Entries {
         self.budget.store(MAX_HEADERS, Ordering::Relaxed);
         let entry = self.stream.next().await.transpose().map_err(|error| self.behind(&error))?;
         self.budget.store(u64::MAX, Ordering::Relaxed);
-        let Some(entry) = entry else {
+        let Some(mut entry) = entry else {
             padding::require_end(&mut self.archive).await?;
             return Ok(None);
         };
         let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
         let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();
+        if is_sparse(&mut entry).await? {
+            return Err(in_file(&path, &Error::new(ErrorKind::Unsupported, SPARSE)));
+        }
         let kind = entry.header().entry_type();
         let link = match kind.is_symlink() || kind.is_hard_link() {
             true => entry.link_name_bytes()?.map(|link| String::from_utf8_lossy(&link).into()),
             false => None,
         };
-        let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
+        let is_file = kind.is_file() || kind.is_contiguous();
         let mode = entry.header().mode().unwrap_or(0o644);
         let content = Content { path: path.clone(), entry, sum: None };
         let content = Arc::new(Mutex::new(content));
@@ -108,6 +117,21 @@ impl Entry {
         lock(&content).sum = Some((Hasher::default(), 0, Vec::new()));
         (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
     }
+}
+
+/// Whether a file has holes, in the form of old GNU tar or as extended headers say.
+async fn is_sparse(entry: &mut Raw) -> std::io::Result<bool> {
+    let kind = entry.header().entry_type();
+    if kind.is_gnu_sparse() {
+        return Ok(true);
+    }
+    if !kind.is_file() {
+        return Ok(false);
+    }
+    let Some(mut extensions) = entry.pax_extensions().await? else { return Ok(false) };
+    extensions.try_fold(false, |is_sparse, extension| {
+        Ok(is_sparse || extension?.key_bytes().starts_with(b"GNU.sparse."))
+    })
 }
 
 /// The digest of an entry.
