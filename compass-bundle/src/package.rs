@@ -23,6 +23,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 
 use self::archive::ScannedArchive;
+use self::image::Found;
 pub use self::image::PackageImage;
 use self::peel::Reader;
 pub(crate) use self::peel::{Peeled, peel, reader_of};
@@ -84,15 +85,17 @@ impl Package {
         let scan = Scan::of(tar).await.map_err(not)?;
         let mut scanned =
             Scanned { source, files: Vec::new(), images: Vec::new(), blobs: HashMap::new() };
+        let mut found = Found::default();
         if scan.whole.is_image() {
             // The package is itself what `docker save` makes.
-            scanned.add(None, &scan.whole)?;
+            scanned.add(None, &scan.whole, &mut found)?;
         } else {
             scanned.files = scan.files;
             for (name, archive) in &scan.archives {
-                scanned.add(Some(name), archive)?;
+                scanned.add(Some(name), archive, &mut found)?;
             }
         }
+        scanned.images = found.images;
         if scanned.images.is_empty() && scanned.files.is_empty() {
             return Err(Error::not_a_bundle(&name, "it holds nothing"));
         }
@@ -144,14 +147,18 @@ async fn find_entry(tar: Reader, path: &str) -> std::io::Result<Option<Reader>> 
 }
 
 impl Scanned {
-    fn add(&mut self, archive: Option<&String>, scanned: &ScannedArchive) -> Result<(), Error> {
+    /// Takes up the images of an archive: of one in the package, or of the package itself.
+    fn add(
+        &mut self,
+        archive: Option<&String>,
+        scanned: &ScannedArchive,
+        found: &mut Found,
+    ) -> Result<(), Error> {
         let name = archive.map_or_else(|| self.source.name(), Clone::clone);
-        for (image, blobs) in image::images(&name, scanned)? {
-            for (digest, entry) in blobs {
-                let place = Place { archive: archive.cloned(), entry };
-                self.blobs.entry(digest).or_insert(place);
-            }
-            self.images.push(image);
+        image::find(&name, scanned, found)?;
+        for (digest, entry) in found.blobs.drain(..) {
+            let place = || Place { archive: archive.cloned(), entry };
+            self.blobs.entry(digest).or_insert_with(place);
         }
         Ok(())
     }

@@ -345,6 +345,59 @@ async fn sparse_files_in_layers_are_no_matter() {
     }
 }
 
+/// Peak memory of this process, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn an_image_that_names_more_than_anyone_makes_is_refused_in_little_memory() {
+    let (layer, config) = (layer(), config(&[layer()]));
+    let saved = |names: usize, layers: usize| {
+        let tags: Vec<_> = (0..names).map(|number| format!("h.x/a:v{number}")).collect();
+        let manifest = json!([{"Config": "c.json", "RepoTags": tags, "Layers": vec!["l"; layers]}]);
+        let manifest = manifest.to_string();
+        tar(&[
+            file("l", &layer),
+            file("c.json", &config),
+            file("manifest.json", manifest.as_bytes()),
+        ])
+    };
+    assert_eq!(scan(&package(&saved(3, 1))).await.images().len(), 3);
+    let before = peak();
+    for (names, layers) in [(100_000, 300_000), (1, 2000), (3000, 900), (100_000, 20)] {
+        for bytes in [gzip(&package(&gzip(&saved(names, layers)))), saved(names, layers)] {
+            let told = refusal(&bytes).await;
+            assert!(told.contains("more images and layers than anyone makes"), "{told}");
+        }
+    }
+    let more = peak() - before;
+    assert!(more < 200 << 20, "{more} bytes");
+}
+
+#[tokio::test]
+async fn a_layout_that_names_one_image_again_and_again_is_refused() {
+    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
+    let layers = vec![describe(media_type::OCI_LAYER, b"x"); 900];
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": describe(media_type::OCI_CONFIG, b"{}"),
+        "layers": layers,
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let entry = describe(media_type::OCI_MANIFEST, &manifest);
+    let index = json!({"schemaVersion": 2, "manifests": vec![entry; 3000]});
+    let archive = tar(&[
+        file(&format!("blobs/sha256/{}", Digest::of(&manifest).hex()), &manifest),
+        file("index.json", index.to_string().as_bytes()),
+    ]);
+    let told = refusal(&package(&archive)).await;
+    assert!(told.contains("more images and layers than anyone makes"), "{told}");
+}
+
 async fn install_to_memory(package: &Package) -> Result<(), String> {
     let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
     let installed = install_package(package, &storage, &place, &CopyOptions::default()).await;
