@@ -345,6 +345,45 @@ async fn sparse_files_in_layers_are_no_matter() {
     }
 }
 
+#[tokio::test]
+async fn a_file_that_begins_like_gzip_is_a_file() {
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    for content in [
+        b"\x1f\x8b".to_vec(),
+        b"\x1f\x8b is how gzip begins".to_vec(),
+        b"\x1f\x8b\x08\x00 is how gzip begins, mostly".to_vec(),
+        [b"\x1f\x8b\x08\xff", &noise(6, 4000)[..]].concat(),
+        head.to_vec(),
+        gzip(b"\x1f\x8b is how gzip begins"),
+    ] {
+        let bytes = package(&gzip(&saved()));
+        let bytes = [file("gpu/odd.bin", &content), bytes].concat();
+        let tried = Tried::of(&gzip(&bytes)).await;
+        let package = tried.package.unwrap();
+        let odd = &package.files()[0];
+        assert_eq!((odd.path.as_str(), odd.size), ("gpu/odd.bin", content.len() as u64));
+        assert_eq!(odd.digest, Digest::of(&content));
+        assert_eq!(package.images().len(), 1);
+        tried.unpacked.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_is_damaged_at_its_beginning_is_not_taken_for_a_file() {
+    let whole = gzip(&saved());
+    let mut method = whole.clone();
+    method[2] = 7;
+    let mut content = whole.clone();
+    content[10..40].fill(0xff);
+    for damaged in [Vec::new(), b"no archive".to_vec(), method, content.clone(), gzip(b"none")] {
+        let told = refusal(&package(&damaged)).await;
+        assert!(told.contains(&format!("{ARCHIVE}: ")), "{told}");
+    }
+    // By its header alone, it is a compressed file.
+    let told = refusal(&tar(&[file("gpu/what.bin", &content)])).await;
+    assert!(told.contains("gpu/what.bin: its gzip is damaged"), "{told}");
+}
+
 /// Peak memory of this process, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

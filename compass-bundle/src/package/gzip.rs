@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_compression::tokio::bufread::GzipDecoder;
+use flate2::DecompressError;
 use tokio::io::{AsyncBufRead as _, AsyncRead, BufReader, ReadBuf};
 
 use super::padding::Padding;
@@ -15,6 +16,32 @@ pub(super) const AHEAD: usize = 128 << 10;
 
 /// The first byte of every member.
 const FIRST: u8 = 0x1f;
+
+/// A header and a trailer, the least that gzip has.
+const SMALLEST: usize = 18;
+
+/// How much bytes look like the beginning of gzip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// They are none.
+    None,
+    /// A decoder takes them, though nobody writes such a header.
+    Possible,
+    /// They are.
+    Sure,
+}
+
+/// Judges the whole of a header: the magic number, the method, flags that are reserved, and the
+/// levels that compressors note.
+pub(super) fn likeness(head: &[u8]) -> Likeness {
+    match head {
+        [FIRST, 0x8b, 8, 0..0x20, _, _, _, _, 0 | 2 | 4, ..] if head.len() >= SMALLEST => {
+            Likeness::Sure
+        }
+        [FIRST, 0x8b, 8, 0..0x20, ..] => Likeness::Possible,
+        _ => Likeness::None,
+    }
+}
 
 /// The content of all members, one after the other. It ends without an error only where every
 /// checksum is right, and where nothing but zeros follows, which `gzip` takes as well.
@@ -87,9 +114,11 @@ impl AsyncRead for Gzip {
 
 /// What a decoder says, said of the gzip. What it reads from speaks for itself, in other kinds.
 fn told(error: Error) -> Error {
+    let is_deflate =
+        || error.get_ref().and_then(|inner| inner.downcast_ref::<DecompressError>()).is_some();
     match error.kind() {
         ErrorKind::UnexpectedEof => Error::other("its gzip is cut off"),
-        ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+        kind if kind == ErrorKind::InvalidData || is_deflate() => {
             Error::other(format!("its gzip is damaged: {error}"))
         }
         _ => error,

@@ -8,6 +8,7 @@ use super::PackageFile;
 use super::archive::ScannedArchive;
 use super::peel::{Peeled, Reader, peel};
 use super::walk::{Entries, Entry, in_file};
+use crate::naming::ARCHIVE_END;
 
 /// The largest YAML that is kept: the limit of release manifests.
 const MAX_YAML: u64 = 4 << 20;
@@ -66,7 +67,7 @@ impl Scan {
         }
         let path = entry.path.clone();
         let (reader, sum) = entry.hashed();
-        let inside = look_into(reader).await;
+        let inside = look_into(&path, reader).await;
         // Where it is the package that cannot be read on, this says so.
         sum.drain().await?;
         let head = sum.kept();
@@ -82,9 +83,14 @@ impl Scan {
     }
 }
 
-/// What an archive holds; nothing for what is no archive.
-async fn look_into(reader: Reader) -> std::io::Result<Option<ScannedArchive>> {
-    let Peeled::Tar(tar) = peel(reader).await? else { return Ok(None) };
+/// What an archive holds; nothing for what is no archive, and is not named as one.
+async fn look_into(path: &str, reader: Reader) -> std::io::Result<Option<ScannedArchive>> {
+    let Peeled::Tar(tar) = peel(reader).await? else {
+        return match path.ends_with(ARCHIVE_END) {
+            true => Err(Error::other("it is named as an image archive, and is no archive")),
+            false => Ok(None),
+        };
+    };
     let mut archive = ScannedArchive::default();
     let mut entries = Entries::of(tar)?;
     while let Some(entry) = entries.next().await? {
