@@ -384,6 +384,24 @@ async fn an_archive_that_is_damaged_at_its_beginning_is_not_taken_for_a_file() {
     assert!(told.contains("gpu/what.bin: its gzip is damaged"), "{told}");
 }
 
+#[tokio::test]
+async fn colons_and_steps_that_lead_nowhere_are_unpacked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.tar.gz");
+    let entries =
+        ["./gpu/redis:4.0.yaml", "gpu/./deep/././a.yaml"].map(|name| file(name, b"a: b\n"));
+    std::fs::write(&path, tar(&entries)).unwrap();
+    let source = Arc::new(LocalFile::open(&path).unwrap());
+    unpack(source, directory.path(), &NoProgress).await.unwrap();
+    for name in ["gpu/redis:4.0.yaml", "gpu/deep/a.yaml"] {
+        assert_eq!(std::fs::read(directory.path().join(name)).unwrap(), b"a: b\n", "{name}");
+    }
+    for name in ["./../a", "/./a", "a/./../../b", "a/.//b", ".//a"] {
+        let refused = Tried::of(&tar(&[file(name, b"a: b\n")])).await.unpacked.unwrap_err();
+        assert!(refused.contains("leads outside"), "{refused}");
+    }
+}
+
 /// Peak memory of this process, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

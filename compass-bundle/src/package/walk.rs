@@ -77,8 +77,7 @@ impl Entries {
             padding::require_end(&mut self.archive).await?;
             return Ok(None);
         };
-        let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
-        let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();
+        let path = plain_path(&String::from_utf8_lossy(&entry.path_bytes()?));
         if is_sparse(&mut entry).await? {
             return Err(in_file(&path, &Error::new(ErrorKind::Unsupported, SPARSE)));
         }
@@ -117,6 +116,12 @@ impl Entry {
         lock(&content).sum = Some((Hasher::default(), 0, Vec::new()));
         (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
     }
+}
+
+/// A path without the steps that lead nowhere, and without the end that directories have.
+fn plain_path(path: &str) -> String {
+    let steps: Vec<&str> = path.split('/').filter(|step| *step != ".").collect();
+    steps.join("/").trim_end_matches('/').to_owned()
 }
 
 /// Whether a file has holes, in the form of old GNU tar or as extended headers say.
