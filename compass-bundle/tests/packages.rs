@@ -6,84 +6,17 @@ mod archives;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use archives::{file, gzip, tar};
-use compass_bundle::{LocalFile, Package, PackageImage, install_package, unpack};
+use archives::{
+    ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved, saved_as, scan,
+    tar,
+};
+use compass_bundle::{LocalFile, Package, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
 use compass_registry::{CopyOptions, Digest, Manifest, NoProgress, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
-use tokio_tar::{EntryType, Header};
-
-/// Bytes as a file, inspected and unpacked.
-struct Tried {
-    package: Result<Package, String>,
-    unpacked: Result<(), String>,
-}
-
-impl Tried {
-    async fn of(bytes: &[u8]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("old.tar.gz");
-        std::fs::write(&path, bytes).unwrap();
-        let source = Arc::new(LocalFile::open(&path).unwrap());
-        let package = Package::scan(source.clone()).await.map_err(|error| error.to_string());
-        let target = directory.path().join("target");
-        let unpacked = unpack(source, &target, &NoProgress).await;
-        let unpacked = unpacked.map(drop).map_err(|error| error.to_string());
-        Self { package, unpacked }
-    }
-
-    /// Why it was refused, by both.
-    fn reasons(&self) -> [&str; 2] {
-        let scanned = self.package.as_ref().err();
-        let unpacked = self.unpacked.as_ref().err();
-        [scanned.expect("refused by scanning"), unpacked.expect("refused by unpacking")]
-    }
-}
-
-async fn scan(bytes: &[u8]) -> Package {
-    Tried::of(bytes).await.package.unwrap()
-}
-
-async fn refusal(bytes: &[u8]) -> String {
-    Tried::of(bytes).await.package.expect_err("refused")
-}
-
-/// A layer: a plain tar.
-fn layer() -> Vec<u8> {
-    tar(&[file("etc/hostname", b"here\n"), file("blob", &noise(5, 3000))])
-}
-
-fn config(layers: &[Vec<u8>]) -> Vec<u8> {
-    let ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
-    json!({"rootfs": {"type": "layers", "diff_ids": ids}}).to_string().into_bytes()
-}
-
-/// What `docker save` writes, with these names for the configuration and the layer.
-fn saved_as(config: (&str, &[u8]), layer: (&str, &[u8])) -> Vec<u8> {
-    let manifest = json!([{
-        "Config": config.0, "RepoTags": ["h.example/release/gpu:v1"], "Layers": [layer.0],
-    }]);
-    tar(&[
-        file(layer.0, layer.1),
-        file(config.0, config.1),
-        file("manifest.json", manifest.to_string().as_bytes()),
-    ])
-}
-
-fn saved() -> Vec<u8> {
-    let (layer, config) = (layer(), config(&[layer()]));
-    let name = format!("{}.json", Digest::of(&config).hex());
-    saved_as((&name, &config), (&format!("{}/layer.tar", "0a".repeat(32)), &layer))
-}
-
-const ARCHIVE: &str = "gpu/gpu-one-v1-image.tar.gz";
-
-fn package(archive: &[u8]) -> Vec<u8> {
-    tar(&[file("gpu/gpu.yaml", b"a: b\n"), file(ARCHIVE, archive)])
-}
 
 /// Gzip with a wrong checksum, cut off, and with something behind it.
 fn damaged_at_the_end(compressed: &[u8]) -> [(Vec<u8>, &'static str); 5] {
@@ -289,62 +222,6 @@ async fn what_is_in_the_layers_of_an_image_does_not_matter() {
     assert!(told.contains("a/layer.tar: its gzip is cut off"), "{told}");
 }
 
-/// A file of a pebibyte, of which one block is there.
-fn sparse(name: &str) -> Vec<u8> {
-    let mut header = Header::new_gnu();
-    let gnu = header.as_gnu_mut().unwrap();
-    gnu.name[..name.len()].copy_from_slice(name.as_bytes());
-    let set = |field: &mut [u8; 12], value: u64| {
-        field[0] = 0x80;
-        field[4..].copy_from_slice(&value.to_be_bytes());
-    };
-    set(&mut gnu.sparse[0].offset, (1 << 50) - 512);
-    set(&mut gnu.sparse[0].numbytes, 512);
-    set(&mut gnu.realsize, 1 << 50);
-    header.set_entry_type(EntryType::GNUSparse);
-    header.set_mode(0o644);
-    header.set_size(512);
-    header.set_cksum();
-    [&header.as_bytes()[..], &[7; 512]].concat()
-}
-
-/// Another, as POSIX tar writes it.
-fn sparse_posix(name: &str) -> Vec<u8> {
-    let record = b"30 GNU.sparse.size=1111111111\n";
-    let mut header = Header::new_ustar();
-    header.set_entry_type(EntryType::XHeader);
-    header.set_size(record.len() as u64);
-    header.set_cksum();
-    let mut bytes = [&header.as_bytes()[..], record].concat();
-    bytes.resize(1024, 0);
-    [bytes, file(name, b"1")].concat()
-}
-
-#[tokio::test]
-async fn sparse_files_are_refused_by_name() {
-    for bytes in [sparse("gpu/holes"), sparse_posix("gpu/holes")] {
-        let bytes = tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes]);
-        for told in Tried::of(&bytes).await.reasons() {
-            assert!(told.contains("gpu/holes: it is a sparse file"), "{told}");
-        }
-    }
-    let told = refusal(&package(&tar(&[sparse("holes"), file("manifest.json", b"[]")]))).await;
-    assert!(told.contains(&format!("{ARCHIVE}: holes: it is a sparse file")), "{told}");
-}
-
-#[tokio::test]
-async fn sparse_files_in_layers_are_no_matter() {
-    let layer = tar(&[sparse("var/log/lastlog")]);
-    let config = config(std::slice::from_ref(&layer));
-    for layer in [layer.clone(), gzip(&layer)] {
-        let saved = saved_as(("c.json", &config), ("a/layer.tar", &layer));
-        for bytes in [package(&saved), saved] {
-            let package = scan(&bytes).await;
-            assert_eq!(problems(&package), [""; 0]);
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_file_that_begins_like_gzip_is_a_file() {
     let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
@@ -402,59 +279,6 @@ async fn colons_and_steps_that_lead_nowhere_are_unpacked() {
     }
 }
 
-/// Peak memory of this process, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-#[tokio::test]
-async fn an_image_that_names_more_than_anyone_makes_is_refused_in_little_memory() {
-    let (layer, config) = (layer(), config(&[layer()]));
-    let saved = |names: usize, layers: usize| {
-        let tags: Vec<_> = (0..names).map(|number| format!("h.x/a:v{number}")).collect();
-        let manifest = json!([{"Config": "c.json", "RepoTags": tags, "Layers": vec!["l"; layers]}]);
-        let manifest = manifest.to_string();
-        tar(&[
-            file("l", &layer),
-            file("c.json", &config),
-            file("manifest.json", manifest.as_bytes()),
-        ])
-    };
-    assert_eq!(scan(&package(&saved(3, 1))).await.images().len(), 3);
-    let before = peak();
-    for (names, layers) in [(100_000, 300_000), (1, 2000), (3000, 900), (100_000, 20)] {
-        for bytes in [gzip(&package(&gzip(&saved(names, layers)))), saved(names, layers)] {
-            let told = refusal(&bytes).await;
-            assert!(told.contains("more images and layers than anyone makes"), "{told}");
-        }
-    }
-    let more = peak() - before;
-    assert!(more < 200 << 20, "{more} bytes");
-}
-
-#[tokio::test]
-async fn a_layout_that_names_one_image_again_and_again_is_refused() {
-    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
-    let layers = vec![describe(media_type::OCI_LAYER, b"x"); 900];
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::OCI_MANIFEST,
-        "config": describe(media_type::OCI_CONFIG, b"{}"),
-        "layers": layers,
-    });
-    let manifest = manifest.to_string().into_bytes();
-    let entry = describe(media_type::OCI_MANIFEST, &manifest);
-    let index = json!({"schemaVersion": 2, "manifests": vec![entry; 3000]});
-    let archive = tar(&[
-        file(&format!("blobs/sha256/{}", Digest::of(&manifest).hex()), &manifest),
-        file("index.json", index.to_string().as_bytes()),
-    ]);
-    let told = refusal(&package(&archive)).await;
-    assert!(told.contains("more images and layers than anyone makes"), "{told}");
-}
-
 async fn install_to_memory(package: &Package) -> Result<(), String> {
     let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
     let installed = install_package(package, &storage, &place, &CopyOptions::default()).await;
@@ -466,8 +290,4 @@ fn layer_types(package: &Package) -> Vec<String> {
         panic!("an image manifest")
     };
     layers.into_iter().map(|layer| layer.media_type).collect()
-}
-
-fn problems(package: &Package) -> Vec<String> {
-    package.images().iter().flat_map(|image: &PackageImage| image.problems.clone()).collect()
 }
