@@ -4,10 +4,14 @@
 
 mod archives;
 
+use std::io::Write as _;
+
 use archives::{
     ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved_as, scan, tar,
 };
 use compass_registry::{Digest, media_type};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use tokio_tar::{EntryType, Header};
 
@@ -118,4 +122,16 @@ async fn a_layout_that_names_one_image_again_and_again_is_refused() {
     ]);
     let told = refusal(&package(&archive)).await;
     assert!(told.contains("more images and layers than anyone makes"), "{told}");
+}
+
+#[tokio::test]
+async fn more_text_than_can_be_kept_is_refused() {
+    let yaml = vec![b' '; 4 << 20];
+    let mut bytes = GzEncoder::new(Vec::new(), Compression::fast());
+    for number in 0..70 {
+        bytes.write_all(&file(&format!("gpu/{number}.yaml"), &yaml)).unwrap();
+    }
+    bytes.write_all(&tar(&[])).unwrap();
+    let told = refusal(&bytes.finish().unwrap()).await;
+    assert!(told.contains("more names and text than can be kept in mind"), "{told}");
 }

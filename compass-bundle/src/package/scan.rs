@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind};
 use bytes::Bytes;
 
 use super::PackageFile;
-use super::archive::ScannedArchive;
+use super::archive::{Room, ScannedArchive};
 use super::peel::{Peeled, Reader, peel};
 use super::walk::{Entries, Entry, in_file};
 use crate::naming::ARCHIVE_END;
@@ -24,6 +24,7 @@ pub(super) struct Scan {
     pub(super) files: Vec<PackageFile>,
     pub(super) archives: Vec<(String, ScannedArchive)>,
     faults: Vec<Fault>,
+    room: Room,
 }
 
 /// A file that could not be looked into.
@@ -62,20 +63,26 @@ impl Scan {
             return Err(Error::other("it holds too many files"));
         }
         if !entry.is_file {
-            self.whole.link(&entry);
-            return Ok(());
+            return self.whole.link(&entry, &mut self.room);
         }
         let path = entry.path.clone();
         let (reader, sum) = entry.hashed();
-        let inside = look_into(&path, reader).await;
+        let before = self.room;
+        let inside = look_into(&path, reader, &mut self.room).await;
+        let is_image = matches!(&inside, Ok(Some(archive)) if archive.is_image());
+        if !is_image {
+            // Nothing of it is kept.
+            self.room = before;
+        }
         // Where it is the package that cannot be read on, this says so.
         sum.drain().await?;
         let head = sum.kept();
         let (digest, size) = sum.finish();
-        let yaml = kept_yaml(&path, size, &head);
-        self.whole.add_blob(path.clone(), digest, size, head);
+        let yaml = matches!(inside, Ok(None)).then(|| kept_yaml(&path, size, &head)).flatten();
+        self.room.take(&path, yaml.as_ref().map_or(0, Bytes::len))?;
+        self.whole.add_blob(path.clone(), (digest, size, head), &mut self.room)?;
         match inside {
-            Ok(Some(archive)) if archive.is_image() => self.archives.push((path, archive)),
+            Ok(Some(archive)) if is_image => self.archives.push((path, archive)),
             Ok(_) => self.files.push(PackageFile { path, size, digest, yaml }),
             Err(reason) => self.faults.push(Fault { path, reason }),
         }
@@ -84,7 +91,11 @@ impl Scan {
 }
 
 /// What an archive holds; nothing for what is no archive, and is not named as one.
-async fn look_into(path: &str, reader: Reader) -> std::io::Result<Option<ScannedArchive>> {
+async fn look_into(
+    path: &str,
+    reader: Reader,
+    room: &mut Room,
+) -> std::io::Result<Option<ScannedArchive>> {
     let Peeled::Tar(tar) = peel(reader).await? else {
         return match path.ends_with(ARCHIVE_END) {
             true => Err(Error::other("it is named as an image archive, and is no archive")),
@@ -94,7 +105,7 @@ async fn look_into(path: &str, reader: Reader) -> std::io::Result<Option<Scanned
     let mut archive = ScannedArchive::default();
     let mut entries = Entries::of(tar)?;
     while let Some(entry) = entries.next().await? {
-        archive.take(entry).await?;
+        archive.take(entry, room).await?;
     }
     Ok(Some(archive))
 }
