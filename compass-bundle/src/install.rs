@@ -49,13 +49,16 @@ pub async fn install(
 /// Pushes all images of a package of any making, one after the other; see [`install`].
 ///
 /// # Errors
-/// As [`install`].
+/// As [`install`]; [`Error::Damaged`] where an image has a problem, before anything is pushed.
 pub async fn install_package(
     package: &Package,
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
+    if let Some(problem) = package.images().iter().find_map(|image| image.problems.first()) {
+        return Err(Error::damaged(problem));
+    }
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
     let images = package.images().iter();
     let images = images.map(|image| (image.reference.clone(), image.root.digest(), Vec::new()));

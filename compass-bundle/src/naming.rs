@@ -21,14 +21,27 @@ pub(crate) fn require_plain(what: &str, text: &str) -> Result<(), Error> {
     }
 }
 
-/// Paths of files stay inside the bundle's directory, on every system.
+/// Paths of files that are written into bundles stay inside, on every system.
+pub(crate) fn require_portable(path: &str) -> Result<(), Error> {
+    if path.contains(':') {
+        return Err(outside(path));
+    }
+    require_inside(path)
+}
+
+/// Paths of files stay inside the directory that they are unpacked to. Others name files with
+/// colons, as images are, though not after one letter: that is a drive.
 pub(crate) fn require_inside(path: &str) -> Result<(), Error> {
-    let bad = |step: &str| matches!(step, "" | "." | "..") || step.contains(['\\', ':']);
-    if path.split('/').any(bad) || path.chars().any(char::is_control) {
-        let path = path.escape_debug();
-        return Err(Error::Unplannable(format!("`{path}` is no path inside a bundle")));
+    let bad = |step: &str| matches!(step, "" | "." | "..") || step.contains('\\');
+    let has_drive = path.find(':') == Some(1);
+    if has_drive || path.split('/').any(bad) || path.chars().any(char::is_control) {
+        return Err(outside(path));
     }
     Ok(())
+}
+
+fn outside(path: &str) -> Error {
+    Error::Unplannable(format!("`{}` is no path inside a bundle", path.escape_debug()))
 }
 
 /// The file name of a bundle without `.tar.gz`.
@@ -79,6 +92,17 @@ mod tests {
             assert!(require_plain("version", bad).is_err(), "{bad:?}");
         }
         assert!(require_plain("version", "v1.0.0-rc.1").is_ok());
+    }
+
+    #[test]
+    fn colons_are_read_and_never_written() {
+        for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "a/./b", "C:a", "C:/a", "a\\b", "a\0"] {
+            assert!(require_inside(bad).is_err(), "{bad:?}");
+            assert!(require_portable(bad).is_err(), "{bad:?}");
+        }
+        assert!(require_inside("gpu/redis:4.0.yaml").is_ok());
+        assert!(require_portable("gpu/redis:4.0.yaml").is_err());
+        assert!(require_portable("gpu/redis-4.0.yaml").is_ok());
     }
 
     #[test]

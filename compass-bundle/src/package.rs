@@ -2,8 +2,11 @@
 //! `docker save` and `tar`, whatever its names say. What things are is told by their content.
 
 mod archive;
+mod gzip;
 mod image;
+mod padding;
 mod peel;
+mod scan;
 pub(crate) mod walk;
 
 use std::collections::HashMap;
@@ -20,18 +23,14 @@ use futures_util::{StreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 
 use self::archive::ScannedArchive;
+use self::image::Found;
 pub use self::image::PackageImage;
 use self::peel::Reader;
 pub(crate) use self::peel::{Peeled, peel, reader_of};
-use self::walk::{Entries, Entry};
+use self::scan::Scan;
+use self::walk::Entries;
 use crate::Error;
 use crate::read::BundleSource;
-
-/// The largest YAML that is kept: the limit of release manifests.
-const MAX_YAML: u64 = 4 << 20;
-
-/// Files that a package may hold.
-const MAX_FILES: usize = 100_000;
 
 /// Bytes of a blob that are handed out at once.
 const READ: usize = 256 << 10;
@@ -83,22 +82,20 @@ impl Package {
         let Peeled::Tar(tar) = peel(reader_of(Arc::clone(&source))).await.map_err(not)? else {
             return Err(Error::not_a_bundle(&name, "it is no tar archive"));
         };
-        let mut scan = Scan { whole: ScannedArchive::default(), ..Scan::default() };
-        let mut entries = Entries::of(tar).map_err(not)?;
-        while let Some(entry) = entries.next().await.map_err(not)? {
-            scan.take(entry).await.map_err(not)?;
-        }
+        let scan = Scan::of(tar).await.map_err(not)?;
         let mut scanned =
             Scanned { source, files: Vec::new(), images: Vec::new(), blobs: HashMap::new() };
+        let mut found = Found::default();
         if scan.whole.is_image() {
             // The package is itself what `docker save` makes.
-            scanned.add(None, &scan.whole)?;
+            scanned.add(None, &scan.whole, &mut found)?;
         } else {
             scanned.files = scan.files;
             for (name, archive) in &scan.archives {
-                scanned.add(Some(name), archive)?;
+                scanned.add(Some(name), archive, &mut found)?;
             }
         }
+        scanned.images = found.images;
         if scanned.images.is_empty() && scanned.files.is_empty() {
             return Err(Error::not_a_bundle(&name, "it holds nothing"));
         }
@@ -149,66 +146,19 @@ async fn find_entry(tar: Reader, path: &str) -> std::io::Result<Option<Reader>> 
     Ok(None)
 }
 
-#[derive(Default)]
-struct Scan {
-    /// The package, as if it were an image archive.
-    whole: ScannedArchive,
-    files: Vec<PackageFile>,
-    archives: Vec<(String, ScannedArchive)>,
-}
-
-impl Scan {
-    async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
-        if self.files.len() + self.archives.len() >= MAX_FILES {
-            return Err(std::io::Error::other("it holds too many files"));
-        }
-        if !entry.is_file {
-            self.whole.link(&entry);
-            return Ok(());
-        }
-        let path = entry.path.clone();
-        let (reader, sum) = entry.hashed();
-        match peel(reader).await? {
-            Peeled::Tar(tar) => {
-                let mut archive = ScannedArchive::default();
-                let mut inner = Entries::of(tar)?;
-                while let Some(one) = inner.next().await? {
-                    archive.take(one).await?;
-                }
-                drop(inner);
-                sum.drain().await?;
-                let (digest, size) = sum.finish();
-                self.whole.add_blob(path.clone(), digest, size, Bytes::from_static(b"\x1f\x8b"));
-                if archive.is_image() {
-                    self.archives.push((path, archive));
-                } else {
-                    self.files.push(PackageFile { path, size, digest, yaml: None });
-                }
-            }
-            Peeled::Other(content) => {
-                drop(content);
-                sum.drain().await?;
-                let head = sum.kept();
-                let (digest, size) = sum.finish();
-                let is_yaml = [".yaml", ".yml"].iter().any(|end| path.ends_with(end));
-                let yaml = (is_yaml && size <= MAX_YAML).then(|| head.clone());
-                self.whole.add_blob(path.clone(), digest, size, head);
-                self.files.push(PackageFile { path, size, digest, yaml });
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Scanned {
-    fn add(&mut self, archive: Option<&String>, scanned: &ScannedArchive) -> Result<(), Error> {
+    /// Takes up the images of an archive: of one in the package, or of the package itself.
+    fn add(
+        &mut self,
+        archive: Option<&String>,
+        scanned: &ScannedArchive,
+        found: &mut Found,
+    ) -> Result<(), Error> {
         let name = archive.map_or_else(|| self.source.name(), Clone::clone);
-        for (image, blobs) in image::images(&name, scanned)? {
-            for (digest, entry) in blobs {
-                let place = Place { archive: archive.cloned(), entry };
-                self.blobs.entry(digest).or_insert(place);
-            }
-            self.images.push(image);
+        image::find(&name, scanned, found)?;
+        for (digest, entry) in found.blobs.drain(..) {
+            let place = || Place { archive: archive.cloned(), entry };
+            self.blobs.entry(digest).or_insert_with(place);
         }
         Ok(())
     }

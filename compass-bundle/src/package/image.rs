@@ -27,8 +27,39 @@ pub struct PackageImage {
     pub problems: Vec<String>,
 }
 
-/// Blobs, and the entries that hold them.
-type Blobs = Vec<(Digest, String)>;
+/// Layers of one image, or images of one index. No kernel mounts as many.
+const MAX_LISTED: usize = 1000;
+
+/// What the images of a package list, counted again for every name of an image.
+const MAX_LISTED_BY_ALL: usize = 200_000;
+
+/// The images of a package, as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) images: Vec<PackageImage>,
+    /// The blobs of the archive at hand, and the entries that hold them.
+    pub(super) blobs: Vec<(Digest, String)>,
+    listed: usize,
+}
+
+impl Found {
+    /// Few bytes may name much, and all of it again and again: what comes is counted before it is
+    /// taken to mind.
+    fn expect(&mut self, archive: &str, listed: usize, names: usize) -> Result<(), Error> {
+        self.listed = self.listed.saturating_add(names.saturating_mul(listed.max(1)));
+        if listed > MAX_LISTED || self.listed > MAX_LISTED_BY_ALL {
+            let what = "it names more images and layers than anyone makes";
+            return Err(Error::damaged(format!("{archive}: {what}")));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::expect`] for JSON that is to be parsed.
+    fn expect_json(&mut self, archive: &str, json: &[u8]) -> Result<(), Error> {
+        let blocks = json.len() >> 13;
+        self.expect(archive, blocks, 1)
+    }
+}
 
 #[derive(Deserialize)]
 struct DockerImage {
@@ -45,22 +76,19 @@ struct Index {
     manifests: Vec<Value>,
 }
 
-/// The images of an archive. Where it is an OCI layout as well as a docker archive, the layout
+/// Adds the images of an archive. Where it is an OCI layout as well as a docker archive, the layout
 /// counts: it has the registry's own digests.
-pub(super) fn images(
+pub(super) fn find(
     archive: &str,
     scanned: &ScannedArchive,
-) -> Result<Vec<(PackageImage, Blobs)>, Error> {
+    found: &mut Found,
+) -> Result<(), Error> {
     if let Some((_, index)) = scanned.get("index.json") {
-        return layout_images(archive, scanned, &index.head);
+        return layout_images(archive, scanned, &index.head, found);
     }
-    let Some((_, manifest)) = scanned.get("manifest.json") else { return Ok(Vec::new()) };
+    let Some((_, manifest)) = scanned.get("manifest.json") else { return Ok(()) };
     let images: Vec<DockerImage> = parse(archive, "manifest.json", &manifest.head)?;
-    let mut found = Vec::new();
-    for image in images {
-        found.extend(docker_images(archive, scanned, &image)?);
-    }
-    Ok(found)
+    images.iter().try_for_each(|image| docker_images(archive, scanned, image, found))
 }
 
 fn parse<'j, T: Deserialize<'j>>(archive: &str, name: &str, json: &'j [u8]) -> Result<T, Error> {
@@ -73,14 +101,18 @@ fn docker_images(
     archive: &str,
     scanned: &ScannedArchive,
     image: &DockerImage,
-) -> Result<Vec<(PackageImage, Blobs)>, Error> {
+    found: &mut Found,
+) -> Result<(), Error> {
     let missing = |path: &str| Error::damaged(format!("{archive}: {path} is missing"));
     let (config_path, config) = scanned.get(&image.config).ok_or_else(|| missing(&image.config))?;
-    let mut blobs = vec![(config.digest, config_path.to_owned())];
+    let names = image.tags.as_ref().map_or(0, Vec::len).max(1);
+    found.expect(archive, image.layers.len(), names)?;
+    found.expect_json(archive, &config.head)?;
+    found.blobs.push((config.digest, config_path.to_owned()));
     let mut layers = Vec::new();
     for path in &image.layers {
         let (path, layer) = scanned.get(path).ok_or_else(|| missing(path))?;
-        blobs.push((layer.digest, path.to_owned()));
+        found.blobs.push((layer.digest, path.to_owned()));
         layers.push((layer_type(&layer.head), layer.digest, layer.size));
     }
     let described: Vec<_> = layers
@@ -96,7 +128,8 @@ fn docker_images(
         "layers": described,
     });
     let root = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
-    let problems = wrong_layers(archive, &config.head, &layers);
+    let mut problems = wrong_names(archive, scanned, image);
+    problems.extend(wrong_layers(archive, &config.head, &layers));
     let mut references = Vec::new();
     for tag in image.tags.iter().flatten() {
         references.push(full_reference(tag)?);
@@ -104,18 +137,15 @@ fn docker_images(
     if references.is_empty() {
         references.push(unnamed(archive, &config.digest)?);
     }
-    let named = references.into_iter().map(|reference| {
-        let found = PackageImage {
-            archive: archive.to_owned(),
-            reference,
-            root: root.clone(),
-            children: Vec::new(),
-            config: Some(config.digest),
-            problems: problems.clone(),
-        };
-        (found, blobs.clone())
-    });
-    Ok(named.collect())
+    found.images.extend(references.into_iter().map(|reference| PackageImage {
+        archive: archive.to_owned(),
+        reference,
+        root: root.clone(),
+        children: Vec::new(),
+        config: Some(config.digest),
+        problems: problems.clone(),
+    }));
+    Ok(())
 }
 
 /// Docker leaves its own registry out of names.
@@ -128,6 +158,33 @@ fn full_reference(name: &str) -> Result<Reference, Error> {
         (false, _) => format!("docker.io/{name}"),
     };
     Ok(full.parse()?)
+}
+
+/// Where names are digests, the content has them.
+fn wrong_names(archive: &str, scanned: &ScannedArchive, image: &DockerImage) -> Vec<String> {
+    let named = std::iter::once((&image.config, config_digest(&image.config)))
+        .chain(image.layers.iter().map(|path| (path, blob_digest(path))));
+    let wrong = named.filter(|(path, digest)| {
+        let content = scanned.get(path).map(|(_, entry)| entry.digest);
+        digest.is_some_and(|digest| content != Some(digest))
+    });
+    wrong.map(|(path, _)| format!("{archive}: {path} is damaged")).collect()
+}
+
+/// The digest that a configuration's name says. Its forms: `<hex>.json` of Docker, those of blobs,
+/// and the digest itself.
+fn config_digest(path: &str) -> Option<Digest> {
+    let hex = path.strip_suffix(".json").unwrap_or_default();
+    blob_digest(path).or_else(|| sha256(hex)).or_else(|| sha256(path.strip_prefix("sha256:")?))
+}
+
+/// The digest that a blob's name says. The directories of old layers are ids, and no digests.
+fn blob_digest(path: &str) -> Option<Digest> {
+    sha256(path.strip_prefix("blobs/sha256/")?)
+}
+
+fn sha256(hex: &str) -> Option<Digest> {
+    format!("sha256:{hex}").parse().ok()
 }
 
 /// Uncompressed layers have the digests that the configuration names.
@@ -163,22 +220,23 @@ fn layout_images(
     archive: &str,
     scanned: &ScannedArchive,
     index: &[u8],
-) -> Result<Vec<(PackageImage, Blobs)>, Error> {
+    found: &mut Found,
+) -> Result<(), Error> {
     let index: Index = parse(archive, "index.json", index)?;
-    let mut found = Vec::new();
     for entry in &index.manifests {
         let named: Descriptor = serde_json::from_value(entry.clone()).map_err(|error| {
             Error::damaged(format!("{archive}: index.json is not readable: {error}"))
         })?;
-        let mut reading = Layout { archive, scanned, blobs: Vec::new(), problems: Vec::new() };
+        let mut reading = Layout { archive, scanned, found: &mut *found, problems: Vec::new() };
         let root = reading.manifest(&named.digest)?;
         let (mut children, mut config) = (Vec::new(), None);
         match root.parse()? {
             Manifest::Image { config: own, layers } => {
                 config = Some(own.digest);
-                reading.require(std::iter::once(&own).chain(&layers));
+                reading.require(&own, &layers)?;
             }
             Manifest::Index(images) => {
+                reading.found.expect(archive, images.len(), 1)?;
                 for image in images {
                     // Docker keeps indexes of which not every platform is there.
                     if scanned.get(&path(&image.digest)).is_none() {
@@ -186,7 +244,7 @@ fn layout_images(
                     }
                     let child = reading.manifest(&image.digest)?;
                     if let Manifest::Image { config, layers } = child.parse()? {
-                        reading.require(std::iter::once(&config).chain(&layers));
+                        reading.require(&config, &layers)?;
                     }
                     children.push(child);
                 }
@@ -200,18 +258,19 @@ fn layout_images(
             Some(reference) => reference,
             None => unnamed(archive, &named.digest)?,
         };
-        let Layout { blobs, problems, .. } = reading;
+        let Layout { problems, .. } = reading;
         let archive = archive.to_owned();
-        found.push((PackageImage { archive, reference, root, children, config, problems }, blobs));
+        let image = PackageImage { archive, reference, root, children, config, problems };
+        found.images.push(image);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// An OCI layout of which the blobs are gathered.
 struct Layout<'a> {
     archive: &'a str,
     scanned: &'a ScannedArchive,
-    blobs: Blobs,
+    found: &'a mut Found,
     problems: Vec<String>,
 }
 
@@ -220,6 +279,7 @@ impl Layout<'_> {
         let path = path(digest);
         let missing = || Error::damaged(format!("{}: {path} is missing", self.archive));
         let (_, entry) = self.scanned.get(&path).ok_or_else(missing)?;
+        self.found.expect_json(self.archive, &entry.head)?;
         let kind = sniff_media_type(&entry.head).ok_or_else(missing)?;
         let manifest = RawManifest::new(kind, entry.head.clone());
         if manifest.digest() != *digest {
@@ -228,8 +288,9 @@ impl Layout<'_> {
         Ok(manifest)
     }
 
-    fn require<'d>(&mut self, blobs: impl Iterator<Item = &'d Descriptor>) {
-        for blob in blobs {
+    fn require(&mut self, config: &Descriptor, layers: &[Descriptor]) -> Result<(), Error> {
+        self.found.expect(self.archive, layers.len(), 1)?;
+        for blob in std::iter::once(config).chain(layers) {
             let path = path(&blob.digest);
             match self.scanned.get(&path) {
                 _ if blob.is_held_elsewhere() => {}
@@ -238,10 +299,11 @@ impl Layout<'_> {
                     if entry.digest != blob.digest {
                         self.problems.push(format!("{}: {path} is damaged", self.archive));
                     }
-                    self.blobs.push((blob.digest, own.to_owned()));
+                    self.found.blobs.push((blob.digest, own.to_owned()));
                 }
             }
         }
+        Ok(())
     }
 }
 

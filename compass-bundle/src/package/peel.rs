@@ -4,11 +4,11 @@ use std::io::Cursor;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::GzipDecoder;
 use futures_util::{StreamExt as _, stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
+use super::gzip::{AHEAD, Gzip, Likeness, likeness};
 use crate::read::BundleSource;
 
 /// Bytes on their way.
@@ -17,11 +17,8 @@ pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 /// What stands behind the compression.
 pub(crate) enum Peeled {
     Tar(Reader),
-    Other(Reader),
+    Other,
 }
-
-/// Bytes that are read ahead of a decompressor.
-const AHEAD: usize = 128 << 10;
 
 /// Bytes that are asked for at once from far away.
 const AHEAD_REMOTE: u64 = 4 << 20;
@@ -46,19 +43,25 @@ pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
     Box::pin(StreamReader::new(chunks.boxed()))
 }
 
-/// Takes gzip off, once or twice.
+/// Takes gzip off, once or twice. What only begins like gzip is something else; what has a header
+/// as compressors write it and cannot be inflated is damaged.
 pub(crate) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
+    let mut outer = Likeness::Sure;
     for _ in 0..=MAX_GZIPS {
         let mut head = Vec::new();
-        (&mut reader).take(HEAD).read_to_end(&mut head).await?;
-        let (gzip, tar) = (head.starts_with(&[0x1f, 0x8b]), is_tar(&head));
-        let whole: Reader = Box::pin(Cursor::new(head).chain(reader));
-        if !gzip {
-            return Ok(if tar { Peeled::Tar(whole) } else { Peeled::Other(whole) });
+        let read = (&mut reader).take(HEAD).read_to_end(&mut head).await;
+        if read.is_err() && outer == Likeness::Possible {
+            return Ok(Peeled::Other);
         }
-        let mut decoder = GzipDecoder::new(BufReader::with_capacity(AHEAD, whole));
-        decoder.multiple_members(true);
-        reader = Box::pin(decoder);
+        read?;
+        outer = likeness(&head);
+        let is_tar = is_tar(&head);
+        let whole: Reader = Box::pin(Cursor::new(head).chain(reader));
+        match outer {
+            Likeness::None if is_tar => return Ok(Peeled::Tar(whole)),
+            Likeness::None => return Ok(Peeled::Other),
+            Likeness::Possible | Likeness::Sure => reader = Box::pin(Gzip::new(whole)),
+        }
     }
     Err(std::io::Error::other("it is compressed again and again"))
 }

@@ -1,5 +1,6 @@
 //! The entries of a tar archive, one after the other, in bounded memory.
 
+use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, ArchiveBuilder};
 
+use super::padding;
 use super::peel::Reader;
 
 /// Bytes of headers and long names before an entry; more is no archive that a person made.
@@ -19,11 +21,18 @@ const MAX_HEADERS: u64 = 2 << 20;
 /// Bytes from the beginning of an entry that are kept: enough for YAML and JSON.
 pub(super) const KEPT: usize = 4 << 20;
 
-/// The entries of an archive. Each is read to its end before the next one.
+/// Why sparse files are refused: a few bytes may stand for more zeros than anyone waits for.
+const SPARSE: &str = "it is a sparse file, which packages have none of";
+
+/// The entries of an archive. Each is read to its end before the next one, and after the last one
+/// whatever the archive came in.
 pub(crate) struct Entries {
+    archive: Archive<Bounded>,
     stream: tokio_tar::Entries<Bounded>,
     budget: Arc<AtomicU64>,
     last: Option<Shared>,
+    /// The path of the last entry, for people who look for damage.
+    path: String,
 }
 
 /// One entry.
@@ -39,8 +48,12 @@ pub(crate) struct Entry {
 
 type Shared = Arc<Mutex<Content>>;
 
+/// An entry as the parser has it.
+type Raw = tokio_tar::Entry<Archive<Bounded>>;
+
 struct Content {
-    entry: tokio_tar::Entry<Archive<Bounded>>,
+    path: String,
+    entry: Raw,
     sum: Option<(Hasher, u64, Vec<u8>)>,
 }
 
@@ -49,7 +62,8 @@ impl Entries {
         let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
         let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
         let mut archive = ArchiveBuilder::new(bounded).build();
-        Ok(Self { stream: archive.entries()?, budget, last: None })
+        let stream = archive.entries()?;
+        Ok(Self { archive, stream, budget, last: None, path: String::new() })
     }
 
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<Entry>> {
@@ -57,20 +71,36 @@ impl Entries {
             drain(&last).await?;
         }
         self.budget.store(MAX_HEADERS, Ordering::Relaxed);
-        let Some(entry) = self.stream.next().await.transpose()? else { return Ok(None) };
+        let entry = self.stream.next().await.transpose().map_err(|error| self.behind(&error))?;
         self.budget.store(u64::MAX, Ordering::Relaxed);
-        let path = String::from_utf8_lossy(&entry.path_bytes()?).into_owned();
-        let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();
+        let Some(mut entry) = entry else {
+            padding::require_end(&mut self.archive).await?;
+            return Ok(None);
+        };
+        let path = plain_path(&String::from_utf8_lossy(&entry.path_bytes()?));
+        if is_sparse(&mut entry).await? {
+            return Err(in_file(&path, &Error::new(ErrorKind::Unsupported, SPARSE)));
+        }
         let kind = entry.header().entry_type();
         let link = match kind.is_symlink() || kind.is_hard_link() {
             true => entry.link_name_bytes()?.map(|link| String::from_utf8_lossy(&link).into()),
             false => None,
         };
-        let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
+        let is_file = kind.is_file() || kind.is_contiguous();
         let mode = entry.header().mode().unwrap_or(0o644);
-        let content = Arc::new(Mutex::new(Content { entry, sum: None }));
+        let content = Content { path: path.clone(), entry, sum: None };
+        let content = Arc::new(Mutex::new(content));
         self.last = Some(Arc::clone(&content));
+        self.path.clone_from(&path);
         Ok(Some(Entry { path, is_file, is_directory: kind.is_dir(), mode, link, content }))
+    }
+
+    /// An error of a header, of which no name can be told but the one before it.
+    fn behind(&self, error: &Error) -> Error {
+        match self.path.as_str() {
+            "" => Error::new(error.kind(), error.to_string()),
+            path => Error::new(error.kind(), format!("{error} (behind {})", path.escape_debug())),
+        }
     }
 }
 
@@ -86,6 +116,27 @@ impl Entry {
         lock(&content).sum = Some((Hasher::default(), 0, Vec::new()));
         (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
     }
+}
+
+/// A path without the steps that lead nowhere, and without the end that directories have.
+fn plain_path(path: &str) -> String {
+    let steps: Vec<&str> = path.split('/').filter(|step| *step != ".").collect();
+    steps.join("/").trim_end_matches('/').to_owned()
+}
+
+/// Whether a file has holes, in the form of old GNU tar or as extended headers say.
+async fn is_sparse(entry: &mut Raw) -> std::io::Result<bool> {
+    let kind = entry.header().entry_type();
+    if kind.is_gnu_sparse() {
+        return Ok(true);
+    }
+    if !kind.is_file() {
+        return Ok(false);
+    }
+    let Some(mut extensions) = entry.pax_extensions().await? else { return Ok(false) };
+    extensions.try_fold(false, |is_sparse, extension| {
+        Ok(is_sparse || extension?.key_bytes().starts_with(b"GNU.sparse."))
+    })
 }
 
 /// The digest of an entry.
@@ -113,8 +164,23 @@ impl Sum {
 async fn drain(content: &Shared) -> std::io::Result<()> {
     let mut reader = SharedReader(Arc::clone(content));
     let mut buffer = vec![0; 64 << 10];
-    while reader.read(&mut buffer).await? > 0 {}
-    Ok(())
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(within(&lock(content).path, &error)),
+        }
+    }
+}
+
+/// An error of a file in a package, or in an archive.
+pub(super) fn in_file(path: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", path.escape_debug()))
+}
+
+/// An error of what a file stands in.
+fn within(path: &str, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{error} (in {})", path.escape_debug()))
 }
 
 fn lock(content: &Shared) -> std::sync::MutexGuard<'_, Content> {
@@ -160,7 +226,7 @@ impl AsyncRead for Bounded {
         let left = self.budget.load(Ordering::Relaxed);
         if read > left {
             let reason = "the headers of an entry are too large";
-            return Poll::Ready(Err(std::io::Error::other(reason)));
+            return Poll::Ready(Err(Error::other(reason)));
         }
         if left != u64::MAX {
             self.budget.store(left - read, Ordering::Relaxed);

@@ -91,7 +91,7 @@ impl BundleContents {
         naming::require_plain("version", &self.version)?;
         let mut seen = BTreeSet::from([FILE_NAME]);
         for file in &self.files {
-            naming::require_inside(&file.path)?;
+            naming::require_portable(&file.path)?;
             if file.mode & !0o777 != 0 {
                 let (path, mode) = (&file.path, file.mode);
                 return Err(Error::Unplannable(format!("{path}: {mode:o} are no permissions")));

@@ -1,0 +1,126 @@
+//! Gzip of any making (RFC 1952), read to its very end.
+
+use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_compression::tokio::bufread::GzipDecoder;
+use flate2::DecompressError;
+use tokio::io::{AsyncBufRead as _, AsyncRead, BufReader, ReadBuf};
+
+use super::padding::Padding;
+use super::peel::Reader;
+
+/// Bytes that are read ahead of a decompressor.
+pub(super) const AHEAD: usize = 128 << 10;
+
+/// The first byte of every member.
+const FIRST: u8 = 0x1f;
+
+/// A header and a trailer, the least that gzip has.
+const SMALLEST: usize = 18;
+
+/// How much bytes look like the beginning of gzip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// They are none.
+    None,
+    /// A decoder takes them, though nobody writes such a header.
+    Possible,
+    /// They are.
+    Sure,
+}
+
+/// Judges the whole of a header: the magic number, the method, flags that are reserved, and the
+/// levels that compressors note.
+pub(super) fn likeness(head: &[u8]) -> Likeness {
+    match head {
+        [FIRST, 0x8b, 8, 0..0x20, _, _, _, _, 0 | 2 | 4, ..] if head.len() >= SMALLEST => {
+            Likeness::Sure
+        }
+        [FIRST, 0x8b, 8, 0..0x20, ..] => Likeness::Possible,
+        _ => Likeness::None,
+    }
+}
+
+/// The content of all members, one after the other. It ends without an error only where every
+/// checksum is right, and where nothing but zeros follows, which `gzip` takes as well.
+pub(super) struct Gzip {
+    member: Member,
+    is_between: bool,
+    padding: Padding,
+    /// A decoder that failed and is asked again says that its end has come.
+    failed: Option<String>,
+}
+
+type Member = GzipDecoder<BufReader<Reader>>;
+
+impl Gzip {
+    pub(super) fn new(reader: Reader) -> Self {
+        let member = GzipDecoder::new(BufReader::with_capacity(AHEAD, reader));
+        Self { member, is_between: false, padding: Padding::default(), failed: None }
+    }
+
+    fn poll_members(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            if !self.is_between {
+                ready!(Pin::new(&mut self.member).poll_read(cx, buffer))?;
+                if buffer.filled().len() > before || buffer.remaining() == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                self.is_between = true;
+            }
+            let mut rest = Pin::new(self.member.get_mut());
+            match ready!(rest.as_mut().poll_fill_buf(cx))? {
+                [] => return Poll::Ready(Ok(())),
+                [FIRST, ..] if self.padding.is_none() => self.begin_member(),
+                bytes => {
+                    let size = bytes.len();
+                    self.padding.take(bytes)?;
+                    rest.consume(size);
+                }
+            }
+        }
+    }
+
+    fn begin_member(&mut self) {
+        let nothing: Reader = Box::pin(tokio::io::empty());
+        let nothing = BufReader::with_capacity(1, nothing);
+        let rest = std::mem::replace(self.member.get_mut(), nothing);
+        self.member = GzipDecoder::new(rest);
+        self.is_between = false;
+    }
+}
+
+impl AsyncRead for Gzip {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if let Some(failed) = &self.failed {
+            return Poll::Ready(Err(Error::other(failed.clone())));
+        }
+        let read = ready!(self.poll_members(cx, buffer)).map_err(told);
+        self.failed = read.as_ref().err().map(ToString::to_string);
+        Poll::Ready(read)
+    }
+}
+
+/// What a decoder says, said of the gzip. What it reads from speaks for itself, in other kinds.
+fn told(error: Error) -> Error {
+    let is_deflate =
+        || error.get_ref().and_then(|inner| inner.downcast_ref::<DecompressError>()).is_some();
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::other("its gzip is cut off"),
+        kind if kind == ErrorKind::InvalidData || is_deflate() => {
+            Error::other(format!("its gzip is damaged: {error}"))
+        }
+        _ => error,
+    }
+}

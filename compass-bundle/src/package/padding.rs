@@ -1,0 +1,43 @@
+//! The zeros behind the end of archives and of gzip.
+
+use std::io::Error;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// Zeros that may follow an end. The records of `tar` are far smaller; without a bound, a few bytes
+/// of gzip would be read for ever.
+const MAX_PADDING: u64 = 64 << 20;
+
+/// How many zeros have come.
+#[derive(Debug, Default)]
+pub(super) struct Padding(u64);
+
+impl Padding {
+    pub(super) fn is_none(&self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(Error::other("something else follows its end"));
+        }
+        self.0 += bytes.len() as u64;
+        if self.0 > MAX_PADDING {
+            return Err(Error::other("endless zeros follow its end"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads to the end: only there compression says whether all of it was right.
+pub(super) async fn require_end(rest: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
+    let mut padding = Padding::default();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = rest.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        padding.take(&buffer[..read])?;
+    }
+}

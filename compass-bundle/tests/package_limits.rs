@@ -1,0 +1,137 @@
+//! Packages that other tools made, or claim to have made: what would take more time or memory than
+//! anyone has is refused with a reason.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod archives;
+
+use std::io::Write as _;
+
+use archives::{
+    ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved_as, scan, tar,
+};
+use compass_registry::{Digest, media_type};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+use tokio_tar::{EntryType, Header};
+
+/// A file of a pebibyte, of which one block is there.
+fn sparse(name: &str) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+    let set = |field: &mut [u8; 12], value: u64| {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&value.to_be_bytes());
+    };
+    set(&mut gnu.sparse[0].offset, (1 << 50) - 512);
+    set(&mut gnu.sparse[0].numbytes, 512);
+    set(&mut gnu.realsize, 1 << 50);
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_size(512);
+    header.set_cksum();
+    [&header.as_bytes()[..], &[7; 512]].concat()
+}
+
+/// Another, as POSIX tar writes it.
+fn sparse_posix(name: &str) -> Vec<u8> {
+    let record = b"30 GNU.sparse.size=1111111111\n";
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_size(record.len() as u64);
+    header.set_cksum();
+    let mut bytes = [&header.as_bytes()[..], record].concat();
+    bytes.resize(1024, 0);
+    [bytes, file(name, b"1")].concat()
+}
+
+#[tokio::test]
+async fn sparse_files_are_refused_by_name() {
+    for bytes in [sparse("gpu/holes"), sparse_posix("gpu/holes")] {
+        let bytes = tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes]);
+        for told in Tried::of(&bytes).await.reasons() {
+            assert!(told.contains("gpu/holes: it is a sparse file"), "{told}");
+        }
+    }
+    let told = refusal(&package(&tar(&[sparse("holes"), file("manifest.json", b"[]")]))).await;
+    assert!(told.contains(&format!("{ARCHIVE}: holes: it is a sparse file")), "{told}");
+}
+
+#[tokio::test]
+async fn sparse_files_in_layers_are_no_matter() {
+    let layer = tar(&[sparse("var/log/lastlog")]);
+    let config = config(std::slice::from_ref(&layer));
+    for layer in [layer.clone(), gzip(&layer)] {
+        let saved = saved_as(("c.json", &config), ("a/layer.tar", &layer));
+        for bytes in [package(&saved), saved] {
+            let package = scan(&bytes).await;
+            assert_eq!(problems(&package), [""; 0]);
+        }
+    }
+}
+
+/// Peak memory of this process, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn an_image_that_names_more_than_anyone_makes_is_refused_in_little_memory() {
+    let (layer, config) = (layer(), config(&[layer()]));
+    let saved = |names: usize, layers: usize| {
+        let tags: Vec<_> = (0..names).map(|number| format!("h.x/a:v{number}")).collect();
+        let manifest = json!([{"Config": "c.json", "RepoTags": tags, "Layers": vec!["l"; layers]}]);
+        let manifest = manifest.to_string();
+        tar(&[
+            file("l", &layer),
+            file("c.json", &config),
+            file("manifest.json", manifest.as_bytes()),
+        ])
+    };
+    assert_eq!(scan(&package(&saved(3, 1))).await.images().len(), 3);
+    let before = peak();
+    for (names, layers) in [(100_000, 300_000), (1, 2000), (3000, 900), (100_000, 20)] {
+        for bytes in [gzip(&package(&gzip(&saved(names, layers)))), saved(names, layers)] {
+            let told = refusal(&bytes).await;
+            assert!(told.contains("more images and layers than anyone makes"), "{told}");
+        }
+    }
+    let more = peak() - before;
+    assert!(more < 200 << 20, "{more} bytes");
+}
+
+#[tokio::test]
+async fn a_layout_that_names_one_image_again_and_again_is_refused() {
+    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
+    let layers = vec![describe(media_type::OCI_LAYER, b"x"); 900];
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": describe(media_type::OCI_CONFIG, b"{}"),
+        "layers": layers,
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let entry = describe(media_type::OCI_MANIFEST, &manifest);
+    let index = json!({"schemaVersion": 2, "manifests": vec![entry; 3000]});
+    let archive = tar(&[
+        file(&format!("blobs/sha256/{}", Digest::of(&manifest).hex()), &manifest),
+        file("index.json", index.to_string().as_bytes()),
+    ]);
+    let told = refusal(&package(&archive)).await;
+    assert!(told.contains("more images and layers than anyone makes"), "{told}");
+}
+
+#[tokio::test]
+async fn more_text_than_can_be_kept_is_refused() {
+    let yaml = vec![b' '; 4 << 20];
+    let mut bytes = GzEncoder::new(Vec::new(), Compression::fast());
+    for number in 0..70 {
+        bytes.write_all(&file(&format!("gpu/{number}.yaml"), &yaml)).unwrap();
+    }
+    bytes.write_all(&tar(&[])).unwrap();
+    let told = refusal(&bytes.finish().unwrap()).await;
+    assert!(told.contains("more names and text than can be kept in mind"), "{told}");
+}
