@@ -51,7 +51,9 @@ pub(crate) fn missing_images<'f>(
         for image in inventory::file_images(path, bytes, &policy) {
             let written = &image.used.written;
             let is_there = match &image.used.image {
-                Ok(used) => has(there, &used.repository, used.tag.as_deref(), used.digest.as_deref()),
+                Ok(used) => {
+                    has(there, &used.repository, used.tag.as_deref(), used.digest.as_deref())
+                }
                 // A template of another policy; what stands behind it is as good a name.
                 Err(_) => match written.split_once("]]/") {
                     Some((_, name)) if !name.contains(['[', ' ']) => {

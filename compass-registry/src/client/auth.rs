@@ -53,6 +53,9 @@ struct TokenAnswer {
 /// What a token service means where it says nothing (distribution token specification).
 const DEFAULT_LIFE: u64 = 60;
 
+/// Longer than any run, in seconds.
+const LONGEST_LIFE: u64 = 24 * 60 * 60;
+
 /// Bytes of an answer of a token service that are read.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
@@ -233,7 +236,7 @@ fn read_token(host: &str, body: &[u8]) -> Result<Header, Error> {
     };
     let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| bad())?;
     let token = answer.token.or(answer.access_token).ok_or_else(bad)?;
-    let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).max(10);
+    let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(10, LONGEST_LIFE);
     // A tenth earlier, so that no request starts with a token that dies on the way.
     let expires = Instant::now() + Duration::from_secs(life - life / 10);
     Ok(Header { value: Secret::new(format!("Bearer {token}")), expires: Some(expires) })

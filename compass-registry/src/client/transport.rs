@@ -176,7 +176,7 @@ impl Transport {
         let mut header = self.0.auth.known(self.door(), &request.scope).await?;
         for _ in 0..MAX_ANSWERS {
             let response = self.follow(request, header.as_ref()).await?;
-            if response.status() != StatusCode::UNAUTHORIZED {
+            if !self.is_challenged(&response) {
                 return self.expect(request, response, expected).await;
             }
             let Some(answer) = self.answer(request, &response, header.as_ref()).await? else {
@@ -192,6 +192,12 @@ impl Transport {
 
     fn door(&self) -> Door<'_> {
         Door { http: &self.0.http, registry: &self.0.base }
+    }
+
+    /// Whether the registry itself asks who we are. Another host, to which it sent us, is never told.
+    fn is_challenged(&self, response: &Response) -> bool {
+        let own = response.url().origin() == self.0.base.origin();
+        own && response.status() == StatusCode::UNAUTHORIZED
     }
 
     async fn answer(
@@ -287,8 +293,8 @@ impl Transport {
         }
         let response = builder.send().await.map_err(|error| self.unreachable(request, error))?;
         self.0.pace.learn(&response);
-        let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-        if unauthorized && self.answer(request, &response, known.as_ref()).await?.is_some() {
+        let challenged = self.is_challenged(&response);
+        if challenged && self.answer(request, &response, known.as_ref()).await?.is_some() {
             let (status, wait) = (response.status(), retry_after(response.headers()));
             return Err(self.refused(request, status, wait, "the token has expired".to_owned()));
         }
