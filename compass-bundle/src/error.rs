@@ -170,5 +170,5 @@ impl Error {
 
 /// Whether an error of reading holds one of ours, which `source` steps over.
 fn is_wrapped(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Error>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<Error>())
 }

@@ -19,6 +19,9 @@ use super::pieces::read_in_pieces;
 use crate::uncached::{AlignedBuffer, UncachedFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
+/// What the names of unfinished files begin with.
+const UNFINISHED: &str = ".upload-";
+
 /// Bytes that are read at once.
 const READ: usize = 256 << 10;
 
@@ -172,7 +175,7 @@ impl BlobFiles {
             .await
             .map_err(|error| Error::io(format!("cannot create {}", directory.display()), error))?;
         let (file, path) = tempfile::Builder::new()
-            .prefix(".upload-")
+            .prefix(UNFINISHED)
             .tempfile_in(&self.unfinished)
             .map_err(|error| {
                 Error::io(format!("cannot create a file in {}", self.unfinished.display()), error)
@@ -188,7 +191,7 @@ impl BlobFiles {
 
     /// Removes what earlier processes did not complete. Nobody else may be writing.
     pub(crate) async fn remove_unfinished(&self) -> Result<(), Error> {
-        retain_files(&self.unfinished, |_| false).await
+        retain_files(&self.unfinished, |name| !name.starts_with(UNFINISHED)).await
     }
 
     /// Removes all blobs but those with these names. Nobody else may be writing.

@@ -52,6 +52,14 @@ impl DiskStorage {
     /// [`Error::Io`] where another process has it open, or it cannot be read.
     pub async fn open_alone(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut storage = Self::new(root);
+        // Its blobs belong to no repository of a registry, and would be removed.
+        let layout = storage.root.join("oci-layout");
+        if layout.exists() {
+            return Err(Error::BadContent {
+                what: storage.root.display().to_string(),
+                reason: "it is an OCI layout, not the directory of a registry".to_owned(),
+            });
+        }
         let path = storage.root.join(".lock");
         let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
         tokio::fs::create_dir_all(&storage.root).await.map_err(failed)?;
