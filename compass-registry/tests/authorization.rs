@@ -225,3 +225,60 @@ async fn a_scope_is_asked_for_once_however_many_want_it() {
     futures_util::future::join_all(reads).await;
     assert_eq!(tokens.lock().unwrap().len(), 1);
 }
+
+/// Two hosts: one that asks for a token of a service of its own, and that service, which notes who asks.
+async fn thief(asked: &Seen) -> String {
+    let seen = Arc::clone(asked);
+    let service = serve(move |request| {
+        note(&seen, &request);
+        (StatusCode::OK, r#"{"token":"stolen"}"#).into_response()
+    })
+    .await;
+    serve(move |_| {
+        let challenge = format!(r#"Bearer realm="http://{service}/token""#);
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_target_of_a_redirect_cannot_ask_for_credentials() {
+    let asked = Seen::default();
+    let thief = thief(&asked).await;
+    let registry = serve(move |_| {
+        let location = format!("http://{thief}/blob");
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    client(&registry).read(&name(), &layer).await.unwrap_err();
+    assert_eq!(asked.lock().unwrap()[..], []);
+}
+
+#[tokio::test]
+async fn an_upload_location_elsewhere_cannot_ask_for_credentials() {
+    let asked = Seen::default();
+    let registry = uploads_to(format!("http://{}/put", thief(&asked).await), Seen::default()).await;
+    let storage = compass_registry::storage::MemoryStorage::default();
+    storage.add_blob(&name(), *b"layer");
+    let layer = Descriptor::of("text/plain", b"layer");
+    let blob = compass_registry::open_resuming(Arc::new(storage), &name(), &layer);
+    compass_registry::ImageSink::put_blob(&client(&registry), &name(), blob).await.unwrap_err();
+    assert_eq!(asked.lock().unwrap()[..], []);
+}
+
+#[tokio::test]
+async fn a_token_may_live_longer_than_time() {
+    let answer = format!(r#"{{"token":"t0ken","expires_in":{}}}"#, u64::MAX);
+    let service = serve(move |_| (StatusCode::OK, answer.clone()).into_response()).await;
+    let registry = serve(move |request| {
+        if request.headers().get("authorization").is_some() {
+            return (StatusCode::OK, "layer").into_response();
+        }
+        let challenge = format!(r#"Bearer realm="http://{service}/token""#);
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+    })
+    .await;
+    let layer = Descriptor::of("text/plain", b"layer");
+    assert_eq!(client(&registry).read(&name(), &layer).await.unwrap(), "layer");
+}

@@ -235,3 +235,23 @@ async fn what_a_killed_server_left_is_removed_by_the_next_one_alone() {
     drop(alone);
     DiskStorage::open_alone(directory.path()).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_oci_layout_and_files_of_others_are_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let blob = directory.path().join("blobs/sha256").join("a".repeat(64));
+    std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    std::fs::write(&blob, "x").unwrap();
+    let marker = directory.path().join("oci-layout");
+    std::fs::write(&marker, "{}").unwrap();
+    let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
+    assert!(error.to_string().contains("OCI layout"), "{error}");
+    assert!(blob.exists());
+
+    std::fs::remove_file(&marker).unwrap();
+    let photo = directory.path().join("uploads/photo.jpg");
+    std::fs::create_dir(photo.parent().unwrap()).unwrap();
+    std::fs::write(&photo, "x").unwrap();
+    DiskStorage::open_alone(directory.path()).await.unwrap();
+    assert!(photo.exists());
+}
