@@ -84,30 +84,26 @@ impl Part {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
-        let lock = loop {
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(Error::io("create", &path)(error));
-                }
-                _ => {}
-            }
-            let directory = OpenOptions::new()
-                .read(true)
-                .custom_flags((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed())
-                .open(&path);
-            let directory = match directory {
-                // Who had it before has finished.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened.map_err(Error::io("create", &path))?,
-            };
-            part_file::lock(&directory, &path)?;
-            if part_file::is_at(&directory, &path) {
-                break directory;
-            }
-        };
+        let lock = part_file::claim(&path, || Self::open(&path))?;
         let part = Self { path, _lock: lock };
         part.empty()?;
         Ok(part)
+    }
+
+    /// The directory; nothing where it is gone again.
+    fn open(path: &Path) -> Result<Option<File>, Error> {
+        let failed = |error| Error::io("create", path)(error);
+        if let Err(error) = fs::create_dir(path)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(failed(error));
+        }
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+        match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Removes what a killed process left.

@@ -107,10 +107,7 @@ impl Store {
             Self::Directory(directory) => {
                 let (bundle, document) = (bundle.to_owned(), document.clone());
                 let store = directory.clone();
-                let published = tokio::task::spawn_blocking(move || {
-                    publish(&bundle, &document, &store, &*progress)
-                });
-                published.await.map_err(|stopped| Error::damaged(stopped.to_string()))?
+                blocking(move || publish(&bundle, &document, &store, &*progress)).await
             }
             Self::Objects(objects) => objects.publish(bundle, document, &*progress).await,
         }
@@ -130,7 +127,12 @@ impl Store {
             Self::Directory(directory) => {
                 let path = directory.join(store_path(plan.document()));
                 if let Ok(there) = path.metadata() {
-                    return same(&path, there.len(), plan, source, &*options.progress).await;
+                    if there.len() != plan.size() {
+                        return Err(Error::Conflict { path: path.display().to_string() });
+                    }
+                    let progress = Arc::clone(&options.progress);
+                    let digest = digest_of_plan(plan, source, &*progress).await?;
+                    return blocking(move || directory::same(&path, digest, &*progress)).await;
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -143,25 +145,13 @@ impl Store {
     }
 }
 
-/// The bundle stands in a directory already: whether it is this one.
+/// Reads and writes files where that holds nobody up.
 #[cfg(feature = "store")]
-async fn same(
-    path: &Path,
-    size: u64,
-    plan: &Arc<BundlePlan>,
-    source: Arc<dyn ImageSource>,
-    progress: &dyn Progress,
+async fn blocking(
+    work: impl FnOnce() -> Result<Published, Error> + Send + 'static,
 ) -> Result<Published, Error> {
-    let conflict = || Error::Conflict { path: path.display().to_string() };
-    if size != plan.size() {
-        return Err(conflict());
-    }
-    let digest = digest_of_plan(plan, source, progress).await?;
-    if directory::digest_of(path, progress)? != digest {
-        return Err(conflict());
-    }
-    crate::write::write_checksum(path, digest)?;
-    directory::published(path, digest, true)
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|stopped| Error::damaged(stopped.to_string()))?
 }
 
 /// The digest that a planned bundle has when it is written.

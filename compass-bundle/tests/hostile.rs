@@ -17,7 +17,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio_tar::EntryType;
 
-use archives::{entry, file, gzip, linked, tar};
+use archives::{entry, file, gzip, linked, peak, tar};
 
 struct World {
     directory: tempfile::TempDir,
@@ -156,13 +156,6 @@ async fn two_members_and_odd_names_are_read_correctly() {
         file("short", b"x"),
     ];
     assert!(World::new().try_all(&tar(&entries)).await.is_err());
-}
-
-/// Peak memory of this process, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test]

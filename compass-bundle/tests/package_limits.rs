@@ -7,7 +7,8 @@ mod archives;
 use std::io::Write as _;
 
 use archives::{
-    ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved_as, scan, tar,
+    ARCHIVE, Tried, config, file, gzip, layer, package, peak, problems, refusal, saved_as, scan,
+    tar,
 };
 use compass_registry::{Digest, media_type};
 use flate2::Compression;
@@ -69,13 +70,6 @@ async fn sparse_files_in_layers_are_no_matter() {
             assert_eq!(problems(&package), [""; 0]);
         }
     }
-}
-
-/// Peak memory of this process, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test]

@@ -31,11 +31,7 @@ pub fn publish(
     if path.exists() {
         let digest = digest_of(bundle, progress)?;
         require_checksum(bundle, digest)?;
-        if digest_of(&path, progress)? != digest {
-            return Err(Error::Conflict { path: path.display().to_string() });
-        }
-        write_checksum(&path, digest)?;
-        return published(&path, digest, true);
+        return same(&path, digest, progress);
     }
     let directory = path.parent().unwrap_or(store);
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
@@ -49,7 +45,20 @@ pub fn publish(
     published(&path, digest, false)
 }
 
-pub(super) fn published(path: &Path, digest: Digest, present: bool) -> Result<Published, Error> {
+/// What is there is what should be there. This blocks.
+pub(super) fn same(
+    path: &Path,
+    digest: Digest,
+    progress: &dyn Progress,
+) -> Result<Published, Error> {
+    if digest_of(path, progress)? != digest {
+        return Err(Error::Conflict { path: path.display().to_string() });
+    }
+    write_checksum(path, digest)?;
+    published(path, digest, true)
+}
+
+fn published(path: &Path, digest: Digest, present: bool) -> Result<Published, Error> {
     let size = path.metadata().map_err(Error::io("read", path))?.len();
     Ok(Published { url: format!("file://{}", path.display()), size, digest, present })
 }

@@ -46,14 +46,7 @@ impl PartFile {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let file = loop {
-            let file = Self::open(&part)?;
-            lock(&file, &part)?;
-            // Who had it before may have finished it meanwhile: then it has its final name.
-            if is_at(&file, &part) {
-                break file;
-            }
-        };
+        let file = claim(&part, || Self::open(&part).map(Some))?;
         Ok(Self {
             file: Some(file),
             part,
@@ -120,17 +113,25 @@ impl PartFile {
     }
 }
 
-/// Keeps other processes away, as long as the file is open.
-pub(crate) fn lock(file: &File, path: &Path) -> Result<(), Error> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+/// Opens what a path leads to, and keeps other processes away as long as it is open. Where it is gone
+/// again, or has its final name by now, because who had it before has finished, it is opened anew.
+pub(crate) fn claim(
+    path: &Path,
+    open: impl Fn() -> Result<Option<File>, Error>,
+) -> Result<File, Error> {
+    loop {
+        let Some(file) = open()? else { continue };
+        match file.try_lock() {
+            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+        }
     }
 }
 
 /// Whether a path still leads to what was opened.
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(opened), Ok(there)) => (opened.dev(), opened.ino()) == (there.dev(), there.ino()),
         _ => false,

@@ -129,3 +129,10 @@ pub(crate) fn package(archive: &[u8]) -> Vec<u8> {
 pub(crate) fn problems(package: &Package) -> Vec<String> {
     package.images().iter().flat_map(|image: &PackageImage| image.problems.clone()).collect()
 }
+
+/// Peak memory of this process, in bytes.
+pub(crate) fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}

@@ -78,15 +78,16 @@ async fn everything(args: &Args, output: &Output) -> Result<Vec<PathBuf>, Failur
     Ok(unpacked.paths)
 }
 
-/// A name in a directory, or the name that was given.
-fn target(output: &Path, name: &str) -> PathBuf {
+/// The last name of a path in a directory, or the name that was given.
+fn target(output: &Path, path: &str) -> PathBuf {
+    let name = path.rsplit('/').next().unwrap_or(path);
     if output.is_dir() { output.join(name) } else { output.to_owned() }
 }
 
 async fn one_file(bundle: &Bundle, path: &str, output: &Path) -> Result<PathBuf, Failure> {
     let bytes = bundle.file(path).await?;
     let mode = bundle.entries().find(|entry| entry.path == path).map_or(0o644, |entry| entry.mode);
-    let target = target(output, path.rsplit('/').next().unwrap_or(path));
+    let target = target(output, path);
     write_file(&target, &bytes, mode)?;
     Ok(target)
 }
@@ -115,7 +116,7 @@ async fn archive(
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
-    let target = target(output_path, name.rsplit('/').next().unwrap_or(name));
+    let target = target(output_path, name);
     let bar = output.bar(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
     let written = bundle.write_archive(image, &target, &options).await;

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use compass_bundle::document::FILE_NAME;
 use compass_bundle::{
     Bundle, Damage, LocalFile, Package, Verified, VerifyOptions, compare_checksum, digest_of,
 };
@@ -78,7 +79,7 @@ fn is_yaml(path: &str) -> bool {
 
 /// Whether this is the document that bundles begin with.
 fn is_document(path: &str) -> bool {
-    matches!(path.split('/').collect::<Vec<_>>()[..], [_, "bundle.json"])
+    matches!(path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
 }
 
 /// A package has been read whole when it is open; its problems are known.
