@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::Cli;
+use cli::{Cli, Global};
 use failure::Failure;
 use output::Output;
 
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let output = Output::new(&cli.global);
-    start_log(cli.global.verbose);
+    start_log(&cli.global);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&Failure::outside(&error)),
@@ -73,13 +73,15 @@ async fn interruption() -> Failure {
     }
 }
 
-fn start_log(verbose: u8) {
+fn start_log(global: &Global) {
     use tracing_subscriber::filter::LevelFilter;
-    let level = match verbose {
+    let level = match global.verbose {
         0 => LevelFilter::OFF,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+    let coloured = output::coloured(global.color, &std::io::stderr());
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured);
+    log.with_max_level(level).init();
 }

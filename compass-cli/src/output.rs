@@ -1,6 +1,6 @@
 //! The one place that prints. Data goes to stdout, everything else to stderr.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,19 +22,17 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(global: &Global) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = match global.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => std::io::stdout().is_terminal() && !plain,
-        };
         let human = global.format == Format::Human;
         let bars = human && !global.quiet && !global.no_progress && global.verbose == 0;
         Self {
             format: global.format,
             quiet: global.quiet,
             bars: bars && std::io::stderr().is_terminal(),
-            style: if colour { Style::Colour } else { Style::Plain },
+            style: if coloured(global.color, &std::io::stdout()) {
+                Style::Colour
+            } else {
+                Style::Plain
+            },
         }
     }
 
@@ -90,6 +88,16 @@ impl Output {
         }
         bar.set_message(title.to_owned());
         Bar(bar)
+    }
+}
+
+/// Whether what goes there has colours.
+pub(crate) fn coloured(color: Color, to: &impl IsTerminal) -> bool {
+    let plain = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => to.is_terminal() && !plain(),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
 
 use crate::failure::Failure;
 use crate::repository::Repository;
@@ -15,6 +17,55 @@ pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
         fs::rename(part, target)
     };
     beside(target, bytes, put).map_err(|error| not_written(target, &error))
+}
+
+/// Whether [`output`] can write there, before what is to be written has been worked for.
+pub(crate) fn require_writable(target: &Path) -> Result<(), Failure> {
+    let target = behind_links(target);
+    let access = if is_special(&target) {
+        rustix::fs::access(&target, Access::WRITE_OK)
+    } else if target.is_dir() {
+        Err(rustix::io::Errno::ISDIR)
+    } else {
+        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        rustix::fs::access(&directory.join("."), Access::WRITE_OK | Access::EXEC_OK)
+    };
+    access.map_err(|error| {
+        let message = format!("cannot write {}: {}", target.display(), io::Error::from(error));
+        Failure::usage(message)
+    })
+}
+
+/// Writes where a user wants it: a file is replaced when it is complete, what a link leads to as
+/// well; a pipe or a device is written into.
+pub(crate) fn output(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let target = behind_links(target);
+    if !is_special(&target) {
+        return write(&target, bytes);
+    }
+    let opened = fs::OpenOptions::new().write(true).open(&target);
+    opened
+        .and_then(|mut special| special.write_all(bytes))
+        .map_err(|error| not_written(&target, &error))
+}
+
+/// The file that a chain of links leads to, which need not be there.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // Links of `/proc`, as `/dev/stdout`, name what is not in a file system.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(link) if !is_special(&path) => path = path.with_file_name("").join(link),
+            _ => break,
+        }
+    }
+    path
+}
+
+/// Whether something is there that is neither a file nor a directory.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
 /// Makes a file of the repository that is not there, and the directories it stands in.

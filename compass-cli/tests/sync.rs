@@ -6,6 +6,7 @@ use std::process::Command;
 
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
+use compass_registry::{Digest, RawManifest, media_type};
 use serde_json::Value;
 
 /// Two registries, and a release repository whose policy names them.
@@ -49,6 +50,31 @@ impl World {
         let image = SampleImage::with_layers(vec![shared, name.as_bytes().to_vec()]);
         let (name, tag) = (name.parse().unwrap(), tag.parse().unwrap());
         self.runtime.block_on(image.store(&self.storage.0, &name, &tag)).unwrap();
+    }
+
+    /// An index of images for these processors.
+    fn push_index(&self, repository: &str, architectures: &[&str]) -> Digest {
+        let repository = repository.parse().unwrap();
+        let children = architectures.iter().map(|architecture| {
+            let image = SampleImage::with_layers(vec![architecture.as_bytes().to_vec()]);
+            let tag = architecture.parse().unwrap();
+            self.runtime.block_on(image.store(&self.storage.0, &repository, &tag)).unwrap();
+            serde_json::json!({
+                "mediaType": media_type::OCI_MANIFEST,
+                "digest": image.manifest.digest(),
+                "size": image.manifest.bytes().len(),
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        });
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_INDEX,
+            "manifests": children.collect::<Vec<_>>(),
+        });
+        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+        let put = self.storage.0.put_manifest(&repository, &index, None);
+        self.runtime.block_on(put).unwrap();
+        index.digest()
     }
 
     fn has(&self, image: &str) -> bool {
@@ -124,8 +150,10 @@ fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
     assert_eq!(result, world.json("report.json"));
     assert!(world.has("release/b:v1") && world.source.requests() > before);
 
-    let (code, out, _) = world.compass(&["sync", "--list", "lists/one.list"]);
+    let (code, out, log) =
+        world.compass(&["sync", "--list", "lists/one.list", "--color", "never", "-vv"]);
     assert_eq!(code, 0);
+    assert!(!log.is_empty() && !log.contains('\u{1b}'), "{log}");
     assert!(out.contains("0 copied with 0 B moved, 2 there already, 0 failed"), "{out}");
 }
 
@@ -156,20 +184,112 @@ fn what_was_tried_again_is_counted() {
 fn a_list_that_is_none_is_an_error_that_says_where() {
     let world = World::new(&[], Script::default());
     world.write("bad.list", "release/a:v1\nrelease/what is this\n");
+    world.write("worse.list", "release/what is this\nrelease/a:v1\n/\n");
     for (list, about) in [
         ("bad.list", "bad.list:2"),
+        ("worse.list", "worse.list:1: `release/what is this`"),
+        ("worse.list", "worse.list:3: `/`"),
         ("gone.list", "there is no list `gone.list`"),
         ("gone/*.list", "there is no list `gone/*.list`"),
         ("[", "no file name or pattern"),
     ] {
         let (code, out, error) = world.compass(&["sync", "--list", list]);
-        assert!(code == 1 || code == 2, "{list}: {code} {out}");
+        assert_eq!(code, 2, "{list}: {out}");
         assert!(error.contains(about), "{list}: {error}");
     }
     world.write("other.json", r#"{"format": "something", "images": []}"#);
     let (code, _, error) = world.compass(&["sync", "--list", "other.json"]);
     assert_eq!(code, 2);
     assert!(error.contains("no report of `sync`"), "{error}");
+    let report = r#"{"format": "compass-sync-report-1", "images": [{"source": "Oh no",
+        "release": "a.b/c:d", "result": "failed"}]}"#;
+    world.write("odd.json", &format!("\u{feff}{report}"));
+    let (code, _, error) = world.compass(&["sync", "--list", "odd.json"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("odd.json is no report of `sync`") && error.contains("Oh no"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_report_is_run_again_for_the_same_platforms_and_between_the_places_that_are_named() {
+    let world = World::new(&["caicloud/a:v1"], Script::default());
+    world.write("one.list", "release/a:v1\nrelease/b:v1\n");
+    let first = ["sync", "--list", "one.list", "--platform", "linux/arm64", "--report", "r.json"];
+    assert_eq!(world.compass(&first).0, 3);
+    assert_eq!(world.json("r.json")["platforms"], serde_json::json!(["linux/arm64"]));
+
+    let (code, _, error) = world.compass(&["sync", "--list", "r.json", "--list", "one.list"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("different platforms") && error.contains("--platform"), "{error}");
+
+    world.push("elsewhere/b:v1");
+    let from = format!("{}/elsewhere", world.source.host());
+    let again = ["sync", "--list", "r.json", "--from", &from, "--report", "again.json"];
+    let (code, out, error) = world.compass(&again);
+    assert_eq!(code, 0, "{out}{error}");
+    assert!(world.has("release/b:v1"));
+    assert_eq!(world.json("again.json")["platforms"], serde_json::json!(["linux/arm64"]));
+}
+
+#[test]
+fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
+    let world = World::new(&[], Script::default());
+    let index = world.push_index("caicloud/multi", &["amd64", "arm64"]);
+    world.write("one.list", &format!("release/multi@{index}\n"));
+    let sync = ["sync", "--list", "one.list", "--platform", "linux/arm64", "--format", "json"];
+    let (code, out, error) = world.compass(&sync);
+    assert_eq!(code, 0, "{out}{error}");
+    let result: Value = serde_json::from_str(&out).unwrap();
+    let (release, digest) = (&result["images"][0]["release"], &result["images"][0]["digest"]);
+    let name = release.as_str().unwrap().rsplit_once('/').unwrap().1;
+    assert_eq!(name, format!("multi@{}", digest.as_str().unwrap()));
+    assert_ne!(name, format!("multi@{index}"));
+}
+
+#[test]
+fn a_report_goes_where_it_is_wanted_and_one_that_cannot_be_written_is_known_first() {
+    let world = World::new(&["caicloud/a:v1"], Script::default());
+    world.write("one.list", "release/a:v1\n");
+    let sync = |report: &str| world.compass(&["sync", "--list", "one.list", "--report", report]);
+
+    for (bad, about) in [("gone/r.json", "No such file"), (".", "directory")] {
+        let (code, _, error) = sync(bad);
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains(about) && error.contains("cannot write"), "{error}");
+    }
+    assert!(!world.has("release/a:v1"), "nothing was begun");
+
+    // A link stays, and what it leads to is replaced.
+    std::fs::create_dir(world.path("reports")).unwrap();
+    std::os::unix::fs::symlink("reports/today.json", world.path("link.json")).unwrap();
+    assert_eq!(sync("link.json").0, 0);
+    assert!(world.path("link.json").is_symlink());
+    assert_eq!(world.json("reports/today.json")["arrived"], 1);
+
+    // A device is written into.
+    let (code, out, error) = sync("/dev/stdout");
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("there already") && out.contains("compass-sync-report-1"), "{out}");
+}
+
+#[test]
+fn a_report_into_a_pipe_reaches_who_reads_it() {
+    let world = World::new(&["caicloud/a:v1"], Script::default());
+    world.write("one.list", "release/a:v1\n");
+    let pipe = world.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read_to_string(pipe).unwrap()
+    });
+    let (code, _, error) = world.compass(&["sync", "--list", "one.list", "--report", "pipe"]);
+    assert_eq!(code, 0, "{error}");
+    let report: Value = serde_json::from_str(&reader.join().unwrap()).unwrap();
+    assert_eq!(report["arrived"], 1);
+    use std::os::unix::fs::FileTypeExt as _;
+    assert!(pipe.metadata().unwrap().file_type().is_fifo());
 }
 
 #[test]

@@ -106,6 +106,12 @@ impl Reference {
         }
     }
 
+    /// The same name, for other content: where the reference has a digest, it has this one.
+    #[must_use]
+    pub fn with_content(&self, digest: Digest) -> Self {
+        Self { digest: self.digest.map(|_| digest), ..self.clone() }
+    }
+
     /// The same image at another registry; with a project there, in that project.
     ///
     /// # Errors
@@ -331,6 +337,16 @@ mod tests {
         {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn other_content_changes_the_digest_and_a_name_without_one_stays() {
+        let of = |text: &str| Digest::of(text.as_bytes());
+        let image = format!("a.example/web:v1@{}", of("old")).parse::<Reference>().unwrap();
+        let other = image.with_content(of("new")).to_string();
+        assert_eq!(other, format!("a.example/web:v1@{}", of("new")));
+        let image: Reference = "a.example/web:v1".parse().unwrap();
+        assert_eq!(image.with_content(of("new")), image);
     }
 
     #[test]

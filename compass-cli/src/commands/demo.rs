@@ -10,7 +10,8 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
 use compass_registry::{CopyOptions, ImageSink as _, RegistryPlace};
 
-use super::{package, publish, sync, verify};
+use super::sync::{self, Route};
+use super::{package, publish, verify};
 use crate::cli::Global;
 use crate::demo::folder::Folder;
 use crate::demo::images;
@@ -99,10 +100,11 @@ async fn take(
     let began = Instant::now();
     let options = CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() };
     let places = (Some(&source), Some(&release));
-    let images: Vec<_> = plugins.iter().flat_map(|plugin| plugin.images.clone()).collect();
+    let routes = plugins.iter().flat_map(|plugin| &plugin.images).map(Route::of);
+    let routes = sync::moved(routes.collect(), places)?;
     let bar = output.bar("sync");
     let syncing = CopyOptions { progress: bar.shared(), ..options.clone() };
-    let synced = sync::sync(&sync::routes(&images, places)?, &registries, &syncing, false).await?;
+    let synced = sync::sync(&routes, &registries, &syncing, false).await?;
     bar.done();
     let mut moved = 0;
     for one in synced {

@@ -20,6 +20,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
+use crate::save;
+use list::Listed;
 use report::Report;
 
 /// Images that are worked on at once, for each blob that may move at once: while some move, others
@@ -61,6 +63,13 @@ pub(crate) struct Route {
     pub(crate) release: Reference,
 }
 
+impl Route {
+    /// From the source registry to the release registry.
+    pub(crate) fn of(image: &TargetImage) -> Self {
+        Self { source: image.source.clone(), release: image.release.clone() }
+    }
+}
+
 /// What became of one image.
 #[derive(Debug)]
 pub(crate) struct Synced {
@@ -83,50 +92,66 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
     let registries = Registries::of(&repository);
-    let mut routes =
-        routes(&repository.target_images(&args.target)?, (args.from.as_ref(), args.to.as_ref()))?;
-    for list in &args.list {
-        for listed in list::read(&repository, list)? {
-            routes.extend(match listed {
-                list::Listed::Images(images) => {
-                    self::routes(&images, (args.from.as_ref(), args.to.as_ref()))?
-                }
-                list::Listed::Failed(routes) => routes,
-            });
-        }
+    let (routes, platforms) = wanted(args, &repository)?;
+    if let Some(path) = &args.report {
+        save::require_writable(path)?;
     }
     let bar = output.bar("sync");
     let options = CopyOptions {
-        platforms: args.platform.clone(),
+        platforms: platforms.clone(),
         jobs: global.jobs.into(),
         progress: bar.shared(),
     };
     let began = Instant::now();
-    let synced = sync(&distinct(routes), &registries, &options, args.dry_run).await?;
+    let synced = sync(&routes, &registries, &options, args.dry_run).await?;
     bar.done();
-    let report = Report { synced, seconds: began.elapsed().as_secs_f64() };
-    if let Some(path) = &args.report {
-        report.save(path)?;
-    }
+    let seconds = began.elapsed().as_secs_f64();
+    let report = Report { synced, platforms, dry_run: args.dry_run, seconds };
     for failure in report.failures() {
         output.mention(failure);
     }
     output.result(|| report.to_json(), || report.to_text());
+    if let Some(path) = &args.report {
+        report.save(path)?;
+    }
     Ok(if report.failures().next().is_some() { Failure::OUTSIDE.into() } else { ExitCode::SUCCESS })
 }
 
+/// What the arguments ask for: what goes where, and of which platforms; none are all.
+fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platform>), Failure> {
+    let mut wanted = Vec::new();
+    if !args.target.is_empty() {
+        let images = repository.target_images(&args.target)?;
+        wanted.push(Listed { routes: images.iter().map(Route::of).collect(), platforms: vec![] });
+    }
+    for list in &args.list {
+        wanted.extend(list::read(repository, list)?);
+    }
+    let platforms = match wanted.first() {
+        Some(first) if args.platform.is_empty() => first.platforms.clone(),
+        _ => args.platform.clone(),
+    };
+    if args.platform.is_empty() && wanted.iter().any(|one| one.platforms != platforms) {
+        let message =
+            "the reports are of runs for different platforms, or one is and a list is not";
+        return Err(Failure::usage(message).hint("say which you want, with `--platform`"));
+    }
+    let routes = wanted.into_iter().flat_map(|one| one.routes).collect();
+    Ok((distinct(moved(routes, (args.from.as_ref(), args.to.as_ref()))?), platforms))
+}
+
 /// Where images go; a place replaces the policy's.
-pub(crate) fn routes(
-    images: &[TargetImage],
+pub(crate) fn moved(
+    routes: Vec<Route>,
     (from, to): (Option<&RegistryPlace>, Option<&RegistryPlace>),
 ) -> Result<Vec<Route>, Failure> {
-    let route = |image: &TargetImage| {
-        let moved = |written: &Reference, place: Option<&RegistryPlace>| {
-            place.map_or_else(|| Ok(written.clone()), |place| image.release.moved_to(place))
+    let moved = |route: Route| {
+        let place = |written: &Reference, place: Option<&RegistryPlace>| {
+            place.map_or_else(|| Ok(written.clone()), |place| route.release.moved_to(place))
         };
-        Ok(Route { source: moved(&image.source, from)?, release: moved(&image.release, to)? })
+        Ok(Route { source: place(&route.source, from)?, release: place(&route.release, to)? })
     };
-    images.iter().map(route).collect()
+    routes.into_iter().map(moved).collect()
 }
 
 fn distinct(routes: Vec<Route>) -> Vec<Route> {
@@ -182,5 +207,9 @@ async fn sync_one(
     let (result, retries) = counting_retries(work).await;
     let result = result
         .map_err(|error| Failure::from(error).while_doing(format!("cannot copy {from} to {to}")));
-    Synced { route: route.clone(), result, retries, seconds: began.elapsed().as_secs_f64() }
+    // An index of some platforms only is not what a digest in the name says.
+    let release =
+        result.as_ref().map_or_else(|_| to.clone(), |done| to.with_content(done.digest()));
+    let route = Route { source: from.clone(), release };
+    Synced { route, result, retries, seconds: began.elapsed().as_secs_f64() }
 }

@@ -4,24 +4,28 @@ use std::path::{Path, PathBuf};
 
 use compass_manifest::inventory;
 use compass_manifest::source::SourceFile;
+use compass_registry::Platform;
 use serde::Deserialize;
 
 use super::Route;
 use super::report::{FAILED, FORMAT};
 use crate::failure::Failure;
-use crate::repository::{Repository, TargetImage};
+use crate::repository::Repository;
 
 /// What a file names.
-pub(super) enum Listed {
-    /// The images of a list.
-    Images(Vec<TargetImage>),
-    /// What failed by a report.
-    Failed(Vec<Route>),
+pub(super) struct Listed {
+    /// The images of a list; what failed by a report.
+    pub(super) routes: Vec<Route>,
+    /// The platforms that a report was of; none where all were wanted.
+    pub(super) platforms: Vec<Platform>,
 }
 
 #[derive(Deserialize)]
 struct ReportFile {
     format: String,
+    // Reports of earlier versions do not say it.
+    #[serde(default)]
+    platforms: Vec<String>,
     images: Vec<ReportImage>,
 }
 
@@ -61,18 +65,25 @@ fn read_file(repository: &Repository, path: &Path) -> Result<Listed, Failure> {
         .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim_start().starts_with('{') {
-        return failed(&shown, &text).map(Listed::Failed);
+        return failed(&shown, text);
     }
-    let source = SourceFile::new(shown, text);
-    let images = inventory::listed_images(&source).into_iter();
-    images
-        .map(|image| repository.target_image(image)?)
-        .collect::<Result<_, _>>()
-        .map(Listed::Images)
+    let source = SourceFile::new(shown, text.to_owned());
+    let (mut routes, mut bad) = (Vec::new(), Vec::new());
+    for image in inventory::listed_images(&source) {
+        match repository.target_image(image)? {
+            Ok(image) => routes.push(Route::of(&image)),
+            Err(failure) => bad.push(failure.message),
+        }
+    }
+    if !bad.is_empty() {
+        return Err(Failure::usage(bad.join("\n")));
+    }
+    Ok(Listed { routes, platforms: Vec::new() })
 }
 
-fn failed(shown: &str, text: &str) -> Result<Vec<Route>, Failure> {
+fn failed(shown: &str, text: &str) -> Result<Listed, Failure> {
     let bad = |reason: String| Failure::usage(format!("{shown} is no report of `sync`: {reason}"));
     let report: ReportFile = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
     if report.format != FORMAT {
@@ -82,5 +93,10 @@ fn failed(shown: &str, text: &str) -> Result<Vec<Route>, Failure> {
     let route = |image: ReportImage| {
         Ok(Route { source: image.source.parse()?, release: image.release.parse()? })
     };
-    failed.map(route).collect::<Result<_, compass_registry::Error>>().map_err(Failure::from)
+    let read = || {
+        let platforms = report.platforms.iter().map(|platform| platform.parse());
+        let platforms = platforms.collect::<Result<_, _>>()?;
+        Ok(Listed { routes: failed.map(route).collect::<Result<_, _>>()?, platforms })
+    };
+    read().map_err(|error: compass_registry::Error| bad(error.to_string()))
 }

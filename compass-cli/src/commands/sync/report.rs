@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use compass_registry::{Copied, CopyPlan};
+use compass_registry::{Copied, CopyPlan, Digest, Platform};
 use serde_json::{Value, json};
 
 use super::{Done, Synced};
@@ -19,6 +19,9 @@ pub(super) const FAILED: &str = "failed";
 
 pub(super) struct Report {
     pub(super) synced: Vec<Synced>,
+    /// The platforms that were wanted; none where all were.
+    pub(super) platforms: Vec<Platform>,
+    pub(super) dry_run: bool,
     pub(super) seconds: f64,
 }
 
@@ -37,15 +40,15 @@ impl Report {
         self.synced.iter().filter_map(|one| one.result.as_ref().err())
     }
 
-    /// Writes the report; a file that is there is replaced when the new one is complete.
     pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
-        save::write(path, format!("{:#}\n", self.to_json()).as_bytes())
+        save::output(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 
     pub(super) fn to_json(&self) -> Value {
         let sums = self.sums();
         json!({
             "format": FORMAT,
+            "platforms": self.platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "images": self.synced.iter().map(image_json).collect::<Vec<_>>(),
             "arrived": sums.arrived,
             "there": sums.there,
@@ -60,8 +63,7 @@ impl Report {
     pub(super) fn to_text(&self) -> String {
         let mut text: String = self.synced.iter().filter_map(line).collect();
         let sums = self.sums();
-        let planned = self.synced.iter().any(|one| matches!(one.result, Ok(Done::Planned(_))));
-        let _ = if planned {
+        let _ = if self.dry_run {
             writeln!(
                 text,
                 "{} to copy with {} to move, {} there already, {} failed",
@@ -107,6 +109,12 @@ impl Done {
         match self {
             Self::Copied(copied) => copied.was_there,
             Self::Planned(plan) => plan.was_there,
+        }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        match self {
+            Self::Copied(Copied { digest, .. }) | Self::Planned(CopyPlan { digest, .. }) => *digest,
         }
     }
 
