@@ -156,7 +156,16 @@ pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
     })
 }
 
+/// No blob has more bytes than this: so the sizes of all blobs that manifests name can be added up.
+const MAX_BLOB_BYTES: u64 = 1 << 44;
+
 fn convert(descriptor: &oci::Descriptor) -> Result<Descriptor, Error> {
+    if descriptor.size() > MAX_BLOB_BYTES {
+        return Err(Error::BadContent {
+            what: format!("the size of {}", descriptor.digest()),
+            reason: format!("{} bytes are more than any blob has", descriptor.size()),
+        });
+    }
     Ok(Descriptor {
         media_type: descriptor.media_type().to_string(),
         digest: descriptor.digest().to_string().parse()?,
@@ -192,5 +201,15 @@ mod tests {
             assert!(RawManifest::new(media_type::OCI_MANIFEST, text).parse().is_err(), "{text}");
         }
         assert!(RawManifest::new("text/plain", "{}").parse().is_err());
+        let of_size = |size: u64| {
+            let digest = Digest::of(b"x");
+            let text = format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{digest}","size":{size}}},"layers":[]}}"#
+            );
+            RawManifest::new(media_type::OCI_MANIFEST, text).parse()
+        };
+        assert!(of_size(1 << 40).is_ok());
+        let error = of_size(u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("more than any blob has"), "{error}");
     }
 }

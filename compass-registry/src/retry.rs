@@ -44,8 +44,13 @@ tokio::task_local! {
 impl RetryPolicy {
     /// Whether to try again after this many failures, the last of which was this one.
     pub(crate) fn allows(&self, error: &Error, failures: u32) -> bool {
+        error.is_transient() && self.bears(error, failures)
+    }
+
+    /// Whether what an error asks for can be waited for, after this many failures.
+    pub(crate) fn bears(&self, error: &Error, failures: u32) -> bool {
         let bearable = error.retry_after().is_none_or(|pause| pause <= self.longest_pause);
-        error.is_transient() && bearable && failures < self.tries
+        bearable && failures < self.tries
     }
 
     /// Waits after a failure, as long as it asks for, or else longer each time.

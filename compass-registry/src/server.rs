@@ -28,7 +28,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use tokio::net::TcpListener;
@@ -69,8 +69,11 @@ impl Default for ServerOptions {
 pub(crate) struct Registry {
     storage: Arc<dyn Storage>,
     uploads: Uploads,
-    authorization: Option<String>,
+    /// User and password as basic authentication encodes them.
+    login: Option<String>,
     read_only: bool,
+    /// How long a body may pause.
+    patience: Duration,
 }
 
 impl Server {
@@ -151,15 +154,14 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
 impl Registry {
     pub(crate) fn new(storage: impl Storage, options: &ServerOptions) -> Self {
         let basic = |(user, password): &(String, String)| {
-            let pair =
-                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-            format!("Basic {pair}")
+            base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
         };
         Self {
             storage: Arc::new(storage),
             uploads: Uploads::default(),
-            authorization: options.basic_auth.as_ref().map(basic),
+            login: options.basic_auth.as_ref().map(basic),
             read_only: options.read_only,
+            patience: options.upload_patience,
         }
     }
 
@@ -183,8 +185,13 @@ impl Registry {
 
     async fn handle(&self, request: &Parts, body: Body) -> Result<Response, Refusal> {
         self.admit(request)?;
-        let route = Route::parse(request.uri.path())?;
+        let path = percent_encoding::percent_decode_str(request.uri.path()).decode_utf8_lossy();
+        let route = Route::parse(&path)?;
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
         match route {
+            Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) if !reads => {
+                Err(Refusal::unsupported("this is only read"))
+            }
             Route::Base => Ok(StatusCode::OK.into_response()),
             Route::Catalog => self.catalog(request).await,
             Route::Tags(repository) => self.tags(&repository, request).await,
@@ -201,9 +208,11 @@ impl Registry {
     }
 
     fn admit(&self, request: &Parts) -> Result<(), Refusal> {
-        if let Some(expected) = &self.authorization {
+        if let Some(expected) = &self.login {
             let given = request.headers.get(header::AUTHORIZATION);
-            if given.is_none_or(|given| !same(given.as_bytes(), expected.as_bytes())) {
+            let given = given.and_then(|given| given.to_str().ok()?.split_once(' '));
+            let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+            if given.is_none_or(|(_, given)| !same(given.trim().as_bytes(), expected.as_bytes())) {
                 return Err(Refusal::unauthorized());
             }
         }

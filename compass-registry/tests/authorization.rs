@@ -1,14 +1,15 @@
 //! Who gets to see credentials: the registry's own origin and its token service, and nobody else.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod answering;
+
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
+use answering::{client, layer, name, push_layer, serve};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
-use compass_registry::{Descriptor, ImageSource, ImageSourceExt, Repository};
+use axum::response::IntoResponse;
+use compass_registry::{ImageSource, ImageSourceExt};
 
 /// Requests as a server saw them: path with parameters, and the authorization header.
 type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
@@ -19,26 +20,6 @@ fn note(seen: &Seen, request: &Request) -> Option<String> {
     let authorization = header(request.headers());
     seen.lock().unwrap().push((request.uri().to_string(), authorization.clone()));
     authorization
-}
-
-/// Serves with a function, and gives the host.
-async fn serve(answer: impl Fn(Request) -> Response + Clone + Send + Sync + 'static) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let router = Router::new().fallback(move |request| std::future::ready(answer(request)));
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    host
-}
-
-fn client(host: &str) -> Client {
-    let username = "robot".to_owned();
-    let credentials = Credentials::Password { username, password: Secret::new("hunter2") };
-    let options = ClientOptions { credentials: Some(credentials), ..ClientOptions::default() };
-    Client::new(host, options).unwrap()
-}
-
-fn name() -> Repository {
-    "release/web".parse().unwrap()
 }
 
 /// `robot:hunter2` for basic authentication.
@@ -62,7 +43,7 @@ async fn a_token_is_asked_for_once_with_the_password_and_used_without_it() {
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
     })
     .await;
-    let (client, layer) = (client(&registry), Descriptor::of("text/plain", b"layer"));
+    let (client, layer) = (client(&registry), layer());
     for _ in 0..2 {
         assert_eq!(client.read(&name(), &layer).await.unwrap(), "layer");
     }
@@ -93,7 +74,7 @@ async fn the_target_of_a_redirect_gets_no_credentials() {
         (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     assert_eq!(client(&registry).read(&name(), &layer).await.unwrap(), "layer");
     let stored = stored.lock().unwrap();
     assert_eq!(stored[..], [("/signed?key=abc".to_owned(), None)]);
@@ -106,7 +87,7 @@ async fn a_refused_password_is_an_error_without_it() {
         (StatusCode::UNAUTHORIZED, challenge, "you sent hunter2").into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     let Err(error) = client(&registry).blob(&name(), &layer, 0..layer.size).await else {
         panic!("refused")
     };
@@ -120,7 +101,7 @@ async fn redirects_without_end_are_given_up() {
         (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/v2/again")]).into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     let Err(error) = client(&registry).blob(&name(), &layer, 0..layer.size).await else {
         panic!("refused")
     };
@@ -147,7 +128,7 @@ async fn uploads_to(location: String, seen: Seen) -> String {
 async fn an_upload_location_elsewhere_gets_the_bytes_and_no_credentials() {
     let stored = Seen::default();
     let seen = Arc::clone(&stored);
-    let digest = Descriptor::of("text/plain", b"layer").digest;
+    let digest = layer().digest;
     let store = serve(move |request| {
         note(&seen, &request);
         let stored = [("docker-content-digest", digest.to_string())];
@@ -155,11 +136,7 @@ async fn an_upload_location_elsewhere_gets_the_bytes_and_no_credentials() {
     })
     .await;
     let registry = uploads_to(format!("http://{store}/put?key=abc"), Seen::default()).await;
-    let storage = compass_registry::storage::MemoryStorage::default();
-    storage.add_blob(&name(), *b"layer");
-    let layer = Descriptor::of("text/plain", b"layer");
-    let blob = compass_registry::open_resuming(Arc::new(storage), &name(), &layer);
-    compass_registry::ImageSink::put_blob(&client(&registry), &name(), blob).await.unwrap();
+    push_layer(&client(&registry)).await.unwrap();
     let stored = stored.lock().unwrap();
     assert_eq!(stored.len(), 1);
     assert!(stored[0].0.starts_with("/put?key=abc&digest="), "{stored:?}");
@@ -174,7 +151,7 @@ async fn what_a_token_service_says_of_a_password_is_not_repeated() {
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     let error = client(&registry).read(&name(), &layer).await.unwrap_err();
     assert!(error.to_string().contains("the token service answered 403"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
@@ -195,7 +172,7 @@ async fn a_token_service_that_is_no_web_service_is_not_asked() {
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     let error = client(&registry).read(&name(), &layer).await.unwrap_err();
     assert!(error.to_string().contains("token service"), "{error}");
     assert!(asked.lock().unwrap().is_empty());
@@ -220,7 +197,7 @@ async fn a_scope_is_asked_for_once_however_many_want_it() {
         }
     })
     .await;
-    let (client, layer) = (client(&registry), Descriptor::of("text/plain", b"layer"));
+    let (client, layer) = (client(&registry), layer());
     let reads = (0..20).map(|_| async { client.read(&name(), &layer).await.unwrap() });
     futures_util::future::join_all(reads).await;
     assert_eq!(tokens.lock().unwrap().len(), 1);
@@ -250,7 +227,7 @@ async fn the_target_of_a_redirect_cannot_ask_for_credentials() {
         (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     client(&registry).read(&name(), &layer).await.unwrap_err();
     assert_eq!(asked.lock().unwrap()[..], []);
 }
@@ -259,11 +236,7 @@ async fn the_target_of_a_redirect_cannot_ask_for_credentials() {
 async fn an_upload_location_elsewhere_cannot_ask_for_credentials() {
     let asked = Seen::default();
     let registry = uploads_to(format!("http://{}/put", thief(&asked).await), Seen::default()).await;
-    let storage = compass_registry::storage::MemoryStorage::default();
-    storage.add_blob(&name(), *b"layer");
-    let layer = Descriptor::of("text/plain", b"layer");
-    let blob = compass_registry::open_resuming(Arc::new(storage), &name(), &layer);
-    compass_registry::ImageSink::put_blob(&client(&registry), &name(), blob).await.unwrap_err();
+    push_layer(&client(&registry)).await.unwrap_err();
     assert_eq!(asked.lock().unwrap()[..], []);
 }
 
@@ -279,6 +252,6 @@ async fn a_token_may_live_longer_than_time() {
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
     })
     .await;
-    let layer = Descriptor::of("text/plain", b"layer");
+    let layer = layer();
     assert_eq!(client(&registry).read(&name(), &layer).await.unwrap(), "layer");
 }

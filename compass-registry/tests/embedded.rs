@@ -161,6 +161,125 @@ async fn an_abandoned_upload_is_forgotten() {
     assert_eq!(registry.ask("GET", &place, b"").await.status(), StatusCode::NOT_FOUND);
 }
 
+/// A `PATCH` whose body never ends; gives its connection when these bytes have arrived.
+async fn stalled(registry: &Registry, place: &str, bytes: &[u8]) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt as _;
+    let mut stream = tokio::net::TcpStream::connect(registry.server.host()).await.unwrap();
+    let head = format!("PATCH {place} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), bytes].concat()).await.unwrap();
+    let arrived = format!("0-{}", bytes.len() - 1);
+    while header(&registry.ask("GET", place, b"").await, "range") != arrived {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stream
+}
+
+#[tokio::test]
+async fn an_upload_whose_connection_stalled_goes_on_with_another() {
+    everywhere(async |registry| {
+        let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+        let place = header(&opened, "location").to_owned();
+        let first = stalled(&registry, &place, b"abc").await;
+        let range = [("content-range", "3-5")];
+        let next = registry.send("PATCH", &place, b"def", &range).await;
+        assert_eq!((next.status(), header(&next, "range")), (StatusCode::ACCEPTED, "0-5"));
+        let _second = {
+            drop(first);
+            let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+            let other = header(&opened, "location").to_owned();
+            let stream = stalled(&registry, &other, b"xyz").await;
+            let cancelled = registry.ask("DELETE", &other, b"").await;
+            assert_eq!(cancelled.status(), StatusCode::NO_CONTENT);
+            stream
+        };
+        let close = format!("{place}?digest={}", Digest::of(b"abcdef"));
+        assert_eq!(registry.ask("PUT", &close, b"").await.status(), StatusCode::CREATED);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_with_its_upload() {
+    let directory = tempfile::tempdir().unwrap();
+    let options =
+        ServerOptions { upload_patience: Duration::from_millis(50), ..ServerOptions::default() };
+    let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
+    let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+    let mut connection = stalled(&registry, header(&opened, "location"), b"abc").await;
+    while std::fs::read_dir(directory.path().join("uploads")).unwrap().count() > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut answer = String::new();
+    let read = tokio::io::AsyncReadExt::read_to_string(&mut connection, &mut answer);
+    // How the server closes is its own affair.
+    let _ = read.await;
+    assert!(answer.contains("the body does not go on"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upload_is_known_in_its_own_repository_only() {
+    everywhere(async |registry| {
+        let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+        let place = header(&opened, "location").to_owned();
+        let elsewhere = place.replace("a/one", "a/two");
+        for method in ["GET", "PATCH", "PUT", "DELETE"] {
+            let answer = registry.ask(method, &elsewhere, b"").await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method}");
+        }
+        assert_eq!(registry.ask("GET", &place, b"").await.status(), StatusCode::NO_CONTENT);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_not_as_long_as_it_says_is_refused_whole() {
+    let registry = Registry::serving(MemoryStorage::default()).await;
+    let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
+    let place = header(&opened, "location").to_owned();
+    for range in ["0-1", "0-3", "bytes 0-9/10"] {
+        let answer = registry.send("PATCH", &place, b"abc", &[("content-range", range)]).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{range}");
+    }
+    for range in ["2-0", "0-", "first"] {
+        let answer = registry.send("PATCH", &place, b"abc", &[("content-range", range)]).await;
+        assert_eq!(answer.status(), StatusCode::RANGE_NOT_SATISFIABLE, "{range}");
+    }
+    let answer = registry.send("PATCH", &place, b"abc", &[("content-range", "bytes 0-2/9")]).await;
+    assert_eq!((answer.status(), header(&answer, "range")), (StatusCode::ACCEPTED, "0-2"));
+}
+
+#[tokio::test]
+async fn paths_may_be_escaped_and_what_is_read_is_not_written() {
+    let registry = Registry::serving(MemoryStorage::default()).await;
+    let digest = registry.push_blob("a/one", b"abc").await;
+    let escaped = format!("/v2/a%2Fone/blobs/{}", digest.to_string().replace(':', "%3a"));
+    assert_eq!(registry.ask("GET", &escaped, b"").await.text().await.unwrap(), "abc");
+    let head = registry.send("HEAD", &escaped, b"", &[("range", "bytes=1-1")]).await;
+    assert_eq!((head.status(), header(&head, "content-length")), (StatusCode::OK, "3"));
+    let referrers = format!("/v2/a/one/referrers/{digest}");
+    for path in ["/v2/", "/v2/_catalog", "/v2/a/one/tags/list", &referrers] {
+        let answer = registry.ask("DELETE", path, b"").await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_taken_however_its_scheme_is_written() {
+    let login = Some(("robot".to_owned(), "hunter2".to_owned()));
+    let options = ServerOptions { basic_auth: login, ..ServerOptions::default() };
+    let registry = Registry::with(MemoryStorage::default(), options).await;
+    for (given, status) in [
+        ("Basic cm9ib3Q6aHVudGVyMg==", StatusCode::OK),
+        ("basic  cm9ib3Q6aHVudGVyMg==", StatusCode::OK),
+        ("Bearer cm9ib3Q6aHVudGVyMg==", StatusCode::UNAUTHORIZED),
+        ("Basic cm9ib3Q6aHVudGVyMw==", StatusCode::UNAUTHORIZED),
+        ("Basic", StatusCode::UNAUTHORIZED),
+    ] {
+        let answer = registry.send("GET", "/v2/", b"", &[("authorization", given)]).await;
+        assert_eq!(answer.status(), status, "{given}");
+    }
+}
+
 #[tokio::test]
 async fn referrers_are_listed_by_kind_until_they_are_deleted() {
     everywhere(async |registry| {

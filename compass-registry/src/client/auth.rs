@@ -69,6 +69,11 @@ impl Auth {
         }
     }
 
+    /// Whether there is anything to answer a challenge with, besides a token for everybody.
+    pub(super) fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
+    }
+
     /// How the registry lets us in, in words.
     pub(super) fn describe(&self) -> String {
         let who = match &self.credentials {

@@ -26,9 +26,41 @@ impl Challenge {
     }
 }
 
-/// Reads one header value; other schemes are nothing.
-pub(crate) fn parse(header: &str) -> Option<Challenge> {
-    let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
+/// Reads one header value, which may hold several challenges; other schemes are nothing.
+pub(crate) fn parse(header: &str) -> Vec<Challenge> {
+    let mut challenges: Vec<String> = Vec::new();
+    for item in items(header) {
+        match challenges.last_mut() {
+            Some(challenge) if is_parameter(item) => {
+                challenge.push(',');
+                challenge.push_str(item);
+            }
+            _ => challenges.push(item.to_owned()),
+        }
+    }
+    challenges.iter().filter_map(|challenge| parse_one(challenge)).collect()
+}
+
+/// The parts between commas that stand in no quotes.
+fn items(header: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = header.split(move |c| {
+        let plain = !escaped;
+        escaped = quoted && plain && c == '\\';
+        quoted ^= plain && c == '"';
+        c == ',' && !quoted
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// `key=value`, and no scheme, which stands alone or in front of a space.
+fn is_parameter(item: &str) -> bool {
+    let key = item.split('=').next().unwrap_or_default().trim();
+    key.len() < item.len() && !key.contains(' ')
+}
+
+fn parse_one(challenge: &str) -> Option<Challenge> {
+    let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
     if scheme.eq_ignore_ascii_case("basic") {
         return Some(Challenge::Basic);
     }
@@ -88,14 +120,29 @@ mod tests {
             service: Some("reg".to_owned()),
             scope: Some("repository:a/b:pull,push".to_owned()),
         };
-        assert_eq!(parse(header), Some(expected));
+        assert_eq!(parse(header), [expected]);
     }
 
     #[test]
     fn basic_is_read_in_any_case_and_the_rest_is_nothing() {
-        assert_eq!(parse("basic realm=\"x\""), Some(Challenge::Basic));
-        assert_eq!(parse("Negotiate"), None);
-        assert_eq!(parse("Bearer service=\"x\""), None);
+        assert_eq!(parse("basic realm=\"x\""), [Challenge::Basic]);
+        assert_eq!(parse("Negotiate"), []);
+        assert_eq!(parse("Bearer service=\"x\""), []);
+    }
+
+    #[test]
+    fn one_header_may_hold_several_challenges() {
+        let bearer = Challenge::Bearer {
+            realm: "https://a.b/\"x, Basic\"".to_owned(),
+            service: Some("reg".to_owned()),
+            scope: None,
+        };
+        let text = r#"realm="https://a.b/\"x, Basic\"", service=reg"#;
+        assert_eq!(
+            parse(&format!("Negotiate YII==, Bearer {text} , Basic realm=\"x\"")),
+            [bearer.clone(), Challenge::Basic]
+        );
+        assert_eq!(parse(&format!("NTLM, Bearer {text}")), [bearer]);
     }
 
     proptest! {

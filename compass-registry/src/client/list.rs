@@ -20,6 +20,9 @@ const PAGE: &str = "1000";
 /// A list of more pages than this does not end.
 const MAX_PAGES: usize = 10_000;
 
+/// Bytes of all pages of a list. A name takes a hundred or so.
+const MAX_BYTES: usize = 64 << 20;
+
 #[derive(Deserialize)]
 struct Tags {
     /// Registries write null where there are none.
@@ -61,18 +64,19 @@ async fn pages<T: DeserializeOwned>(
     transport: &Transport,
     mut request: Request,
 ) -> Result<Vec<T>, Error> {
-    let mut pages = Vec::new();
+    let (mut pages, mut bytes) = (Vec::new(), 0);
     let bad = |request: &Request, reason: &str| Error::BadContent {
         what: format!("the list {}{}", transport.host(), request.url.path()),
         reason: reason.to_owned(),
     };
     loop {
         let (headers, body) = get(transport, &request).await?;
+        bytes += body.len();
         pages.push(serde_json::from_slice(&body).map_err(|e| bad(&request, &e.to_string()))?);
         let Some(link) = next_link(&headers) else { return Ok(pages) };
         let next = request.url.join(&link).ok().filter(|next| is_same_list(&request.url, next));
         let next = next.ok_or_else(|| bad(&request, "its next page is somewhere else"))?;
-        if next == request.url || pages.len() == MAX_PAGES {
+        if next == request.url || pages.len() == MAX_PAGES || bytes > MAX_BYTES {
             return Err(bad(&request, "it does not end"));
         }
         request.url = next;

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::transport::{Request, Transport};
 use crate::image_manifest::{MAX_MANIFEST_BYTES, sniff_media_type};
@@ -15,6 +16,9 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
+
+/// A document that takes longer than so many pauses of a silent peer does not come.
+const MOST_SILENCES: u32 = 5;
 
 pub(super) async fn manifest(
     transport: &Transport,
@@ -28,7 +32,7 @@ pub(super) async fn manifest(
         let promised: Option<Digest> = digest_header(&response);
         let bytes = read_limited(transport, &request, response).await?;
         let media_type = declared
-            .filter(|declared| MANIFEST_TYPES.contains(declared.as_str()))
+            .filter(|declared| RawManifest::is_manifest_type(declared))
             .or_else(|| sniff_media_type(&bytes))
             .unwrap_or_default();
         if let Some(promised) = promised {
@@ -94,9 +98,9 @@ pub(super) async fn blob(
     } else {
         begins_at(&response, range.start)?
     };
-    let transport = transport.clone();
+    let (transport, at) = (transport.clone(), response.url().clone());
     let bytes =
-        response.bytes_stream().map_err(move |error| transport.unreachable(&request, error));
+        response.bytes_stream().map_err(move |error| transport.unreachable(&request, &at, error));
     Ok(if skip == 0 { bytes.boxed() } else { dropping(bytes.boxed(), skip) })
 }
 
@@ -172,12 +176,15 @@ pub(super) async fn read_limited(
     mut response: Response,
 ) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
+    let (at, silence) = (response.url().clone(), transport.retry().silence);
+    let deadline = Instant::now() + silence * MOST_SILENCES;
     loop {
-        match tokio::time::timeout(transport.retry().silence, response.chunk()).await {
+        let end = deadline.min(Instant::now() + silence);
+        match tokio::time::timeout_at(end, response.chunk()).await {
             Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
             Ok(Ok(None)) => return Ok(bytes.freeze()),
-            Ok(Err(error)) => return Err(transport.unreachable(request, error)),
-            Err(elapsed) => return Err(transport.unreachable(request, elapsed)),
+            Ok(Err(error)) => return Err(transport.unreachable(request, &at, error)),
+            Err(elapsed) => return Err(transport.unreachable(request, &at, elapsed)),
         }
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(Error::BadContent {

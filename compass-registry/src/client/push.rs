@@ -4,9 +4,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
 use super::list;
-use super::pull::digest_header;
+use super::pull::{self, digest_header};
 use super::transport::Transport;
-use crate::{Descriptor, Error, RawManifest, Repository, Tag};
+use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag};
 
 /// Both actions: the token that looks for a blob then also writes it.
 pub(super) const PUSH: &str = "pull,push";
@@ -23,6 +23,19 @@ pub(super) async fn has_blob(
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Asks for what was just pushed, where the registry did not say what it stored.
+async fn require_manifest(
+    transport: &Transport,
+    repository: &Repository,
+    digest: Digest,
+) -> Result<(), Error> {
+    if pull::manifest_digest(transport, repository, &digest.into()).await? == Some(digest) {
+        return Ok(());
+    }
+    let what = format!("the manifest {digest} just pushed to {}/{repository}", transport.host());
+    Err(Error::NotFound { what })
 }
 
 pub(super) async fn put_manifest(
@@ -43,7 +56,8 @@ pub(super) async fn put_manifest(
     request.body = manifest.bytes().clone();
     let response = transport.send(&request, &[StatusCode::CREATED, StatusCode::OK]).await?;
     match digest_header(&response) {
-        Some(actual) if actual != digest => {
+        Some(actual) if actual == digest => {}
+        Some(actual) => {
             return Err(Error::DigestMismatch {
                 what: format!(
                     "{}/{repository}:{locator} as the registry stored it",
@@ -53,7 +67,7 @@ pub(super) async fn put_manifest(
                 actual: Box::new(actual),
             });
         }
-        _ => {}
+        None => require_manifest(transport, repository, digest).await?,
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {

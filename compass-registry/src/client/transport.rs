@@ -1,9 +1,10 @@
 //! Requests to one registry: addresses, authorization, redirects, retries, errors.
 
+mod blame;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
@@ -15,6 +16,8 @@ use super::connect::{builder, install_crypto};
 use super::credentials::Secret;
 use super::pace::{Pace, retry_after};
 use crate::{Digest, Error, Parts, Repository, RetryPolicy};
+use blame::error_message;
+pub(super) use blame::unreachable;
 
 /// Redirects that are followed for one blob.
 const MAX_REDIRECTS: usize = 5;
@@ -22,9 +25,6 @@ const MAX_REDIRECTS: usize = 5;
 /// Challenges that are answered for one request. One token may have been withdrawn just before, or
 /// not be known everywhere yet; a second fresh one that is refused will stay so.
 const MAX_ANSWERS: usize = 2;
-
-/// Bytes of an error answer that are looked at.
-const MAX_ERROR_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Clone)]
 pub(super) struct Transport(Arc<Inner>);
@@ -41,6 +41,10 @@ struct Inner {
     pace: Pace,
     retry: RetryPolicy,
     parts: Parts,
+    /// Held by the first request, where there are credentials: others wait for what it learns.
+    first: tokio::sync::Mutex<()>,
+    /// The first request has been answered, or has failed.
+    introduced: AtomicBool,
     /// The registry was asked for a part of a blob, and sent all of it.
     ranges_ignored: AtomicBool,
     /// Uploads that were opened where a mount was declined.
@@ -87,6 +91,8 @@ impl Transport {
             pace: Pace::new(options.requests, retry.longest_pause),
             retry,
             parts: options.parts,
+            first: tokio::sync::Mutex::default(),
+            introduced: AtomicBool::new(false),
             ranges_ignored: AtomicBool::new(false),
             declined: Mutex::default(),
         })))
@@ -173,6 +179,7 @@ impl Transport {
         request: &Request,
         expected: &[StatusCode],
     ) -> Result<Response, Error> {
+        let _introduction = self.introduction().await;
         let mut header = self.0.auth.known(self.door(), &request.scope).await?;
         for _ in 0..MAX_ANSWERS {
             let response = self.follow(request, header.as_ref()).await?;
@@ -190,14 +197,24 @@ impl Transport {
         self.expect(request, response, expected).await
     }
 
+    /// Where the registry will ask who we are, the first request goes alone: its refusal spares all
+    /// others theirs.
+    async fn introduction(&self) -> Option<Introduction<'_>> {
+        let known = || self.0.introduced.load(Ordering::Acquire);
+        if known() || !self.0.auth.has_credentials() {
+            return None;
+        }
+        let alone = self.0.first.lock().await;
+        (!known()).then(|| Introduction { introduced: &self.0.introduced, _alone: alone })
+    }
+
     fn door(&self) -> Door<'_> {
         Door { http: &self.0.http, registry: &self.0.base }
     }
 
     /// Whether the registry itself asks who we are. Another host, to which it sent us, is never told.
     fn is_challenged(&self, response: &Response) -> bool {
-        let own = response.url().origin() == self.0.base.origin();
-        own && response.status() == StatusCode::UNAUTHORIZED
+        self.is_own(response.url()) && response.status() == StatusCode::UNAUTHORIZED
     }
 
     async fn answer(
@@ -207,7 +224,8 @@ impl Transport {
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenges = challenges.filter_map(|value| challenge::parse(value.to_str().ok()?));
+        let challenges = challenges.filter_map(|value| value.to_str().ok());
+        let challenges = challenges.flat_map(challenge::parse);
         // A token is worth less to a thief than a password.
         let best = challenges.max_by_key(|one| matches!(one, Challenge::Bearer { .. }));
         match best {
@@ -236,8 +254,8 @@ impl Transport {
             }
             let turn = self.0.pace.turn().await;
             let response = match tokio::time::timeout(self.0.retry.silence, builder.send()).await {
-                Ok(response) => response.map_err(|error| self.unreachable(request, error))?,
-                Err(elapsed) => return Err(self.unreachable(request, elapsed)),
+                Ok(response) => response.map_err(|error| self.unreachable(request, &url, error))?,
+                Err(elapsed) => return Err(self.unreachable(request, &url, elapsed)),
             };
             drop(turn);
             self.0.pace.learn(&response);
@@ -255,8 +273,8 @@ impl Transport {
 
     /// The header, for the registry's own origin and nobody else.
     fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
-        let own = url.origin() == self.0.base.origin();
-        let mut header = HeaderValue::from_str(value.filter(|_| own)?.reveal()).ok()?;
+        let value = value.filter(|_| self.is_own(url))?;
+        let mut header = HeaderValue::from_str(value.reveal()).ok()?;
         header.set_sensitive(true);
         Some(header)
     }
@@ -291,64 +309,29 @@ impl Transport {
         if let Some(value) = self.authorization(&request.url, known.as_ref()) {
             builder = builder.header("authorization", value);
         }
-        let response = builder.send().await.map_err(|error| self.unreachable(request, error))?;
+        let response = builder.send().await;
+        let response = response.map_err(|error| self.unreachable(request, &request.url, error))?;
         self.0.pace.learn(&response);
         let challenged = self.is_challenged(&response);
         if challenged && self.answer(request, &response, known.as_ref()).await?.is_some() {
             let (status, wait) = (response.status(), retry_after(response.headers()));
-            return Err(self.refused(request, status, wait, "the token has expired".to_owned()));
+            let said = "the token has expired".to_owned();
+            return Err(self.refused(request, &request.url, (status, wait), said));
         }
         self.expect(request, response, expected).await
     }
+}
 
-    async fn expect(
-        &self,
-        request: &Request,
-        response: Response,
-        expected: &[StatusCode],
-    ) -> Result<Response, Error> {
-        let status = response.status();
-        if expected.contains(&status) {
-            return Ok(response);
-        }
-        let what = || format!("{}{}", self.0.host, request.url.path());
-        match status {
-            StatusCode::NOT_FOUND => Err(Error::NotFound { what: what() }),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::Unauthorized {
-                host: self.0.host.clone(),
-                reason: format!("{} {}", request.method, request.url.path()),
-            }),
-            _ => {
-                let wait = retry_after(response.headers());
-                let said = error_message(response, self.0.retry.silence).await;
-                Err(self.refused(request, status, wait, said))
-            }
-        }
-    }
+/// The first request of all, on its way.
+struct Introduction<'t> {
+    introduced: &'t AtomicBool,
+    _alone: tokio::sync::MutexGuard<'t, ()>,
+}
 
-    fn refused(
-        &self,
-        request: &Request,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        message: String,
-    ) -> Error {
-        Error::Refused {
-            host: self.0.host.clone(),
-            request: format!("{} {}", request.method, request.url.path()),
-            status: status.as_u16(),
-            message,
-            retry_after,
-        }
-    }
-
-    pub(super) fn unreachable(
-        &self,
-        request: &Request,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
-        let asked = format!("{} {}", request.method, request.url.path());
-        unreachable(&self.0.host, &asked, error)
+impl Drop for Introduction<'_> {
+    /// Also where it failed: who waited for a dead registry need not do so one after the other.
+    fn drop(&mut self) {
+        self.introduced.store(true, Ordering::Release);
     }
 }
 
@@ -357,46 +340,4 @@ impl Request {
         let (headers, body) = (HeaderMap::new(), bytes::Bytes::new());
         Self { method, url, scope, headers, body, bulk: false }
     }
-}
-
-/// The connection to a host failed. The error is stripped of its address, which may be signed.
-pub(super) fn unreachable(
-    host: &str,
-    request: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    let source = match error.into().downcast::<reqwest::Error>() {
-        Ok(error) => Box::new(error.without_url()),
-        Err(other) => other,
-    };
-    Error::Unreachable { host: host.to_owned(), request: request.to_owned(), source }
-}
-
-/// What a registry says went wrong (distribution specification, § Error Codes), one line of it.
-async fn error_message(mut response: Response, silence: Duration) -> String {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        errors: Vec<OneError>,
-    }
-    #[derive(serde::Deserialize)]
-    struct OneError {
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let mut body = Vec::new();
-    let read = async {
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ERROR_BYTES {
-                return;
-            }
-        }
-    };
-    // What has come by then has to be enough.
-    let _ = tokio::time::timeout(silence, read).await;
-    let Ok(answer) = serde_json::from_slice::<Answer>(&body) else { return String::new() };
-    let errors = answer.errors.iter().map(|error| format!("{} {}", error.code, error.message));
-    let line: String = errors.collect::<Vec<_>>().join("; ");
-    line.chars().filter(|c| !c.is_control()).take(200).collect::<String>().trim().to_owned()
 }

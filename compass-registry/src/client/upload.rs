@@ -116,8 +116,7 @@ impl<'u> Upload<'u> {
                 }
                 _ => false,
             };
-            let curable = curable && failures + 1 < retry.tries;
-            if !curable && !retry.allows(&error, failures + 1) {
+            if !(curable || error.is_transient()) || !retry.bears(&error, failures + 1) {
                 return Err(error);
             }
             failures += 1;
@@ -134,7 +133,7 @@ impl<'u> Upload<'u> {
     /// Finds out how far the registry got, and goes on there, or else begins again.
     async fn take_up(&mut self, from_scratch: bool) -> Result<TakenUp, Error> {
         let reached = match &self.session {
-            Some(session) if !from_scratch => self.status(session.clone()).await?,
+            Some(session) if !from_scratch => self.status(session.clone()).await,
             _ => None,
         };
         if let Some((position, session)) = reached
@@ -156,18 +155,14 @@ impl<'u> Upload<'u> {
         if self.feed.go_to(0) { Ok(TakenUp::Again) } else { Err(self.cannot_repeat()) }
     }
 
-    /// How far an upload got, and where it goes on; nothing where the session is lost.
-    async fn status(&self, session: Url) -> Result<Option<(u64, Url)>, Error> {
+    /// How far an upload got, and where it goes on; nothing where the session is lost, or what
+    /// broke still holds it.
+    async fn status(&self, session: Url) -> Option<(u64, Url)> {
         let request = self.request(Method::GET, session);
         let done = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
-        match self.transport.send(&request, &done).await {
-            Ok(response) => {
-                let next = self.transport.location(&request.url, &response).unwrap_or(request.url);
-                Ok(position(&response).map(|position| (position, next)))
-            }
-            Err(error) if error.is_transient() => Err(error),
-            Err(_) => Ok(None),
-        }
+        let response = self.transport.send(&request, &done).await.ok()?;
+        let next = self.transport.location(&request.url, &response).unwrap_or(request.url);
+        position(&response).map(|position| (position, next))
     }
 
     async fn session(&mut self) -> Result<Url, Error> {
@@ -175,7 +170,8 @@ impl<'u> Upload<'u> {
             return Ok(session.clone());
         }
         let open = self.transport.request(Method::POST, self.repository, "blobs/uploads/", PUSH);
-        let response = self.transport.send(&open, &[StatusCode::ACCEPTED]).await?;
+        // Who runs the upload tries this again as well.
+        let response = self.transport.send_once(&open, &[StatusCode::ACCEPTED]).await?;
         let session = self.transport.location(&open.url, &response)?;
         Ok(self.session.insert(session).clone())
     }
@@ -230,7 +226,7 @@ impl<'u> Upload<'u> {
         tokio::select! {
             sent = self.transport.send_stream(&request, body, &expected) => sent,
             stalled = self.feed.stalled(&retry) => {
-                Err(self.transport.unreachable(&request, stalled))
+                Err(self.transport.unreachable(&request, &request.url, stalled))
             }
         }
     }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use crate::progress::BlobProgress;
-use crate::retry::RetryPolicy;
 use crate::{
     Descriptor, Digest, Error, ImageSink, ImageSource, Progress, Repository, open_resuming,
 };
@@ -62,12 +61,10 @@ impl<'s> Blobs<'s> {
         let holders = self.holders(descriptor.digest);
         let mut holders = holders.lock().await;
         let progress = BlobProgress::new(Arc::clone(&self.progress));
-        let retry = route.source.retry();
-        let arrival = self.look(route, descriptor, &holders, retry).await?;
-        let arrival = match arrival {
+        let arrival = match self.look(route, descriptor, &holders).await? {
             Some(arrival) => arrival,
             None => {
-                self.transfer(route, descriptor, &progress, retry).await?;
+                self.transfer(route, descriptor, &progress).await?;
                 Arrival::Moved
             }
         };
@@ -111,40 +108,34 @@ impl<'s> Blobs<'s> {
         route: Route<'_>,
         descriptor: &Descriptor,
         holders: &[Repository],
-        retry: RetryPolicy,
     ) -> Result<Option<Arrival>, Error> {
         if holders.contains(route.to) {
             return Ok(Some(Arrival::Present));
         }
         // Where another repository has it, it need not be asked for first: a mount does no harm.
         let next_door = self.is_one_registry(route).then_some(route.from);
-        if holders.is_empty() && retry.run(|| self.sink.has_blob(route.to, descriptor)).await? {
+        if holders.is_empty() && self.sink.has_blob(route.to, descriptor).await? {
             return Ok(Some(Arrival::Present));
         }
         let Some(neighbour) = holders.first().or(next_door) else { return Ok(None) };
-        let mounted = retry.run(|| self.sink.mount_blob(neighbour, route.to, descriptor)).await?;
-        if mounted {
+        if self.sink.mount_blob(neighbour, route.to, descriptor).await? {
             return Ok(Some(Arrival::Mounted));
         }
-        let there =
-            !holders.is_empty() && retry.run(|| self.sink.has_blob(route.to, descriptor)).await?;
+        let there = !holders.is_empty() && self.sink.has_blob(route.to, descriptor).await?;
         Ok(there.then_some(Arrival::Present))
     }
 
+    /// Moves a blob. Either end tries again by itself what may pass.
     async fn transfer(
         &self,
         route: Route<'_>,
         descriptor: &Descriptor,
         progress: &BlobProgress,
-        retry: RetryPolicy,
     ) -> Result<(), Error> {
         // The semaphore is never closed; without a permit there would only be more at once.
         let _permit = self.transfers.acquire().await.ok();
-        let transfer = || async {
-            let blob = open_resuming(Arc::clone(route.source), route.from, descriptor);
-            self.sink.put_blob(route.to, blob.reporting_to(progress.clone())).await
-        };
-        retry.run(transfer).await
+        let blob = open_resuming(Arc::clone(route.source), route.from, descriptor);
+        self.sink.put_blob(route.to, blob.reporting_to(progress.clone())).await
     }
 
     fn holders(&self, digest: Digest) -> Arc<tokio::sync::Mutex<Vec<Repository>>> {

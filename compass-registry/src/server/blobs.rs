@@ -36,7 +36,11 @@ impl Registry {
     ) -> Result<Response, Refusal> {
         let size = self.storage.blob_size(repository, digest).await?;
         let size = size.ok_or_else(Refusal::blob_unknown)?;
-        let wanted = wanted_range(&request.headers, size);
+        // A range means something where there is a body (RFC 9110, § 14.2).
+        let wanted = match request.method {
+            Method::HEAD => Wanted::All,
+            _ => wanted_range(&request.headers, size),
+        };
         let range = match &wanted {
             Wanted::Part(range) => range.clone(),
             Wanted::All => 0..size,
@@ -86,17 +90,27 @@ enum Wanted {
 /// One range of bytes (RFC 9110, § 14.1.2); several ranges, and what is none, mean everything.
 fn wanted_range(headers: &HeaderMap, size: u64) -> Wanted {
     let text = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let bounds = text.and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
+    let bounds = text.and_then(|text| {
+        let (unit, bounds) = text.split_once('=')?;
+        bounds.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))
+    });
     let Some((first, last)) = bounds else { return Wanted::All };
-    let range = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
-        (Ok(first), Err(_)) if last.is_empty() => first..size,
+    let range = match (position(first), position(last)) {
+        (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
+        (Some(first), None) if last.trim().is_empty() => first..size,
         // Nothing lies between them. HTTP lets a server ignore that; registries say so.
-        (Ok(_), Ok(_)) => return Wanted::Nothing,
-        (Err(_), Ok(count)) if first.is_empty() => size.saturating_sub(count)..size,
+        (Some(_), Some(_)) => return Wanted::Nothing,
+        (None, Some(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
         _ => return Wanted::All,
     };
     if range.is_empty() { Wanted::Nothing } else { Wanted::Part(range) }
+}
+
+/// Digits; a number that is too large for us is behind everything.
+fn position(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -117,7 +131,10 @@ mod tests {
         assert_eq!(wanted("bytes=10-"), Wanted::Nothing);
         assert_eq!(wanted("bytes=-0"), Wanted::Nothing);
         assert_eq!(wanted("bytes=5-2"), Wanted::Nothing);
-        for all in ["bytes=a-b", "lines=1-2", "bytes=0-1,3-4"] {
+        assert_eq!(wanted("Bytes= 2-3 "), Wanted::Part(2..4));
+        assert_eq!(wanted("bytes=4-99999999999999999999"), Wanted::Part(4..10));
+        assert_eq!(wanted("bytes=99999999999999999999-"), Wanted::Nothing);
+        for all in ["bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes=+1-2", "bytes", "bytes=-"] {
             assert_eq!(wanted(all), Wanted::All, "{all}");
         }
     }

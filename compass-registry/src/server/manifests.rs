@@ -113,9 +113,6 @@ impl Registry {
         subject: &Digest,
         request: &Parts,
     ) -> Result<Response, Refusal> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::unsupported("referrers are read"));
-        }
         let found = self.storage.referrers(repository, subject).await?;
         let mut referrers: Vec<_> = found.iter().map(Referrer::of).collect();
         let parameters = query(&request.uri);

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::Registry;
 use super::answer::Refusal;
@@ -28,12 +28,23 @@ pub(super) struct Uploads {
 }
 
 struct OpenUpload {
-    session: Arc<Mutex<Session>>,
+    session: Arc<Session>,
     used: Instant,
 }
 
-/// A blob on its way. `upload` is gone once the session has ended.
+/// A blob on its way into a repository.
 struct Session {
+    repository: Repository,
+    /// How many bytes have come.
+    offset: AtomicU64,
+    /// The number of the request that goes on with it: one whose connection stalled must not keep
+    /// the others out.
+    turn: watch::Sender<u64>,
+    taken: Mutex<Taken>,
+}
+
+/// What has come. `upload` is gone once the session has ended.
+struct Taken {
     upload: Option<Box<dyn Upload>>,
     /// SHA-256 of what came: most blobs are known by it, though one says so only at its end.
     hasher: Hasher,
@@ -59,14 +70,12 @@ impl Registry {
                 return Ok(created(repository, &digest));
             }
         }
-        let mut session = Session {
-            upload: Some(self.storage.begin_upload(repository).await?),
-            hasher: Hasher::default(),
-        };
+        let session = Session::new(repository, self.storage.begin_upload(repository).await?);
         if let Some(digest) = get("digest") {
             let digest = parse_digest(digest)?;
-            session.take(body).await?;
-            session.commit(&digest).await?;
+            let mut turn = session.take_turn().await;
+            turn.take(body, self.patience).await?;
+            turn.commit(&digest).await?;
             return Ok(created(repository, &digest));
         }
         let id = self.uploads.insert(session).await;
@@ -81,34 +90,36 @@ impl Registry {
         request: &Parts,
         body: Body,
     ) -> Result<Response, Refusal> {
-        let shared = self.uploads.get(id).await.ok_or_else(Refusal::upload_unknown)?;
-        let mut session = shared.lock().await;
-        let offset = session.offset()?;
+        let session = self.uploads.get(repository, id).await;
+        let session = session.ok_or_else(Refusal::upload_unknown)?;
         match request.method {
-            Method::GET => Ok(progress(StatusCode::NO_CONTENT, repository, id, offset)),
+            Method::GET => Ok(progress(StatusCode::NO_CONTENT, repository, id, session.offset())),
             Method::DELETE => {
-                session.upload = None;
+                session.take_turn().await.taken.upload = None;
                 self.uploads.remove(id).await;
                 Ok(StatusCode::NO_CONTENT.into_response())
             }
-            Method::PATCH => {
+            Method::PATCH | Method::PUT => {
+                let mut turn = session.take_turn().await;
+                let offset = session.offset();
+                if turn.taken.upload.is_none() {
+                    return Err(Refusal::upload_unknown());
+                }
                 if begins_elsewhere(&request.headers, offset) {
                     return Ok(progress(StatusCode::RANGE_NOT_SATISFIABLE, repository, id, offset));
                 }
-                session.take(body).await?;
-                Ok(progress(StatusCode::ACCEPTED, repository, id, session.offset()?))
-            }
-            Method::PUT => {
-                if begins_elsewhere(&request.headers, offset) {
-                    return Ok(progress(StatusCode::RANGE_NOT_SATISFIABLE, repository, id, offset));
+                require_length(&request.headers)?;
+                if request.method == Method::PATCH {
+                    turn.take(body, self.patience).await?;
+                    return Ok(progress(StatusCode::ACCEPTED, repository, id, session.offset()));
                 }
                 let parameters = query(&request.uri);
                 let digest = parameters.iter().find(|(name, _)| name == "digest");
                 let digest = digest.ok_or_else(|| Refusal::digest_invalid("no digest is given"))?;
                 let digest = parse_digest(&digest.1)?;
-                session.take(body).await?;
+                turn.take(body, self.patience).await?;
                 self.uploads.remove(id).await;
-                session.commit(&digest).await?;
+                turn.commit(&digest).await?;
                 Ok(created(repository, &digest))
             }
             _ => Err(Refusal::unsupported("uploads know GET, PATCH, PUT and DELETE")),
@@ -122,14 +133,14 @@ impl Uploads {
         // Nobody should guess the uploads of others.
         let id =
             format!("{:016x}{:016x}", self.seed.hash_one(number), self.seed.hash_one((number, 1)));
-        let session = Arc::new(Mutex::new(session));
+        let session = Arc::new(session);
         self.open.lock().await.insert(id.clone(), OpenUpload { session, used: Instant::now() });
         id
     }
 
-    async fn get(&self, id: &str) -> Option<Arc<Mutex<Session>>> {
+    async fn get(&self, repository: &Repository, id: &str) -> Option<Arc<Session>> {
         let mut open = self.open.lock().await;
-        let upload = open.get_mut(id)?;
+        let upload = open.get_mut(id).filter(|open| open.session.repository == *repository)?;
         upload.used = Instant::now();
         Some(Arc::clone(&upload.session))
     }
@@ -147,30 +158,69 @@ impl Uploads {
     }
 }
 
+/// The right of one request to go on with an upload, until another one comes.
+struct Turn<'s> {
+    session: &'s Session,
+    number: u64,
+    taken: MutexGuard<'s, Taken>,
+}
+
 impl Session {
-    fn offset(&self) -> Result<u64, Refusal> {
-        self.upload.as_ref().map(|upload| upload.offset()).ok_or_else(Refusal::upload_unknown)
+    fn new(repository: &Repository, upload: Box<dyn Upload>) -> Self {
+        Self {
+            repository: repository.clone(),
+            offset: AtomicU64::new(0),
+            turn: watch::Sender::new(0),
+            taken: Mutex::new(Taken { upload: Some(upload), hasher: Hasher::default() }),
+        }
     }
 
+    fn offset(&self) -> u64 {
+        self.offset.load(Ordering::Acquire)
+    }
+
+    /// Ends the turn of whoever goes on with the upload: its client has given it up.
+    async fn take_turn(&self) -> Turn<'_> {
+        let mut number = 0;
+        self.turn.send_modify(|turn| {
+            *turn += 1;
+            number = *turn;
+        });
+        Turn { session: self, number, taken: self.taken.lock().await }
+    }
+}
+
+impl Turn<'_> {
     /// Appends a body. Where the connection breaks, what came is kept, and the client may go on.
-    async fn take(&mut self, body: Body) -> Result<(), Refusal> {
-        let upload = self.upload.as_mut().ok_or_else(Refusal::upload_unknown)?;
+    async fn take(&mut self, body: Body, patience: Duration) -> Result<(), Refusal> {
+        let broken = |message: &str| {
+            Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message.to_owned())
+        };
+        let Taken { upload, hasher } = &mut *self.taken;
+        let upload = upload.as_mut().ok_or_else(Refusal::upload_unknown)?;
         let mut chunks = body.into_data_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| {
-                let message = "the body broke off";
-                Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
-            })?;
-            self.hasher.update(&chunk);
+        let mut turns = self.session.turn.subscribe();
+        loop {
+            let next = tokio::select! {
+                biased;
+                _ = turns.wait_for(|turn| *turn != self.number) => {
+                    return Err(broken("another request goes on with the upload"));
+                }
+                next = tokio::time::timeout(patience, chunks.next()) => next,
+            };
+            let next = next.map_err(|_| broken("the body does not go on"))?;
+            let Some(chunk) = next else { return Ok(()) };
+            let chunk = chunk.map_err(|_| broken("the body broke off"))?;
+            hasher.update(&chunk);
             upload.append(chunk).await?;
+            self.session.offset.store(upload.offset(), Ordering::Release);
         }
-        Ok(())
     }
 
     async fn commit(&mut self, digest: &Digest) -> Result<(), Refusal> {
-        let mut upload = self.upload.take().ok_or_else(Refusal::upload_unknown)?;
+        let mut upload = self.taken.upload.take().ok_or_else(Refusal::upload_unknown)?;
         let actual = match digest.algorithm() {
-            Algorithm::Sha256 => std::mem::take(&mut self.hasher).finish(),
+            Algorithm::Sha256 => std::mem::take(&mut self.taken.hasher).finish(),
             other @ Algorithm::Sha512 => upload.digest(other).await?,
         };
         if actual != *digest {
@@ -182,12 +232,30 @@ impl Session {
 
 /// Whether a chunk says that it does not follow what is there.
 fn begins_elsewhere(headers: &HeaderMap, offset: u64) -> bool {
-    let range = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    let start = range.map(|range| {
-        let bounds = range.strip_prefix("bytes ").unwrap_or(range);
-        bounds.split('-').next().unwrap_or_default().trim().parse::<u64>()
-    });
-    start.is_some_and(|start| start != Ok(offset))
+    let range = headers.get(header::CONTENT_RANGE);
+    range.is_some_and(|range| chunk_range(range).is_none_or(|(start, _)| start != offset))
+}
+
+/// The first and the last byte of a chunk, as `0-1023`.
+fn chunk_range(range: &HeaderValue) -> Option<(u64, u64)> {
+    let text = range.to_str().ok()?.trim();
+    let bounds = text.strip_prefix("bytes ").unwrap_or(text);
+    let (start, end) = bounds.split('/').next()?.split_once('-')?;
+    let (start, end) = (start.trim().parse().ok()?, end.trim().parse().ok()?);
+    (start <= end).then_some((start, end))
+}
+
+/// A chunk is as long as its range says.
+fn require_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let range = headers.get(header::CONTENT_RANGE).and_then(chunk_range);
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+    match (range, length) {
+        (Some((start, end)), Some(length)) if (end - start).checked_add(1) != Some(length) => {
+            let message = format!("{length} bytes are not those from {start} to {end}");
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn created(repository: &Repository, digest: &Digest) -> Response {

@@ -1,0 +1,48 @@
+//! A server that answers as a test says, and who asks it.
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::{Descriptor, Error, ImageSink as _, Repository, open_resuming};
+
+/// Serves with a function, and gives the host.
+pub(crate) async fn serve(
+    answer: impl Fn(Request) -> Response + Clone + Send + Sync + 'static,
+) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let router = Router::new().fallback(move |request| std::future::ready(answer(request)));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    host
+}
+
+pub(crate) fn options() -> ClientOptions {
+    let username = "robot".to_owned();
+    let credentials = Credentials::Password { username, password: Secret::new("hunter2") };
+    ClientOptions { credentials: Some(credentials), ..ClientOptions::default() }
+}
+
+pub(crate) fn client(host: &str) -> Client {
+    Client::new(host, options()).unwrap()
+}
+
+pub(crate) fn name() -> Repository {
+    "release/web".parse().unwrap()
+}
+
+/// The only blob that these tests move.
+pub(crate) fn layer() -> Descriptor {
+    Descriptor::of("text/plain", b"layer")
+}
+
+/// Pushes that blob.
+pub(crate) async fn push_layer(client: &Client) -> Result<(), Error> {
+    let storage = MemoryStorage::default();
+    storage.add_blob(&name(), *b"layer");
+    client.put_blob(&name(), open_resuming(Arc::new(storage), &name(), &layer())).await
+}

@@ -1,0 +1,183 @@
+//! Registries that refuse, lie, or send us elsewhere: how long we try, and whom errors blame.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod answering;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use answering::{layer, name, options, push_layer, serve};
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse as _;
+use compass_registry::client::{Client, ClientOptions};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script};
+use compass_registry::{
+    CopyOptions, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, Locator,
+    RawManifest, RetryPolicy, Tag, copy, media_type,
+};
+use futures_util::{StreamExt as _, stream};
+
+/// Without pauses, and with little patience.
+fn brisk() -> RetryPolicy {
+    RetryPolicy {
+        pause: Duration::from_millis(1),
+        longest_pause: Duration::from_secs(1),
+        silence: Duration::from_millis(200),
+        ..RetryPolicy::default()
+    }
+}
+
+fn client(host: &str) -> Client {
+    Client::new(host, ClientOptions { retry: brisk(), ..options() }).unwrap()
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_for_an_hour_is_not_waited_for() {
+    for status in [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::RANGE_NOT_SATISFIABLE] {
+        let registry = serve(move |request| match request.method().as_str() {
+            "POST" => (StatusCode::ACCEPTED, [(header::LOCATION, "/u/1")]).into_response(),
+            "PUT" => (status, [(header::RETRY_AFTER, "3600")]).into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        })
+        .await;
+        let began = Instant::now();
+        let error = push_layer(&client(&registry)).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_mins(1), "{error}");
+        let refused = matches!(&error, Error::Refused { status: said, .. } if *said == status);
+        assert!(refused, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_always_fails_is_tried_as_often_as_it_should_be_at_either_end() {
+    let always = |from: usize| Script((from..500).map(|n| (n, Fault::Status(503))).collect());
+    let tag: Tag = "v1".parse().unwrap();
+    let tries = usize::try_from(brisk().tries).unwrap();
+    // What goes well at first: a challenge and a manifest at the source; a challenge, a tag that is
+    // not there, and three blobs that are not, at the destination.
+    for (well, at_source) in [(2, true), (5, false)] {
+        let storage = MemoryStorage::default();
+        let image = SampleImage::new(1, &[100, 200]);
+        image.store(&storage, &name(), &tag).await.unwrap();
+        let script = |failing: bool| if failing { always(well) } else { Script::default() };
+        let source = FaultyRegistry::start(storage, script(at_source)).await.unwrap();
+        let sink =
+            FaultyRegistry::start(MemoryStorage::default(), script(!at_source)).await.unwrap();
+        let from = (&name(), &Locator::Tag(tag.clone()));
+        let (reader, writer) = (Arc::new(client(&source.host())), client(&sink.host()));
+        let copied =
+            copy(reader, from, &writer, (&name(), Some(&tag)), &CopyOptions::default()).await;
+        assert!(copied.unwrap_err().is_transient());
+        let failing = if at_source { &source } else { &sink };
+        let blobs = image.blobs.len();
+        // What was begun is given up as well, with a request for each upload.
+        let most = well + blobs * (2 * tries + 1);
+        assert!(failing.requests() <= most, "{} requests, {most} at most", failing.requests());
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_asked_for_once_however_many_requests_begin_together() {
+    let tag: Tag = "v1".parse().unwrap();
+    let storage = MemoryStorage::default();
+    let image = SampleImage::new(1, &[100]);
+    let names: Vec<compass_registry::Repository> =
+        (0..30).map(|n| format!("team/app-{n}").parse().unwrap()).collect();
+    for name in &names {
+        image.store(&storage, name, &tag).await.unwrap();
+    }
+    let registry = FaultyRegistry::start(storage, Script::default()).await.unwrap();
+    let (client, by_tag) = (client(&registry.host()), Locator::Tag(tag));
+    let reads = names.iter().map(|name| client.manifest_digest(name, &by_tag));
+    for digest in futures_util::future::join_all(reads).await {
+        assert_eq!(digest.unwrap(), Some(image.manifest.digest()));
+    }
+    assert_eq!(registry.requests(), names.len() + 1);
+}
+
+#[tokio::test]
+async fn a_dead_registry_does_not_make_requests_wait_for_one_another() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = client(&listener.local_addr().unwrap().to_string());
+    let began = Instant::now();
+    let tag = Locator::Tag("v1".parse().unwrap());
+    let repository = name();
+    let reads = (0..20).map(|_| client.manifest_digest(&repository, &tag));
+    let answers = futures_util::future::join_all(reads).await;
+    assert!(answers.iter().all(Result::is_err));
+    let one = brisk().silence * brisk().tries;
+    assert!(began.elapsed() < one * 5, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_manifest_that_a_registry_only_says_it_took_is_missed() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let registry = serve(move |request| match request.method().as_str() {
+        "PUT" => StatusCode::CREATED.into_response(),
+        _ => {
+            count.fetch_add(1, Ordering::Relaxed);
+            StatusCode::NOT_FOUND.into_response()
+        }
+    })
+    .await;
+    let manifest = SampleImage::new(1, &[10]).manifest;
+    let tag = "v1".parse().unwrap();
+    let error = client(&registry).put_manifest(&name(), &manifest, Some(&tag)).await.unwrap_err();
+    assert!(error.is_not_found() && error.to_string().contains("just pushed"), "{error}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn errors_blame_who_was_asked() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let forbids = serve(|_| StatusCode::FORBIDDEN.into_response()).await;
+    let lacks = serve(|_| StatusCode::NOT_FOUND.into_response()).await;
+    for store in [gone, forbids, lacks] {
+        let location = format!("http://{store}/store/layer?signature=hunter2");
+        let registry = serve(move |_| {
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location.clone())]).into_response()
+        })
+        .await;
+        let error = client(&registry).read(&name(), &layer()).await.unwrap_err().to_string();
+        let blamed = format!("{store} (where {registry} pointed)");
+        assert!(error.contains(&blamed) && error.contains("/store/layer"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_drips_for_ever_is_given_up() {
+    let registry = serve(|_| {
+        let drops = stream::repeat(()).then(|()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, std::io::Error>(" ")
+        });
+        Body::from_stream(drops).into_response()
+    })
+    .await;
+    let retry = RetryPolicy { tries: 1, ..brisk() };
+    let client = Client::new(&registry, ClientOptions { retry, ..options() }).unwrap();
+    let (repository, tag) = (name(), Locator::Tag("v1".parse().unwrap()));
+    let reading = client.manifest(&repository, &tag);
+    let read = tokio::time::timeout(Duration::from_mins(1), reading).await.unwrap();
+    assert!(matches!(read, Err(Error::Unreachable { .. })), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_content_type_that_only_begins_like_one_is_none() {
+    let manifest = SampleImage::new(1, &[10]).manifest;
+    let bytes = manifest.bytes().clone();
+    let registry = serve(move |_| {
+        ([(header::CONTENT_TYPE, "application/vnd.oci")], bytes.clone()).into_response()
+    })
+    .await;
+    let read = client(&registry).manifest(&name(), &Locator::Tag("v1".parse().unwrap())).await;
+    let read: RawManifest = read.unwrap();
+    assert_eq!(read.descriptor().media_type, media_type::OCI_MANIFEST);
+}
