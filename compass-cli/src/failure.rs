@@ -6,6 +6,8 @@ use std::fmt;
 use compass_manifest::policy::PolicyError;
 use serde_json::{Value, json};
 
+use crate::output::printable;
+
 /// What ends a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -24,7 +26,7 @@ impl Failure {
     pub(crate) const OUTSIDE: u8 = 3;
 
     fn new(exit: u8, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), causes: Vec::new(), hint: None }
+        Self { exit, message: lines(message), causes: Vec::new(), hint: None }
     }
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
@@ -49,14 +51,14 @@ impl Failure {
 
     /// Says first what was being done.
     pub(crate) fn while_doing(mut self, what: impl fmt::Display) -> Self {
-        self.causes.insert(0, std::mem::replace(&mut self.message, what.to_string()));
+        self.causes.insert(0, std::mem::replace(&mut self.message, lines(what)));
         self
     }
 
     fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut next = error.source();
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = lines(cause);
             // Some libraries repeat their causes in their own message.
             if !self.causes.contains(&text) && self.message != text {
                 self.causes.push(text);
@@ -74,6 +76,12 @@ impl Failure {
             "hint": self.hint,
         }})
     }
+}
+
+/// A message as it may be shown. It may have several lines.
+fn lines(message: impl fmt::Display) -> String {
+    let text = message.to_string();
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Display for Failure {

@@ -42,6 +42,7 @@ impl Registries {
             ca: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
             identity: self.identity(&known)?,
             credentials: self.credentials.find(host)?,
+            projects: self.credentials.find_projects(host)?,
             ..ClientOptions::default()
         };
         Ok(Client::new(host, options)?)

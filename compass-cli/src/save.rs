@@ -29,7 +29,7 @@ pub(crate) fn require_writable(target: &Path) -> Result<(), Failure> {
     } else {
         let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
-        rustix::fs::access(&directory.join("."), Access::WRITE_OK | Access::EXEC_OK)
+        rustix::fs::access(directory.join("."), Access::WRITE_OK | Access::EXEC_OK)
     };
     access.map_err(|error| {
         let message = format!("cannot write {}: {}", target.display(), io::Error::from(error));

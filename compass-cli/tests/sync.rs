@@ -1,6 +1,7 @@
 //! `compass sync` and `compass doctor`, between registries that want credentials.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -288,8 +289,37 @@ fn a_report_into_a_pipe_reaches_who_reads_it() {
     assert_eq!(code, 0, "{error}");
     let report: Value = serde_json::from_str(&reader.join().unwrap()).unwrap();
     assert_eq!(report["arrived"], 1);
-    use std::os::unix::fs::FileTypeExt as _;
     assert!(pipe.metadata().unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn a_credential_helper_that_fails_is_no_anonymous_login() {
+    let world = World::new(&[], Script::default());
+    let host = world.release.host();
+    let helpers = [
+        ("missing", "", "cannot run the credential helper `docker-credential-missing`"),
+        ("locked", "echo the keyring is locked; exit 1", "the keyring is locked"),
+        ("unknown", "echo credentials not found in native keychain; exit 1", "refuses"),
+    ];
+    for (name, script, about) in helpers {
+        let program = format!("bin/docker-credential-{name}");
+        if !script.is_empty() {
+            world.write(&program, &format!("#!/bin/sh\n{script}\n"));
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(world.path(&program), executable).unwrap();
+        }
+        world.write("auth.json", &format!(r#"{{"credsStore": "{name}"}}"#));
+        let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
+        let output = Command::new(env!("CARGO_BIN_EXE_compass"))
+            .args(["doctor", &host])
+            .env("REGISTRY_AUTH_FILE", world.path("auth.json"))
+            .env("PATH", path)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success() && said.contains(about), "{name}: {said}");
+    }
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct ClientOptions {
     pub identity: Option<Secret>,
     /// Who asks; anonymous otherwise.
     pub credentials: Option<Credentials>,
+    /// Who asks for what lies below single projects or repositories, where that is somebody else.
+    pub projects: Vec<(Repository, Credentials)>,
     /// How failures that may pass are dealt with.
     pub retry: RetryPolicy,
     /// How large blobs are read.
@@ -67,6 +69,7 @@ impl Default for ClientOptions {
             ca: None,
             identity: None,
             credentials: None,
+            projects: Vec::new(),
             retry: RetryPolicy::default(),
             parts: Parts::default(),
             requests: 32,

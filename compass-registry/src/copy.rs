@@ -15,7 +15,7 @@ use crate::{
 };
 use blobs::{Arrival, Blobs, Route};
 use selection::{Selection, select};
-use tree::Tree;
+use tree::{Room, Tree};
 
 /// Blobs of one image that are looked for at once. How many move at once is another bound.
 const BLOBS_AT_ONCE: usize = 16;
@@ -79,6 +79,7 @@ pub struct Copier<'s> {
     sink: &'s dyn ImageSink,
     options: CopyOptions,
     blobs: Blobs<'s>,
+    room: Room,
 }
 
 /// Copies an image with everything it consists of: [`Copier::copy`] for a single image.
@@ -123,7 +124,7 @@ impl<'s> Copier<'s> {
     /// A copier to this place.
     pub fn new(sink: &'s dyn ImageSink, options: CopyOptions) -> Self {
         let blobs = Blobs::new(sink, options.jobs, Arc::clone(&options.progress));
-        Self { sink, options, blobs }
+        Self { sink, options, blobs, room: Room::new() }
     }
 
     /// Copies an image with everything it consists of. The tag is moved last: at no moment does it
@@ -240,7 +241,7 @@ impl<'s> Copier<'s> {
                 source.verified_manifest(from, &Locator::Digest(image.digest)).await?
             }
         };
-        Tree::read(source, from, root).await
+        Tree::read(source, from, root, &self.room).await
     }
 
     /// Writes manifests, those that others refer to first, and the root with the tag last.

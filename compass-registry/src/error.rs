@@ -12,7 +12,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A text is not what it should be.
-    #[error("`{text}` is not a valid {what}: {reason}")]
+    #[error("`{}` is not a valid {what}: {}", excerpt(.text), excerpt(.reason))]
     Invalid {
         /// What it should be.
         what: &'static str,
@@ -56,7 +56,7 @@ pub enum Error {
         actual: u64,
     },
     /// An image manifest or index cannot be read.
-    #[error("{what} is not readable: {reason}")]
+    #[error("{what} is not readable: {}", excerpt(.reason))]
     BadContent {
         /// Whose content.
         what: String,
@@ -64,7 +64,7 @@ pub enum Error {
         reason: String,
     },
     /// There is no image for the wanted platform.
-    #[error("{what} has no image for {wanted}; it has {available}")]
+    #[error("{what} has no image for {wanted}; it has {}", excerpt(.available))]
     NoSuchPlatform {
         /// Which image index.
         what: String,
@@ -224,5 +224,45 @@ impl Error {
 }
 
 fn detail(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
+    if message.is_empty() { String::new() } else { format!(": {}", excerpt(message)) }
+}
+
+/// Characters of a text from elsewhere that are shown.
+const SHOWN: usize = 500;
+
+/// A text from elsewhere as it may be shown: a terminal obeys some characters, and a reader does
+/// not want megabytes.
+fn excerpt(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, character) in text.chars().enumerate() {
+        match character {
+            _ if count == SHOWN => return shown + "…",
+            control if control.is_control() => shown.extend(control.escape_default()),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RawManifest;
+
+    #[test]
+    fn what_a_registry_says_is_shown_in_few_words_that_no_terminal_obeys() {
+        let evil = format!("a\u{1b}]0;gone\u{7}{}", "b".repeat(4 << 20));
+        let manifest = RawManifest::new(evil.clone(), "{}").parse().unwrap_err();
+        let index = Error::NoSuchPlatform {
+            what: "a:v1".to_owned(),
+            wanted: "linux/amd64".to_owned(),
+            available: evil.clone(),
+        };
+        let reference = evil.parse::<crate::Reference>().unwrap_err();
+        for error in [manifest, index, reference] {
+            let shown = error.to_string();
+            assert!(shown.len() < 1000 && !shown.contains('\u{1b}'), "{shown}");
+            assert!(shown.contains("a\\u{1b}]0;gone"), "{shown}");
+        }
+    }
 }

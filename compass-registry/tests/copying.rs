@@ -220,6 +220,42 @@ async fn an_index_arrives_whole_reduced_or_as_one_image() {
     assert_eq!(kept, [digest(0), digest(2)], "in the order of the index");
 }
 
+/// What becomes of the copy of an index of these images.
+async fn copy_index(storage: MemoryStorage, images: &[serde_json::Value]) -> Error {
+    let index =
+        json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": images});
+    let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+    let (repository, tag) = (name("team/web"), tag());
+    Storage::put_manifest(&storage, &repository, &index, Some(&tag)).await.unwrap();
+    let (source, sink): (Arc<dyn ImageSource>, _) = (Arc::new(storage), MemoryStorage::default());
+    let copier = Copier::new(&sink, CopyOptions::default());
+    let from = (&repository, &Locator::from(tag.clone()));
+    copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_index_of_more_manifests_than_memory_should_hold_is_refused_before_they_are_read() {
+    let image = |number: u32| {
+        let digest = Digest::of(&number.to_le_bytes());
+        json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": 4 << 20})
+    };
+    let images: Vec<_> = (0..120).map(image).collect();
+    let error = copy_index(MemoryStorage::default(), &images).await.to_string();
+    assert!(error.contains("its manifests have 503"), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_is_as_long_as_its_index_says() {
+    let storage = MemoryStorage::default();
+    let image = SampleImage::new(1, &[100]);
+    image.store(&storage, &name("team/web"), &"part".parse().unwrap()).await.unwrap();
+    let (digest, real) = (image.manifest.digest(), image.manifest.descriptor().size);
+    let lie = json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": real - 1});
+    let error = copy_index(storage, &[lie]).await;
+    let Error::SizeMismatch { expected, actual, .. } = error else { panic!("{error}") };
+    assert_eq!((expected, actual), (real - 1, real));
+}
+
 #[tokio::test]
 async fn a_copy_can_be_spawned() {
     let (source, repository) = (MemoryStorage::default(), name("team/web"));

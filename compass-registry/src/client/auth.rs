@@ -14,7 +14,7 @@ use super::challenge::Challenge;
 use super::credentials::{Credentials, Secret};
 use super::pace::retry_after;
 use super::transport::unreachable;
-use crate::Error;
+use crate::{Error, Repository};
 
 /// What a request needs to be allowed to do, as `repository:release/web:pull`; several are
 /// separated by spaces.
@@ -23,6 +23,7 @@ pub(super) type Scope = String;
 #[derive(Debug)]
 pub(super) struct Auth {
     credentials: Option<Credentials>,
+    projects: Vec<(Repository, Credentials)>,
     silence: Duration,
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
@@ -60,9 +61,16 @@ const LONGEST_LIFE: u64 = 24 * 60 * 60;
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
 impl Auth {
-    pub(super) fn new(credentials: Option<Credentials>, silence: Duration) -> Self {
+    pub(super) fn new(
+        credentials: Option<Credentials>,
+        mut projects: Vec<(Repository, Credentials)>,
+        silence: Duration,
+    ) -> Self {
+        // The longest path that fits is the one that counts.
+        projects.sort_by_key(|(project, _)| std::cmp::Reverse(project.as_str().len()));
         Self {
             credentials,
+            projects,
             silence,
             challenge: std::sync::Mutex::default(),
             headers: std::sync::Mutex::default(),
@@ -71,7 +79,19 @@ impl Auth {
 
     /// Whether there is anything to answer a challenge with, besides a token for everybody.
     pub(super) fn has_credentials(&self) -> bool {
-        self.credentials.is_some()
+        self.credentials.is_some() || !self.projects.is_empty()
+    }
+
+    /// Who asks for what a scope names first.
+    fn credentials(&self, scope: &str) -> Option<&Credentials> {
+        let first = scope.split(' ').next().unwrap_or_default();
+        let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
+        let below = |project: &Repository| {
+            let rest = repository.and_then(|(path, _)| path.strip_prefix(project.as_str()));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let own = self.projects.iter().find(|(project, _)| below(project));
+        own.map(|(_, credentials)| credentials).or(self.credentials.as_ref())
     }
 
     /// How the registry lets us in, in words.
@@ -79,6 +99,7 @@ impl Auth {
         let who = match &self.credentials {
             Some(Credentials::Password { username, .. }) => format!("as `{username}`"),
             Some(Credentials::IdentityToken(_)) => "with an identity token".to_owned(),
+            None if !self.projects.is_empty() => "with a login for each project".to_owned(),
             None => "anonymously".to_owned(),
         };
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +146,7 @@ impl Auth {
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
         let (realm, service, asked) = match challenge {
-            Challenge::Basic => return Ok(self.basic()),
+            Challenge::Basic => return Ok(self.basic(scope)),
             Challenge::Bearer { realm, service, scope } => (realm, service.as_deref(), scope),
         };
         let slot = {
@@ -138,12 +159,13 @@ impl Auth {
             return Ok(Some(known.value.clone()));
         }
         let scopes = united(scope, asked.as_deref().unwrap_or_default());
-        let header = self.token(door, realm, service, &scopes).await?;
+        let who = self.credentials(scope);
+        let header = self.token(door, realm, (service, who), &scopes).await?;
         Ok(Some(slot.insert(header).value.clone()))
     }
 
-    fn basic(&self) -> Option<Secret> {
-        match &self.credentials {
+    fn basic(&self, scope: &str) -> Option<Secret> {
+        match self.credentials(scope) {
             Some(Credentials::Password { username, password }) => Some(basic(username, password)),
             _ => None,
         }
@@ -153,12 +175,12 @@ impl Auth {
         &self,
         door: Door<'_>,
         realm: &str,
-        service: Option<&str>,
+        (service, who): (Option<&str>, Option<&Credentials>),
         scopes: &[String],
     ) -> Result<Header, Error> {
         let url = realm_url(door.registry, realm)?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        let request = match &self.credentials {
+        let request = match who {
             Some(Credentials::IdentityToken(token)) => {
                 let scopes = scopes.join(" ");
                 let form = [
@@ -290,7 +312,7 @@ fn united(needed: &str, asked: &str) -> Vec<String> {
 mod tests {
     use reqwest::Url;
 
-    use super::{realm_url, united};
+    use super::{Auth, Credentials, Secret, realm_url, united};
 
     #[test]
     fn a_token_service_without_tls_gets_no_password_of_a_registry_with_it() {
@@ -300,6 +322,27 @@ mod tests {
         assert!(realm_url(&secure, "https://auth.a/token").is_ok());
         assert!(realm_url(&plain, "http://auth.a/token").is_ok());
         assert!(realm_url(&plain, "file:///etc/passwd").is_err());
+    }
+
+    #[test]
+    fn the_login_that_counts_is_that_of_the_longest_path_that_fits() {
+        let login = |name: &str| Credentials::Password {
+            username: name.to_owned(),
+            password: Secret::new("hunter2"),
+        };
+        let projects = [("team", "t"), ("team/web", "w")];
+        let projects = projects.map(|(path, name)| (path.parse().unwrap(), login(name)));
+        let auth = Auth::new(Some(login("host")), projects.to_vec(), std::time::Duration::ZERO);
+        for (scope, name) in [
+            ("repository:team/web:pull", "w"),
+            ("repository:team/web/a:pull,push repository:team/b:pull", "w"),
+            ("repository:team/website:pull", "t"),
+            ("repository:teams/web:pull", "host"),
+            ("registry:catalog:*", "host"),
+            ("", "host"),
+        ] {
+            assert_eq!(auth.credentials(scope), Some(&login(name)), "{scope}");
+        }
     }
 
     #[test]

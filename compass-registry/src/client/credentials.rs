@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Error, Repository};
 
 /// A text that never appears in logs or errors.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub struct CredentialFiles(Vec<PathBuf>);
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct File {
-    auths: BTreeMap<String, Entry>,
+    auths: Option<BTreeMap<String, Option<Entry>>>,
     #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    helpers: Option<BTreeMap<String, String>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
 }
@@ -102,42 +102,81 @@ impl CredentialFiles {
     /// The credentials for a registry host.
     ///
     /// # Errors
-    /// Where a file or a credential helper cannot be read.
+    /// Where a file or a credential helper cannot be read, or a helper fails.
     pub fn find(&self, host: &str) -> Result<Option<Credentials>, Error> {
         for path in &self.0 {
-            if let Some(found) = find_in(path, host)? {
+            if let Some(found) = File::read(path)?.find(path, host)? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
+
+    /// The credentials for single projects or repositories of a registry host, as `podman login
+    /// HOST/PROJECT` keeps them, with their paths.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn find_projects(&self, host: &str) -> Result<Vec<(Repository, Credentials)>, Error> {
+        let mut found: Vec<(Repository, Credentials)> = Vec::new();
+        for path in &self.0 {
+            for (key, entry) in File::read(path)?.auths.unwrap_or_default() {
+                let project = bare(&key).strip_prefix(host).and_then(|rest| rest.strip_prefix('/'));
+                let project = project.and_then(|project| project.parse().ok());
+                let (Some(project), Some(entry)) = (project, entry) else { continue };
+                let known = found.iter().any(|(known, _)| *known == project);
+                if let Some(credentials) = entry.credentials(path, &key)?.filter(|_| !known) {
+                    found.push((project, credentials));
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
-fn find_in(path: &Path, host: &str) -> Result<Option<Credentials>, Error> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(format!("cannot read {}", path.display()), error)),
-    };
-    // The parser's message names a line, and may quote what stands there: a secret.
-    let file: File = serde_json::from_slice(&text).map_err(|error| Error::BadContent {
-        what: path.display().to_string(),
-        reason: format!("line {} is not a Docker configuration", error.line()),
-    })?;
-    if let Some(helper) = file.helpers.get(host) {
-        return ask_helper(helper, host);
+impl File {
+    /// What is not there, and what holds nothing, is empty.
+    fn read(path: &Path) -> Result<Self, Error> {
+        match std::fs::read(path) {
+            Ok(text) => Self::parse(path, text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
+        }
     }
-    let own = file.auths.iter().find(|(key, _)| host_of(key) == host).map(|(_, entry)| entry);
-    match own.map(|entry| entry.credentials(path, host)).transpose()?.flatten() {
-        Some(credentials) => Ok(Some(credentials)),
-        None => file.store.map_or(Ok(None), |helper| ask_helper(&helper, host)),
+
+    fn parse(path: &Path, text: &[u8]) -> Result<Self, Error> {
+        if text.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        // The parser's message names a line, and may quote what stands there: a secret.
+        serde_json::from_slice(text).map_err(|error| Error::BadContent {
+            what: path.display().to_string(),
+            reason: format!("line {} is not a Docker configuration", error.line()),
+        })
+    }
+
+    fn find(&self, path: &Path, host: &str) -> Result<Option<Credentials>, Error> {
+        // A helper without a name is none: so a host is taken out of the common store.
+        let named = |helper: &&String| !helper.is_empty();
+        let own_helper = self.helpers.as_ref().and_then(|helpers| helpers.get(host));
+        if let Some(helper) = own_helper.filter(named) {
+            return ask_helper(helper, host);
+        }
+        let mut entries = self.auths.iter().flatten();
+        let own = entries.find(|(key, _)| bare(key) == host).and_then(|(_, entry)| entry.as_ref());
+        if let Some(found) = own.map(|entry| entry.credentials(path, host)).transpose()?.flatten() {
+            return Ok(Some(found));
+        }
+        let store = self.store.as_ref().filter(|_| own_helper.is_none()).filter(named);
+        store.map_or(Ok(None), |helper| ask_helper(helper, host))
     }
 }
 
-/// `https://host/v2/` and `host/project` are keys for `host`.
-fn host_of(key: &str) -> &str {
+/// `https://host/v2/` is a key for `host`.
+fn bare(key: &str) -> &str {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    bare.split('/').next().unwrap_or(bare)
+    let bare = bare.trim_end_matches('/');
+    bare.strip_suffix("/v1").or_else(|| bare.strip_suffix("/v2")).unwrap_or(bare)
 }
 
 impl Entry {
@@ -177,12 +216,18 @@ fn ask_helper(name: &str, host: &str) -> Result<Option<Credentials>, Error> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(host.as_bytes()).map_err(failed)?;
+        // One that does not listen says by its end what is wrong.
+        let _ = stdin.write_all(host.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {
-        // Helpers exit so where they know nothing of a host.
-        return Ok(None);
+        // Helpers exit so where they know nothing of a host as well, and say it.
+        let said = String::from_utf8_lossy(&output.stdout);
+        if said.contains("credentials not found") {
+            return Ok(None);
+        }
+        let said = said.trim().lines().next().unwrap_or("it failed without a word").to_owned();
+        return Err(failed(std::io::Error::other(said)));
     }
     let helped: Helped = serde_json::from_slice(&output.stdout).map_err(|_| Error::BadContent {
         what: format!("the answer of `{program}`"),
@@ -208,13 +253,42 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_by_host_however_its_key_is_written() {
-        for key in ["reg.example:5000", "https://reg.example:5000/v1/", "reg.example:5000/team"] {
+        for key in ["reg.example:5000", "https://reg.example:5000/v1/", "http://reg.example:5000/"]
+        {
             let (_keep, files) =
                 files(&format!(r#"{{"auths": {{"{key}": {{"auth": "dTpwOnc="}}}}}}"#));
             let expected =
                 Credentials::Password { username: "u".into(), password: Secret::new("p:w") };
             assert_eq!(files.find("reg.example:5000").unwrap(), Some(expected), "{key}");
             assert_eq!(files.find("reg.example").unwrap(), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_login_for_a_project_is_for_that_project() {
+        let (_keep, files) = files(
+            r#"{"auths": {"a.b/team": {"auth": "dDp3"}, "a.b/team/web": {"auth": "dzp3"},
+                "a.b.c/team": {"auth": "dTp3"}, "a.b": {}, "a.b/Oh no": {"auth": "dTp3"}}}"#,
+        );
+        assert_eq!(files.find("a.b").unwrap(), None);
+        let found = files.find_projects("a.b").unwrap();
+        let names: Vec<_> = found.iter().map(|(project, _)| project.as_str()).collect();
+        assert_eq!(names, ["team", "team/web"]);
+    }
+
+    #[test]
+    fn what_holds_nothing_is_no_error() {
+        for text in [
+            "",
+            " \n",
+            "\u{feff}{}",
+            r#"{"auths": null, "credHelpers": null, "credsStore": null}"#,
+            r#"{"auths": {"a.b": null}, "credsStore": ""}"#,
+            r#"{"credHelpers": {"a.b": ""}, "credsStore": "there-is-no-such-helper"}"#,
+        ] {
+            let (_keep, files) = files(text);
+            assert_eq!(files.find("a.b").unwrap(), None, "{text}");
+            assert_eq!(files.find_projects("a.b").unwrap(), [], "{text}");
         }
     }
 

@@ -87,7 +87,7 @@ impl Transport {
             base,
             http,
             bulk,
-            auth: Auth::new(options.credentials, retry.silence),
+            auth: Auth::new(options.credentials, options.projects, retry.silence),
             pace: Pace::new(options.requests, retry.longest_pause),
             retry,
             parts: options.parts,

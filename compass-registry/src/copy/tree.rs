@@ -1,8 +1,10 @@
 //! Everything that an image consists of.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::at_once;
 use crate::{
@@ -16,6 +18,24 @@ const MAX_DEPTH: usize = 4;
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
 
+/// Bytes of all manifests of one image. One has a few thousand.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Bytes of manifests that images hold at once, as long as they are copied.
+const MEMORY: u64 = 64 << 20;
+
+/// Bytes that one permit stands for.
+const UNIT: u64 = 64 << 10;
+
+/// Room for the manifests of all images that are copied at once.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(units(MEMORY) as usize)))
+    }
+}
+
 /// Everything that an image consists of.
 #[derive(Default)]
 pub(super) struct Tree {
@@ -24,6 +44,9 @@ pub(super) struct Tree {
     pub(super) levels: Vec<Vec<RawManifest>>,
     /// Each once.
     pub(super) blobs: Vec<Descriptor>,
+    bytes: u64,
+    /// The room that the manifests take.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Tree {
@@ -32,15 +55,22 @@ impl Tree {
         source: &dyn ImageSource,
         repository: &Repository,
         root: RawManifest,
+        room: &Room,
     ) -> Result<Self, Error> {
         let mut seen = HashSet::new();
         let mut tree = Self::default();
+        if root.is_index() {
+            // The semaphore is never closed; without a permit there would only be more at once.
+            tree.room = Arc::clone(&room.0).acquire_many_owned(units(MAX_BYTES)).await.ok();
+        }
         let mut level = vec![root];
         while !level.is_empty() {
             let below = tree.add(level, &mut seen)?;
-            let reads = below.iter().map(|digest| read(source, repository, *digest).boxed());
+            let reads = below.iter().map(|below| read(source, repository, below).boxed());
             level = at_once(AT_ONCE, reads.collect()).await?;
         }
+        let spare = units(MAX_BYTES) - units(tree.bytes);
+        drop(tree.room.as_mut().and_then(|room| room.split(spare as usize)));
         Ok(tree)
     }
 
@@ -49,7 +79,7 @@ impl Tree {
         &mut self,
         level: Vec<RawManifest>,
         seen: &mut HashSet<Digest>,
-    ) -> Result<Vec<Digest>, Error> {
+    ) -> Result<Vec<Descriptor>, Error> {
         let (mut below, mut named) = (Vec::new(), HashSet::new());
         for manifest in &level {
             match manifest.parse()? {
@@ -64,11 +94,20 @@ impl Tree {
                     });
                 }
                 Manifest::Index(images) => {
-                    let digests = images.into_iter().map(|image| image.digest);
-                    below.extend(digests.filter(|digest| named.insert(*digest)));
+                    below.extend(images.into_iter().filter(|image| named.insert(image.digest)));
                 }
             }
         }
+        let sizes = level.iter().map(RawManifest::descriptor).chain(&below);
+        let bytes = self.bytes + sizes.map(|manifest| manifest.size).sum::<u64>();
+        if bytes > MAX_BYTES {
+            let root = self.levels.first().unwrap_or(&level).first().map(RawManifest::digest);
+            return Err(Error::BadContent {
+                what: root.map_or_else(String::new, |root| format!("index {root}")),
+                reason: format!("its manifests have {bytes} bytes, of {MAX_BYTES} that they may"),
+            });
+        }
+        self.bytes += level.iter().map(|manifest| manifest.descriptor().size).sum::<u64>();
         self.levels.push(level);
         Ok(below)
     }
@@ -77,7 +116,20 @@ impl Tree {
 async fn read(
     source: &dyn ImageSource,
     repository: &Repository,
-    digest: Digest,
+    named: &Descriptor,
 ) -> Result<RawManifest, Error> {
-    source.verified_manifest(repository, &Locator::Digest(digest)).await
+    let manifest = source.verified_manifest(repository, &Locator::Digest(named.digest)).await?;
+    if manifest.descriptor().size == named.size {
+        return Ok(manifest);
+    }
+    Err(Error::SizeMismatch {
+        what: format!("manifest {repository}@{}", named.digest),
+        expected: named.size,
+        actual: manifest.descriptor().size,
+    })
+}
+
+/// The permits for so many bytes.
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
