@@ -89,4 +89,4 @@ pub use read::{
     compare_checksum, digest_of,
 };
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
-pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as};
+pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};

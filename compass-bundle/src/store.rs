@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use compass_registry::Digest;
 #[cfg(feature = "store")]
-use compass_registry::{Hasher, ImageSource, Progress};
-#[cfg(feature = "store")]
-use futures_util::StreamExt as _;
+use compass_registry::{ImageSource, Progress};
 
 pub use self::directory::publish;
 #[cfg(feature = "store")]
@@ -161,15 +159,8 @@ async fn digest_of_plan(
     source: Arc<dyn ImageSource>,
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
-    progress.expect(plan.size());
-    let (mut chunks, mut hasher) =
-        (crate::stream(Arc::clone(plan), source).boxed(), Hasher::default());
-    while let Some(bytes) = chunks.next().await {
-        let bytes = bytes?;
-        progress.advance(bytes.len() as u64);
-        hasher.update(&bytes);
-    }
-    Ok(hasher.finish())
+    let nowhere = (&mut tokio::io::sink() as _, Path::new(""));
+    crate::write_into(plan, source, nowhere, progress).await
 }
 
 /// An address as it may be shown: who logs in is left away, and what comes after `?`, which is often

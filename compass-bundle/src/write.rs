@@ -21,7 +21,7 @@ use std::sync::Arc;
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
 
 use self::part_file::PartFile;
-pub use self::stream::stream;
+pub use self::stream::{stream, write_into};
 use crate::Error;
 use crate::plan::BundlePlan;
 

@@ -51,7 +51,11 @@ impl Failure {
 
     /// Says first what was being done.
     pub(crate) fn while_doing(mut self, what: impl fmt::Display) -> Self {
-        self.causes.insert(0, std::mem::replace(&mut self.message, lines(what)));
+        let what = lines(what);
+        // Some errors say so themselves.
+        if self.message != what {
+            self.causes.insert(0, std::mem::replace(&mut self.message, what));
+        }
         self
     }
 

@@ -44,6 +44,15 @@ impl Output {
         }
     }
 
+    /// Prints a result where standard output is taken.
+    pub(crate) fn aside(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
+        let text = match self.format {
+            Format::Json => format!("{:#}\n", json()),
+            Format::Human | Format::Sarif | Format::Github => human(),
+        };
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
     /// Says something that is no result.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && self.format == Format::Human {

@@ -80,6 +80,12 @@ impl Repository {
         let unusable = |what: &str| {
             Failure::not_right(format!("{path}: {what}")).hint("`compass check` shows where")
         };
+        let absent = product.manifest.absent(&self.tree).into_iter();
+        let absent = absent.map(|(named, why)| format!("`{}` is not there: {why}", named.value));
+        let absent: Vec<String> = absent.collect();
+        if !absent.is_empty() {
+            return Err(unusable(&absent.join("; ")));
+        }
         let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.value.clone());
         let name = text(&product.manifest.name);
         let name = name.ok_or_else(|| unusable("it has no `metadata.name`"))?;
@@ -131,16 +137,18 @@ impl Repository {
         let mut files = Vec::new();
         for file in &product.manifest.files {
             let (Some(source), Some(path)) = (&file.source, &file.path) else { continue };
-            let mode = match &file.mode {
-                None => 0o644,
-                Some(mode) => u32::from_str_radix(&mode.value, 8).map_err(|_| {
-                    let place = product.source.path();
-                    let mode = &mode.value;
-                    Failure::not_right(format!("{place}: `{mode}` are no permissions in octal"))
-                })?,
+            let wrong = |named: &Spanned<String>, what: String| {
+                let line = product.source.position(named.span.start).line;
+                Failure::not_right(format!("{}:{line}: {what}", product.source.path()))
+                    .hint("`compass check` shows where")
             };
-            let bytes = self.read(&source.value)?;
-            files.push(ContentFile::new(path.value.clone(), bytes).with_mode(mode));
+            let mut found = ContentFile::new(path.value.clone(), self.read(&source.value)?);
+            if let Some(mode) = &file.mode {
+                let what = || wrong(mode, format!("`{}` are no permissions in octal", mode.value));
+                found = found.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
+            }
+            found.require_usable().map_err(|error| wrong(path, error.to_string()))?;
+            files.push(found);
             paths.push(source.value.clone());
         }
         Ok(files)

@@ -64,7 +64,7 @@ fn behind_links(path: &Path) -> PathBuf {
 }
 
 /// Whether something is there that is neither a file nor a directory.
-fn is_special(path: &Path) -> bool {
+pub(crate) fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
@@ -110,6 +110,6 @@ fn beside(
     written
 }
 
-fn not_written(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> Failure {
     Failure::outside(error).while_doing(format!("cannot write {}", path.display()))
 }

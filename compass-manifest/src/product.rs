@@ -1,5 +1,7 @@
 //! Product manifests, `release-products/<VERSION>.yaml`, and the image lists they name.
 
+use crate::Tree;
+use crate::policy::Pattern;
 use crate::shape::{Field, Shape, optional, required};
 use crate::source::{SourceFile, Span, Spanned};
 use crate::yaml::Node;
@@ -40,6 +42,25 @@ pub struct ListedImage {
 }
 
 impl ProductManifest {
+    /// What the manifest names and nobody finds in the repository: image lists, the directory of the
+    /// addons, extra files; with the reason.
+    pub fn absent(&self, tree: &Tree) -> Vec<(&Spanned<String>, &'static str)> {
+        let any = |found: &dyn Fn(&str) -> bool| tree.paths().any(found);
+        let lists = self.image_lists.iter().filter(|list| {
+            let pattern = Pattern::new(&list.value);
+            !any(&|path| pattern.matches(path))
+        });
+        let addons = self.addons.iter().filter(|directory| {
+            let prefix = format!("{}/", directory.value.trim_end_matches('/'));
+            !any(&|path| path.starts_with(&prefix))
+        });
+        let files = self.files.iter().filter_map(|file| file.source.as_ref());
+        let files = files.filter(|source| !tree.contains(&source.value));
+        let lists = lists.map(|one| (one, "no image list has this path"));
+        let addons = addons.map(|one| (one, "the directory of the addons is empty"));
+        lists.chain(addons).chain(files.map(|one| (one, "there is no such file"))).collect()
+    }
+
     /// Reads what can be read of a document.
     pub fn read(root: &Node) -> Self {
         let spec = root.get("spec");

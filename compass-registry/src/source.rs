@@ -88,6 +88,14 @@ pub trait ImageSourceExt: ImageSource {
         locator: &Locator,
         platform: &Platform,
     ) -> Result<RawManifest, Error>;
+
+    /// The platform that a single image's configuration names; nothing where it names none, as
+    /// that of an artifact.
+    async fn platform_of(
+        &self,
+        repository: &Repository,
+        image: &RawManifest,
+    ) -> Result<Option<Platform>, Error>;
 }
 
 #[async_trait]
@@ -158,6 +166,17 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
             });
         };
         self.verified_manifest(repository, &Locator::Digest(image.digest)).await
+    }
+
+    async fn platform_of(
+        &self,
+        repository: &Repository,
+        image: &RawManifest,
+    ) -> Result<Option<Platform>, Error> {
+        let Manifest::Image { config, .. } = image.parse()? else { return Ok(None) };
+        let config = self.read(repository, &config).await?;
+        let platform = serde_json::from_slice::<Platform>(&config).ok();
+        Ok(platform.filter(|named| !named.os.is_empty() && !named.architecture.is_empty()))
     }
 }
 

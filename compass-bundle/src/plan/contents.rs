@@ -67,6 +67,19 @@ impl ContentFile {
     pub fn with_mode(self, mode: u32) -> Self {
         Self { mode, ..self }
     }
+
+    /// Whether the path stays inside a bundle, and the mode is one.
+    ///
+    /// # Errors
+    /// [`Error::Unplannable`] where not.
+    pub fn require_usable(&self) -> Result<(), Error> {
+        naming::require_portable(&self.path)?;
+        if self.mode & !0o777 != 0 {
+            let (path, mode) = (&self.path, self.mode);
+            return Err(Error::Unplannable(format!("{path}: {mode:o} are no permissions")));
+        }
+        Ok(())
+    }
 }
 
 impl BundleContents {
@@ -91,11 +104,7 @@ impl BundleContents {
         naming::require_plain("version", &self.version)?;
         let mut seen = BTreeSet::from([FILE_NAME]);
         for file in &self.files {
-            naming::require_portable(&file.path)?;
-            if file.mode & !0o777 != 0 {
-                let (path, mode) = (&file.path, file.mode);
-                return Err(Error::Unplannable(format!("{path}: {mode:o} are no permissions")));
-            }
+            file.require_usable()?;
             let first = file.path.split('/').next().unwrap_or_default();
             let reserved = (self.has_store() && [super::store::PATH, ARCHIVES].contains(&first))
                 || file.path.ends_with(naming::ARCHIVE_END);

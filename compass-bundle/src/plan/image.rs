@@ -53,6 +53,24 @@ impl Platforms {
         }
     }
 
+    /// The wanted platforms; all of an index are one that is wanted by tools for single images.
+    fn wanted(&self) -> &[Platform] {
+        match self {
+            Self::One(platform) | Self::All(platform) => std::slice::from_ref(platform),
+            Self::Several(platforms) => platforms,
+        }
+    }
+
+    /// The platform of an image that there is for one only. What its configuration says counts,
+    /// unless that is as good as what is wanted.
+    fn of_image(&self, own: Option<Platform>) -> Platform {
+        let serves = |wanted: &&Platform| own.as_ref().is_none_or(|own| own.serves(wanted));
+        match self.wanted().iter().find(serves) {
+            Some(wanted) => wanted.clone(),
+            None => own.unwrap_or_else(|| self.single().clone()),
+        }
+    }
+
     fn takes(&self, platform: &Platform) -> bool {
         match self {
             Self::One(_) | Self::All(_) => true,
@@ -73,14 +91,16 @@ impl ArchiveImage {
         platforms: &Platforms,
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
-        let single = platforms.single();
-        let (root, platform) = if let Platforms::One(platform) = platforms {
-            let root = source.image(repository, locator, platform).await.map_err(named)?;
-            (root, Some(platform.clone()))
+        let mut root = source.verified_manifest(repository, locator).await.map_err(named)?;
+        let platform = if !root.is_index() {
+            let own = source.platform_of(repository, &root).await.map_err(named)?;
+            Some(platforms.of_image(own))
+        } else if let Platforms::One(platform) = platforms {
+            let of_index = Locator::Digest(root.digest());
+            root = source.image(repository, &of_index, platform).await.map_err(named)?;
+            Some(platform.clone())
         } else {
-            let root = source.verified_manifest(repository, locator).await.map_err(named)?;
-            let platform = (!root.is_index()).then(|| single.clone());
-            (root, platform)
+            None
         };
         let (mut children, mut absent) = (Vec::new(), Vec::new());
         if let Manifest::Index(images) = root.parse().map_err(named)? {
@@ -95,6 +115,22 @@ impl ArchiveImage {
             }
         }
         Ok(Self { reference, repository: repository.clone(), platform, root, children, absent })
+    }
+
+    /// The wanted platforms that the image is not for.
+    ///
+    /// # Errors
+    /// Where a manifest cannot be read.
+    pub fn lacks(&self, platforms: &Platforms) -> Result<Vec<Platform>, Error> {
+        let there: Vec<Platform> = match (&self.platform, self.root.parse()?) {
+            (Some(own), _) => vec![own.clone()],
+            (None, Manifest::Index(images)) => {
+                images.into_iter().filter_map(|image| image.platform).collect()
+            }
+            (None, Manifest::Image { .. }) => return Ok(Vec::new()),
+        };
+        let served = |wanted: &Platform| there.iter().any(|own| own.serves(wanted));
+        Ok(platforms.wanted().iter().filter(|wanted| !served(wanted)).cloned().collect())
     }
 
     /// The image manifest, or the image index and then its image manifests.

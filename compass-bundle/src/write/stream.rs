@@ -1,10 +1,12 @@
 //! A bundle in order, for destinations that take a stream.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::{ImageSource, VerifiedBlob, open_resuming};
+use compass_registry::{Digest, Hasher, ImageSource, Progress, VerifiedBlob, open_resuming};
 use futures_util::{Stream, StreamExt as _, stream as streams};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::encode::{Checksums, SegmentEncoder};
 use crate::plan::{BundlePlan, Content};
@@ -24,6 +26,29 @@ pub fn stream(
         let bytes = steps.next().await?;
         Ok(bytes.map(|bytes| (bytes, steps)))
     })
+}
+
+/// Writes a planned bundle to whatever takes bytes in order, and gives the digest of all; `to` has a
+/// name for errors. A blob that stands in several archives is fetched for each.
+///
+/// # Errors
+/// What the source reports, or who takes the bytes.
+pub async fn write_into(
+    plan: &Arc<BundlePlan>,
+    source: Arc<dyn ImageSource>,
+    (to, name): (&mut (dyn AsyncWrite + Unpin + Send), &Path),
+    progress: &dyn Progress,
+) -> Result<Digest, Error> {
+    progress.expect(plan.size());
+    let (mut chunks, mut hasher) = (stream(Arc::clone(plan), source).boxed(), Hasher::default());
+    while let Some(bytes) = chunks.next().await {
+        let bytes = bytes?;
+        hasher.update(&bytes);
+        to.write_all(&bytes).await.map_err(Error::io("write", name))?;
+        progress.advance(bytes.len() as u64);
+    }
+    to.flush().await.map_err(Error::io("write", name))?;
+    Ok(hasher.finish())
 }
 
 struct Steps {

@@ -10,6 +10,7 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
 use compass_registry::{CopyOptions, ImageSink as _, RegistryPlace};
 
+use super::package::destination::to_file;
 use super::sync::{self, Route};
 use super::{package, publish, verify};
 use crate::cli::Global;
@@ -122,7 +123,7 @@ async fn take(
         let parts = repository.plugin_package(plugin);
         let plan = package::plan(repository, parts, &how, &registries, output).await?;
         let path = folder.path(&plan.plan.file_name());
-        written.push(package::execute(plan, &path, jobs, output).await?);
+        written.push(to_file(plan, &path, jobs, output).await?);
     }
     let size = written.iter().map(|one| one.size).sum();
     summary.steps.push(Step { name: "package", took: began.elapsed(), bytes: size });

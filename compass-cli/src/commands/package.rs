@@ -1,18 +1,16 @@
+pub(super) mod destination;
 mod recompress;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::document::Kind;
-use compass_bundle::store::{Published, Store};
-use compass_bundle::{
-    ArchiveImage, BundleContents, BundlePlan, Platforms, WriteOptions, Written, write_as,
-};
-use compass_registry::{ImageSource, Reference, RegistryPlace};
+use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, Platforms};
+use compass_registry::{ImageSource, Reference, RegistryPlace, Remembered};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
+use self::destination::Destination;
 use self::recompress::{Changed, Compression, Staging};
 use crate::cli::Global;
 use crate::failure::Failure;
@@ -27,7 +25,8 @@ pub(crate) struct Args {
     /// What to package: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
     #[arg(required = true, num_args = 2)]
     target: Vec<String>,
-    /// A directory, a file name that ends in `.tar.gz`, or a store as `s3://bucket` or `oss://bucket`
+    /// A directory, a file name that ends in `.tar.gz`, a store as `s3://bucket` or `oss://bucket`,
+    /// `-` for standard output, or a pipe
     #[arg(short, long, default_value = ".", value_name = "PATH or URL")]
     output: String,
     /// Reads images from here, as `HOST[/PROJECT]`, and not from where the manifest names them
@@ -48,6 +47,9 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 }
+
+/// The last second that fits into the header of a tar entry, in the year 2242.
+const LATEST: u64 = (1 << 33) - 1;
 
 /// How a package is made.
 pub(crate) struct Options<'o> {
@@ -90,21 +92,12 @@ pub(crate) async fn run(
         output.result(|| dry_json(&source.plan), || dry_text(&source.plan));
         return Ok(ExitCode::SUCCESS);
     }
-    if args.output.contains("://") {
-        let store = Store::open(&args.output)?;
-        let staging = args.recompress.map(|_| Staging::elsewhere(&source.plan));
-        let (source, changed) = ready(source, staging.as_ref(), options.jobs, output).await?;
-        let published = store_directly(source, &store, options.jobs, output).await?;
-        staging.map_or(Ok(()), Staging::remove)?;
-        output.result(|| published_json(&published, &changed), || published_text(&published));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let path = destination(Path::new(&args.output), &source.plan)?;
-    let staging = args.recompress.map(|_| Staging::beside(&path));
+    let destination = Destination::of(&args.output, &source.plan)?;
+    let staging = args.recompress.map(|_| destination.staging()).transpose()?;
     let (source, changed) = ready(source, staging.as_ref(), options.jobs, output).await?;
-    let written = execute(source, &path, options.jobs, output).await?;
+    let made = destination.take(source, options.jobs, output).await?;
     staging.map_or(Ok(()), Staging::remove)?;
-    output.result(|| written_json(&written, &changed), || written_text(&written));
+    made.show(&changed, output);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,7 +141,8 @@ pub(crate) async fn plan(
         return Err(Failure::not_right(format!("{} has no image", package.name)));
     };
     let host = place(&first.release)?.host().to_owned();
-    let client = registries.client(&host, false)?;
+    // Configurations are read for the plan, and once more for the bundle.
+    let client = Remembered::new(Arc::new(registries.client(&host, false)?));
     let gather = |release: Reference| {
         let (client, platforms, source) = (&client, &options.platforms, place(&release));
         let host = &host;
@@ -166,7 +160,12 @@ pub(crate) async fn plan(
         }
     };
     let gathering = stream::iter(package.images.iter().map(|image| gather(image.release.clone())));
-    let images = gathering.buffered(options.jobs.max(1)).try_collect().await?;
+    let images: Vec<_> = gathering.buffered(options.jobs.max(1)).try_collect().await?;
+    for image in &images {
+        for platform in image.lacks(&options.platforms)? {
+            output.warn(&format!("{} is not for {platform}", image.reference));
+        }
+    }
     let (commit, modified) = last_change(repository, &package.paths, output)?;
     let contents = BundleContents {
         kind: package.kind,
@@ -181,37 +180,6 @@ pub(crate) async fn plan(
     };
     let plan = BundlePlan::new(&contents)?;
     Ok(Source { plan, contents, images: Arc::new(client) })
-}
-
-/// Writes a planned bundle.
-pub(crate) async fn execute(
-    source: Source,
-    path: &Path,
-    jobs: usize,
-    output: &Output,
-) -> Result<Written, Failure> {
-    let bar = output.bar(&source.plan.file_name());
-    let options = WriteOptions { jobs, progress: bar.shared() };
-    let written = write_as(&source.plan, source.images, path, &options).await;
-    bar.done();
-    written.map_err(|error| {
-        Failure::from(error).while_doing(format!("cannot write {}", path.display()))
-    })
-}
-
-/// Writes a planned bundle straight into a store.
-async fn store_directly(
-    source: Source,
-    store: &Store,
-    jobs: usize,
-    output: &Output,
-) -> Result<Published, Failure> {
-    let bar = output.bar(&source.plan.file_name());
-    let options = WriteOptions { jobs, progress: bar.shared() };
-    let plan = Arc::new(source.plan);
-    let published = store.write(&plan, source.images, &options).await;
-    bar.done();
-    Ok(published?)
 }
 
 pub(crate) fn platforms(
@@ -251,55 +219,14 @@ fn last_change(
         History::Unknown => None,
     };
     let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => Some(text.parse::<u64>().map_err(|_| {
-            Failure::usage(format!("SOURCE_DATE_EPOCH is `{text}`, and not a number of seconds"))
+        Ok(text) => Some(text.parse().ok().filter(|time| *time <= LATEST).ok_or_else(|| {
+            let message = format!("SOURCE_DATE_EPOCH is `{text}`, and not a number of seconds");
+            Failure::usage(format!("{message} that an archive has room for"))
         })?),
         Err(_) => None,
     };
     let (commit, seconds) = change.unzip();
     Ok((commit, epoch.or(seconds).unwrap_or(0)))
-}
-
-fn destination(output: &Path, plan: &BundlePlan) -> Result<PathBuf, Failure> {
-    if output.to_string_lossy().ends_with(".tar.gz") && !output.is_dir() {
-        return Ok(output.to_owned());
-    }
-    std::fs::create_dir_all(output).map_err(|error| {
-        Failure::outside(&error).while_doing(format!("cannot create {}", output.display()))
-    })?;
-    Ok(output.join(plan.file_name()))
-}
-
-fn written_json(written: &Written, changed: &[Changed]) -> Value {
-    json!({
-        "bundle": written.path,
-        "size": written.size,
-        "sha256": written.digest.hex(),
-        "recompressed": recompress::json(changed),
-        "dryRun": false,
-    })
-}
-
-fn published_json(published: &Published, changed: &[Changed]) -> Value {
-    json!({
-        "bundle": published.url,
-        "size": published.size,
-        "sha256": published.digest.hex(),
-        "present": published.present,
-        "recompressed": recompress::json(changed),
-        "dryRun": false,
-    })
-}
-
-fn published_text(published: &Published) -> String {
-    let (url, digest, size) = (&published.url, published.digest.hex(), published.size);
-    let present = if published.present { ", was there already" } else { "" };
-    format!("{digest}  {url}\n{size} bytes ({}){present}\n", bytes(size))
-}
-
-fn written_text(written: &Written) -> String {
-    let (path, digest) = (written.path.display(), written.digest.hex());
-    format!("{digest}  {path}\n{} bytes ({})\n", written.size, bytes(written.size))
 }
 
 fn dry_json(plan: &BundlePlan) -> Value {

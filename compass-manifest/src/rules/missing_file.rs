@@ -1,8 +1,6 @@
 use crate::finding::Severity;
-use crate::policy::Pattern;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
-use crate::source::Spanned;
 use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
@@ -31,26 +29,9 @@ Correct the path, or add the file.
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for product in &release.products {
         let source = &product.document.source;
-        let mut miss = |path: &Spanned<String>, what: &str| {
+        for (path, what) in product.manifest.absent(release.tree) {
             let message = format!("`{}` is not there: {what}", path.value);
             findings.add(source, path.span, message, "correct the path, or add the file");
-        };
-        for list in &product.manifest.image_lists {
-            let pattern = Pattern::new(&list.value);
-            if !release.tree.paths().any(|path| pattern.matches(path)) {
-                miss(list, "no image list has this path");
-            }
-        }
-        if let Some(directory) = &product.manifest.addons {
-            let prefix = format!("{}/", directory.value.trim_end_matches('/'));
-            if !release.tree.paths().any(|path| path.starts_with(&prefix)) {
-                miss(directory, "the directory of the addons is empty");
-            }
-        }
-        for file in product.manifest.files.iter().filter_map(|file| file.source.as_ref()) {
-            if !release.tree.contains(&file.value) {
-                miss(file, "there is no such file");
-            }
         }
     }
     charts(release, findings);

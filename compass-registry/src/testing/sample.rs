@@ -27,8 +27,13 @@ impl SampleImage {
 
     /// An image with these layers.
     pub fn with_layers(layers: Vec<Vec<u8>>) -> Self {
+        Self::for_architecture("amd64", layers)
+    }
+
+    /// An image with these layers, for this processor architecture.
+    pub fn for_architecture(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
         let config = json!({
-            "architecture": "amd64", "os": "linux",
+            "architecture": architecture, "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": []},
         });
         let config = config.to_string().into_bytes();

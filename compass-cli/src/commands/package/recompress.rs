@@ -7,6 +7,7 @@ use compass_bundle::{BundlePlan, Recompressed, WriteOptions, layers_to_recompres
 use compass_registry::storage::DiskStorage;
 use compass_registry::{Digest, Reference};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::Source;
 use crate::failure::Failure;
@@ -19,7 +20,12 @@ pub(crate) enum Compression {
 }
 
 /// Where compressed layers are kept until the bundle is written.
-pub(super) struct Staging(PathBuf);
+pub(super) enum Staging {
+    /// Beside the bundle. An interrupted run leaves it for the next one.
+    Beside(PathBuf),
+    /// Nobody else's, for a bundle that becomes no file on this machine. It goes with the run.
+    Elsewhere(TempDir),
+}
 
 /// An image that has another digest now.
 pub(super) struct Changed {
@@ -29,22 +35,32 @@ pub(super) struct Changed {
 }
 
 impl Staging {
-    /// A directory beside the bundle. An interrupted run leaves it for the next one.
     pub(super) fn beside(bundle: &Path) -> Self {
         let mut path = bundle.as_os_str().to_owned();
         path.push(".layers");
-        Self(path.into())
+        Self::Beside(path.into())
     }
 
-    /// A directory for a bundle that becomes no file on this machine.
-    pub(super) fn elsewhere(plan: &BundlePlan) -> Self {
-        Self::beside(&std::env::temp_dir().join(plan.file_name()))
+    pub(super) fn elsewhere() -> Result<Self, Failure> {
+        let made = tempfile::Builder::new().prefix("compass-layers-").tempdir();
+        made.map(Self::Elsewhere).map_err(|error| {
+            let place = std::env::temp_dir();
+            Failure::outside(&error)
+                .while_doing(format!("cannot make a directory in {}", place.display()))
+        })
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Beside(path) => path,
+            Self::Elsewhere(directory) => directory.path(),
+        }
     }
 
     pub(super) fn remove(self) -> Result<(), Failure> {
-        match std::fs::remove_dir_all(&self.0) {
+        match std::fs::remove_dir_all(self.path()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let path = self.0.display();
+                let path = self.path().display();
                 Err(Failure::outside(&error).while_doing(format!("cannot remove {path}")))
             }
             _ => Ok(()),
@@ -78,7 +94,7 @@ pub(super) async fn gzip(
     let before = source.contents.images.clone();
     let bar = output.bar("recompress");
     let options = WriteOptions { jobs, progress: bar.shared() };
-    let staged = Arc::new(DiskStorage::open_alone(&staging.0).await?);
+    let staged = Arc::new(DiskStorage::open_alone(staging.path()).await?);
     let Source { mut contents, images, .. } = source;
     let recompressed = recompress(images, before.clone(), staged, &options).await;
     bar.done();

@@ -1,0 +1,273 @@
+//! `compass package`, and what reads its bundles again, with a registry and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use compass_registry::storage::{MemoryStorage, Storage as _};
+use compass_registry::testing::{FaultyRegistry, SampleImage, Script, noise};
+use compass_registry::{RawManifest, Repository, Tag, media_type};
+use serde_json::{Value, json};
+
+struct World {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    storage: MemoryStorage,
+    registry: FaultyRegistry,
+}
+
+struct Ran {
+    code: i32,
+    out: Vec<u8>,
+    error: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let storage = MemoryStorage::default();
+        let started = FaultyRegistry::start(storage.clone(), Script::default());
+        let registry = runtime.block_on(started).unwrap();
+        let world = Self { directory, runtime, storage, registry };
+        let host = world.registry.host();
+        world.write(
+            "repo/.compass.yaml",
+            &format!("version: 1\nregistries: {{release: '{host}/release'}}\n"),
+        );
+        let auth = json!({"auths": {host: {"auth": "cm9ib3Q6aHVudGVyMg=="}}});
+        world.write("auth.json", &auth.to_string());
+        world
+    }
+
+    /// Writes a plugin of one image, `release/<name>:v1`.
+    fn add_plugin(&self, name: &str) {
+        let image = format!("{}/release/{name}:v1", self.registry.host());
+        let manifest = format!(
+            "metadata: {{name: {name}}}\nspec:\n  version: v1.0.0\n  service:\n    port: 9001\n    \
+             image: {image}\n  modules: [{{name: {name}, slots: [system.{name}]}}]\n"
+        );
+        self.write(&format!("repo/release-plugins/{name}.yaml"), &manifest);
+    }
+
+    fn push(&self, name: &str, image: &SampleImage) {
+        let repository: Repository = format!("release/{name}").parse().unwrap();
+        let tag: Tag = "v1".parse().unwrap();
+        self.runtime.block_on(image.store(&self.storage, &repository, &tag)).unwrap();
+    }
+
+    /// Lets the tag name an index of one image, for `linux/amd64`.
+    fn push_index(&self, name: &str, image: &SampleImage) {
+        self.push(name, image);
+        let index = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
+            "manifests": [{
+                "mediaType": media_type::OCI_MANIFEST, "digest": image.manifest.digest(),
+                "size": image.manifest.bytes().len(),
+                "platform": {"os": "linux", "architecture": "amd64"},
+            }],
+        });
+        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+        let (repository, tag) = (format!("release/{name}").parse().unwrap(), "v1".parse().unwrap());
+        let put = self.storage.put_manifest(&repository, &index, Some(&tag));
+        self.runtime.block_on(put).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        command
+            .args(arguments)
+            .env("REGISTRY_AUTH_FILE", self.path("auth.json"))
+            .current_dir(self.directory.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        ran(&mut self.command(arguments))
+    }
+
+    fn package(&self, name: &str, more: &[&str]) -> Ran {
+        self.run(&[&["package", "plugin", name, "--repo", "repo"], more].concat())
+    }
+
+    /// What is said of a bundle.
+    fn inspect(&self, bundle: &str) -> Value {
+        let ran = self.run(&["inspect", bundle, "--format", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.error);
+        serde_json::from_slice(&ran.out).unwrap()
+    }
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ran { code: output.status.code().unwrap(), out: output.stdout, error }
+}
+
+const BUNDLE: &str = "compass-plugins-web-v1.0.0.tar.gz";
+
+#[test]
+fn a_bundle_in_order_is_the_bundle_and_stdout_is_its_own() {
+    let world = World::new();
+    let image = SampleImage::with_layers(vec![noise(1, 900_000), noise(2, 70_000)]);
+    world.push("web", &image);
+    world.add_plugin("web");
+    assert_eq!(world.package("web", &["-o", "out"]).code, 0);
+    let bundle = std::fs::read(world.path("out").join(BUNDLE)).unwrap();
+
+    let streamed = world.package("web", &["-o", "-", "--format", "json"]);
+    assert_eq!(streamed.code, 0, "{}", streamed.error);
+    assert!(streamed.out == bundle, "other bytes");
+    let said: Value = serde_json::from_str(&streamed.error).unwrap();
+    assert_eq!((&said["bundle"], &said["size"]), (&json!("-"), &json!(bundle.len())));
+    assert!(!world.path("-").exists());
+
+    let pipe = world.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    let piped = world.package("web", &["-o", "pipe"]);
+    assert_eq!((piped.code, piped.out.len()), (0, 0), "{}", piped.error);
+    assert!(reader.join().unwrap() == bundle, "other bytes");
+    assert!(pipe.metadata().unwrap().file_type().is_fifo(), "it is still a pipe");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_an_error() {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers(vec![noise(1, 4_000_000)]));
+    world.add_plugin("web");
+    let arguments = ["package", "plugin", "web", "--repo", "repo", "-o", "-"];
+    let mut child = world.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn an_image_is_said_to_be_for_the_platform_that_it_is_for() {
+    let world = World::new();
+    let image = SampleImage::for_architecture("arm64", vec![noise(1, 1000)]);
+    world.push("web", &image);
+    world.add_plugin("web");
+    let ran = world.package("web", &["-o", "out"]);
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    assert!(ran.error.contains("release/web:v1 is not for linux/amd64"), "{}", ran.error);
+    let document = world.inspect(&format!("out/{BUNDLE}"));
+    assert_eq!(document["files"][1]["image"]["platform"]["architecture"], "arm64", "{document:#}");
+    assert_eq!(world.registry.blob_bytes(), image.bytes(), "each blob is asked for once");
+
+    let ran = world.package("web", &["-o", "out", "--platform", "linux/arm64"]);
+    assert_eq!((ran.code, ran.error.as_str()), (0, ""));
+}
+
+#[test]
+fn a_platform_that_an_index_lacks_is_missed() {
+    let world = World::new();
+    world.push_index("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.add_plugin("web");
+    let ran = world.package("web", &["-o", "out", "--platform", "linux/amd64,linux/s390x"]);
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    assert!(ran.error.contains("release/web:v1 is not for linux/s390x"), "{}", ran.error);
+    assert!(!ran.error.contains("not for linux/amd64"), "{}", ran.error);
+    let ran = world.package("web", &["-o", "out", "--platform", "linux/s390x"]);
+    assert_eq!(ran.code, 3, "{}", ran.error);
+    assert!(ran.error.contains("has no image for linux/s390x"), "{}", ran.error);
+}
+
+#[test]
+fn a_product_without_something_that_it_names_is_no_package() {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.write("repo/images-lists/a.list", "release/web:v1\n");
+    world.write("repo/install.sh", "#!/bin/sh\n");
+    world.write("repo/addons/a/web.yaml", "a: b\n");
+    let package = |lists: &str, addons: &str, file: &str| {
+        let manifest = format!(
+            "metadata: {{name: compass}}\nspec:\n  version: 2.7.0\n  imageLists: ['{lists}']\n  \
+             addons: {addons}\n  files:\n  - {file}\n"
+        );
+        world.write("repo/release-products/v2.7.0.yaml", &manifest);
+        world.run(&["package", "product", "v2.7.0", "--repo", "repo", "-o", "out"])
+    };
+    let (list, script) = ("images-lists/*.list", "{source: install.sh, path: install.sh}");
+    for (lists, addons, file, about) in [
+        ("image-lists/*.list", "addons", script, "`image-lists/*.list` is not there"),
+        (list, "adons", script, "`adons` is not there"),
+        (list, "addons", "{source: run.sh, path: run.sh}", "`run.sh` is not there"),
+        (
+            list,
+            "addons",
+            "{source: install.sh, path: ../install.sh}",
+            "v2.7.0.yaml:7: `../install.sh` is no path",
+        ),
+        (
+            list,
+            "addons",
+            "{source: install.sh, path: install.sh, mode: '4755'}",
+            "v2.7.0.yaml:7: install.sh: 4755 are no permissions",
+        ),
+    ] {
+        let ran = package(lists, addons, file);
+        assert_eq!(ran.code, 1, "{}", ran.error);
+        assert!(ran.error.contains(about), "{about}: {}", ran.error);
+    }
+    let ran = package(list, "addons", script);
+    assert_eq!(ran.code, 0, "{}", ran.error);
+}
+
+#[test]
+fn a_time_that_no_archive_has_room_for_is_refused() {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.add_plugin("web");
+    for (epoch, code) in [("8589934591", 0), ("8589934592", 2), ("-1", 2), ("soon", 2)] {
+        let mut command =
+            world.command(&["package", "plugin", "web", "--repo", "repo", "-o", "out"]);
+        let ran = ran(command.env("SOURCE_DATE_EPOCH", epoch));
+        assert_eq!(ran.code, code, "{epoch}: {}", ran.error);
+        assert!(code == 0 || ran.error.contains("SOURCE_DATE_EPOCH"), "{}", ran.error);
+    }
+}
+
+#[test]
+fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
+    let world = World::new();
+    let image = SampleImage::with_layers(vec![noise(1, 30_000)]);
+    world.push("web", &image);
+    world.add_plugin("web");
+    assert_eq!(world.package("web", &["-o", "out"]).code, 0);
+    let bundle = format!("out/{BUNDLE}");
+    let archive = world.inspect(&bundle)["files"][1]["path"].as_str().unwrap().to_owned();
+    let digest = image.manifest.digest().to_string();
+    for (arguments, target) in [
+        (["--file", &archive, "-o", "by-path.tar.gz"], "by-path.tar.gz"),
+        (["--image", &digest, "-o", "by-digest.tar.gz"], "by-digest.tar.gz"),
+        (["--file", "bundle.json", "-o", "document.json"], "document.json"),
+    ] {
+        let ran = world.run(&[&["extract", &bundle], &arguments[..]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.error);
+        assert!(world.path(target).is_file(), "{target}");
+    }
+    let whole = world.run(&["extract", &bundle, "-o", "whole"]);
+    assert_eq!(whole.code, 0, "{}", whole.error);
+    let inside = format!("whole/{}/{archive}", BUNDLE.trim_end_matches(".tar.gz"));
+    let expected = std::fs::read(world.path(&inside)).unwrap();
+    assert!(std::fs::read(world.path("by-path.tar.gz")).unwrap() == expected, "other bytes");
+    assert!(std::fs::read(world.path("by-digest.tar.gz")).unwrap() == expected, "other bytes");
+    let document = std::fs::read(world.path("document.json")).unwrap();
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!(document, world.inspect(&bundle));
+}

@@ -1,0 +1,146 @@
+//! A source that need not be asked twice for what is small.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    ByteStream, Descriptor, Digest, Error, ImageSource, Locator, Parts, RawManifest, Repository,
+    RetryPolicy,
+};
+
+/// The largest blob in bytes that is remembered. Image configurations have a few thousand.
+const LARGEST: u64 = 256 << 10;
+
+/// Bytes of all blobs that are remembered; what comes later is asked for again.
+const MEMORY: usize = 16 << 20;
+
+/// Remembers the small blobs that were read from a source whole: image configurations, which say
+/// what an image is before it is moved with everything else.
+pub struct Remembered {
+    source: Arc<dyn ImageSource>,
+    blobs: Arc<Blobs>,
+}
+
+#[derive(Default)]
+struct Blobs(Mutex<HashMap<Digest, Bytes>>);
+
+impl Remembered {
+    /// Reads from this source.
+    pub fn new(source: Arc<dyn ImageSource>) -> Self {
+        Self { source, blobs: Arc::default() }
+    }
+}
+
+impl Blobs {
+    fn find(&self, digest: &Digest) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    /// Keeps what is what it should be, and for which there is room.
+    fn keep(&self, digest: Digest, bytes: Bytes) {
+        let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held: usize = blobs.values().map(Bytes::len).sum();
+        if held + bytes.len() <= MEMORY && digest.algorithm().digest(&bytes) == digest {
+            blobs.insert(digest, bytes);
+        }
+    }
+}
+
+#[async_trait]
+impl ImageSource for Remembered {
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<RawManifest, Error> {
+        self.source.manifest(repository, locator).await
+    }
+
+    async fn blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        let Descriptor { digest, size, .. } = *descriptor;
+        if let Some(bytes) = self.blobs.find(&digest) {
+            let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+            let part = bytes.slice(place(range.start)..place(range.end));
+            return Ok(stream::iter([Ok(part)]).boxed());
+        }
+        let whole = range == (0..size);
+        let bytes = self.source.blob(repository, descriptor, range).await?;
+        if !whole || size > LARGEST {
+            return Ok(bytes);
+        }
+        let (blobs, mut seen) = (Arc::clone(&self.blobs), BytesMut::new());
+        let watched = bytes.inspect_ok(move |chunk| {
+            seen.extend_from_slice(chunk);
+            if seen.len() as u64 == size {
+                blobs.keep(digest, seen.split().freeze());
+            }
+        });
+        Ok(watched.boxed())
+    }
+
+    async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
+        self.source.resolve(repository, locator).await
+    }
+
+    fn parts(&self) -> Option<&Parts> {
+        self.source.parts()
+    }
+
+    fn registry(&self) -> Option<&str> {
+        self.source.registry()
+    }
+
+    fn retry(&self) -> RetryPolicy {
+        self.source.retry()
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+    use crate::{ImageSourceExt as _, Repository};
+
+    fn holding(blob: &[u8]) -> (MemoryStorage, Repository, Descriptor) {
+        let (storage, name): (_, Repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
+        storage.add_blob(&name, blob.to_vec());
+        (storage, name, Descriptor::of("text/plain", blob))
+    }
+
+    #[tokio::test]
+    async fn what_is_small_is_asked_for_once_and_what_is_large_each_time() {
+        for (size, kept) in [(100, true), (LARGEST as usize + 1, false)] {
+            let blob = vec![7; size];
+            let (storage, name, descriptor) = holding(&blob);
+            let remembered = Remembered::new(Arc::new(storage.clone()));
+            assert_eq!(remembered.read(&name, &descriptor).await.unwrap(), blob);
+            crate::storage::Storage::delete_blob(&storage, &name, &descriptor.digest)
+                .await
+                .unwrap();
+            let again = remembered.read(&name, &descriptor).await;
+            assert_eq!(again.is_ok(), kept, "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn any_range_of_what_is_remembered_can_be_read() {
+        let (storage, name, descriptor) = holding(b"0123456789");
+        let remembered = Remembered::new(Arc::new(storage));
+        remembered.read(&name, &descriptor).await.unwrap();
+        for (range, part) in [(0..10, "0123456789"), (3..5, "34"), (9..10, "9"), (10..10, "")] {
+            let bytes = remembered.blob(&name, &descriptor, range).await.unwrap();
+            let bytes: Vec<Bytes> = bytes.try_collect().await.unwrap();
+            assert_eq!(bytes.concat(), part.as_bytes());
+        }
+    }
+}
