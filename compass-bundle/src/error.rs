@@ -110,14 +110,30 @@ impl Error {
 
     /// What was read in passing could not be read, or is not what it should be.
     pub(crate) fn reading(name: &str, error: std::io::Error) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        match Self::is_of_source(&error) {
+            true => Self::store("read", name, error),
+            false => Self::damaged(format!("{name}: {error}")),
+        }
+    }
+
+    /// As [`Self::reading`], where nobody knows yet what it is that is read.
+    pub(crate) fn reading_anything(name: &str, error: std::io::Error) -> Self {
+        match Self::is_of_source(&error) {
+            true => Self::store("read", name, error),
+            false => Self::not_a_bundle(name, error.to_string()),
+        }
+    }
+
+    /// Whether the source could not be read, and nothing is said of its content.
+    fn is_of_source(error: &std::io::Error) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(one) = cause {
             if one.is::<Self>() || one.downcast_ref().is_some_and(is_wrapped) {
-                return Self::store("read", name, error);
+                return true;
             }
             cause = one.source();
         }
-        Self::damaged(format!("{name}: {error}"))
+        false
     }
 
     pub(crate) fn store(

@@ -1,6 +1,8 @@
 //! Takes things out of bundles and packages. Nothing is ever written beside the target, whatever
 //! names, links or modes say.
 
+mod pick;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -14,11 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::package::walk::{Entries, Entry};
 use crate::package::{Peeled, peel, reader_of};
-use crate::plan::BundlePlan;
-use crate::plan::image::ArchiveImage;
-use crate::read::{Bundle, BundleSource};
+use crate::read::BundleSource;
 use crate::write::part_file::{self, PartFile};
-use crate::write::{self, WriteOptions};
 use crate::{Error, naming};
 
 /// Entries that are unpacked of one file.
@@ -195,9 +194,7 @@ impl Drop for Part {
 /// # Errors
 /// [`Error::Conflict`] where something has the name.
 pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
-    if path.symlink_metadata().is_ok() {
-        return Err(Error::Conflict { path: path.display().to_string() });
-    }
+    pick::require_free(path)?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
@@ -231,46 +228,4 @@ pub fn write_file_below(
         }
     }
     write_file(&target, bytes, mode)
-}
-
-impl Bundle {
-    /// The image of a name: its whole reference, with or without the tag, or so much of its end as
-    /// tells it apart; or its digest.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`], also where several fit.
-    pub fn image_named(&self, name: &str) -> Result<&ArchiveImage, Error> {
-        let fits = |image: &&ArchiveImage| {
-            let reference = image.reference.to_string();
-            let untagged = format!("{}/{}", image.reference.host(), image.reference.repository());
-            let ends = |whole: &str| {
-                whole.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
-            };
-            ends(&reference) || ends(&untagged) || image.root.digest().to_string() == name
-        };
-        let mut found = self.images().iter().filter(fits);
-        match (found.next(), found.next()) {
-            (Some(image), None) => Ok(image),
-            (None, _) => Err(Error::NoSuchImage { name: name.to_owned(), several: false }),
-            _ => Err(Error::NoSuchImage { name: name.to_owned(), several: true }),
-        }
-    }
-
-    /// Writes the archive of one image, as bundles of plugins hold it.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] where the file is there; what reading and writing report.
-    pub async fn write_archive(
-        &self,
-        image: &ArchiveImage,
-        path: &Path,
-        options: &WriteOptions,
-    ) -> Result<u64, Error> {
-        if path.symlink_metadata().is_ok() {
-            return Err(Error::Conflict { path: path.display().to_string() });
-        }
-        let plan = BundlePlan::archive(image, &self.single_platform(), self.document().modified)?;
-        write::file::write(&plan, Arc::new(self.clone()), path, options).await?;
-        Ok(plan.size())
-    }
 }

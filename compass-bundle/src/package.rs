@@ -78,7 +78,7 @@ impl Package {
     /// [`Error::NotABundle`] for what is no tar archive, compressed or not, or is damaged.
     pub async fn scan(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let name = source.name();
-        let not = |error: std::io::Error| Error::not_a_bundle(&name, error.to_string());
+        let not = |error| Error::reading_anything(&name, error);
         let Peeled::Tar(tar) = peel(reader_of(Arc::clone(&source))).await.map_err(not)? else {
             return Err(Error::not_a_bundle(&name, "it is no tar archive"));
         };
@@ -120,6 +120,10 @@ impl Package {
     /// The images.
     pub fn images(&self) -> &[PackageImage] {
         &self.0.images
+    }
+
+    pub(crate) fn source(&self) -> Arc<dyn BundleSource> {
+        Arc::clone(&self.0.source)
     }
 
     /// Opens a blob by reading up to it.

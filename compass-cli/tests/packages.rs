@@ -263,6 +263,21 @@ fn packages_of_old_scripts_are_inspected_verified_and_installed() {
         world.sh(&format!(
             "compass install old-{number}.tar.gz --registry $SITE/old{number} --quiet"
         ));
+        // One image, its YAML, one file: whatever the old script made of them.
+        world.sh(&format!(
+            "compass extract old-{number}.tar.gz --yaml -o yaml-{number} --quiet
+             yaml=$(cd yaml-{number} && find . -name gpu.yaml); test -f yaml-{number}/$yaml
+             compass extract old-{number}.tar.gz --file ${{yaml#./}} -o one-{number}.yaml --quiet
+             cmp yaml-{number}/$yaml one-{number}.yaml
+             compass extract old-{number}.tar.gz --image one -o one-{number}.tar.gz --quiet
+             gzip -dc one-{number}.tar.gz > one-{number}.tar
+             compass extract old-{number}.tar.gz --image one --layout -o layout-{number} --quiet"
+        ));
+        for taken in [format!("docker-archive:one-{number}.tar"), format!("oci:layout-{number}")] {
+            let own = world.sh(&format!("skopeo inspect --config {taken} | sha256sum"));
+            let right = "skopeo inspect --config --tls-verify=false docker://$SOURCE/release/one:v0.1.0 | sha256sum";
+            assert_eq!(own, world.sh(right), "{recipe}: {taken}");
+        }
         let there = config(&format!("$SITE/old{number}"));
         assert_eq!(images[0]["config"], there.as_str(), "{recipe}");
         assert_eq!(there, config("$SOURCE/release"), "{recipe}: the image is the developer's");

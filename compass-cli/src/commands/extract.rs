@@ -3,19 +3,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::store::open_source;
-use compass_bundle::{ArchiveImage, Bundle, WriteOptions, unpack, write_file, write_file_below};
+use compass_bundle::{
+    ArchiveImage, Bundle, Package, PackageImage, WriteOptions, unpack, write_file, write_file_below,
+};
 use compass_registry::layout::OciLayout;
-use compass_registry::{CopyOptions, copy};
+use compass_registry::{CopyOptions, Digest, ImageSource, Reference, copy};
 use serde_json::json;
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::opened::bundle;
+use crate::opened::{Opened, open};
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle: a path, or a URL with `http`, `https`, `s3`, `oss`
+    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
     bundle: String,
     /// Takes one file, by its path below the bundle's directory
     #[arg(long, value_name = "PATH", conflicts_with_all = ["image", "yaml"])]
@@ -39,27 +41,25 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
+    let out = &args.output;
     let paths = match args {
-        Args { file: Some(file), .. } => {
-            let bundle = bundle(&args.bundle).await?;
-            vec![match archive_at(&bundle, file) {
-                Some(image) => archive(&bundle, image, file, &args.output, global, output).await?,
-                None => one_file(&bundle, file, &args.output).await?,
-            }]
-        }
-        Args { image: Some(name), .. } => {
-            let bundle = bundle(&args.bundle).await?;
-            let image = bundle.image_named(name)?;
-            vec![match args.layout {
-                true => layout(&bundle, image, &args.output, global, output).await?,
-                false => {
-                    let name = format!("{}-image.tar.gz", image.reference.repository().name());
-                    archive(&bundle, image, &name, &args.output, global, output).await?
-                }
-            }]
-        }
-        Args { yaml: true, .. } => small_files(&bundle(&args.bundle).await?, &args.output).await?,
-        _ => everything(args, output).await?,
+        Args { file: None, image: None, yaml: false, .. } => everything(args, output).await?,
+        _ => match (&open(&args.bundle).await?, args) {
+            (Opened::Bundle(bundle), Args { yaml: true, .. }) => small_files(bundle, out).await?,
+            (Opened::Package(package), Args { yaml: true, .. }) => package.write_files(out).await?,
+            (opened, Args { file: Some(path), .. }) => {
+                vec![file(opened, path, out, global, output).await?]
+            }
+            (opened, Args { layout: true, image, .. }) => {
+                let name = image.as_deref().unwrap_or_default();
+                vec![layout(opened, name, out, global, output).await?]
+            }
+            (opened, Args { image, .. }) => {
+                let image = Image::named(opened, image.as_deref().unwrap_or_default())?;
+                let name = format!("{}-image.tar.gz", image.reference().repository().name());
+                vec![archive(image, &name, out, global, output).await?]
+            }
+        },
     };
     output.result(
         || json!({"paths": paths}),
@@ -84,10 +84,25 @@ fn target(output: &Path, path: &str) -> PathBuf {
     if output.is_dir() { output.join(name) } else { output.to_owned() }
 }
 
-async fn one_file(bundle: &Bundle, path: &str, output: &Path) -> Result<PathBuf, Failure> {
-    let bytes = bundle.file(path).await?;
-    let mode = bundle.entries().find(|entry| entry.path == path).map_or(0o644, |entry| entry.mode);
-    let target = target(output, path);
+/// A file by its path: where that is an image archive of a bundle, it is written as any archive.
+async fn file(
+    opened: &Opened,
+    path: &str,
+    out: &Path,
+    global: &Global,
+    output: &Output,
+) -> Result<PathBuf, Failure> {
+    let (bytes, mode) = match opened {
+        Opened::Bundle(bundle) => {
+            if let Some(image) = archive_at(bundle, path) {
+                return archive(Image::Bundled(bundle, image), path, out, global, output).await;
+            }
+            let entry = bundle.entries().find(|entry| entry.path == path);
+            (bundle.file(path).await?, entry.map_or(0o644, |entry| entry.mode))
+        }
+        Opened::Package(package) => (package.file(path).await?, 0o644),
+    };
+    let target = target(out, path);
     write_file(&target, &bytes, mode)?;
     Ok(target)
 }
@@ -108,38 +123,71 @@ fn archive_at<'b>(bundle: &'b Bundle, path: &str) -> Option<&'b ArchiveImage> {
     bundle.images().iter().find(|image| image.reference.to_string() == *reference)
 }
 
+/// An image of what was opened.
+enum Image<'o> {
+    Bundled(&'o Bundle, &'o ArchiveImage),
+    Packed(&'o Package, &'o PackageImage),
+}
+
+impl<'o> Image<'o> {
+    fn named(opened: &'o Opened, name: &str) -> Result<Self, Failure> {
+        Ok(match opened {
+            Opened::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
+            Opened::Package(package) => Self::Packed(package, package.image_named(name)?),
+        })
+    }
+
+    fn reference(&self) -> &Reference {
+        match self {
+            Self::Bundled(_, image) => &image.reference,
+            Self::Packed(_, image) => &image.reference,
+        }
+    }
+}
+
 async fn archive(
-    bundle: &Bundle,
-    image: &ArchiveImage,
+    image: Image<'_>,
     name: &str,
-    output_path: &Path,
+    out: &Path,
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
-    let target = target(output_path, name);
+    let target = target(out, name);
     let bar = output.bar(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
-    let written = bundle.write_archive(image, &target, &options).await;
+    let written = match image {
+        Image::Bundled(bundle, image) => bundle.write_archive(image, &target, &options).await,
+        Image::Packed(package, image) => package.write_archive(image, &target, &options).await,
+    };
     bar.done();
     written?;
     Ok(target)
 }
 
 async fn layout(
-    bundle: &Bundle,
-    image: &ArchiveImage,
+    opened: &Opened,
+    name: &str,
     path: &Path,
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
+    let image = Image::named(opened, name)?;
+    let reference = image.reference();
+    let (source, root): (Arc<dyn ImageSource>, Digest) = match &image {
+        Image::Bundled(bundle, image) => (Arc::new((*bundle).clone()), image.root.digest()),
+        Image::Packed(package, image) => {
+            if let Some(problem) = image.problems.first() {
+                return Err(Failure::not_right(problem));
+            }
+            (Arc::new((*package).clone()), image.root.digest())
+        }
+    };
     let bar = output.bar("extract");
     let options =
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
     let layout = OciLayout::new(path);
-    let (reference, locator) = (&image.reference, image.root.digest().into());
-    let from = (reference.repository(), &locator);
-    let to = (reference.repository(), reference.tag());
-    let copied = copy(Arc::new(bundle.clone()), from, &layout, to, &options).await;
+    let (from, to) = ((reference.repository(), &root.into()), reference.tag());
+    let copied = copy(source, from, &layout, (reference.repository(), to), &options).await;
     bar.done();
     copied?;
     Ok(path.to_owned())

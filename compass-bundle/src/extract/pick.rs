@@ -1,0 +1,181 @@
+//! Takes single things out of bundles and packages: an image as an archive, small files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compass_registry::{Digest, Manifest, Platform, Reference};
+use tokio::io::AsyncReadExt as _;
+
+use super::write_file_below;
+use crate::package::walk::{Entries, Entry};
+use crate::package::{Package, PackageFile, PackageImage, Peeled, peel, reader_of};
+use crate::plan::BundlePlan;
+use crate::plan::image::{ArchiveImage, Platforms};
+use crate::read::Bundle;
+use crate::write::{self, WriteOptions};
+use crate::{Error, naming};
+
+/// The largest file that is taken out of a package.
+const MAX_FILE: u64 = 64 << 20;
+
+impl Bundle {
+    /// The image of a name: its whole reference, with or without the tag, or so much of its end as
+    /// tells it apart; or its digest.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], also where several fit.
+    pub fn image_named(&self, name: &str) -> Result<&ArchiveImage, Error> {
+        named(self.images(), name, |image| (&image.reference, image.root.digest()))
+    }
+
+    /// Writes the archive of one image, as bundles of plugins hold it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where the file is there; what reading and writing report.
+    pub async fn write_archive(
+        &self,
+        image: &ArchiveImage,
+        path: &Path,
+        options: &WriteOptions,
+    ) -> Result<u64, Error> {
+        require_free(path)?;
+        let plan = BundlePlan::archive(image, &self.single_platform(), self.document().modified)?;
+        write::file::write(&plan, Arc::new(self.clone()), path, options).await?;
+        Ok(plan.size())
+    }
+}
+
+impl Package {
+    /// The image of a name, as [`Bundle::image_named`] finds it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], also where several fit.
+    pub fn image_named(&self, name: &str) -> Result<&PackageImage, Error> {
+        named(self.images(), name, |image| (&image.reference, image.root.digest()))
+    }
+
+    /// Writes one image as an archive of the form that bundles hold, whatever form it has here.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the image has a problem; as [`Bundle::write_archive`].
+    pub async fn write_archive(
+        &self,
+        image: &PackageImage,
+        path: &Path,
+        options: &WriteOptions,
+    ) -> Result<u64, Error> {
+        require_free(path)?;
+        if let Some(problem) = image.problems.first() {
+            return Err(Error::damaged(problem));
+        }
+        let root = image.root.digest().into();
+        let from = (image.reference.repository(), &root);
+        let platforms = Platforms::All(first_platform(image)?);
+        let image = ArchiveImage::gather(self, from, image.reference.clone(), &platforms).await?;
+        let platform = image.platform.as_ref().unwrap_or(platforms.single());
+        let plan = BundlePlan::archive(&image, platform, 0)?;
+        // Every layer is read up to from the beginning: several at once would be in each other's way.
+        let options = WriteOptions { jobs: 1, ..options.clone() };
+        write::file::write(&plan, Arc::new(self.clone()), path, &options).await?;
+        Ok(plan.size())
+    }
+
+    /// Reads a file that is no image archive.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`]; [`Error::Damaged`] where it is too large, or another one by now.
+    pub async fn file(&self, path: &str) -> Result<Bytes, Error> {
+        let missing = || Error::NoSuchFile { path: path.to_owned() };
+        let file = self.files().iter().find(|file| file.path == path).ok_or_else(missing)?;
+        let mut entries = self.entries().await?;
+        while let Some(entry) = entries.next().await.map_err(|error| self.broken(error))? {
+            if entry.is_file && entry.path == path {
+                return self.content(file, entry).await;
+            }
+        }
+        Err(missing())
+    }
+
+    /// Writes all files that are no image archives below a directory, and gives their paths.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where something of it is there; as [`Package::file`].
+    pub async fn write_files(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut paths = Vec::new();
+        let mut entries = self.entries().await?;
+        while let Some(entry) = entries.next().await.map_err(|error| self.broken(error))? {
+            let file = self.files().iter().find(|file| entry.is_file && file.path == entry.path);
+            let Some(file) = file else { continue };
+            naming::require_inside(&file.path)?;
+            let mode = entry.mode;
+            let bytes = self.content(file, entry).await?;
+            write_file_below(directory, &file.path, &bytes, mode)?;
+            paths.push(directory.join(&file.path));
+        }
+        Ok(paths)
+    }
+
+    async fn entries(&self) -> Result<Entries, Error> {
+        let peeled = peel(reader_of(self.source())).await.map_err(|error| self.broken(error))?;
+        let Peeled::Tar(tar) = peeled else {
+            return Err(Error::not_a_bundle(self.name(), "it is no tar archive"));
+        };
+        Entries::of(tar).map_err(|error| self.broken(error))
+    }
+
+    async fn content(&self, file: &PackageFile, entry: Entry) -> Result<Bytes, Error> {
+        let damaged = |what: &str| Error::damaged(format!("{}: {} {what}", self.name(), file.path));
+        if file.size > MAX_FILE {
+            return Err(damaged("is too large to be read at once"));
+        }
+        let mut bytes = Vec::new();
+        let mut content = entry.into_reader().take(file.size + 1);
+        content.read_to_end(&mut bytes).await.map_err(|error| self.broken(error))?;
+        if Digest::of(&bytes) != file.digest {
+            return Err(damaged("is not what it was a moment ago"));
+        }
+        Ok(bytes.into())
+    }
+
+    fn broken(&self, error: std::io::Error) -> Error {
+        Error::reading(&self.name(), error)
+    }
+}
+
+/// The platform that tools see which know only single images.
+fn first_platform(image: &PackageImage) -> Result<Platform, Error> {
+    let own = match image.root.parse()? {
+        Manifest::Index(images) => images.into_iter().find_map(|image| image.platform),
+        Manifest::Image { .. } => None,
+    };
+    own.map_or_else(|| Ok("linux/amd64".parse()?), Ok)
+}
+
+fn named<'i, I>(
+    images: &'i [I],
+    name: &str,
+    of: impl Fn(&I) -> (&Reference, Digest),
+) -> Result<&'i I, Error> {
+    let fits = |image: &&I| {
+        let (reference, digest) = of(image);
+        let untagged = format!("{}/{}", reference.host(), reference.repository());
+        let ends = |whole: &str| {
+            whole.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        };
+        ends(&reference.to_string()) || ends(&untagged) || digest.to_string() == name
+    };
+    let mut found = images.iter().filter(fits);
+    match (found.next(), found.next()) {
+        (Some(image), None) => Ok(image),
+        (None, _) => Err(Error::NoSuchImage { name: name.to_owned(), several: false }),
+        _ => Err(Error::NoSuchImage { name: name.to_owned(), several: true }),
+    }
+}
+
+pub(super) fn require_free(path: &Path) -> Result<(), Error> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Error::Conflict { path: path.display().to_string() }),
+        Err(_) => Ok(()),
+    }
+}
