@@ -84,9 +84,6 @@ pub use package::{Package, PackageFile, PackageImage};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::{ArchiveImage, Platforms};
-pub use read::{
-    Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions,
-    compare_checksum, digest_of,
-};
+pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
 pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};

@@ -11,7 +11,7 @@ pub(crate) mod walk;
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,7 @@ use self::archive::ScannedArchive;
 use self::image::Found;
 pub use self::image::PackageImage;
 use self::peel::Reader;
+use self::peel::hashed_reader_of;
 pub(crate) use self::peel::{Peeled, peel, reader_of};
 use self::scan::Scan;
 use self::walk::Entries;
@@ -45,6 +46,7 @@ pub struct Package(Arc<Scanned>);
 #[derive(Debug)]
 struct Scanned {
     source: Arc<dyn BundleSource>,
+    digest: Option<Digest>,
     files: Vec<PackageFile>,
     images: Vec<PackageImage>,
     blobs: HashMap<Digest, Place>,
@@ -79,12 +81,20 @@ impl Package {
     pub async fn scan(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let name = source.name();
         let not = |error| Error::reading_anything(&name, error);
-        let Peeled::Tar(tar) = peel(reader_of(Arc::clone(&source))).await.map_err(not)? else {
+        let (reader, passing) = hashed_reader_of(Arc::clone(&source));
+        let Peeled::Tar(tar) = peel(reader).await.map_err(not)? else {
             return Err(Error::not_a_bundle(&name, "it is no tar archive"));
         };
         let scan = Scan::of(tar).await.map_err(not)?;
-        let mut scanned =
-            Scanned { source, files: Vec::new(), images: Vec::new(), blobs: HashMap::new() };
+        let (hasher, passed) =
+            std::mem::take(&mut *passing.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut scanned = Scanned {
+            digest: (passed == source.size()).then(|| hasher.finish()),
+            source,
+            files: Vec::new(),
+            images: Vec::new(),
+            blobs: HashMap::new(),
+        };
         let mut found = Found::default();
         if scan.whole.is_image() {
             // The package is itself what `docker save` makes.
@@ -110,6 +120,21 @@ impl Package {
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.0.source.size()
+    }
+
+    /// Digest of the file; nothing where it ends with what nobody needs to read.
+    pub fn digest(&self) -> Option<Digest> {
+        self.0.digest
+    }
+
+    /// Whether the `.sha256` beside the file says that digest; nothing where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn matches_checksum(&self) -> Result<Option<bool>, Error> {
+        let Some(digest) = self.0.digest else { return Ok(None) };
+        let written = self.0.source.checksum().await?;
+        Ok(written.map(|written| written == digest.hex()))
     }
 
     /// The files that are no image archives.

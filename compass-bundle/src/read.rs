@@ -8,6 +8,8 @@ mod source;
 mod verify;
 
 pub use self::open::{Bundle, BundleEntry};
+#[cfg(feature = "store")]
+pub(crate) use self::source::checksum_in;
 pub use self::source::{BundleSource, LocalFile};
 pub(crate) use self::verify::require_checksum;
-pub use self::verify::{Damage, Verified, VerifyOptions, compare_checksum, digest_of};
+pub use self::verify::{Damage, Verified, VerifyOptions};

@@ -84,10 +84,13 @@ pub async fn write_as(
     Ok(Written { path: path.to_owned(), size: plan.size(), digest })
 }
 
+/// How the name of the checksum beside a bundle ends.
+pub(crate) const CHECKSUM_END: &str = ".sha256";
+
 /// The path of the checksum beside a bundle.
 pub fn checksum_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".sha256");
+    name.push(CHECKSUM_END);
     name.into()
 }
 

@@ -54,16 +54,19 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let (s3, registry) = (format!("http://{host}"), registry.unwrap());
         let world = Self { directory, runtime, storage, registry, s3, server };
-        for _ in 0..300 {
-            if TcpStream::connect(host).is_ok() {
-                break;
+        let bucket = || {
+            let url = format!("{}/releases", world.s3);
+            Command::new("curl").args(["-sf", "-X", "PUT", &url]).status().unwrap().success()
+        };
+        // A server that takes connections need not be ready for work.
+        let ready = (0..300).any(|_| {
+            let made = TcpStream::connect(host).is_ok() && bucket();
+            if !made {
+                std::thread::sleep(Duration::from_millis(100));
             }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let bucket = Command::new("curl")
-            .args(["-sf", "-X", "PUT", &format!("{}/releases", world.s3)])
-            .status();
-        assert!(bucket.unwrap().success());
+            made
+        });
+        assert!(ready, "{program} does not start");
         world.release(1);
         Some(world)
     }
@@ -130,6 +133,24 @@ impl World {
         keys.map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
     }
 
+    /// Puts a file under a key, where everybody may read it, or removes what is there.
+    fn put(&self, key: &str, file: Option<&Path>) {
+        let url = format!("{}/releases/{key}", self.s3);
+        let mut curl = Command::new("curl");
+        curl.args(["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"]);
+        curl.arg(format!("robot:{SECRET}")).args(["-H", "x-amz-acl: public-read"]);
+        match file {
+            Some(file) => curl.arg("-T").arg(file),
+            None => curl.args(["-X", "DELETE"]),
+        };
+        assert!(curl.arg(url).stdout(Stdio::null()).status().unwrap().success());
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
     fn digest(&self, name: &str) -> String {
         compass_registry::Digest::of(&std::fs::read(self.path(name)).unwrap()).hex()
     }
@@ -188,6 +209,52 @@ fn other_bytes_under_a_published_name_are_refused() {
     let output = world.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(!output.status.success());
     assert_eq!(world.json(&["verify", URL])["sha256"], world.digest(&one));
+}
+
+#[test]
+fn the_checksum_beside_a_bundle_far_away_is_compared() {
+    let Some(world) = World::required() else { return };
+    let packaged = world.packaged("out");
+    let bundle = world.path("out").join(BUNDLE);
+    world.put(BUNDLE, Some(&bundle));
+    let (stored, web) =
+        (format!("s3://releases/{BUNDLE}"), format!("{}/releases/{BUNDLE}", world.s3));
+    let right = packaged["sha256"].as_str().unwrap();
+    let wrong = right.chars().rev().collect::<String>();
+    let states = [
+        (Some(right), Value::Bool(true), true),
+        (Some(&wrong), Value::Bool(false), false),
+        (None, Value::Null, true),
+    ];
+    for (digest, checksum, holds) in states {
+        let file = digest.map(|digest| world.write("checksum", &format!("{digest}  {BUNDLE}\n")));
+        world.put(&format!("{BUNDLE}.sha256"), file.as_deref());
+        for address in [&stored, &web] {
+            let output = world.run(&["verify", address, "--format", "json"]);
+            assert_eq!(output.status.success(), holds, "{address} with {digest:?}");
+            let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!((&verified["checksum"], &verified["holds"]), (&checksum, &holds.into()));
+        }
+    }
+}
+
+#[test]
+fn what_is_published_is_compared_by_its_size_and_gets_a_checksum_that_is_missing() {
+    let Some(world) = World::required() else { return };
+    world.packaged("out");
+    let bundle = format!("out/{BUNDLE}");
+    let publish = ["publish", &bundle, "--to", "s3://releases/team"];
+    world.json(&publish);
+    let key = format!("team/plugins/demo/{BUNDLE}");
+    world.put(&format!("{key}.sha256"), None);
+    assert_eq!(world.json(&publish)["present"], true);
+    assert_eq!(world.json(&["verify", URL])["checksum"], true, "it is written again");
+
+    // The checksum is right, and what it is for is something else.
+    world.put(&key, Some(&world.write("other", "something else")));
+    let output = world.run(&publish);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(URL));
 }
 
 #[test]

@@ -72,7 +72,9 @@ impl Package {
         let root = image.root.digest().into();
         let from = (image.reference.repository(), &root);
         let platforms = Platforms::All(first_platform(image)?);
-        let image = ArchiveImage::gather(self, from, image.reference.clone(), &platforms).await?;
+        let mut image =
+            ArchiveImage::gather(self, from, image.reference.clone(), &platforms).await?;
+        image.ask_platform(self, &platforms).await?;
         let platform = image.platform.as_ref().unwrap_or(platforms.single());
         let plan = BundlePlan::archive(&image, platform, 0)?;
         // Every layer is read up to from the beginning: several at once would be in each other's way.

@@ -2,9 +2,11 @@
 
 use std::io::Cursor;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::{StreamExt as _, stream};
+use bytes::Bytes;
+use compass_registry::Hasher;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
@@ -29,18 +31,36 @@ const MAX_GZIPS: usize = 2;
 /// A tar header is as long.
 const HEAD: u64 = 512;
 
+/// What is hashed of a file as it passes.
+pub(super) type Passing = Arc<Mutex<(Hasher, u64)>>;
+
+/// As [`reader_of`], and what has passed.
+pub(super) fn hashed_reader_of(source: Arc<dyn BundleSource>) -> (Reader, Passing) {
+    let passing = Passing::default();
+    let seen = Arc::clone(&passing);
+    let chunks = chunks_of(source).inspect_ok(move |chunk| {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.0.update(chunk);
+        seen.1 += chunk.len() as u64;
+    });
+    (Box::pin(StreamReader::new(chunks.boxed())), passing)
+}
+
 /// The bytes of a file in order.
 pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
+    Box::pin(StreamReader::new(chunks_of(source).boxed()))
+}
+
+fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
     let step = if source.local().is_some() { AHEAD as u64 } else { AHEAD_REMOTE };
-    let chunks = stream::try_unfold((source, 0), move |(source, position)| async move {
+    stream::try_unfold((source, 0), move |(source, position)| async move {
         let next = source.size().min(position + step);
         if position == next {
             return Ok(None);
         }
         let bytes = source.read(position..next).await.map_err(std::io::Error::other)?;
         Ok::<_, std::io::Error>(Some((bytes, (source, next))))
-    });
-    Box::pin(StreamReader::new(chunks.boxed()))
+    })
 }
 
 /// Takes gzip off, once or twice. What only begins like gzip is something else; what has a header

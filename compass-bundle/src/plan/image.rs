@@ -91,16 +91,14 @@ impl ArchiveImage {
         platforms: &Platforms,
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
-        let mut root = source.verified_manifest(repository, locator).await.map_err(named)?;
-        let platform = if !root.is_index() {
-            let own = source.platform_of(repository, &root).await.map_err(named)?;
-            Some(platforms.of_image(own))
-        } else if let Platforms::One(platform) = platforms {
-            let of_index = Locator::Digest(root.digest());
-            root = source.image(repository, &of_index, platform).await.map_err(named)?;
-            Some(platform.clone())
+        let single = platforms.single();
+        let (root, platform) = if let Platforms::One(platform) = platforms {
+            let root = source.image(repository, locator, platform).await.map_err(named)?;
+            (root, Some(platform.clone()))
         } else {
-            None
+            let root = source.verified_manifest(repository, locator).await.map_err(named)?;
+            let platform = (!root.is_index()).then(|| single.clone());
+            (root, platform)
         };
         let (mut children, mut absent) = (Vec::new(), Vec::new());
         if let Manifest::Index(images) = root.parse().map_err(named)? {
@@ -115,6 +113,25 @@ impl ArchiveImage {
             }
         }
         Ok(Self { reference, repository: repository.clone(), platform, root, children, absent })
+    }
+
+    /// Asks the configuration of a single image what platform it is for: where no index says it, it
+    /// may be another than the wanted one. The configuration is read; see
+    /// [`Remembered`](compass_registry::Remembered), which spares the bundle from doing so again.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn ask_platform(
+        &mut self,
+        source: &dyn ImageSource,
+        platforms: &Platforms,
+    ) -> Result<(), Error> {
+        if self.platform.is_some() {
+            let own = source.platform_of(&self.repository, &self.root).await;
+            let own = own.map_err(|error| error.in_image(&self.reference))?;
+            self.platform = Some(platforms.of_image(own));
+        }
+        Ok(())
     }
 
     /// The wanted platforms that the image is not for.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::Error;
+use crate::write::checksum_path;
 
 /// A file that is read in parts: on this machine, or far away.
 #[async_trait]
@@ -24,6 +25,11 @@ pub trait BundleSource: Debug + Send + Sync {
 
     /// Reads bytes; the range lies within the file.
     async fn read(&self, range: Range<u64>) -> Result<Bytes, Error>;
+
+    /// What the `.sha256` beside the file says, where there is one: the digest in hex.
+    async fn checksum(&self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
 
     /// The file, where it is on this machine.
     fn local(&self) -> Option<&LocalFile> {
@@ -88,9 +94,29 @@ impl BundleSource for LocalFile {
         })
     }
 
+    async fn checksum(&self) -> Result<Option<String>, Error> {
+        read_checksum(&self.path)
+    }
+
     fn local(&self) -> Option<&LocalFile> {
         Some(self)
     }
+}
+
+/// The digest in the `.sha256` beside a bundle, where there is one.
+pub(crate) fn read_checksum(path: &Path) -> Result<Option<String>, Error> {
+    let path = checksum_path(path);
+    match std::fs::read(&path) {
+        Ok(text) => Ok(Some(checksum_in(&text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &path)(error)),
+    }
+}
+
+/// The digest in what `sha256sum` writes.
+pub(crate) fn checksum_in(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// Small reads are answered from what the last one brought along.

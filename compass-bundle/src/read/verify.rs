@@ -10,10 +10,9 @@ use tokio::task::spawn_blocking;
 
 use super::open::Bundle;
 use super::proof::{Proofs, SegmentProof};
-use super::source::{BundleSource as _, LocalFile};
+use super::source::{LocalFile, read_checksum};
 use crate::document::FILE_NAME;
 use crate::plan::{BundlePlan, Content};
-use crate::write::checksum_path;
 use crate::{Error, frame};
 
 /// Bytes of the file that are read at once.
@@ -97,13 +96,17 @@ impl Bundle {
     /// Where the file cannot be read; what is wrong with its content stands in the result.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Verified, Error> {
         let (bundle, options) = (self.clone(), options.clone());
-        let found = match self.source().local().cloned() {
+        let mut found = match self.source().local().cloned() {
             Some(file) => {
                 let proof = spawn_blocking(move || bundle.verify_local(&file, &options));
                 proof.await.map_err(|error| Error::damaged(error.to_string()))??
             }
             None => bundle.verify_in_order(&options).await?,
         };
+        if let Some(digest) = found.digest {
+            let written = self.source().checksum().await?;
+            found.checksum = written.map(|written| written == digest.hex());
+        }
         Ok(found)
     }
 
@@ -138,11 +141,7 @@ impl Bundle {
         file.read_into(&mut ends.0, header_range())?;
         file.read_into(&mut ends.1, trailer_range(plan))?;
         let damages = proofs.finish(&ends.0, &ends.1);
-        let checksum = match digest {
-            Some(digest) => read_checksum(file.path())?.map(|written| written == digest.hex()),
-            None => None,
-        };
-        Ok(Verified { size: plan.size(), digest, checksum, damages })
+        Ok(Verified { size: plan.size(), digest, checksum: None, damages })
     }
 
     async fn verify_in_order(&self, options: &VerifyOptions) -> Result<Verified, Error> {
@@ -195,44 +194,13 @@ fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest
     Ok(hasher.finish())
 }
 
-/// The digest of a file.
-///
-/// # Errors
-/// Where it cannot be read.
-pub async fn digest_of(file: &LocalFile) -> Result<Digest, Error> {
-    let file = file.clone();
-    let hashing = spawn_blocking(move || digest(&file, file.size(), &compass_registry::NoProgress));
-    hashing.await.map_err(|stopped| Error::damaged(stopped.to_string()))?
-}
-
-/// Whether the `.sha256` beside a file says this digest; nothing where there is none.
-///
-/// # Errors
-/// Where it cannot be read.
-pub fn compare_checksum(path: &Path, digest: Digest) -> Result<Option<bool>, Error> {
-    Ok(read_checksum(path)?.map(|written| written == digest.hex()))
-}
-
 /// Refuses a digest that is not what the `.sha256` beside a file says.
 pub(crate) fn require_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
-    match compare_checksum(path, digest)? {
-        Some(false) => {
+    match read_checksum(path)? {
+        Some(written) if written != digest.hex() => {
             let (name, digest) = (path.display(), digest.hex());
             Err(Error::damaged(format!("{name}: its .sha256 says another digest than {digest}")))
         }
         _ => Ok(()),
-    }
-}
-
-/// The digest in the `.sha256` beside a bundle, where there is one.
-fn read_checksum(path: &Path) -> Result<Option<String>, Error> {
-    let path = checksum_path(path);
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            Ok(Some(text.split_whitespace().next().unwrap_or_default().to_owned()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", &path)(error)),
     }
 }

@@ -10,14 +10,18 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
-use crate::read::BundleSource;
+use crate::read::{BundleSource, checksum_in};
 use crate::store::without_secrets;
+use crate::write::CHECKSUM_END;
 
 /// How often a read is tried.
 const TRIES: u32 = 4;
 
 /// Without a byte for so long, a server counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that are read of a checksum.
+const MAX_BESIDE: usize = 4 << 10;
 
 /// A file on a web server, read in parts.
 #[derive(Debug, Clone)]
@@ -43,6 +47,27 @@ impl HttpFile {
         file.size =
             whole_size(&response).ok_or_else(|| file.failed("the server gives no parts"))?;
         Ok(file)
+    }
+
+    /// What a small file beside this one holds; nothing where it is not there, or not for us.
+    async fn read_beside(&self, ending: &str) -> Result<Option<Vec<u8>>, Error> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{ending}", url.path()));
+        let response = self.client.get(url).send().await;
+        let mut response = response.map_err(|error| self.failed(error.without_url()))?;
+        match response.status() {
+            StatusCode::OK => {}
+            status if status.is_client_error() => return Ok(None),
+            status => return Err(self.failed(format!("the server answered {status} for {ending}"))),
+        }
+        let mut bytes = Vec::new();
+        while bytes.len() < MAX_BESIDE
+            && let Some(chunk) =
+                response.chunk().await.map_err(|error| self.failed(error.without_url()))?
+        {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes))
     }
 
     async fn get(&self, range: Range<u64>) -> Result<Response, Error> {
@@ -97,16 +122,28 @@ impl BundleSource for HttpFile {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let mut tries = 1;
-        loop {
-            match self.read_once(range.clone()).await {
-                Err(error) if tries < TRIES => {
-                    tracing::debug!(%error, "a part is read again");
-                    tokio::time::sleep(Duration::from_millis(200) * tries).await;
-                    tries += 1;
-                }
-                read => return read,
+        patiently(|| self.read_once(range.clone())).await
+    }
+
+    async fn checksum(&self) -> Result<Option<String>, Error> {
+        let text = patiently(|| self.read_beside(CHECKSUM_END)).await?;
+        Ok(text.map(|text| checksum_in(&text)))
+    }
+}
+
+/// Reads again what could not be read.
+async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+    read: impl Fn() -> F,
+) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        match read().await {
+            Err(error) if tries < TRIES => {
+                tracing::debug!(%error, "a part is read again");
+                tokio::time::sleep(Duration::from_millis(200) * tries).await;
+                tries += 1;
             }
+            read => return read,
         }
     }
 }

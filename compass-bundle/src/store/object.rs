@@ -17,8 +17,8 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use super::directory::digest_of;
 use super::{Published, digest_of_plan, store_path, without_secrets};
 use crate::document::BundleDocument;
-use crate::read::{BundleSource, LocalFile, require_checksum};
-use crate::write::{checksum_line, checksum_path};
+use crate::read::{BundleSource, LocalFile, checksum_in, require_checksum};
+use crate::write::{CHECKSUM_END, checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
 /// Bytes of a part of an upload. Storages take ten thousand parts of one object at most.
@@ -288,6 +288,14 @@ impl BundleSource for ObjectFile {
         let read = self.operator.read_with(&self.path).range(range).await;
         Ok(read.map_err(|error| Error::store("read", &self.address, error))?.to_bytes())
     }
+
+    async fn checksum(&self) -> Result<Option<String>, Error> {
+        match self.operator.read(&format!("{}{CHECKSUM_END}", self.path)).await {
+            Ok(text) => Ok(Some(checksum_in(&text.to_vec()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::store("read the checksum of", &self.address, error)),
+        }
+    }
 }
 
 /// Bucket and path.
@@ -343,6 +351,5 @@ fn key(path: &Path) -> String {
 }
 
 fn parse_checksum(text: &[u8]) -> Option<Digest> {
-    let text = std::str::from_utf8(text).ok()?;
-    format!("sha256:{}", text.split_whitespace().next()?).parse().ok()
+    format!("sha256:{}", checksum_in(text)).parse().ok()
 }

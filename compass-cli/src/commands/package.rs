@@ -153,8 +153,12 @@ pub(crate) async fn plan(
                 return Err(Failure::usage(message).hint("name one registry with `--from`"));
             }
             let from = (source.repository(), &source.locator());
-            let gathered = ArchiveImage::gather(client, from, release, platforms).await;
-            gathered.map_err(|error| {
+            let gather = async {
+                let mut image = ArchiveImage::gather(client, from, release, platforms).await?;
+                image.ask_platform(client, platforms).await?;
+                Ok(image)
+            };
+            gather.await.map_err(|error: compass_bundle::Error| {
                 Failure::from(error).while_doing(format!("cannot package {source}"))
             })
         }

@@ -1,9 +1,7 @@
 use std::process::ExitCode;
 
 use compass_bundle::document::FILE_NAME;
-use compass_bundle::{
-    Bundle, Damage, LocalFile, Package, Verified, VerifyOptions, compare_checksum, digest_of,
-};
+use compass_bundle::{Bundle, Damage, Package, Verified, VerifyOptions};
 use compass_registry::Reference;
 use serde_json::{Value, json};
 
@@ -39,7 +37,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
             let verified = verify(&bundle, args.quick, output).await?;
             Proof { missing: lacks(&bundle).await?, verified }
         }
-        Opened::Package(package) => of_package(&package, &args.bundle).await?,
+        Opened::Package(package) => of_package(&package).await?,
     };
     output.result(|| to_json(&args.bundle, &proof), || to_text(&args.bundle, &proof));
     Ok(if proof.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -83,7 +81,7 @@ fn is_document(path: &str) -> bool {
 }
 
 /// A package has been read whole when it is open; its problems are known.
-async fn of_package(package: &Package, address: &str) -> Result<Proof, Failure> {
+async fn of_package(package: &Package) -> Result<Proof, Failure> {
     let problems = package.images().iter().flat_map(|image| {
         image.problems.iter().map(|problem| Damage {
             file: Some(image.archive.clone()),
@@ -93,13 +91,6 @@ async fn of_package(package: &Package, address: &str) -> Result<Proof, Failure> 
             what: problem.clone(),
         })
     });
-    let (mut digest, mut checksum) = (None, None);
-    if !address.contains("://") {
-        let file = LocalFile::open(address.as_ref())?;
-        let own = digest_of(&file).await?;
-        checksum = compare_checksum(address.as_ref(), own)?;
-        digest = Some(own);
-    }
     let rewritten = package.files().iter().filter(|file| is_document(&file.path));
     let rewritten = rewritten.map(|file| Damage {
         file: Some(file.path.clone()),
@@ -113,6 +104,7 @@ async fn of_package(package: &Package, address: &str) -> Result<Proof, Failure> 
     let yaml = yaml.filter_map(|file| Some((file.path.as_str(), file.yaml.as_deref()?)));
     let there: Vec<&Reference> = package.images().iter().map(|image| &image.reference).collect();
     let missing = missing_images(yaml, &there);
+    let (digest, checksum) = (package.digest(), package.matches_checksum().await?);
     let verified = Verified { size: package.size(), digest, checksum, damages };
     Ok(Proof { verified, missing })
 }
