@@ -57,6 +57,19 @@ async fn damage_at_the_end_of_a_package_is_found() {
 }
 
 #[tokio::test]
+async fn a_plain_archive_that_was_cut_between_two_files_is_cut_off() {
+    let whole = tar(&[file("a.yaml", b"a: b"), file("b.yaml", &[b'#'; 512])]);
+    assert_eq!(scan(&whole).await.files().len(), 2);
+    // Each file has a header and one block.
+    for (blocks, cut) in [(2, true), (4, true), (5, false), (6, false)] {
+        match Tried::of(&whole[..blocks * 512]).await.package {
+            Ok(_) => assert!(!cut, "{blocks} blocks"),
+            Err(told) => assert!(cut && told.contains("nothing marks its end"), "{told}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn damage_at_the_end_of_an_image_archive_is_found() {
     for (archive, reason) in damaged_at_the_end(&gzip(&saved())) {
         let told = refusal(&gzip(&package(&archive))).await;

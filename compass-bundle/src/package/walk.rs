@@ -14,6 +14,7 @@ use tokio_tar::{Archive, ArchiveBuilder};
 
 use super::padding;
 use super::peel::Reader;
+use crate::plan::entry::BLOCK;
 
 /// Bytes of headers and long names before an entry; more is no archive that a person made.
 const MAX_HEADERS: u64 = 2 << 20;
@@ -72,8 +73,13 @@ impl Entries {
         }
         self.budget.store(MAX_HEADERS, Ordering::Relaxed);
         let entry = self.stream.next().await.transpose().map_err(|error| self.behind(&error))?;
-        self.budget.store(u64::MAX, Ordering::Relaxed);
+        let read = MAX_HEADERS - self.budget.swap(u64::MAX, Ordering::Relaxed);
         let Some(mut entry) = entry else {
+            // Behind the last entry come less than a block that fills its last one, and the mark.
+            if read < BLOCK {
+                let reason = "it was cut off: nothing marks its end";
+                return Err(self.behind(&Error::new(ErrorKind::UnexpectedEof, reason)));
+            }
             padding::require_end(&mut self.archive).await?;
             return Ok(None);
         };
