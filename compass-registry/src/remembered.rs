@@ -105,7 +105,7 @@ impl ImageSource for Remembered {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::storage::MemoryStorage;
@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_small_is_asked_for_once_and_what_is_large_each_time() {
-        for (size, kept) in [(100, true), (LARGEST as usize + 1, false)] {
+        for (size, kept) in [(100, true), ((256 << 10) + 1, false)] {
             let blob = vec![7; size];
             let (storage, name, descriptor) = holding(&blob);
             let remembered = Remembered::new(Arc::new(storage.clone()));
