@@ -67,6 +67,23 @@ impl Platform {
             && self.architecture == wanted.architecture
             && (wanted.variant.is_none() || self.variant == wanted.variant)
     }
+
+    /// Reads what an image configuration names; nothing where that is no platform: words of letters
+    /// and digits.
+    pub(crate) fn of_config(config: &[u8]) -> Option<Self> {
+        let mut named: Self = serde_json::from_slice(config).ok()?;
+        // Some tools write an empty one.
+        named.variant = named.variant.filter(|variant| !variant.is_empty());
+        named.is_plain().then_some(named)
+    }
+
+    fn is_plain(&self) -> bool {
+        let plain = |word: &String| {
+            let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+            !word.is_empty() && word.len() <= 64 && word.bytes().all(letters)
+        };
+        plain(&self.os) && plain(&self.architecture) && self.variant.iter().all(plain)
+    }
 }
 
 impl FromStr for Platform {
@@ -89,5 +106,33 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
         self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Platform;
+
+    #[test]
+    fn a_configuration_names_a_platform_or_none() {
+        for (config, platform) in [
+            (
+                r#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{}}"#,
+                "linux/arm64/v8",
+            ),
+            (r#"{"os":"linux","architecture":"amd64","variant":""}"#, "linux/amd64"),
+        ] {
+            let named = Platform::of_config(config.as_bytes()).map(|named| named.to_string());
+            assert_eq!(named.as_deref(), Some(platform));
+        }
+        for config in [
+            "{}",
+            "not JSON",
+            r#"{"os":"","architecture":"amd64"}"#,
+            r#"{"os":"linux","architecture":"amd64/v1"}"#,
+            r#"{"os":"lin\u001bux","architecture":"amd64"}"#,
+        ] {
+            assert_eq!(Platform::of_config(config.as_bytes()), None, "{config}");
+        }
     }
 }

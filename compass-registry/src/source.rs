@@ -175,8 +175,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
     ) -> Result<Option<Platform>, Error> {
         let Manifest::Image { config, .. } = image.parse()? else { return Ok(None) };
         let config = self.read(repository, &config).await?;
-        let platform = serde_json::from_slice::<Platform>(&config).ok();
-        Ok(platform.filter(|named| !named.os.is_empty() && !named.architecture.is_empty()))
+        Ok(Platform::of_config(&config))
     }
 }
 

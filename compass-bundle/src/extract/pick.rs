@@ -1,5 +1,6 @@
 //! Takes single things out of bundles and packages: an image as an archive, small files.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,10 +105,12 @@ impl Package {
     /// # Errors
     /// [`Error::Conflict`] where something of it is there; as [`Package::file`].
     pub async fn write_files(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let named: HashMap<&str, &PackageFile> =
+            self.files().iter().map(|file| (file.path.as_str(), file)).collect();
         let mut paths = Vec::new();
         let mut entries = self.entries().await?;
         while let Some(entry) = entries.next().await.map_err(|error| self.broken(error))? {
-            let file = self.files().iter().find(|file| entry.is_file && file.path == entry.path);
+            let file = named.get(entry.path.as_str()).filter(|_| entry.is_file);
             let Some(file) = file else { continue };
             naming::require_inside(&file.path)?;
             let mode = entry.mode;
