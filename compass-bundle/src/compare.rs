@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, ImageSourceExt as _};
+use compass_registry::{
+    Descriptor, Digest, ImageSourceExt as _, Manifest, Platform, Reference, Repository,
+};
 
 use crate::Error;
+use crate::package::{Package, PackageImage};
 use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
 
@@ -65,18 +68,40 @@ pub struct ImageSide {
     pub config: Bytes,
 }
 
-/// Compares two bundles. Only manifests, configurations and small files are read.
+/// What can be compared: a bundle, or a package of any making.
+#[derive(Debug, Clone)]
+pub enum Compared {
+    /// A bundle that this crate wrote.
+    Bundle(Bundle),
+    /// What other tools made.
+    Package(Package),
+}
+
+/// An image of one side.
+struct NamedImage<'c> {
+    reference: &'c Reference,
+    digest: Digest,
+    image: EitherImage<'c>,
+}
+
+enum EitherImage<'c> {
+    Bundled(&'c ArchiveImage, Platform),
+    Packed(&'c PackageImage),
+}
+
+/// Compares two bundles, or packages. Of bundles, only manifests, configurations and small files are
+/// read.
 ///
 /// # Errors
 /// Where one of them cannot be read.
-pub async fn compare(old: &Bundle, new: &Bundle) -> Result<Comparison, Error> {
-    let (old_images, new_images) = (by_name(old), by_name(new));
+pub async fn compare(old: &Compared, new: &Compared) -> Result<Comparison, Error> {
+    let (old_images, new_images) = (by_name(old.images()), by_name(new.images()));
     let names: BTreeSet<&String> = old_images.keys().chain(new_images.keys()).collect();
     let (mut images, mut same_images) = (Vec::new(), 0);
     for name in names {
-        let sides = (old_images.get(name).copied(), new_images.get(name).copied());
+        let sides = (old_images.get(name), new_images.get(name));
         if let (Some(one), Some(other)) = sides
-            && one.root.digest() == other.root.digest()
+            && one.digest == other.digest
             && one.reference == other.reference
         {
             same_images += 1;
@@ -84,7 +109,7 @@ pub async fn compare(old: &Bundle, new: &Bundle) -> Result<Comparison, Error> {
         }
         images.push(image_change(name, (old, sides.0), (new, sides.1)).await?);
     }
-    let (old_blobs, new_blobs) = (blobs(old), blobs(new));
+    let (old_blobs, new_blobs) = (old.blobs()?, new.blobs()?);
     let (shared, added): (Vec<_>, Vec<_>) =
         new_blobs.iter().partition(|(digest, _)| old_blobs.contains_key(*digest));
     let sum = |blobs: &[(&Digest, &u64)]| blobs.iter().map(|(_, size)| **size).sum();
@@ -98,14 +123,117 @@ pub async fn compare(old: &Bundle, new: &Bundle) -> Result<Comparison, Error> {
     })
 }
 
-/// Images by their repository; where a bundle has several of one, with their tags.
-fn by_name(bundle: &Bundle) -> BTreeMap<String, &ArchiveImage> {
-    let name = |image: &ArchiveImage| image.reference.repository().to_string();
-    let named = bundle.images().iter().map(|image| {
-        let alone = bundle.images().iter().filter(|other| name(other) == name(image)).count() == 1;
-        let key = match alone {
-            true => name(image),
-            false => format!("{}:{}", name(image), image.reference.locator()),
+impl Compared {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Bundle(bundle) => bundle.size(),
+            Self::Package(package) => package.size(),
+        }
+    }
+
+    fn images(&self) -> Vec<NamedImage<'_>> {
+        match self {
+            Self::Bundle(bundle) => {
+                let platform = bundle.single_platform();
+                let named = |image| NamedImage::of_bundle(image, platform.clone());
+                bundle.images().iter().map(named).collect()
+            }
+            Self::Package(package) => package.images().iter().map(NamedImage::of_package).collect(),
+        }
+    }
+
+    /// The small files by their paths below the package's directory, and the paths by which they are
+    /// read.
+    fn files(&self) -> BTreeMap<String, (Option<Digest>, String)> {
+        match self {
+            Self::Bundle(bundle) => {
+                let small = bundle.document().files.iter().filter(|file| file.image.is_none());
+                small.map(|file| (file.path.clone(), (file.digest, file.path.clone()))).collect()
+            }
+            Self::Package(package) => {
+                let top = package.directory().map_or(0, |directory| directory.len() + 1);
+                let files = package.files().iter();
+                files
+                    .map(|file| {
+                        (file.path[top..].to_owned(), (Some(file.digest), file.path.clone()))
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    async fn file(&self, path: &str) -> Result<Bytes, Error> {
+        match self {
+            Self::Bundle(bundle) => bundle.file(path).await,
+            Self::Package(package) => package.file(path).await,
+        }
+    }
+
+    async fn blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Bytes, Error> {
+        Ok(match self {
+            Self::Bundle(bundle) => bundle.read(repository, blob).await?,
+            Self::Package(package) => package.read(repository, blob).await?,
+        })
+    }
+
+    fn blobs(&self) -> Result<BTreeMap<Digest, u64>, Error> {
+        match self {
+            Self::Bundle(bundle) => {
+                let blobs = bundle.plan().blobs().iter();
+                Ok(blobs.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect())
+            }
+            Self::Package(package) => {
+                let mut blobs = BTreeMap::new();
+                for image in package.images() {
+                    for manifest in std::iter::once(&image.root).chain(&image.children) {
+                        let manifest = manifest.parse()?;
+                        blobs.extend(manifest.held_blobs().map(|blob| (blob.digest, blob.size)));
+                    }
+                }
+                Ok(blobs)
+            }
+        }
+    }
+}
+
+impl<'c> NamedImage<'c> {
+    fn of_bundle(image: &'c ArchiveImage, platform: Platform) -> Self {
+        let (reference, digest) = (&image.reference, image.root.digest());
+        Self { reference, digest, image: EitherImage::Bundled(image, platform) }
+    }
+
+    fn of_package(image: &'c PackageImage) -> Self {
+        let (reference, digest) = (&image.reference, image.root.digest());
+        Self { reference, digest, image: EitherImage::Packed(image) }
+    }
+
+    /// The configuration and layers that tools see which know only single images; of an index of
+    /// other tools, those of the first image.
+    fn single(&self) -> Result<(Descriptor, Vec<Descriptor>), Error> {
+        let image = match &self.image {
+            EitherImage::Bundled(image, platform) => return image.single(platform),
+            EitherImage::Packed(image) => image,
+        };
+        for manifest in std::iter::once(&image.root).chain(&image.children) {
+            if let Manifest::Image { config, layers } = manifest.parse()? {
+                return Ok((config, layers));
+            }
+        }
+        Err(Error::damaged(format!("{}: {} is an index of nothing", image.archive, self.reference)))
+    }
+}
+
+/// Images by their repository; where there are several of one, with their tags.
+fn by_name(images: Vec<NamedImage<'_>>) -> BTreeMap<String, NamedImage<'_>> {
+    let name = |image: &NamedImage<'_>| image.reference.repository().to_string();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for image in &images {
+        *counts.entry(name(image)).or_default() += 1;
+    }
+    let named = images.into_iter().map(|image| {
+        let key = match counts.get(&name(&image)) {
+            Some(1) => name(&image),
+            _ => format!("{}:{}", name(&image), image.reference.locator()),
         };
         (key, image)
     });
@@ -114,8 +242,8 @@ fn by_name(bundle: &Bundle) -> BTreeMap<String, &ArchiveImage> {
 
 async fn image_change(
     name: &str,
-    (old, old_image): (&Bundle, Option<&ArchiveImage>),
-    (new, new_image): (&Bundle, Option<&ArchiveImage>),
+    (old, old_image): (&Compared, Option<&NamedImage<'_>>),
+    (new, new_image): (&Compared, Option<&NamedImage<'_>>),
 ) -> Result<ImageChange, Error> {
     let (old, old_layers) = side(old, old_image).await?.unzip();
     let (new, new_layers) = side(new, new_image).await?.unzip();
@@ -130,43 +258,35 @@ async fn image_change(
 }
 
 async fn side(
-    bundle: &Bundle,
-    image: Option<&ArchiveImage>,
+    compared: &Compared,
+    image: Option<&NamedImage<'_>>,
 ) -> Result<Option<(ImageSide, Vec<Descriptor>)>, Error> {
     let Some(image) = image else { return Ok(None) };
-    let (config, layers) = image.single(&bundle.single_platform())?;
+    let (config, layers) = image.single()?;
     let side = ImageSide {
         reference: image.reference.to_string(),
-        digest: image.root.digest(),
-        config: bundle.read(image.reference.repository(), &config).await?,
+        digest: image.digest,
+        config: compared.blob(image.reference.repository(), &config).await?,
     };
     Ok(Some((side, layers)))
 }
 
-async fn file_changes(old: &Bundle, new: &Bundle) -> Result<Vec<FileChange>, Error> {
-    let digests = |bundle: &Bundle| -> BTreeMap<String, Option<Digest>> {
-        let small = bundle.document().files.iter().filter(|file| file.image.is_none());
-        small.map(|file| (file.path.clone(), file.digest)).collect()
-    };
-    let (olds, news) = (digests(old), digests(new));
+async fn file_changes(old: &Compared, new: &Compared) -> Result<Vec<FileChange>, Error> {
+    let (olds, news) = (old.files(), new.files());
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
-        if olds.get(path) == news.get(path) {
+        let (before, after) = (olds.get(path), news.get(path));
+        if before.map(|(digest, _)| digest) == after.map(|(digest, _)| digest) {
             continue;
         }
-        let (mut before, mut after) = (None, None);
-        if olds.contains_key(path) {
-            before = Some(old.file(path).await?);
+        let (mut change, path) = ((None, None), path.clone());
+        if let Some((_, at)) = before {
+            change.0 = Some(old.file(at).await?);
         }
-        if news.contains_key(path) {
-            after = Some(new.file(path).await?);
+        if let Some((_, at)) = after {
+            change.1 = Some(new.file(at).await?);
         }
-        changes.push(FileChange { path: path.clone(), old: before, new: after });
+        changes.push(FileChange { path, old: change.0, new: change.1 });
     }
     Ok(changes)
-}
-
-fn blobs(bundle: &Bundle) -> BTreeMap<Digest, u64> {
-    let blobs = bundle.plan().blobs().iter();
-    blobs.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect()
 }

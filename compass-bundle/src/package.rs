@@ -142,6 +142,15 @@ impl Package {
         &self.0.files
     }
 
+    /// The one directory that everything stands in, where there is one.
+    pub(crate) fn directory(&self) -> Option<&str> {
+        let files = self.files().iter().map(|file| file.path.as_str());
+        let archives = self.images().iter().map(|image| image.archive.as_str());
+        let mut tops = files.chain(archives).map(|path| path.split_once('/').map(|(top, _)| top));
+        let first = tops.next().flatten()?;
+        tops.all(|top| top == Some(first)).then_some(first)
+    }
+
     /// The images.
     pub fn images(&self) -> &[PackageImage] {
         &self.0.images

@@ -10,7 +10,7 @@ use archives::{
     ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved, saved_as, scan,
     tar,
 };
-use compass_bundle::{LocalFile, Package, install_package, unpack};
+use compass_bundle::{Compared, LocalFile, Package, compare, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
 use compass_registry::{CopyOptions, Digest, Manifest, NoProgress, media_type};
@@ -290,6 +290,37 @@ async fn colons_and_steps_that_lead_nowhere_are_unpacked() {
         let refused = Tried::of(&tar(&[file(name, b"a: b\n")])).await.unpacked.unwrap_err();
         assert!(refused.contains("leads outside"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn packages_are_compared_whatever_directory_they_stand_in() {
+    let (old, archive) = (gzip(&package(&saved())), saved());
+    let moved = tar(&[
+        file("other/gpu.yaml", b"a: c\n"),
+        file("other/gpu-one-v1-image.tar.gz", &archive),
+        file("other/new.yaml", b"d: e\n"),
+    ]);
+    let compared = async |bytes: &[u8]| Compared::Package(scan(bytes).await);
+    let (old, new) = (compared(&old).await, compared(&moved).await);
+    let same = compare(&old, &old).await.unwrap();
+    assert_eq!((same.same_images, same.files.len(), same.images.len()), (1, 0, 0));
+    let changed = compare(&old, &new).await.unwrap();
+    assert_eq!((changed.same_images, changed.new_bytes), (1, 0));
+    let files: Vec<_> = changed.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(files, ["gpu.yaml", "new.yaml"]);
+    let (before, after) = (changed.files[0].old.as_deref(), changed.files[0].new.as_deref());
+    assert_eq!((before, after), (Some(&b"a: b\n"[..]), Some(&b"a: c\n"[..])));
+    assert_eq!(changed.files[1].old, None);
+
+    // Another layer is another image.
+    let other = layer().into_iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
+    let config = config(std::slice::from_ref(&other));
+    let name = format!("{}.json", Digest::of(&config).hex());
+    let other = package(&saved_as((&name, &config), ("0b/layer.tar", &other)));
+    let changed = compare(&old, &compared(&other).await).await.unwrap();
+    let [image] = &changed.images[..] else { panic!("one image: {changed:?}") };
+    assert_eq!((image.shared.len(), image.removed.len(), image.added.len()), (0, 1, 1));
+    assert_eq!(image.new.as_ref().unwrap().config, config);
 }
 
 async fn install_to_memory(package: &Package) -> Result<(), String> {

@@ -31,11 +31,6 @@ pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
     }
 }
 
-/// Opens a bundle that this tool wrote.
-pub(crate) async fn bundle(address: &str) -> Result<Bundle, Failure> {
-    Ok(compass_bundle::store::open(address).await?)
-}
-
 fn is_cut_off(error: &Error) -> bool {
     !error.to_string().contains("not written by this tool")
 }

@@ -1,28 +1,35 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Comparison, FileChange, ImageChange, compare};
+use compass_bundle::{Compared, Comparison, FileChange, ImageChange, compare};
 use compass_manifest::difference::{Difference, differences};
 use compass_manifest::yaml;
 use compass_registry::Descriptor;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::bundle;
+use crate::opened::{Opened, open};
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The old bundle: a path, or a URL with `http`, `https`, `s3`, `oss`
+    /// The old bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
     old: String,
-    /// The new bundle
+    /// The new one
     new: String,
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let (old, new) = (bundle(&args.old).await?, bundle(&args.new).await?);
+    let (old, new) = (compared(&args.old).await?, compared(&args.new).await?);
     let comparison = compare(&old, &new).await?;
     output.result(|| to_json(&comparison), || to_text(&comparison));
     Ok(ExitCode::SUCCESS)
+}
+
+async fn compared(address: &str) -> Result<Compared, Failure> {
+    Ok(match open(address).await? {
+        Opened::Bundle(bundle) => Compared::Bundle(bundle),
+        Opened::Package(package) => Compared::Package(package),
+    })
 }
 
 /// How two texts differ by structure; nothing where one of them is not YAML (or JSON, which is).
