@@ -68,9 +68,9 @@ pub struct ImageSide {
     pub config: Bytes,
 }
 
-/// What can be compared: a bundle, or a package of any making.
+/// What was opened: a bundle, or a package of any making.
 #[derive(Debug, Clone)]
-pub enum Compared {
+pub enum Opened {
     /// A bundle that this crate wrote.
     Bundle(Bundle),
     /// What other tools made.
@@ -94,7 +94,7 @@ enum EitherImage<'c> {
 ///
 /// # Errors
 /// Where one of them cannot be read.
-pub async fn compare(old: &Compared, new: &Compared) -> Result<Comparison, Error> {
+pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
     let (old_images, new_images) = (by_name(old.images()), by_name(new.images()));
     let names: BTreeSet<&String> = old_images.keys().chain(new_images.keys()).collect();
     let (mut images, mut same_images) = (Vec::new(), 0);
@@ -123,7 +123,7 @@ pub async fn compare(old: &Compared, new: &Compared) -> Result<Comparison, Error
     })
 }
 
-impl Compared {
+impl Opened {
     fn size(&self) -> u64 {
         match self {
             Self::Bundle(bundle) => bundle.size(),
@@ -242,8 +242,8 @@ fn by_name(images: Vec<NamedImage<'_>>) -> BTreeMap<String, NamedImage<'_>> {
 
 async fn image_change(
     name: &str,
-    (old, old_image): (&Compared, Option<&NamedImage<'_>>),
-    (new, new_image): (&Compared, Option<&NamedImage<'_>>),
+    (old, old_image): (&Opened, Option<&NamedImage<'_>>),
+    (new, new_image): (&Opened, Option<&NamedImage<'_>>),
 ) -> Result<ImageChange, Error> {
     let (old, old_layers) = side(old, old_image).await?.unzip();
     let (new, new_layers) = side(new, new_image).await?.unzip();
@@ -258,7 +258,7 @@ async fn image_change(
 }
 
 async fn side(
-    compared: &Compared,
+    opened: &Opened,
     image: Option<&NamedImage<'_>>,
 ) -> Result<Option<(ImageSide, Vec<Descriptor>)>, Error> {
     let Some(image) = image else { return Ok(None) };
@@ -266,12 +266,12 @@ async fn side(
     let side = ImageSide {
         reference: image.reference.to_string(),
         digest: image.digest,
-        config: compared.blob(image.reference.repository(), &config).await?,
+        config: opened.blob(image.reference.repository(), &config).await?,
     };
     Ok(Some((side, layers)))
 }
 
-async fn file_changes(old: &Compared, new: &Compared) -> Result<Vec<FileChange>, Error> {
+async fn file_changes(old: &Opened, new: &Opened) -> Result<Vec<FileChange>, Error> {
     let (olds, news) = (old.files(), new.files());
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
@@ -279,14 +279,18 @@ async fn file_changes(old: &Compared, new: &Compared) -> Result<Vec<FileChange>,
         if before.map(|(digest, _)| digest) == after.map(|(digest, _)| digest) {
             continue;
         }
-        let (mut change, path) = ((None, None), path.clone());
-        if let Some((_, at)) = before {
-            change.0 = Some(old.file(at).await?);
-        }
-        if let Some((_, at)) = after {
-            change.1 = Some(new.file(at).await?);
-        }
-        changes.push(FileChange { path, old: change.0, new: change.1 });
+        let (old, new) = (content(old, before).await?, content(new, after).await?);
+        changes.push(FileChange { path: path.clone(), old, new });
     }
     Ok(changes)
+}
+
+async fn content(
+    opened: &Opened,
+    file: Option<&(Option<Digest>, String)>,
+) -> Result<Option<Bytes>, Error> {
+    match file {
+        Some((_, path)) => opened.file(path).await.map(Some),
+        None => Ok(None),
+    }
 }

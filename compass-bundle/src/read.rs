@@ -7,6 +7,7 @@ mod proof;
 mod source;
 mod verify;
 
+pub(crate) use self::open::MAX_FILE;
 pub use self::open::{Bundle, BundleEntry};
 #[cfg(feature = "store")]
 pub(crate) use self::source::checksum_in;

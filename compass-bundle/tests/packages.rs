@@ -10,7 +10,7 @@ use archives::{
     ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved, saved_as, scan,
     tar,
 };
-use compass_bundle::{Compared, LocalFile, Package, compare, install_package, unpack};
+use compass_bundle::{LocalFile, Opened, Package, compare, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
 use compass_registry::{CopyOptions, Digest, Manifest, NoProgress, media_type};
@@ -300,7 +300,7 @@ async fn packages_are_compared_whatever_directory_they_stand_in() {
         file("other/gpu-one-v1-image.tar.gz", &archive),
         file("other/new.yaml", b"d: e\n"),
     ]);
-    let compared = async |bytes: &[u8]| Compared::Package(scan(bytes).await);
+    let compared = async |bytes: &[u8]| Opened::Package(scan(bytes).await);
     let (old, new) = (compared(&old).await, compared(&moved).await);
     let same = compare(&old, &old).await.unwrap();
     assert_eq!((same.same_images, same.files.len(), same.images.len()), (1, 0, 0));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_bundle::document::Kind;
 use compass_bundle::{
-    Bundle, BundleSource, Compared, LocalFile, VerifyOptions, WriteOptions, compare, unpack, write,
+    Bundle, BundleSource, LocalFile, Opened, VerifyOptions, WriteOptions, compare, unpack, write,
 };
 use compass_registry::NoProgress;
 use compass_registry::testing::noise;
@@ -42,8 +42,7 @@ async fn looking_into_a_bundle_reads_a_few_kilobytes() {
     assert!(opened.verify(&quick).await.unwrap().holds());
     let other = bundle(directory.path(), 2, 1_000_000).await;
     let other_bundle = Bundle::read(other.clone()).await.unwrap();
-    let compared =
-        compare(&Compared::Bundle(opened), &Compared::Bundle(other_bundle)).await.unwrap();
+    let compared = compare(&Opened::Bundle(opened), &Opened::Bundle(other_bundle)).await.unwrap();
     assert_eq!(compared.images.len(), 3);
     let read = file.bytes.load(Ordering::Relaxed);
     assert!(read <= 1 << 20, "{read} bytes");

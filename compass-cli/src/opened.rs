@@ -1,19 +1,11 @@
 //! A bundle or a package of any making, wherever it is.
 
 use compass_bundle::store::open_source;
-use compass_bundle::{Bundle, Error, Package};
+use compass_bundle::{Bundle, Error, Opened, Package};
 use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
 
 use crate::failure::Failure;
-
-/// What a command was given.
-pub(crate) enum Opened {
-    /// A bundle that this tool wrote.
-    Bundle(Bundle),
-    /// What other tools made.
-    Package(Package),
-}
 
 /// Opens a bundle, or a package of any making.
 pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {

@@ -13,12 +13,9 @@ use crate::package::walk::{Entries, Entry};
 use crate::package::{Package, PackageFile, PackageImage, Peeled, peel, reader_of};
 use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, Platforms};
-use crate::read::Bundle;
+use crate::read::{Bundle, MAX_FILE};
 use crate::write::{self, WriteOptions};
 use crate::{Error, naming};
-
-/// The largest file that is taken out of a package.
-const MAX_FILE: u64 = 64 << 20;
 
 impl Bundle {
     /// The image of a name: its whole reference, with or without the tag, or so much of its end as

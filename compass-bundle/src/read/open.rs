@@ -24,7 +24,7 @@ use crate::plan::image::ArchiveImage;
 use crate::plan::{BundlePlan, Content, Segment};
 
 /// The largest small file that is read into memory.
-const MAX_FILE: u64 = 64 << 20;
+pub(crate) const MAX_FILE: u64 = 64 << 20;
 
 /// Bytes that are read at once from a file at hand.
 const READ: u64 = 512 << 10;

@@ -1,13 +1,13 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Compared, Comparison, FileChange, ImageChange, compare};
+use compass_bundle::{Comparison, FileChange, ImageChange, compare};
 use compass_manifest::difference::{Difference, differences};
 use compass_manifest::yaml;
 use compass_registry::Descriptor;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{Opened, open};
+use crate::opened::open;
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]
@@ -19,17 +19,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let (old, new) = (compared(&args.old).await?, compared(&args.new).await?);
+    let (old, new) = (open(&args.old).await?, open(&args.new).await?);
     let comparison = compare(&old, &new).await?;
     output.result(|| to_json(&comparison), || to_text(&comparison));
     Ok(ExitCode::SUCCESS)
-}
-
-async fn compared(address: &str) -> Result<Compared, Failure> {
-    Ok(match open(address).await? {
-        Opened::Bundle(bundle) => Compared::Bundle(bundle),
-        Opened::Package(package) => Compared::Package(package),
-    })
 }
 
 /// How two texts differ by structure; nothing where one of them is not YAML (or JSON, which is).

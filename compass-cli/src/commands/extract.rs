@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use compass_bundle::store::open_source;
 use compass_bundle::{
-    ArchiveImage, Bundle, Package, PackageImage, WriteOptions, unpack, write_file, write_file_below,
+    ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, unpack, write_file,
+    write_file_below,
 };
 use compass_registry::layout::OciLayout;
 use compass_registry::{CopyOptions, Digest, ImageSource, Reference, copy};
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::opened::{Opened, open};
+use crate::opened::open;
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]

@@ -2,12 +2,12 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use compass_bundle::document::{BundleDocument, BundleImage, Kind, PlacedBlob, StoredImage};
-use compass_bundle::{ArchiveImage, Bundle, Package, PackageImage};
+use compass_bundle::{ArchiveImage, Bundle, Opened, Package, PackageImage};
 use compass_registry::{Descriptor, Digest, Manifest, Platform};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{Opened, open};
+use crate::opened::open;
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,12 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Installed, install, install_package};
+use compass_bundle::{Installed, Opened, install, install_package};
 use compass_registry::{CopyOptions, RegistryPlace};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::opened::{Opened, open};
+use crate::opened::open;
 use crate::output::{Output, bytes};
 use crate::registries::Registries;
 

@@ -1,12 +1,12 @@
 use std::process::ExitCode;
 
 use compass_bundle::document::FILE_NAME;
-use compass_bundle::{Bundle, Damage, Package, Verified, VerifyOptions};
+use compass_bundle::{Bundle, Damage, Opened, Package, Verified, VerifyOptions};
 use compass_registry::Reference;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{Opened, missing_images, open};
+use crate::opened::{missing_images, open};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
