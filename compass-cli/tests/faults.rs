@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use compass_registry::server::{Server, ServerOptions};
@@ -135,7 +135,8 @@ fn a_wrong_size_in_the_image_manifest() {
     registry.assert_refused(&registry.package(&registry.host), &about);
 }
 
-/// Stands between: passes bytes on until so many have come from the registry.
+/// Stands between: passes bytes on until so many have come from the registry, over whatever number
+/// of connections.
 struct Proxy {
     host: String,
     reached: Arc<AtomicBool>,
@@ -154,7 +155,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (to, reached) = (to.to_owned(), Arc::new(AtomicBool::new(false)));
-        let shared = Arc::clone(&reached);
+        let (shared, passed) = (Arc::clone(&reached), Arc::new(AtomicUsize::new(0)));
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
@@ -165,8 +166,8 @@ impl Proxy {
                 let (mut ask, mut asked) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || std::io::copy(&mut ask, &mut asked));
-                let reached = Arc::clone(&shared);
-                std::thread::spawn(move || pass(server, client, limit, then, &reached));
+                let (reached, passed) = (Arc::clone(&shared), Arc::clone(&passed));
+                std::thread::spawn(move || pass(server, client, (limit, &passed), then, &reached));
             }
         });
         Self { host, reached }
@@ -176,16 +177,16 @@ impl Proxy {
 fn pass(
     mut server: TcpStream,
     mut client: TcpStream,
-    limit: usize,
+    (limit, passed): (usize, &AtomicUsize),
     then: Then,
     reached: &AtomicBool,
 ) {
-    let (mut passed, mut chunk) = (0, [0; 16 << 10]);
+    let mut chunk = [0; 16 << 10];
     while let Ok(count @ 1..) = server.read(&mut chunk) {
         if client.write_all(&chunk[..count]).is_err() {
             return;
         }
-        passed += count;
+        let passed = passed.fetch_add(count, Ordering::SeqCst) + count;
         let dead = then == Then::Death && reached.load(Ordering::SeqCst);
         if passed > limit || dead {
             reached.store(true, Ordering::SeqCst);
