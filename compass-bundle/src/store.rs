@@ -5,6 +5,8 @@ mod directory;
 mod http;
 #[cfg(feature = "store")]
 mod object;
+#[cfg(feature = "store")]
+mod upload;
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "store")]
@@ -19,6 +21,8 @@ pub use self::directory::publish;
 pub use self::http::HttpFile;
 #[cfg(feature = "store")]
 pub use self::object::{ObjectFile, ObjectStore};
+#[cfg(feature = "store")]
+pub use self::upload::settle;
 use crate::document::{BundleDocument, Kind};
 use crate::naming;
 #[cfg(feature = "store")]

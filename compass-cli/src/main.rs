@@ -14,12 +14,16 @@ mod repository;
 mod save;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
 use cli::{Cli, Global};
 use failure::Failure;
 use output::Output;
+
+/// How long a store is waited for that is told to forget an upload.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -38,6 +42,15 @@ fn main() -> ExitCode {
             failure = interruption() => Err(failure),
         }
     });
+    if result.is_err() {
+        runtime.block_on(async {
+            tokio::select! {
+                // Uploads that were interrupted leave nothing in a store; asked twice, this ends now.
+                _ = tokio::time::timeout(PATIENCE, compass_bundle::store::settle()) => {}
+                _ = interruption() => {}
+            }
+        });
+    }
     // Threads that still read or write a file are not waited for.
     runtime.shutdown_background();
     match result {

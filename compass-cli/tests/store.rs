@@ -133,6 +133,14 @@ impl World {
         keys.map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
     }
 
+    /// How many uploads the storage waits for to be completed.
+    fn uploads(&self) -> usize {
+        let url = format!("{}/releases?uploads", self.s3);
+        let listed = Command::new("curl").args(["-sf", &url]).output().unwrap();
+        assert!(listed.status.success());
+        String::from_utf8_lossy(&listed.stdout).matches("<UploadId>").count()
+    }
+
     /// Puts a file under a key, where everybody may read it, or removes what is there.
     fn put(&self, key: &str, file: Option<&Path>) {
         let url = format!("{}/releases/{key}", self.s3);
@@ -282,6 +290,38 @@ fn a_killed_upload_shows_nothing() {
     }
     let stored = world.packaged("s3://releases/team");
     assert_eq!(world.json(&["verify", URL])["sha256"], stored["sha256"]);
+}
+
+#[test]
+fn an_interrupted_upload_leaves_nothing_in_the_store() {
+    let Some(world) = World::required() else { return };
+    let mut interrupted = 0;
+    // Until it is interrupted in the middle of the upload a few times; before that, now and then.
+    for attempt in 0..60 {
+        let arguments = world.package(&format!("s3://releases/{attempt}"));
+        let mut child = world
+            .command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut begun = false;
+        if attempt % 3 == 0 {
+            std::thread::sleep(Duration::from_millis(10 * attempt));
+        } else {
+            while !begun && child.try_wait().unwrap().is_none() {
+                begun = world.uploads() > 0;
+            }
+        }
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let code = child.wait().unwrap().code();
+        assert_eq!(world.uploads(), 0, "after attempt {attempt}, which ended with {code:?}");
+        interrupted += usize::from(begun && code == Some(130));
+        if interrupted == 4 {
+            return;
+        }
+    }
+    panic!("no upload was slow enough to be interrupted");
 }
 
 #[test]

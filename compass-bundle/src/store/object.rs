@@ -15,6 +15,7 @@ use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use super::directory::digest_of;
+use super::upload::Upload;
 use super::{Published, digest_of_plan, store_path, without_secrets};
 use crate::document::BundleDocument;
 use crate::read::{BundleSource, LocalFile, checksum_in, require_checksum};
@@ -184,22 +185,22 @@ impl ObjectStore {
         let part = PART.max(usize::try_from(size / MAX_PARTS).unwrap_or(PART));
         let key = key(path);
         let writer = self.operator.writer_with(&key).chunk(part).concurrent(PARALLEL);
-        let mut writer =
+        let writer =
             writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
-        let mut hasher = Hasher::default();
-        let mut sent = 0;
+        let (mut upload, mut hasher, mut sent) = (Upload::begin(writer), Hasher::default(), 0);
         let result = loop {
             match chunks.next().await {
                 Some(Ok(bytes)) => {
                     hasher.update(&bytes);
-                    sent += bytes.len() as u64;
-                    progress.advance(bytes.len() as u64);
-                    if let Err(error) = writer.write(bytes).await {
+                    let length = bytes.len() as u64;
+                    if let Err(error) = upload.write(bytes).await {
                         if is_taken(&error) {
                             break Err(self.conflict(path));
                         }
                         break Err(self.failed("upload", path)(error));
                     }
+                    sent += length;
+                    progress.advance(length);
                 }
                 Some(Err(error)) => break Err(error),
                 None if sent == size => {
@@ -212,16 +213,13 @@ impl ObjectStore {
         let digest = match result {
             Ok(digest) => digest,
             Err(error) => {
-                if let Err(error) = writer.abort().await {
-                    tracing::warn!(%error, "an unfinished upload stays in the store");
-                }
+                upload.give_up().await;
                 return Err(error);
             }
         };
-        match writer.close().await {
-            Ok(_) => {}
+        match upload.complete().await {
+            Ok(()) => {}
             Err(error) if is_taken(&error) => {
-                let _ = writer.abort().await;
                 return match self.published(path).await? {
                     Some(there) if there.size == size => self.same(path, there, digest).await,
                     _ => Err(self.conflict(path)),
