@@ -22,6 +22,9 @@ use cli::{Cli, Global};
 use failure::Failure;
 use output::Output;
 
+/// How long those who still work are waited for.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// How long a store is waited for that is told to forget an upload.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,8 +54,9 @@ fn main() -> ExitCode {
             }
         });
     }
-    // Threads that still read or write a file are not waited for.
-    runtime.shutdown_background();
+    // Everything unfinished is removed by whoever made it; a thread that waits for a pipe is not
+    // waited for.
+    runtime.shutdown_timeout(LEAVE);
     match result {
         Ok(code) => code,
         Err(failure) => output.fail(&failure),

@@ -271,3 +271,26 @@ fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
     let document: Value = serde_json::from_slice(&document).unwrap();
     assert_eq!(document, world.inspect(&bundle));
 }
+
+#[test]
+fn a_layout_that_the_disk_is_too_small_for_leaves_nothing_unfinished() {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers((1..5).map(|n| noise(n, 3 << 20)).collect()));
+    world.add_plugin("web");
+    assert_eq!(world.package("web", &["-o", "out"]).code, 0);
+    let small = world.path("small");
+    std::fs::create_dir(&small).unwrap();
+    let mount = |size| ["-t", "tmpfs", "-o", size, "tmpfs"];
+    let mounted = Command::new("mount").args(mount("size=4m")).arg(&small).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: a full disk needs the right to mount a small one");
+        return;
+    }
+    let bundle = format!("out/{BUNDLE}");
+    let ran = world.run(&["extract", &bundle, "--image", "web", "--layout", "-o", "small/layout"]);
+    let found = Command::new("find").arg(&small).args(["-name", ".*"]).output().unwrap();
+    assert!(Command::new("umount").arg(&small).status().unwrap().success());
+    assert_eq!(ran.code, 3, "{}", ran.error);
+    assert!(ran.error.contains("No space left"), "{}", ran.error);
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
