@@ -12,6 +12,16 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The name of the document in a bundle.
 pub const FILE_NAME: &str = "bundle.json";
 
+/// The largest `bundle.json` that is written and read, in bytes.
+pub(crate) const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// Bytes of all image manifests of a bundle: more would not be an image for each of a thousand
+/// programs.
+pub(crate) const MAX_MANIFESTS: u64 = 64 << 20;
+
+/// What an image takes in memory for each of its manifests, besides their bytes.
+pub(crate) const MANIFEST: u64 = 128;
+
 /// What a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

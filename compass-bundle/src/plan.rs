@@ -82,7 +82,8 @@ impl BundlePlan {
     ///
     /// # Errors
     /// [`Error::Unplannable`] where a name leads elsewhere, is there twice or is too long for tar,
-    /// or an image index is nested.
+    /// an image index is nested, or `bundle.json` or the image manifests are too large to be read
+    /// again.
     pub fn new(contents: &BundleContents) -> Result<Self, Error> {
         contents.require_usable()?;
         let (stem, modified) = (contents.stem(), contents.modified);
@@ -105,8 +106,10 @@ impl BundlePlan {
             files,
             store: store.as_ref().map(|store| store.described.clone()),
         };
+        let described = document.to_bytes();
+        contents.require_readable(described.len() as u64)?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);
-        tar.file(document::FILE_NAME, entry::FILE_MODE, &document.to_bytes())?;
+        tar.file(document::FILE_NAME, entry::FILE_MODE, &described)?;
         for (index, file) in contents.files.iter().enumerate() {
             tar.small_file((&file.path, file.mode), index, file.size)?;
         }
@@ -154,7 +157,8 @@ impl BundlePlan {
     }
 
     fn add_parts(&mut self, parts: Vec<Part>, archives: Vec<Archive>, owners: &Owners<'_>) {
-        let mut archives: Vec<_> = archives.into_iter().map(Some).collect();
+        let paths: Vec<_> = self.document.archives().map(|file| file.path.clone()).collect();
+        let mut archives: Vec<_> = archives.into_iter().zip(paths).map(Some).collect();
         let mut known = HashMap::new();
         let mut position = 0;
         for part in parts {
@@ -176,18 +180,13 @@ impl BundlePlan {
         &mut self,
         index: usize,
         start: u64,
-        archive: Archive,
+        (archive, path): (Archive, String),
         owners: &Owners<'_>,
         known: &mut HashMap<Digest, usize>,
     ) {
         let length = archive.length;
-        let path = self.document.archives().nth(index).map(|file| file.path.clone());
-        self.archives.push(PlannedArchive {
-            start,
-            length,
-            path: path.unwrap_or_default(),
-            reference: archive.image.reference,
-        });
+        let reference = archive.image.reference;
+        self.archives.push(PlannedArchive { start, length, path, reference });
         self.add(None, start, Part::Bytes(Bytes::from_static(&frame::HEADER)), owners, known);
         let mut position = 0;
         for part in archive.parts {

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use compass_bundle::document::Kind;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundleContents, BundlePlan, VerifyOptions, WriteOptions, install, write,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Platforms, VerifyOptions,
+    WriteOptions, install, write,
 };
-use compass_registry::testing::noise;
+use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::{SampleImage, noise};
 use compass_registry::{
-    CopyOptions, Digest, ImageSource as _, Manifest, RawManifest, Reference, media_type,
+    CopyOptions, Digest, ImageSource, Manifest, RawManifest, Reference, media_type,
 };
 use sample::{Counting, Shared};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// 180 images over 30 bases, as products are.
 fn images(bases: usize, bytes: usize) -> Vec<Vec<Vec<u8>>> {
@@ -113,9 +115,96 @@ async fn what_a_product_holds_arrives_and_archives_may_come_along() {
         assert_eq!(installed.len(), references.len());
         for (image, original) in installed.iter().zip(&references) {
             let (name, locator) = (original.repository(), original.locator());
-            let there = site.manifest(image.reference.repository(), &locator).await.unwrap();
-            assert_eq!(there, storage.manifest(name, &locator).await.unwrap());
+            let there =
+                ImageSource::manifest(&site, image.reference.repository(), &locator).await.unwrap();
+            assert_eq!(there, ImageSource::manifest(&storage, name, &locator).await.unwrap());
             assert!(matches!(there.parse().unwrap(), Manifest::Image { .. }));
         }
     }
+}
+
+fn refusal(contents: &BundleContents) -> String {
+    match BundlePlan::new(contents) {
+        Err(error) => error.to_string(),
+        Ok(plan) => panic!("{} bytes are planned", plan.size()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_nobody_could_open_is_not_planned() {
+    let (storage, references) = sample::store(&vec![vec![noise(1, 1000)]; 9]).await;
+    let source: Arc<MemoryStorage> = Arc::new(storage);
+    let mut images = Vec::new();
+    for reference in references {
+        let from = (reference.repository(), &reference.locator());
+        let platforms = Platforms::One(sample::platform());
+        let image = ArchiveImage::gather(&*source, from, reference.clone(), &platforms);
+        let mut image = image.await.unwrap();
+        // Each is its own, and nearly as large as image manifests can be.
+        let spaces = " ".repeat(4_000_000 + images.len());
+        let bytes = [spaces.as_bytes(), image.root.bytes()].concat();
+        image.root = RawManifest::new(media_type::OCI_MANIFEST, bytes);
+        images.push(image);
+    }
+    let mut contents = BundleContents {
+        kind: Kind::Product,
+        name: "compass".to_owned(),
+        version: "v2.7.0".to_owned(),
+        commit: None,
+        modified: 0,
+        files: Vec::new(),
+        images,
+        platform: sample::platform(),
+        archives: false,
+    };
+    let refused = refusal(&contents);
+    assert!(refused.contains("all image manifests together"), "{refused}");
+
+    contents.images.pop();
+    let plan = BundlePlan::new(&contents).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let written = write(&plan, source, directory.path(), &WriteOptions::default()).await.unwrap();
+    let bundle = Bundle::open(&written.path).await.unwrap();
+    assert_eq!(bundle.document(), plan.document());
+
+    let path = "a".repeat(80);
+    let file = |n: usize| ContentFile::new(format!("{path}/{n}"), "");
+    contents.files = (0..120_000).map(file).collect();
+    let refused = refusal(&contents);
+    assert!(refused.contains("bundle.json"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
+    let storage = MemoryStorage::default();
+    let reference: Reference = "h.example/release/app:v1".parse().unwrap();
+    let (repository, tag) = (reference.repository(), reference.tag().unwrap());
+    let image = SampleImage::with_layers(vec![noise(1, 100)]);
+    image.store(&storage, repository, tag).await.unwrap();
+    let mut entries = Vec::new();
+    for (number, architecture) in ["amd64", "arm64", "riscv64"].into_iter().enumerate() {
+        let spaces = " ".repeat(3_000_000 + number);
+        let bytes = [spaces.as_bytes(), image.manifest.bytes()].concat();
+        let manifest = RawManifest::new(media_type::OCI_MANIFEST, bytes);
+        Storage::put_manifest(&storage, repository, &manifest, None).await.unwrap();
+        let mut entry = serde_json::to_value(manifest.descriptor()).unwrap();
+        entry["platform"] = json!({"os": "linux", "architecture": architecture});
+        entries.push(entry);
+    }
+    // Two platforms with one image.
+    entries.push(entries[1].clone());
+    let gather = async |entries: &[Value]| {
+        let index = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries,
+        });
+        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+        Storage::put_manifest(&storage, repository, &index, Some(tag)).await.unwrap();
+        let (from, all) = ((repository, &reference.locator()), Platforms::All(sample::platform()));
+        ArchiveImage::gather(&storage, from, reference.clone(), &all).await
+    };
+    let refused = gather(&entries).await.unwrap_err().to_string();
+    assert!(refused.contains("h.example/release/app:v1"), "{refused}");
+    assert!(refused.contains("bytes of manifests"), "{refused}");
+    entries.remove(2);
+    assert_eq!(gather(&entries).await.unwrap().children.len(), 2);
 }

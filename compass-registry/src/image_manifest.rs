@@ -28,6 +28,9 @@ pub mod media_type {
 /// The largest manifest that is read; the distribution specification asks registries to take 4 MiB.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
+/// Bytes of all manifests of one image, its index with them. One has a few thousand.
+pub const MAX_IMAGE_MANIFESTS_BYTES: u64 = 8 << 20;
+
 /// An image manifest or index exactly as a registry holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawManifest {

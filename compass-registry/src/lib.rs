@@ -81,7 +81,10 @@ pub use copy::{Copied, Copier, CopyOptions, CopyPlan, copy};
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::Error;
-pub use image_manifest::{MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type, sniff_media_type};
+pub use image_manifest::{
+    MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
+    sniff_media_type,
+};
 pub use parts::{Pace, Parts, Speed};
 pub use progress::{NoProgress, Progress};
 pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use compass_registry::{Digest, Platform};
+use compass_registry::{Digest, Platform, RawManifest};
 
 use super::entry;
 use super::image::ArchiveImage;
-use crate::document::{FILE_NAME, Kind};
+use crate::document::{FILE_NAME, Kind, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS};
 use crate::{Error, naming};
 
 /// What goes into a bundle.
@@ -108,11 +108,7 @@ impl BundleContents {
             let first = file.path.split('/').next().unwrap_or_default();
             let reserved = (self.has_store() && [super::store::PATH, ARCHIVES].contains(&first))
                 || file.path.ends_with(naming::ARCHIVE_END);
-            let below = |other: &&str| {
-                let longer = file.path.strip_prefix(*other);
-                longer.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            if reserved || seen.iter().any(below) {
+            if reserved || is_taken(&seen, &file.path) {
                 let path = &file.path;
                 return Err(Error::Unplannable(format!("`{path}` is taken in the bundle")));
             }
@@ -120,7 +116,65 @@ impl BundleContents {
         }
         Ok(())
     }
+
+    /// Readers take only so much into memory; a bundle that none can open is not written. `document`
+    /// is the size of `bundle.json`.
+    pub(crate) fn require_readable(&self, document: u64) -> Result<(), Error> {
+        let copies = u64::from(self.has_store()) + u64::from(self.has_archives());
+        let size = |manifest: &RawManifest| manifest.descriptor().size + 2 * MANIFEST;
+        // Whoever opens a bundle reads the manifest that an image begins with once more for it.
+        let sizes = self
+            .images
+            .iter()
+            .map(|image| image.root.descriptor().size + image.manifests().map(size).sum::<u64>());
+        let manifests = copies * sizes.sum::<u64>();
+        for (what, size, most) in [
+            (FILE_NAME, document, MAX_DOCUMENT),
+            ("all image manifests together", manifests, MAX_MANIFESTS),
+        ] {
+            if size > most {
+                return Err(Error::Unplannable(format!(
+                    "{what} would take {size} bytes, and readers take at most {most}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path is there already, leads through a file, or is a directory that others are in.
+fn is_taken(files: &BTreeSet<&str>, path: &str) -> bool {
+    let mut directories = path.match_indices('/').map(|(end, _)| &path[..end]);
+    if files.contains(path) || directories.any(|directory| files.contains(directory)) {
+        return true;
+    }
+    let inside = format!("{path}/");
+    files.range(&inside[..]..).next().is_some_and(|other| other.starts_with(&inside))
 }
 
 /// The directory of a product bundle's image archives.
 pub(crate) const ARCHIVES: &str = "archives";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_no_directory_and_stands_at_one_place() {
+        let files = BTreeSet::from(["bundle.json", "a/b", "a/b-c", "a/d/e"]);
+        for (path, taken) in [
+            ("a/b", true),
+            ("a/b/c", true),
+            ("a/b/c/d", true),
+            ("a", true),
+            ("a/d", true),
+            ("bundle.json", true),
+            ("a/b-", false),
+            ("a/c", false),
+            ("a/d/f", false),
+            ("b", false),
+        ] {
+            assert_eq!(is_taken(&files, path), taken, "{path}");
+        }
+    }
+}

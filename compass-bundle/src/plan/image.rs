@@ -1,10 +1,10 @@
 //! An image as it goes into an archive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use compass_registry::{
-    Descriptor, ImageSource, ImageSourceExt as _, Locator, Manifest, Platform, RawManifest,
-    Reference, Repository,
+    Descriptor, ImageSource, ImageSourceExt as _, Locator, MAX_IMAGE_MANIFESTS_BYTES, Manifest,
+    Platform, RawManifest, Reference, Repository,
 };
 
 use crate::Error;
@@ -83,7 +83,8 @@ impl ArchiveImage {
     /// Asks a source for an image's manifests. No layer is read.
     ///
     /// # Errors
-    /// Where the image, or one for the platform, is not there.
+    /// Where the image, or one for the platform, is not there, or its manifests are larger than
+    /// [`MAX_IMAGE_MANIFESTS_BYTES`] together.
     pub async fn gather(
         source: &dyn ImageSource,
         (repository, locator): (&Repository, &Locator),
@@ -101,14 +102,25 @@ impl ArchiveImage {
             (root, platform)
         };
         let (mut children, mut absent) = (Vec::new(), Vec::new());
+        let (mut seen, mut bytes) = (HashSet::new(), root.descriptor().size);
         if let Manifest::Index(images) = root.parse().map_err(named)? {
             for image in images {
                 if let Some(other) = image.platform.filter(|platform| !platforms.takes(platform)) {
                     absent.push(other);
                     continue;
                 }
+                // One image may stand for several platforms.
+                if !seen.insert(image.digest) {
+                    continue;
+                }
                 let locator = Locator::Digest(image.digest);
                 let child = source.verified_manifest(repository, &locator).await.map_err(named)?;
+                bytes += child.descriptor().size;
+                if bytes > MAX_IMAGE_MANIFESTS_BYTES {
+                    return Err(Error::Unplannable(format!(
+                        "{reference} has more than {MAX_IMAGE_MANIFESTS_BYTES} bytes of manifests"
+                    )));
+                }
                 children.push(child);
             }
         }

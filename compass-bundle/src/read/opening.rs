@@ -10,20 +10,14 @@ use compass_registry::{Digest, MAX_MANIFEST_BYTES, Manifest, Platform, RawManife
 
 use super::frames::Frames;
 use super::source::Windowed;
-use crate::document::{BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, PlacedBlob};
+use crate::document::{
+    BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS,
+    PlacedBlob,
+};
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
 use crate::plan::image::ArchiveImage;
 use crate::{Error, frame, naming};
-
-/// The largest `bundle.json` that is read.
-const MAX_DOCUMENT: u64 = 16 << 20;
-
-/// Bytes of all image manifests together: more would not be an image for each of a thousand programs.
-const MAX_MANIFESTS: u64 = 64 << 20;
-
-/// What an image takes in memory for each of its manifests, besides their bytes.
-const MANIFEST: u64 = 128;
 
 /// Bytes of a tar.
 pub(super) async fn read_tar(
@@ -129,6 +123,8 @@ impl<'f> Opening<'f> {
         let images = store.images.iter().map(|image| {
             let root = manifests.get(&image.digest);
             let root = root.ok_or_else(|| self.not(format!("{} is missing", image.reference)))?;
+            // It is held once for all images, and read for each.
+            self.take_room(root.descriptor().size)?;
             let mut children = Vec::new();
             if let Manifest::Index(entries) = root.parse()? {
                 let present = entries.iter().filter_map(|entry| manifests.get(&entry.digest));
@@ -238,4 +234,59 @@ fn archive_image(
     let reference: Reference = reference.parse()?;
     let repository = reference.repository().clone();
     Ok(ArchiveImage { reference, repository, platform, root, children, absent })
+}
+
+#[cfg(test)]
+mod tests {
+    use compass_registry::media_type;
+    use serde_json::json;
+
+    use crate::write::encode::SegmentEncoder;
+    use crate::{Bundle, frame};
+
+    use super::*;
+
+    /// A bundle that begins with this document, and these bytes behind it.
+    fn bundle(document: &serde_json::Value, bytes: &[u8]) -> Vec<u8> {
+        let document = document.to_string();
+        let mut header = tokio_tar::Header::new_ustar();
+        header.set_path("compass-v2.7.0/bundle.json").unwrap();
+        header.set_size(document.len() as u64);
+        header.set_cksum();
+        let mut tar = [header.as_bytes(), document.as_bytes()].concat();
+        tar.resize(tar.len().next_multiple_of(512), 0);
+        tar.extend_from_slice(bytes);
+        let mut file = frame::HEADER.to_vec();
+        let frames = Frames::outer(tar.len() as u64);
+        SegmentEncoder::at(frames, 0).push(&tar, |piece| file.extend_from_slice(piece));
+        file.extend_from_slice(&[0; 8]);
+        file
+    }
+
+    #[tokio::test]
+    async fn a_large_manifest_of_a_thousand_images_is_not_read_a_thousand_times() {
+        let index =
+            json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []});
+        let index = format!("{}{index}", " ".repeat(4_000_000));
+        let index = RawManifest::new(media_type::OCI_INDEX, index);
+        let image = |n| {
+            json!({
+                "reference": format!("h.example/a:v{n}"), "digest": index.digest(),
+                "singlePlatform": {"os": "linux", "architecture": "amd64"},
+            })
+        };
+        let images: Vec<_> = (0..1000).map(image).collect();
+        let mut blob = serde_json::to_value(index.descriptor()).unwrap();
+        blob["offset"] = json!(0);
+        let document = json!({
+            "formatVersion": FORMAT_VERSION, "kind": "product", "name": "compass",
+            "version": "v2.7.0", "modified": 0, "files": [],
+            "store": {"path": "images", "images": images, "blobs": [blob]},
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        std::fs::write(&path, bundle(&document, index.bytes())).unwrap();
+        let refused = Bundle::open(&path).await.unwrap_err().to_string();
+        assert!(refused.contains("its image manifests are too large"), "{refused}");
+    }
 }

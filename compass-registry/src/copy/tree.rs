@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::at_once;
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
-    Repository,
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator,
+    MAX_IMAGE_MANIFESTS_BYTES, Manifest, RawManifest, Repository,
 };
 
 /// An index may hold indexes; more levels than this are an attack.
@@ -17,9 +17,6 @@ const MAX_DEPTH: usize = 4;
 
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
-
-/// Bytes of all manifests of one image. One has a few thousand.
-const MAX_BYTES: u64 = 8 << 20;
 
 /// Bytes of manifests that images hold at once, as long as they are copied.
 const MEMORY: u64 = 64 << 20;
@@ -61,7 +58,8 @@ impl Tree {
         let mut tree = Self::default();
         if root.is_index() {
             // The semaphore is never closed; without a permit there would only be more at once.
-            tree.room = Arc::clone(&room.0).acquire_many_owned(units(MAX_BYTES)).await.ok();
+            tree.room =
+                Arc::clone(&room.0).acquire_many_owned(units(MAX_IMAGE_MANIFESTS_BYTES)).await.ok();
         }
         let mut level = vec![root];
         while !level.is_empty() {
@@ -69,7 +67,7 @@ impl Tree {
             let reads = below.iter().map(|below| read(source, repository, below).boxed());
             level = at_once(AT_ONCE, reads.collect()).await?;
         }
-        let spare = units(MAX_BYTES) - units(tree.bytes);
+        let spare = units(MAX_IMAGE_MANIFESTS_BYTES) - units(tree.bytes);
         drop(tree.room.as_mut().and_then(|room| room.split(spare as usize)));
         Ok(tree)
     }
@@ -100,11 +98,13 @@ impl Tree {
         }
         let sizes = level.iter().map(RawManifest::descriptor).chain(&below);
         let bytes = self.bytes + sizes.map(|manifest| manifest.size).sum::<u64>();
-        if bytes > MAX_BYTES {
+        if bytes > MAX_IMAGE_MANIFESTS_BYTES {
             let root = self.levels.first().unwrap_or(&level).first().map(RawManifest::digest);
             return Err(Error::BadContent {
                 what: root.map_or_else(String::new, |root| format!("index {root}")),
-                reason: format!("its manifests have {bytes} bytes, of {MAX_BYTES} that they may"),
+                reason: format!(
+                    "its manifests have {bytes} bytes, of {MAX_IMAGE_MANIFESTS_BYTES} that they may"
+                ),
             });
         }
         self.bytes += level.iter().map(|manifest| manifest.descriptor().size).sum::<u64>();
