@@ -1,16 +1,15 @@
 //! What differs between two bundles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use compass_registry::{
     Descriptor, Digest, ImageSourceExt as _, Manifest, Platform, Reference, Repository,
 };
 
-use crate::Error;
-use crate::package::{Package, PackageImage};
+use crate::package::PackageImage;
 use crate::plan::image::ArchiveImage;
-use crate::read::Bundle;
+use crate::{Error, Opened};
 
 /// What differs between two bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,15 +65,6 @@ pub struct ImageSide {
     pub digest: Digest,
     /// The configuration, of the platform that tools see which know only single images.
     pub config: Bytes,
-}
-
-/// What was opened: a bundle, or a package of any making.
-#[derive(Debug, Clone)]
-pub enum Opened {
-    /// A bundle that this crate wrote.
-    Bundle(Bundle),
-    /// What other tools made.
-    Package(Package),
 }
 
 /// An image of one side.
@@ -248,12 +238,13 @@ async fn image_change(
     let (old, old_layers) = side(old, old_image).await?.unzip();
     let (new, new_layers) = side(new, new_image).await?.unzip();
     let (old_layers, new_layers) = (old_layers.unwrap_or_default(), new_layers.unwrap_or_default());
-    let has = |layers: &[Descriptor], layer: &Descriptor| {
-        layers.iter().any(|other| other.digest == layer.digest)
+    let digests = |layers: &[Descriptor]| -> HashSet<Digest> {
+        layers.iter().map(|layer| layer.digest).collect()
     };
+    let (before, after) = (digests(&old_layers), digests(&new_layers));
     let (shared, added): (Vec<_>, Vec<_>) =
-        new_layers.into_iter().partition(|layer| has(&old_layers, layer));
-    let removed: Vec<_> = old_layers.into_iter().filter(|layer| !has(&shared, layer)).collect();
+        new_layers.into_iter().partition(|layer| before.contains(&layer.digest));
+    let removed = old_layers.into_iter().filter(|layer| !after.contains(&layer.digest)).collect();
     Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added })
 }
 

@@ -229,3 +229,23 @@ pub fn write_file_below(
     }
     write_file(&target, bytes, mode)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_filled_by_one_process_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gpu.part");
+        let first = Part::create(path.clone()).unwrap();
+        fs::write(path.join("file"), "half").unwrap();
+        assert!(
+            matches!(Part::create(path.clone()), Err(Error::Busy { path: busy }) if busy == path)
+        );
+        assert!(path.join("file").exists());
+        drop(first);
+        drop(Part::create(path.clone()).unwrap());
+        assert!(!path.exists());
+    }
+}

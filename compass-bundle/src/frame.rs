@@ -133,7 +133,9 @@ impl Unframer {
                 let expected = block_header(self.position, self.total);
                 let count = framed.len().min(5 - self.header_seen);
                 if framed[..count] != expected[self.header_seen..][..count] {
-                    return Err(Error::damaged("the header of a gzip block is wrong"));
+                    return Err(Error::damaged(
+                        "the header of a gzip block is wrong: it was cut off, or changed",
+                    ));
                 }
                 self.header_seen += count;
                 framed = &framed[count..];

@@ -5,12 +5,18 @@
 mod archives;
 mod sample;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use compass_bundle::document::Kind;
-use compass_bundle::{Bundle, LocalFile, Package, VerifyOptions, WriteOptions, unpack, write};
+use compass_bundle::{
+    Bundle, BundleSource, Error, LocalFile, Opened, Package, VerifyOptions, WriteOptions, unpack,
+    write,
+};
 use compass_registry::NoProgress;
 use compass_registry::testing::noise;
 use flate2::Compression;
@@ -249,4 +255,47 @@ async fn a_document_that_lies_is_refused() {
     longer.extend_from_slice(b"more");
     let path = world.put(&longer);
     assert!(Bundle::open(&path).await.is_err());
+}
+
+/// A file that a disk or a server does not give.
+#[derive(Debug)]
+struct Unreadable;
+
+#[async_trait]
+impl BundleSource for Unreadable {
+    fn name(&self) -> String {
+        "far/away".to_owned()
+    }
+
+    fn size(&self) -> u64 {
+        1 << 30
+    }
+
+    async fn read(&self, _: Range<u64>) -> Result<Bytes, Error> {
+        let (path, source) = (PathBuf::from("far/away"), ErrorKind::TimedOut.into());
+        Err(Error::Io { action: "read", path, source })
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_opened_is_known_by_its_content() {
+    let world = World::new();
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = good(bundles.path()).await;
+    let open = async |bytes: &[u8]| {
+        Opened::read(Arc::new(LocalFile::open(&world.put(bytes)).unwrap())).await
+    };
+    assert!(matches!(open(&bundle).await, Ok(Opened::Bundle(_))));
+    let tar = tar(&[file("gpu/gpu.yaml", b"a: b\n")]);
+    assert!(matches!(open(&tar).await, Ok(Opened::Package(_))));
+    for left in [1, 70_000] {
+        let cut = open(&bundle[..bundle.len() - left]).await.unwrap_err().to_string();
+        assert!(cut.contains("cut off"), "{cut}");
+    }
+    let other = open(&[&bundle[..10], b"no gzip"].concat()).await.unwrap_err().to_string();
+    assert!(other.contains("its size is not that of a bundle"), "{other}");
+    let text = open(b"hello").await.unwrap_err().to_string();
+    assert!(text.contains("it is no tar archive"), "{text}");
+    let unreadable = Opened::read(Arc::new(Unreadable)).await.unwrap_err();
+    assert!(matches!(unreadable, Error::Io { .. }), "{unreadable}");
 }

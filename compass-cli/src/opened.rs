@@ -1,7 +1,7 @@
 //! A bundle or a package of any making, wherever it is.
 
+use compass_bundle::Opened;
 use compass_bundle::store::open_source;
-use compass_bundle::{Bundle, Error, Opened, Package};
 use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
 
@@ -9,22 +9,7 @@ use crate::failure::Failure;
 
 /// Opens a bundle, or a package of any making.
 pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
-    let source = open_source(address).await?;
-    let not_ours = match Bundle::read(source.clone()).await {
-        Ok(bundle) => return Ok(Opened::Bundle(bundle)),
-        Err(error @ Error::NotABundle { .. }) => error,
-        Err(error) => return Err(error.into()),
-    };
-    match Package::scan(source).await {
-        Ok(package) => Ok(Opened::Package(package)),
-        // What began as a bundle of this tool's is described as such.
-        Err(_) if is_cut_off(&not_ours) => Err(not_ours.into()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn is_cut_off(error: &Error) -> bool {
-    !error.to_string().contains("not written by this tool")
+    Ok(Opened::read(open_source(address).await?).await?)
 }
 
 /// The images that YAML names and a bundle lacks, with the file that names them.

@@ -147,3 +147,37 @@ impl Drop for PartFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_belongs_to_one_process_until_it_is_finished_or_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        for finishes in [true, false] {
+            let first = PartFile::create(&path).unwrap();
+            let second = PartFile::create(&path).unwrap_err();
+            let part = first.part().to_owned();
+            assert!(matches!(second, Error::Busy { path } if path == part));
+            if finishes {
+                first.finish().unwrap();
+            } else {
+                drop(first);
+            }
+            assert!(!part.exists());
+            PartFile::create(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_part_is_no_link_to_a_file_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (directory.path().join("bundle"), directory.path().join("mine"));
+        std::fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join("bundle.part")).unwrap();
+        assert!(PartFile::create(&path).is_err());
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"mine");
+    }
+}
