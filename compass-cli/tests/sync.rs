@@ -124,6 +124,25 @@ impl World {
 }
 
 #[test]
+fn what_is_there_already_costs_two_requests_an_image_and_one_token_a_registry() {
+    let images: Vec<_> = (0..12).map(|number| format!("caicloud/app-{number}:v1")).collect();
+    let world =
+        World::new(&images.iter().map(String::as_str).collect::<Vec<_>>(), Script::default());
+    world.write("all.list", &images.join("\n").replace("caicloud/", "release/"));
+    let sync = ["sync", "--list", "all.list"];
+    assert_eq!(world.compass(&sync).0, 0);
+    let registries = [&world.source, &world.release];
+    let counts = || registries.map(|one| (one.requests() as u64, one.tokens()));
+    let before = counts();
+    let (code, out, error) = world.compass(&sync);
+    assert_eq!(code, 0, "{out}{error}");
+    for (after, before) in counts().into_iter().zip(before) {
+        // The first request of a run is asked who it is.
+        assert_eq!((after.0 - before.0, after.1 - before.1), (12 + 1, 1), "{out}");
+    }
+}
+
+#[test]
 fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
     let world = World::new(&["caicloud/a:v1", "caicloud/c:v1", "library/d:v2"], Script::default());
     world.write("lists/one.list", "# of one team\nrelease/a:v1\nrelease/b:v1\n");

@@ -19,6 +19,7 @@ mod list;
 mod pace;
 mod pull;
 mod push;
+mod tokens;
 mod transport;
 mod upload;
 
@@ -92,6 +93,12 @@ impl Client {
     /// Where it is not, or does not.
     pub async fn ping(&self) -> Result<(), Error> {
         self.transport.ping().await.map(drop)
+    }
+
+    /// Says which repositories will be read, so that one token does for several of them where the
+    /// registry works with tokens; otherwise each costs a request more. Nothing is asked for yet.
+    pub fn expect_pulls<'r>(&self, repositories: impl IntoIterator<Item = &'r Repository>) {
+        self.transport.expect_pulls(repositories.into_iter());
     }
 
     /// Tries out what the registry can do. Without a scratch repository nothing is written; with

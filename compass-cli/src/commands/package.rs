@@ -141,8 +141,11 @@ pub(crate) async fn plan(
         return Err(Failure::not_right(format!("{} has no image", package.name)));
     };
     let host = place(&first.release)?.host().to_owned();
+    let client = registries.client(&host, false)?;
+    let places: Vec<_> = package.images.iter().flat_map(|image| place(&image.release)).collect();
+    client.expect_pulls(places.iter().map(Reference::repository));
     // Configurations are read for the plan, and once more for the bundle.
-    let client = Remembered::new(Arc::new(registries.client(&host, false)?));
+    let client = Remembered::new(Arc::new(client));
     let gather = |release: Reference| {
         let (client, platforms, source) = (&client, &options.platforms, place(&release));
         let host = &host;

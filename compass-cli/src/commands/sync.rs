@@ -1,7 +1,7 @@
 mod list;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) struct Args {
 }
 
 /// From where to where one image goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Route {
     pub(crate) source: Reference,
     pub(crate) release: Reference,
@@ -154,14 +154,10 @@ pub(crate) fn moved(
     routes.into_iter().map(moved).collect()
 }
 
-fn distinct(routes: Vec<Route>) -> Vec<Route> {
-    let mut distinct: Vec<Route> = Vec::new();
-    for route in routes {
-        if !distinct.contains(&route) {
-            distinct.push(route);
-        }
-    }
-    distinct
+fn distinct(mut routes: Vec<Route>) -> Vec<Route> {
+    let mut seen = HashSet::new();
+    routes.retain(|route| seen.insert(route.clone()));
+    routes
 }
 
 /// Copies images, or plans that. One that fails does not stop the others.
@@ -172,10 +168,14 @@ pub(crate) async fn sync(
     dry_run: bool,
 ) -> Result<Vec<Synced>, Failure> {
     let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
-    for host in routes.iter().flat_map(|route| [route.source.host(), route.release.host()]) {
+    let both = || routes.iter().flat_map(|route| [&route.source, &route.release]);
+    for host in both().map(Reference::host) {
         if !clients.contains_key(host) {
             clients.insert(host, registries.client(host, false)?);
         }
+    }
+    for (host, client) in &clients {
+        client.expect_pulls(both().filter(|one| one.host() == *host).map(Reference::repository));
     }
     let releases = routes.iter().map(|route| route.release.host());
     let copiers: BTreeMap<&str, Copier<'_>> =

@@ -1,24 +1,19 @@
 //! Answers to challenges, and the tokens that came of them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use super::challenge::Challenge;
 use super::credentials::{Credentials, Secret};
 use super::pace::retry_after;
+use super::tokens::{Header, Scope, Tokens};
 use super::transport::unreachable;
 use crate::{Error, Repository};
-
-/// What a request needs to be allowed to do, as `repository:release/web:pull`; several are
-/// separated by spaces.
-pub(super) type Scope = String;
 
 #[derive(Debug)]
 pub(super) struct Auth {
@@ -27,8 +22,7 @@ pub(super) struct Auth {
     silence: Duration,
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
-    /// One token request at a time for each scope: who comes second finds what the first got.
-    headers: std::sync::Mutex<HashMap<Scope, Arc<Mutex<Option<Header>>>>>,
+    tokens: Tokens,
 }
 
 /// Where to ask for tokens: the registry, and the way there.
@@ -36,12 +30,6 @@ pub(super) struct Auth {
 pub(super) struct Door<'d> {
     pub(super) http: &'d reqwest::Client,
     pub(super) registry: &'d Url,
-}
-
-#[derive(Debug, Clone)]
-struct Header {
-    value: Secret,
-    expires: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +61,7 @@ impl Auth {
             projects,
             silence,
             challenge: std::sync::Mutex::default(),
-            headers: std::sync::Mutex::default(),
+            tokens: Tokens::default(),
         }
     }
 
@@ -149,19 +137,61 @@ impl Auth {
             Challenge::Basic => return Ok(self.basic(scope)),
             Challenge::Bearer { realm, service, scope } => (realm, service.as_deref(), scope),
         };
-        let slot = {
-            let mut headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(headers.entry(scope.to_owned()).or_default())
-        };
-        let mut slot = slot.lock().await;
-        let good = |known: &&Header| known.is_fresh() && Some(&known.value) != refused;
-        if let Some(known) = slot.as_ref().filter(good) {
-            return Ok(Some(known.value.clone()));
+        loop {
+            let slot = self.tokens.of(scope);
+            let mut header = slot.header.lock().await;
+            let good = |known: &&Header| known.is_fresh() && Some(&known.value) != refused;
+            if let Some(known) = header.as_ref().filter(good) {
+                return Ok(Some(known.value.clone()));
+            }
+            if !self.tokens.holds(scope, &slot) {
+                continue;
+            }
+            // One that is for several is refused for this one, for other reasons than its age.
+            let parts = slot.is_shared() && header.as_ref().is_some_and(Header::is_fresh);
+            if !parts {
+                let scopes = slot.scopes.join(" ");
+                let scopes = united(&scopes, asked.as_deref().unwrap_or_default());
+                let who = self.credentials(scope);
+                match self.token(door, realm, (service, who), &scopes).await {
+                    Err(Error::Unauthorized { .. }) if slot.is_shared() => {}
+                    token => return Ok(Some(header.insert(token?).value.clone())),
+                }
+            }
+            self.tokens.part(&slot);
         }
-        let scopes = united(scope, asked.as_deref().unwrap_or_default());
-        let who = self.credentials(scope);
-        let header = self.token(door, realm, (service, who), &scopes).await?;
-        Ok(Some(slot.insert(header).value.clone()))
+    }
+
+    /// Says what will be asked for, so that one token does for several.
+    pub(super) fn expect(&self, scopes: Vec<Scope>) {
+        // A token is somebody's: those of one login go together.
+        let mut logins: Vec<(Option<&Credentials>, Vec<Scope>)> = Vec::new();
+        for scope in scopes {
+            let who = self.credentials(&scope);
+            match logins.iter_mut().find(|(login, _)| *login == who) {
+                Some((_, scopes)) => scopes.push(scope),
+                None => logins.push((who, vec![scope])),
+            }
+        }
+        for (_, scopes) in logins {
+            self.tokens.share(scopes);
+        }
+    }
+
+    /// A token for this scope alone, where the one that was refused is or was for several.
+    pub(super) async fn alone(
+        &self,
+        door: Door<'_>,
+        scope: &str,
+        refused: Option<&Secret>,
+    ) -> Result<Option<Secret>, Error> {
+        let Some(refused) = refused else { return Ok(None) };
+        let slot = self.tokens.of(scope);
+        let known = slot.header.lock().await.as_ref().map(|header| header.value.clone());
+        if slot.is_shared() && known.as_ref() == Some(refused) {
+            self.tokens.part(&slot);
+        }
+        Ok(self.known(door, scope).await?.filter(|header| header != refused))
     }
 
     fn basic(&self, scope: &str) -> Option<Secret> {
@@ -247,12 +277,6 @@ impl Auth {
                 reason: format!("the token service answered {status}"),
             }),
         }
-    }
-}
-
-impl Header {
-    fn is_fresh(&self) -> bool {
-        self.expires.is_none_or(|at| Instant::now() < at)
     }
 }
 

@@ -10,11 +10,12 @@ use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use super::ClientOptions;
-use super::auth::{Auth, Door, Scope};
+use super::auth::{Auth, Door};
 use super::challenge::{self, Challenge};
 use super::connect::{builder, install_crypto};
 use super::credentials::Secret;
 use super::pace::{Pace, retry_after};
+use super::tokens::Scope;
 use crate::{Digest, Error, Parts, Repository, RetryPolicy};
 use blame::error_message;
 pub(super) use blame::unreachable;
@@ -183,10 +184,15 @@ impl Transport {
         let mut header = self.0.auth.known(self.door(), &request.scope).await?;
         for _ in 0..MAX_ANSWERS {
             let response = self.follow(request, header.as_ref()).await?;
-            if !self.is_challenged(&response) {
-                return self.expect(request, response, expected).await;
-            }
-            let Some(answer) = self.answer(request, &response, header.as_ref()).await? else {
+            let answer = if self.is_challenged(&response) {
+                self.answer(request, &response, header.as_ref()).await?
+            } else if response.status() == StatusCode::FORBIDDEN && self.is_own(response.url()) {
+                // Some registries say so instead where a token is not for the repository.
+                self.0.auth.alone(self.door(), &request.scope, header.as_ref()).await?
+            } else {
+                None
+            };
+            let Some(answer) = answer else {
                 return self.expect(request, response, expected).await;
             };
             header = Some(answer);
@@ -206,6 +212,12 @@ impl Transport {
         }
         let alone = self.0.first.lock().await;
         (!known()).then(|| Introduction { introduced: &self.0.introduced, _alone: alone })
+    }
+
+    /// Says what will be read.
+    pub(super) fn expect_pulls<'r>(&self, repositories: impl Iterator<Item = &'r Repository>) {
+        let scopes = repositories.map(|repository| format!("repository:{repository}:pull"));
+        self.0.auth.expect(scopes.collect());
     }
 
     fn door(&self) -> Door<'_> {

@@ -97,6 +97,11 @@ impl FaultyRegistry {
         self.state.requests.load(Ordering::Relaxed)
     }
 
+    /// How many tokens have been given.
+    pub fn tokens(&self) -> u64 {
+        self.state.tokens().0
+    }
+
     /// How many bytes of blobs have been sent, whether or not they arrived.
     pub fn blob_bytes(&self) -> u64 {
         self.state.blob_bytes.load(Ordering::Relaxed)
