@@ -7,7 +7,8 @@ use compass_registry::{
     Descriptor, Digest, ImageSourceExt as _, Manifest, Platform, Reference, Repository,
 };
 
-use crate::package::PackageImage;
+use crate::document::BundleFile;
+use crate::package::{PackageFile, PackageImage};
 use crate::plan::image::ArchiveImage;
 use crate::{Error, Opened};
 
@@ -33,10 +34,13 @@ pub struct Comparison {
 pub struct FileChange {
     /// The path below the bundle's directory.
     pub path: String,
-    /// The bytes in the first bundle.
-    pub old: Option<Bytes>,
-    /// The bytes in the second.
-    pub new: Option<Bytes>,
+    /// The size in the first bundle, in bytes, where it is there.
+    pub old: Option<u64>,
+    /// The size in the second.
+    pub new: Option<u64>,
+    /// Both texts, of YAML and JSON that is in both bundles. Of 64 MiB of such texts and
+    /// configurations in all, what comes later has none.
+    pub texts: Option<(Bytes, Bytes)>,
 }
 
 /// An image that differs.
@@ -54,6 +58,9 @@ pub struct ImageChange {
     pub removed: Vec<Descriptor>,
     /// Layers that only the second has.
     pub added: Vec<Descriptor>,
+    /// Both configurations, of the platform that tools see which know only single images; as
+    /// [`FileChange::texts`].
+    pub configs: Option<(Bytes, Bytes)>,
 }
 
 /// An image in one of two bundles.
@@ -63,8 +70,38 @@ pub struct ImageSide {
     pub reference: String,
     /// Digest of its manifest or index.
     pub digest: Digest,
-    /// The configuration, of the platform that tools see which know only single images.
-    pub config: Bytes,
+}
+
+/// The largest text that is compared by its structure, in bytes.
+const MAX_TEXT: u64 = 4 << 20;
+
+/// Bytes of texts that may still be taken into memory.
+struct Room(u64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(64 << 20)
+    }
+}
+
+impl Room {
+    /// Whether there is room for both sides of something.
+    fn take(&mut self, sizes: (u64, u64)) -> bool {
+        let both = sizes.0.saturating_add(sizes.1);
+        let fits = sizes.0.max(sizes.1) <= MAX_TEXT && both <= self.0;
+        if fits {
+            self.0 -= both;
+        }
+        fits
+    }
+}
+
+/// A small file of one side.
+struct SmallFile {
+    digest: Option<Digest>,
+    size: u64,
+    /// The path by which it is read.
+    path: String,
 }
 
 /// An image of one side.
@@ -87,7 +124,8 @@ enum EitherImage<'c> {
 pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
     let (old_images, new_images) = (by_name(old.images()), by_name(new.images()));
     let names: BTreeSet<&String> = old_images.keys().chain(new_images.keys()).collect();
-    let (mut images, mut same_images) = (Vec::new(), 0);
+    let (mut images, mut same_images, mut room) = (Vec::new(), 0, Room::default());
+    let files = file_changes(old, new, &mut room).await?;
     for name in names {
         let sides = (old_images.get(name), new_images.get(name));
         if let (Some(one), Some(other)) = sides
@@ -97,7 +135,7 @@ pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
             same_images += 1;
             continue;
         }
-        images.push(image_change(name, (old, sides.0), (new, sides.1)).await?);
+        images.push(image_change(name, (old, sides.0), (new, sides.1), &mut room).await?);
     }
     let (old_blobs, new_blobs) = (old.blobs()?, new.blobs()?);
     let (shared, added): (Vec<_>, Vec<_>) =
@@ -105,7 +143,7 @@ pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
     let sum = |blobs: &[(&Digest, &u64)]| blobs.iter().map(|(_, size)| **size).sum();
     Ok(Comparison {
         sizes: (old.size(), new.size()),
-        files: file_changes(old, new).await?,
+        files,
         images,
         same_images,
         shared_bytes: sum(&shared),
@@ -132,22 +170,27 @@ impl Opened {
         }
     }
 
-    /// The small files by their paths below the package's directory, and the paths by which they are
-    /// read.
-    fn files(&self) -> BTreeMap<String, (Option<Digest>, String)> {
+    /// The small files by their paths below the package's directory.
+    fn files(&self) -> BTreeMap<String, SmallFile> {
         match self {
             Self::Bundle(bundle) => {
                 let small = bundle.document().files.iter().filter(|file| file.image.is_none());
-                small.map(|file| (file.path.clone(), (file.digest, file.path.clone()))).collect()
+                let file = |one: &BundleFile| SmallFile {
+                    digest: one.digest,
+                    size: one.size,
+                    path: one.path.clone(),
+                };
+                small.map(|one| (one.path.clone(), file(one))).collect()
             }
             Self::Package(package) => {
                 let top = package.directory().map_or(0, |directory| directory.len() + 1);
+                let file = |one: &PackageFile| SmallFile {
+                    digest: Some(one.digest),
+                    size: one.size,
+                    path: one.path.clone(),
+                };
                 let files = package.files().iter();
-                files
-                    .map(|file| {
-                        (file.path[top..].to_owned(), (Some(file.digest), file.path.clone()))
-                    })
-                    .collect()
+                files.map(|one| (one.path[top..].to_owned(), file(one))).collect()
             }
         }
     }
@@ -234,10 +277,24 @@ async fn image_change(
     name: &str,
     (old, old_image): (&Opened, Option<&NamedImage<'_>>),
     (new, new_image): (&Opened, Option<&NamedImage<'_>>),
+    room: &mut Room,
 ) -> Result<ImageChange, Error> {
-    let (old, old_layers) = side(old, old_image).await?.unzip();
-    let (new, new_layers) = side(new, new_image).await?.unzip();
-    let (old_layers, new_layers) = (old_layers.unwrap_or_default(), new_layers.unwrap_or_default());
+    let single = |image: Option<&NamedImage<'_>>| image.map(NamedImage::single).transpose();
+    let (before, after) = (single(old_image)?, single(new_image)?);
+    let mut configs = None;
+    if let (Some(one), Some(other)) = (old_image, new_image)
+        && let (Some((config, _)), Some((other_config, _))) = (&before, &after)
+        && config.digest != other_config.digest
+        && room.take((config.size, other_config.size))
+    {
+        let config = old.blob(one.reference.repository(), config).await?;
+        let other_config = new.blob(other.reference.repository(), other_config).await?;
+        configs = Some((config, other_config));
+    }
+    let layers = |single: Option<(Descriptor, Vec<Descriptor>)>| {
+        single.map(|(_, layers)| layers).unwrap_or_default()
+    };
+    let (old_layers, new_layers) = (layers(before), layers(after));
     let digests = |layers: &[Descriptor]| -> HashSet<Digest> {
         layers.iter().map(|layer| layer.digest).collect()
     };
@@ -245,43 +302,35 @@ async fn image_change(
     let (shared, added): (Vec<_>, Vec<_>) =
         new_layers.into_iter().partition(|layer| before.contains(&layer.digest));
     let removed = old_layers.into_iter().filter(|layer| !after.contains(&layer.digest)).collect();
-    Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added })
-}
-
-async fn side(
-    opened: &Opened,
-    image: Option<&NamedImage<'_>>,
-) -> Result<Option<(ImageSide, Vec<Descriptor>)>, Error> {
-    let Some(image) = image else { return Ok(None) };
-    let (config, layers) = image.single()?;
-    let side = ImageSide {
+    let side = |image: &NamedImage<'_>| ImageSide {
         reference: image.reference.to_string(),
         digest: image.digest,
-        config: opened.blob(image.reference.repository(), &config).await?,
     };
-    Ok(Some((side, layers)))
+    let (old, new) = (old_image.map(side), new_image.map(side));
+    Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added, configs })
 }
 
-async fn file_changes(old: &Opened, new: &Opened) -> Result<Vec<FileChange>, Error> {
+async fn file_changes(
+    old: &Opened,
+    new: &Opened,
+    room: &mut Room,
+) -> Result<Vec<FileChange>, Error> {
     let (olds, news) = (old.files(), new.files());
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
         let (before, after) = (olds.get(path), news.get(path));
-        if before.map(|(digest, _)| digest) == after.map(|(digest, _)| digest) {
+        if before.map(|file| file.digest) == after.map(|file| file.digest) {
             continue;
         }
-        let (old, new) = (content(old, before).await?, content(new, after).await?);
-        changes.push(FileChange { path: path.clone(), old, new });
+        let is_text = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
+        let texts = match (before, after) {
+            (Some(one), Some(other)) if is_text && room.take((one.size, other.size)) => {
+                Some((old.file(&one.path).await?, new.file(&other.path).await?))
+            }
+            _ => None,
+        };
+        let (old, new) = (before.map(|file| file.size), after.map(|file| file.size));
+        changes.push(FileChange { path: path.clone(), old, new, texts });
     }
     Ok(changes)
-}
-
-async fn content(
-    opened: &Opened,
-    file: Option<&(Option<Digest>, String)>,
-) -> Result<Option<Bytes>, Error> {
-    match file {
-        Some((_, path)) => opened.file(path).await.map(Some),
-        None => Ok(None),
-    }
 }

@@ -1,5 +1,7 @@
 //! Names of bundles and of the image archives in them (bundle format, "Names").
 
+use std::collections::HashMap;
+
 use compass_registry::Reference;
 
 use crate::Error;
@@ -64,15 +66,26 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
     };
     let tagged =
         |image: &Reference| format!("{}-{}", path(image), image.locator()).replace(':', "-");
-    let forms: [&dyn Fn(&Reference) -> String; 3] = [&name, &path, &tagged];
-    let distinct = |image: &Reference, form: &dyn Fn(&Reference) -> String| {
-        images.iter().filter(|other| form(other) == form(image)).count() == 1
-    };
-    let chosen = images.iter().map(|image| {
-        let form = forms.iter().find(|form| distinct(image, form)).unwrap_or(&forms[2]);
-        format!("{package}-{}-{version}{ARCHIVE_END}", form(image))
+    let forms = [counted(images, name), counted(images, path), counted(images, tagged)];
+    let chosen = (0..images.len()).map(|image| {
+        let distinct = forms.iter().find(|(names, counts)| counts[&names[image]] == 1);
+        let (names, _) = distinct.unwrap_or(&forms[2]);
+        format!("{package}-{}-{version}{ARCHIVE_END}", names[image])
     });
     chosen.collect()
+}
+
+/// The names of all images in one form, and how many have each.
+fn counted(
+    images: &[Reference],
+    form: impl Fn(&Reference) -> String,
+) -> (Vec<String>, HashMap<String, usize>) {
+    let names: Vec<_> = images.iter().map(form).collect();
+    let mut counts = HashMap::new();
+    for name in &names {
+        *counts.entry(name.clone()).or_default() += 1;
+    }
+    (names, counts)
 }
 
 #[cfg(test)]

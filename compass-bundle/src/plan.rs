@@ -41,6 +41,8 @@ pub(crate) struct PlannedArchive {
     pub(crate) length: u64,
     pub(crate) path: String,
     pub(crate) reference: String,
+    /// The segments of its tar. That of its gzip trailer follows.
+    pub(crate) segments: Range<usize>,
 }
 
 /// A blob that stands in a bundle, once or several times.
@@ -86,6 +88,7 @@ impl BundlePlan {
     /// again.
     pub fn new(contents: &BundleContents) -> Result<Self, Error> {
         contents.require_usable()?;
+        contents.require_few_manifests()?;
         let (stem, modified) = (contents.stem(), contents.modified);
         let (images, platform) = (&contents.images[..], &contents.platform);
         let lay_out = |image| archive::lay_out(image, platform, modified);
@@ -107,7 +110,7 @@ impl BundlePlan {
             store: store.as_ref().map(|store| store.described.clone()),
         };
         let described = document.to_bytes();
-        contents.require_readable(described.len() as u64)?;
+        contents::require_readable(described.len())?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);
         tar.file(document::FILE_NAME, entry::FILE_MODE, &described)?;
         for (index, file) in contents.files.iter().enumerate() {
@@ -185,15 +188,16 @@ impl BundlePlan {
         known: &mut HashMap<Digest, usize>,
     ) {
         let length = archive.length;
-        let reference = archive.image.reference;
-        self.archives.push(PlannedArchive { start, length, path, reference });
         self.add(None, start, Part::Bytes(Bytes::from_static(&frame::HEADER)), owners, known);
+        let first = self.segments.len();
         let mut position = 0;
         for part in archive.parts {
             let size = part.size();
             self.add(Some(index), position, part, owners, known);
             position += size;
         }
+        let (reference, segments) = (archive.image.reference, first..self.segments.len());
+        self.archives.push(PlannedArchive { start, length, path, reference, segments });
         let position = start + frame::offset(length);
         let (size, content) = (frame::TRAILER, Content::Trailer(index));
         self.segments.push(Segment { archive: None, position, size, content });

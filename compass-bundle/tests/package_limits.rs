@@ -7,8 +7,8 @@ mod archives;
 use std::io::Write as _;
 
 use archives::{
-    ARCHIVE, Tried, config, file, gzip, layer, package, peak, problems, refusal, saved_as, scan,
-    tar,
+    ARCHIVE, Tried, config, file, gzip, layer, linked, package, peak, problems, refusal, saved_as,
+    scan, tar,
 };
 use compass_registry::{Digest, media_type};
 use flate2::Compression;
@@ -45,6 +45,35 @@ fn sparse_posix(name: &str) -> Vec<u8> {
     let mut bytes = [&header.as_bytes()[..], record].concat();
     bytes.resize(1024, 0);
     [bytes, file(name, b"1")].concat()
+}
+
+#[tokio::test]
+async fn names_that_no_system_opens_are_refused() {
+    let name = "a".repeat(5000);
+    let record = |key: &str| {
+        let text = format!(" {key}={name}\n");
+        let length = (1..).find(|length| length.to_string().len() + text.len() == *length).unwrap();
+        format!("{length}{text}").into_bytes()
+    };
+    for key in ["path", "linkpath"] {
+        let record = record(key);
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size(record.len() as u64);
+        header.set_cksum();
+        let mut bytes = [&header.as_bytes()[..], &record].concat();
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes.extend(match key {
+            "path" => file("b", b"1"),
+            _ => linked(b"b", EntryType::Symlink, 0, b"", b"c"),
+        });
+        for told in Tried::of(&tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes])).await.reasons() {
+            assert!(
+                told.contains("a name of 5000 bytes is too long") && told.len() < 300,
+                "{told}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -308,9 +308,10 @@ async fn packages_are_compared_whatever_directory_they_stand_in() {
     assert_eq!((changed.same_images, changed.new_bytes), (1, 0));
     let files: Vec<_> = changed.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(files, ["gpu.yaml", "new.yaml"]);
-    let (before, after) = (changed.files[0].old.as_deref(), changed.files[0].new.as_deref());
-    assert_eq!((before, after), (Some(&b"a: b\n"[..]), Some(&b"a: c\n"[..])));
-    assert_eq!(changed.files[1].old, None);
+    let (before, after) = changed.files[0].texts.clone().unwrap();
+    assert_eq!((&before[..], &after[..]), (&b"a: b\n"[..], &b"a: c\n"[..]));
+    let added = &changed.files[1];
+    assert_eq!((added.old, added.new, &added.texts), (None, Some(5), &None));
 
     // Another layer is another image.
     let other = layer().into_iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
@@ -320,7 +321,7 @@ async fn packages_are_compared_whatever_directory_they_stand_in() {
     let changed = compare(&old, &compared(&other).await).await.unwrap();
     let [image] = &changed.images[..] else { panic!("one image: {changed:?}") };
     assert_eq!((image.shared.len(), image.removed.len(), image.added.len()), (0, 1, 1));
-    assert_eq!(image.new.as_ref().unwrap().config, config);
+    assert_eq!(image.configs.as_ref().unwrap().1, config);
 }
 
 async fn install_to_memory(package: &Package) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! A bundle or a package of any making, wherever it is.
 
+use std::collections::HashMap;
+
 use compass_bundle::Opened;
 use compass_bundle::store::open_source;
 use compass_manifest::{Policy, inventory};
@@ -12,25 +14,35 @@ pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
     Ok(Opened::read(open_source(address).await?).await?)
 }
 
-/// The images that YAML names and a bundle lacks, with the file that names them.
-pub(crate) fn missing_images<'f>(
-    files: impl Iterator<Item = (&'f str, &'f [u8])>,
-    there: &[&Reference],
-) -> Vec<(String, String)> {
-    let policy = Policy::default();
-    let mut missing = Vec::new();
-    for (path, bytes) in files {
-        for image in inventory::file_images(path, bytes, &policy) {
+/// The images of a bundle or a package, by the last element of their repositories.
+pub(crate) struct There<'r> {
+    images: HashMap<&'r str, Vec<(&'r str, String)>>,
+    policy: Policy,
+}
+
+impl<'r> There<'r> {
+    pub(crate) fn of(references: impl Iterator<Item = &'r Reference>) -> Self {
+        let mut images: HashMap<_, Vec<_>> = HashMap::new();
+        for reference in references {
+            let repository = reference.repository();
+            let image = (repository.as_str(), reference.locator().to_string());
+            images.entry(repository.name()).or_default().push(image);
+        }
+        Self { images, policy: Policy::default() }
+    }
+
+    /// The images that a YAML file names and that are not there, with the file that names them.
+    pub(crate) fn lacks(&self, path: &str, yaml: &[u8]) -> Vec<(String, String)> {
+        let mut missing = Vec::new();
+        for image in inventory::file_images(path, yaml, &self.policy) {
             let written = &image.used.written;
             let is_there = match &image.used.image {
-                Ok(used) => {
-                    has(there, &used.repository, used.tag.as_deref(), used.digest.as_deref())
-                }
+                Ok(used) => self.has(&used.repository, used.tag.as_deref(), used.digest.as_deref()),
                 // A template of another policy; what stands behind it is as good a name.
                 Err(_) => match written.split_once("]]/") {
                     Some((_, name)) if !name.contains(['[', ' ']) => {
                         let (name, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
-                        has(there, name, Some(tag), None)
+                        self.has(name, Some(tag), None)
                     }
                     _ => continue,
                 },
@@ -39,17 +51,18 @@ pub(crate) fn missing_images<'f>(
                 missing.push((path.to_owned(), written.clone()));
             }
         }
+        missing
     }
-    missing
-}
 
-/// Whether an image is there under a name. Sites and teams name their projects as they like: what
-/// stands before the name does not count.
-fn has(there: &[&Reference], name: &str, tag: Option<&str>, digest: Option<&str>) -> bool {
-    there.iter().any(|one| {
-        let before = one.repository().as_str().strip_suffix(name);
-        let locator = one.locator().to_string();
-        before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
-            && (locator == tag.unwrap_or("latest") || digest == Some(&locator))
-    })
+    /// Whether an image is there under a name. Sites and teams name their projects as they like:
+    /// what stands before the name does not count.
+    fn has(&self, name: &str, tag: Option<&str>, digest: Option<&str>) -> bool {
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let images = self.images.get(last).map(Vec::as_slice).unwrap_or_default();
+        images.iter().any(|(repository, locator)| {
+            let before = repository.strip_suffix(name);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+                && (locator == tag.unwrap_or("latest") || digest == Some(locator))
+        })
+    }
 }

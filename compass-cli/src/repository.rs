@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use compass_manifest::inventory::{self, FileImage, Hotfix, Product};
 use compass_manifest::plugin::PluginManifest;
@@ -222,9 +223,9 @@ impl Repository {
             }
         };
         Ok(Ok(TargetImage {
-            file: image.file,
+            file: image.file.to_string(),
             line: image.line,
-            path: image.used.path,
+            path: image.used.path.to_string(),
             written: image.used.written,
             release: used.release(&self.policy).parse()?,
             source: used.source(&self.policy).parse()?,
@@ -235,8 +236,9 @@ impl Repository {
 /// The images of a hotfix, and where they stand.
 pub(crate) fn file_images(hotfix: Hotfix) -> impl Iterator<Item = FileImage> {
     let source = hotfix.source;
+    let file: Arc<str> = source.path().into();
     hotfix.images.into_iter().map(move |used| FileImage {
-        file: source.path().to_owned(),
+        file: Arc::clone(&file),
         line: source.position(used.span.start).line,
         used,
     })

@@ -1,7 +1,7 @@
 //! Where release manifests use images: fields, arguments, environment values, and JSON or YAML
 //! text inside configuration values.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 
@@ -16,7 +16,7 @@ use crate::yaml::{Kind, Node};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
     /// Path of the field, as `_config.controllers[0].containers[0].image`.
-    pub path: String,
+    pub path: Arc<str>,
     /// The reference as it is written.
     pub written: String,
     /// Where it stands.
@@ -112,7 +112,7 @@ impl<'w> Walk<'w> {
     fn field(&mut self, text: &str, span: Span) {
         if !text.is_empty() {
             let image = read(text, self.policy);
-            self.add(text, span, true, image);
+            self.add(&self.path.to_string().into(), (text, span), true, image);
         }
     }
 
@@ -121,15 +121,17 @@ impl<'w> Walk<'w> {
         if !text.contains('/') || !text.contains(':') {
             return;
         }
-        let mut after = span.start;
+        let path: Arc<str> = self.path.to_string().into();
+        let mut behind = Some(span);
         for candidate in CANDIDATE.find_iter(text) {
             let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
             let Ok(image) = read(written, self.policy) else { continue };
             let ours = image.host.as_ref().is_none_or(|host| self.is_known(host));
             if ours && (image.tag.is_some() || image.digest.is_some()) {
-                let place = self.place(written, Span { start: after, end: span.end });
-                after = place.map_or(after, |place| place.end);
-                self.add(written, place.unwrap_or(span), false, Ok(image));
+                // Text with escapes is not searched again for each image in it.
+                let place = behind.and_then(|behind| self.place(written, behind));
+                behind = place.map(|place| Span { start: place.end, end: span.end });
+                self.add(&path, (written, place.unwrap_or(span)), false, Ok(image));
             }
         }
     }
@@ -145,9 +147,15 @@ impl<'w> Walk<'w> {
         Some(Span { start, end: start + part.len() })
     }
 
-    fn add(&mut self, text: &str, span: Span, is_field: bool, image: Result<UsedImage, String>) {
-        let written = text.to_owned();
-        self.found.push(ImageUse { path: self.path.to_string(), written, span, is_field, image });
+    fn add(
+        &mut self,
+        path: &Arc<str>,
+        (text, span): (&str, Span),
+        is_field: bool,
+        image: Result<UsedImage, String>,
+    ) {
+        let (path, written) = (Arc::clone(path), text.to_owned());
+        self.found.push(ImageUse { path, written, span, is_field, image });
     }
 
     fn below(&mut self, step: Step<'w>, then: impl FnOnce(&mut Self)) {
@@ -190,7 +198,7 @@ pub(crate) fn listed(line: &ListedImage) -> ImageUse {
         None => Err(format!("`{}` has no project", line.text)),
     };
     let written = line.text.clone();
-    ImageUse { path: String::new(), written, span: line.span, is_field: true, image }
+    ImageUse { path: Arc::default(), written, span: line.span, is_field: true, image }
 }
 
 fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {

@@ -1,5 +1,7 @@
 //! What a release repository holds: hotfixes, addons, and the images that they use.
 
+use std::sync::Arc;
+
 use crate::addon::AddonValues;
 use crate::image_use::{ImageUse, image_uses};
 use crate::policy::Policy;
@@ -36,7 +38,7 @@ pub struct Hotfix {
 #[derive(Debug, Clone)]
 pub struct FileImage {
     /// The file's path.
-    pub file: String,
+    pub file: Arc<str>,
     /// The line, from 1.
     pub line: usize,
     /// The image, and where it stands.
@@ -135,8 +137,9 @@ pub fn file_images(path: &str, bytes: &[u8], policy: &Policy) -> Vec<FileImage> 
 fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
     let Ok(root) = &document.root else { return Vec::new() };
     let uses = image_uses(&document.source, root, policy).into_iter();
+    let file: Arc<str> = document.path().into();
     uses.map(|used| FileImage {
-        file: document.path().to_owned(),
+        file: Arc::clone(&file),
         line: document.source.position(used.span.start).line,
         used,
     })
@@ -146,9 +149,10 @@ fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
 /// The images of an image list, in order.
 pub fn listed_images(source: &SourceFile) -> Vec<FileImage> {
     let images = product::listed_images(source).into_iter();
+    let file: Arc<str> = source.path().into();
     images
         .map(|listed| FileImage {
-            file: source.path().to_owned(),
+            file: Arc::clone(&file),
             line: source.position(listed.span.start).line,
             used: crate::image_use::listed(&listed),
         })

@@ -84,7 +84,10 @@ impl Scan {
         match inside {
             Ok(Some(archive)) if is_image => self.archives.push((path, archive)),
             Ok(_) => self.files.push(PackageFile { path, size, digest, yaml }),
-            Err(reason) => self.faults.push(Fault { path, reason }),
+            Err(reason) => {
+                self.room.take("", reason.to_string().len())?;
+                self.faults.push(Fault { path, reason });
+            }
         }
         Ok(())
     }

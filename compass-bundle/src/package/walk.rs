@@ -19,6 +19,9 @@ use crate::plan::entry::BLOCK;
 /// Bytes of headers and long names before an entry; more is no archive that a person made.
 const MAX_HEADERS: u64 = 2 << 20;
 
+/// Bytes of a path: no system opens one that is longer.
+const MAX_PATH: usize = 4096;
+
 /// Bytes from the beginning of an entry that are kept: enough for YAML and JSON.
 pub(super) const KEPT: usize = 4 << 20;
 
@@ -83,13 +86,13 @@ impl Entries {
             padding::require_end(&mut self.archive).await?;
             return Ok(None);
         };
-        let path = plain_path(&String::from_utf8_lossy(&entry.path_bytes()?));
+        let path = plain_path(&require_short(&entry.path_bytes()?)?);
         if is_sparse(&mut entry).await? {
             return Err(in_file(&path, &Error::new(ErrorKind::Unsupported, SPARSE)));
         }
         let kind = entry.header().entry_type();
         let link = match kind.is_symlink() || kind.is_hard_link() {
-            true => entry.link_name_bytes()?.map(|link| String::from_utf8_lossy(&link).into()),
+            true => entry.link_name_bytes()?.map(|link| require_short(&link)).transpose()?,
             false => None,
         };
         let is_file = kind.is_file() || kind.is_contiguous();
@@ -122,6 +125,16 @@ impl Entry {
         lock(&content).sum = Some((Hasher::default(), 0, Vec::new()));
         (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
     }
+}
+
+/// A path as it may be repeated: with each image, layer and error that has to do with it.
+fn require_short(path: &[u8]) -> std::io::Result<String> {
+    if path.len() > MAX_PATH {
+        let begins = String::from_utf8_lossy(&path[..40]).escape_debug().to_string();
+        let reason = format!("a name of {} bytes is too long: {begins}…", path.len());
+        return Err(Error::new(ErrorKind::Unsupported, reason));
+    }
+    Ok(String::from_utf8_lossy(path).into_owned())
 }
 
 /// A path without the steps that lead nowhere, and without the end that directories have.

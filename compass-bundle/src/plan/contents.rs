@@ -117,9 +117,9 @@ impl BundleContents {
         Ok(())
     }
 
-    /// Readers take only so much into memory; a bundle that none can open is not written. `document`
-    /// is the size of `bundle.json`.
-    pub(crate) fn require_readable(&self, document: u64) -> Result<(), Error> {
+    /// Readers take only so much into memory; a bundle that none can open is not written. This comes
+    /// before anything is laid out: a document may name one manifest again and again.
+    pub(crate) fn require_few_manifests(&self) -> Result<(), Error> {
         let copies = u64::from(self.has_store()) + u64::from(self.has_archives());
         let size = |manifest: &RawManifest| manifest.descriptor().size + 2 * MANIFEST;
         // Whoever opens a bundle reads the manifest that an image begins with once more for it.
@@ -127,19 +127,21 @@ impl BundleContents {
             .images
             .iter()
             .map(|image| image.root.descriptor().size + image.manifests().map(size).sum::<u64>());
-        let manifests = copies * sizes.sum::<u64>();
-        for (what, size, most) in [
-            (FILE_NAME, document, MAX_DOCUMENT),
-            ("all image manifests together", manifests, MAX_MANIFESTS),
-        ] {
-            if size > most {
-                return Err(Error::Unplannable(format!(
-                    "{what} would take {size} bytes, and readers take at most {most}"
-                )));
-            }
-        }
-        Ok(())
+        require_at_most("all image manifests together", copies * sizes.sum::<u64>(), MAX_MANIFESTS)
     }
+}
+
+/// The same for `bundle.json`, of which this is the size.
+pub(crate) fn require_readable(document: usize) -> Result<(), Error> {
+    require_at_most(FILE_NAME, document as u64, MAX_DOCUMENT)
+}
+
+fn require_at_most(what: &str, size: u64, most: u64) -> Result<(), Error> {
+    if size <= most {
+        return Ok(());
+    }
+    let message = format!("{what} would take {size} bytes, and readers take at most {most}");
+    Err(Error::Unplannable(message))
 }
 
 /// Whether a path is there already, leads through a file, or is a directory that others are in.

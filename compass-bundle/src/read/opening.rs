@@ -1,12 +1,13 @@
 //! Finds out the structure of a bundle from the small things at its beginning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use compass_registry::{Digest, MAX_MANIFEST_BYTES, Manifest, Platform, RawManifest, Reference};
+use serde::Deserialize;
 
 use super::frames::Frames;
 use super::source::Windowed;
@@ -33,6 +34,13 @@ pub(super) async fn read_tar(
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => Err(Error::damaged(format!("{}: {error}", file.source().name()))),
     }
+}
+
+/// What all versions of the document have.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    format_version: u32,
 }
 
 /// A bundle of which the structure is not known yet.
@@ -85,13 +93,13 @@ impl<'f> Opening<'f> {
         }
         let text = self.tar(entry::BLOCK..entry::BLOCK + size).await?;
         let unreadable = |error| self.not(format!("bundle.json is not readable: {error}"));
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(unreadable)?;
-        if value["formatVersion"] != FORMAT_VERSION {
-            let version = &value["formatVersion"];
+        let Versioned { format_version: version } =
+            serde_json::from_slice(&text).map_err(unreadable)?;
+        if version != FORMAT_VERSION {
             let reason = format!("its format version {version} is not known to this version");
             return Err(self.not(reason));
         }
-        let document: BundleDocument = serde_json::from_value(value).map_err(unreadable)?;
+        let document: BundleDocument = serde_json::from_slice(&text).map_err(unreadable)?;
         let stem = naming::stem(document.kind, &document.name, &document.version);
         if *path != *Path::new(&stem).join(FILE_NAME) {
             return Err(self.not(format!("bundle.json is that of {stem}")));
@@ -127,8 +135,9 @@ impl<'f> Opening<'f> {
             self.take_room(root.descriptor().size)?;
             let mut children = Vec::new();
             if let Manifest::Index(entries) = root.parse()? {
-                let present = entries.iter().filter_map(|entry| manifests.get(&entry.digest));
-                children = present.cloned().collect();
+                let mut seen = HashSet::new();
+                let once = entries.iter().filter(|entry| seen.insert(entry.digest));
+                children = once.filter_map(|entry| manifests.get(&entry.digest)).cloned().collect();
                 self.take_room(children.len() as u64 * MANIFEST)?;
             }
             let (platform, absent) = (image.platform.clone(), image.absent.clone());
@@ -162,8 +171,10 @@ impl<'f> Opening<'f> {
             at = self.after(document, &file.path, at, file.size)?;
             let frames = self.frames.nested(bytes_at, length);
             let manifests = self.manifests(frames, 0, &image.blobs).await?;
-            let all = image.blobs.iter();
-            let mut all = all.filter_map(|blob| manifests.get(&blob.descriptor.digest)).cloned();
+            let mut seen = HashSet::new();
+            let once = image.blobs.iter().map(|blob| blob.descriptor.digest);
+            let once = once.filter(|digest| seen.insert(*digest));
+            let mut all = once.filter_map(|digest| manifests.get(&digest)).cloned();
             let root = all.next().ok_or_else(|| not("it holds no image manifest"))?;
             let (platform, absent) = (image.platform.clone(), image.absent.clone());
             images.push(archive_image(&image.reference, platform, absent, root, all.collect())?);
@@ -248,9 +259,10 @@ mod tests {
 
     /// A bundle that begins with this document, and these bytes behind it.
     fn bundle(document: &serde_json::Value, bytes: &[u8]) -> Vec<u8> {
+        let stem = if document["kind"] == "plugin" { "compass-plugins-" } else { "" };
         let document = document.to_string();
         let mut header = tokio_tar::Header::new_ustar();
-        header.set_path("compass-v2.7.0/bundle.json").unwrap();
+        header.set_path(format!("{stem}compass-v2.7.0/bundle.json")).unwrap();
         header.set_size(document.len() as u64);
         header.set_cksum();
         let mut tar = [header.as_bytes(), document.as_bytes()].concat();
@@ -263,12 +275,62 @@ mod tests {
         file
     }
 
+    /// A manifest that is as large as manifests can be, with blanks before it.
+    fn large(kind: &str, manifest: &serde_json::Value) -> RawManifest {
+        RawManifest::new(kind, format!("{}{manifest}", " ".repeat(4_000_000)))
+    }
+
+    async fn refusal(document: &serde_json::Value, bytes: &[u8]) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        std::fs::write(&path, bundle(document, bytes)).unwrap();
+        Bundle::open(&path).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_an_archive_names_again_and_again_is_taken_once() {
+        let layer = json!({
+            "mediaType": media_type::OCI_LAYER, "size": 1, "digest": Digest::of(b"a"),
+        });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": layer,
+            "layers": [layer],
+        });
+        let manifest = large(media_type::OCI_MANIFEST, &manifest);
+        let mut tar = vec![0; 512];
+        tar.extend_from_slice(manifest.bytes());
+        let mut archive = frame::HEADER.to_vec();
+        let frames = Frames::outer(tar.len() as u64);
+        SegmentEncoder::at(frames, 0).push(&tar, |piece| archive.extend_from_slice(piece));
+        archive.extend_from_slice(&[0; 8]);
+        let mut blob = serde_json::to_value(manifest.descriptor()).unwrap();
+        blob["offset"] = json!(512);
+        let mut again = blob.clone();
+        again["mediaType"] = json!("x");
+        let blobs: Vec<_> = std::iter::once(blob).chain(vec![again; 1000]).collect();
+        let platform = json!({"os": "linux", "architecture": "amd64"});
+        let document = json!({
+            "formatVersion": FORMAT_VERSION, "kind": "plugin", "name": "compass",
+            "version": "v2.7.0", "modified": 0,
+            "files": [{
+                "path": "a-image.tar.gz", "size": archive.len(),
+                "image": {
+                    "reference": "h.example/a:v1", "digest": manifest.digest(),
+                    "platform": platform, "singlePlatform": platform, "blobs": blobs,
+                },
+            }],
+        });
+        let mut bytes = [&[0; 512], &archive[..]].concat();
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        let told = refusal(&document, &bytes).await;
+        assert!(told.contains("were written"), "{told}");
+    }
+
     #[tokio::test]
     async fn a_large_manifest_of_a_thousand_images_is_not_read_a_thousand_times() {
         let index =
             json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []});
-        let index = format!("{}{index}", " ".repeat(4_000_000));
-        let index = RawManifest::new(media_type::OCI_INDEX, index);
+        let index = large(media_type::OCI_INDEX, &index);
         let image = |n| {
             json!({
                 "reference": format!("h.example/a:v{n}"), "digest": index.digest(),
@@ -283,10 +345,7 @@ mod tests {
             "version": "v2.7.0", "modified": 0, "files": [],
             "store": {"path": "images", "images": images, "blobs": [blob]},
         });
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("bundle");
-        std::fs::write(&path, bundle(&document, index.bytes())).unwrap();
-        let refused = Bundle::open(&path).await.unwrap_err().to_string();
+        let refused = refusal(&document, index.bytes()).await;
         assert!(refused.contains("its image manifests are too large"), "{refused}");
     }
 }

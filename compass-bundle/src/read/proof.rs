@@ -171,18 +171,15 @@ impl<'p> Proofs<'p> {
             self.damages.push(frame(header_range(), "the gzip header is damaged"));
         }
         for (archive, found) in std::mem::take(&mut self.trailers) {
-            let segments = self.plan.segments().iter().enumerate();
-            let mut own = segments.clone().filter(|(_, one)| one.archive == Some(archive));
-            let trailer =
-                |one: &Segment| matches!(one.content, Content::Trailer(a) if a == archive);
+            let own = self.plan.archives()[archive].segments.clone();
+            let trailer = own.end;
             // What is damaged has been said; its checksum adds nothing.
-            if own.all(|(number, _)| self.proven[number])
+            if self.proven[own].iter().all(|proven| *proven)
                 && self.sums.archive_trailer(archive)[..] != found
-                && let Some((number, segment)) = { segments }.find(|(_, one)| trailer(one))
             {
-                let range = self.plan.file_range(segment);
+                let range = self.plan.file_range(&self.plan.segments()[trailer]);
                 let what = "the gzip checksum is not that of the content".to_owned();
-                let damage = self.damage(number, range, what);
+                let damage = self.damage(trailer, range, what);
                 self.damages.push(damage);
             }
         }

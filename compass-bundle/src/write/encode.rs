@@ -100,10 +100,10 @@ impl<P: Deref<Target = BundlePlan>> Checksums<P> {
     }
 
     pub(crate) fn archive_trailer(&self, archive: usize) -> [u8; 8] {
-        let own = self.plan.segments().iter().zip(&self.known);
-        let own = own.filter(|(segment, _)| segment.archive == Some(archive));
-        let crc = combined(own.filter_map(|(_, sums)| sums.as_ref()?.inner.as_ref()));
-        frame::trailer(crc, self.plan.archives()[archive].length)
+        let archive = &self.plan.archives()[archive];
+        let own = self.known[archive.segments.clone()].iter();
+        let crc = combined(own.filter_map(|sums| sums.as_ref()?.inner.as_ref()));
+        frame::trailer(crc, archive.length)
     }
 
     /// The trailer of the file.

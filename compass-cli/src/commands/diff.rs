@@ -32,13 +32,13 @@ fn structure(old: &[u8], new: &[u8]) -> Option<Vec<Difference>> {
 }
 
 fn file_structure(change: &FileChange) -> Option<Vec<Difference>> {
-    let is_yaml = [".yaml", ".yml", ".json"].iter().any(|end| change.path.ends_with(end));
-    structure(change.old.as_deref()?, change.new.as_deref()?).filter(|_| is_yaml)
+    let (old, new) = change.texts.as_ref()?;
+    structure(old, new)
 }
 
 fn config_structure(change: &ImageChange) -> Vec<Difference> {
-    let (Some(old), Some(new)) = (&change.old, &change.new) else { return Vec::new() };
-    structure(&old.config, &new.config).unwrap_or_default()
+    let differences = change.configs.as_ref().and_then(|(old, new)| structure(old, new));
+    differences.unwrap_or_default()
 }
 
 fn sum(layers: &[Descriptor]) -> u64 {
@@ -57,6 +57,8 @@ fn to_json(comparison: &Comparison) -> Value {
         json!({
             "path": file.path,
             "change": state(file.old.is_some(), file.new.is_some()),
+            "oldSize": file.old,
+            "newSize": file.new,
             "differences": file_structure(file).map(all),
         })
     });

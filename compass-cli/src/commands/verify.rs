@@ -2,11 +2,10 @@ use std::process::ExitCode;
 
 use compass_bundle::document::FILE_NAME;
 use compass_bundle::{Bundle, Damage, Opened, Package, Verified, VerifyOptions};
-use compass_registry::Reference;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{missing_images, open};
+use crate::opened::{There, open};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +34,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     let proof = match open(&args.bundle).await? {
         Opened::Bundle(bundle) => {
             let verified = verify(&bundle, args.quick, output).await?;
-            Proof { missing: lacks(&bundle).await?, verified }
+            Proof { missing: lacks(&bundle).await, verified }
         }
         Opened::Package(package) => of_package(&package).await?,
     };
@@ -57,18 +56,16 @@ pub(crate) async fn verify(
 }
 
 /// The images that the YAML of a bundle names, and that are not in it.
-async fn lacks(bundle: &Bundle) -> Result<Vec<(String, String)>, Failure> {
-    let mut files = Vec::new();
-    for entry in bundle.entries() {
-        if is_yaml(entry.path) {
-            // What is damaged is reported by the proof.
-            if let Ok(bytes) = bundle.file(entry.path).await {
-                files.push((entry.path, bytes));
-            }
+async fn lacks(bundle: &Bundle) -> Vec<(String, String)> {
+    let there = There::of(bundle.images().iter().map(|image| &image.reference));
+    let mut missing = Vec::new();
+    for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
+        // What is damaged is reported by the proof.
+        if let Ok(bytes) = bundle.file(entry.path).await {
+            missing.extend(there.lacks(entry.path, &bytes));
         }
     }
-    let there: Vec<&Reference> = bundle.images().iter().map(|image| &image.reference).collect();
-    Ok(missing_images(files.iter().map(|(path, bytes)| (*path, &bytes[..])), &there))
+    missing
 }
 
 fn is_yaml(path: &str) -> bool {
@@ -102,8 +99,8 @@ async fn of_package(package: &Package) -> Result<Proof, Failure> {
     let damages = rewritten.chain(problems).collect();
     let yaml = package.files().iter();
     let yaml = yaml.filter_map(|file| Some((file.path.as_str(), file.yaml.as_deref()?)));
-    let there: Vec<&Reference> = package.images().iter().map(|image| &image.reference).collect();
-    let missing = missing_images(yaml, &there);
+    let there = There::of(package.images().iter().map(|image| &image.reference));
+    let missing = yaml.flat_map(|(path, yaml)| there.lacks(path, yaml)).collect();
     let (digest, checksum) = (package.digest(), package.matches_checksum().await?);
     let verified = Verified { size: package.size(), digest, checksum, damages };
     Ok(Proof { verified, missing })
