@@ -87,12 +87,12 @@ pub trait Storage: Send + Sync + 'static {
         locator: &Locator,
     ) -> Result<bool, Error>;
 
-    /// The manifests of a repository whose subject is this one, in the order of their digests.
+    /// The digests of a repository's manifests whose subject is this one, in order.
     async fn referrers(
         &self,
         repository: &Repository,
         subject: &Digest,
-    ) -> Result<Vec<RawManifest>, Error>;
+    ) -> Result<Vec<Digest>, Error>;
 
     /// The tags of a repository in order, where the repository is there.
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error>;

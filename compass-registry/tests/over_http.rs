@@ -142,3 +142,67 @@ async fn a_dead_registry_is_named_in_the_error() {
     assert!(error.to_string().contains(&free.to_string()), "{error}");
     assert!(error.is_transient() && error.hint().is_some());
 }
+
+#[tokio::test]
+async fn referrers_of_many_words_come_in_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    referrers_come_in_pages(MemoryStorage::default()).await;
+    referrers_come_in_pages(DiskStorage::new(directory.path())).await;
+}
+
+async fn referrers_come_in_pages(storage: impl Storage) {
+    let (repository, v1) = (name("a/web"), tag("v1"));
+    let source = MemoryStorage::default();
+    let subject = image(&source, &repository, &v1).await;
+    let mut digests = Vec::new();
+    for number in 0..5 {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [],
+            "artifactType": "text/a+b", "annotations": {"words": "w".repeat(900_000 + number)},
+            "subject": {
+                "mediaType": media_type::OCI_MANIFEST, "digest": subject, "size": 2,
+            },
+        });
+        let manifest = RawManifest::new(media_type::OCI_INDEX, manifest.to_string());
+        storage.put_manifest(&repository, &manifest, None).await.unwrap();
+        digests.push(manifest.digest());
+    }
+    digests.sort();
+    let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
+    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
+    for (kind, expected) in
+        [(None, &digests[..]), (Some("text/a+b"), &digests), (Some("text/a"), &[])]
+    {
+        let found = client.referrers(&repository, &subject, kind).await.unwrap();
+        let found: Vec<_> = found.iter().map(|one| one.descriptor.digest).collect();
+        assert_eq!(found, expected, "{kind:?}");
+    }
+    let url = format!("http://{}/v2/{repository}/referrers/{subject}", server.host());
+    let page = reqwest::get(url).await.unwrap();
+    assert!(page.headers().contains_key("link"));
+    assert!(page.bytes().await.unwrap().len() < 3 << 20);
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_goes_on_with_make_room_for_others() {
+    let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", ServerOptions::default());
+    let server = server.await.unwrap();
+    let (host, http) = (server.host(), reqwest::Client::new());
+    let mut opened = Vec::new();
+    for _ in 0..300 {
+        let begun =
+            http.post(format!("http://{host}/v2/a/web/blobs/uploads/")).send().await.unwrap();
+        opened.push(begun.headers()["location"].to_str().unwrap().to_owned());
+        // The first one is gone on with.
+        let first = http.get(format!("http://{host}{}", opened[0])).send().await.unwrap();
+        assert_eq!(first.status(), 204);
+    }
+    let mut known = 0;
+    for location in &opened {
+        let asked = http.get(format!("http://{host}{location}")).send().await.unwrap();
+        known += usize::from(asked.status() == 204);
+    }
+    assert_eq!(known, 256);
+    let last = format!("http://{host}{}?digest={}", opened[299], Digest::of(b"layer"));
+    assert_eq!(http.put(last).body("layer").send().await.unwrap().status(), 201);
+}

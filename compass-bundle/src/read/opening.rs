@@ -221,7 +221,8 @@ impl<'f> Opening<'f> {
 fn bytes_at(document: &BundleDocument, path: &str, at: u64) -> Result<u64, Error> {
     let stem = naming::stem(document.kind, &document.name, &document.version);
     let header = entry::file(&format!("{stem}/{path}"), entry::FILE_MODE, 0, 0)?;
-    Ok(at + header.len() as u64)
+    let bytes = at.checked_add(header.len() as u64);
+    bytes.ok_or_else(|| Error::not_a_bundle(path, "it points beyond its own end"))
 }
 
 pub(super) fn content_file(file: &BundleFile) -> Option<ContentFile> {

@@ -45,6 +45,9 @@ const DEFAULT_LIFE: u64 = 60;
 /// Longer than any run, in seconds.
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
 
+/// Bytes of what a registry may ask for: no token service takes more in a request.
+const MAX_SCOPE: usize = 8 << 10;
+
 /// Bytes of an answer of a token service that are read.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
@@ -314,6 +317,7 @@ fn basic(username: &str, password: &Secret) -> Secret {
 /// The scopes that are needed, and what the registry asks for besides, each repository once.
 fn united(needed: &str, asked: &str) -> Vec<String> {
     let mut scopes: Vec<(&str, Vec<&str>)> = Vec::new();
+    let asked = if asked.len() <= MAX_SCOPE { asked } else { "" };
     for scope in needed.split_whitespace().chain(asked.split_whitespace()) {
         let (subject, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
         let known = match scopes.iter().position(|(known, _)| *known == subject) {

@@ -4,15 +4,20 @@ use axum::body::{Body, to_bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::Registry;
 use super::answer::Refusal;
 use super::blobs::insert;
+use super::route::parse_digest;
 use super::uploads::query;
 use crate::{
     Descriptor, Digest, Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Referrer, Repository,
 };
+
+/// Bytes of a list of referrers; what is left comes on the next page.
+const MAX_REFERRERS: usize = 2 << 20;
 
 impl Registry {
     pub(super) async fn manifest(
@@ -62,7 +67,9 @@ impl Registry {
             |reason: String| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason);
         let media_type = content_type(&request.headers);
         let limit = usize::try_from(MAX_MANIFEST_BYTES).unwrap_or(usize::MAX);
-        let bytes = to_bytes(body, limit).await.map_err(|_| {
+        let bytes = tokio::time::timeout(self.patience, to_bytes(body, limit)).await;
+        let bytes = bytes.map_err(|_| invalid("it did not come in time".to_owned()))?;
+        let bytes = bytes.map_err(|_| {
             let message = "a manifest may have 4 MiB";
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
         })?;
@@ -113,12 +120,27 @@ impl Registry {
         subject: &Digest,
         request: &Parts,
     ) -> Result<Response, Refusal> {
-        let found = self.storage.referrers(repository, subject).await?;
-        let mut referrers: Vec<_> = found.iter().map(Referrer::of).collect();
         let parameters = query(&request.uri);
-        let wanted = parameters.iter().find(|(name, _)| name == "artifactType");
-        if let Some((_, wanted)) = wanted {
-            referrers.retain(|referrer| referrer.artifact_type.as_ref() == Some(wanted));
+        let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
+        let (wanted, last) = (get("artifactType"), get("last"));
+        let mut digests = self.storage.referrers(repository, subject).await?;
+        if let Some(last) = last {
+            let last = parse_digest(last)?;
+            digests.retain(|digest| *digest > last);
+        }
+        let (mut referrers, mut bytes, mut more): (Vec<Referrer>, _, _) = (Vec::new(), 0, false);
+        for digest in digests {
+            let found = self.storage.manifest(repository, &Locator::Digest(digest)).await?;
+            let Some(referrer) = found.as_ref().map(Referrer::of) else { continue };
+            if wanted.is_some_and(|wanted| referrer.artifact_type.as_ref() != Some(wanted)) {
+                continue;
+            }
+            bytes += serde_json::to_vec(&referrer).map_or(0, |json| json.len());
+            more = bytes > MAX_REFERRERS && !referrers.is_empty();
+            if more {
+                break;
+            }
+            referrers.push(referrer);
         }
         let index = Referrer::index(&referrers);
         let mut response = index.bytes().clone().into_response();
@@ -126,6 +148,13 @@ impl Registry {
         insert(headers, "content-type", &index.descriptor().media_type);
         if wanted.is_some() {
             insert(headers, "oci-filters-applied", "artifactType");
+        }
+        if let (true, Some(last)) = (more, referrers.last()) {
+            let wanted = wanted.map(|kind| utf8_percent_encode(kind, NON_ALPHANUMERIC));
+            let wanted = wanted.map(|kind| format!("artifactType={kind}&")).unwrap_or_default();
+            let last = last.descriptor.digest;
+            let next = format!("/v2/{repository}/referrers/{subject}?{wanted}last={last}");
+            insert(headers, "link", &format!(r#"<{next}>; rel="next""#));
         }
         Ok(response)
     }

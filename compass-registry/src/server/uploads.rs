@@ -32,6 +32,17 @@ struct OpenUpload {
     used: Instant,
 }
 
+impl OpenUpload {
+    /// Who works on one holds it: a single request may take long.
+    fn is_worked_on(&self) -> bool {
+        Arc::strong_count(&self.session) > 1
+    }
+}
+
+/// Uploads that may be open at once: each has a file of its own. The one that rested longest makes
+/// room.
+const MAX_OPEN: usize = 256;
+
 /// A blob on its way into a repository.
 struct Session {
     repository: Repository,
@@ -134,7 +145,14 @@ impl Uploads {
         let id =
             format!("{:016x}{:016x}", self.seed.hash_one(number), self.seed.hash_one((number, 1)));
         let session = Arc::new(session);
-        self.open.lock().await.insert(id.clone(), OpenUpload { session, used: Instant::now() });
+        let mut open = self.open.lock().await;
+        if open.len() >= MAX_OPEN {
+            let idle = open.iter().filter(|(_, upload)| !upload.is_worked_on());
+            let longest = idle.min_by_key(|(_, upload)| upload.used).map(|(id, _)| id.clone());
+            // Where each is worked on, it is one more than there should be.
+            longest.and_then(|id| open.remove(&id));
+        }
+        open.insert(id.clone(), OpenUpload { session, used: Instant::now() });
         id
     }
 
@@ -147,10 +165,10 @@ impl Uploads {
 
     /// Forgets uploads that nobody has gone on with for this long, and what they brought.
     pub(super) async fn forget_abandoned(&self, idle: Duration) {
-        self.open.lock().await.retain(|_, upload| {
-            // Who works on one holds it: a single request may take long.
-            Arc::strong_count(&upload.session) > 1 || upload.used.elapsed() < idle
-        });
+        self.open
+            .lock()
+            .await
+            .retain(|_, upload| upload.is_worked_on() || upload.used.elapsed() < idle);
     }
 
     async fn remove(&self, id: &str) {

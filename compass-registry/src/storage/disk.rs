@@ -252,16 +252,12 @@ impl Storage for DiskStorage {
         &self,
         repository: &Repository,
         subject: &Digest,
-    ) -> Result<Vec<RawManifest>, Error> {
+    ) -> Result<Vec<Digest>, Error> {
         let names = entries(&self.referrers_of(repository, subject)).await?.unwrap_or_default();
         let mut digests: Vec<Digest> =
             names.iter().filter_map(|hex| Digest::from_hex(hex)).collect();
         digests.sort();
-        let mut found = Vec::new();
-        for digest in digests {
-            found.extend(Storage::manifest(self, repository, &Locator::Digest(digest)).await?);
-        }
-        Ok(found)
+        Ok(digests)
     }
 
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error> {

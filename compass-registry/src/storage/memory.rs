@@ -168,11 +168,11 @@ impl Storage for MemoryStorage {
         &self,
         repository: &Repository,
         subject: &Digest,
-    ) -> Result<Vec<RawManifest>, Error> {
+    ) -> Result<Vec<Digest>, Error> {
         let content = self.content();
         let Some(parts) = content.repositories.get(repository) else { return Ok(Vec::new()) };
         let refers = |manifest: &&RawManifest| manifest.subject() == Some(*subject);
-        Ok(parts.manifests.values().filter(refers).cloned().collect())
+        Ok(parts.manifests.values().filter(refers).map(RawManifest::digest).collect())
     }
 
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error> {
