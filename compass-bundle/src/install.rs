@@ -1,5 +1,7 @@
 //! Brings the images of a bundle to the site's registry.
 
+mod in_order;
+
 use std::sync::Arc;
 
 use compass_registry::{
@@ -46,7 +48,8 @@ pub async fn install(
     bring(&source, images, sink, place, (options, IMAGES_AT_ONCE)).await
 }
 
-/// Pushes all images of a package of any making, one after the other; see [`install`].
+/// Pushes all images of a package of any making; see [`install`]. The package is read once, for
+/// whatever blobs the registry lacks.
 ///
 /// # Errors
 /// As [`install`]; [`Error::Damaged`] where an image has a problem, before anything is pushed.
@@ -59,12 +62,21 @@ pub async fn install_package(
     if let Some(problem) = package.images().iter().find_map(|image| image.problems.first()) {
         return Err(Error::damaged(problem));
     }
+    let mut brought = in_order::bring(package, sink, place, &options.progress).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
     let images = package.images().iter();
     let images = images.map(|image| (image.reference.clone(), image.root.digest(), Vec::new()));
-    // Every layer is read up to from the beginning: several at once would be in each other's way.
+    // Every layer that is missing yet is read up to from the beginning: several at once would be in
+    // each other's way.
     let options = CopyOptions { jobs: 1, ..options.clone() };
-    bring(&source, images.collect(), sink, place, (&options, 1)).await
+    let mut installed = bring(&source, images.collect(), sink, place, (&options, 1)).await?;
+    for (image, installed) in package.images().iter().zip(&mut installed) {
+        let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
+        installed.copied.blobs += blobs;
+        installed.copied.bytes += bytes;
+        installed.copied.present = installed.copied.present.saturating_sub(bytes);
+    }
+    Ok(installed)
 }
 
 async fn bring(

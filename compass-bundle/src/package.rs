@@ -2,6 +2,7 @@
 //! `docker save` and `tar`, whatever its names say. What things are is told by their content.
 
 mod archive;
+pub(crate) mod blobs;
 mod gzip;
 mod image;
 mod padding;
@@ -14,15 +15,15 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, RawManifest,
     Reference, Repository,
 };
-use futures_util::{StreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 
 use self::archive::ScannedArchive;
+use self::blobs::chunks_of;
 use self::image::Found;
 pub use self::image::PackageImage;
 pub(crate) use self::peel::{Peeled, peel, reader_of};
@@ -32,13 +33,11 @@ use self::walk::Entries;
 use crate::Error;
 use crate::read::BundleSource;
 
-/// Bytes of a blob that are handed out at once.
-const READ: usize = 256 << 10;
-
 /// A package of any making.
 ///
 /// It has been read once, from its beginning to its end: every layer's digest is known. As an
-/// [`ImageSource`] it has its images; a layer is found by reading up to it again.
+/// [`ImageSource`] it has its images; a layer is found by reading up to it again. Whoever wants many
+/// of them, as [`install_package`](crate::install_package), reads it once.
 #[derive(Debug, Clone)]
 pub struct Package(Arc<Scanned>);
 
@@ -65,7 +64,7 @@ pub struct PackageFile {
 }
 
 /// Where a blob stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Place {
     /// The image archive in the package, or nothing where the package is one itself.
     archive: Option<String>,
@@ -234,16 +233,7 @@ impl ImageSource for Package {
         let mut skipped = (&mut reader).take(range.start);
         tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await.map_err(failed)?;
         let rest = reader.take(range.end.saturating_sub(range.start));
-        let what = what.clone();
-        let chunks = stream::try_unfold((rest, what), |(mut rest, what)| async move {
-            let mut chunk = BytesMut::with_capacity(READ);
-            match rest.read_buf(&mut chunk).await {
-                Ok(0) => Ok(None),
-                Ok(_) => Ok(Some((chunk.freeze(), (rest, what)))),
-                Err(error) => Err(RegistryError::io(format!("cannot read {what}"), error)),
-            }
-        });
-        Ok(chunks.boxed())
+        Ok(chunks_of(rest, what.clone()))
     }
 }
 

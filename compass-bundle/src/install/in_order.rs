@@ -1,0 +1,100 @@
+//! Brings the blobs of a package of any making in the order in which they stand in it, so that it is
+//! read once and not once for each blob.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use compass_registry::{
+    Descriptor, Digest, Error as RegistryError, ImageSink, Progress, Reference, RegistryPlace,
+    Repository, VerifiedBlob,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use crate::Error;
+use crate::package::blobs::{BlobsInOrder, chunks_of};
+use crate::package::{Package, PackageImage};
+
+/// A blob that an image needs, and the repository that it goes to first. Others that need it take it
+/// from there.
+struct Wanted<'p> {
+    image: &'p Reference,
+    to: Repository,
+    descriptor: Descriptor,
+}
+
+/// The blobs and bytes that were brought for each image.
+pub(super) type Brought = HashMap<Reference, (usize, u64)>;
+
+/// Brings what the sink lacks. Where that fails on the way, what is missing is left to whoever copies
+/// the images, who can try again and says what is wrong.
+pub(super) async fn bring(
+    package: &Package,
+    sink: &dyn ImageSink,
+    place: &RegistryPlace,
+    progress: &Arc<dyn Progress>,
+) -> Result<Brought, Error> {
+    let mut wanted = HashMap::new();
+    for image in package.images() {
+        want(image, sink, place, &mut wanted).await?;
+    }
+    let mut brought = Brought::new();
+    if let Err(error) = bring_all(package, sink, wanted, progress, &mut brought).await {
+        tracing::debug!(%error, "the package is read again for what is missing");
+    }
+    Ok(brought)
+}
+
+async fn want<'p>(
+    image: &'p PackageImage,
+    sink: &dyn ImageSink,
+    place: &RegistryPlace,
+    wanted: &mut HashMap<Digest, Wanted<'p>>,
+) -> Result<(), Error> {
+    let to = image.reference.moved_to(place)?;
+    let there = sink.manifest_digest(to.repository(), &to.locator()).await?;
+    if there == Some(image.root.digest()) {
+        return Ok(());
+    }
+    for manifest in std::iter::once(&image.root).chain(&image.children) {
+        for descriptor in manifest.parse()?.held_blobs() {
+            wanted.entry(descriptor.digest).or_insert_with(|| Wanted {
+                image: &image.reference,
+                to: to.repository().clone(),
+                descriptor: descriptor.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn bring_all(
+    package: &Package,
+    sink: &dyn ImageSink,
+    mut wanted: HashMap<Digest, Wanted<'_>>,
+    progress: &Arc<dyn Progress>,
+    brought: &mut Brought,
+) -> Result<(), RegistryError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let failed = |error| RegistryError::io(format!("cannot read {}", package.name()), error);
+    let Some(mut blobs) = BlobsInOrder::of(package).await.map_err(failed)? else { return Ok(()) };
+    while !wanted.is_empty()
+        && let Some((digest, reader)) = blobs.next().await.map_err(failed)?
+    {
+        let Some(Wanted { image, to, descriptor }) = wanted.remove(&digest) else { continue };
+        if sink.has_blob(&to, &descriptor).await? {
+            continue;
+        }
+        let (what, size) = (format!("{to}@{digest} in {}", package.name()), descriptor.size);
+        let passed = Arc::clone(progress);
+        let bytes = chunks_of(reader, what.clone());
+        let bytes = bytes.inspect_ok(move |chunk| passed.advance(chunk.len() as u64)).boxed();
+        progress.expect(size);
+        sink.put_blob(&to, VerifiedBlob::new(what, descriptor, bytes)).await?;
+        let (blobs, bytes) = brought.entry(image.clone()).or_default();
+        *blobs += 1;
+        *bytes += size;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Packages of other tools, brought to a registry in one pass.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod archives;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use archives::{config, file, gzip, tar};
+use async_trait::async_trait;
+use bytes::Bytes;
+use compass_bundle::{BundleSource, Error, Package, install_package};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::noise;
+use compass_registry::{CopyOptions, Digest, ImageSource, ImageSourceExt as _};
+use serde_json::json;
+
+/// A file in memory that counts what is read of it.
+#[derive(Debug)]
+struct Counting {
+    bytes: Vec<u8>,
+    read: AtomicU64,
+}
+
+#[async_trait]
+impl BundleSource for Counting {
+    fn name(&self) -> String {
+        "old.tar.gz".to_owned()
+    }
+
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        self.read.fetch_add(range.end - range.start, Ordering::Relaxed);
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        Ok(Bytes::copy_from_slice(&self.bytes[range]))
+    }
+}
+
+/// What `docker save` writes of an image of these layers.
+fn saved_image(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    let config = config(layers);
+    let path = |layer: &Vec<u8>| format!("{}/layer.tar", Digest::of(layer).hex());
+    let manifest = json!([{
+        "Config": format!("{}.json", Digest::of(&config).hex()),
+        "RepoTags": [format!("h.example/release/{name}:v1")],
+        "Layers": layers.iter().map(path).collect::<Vec<_>>(),
+    }]);
+    let mut entries: Vec<_> = layers.iter().map(|layer| file(&path(layer), layer)).collect();
+    entries.push(file(&format!("{}.json", Digest::of(&config).hex()), &config));
+    entries.push(file("manifest.json", manifest.to_string().as_bytes()));
+    tar(&entries)
+}
+
+#[tokio::test]
+async fn a_package_of_many_layers_is_read_once_to_be_installed() {
+    let layer = |seed| tar(&[file("blob", &noise(seed, 100_000))]);
+    let archive = |number: u64| {
+        let name = format!("app-{number}");
+        let archive = saved_image(&name, &[layer(1), layer(10 + number), layer(20 + number)]);
+        let archive = if number.is_multiple_of(2) { gzip(&archive) } else { archive };
+        file(&format!("gpu/{name}-image.tar.gz"), &archive)
+    };
+    let archives: Vec<_> = (0..5).map(archive).collect();
+    for bytes in [gzip(&tar(&archives)), gzip(&saved_image("app-0", &[layer(1), layer(2)]))] {
+        let source = Arc::new(Counting { bytes, read: AtomicU64::new(0) });
+        let package = Package::scan(source.clone()).await.unwrap();
+        let scanned = source.read.load(Ordering::Relaxed);
+        let (place, site) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
+        let install = async || {
+            install_package(&package, &site, &place, &CopyOptions::default()).await.unwrap()
+        };
+        let installed = install().await;
+        assert!(source.read.load(Ordering::Relaxed) <= 2 * scanned, "it was read several times");
+        assert_eq!(installed.len(), package.images().len());
+        let mut moved = 0;
+        for image in &installed {
+            let tag = image.reference.locator();
+            let repository = image.reference.repository();
+            let root = ImageSource::manifest(&site, repository, &tag).await.unwrap();
+            assert_eq!(root.digest(), image.copied.digest);
+            for blob in root.parse().unwrap().held_blobs() {
+                site.read(repository, blob).await.unwrap();
+            }
+            moved += image.copied.bytes;
+        }
+        assert!(moved > 0 && moved < source.size() + 50_000, "{moved} bytes");
+        let before = source.read.load(Ordering::Relaxed);
+        assert!(install().await.iter().all(|image| image.copied.was_there));
+        assert_eq!(source.read.load(Ordering::Relaxed), before, "there is nothing to do");
+    }
+}
