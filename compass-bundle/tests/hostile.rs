@@ -193,6 +193,15 @@ async fn a_gigabyte_behind_a_few_bytes_takes_no_memory() {
     assert!(more < 100 << 20, "{more} bytes");
 }
 
+#[tokio::test]
+async fn what_was_compressed_twice_to_keep_somebody_busy_is_given_up() {
+    let header = entry(b"gpu/zeros", EntryType::Regular, 90 * (16 << 20), b"");
+    let zeros = gzip(&vec![0; 16 << 20]).repeat(90);
+    let members = [gzip(&header), zeros, gzip(&[0; 1024])].concat();
+    let told = World::new().try_all(&gzip(&members)).await.unwrap_err();
+    assert!(told.contains("it inflates to more than gzip does once"), "{told}");
+}
+
 /// A good bundle, taken apart: its tar, in which anything can be changed.
 async fn good(directory: &Path) -> Vec<u8> {
     let (storage, references) =

@@ -2,6 +2,8 @@
 
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_compression::tokio::bufread::GzipDecoder;
@@ -51,14 +53,37 @@ pub(super) struct Gzip {
     padding: Padding,
     /// A decoder that failed and is asked again says that its end has come.
     failed: Option<String>,
+    /// Bytes that have come out.
+    inflated: u64,
+    taken: Taken,
 }
+
+/// Bytes that were taken from what everything was inflated from.
+pub(super) type Taken = Arc<AtomicU64>;
+
+/// How many times as large deflate makes bytes at most (about 1032), and what may come before that
+/// counts. More is gzip in gzip, made to keep somebody busy for days.
+const MOST_TIMES: u64 = 1100;
+const ALWAYS: u64 = 1 << 30;
 
 type Member = GzipDecoder<BufReader<Reader>>;
 
 impl Gzip {
-    pub(super) fn new(reader: Reader) -> Self {
+    /// `taken` counts what the reader, or what that inflates, takes from the file.
+    pub(super) fn new(reader: Reader, taken: Taken) -> Self {
         let member = GzipDecoder::new(BufReader::with_capacity(AHEAD, reader));
-        Self { member, is_between: false, padding: Padding::default(), failed: None }
+        let padding = Padding::default();
+        Self { member, is_between: false, padding, failed: None, inflated: 0, taken }
+    }
+
+    /// Counts what has come out.
+    fn count(&mut self, bytes: usize) -> std::io::Result<()> {
+        self.inflated += bytes as u64;
+        let most = self.taken.load(Ordering::Relaxed).saturating_mul(MOST_TIMES);
+        if self.inflated > most.saturating_add(ALWAYS) {
+            return Err(Error::other("it inflates to more than gzip does once"));
+        }
+        Ok(())
     }
 
     fn poll_members(
@@ -106,7 +131,9 @@ impl AsyncRead for Gzip {
         if let Some(failed) = &self.failed {
             return Poll::Ready(Err(Error::other(failed.clone())));
         }
+        let before = buffer.filled().len();
         let read = ready!(self.poll_members(cx, buffer)).map_err(told);
+        let read = read.and_then(|()| self.count(buffer.filled().len() - before));
         self.failed = read.as_ref().err().map(ToString::to_string);
         Poll::Ready(read)
     }

@@ -2,15 +2,16 @@
 
 use std::io::Cursor;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use compass_registry::Hasher;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio_util::io::StreamReader;
+use tokio_util::io::{InspectReader, StreamReader};
 
-use super::gzip::{AHEAD, Gzip, Likeness, likeness};
+use super::gzip::{AHEAD, Gzip, Likeness, Taken, likeness};
 use crate::read::BundleSource;
 
 /// Bytes on their way.
@@ -65,8 +66,13 @@ fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = std::io::Resul
 
 /// Takes gzip off, once or twice. What only begins like gzip is something else; what has a header
 /// as compressors write it and cannot be inflated is damaged.
-pub(crate) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
-    let mut outer = Likeness::Sure;
+pub(crate) async fn peel(reader: Reader) -> std::io::Result<Peeled> {
+    let (mut outer, taken) = (Likeness::Sure, Taken::default());
+    let count = Arc::clone(&taken);
+    let reader = InspectReader::new(reader, move |bytes| {
+        count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    });
+    let mut reader: Reader = Box::pin(reader);
     for _ in 0..=MAX_GZIPS {
         let mut head = Vec::new();
         let read = (&mut reader).take(HEAD).read_to_end(&mut head).await;
@@ -80,7 +86,9 @@ pub(crate) async fn peel(mut reader: Reader) -> std::io::Result<Peeled> {
         match outer {
             Likeness::None if is_tar => return Ok(Peeled::Tar(whole)),
             Likeness::None => return Ok(Peeled::Other),
-            Likeness::Possible | Likeness::Sure => reader = Box::pin(Gzip::new(whole)),
+            Likeness::Possible | Likeness::Sure => {
+                reader = Box::pin(Gzip::new(whole, Arc::clone(&taken)));
+            }
         }
     }
     Err(std::io::Error::other("it is compressed again and again"))
