@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use cli::{Cli, Global};
+use cli::{Cli, Command};
 use failure::Failure;
 use output::Output;
 
@@ -34,15 +34,18 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let output = Output::new(&cli.global);
-    start_log(&cli.global);
+    start_log(&cli);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&Failure::outside(&error)),
     };
+    let is_server = matches!(cli.command, Command::Serve(_));
     let result = runtime.block_on(async {
         tokio::select! {
             result = commands::run(&cli, &output) => result,
-            failure = interruption() => Err(failure),
+            // A server ends when it is told to.
+            _ = interruption(), if is_server => Ok(ExitCode::SUCCESS),
+            failure = interruption(), if !is_server => Err(failure),
         }
     });
     if result.is_err() {
@@ -90,9 +93,11 @@ async fn interruption() -> Failure {
     }
 }
 
-fn start_log(global: &Global) {
+fn start_log(Cli { global, command }: &Cli) {
     use tracing_subscriber::filter::LevelFilter;
     let level = match global.verbose {
+        // Who runs a server is told what goes wrong in it.
+        0 if matches!(command, Command::Serve(_)) => LevelFilter::WARN,
         0 => LevelFilter::OFF,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,

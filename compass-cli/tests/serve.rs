@@ -1,7 +1,7 @@
 //! `compass serve --writable`: what a site finds after its registry was killed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -104,4 +104,62 @@ fn two_cannot_serve_one_directory() {
     assert_eq!(second.status.code(), Some(3));
     let error = String::from_utf8_lossy(&second.stderr);
     assert!(error.contains("another process serves this directory"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_ends_well_and_has_said_one_thing() {
+    for signal in ["INT", "TERM"] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_compass"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--format", "json", "--writable"])
+            .arg(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(server.stdout.take().unwrap());
+        let mut said = String::new();
+        out.read_line(&mut said).unwrap();
+        let killed = Command::new("kill").args(["-s", signal, &server.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+        assert_eq!(server.wait().unwrap().code(), Some(0));
+        out.read_to_string(&mut said).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert!(said["host"].is_string(), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_whose_disk_is_full_says_so_and_takes_what_fits_afterwards() {
+    let small = tempfile::tempdir().unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(small.path())
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: a full disk needs the right to mount a small one");
+        return;
+    }
+    let (mut server, host) = serve(&small.path().join("registry"));
+    let client = Client::new(&host, ClientOptions::default()).unwrap();
+    let large = SampleImage::new(1, &[12_000_000]);
+    let (name, tag): (Repository, Tag) = ("team/large".parse().unwrap(), "v1".parse().unwrap());
+    let storage = MemoryStorage::default();
+    large.store(&storage, &name, &tag).await.unwrap();
+    let (locator, options) = (Locator::from(tag.clone()), CopyOptions::default());
+    let pushed =
+        copy(Arc::new(storage), (&name, &locator), &client, (&name, Some(&tag)), &options).await;
+    let afterwards = push(&client, 7).await;
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(Command::new("umount").arg(small.path()).status().unwrap().success());
+    let error = pushed.unwrap_err();
+    let mut chain = vec![error.to_string()];
+    let mut source = std::error::Error::source(&error);
+    while let Some(error) = source {
+        chain.push(error.to_string());
+        source = error.source();
+    }
+    assert!(chain.join(": ").contains("the disk is full"), "{chain:?}");
+    assert!(error.hint().unwrap().contains("free some space"));
+    afterwards.unwrap();
 }

@@ -139,6 +139,9 @@ pub enum Error {
     },
 }
 
+/// What servers answer whose disk is full (RFC 4918, § 11.5).
+const INSUFFICIENT_STORAGE: u16 = 507;
+
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
         Self::Invalid { what, text: text.to_owned(), reason: reason.into() }
@@ -173,7 +176,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            // A disk that is full is so the next moment, too.
+            Self::Refused { status, .. } => {
+                matches!(status, 408 | 429 | 500..=599) && *status != INSUFFICIENT_STORAGE
+            }
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
             _ => false,
         }
@@ -214,6 +220,9 @@ impl Error {
                 "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
             ),
             Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
+            Self::Refused { status: INSUFFICIENT_STORAGE, .. } => {
+                Some("free some space where the registry keeps its images")
+            }
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another disk")
             }

@@ -28,6 +28,8 @@ struct Upload<'u> {
     /// Where the open session is.
     session: Option<Url>,
     chunk: Option<u64>,
+    /// How far the registry got in any attempt: only what is new counts as progress.
+    furthest: u64,
 }
 
 pub(super) async fn put_blob(
@@ -81,7 +83,8 @@ impl<'u> Upload<'u> {
     fn new(transport: &'u Transport, repository: &'u Repository, blob: VerifiedBlob) -> Self {
         let descriptor = blob.descriptor().clone();
         let feed = Feed::new(blob);
-        Self { transport, repository, descriptor, feed, session: None, chunk: None }
+        let (session, chunk) = (None, None);
+        Self { transport, repository, descriptor, feed, session, chunk, furthest: 0 }
     }
 
     /// Runs the upload; one that fails does not stay open.
@@ -144,7 +147,9 @@ impl<'u> Upload<'u> {
             // Nothing came through at all: a smaller chunk may.
             let size = self.chunk.map_or(CHUNK, |size| (size / 2).max(MIN_CHUNK));
             self.chunk = Some(size);
-            return Ok(if position > 0 { TakenUp::Further } else { TakenUp::Again });
+            let is_further = position > self.furthest;
+            self.furthest = self.furthest.max(position);
+            return Ok(if is_further { TakenUp::Further } else { TakenUp::Again });
         }
         // The answer to a complete upload may be what got lost.
         if has_blob(self.transport, self.repository, &self.descriptor).await? {
@@ -279,7 +284,7 @@ impl<'u> Upload<'u> {
 }
 
 enum TakenUp {
-    /// Something had come through.
+    /// Something more had come through.
     Further,
     Again,
     Complete,

@@ -51,6 +51,11 @@ impl From<Error> for Refusal {
     /// What the storage could not do. Paths on the server are for its log, not for its clients.
     fn from(error: Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the storage failed");
+        if let Error::Io { source, .. } = &error
+            && source.kind() == std::io::ErrorKind::StorageFull
+        {
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", "the disk is full");
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the storage failed")
     }
 }

@@ -104,6 +104,7 @@ impl Registry {
         let session = self.uploads.get(repository, id).await;
         let session = session.ok_or_else(Refusal::upload_unknown)?;
         match request.method {
+            Method::GET if session.is_over() => Err(Refusal::upload_unknown()),
             Method::GET => Ok(progress(StatusCode::NO_CONTENT, repository, id, session.offset())),
             Method::DELETE => {
                 session.take_turn().await.taken.upload = None;
@@ -197,6 +198,11 @@ impl Session {
         self.offset.load(Ordering::Acquire)
     }
 
+    /// Whether it has ended, one way or another.
+    fn is_over(&self) -> bool {
+        self.taken.try_lock().is_ok_and(|taken| taken.upload.is_none())
+    }
+
     /// Ends the turn of whoever goes on with the upload: its client has given it up.
     async fn take_turn(&self) -> Turn<'_> {
         let mut number = 0;
@@ -230,7 +236,11 @@ impl Turn<'_> {
             let Some(chunk) = next else { return Ok(()) };
             let chunk = chunk.map_err(|_| broken("the body broke off"))?;
             hasher.update(&chunk);
-            upload.append(chunk).await?;
+            if let Err(error) = upload.append(chunk).await {
+                // Nobody can go on with it; what it holds of a full disk is free again.
+                self.taken.upload = None;
+                return Err(error.into());
+            }
             self.session.offset.store(upload.offset(), Ordering::Release);
         }
     }
