@@ -2,6 +2,7 @@
 
 mod in_order;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use compass_registry::{
@@ -45,6 +46,7 @@ pub async fn install(
         .iter()
         .map(|image| Ok((image.reference.clone(), image.root.digest(), present_platforms(image)?)));
     let images = images.collect::<Result<Vec<_>, Error>>()?;
+    require_own_tags(images.iter().map(|(image, digest, _)| (image, *digest)), place)?;
     bring(&source, images, sink, place, (options, IMAGES_AT_ONCE)).await
 }
 
@@ -62,6 +64,8 @@ pub async fn install_package(
     if let Some(problem) = package.images().iter().find_map(|image| image.problems.first()) {
         return Err(Error::damaged(problem));
     }
+    let images = package.images().iter();
+    require_own_tags(images.map(|image| (&image.reference, image.root.digest())), place)?;
     let mut brought = in_order::bring(package, sink, place, &options.progress).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
     let images = package.images().iter();
@@ -102,6 +106,26 @@ async fn bring(
         Ok(Installed { reference, copied })
     });
     stream::iter(installing).buffered(at_once).try_collect().await
+}
+
+/// Two images under one tag would be one that is lost.
+fn require_own_tags<'i>(
+    images: impl Iterator<Item = (&'i Reference, Digest)>,
+    place: &RegistryPlace,
+) -> Result<(), Error> {
+    let mut taken: HashMap<Reference, (&Reference, Digest)> = HashMap::new();
+    for (image, digest) in images.filter(|(image, _)| image.tag().is_some()) {
+        let moved = image.moved_to(place)?;
+        match taken.get(&moved) {
+            Some((other, different)) if *different != digest => {
+                return Err(Error::Unplannable(format!(
+                    "{other} and {image} would both become {moved}: install them without a project"
+                )));
+            }
+            _ => drop(taken.insert(moved, (image, digest))),
+        }
+    }
+    Ok(())
 }
 
 /// The platforms of an image index of which some images stay behind.

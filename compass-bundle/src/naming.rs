@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use compass_registry::Reference;
+use compass_registry::{Digest, Reference};
 
 use crate::Error;
 use crate::document::Kind;
@@ -57,7 +57,8 @@ pub fn stem(kind: Kind, name: &str, version: &str) -> String {
 
 /// The names of the image archives of a package, in the order of its images: the last element of
 /// the repository; where two images share it, the path below the project; where even that is equal,
-/// followed by the tag.
+/// followed by the tag; then with the project before it; and then with the beginning of a digest of
+/// the reference behind it.
 pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<String> {
     let name = |image: &Reference| image.repository().name().to_owned();
     let path = |image: &Reference| {
@@ -66,24 +67,46 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
     };
     let tagged =
         |image: &Reference| format!("{}-{}", path(image), image.locator()).replace(':', "-");
-    let forms = [counted(images, name), counted(images, path), counted(images, tagged)];
-    let chosen = (0..images.len()).map(|image| {
-        let distinct = forms.iter().find(|(names, counts)| counts[&names[image]] == 1);
-        let (names, _) = distinct.unwrap_or(&forms[2]);
-        format!("{package}-{}-{version}{ARCHIVE_END}", names[image])
+    let whole = |image: &Reference| {
+        format!("{}-{}", image.repository(), image.locator()).replace(['/', ':'], "-")
+    };
+    let hashed = |image: &Reference| {
+        format!("{}-{}", whole(image), &Digest::of(image.to_string().as_bytes()).hex()[..12])
+    };
+    let forms = [
+        counted(images, name),
+        counted(images, path),
+        counted(images, tagged),
+        counted(images, whole),
+    ];
+    let chosen: Vec<_> = (0..images.len())
+        .map(|image| {
+            let distinct = |form: &&Counted| form.1[&form.0[image].to_lowercase()] == 1;
+            forms
+                .iter()
+                .find(distinct)
+                .map_or_else(|| hashed(&images[image]), |(names, _)| names[image].clone())
+        })
+        .collect();
+    // What is distinct in its own form may be what another has in a longer one.
+    let (chosen, counts) = counted(&chosen, Clone::clone);
+    let names = chosen.into_iter().zip(images).map(|(name, image)| {
+        let name = if counts[&name.to_lowercase()] == 1 { name } else { hashed(image) };
+        format!("{package}-{name}-{version}{ARCHIVE_END}")
     });
-    chosen.collect()
+    names.collect()
 }
 
-/// The names of all images in one form, and how many have each.
-fn counted(
-    images: &[Reference],
-    form: impl Fn(&Reference) -> String,
-) -> (Vec<String>, HashMap<String, usize>) {
-    let names: Vec<_> = images.iter().map(form).collect();
+/// Names, and how many there are of each.
+type Counted = (Vec<String>, HashMap<String, usize>);
+
+/// The names of all in one form.
+fn counted<T>(all: &[T], form: impl Fn(&T) -> String) -> Counted {
+    let names: Vec<_> = all.iter().map(form).collect();
     let mut counts = HashMap::new();
     for name in &names {
-        *counts.entry(name.clone()).or_default() += 1;
+        // Not every system tells them apart by their case.
+        *counts.entry(name.to_lowercase()).or_default() += 1;
     }
     (names, counts)
 }
@@ -123,5 +146,21 @@ mod tests {
         assert_eq!(names(&["h.x/release/web:v1", "h.x/release/api:v1"]), ["web", "api"]);
         assert_eq!(names(&["h.x/release/a/web:v1", "h.x/release/b/web:v1"]), ["a-web", "b-web"]);
         assert_eq!(names(&["h.x/release/web:v1", "h.x/release/web:v2"]), ["web-v1", "web-v2"]);
+        let projects = names(&["h.x/release/web:v1", "h.x/library/web:v1"]);
+        assert_eq!(projects, ["release-web-v1", "library-web-v1"]);
+    }
+
+    #[test]
+    fn no_two_archives_have_one_name() {
+        for images in [
+            &["h.x/release/a/b-c/web:v1", "h.x/release/a-b/c/web:v1"][..],
+            &["h.x/release/web-v1:x", "h.x/release/web:v1", "h.x/release/web:v2"],
+            &["h.x/release/web:v1", "h.x/release/web:V1"],
+            &["h.x/release/web:v1", "g.x/release/web:v1"],
+        ] {
+            let names: Vec<_> = names(images).iter().map(|name| name.to_lowercase()).collect();
+            let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+            assert_eq!(distinct.len(), images.len(), "{names:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod image;
 pub(crate) mod store;
 pub(crate) mod tar;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -98,7 +98,13 @@ impl BundlePlan {
         let store = store.transpose()?;
 
         let mut files: Vec<_> = contents.files.iter().map(BundleFile::small).collect();
-        files.extend(archive_files(contents, &archives));
+        let archived = archive_files(contents, &archives);
+        let mut paths = HashSet::new();
+        if let Some(twice) = archived.iter().find(|file| !paths.insert(file.path.clone())) {
+            let image = twice.image.as_ref().map_or("", |image| image.reference.as_str());
+            return Err(Error::Unplannable(format!("{image} is there twice")));
+        }
+        files.extend(archived);
         let document = BundleDocument {
             format_version: FORMAT_VERSION,
             kind: contents.kind,

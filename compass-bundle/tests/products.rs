@@ -208,3 +208,29 @@ async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
     entries.remove(2);
     assert_eq!(gather(&entries).await.unwrap().children.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_only_their_projects_tell_apart_are_installed_apart_or_not_at_all() {
+    let storage = MemoryStorage::default();
+    let mut references = Vec::new();
+    for (number, project) in ["release", "library"].into_iter().enumerate() {
+        let reference: Reference = format!("h.example/{project}/web:v1").parse().unwrap();
+        let image = SampleImage::with_layers(vec![noise(number as u64, 2000)]);
+        let tag = reference.tag().unwrap();
+        image.store(&storage, reference.repository(), tag).await.unwrap();
+        references.push(reference);
+    }
+    let plan = sample::plan(&storage, &references, Kind::Product, true).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (source, options) = (Arc::new(storage), WriteOptions::default());
+    let written = write(&plan, source, directory.path(), &options).await.unwrap();
+    let bundle = Bundle::open(&written.path).await.unwrap();
+    assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+    let site = MemoryStorage::default();
+    let install_to = async |place: &str| {
+        install(&bundle, &site, &place.parse().unwrap(), &CopyOptions::default()).await
+    };
+    let refused = install_to("site.example/one").await.unwrap_err().to_string();
+    assert!(refused.contains("would both become site.example/one/web:v1"), "{refused}");
+    assert_eq!(install_to("site.example").await.unwrap().len(), 2);
+}

@@ -143,6 +143,22 @@ fn what_is_there_already_costs_two_requests_an_image_and_one_token_a_registry() 
 }
 
 #[test]
+fn two_images_that_would_have_one_tag_are_refused_before_anything_moves() {
+    let world = World::new(&["caicloud/web:v1", "library/web:v1"], Script::default());
+    world.write("two.list", "release/web:v1\nlibrary/web:v1\n");
+    let to = format!("{}/same", world.release.host());
+    let (code, out, error) = world.compass(&["sync", "--list", "two.list", "--to", &to]);
+    assert_eq!(code, 2, "{out}{error}");
+    for named in ["caicloud/web:v1", "library/web:v1", "same/web:v1", "leave the project"] {
+        assert!(error.contains(named), "{error}");
+    }
+    assert!(!world.has("same/web:v1"));
+    let (code, out, error) =
+        world.compass(&["sync", "--list", "two.list", "--to", &world.release.host()]);
+    assert_eq!(code, 0, "{out}{error}");
+}
+
+#[test]
 fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
     let world = World::new(&["caicloud/a:v1", "caicloud/c:v1", "library/d:v2"], Script::default());
     world.write("lists/one.list", "# of one team\nrelease/a:v1\nrelease/b:v1\n");

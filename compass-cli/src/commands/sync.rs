@@ -1,7 +1,7 @@
 mod list;
 mod report;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -137,7 +137,22 @@ fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platf
         return Err(Failure::usage(message).hint("say which you want, with `--platform`"));
     }
     let routes = wanted.into_iter().flat_map(|one| one.routes).collect();
-    Ok((distinct(moved(routes, (args.from.as_ref(), args.to.as_ref()))?), platforms))
+    let routes = distinct(moved(routes, (args.from.as_ref(), args.to.as_ref()))?);
+    require_own_tags(&routes)?;
+    Ok((routes, platforms))
+}
+
+/// Two images under one tag would be one that is lost.
+fn require_own_tags(routes: &[Route]) -> Result<(), Failure> {
+    let mut taken = HashMap::new();
+    for Route { source, release } in routes.iter().filter(|route| route.release.tag().is_some()) {
+        if let Some(other) = taken.insert(release, source) {
+            let message = format!("{other} and {source} would both become {release}");
+            let hint = "copy them to different projects: leave the project of `--to` out";
+            return Err(Failure::usage(message).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 /// Where images go; a place replaces the policy's.
