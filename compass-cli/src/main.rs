@@ -12,6 +12,7 @@ mod packages;
 mod registries;
 mod repository;
 mod save;
+mod whole;
 
 use std::process::ExitCode;
 use std::time::Duration;

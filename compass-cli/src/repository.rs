@@ -176,6 +176,7 @@ impl Repository {
             return Err(Failure::usage(format!("there is no hotfix `{name}` in {directories}"))
                 .hint("a hotfix is named `ADDON-HOTFIXVERSION`, as its directory"));
         }
+        self.require_whole(|path| found.iter().any(|one| one.source.path() == path), None)?;
         Ok(found)
     }
 
@@ -187,10 +188,20 @@ impl Repository {
 
     pub(crate) fn product(&self, version: &str) -> Result<Product, Failure> {
         let parsed: ProductVersion = version.parse().map_err(Failure::usage)?;
-        inventory::product(&self.tree, &self.policy, &parsed).ok_or_else(|| {
+        let product = inventory::product(&self.tree, &self.policy, &parsed).ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
             Failure::usage(format!("there is no product `{version}` in {directories}"))
-        })
+        })?;
+        let manifest = product.source.path();
+        let addons = product.manifest.addons.as_ref();
+        let addons = addons.map(|directory| format!("{}/", directory.value.trim_end_matches('/')));
+        let is_part = |path: &str| {
+            path == manifest
+                || product.lists.iter().any(|list| list == path)
+                || addons.as_ref().is_some_and(|addons| path.starts_with(addons))
+        };
+        self.require_whole(is_part, Some(manifest))?;
+        Ok(product)
     }
 
     fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, Failure> {

@@ -229,6 +229,43 @@ fn a_product_without_something_that_it_names_is_no_package() {
 }
 
 #[test]
+fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied() {
+    let world = World::new();
+    let manifest = "release-products/v2.7.0.yaml";
+    let product = |more: &str| {
+        format!("metadata: {{name: compass}}\nspec:\n  version: 2.7.0\n  addons: addons\n{more}")
+    };
+    let values = |image: &str| {
+        format!(
+            "_config:\n  _metadata: {{name: api, version: v1.0.0}}\n  controllers:\n  - type: \
+             Deployment\n    containers:\n    - name: api\n{image}"
+        )
+    };
+    let addon = "addons/default/console/api/values.yaml";
+    let good = values("      image: '[[ registry_release ]]/web:v1'\n");
+    for (path, text, about) in [
+        (addon, values("      image: [[ registry_release ]]/web:v1\n"), "api/values.yaml:7"),
+        (addon, values("      image: '[[ registry_release ]]'\n"), "api/values.yaml:7"),
+        (addon, values("      image: ''\n"), "container-without-image"),
+        (manifest, product("  imageLists: images-lists/a.list\n"), "wrong-type"),
+        (manifest, product("  imagelists: [images-lists/a.list]\n"), "unknown-field"),
+        (manifest, product("  files: [{source: install.sh}]\n"), "missing-field"),
+    ] {
+        world.write("repo/install.sh", "#!/bin/sh\n");
+        world.write("repo/images-lists/a.list", "release/web:v1\n");
+        world.write(&format!("repo/{addon}"), &good);
+        world.write(&format!("repo/{manifest}"), &product("  imageLists: [images-lists/a.list]\n"));
+        world.write(&format!("repo/{path}"), &text);
+        for command in [&["package", "-o", "out"][..], &["sync"], &["images"]] {
+            let target = ["product", "v2.7.0", "--repo", "repo"];
+            let ran = world.run(&[&command[..1], &target, &command[1..]].concat());
+            assert_eq!(ran.code, 1, "{about}, {command:?}: {}", ran.error);
+            assert!(ran.error.contains(about), "{about}, {command:?}: {}", ran.error);
+        }
+    }
+}
+
+#[test]
 fn a_time_that_no_archive_has_room_for_is_refused() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
