@@ -70,6 +70,8 @@ pub struct ImageSide {
     pub reference: String,
     /// Digest of its manifest or index.
     pub digest: Digest,
+    /// The platforms of the index whose images are not in the bundle.
+    pub absent: Vec<Platform>,
 }
 
 /// The largest text that is compared by its structure, in bytes.
@@ -131,6 +133,7 @@ pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
         if let (Some(one), Some(other)) = sides
             && one.digest == other.digest
             && one.reference == other.reference
+            && one.absent() == other.absent()
         {
             same_images += 1;
             continue;
@@ -240,6 +243,13 @@ impl<'c> NamedImage<'c> {
         Self { reference, digest, image: EitherImage::Packed(image) }
     }
 
+    fn absent(&self) -> &[Platform] {
+        match &self.image {
+            EitherImage::Bundled(image, _) => &image.absent,
+            EitherImage::Packed(_) => &[],
+        }
+    }
+
     /// The configuration and layers that tools see which know only single images; of an index of
     /// other tools, those of the first image.
     fn single(&self) -> Result<(Descriptor, Vec<Descriptor>), Error> {
@@ -305,6 +315,7 @@ async fn image_change(
     let side = |image: &NamedImage<'_>| ImageSide {
         reference: image.reference.to_string(),
         digest: image.digest,
+        absent: image.absent().to_vec(),
     };
     let (old, new) = (old_image.map(side), new_image.map(side));
     Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added, configs })

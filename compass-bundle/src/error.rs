@@ -53,6 +53,12 @@ pub enum Error {
         /// The place.
         path: String,
     },
+    /// Something has the name of what should be written.
+    #[error("{path} is there already")]
+    Exists {
+        /// The place.
+        path: String,
+    },
     /// An address that leads nowhere.
     #[error("`{address}` is not an address to use here: {reason}")]
     BadAddress {
@@ -163,6 +169,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
+            Self::Exists { .. } => Some("remove it, or choose another place with `-o`"),
             Self::Conflict { .. } => {
                 Some("choose another place; or raise the version: what is published never changes")
             }

@@ -40,7 +40,7 @@ pub struct Unpacked {
 /// Unpacks everything into a directory, as `tar` does. What it unpacks appears when it is complete.
 ///
 /// # Errors
-/// [`Error::Conflict`] where something of it is there; [`Error::Damaged`] for paths that lead
+/// [`Error::Exists`] where something of it is there; [`Error::Damaged`] for paths that lead
 /// elsewhere, links, devices, and what is there twice.
 pub async fn unpack(
     source: Arc<dyn BundleSource>,
@@ -173,7 +173,7 @@ impl Part {
         names.sort();
         let paths: Vec<_> = names.iter().map(|name| directory.join(name)).collect();
         if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-            return Err(Error::Conflict { path: there.display().to_string() });
+            return Err(Error::Exists { path: there.display().to_string() });
         }
         for (name, path) in names.iter().zip(&paths) {
             fs::rename(self.path.join(name), path).map_err(Error::io("create", path))?;
@@ -192,7 +192,7 @@ impl Drop for Part {
 /// Writes bytes to a file that appears when it is complete, with these permissions.
 ///
 /// # Errors
-/// [`Error::Conflict`] where something has the name.
+/// [`Error::Exists`] where something has the name.
 pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     pick::require_free(path)?;
     if let Some(parent) = path.parent() {

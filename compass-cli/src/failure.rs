@@ -109,6 +109,7 @@ impl From<compass_bundle::Error> for Failure {
             | compass_bundle::Error::NotABundle { .. }
             | compass_bundle::Error::Unplannable(_) => NOT_RIGHT,
             compass_bundle::Error::BadAddress { .. }
+            | compass_bundle::Error::Exists { .. }
             | compass_bundle::Error::NoSuchFile { .. }
             | compass_bundle::Error::NoSuchImage { .. } => USAGE,
             compass_bundle::Error::Registry(error) => return of_registry(error),

@@ -57,16 +57,21 @@ impl World {
         self.runtime.block_on(image.store(&self.storage, &repository, &tag)).unwrap();
     }
 
-    /// Lets the tag name an index of one image, for `linux/amd64`.
-    fn push_index(&self, name: &str, image: &SampleImage) {
-        self.push(name, image);
-        let index = json!({
-            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
-            "manifests": [{
+    /// Lets the tag name an index of an image for each of these.
+    fn push_index_of(&self, name: &str, architectures: &[&str]) {
+        let entries = architectures.iter().map(|architecture| {
+            let layer = architecture.as_bytes().to_vec();
+            let image = SampleImage::with_layers(vec![layer]);
+            self.push(name, &image);
+            json!({
                 "mediaType": media_type::OCI_MANIFEST, "digest": image.manifest.digest(),
                 "size": image.manifest.bytes().len(),
-                "platform": {"os": "linux", "architecture": "amd64"},
-            }],
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        });
+        let index = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
+            "manifests": entries.collect::<Vec<_>>(),
         });
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         let (repository, tag) = (format!("release/{name}").parse().unwrap(), "v1".parse().unwrap());
@@ -176,7 +181,7 @@ fn an_image_is_said_to_be_for_the_platform_that_it_is_for() {
 #[test]
 fn a_platform_that_an_index_lacks_is_missed() {
     let world = World::new();
-    world.push_index("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push_index_of("web", &["amd64"]);
     world.add_plugin("web");
     let ran = world.package("web", &["-o", "out", "--platform", "linux/amd64,linux/s390x"]);
     assert_eq!(ran.code, 0, "{}", ran.error);
@@ -263,6 +268,67 @@ fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied(
             assert!(ran.error.contains(about), "{about}, {command:?}: {}", ran.error);
         }
     }
+}
+
+/// The bundle of one plugin, `web`, of a layer of 300 KB.
+fn bundle_of(world: &World) -> Vec<u8> {
+    world.push("web", &SampleImage::with_layers(vec![noise(1, 300_000)]));
+    world.add_plugin("web");
+    assert_eq!(world.package("web", &["-o", "out"]).code, 0);
+    std::fs::read(world.path("out").join(BUNDLE)).unwrap()
+}
+
+#[test]
+fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
+    let world = World::new();
+    let good = bundle_of(&world);
+    let mut damaged = good.clone();
+    damaged[good.len() - 100_000] ^= 1;
+    std::fs::write(world.path("damaged.tar.gz"), damaged).unwrap();
+    std::fs::write(world.path("cut.tar.gz"), &good[..good.len() - 100_000]).unwrap();
+    let (site, store) = (format!("{}/site", world.registry.host()), world.path("store"));
+    let store = format!("file://{}", store.display());
+    for (arguments, says) in [
+        (&["publish", "damaged.tar.gz", "--to", &store][..], "is damaged"),
+        (&["install", "damaged.tar.gz", "--registry", &site], "is damaged at bytes"),
+        (&["publish", "cut.tar.gz", "--to", &store], "it was cut off"),
+        (&["install", "cut.tar.gz", "--registry", &site], "it was cut off"),
+        (&["inspect", "cut.tar.gz"], "it was cut off"),
+        (&["verify", "cut.tar.gz", "--quick"], "it was cut off"),
+    ] {
+        let ran = world.run(arguments);
+        assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.error);
+        assert!(ran.error.contains(says), "{arguments:?}: {}", ran.error);
+        assert!(ran.error.contains("copy or download the bundle again"), "{}", ran.error);
+    }
+    assert!(!world.path("store/plugins").exists());
+}
+
+#[test]
+fn what_stands_where_something_is_extracted_stays() {
+    let world = World::new();
+    bundle_of(&world);
+    let extract = ["extract", &format!("out/{BUNDLE}"), "--yaml", "-o", "yaml"];
+    assert_eq!(world.run(&extract).code, 0);
+    let ran = world.run(&extract);
+    assert_eq!(ran.code, 2, "{}", ran.error);
+    assert!(ran.error.contains("web.yaml is there already\n"), "{}", ran.error);
+    assert!(ran.error.contains("choose another place"), "{}", ran.error);
+}
+
+#[test]
+fn a_bundle_with_fewer_platforms_is_another_bundle() {
+    let world = World::new();
+    world.add_plugin("web");
+    world.push_index_of("web", &["amd64", "arm64"]);
+    for (platforms, out) in [("all", "one"), ("linux/amd64,linux/s390x", "other")] {
+        let ran = world.package("web", &["-o", out, "--platform", platforms]);
+        assert_eq!(ran.code, 0, "{}", ran.error);
+    }
+    let ran = world.run(&["diff", &format!("one/{BUNDLE}"), &format!("other/{BUNDLE}")]);
+    let shown = String::from_utf8(ran.out).unwrap();
+    assert!(shown.contains("platforms left out: none -> linux/arm64"), "{shown}");
+    assert!(shown.contains("0 images the same"), "{shown}");
 }
 
 #[test]

@@ -65,7 +65,13 @@ impl Platform {
     pub fn serves(&self, wanted: &Platform) -> bool {
         self.os == wanted.os
             && self.architecture == wanted.architecture
-            && (wanted.variant.is_none() || self.variant == wanted.variant)
+            && (wanted.variant.is_none() || self.version() == wanted.version())
+    }
+
+    /// The variant; `arm64` is `v8` where nothing else is said, as containerd has it.
+    fn version(&self) -> Option<&str> {
+        let usual = (self.architecture == "arm64").then_some("v8");
+        self.variant.as_deref().or(usual)
     }
 
     /// Reads what an image configuration names; nothing where that is no platform: words of letters
@@ -112,6 +118,21 @@ impl fmt::Display for Platform {
 #[cfg(test)]
 mod tests {
     use super::Platform;
+
+    #[test]
+    fn arm64_is_v8_unless_it_says_otherwise() {
+        for (is, wanted, serves) in [
+            ("linux/arm64", "linux/arm64/v8", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm64/v9", "linux/arm64/v8", false),
+            ("linux/arm", "linux/arm/v7", false),
+            ("linux/arm/v7", "linux/arm", true),
+            ("linux/amd64", "linux/arm64", false),
+        ] {
+            let [is, asked]: [Platform; 2] = [is, wanted].map(|text| text.parse().unwrap());
+            assert_eq!(is.serves(&asked), serves, "{is}, {wanted}");
+        }
+    }
 
     #[test]
     fn a_configuration_names_a_platform_or_none() {

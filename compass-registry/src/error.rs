@@ -64,7 +64,7 @@ pub enum Error {
         reason: String,
     },
     /// There is no image for the wanted platform.
-    #[error("{what} has no image for {wanted}; it has {}", excerpt(.available))]
+    #[error("{what} has no image for {wanted}; {}", available_platforms(.available))]
     NoSuchPlatform {
         /// Which image index.
         what: String,
@@ -203,6 +203,15 @@ impl Error {
         }
     }
 
+    /// Whether content was other than promised.
+    pub fn is_mismatch(&self) -> bool {
+        match self {
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => true,
+            Self::Blob { source, .. } | Self::Image { source, .. } => source.is_mismatch(),
+            _ => false,
+        }
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -214,6 +223,9 @@ impl Error {
             ),
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 Some("the registry holds or sends damaged content: push the image again")
+            }
+            Self::NoSuchPlatform { available, .. } if available.is_empty() => {
+                Some("take the whole of it, with `--platform all`")
             }
             Self::NoSuchPlatform { .. } => Some("choose another platform with `--platform`"),
             Self::Unreachable { .. } => Some(
@@ -229,6 +241,13 @@ impl Error {
             Self::Blob { source, .. } | Self::Image { source, .. } => source.hint(),
             _ => None,
         }
+    }
+}
+
+fn available_platforms(available: &str) -> String {
+    match available {
+        "" => "it names no platforms, so only all of it can be taken".to_owned(),
+        some => format!("it has {}", excerpt(some)),
     }
 }
 

@@ -30,7 +30,7 @@ impl Bundle {
     /// Writes the archive of one image, as bundles of plugins hold it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] where the file is there; what reading and writing report.
+    /// [`Error::Exists`] where the file is there; what reading and writing report.
     pub async fn write_archive(
         &self,
         image: &ArchiveImage,
@@ -100,7 +100,7 @@ impl Package {
     /// Writes all files that are no image archives below a directory, and gives their paths.
     ///
     /// # Errors
-    /// [`Error::Conflict`] where something of it is there; as [`Package::file`].
+    /// [`Error::Exists`] where something of it is there; as [`Package::file`].
     pub async fn write_files(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
         let named: HashMap<&str, &PackageFile> =
             self.files().iter().map(|file| (file.path.as_str(), file)).collect();
@@ -177,7 +177,7 @@ fn named<'i, I>(
 
 pub(super) fn require_free(path: &Path) -> Result<(), Error> {
     match path.symlink_metadata() {
-        Ok(_) => Err(Error::Conflict { path: path.display().to_string() }),
+        Ok(_) => Err(Error::Exists { path: path.display().to_string() }),
         Err(_) => Ok(()),
     }
 }

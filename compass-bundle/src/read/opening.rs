@@ -69,6 +69,16 @@ impl<'f> Opening<'f> {
         Error::not_a_bundle(self.file.source().name(), reason)
     }
 
+    /// What its document says does not stand in it.
+    fn cut_off(&self) -> Error {
+        let source = self.file.source();
+        let (name, size) = (source.name(), source.size());
+        Error::damaged(format!(
+            "{name}: it was cut off, or its bundle.json is wrong, which names more than the {size} \
+             bytes that are there"
+        ))
+    }
+
     /// Takes so many bytes into memory.
     fn take_room(&self, bytes: u64) -> Result<(), Error> {
         let left = self.room.load(Ordering::Relaxed).checked_sub(bytes);
@@ -117,8 +127,7 @@ impl<'f> Opening<'f> {
     ) -> Result<u64, Error> {
         let end = bytes_at(document, path, at)?.checked_add(size);
         let end = end.and_then(|end| end.checked_next_multiple_of(entry::BLOCK));
-        end.filter(|end| *end <= self.frames.length())
-            .ok_or_else(|| self.not("it points beyond its own end"))
+        end.filter(|end| *end <= self.frames.length()).ok_or_else(|| self.cut_off())
     }
 
     pub(super) async fn stored_images(
@@ -158,7 +167,7 @@ impl<'f> Opening<'f> {
                 let end = start.checked_add(last.offset);
                 let end = end.and_then(|end| end.checked_add(last.descriptor.size));
                 let end = end.and_then(|end| end.checked_next_multiple_of(entry::BLOCK));
-                end.ok_or_else(|| self.not("it points beyond its own end"))?
+                end.ok_or_else(|| self.cut_off())?
             }
         };
         let mut images = Vec::new();
@@ -200,7 +209,8 @@ impl<'f> Opening<'f> {
             self.take_room(descriptor.size + MANIFEST)?;
             let from = start.checked_add(*offset);
             let range = from.and_then(|from| Some(from..from.checked_add(descriptor.size)?));
-            let range = range.ok_or_else(|| self.not("it points beyond its own end"))?;
+            let range = range.filter(|range| range.end <= frames.length());
+            let range = range.ok_or_else(|| self.cut_off())?;
             let bytes = read_tar(self.file, frames, range).await?;
             let manifest = RawManifest::new(descriptor.media_type.clone(), bytes);
             if manifest.digest() != descriptor.digest {

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use compass_bundle::{Comparison, FileChange, ImageChange, compare};
 use compass_manifest::difference::{Difference, differences};
 use compass_manifest::yaml;
-use compass_registry::Descriptor;
+use compass_registry::{Descriptor, Platform};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ fn to_json(comparison: &Comparison) -> Value {
     });
     let images = comparison.images.iter().map(|image| {
         let side = |side: &compass_bundle::ImageSide| {
-            json!({"reference": side.reference, "digest": side.digest})
+            json!({"reference": side.reference, "digest": side.digest, "absent": side.absent})
         };
         json!({
             "name": image.name,
@@ -110,6 +110,12 @@ fn to_text(comparison: &Comparison) -> String {
             bytes(sum(&image.added)),
         ));
         text.push_str(&lines(&config_structure(image)));
+        if let (Some(old), Some(new)) = (&image.old, &image.new)
+            && old.absent != new.absent
+        {
+            let (old, new) = (platforms(&old.absent), platforms(&new.absent));
+            text.push_str(&format!("    platforms left out: {old} -> {new}\n"));
+        }
     }
     let (old, new) = comparison.sizes;
     text + &format!(
@@ -120,6 +126,11 @@ fn to_text(comparison: &Comparison) -> String {
         bytes(old),
         bytes(new)
     )
+}
+
+fn platforms(platforms: &[Platform]) -> String {
+    let names: Vec<_> = platforms.iter().map(Platform::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn sign(old: bool, new: bool) -> char {

@@ -1,9 +1,10 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Installed, Opened, install, install_package};
+use compass_bundle::{Bundle, Installed, Opened, install, install_package};
 use compass_registry::{CopyOptions, RegistryPlace};
 use serde_json::{Value, json};
 
+use super::verify::verify;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
@@ -38,6 +39,12 @@ pub(crate) async fn run(
         Opened::Package(package) => install_package(package, &client, place, &options).await,
     };
     bar.done();
+    if let (Err(compass_bundle::Error::Registry(error)), Opened::Bundle(bundle)) =
+        (&installed, &opened)
+        && error.is_mismatch()
+    {
+        require_undamaged(bundle, &args.bundle, output).await?;
+    }
     let installed = installed.map_err(|error| {
         Failure::from(error).while_doing(format!("cannot install {}", args.bundle))
     })?;
@@ -46,6 +53,16 @@ pub(crate) async fn run(
         || installed.iter().map(line).collect(),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Content was not what it should be: whether that is the bundle's fault.
+async fn require_undamaged(bundle: &Bundle, name: &str, output: &Output) -> Result<(), Failure> {
+    let verified = verify(bundle, false, output).await?;
+    let Some(damage) = verified.damages.first() else { return Ok(()) };
+    let (range, what) = (&damage.range, &damage.what);
+    let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
+    let hint = "`compass verify` says all that is damaged: copy or download the bundle again";
+    Err(Failure::not_right(message).hint(hint))
 }
 
 fn line(installed: &Installed) -> String {

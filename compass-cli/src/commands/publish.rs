@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use compass_bundle::Bundle;
 use compass_bundle::store::{Published, Store};
+use compass_bundle::{Bundle, checksum_path};
 use serde_json::json;
 
+use super::verify::verify;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -53,6 +54,12 @@ pub(crate) async fn publish(
     output: &Output,
 ) -> Result<Published, Failure> {
     let bundle = Bundle::open(path).await?;
+    // What is published never changes; where nothing vouches for the file, it is proven first.
+    if !checksum_path(path).exists() && !verify(&bundle, false, output).await?.holds() {
+        let message = format!("{} is damaged, and has no .sha256 beside it", path.display());
+        let hint = "`compass verify` says what is damaged: copy or download the bundle again";
+        return Err(Failure::not_right(message).hint(hint));
+    }
     let bar = output.bar("publish");
     let published = store.publish(path, bundle.document(), bar.shared()).await;
     bar.done();
