@@ -62,6 +62,16 @@ impl Repository {
         Ok(Self { root, policy, tree })
     }
 
+    /// One that holds nothing, with the policy that is named, or else the usual one.
+    pub(crate) fn none(global: &Global) -> Result<Self, Failure> {
+        let root = PathBuf::from(".");
+        let policy = match &global.policy {
+            Some(policy) => read_policy(&root, Some(policy))?,
+            None => Policy::default(),
+        };
+        Ok(Self { root, policy, tree: Tree::default() })
+    }
+
     /// The plugins that targets name, as `plugin gpu plugin log`.
     pub(crate) fn plugins(&self, target: &[String]) -> Result<Vec<Plugin>, Failure> {
         let form = "a target is `plugin NAME`";

@@ -105,7 +105,9 @@ async fn take(
     let routes = sync::moved(routes.collect(), places)?;
     let bar = output.bar("sync");
     let syncing = CopyOptions { progress: bar.shared(), ..options.clone() };
-    let synced = sync::sync(&routes, &registries, &syncing, false).await?;
+    let results = sync::Results::of(&routes);
+    sync::sync(&results, &registries, &syncing, false).await?;
+    let synced = results.take();
     bar.done();
     let mut moved = 0;
     for one in synced {

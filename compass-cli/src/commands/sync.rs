@@ -1,8 +1,9 @@
 mod list;
 mod report;
+mod results;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use compass_registry::{
     Copied, Copier, CopyOptions, CopyPlan, ImageSource, Platform, Reference, RegistryPlace,
     counting_retries,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::cli::Global;
 use crate::failure::Failure;
@@ -22,7 +23,8 @@ use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
 use crate::save;
 use list::Listed;
-use report::Report;
+pub(crate) use results::Results;
+use results::UnderWay;
 
 /// Images that are worked on at once, for each blob that may move at once: while some move, others
 /// are looked up.
@@ -90,10 +92,14 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let repository = Repository::open(global)?;
+    let repository = repository(args, global)?;
     let registries = Registries::of(&repository);
     let (routes, platforms) = wanted(args, &repository)?;
     if let Some(path) = &args.report {
+        if path == Path::new("-") {
+            let message = "a report goes to a file";
+            return Err(Failure::usage(message).hint("`--format json` prints it"));
+        }
         save::require_writable(path)?;
     }
     let bar = output.bar("sync");
@@ -102,11 +108,20 @@ pub(crate) async fn run(
         jobs: global.jobs.into(),
         progress: bar.shared(),
     };
-    let began = Instant::now();
-    let synced = sync(&routes, &registries, &options, args.dry_run).await?;
+    let results = Results::of(&routes);
+    let mut run = UnderWay {
+        results: &results,
+        report: args.report.as_deref(),
+        platforms: &platforms,
+        dry_run: args.dry_run,
+        began: Instant::now(),
+        is_over: false,
+    };
+    let done = sync(&results, &registries, &options, args.dry_run).await;
+    run.is_over = true;
     bar.done();
-    let seconds = began.elapsed().as_secs_f64();
-    let report = Report { synced, platforms, dry_run: args.dry_run, seconds };
+    done?;
+    let report = run.to_report();
     for failure in report.failures() {
         output.mention(failure);
     }
@@ -115,6 +130,15 @@ pub(crate) async fn run(
         report.save(path)?;
     }
     Ok(if report.failures().next().is_some() { Failure::OUTSIDE.into() } else { ExitCode::SUCCESS })
+}
+
+/// The release repository; nothing of it is needed where all is said on the command line.
+fn repository(args: &Args, global: &Global) -> Result<Repository, Failure> {
+    let all_is_said = args.target.is_empty() && args.from.is_some() && args.to.is_some();
+    match Repository::open(global) {
+        Err(_) if all_is_said && global.repo.is_none() => Repository::none(global),
+        opened => opened,
+    }
 }
 
 /// What the arguments ask for: what goes where, and of which platforms; none are all.
@@ -177,11 +201,12 @@ fn distinct(mut routes: Vec<Route>) -> Vec<Route> {
 
 /// Copies images, or plans that. One that fails does not stop the others.
 pub(crate) async fn sync(
-    routes: &[Route],
+    results: &Results<'_>,
     registries: &Registries,
     options: &CopyOptions,
     dry_run: bool,
-) -> Result<Vec<Synced>, Failure> {
+) -> Result<(), Failure> {
+    let routes = results.routes();
     let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
     let both = || routes.iter().flat_map(|route| [&route.source, &route.release]);
     for host in both().map(Reference::host) {
@@ -195,11 +220,14 @@ pub(crate) async fn sync(
     let releases = routes.iter().map(|route| route.release.host());
     let copiers: BTreeMap<&str, Copier<'_>> =
         releases.map(|host| (host, Copier::new(&clients[host], options.clone()))).collect();
-    let work = routes.iter().map(|route| {
+    let work = routes.iter().enumerate().map(|(number, route)| {
         let source: Arc<dyn ImageSource> = Arc::new(clients[route.source.host()].clone());
-        sync_one(route, source, &copiers[route.release.host()], dry_run)
+        let one = sync_one(route, source, &copiers[route.release.host()], dry_run);
+        one.map(move |synced| results.put(number, synced))
     });
-    Ok(stream::iter(work).buffered(options.jobs * IMAGES_PER_JOB).collect().await)
+    let work = stream::iter(work).buffer_unordered(options.jobs * IMAGES_PER_JOB);
+    work.collect::<()>().await;
+    Ok(())
 }
 
 async fn sync_one(

@@ -1,127 +1,15 @@
 //! `compass sync` and `compass doctor`, between registries that want credentials.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod world;
+
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
-use compass_registry::{Digest, RawManifest, media_type};
+use compass_registry::testing::{Fault, Script};
 use serde_json::Value;
-
-/// Two registries, and a release repository whose policy names them.
-struct World {
-    directory: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
-    storage: (MemoryStorage, MemoryStorage),
-    source: FaultyRegistry,
-    release: FaultyRegistry,
-}
-
-impl World {
-    fn new(images: &[&str], fault: Script) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let storage = (MemoryStorage::default(), MemoryStorage::default());
-        let (source, release) = runtime.block_on(async {
-            let source = FaultyRegistry::start(storage.0.clone(), fault).await.unwrap();
-            let release = FaultyRegistry::start(storage.1.clone(), Script::default()).await;
-            (source, release.unwrap())
-        });
-        let world = Self { directory, runtime, storage, source, release };
-        for image in images {
-            world.push(image);
-        }
-        let policy = format!(
-            "version: 1\nregistries: {{source: '{}/caicloud', release: '{}/release'}}\n",
-            world.source.host(),
-            world.release.host()
-        );
-        world.write(".compass.yaml", &policy);
-        let auth = |host: String| format!(r#""{host}": {{"auth": "cm9ib3Q6aHVudGVyMg=="}}"#);
-        let auths = [auth(world.source.host()), auth(world.release.host())].join(",");
-        world.write("auth.json", &format!(r#"{{"auths": {{{auths}}}}}"#));
-        world
-    }
-
-    fn push(&self, image: &str) {
-        let (name, tag) = image.split_once(':').unwrap();
-        let shared = vec![7; 100_000];
-        let image = SampleImage::with_layers(vec![shared, name.as_bytes().to_vec()]);
-        let (name, tag) = (name.parse().unwrap(), tag.parse().unwrap());
-        self.runtime.block_on(image.store(&self.storage.0, &name, &tag)).unwrap();
-    }
-
-    /// An index of images for these processors.
-    fn push_index(&self, repository: &str, architectures: &[&str]) -> Digest {
-        let repository = repository.parse().unwrap();
-        let children = architectures.iter().map(|architecture| {
-            let image = SampleImage::with_layers(vec![architecture.as_bytes().to_vec()]);
-            let tag = architecture.parse().unwrap();
-            self.runtime.block_on(image.store(&self.storage.0, &repository, &tag)).unwrap();
-            serde_json::json!({
-                "mediaType": media_type::OCI_MANIFEST,
-                "digest": image.manifest.digest(),
-                "size": image.manifest.bytes().len(),
-                "platform": {"os": "linux", "architecture": architecture},
-            })
-        });
-        let index = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_INDEX,
-            "manifests": children.collect::<Vec<_>>(),
-        });
-        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
-        let put = self.storage.0.put_manifest(&repository, &index, None);
-        self.runtime.block_on(put).unwrap();
-        index.digest()
-    }
-
-    fn has(&self, image: &str) -> bool {
-        let (name, tag) = image.split_once(':').unwrap();
-        let (name, tag): (_, compass_registry::Tag) = (name.parse().unwrap(), tag.parse().unwrap());
-        let release = &self.storage.1;
-        let there = self.runtime.block_on(Storage::manifest(release, &name, &tag.clone().into()));
-        if there.unwrap().is_none() {
-            return false;
-        }
-        self.runtime.block_on(read_whole(release, &name, &tag.into())).unwrap();
-        true
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    /// Gives exit code, stdout and stderr, none of which tells the password or a token.
-    fn compass(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_compass"))
-            .args(arguments)
-            .env("REGISTRY_AUTH_FILE", self.path("auth.json"))
-            .current_dir(self.directory.path())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, error) = (text(&output.stdout), text(&output.stderr));
-        for secret in [FaultyRegistry::PASSWORD, "cm9ib3Q6aHVudGVyMg", "token-1", "token-2"] {
-            assert!(!out.contains(secret) && !error.contains(secret), "{secret}: {out}{error}");
-        }
-        (output.status.code().unwrap(), out, error)
-    }
-
-    fn json(&self, name: &str) -> Value {
-        let text = std::fs::read_to_string(self.path(name)).unwrap();
-        assert!(!text.contains(FaultyRegistry::PASSWORD), "{text}");
-        serde_json::from_str(&text).unwrap()
-    }
-}
+use world::World;
 
 #[test]
 fn what_is_there_already_costs_two_requests_an_image_and_one_token_a_registry() {
@@ -140,6 +28,54 @@ fn what_is_there_already_costs_two_requests_an_image_and_one_token_a_registry() 
         // The first request of a run is asked who it is.
         assert_eq!((after.0 - before.0, after.1 - before.1), (12 + 1, 1), "{out}");
     }
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_report_with_which_it_goes_on() {
+    let images = ["caicloud/a:v1", "caicloud/b:v1", "caicloud/c:v1"];
+    // Whatever is asked for from some request on is not answered.
+    let stalls = (9..200).map(|request| (request, Fault::Stall(0)));
+    let world = World::new(&images, Script(stalls.collect()));
+    world.write("all.list", "release/a:v1\nrelease/b:v1\nrelease/c:v1\n");
+    let sync = ["sync", "--list", "all.list", "--report", "report.json", "--jobs", "1"];
+    let mut child =
+        world.command(&sync).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Until nothing moves any more.
+    let mut before = 0;
+    while world.source.requests() < 9 || world.source.requests() > before {
+        before = world.source.requests();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let report = world.json("report.json");
+    let (arrived, failed) =
+        (report["arrived"].as_u64().unwrap(), report["failed"].as_u64().unwrap());
+    assert!(failed > 0 && arrived + failed == 3, "{report:#}");
+    let message = report["images"][2]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("interrupted"), "{report:#}");
+}
+
+#[test]
+fn nothing_of_a_repository_is_needed_where_all_is_said() {
+    let world = World::new(&["caicloud/a:v1"], Script::default());
+    world.write("elsewhere/one.list", "release/a:v1\n");
+    let (from, to) =
+        (format!("{}/caicloud", world.source.host()), format!("{}/site", world.release.host()));
+    let sync = ["sync", "--list", "one.list", "--from", &from, "--to", &to];
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("one.list"), "release/a:v1\n").unwrap();
+    let run = |arguments: &[&str]| {
+        world.command(arguments).current_dir(elsewhere.path()).output().unwrap()
+    };
+    let output = run(&sync);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(world.has("site/a:v1"));
+    // Without them, the policy says it.
+    assert_eq!(run(&sync[..3]).status.code(), Some(2));
+    let output = run(&[&sync[..], &["--report", "-"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!elsewhere.path().join("-").exists());
 }
 
 #[test]
