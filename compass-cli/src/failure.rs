@@ -49,6 +49,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same, as one of how the tool is set up.
+    pub(crate) fn of_configuration(self) -> Self {
+        Self { exit: USAGE, ..self }
+    }
+
     /// Says first what was being done.
     pub(crate) fn while_doing(mut self, what: impl fmt::Display) -> Self {
         let what = lines(what);

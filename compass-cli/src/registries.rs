@@ -41,8 +41,8 @@ impl Registries {
             plain_http: plain_http || known.plain_http,
             ca: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
             identity: self.identity(&known)?,
-            credentials: self.credentials.find(host)?,
-            projects: self.credentials.find_projects(host)?,
+            credentials: self.credentials.find(host).map_err(misconfigured)?,
+            projects: self.credentials.find_projects(host).map_err(misconfigured)?,
             ..ClientOptions::default()
         };
         Ok(Client::new(host, options)?)
@@ -67,4 +67,10 @@ impl Registries {
             Failure::usage(format!("cannot read the {what} {}: {error}", path.display()))
         })
     }
+}
+
+/// What is wrong with the files that logins are read from is nothing that a registry did.
+fn misconfigured(error: compass_registry::Error) -> Failure {
+    let hint = "correct the Docker configuration, or name another with `REGISTRY_AUTH_FILE`";
+    Failure::from(error).of_configuration().hint(hint)
 }

@@ -54,9 +54,12 @@ fn line(trial: &Trial) -> String {
         Some(false) => "no",
         None => "-",
     };
-    format!("{:<15} {works:<4} {}\n", trial.name, trial.detail)
+    let help = trial.help.map(|help| format!("{:<20} help: {help}\n", "")).unwrap_or_default();
+    format!("{:<15} {works:<4} {}\n{help}", trial.name, trial.detail)
 }
 
 fn to_json(trial: &Trial) -> serde_json::Value {
-    json!({"name": trial.name, "works": trial.works, "detail": trial.detail})
+    json!({
+        "name": trial.name, "works": trial.works, "detail": trial.detail, "help": trial.help,
+    })
 }

@@ -21,6 +21,8 @@ pub struct Trial {
     pub works: Option<bool>,
     /// More about it, in words.
     pub detail: String,
+    /// What a person can do where it does not work.
+    pub help: Option<&'static str>,
 }
 
 /// Bytes of the blob that is written; enough for several chunks.
@@ -37,13 +39,16 @@ struct Trials(Vec<Trial>);
 
 impl Trials {
     fn add(&mut self, name: &'static str, works: Option<bool>, detail: impl Into<String>) {
-        self.0.push(Trial { name, works, detail: detail.into() });
+        self.0.push(Trial { name, works, detail: detail.into(), help: None });
     }
 
     /// Notes how something went, and says whether it went well.
     fn note<T>(&mut self, name: &'static str, result: Result<T, Error>, well: &str) -> bool {
-        let works = result.is_ok();
-        self.add(name, Some(works), result.err().map_or(well.to_owned(), |error| whole(&error)));
+        let (works, detail, help) = match result {
+            Ok(_) => (true, well.to_owned(), None),
+            Err(error) => (false, whole(&error), error.hint()),
+        };
+        self.0.push(Trial { name, works: Some(works), detail, help });
         works
     }
 }
@@ -205,7 +210,12 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, tria
         }
         Ok(())
     };
-    trials.note("delete", removed.await, "manifests and their tags");
+    if !trials.note("delete", removed.await, "manifests and their tags")
+        && let Some(trial) = trials.0.last_mut()
+    {
+        trial.help =
+            Some("what was pushed to the scratch repository stays there: remove it by hand");
+    }
 }
 
 fn manifest(config: &[u8], subject: Option<&RawManifest>) -> RawManifest {
