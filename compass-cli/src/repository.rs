@@ -62,6 +62,11 @@ impl Repository {
         Ok(Self { root, policy, tree })
     }
 
+    /// Whether the current directory is in one.
+    pub(crate) fn is_around() -> bool {
+        enclosing().is_ok()
+    }
+
     /// One that holds nothing, with the policy that is named, or else the usual one.
     pub(crate) fn none(global: &Global) -> Result<Self, Failure> {
         let root = PathBuf::from(".");

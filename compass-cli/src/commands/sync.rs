@@ -135,9 +135,9 @@ pub(crate) async fn run(
 /// The release repository; nothing of it is needed where all is said on the command line.
 fn repository(args: &Args, global: &Global) -> Result<Repository, Failure> {
     let all_is_said = args.target.is_empty() && args.from.is_some() && args.to.is_some();
-    match Repository::open(global) {
-        Err(_) if all_is_said && global.repo.is_none() => Repository::none(global),
-        opened => opened,
+    match global.repo {
+        None if all_is_said && !Repository::is_around() => Repository::none(global),
+        _ => Repository::open(global),
     }
 }
 

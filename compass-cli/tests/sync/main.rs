@@ -78,6 +78,9 @@ fn nothing_of_a_repository_is_needed_where_all_is_said() {
     let output = run(&[&sync[..], &["--report", "-"]].concat());
     assert_eq!(output.status.code(), Some(2));
     assert!(!elsewhere.path().join("-").exists());
+    // One that is there, and wrong, is not overlooked.
+    std::fs::write(elsewhere.path().join(".compass.yaml"), "version: [").unwrap();
+    assert_eq!(run(&sync).status.code(), Some(2));
 }
 
 #[test]
