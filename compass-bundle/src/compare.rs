@@ -221,7 +221,7 @@ impl Opened {
             Self::Package(package) => {
                 let mut blobs = BTreeMap::new();
                 for image in package.images() {
-                    for manifest in std::iter::once(&image.root).chain(&image.children) {
+                    for manifest in image.manifests() {
                         let manifest = manifest.parse()?;
                         blobs.extend(manifest.held_blobs().map(|blob| (blob.digest, blob.size)));
                     }
@@ -257,7 +257,7 @@ impl<'c> NamedImage<'c> {
             EitherImage::Bundled(image, platform) => return image.single(platform),
             EitherImage::Packed(image) => image,
         };
-        for manifest in std::iter::once(&image.root).chain(&image.children) {
+        for manifest in image.manifests() {
             if let Manifest::Image { config, layers } = manifest.parse()? {
                 return Ok((config, layers));
             }

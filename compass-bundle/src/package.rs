@@ -211,7 +211,7 @@ impl ImageSource for Package {
         let found = self.images().iter().filter(own).find_map(|image| match locator {
             Locator::Tag(tag) => (image.reference.tag() == Some(tag)).then_some(&image.root),
             Locator::Digest(digest) => {
-                let mut all = std::iter::once(&image.root).chain(&image.children);
+                let mut all = image.manifests();
                 all.find(|manifest| manifest.digest() == *digest)
             }
         });

@@ -100,7 +100,7 @@ impl BundlePlan {
         let mut files: Vec<_> = contents.files.iter().map(BundleFile::small).collect();
         let archived = archive_files(contents, &archives);
         let mut paths = HashSet::new();
-        if let Some(twice) = archived.iter().find(|file| !paths.insert(file.path.clone())) {
+        if let Some(twice) = archived.iter().find(|file| !paths.insert(file.path.as_str())) {
             let image = twice.image.as_ref().map_or("", |image| image.reference.as_str());
             return Err(Error::Unplannable(format!("{image} is there twice")));
         }

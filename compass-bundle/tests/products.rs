@@ -75,17 +75,7 @@ fn large_images() -> Vec<ArchiveImage> {
 
 #[test]
 fn a_product_is_as_large_as_its_distinct_blobs() {
-    let plan = BundlePlan::new(&BundleContents {
-        kind: Kind::Product,
-        name: "compass".to_owned(),
-        version: "v2.7.0".to_owned(),
-        commit: None,
-        modified: 0,
-        files: Vec::new(),
-        images: large_images(),
-        platform: sample::platform(),
-        archives: false,
-    });
+    let plan = BundlePlan::new(&sample::product(large_images(), false));
     let plan = plan.unwrap();
     let distinct = 30 * 20_000_000 + 180 * (4_000_000 + 8_000_000 + 3_000);
     assert_eq!(plan.blob_bytes(), distinct);
@@ -146,17 +136,7 @@ async fn a_bundle_that_nobody_could_open_is_not_planned() {
         image.root = RawManifest::new(media_type::OCI_MANIFEST, bytes);
         images.push(image);
     }
-    let mut contents = BundleContents {
-        kind: Kind::Product,
-        name: "compass".to_owned(),
-        version: "v2.7.0".to_owned(),
-        commit: None,
-        modified: 0,
-        files: Vec::new(),
-        images,
-        platform: sample::platform(),
-        archives: false,
-    };
+    let mut contents = sample::product(images, false);
     let refused = refusal(&contents);
     assert!(refused.contains("all image manifests together"), "{refused}");
 

@@ -7,10 +7,9 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use async_compression::tokio::write::ZstdEncoder;
-use compass_bundle::document::Kind;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundleContents, BundlePlan, Error, Platforms, Recompressed,
-    VerifyOptions, WriteOptions, layers_to_recompress, recompress, write,
+    ArchiveImage, Bundle, BundlePlan, Error, Platforms, Recompressed, VerifyOptions, WriteOptions,
+    layers_to_recompress, recompress, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::noise;
@@ -155,17 +154,7 @@ async fn a_bundle_of_them_is_written_proven_and_the_same_every_time() {
         let staged = Arc::new(MemoryStorage::default());
         let options = WriteOptions::default();
         let recompressed = recompress(source, images, staged, &options).await.unwrap();
-        let plan = BundlePlan::new(&BundleContents {
-            kind: Kind::Product,
-            name: "compass".to_owned(),
-            version: "v2.7.0".to_owned(),
-            commit: None,
-            modified: 0,
-            files: Vec::new(),
-            images: recompressed.images,
-            platform: platform(),
-            archives: true,
-        });
+        let plan = BundlePlan::new(&sample::product(recompressed.images, true));
         let directory = tempfile::tempdir().unwrap();
         let written =
             write(&plan.unwrap(), recompressed.source, directory.path(), &options).await.unwrap();

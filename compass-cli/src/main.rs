@@ -45,8 +45,7 @@ fn main() -> ExitCode {
         tokio::select! {
             result = commands::run(&cli, &output) => result,
             // A server ends when it is told to.
-            _ = interruption(), if is_server => Ok(ExitCode::SUCCESS),
-            failure = interruption(), if !is_server => Err(failure),
+            failure = interruption() => if is_server { Ok(ExitCode::SUCCESS) } else { Err(failure) },
         }
     });
     if result.is_err() {

@@ -111,16 +111,11 @@ impl Repository {
         product: &Product,
         paths: &mut Vec<String>,
     ) -> Result<Vec<ContentFile>, Failure> {
-        let Some(directory) = &product.manifest.addons else { return Ok(Vec::new()) };
-        let directory = directory.value.trim_end_matches('/');
-        let below = |path: &str| {
-            let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
-            Some(format!("addons/{rest}"))
-        };
+        let Some(directory) = product.manifest.addons_directory() else { return Ok(Vec::new()) };
         let mut files = Vec::new();
         for path in self.tree.paths() {
-            if let Some(inside) = below(path) {
-                files.push(ContentFile::new(inside, self.read(path)?));
+            if let Some(rest) = product.manifest.below_addons(path) {
+                files.push(ContentFile::new(format!("addons/{rest}"), self.read(path)?));
             }
         }
         if !files.is_empty() {

@@ -208,12 +208,10 @@ impl Repository {
             Failure::usage(format!("there is no product `{version}` in {directories}"))
         })?;
         let manifest = product.source.path();
-        let addons = product.manifest.addons.as_ref();
-        let addons = addons.map(|directory| format!("{}/", directory.value.trim_end_matches('/')));
         let is_part = |path: &str| {
             path == manifest
                 || product.lists.iter().any(|list| list == path)
-                || addons.as_ref().is_some_and(|addons| path.starts_with(addons))
+                || product.manifest.below_addons(path).is_some()
         };
         self.require_whole(is_part, Some(manifest))?;
         Ok(product)

@@ -133,6 +133,13 @@ impl World {
         keys.map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
     }
 
+    /// Packages in a process that can be stopped.
+    fn start_package(&self, to: &str) -> Child {
+        let arguments = self.package(to);
+        let mut command = self.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// How many uploads the storage waits for to be completed.
     fn uploads(&self) -> usize {
         let url = format!("{}/releases?uploads", self.s3);
@@ -268,14 +275,8 @@ fn what_is_published_is_compared_by_its_size_and_gets_a_checksum_that_is_missing
 #[test]
 fn a_killed_upload_shows_nothing() {
     let Some(world) = World::required() else { return };
-    let arguments = world.package("s3://releases/team");
     for wait in [60, 120, 200, 300] {
-        let mut child = world
-            .command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = world.start_package("s3://releases/team");
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -298,13 +299,7 @@ fn an_interrupted_upload_leaves_nothing_in_the_store() {
     let mut interrupted = 0;
     // Until it is interrupted in the middle of the upload a few times; before that, now and then.
     for attempt in 0..60 {
-        let arguments = world.package(&format!("s3://releases/{attempt}"));
-        let mut child = world
-            .command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = world.start_package(&format!("s3://releases/{attempt}"));
         let mut begun = false;
         if attempt % 3 == 0 {
             std::thread::sleep(Duration::from_millis(10 * attempt));

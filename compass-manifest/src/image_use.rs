@@ -121,8 +121,7 @@ impl<'w> Walk<'w> {
         if !text.contains('/') || !text.contains(':') {
             return;
         }
-        let path: Arc<str> = self.path.to_string().into();
-        let mut behind = Some(span);
+        let (mut path, mut behind) = (None, Some(span));
         for candidate in CANDIDATE.find_iter(text) {
             let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
             let Ok(image) = read(written, self.policy) else { continue };
@@ -131,7 +130,8 @@ impl<'w> Walk<'w> {
                 // Text with escapes is not searched again for each image in it.
                 let place = behind.and_then(|behind| self.place(written, behind));
                 behind = place.map(|place| Span { start: place.end, end: span.end });
-                self.add(&path, (written, place.unwrap_or(span)), false, Ok(image));
+                let path = path.get_or_insert_with(|| self.path.to_string().into());
+                self.add(path, (written, place.unwrap_or(span)), false, Ok(image));
             }
         }
     }

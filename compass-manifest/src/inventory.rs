@@ -97,8 +97,7 @@ pub fn product(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Option
     let lists: Vec<_> = lists.collect();
     let listed = lists.iter().flat_map(|list| listed_images(&list.document.source));
     let mut images: Vec<_> = listed.collect();
-    if let Some(directory) = &product.manifest.addons {
-        let directory = directory.value.trim_end_matches('/');
+    if let Some(directory) = product.manifest.addons_directory() {
         for addon in release.installed_addons() {
             if release.addon_directory(addon) == directory || addon.overlay {
                 images.extend(document_images(&addon.document, policy));

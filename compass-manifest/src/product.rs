@@ -4,6 +4,7 @@ use crate::Tree;
 use crate::policy::Pattern;
 use crate::shape::{Field, Shape, optional, required};
 use crate::source::{SourceFile, Span, Spanned};
+use crate::tree::below;
 use crate::yaml::Node;
 
 /// A product manifest, as far as it could be read.
@@ -42,6 +43,16 @@ pub struct ListedImage {
 }
 
 impl ProductManifest {
+    /// The directory of the addons, without a slash at its end.
+    pub fn addons_directory(&self) -> Option<&str> {
+        self.addons.as_ref().map(|directory| directory.value.trim_end_matches('/'))
+    }
+
+    /// The part of a path below the directory of the addons, where it is in there.
+    pub fn below_addons<'p>(&self, path: &'p str) -> Option<&'p str> {
+        below(path, self.addons_directory()?)
+    }
+
     /// What the manifest names and nobody finds in the repository: image lists, the directory of the
     /// addons, extra files; with the reason.
     pub fn absent(&self, tree: &Tree) -> Vec<(&Spanned<String>, &'static str)> {
@@ -50,10 +61,7 @@ impl ProductManifest {
             let pattern = Pattern::new(&list.value);
             !any(&|path| pattern.matches(path))
         });
-        let addons = self.addons.iter().filter(|directory| {
-            let prefix = format!("{}/", directory.value.trim_end_matches('/'));
-            !any(&|path| path.starts_with(&prefix))
-        });
+        let addons = self.addons.iter().filter(|_| !any(&|path| self.below_addons(path).is_some()));
         let files = self.files.iter().filter_map(|file| file.source.as_ref());
         let files = files.filter(|source| !tree.contains(&source.value));
         let lists = lists.map(|one| (one, "no image list has this path"));

@@ -10,6 +10,7 @@ mod reading;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::Policy;
+use crate::product::ProductManifest;
 use crate::tree::Tree;
 
 pub(crate) use change::Change;
@@ -95,13 +96,10 @@ impl<'p> Release<'p> {
 
     /// The directory that a product manifest names for its addons, where this addon is in one.
     pub(crate) fn addon_directory<'r>(&'r self, addon: &AddonFile) -> &'r str {
-        let named = self.products.iter().filter_map(|product| product.manifest.addons.as_ref());
-        let directories = named.map(|directory| directory.value.trim_end_matches('/'));
         let path = addon.document.path();
-        let holds = |directory: &&str| {
-            path.strip_prefix(*directory).is_some_and(|rest| rest.starts_with('/'))
-        };
-        directories.into_iter().find(holds).unwrap_or_default()
+        let mut manifests = self.products.iter().map(|product| &product.manifest);
+        let holds = manifests.find(|manifest| manifest.below_addons(path).is_some());
+        holds.and_then(ProductManifest::addons_directory).unwrap_or_default()
     }
 
     /// Whether another thread would cost more than it gains.

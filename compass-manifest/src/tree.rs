@@ -84,3 +84,8 @@ impl<P: Into<String>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Tree {
         tree
     }
 }
+
+/// The part of a path below a directory, where it is in there.
+pub(crate) fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
+    path.strip_prefix(directory)?.strip_prefix('/')
+}

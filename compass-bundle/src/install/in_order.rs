@@ -55,7 +55,7 @@ async fn want<'p>(
     if there == Some(image.root.digest()) {
         return Ok(());
     }
-    for manifest in std::iter::once(&image.root).chain(&image.children) {
+    for manifest in image.manifests() {
         for descriptor in manifest.parse()?.held_blobs() {
             wanted.entry(descriptor.digest).or_insert_with(|| Wanted {
                 image: &image.reference,

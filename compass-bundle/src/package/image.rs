@@ -27,6 +27,13 @@ pub struct PackageImage {
     pub problems: Vec<String>,
 }
 
+impl PackageImage {
+    /// Its manifest, and where that is an index, the image manifests after it.
+    pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
+        std::iter::once(&self.root).chain(&self.children)
+    }
+}
+
 /// Layers of one image, or images of one index. No kernel mounts as many.
 const MAX_LISTED: usize = 1000;
 

@@ -163,7 +163,7 @@ impl ArchiveImage {
     }
 
     /// The image manifest, or the image index and then its image manifests.
-    pub(crate) fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
+    pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
     }
 

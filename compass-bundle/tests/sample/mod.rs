@@ -79,6 +79,21 @@ pub(crate) async fn plan(
     .unwrap()
 }
 
+/// A product of these images and nothing else.
+pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleContents {
+    BundleContents {
+        kind: Kind::Product,
+        name: "compass".to_owned(),
+        version: "v2.7.0".to_owned(),
+        commit: None,
+        modified: 0,
+        files: Vec::new(),
+        images,
+        platform: platform(),
+        archives,
+    }
+}
+
 /// Counts what is asked for, and breaks off after so many bytes for good, if wanted.
 pub(crate) struct Counting {
     pub(crate) storage: MemoryStorage,

@@ -107,7 +107,7 @@ fn uses(images: &[ArchiveImage]) -> HashMap<Digest, usize> {
 }
 
 fn layers(image: &ArchiveImage) -> Vec<Descriptor> {
-    let manifests = std::iter::once(&image.root).chain(&image.children);
+    let manifests = image.manifests();
     let all = manifests.filter_map(|manifest| match manifest.parse() {
         Ok(Manifest::Image { layers, .. }) => Some(layers),
         _ => None,
@@ -150,7 +150,7 @@ fn package_json(package: &Package) -> Value {
 }
 
 fn package_layers(image: &PackageImage) -> Vec<Descriptor> {
-    let manifests = std::iter::once(&image.root).chain(&image.children);
+    let manifests = image.manifests();
     let all = manifests.filter_map(|manifest| match manifest.parse() {
         Ok(Manifest::Image { layers, .. }) => Some(layers),
         _ => None,

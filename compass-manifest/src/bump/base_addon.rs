@@ -3,7 +3,7 @@
 use super::BumpError;
 use crate::policy::Policy;
 use crate::release::{AddonFile, Release};
-use crate::tree::Tree;
+use crate::tree::{Tree, below};
 use crate::version::{HotfixVersion, ProductVersion};
 
 /// The place of an addon.
@@ -64,8 +64,7 @@ fn of_product<'r>(release: &'r Release<'_>, base: &ProductVersion) -> Vec<&'r Ad
         stem.parse::<ProductVersion>().is_ok_and(|version| version.is_same_release(base))
     };
     let product = release.products.iter().find(|product| is_base(&product.stem));
-    let directory = product.and_then(|product| product.manifest.addons.as_ref());
-    let directory = directory.map(|directory| directory.value.trim_end_matches('/'));
+    let directory = product.and_then(|product| product.manifest.addons_directory());
     let inside = |addon: &&AddonFile| {
         directory.is_none_or(|directory| below(addon.document.path(), directory).is_some())
     };
@@ -113,10 +112,6 @@ impl AddonPlace {
     pub(super) fn may_be_named(&self, name: &str) -> bool {
         name == self.leaf || name == self.grouped()
     }
-}
-
-fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
-    path.strip_prefix(directory)?.strip_prefix('/')
 }
 
 fn is_directory_name(name: &str) -> bool {

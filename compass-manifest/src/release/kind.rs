@@ -2,6 +2,7 @@
 
 use super::files::ProductFile;
 use crate::policy::{Pattern, Policy};
+use crate::tree::below;
 
 /// What a file is, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,21 +65,14 @@ pub(crate) fn of(path: &str, policy: &Policy, products: &[ProductFile]) -> Kind 
     if is_yaml && below_any(path, &policy.products.overlays).is_some() {
         return Kind::Addon { overlay: true };
     }
-    let own = products.iter().filter_map(|product| product.manifest.addons.as_ref());
     let is_addon = below_any(path, &policy.products.addons).is_some()
-        || own
-            .into_iter()
-            .any(|directory| below(path, directory.value.trim_end_matches('/')).is_some());
+        || products.iter().any(|product| product.manifest.below_addons(path).is_some());
     if is_yaml && is_addon { Kind::Addon { overlay: false } } else { Kind::Other }
 }
 
 /// The part of a path below the first of the directories that it is in.
 pub(super) fn below_any<'t>(path: &'t str, directories: &[String]) -> Option<&'t str> {
     directories.iter().find_map(|directory| below(path, directory))
-}
-
-fn below<'t>(path: &'t str, directory: &str) -> Option<&'t str> {
-    path.strip_prefix(directory)?.strip_prefix('/')
 }
 
 fn is_yaml(name: &str) -> bool {

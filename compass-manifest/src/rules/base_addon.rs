@@ -16,10 +16,8 @@ pub(super) fn of<'r>(release: &'r Release<'_>, hotfix: &HotfixFile) -> Option<&'
             return addons.iter().find(patched);
         }
         if let Some(product) = release.products.iter().find(|product| same(&product.stem)) {
-            let directory = product.manifest.addons.as_ref()?.value.trim_end_matches('/');
-            let inside = |addon: &&AddonFile| {
-                addon.document.path().strip_prefix(directory).is_some_and(|r| r.starts_with('/'))
-            };
+            let inside =
+                |addon: &&AddonFile| product.manifest.below_addons(addon.document.path()).is_some();
             return release.addons.iter().filter(inside).find(patched);
         }
     }
