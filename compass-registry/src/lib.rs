@@ -85,7 +85,7 @@ pub use image_manifest::{
     MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
     sniff_media_type,
 };
-pub use parts::{Pace, Parts, Speed};
+pub use parts::{Pace, Parts, Speed, TWO_GIGABITS};
 pub use progress::{NoProgress, Progress};
 pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};
 pub use referrer::Referrer;

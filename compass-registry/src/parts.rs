@@ -1,7 +1,8 @@
 //! Reading one blob in several parts at once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,6 +15,8 @@ pub struct Parts {
     bytes: u64,
     fast: u64,
     connections: Arc<Semaphore>,
+    /// Bytes that all connections together have brought.
+    arrived: Arc<AtomicU64>,
     memory: Recycler,
 }
 
@@ -27,12 +30,15 @@ pub enum Speed {
 }
 
 /// Finds out how fast a connection is. Only the time counts in which it was waited for: who takes
-/// the bytes may be slower, and more connections would not help.
+/// the bytes may be slower, and more connections would not help. Nor would they where the ones there
+/// are bring as much as a machine takes: then this one waits for them.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
     began: bool,
     bytes: u64,
     waited: Duration,
+    /// When it was judged last, and what all connections together had brought by then.
+    judged: Option<(Instant, u64)>,
     speed: Option<Speed>,
 }
 
@@ -59,25 +65,39 @@ impl Pace {
     /// Takes a chunk into account that was waited for, and says how fast the connection is, as far
     /// as that is known.
     pub fn count(&mut self, bytes: u64, waited: Duration, parts: &Parts) -> Option<Speed> {
+        let arrived = parts.arrived(bytes);
+        let (since, before) = *self.judged.get_or_insert_with(|| (Instant::now(), arrived));
         if !self.began {
             self.began = true;
             return self.speed;
         }
         self.bytes += bytes;
         self.waited += waited;
-        let fast = parts.is_fast(self.bytes, self.waited);
+        let fast = is_faster(self.bytes, self.waited, parts.fast);
         // To be slow takes more waiting than a busy machine explains.
         let judged = self.waited >= MOMENT || (fast && self.bytes >= parts.bytes() / 2);
         if judged {
+            let took = since.elapsed().max(self.waited);
+            let fast = fast || is_faster(arrived - before, took, TWO_GIGABITS);
             self.speed = Some(if fast { Speed::Fast } else { Speed::Slow });
             (self.bytes, self.waited) = (0, Duration::ZERO);
+            self.judged = Some((Instant::now(), arrived));
         }
         self.speed
     }
 }
 
+/// Whether so many bytes are more than those a second.
+fn is_faster(bytes: u64, took: Duration, bytes_per_second: u64) -> bool {
+    u128::from(bytes) * 1_000_000 > u128::from(bytes_per_second) * took.as_micros()
+}
+
 /// Half a gigabit a second, in bytes: more than one connection makes of a long way.
 const HALF_A_GIGABIT: u64 = 62_500_000;
+
+/// Two gigabits a second, in bytes: a machine that takes so much is not helped by one more blob or
+/// connection.
+pub const TWO_GIGABITS: u64 = 250_000_000;
 
 impl Default for Parts {
     /// Parts of 2 MiB over twelve connections.
@@ -91,7 +111,13 @@ impl Parts {
     /// ahead is kept in memory, so both also bound that.
     pub fn new(bytes: u64, connections: usize) -> Self {
         let connections = Arc::new(Semaphore::new(connections));
-        Self { bytes: bytes.max(1), fast: HALF_A_GIGABIT, connections, memory: Recycler::default() }
+        Self {
+            bytes: bytes.max(1),
+            fast: HALF_A_GIGABIT,
+            connections,
+            arrived: Arc::default(),
+            memory: Recycler::default(),
+        }
     }
 
     /// One connection that carries so many bytes a second is fast enough alone. It is half a
@@ -101,9 +127,9 @@ impl Parts {
         Self { fast: bytes_per_second, ..self }
     }
 
-    /// Whether a connection that carried so many bytes is fast enough alone.
-    fn is_fast(&self, bytes: u64, took: Duration) -> bool {
-        u128::from(bytes) * 1_000_000 > u128::from(self.fast) * took.as_micros()
+    /// Counts bytes that a connection has brought, and says how many all of them have.
+    pub fn arrived(&self, bytes: u64) -> u64 {
+        self.arrived.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
     /// Bytes of a part.
@@ -122,5 +148,30 @@ impl Parts {
     /// One more connection, where there is one. It is given back when it is dropped.
     pub fn connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(pace: &mut Pace, parts: &Parts, meanwhile: u64) -> Option<Speed> {
+        pace.ask();
+        pace.count(1, Duration::ZERO, parts);
+        parts.arrived(meanwhile);
+        pace.count(1 << 20, MOMENT, parts)
+    }
+
+    #[test]
+    fn a_connection_is_slow_when_it_is_waited_for_and_no_other_brings_more() {
+        let (mut pace, parts) = (Pace::default(), Parts::default());
+        assert_eq!(judge(&mut pace, &parts, 0), Some(Speed::Slow));
+    }
+
+    #[test]
+    fn a_connection_that_waits_for_others_which_fill_the_machine_is_not_slow() {
+        let (mut pace, parts) = (Pace::default(), Parts::default());
+        assert_eq!(judge(&mut pace, &parts, TWO_GIGABITS), Some(Speed::Fast));
+        assert_eq!(judge(&mut pace, &parts, 0), Some(Speed::Slow), "the others are gone");
     }
 }

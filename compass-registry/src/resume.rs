@@ -141,9 +141,10 @@ impl Reader {
             let range = self.next..(self.next + parts.bytes()).min(self.end);
             self.next = range.end;
             let mut memory = parts.memory();
-            let mut part = Part::new(Arc::clone(&self.blob), range);
+            let (mut part, parts) = (Part::new(Arc::clone(&self.blob), range), parts.clone());
             let task = AbortOnDropHandle::new(tokio::spawn(async move {
                 while let Some(chunk) = part.next().await? {
+                    parts.arrived(chunk.len() as u64);
                     memory.bytes.extend_from_slice(&chunk);
                 }
                 Ok(Bytes::from_owner(memory))

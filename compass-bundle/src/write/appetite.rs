@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use compass_registry::TWO_GIGABITS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Two gigabits a second, in bytes: what comes faster is not helped by one blob more.
-const ENOUGH: u64 = 250_000_000;
 
 /// How long each blob is waited for until it is known how fast they come.
 const MOMENT: Duration = Duration::from_millis(25);
@@ -153,7 +151,7 @@ impl Appetite {
             (waits.arrived, waits.waited) = (arrived, Duration::ZERO);
             waits.began_large = false;
         }
-        under_way < self.most && !waits.began_large && waits.rate < ENOUGH
+        under_way < self.most && !waits.began_large && waits.rate < TWO_GIGABITS
     }
 
     /// Until it is worth asking again.

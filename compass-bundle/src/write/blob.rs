@@ -286,9 +286,12 @@ impl Job {
     /// Brings a part to its places. When this ends well, it stands in the file.
     pub(super) async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<(), RegistryError> {
         let mut outlets = self.outlets(range.start, (AHEAD, &Pool::default()));
-        let mut bytes = self.open(range);
+        let (mut bytes, parts) = (self.open(range), self.source.parts());
         while let Some(chunk) = bytes.next().await.transpose()? {
             self.appetite.arrived(chunk.len() as u64);
+            if let Some(parts) = parts {
+                parts.arrived(chunk.len() as u64);
+            }
             self.require_room(outlets.received() + chunk.len() as u64)?;
             outlets.push(&chunk);
             self.hand_over(outlets.take(), false, None).await?;
