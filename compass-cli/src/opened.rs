@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use compass_bundle::Opened;
 use compass_bundle::store::open_source;
-use compass_manifest::{Policy, inventory};
+use compass_manifest::{Policy, inventory, yaml};
 use compass_registry::Reference;
 
 use crate::failure::Failure;
@@ -12,6 +12,13 @@ use crate::failure::Failure;
 /// Opens a bundle, or a package of any making.
 pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
     Ok(Opened::read(open_source(address).await?).await?)
+}
+
+/// Why nobody can tell which images a YAML file names, where that is so, and in which line.
+pub(crate) fn unreadable(path: &str, yaml: &[u8]) -> Option<String> {
+    let (source, read) = yaml::read(path, yaml);
+    let error = read.err()?;
+    Some(format!("line {}: {}", source.position(error.span.start).line, error.message))
 }
 
 /// The images of a bundle or a package, by the last element of their repositories.

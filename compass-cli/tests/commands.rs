@@ -91,6 +91,7 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
         (example(), &["package", "addon", "gpu"], "a target is `plugin NAME`"),
         (example(), &["chekc"], "check"),
         (example(), &["verify"], "<BUNDLE>"),
+        (example(), &["serve", "--writable", "x", "--listen", "5000"], "`HOST:PORT`"),
         (example(), &["publish", "x", "--to", "ftp://bucket"], "file:///path"),
         (example(), &["check", "--repo", "nowhere"], "nowhere is not a directory"),
         (example(), &["check", "--policy", "nowhere.yaml"], "nowhere.yaml"),
@@ -120,6 +121,20 @@ fn what_is_no_bundle_is_1_and_what_is_not_there_is_3() {
     assert!(code == 1 && error.contains("text is not a bundle"), "{error}");
     let (code, _, error) = compass(directory.path(), &["inspect", "missing"]);
     assert!(code == 3 && error.contains("cannot open missing"), "{error}");
+}
+
+#[test]
+fn yaml_that_cannot_be_read_is_named_where_a_package_is_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let sh = |script: &str| {
+        let ran = Command::new("sh").current_dir(directory.path()).args(["-ec", script]).status();
+        assert!(ran.unwrap().success(), "{script}");
+    };
+    sh("mkdir p; echo 'a: 1' >p/good.yaml; printf 'a: 1\\nb: [\\n' >p/bad.yaml; tar cf p.tar p");
+    let (code, out, error) = compass(directory.path(), &["verify", "p.tar"]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert!(out.starts_with("unread: p/bad.yaml, line "), "{out}");
+    assert!(!out.contains("good.yaml") && out.contains("p.tar: verified"), "{out}");
 }
 
 #[test]

@@ -16,6 +16,7 @@
 
 mod answer;
 mod blobs;
+mod connections;
 mod manifests;
 mod route;
 mod uploads;
@@ -58,11 +59,22 @@ pub struct ServerOptions {
     pub read_only: bool,
     /// How long an upload may rest before it counts as abandoned and is removed.
     pub upload_patience: Duration,
+    /// Connections at once; more wait until one ends.
+    pub connections: usize,
+    /// How long a connection may take to ask for something, at its beginning and between two
+    /// requests, before it is closed.
+    pub connection_patience: Duration,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { basic_auth: None, read_only: false, upload_patience: Duration::from_hours(1) }
+        Self {
+            basic_auth: None,
+            read_only: false,
+            upload_patience: Duration::from_hours(1),
+            connections: 1024,
+            connection_patience: Duration::from_mins(2),
+        }
     }
 }
 
@@ -92,16 +104,8 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let tidying = registry.tidy(options.upload_patience);
         let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-                // The sender is dropped with the server, which means the same.
-                let _ = stopped.await;
-            });
             tokio::select! {
-                ended = serving.into_future() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "the registry stopped");
-                    }
-                }
+                () = connections::serve(listener, router, &options, stopped) => {}
                 () = tidying => {}
             }
         });

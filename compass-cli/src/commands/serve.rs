@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -14,7 +15,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", required = true)]
     writable: Option<PathBuf>,
     /// Where to listen; port 0 takes any free one
-    #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT", value_parser = address)]
     listen: String,
     /// Asks every client for this user's name and password; the password is the first line of
     /// --password-file
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
         _ => None,
     };
     let storage = DiskStorage::open_alone(directory).await?;
+    allow_many_files();
     let options = ServerOptions { basic_auth, ..ServerOptions::default() };
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();
@@ -43,6 +45,22 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     );
     server.ended().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a text has the form of an address; whether it can be had shows later.
+fn address(text: &str) -> Result<String, &'static str> {
+    let parts = text.rsplit_once(':');
+    let is_one = parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    is_one.then(|| text.to_owned()).ok_or("expected `HOST:PORT`, as `0.0.0.0:5000`")
+}
+
+/// Lets the process open as many files as the system lets it: each connection takes one, and one
+/// more for the blob that passes. Systems begin with a number that suits older programs.
+fn allow_many_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 fn read_password(file: &PathBuf) -> Result<String, Failure> {

@@ -5,7 +5,7 @@ use compass_bundle::{Bundle, Damage, Opened, Package, Verified, VerifyOptions};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{There, open};
+use crate::opened::{There, open, unreadable};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,8 @@ struct Proof {
     verified: Verified,
     /// What is wrong beyond single bytes: images that the YAML names and nobody packed.
     missing: Vec<(String, String)>,
+    /// YAML of which nobody can tell what it names, and why.
+    unread: Vec<(String, String)>,
 }
 
 impl Proof {
@@ -34,7 +36,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     let proof = match open(&args.bundle).await? {
         Opened::Bundle(bundle) => {
             let verified = verify(&bundle, args.quick, output).await?;
-            Proof { missing: lacks(&bundle).await, verified }
+            let (missing, unread) = lacks(&bundle).await;
+            Proof { verified, missing, unread }
         }
         Opened::Package(package) => of_package(&package).await?,
     };
@@ -55,17 +58,19 @@ pub(crate) async fn verify(
     Ok(verified?)
 }
 
-/// The images that the YAML of a bundle names, and that are not in it.
-async fn lacks(bundle: &Bundle) -> Vec<(String, String)> {
+/// The images that the YAML of a bundle names, and that are not in it; and the files of which that
+/// is not known.
+async fn lacks(bundle: &Bundle) -> (Vec<(String, String)>, Vec<(String, String)>) {
     let there = There::of(bundle.images().iter().map(|image| &image.reference));
-    let mut missing = Vec::new();
+    let (mut missing, mut unread) = (Vec::new(), Vec::new());
     for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
         // What is damaged is reported by the proof.
         if let Ok(bytes) = bundle.file(entry.path).await {
             missing.extend(there.lacks(entry.path, &bytes));
+            unread.extend(unreadable(entry.path, &bytes).map(|why| (entry.path.to_owned(), why)));
         }
     }
-    missing
+    (missing, unread)
 }
 
 fn is_yaml(path: &str) -> bool {
@@ -99,16 +104,20 @@ async fn of_package(package: &Package) -> Result<Proof, Failure> {
     let damages = rewritten.chain(problems).collect();
     let yaml = package.files().iter();
     let yaml = yaml.filter_map(|file| Some((file.path.as_str(), file.yaml.as_deref()?)));
+    let unread = yaml.clone();
+    let unread = unread.filter_map(|(path, yaml)| Some((path.to_owned(), unreadable(path, yaml)?)));
+    let unread = unread.collect();
     let there = There::of(package.images().iter().map(|image| &image.reference));
     let missing = yaml.flat_map(|(path, yaml)| there.lacks(path, yaml)).collect();
     let (digest, checksum) = (package.digest(), package.matches_checksum().await?);
     let verified = Verified { size: package.size(), digest, checksum, damages };
-    Ok(Proof { verified, missing })
+    Ok(Proof { verified, missing, unread })
 }
 
 fn to_json(path: &str, proof: &Proof) -> Value {
-    let Proof { verified, missing } = proof;
+    let Proof { verified, missing, unread } = proof;
     let missing = missing.iter().map(|(file, image)| json!({"file": file, "image": image}));
+    let unread = unread.iter().map(|(file, reason)| json!({"file": file, "reason": reason}));
     json!({
         "bundle": path,
         "size": verified.size,
@@ -117,11 +126,12 @@ fn to_json(path: &str, proof: &Proof) -> Value {
         "holds": proof.holds(),
         "damages": verified.damages,
         "missing": missing.collect::<Vec<_>>(),
+        "unread": unread.collect::<Vec<_>>(),
     })
 }
 
 fn to_text(path: &str, proof: &Proof) -> String {
-    let Proof { verified, missing } = proof;
+    let Proof { verified, missing, unread } = proof;
     let mut text = String::new();
     for damage in &verified.damages {
         let (place, what) = (printable(&damage.place()), printable(&damage.what));
@@ -130,6 +140,10 @@ fn to_text(path: &str, proof: &Proof) -> String {
     for (file, image) in missing {
         let (file, image) = (printable(file), printable(image));
         text.push_str(&format!("missing: {file} names {image}, which is not in the bundle\n"));
+    }
+    for (file, reason) in unread {
+        let (file, reason) = (printable(file), printable(reason));
+        text.push_str(&format!("unread: {file}, {reason}; which images it names is not known\n"));
     }
     let word = if proof.holds() { "verified" } else { "NOT verified" };
     let size = bytes(verified.size);

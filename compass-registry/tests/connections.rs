@@ -1,0 +1,77 @@
+//! Connections of the embedded registry: one that is silent takes no place for long.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::MemoryStorage;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_mins(1);
+const SHORT: Duration = Duration::from_millis(100);
+
+async fn serve(options: ServerOptions) -> Server {
+    Server::start(MemoryStorage::default(), "127.0.0.1:0", options).await.unwrap()
+}
+
+async fn ask(connection: &mut TcpStream) {
+    connection.write_all(b"GET /v2/ HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+}
+
+/// The first line of an answer.
+async fn answer(connection: &mut TcpStream) -> String {
+    let mut answer = vec![0; 1024];
+    let count = connection.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..count]).lines().next().unwrap_or_default().to_owned()
+}
+
+/// Whether the other side ends a connection.
+async fn ends(connection: &mut TcpStream) -> bool {
+    let mut left = Vec::new();
+    timeout(LONG, connection.read_to_end(&mut left)).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_is_closed() {
+    let server = serve(ServerOptions { connection_patience: SHORT, ..Default::default() }).await;
+    let mut silent = TcpStream::connect(server.host()).await.unwrap();
+    assert!(ends(&mut silent).await);
+
+    let mut slow = TcpStream::connect(server.host()).await.unwrap();
+    slow.write_all(b"GET /v2/ HTTP/1.1\r\nhost:").await.unwrap();
+    assert!(ends(&mut slow).await);
+
+    let mut resting = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut resting).await;
+    assert_eq!(answer(&mut resting).await, "HTTP/1.1 200 OK");
+    assert!(ends(&mut resting).await);
+}
+
+#[tokio::test]
+async fn one_connection_more_than_there_may_be_waits_until_another_ends() {
+    let server = serve(ServerOptions { connections: 1, ..Default::default() }).await;
+    let mut first = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut first).await;
+    assert_eq!(answer(&mut first).await, "HTTP/1.1 200 OK");
+
+    let mut second = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut second).await;
+    assert!(timeout(SHORT, answer(&mut second)).await.is_err());
+    drop(first);
+    assert_eq!(timeout(LONG, answer(&mut second)).await.unwrap(), "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_ends_its_connections() {
+    let server = serve(ServerOptions::default()).await;
+    let mut connection = TcpStream::connect(server.host()).await.unwrap();
+    connection.write_all(b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nhost: a\r\n").await.unwrap();
+    // It has been taken when another one has its answer.
+    let mut other = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut other).await;
+    assert_eq!(answer(&mut other).await, "HTTP/1.1 200 OK");
+    drop(server);
+    assert!(ends(&mut connection).await);
+}
