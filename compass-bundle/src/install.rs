@@ -12,7 +12,7 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::Error;
-use crate::package::Package;
+use crate::package::{Package, PackageImage};
 use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
 
@@ -61,20 +61,46 @@ pub async fn install_package(
     place: &RegistryPlace,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
-    if let Some(problem) = package.images().iter().find_map(|image| image.problems.first()) {
-        return Err(Error::damaged(problem));
-    }
     let images = package.images().iter();
     require_own_tags(images.map(|image| (&image.reference, image.root.digest())), place)?;
-    let mut brought = in_order::bring(package, sink, place, &options.progress).await?;
+    bring_packed((package, package.images()), sink, place, options).await
+}
+
+/// Copies one image of a package of any making under its own name; see [`install_package`].
+///
+/// # Errors
+/// As [`install_package`].
+pub async fn copy_packed(
+    package: &Package,
+    image: &PackageImage,
+    sink: &dyn ImageSink,
+    options: &CopyOptions,
+) -> Result<Copied, Error> {
+    let own = RegistryPlace { host: image.reference.host().to_owned(), project: String::new() };
+    let images = std::slice::from_ref(image);
+    let mut installed = bring_packed((package, images), sink, &own, options).await?;
+    Ok(installed.remove(0).copied)
+}
+
+/// Brings images of a package, as many as are asked for.
+async fn bring_packed(
+    (package, images): (&Package, &[PackageImage]),
+    sink: &dyn ImageSink,
+    place: &RegistryPlace,
+    options: &CopyOptions,
+) -> Result<Vec<Installed>, Error> {
+    if let Some(problem) = images.iter().find_map(|image| image.problems.first()) {
+        return Err(Error::damaged(problem));
+    }
+    let mut brought = in_order::bring((package, images), sink, place, &options.progress).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
-    let images = package.images().iter();
-    let images = images.map(|image| (image.reference.clone(), image.root.digest(), Vec::new()));
+    let roots = images.iter();
+    let roots = roots.map(|image| (image.reference.clone(), image.root.digest(), Vec::new()));
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
     let options = CopyOptions { jobs: 1, ..options.clone() };
-    let mut installed = bring(&source, images.collect(), sink, place, (&options, 1)).await?;
-    for (image, installed) in package.images().iter().zip(&mut installed) {
+    let mut installed = bring(&source, roots.collect(), sink, place, (&options, 1)).await?;
+    for (image, installed) in images.iter().zip(&mut installed) {
         let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
         installed.copied.blobs += blobs;
         installed.copied.bytes += bytes;

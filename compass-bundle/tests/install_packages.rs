@@ -1,4 +1,4 @@
-//! Packages of other tools, brought to a registry in one pass.
+//! Packages of other tools, brought to a registry or a layout in one pass.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use archives::{config, file, gzip, tar};
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::{BundleSource, Error, Package, install_package};
+use compass_bundle::{BundleSource, Error, Package, copy_packed, install_package};
+use compass_registry::layout::OciLayout;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
 use compass_registry::{CopyOptions, Digest, ImageSource, ImageSourceExt as _};
@@ -55,9 +56,37 @@ fn saved_image(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     tar(&entries)
 }
 
+fn layer(seed: u64) -> Vec<u8> {
+    tar(&[file("blob", &noise(seed, 100_000))])
+}
+
+/// Scans a package; the source counts from there on.
+async fn scan(bytes: Vec<u8>) -> (Arc<Counting>, Package) {
+    let source = Arc::new(Counting { bytes, read: AtomicU64::new(0) });
+    let package = Package::scan(source.clone()).await.unwrap();
+    (source, package)
+}
+
+#[tokio::test]
+async fn an_image_of_many_layers_is_read_once_to_be_taken_out() {
+    let layers: Vec<_> = (0..9).map(layer).collect();
+    let (source, package) = scan(gzip(&saved_image("app", &layers))).await;
+    let scanned = source.read.load(Ordering::Relaxed);
+    let directory = tempfile::tempdir().unwrap();
+    let layout = OciLayout::new(directory.path());
+    let (image, options) = (&package.images()[0], CopyOptions::default());
+    copy_packed(&package, image, &layout, &options).await.unwrap();
+    assert!(source.read.load(Ordering::Relaxed) <= 2 * scanned, "it was read several times");
+    let (repository, tag) = (image.reference.repository(), image.reference.locator());
+    let root = ImageSource::manifest(&layout, repository, &tag).await.unwrap();
+    assert_eq!(root.digest(), image.root.digest());
+    for blob in root.parse().unwrap().held_blobs() {
+        layout.read(repository, blob).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_package_of_many_layers_is_read_once_to_be_installed() {
-    let layer = |seed| tar(&[file("blob", &noise(seed, 100_000))]);
     let archive = |number: u64| {
         let name = format!("app-{number}");
         let archive = saved_image(&name, &[layer(1), layer(10 + number), layer(20 + number)]);
@@ -66,8 +95,7 @@ async fn a_package_of_many_layers_is_read_once_to_be_installed() {
     };
     let archives: Vec<_> = (0..5).map(archive).collect();
     for bytes in [gzip(&tar(&archives)), gzip(&saved_image("app-0", &[layer(1), layer(2)]))] {
-        let source = Arc::new(Counting { bytes, read: AtomicU64::new(0) });
-        let package = Package::scan(source.clone()).await.unwrap();
+        let (source, package) = scan(bytes).await;
         let scanned = source.read.load(Ordering::Relaxed);
         let (place, site) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
         let install = async || {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use compass_manifest::policy::Host;
+use compass_registry::RetryPolicy;
 use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
 use crate::failure::Failure;
@@ -15,6 +16,7 @@ pub(crate) struct Registries {
     root: PathBuf,
     hosts: BTreeMap<String, Host>,
     credentials: CredentialFiles,
+    retry: RetryPolicy,
 }
 
 impl Registries {
@@ -23,6 +25,7 @@ impl Registries {
             root: repository.root.clone(),
             hosts: repository.policy.registries.hosts.clone(),
             credentials: CredentialFiles::from_environment(),
+            retry: RetryPolicy::default(),
         }
     }
 
@@ -32,7 +35,13 @@ impl Registries {
             root: PathBuf::new(),
             hosts: BTreeMap::new(),
             credentials: CredentialFiles::from_environment(),
+            retry: RetryPolicy::default(),
         }
+    }
+
+    /// Deals with failures in another way.
+    pub(crate) fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
     }
 
     pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client, Failure> {
@@ -43,6 +52,7 @@ impl Registries {
             identity: self.identity(&known)?,
             credentials: self.credentials.find(host).map_err(misconfigured)?,
             projects: self.credentials.find_projects(host).map_err(misconfigured)?,
+            retry: self.retry,
             ..ClientOptions::default()
         };
         Ok(Client::new(host, options)?)

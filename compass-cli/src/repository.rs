@@ -212,6 +212,8 @@ impl Repository {
             path == manifest
                 || product.lists.iter().any(|list| list == path)
                 || product.manifest.below_addons(path).is_some()
+                || (product.manifest.addons_directory().is_some()
+                    && self.policy.products.is_overlay(path))
         };
         self.require_whole(is_part, Some(manifest))?;
         Ok(product)

@@ -248,10 +248,13 @@ fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied(
     };
     let addon = "addons/default/console/api/values.yaml";
     let good = values("      image: '[[ registry_release ]]/web:v1'\n");
+    let overlay = "overlays/default/console/api/values.yaml";
+    world.write("repo/.compass.yaml", "version: 1\nproducts: {overlays: [overlays]}\n");
     for (path, text, about) in [
         (addon, values("      image: [[ registry_release ]]/web:v1\n"), "api/values.yaml:7"),
         (addon, values("      image: '[[ registry_release ]]'\n"), "api/values.yaml:7"),
         (addon, values("      image: ''\n"), "container-without-image"),
+        (overlay, values("      image: [[ registry_release ]]/web:v1\n"), "overlays/default"),
         (manifest, product("  imageLists: images-lists/a.list\n"), "wrong-type"),
         (manifest, product("  imagelists: [images-lists/a.list]\n"), "unknown-field"),
         (manifest, product("  files: [{source: install.sh}]\n"), "missing-field"),
@@ -259,6 +262,7 @@ fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied(
         world.write("repo/install.sh", "#!/bin/sh\n");
         world.write("repo/images-lists/a.list", "release/web:v1\n");
         world.write(&format!("repo/{addon}"), &good);
+        world.write(&format!("repo/{overlay}"), &good);
         world.write(&format!("repo/{manifest}"), &product("  imageLists: [images-lists/a.list]\n"));
         world.write(&format!("repo/{path}"), &text);
         for command in [&["package", "-o", "out"][..], &["sync"], &["images"]] {

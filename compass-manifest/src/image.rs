@@ -1,6 +1,7 @@
 //! Image references as release manifests write them.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// An image reference with a registry host: `HOST[:PORT]/PATH[:TAG][@DIGEST]`.
@@ -118,8 +119,9 @@ impl fmt::Display for ImageReference {
 
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (host, None),
+        // The colons of an IPv6 address stand in brackets.
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
     };
     let named = name.contains('.') || name == "localhost" || port.is_some();
     let valid_name = name.split('.').all(|label| {
@@ -127,7 +129,13 @@ fn is_host(host: &str) -> bool {
     });
     let valid_port = port
         .is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    named && valid_name && valid_port
+    (is_ipv6(name) || (named && valid_name)) && valid_port
+}
+
+/// An address as URLs have it (RFC 3986, § 3.2.2).
+fn is_ipv6(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Whether a text is a repository path, one element or several.
@@ -159,4 +167,21 @@ pub(crate) fn is_digest(digest: &str) -> bool {
     digest.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_be_an_ipv6_address_in_brackets() {
+        for (text, host) in
+            [("[::1]:5000/release/web:v1", "[::1]:5000"), ("[fd00::1]/a", "[fd00::1]")]
+        {
+            assert_eq!(text.parse::<ImageReference>().unwrap().host(), host);
+        }
+        for text in ["::1/a", "[::1/a", "[::1]x/a", "[::1]:x/a", "[a.example]/a"] {
+            assert!(text.parse::<ImageReference>().is_err(), "{text}");
+        }
+    }
 }

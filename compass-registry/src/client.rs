@@ -45,7 +45,7 @@ pub struct Client {
 /// How to speak with a registry.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Without TLS. `localhost` and `127.0.0.1` never use it.
+    /// Without TLS. `localhost`, `127.0.0.1` and `[::1]` never use it.
     pub plain_http: bool,
     /// Certificates in PEM form that are trusted besides the system's.
     pub ca: Option<Vec<u8>>,

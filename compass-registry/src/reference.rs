@@ -1,6 +1,7 @@
 //! Names of images: registry host, repository, tag and digest.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use crate::{Algorithm, Digest, Error};
@@ -254,17 +255,29 @@ fn is_path_element(element: &str) -> bool {
 }
 
 fn is_host(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (host, None),
-    };
+    let (name, port) = split_port(host);
     let label = |label: &str| {
         !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
-    (name.contains('.') || name == "localhost" || port.is_some())
-        && name.split('.').all(label)
+    let named = name.contains('.') || name == "localhost" || port.is_some();
+    (is_ipv6(name) || (named && name.split('.').all(label)))
         && port.is_none_or(|port| digits(port) && port.parse::<u16>().is_ok())
+}
+
+/// The name or address of a host, and the port where one is written.
+pub(crate) fn split_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    }
+}
+
+/// An address as URLs have it (RFC 3986, § 3.2.2).
+fn is_ipv6(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 impl fmt::Display for Repository {
@@ -324,6 +337,8 @@ mod tests {
             "localhost/a",
             "127.0.0.1:5000/a/b-c/d__e:v1",
             "harbor.example/release/web:v1.0.0-rc.1",
+            "[::1]:5000/release/web:v1",
+            "[2001:db8::1]/release/web",
             "harbor.example/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
@@ -332,9 +347,21 @@ mod tests {
 
     #[test]
     fn what_is_not_a_reference_is_refused() {
-        for text in
-            ["", "web", "web:v1", "release/web:v1", "a.b/Web", "a.b/../c", "a.b/x:", "a.b:x/y"]
-        {
+        for text in [
+            "",
+            "web",
+            "web:v1",
+            "release/web:v1",
+            "a.b/Web",
+            "a.b/../c",
+            "a.b/x:",
+            "a.b:x/y",
+            "::1/x",
+            "[::1/x",
+            "[::1]x/y",
+            "[::1]:x/y",
+            "[a.b]/x",
+        ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
     }

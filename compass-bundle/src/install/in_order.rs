@@ -28,13 +28,13 @@ pub(super) type Brought = HashMap<Reference, (usize, u64)>;
 /// Brings what the sink lacks. Where that fails on the way, what is missing is left to whoever copies
 /// the images, who can try again and says what is wrong.
 pub(super) async fn bring(
-    package: &Package,
+    (package, images): (&Package, &[PackageImage]),
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     progress: &Arc<dyn Progress>,
 ) -> Result<Brought, Error> {
     let mut wanted = HashMap::new();
-    for image in package.images() {
+    for image in images {
         want(image, sink, place, &mut wanted).await?;
     }
     let mut brought = Brought::new();

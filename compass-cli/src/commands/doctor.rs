@@ -1,7 +1,8 @@
 use std::process::ExitCode;
+use std::time::Duration;
 
-use compass_registry::Repository as Name;
 use compass_registry::client::Trial;
+use compass_registry::{Repository as Name, RetryPolicy};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -33,7 +34,10 @@ pub(crate) async fn run(
         Err(failure) if global.repo.is_some() || global.policy.is_some() => return Err(failure),
         Err(_) => Registries::without_policy(),
     };
-    let client = registries.client(&args.registry, args.plain_http)?;
+    // A person waits for the answer, and that it takes long is one.
+    let silence = Duration::from_secs(15);
+    let retry = RetryPolicy { tries: 2, silence, ..RetryPolicy::default() };
+    let client = registries.with_retry(retry).client(&args.registry, args.plain_http)?;
     let trials = client.examine(args.scratch.as_ref()).await;
     let enters = trials.iter().all(|one| one.works != Some(false) || !is_needed(one));
     output.result(

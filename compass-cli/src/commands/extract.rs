@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use compass_bundle::store::open_source;
 use compass_bundle::{
-    ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, unpack, write_file,
-    write_file_below,
+    ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, copy_packed, unpack,
+    write_file, write_file_below,
 };
 use compass_registry::layout::OciLayout;
-use compass_registry::{CopyOptions, Digest, ImageSource, Reference, copy};
+use compass_registry::{CopyOptions, ImageSource, Reference, copy};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -173,22 +173,21 @@ async fn layout(
     output: &Output,
 ) -> Result<PathBuf, Failure> {
     let image = Image::named(opened, name)?;
-    let reference = image.reference();
-    let (source, root): (Arc<dyn ImageSource>, Digest) = match &image {
-        Image::Bundled(bundle, image) => (Arc::new((*bundle).clone()), image.root.digest()),
-        Image::Packed(package, image) => {
-            if let Some(problem) = image.problems.first() {
-                return Err(Failure::not_right(problem));
-            }
-            (Arc::new((*package).clone()), image.root.digest())
-        }
-    };
     let bar = output.bar("extract");
     let options =
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
     let layout = OciLayout::new(path);
-    let (from, to) = ((reference.repository(), &root.into()), reference.tag());
-    let copied = copy(source, from, &layout, (reference.repository(), to), &options).await;
+    let copied = match image {
+        Image::Bundled(bundle, image) => {
+            let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
+            let (name, root) = (image.reference.repository(), image.root.digest().into());
+            let to = (name, image.reference.tag());
+            copy(source, (name, &root), &layout, to, &options).await.map_err(Failure::from)
+        }
+        Image::Packed(package, image) => {
+            copy_packed(package, image, &layout, &options).await.map_err(Failure::from)
+        }
+    };
     bar.done();
     copied?;
     Ok(path.to_owned())

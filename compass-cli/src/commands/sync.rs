@@ -46,10 +46,10 @@ pub(crate) struct Args {
     /// Copies to here, as `HOST[/PROJECT]`, and not to the policy's release registry
     #[arg(long, value_name = "PLACE")]
     to: Option<RegistryPlace>,
-    /// Of an image index, copies the image for one platform, or an index of those for several;
-    /// whole image indexes otherwise
-    #[arg(long, value_delimiter = ',')]
-    platform: Vec<Platform>,
+    /// Of an image index, copies the image for one platform, or an index of those for several with
+    /// commas between them; whole image indexes otherwise, or with `all`
+    #[arg(long)]
+    platform: Option<String>,
     /// Moves nothing, and says what would be moved
     #[arg(long)]
     dry_run: bool,
@@ -151,19 +151,26 @@ fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platf
     for list in &args.list {
         wanted.extend(list::read(repository, list)?);
     }
-    let platforms = match wanted.first() {
-        Some(first) if args.platform.is_empty() => first.platforms.clone(),
-        _ => args.platform.clone(),
+    let platforms = match args.platform.as_deref() {
+        None => listed_platforms(&wanted)?,
+        Some("all") => Vec::new(),
+        Some(named) => named.split(',').map(str::parse).collect::<Result<_, _>>()?,
     };
-    if args.platform.is_empty() && wanted.iter().any(|one| one.platforms != platforms) {
-        let message =
-            "the reports are of runs for different platforms, or one is and a list is not";
-        return Err(Failure::usage(message).hint("say which you want, with `--platform`"));
-    }
     let routes = wanted.into_iter().flat_map(|one| one.routes).collect();
     let routes = distinct(moved(routes, (args.from.as_ref(), args.to.as_ref()))?);
     require_own_tags(&routes)?;
     Ok((routes, platforms))
+}
+
+/// The platforms that earlier runs were of, where nothing else is said.
+fn listed_platforms(wanted: &[Listed]) -> Result<Vec<Platform>, Failure> {
+    let Some(first) = wanted.first() else { return Ok(Vec::new()) };
+    if wanted.iter().any(|one| one.platforms != first.platforms) {
+        let message =
+            "the reports are of runs for different platforms, or one is and a list is not";
+        return Err(Failure::usage(message).hint("say which you want, with `--platform`"));
+    }
+    Ok(first.platforms.clone())
 }
 
 /// Two images under one tag would be one that is lost.

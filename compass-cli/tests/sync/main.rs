@@ -208,6 +208,11 @@ fn a_report_is_run_again_for_the_same_platforms_and_between_the_places_that_are_
     assert_eq!(code, 0, "{out}{error}");
     assert!(world.has("release/b:v1"));
     assert_eq!(world.json("again.json")["platforms"], serde_json::json!(["linux/arm64"]));
+
+    let all = ["sync", "--list", "r.json", "--from", &from, "--platform", "all"];
+    let (code, out, error) = world.compass(&[&all[..], &["--report", "all.json"]].concat());
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    assert_eq!(world.json("all.json")["platforms"], serde_json::json!([]));
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) fn of(path: &str, policy: &Policy, products: &[ProductFile]) -> Kind 
     if named(&policy.products.chart_lists) {
         return Kind::ChartList;
     }
-    if is_yaml && below_any(path, &policy.products.overlays).is_some() {
+    if is_yaml && policy.products.is_overlay(path) {
         return Kind::Addon { overlay: true };
     }
     let is_addon = below_any(path, &policy.products.addons).is_some()

@@ -16,6 +16,7 @@ use super::connect::{builder, install_crypto};
 use super::credentials::Secret;
 use super::pace::{Pace, retry_after};
 use super::tokens::Scope;
+use crate::reference::split_port;
 use crate::{Digest, Error, Parts, Repository, RetryPolicy};
 use blame::error_message;
 pub(super) use blame::unreachable;
@@ -67,8 +68,8 @@ pub(super) struct Request {
 impl Transport {
     pub(super) fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
         install_crypto();
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let local = matches!(name, "localhost" | "127.0.0.1");
+        let (name, _) = split_port(host);
+        let local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
         let scheme = if local || options.plain_http { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{host}/v2/"))
             .ok()
