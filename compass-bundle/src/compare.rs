@@ -243,6 +243,21 @@ impl<'c> NamedImage<'c> {
         Self { reference, digest, image: EitherImage::Packed(image) }
     }
 
+    /// The layers of all platforms, each once.
+    fn layers(&self) -> Result<Vec<Descriptor>, Error> {
+        let manifests: Vec<_> = match &self.image {
+            EitherImage::Bundled(image, _) => image.manifests().collect(),
+            EitherImage::Packed(image) => image.manifests().collect(),
+        };
+        let (mut all, mut seen) = (Vec::new(), HashSet::new());
+        for manifest in manifests {
+            if let Manifest::Image { layers, .. } = manifest.parse()? {
+                all.extend(layers.into_iter().filter(|layer| seen.insert(layer.digest)));
+            }
+        }
+        Ok(all)
+    }
+
     fn absent(&self) -> &[Platform] {
         match &self.image {
             EitherImage::Bundled(image, _) => &image.absent,
@@ -301,10 +316,9 @@ async fn image_change(
         let other_config = new.blob(other.reference.repository(), other_config).await?;
         configs = Some((config, other_config));
     }
-    let layers = |single: Option<(Descriptor, Vec<Descriptor>)>| {
-        single.map(|(_, layers)| layers).unwrap_or_default()
-    };
-    let (old_layers, new_layers) = (layers(before), layers(after));
+    let layers =
+        |image: Option<&NamedImage<'_>>| image.map_or_else(|| Ok(Vec::new()), NamedImage::layers);
+    let (old_layers, new_layers) = (layers(old_image)?, layers(new_image)?);
     let digests = |layers: &[Descriptor]| -> HashSet<Digest> {
         layers.iter().map(|layer| layer.digest).collect()
     };

@@ -2,11 +2,11 @@
 
 mod in_order;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compass_registry::{
-    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, Platform, Reference,
+    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, RawManifest, Reference,
     RegistryPlace,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -41,28 +41,42 @@ pub async fn install(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
-    let images = bundle
-        .images()
-        .iter()
-        .map(|image| Ok((image.reference.clone(), image.root.digest(), present_platforms(image)?)));
-    let images = images.collect::<Result<Vec<_>, Error>>()?;
-    require_own_tags(images.iter().map(|(image, digest, _)| (image, *digest)), place)?;
-    bring(&source, images, sink, place, (options, IMAGES_AT_ONCE)).await
+    let images = bundle.images().iter().map(Image::bundled);
+    let images = images.collect::<Result<Vec<_>, _>>()?;
+    bring(&source, &images, sink, place, (options, IMAGES_AT_ONCE)).await
+}
+
+/// Copies one image of a bundle under its own name; see [`install`].
+///
+/// # Errors
+/// As [`install`].
+pub async fn copy_bundled(
+    bundle: &Bundle,
+    image: &ArchiveImage,
+    sink: &dyn ImageSink,
+    options: &CopyOptions,
+) -> Result<Copied, Error> {
+    let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
+    let (image, own) = (Image::bundled(image)?, own_place(&image.reference));
+    let mut installed = bring(&source, &[image], sink, &own, (options, 1)).await?;
+    Ok(installed.remove(0).copied)
 }
 
 /// Pushes all images of a package of any making; see [`install`]. The package is read once, for
 /// whatever blobs the registry lacks.
 ///
 /// # Errors
-/// As [`install`]; [`Error::Damaged`] where an image has a problem, before anything is pushed.
+/// As [`install`]; [`Error::Damaged`] where an image has a problem, before anything is pushed;
+/// [`Error::NotABundle`] where there is no image.
 pub async fn install_package(
     package: &Package,
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
-    let images = package.images().iter();
-    require_own_tags(images.map(|image| (&image.reference, image.root.digest())), place)?;
+    if package.images().is_empty() {
+        return Err(Error::not_a_bundle(package.name(), "it holds no image"));
+    }
     bring_packed((package, package.images()), sink, place, options).await
 }
 
@@ -76,8 +90,7 @@ pub async fn copy_packed(
     sink: &dyn ImageSink,
     options: &CopyOptions,
 ) -> Result<Copied, Error> {
-    let own = RegistryPlace { host: image.reference.host().to_owned(), project: String::new() };
-    let images = std::slice::from_ref(image);
+    let (images, own) = (std::slice::from_ref(image), own_place(&image.reference));
     let mut installed = bring_packed((package, images), sink, &own, options).await?;
     Ok(installed.remove(0).copied)
 }
@@ -92,14 +105,14 @@ async fn bring_packed(
     if let Some(problem) = images.iter().find_map(|image| image.problems.first()) {
         return Err(Error::damaged(problem));
     }
+    let packed = images.iter().map(Image::packed).collect::<Result<Vec<_>, _>>()?;
+    require_own_tags(&packed, place)?;
     let mut brought = in_order::bring((package, images), sink, place, &options.progress).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
-    let roots = images.iter();
-    let roots = roots.map(|image| (image.reference.clone(), image.root.digest(), Vec::new()));
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
     let options = CopyOptions { jobs: 1, ..options.clone() };
-    let mut installed = bring(&source, roots.collect(), sink, place, (&options, 1)).await?;
+    let mut installed = bring(&source, &packed, sink, place, (&options, 1)).await?;
     for (image, installed) in images.iter().zip(&mut installed) {
         let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
         installed.copied.blobs += blobs;
@@ -109,59 +122,86 @@ async fn bring_packed(
     Ok(installed)
 }
 
+/// An image that is brought.
+struct Image<'i> {
+    reference: &'i Reference,
+    root: Digest,
+    /// The images of an image index that are there, where not all are.
+    only: Option<HashSet<Digest>>,
+}
+
+impl<'i> Image<'i> {
+    fn bundled(image: &'i ArchiveImage) -> Result<Self, Error> {
+        Self::new(&image.reference, &image.root, &image.children)
+    }
+
+    fn packed(image: &'i PackageImage) -> Result<Self, Error> {
+        Self::new(&image.reference, &image.root, &image.children)
+    }
+
+    fn new(
+        reference: &'i Reference,
+        root: &RawManifest,
+        children: &[RawManifest],
+    ) -> Result<Self, Error> {
+        let there: HashSet<_> = children.iter().map(RawManifest::digest).collect();
+        let only = match root.parse()? {
+            Manifest::Index(all) if !all.iter().all(|one| there.contains(&one.digest)) => {
+                Some(there)
+            }
+            _ => None,
+        };
+        Ok(Self { reference, root: root.digest(), only })
+    }
+}
+
+/// Where an image keeps its own name.
+fn own_place(reference: &Reference) -> RegistryPlace {
+    RegistryPlace { host: reference.host().to_owned(), project: String::new() }
+}
+
 async fn bring(
     source: &Arc<dyn ImageSource>,
-    images: Vec<(Reference, Digest, Vec<Platform>)>,
+    images: &[Image<'_>],
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     (options, at_once): (&CopyOptions, usize),
 ) -> Result<Vec<Installed>, Error> {
+    require_own_tags(images, place)?;
     let copier = &Copier::new(sink, options.clone());
-    let installing = images.into_iter().map(|(image, digest, platforms)| async move {
-        let reference = image.moved_to(place)?;
-        let from = (image.repository(), &digest.into());
+    let installing = images.iter().map(|image| async move {
+        let reference = image.reference.moved_to(place)?;
+        let from = (image.reference.repository(), &image.root.into());
         let to = (reference.repository(), reference.tag());
-        let copied = if platforms.is_empty() {
-            copier.copy(source, from, to).await
-        } else {
-            Copier::new(sink, CopyOptions { platforms, ..options.clone() })
-                .copy(source, from, to)
-                .await
+        let copied = match &image.only {
+            None => copier.copy(source, from, to).await,
+            Some(only) => {
+                let options = CopyOptions { only: Some(only.clone()), ..options.clone() };
+                Copier::new(sink, options).copy(source, from, to).await
+            }
         };
         let copied = copied.map_err(|error| error.in_image(&reference))?;
-        Ok(Installed { reference, copied })
+        // Of an index of which not everything is there, something else arrives than a digest in
+        // the name says.
+        Ok(Installed { reference: reference.with_content(copied.digest), copied })
     });
     stream::iter(installing).buffered(at_once).try_collect().await
 }
 
 /// Two images under one tag would be one that is lost.
-fn require_own_tags<'i>(
-    images: impl Iterator<Item = (&'i Reference, Digest)>,
-    place: &RegistryPlace,
-) -> Result<(), Error> {
-    let mut taken: HashMap<Reference, (&Reference, Digest)> = HashMap::new();
-    for (image, digest) in images.filter(|(image, _)| image.tag().is_some()) {
-        let moved = image.moved_to(place)?;
+fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
+    let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
+    for image in images.iter().filter(|image| image.reference.tag().is_some()) {
+        let moved = image.reference.moved_to(place)?;
         match taken.get(&moved) {
-            Some((other, different)) if *different != digest => {
+            Some(other) if other.root != image.root => {
                 return Err(Error::Unplannable(format!(
-                    "{other} and {image} would both become {moved}: install them without a project"
+                    "{} and {} would both become {moved}: install them without a project",
+                    other.reference, image.reference
                 )));
             }
-            _ => drop(taken.insert(moved, (image, digest))),
+            _ => drop(taken.insert(moved, image)),
         }
     }
     Ok(())
-}
-
-/// The platforms of an image index of which some images stay behind.
-fn present_platforms(image: &ArchiveImage) -> Result<Vec<Platform>, Error> {
-    let Manifest::Index(entries) = image.root.parse()? else { return Ok(Vec::new()) };
-    if image.absent.is_empty() {
-        return Ok(Vec::new());
-    }
-    let present = entries
-        .into_iter()
-        .filter(|entry| image.children.iter().any(|child| child.digest() == entry.digest));
-    Ok(present.filter_map(|entry| entry.platform).collect())
 }

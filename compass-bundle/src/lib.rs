@@ -80,7 +80,7 @@ pub use compare::{Comparison, FileChange, ImageChange, ImageSide, compare};
 pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
-pub use install::{Installed, copy_packed, install, install_package};
+pub use install::{Installed, copy_bundled, copy_packed, install, install_package};
 pub use opened::Opened;
 pub use package::{Package, PackageFile, PackageImage};
 pub use plan::BundlePlan;

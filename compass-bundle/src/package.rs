@@ -104,6 +104,9 @@ impl Package {
             }
         }
         scanned.images = found.images;
+        if scan.whole.is_ancient() {
+            return Err(Error::not_a_bundle(&name, archive::ANCIENT));
+        }
         if scanned.images.is_empty() && scanned.files.is_empty() {
             return Err(Error::not_a_bundle(&name, "it holds nothing"));
         }

@@ -90,7 +90,14 @@ fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, (Descriptor, Repos
     for image in images {
         for manifest in image.manifests() {
             let Manifest::Image { layers, .. } = manifest.parse()? else { continue };
-            for layer in layers.into_iter().filter(|layer| Packing::of(layer).is_some()) {
+            let layers = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
+            for layer in layers.filter(|layer| Packing::of(layer).is_some()) {
+                if matches!(image.reference.locator(), Locator::Digest(_)) {
+                    return Err(Error::Unplannable(format!(
+                        "{} is named by its digest, which other layers change",
+                        image.reference
+                    )));
+                }
                 wanted.entry(layer.digest).or_insert((layer, image.repository.clone()));
             }
         }

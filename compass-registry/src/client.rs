@@ -213,7 +213,11 @@ impl ImageSink for Client {
         repository: &Repository,
         descriptor: &Descriptor,
     ) -> Result<bool, Error> {
-        push::has_blob(&self.transport, repository, descriptor).await
+        let there = push::has_blob(&self.transport, repository, descriptor).await?;
+        if there {
+            upload::cancel_declined(&self.transport, repository, descriptor).await;
+        }
+        Ok(there)
     }
 
     async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {

@@ -4,6 +4,7 @@ mod blobs;
 mod selection;
 mod tree;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _, try_join};
@@ -29,6 +30,8 @@ pub struct CopyOptions {
     /// Of an index, copies the image for one platform, or an index of the images for several;
     /// where none is named, everything, whole indexes included.
     pub platforms: Vec<Platform>,
+    /// Of an index, knows the images with these digests only: the source has no others.
+    pub only: Option<HashSet<Digest>>,
     /// How many blobs move at once; at least one.
     pub jobs: usize,
     /// Hears how it goes on, in bytes of blobs.
@@ -37,7 +40,7 @@ pub struct CopyOptions {
 
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { platforms: Vec::new(), jobs: 4, progress: Arc::new(NoProgress) }
+        Self { platforms: Vec::new(), only: None, jobs: 4, progress: Arc::new(NoProgress) }
     }
 }
 
@@ -217,7 +220,8 @@ impl<'s> Copier<'s> {
         let (root, tagged) = try_join(source.verified_manifest(from, locator), tagged).await?;
         let named = root.digest();
         let what = format!("{from}:{locator}");
-        let wanted = match select(&what, &root, &self.options.platforms)? {
+        let (platforms, only) = (&self.options.platforms, self.options.only.as_ref());
+        let wanted = match select(&what, &root, platforms, only)? {
             Selection::Whole => Wanted::Known(root),
             Selection::Some(reduced) => Wanted::Known(reduced),
             Selection::One(image) => Wanted::Image(image),

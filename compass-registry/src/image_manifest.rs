@@ -72,7 +72,7 @@ impl RawManifest {
     }
 
     /// Takes bytes that are known by a digest of this algorithm.
-    pub(crate) fn known_by(
+    pub fn known_by(
         algorithm: Algorithm,
         media_type: impl Into<String>,
         bytes: impl Into<Bytes>,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::{Digest, Manifest, Platform, Reference};
+use compass_registry::{Descriptor, Digest, Manifest, Platform, Reference};
 use tokio::io::AsyncReadExt as _;
 
 use super::write_file_below;
@@ -67,11 +67,16 @@ impl Package {
         if let Some(problem) = image.problems.first() {
             return Err(Error::damaged(problem));
         }
-        let root = image.root.digest().into();
-        let from = (image.reference.repository(), &root);
-        let platforms = Platforms::All(first_platform(image)?);
-        let mut image =
-            ArchiveImage::gather(self, from, image.reference.clone(), &platforms).await?;
+        let (absent, first) = absent_and_first(image)?;
+        let platforms = Platforms::All(first);
+        let mut image = ArchiveImage {
+            reference: image.reference.clone(),
+            repository: image.reference.repository().clone(),
+            platform: (!image.root.is_index()).then(|| platforms.single().clone()),
+            root: image.root.clone(),
+            children: image.children.clone(),
+            absent,
+        };
         image.ask_platform(self, &platforms).await?;
         let platform = image.platform.as_ref().unwrap_or(platforms.single());
         let plan = BundlePlan::archive(&image, platform, 0)?;
@@ -145,13 +150,19 @@ impl Package {
     }
 }
 
-/// The platform that tools see which know only single images.
-fn first_platform(image: &PackageImage) -> Result<Platform, Error> {
-    let own = match image.root.parse()? {
-        Manifest::Index(images) => images.into_iter().find_map(|image| image.platform),
-        Manifest::Image { .. } => None,
+/// The platforms of an image index whose images are not there, and the first of those that are: it
+/// is what tools see which know only single images.
+fn absent_and_first(image: &PackageImage) -> Result<(Vec<Platform>, Platform), Error> {
+    let all = match image.root.parse()? {
+        Manifest::Index(images) => images,
+        Manifest::Image { .. } => Vec::new(),
     };
-    own.map_or_else(|| Ok("linux/amd64".parse()?), Ok)
+    let is_there =
+        |one: &Descriptor| image.children.iter().any(|child| child.digest() == one.digest);
+    let (there, absent): (Vec<_>, Vec<_>) = all.into_iter().partition(is_there);
+    let first = there.into_iter().find_map(|one| one.platform);
+    let first = first.map_or_else(|| "linux/amd64".parse(), Ok)?;
+    Ok((absent.into_iter().filter_map(|one| one.platform).collect(), first))
 }
 
 fn named<'i, I>(

@@ -1,12 +1,14 @@
 //! What an image archive holds, whichever tool made it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::io::{Error, ErrorKind};
 
 use bytes::Bytes;
 use compass_registry::Digest;
 
-use super::walk::{Entry, KEPT};
+use super::peel::{Peeled, Reader, peel};
+use super::walk::{Entry, KEPT, in_file};
 
 /// Entries of one image archive.
 const MAX_ENTRIES: usize = 100_000;
@@ -19,6 +21,13 @@ const MAX_KEPT: usize = 32 << 20;
 
 /// Bytes that are kept of a whole package.
 const MAX_KEPT_OF_ALL: usize = 256 << 20;
+
+/// Where OCI layouts have their blobs.
+const BLOBS: &str = "blobs/";
+
+/// What to do with images that no registry takes.
+pub(super) const ANCIENT: &str =
+    "a Docker before 1.10 saved it, and no registry takes that: load and save it with a newer one";
 
 /// What a name takes beside its bytes, about.
 const NAME: usize = 200;
@@ -79,8 +88,14 @@ impl ScannedArchive {
         if !entry.is_file {
             return self.link(&entry, room);
         }
-        let (_, sum) = entry.hashed();
+        let (reader, sum) = entry.hashed();
+        // What is named by its digest needs no other proof.
+        let proved = match entry.path.starts_with(BLOBS) {
+            true => Ok(()),
+            false => inflate(reader).await,
+        };
         sum.drain().await?;
+        proved.map_err(|error| in_file(&entry.path, &error))?;
         let head = sum.kept();
         let (digest, size) = sum.finish();
         self.add_blob(entry.path, (digest, size, head), room)
@@ -101,18 +116,22 @@ impl ScannedArchive {
         };
         room.take(&path, head.len())?;
         self.kept += head.len();
-        self.entries.insert(path, ScannedEntry { digest, size, head });
-        Ok(())
+        match self.entries.entry(path) {
+            Occupied(there) => {
+                let reason = "it is there twice, and one of them does not count";
+                Err(in_file(there.key(), &Error::new(ErrorKind::Unsupported, reason)))
+            }
+            Vacant(free) => {
+                free.insert(ScannedEntry { digest, size, head });
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn link(&mut self, entry: &Entry, room: &mut Room) -> std::io::Result<()> {
-        if let Some(link) = &entry.link {
-            room.take(&entry.path, link.len())?;
-            let target = match link.starts_with("../") || !link.contains('/') {
-                true => resolve(&entry.path, link),
-                false => Some(link.clone()),
-            };
-            self.links.extend(target.map(|target| (entry.path.clone(), target)));
+        if let Some(target) = &entry.link {
+            room.take(&entry.path, target.len())?;
+            self.links.insert(entry.path.clone(), target.clone());
         }
         Ok(())
     }
@@ -133,18 +152,25 @@ impl ScannedArchive {
     pub(super) fn is_image(&self) -> bool {
         self.entries.contains_key("manifest.json") || self.entries.contains_key("index.json")
     }
-}
 
-/// A path beside another; nothing where it leads out of the archive.
-fn resolve(from: &str, link: &str) -> Option<String> {
-    let mut steps: Vec<&str> = from.split('/').collect();
-    steps.pop();
-    for step in link.split('/') {
-        match step {
-            ".." => drop(steps.pop()?),
-            "." | "" => {}
-            step => steps.push(step),
+    /// Whether it is what Docker saved before 1.10, with images of another kind.
+    pub(super) fn is_ancient(&self) -> bool {
+        !self.is_image() && self.entries.contains_key("repositories")
+    }
+
+    /// Why there are no images, where some should be.
+    pub(super) fn why_no_image(&self) -> &'static str {
+        match self.is_ancient() {
+            true => ANCIENT,
+            false => "it is named as an image archive, and has no manifest.json or index.json",
         }
     }
-    Some(steps.join("/"))
+}
+
+/// Reads compressed bytes to their end, which proves their checksum.
+async fn inflate(reader: Reader) -> std::io::Result<()> {
+    if let Peeled::Tar(mut inflated) = peel(reader).await? {
+        tokio::io::copy(&mut inflated, &mut tokio::io::sink()).await?;
+    }
+    Ok(())
 }

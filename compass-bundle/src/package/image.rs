@@ -288,7 +288,7 @@ impl Layout<'_> {
         let (_, entry) = self.scanned.get(&path).ok_or_else(missing)?;
         self.found.expect_json(self.archive, &entry.head)?;
         let kind = sniff_media_type(&entry.head).ok_or_else(missing)?;
-        let manifest = RawManifest::new(kind, entry.head.clone());
+        let manifest = RawManifest::known_by(digest.algorithm(), kind, entry.head.clone());
         if manifest.digest() != *digest {
             return Err(Error::damaged(format!("{}: {path} is damaged", self.archive)));
         }

@@ -110,6 +110,9 @@ async fn look_into(
     while let Some(entry) = entries.next().await? {
         archive.take(entry, room).await?;
     }
+    if path.ends_with(ARCHIVE_END) && !archive.is_image() {
+        return Err(Error::other(archive.why_no_image()));
+    }
     Ok(Some(archive))
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use compass_registry::{Digest, Hasher};
+use compass_registry::{Algorithm, Digest, Hasher};
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, ArchiveBuilder};
@@ -45,7 +45,7 @@ pub(crate) struct Entry {
     pub(crate) is_file: bool,
     pub(crate) is_directory: bool,
     pub(crate) mode: u32,
-    /// Where a link leads.
+    /// The path that a link leads to, where that is in the archive.
     pub(super) link: Option<String>,
     content: Shared,
 }
@@ -91,9 +91,13 @@ impl Entries {
             return Err(in_file(&path, &Error::new(ErrorKind::Unsupported, SPARSE)));
         }
         let kind = entry.header().entry_type();
-        let link = match kind.is_symlink() || kind.is_hard_link() {
-            true => entry.link_name_bytes()?.map(|link| require_short(&link)).transpose()?,
-            false => None,
+        let is_link = kind.is_symlink() || kind.is_hard_link();
+        let link = match is_link.then(|| entry.link_name_bytes()).transpose()?.flatten() {
+            Some(link) => {
+                let from = if kind.is_symlink() { &*path } else { "" };
+                resolve(from, &require_short(&link)?)
+            }
+            None => None,
         };
         let is_file = kind.is_file() || kind.is_contiguous();
         let mode = entry.header().mode().unwrap_or(0o644);
@@ -122,7 +126,8 @@ impl Entry {
     /// The content, and its digest when it has been read.
     pub(super) fn hashed(&mut self) -> (Reader, Sum) {
         let content = Arc::clone(&self.content);
-        lock(&content).sum = Some((Hasher::default(), 0, Vec::new()));
+        let algorithm = named_algorithm(&self.path);
+        lock(&content).sum = Some((Hasher::new(algorithm), 0, Vec::new()));
         (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
     }
 }
@@ -141,6 +146,33 @@ fn require_short(path: &[u8]) -> std::io::Result<String> {
 fn plain_path(path: &str) -> String {
     let steps: Vec<&str> = path.split('/').filter(|step| *step != ".").collect();
     steps.join("/").trim_end_matches('/').to_owned()
+}
+
+/// Where a link leads: a symbolic one from beside itself, a hard one from the top. Nothing where it
+/// leads out of the archive.
+fn resolve(from: &str, link: &str) -> Option<String> {
+    let mut steps: Vec<&str> = match link.starts_with('/') {
+        true => Vec::new(),
+        false => {
+            from.rsplit_once('/').map_or_else(Vec::new, |(beside, _)| beside.split('/').collect())
+        }
+    };
+    for step in link.split('/') {
+        match step {
+            ".." => drop(steps.pop()?),
+            "." | "" => {}
+            step => steps.push(step),
+        }
+    }
+    Some(steps.join("/"))
+}
+
+/// The algorithm of the digest that a blob is named by.
+fn named_algorithm(path: &str) -> Algorithm {
+    let named = path.strip_prefix("blobs/").and_then(|path| path.split_once('/'));
+    let named =
+        named.and_then(|(named, _)| Algorithm::ALL.into_iter().find(|one| one.name() == named));
+    named.unwrap_or_default()
 }
 
 /// Whether a file has holes, in the form of old GNU tar or as extended headers say.

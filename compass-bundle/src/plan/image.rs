@@ -124,6 +124,7 @@ impl ArchiveImage {
                 children.push(child);
             }
         }
+        require_pinned(&reference, &root, &absent)?;
         Ok(Self { reference, repository: repository.clone(), platform, root, children, absent })
     }
 
@@ -172,22 +173,31 @@ impl ArchiveImage {
         &self,
         platform: &Platform,
     ) -> Result<(Descriptor, Vec<Descriptor>), Error> {
-        match self.root.parse()? {
-            Manifest::Image { config, layers } => Ok((config, layers)),
+        let (config, layers) = match self.root.parse()? {
+            Manifest::Image { config, layers } => (config, layers),
             Manifest::Index(images) => {
                 let serves =
                     |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.serves(platform));
                 let chosen = images.iter().find(serves).map(|image| image.digest);
                 let child = self.children.iter().find(|child| Some(child.digest()) == chosen);
                 match child.map(RawManifest::parse).transpose()? {
-                    Some(Manifest::Image { config, layers }) => Ok((config, layers)),
-                    _ => Err(Error::Unplannable(format!(
-                        "{} has no image for {platform}",
-                        self.reference
-                    ))),
+                    Some(Manifest::Image { config, layers }) => (config, layers),
+                    _ => {
+                        return Err(Error::Unplannable(format!(
+                            "{} has no image for {platform}",
+                            self.reference
+                        )));
+                    }
                 }
             }
+        };
+        if layers.iter().any(Descriptor::is_held_elsewhere) {
+            return Err(Error::Unplannable(format!(
+                "{} has layers that only their vendor gives out, without which nobody can load it",
+                self.reference
+            )));
         }
+        Ok((config, layers))
     }
 
     /// All configurations, then all layers, each once.
@@ -195,9 +205,10 @@ impl ArchiveImage {
         let (mut configs, mut all_layers) = (Vec::new(), Vec::new());
         for manifest in self.manifests() {
             match manifest.parse()? {
-                Manifest::Image { config, layers } => {
-                    configs.push(config);
-                    all_layers.extend(layers);
+                image @ Manifest::Image { .. } => {
+                    let mut blobs = image.held_blobs().cloned();
+                    configs.extend(blobs.next());
+                    all_layers.extend(blobs);
                 }
                 Manifest::Index(_) if manifest.digest() == self.root.digest() => {}
                 Manifest::Index(_) => {
@@ -220,5 +231,23 @@ impl ArchiveImage {
         configs.extend(all_layers);
         configs.retain(|blob| seen.insert(blob.digest));
         Ok(configs)
+    }
+}
+
+/// A name with a digest leads to nothing where something else stands under it: part of an image
+/// index cannot be brought under the digest of the whole.
+fn require_pinned(
+    reference: &Reference,
+    root: &RawManifest,
+    absent: &[Platform],
+) -> Result<(), Error> {
+    match reference.locator() {
+        Locator::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
+            Err(Error::Unplannable(format!(
+                "{reference} names an image index by its digest, which a part of it does not have: \
+                 take it with all platforms (`--platform all`)"
+            )))
+        }
+        _ => Ok(()),
     }
 }

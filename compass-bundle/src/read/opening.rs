@@ -212,7 +212,8 @@ impl<'f> Opening<'f> {
             let range = range.filter(|range| range.end <= frames.length());
             let range = range.ok_or_else(|| self.cut_off())?;
             let bytes = read_tar(self.file, frames, range).await?;
-            let manifest = RawManifest::new(descriptor.media_type.clone(), bytes);
+            let (algorithm, kind) = (descriptor.digest.algorithm(), &descriptor.media_type);
+            let manifest = RawManifest::known_by(algorithm, kind, bytes);
             if manifest.digest() != descriptor.digest {
                 return Err(Error::damaged(format!(
                     "{}: an image manifest has digest {}, and not {}",

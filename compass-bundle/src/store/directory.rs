@@ -36,6 +36,11 @@ pub fn publish(
     let directory = path.parent().unwrap_or(store);
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     let part = PartFile::create(&path)?;
+    // Somebody else may have been faster, and holds it no longer.
+    if path.exists() {
+        drop(part);
+        return publish(bundle, document, store, progress);
+    }
     let mut copy = part.handle()?;
     let digest =
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;

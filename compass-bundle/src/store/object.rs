@@ -187,17 +187,18 @@ impl ObjectStore {
         let writer = self.operator.writer_with(&key).chunk(part).concurrent(PARALLEL);
         let writer =
             writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
-        let (mut upload, mut hasher, mut sent) = (Upload::begin(writer), Hasher::default(), 0);
+        let mut upload = Some(Upload::begin(writer));
+        let (mut hasher, mut sent) = (Hasher::default(), 0);
         let result = loop {
             match chunks.next().await {
                 Some(Ok(bytes)) => {
                     hasher.update(&bytes);
                     let length = bytes.len() as u64;
-                    if let Err(error) = upload.write(bytes).await {
-                        if is_taken(&error) {
-                            break Err(self.conflict(path));
-                        }
-                        break Err(self.failed("upload", path)(error));
+                    match write(&mut upload, bytes).await {
+                        // What is there may be the same, which the digest of the rest tells.
+                        Err(error) if is_taken(&error) => give_up(upload.take()).await,
+                        Err(error) => break Err(self.failed("upload", path)(error)),
+                        Ok(()) => {}
                     }
                     sent += length;
                     progress.advance(length);
@@ -213,33 +214,35 @@ impl ObjectStore {
         let digest = match result {
             Ok(digest) => digest,
             Err(error) => {
-                upload.give_up().await;
+                give_up(upload).await;
                 return Err(error);
             }
         };
-        match upload.complete().await {
-            Ok(()) => {}
-            Err(error) if is_taken(&error) => {
+        let completed = match upload {
+            Some(upload) => upload.complete().await.map(|()| true),
+            None => Ok(false),
+        };
+        match completed {
+            Ok(true) => {}
+            Err(error) if !is_taken(&error) => {
+                return Err(self.failed("complete the upload of", path)(error));
+            }
+            Ok(false) | Err(_) => {
                 return match self.published(path).await? {
                     Some(there) if there.size == size => self.same(path, there, digest).await,
                     _ => Err(self.conflict(path)),
                 };
             }
-            Err(error) => return Err(self.failed("complete the upload of", path)(error)),
         }
         self.write_checksum(path, digest).await?;
         Ok(Published { url: self.url(path), size, digest, present: false })
     }
 
+    /// Writes the checksum of what is published now. One of something that is gone is replaced.
     async fn write_checksum(&self, path: &Path, digest: Digest) -> Result<(), Error> {
         let key = key(&checksum_path(path));
-        let checksum = self.operator.write_with(&key, checksum_line(path, digest).into_bytes());
-        match checksum.if_not_exists(true).await {
-            Err(error) if !is_taken(&error) => {
-                Err(self.failed("write the checksum of", path)(error))
-            }
-            _ => Ok(()),
-        }
+        let written = self.operator.write(&key, checksum_line(path, digest).into_bytes()).await;
+        written.map(drop).map_err(self.failed("write the checksum of", path))
     }
 
     fn conflict(&self, path: &Path) -> Error {
@@ -253,6 +256,20 @@ impl ObjectStore {
     fn failed(&self, action: &'static str, path: &Path) -> impl Fn(opendal::Error) -> Error {
         let url = self.url(path);
         move |error| Error::store(action, &url, error)
+    }
+}
+
+/// Uploads bytes, as long as there is an upload.
+async fn write(upload: &mut Option<Upload>, bytes: Bytes) -> opendal::Result<()> {
+    match upload {
+        Some(upload) => upload.write(bytes).await,
+        None => Ok(()),
+    }
+}
+
+async fn give_up(upload: Option<Upload>) {
+    if let Some(upload) = upload {
+        upload.give_up().await;
     }
 }
 

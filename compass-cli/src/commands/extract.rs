@@ -1,14 +1,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use compass_bundle::store::open_source;
 use compass_bundle::{
-    ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, copy_packed, unpack,
-    write_file, write_file_below,
+    ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, copy_bundled, copy_packed,
+    unpack, write_file, write_file_below,
 };
 use compass_registry::layout::OciLayout;
-use compass_registry::{CopyOptions, ImageSource, Reference, copy};
+use compass_registry::{CopyOptions, Reference};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -178,15 +177,8 @@ async fn layout(
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
     let layout = OciLayout::new(path);
     let copied = match image {
-        Image::Bundled(bundle, image) => {
-            let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
-            let (name, root) = (image.reference.repository(), image.root.digest().into());
-            let to = (name, image.reference.tag());
-            copy(source, (name, &root), &layout, to, &options).await.map_err(Failure::from)
-        }
-        Image::Packed(package, image) => {
-            copy_packed(package, image, &layout, &options).await.map_err(Failure::from)
-        }
+        Image::Bundled(bundle, image) => copy_bundled(bundle, image, &layout, &options).await,
+        Image::Packed(package, image) => copy_packed(package, image, &layout, &options).await,
     };
     bar.done();
     copied?;

@@ -107,6 +107,7 @@ pub(crate) async fn run(
         platforms: platforms.clone(),
         jobs: global.jobs.into(),
         progress: bar.shared(),
+        ..CopyOptions::default()
     };
     let results = Results::of(&routes);
     let mut run = UnderWay {

@@ -26,6 +26,15 @@ struct State {
     paused_until: Option<Instant>,
 }
 
+impl State {
+    /// Whether so many more may wait.
+    fn has_room(&self, more: usize) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "few requests")]
+        let waiting = (self.waiting + more) as f64;
+        waiting <= self.limit.ceil()
+    }
+}
+
 /// The right to wait for one answer.
 #[derive(Debug)]
 pub(super) struct Turn<'p>(&'p Pace);
@@ -40,12 +49,21 @@ impl Pace {
     /// Waits until one more request may be sent.
     pub(super) async fn turn(&self) -> Turn<'_> {
         loop {
+            // Who gives up during the pause gives the place back, which wakes the next one.
+            let turn = self.place().await;
             self.pause().await;
+            if self.state().has_room(0) {
+                return turn;
+            }
+        }
+    }
+
+    async fn place(&self) -> Turn<'_> {
+        loop {
             let freed = self.freed.notified();
             {
                 let mut state = self.state();
-                #[expect(clippy::cast_precision_loss, reason = "few requests")]
-                if (state.waiting as f64) < state.limit {
+                if state.has_room(1) {
                     state.waiting += 1;
                     return Turn(self);
                 }
@@ -122,6 +140,8 @@ fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -176,6 +196,24 @@ mod tests {
         drop(third);
         drop(first);
         tokio::time::timeout(Duration::from_secs(1), pace.turn()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_during_a_pause_wakes_the_next_one() {
+        let pace = Pace::new(1, Duration::from_mins(1));
+        let first = pace.turn().await;
+        let (mut second, third) = (Box::pin(pace.turn()), pace.turn());
+        assert!((&mut second).now_or_never().is_none());
+        let asked = headers(&[("retry-after", "30")]);
+        let give_up = async {
+            tokio::task::yield_now().await;
+            pace.learn_from(StatusCode::TOO_MANY_REQUESTS, &asked);
+            drop(first);
+            tokio::time::timeout(Duration::from_secs(1), second).await.unwrap_err();
+        };
+        let waiting = tokio::time::timeout(Duration::from_mins(10), third);
+        let ((), third) = tokio::join!(give_up, waiting);
+        third.unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod blame;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
@@ -63,6 +64,8 @@ pub(super) struct Request {
     pub(super) body: bytes::Bytes,
     /// Whether the answer is a blob.
     pub(super) bulk: bool,
+    /// How long the answer may take, where that is longer than registries are silent.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Transport {
@@ -266,7 +269,8 @@ impl Transport {
                 builder = builder.body(request.body.clone());
             }
             let turn = self.0.pace.turn().await;
-            let response = match tokio::time::timeout(self.0.retry.silence, builder.send()).await {
+            let patience = request.patience.unwrap_or(self.0.retry.silence);
+            let response = match tokio::time::timeout(patience, builder.send()).await {
                 Ok(response) => response.map_err(|error| self.unreachable(request, &url, error))?,
                 Err(elapsed) => return Err(self.unreachable(request, &url, elapsed)),
             };
@@ -351,6 +355,6 @@ impl Drop for Introduction<'_> {
 impl Request {
     fn new(method: Method, url: Url, scope: Scope) -> Self {
         let (headers, body) = (HeaderMap::new(), bytes::Bytes::new());
-        Self { method, url, scope, headers, body, bulk: false }
+        Self { method, url, scope, headers, body, bulk: false, patience: None }
     }
 }

@@ -79,6 +79,26 @@ pub(super) async fn mount_blob(
     }
 }
 
+/// Gives up the upload that was opened where a mount was declined: the blob is there already.
+pub(super) async fn cancel_declined(
+    transport: &Transport,
+    repository: &Repository,
+    descriptor: &Descriptor,
+) {
+    if let Some(session) = transport.take_declined(repository, descriptor.digest) {
+        cancel(transport, repository, session).await;
+    }
+}
+
+/// Gives an open session up, as far as the registry can be asked to.
+async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
+    let request = transport.request(Method::DELETE, repository, "", PUSH);
+    let request = Request { url: session, ..request };
+    if let Err(error) = transport.send_once(&request, &[StatusCode::NO_CONTENT]).await {
+        tracing::debug!(%error, "an upload stays open");
+    }
+}
+
 impl<'u> Upload<'u> {
     fn new(transport: &'u Transport, repository: &'u Repository, blob: VerifiedBlob) -> Self {
         let descriptor = blob.descriptor().clone();
@@ -98,7 +118,7 @@ impl<'u> Upload<'u> {
 
     async fn run(&mut self) -> Result<(), Error> {
         let retry = self.transport.retry();
-        let (mut failures, mut restarted) = (0, false);
+        let (mut failures, mut restarted, mut smallest) = (0, false, u64::MAX);
         loop {
             let result = match self.chunk {
                 None => self.send_whole().await,
@@ -129,6 +149,12 @@ impl<'u> Upload<'u> {
                 TakenUp::Further => failures = 0,
                 TakenUp::Again => {}
                 TakenUp::Complete => return Ok(()),
+            }
+            // That a chunk is too large says nothing about a smaller one.
+            let too_large = matches!(error, Error::Refused { status: 413, .. });
+            if let Some(chunk) = self.chunk.filter(|chunk| too_large && *chunk < smallest) {
+                smallest = chunk;
+                failures = 0;
             }
         }
     }
@@ -201,7 +227,12 @@ impl<'u> Upload<'u> {
             let from = request.url.clone();
             let response = self.stream(request, length, StatusCode::ACCEPTED).await?;
             self.session = Some(self.transport.location(&from, &response)?);
-            let reached = position(&response).unwrap_or(start + length);
+            let reached = match position(&response) {
+                // One byte is written as none is.
+                Some(0) if (start, length) == (0, 1) => 1,
+                Some(position) => position,
+                None => start + length,
+            };
             if reached <= start || reached > start + length || !self.feed.go_to(reached) {
                 return Err(Error::BadContent {
                     what: format!("the upload to {}", self.transport.host()),
@@ -212,6 +243,8 @@ impl<'u> Upload<'u> {
         let session = self.session().await?;
         let mut request = self.request(Method::PUT, self.complete(session));
         request.headers.insert(CONTENT_LENGTH, 0.into());
+        // Only now the registry may put the chunks together, and bring them to where they stay.
+        request.patience = Some(self.transport.retry().commit);
         let response = self.transport.send_once(&request, &[StatusCode::CREATED]).await?;
         self.confirm(&response).await
     }
@@ -253,13 +286,9 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Gives an open session up, as far as the registry can be asked to.
     async fn cancel(&mut self) {
-        let Some(session) = self.session.take() else { return };
-        let request = self.request(Method::DELETE, session);
-        let ended = self.transport.send_once(&request, &[StatusCode::NO_CONTENT]).await;
-        if let Err(error) = ended {
-            tracing::debug!(%error, "an upload stays open");
+        if let Some(session) = self.session.take() {
+            cancel(self.transport, self.repository, session).await;
         }
     }
 

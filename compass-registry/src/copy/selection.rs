@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::{Descriptor, Error, Manifest, Platform, RawManifest};
+use crate::{Descriptor, Digest, Error, Manifest, Platform, RawManifest};
 
 /// What of a manifest is wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,8 @@ pub(super) enum Selection {
     Some(RawManifest),
 }
 
-/// Chooses the images for these platforms; all of them where there are none.
+/// Chooses the images for these platforms; all of them where there are none. Where digests are
+/// given, there are no others than these.
 ///
 /// # Errors
 /// [`Error::NoSuchPlatform`] where the index has no image for one of them.
@@ -23,25 +24,38 @@ pub(super) fn select(
     what: &str,
     manifest: &RawManifest,
     platforms: &[Platform],
+    only: Option<&HashSet<Digest>>,
 ) -> Result<Selection, Error> {
-    if platforms.is_empty() {
+    if platforms.is_empty() && only.is_none() {
         return Ok(Selection::Whole);
     }
-    let Manifest::Index(images) = manifest.parse()? else { return Ok(Selection::Whole) };
+    let Manifest::Index(all) = manifest.parse()? else { return Ok(Selection::Whole) };
+    let there = |image: &&Descriptor| only.is_none_or(|only| only.contains(&image.digest));
+    let images: Vec<_> = all.iter().filter(there).cloned().collect();
+    let wanted = if platforms.is_empty() { images } else { serving(what, &images, platforms)? };
+    match &wanted[..] {
+        [one] if all.len() > 1 || !platforms.is_empty() => Ok(Selection::One(one.clone())),
+        _ if wanted.len() == all.len() => Ok(Selection::Whole),
+        _ => reduced(manifest, &wanted).map(Selection::Some),
+    }
+}
+
+/// For each platform the first image that serves it, each once.
+fn serving(
+    what: &str,
+    images: &[Descriptor],
+    platforms: &[Platform],
+) -> Result<Vec<Descriptor>, Error> {
     let mut wanted = Vec::new();
     for platform in platforms {
         let serves =
             |image: &&Descriptor| image.platform.as_ref().is_some_and(|own| own.serves(platform));
-        let image = images.iter().find(serves).ok_or_else(|| no_such(what, platform, &images))?;
+        let image = images.iter().find(serves).ok_or_else(|| no_such(what, platform, images))?;
         if !wanted.contains(image) {
             wanted.push(image.clone());
         }
     }
-    match &wanted[..] {
-        [one] => Ok(Selection::One(one.clone())),
-        _ if wanted.len() == images.len() => Ok(Selection::Whole),
-        _ => reduced(manifest, &wanted).map(Selection::Some),
-    }
+    Ok(wanted)
 }
 
 fn no_such(what: &str, wanted: &Platform, images: &[Descriptor]) -> Error {
@@ -70,7 +84,6 @@ fn reduced(index: &RawManifest, wanted: &[Descriptor]) -> Result<RawManifest, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Digest;
     use crate::media_type::{OCI_INDEX, OCI_MANIFEST};
 
     fn index(platforms: &[&str]) -> RawManifest {
@@ -96,7 +109,7 @@ mod tests {
     #[test]
     fn one_platform_is_one_image_and_all_of_them_are_the_index() {
         let whole = index(&["linux/amd64", "linux/arm64"]);
-        let select = |wanted: &[&str]| select("a:v1", &whole, &platforms(wanted));
+        let select = |wanted: &[&str]| select("a:v1", &whole, &platforms(wanted), None);
         assert_eq!(select(&[]).unwrap(), Selection::Whole);
         assert_eq!(select(&["linux/arm64", "linux/amd64"]).unwrap(), Selection::Whole);
         let Selection::One(image) = select(&["linux/arm64"]).unwrap() else { panic!("one") };
@@ -109,9 +122,23 @@ mod tests {
     fn several_platforms_are_an_index_that_keeps_everything_else() {
         let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
         let wanted = platforms(&["linux/amd64", "linux/arm64"]);
-        let Selection::Some(some) = select("a:v1", &whole, &wanted).unwrap() else {
+        let Selection::Some(some) = select("a:v1", &whole, &wanted, None).unwrap() else {
             panic!("several")
         };
         assert_eq!(some, index(&["linux/amd64", "linux/arm64"]));
+    }
+
+    #[test]
+    fn of_an_index_of_which_not_everything_is_there_the_rest_is_left_out() {
+        let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
+        let select = |there: &[&str]| {
+            let there = there.iter().map(|image| Digest::of(image.as_bytes())).collect();
+            select("a:v1", &whole, &[], Some(&there)).unwrap()
+        };
+        assert_eq!(select(&["linux/amd64", "linux/arm64", "windows/amd64"]), Selection::Whole);
+        let some = Selection::Some(index(&["linux/arm64", "windows/amd64"]));
+        assert_eq!(select(&["windows/amd64", "linux/arm64"]), some);
+        let Selection::One(one) = select(&["linux/arm64"]) else { panic!("one") };
+        assert_eq!(one.digest, Digest::of(b"linux/arm64"));
     }
 }

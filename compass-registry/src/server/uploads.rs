@@ -166,10 +166,12 @@ impl Uploads {
 
     /// Forgets uploads that nobody has gone on with for this long, and what they brought.
     pub(super) async fn forget_abandoned(&self, idle: Duration) {
-        self.open
-            .lock()
-            .await
-            .retain(|_, upload| upload.is_worked_on() || upload.used.elapsed() < idle);
+        self.open.lock().await.retain(|_, upload| {
+            if upload.is_worked_on() {
+                upload.used = Instant::now();
+            }
+            upload.used.elapsed() < idle
+        });
     }
 
     async fn remove(&self, id: &str) {
@@ -236,12 +238,13 @@ impl Turn<'_> {
             let Some(chunk) = next else { return Ok(()) };
             let chunk = chunk.map_err(|_| broken("the body broke off"))?;
             hasher.update(&chunk);
+            // What is being written counts, also where nobody waits for it any more.
+            self.session.offset.fetch_add(chunk.len() as u64, Ordering::AcqRel);
             if let Err(error) = upload.append(chunk).await {
                 // Nobody can go on with it; what it holds of a full disk is free again.
                 self.taken.upload = None;
                 return Err(error.into());
             }
-            self.session.offset.store(upload.offset(), Ordering::Release);
         }
     }
 
