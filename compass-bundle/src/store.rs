@@ -170,7 +170,7 @@ async fn digest_of_plan(
 /// An address as it may be shown: who logs in is left away, and what comes after `?`, which is often
 /// a signature.
 #[cfg(feature = "store")]
-pub(crate) fn without_secrets(address: &str) -> String {
+pub fn without_secrets(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));

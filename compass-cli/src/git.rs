@@ -19,31 +19,34 @@ pub(crate) enum History {
     Changed,
     /// The clone is too shallow to know.
     Shallow,
+    /// The clone belongs to another user, whose programs git might run.
+    Foreign,
     /// There is no git repository, or no git.
     Unknown,
 }
 
 /// What is known of the last change of files and directories.
 pub(crate) fn history(repository: &Path, paths: &[String]) -> History {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.env("LC_ALL", "C").arg("-C").arg(repository).args(arguments);
+        command.arg("--").args(paths).output().ok()
+    };
     let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(repository)
-            // Another user's clone is read here, not run.
-            .args(["-c", "safe.directory=*"])
-            .args(arguments)
-            .arg("--")
-            .args(paths)
-            .output()
-            .ok()?;
+        let output = run(arguments)?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    match git(&["status", "--porcelain", "--ignored"]).as_deref() {
-        None => return History::Unknown,
-        Some("") => {}
-        // An ignored file is nothing that git would know about.
-        Some(line) if line.starts_with("!!") => return History::Unknown,
-        Some(_) => return History::Changed,
+    // What git ignores is packaged as well, and it does not know when that was changed.
+    let Some(status) = run(&["status", "--porcelain", "--ignored"]) else {
+        return History::Unknown;
+    };
+    match status.status.success() {
+        false if String::from_utf8_lossy(&status.stderr).contains("dubious ownership") => {
+            return History::Foreign;
+        }
+        false => return History::Unknown,
+        true if !status.stdout.is_empty() => return History::Changed,
+        true => {}
     }
     let Some(line) = git(&["log", "-1", "--format=%H %ct %P"]) else { return History::Unknown };
     let mut words = line.split(' ');
@@ -60,7 +63,7 @@ fn is_shallow(repository: &Path) -> bool {
     let output = Command::new("git")
         .arg("-C")
         .arg(repository)
-        .args(["-c", "safe.directory=*", "rev-parse", "--is-shallow-repository"])
+        .args(["rev-parse", "--is-shallow-repository"])
         .output();
     output.is_ok_and(|output| output.stdout.starts_with(b"true"))
 }

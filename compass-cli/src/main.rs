@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&Failure::outside(&error)),
     };
+    runtime.spawn(end_anyway(output.clone()));
     let is_server = matches!(cli.command, Command::Serve(_));
     let result = runtime.block_on(async {
         tokio::select! {
@@ -60,17 +61,28 @@ fn main() -> ExitCode {
     // Everything unfinished is removed by whoever made it; a thread that waits for a pipe is not
     // waited for.
     runtime.shutdown_timeout(LEAVE);
-    match result {
+    output::exit_code(match result {
         Ok(code) => code,
         Err(failure) => output.fail(&failure),
+    })
+}
+
+/// Ends the process where an interruption does not: something waits for a file or a disk.
+async fn end_anyway(output: Output) {
+    let failure = interruption().await;
+    tokio::select! {
+        () = tokio::time::sleep(PATIENCE + 2 * LEAVE) => {}
+        _ = interruption() => tokio::time::sleep(2 * LEAVE).await,
     }
+    output.fail(&failure);
+    std::process::exit(failure.exit.into());
 }
 
 /// Wrong arguments; also help and version, which are none.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let json = std::env::args().zip(std::env::args().skip(1));
+    let json = std::env::args_os().zip(std::env::args_os().skip(1));
     let wants_json = json.into_iter().any(|(name, value)| name == "--format" && value == "json");
-    if error.use_stderr() && (wants_json || std::env::args().any(|one| one == "--format=json")) {
+    if error.use_stderr() && (wants_json || std::env::args_os().any(|one| one == "--format=json")) {
         let text = error.render().to_string();
         return output::print_json_failure(&Failure::usage(text.trim()));
     }

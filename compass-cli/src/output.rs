@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use compass_manifest::render::Style;
 use compass_registry::Progress;
@@ -153,14 +154,21 @@ pub(crate) fn print_json_failure(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.exit)
 }
 
-/// Prints to stdout. A reader that has seen enough (`| head`) is no failure.
+/// Whether a result could not be printed.
+static UNPRINTED: AtomicBool = AtomicBool::new(false);
+
+/// The code that the process ends with.
+pub(crate) fn exit_code(of_command: ExitCode) -> ExitCode {
+    if UNPRINTED.load(Ordering::Relaxed) { Failure::OUTSIDE.into() } else { of_command }
+}
+
+/// Prints to stdout. A reader that has seen enough (`| head`) is no failure, and changes nothing.
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        let enough = error.kind() == std::io::ErrorKind::BrokenPipe;
-        if !enough {
-            let _ = writeln!(std::io::stderr(), "error: cannot write the result: {error}");
-        }
-        std::process::exit(if enough { 0 } else { 3 });
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = writeln!(std::io::stderr(), "error: cannot write the result: {error}");
+        UNPRINTED.store(true, Ordering::Relaxed);
     }
 }

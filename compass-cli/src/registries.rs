@@ -7,6 +7,7 @@ use compass_manifest::policy::Host;
 use compass_registry::RetryPolicy;
 use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
+use crate::cli::Global;
 use crate::failure::Failure;
 use crate::repository::Repository;
 
@@ -37,6 +38,15 @@ impl Registries {
             credentials: CredentialFiles::from_environment(),
             retry: RetryPolicy::default(),
         }
+    }
+
+    /// For a site: with the policy that is named, if one is.
+    pub(crate) fn at_site(global: &Global) -> Result<Self, Failure> {
+        Ok(match (&global.repo, &global.policy) {
+            (Some(_), _) => Self::of(&Repository::open(global)?),
+            (None, Some(_)) => Self::of(&Repository::none(global)?),
+            (None, None) => Self::without_policy(),
+        })
     }
 
     /// Deals with failures in another way.

@@ -79,7 +79,7 @@ impl Repository {
 
     /// The plugins that targets name, as `plugin gpu plugin log`.
     pub(crate) fn plugins(&self, target: &[String]) -> Result<Vec<Plugin>, Failure> {
-        let form = "a target is `plugin NAME`";
+        let form = "a target is `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`";
         let mut plugins = Vec::new();
         for pair in target.chunks(2) {
             match pair {

@@ -138,6 +138,47 @@ fn yaml_that_cannot_be_read_is_named_where_a_package_is_verified() {
 }
 
 #[test]
+fn nobody_who_listens_changes_nothing_of_how_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("text"), "no bundle").unwrap();
+    for (arguments, code) in [
+        (&["verify", "text"][..], 1),
+        (&["verify", "text", "--format", "json"], 1),
+        (&["inspect", "missing", "--format", "json"], 3),
+        (&["explain", "yaml-syntax"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        command.args(arguments).current_dir(directory.path()).stdout(writer);
+        assert_eq!(command.status().unwrap().code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn names_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = std::ffi::OsStr::from_bytes(b"\xff.tar.gz");
+    let ran = Command::new(env!("CARGO_BIN_EXE_compass")).arg("inspect").arg(name).output();
+    assert_eq!(ran.unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn what_waits_for_a_file_that_never_comes_can_be_interrupted() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("policy.yaml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+    command.args(["check", "--policy"]).arg(&pipe).current_dir(example());
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Once to ask, and once more to insist; until it listens, either ends it at once.
+    while child.try_wait().unwrap().is_none() {
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+}
+
+#[test]
 fn errors_are_json_too_where_that_is_asked_for() {
     let (code, out, error) = compass(&example(), &["inspect", "missing", "--format", "json"]);
     let failure: serde_json::Value = serde_json::from_str(&out).unwrap();

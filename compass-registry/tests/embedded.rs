@@ -373,6 +373,11 @@ async fn an_oci_layout_and_files_of_others_are_left_alone() {
     assert!(blob.exists());
 
     std::fs::remove_file(&marker).unwrap();
+    let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
+    assert!(error.to_string().contains("take an empty directory"), "{error}");
+    assert!(blob.exists());
+
+    std::fs::remove_dir_all(directory.path().join("blobs")).unwrap();
     let photo = directory.path().join("uploads/photo.jpg");
     std::fs::create_dir(photo.parent().unwrap()).unwrap();
     std::fs::write(&photo, "x").unwrap();

@@ -117,6 +117,8 @@ impl ScannedArchive {
         room.take(&path, head.len())?;
         self.kept += head.len();
         match self.entries.entry(path) {
+            // Twice the same is as good as once.
+            Occupied(there) if there.get().digest == digest => Ok(()),
             Occupied(there) => {
                 let reason = "it is there twice, and one of them does not count";
                 Err(in_file(there.key(), &Error::new(ErrorKind::Unsupported, reason)))

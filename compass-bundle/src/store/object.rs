@@ -327,6 +327,7 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     let environment = |names: &[&str]| {
         names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
     };
+    let with_login = |endpoint: &String| without_secrets(endpoint) != *endpoint;
     let root = format!("/{root}");
     let operator = if address.starts_with("oss://") {
         let endpoint = environment(&["OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"]);
@@ -335,8 +336,14 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
         })?;
         Operator::new(Oss::default().bucket(bucket).root(&root).endpoint(&endpoint))
     } else {
+        let endpoint = environment(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+        if endpoint.as_ref().is_some_and(with_login) {
+            let reason = "the login belongs into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and \
+                          not into the address of the storage";
+            return Err(Error::bad_address(address, reason));
+        }
         let mut s3 = S3::default().bucket(bucket).root(&root).disable_ec2_metadata();
-        if let Some(endpoint) = environment(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]) {
+        if let Some(endpoint) = endpoint {
             s3 = s3.endpoint(&endpoint);
         }
         let region = environment(&["AWS_REGION", "AWS_DEFAULT_REGION"]);

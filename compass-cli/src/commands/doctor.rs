@@ -29,10 +29,9 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let registries = match Repository::open(global) {
-        Ok(repository) => Registries::of(&repository),
-        Err(failure) if global.repo.is_some() || global.policy.is_some() => return Err(failure),
-        Err(_) => Registries::without_policy(),
+    let registries = match Repository::is_around() {
+        true => Registries::of(&Repository::open(global)?),
+        false => Registries::at_site(global)?,
     };
     // A person waits for the answer, and that it takes long is one.
     let silence = Duration::from_secs(15);

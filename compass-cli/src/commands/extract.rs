@@ -10,6 +10,7 @@ use compass_registry::layout::OciLayout;
 use compass_registry::{CopyOptions, Reference};
 use serde_json::json;
 
+use super::verify::require_undamaged;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
@@ -62,7 +63,7 @@ pub(crate) async fn run(
         },
     };
     output.result(
-        || json!({"paths": paths}),
+        || json!({"paths": paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()}),
         || paths.iter().map(|path| format!("{}\n", path.display())).collect(),
     );
     Ok(ExitCode::SUCCESS)
@@ -137,6 +138,20 @@ impl<'o> Image<'o> {
         })
     }
 
+    /// Where it could not be taken out: whether that is the bundle's fault.
+    async fn require_undamaged<T>(
+        &self,
+        taken: &Result<T, compass_bundle::Error>,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        match (self, taken) {
+            (Self::Bundled(bundle, _), Err(error)) => {
+                require_undamaged(bundle, error, output).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn reference(&self) -> &Reference {
         match self {
             Self::Bundled(_, image) => &image.reference,
@@ -155,11 +170,12 @@ async fn archive(
     let target = target(out, name);
     let bar = output.bar(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
-    let written = match image {
+    let written = match &image {
         Image::Bundled(bundle, image) => bundle.write_archive(image, &target, &options).await,
         Image::Packed(package, image) => package.write_archive(image, &target, &options).await,
     };
     bar.done();
+    image.require_undamaged(&written, output).await?;
     written?;
     Ok(target)
 }
@@ -176,11 +192,12 @@ async fn layout(
     let options =
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
     let layout = OciLayout::new(path);
-    let copied = match image {
+    let copied = match &image {
         Image::Bundled(bundle, image) => copy_bundled(bundle, image, &layout, &options).await,
         Image::Packed(package, image) => copy_packed(package, image, &layout, &options).await,
     };
     bar.done();
+    image.require_undamaged(&copied, output).await?;
     copied?;
     Ok(path.to_owned())
 }

@@ -1,10 +1,11 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Bundle, Installed, Opened, install, install_package};
+use compass_bundle::store::without_secrets;
+use compass_bundle::{Installed, Opened, install, install_package};
 use compass_registry::{CopyOptions, RegistryPlace};
 use serde_json::{Value, json};
 
-use super::verify::verify;
+use super::verify::require_undamaged;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
@@ -29,7 +30,9 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let opened = open(&args.bundle).await?;
-    let client = Registries::without_policy().client(&args.registry.host, args.plain_http)?;
+    let registries = Registries::at_site(global)?;
+    let client = registries.client(&args.registry.host, args.plain_http)?;
+    let name = without_secrets(&args.bundle);
     let bar = output.bar("install");
     let options =
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
@@ -39,30 +42,16 @@ pub(crate) async fn run(
         Opened::Package(package) => install_package(package, &client, place, &options).await,
     };
     bar.done();
-    if let (Err(compass_bundle::Error::Registry(error)), Opened::Bundle(bundle)) =
-        (&installed, &opened)
-        && error.is_mismatch()
-    {
-        require_undamaged(bundle, &args.bundle, output).await?;
+    if let (Err(error), Opened::Bundle(bundle)) = (&installed, &opened) {
+        require_undamaged(bundle, error, output).await?;
     }
-    let installed = installed.map_err(|error| {
-        Failure::from(error).while_doing(format!("cannot install {}", args.bundle))
-    })?;
+    let installed = installed
+        .map_err(|error| Failure::from(error).while_doing(format!("cannot install {name}")))?;
     output.result(
         || json!({"images": installed.iter().map(installed_json).collect::<Vec<_>>()}),
         || installed.iter().map(line).collect(),
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Content was not what it should be: whether that is the bundle's fault.
-async fn require_undamaged(bundle: &Bundle, name: &str, output: &Output) -> Result<(), Failure> {
-    let verified = verify(bundle, false, output).await?;
-    let Some(damage) = verified.damages.first() else { return Ok(()) };
-    let (range, what) = (&damage.range, &damage.what);
-    let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
-    let hint = "`compass verify` says all that is damaged: copy or download the bundle again";
-    Err(Failure::not_right(message).hint(hint))
 }
 
 fn line(installed: &Installed) -> String {

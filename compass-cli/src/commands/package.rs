@@ -223,6 +223,14 @@ fn last_change(
                 .warn("the clone is too shallow to know the last change: `git fetch --unshallow`");
             None
         }
+        History::Foreign => {
+            let root = repository.root.display();
+            output.warn(&format!(
+                "the clone belongs to another user, and git does not read it: the bundle names no \
+                 commit. Where you trust it: `git config --global --add safe.directory {root}`"
+            ));
+            None
+        }
         History::Unknown => None,
     };
     let epoch = match std::env::var("SOURCE_DATE_EPOCH") {

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();
     output.result(
-        || json!({"host": host, "directory": directory}),
+        || json!({"host": host, "directory": directory.display().to_string()}),
         || format!("{host} serves {}; stop it with Ctrl-C\n", directory.display()),
     );
     server.ended().await?;

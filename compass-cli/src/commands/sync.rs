@@ -126,10 +126,9 @@ pub(crate) async fn run(
     for failure in report.failures() {
         output.mention(failure);
     }
+    let saved = args.report.as_ref().map_or(Ok(()), |path| report.save(path));
     output.result(|| report.to_json(), || report.to_text());
-    if let Some(path) = &args.report {
-        report.save(path)?;
-    }
+    saved?;
     Ok(if report.failures().next().is_some() { Failure::OUTSIDE.into() } else { ExitCode::SUCCESS })
 }
 
@@ -147,7 +146,8 @@ fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platf
     let mut wanted = Vec::new();
     if !args.target.is_empty() {
         let images = repository.target_images(&args.target)?;
-        wanted.push(Listed { routes: images.iter().map(Route::of).collect(), platforms: vec![] });
+        let routes = images.iter().map(Route::of).collect();
+        wanted.push(Listed { routes, platforms: Vec::new(), is_report: false });
     }
     for list in &args.list {
         wanted.extend(list::read(repository, list)?);

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use compass_bundle::document::FILE_NAME;
+use compass_bundle::store::without_secrets;
 use compass_bundle::{Bundle, Damage, Opened, Package, Verified, VerifyOptions};
 use serde_json::{Value, json};
 
@@ -41,7 +42,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
         }
         Opened::Package(package) => of_package(&package).await?,
     };
-    output.result(|| to_json(&args.bundle, &proof), || to_text(&args.bundle, &proof));
+    let name = without_secrets(&args.bundle);
+    output.result(|| to_json(&name, &proof), || to_text(&name, &proof));
     Ok(if proof.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -56,6 +58,23 @@ pub(crate) async fn verify(
     let verified = bundle.verify(&options).await;
     bar.done();
     Ok(verified?)
+}
+
+/// Where content was not what it should be: whether that is the bundle's fault.
+pub(crate) async fn require_undamaged(
+    bundle: &Bundle,
+    error: &compass_bundle::Error,
+    output: &Output,
+) -> Result<(), Failure> {
+    if !matches!(error, compass_bundle::Error::Registry(error) if error.is_mismatch()) {
+        return Ok(());
+    }
+    let verified = verify(bundle, false, output).await?;
+    let Some(damage) = verified.damages.first() else { return Ok(()) };
+    let (name, range, what) = (bundle.name(), &damage.range, &damage.what);
+    let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
+    let hint = "`compass verify` says all that is damaged: copy or download the bundle again";
+    Err(Failure::not_right(message).hint(hint))
 }
 
 /// The images that the YAML of a bundle names, and that are not in it; and the files of which that

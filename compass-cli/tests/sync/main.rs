@@ -216,6 +216,21 @@ fn a_report_is_run_again_for_the_same_platforms_and_between_the_places_that_are_
 }
 
 #[test]
+fn a_list_that_names_nothing_is_no_list_and_a_report_is_saved_where_nobody_listens() {
+    let world = World::new(&["caicloud/a:v1"], Script::default());
+    world.write("empty.list", "# nothing\n\n");
+    let (code, _, error) = world.compass(&["sync", "--list", "empty.list"]);
+    assert!(code == 2 && error.contains("`empty.list` names no image"), "{error}");
+
+    world.write("one.list", "release/a:v1\nrelease/gone:v1\n");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = world.command(&["sync", "--list", "one.list", "--report", "r.json"]);
+    assert_eq!(command.stdout(writer).status().unwrap().code(), Some(3));
+    assert_eq!(world.json("r.json")["failed"], 1);
+}
+
+#[test]
 fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
     let world = World::new(&[], Script::default());
     let index = world.push_index("caicloud/multi", &["amd64", "arm64"]);

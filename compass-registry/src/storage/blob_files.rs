@@ -2,8 +2,10 @@
 //! § Blobs), which OCI layouts and registries on disk have in common.
 
 use std::collections::VecDeque;
+use std::fs::Permissions;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -175,6 +177,7 @@ impl BlobFiles {
             .await
             .map_err(|error| Error::io(format!("cannot create {}", directory.display()), error))?;
         let (file, path) = tempfile::Builder::new()
+            .permissions(for_everybody())
             .prefix(UNFINISHED)
             .tempfile_in(&self.unfinished)
             .map_err(|error| {
@@ -270,12 +273,18 @@ async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(
     Ok(())
 }
 
+/// What any program gives its files; the user's mask takes away from it.
+fn for_everybody() -> Permissions {
+    Permissions::from_mode(0o666)
+}
+
 /// Writes a small file so that it is there whole or not at all.
 pub(crate) async fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
     let directory = path.parent().unwrap_or(Path::new("."));
     tokio::fs::create_dir_all(directory).await.map_err(failed)?;
-    let temporary = tempfile::Builder::new().prefix(".part-").tempfile_in(directory);
+    let mut temporary = tempfile::Builder::new();
+    let temporary = temporary.permissions(for_everybody()).prefix(".part-").tempfile_in(directory);
     let (file, temporary) = temporary.map_err(failed)?.into_parts();
     let mut file = File::from_std(file);
     file.write_all(bytes).await.map_err(failed)?;

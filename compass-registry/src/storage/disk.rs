@@ -10,6 +10,12 @@ use super::blob_files::{BlobFiles, Reading, read_whole, write_whole};
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 
+/// Says whose a directory is.
+const MARK: &str = ".compass-registry";
+
+/// What stands in it, for people.
+const MARKED: &str = "The registry of `compass serve`; blobs that no repository has are removed.\n";
+
 /// Keeps everything in a directory.
 ///
 /// ```text
@@ -49,17 +55,11 @@ impl DiskStorage {
     /// abandoned uploads, and the bytes of blobs that no repository has any more.
     ///
     /// # Errors
-    /// [`Error::Io`] where another process has it open, or it cannot be read.
+    /// [`Error::Io`] where another process has it open, or it cannot be read;
+    /// [`Error::BadContent`] where it holds blobs that no registry of this kind put there.
     pub async fn open_alone(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut storage = Self::new(root);
-        // Its blobs belong to no repository of a registry, and would be removed.
-        let layout = storage.root.join("oci-layout");
-        if layout.exists() {
-            return Err(Error::BadContent {
-                what: storage.root.display().to_string(),
-                reason: "it is an OCI layout, not the directory of a registry".to_owned(),
-            });
-        }
+        storage.require_own()?;
         let path = storage.root.join(".lock");
         let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
         tokio::fs::create_dir_all(&storage.root).await.map_err(failed)?;
@@ -74,9 +74,26 @@ impl DiskStorage {
             })
         })?;
         storage.lock = Some(Arc::new(lock));
+        let mark = storage.root.join(MARK);
+        let failed = |error| Error::io(format!("cannot write {}", mark.display()), error);
+        tokio::fs::write(&mark, MARKED).await.map_err(failed)?;
         storage.blobs.remove_unfinished().await?;
         storage.remove_unused().await?;
         Ok(storage)
+    }
+
+    /// Blobs of others belong to no repository of ours, and would be removed.
+    fn require_own(&self) -> Result<(), Error> {
+        let is_there = |name: &str| self.root.join(name).exists();
+        let reason = if is_there("oci-layout") {
+            "it is an OCI layout, not the directory of a registry"
+        } else if is_there("blobs") && !is_there(MARK) && !is_there("repositories") {
+            "it has blobs that no registry of this kind put there: take an empty directory"
+        } else {
+            return Ok(());
+        };
+        let what = self.root.display().to_string();
+        Err(Error::BadContent { what, reason: reason.to_owned() })
     }
 
     /// Removes the bytes of blobs that no repository has.

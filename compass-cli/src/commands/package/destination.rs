@@ -131,7 +131,7 @@ impl Made {
     fn to_json(&self, changed: &[Changed]) -> Value {
         let mut value = match self {
             Self::Written(written) | Self::Streamed(written) => json!({
-                "bundle": written.path,
+                "bundle": written.path.display().to_string(),
                 "size": written.size,
                 "sha256": written.digest.hex(),
             }),

@@ -18,6 +18,8 @@ pub(super) struct Listed {
     pub(super) routes: Vec<Route>,
     /// The platforms that a report was of; none where all were wanted.
     pub(super) platforms: Vec<Platform>,
+    /// Whether it is the report of an earlier run, of which nothing may have failed.
+    pub(super) is_report: bool,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +41,13 @@ struct ReportImage {
 /// Reads the files that a path or pattern names.
 pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<Listed>, Failure> {
     let files = files(pattern)?;
-    files.iter().map(|path| read_file(repository, path)).collect()
+    let read = files.iter().map(|path| read_file(repository, path));
+    let read = read.collect::<Result<Vec<_>, _>>()?;
+    if read.iter().all(|one| one.routes.is_empty() && !one.is_report) {
+        let message = format!("`{pattern}` names no image");
+        return Err(Failure::usage(message).hint("a list has one `PROJECT/NAME:TAG` on a line"));
+    }
+    Ok(read)
 }
 
 fn files(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
@@ -80,7 +88,7 @@ fn read_file(repository: &Repository, path: &Path) -> Result<Listed, Failure> {
     if !bad.is_empty() {
         return Err(Failure::usage(bad.join("\n")));
     }
-    Ok(Listed { routes, platforms: Vec::new() })
+    Ok(Listed { routes, platforms: Vec::new(), is_report: false })
 }
 
 fn failed(shown: &str, text: &str) -> Result<Listed, Failure> {
@@ -96,7 +104,8 @@ fn failed(shown: &str, text: &str) -> Result<Listed, Failure> {
     let read = || {
         let platforms = report.platforms.iter().map(|platform| platform.parse());
         let platforms = platforms.collect::<Result<_, _>>()?;
-        Ok(Listed { routes: failed.map(route).collect::<Result<_, _>>()?, platforms })
+        let routes = failed.map(route).collect::<Result<_, _>>()?;
+        Ok(Listed { routes, platforms, is_report: true })
     };
     read().map_err(|error: compass_registry::Error| bad(error.to_string()))
 }

@@ -1,0 +1,138 @@
+//! Image archives of other tools: what would be overlooked is refused, and what is odd is read.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod archives;
+
+use archives::{
+    ARCHIVE, config, file, gzip, layer, linked, package, problems, refusal, saved, saved_as, scan,
+    tar,
+};
+use compass_bundle::install_package;
+use compass_registry::storage::MemoryStorage;
+use compass_registry::{Algorithm, CopyOptions, Digest, media_type};
+use serde_json::json;
+use tokio_tar::EntryType;
+
+#[tokio::test]
+async fn an_archive_that_is_named_as_an_image_and_holds_none_is_refused() {
+    let below_a_directory = tar(&[file("web/manifest.json", b"[]")]);
+    let told = refusal(&package(&below_a_directory)).await;
+    assert!(told.contains(ARCHIVE) && told.contains("no manifest.json or index.json"), "{told}");
+
+    let ancient = tar(&[file("0a/layer.tar", &layer()), file("repositories", b"{}")]);
+    let told = refusal(&gzip(&package(&gzip(&ancient)))).await;
+    assert!(told.contains(ARCHIVE) && told.contains("a Docker before 1.10 saved it"), "{told}");
+    let told = refusal(&gzip(&ancient)).await;
+    assert!(told.contains("a Docker before 1.10 saved it"), "{told}");
+}
+
+#[tokio::test]
+async fn a_package_without_images_is_not_installed() {
+    let package = scan(&tar(&[file("gpu/gpu.yaml", b"a: b\n")])).await;
+    let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
+    let refused = install_package(&package, &site, &place, &CopyOptions::default()).await;
+    assert!(refused.unwrap_err().to_string().contains("it holds no image"));
+}
+
+#[tokio::test]
+async fn what_is_there_twice_is_refused() {
+    let twice = [&file("gpu/gpu.yaml", b"a: c\n")[..], &package(&saved())].concat();
+    let told = refusal(&twice).await;
+    assert!(told.contains("gpu/gpu.yaml: it is there twice"), "{told}");
+    let twice = [&file("manifest.json", b"[]")[..], &saved()].concat();
+    let told = refusal(&package(&twice)).await;
+    assert!(told.contains("manifest.json: it is there twice"), "{told}");
+}
+
+#[tokio::test]
+async fn links_to_layers_lead_to_where_tar_says() {
+    let (layer, config) = (layer(), config(&[layer()]));
+    for (kind, link, path) in [
+        (EntryType::Link, "./0a/real.tar", "0b/layer.tar"),
+        (EntryType::Link, "real.tar", "0b/layer.tar"),
+        (EntryType::Symlink, "../0a/real.tar", "0b/layer.tar"),
+        (EntryType::Symlink, "deeper/real.tar", "0b/layer.tar"),
+        (EntryType::Symlink, "/0a/real.tar", "0b/layer.tar"),
+    ] {
+        let real = match link {
+            "real.tar" => "real.tar",
+            "deeper/real.tar" => "0b/deeper/real.tar",
+            _ => "0a/real.tar",
+        };
+        let manifest =
+            json!([{"Config": "c.json", "RepoTags": ["h.example/web:v1"], "Layers": [path]}]);
+        let archive = tar(&[
+            file(real, &layer),
+            linked(path.as_bytes(), kind, 0, b"", link.as_bytes()),
+            file("c.json", &config),
+            file("manifest.json", manifest.to_string().as_bytes()),
+        ]);
+        let package = scan(&package(&archive)).await;
+        assert_eq!(problems(&package), [""; 0], "{link}");
+    }
+    let leads_out = linked(b"0b/layer.tar", EntryType::Symlink, 0, b"", b"../../layer.tar");
+    let manifest = json!([{"Config": "c.json", "RepoTags": [], "Layers": ["0b/layer.tar"]}]);
+    let archive = tar(&[
+        leads_out,
+        file("c.json", &config),
+        file("manifest.json", manifest.to_string().as_bytes()),
+    ]);
+    let told = refusal(&package(&archive)).await;
+    assert!(told.contains("0b/layer.tar is missing"), "{told}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_compressed_layer_without_a_digest_is_found() {
+    let (good, config) = (gzip(&layer()), config(&[layer()]));
+    let saved = |layer: &[u8]| saved_as(("c.json", &config), ("0a.tar.gz", layer));
+    assert_eq!(problems(&scan(&package(&saved(&good))).await), [""; 0]);
+    for at in [good.len() / 2, good.len() - 6] {
+        let mut flipped = good.clone();
+        flipped[at] ^= 1;
+        for bytes in [package(&saved(&flipped)), gzip(&package(&gzip(&saved(&flipped))))] {
+            let told = refusal(&bytes).await;
+            assert!(told.contains("0a.tar.gz: its gzip is damaged"), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn blobs_may_be_named_by_sha512() {
+    let (layer, config) = (layer(), config(&[layer()]));
+    let of = |bytes: &[u8]| Algorithm::Sha512.digest(bytes);
+    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": of(bytes), "size": bytes.len()});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": describe(media_type::OCI_CONFIG, &config),
+        "layers": [describe(media_type::OCI_LAYER, &layer)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let index =
+        json!({"schemaVersion": 2, "manifests": [describe(media_type::OCI_MANIFEST, &manifest)]});
+    let mut damaged = layer.clone();
+    damaged[1600] ^= 1;
+    for (content, count) in [(&layer, 0), (&damaged, 1)] {
+        let blob = |bytes: &[u8], content: &[u8]| {
+            let digest: Digest = of(bytes);
+            file(&format!("blobs/sha512/{}", digest.hex()), content)
+        };
+        let long = |bytes: &[u8], content: &[u8]| long_named(blob(bytes, content), of(bytes));
+        let archive = tar(&[
+            long(&config, &config),
+            long(&layer, content),
+            long(&manifest, &manifest),
+            file("index.json", index.to_string().as_bytes()),
+        ]);
+        let package = scan(&package(&archive)).await;
+        assert_eq!(problems(&package).len(), count);
+    }
+}
+
+/// The names of such blobs are longer than tar headers have room for: GNU tar writes them before.
+fn long_named(entry: Vec<u8>, digest: Digest) -> Vec<u8> {
+    let name = format!("blobs/sha512/{}\0", digest.hex());
+    let size = name.len() as u64;
+    let long = archives::entry(b"././@LongLink", EntryType::GNULongName, size, name.as_bytes());
+    [long, entry].concat()
+}

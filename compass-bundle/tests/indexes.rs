@@ -1,0 +1,229 @@
+//! Image indexes of which not every image comes along, and what registries do not hold.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod archives;
+mod sample;
+
+use std::sync::Arc;
+
+use compass_bundle::{
+    ArchiveImage, Bundle, BundlePlan, Opened, Platforms, VerifyOptions, WriteOptions, compare,
+    copy_bundled, copy_packed, install, install_package, write,
+};
+use compass_registry::layout::OciLayout;
+use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::{SampleImage, noise, read_whole};
+use compass_registry::{
+    CopyOptions, Digest, ImageSource, ImageSourceExt as _, Manifest, Platform, RawManifest,
+    Reference, media_type,
+};
+use serde_json::{Value, json};
+
+/// An index of an image for each platform; its layers have 2000 bytes. Gives its digest.
+async fn store_index(
+    storage: &MemoryStorage,
+    name: &Reference,
+    platforms: &[(&str, u64)],
+) -> Digest {
+    let mut entries = Vec::new();
+    for (platform, seed) in platforms {
+        let image = SampleImage::with_layers(vec![noise(*seed, 2000)]);
+        for blob in &image.blobs {
+            storage.add_blob(name.repository(), blob.clone());
+        }
+        Storage::put_manifest(storage, name.repository(), &image.manifest, None).await.unwrap();
+        let (os, architecture) = platform.split_once('/').unwrap();
+        let mut entry = serde_json::to_value(image.manifest.descriptor()).unwrap();
+        entry["platform"] = json!({"os": os, "architecture": architecture});
+        entries.push(entry);
+    }
+    put_index(storage, name, &entries).await
+}
+
+async fn put_index(storage: &MemoryStorage, name: &Reference, entries: &[Value]) -> Digest {
+    let index =
+        json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries});
+    let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+    let tag = "v1".parse().unwrap();
+    Storage::put_manifest(storage, name.repository(), &index, Some(&tag)).await.unwrap();
+    index.digest()
+}
+
+async fn gather(
+    storage: &MemoryStorage,
+    name: &Reference,
+    platforms: &Platforms,
+) -> Result<ArchiveImage, compass_bundle::Error> {
+    let from = (name.repository(), &name.locator());
+    ArchiveImage::gather(storage, from, name.clone(), platforms).await
+}
+
+fn several(platforms: &[&str]) -> Platforms {
+    Platforms::Several(platforms.iter().map(|platform| platform.parse().unwrap()).collect())
+}
+
+fn web() -> Reference {
+    "h.example/release/web:v1".parse().unwrap()
+}
+
+async fn bundle_of(storage: &MemoryStorage, image: ArchiveImage) -> (tempfile::TempDir, Bundle) {
+    let plan = BundlePlan::new(&sample::product(vec![image], true)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (source, options) = (Arc::new(storage.clone()), WriteOptions::default());
+    let written = write(&plan, source, directory.path(), &options).await.unwrap();
+    let bundle = Bundle::open(&written.path).await.unwrap();
+    assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+    (directory, bundle)
+}
+
+/// The platforms of an index that has arrived whole.
+async fn platforms_at(source: &dyn ImageSource, name: &Reference) -> Vec<String> {
+    let root = read_whole(source, name.repository(), &name.locator()).await.unwrap();
+    let Manifest::Index(images) = root.parse().unwrap() else { return Vec::new() };
+    images.iter().map(|image| image.platform.as_ref().map(Platform::to_string).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_name_with_the_digest_of_an_index_takes_all_of_it_or_is_refused() {
+    let storage = MemoryStorage::default();
+    let platforms = [("linux/amd64", 1), ("linux/arm64", 2)];
+    let digest = store_index(&storage, &web(), &platforms).await;
+    let pinned: Reference = format!("h.example/release/web:v1@{digest}").parse().unwrap();
+    for part in [Platforms::One(sample::platform()), several(&["linux/amd64"])] {
+        let refused = gather(&storage, &pinned, &part).await.unwrap_err().to_string();
+        assert!(refused.contains("--platform all") && refused.contains("web:v1@"), "{refused}");
+        gather(&storage, &web(), &part).await.unwrap();
+    }
+    for whole in [Platforms::All(sample::platform()), several(&["linux/amd64", "linux/arm64"])] {
+        gather(&storage, &pinned, &whole).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_there_of_an_index_is_installed_and_taken_out() {
+    let storage = MemoryStorage::default();
+    let platforms =
+        [("linux/amd64", 1), ("linux/arm64", 2), ("windows/amd64", 3), ("windows/amd64", 4)];
+    store_index(&storage, &web(), &platforms).await;
+    let wanted = several(&["linux/amd64", "windows/amd64"]);
+    let image = gather(&storage, &web(), &wanted).await.unwrap();
+    let (directory, bundle) = bundle_of(&storage, image).await;
+    let expected = ["linux/amd64", "windows/amd64", "windows/amd64"];
+
+    let (site, options) = (MemoryStorage::default(), CopyOptions::default());
+    install(&bundle, &site, &"site.example".parse().unwrap(), &options).await.unwrap();
+    assert_eq!(platforms_at(&site, &web()).await, expected);
+    let layout = OciLayout::new(directory.path().join("layout"));
+    copy_bundled(&bundle, &bundle.images()[0], &layout, &options).await.unwrap();
+    assert_eq!(platforms_at(&layout, &web()).await, expected);
+}
+
+/// What `docker save` writes of an index of which the image for one platform was pulled.
+async fn saved_index(storage: &MemoryStorage, kept: usize) -> Vec<u8> {
+    let root = ImageSource::manifest(storage, web().repository(), &web().locator()).await.unwrap();
+    let Manifest::Index(images) = root.parse().unwrap() else { panic!("an index") };
+    let blob = |digest: &Digest, bytes: &[u8]| {
+        archives::file(&format!("blobs/sha256/{}", digest.hex()), bytes)
+    };
+    let mut entries = vec![blob(&root.digest(), root.bytes())];
+    for image in &images[..kept] {
+        let child = image.digest.into();
+        let child = ImageSource::manifest(storage, web().repository(), &child).await.unwrap();
+        entries.push(blob(&child.digest(), child.bytes()));
+        for held in child.parse().unwrap().held_blobs() {
+            let content = storage.read(web().repository(), held).await.unwrap();
+            entries.push(blob(&held.digest, &content));
+        }
+    }
+    let mut named = serde_json::to_value(root.descriptor()).unwrap();
+    named["annotations"] = json!({"io.containerd.image.name": web().to_string()});
+    let index = json!({"schemaVersion": 2, "manifests": [named]});
+    entries.push(archives::file("index.json", index.to_string().as_bytes()));
+    archives::tar(&entries)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_docker_saved_of_an_index_is_installed_and_taken_out() {
+    let storage = MemoryStorage::default();
+    let platforms = [("linux/amd64", 1), ("linux/arm64", 2), ("linux/s390x", 3)];
+    store_index(&storage, &web(), &platforms).await;
+    for (kept, expected) in [
+        (1, &[][..]),
+        (2, &["linux/amd64", "linux/arm64"]),
+        (3, &["linux/amd64", "linux/arm64", "linux/s390x"]),
+    ] {
+        let archive = saved_index(&storage, kept).await;
+        let package = archives::scan(&archives::gzip(&archives::package(&archive))).await;
+        let (site, options) = (MemoryStorage::default(), CopyOptions::default());
+        let place = "site.example".parse().unwrap();
+        install_package(&package, &site, &place, &options).await.unwrap();
+        assert_eq!(platforms_at(&site, &web()).await, expected, "{kept}");
+
+        let directory = tempfile::tempdir().unwrap();
+        let layout = OciLayout::new(directory.path().join("layout"));
+        let image = &package.images()[0];
+        copy_packed(&package, image, &layout, &options).await.unwrap();
+        assert_eq!(platforms_at(&layout, &web()).await, expected, "{kept}");
+
+        let path = directory.path().join("web.tar.gz");
+        package.write_archive(image, &path, &WriteOptions::default()).await.unwrap();
+        let again = archives::scan(&std::fs::read(&path).unwrap()).await;
+        assert_eq!(again.images()[0].children.len(), kept);
+        assert_eq!(archives::problems(&again), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_registries_need_not_hold_stay_where_they_are() {
+    let storage = MemoryStorage::default();
+    let image = SampleImage::with_layers(vec![noise(1, 2000)]);
+    for blob in &image.blobs {
+        storage.add_blob(web().repository(), blob.clone());
+    }
+    let mut windows: Value = serde_json::from_slice(image.manifest.bytes()).unwrap();
+    windows["layers"].as_array_mut().unwrap().insert(
+        0,
+        json!({
+            "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            "digest": Digest::of(b"their own"), "size": 9,
+        }),
+    );
+    let windows = RawManifest::new(media_type::OCI_MANIFEST, windows.to_string());
+    let mut entries = Vec::new();
+    for (manifest, os) in [(&image.manifest, "linux"), (&windows, "windows")] {
+        Storage::put_manifest(&storage, web().repository(), manifest, None).await.unwrap();
+        let mut entry = serde_json::to_value(manifest.descriptor()).unwrap();
+        entry["platform"] = json!({"os": os, "architecture": "amd64"});
+        entries.push(entry);
+    }
+    let index = put_index(&storage, &web(), &entries).await;
+
+    let whole = gather(&storage, &web(), &Platforms::All(sample::platform())).await.unwrap();
+    let (_directory, bundle) = bundle_of(&storage, whole).await;
+    let site = MemoryStorage::default();
+    let place = "site.example".parse().unwrap();
+    let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+    assert_eq!(installed[0].copied.digest, index);
+
+    // Nobody can load it from an archive.
+    let alone = Platforms::One("windows/amd64".parse().unwrap());
+    let alone = gather(&storage, &web(), &alone).await.unwrap();
+    let refused = BundlePlan::new(&sample::product(vec![alone], true)).unwrap_err().to_string();
+    assert!(refused.contains("only their vendor gives out"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_for_one_platform_only_is_shown() {
+    let mut opened = Vec::new();
+    for seed in [2, 9] {
+        let storage = MemoryStorage::default();
+        store_index(&storage, &web(), &[("linux/amd64", 1), ("linux/arm64", seed)]).await;
+        let all = Platforms::All(sample::platform());
+        let image = gather(&storage, &web(), &all).await.unwrap();
+        let (directory, bundle) = bundle_of(&storage, image).await;
+        opened.push((Opened::Bundle(bundle), directory));
+    }
+    let changed = compare(&opened[0].0, &opened[1].0).await.unwrap();
+    let [image] = &changed.images[..] else { panic!("one image: {changed:?}") };
+    assert_eq!((image.shared.len(), image.removed.len(), image.added.len()), (1, 1, 1));
+}
