@@ -189,6 +189,10 @@ pub async fn open_source(address: &str) -> Result<Arc<dyn BundleSource>, Error> 
         Some(("http" | "https", _)) => Arc::new(HttpFile::open(address).await?),
         Some(("s3" | "oss", _)) => Arc::new(ObjectFile::open(address).await?),
         Some(("file", path)) => Arc::new(LocalFile::open(Path::new(path))?),
+        Some(_) if !Path::new(address).exists() => {
+            let reason = "expected a path, or an address of `file`, `http`, `https`, `s3` or `oss`";
+            return Err(Error::bad_address(address, reason));
+        }
         _ => Arc::new(LocalFile::open(Path::new(address))?),
     })
 }

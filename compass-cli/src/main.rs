@@ -34,7 +34,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let output = Output::new(&cli.global);
+    let takes_stdout = matches!(&cli.command, Command::Package(args) if args.takes_stdout());
+    let output = Output::new(&cli.global).beside(takes_stdout);
     start_log(&cli);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -18,6 +18,8 @@ pub(crate) struct Output {
     pub(crate) format: Format,
     quiet: bool,
     bars: bool,
+    /// Whether standard output carries something else than results.
+    is_taken: bool,
     pub(crate) style: Style,
 }
 
@@ -29,12 +31,18 @@ impl Output {
             format: global.format,
             quiet: global.quiet,
             bars: bars && std::io::stderr().is_terminal(),
+            is_taken: false,
             style: if coloured(global.color, &std::io::stdout()) {
                 Style::Colour
             } else {
                 Style::Plain
             },
         }
+    }
+
+    /// Prints nothing on standard output, where that is taken.
+    pub(crate) fn beside(self, is_taken: bool) -> Self {
+        Self { is_taken, ..self }
     }
 
     /// Prints a result, in the form that was asked for.
@@ -78,6 +86,10 @@ impl Output {
     /// Says why the command ends badly.
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match self.format {
+            Format::Json if self.is_taken => {
+                let _ = writeln!(std::io::stderr(), "{:#}", failure.to_json());
+                ExitCode::from(failure.exit)
+            }
             Format::Json => print_json_failure(failure),
             Format::Human | Format::Sarif | Format::Github => {
                 let _ = writeln!(std::io::stderr(), "error: {failure}");

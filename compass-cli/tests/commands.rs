@@ -93,6 +93,7 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
         (example(), &["verify"], "<BUNDLE>"),
         (example(), &["serve", "--writable", "x", "--listen", "5000"], "`HOST:PORT`"),
         (example(), &["publish", "x", "--to", "ftp://bucket"], "file:///path"),
+        (example(), &["inspect", "ftp://host/x"], "`https`, `s3` or `oss`"),
         (example(), &["check", "--repo", "nowhere"], "nowhere is not a directory"),
         (example(), &["check", "--policy", "nowhere.yaml"], "nowhere.yaml"),
         (elsewhere.path().to_owned(), &["check"], "--repo DIR"),

@@ -265,6 +265,13 @@ fn what_is_published_is_compared_by_its_size_and_gets_a_checksum_that_is_missing
     assert_eq!(world.json(&publish)["present"], true);
     assert_eq!(world.json(&["verify", URL])["checksum"], true, "it is written again");
 
+    // Somebody took the bundle away, and left a checksum of something else.
+    world.put(&key, None);
+    let stale = world.write("stale", &format!("{}  {BUNDLE}\n", "0a".repeat(32)));
+    world.put(&format!("{key}.sha256"), Some(&stale));
+    assert_eq!(world.json(&publish)["present"], false);
+    assert_eq!(world.json(&["verify", URL])["checksum"], true, "it is replaced");
+
     // The checksum is right, and what it is for is something else.
     world.put(&key, Some(&world.write("other", "something else")));
     let output = world.run(&publish);

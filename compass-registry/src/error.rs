@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::time::error::Elapsed;
+
 use crate::Digest;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -228,6 +230,9 @@ impl Error {
                 Some("take the whole of it, with `--platform all`")
             }
             Self::NoSuchPlatform { .. } => Some("choose another platform with `--platform`"),
+            Self::Unreachable { source, .. } if source.is::<Elapsed>() => Some(
+                "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between",
+            ),
             Self::Unreachable { .. } => Some(
                 "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
             ),

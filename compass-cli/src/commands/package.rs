@@ -48,6 +48,13 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
+impl Args {
+    /// Whether the package goes to standard output.
+    pub(crate) fn takes_stdout(&self) -> bool {
+        self.output == "-" && !self.dry_run
+    }
+}
+
 /// The last second that fits into the header of a tar entry, in the year 2242.
 const LATEST: u64 = (1 << 33) - 1;
 

@@ -1,0 +1,110 @@
+//! Uploads in chunks, to registries that let only so much through, and take their time at the end.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod answering;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use answering::{name, options};
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use compass_registry::client::{Client, ClientOptions};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::noise;
+use compass_registry::{Descriptor, ImageSink as _, RetryPolicy, open_resuming};
+
+/// A registry with one upload behind a proxy: whole blobs do not pass.
+#[derive(Clone)]
+struct Narrow {
+    /// Bytes that pass at once.
+    limit: usize,
+    /// How long the end of an upload takes.
+    end: Duration,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Narrow {
+    async fn serve(limit: usize, end: Duration) -> (String, Arc<Mutex<Vec<u8>>>) {
+        let received = Arc::default();
+        let narrow = Self { limit, end, received: Arc::clone(&received) };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let router = Router::new().fallback(move |request| narrow.clone().answer(request));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (host, received)
+    }
+
+    async fn answer(self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        match parts.method.as_str() {
+            "PUT" if !body.is_empty() => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+            "PATCH" if body.len() > self.limit => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+            "PATCH" => {
+                self.received.lock().unwrap().extend_from_slice(&body);
+                self.progress(StatusCode::ACCEPTED)
+            }
+            "GET" => self.progress(StatusCode::NO_CONTENT),
+            "POST" => (StatusCode::ACCEPTED, [(header::LOCATION, "/u/1")]).into_response(),
+            "PUT" => {
+                tokio::time::sleep(self.end).await;
+                let digest = Descriptor::of("", &self.received.lock().unwrap()).digest;
+                (StatusCode::CREATED, [("docker-content-digest", digest.to_string())])
+                    .into_response()
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+
+    fn progress(&self, status: StatusCode) -> Response {
+        let last = self.received.lock().unwrap().len().saturating_sub(1);
+        (status, [(header::LOCATION, "/u/1".to_owned()), (header::RANGE, format!("0-{last}"))])
+            .into_response()
+    }
+}
+
+async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
+    let retry = RetryPolicy {
+        pause: Duration::from_millis(1),
+        silence: Duration::from_millis(500),
+        ..RetryPolicy::default()
+    };
+    let client = Client::new(host, ClientOptions { retry, ..options() }).unwrap();
+    let storage = MemoryStorage::default();
+    storage.add_blob(&name(), bytes);
+    let blob = Descriptor::of("text/plain", bytes);
+    client.put_blob(&name(), open_resuming(Arc::new(storage), &name(), &blob)).await
+}
+
+#[tokio::test]
+async fn what_a_proxy_lets_through_is_found_however_little_it_is() {
+    let bytes = noise(1, 5 << 20);
+    let (host, received) = Narrow::serve(1 << 20, Duration::ZERO).await;
+    push(&host, &bytes).await.unwrap();
+    assert!(*received.lock().unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_proxy_that_lets_nothing_through_is_given_up() {
+    let (host, _) = Narrow::serve(1000, Duration::ZERO).await;
+    let error = push(&host, &noise(1, 5 << 20)).await.unwrap_err();
+    assert!(error.to_string().contains("413"), "{error}");
+}
+
+#[tokio::test]
+async fn the_end_of_an_upload_may_take_longer_than_a_registry_is_silent() {
+    let (host, received) = Narrow::serve(1 << 20, Duration::from_millis(1500)).await;
+    push(&host, b"a few bytes").await.unwrap();
+    assert_eq!(*received.lock().unwrap(), b"a few bytes");
+}
+
+#[tokio::test]
+async fn one_byte_goes_in_a_chunk_as_well() {
+    let (host, received) = Narrow::serve(1 << 20, Duration::ZERO).await;
+    push(&host, b"x").await.unwrap();
+    assert_eq!(*received.lock().unwrap(), b"x");
+}
