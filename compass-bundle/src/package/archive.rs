@@ -8,7 +8,7 @@ use bytes::Bytes;
 use compass_registry::Digest;
 
 use super::peel::{Peeled, Reader, peel};
-use super::walk::{Entry, KEPT, in_file};
+use super::walk::{Entry, KEPT, in_file, named_digest};
 
 /// Entries of one image archive.
 const MAX_ENTRIES: usize = 100_000;
@@ -21,9 +21,6 @@ const MAX_KEPT: usize = 32 << 20;
 
 /// Bytes that are kept of a whole package.
 const MAX_KEPT_OF_ALL: usize = 256 << 20;
-
-/// Where OCI layouts have their blobs.
-const BLOBS: &str = "blobs/";
 
 /// What to do with images that no registry takes.
 pub(super) const ANCIENT: &str =
@@ -90,9 +87,9 @@ impl ScannedArchive {
         }
         let (reader, sum) = entry.hashed();
         // What is named by its digest needs no other proof.
-        let proved = match entry.path.starts_with(BLOBS) {
-            true => Ok(()),
-            false => inflate(reader).await,
+        let proved = match named_digest(&entry.path) {
+            Some(_) => Ok(()),
+            None => inflate(reader).await,
         };
         sum.drain().await?;
         proved.map_err(|error| in_file(&entry.path, &error))?;

@@ -126,7 +126,7 @@ impl Entry {
     /// The content, and its digest when it has been read.
     pub(super) fn hashed(&mut self) -> (Reader, Sum) {
         let content = Arc::clone(&self.content);
-        let algorithm = named_algorithm(&self.path);
+        let algorithm = named_digest(&self.path).map_or_else(Algorithm::default, |d| d.algorithm());
         lock(&content).sum = Some((Hasher::new(algorithm), 0, Vec::new()));
         (Box::pin(SharedReader(Arc::clone(&content))), Sum(content))
     }
@@ -167,12 +167,10 @@ fn resolve(from: &str, link: &str) -> Option<String> {
     Some(steps.join("/"))
 }
 
-/// The algorithm of the digest that a blob is named by.
-fn named_algorithm(path: &str) -> Algorithm {
-    let named = path.strip_prefix("blobs/").and_then(|path| path.split_once('/'));
-    let named =
-        named.and_then(|(named, _)| Algorithm::ALL.into_iter().find(|one| one.name() == named));
-    named.unwrap_or_default()
+/// The digest that a blob is named by, where OCI layouts have it.
+pub(super) fn named_digest(path: &str) -> Option<Digest> {
+    let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 /// Whether a file has holes, in the form of old GNU tar or as extended headers say.
