@@ -231,7 +231,8 @@ fn last_change(
             None
         }
         History::Foreign => {
-            let root = repository.root.display();
+            let root = repository.root.canonicalize().unwrap_or_else(|_| repository.root.clone());
+            let root = root.display();
             output.warn(&format!(
                 "the clone belongs to another user, and git does not read it: the bundle names no \
                  commit. Where you trust it: `git config --global --add safe.directory {root}`"
