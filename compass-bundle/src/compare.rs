@@ -265,16 +265,16 @@ impl<'c> NamedImage<'c> {
         }
     }
 
-    /// The configuration and layers that tools see which know only single images; of an index of
-    /// other tools, those of the first image.
-    fn single(&self) -> Result<(Descriptor, Vec<Descriptor>), Error> {
+    /// The configuration that tools see which know only single images; of an index of other tools,
+    /// that of the first image.
+    fn config(&self) -> Result<Descriptor, Error> {
         let image = match &self.image {
-            EitherImage::Bundled(image, platform) => return image.single(platform),
+            EitherImage::Bundled(image, platform) => return Ok(image.single(platform)?.0),
             EitherImage::Packed(image) => image,
         };
         for manifest in image.manifests() {
-            if let Manifest::Image { config, layers } = manifest.parse()? {
-                return Ok((config, layers));
+            if let Manifest::Image { config, .. } = manifest.parse()? {
+                return Ok(config);
             }
         }
         Err(Error::damaged(format!("{}: {} is an index of nothing", image.archive, self.reference)))
@@ -304,11 +304,11 @@ async fn image_change(
     (new, new_image): (&Opened, Option<&NamedImage<'_>>),
     room: &mut Room,
 ) -> Result<ImageChange, Error> {
-    let single = |image: Option<&NamedImage<'_>>| image.map(NamedImage::single).transpose();
-    let (before, after) = (single(old_image)?, single(new_image)?);
+    let config = |image: Option<&NamedImage<'_>>| image.map(NamedImage::config).transpose();
+    let (before, after) = (config(old_image)?, config(new_image)?);
     let mut configs = None;
     if let (Some(one), Some(other)) = (old_image, new_image)
-        && let (Some((config, _)), Some((other_config, _))) = (&before, &after)
+        && let (Some(config), Some(other_config)) = (&before, &after)
         && config.digest != other_config.digest
         && room.take((config.size, other_config.size))
     {

@@ -7,8 +7,8 @@ mod sample;
 use std::sync::Arc;
 
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, Opened, Platforms, VerifyOptions, WriteOptions, compare,
-    copy_bundled, copy_packed, install, install_package, write,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, Opened, Platforms, VerifyOptions,
+    WriteOptions, compare, copy_bundled, copy_packed, install, install_package, write,
 };
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::{MemoryStorage, Storage};
@@ -66,8 +66,11 @@ fn web() -> Reference {
     "h.example/release/web:v1".parse().unwrap()
 }
 
-async fn bundle_of(storage: &MemoryStorage, image: ArchiveImage) -> (tempfile::TempDir, Bundle) {
-    let plan = BundlePlan::new(&sample::product(vec![image], true)).unwrap();
+async fn bundle_of(
+    storage: &MemoryStorage,
+    contents: &BundleContents,
+) -> (tempfile::TempDir, Bundle) {
+    let plan = BundlePlan::new(contents).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (source, options) = (Arc::new(storage.clone()), WriteOptions::default());
     let written = write(&plan, source, directory.path(), &options).await.unwrap();
@@ -107,7 +110,7 @@ async fn all_that_is_there_of_an_index_is_installed_and_taken_out() {
     store_index(&storage, &web(), &platforms).await;
     let wanted = several(&["linux/amd64", "windows/amd64"]);
     let image = gather(&storage, &web(), &wanted).await.unwrap();
-    let (directory, bundle) = bundle_of(&storage, image).await;
+    let (directory, bundle) = bundle_of(&storage, &sample::product(vec![image], true)).await;
     let expected = ["linux/amd64", "windows/amd64", "windows/amd64"];
 
     let (site, options) = (MemoryStorage::default(), CopyOptions::default());
@@ -199,7 +202,7 @@ async fn layers_that_registries_need_not_hold_stay_where_they_are() {
     let index = put_index(&storage, &web(), &entries).await;
 
     let whole = gather(&storage, &web(), &Platforms::All(sample::platform())).await.unwrap();
-    let (_directory, bundle) = bundle_of(&storage, whole).await;
+    let (_directory, bundle) = bundle_of(&storage, &sample::product(vec![whole], true)).await;
     let site = MemoryStorage::default();
     let place = "site.example".parse().unwrap();
     let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
@@ -208,8 +211,13 @@ async fn layers_that_registries_need_not_hold_stay_where_they_are() {
     // Nobody can load it from an archive.
     let alone = Platforms::One("windows/amd64".parse().unwrap());
     let alone = gather(&storage, &web(), &alone).await.unwrap();
-    let refused = BundlePlan::new(&sample::product(vec![alone], true)).unwrap_err().to_string();
+    let archives = sample::product(vec![alone.clone()], true);
+    let refused = BundlePlan::new(&archives).unwrap_err().to_string();
     assert!(refused.contains("only their vendor gives out"), "{refused}");
+    // Without archives there is nothing against it.
+    let (_other, alone) = bundle_of(&storage, &sample::product(vec![alone], false)).await;
+    let compared = compare(&Opened::Bundle(bundle), &Opened::Bundle(alone)).await.unwrap();
+    assert_eq!(compared.images.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +228,7 @@ async fn what_changed_for_one_platform_only_is_shown() {
         store_index(&storage, &web(), &[("linux/amd64", 1), ("linux/arm64", seed)]).await;
         let all = Platforms::All(sample::platform());
         let image = gather(&storage, &web(), &all).await.unwrap();
-        let (directory, bundle) = bundle_of(&storage, image).await;
+        let (directory, bundle) = bundle_of(&storage, &sample::product(vec![image], true)).await;
         opened.push((Opened::Bundle(bundle), directory));
     }
     let changed = compare(&opened[0].0, &opened[1].0).await.unwrap();

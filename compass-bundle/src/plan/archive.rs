@@ -1,7 +1,7 @@
 //! The image archive: one image as an OCI layout and a docker archive at once
 //! (bundle format, "Image archive").
 
-use compass_registry::{Platform, RawManifest, media_type};
+use compass_registry::{Descriptor, Platform, RawManifest, media_type};
 use serde_json::json;
 
 use super::entry;
@@ -86,6 +86,12 @@ fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
 /// What `docker load` reads.
 fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
     let (config, layers) = image.single(platform)?;
+    if layers.iter().any(Descriptor::is_held_elsewhere) {
+        return Err(Error::Unplannable(format!(
+            "{} has layers that only their vendor gives out, without which nobody can load it",
+            image.reference
+        )));
+    }
     let layers: Vec<String> = layers.iter().map(blob_path).collect();
     let tags: Vec<String> =
         image.reference.tag().map(|_| image.reference.to_string()).into_iter().collect();

@@ -173,31 +173,22 @@ impl ArchiveImage {
         &self,
         platform: &Platform,
     ) -> Result<(Descriptor, Vec<Descriptor>), Error> {
-        let (config, layers) = match self.root.parse()? {
-            Manifest::Image { config, layers } => (config, layers),
+        match self.root.parse()? {
+            Manifest::Image { config, layers } => Ok((config, layers)),
             Manifest::Index(images) => {
                 let serves =
                     |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.serves(platform));
                 let chosen = images.iter().find(serves).map(|image| image.digest);
                 let child = self.children.iter().find(|child| Some(child.digest()) == chosen);
                 match child.map(RawManifest::parse).transpose()? {
-                    Some(Manifest::Image { config, layers }) => (config, layers),
-                    _ => {
-                        return Err(Error::Unplannable(format!(
-                            "{} has no image for {platform}",
-                            self.reference
-                        )));
-                    }
+                    Some(Manifest::Image { config, layers }) => Ok((config, layers)),
+                    _ => Err(Error::Unplannable(format!(
+                        "{} has no image for {platform}",
+                        self.reference
+                    ))),
                 }
             }
-        };
-        if layers.iter().any(Descriptor::is_held_elsewhere) {
-            return Err(Error::Unplannable(format!(
-                "{} has layers that only their vendor gives out, without which nobody can load it",
-                self.reference
-            )));
         }
-        Ok((config, layers))
     }
 
     /// All configurations, then all layers, each once.
