@@ -43,6 +43,7 @@ pub async fn install(
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
     let images = bundle.images().iter().map(Image::bundled);
     let images = images.collect::<Result<Vec<_>, _>>()?;
+    require_own_tags(&images, place)?;
     bring(&source, &images, sink, place, (options, IMAGES_AT_ONCE)).await
 }
 
@@ -167,7 +168,6 @@ async fn bring(
     place: &RegistryPlace,
     (options, at_once): (&CopyOptions, usize),
 ) -> Result<Vec<Installed>, Error> {
-    require_own_tags(images, place)?;
     let copier = &Copier::new(sink, options.clone());
     let installing = images.iter().map(|image| async move {
         let reference = image.reference.moved_to(place)?;

@@ -8,8 +8,8 @@ use archives::{
     tar,
 };
 use compass_bundle::install_package;
+use compass_registry::CopyOptions;
 use compass_registry::storage::MemoryStorage;
-use compass_registry::{Algorithm, CopyOptions, Digest, media_type};
 use serde_json::json;
 use tokio_tar::EntryType;
 
@@ -94,45 +94,4 @@ async fn a_flipped_bit_in_a_compressed_layer_without_a_digest_is_found() {
             assert!(told.contains("0a.tar.gz: its gzip is damaged"), "{told}");
         }
     }
-}
-
-#[tokio::test]
-async fn blobs_may_be_named_by_sha512() {
-    let (layer, config) = (layer(), config(&[layer()]));
-    let of = |bytes: &[u8]| Algorithm::Sha512.digest(bytes);
-    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": of(bytes), "size": bytes.len()});
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::OCI_MANIFEST,
-        "config": describe(media_type::OCI_CONFIG, &config),
-        "layers": [describe(media_type::OCI_LAYER, &layer)],
-    });
-    let manifest = manifest.to_string().into_bytes();
-    let index =
-        json!({"schemaVersion": 2, "manifests": [describe(media_type::OCI_MANIFEST, &manifest)]});
-    let mut damaged = layer.clone();
-    damaged[1600] ^= 1;
-    for (content, count) in [(&layer, 0), (&damaged, 1)] {
-        let blob = |bytes: &[u8], content: &[u8]| {
-            let digest: Digest = of(bytes);
-            file(&format!("blobs/sha512/{}", digest.hex()), content)
-        };
-        let long = |bytes: &[u8], content: &[u8]| long_named(blob(bytes, content), of(bytes));
-        let archive = tar(&[
-            long(&config, &config),
-            long(&layer, content),
-            long(&manifest, &manifest),
-            file("index.json", index.to_string().as_bytes()),
-        ]);
-        let package = scan(&package(&archive)).await;
-        assert_eq!(problems(&package).len(), count);
-    }
-}
-
-/// The names of such blobs are longer than tar headers have room for: GNU tar writes them before.
-fn long_named(entry: Vec<u8>, digest: Digest) -> Vec<u8> {
-    let name = format!("blobs/sha512/{}\0", digest.hex());
-    let size = name.len() as u64;
-    let long = archives::entry(b"././@LongLink", EntryType::GNULongName, size, name.as_bytes());
-    [long, entry].concat()
 }

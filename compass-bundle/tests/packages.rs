@@ -7,16 +7,17 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use archives::{
-    ARCHIVE, Tried, config, file, gzip, layer, package, problems, refusal, saved, saved_as, scan,
-    tar,
+    ARCHIVE, Tried, config, entry, file, gzip, layer, package, problems, refusal, saved, saved_as,
+    scan, tar,
 };
 use compass_bundle::{LocalFile, Opened, Package, compare, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
-use compass_registry::{CopyOptions, Digest, Manifest, NoProgress, media_type};
+use compass_registry::{Algorithm, CopyOptions, Digest, Manifest, NoProgress, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
+use tokio_tar::EntryType;
 
 /// Gzip with a wrong checksum, cut off, and with something behind it.
 fn damaged_at_the_end(compressed: &[u8]) -> [(Vec<u8>, &'static str); 5] {
@@ -166,10 +167,10 @@ async fn content_that_has_not_the_digest_of_its_name_is_damaged_and_not_installe
     }
 }
 
-#[tokio::test]
-async fn blobs_of_a_layout_have_the_digests_of_their_names() {
+/// An OCI layout of one image, of which the layer has this content, whatever its digest says.
+fn layout(algorithm: Algorithm, content: &[u8]) -> Vec<u8> {
     let (layer, config) = (layer(), config(&[layer()]));
-    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
+    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": algorithm.digest(bytes), "size": bytes.len()});
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_MANIFEST,
@@ -180,20 +181,34 @@ async fn blobs_of_a_layout_have_the_digests_of_their_names() {
     let index =
         json!({"schemaVersion": 2, "manifests": [describe(media_type::OCI_MANIFEST, &manifest)]});
     let blob = |bytes: &[u8], content: &[u8]| {
-        file(&format!("blobs/sha256/{}", Digest::of(bytes).hex()), content)
+        let name = format!("blobs/{}/{}", algorithm.name(), algorithm.digest(bytes).hex());
+        [long_name(&name), file(&name, content)].concat()
     };
+    tar(&[
+        blob(&config, &config),
+        blob(&layer, content),
+        blob(&manifest, &manifest),
+        file("index.json", index.to_string().as_bytes()),
+    ])
+}
+
+/// What GNU tar writes before an entry whose name is longer than its header has room for.
+fn long_name(name: &str) -> Vec<u8> {
+    let name = format!("{name}\0");
+    entry(b"././@LongLink", EntryType::GNULongName, name.len() as u64, name.as_bytes())
+}
+
+#[tokio::test]
+async fn blobs_of_a_layout_have_the_digests_of_their_names() {
+    let layer = layer();
     let mut damaged = layer.clone();
     damaged[1600] ^= 1;
-    for (content, count) in [(&layer, 0), (&damaged, 1)] {
-        let archive = tar(&[
-            blob(&config, &config),
-            blob(&layer, content),
-            blob(&manifest, &manifest),
-            file("index.json", index.to_string().as_bytes()),
-        ]);
-        let package = scan(&package(&archive)).await;
-        assert_eq!(problems(&package).len(), count);
-        assert_eq!(install_to_memory(&package).await.is_err(), count > 0);
+    for algorithm in Algorithm::ALL {
+        for (content, count) in [(&layer, 0), (&damaged, 1)] {
+            let package = scan(&package(&layout(algorithm, content))).await;
+            assert_eq!(problems(&package).len(), count);
+            assert_eq!(install_to_memory(&package).await.is_err(), count > 0);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use compass_bundle::Opened;
 use compass_bundle::store::open_source;
-use compass_manifest::{Policy, inventory, yaml};
+use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
 
 use crate::failure::Failure;
@@ -14,11 +14,13 @@ pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
     Ok(Opened::read(open_source(address).await?).await?)
 }
 
-/// Why nobody can tell which images a YAML file names, where that is so, and in which line.
-pub(crate) fn unreadable(path: &str, yaml: &[u8]) -> Option<String> {
-    let (source, read) = yaml::read(path, yaml);
-    let error = read.err()?;
-    Some(format!("line {}: {}", source.position(error.span.start).line, error.message))
+/// What the YAML of a bundle or a package names.
+#[derive(Default)]
+pub(crate) struct Named {
+    /// Files, and images that they name and nobody packed.
+    pub(crate) missing: Vec<(String, String)>,
+    /// Files of which nobody can tell what they name, and why.
+    pub(crate) unread: Vec<(String, String)>,
 }
 
 /// The images of a bundle or a package, by the last element of their repositories.
@@ -38,10 +40,16 @@ impl<'r> There<'r> {
         Self { images, policy: Policy::default() }
     }
 
-    /// The images that a YAML file names and that are not there, with the file that names them.
-    pub(crate) fn lacks(&self, path: &str, yaml: &[u8]) -> Vec<(String, String)> {
-        let mut missing = Vec::new();
-        for image in inventory::file_images(path, yaml, &self.policy) {
+    /// Looks for the images that a YAML file names.
+    pub(crate) fn look_for(&self, path: &str, yaml: &[u8], named: &mut Named) {
+        let images = match inventory::file_images(path, yaml, &self.policy) {
+            Ok(images) => images,
+            Err((line, error)) => {
+                let why = format!("line {line}: {}", error.message);
+                return named.unread.push((path.to_owned(), why));
+            }
+        };
+        for image in images {
             let written = &image.used.written;
             let is_there = match &image.used.image {
                 Ok(used) => self.has(&used.repository, used.tag.as_deref(), used.digest.as_deref()),
@@ -55,10 +63,9 @@ impl<'r> There<'r> {
                 },
             };
             if !is_there {
-                missing.push((path.to_owned(), written.clone()));
+                named.missing.push((path.to_owned(), written.clone()));
             }
         }
-        missing
     }
 
     /// Whether an image is there under a name. Sites and teams name their projects as they like:

@@ -87,7 +87,7 @@ impl Output {
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match self.format {
             Format::Json if self.is_taken => {
-                let _ = writeln!(std::io::stderr(), "{:#}", failure.to_json());
+                self.aside(|| failure.to_json(), String::new);
                 ExitCode::from(failure.exit)
             }
             Format::Json => print_json_failure(failure),

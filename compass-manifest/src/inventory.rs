@@ -10,6 +10,7 @@ use crate::release::{Document, HotfixFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::ProductVersion;
+use crate::yaml::SyntaxError;
 
 /// A hotfix: what its path says, and what its values say.
 #[derive(Debug, Clone)]
@@ -128,9 +129,20 @@ fn hotfix(file: HotfixFile, policy: &Policy) -> Hotfix {
     }
 }
 
-/// The images that one YAML file uses, in order; none where it cannot be read.
-pub fn file_images(path: &str, bytes: &[u8], policy: &Policy) -> Vec<FileImage> {
-    document_images(&Document::read(path, bytes, None), policy)
+/// The images that one YAML file uses, in order.
+///
+/// # Errors
+/// Where it cannot be read: the line, and what is wrong there.
+pub fn file_images(
+    path: &str,
+    bytes: &[u8],
+    policy: &Policy,
+) -> Result<Vec<FileImage>, (usize, SyntaxError)> {
+    let document = Document::read(path, bytes, None);
+    match document.root {
+        Ok(_) => Ok(document_images(&document, policy)),
+        Err(error) => Err((document.source.position(error.span.start).line, error)),
+    }
 }
 
 fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {

@@ -89,3 +89,8 @@ impl<P: Into<String>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Tree {
 pub(crate) fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
     path.strip_prefix(directory)?.strip_prefix('/')
 }
+
+/// The part of a path below the first of the directories that it is in.
+pub(crate) fn below_any<'p>(path: &'p str, directories: &[String]) -> Option<&'p str> {
+    directories.iter().find_map(|directory| below(path, directory))
+}

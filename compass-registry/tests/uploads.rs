@@ -6,16 +6,15 @@ mod answering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use answering::{name, options};
+use answering::{options, push_blob, serve_router};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use compass_registry::client::{Client, ClientOptions};
-use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
-use compass_registry::{Descriptor, ImageSink as _, RetryPolicy, open_resuming};
+use compass_registry::{Descriptor, RetryPolicy};
 
 /// A registry with one upload behind a proxy: whole blobs do not pass.
 #[derive(Clone)]
@@ -31,11 +30,8 @@ impl Narrow {
     async fn serve(limit: usize, end: Duration) -> (String, Arc<Mutex<Vec<u8>>>) {
         let received = Arc::default();
         let narrow = Self { limit, end, received: Arc::clone(&received) };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let host = listener.local_addr().unwrap().to_string();
         let router = Router::new().fallback(move |request| narrow.clone().answer(request));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (host, received)
+        (serve_router(router).await, received)
     }
 
     async fn answer(self, request: Request) -> Response {
@@ -73,11 +69,7 @@ async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
         silence: Duration::from_millis(500),
         ..RetryPolicy::default()
     };
-    let client = Client::new(host, ClientOptions { retry, ..options() }).unwrap();
-    let storage = MemoryStorage::default();
-    storage.add_blob(&name(), bytes);
-    let blob = Descriptor::of("text/plain", bytes);
-    client.put_blob(&name(), open_resuming(Arc::new(storage), &name(), &blob)).await
+    push_blob(&Client::new(host, ClientOptions { retry, ..options() }).unwrap(), bytes).await
 }
 
 #[tokio::test]

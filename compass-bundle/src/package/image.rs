@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::archive::ScannedArchive;
 use super::unnamed;
+use super::walk::named_digest;
 use crate::Error;
 
 /// An image of a package.
@@ -170,7 +171,7 @@ fn full_reference(name: &str) -> Result<Reference, Error> {
 /// Where names are digests, the content has them.
 fn wrong_names(archive: &str, scanned: &ScannedArchive, image: &DockerImage) -> Vec<String> {
     let named = std::iter::once((&image.config, config_digest(&image.config)))
-        .chain(image.layers.iter().map(|path| (path, blob_digest(path))));
+        .chain(image.layers.iter().map(|path| (path, named_digest(path))));
     let wrong = named.filter(|(path, digest)| {
         let content = scanned.get(path).map(|(_, entry)| entry.digest);
         digest.is_some_and(|digest| content != Some(digest))
@@ -182,12 +183,7 @@ fn wrong_names(archive: &str, scanned: &ScannedArchive, image: &DockerImage) -> 
 /// and the digest itself.
 fn config_digest(path: &str) -> Option<Digest> {
     let hex = path.strip_suffix(".json").unwrap_or_default();
-    blob_digest(path).or_else(|| sha256(hex)).or_else(|| sha256(path.strip_prefix("sha256:")?))
-}
-
-/// The digest that a blob's name says. The directories of old layers are ids, and no digests.
-fn blob_digest(path: &str) -> Option<Digest> {
-    sha256(path.strip_prefix("blobs/sha256/")?)
+    named_digest(path).or_else(|| sha256(hex)).or_else(|| sha256(path.strip_prefix("sha256:")?))
 }
 
 fn sha256(hex: &str) -> Option<Digest> {

@@ -167,7 +167,8 @@ fn resolve(from: &str, link: &str) -> Option<String> {
     Some(steps.join("/"))
 }
 
-/// The digest that a blob is named by, where OCI layouts have it.
+/// The digest that a blob's name says, where OCI layouts have it. The directories of old layers are
+/// ids, and no digests.
 pub(super) fn named_digest(path: &str) -> Option<Digest> {
     let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
     format!("{algorithm}:{hex}").parse().ok()

@@ -6,7 +6,7 @@ use compass_bundle::{Bundle, Damage, Opened, Package, Verified, VerifyOptions};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{There, open, unreadable};
+use crate::opened::{Named, There, open};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -21,15 +21,12 @@ pub(crate) struct Args {
 /// What a proof found, in the form that both kinds of packages share.
 struct Proof {
     verified: Verified,
-    /// What is wrong beyond single bytes: images that the YAML names and nobody packed.
-    missing: Vec<(String, String)>,
-    /// YAML of which nobody can tell what it names, and why.
-    unread: Vec<(String, String)>,
+    named: Named,
 }
 
 impl Proof {
     fn holds(&self) -> bool {
-        self.verified.holds() && self.missing.is_empty()
+        self.verified.holds() && self.named.missing.is_empty()
     }
 }
 
@@ -37,8 +34,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     let proof = match open(&args.bundle).await? {
         Opened::Bundle(bundle) => {
             let verified = verify(&bundle, args.quick, output).await?;
-            let (missing, unread) = lacks(&bundle).await;
-            Proof { verified, missing, unread }
+            Proof { verified, named: named_by(&bundle).await }
         }
         Opened::Package(package) => of_package(&package).await?,
     };
@@ -77,19 +73,16 @@ pub(crate) async fn require_undamaged(
     Err(Failure::not_right(message).hint(hint))
 }
 
-/// The images that the YAML of a bundle names, and that are not in it; and the files of which that
-/// is not known.
-async fn lacks(bundle: &Bundle) -> (Vec<(String, String)>, Vec<(String, String)>) {
+async fn named_by(bundle: &Bundle) -> Named {
     let there = There::of(bundle.images().iter().map(|image| &image.reference));
-    let (mut missing, mut unread) = (Vec::new(), Vec::new());
+    let mut named = Named::default();
     for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
         // What is damaged is reported by the proof.
         if let Ok(bytes) = bundle.file(entry.path).await {
-            missing.extend(there.lacks(entry.path, &bytes));
-            unread.extend(unreadable(entry.path, &bytes).map(|why| (entry.path.to_owned(), why)));
+            there.look_for(entry.path, &bytes, &mut named);
         }
     }
-    (missing, unread)
+    named
 }
 
 fn is_yaml(path: &str) -> bool {
@@ -121,20 +114,20 @@ async fn of_package(package: &Package) -> Result<Proof, Failure> {
         what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
     });
     let damages = rewritten.chain(problems).collect();
-    let yaml = package.files().iter();
-    let yaml = yaml.filter_map(|file| Some((file.path.as_str(), file.yaml.as_deref()?)));
-    let unread = yaml.clone();
-    let unread = unread.filter_map(|(path, yaml)| Some((path.to_owned(), unreadable(path, yaml)?)));
-    let unread = unread.collect();
     let there = There::of(package.images().iter().map(|image| &image.reference));
-    let missing = yaml.flat_map(|(path, yaml)| there.lacks(path, yaml)).collect();
+    let mut named = Named::default();
+    for file in package.files() {
+        if let Some(yaml) = &file.yaml {
+            there.look_for(&file.path, yaml, &mut named);
+        }
+    }
     let (digest, checksum) = (package.digest(), package.matches_checksum().await?);
     let verified = Verified { size: package.size(), digest, checksum, damages };
-    Ok(Proof { verified, missing, unread })
+    Ok(Proof { verified, named })
 }
 
 fn to_json(path: &str, proof: &Proof) -> Value {
-    let Proof { verified, missing, unread } = proof;
+    let Proof { verified, named: Named { missing, unread } } = proof;
     let missing = missing.iter().map(|(file, image)| json!({"file": file, "image": image}));
     let unread = unread.iter().map(|(file, reason)| json!({"file": file, "reason": reason}));
     json!({
@@ -150,7 +143,7 @@ fn to_json(path: &str, proof: &Proof) -> Value {
 }
 
 fn to_text(path: &str, proof: &Proof) -> String {
-    let Proof { verified, missing, unread } = proof;
+    let Proof { verified, named: Named { missing, unread } } = proof;
     let mut text = String::new();
     for damage in &verified.damages {
         let (place, what) = (printable(&damage.place()), printable(&damage.what));

@@ -1,6 +1,6 @@
 use super::pattern::Pattern;
 use super::value::{Wrong, directories};
-use crate::tree::below;
+use crate::tree::below_any;
 use crate::yaml::Node;
 
 /// What holds for products and their addons.
@@ -39,7 +39,7 @@ impl Default for ProductPolicy {
 impl ProductPolicy {
     /// Whether a file is below a directory whose addons replace others.
     pub fn is_overlay(&self, path: &str) -> bool {
-        self.overlays.iter().any(|directory| below(path, directory).is_some())
+        below_any(path, &self.overlays).is_some()
     }
 
     pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {

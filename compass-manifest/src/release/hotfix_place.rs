@@ -1,7 +1,7 @@
 //! What the path of a hotfix says.
 
-use super::kind::below_any;
 use crate::policy::{HotfixPolicy, Policy, VersionForm};
+use crate::tree::below_any;
 
 /// What the path of a hotfix says.
 #[derive(Debug, Clone, PartialEq, Eq)]

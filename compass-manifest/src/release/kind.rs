@@ -2,7 +2,7 @@
 
 use super::files::ProductFile;
 use crate::policy::{Pattern, Policy};
-use crate::tree::below;
+use crate::tree::below_any;
 
 /// What a file is, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +68,6 @@ pub(crate) fn of(path: &str, policy: &Policy, products: &[ProductFile]) -> Kind 
     let is_addon = below_any(path, &policy.products.addons).is_some()
         || products.iter().any(|product| product.manifest.below_addons(path).is_some());
     if is_yaml && is_addon { Kind::Addon { overlay: false } } else { Kind::Other }
-}
-
-/// The part of a path below the first of the directories that it is in.
-pub(super) fn below_any<'t>(path: &'t str, directories: &[String]) -> Option<&'t str> {
-    directories.iter().find_map(|directory| below(path, directory))
 }
 
 fn is_yaml(name: &str) -> bool {

@@ -50,13 +50,12 @@ pub(super) async fn serve(
 }
 
 /// The next connection, as soon as there is room for it.
-async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (OwnedSemaphorePermit, TcpStream) {
-    let permit = loop {
-        // Nobody closes the semaphore.
-        if let Ok(permit) = Arc::clone(room).acquire_owned().await {
-            break permit;
-        }
-    };
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, TcpStream) {
+    // The semaphore is never closed; without a permit there would only be more at once.
+    let permit = Arc::clone(room).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
             Ok((socket, _)) => return (permit, socket),

@@ -74,9 +74,7 @@ impl DiskStorage {
             })
         })?;
         storage.lock = Some(Arc::new(lock));
-        let mark = storage.root.join(MARK);
-        let failed = |error| Error::io(format!("cannot write {}", mark.display()), error);
-        tokio::fs::write(&mark, MARKED).await.map_err(failed)?;
+        write_whole(&storage.root.join(MARK), MARKED.as_bytes()).await?;
         storage.blobs.remove_unfinished().await?;
         storage.remove_unused().await?;
         Ok(storage)

@@ -14,9 +14,13 @@ use compass_registry::{Descriptor, Error, ImageSink as _, Repository, open_resum
 pub(crate) async fn serve(
     answer: impl Fn(Request) -> Response + Clone + Send + Sync + 'static,
 ) -> String {
+    serve_router(Router::new().fallback(move |request| std::future::ready(answer(request)))).await
+}
+
+/// Serves with what may take its time, and gives the host.
+pub(crate) async fn serve_router(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
-    let router = Router::new().fallback(move |request| std::future::ready(answer(request)));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     host
 }
@@ -35,14 +39,22 @@ pub(crate) fn name() -> Repository {
     "release/web".parse().unwrap()
 }
 
-/// The only blob that these tests move.
+/// The only blob that most of these tests move.
 pub(crate) fn layer() -> Descriptor {
-    Descriptor::of("text/plain", b"layer")
+    blob(b"layer")
 }
 
 /// Pushes that blob.
 pub(crate) async fn push_layer(client: &Client) -> Result<(), Error> {
+    push_blob(client, b"layer").await
+}
+
+pub(crate) async fn push_blob(client: &Client, bytes: &[u8]) -> Result<(), Error> {
     let storage = MemoryStorage::default();
-    storage.add_blob(&name(), *b"layer");
-    client.put_blob(&name(), open_resuming(Arc::new(storage), &name(), &layer())).await
+    storage.add_blob(&name(), bytes);
+    client.put_blob(&name(), open_resuming(Arc::new(storage), &name(), &blob(bytes))).await
+}
+
+fn blob(bytes: &[u8]) -> Descriptor {
+    Descriptor::of("text/plain", bytes)
 }
