@@ -14,6 +14,7 @@ mod repository;
 mod save;
 mod whole;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -83,13 +84,28 @@ async fn end_anyway(output: Output) {
 fn refuse(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().zip(std::env::args_os().skip(1));
     let wants_json = json.into_iter().any(|(name, value)| name == "--format" && value == "json");
+    let (plain, shown) =
+        (error.render().to_string(), without_passwords(&error.render().to_string()));
     if error.use_stderr() && (wants_json || std::env::args_os().any(|one| one == "--format=json")) {
-        let text = error.render().to_string();
-        return output::print_json_failure(&Failure::usage(text.trim()));
+        return output::print_json_failure(&Failure::usage(shown.trim()));
     }
     // Nobody is left to tell where even this cannot be printed.
-    let _ = error.print();
+    let _ = match shown == plain {
+        true => error.print(),
+        false => std::io::stderr().write_all(shown.as_bytes()),
+    };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What is said about the arguments, without the passwords that stand in them.
+fn without_passwords(text: &str) -> String {
+    let mut shown = text.to_owned();
+    for argument in std::env::args_os() {
+        if let Some(password) = argument.to_str().and_then(compass_registry::password_in) {
+            shown = shown.replace(&format!(":{password}@"), ":…@");
+        }
+    }
+    shown
 }
 
 async fn interruption() -> Failure {

@@ -106,6 +106,32 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
 }
 
 #[test]
+fn a_password_in_an_argument_is_not_shown() {
+    let place = "me:secret@127.0.0.1:1";
+    let address = format!("https://{place}/x.tar.gz");
+    for arguments in [
+        &["package", "plugin", "gpu-manager", "--from", place][..],
+        &["package", "plugin", "gpu-manager", &format!("--from={place}")],
+        &["package", "plugin", "gpu-manager", "--from", place, "--format", "json"],
+        &["sync", "--all", "--to", place],
+        &["install", "x.tar.gz", "--registry", place],
+        &["doctor", place],
+        &["doctor", place, "--format=json"],
+        &[&address],
+        &["inspect", &address, "-vv"],
+        &["verify", &address, "-vv"],
+        &["install", &address, "--registry", "127.0.0.1:1/p", "-vv"],
+        &["extract", &address, "--image", "app:v1", "-vv"],
+        &["diff", &address, &address, "-vv"],
+        &["publish", "x.tar.gz", "--to", &address],
+    ] {
+        let (code, out, error) = compass(&example(), arguments);
+        assert_ne!(code, 0, "{arguments:?}");
+        assert!(!format!("{out}{error}").contains("secret"), "{arguments:?}: {out}{error}");
+    }
+}
+
+#[test]
 fn a_wrong_policy_is_shown_with_its_place() {
     let repository = repository(&[]);
     std::fs::write(repository.path().join(".compass.yaml"), "version: 1\nplugin: {}\n").unwrap();

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A text is not what it should be.
-    #[error("`{}` is not a valid {what}: {}", excerpt(.text), excerpt(.reason))]
+    #[error("`{}` is not a valid {what}: {}", excerpt(&without_password(.text)), excerpt(.reason))]
     Invalid {
         /// What it should be.
         what: &'static str,
@@ -277,10 +278,46 @@ fn excerpt(text: &str) -> String {
     shown
 }
 
+/// The password of a text that begins as `user:password@host`, where it has one: people write that
+/// although registries are named without it, and it is not to be shown.
+pub fn password_in(text: &str) -> Option<&str> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (login, place) = rest.split_once('/').map_or(rest, |(first, _)| first).rsplit_once('@')?;
+    let (_, password) = login.split_once(':')?;
+    // `app:v1@sha256:…` is an image.
+    let is_digest = place.starts_with("sha256:") || place.starts_with("sha512:");
+    (!is_digest && !password.is_empty()).then_some(password)
+}
+
+fn without_password(text: &str) -> Cow<'_, str> {
+    match password_in(text) {
+        Some(password) => text.replacen(&format!(":{password}@"), ":…@", 1).into(),
+        None => text.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::RawManifest;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (text, password) in [
+            ("me:secret@host:5000/project", Some("secret")),
+            ("https://me:se:cr@et@host/project", Some("se:cr@et")),
+            ("--from=me:secret@host", Some("secret")),
+            ("app:v1@sha256:00", None),
+            ("host:5000/project/app:v1@sha256:00", None),
+            ("host/me:v1@here", None),
+            ("me@host", None),
+        ] {
+            assert_eq!(password_in(text), password, "{text}");
+        }
+        let (text, reason) = ("me:secret@host/project".to_owned(), "it is not".to_owned());
+        let error = Error::Invalid { what: "registry", text, reason };
+        assert_eq!(error.to_string(), "`me:…@host/project` is not a valid registry: it is not");
+    }
 
     #[test]
     fn what_a_registry_says_is_shown_in_few_words_that_no_terminal_obeys() {
