@@ -2,6 +2,8 @@
 
 mod directory;
 #[cfg(feature = "store")]
+mod failure;
+#[cfg(feature = "store")]
 mod http;
 #[cfg(feature = "store")]
 mod object;

@@ -132,6 +132,32 @@ fn a_password_in_an_argument_is_not_shown() {
 }
 
 #[test]
+fn an_object_storage_that_nobody_is_logged_in_to_says_what_to_set() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let inspect = |address: &str, endpoint: (&str, &str)| {
+        let inspect = Command::new(env!("CARGO_BIN_EXE_compass"))
+            .args(["inspect", address])
+            .current_dir(elsewhere.path())
+            .env_clear()
+            .env("HOME", elsewhere.path())
+            .env(endpoint.0, endpoint.1)
+            .output()
+            .unwrap();
+        (inspect.status.code().unwrap(), String::from_utf8(inspect.stderr).unwrap())
+    };
+    for (address, endpoint, set) in [
+        ("s3://bucket/x", "AWS_ENDPOINT_URL", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("oss://bucket/x", "OSS_ENDPOINT", "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_A"),
+    ] {
+        let (code, error) = inspect(address, (endpoint, "http://127.0.0.1:1"));
+        assert!(code == 3 && error.contains(set), "{error}");
+        let (code, error) = inspect(address, (endpoint, "http://me:secret@127.0.0.1:1"));
+        assert!(code == 2 && error.contains("a login belongs into"), "{error}");
+        assert!(!error.contains("secret@"), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_policy_is_shown_with_its_place() {
     let repository = repository(&[]);
     std::fs::write(repository.path().join(".compass.yaml"), "version: 1\nplugin: {}\n").unwrap();

@@ -15,6 +15,7 @@ use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use super::directory::digest_of;
+use super::failure::{StorageFailure, login_variables};
 use super::upload::Upload;
 use super::{Published, digest_of_plan, store_path, without_secrets};
 use crate::document::BundleDocument;
@@ -255,7 +256,7 @@ impl ObjectStore {
 
     fn failed(&self, action: &'static str, path: &Path) -> impl Fn(opendal::Error) -> Error {
         let url = self.url(path);
-        move |error| Error::store(action, &url, error)
+        move |error| failed(action, &url, error)
     }
 }
 
@@ -283,10 +284,14 @@ impl ObjectFile {
         let operator = operator(address, bucket, "")?;
         let metadata = operator.stat(path).await;
         let address = without_secrets(address);
-        let metadata = metadata.map_err(|error| Error::store("read", &address, error))?;
+        let metadata = metadata.map_err(|error| failed("read", &address, error))?;
         let path = path.to_owned();
         Ok(Self { operator, address, path, size: metadata.content_length() })
     }
+}
+
+fn failed(action: &'static str, address: &str, error: opendal::Error) -> Error {
+    Error::store(action, address, StorageFailure::new(error, address))
 }
 
 #[async_trait]
@@ -301,14 +306,14 @@ impl BundleSource for ObjectFile {
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let read = self.operator.read_with(&self.path).range(range).await;
-        Ok(read.map_err(|error| Error::store("read", &self.address, error))?.to_bytes())
+        Ok(read.map_err(|error| failed("read", &self.address, error))?.to_bytes())
     }
 
     async fn checksum(&self) -> Result<Option<String>, Error> {
         match self.operator.read(&format!("{}{CHECKSUM_END}", self.path)).await {
             Ok(text) => Ok(Some(checksum_in(&text.to_vec()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::store("read the checksum of", &self.address, error)),
+            Err(error) => Err(failed("read the checksum of", &self.address, error)),
         }
     }
 }
@@ -327,21 +332,23 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     let environment = |names: &[&str]| {
         names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
     };
-    let with_login = |endpoint: &String| without_secrets(endpoint) != *endpoint;
+    let is_oss = address.starts_with("oss://");
+    let endpoint = environment(match is_oss {
+        true => &["OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"],
+        false => &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+    });
+    if endpoint.as_ref().is_some_and(|endpoint| without_secrets(endpoint) != *endpoint) {
+        let variables = login_variables(is_oss);
+        let reason = format!("a login belongs into {variables}, and not into the endpoint");
+        return Err(Error::bad_address(address, reason));
+    }
     let root = format!("/{root}");
-    let operator = if address.starts_with("oss://") {
-        let endpoint = environment(&["OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"]);
+    let operator = if is_oss {
         let endpoint = endpoint.ok_or_else(|| {
             Error::bad_address(address, "OSS_ENDPOINT does not say where the storage is")
         })?;
         Operator::new(Oss::default().bucket(bucket).root(&root).endpoint(&endpoint))
     } else {
-        let endpoint = environment(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
-        if endpoint.as_ref().is_some_and(with_login) {
-            let reason = "the login belongs into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and \
-                          not into the address of the storage";
-            return Err(Error::bad_address(address, reason));
-        }
         let mut s3 = S3::default().bucket(bucket).root(&root).disable_ec2_metadata();
         if let Some(endpoint) = endpoint {
             s3 = s3.endpoint(&endpoint);

@@ -1,0 +1,83 @@
+//! What an object storage did not do, in words that help.
+
+use std::fmt;
+
+use opendal::ErrorKind;
+
+/// An error of the library, as it is shown: that one names its own parts as well.
+#[derive(Debug)]
+pub(super) struct StorageFailure {
+    error: opendal::Error,
+    /// Whether the storage is Alibaba's.
+    is_oss: bool,
+}
+
+/// The variables of the environment that logins are taken from.
+pub(super) fn login_variables(is_oss: bool) -> &'static str {
+    match is_oss {
+        true => "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        false => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    }
+}
+
+impl StorageFailure {
+    pub(super) fn new(error: opendal::Error, address: &str) -> Self {
+        tracing::debug!(%error, address, "the storage failed");
+        Self { error, is_oss: address.starts_with("oss://") }
+    }
+
+    fn lacks_login(&self) -> bool {
+        self.error.message() == "signing http request"
+    }
+}
+
+impl fmt::Display for StorageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.error.message();
+        match self.error.kind() {
+            _ if self.lacks_login() => {
+                write!(f, "nobody is logged in: set {}", login_variables(self.is_oss))
+            }
+            ErrorKind::NotFound => write!(f, "it is not there: {message}"),
+            ErrorKind::PermissionDenied => write!(f, "the storage does not allow it: {message}"),
+            ErrorKind::RateLimited => write!(f, "the storage asks for patience: {message}"),
+            _ => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for StorageFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_login_names_what_to_set() {
+        let error = || {
+            let error = opendal::Error::new(ErrorKind::Unexpected, "signing http request");
+            error.set_source(std::io::Error::other("failed to load signing credential"))
+        };
+        let s3 = StorageFailure::new(error(), "s3://bucket/x");
+        assert!(s3.to_string().contains("set AWS_ACCESS_KEY_ID"), "{s3}");
+        assert!(s3.source().is_some());
+        let oss = StorageFailure::new(error(), "oss://bucket/x");
+        assert!(oss.to_string().contains("set ALIBABA_CLOUD_ACCESS_KEY_ID"), "{oss}");
+    }
+
+    #[test]
+    fn what_the_storage_said_is_shown_without_the_parts_of_the_library() {
+        let error = opendal::Error::new(ErrorKind::NotFound, "NoSuchKey");
+        let error = error.with_context("service", "s3");
+        assert_eq!(
+            StorageFailure::new(error, "s3://b/x").to_string(),
+            "it is not there: NoSuchKey"
+        );
+    }
+}
