@@ -1,124 +1,16 @@
 //! `compass package`, and what reads its bundles again, with a registry and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod history;
+mod world;
+
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use compass_registry::storage::{MemoryStorage, Storage as _};
-use compass_registry::testing::{FaultyRegistry, SampleImage, Script, noise};
-use compass_registry::{RawManifest, Repository, Tag, media_type};
+use compass_registry::testing::{SampleImage, noise};
 use serde_json::{Value, json};
 
-struct World {
-    directory: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
-    storage: MemoryStorage,
-    registry: FaultyRegistry,
-}
-
-struct Ran {
-    code: i32,
-    out: Vec<u8>,
-    error: String,
-}
-
-impl World {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let storage = MemoryStorage::default();
-        let started = FaultyRegistry::start(storage.clone(), Script::default());
-        let registry = runtime.block_on(started).unwrap();
-        let world = Self { directory, runtime, storage, registry };
-        let host = world.registry.host();
-        world.write(
-            "repo/.compass.yaml",
-            &format!("version: 1\nregistries: {{release: '{host}/release'}}\n"),
-        );
-        let auth = json!({"auths": {host: {"auth": "cm9ib3Q6aHVudGVyMg=="}}});
-        world.write("auth.json", &auth.to_string());
-        world
-    }
-
-    /// Writes a plugin of one image, `release/<name>:v1`.
-    fn add_plugin(&self, name: &str) {
-        let image = format!("{}/release/{name}:v1", self.registry.host());
-        let manifest = format!(
-            "metadata: {{name: {name}}}\nspec:\n  version: v1.0.0\n  service:\n    port: 9001\n    \
-             image: {image}\n  modules: [{{name: {name}, slots: [system.{name}]}}]\n"
-        );
-        self.write(&format!("repo/release-plugins/{name}.yaml"), &manifest);
-    }
-
-    fn push(&self, name: &str, image: &SampleImage) {
-        let repository: Repository = format!("release/{name}").parse().unwrap();
-        let tag: Tag = "v1".parse().unwrap();
-        self.runtime.block_on(image.store(&self.storage, &repository, &tag)).unwrap();
-    }
-
-    /// Lets the tag name an index of an image for each of these.
-    fn push_index_of(&self, name: &str, architectures: &[&str]) {
-        let entries = architectures.iter().map(|architecture| {
-            let layer = architecture.as_bytes().to_vec();
-            let image = SampleImage::with_layers(vec![layer]);
-            self.push(name, &image);
-            json!({
-                "mediaType": media_type::OCI_MANIFEST, "digest": image.manifest.digest(),
-                "size": image.manifest.bytes().len(),
-                "platform": {"os": "linux", "architecture": architecture},
-            })
-        });
-        let index = json!({
-            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
-            "manifests": entries.collect::<Vec<_>>(),
-        });
-        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
-        let (repository, tag) = (format!("release/{name}").parse().unwrap(), "v1".parse().unwrap());
-        let put = self.storage.put_manifest(&repository, &index, Some(&tag));
-        self.runtime.block_on(put).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
-        command
-            .args(arguments)
-            .env("REGISTRY_AUTH_FILE", self.path("auth.json"))
-            .current_dir(self.directory.path());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        ran(&mut self.command(arguments))
-    }
-
-    fn package(&self, name: &str, more: &[&str]) -> Ran {
-        self.run(&[&["package", "plugin", name, "--repo", "repo"], more].concat())
-    }
-
-    /// What is said of a bundle.
-    fn inspect(&self, bundle: &str) -> Value {
-        let ran = self.run(&["inspect", bundle, "--format", "json"]);
-        assert_eq!(ran.code, 0, "{}", ran.error);
-        serde_json::from_slice(&ran.out).unwrap()
-    }
-}
-
-fn ran(command: &mut Command) -> Ran {
-    let output = command.output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ran { code: output.status.code().unwrap(), out: output.stdout, error }
-}
+use world::{World, ran};
 
 const BUNDLE: &str = "compass-plugins-web-v1.0.0.tar.gz";
 

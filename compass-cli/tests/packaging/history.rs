@@ -1,0 +1,115 @@
+//! What git knows of a release goes into its bundle, and nothing else of the clone does.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use compass_registry::testing::{SampleImage, noise};
+use serde_json::Value;
+
+use super::BUNDLE;
+use super::world::{Ran, World, ran};
+
+/// When the one commit was made, in seconds.
+const MADE: &str = "1527811200";
+
+/// A world whose release repository is a clone with one commit.
+fn committed() -> World {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.add_plugin("web");
+    git(&world, &["init", "-q"]);
+    commit(&world);
+    world
+}
+
+fn git(world: &World, arguments: &[&str]) -> String {
+    let names = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"];
+    let date = format!("@{MADE} +0800");
+    let output = Command::new("git")
+        .args(names)
+        .args(arguments)
+        .env("GIT_AUTHOR_DATE", &date)
+        .env("GIT_COMMITTER_DATE", &date)
+        .current_dir(world.path("repo"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn commit(world: &World) -> String {
+    git(world, &["add", "-A"]);
+    git(world, &["commit", "-q", "-m", "change"]);
+    git(world, &["rev-parse", "HEAD"])
+}
+
+/// Packages with these variables; gives what was said, the bundle, and the commit that it names.
+fn package(world: &World, environment: &[(&str, &str)]) -> (String, Vec<u8>, Value) {
+    let mut command = world.command(&["package", "plugin", "web", "--repo", "repo", "-o", "out"]);
+    let Ran { code, error, .. } = ran(command.envs(environment.iter().copied()));
+    assert_eq!(code, 0, "{error}");
+    let bundle = std::fs::read(world.path("out").join(BUNDLE)).unwrap();
+    let document = world.inspect(&format!("out/{BUNDLE}"));
+    (error, bundle, document["commit"].clone())
+}
+
+/// The times of all entries.
+fn times(world: &World) -> Vec<String> {
+    let listed = Command::new("tar")
+        .args(["--utc", "--full-time", "-tvzf"])
+        .arg(world.path("out").join(BUNDLE))
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let time = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().skip(3).take(2).collect();
+        words.join(" ")
+    };
+    let mut times: Vec<_> = listed.lines().map(time).collect();
+    times.dedup();
+    times
+}
+
+#[test]
+fn a_bundle_names_the_commit_that_changed_its_release_last_and_has_its_time() {
+    let world = committed();
+    let first = git(&world, &["rev-parse", "HEAD"]);
+    let (error, bundle, named) = package(&world, &[]);
+    assert_eq!((error.as_str(), named.as_str()), ("", Some(&*first)));
+    assert_eq!(times(&world), ["2018-06-01 00:00:00"]);
+
+    // What others do in the repository changes nothing.
+    world.write("repo/README.md", "another change\n");
+    assert_ne!(commit(&world), first);
+    assert!(package(&world, &[]).1 == bundle, "other bytes");
+
+    let (error, _, named) = package(&world, &[("SOURCE_DATE_EPOCH", "86400")]);
+    assert_eq!((error.as_str(), named.as_str()), ("", Some(&*first)));
+    assert_eq!(times(&world), ["1970-01-02 00:00:00"]);
+}
+
+#[test]
+fn what_is_not_as_it_was_committed_names_no_commit() {
+    let world = committed();
+    let manifest = world.path("repo/release-plugins/web.yaml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("# changed\n{text}")).unwrap();
+    let (error, _, named) = package(&world, &[]);
+    assert!(error.contains("web.yaml is not as it was committed"), "{error}");
+    assert_eq!(named, Value::Null);
+    assert_eq!(times(&world), ["1970-01-01 00:00:00"]);
+}
+
+#[test]
+fn nothing_of_a_clone_of_somebody_else_is_run() {
+    let world = committed();
+    let (script, ran) = (world.path("monitor"), world.path("ran"));
+    std::fs::write(&script, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    git(&world, &["config", "core.fsmonitor", &script.display().to_string()]);
+    let (error, _, named) = package(&world, &[("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")]);
+    assert!(error.contains("the clone belongs to another user"), "{error}");
+    assert!(error.contains("git config --global --add safe.directory "), "{error}");
+    assert_eq!(named, Value::Null);
+    assert!(!ran.exists(), "a program of the clone ran");
+}
