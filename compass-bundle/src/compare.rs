@@ -1,15 +1,14 @@
 //! What differs between two bundles.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod sides;
+
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
-use compass_registry::{
-    Descriptor, Digest, ImageSourceExt as _, Manifest, Platform, Reference, Repository,
-};
+use compass_registry::{Descriptor, Digest, Platform};
 
-use crate::document::BundleFile;
-use crate::package::{PackageFile, PackageImage};
-use crate::plan::image::ArchiveImage;
+use self::sides::{NamedImage, by_name};
+use crate::document::BundleDocument;
 use crate::{Error, Opened};
 
 /// What differs between two bundles.
@@ -17,6 +16,9 @@ use crate::{Error, Opened};
 pub struct Comparison {
     /// The sizes of the files in bytes.
     pub sizes: (u64, u64),
+    /// What the bundles say of themselves, where that differs; nothing where one is a package of
+    /// another making.
+    pub document: Vec<DocumentChange>,
     /// Small files that differ, or that only one has.
     pub files: Vec<FileChange>,
     /// Images that differ, or that only one has.
@@ -29,6 +31,17 @@ pub struct Comparison {
     pub new_bytes: u64,
 }
 
+/// Something that `bundle.json` says of the whole bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentChange {
+    /// The name of the field, as it is in JSON.
+    pub field: &'static str,
+    /// What the first bundle says.
+    pub old: Option<String>,
+    /// What the second one says.
+    pub new: Option<String>,
+}
+
 /// A small file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
@@ -38,6 +51,9 @@ pub struct FileChange {
     pub old: Option<u64>,
     /// The size in the second.
     pub new: Option<u64>,
+    /// Both permissions, where they differ. Those of packages of other makings are whatever somebody
+    /// had on a disk, and are not compared.
+    pub modes: Option<(u32, u32)>,
     /// Both texts, of YAML and JSON that is in both bundles. Of 64 MiB of such texts and
     /// configurations in all, what comes later has none.
     pub texts: Option<(Bytes, Bytes)>,
@@ -98,26 +114,6 @@ impl Room {
     }
 }
 
-/// A small file of one side.
-struct SmallFile {
-    digest: Option<Digest>,
-    size: u64,
-    /// The path by which it is read.
-    path: String,
-}
-
-/// An image of one side.
-struct NamedImage<'c> {
-    reference: &'c Reference,
-    digest: Digest,
-    image: EitherImage<'c>,
-}
-
-enum EitherImage<'c> {
-    Bundled(&'c ArchiveImage, Platform),
-    Packed(&'c PackageImage),
-}
-
 /// Compares two bundles, or packages. Of bundles, only manifests, configurations and small files are
 /// read.
 ///
@@ -146,156 +142,13 @@ pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
     let sum = |blobs: &[(&Digest, &u64)]| blobs.iter().map(|(_, size)| **size).sum();
     Ok(Comparison {
         sizes: (old.size(), new.size()),
+        document: document_changes(old, new),
         files,
         images,
         same_images,
         shared_bytes: sum(&shared),
         new_bytes: sum(&added),
     })
-}
-
-impl Opened {
-    fn size(&self) -> u64 {
-        match self {
-            Self::Bundle(bundle) => bundle.size(),
-            Self::Package(package) => package.size(),
-        }
-    }
-
-    fn images(&self) -> Vec<NamedImage<'_>> {
-        match self {
-            Self::Bundle(bundle) => {
-                let platform = bundle.single_platform();
-                let named = |image| NamedImage::of_bundle(image, platform.clone());
-                bundle.images().iter().map(named).collect()
-            }
-            Self::Package(package) => package.images().iter().map(NamedImage::of_package).collect(),
-        }
-    }
-
-    /// The small files by their paths below the package's directory.
-    fn files(&self) -> BTreeMap<String, SmallFile> {
-        match self {
-            Self::Bundle(bundle) => {
-                let small = bundle.document().files.iter().filter(|file| file.image.is_none());
-                let file = |one: &BundleFile| SmallFile {
-                    digest: one.digest,
-                    size: one.size,
-                    path: one.path.clone(),
-                };
-                small.map(|one| (one.path.clone(), file(one))).collect()
-            }
-            Self::Package(package) => {
-                let top = package.directory().map_or(0, |directory| directory.len() + 1);
-                let file = |one: &PackageFile| SmallFile {
-                    digest: Some(one.digest),
-                    size: one.size,
-                    path: one.path.clone(),
-                };
-                let files = package.files().iter();
-                files.map(|one| (one.path[top..].to_owned(), file(one))).collect()
-            }
-        }
-    }
-
-    async fn file(&self, path: &str) -> Result<Bytes, Error> {
-        match self {
-            Self::Bundle(bundle) => bundle.file(path).await,
-            Self::Package(package) => package.file(path).await,
-        }
-    }
-
-    async fn blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Bytes, Error> {
-        Ok(match self {
-            Self::Bundle(bundle) => bundle.read(repository, blob).await?,
-            Self::Package(package) => package.read(repository, blob).await?,
-        })
-    }
-
-    fn blobs(&self) -> Result<BTreeMap<Digest, u64>, Error> {
-        match self {
-            Self::Bundle(bundle) => {
-                let blobs = bundle.plan().blobs().iter();
-                Ok(blobs.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect())
-            }
-            Self::Package(package) => {
-                let mut blobs = BTreeMap::new();
-                for image in package.images() {
-                    for manifest in image.manifests() {
-                        let manifest = manifest.parse()?;
-                        blobs.extend(manifest.held_blobs().map(|blob| (blob.digest, blob.size)));
-                    }
-                }
-                Ok(blobs)
-            }
-        }
-    }
-}
-
-impl<'c> NamedImage<'c> {
-    fn of_bundle(image: &'c ArchiveImage, platform: Platform) -> Self {
-        let (reference, digest) = (&image.reference, image.root.digest());
-        Self { reference, digest, image: EitherImage::Bundled(image, platform) }
-    }
-
-    fn of_package(image: &'c PackageImage) -> Self {
-        let (reference, digest) = (&image.reference, image.root.digest());
-        Self { reference, digest, image: EitherImage::Packed(image) }
-    }
-
-    /// The layers of all platforms, each once.
-    fn layers(&self) -> Result<Vec<Descriptor>, Error> {
-        let manifests: Vec<_> = match &self.image {
-            EitherImage::Bundled(image, _) => image.manifests().collect(),
-            EitherImage::Packed(image) => image.manifests().collect(),
-        };
-        let (mut all, mut seen) = (Vec::new(), HashSet::new());
-        for manifest in manifests {
-            if let Manifest::Image { layers, .. } = manifest.parse()? {
-                all.extend(layers.into_iter().filter(|layer| seen.insert(layer.digest)));
-            }
-        }
-        Ok(all)
-    }
-
-    fn absent(&self) -> &[Platform] {
-        match &self.image {
-            EitherImage::Bundled(image, _) => &image.absent,
-            EitherImage::Packed(_) => &[],
-        }
-    }
-
-    /// The configuration that tools see which know only single images; of an index of other tools,
-    /// that of the first image.
-    fn config(&self) -> Result<Descriptor, Error> {
-        let image = match &self.image {
-            EitherImage::Bundled(image, platform) => return Ok(image.single(platform)?.0),
-            EitherImage::Packed(image) => image,
-        };
-        for manifest in image.manifests() {
-            if let Manifest::Image { config, .. } = manifest.parse()? {
-                return Ok(config);
-            }
-        }
-        Err(Error::damaged(format!("{}: {} is an index of nothing", image.archive, self.reference)))
-    }
-}
-
-/// Images by their repository; where there are several of one, with their tags.
-fn by_name(images: Vec<NamedImage<'_>>) -> BTreeMap<String, NamedImage<'_>> {
-    let name = |image: &NamedImage<'_>| image.reference.repository().to_string();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for image in &images {
-        *counts.entry(name(image)).or_default() += 1;
-    }
-    let named = images.into_iter().map(|image| {
-        let key = match counts.get(&name(&image)) {
-            Some(1) => name(&image),
-            _ => format!("{}:{}", name(&image), image.reference.locator()),
-        };
-        (key, image)
-    });
-    named.collect()
 }
 
 async fn image_change(
@@ -335,6 +188,23 @@ async fn image_change(
     Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added, configs })
 }
 
+fn document_changes(old: &Opened, new: &Opened) -> Vec<DocumentChange> {
+    let (Opened::Bundle(old), Opened::Bundle(new)) = (old, new) else { return Vec::new() };
+    let facts = |document: &BundleDocument| {
+        let kind = serde_json::to_value(document.kind).ok();
+        [
+            ("kind", kind.and_then(|kind| kind.as_str().map(str::to_owned))),
+            ("name", Some(document.name.clone())),
+            ("version", Some(document.version.clone())),
+            ("commit", document.commit.clone()),
+            ("modified", Some(document.modified.to_string())),
+        ]
+    };
+    let both = facts(old.document()).into_iter().zip(facts(new.document()));
+    let changed = both.filter(|((_, old), (_, new))| old != new);
+    changed.map(|((field, old), (_, new))| DocumentChange { field, old, new }).collect()
+}
+
 async fn file_changes(
     old: &Opened,
     new: &Opened,
@@ -344,18 +214,22 @@ async fn file_changes(
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
         let (before, after) = (olds.get(path), news.get(path));
-        if before.map(|file| file.digest) == after.map(|file| file.digest) {
+        let both = before.zip(after);
+        if both.is_some_and(|(before, after)| before.is(after)) {
             continue;
         }
+        let modes = both.and_then(|(before, after)| before.modes(after));
         let is_text = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
         let texts = match (before, after) {
-            (Some(one), Some(other)) if is_text && room.take((one.size, other.size)) => {
+            (Some(one), Some(other))
+                if is_text && one.digest != other.digest && room.take((one.size, other.size)) =>
+            {
                 Some((old.file(&one.path).await?, new.file(&other.path).await?))
             }
             _ => None,
         };
         let (old, new) = (before.map(|file| file.size), after.map(|file| file.size));
-        changes.push(FileChange { path: path.clone(), old, new, texts });
+        changes.push(FileChange { path: path.clone(), old, new, modes, texts });
     }
     Ok(changes)
 }

@@ -168,6 +168,12 @@ impl BundleDocument {
 }
 
 impl BundleFile {
+    /// The permissions, such as `0o755`.
+    pub fn permissions(&self) -> u32 {
+        let mode = self.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+        mode.unwrap_or(entry::FILE_MODE)
+    }
+
     pub(crate) fn small(file: &ContentFile) -> Self {
         Self {
             path: file.path.clone(),

@@ -76,7 +76,7 @@ mod read;
 mod recompress;
 mod write;
 
-pub use compare::{Comparison, FileChange, ImageChange, ImageSide, compare};
+pub use compare::{Comparison, DocumentChange, FileChange, ImageChange, ImageSide, compare};
 pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};

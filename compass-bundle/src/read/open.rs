@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::frames::Frames;
-use super::opening::{Opening, content_file, mode, read_tar};
+use super::opening::{Opening, content_file, read_tar};
 use super::source::{BundleSource, LocalFile, Windowed};
 use crate::Error;
 use crate::document::{BundleDocument, FILE_NAME, Kind};
@@ -122,7 +122,11 @@ impl Bundle {
     /// The small files, in order.
     pub fn entries(&self) -> impl Iterator<Item = BundleEntry<'_>> {
         let small = self.document().files.iter().filter(|file| file.image.is_none());
-        small.map(|file| BundleEntry { path: &file.path, size: file.size, mode: mode(file) })
+        small.map(|file| BundleEntry {
+            path: &file.path,
+            size: file.size,
+            mode: file.permissions(),
+        })
     }
 
     /// Reads a small file, or `bundle.json`, and proves it.

@@ -238,13 +238,7 @@ fn bytes_at(document: &BundleDocument, path: &str, at: u64) -> Result<u64, Error
 
 pub(super) fn content_file(file: &BundleFile) -> Option<ContentFile> {
     let (path, size, digest) = (file.path.clone(), file.size, file.digest?);
-    Some(ContentFile { path, mode: mode(file), size, digest, bytes: None })
-}
-
-/// What is not octal is found out when the plan is compared.
-pub(super) fn mode(file: &BundleFile) -> u32 {
-    let mode = file.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    mode.unwrap_or(entry::FILE_MODE)
+    Some(ContentFile { path, mode: file.permissions(), size, digest, bytes: None })
 }
 
 fn archive_image(

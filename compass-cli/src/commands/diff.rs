@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Comparison, FileChange, ImageChange, compare};
+use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, compare};
 use compass_manifest::difference::{Difference, differences};
 use compass_manifest::yaml;
 use compass_registry::{Descriptor, Platform};
@@ -48,6 +48,7 @@ fn sum(layers: &[Descriptor]) -> u64 {
 fn to_json(comparison: &Comparison) -> Value {
     let difference = |one: &Difference| json!({"path": one.path, "old": one.old, "new": one.new});
     let all = |found: Vec<Difference>| found.iter().map(difference).collect::<Vec<_>>();
+    let fact = |one: &DocumentChange| json!({"path": one.field, "old": one.old, "new": one.new});
     let state = |old: bool, new: bool| match (old, new) {
         (false, _) => "added",
         (_, false) => "removed",
@@ -59,6 +60,8 @@ fn to_json(comparison: &Comparison) -> Value {
             "change": state(file.old.is_some(), file.new.is_some()),
             "oldSize": file.old,
             "newSize": file.new,
+            "oldMode": file.modes.map(|(old, _)| octal(old)),
+            "newMode": file.modes.map(|(_, new)| octal(new)),
             "differences": file_structure(file).map(all),
         })
     });
@@ -80,6 +83,7 @@ fn to_json(comparison: &Comparison) -> Value {
     json!({
         "oldSize": comparison.sizes.0,
         "newSize": comparison.sizes.1,
+        "document": comparison.document.iter().map(fact).collect::<Vec<_>>(),
         "sharedBytes": comparison.shared_bytes,
         "newBytes": comparison.new_bytes,
         "sameImages": comparison.same_images,
@@ -90,8 +94,17 @@ fn to_json(comparison: &Comparison) -> Value {
 
 fn to_text(comparison: &Comparison) -> String {
     let mut text = String::new();
+    if !comparison.document.is_empty() {
+        text.push_str(&format!("~ {}\n", compass_bundle::document::FILE_NAME));
+    }
+    for DocumentChange { field, old, new } in &comparison.document {
+        text.push_str(&line(field, old.as_deref(), new.as_deref()));
+    }
     for file in &comparison.files {
         text.push_str(&format!("{} {}\n", sign(file.old.is_some(), file.new.is_some()), file.path));
+        if let Some((old, new)) = file.modes {
+            text.push_str(&line("mode", Some(&octal(old)), Some(&octal(new))));
+        }
         text.push_str(&lines(&file_structure(file).unwrap_or_default()));
     }
     for image in &comparison.images {
@@ -142,11 +155,15 @@ fn sign(old: bool, new: bool) -> char {
 }
 
 fn lines(differences: &[Difference]) -> String {
-    let nothing = || "nothing".to_owned();
-    let line = |one: &Difference| {
-        let (old, new) = (one.old.clone(), one.new.clone());
-        let (old, new) = (old.unwrap_or_else(nothing), new.unwrap_or_else(nothing));
-        format!("    {}: {old} -> {new}\n", one.path)
-    };
-    differences.iter().map(line).collect()
+    let shown = |one: &Difference| line(&one.path, one.old.as_deref(), one.new.as_deref());
+    differences.iter().map(shown).collect()
+}
+
+fn line(what: &str, old: Option<&str>, new: Option<&str>) -> String {
+    format!("    {what}: {} -> {}\n", old.unwrap_or("nothing"), new.unwrap_or("nothing"))
+}
+
+/// Permissions, as `chmod` takes them.
+fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
 }

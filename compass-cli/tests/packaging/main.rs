@@ -228,6 +228,36 @@ fn a_bundle_with_fewer_platforms_is_another_bundle() {
 }
 
 #[test]
+fn what_is_said_of_a_bundle_and_who_may_run_its_files_are_differences_too() {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.write("repo/images-lists/a.list", "release/web:v1\n");
+    world.write("repo/install.sh", "#!/bin/sh\n");
+    for (mode, out, time) in [("0755", "one", "0"), ("0644", "other", "86400")] {
+        let manifest = format!(
+            "metadata: {{name: compass}}\nspec:\n  version: 2.7.0\n  imageLists: \
+             [images-lists/a.list]\n  files:\n  - {{source: install.sh, path: install.sh, mode: \
+             '{mode}'}}\n"
+        );
+        world.write("repo/release-products/v2.7.0.yaml", &manifest);
+        let arguments = ["package", "product", "v2.7.0", "--repo", "repo", "-o", out];
+        let packaged = ran(world.command(&arguments).env("SOURCE_DATE_EPOCH", time));
+        assert_eq!(packaged.code, 0, "{}", packaged.error);
+    }
+    let bundle = |out| format!("{out}/compass-v2.7.0.tar.gz");
+    let diff = ["diff", &bundle("one"), &bundle("other")];
+    let shown = String::from_utf8(world.run(&diff).out).unwrap();
+    assert!(shown.starts_with("~ bundle.json\n    modified: 0 -> 86400\n"), "{shown}");
+    assert!(shown.contains("~ install.sh\n    mode: 0755 -> 0644\n"), "{shown}");
+    let ran = world.run(&[&diff[..], &["--format", "json"]].concat());
+    let compared: Value = serde_json::from_slice(&ran.out).unwrap();
+    let modified = json!([{"path": "modified", "old": "0", "new": "86400"}]);
+    assert_eq!(compared["document"], modified);
+    let script = &compared["files"][0];
+    assert_eq!((&script["oldMode"], &script["newMode"]), (&json!("0755"), &json!("0644")));
+}
+
+#[test]
 fn a_time_that_no_archive_has_room_for_is_refused() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));

@@ -1,0 +1,195 @@
+//! One of two bundles that are compared, whichever tool made it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use compass_registry::{
+    Descriptor, Digest, ImageSourceExt as _, Manifest, Platform, Reference, Repository,
+};
+
+use crate::document::BundleFile;
+use crate::package::{PackageFile, PackageImage};
+use crate::plan::image::ArchiveImage;
+use crate::{Error, Opened};
+
+/// A small file of one side.
+pub(super) struct SmallFile {
+    pub(super) digest: Option<Digest>,
+    pub(super) size: u64,
+    mode: Option<u32>,
+    /// The path by which it is read.
+    pub(super) path: String,
+}
+
+impl SmallFile {
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.modes(other).is_none()
+    }
+
+    /// The permissions of both, where they are known and differ.
+    pub(super) fn modes(&self, other: &Self) -> Option<(u32, u32)> {
+        self.mode.zip(other.mode).filter(|(own, other)| own != other)
+    }
+}
+
+/// An image of one side.
+pub(super) struct NamedImage<'c> {
+    pub(super) reference: &'c Reference,
+    pub(super) digest: Digest,
+    image: EitherImage<'c>,
+}
+
+enum EitherImage<'c> {
+    Bundled(&'c ArchiveImage, Platform),
+    Packed(&'c PackageImage),
+}
+
+impl Opened {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Bundle(bundle) => bundle.size(),
+            Self::Package(package) => package.size(),
+        }
+    }
+
+    pub(super) fn images(&self) -> Vec<NamedImage<'_>> {
+        match self {
+            Self::Bundle(bundle) => {
+                let platform = bundle.single_platform();
+                let named = |image| NamedImage::of_bundle(image, platform.clone());
+                bundle.images().iter().map(named).collect()
+            }
+            Self::Package(package) => package.images().iter().map(NamedImage::of_package).collect(),
+        }
+    }
+
+    /// The small files by their paths below the package's directory.
+    pub(super) fn files(&self) -> BTreeMap<String, SmallFile> {
+        match self {
+            Self::Bundle(bundle) => {
+                let small = bundle.document().files.iter().filter(|file| file.image.is_none());
+                let file = |one: &BundleFile| SmallFile {
+                    digest: one.digest,
+                    size: one.size,
+                    mode: Some(one.permissions()),
+                    path: one.path.clone(),
+                };
+                small.map(|one| (one.path.clone(), file(one))).collect()
+            }
+            Self::Package(package) => {
+                let top = package.directory().map_or(0, |directory| directory.len() + 1);
+                let file = |one: &PackageFile| SmallFile {
+                    digest: Some(one.digest),
+                    size: one.size,
+                    mode: None,
+                    path: one.path.clone(),
+                };
+                let files = package.files().iter();
+                files.map(|one| (one.path[top..].to_owned(), file(one))).collect()
+            }
+        }
+    }
+
+    pub(super) async fn file(&self, path: &str) -> Result<Bytes, Error> {
+        match self {
+            Self::Bundle(bundle) => bundle.file(path).await,
+            Self::Package(package) => package.file(path).await,
+        }
+    }
+
+    pub(super) async fn blob(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<Bytes, Error> {
+        Ok(match self {
+            Self::Bundle(bundle) => bundle.read(repository, blob).await?,
+            Self::Package(package) => package.read(repository, blob).await?,
+        })
+    }
+
+    pub(super) fn blobs(&self) -> Result<BTreeMap<Digest, u64>, Error> {
+        match self {
+            Self::Bundle(bundle) => {
+                let blobs = bundle.plan().blobs().iter();
+                Ok(blobs.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect())
+            }
+            Self::Package(package) => {
+                let mut blobs = BTreeMap::new();
+                for image in package.images() {
+                    for manifest in image.manifests() {
+                        let manifest = manifest.parse()?;
+                        blobs.extend(manifest.held_blobs().map(|blob| (blob.digest, blob.size)));
+                    }
+                }
+                Ok(blobs)
+            }
+        }
+    }
+}
+
+impl<'c> NamedImage<'c> {
+    fn of_bundle(image: &'c ArchiveImage, platform: Platform) -> Self {
+        let (reference, digest) = (&image.reference, image.root.digest());
+        Self { reference, digest, image: EitherImage::Bundled(image, platform) }
+    }
+
+    fn of_package(image: &'c PackageImage) -> Self {
+        let (reference, digest) = (&image.reference, image.root.digest());
+        Self { reference, digest, image: EitherImage::Packed(image) }
+    }
+
+    /// The layers of all platforms, each once.
+    pub(super) fn layers(&self) -> Result<Vec<Descriptor>, Error> {
+        let manifests: Vec<_> = match &self.image {
+            EitherImage::Bundled(image, _) => image.manifests().collect(),
+            EitherImage::Packed(image) => image.manifests().collect(),
+        };
+        let (mut all, mut seen) = (Vec::new(), HashSet::new());
+        for manifest in manifests {
+            if let Manifest::Image { layers, .. } = manifest.parse()? {
+                all.extend(layers.into_iter().filter(|layer| seen.insert(layer.digest)));
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn absent(&self) -> &[Platform] {
+        match &self.image {
+            EitherImage::Bundled(image, _) => &image.absent,
+            EitherImage::Packed(_) => &[],
+        }
+    }
+
+    /// The configuration that tools see which know only single images; of an index of other tools,
+    /// that of the first image.
+    pub(super) fn config(&self) -> Result<Descriptor, Error> {
+        let image = match &self.image {
+            EitherImage::Bundled(image, platform) => return Ok(image.single(platform)?.0),
+            EitherImage::Packed(image) => image,
+        };
+        for manifest in image.manifests() {
+            if let Manifest::Image { config, .. } = manifest.parse()? {
+                return Ok(config);
+            }
+        }
+        Err(Error::damaged(format!("{}: {} is an index of nothing", image.archive, self.reference)))
+    }
+}
+
+/// Images by their repository; where there are several of one, with their tags.
+pub(super) fn by_name(images: Vec<NamedImage<'_>>) -> BTreeMap<String, NamedImage<'_>> {
+    let name = |image: &NamedImage<'_>| image.reference.repository().to_string();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for image in &images {
+        *counts.entry(name(image)).or_default() += 1;
+    }
+    let named = images.into_iter().map(|image| {
+        let key = match counts.get(&name(&image)) {
+            Some(1) => name(&image),
+            _ => format!("{}:{}", name(&image), image.reference.locator()),
+        };
+        (key, image)
+    });
+    named.collect()
+}
