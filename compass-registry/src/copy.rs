@@ -53,6 +53,9 @@ pub struct Copied {
     pub was_there: bool,
     /// Whether that is an index of some of the source's images, and not what the source has.
     pub reduced: bool,
+    /// The wanted platforms that it is not for, of an image that is no index and was not there: it
+    /// is copied all the same.
+    pub lacks: Vec<Platform>,
     /// Blobs that were moved.
     pub blobs: usize,
     /// Bytes of the blobs that were moved.
@@ -148,6 +151,7 @@ impl<'s> Copier<'s> {
             digest: found.wanted.digest(),
             was_there: found.was_there,
             reduced: found.is_reduced(),
+            lacks: Vec::new(),
             blobs: 0,
             bytes: 0,
             mounted: 0,
@@ -156,6 +160,7 @@ impl<'s> Copier<'s> {
         if found.was_there {
             return Ok(copied);
         }
+        copied.lacks = self.lacked(&**source, from, &found.wanted).await;
         let image = self.read(&**source, from, found.wanted).await?;
         self.options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
 
@@ -246,6 +251,26 @@ impl<'s> Copier<'s> {
             }
         };
         Tree::read(source, from, root, &self.room).await
+    }
+
+    /// The wanted platforms that an image alone is not for, as far as its configuration says. What
+    /// cannot be read of it is a matter of copying it.
+    async fn lacked(
+        &self,
+        source: &dyn ImageSource,
+        from: &Repository,
+        wanted: &Wanted,
+    ) -> Vec<Platform> {
+        let platforms = &self.options.platforms;
+        let Wanted::Known(image) = wanted else { return Vec::new() };
+        if platforms.is_empty() {
+            return Vec::new();
+        }
+        let own = source.platform_of(from, image).await.ok().flatten();
+        let lacks = |own: Platform| {
+            platforms.iter().filter(|platform| !own.serves(platform)).cloned().collect()
+        };
+        own.map_or_else(Vec::new, lacks)
     }
 
     /// Writes manifests, those that others refer to first, and the root with the tag last.

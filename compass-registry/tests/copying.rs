@@ -220,6 +220,29 @@ async fn an_index_arrives_whole_reduced_or_as_one_image() {
     assert_eq!(kept, [digest(0), digest(2)], "in the order of the index");
 }
 
+#[tokio::test]
+async fn a_single_image_for_another_platform_is_copied_and_named() {
+    let (storage, repository, tag) = (MemoryStorage::default(), name("team/web"), tag());
+    let image = SampleImage::for_architecture("arm64", vec![vec![1; 100]]);
+    image.store(&storage, &repository, &tag).await.unwrap();
+    let source: Arc<dyn ImageSource> = Arc::new(storage);
+    for (wanted, lacked) in [
+        (&[][..], &[][..]),
+        (&["linux/arm64"], &[]),
+        (&["linux/amd64", "linux/arm64"], &["linux/amd64"]),
+    ] {
+        let platforms = |names: &[&str]| -> Vec<Platform> {
+            names.iter().map(|name| name.parse().unwrap()).collect()
+        };
+        let destination = MemoryStorage::default();
+        let options = CopyOptions { platforms: platforms(wanted), ..CopyOptions::default() };
+        let from = (&repository, &Locator::from(tag.clone()));
+        let to = (&repository, Some(&tag));
+        let copied = Copier::new(&destination, options).copy(&source, from, to).await.unwrap();
+        assert_eq!((copied.digest, copied.lacks), (image.manifest.digest(), platforms(lacked)));
+    }
+}
+
 /// What becomes of the copy of an index of these images.
 async fn copy_index(storage: MemoryStorage, images: &[serde_json::Value]) -> Error {
     let index =

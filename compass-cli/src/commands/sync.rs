@@ -123,6 +123,9 @@ pub(crate) async fn run(
     bar.done();
     done?;
     let report = run.to_report();
+    for warning in report.warnings() {
+        output.warn(&warning);
+    }
     for failure in report.failures() {
         output.mention(failure);
     }

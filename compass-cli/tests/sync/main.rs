@@ -246,6 +246,18 @@ fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
 }
 
 #[test]
+fn a_single_image_for_another_platform_is_named() {
+    let world = World::new(&[], Script::default());
+    world.push_index("caicloud/multi", &["arm64"]);
+    world.write("one.list", "release/multi:arm64\n");
+    let sync = ["sync", "--list", "one.list", "--platform", "linux/s390x", "--report", "r.json"];
+    let (code, _, error) = world.compass(&sync);
+    assert_eq!(code, 0, "{error}");
+    assert!(error.contains("release/multi:arm64 is not for linux/s390x"), "{error}");
+    assert_eq!(world.json("r.json")["images"][0]["lacks"], serde_json::json!(["linux/s390x"]));
+}
+
+#[test]
 fn a_report_goes_where_it_is_wanted_and_one_that_cannot_be_written_is_known_first() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("one.list", "release/a:v1\n");

@@ -40,6 +40,17 @@ impl Report {
         self.synced.iter().filter_map(|one| one.result.as_ref().err())
     }
 
+    /// What a person should know of what was copied.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.synced.iter().flat_map(|one| {
+            let lacks = match &one.result {
+                Ok(Done::Copied(copied)) => &copied.lacks[..],
+                _ => &[],
+            };
+            lacks.iter().map(|platform| format!("{} is not for {platform}", one.route.release))
+        })
+    }
+
     pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
         save::output(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
@@ -159,6 +170,7 @@ fn image_json(synced: &Synced) -> Value {
             "result": if copied.was_there { "there" } else { "copied" },
             "digest": copied.digest,
             "reduced": copied.reduced,
+            "lacks": copied.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "blobs": copied.blobs,
             "bytes": copied.bytes,
             "mounted": copied.mounted,
