@@ -32,9 +32,10 @@ pub(crate) struct Args {
     /// Takes the YAML and the other small files
     #[arg(long)]
     yaml: bool,
-    /// Where to: a directory; of one file or image, a file name as well
-    #[arg(short, long, default_value = ".", value_name = "PATH")]
-    output: PathBuf,
+    /// Where to: a directory; of one file or image, a file name as well. Otherwise the current
+    /// directory, and for a layout one in it that has the image's name
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
 }
 
 pub(crate) async fn run(
@@ -42,9 +43,9 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let out = &args.output;
+    let out = args.output.as_deref().unwrap_or(Path::new("."));
     let paths = match args {
-        Args { file: None, image: None, yaml: false, .. } => everything(args, output).await?,
+        Args { file: None, image: None, yaml: false, .. } => everything(args, out, output).await?,
         _ => match (&open(&args.bundle).await?, args) {
             (Opened::Bundle(bundle), Args { yaml: true, .. }) => small_files(bundle, out).await?,
             (Opened::Package(package), Args { yaml: true, .. }) => package.write_files(out).await?,
@@ -53,7 +54,7 @@ pub(crate) async fn run(
             }
             (opened, Args { layout: true, image, .. }) => {
                 let name = image.as_deref().unwrap_or_default();
-                vec![layout(opened, name, out, global, output).await?]
+                vec![layout(opened, name, args.output.as_deref(), global, output).await?]
             }
             (opened, Args { image, .. }) => {
                 let image = Image::named(opened, image.as_deref().unwrap_or_default())?;
@@ -69,10 +70,10 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn everything(args: &Args, output: &Output) -> Result<Vec<PathBuf>, Failure> {
+async fn everything(args: &Args, out: &Path, output: &Output) -> Result<Vec<PathBuf>, Failure> {
     let source = open_source(&args.bundle).await?;
     let bar = output.bar("extract");
-    let unpacked = unpack(source, &args.output, &*bar.shared()).await;
+    let unpacked = unpack(source, out, &*bar.shared()).await;
     bar.done();
     let unpacked = unpacked?;
     output.note(&format!("{} files, {}", unpacked.files, bytes(unpacked.bytes)));
@@ -183,11 +184,12 @@ async fn archive(
 async fn layout(
     opened: &Opened,
     name: &str,
-    path: &Path,
+    out: Option<&Path>,
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
     let image = Image::named(opened, name)?;
+    let path = out.unwrap_or(Path::new(image.reference().repository().name()));
     let bar = output.bar("extract");
     let options =
         CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
