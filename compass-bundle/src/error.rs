@@ -158,6 +158,15 @@ impl Error {
     pub(crate) fn into_registry(self) -> compass_registry::Error {
         match self {
             Self::Registry(error) => error,
+            Self::Io { action, path, source } => compass_registry::Error::Io {
+                what: format!("cannot {action} {}", path.display()),
+                source,
+            },
+            Self::Store { action, address, source } => compass_registry::Error::Unreachable {
+                request: action.to_owned(),
+                host: address,
+                source,
+            },
             other => compass_registry::Error::BadContent {
                 what: "the bundle".to_owned(),
                 reason: other.to_string(),

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::package::walk::{Entries, Entry};
 use crate::package::{Peeled, peel, reader_of};
 use crate::read::BundleSource;
-use crate::write::part_file::{self, PartFile};
+use crate::write::part_file::{self, directory_of, sync_directory_of};
 use crate::{Error, naming};
 
 /// Entries that are unpacked of one file.
@@ -198,14 +198,20 @@ pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    let part = PartFile::create(path)?;
-    let file = part.handle()?;
+    let directory = directory_of(path);
+    let part = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(directory);
+    let part = part.map_err(Error::io("create", path))?;
     let write = || {
-        io::Write::write_all(&mut &file, bytes)?;
-        file.set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))
+        io::Write::write_all(&mut part.as_file(), bytes)?;
+        part.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))?;
+        part.as_file().sync_all()
     };
     write().map_err(Error::io("write", path))?;
-    part.finish()
+    part.persist_noclobber(path).map_err(|failed| match failed.error.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists { path: path.display().to_string() },
+        _ => Error::io("create", path)(failed.error),
+    })?;
+    sync_directory_of(path)
 }
 
 /// As [`write_file`], to a path below a directory. Links that stand there are not followed.

@@ -21,14 +21,15 @@ const BLOCK_HEADER: u64 = 5;
 /// Where the framing of the byte at `position` begins: at its block's header for the first byte of
 /// a block, else at the byte itself. So the bytes `a..b` take `offset(a)..offset(b)` when framed.
 pub const fn offset(position: u64) -> u64 {
-    HEADER.len() as u64 + BLOCK_HEADER * position.div_ceil(BLOCK) + position
+    let headers = (HEADER.len() as u64).saturating_add(BLOCK_HEADER * position.div_ceil(BLOCK));
+    headers.saturating_add(position)
 }
 
 /// The size of `length` bytes when framed.
 pub const fn framed_size(length: u64) -> u64 {
     // Nothing still needs one block, the final one.
     let blocks = if length == 0 { BLOCK_HEADER } else { 0 };
-    offset(length) + blocks + TRAILER
+    offset(length).saturating_add(blocks + TRAILER)
 }
 
 /// How many bytes a frame of this size holds; nothing where no frame has this size.
@@ -52,7 +53,7 @@ pub fn trailer(crc: u32, length: u64) -> [u8; 8] {
 
 /// The header of the block that begins at `position` of `total` bytes.
 fn block_header(position: u64, total: u64) -> [u8; 5] {
-    let remaining = total - position;
+    let remaining = total.saturating_sub(position);
     let length = u16::try_from(remaining.min(BLOCK)).unwrap_or(u16::MAX);
     let [low, high] = length.to_le_bytes();
     [u8::from(remaining <= BLOCK), low, high, !low, !high]

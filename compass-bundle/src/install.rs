@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compass_registry::{
-    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, RawManifest, Reference,
-    RegistryPlace,
+    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, NoProgress, RawManifest,
+    Reference, RegistryPlace,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use crate::Error;
 use crate::package::{Package, PackageImage};
@@ -108,11 +108,16 @@ async fn bring_packed(
     }
     let packed = images.iter().map(Image::packed).collect::<Result<Vec<_>, _>>()?;
     require_own_tags(&packed, place)?;
-    let mut brought = in_order::bring((package, images), sink, place, &options.progress).await?;
+    let (mut brought, all) =
+        in_order::bring((package, images), sink, place, &options.progress).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
-    let options = CopyOptions { jobs: 1, ..options.clone() };
+    let mut options = CopyOptions { jobs: 1, ..options.clone() };
+    if all {
+        // What there is to see of it has been seen.
+        options.progress = Arc::new(NoProgress);
+    }
     let mut installed = bring(&source, &packed, sink, place, (&options, 1)).await?;
     for (image, installed) in images.iter().zip(&mut installed) {
         let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
@@ -169,30 +174,45 @@ async fn bring(
     (options, at_once): (&CopyOptions, usize),
 ) -> Result<Vec<Installed>, Error> {
     let copier = &Copier::new(sink, options.clone());
-    let installing = images.iter().map(|image| async move {
-        let reference = image.reference.moved_to(place)?;
-        let from = (image.reference.repository(), &image.root.into());
-        let to = (reference.repository(), reference.tag());
-        let copied = match &image.only {
-            None => copier.copy(source, from, to).await,
-            Some(only) => {
-                let options = CopyOptions { only: Some(only.clone()), ..options.clone() };
-                Copier::new(sink, options).copy(source, from, to).await
-            }
-        };
-        let copied = copied.map_err(|error| error.in_image(&reference))?;
-        // Of an index of which not everything is there, something else arrives than a digest in
-        // the name says.
-        Ok(Installed { reference: reference.with_content(copied.digest), copied })
+    let installing = images.iter().map(|image| {
+        // Boxed, so that whoever waits can be spawned: the compiler cannot tell that of futures in
+        // a lazy iterator.
+        bring_one(source, image, place, (copier, sink, options)).boxed()
     });
+    let installing: Vec<_> = installing.collect();
     stream::iter(installing).buffered(at_once).try_collect().await
+}
+
+async fn bring_one(
+    source: &Arc<dyn ImageSource>,
+    image: &Image<'_>,
+    place: &RegistryPlace,
+    (copier, sink, options): (&Copier<'_>, &dyn ImageSink, &CopyOptions),
+) -> Result<Installed, Error> {
+    let reference = image.reference.moved_to(place)?.explicit();
+    let from = (image.reference.repository(), &image.root.into());
+    let to = (reference.repository(), reference.tag());
+    let copied = match &image.only {
+        None => copier.copy(source, from, to).await,
+        Some(only) => {
+            let options = CopyOptions { only: Some(only.clone()), ..options.clone() };
+            Copier::new(sink, options).copy(source, from, to).await
+        }
+    };
+    let copied = copied.map_err(|error| error.in_image(&reference))?;
+    // Of an index of which not everything is there, something else arrives than a digest in the name
+    // says.
+    Ok(Installed { reference: reference.with_content(copied.digest), copied })
 }
 
 /// Two images under one tag would be one that is lost.
 fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
-    for image in images.iter().filter(|image| image.reference.tag().is_some()) {
-        let moved = image.reference.moved_to(place)?;
+    for image in images {
+        let moved = image.reference.moved_to(place)?.explicit();
+        if moved.tag().is_none() {
+            continue;
+        }
         match taken.get(&moved) {
             Some(other) if other.root != image.root => {
                 return Err(Error::Unplannable(format!(

@@ -212,7 +212,9 @@ impl ImageSource for Package {
     ) -> Result<RawManifest, RegistryError> {
         let own = |image: &&PackageImage| image.reference.repository() == repository;
         let found = self.images().iter().filter(own).find_map(|image| match locator {
-            Locator::Tag(tag) => (image.reference.tag() == Some(tag)).then_some(&image.root),
+            Locator::Tag(tag) => {
+                (image.reference.explicit().tag() == Some(tag)).then_some(&image.root)
+            }
             Locator::Digest(digest) => {
                 let mut all = image.manifests();
                 all.find(|manifest| manifest.digest() == *digest)

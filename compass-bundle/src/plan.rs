@@ -128,7 +128,7 @@ impl BundlePlan {
         for (index, file) in document.archives().enumerate() {
             tar.archive(&file.path, index, file.size)?;
         }
-        let (parts, length) = tar.end();
+        let (parts, length) = tar.end()?;
         let (files, archived, blobs, segments) = (contents.files.clone(), vec![], vec![], vec![]);
         let mut plan = Self { stem, document, length, files, archives: archived, blobs, segments };
         plan.add_parts(parts, archives, &Owners::of(images)?);

@@ -26,9 +26,9 @@ pub use self::object::{ObjectFile, ObjectStore};
 #[cfg(feature = "store")]
 pub use self::upload::settle;
 use crate::document::{BundleDocument, Kind};
-use crate::naming;
 #[cfg(feature = "store")]
-use crate::{Bundle, BundlePlan, BundleSource, Error, LocalFile};
+use crate::{Bundle, BundlePlan, BundleSource, LocalFile};
+use crate::{Error, naming};
 
 /// What publishing did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +44,20 @@ pub struct Published {
 }
 
 /// The path of a bundle below its store (bundle format, "Store layout").
-pub fn store_path(document: &BundleDocument) -> PathBuf {
+///
+/// # Errors
+/// [`Error::Unplannable`] where the name or the version is more than one step of a path.
+pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     let (name, version) = (&document.name, &document.version);
+    naming::require_plain("name", name)?;
+    naming::require_plain("version", version)?;
     let file = format!("{}.tar.gz", naming::stem(document.kind, name, version));
     let directory = match document.kind {
         Kind::Plugin => Path::new("plugins").join(name),
         Kind::Hotfix => Path::new("hotfixes").join("compass").join(base_version(version)),
         Kind::Product => Path::new("products").join(name).join(version),
     };
-    directory.join(file)
+    Ok(directory.join(file))
 }
 
 /// The product version that a HOTFIXVERSION is for: what stands before its date.
@@ -129,7 +134,7 @@ impl Store {
     ) -> Result<Published, Error> {
         match self {
             Self::Directory(directory) => {
-                let path = directory.join(store_path(plan.document()));
+                let path = directory.join(store_path(plan.document())?);
                 if let Ok(there) = path.metadata() {
                     if there.len() != plan.size() {
                         return Err(Error::Conflict { path: path.display().to_string() });

@@ -182,7 +182,8 @@ impl<'s> Copier<'s> {
         Ok(copied)
     }
 
-    /// What [`Copier::copy`] would do. What is planned for one image counts as done for the next.
+    /// What [`Copier::copy`] would do. What is planned for one image counts as done for the next one
+    /// that is planned.
     ///
     /// # Errors
     /// As [`Copier::copy`].

@@ -98,6 +98,14 @@ impl Reference {
         self.tag.as_ref()
     }
 
+    /// The same image with the tag that is meant: `latest` where neither tag nor digest is written.
+    #[must_use]
+    pub fn explicit(&self) -> Self {
+        let is_bare = self.tag.is_none() && self.digest.is_none();
+        let tag = if is_bare { Some(Tag("latest".to_owned())) } else { self.tag.clone() };
+        Self { tag, ..self.clone() }
+    }
+
     /// What to ask the registry for.
     pub fn locator(&self) -> Locator {
         match (&self.digest, &self.tag) {

@@ -176,10 +176,13 @@ impl Part {
                 // What stands behind a part in the middle belongs to the next one.
                 Ok(Some(_)) if self.range.is_empty() && self.is_inner() => return Ok(None),
                 Ok(Some(mut chunk)) => {
-                    if self.is_inner() {
-                        let left = self.range.end - self.range.start;
-                        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    let left = self.range.end - self.range.start;
+                    // Nothing stands behind the last part: who sends more sends something else, and
+                    // may never end.
+                    if !self.is_inner() && chunk.len() as u64 > left {
+                        return Err(self.wrong_size(self.range.start + chunk.len() as u64));
                     }
+                    chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     self.range.start += chunk.len() as u64;
                     self.failures = 0;
                     self.cut_short = false;
@@ -191,8 +194,10 @@ impl Part {
                     self.bytes = None;
                     self.cut_short = true;
                 }
-                Ok(None) => return Err(self.too_short()),
-                Err(Error::BadContent { .. }) if self.cut_short => return Err(self.too_short()),
+                Ok(None) => return Err(self.wrong_size(self.range.start)),
+                Err(Error::BadContent { .. }) if self.cut_short => {
+                    return Err(self.wrong_size(self.range.start));
+                }
                 Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
                     self.bytes = None;
                     self.failures += 1;
@@ -223,12 +228,10 @@ impl Part {
         }
     }
 
-    fn too_short(&self) -> Error {
-        Error::SizeMismatch {
-            what: self.blob.name(),
-            expected: self.blob.descriptor.size,
-            actual: self.range.start,
-        }
+    /// The blob has so many bytes, or more.
+    fn wrong_size(&self, actual: u64) -> Error {
+        let (what, expected) = (self.blob.name(), self.blob.descriptor.size);
+        Error::SizeMismatch { what, expected, actual }
     }
 }
 

@@ -368,19 +368,24 @@ async fn an_oci_layout_and_files_of_others_are_left_alone() {
     std::fs::write(&blob, "x").unwrap();
     let marker = directory.path().join("oci-layout");
     std::fs::write(&marker, "{}").unwrap();
-    let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
-    assert!(error.to_string().contains("OCI layout"), "{error}");
-    assert!(blob.exists());
-
+    let is_refused = async || {
+        let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
+        assert!(error.to_string().contains("take an empty directory"), "{error}");
+        assert!(!directory.path().join(".compass-registry").exists());
+    };
+    is_refused().await;
     std::fs::remove_file(&marker).unwrap();
-    let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
-    assert!(error.to_string().contains("take an empty directory"), "{error}");
+    is_refused().await;
+    std::fs::create_dir_all(directory.path().join("repositories/readme")).unwrap();
+    is_refused().await;
     assert!(blob.exists());
 
     std::fs::remove_dir_all(directory.path().join("blobs")).unwrap();
-    let photo = directory.path().join("uploads/photo.jpg");
-    std::fs::create_dir(photo.parent().unwrap()).unwrap();
-    std::fs::write(&photo, "x").unwrap();
+    std::fs::remove_dir_all(directory.path().join("repositories")).unwrap();
+    std::fs::write(directory.path().join("photo.jpg"), "x").unwrap();
+    is_refused().await;
+    std::fs::remove_file(directory.path().join("photo.jpg")).unwrap();
+    std::fs::create_dir(directory.path().join("lost+found")).unwrap();
     DiskStorage::open_alone(directory.path()).await.unwrap();
-    assert!(photo.exists());
+    DiskStorage::open_alone(directory.path()).await.unwrap();
 }

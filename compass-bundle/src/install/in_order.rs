@@ -32,16 +32,17 @@ pub(super) async fn bring(
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     progress: &Arc<dyn Progress>,
-) -> Result<Brought, Error> {
+) -> Result<(Brought, bool), Error> {
     let mut wanted = HashMap::new();
     for image in images {
         want(image, sink, place, &mut wanted).await?;
     }
     let mut brought = Brought::new();
-    if let Err(error) = bring_all(package, sink, wanted, progress, &mut brought).await {
+    let ended = bring_all(package, sink, &mut wanted, progress, &mut brought).await;
+    if let Err(error) = &ended {
         tracing::debug!(%error, "the package is read again for what is missing");
     }
-    Ok(brought)
+    Ok((brought, ended.is_ok() && wanted.is_empty()))
 }
 
 async fn want<'p>(
@@ -70,7 +71,7 @@ async fn want<'p>(
 async fn bring_all(
     package: &Package,
     sink: &dyn ImageSink,
-    mut wanted: HashMap<Digest, Wanted<'_>>,
+    wanted: &mut HashMap<Digest, Wanted<'_>>,
     progress: &Arc<dyn Progress>,
     brought: &mut Brought,
 ) -> Result<(), RegistryError> {

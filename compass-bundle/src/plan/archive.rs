@@ -57,7 +57,7 @@ pub(crate) fn lay_out(
         absent: image.absent.clone(),
         blobs,
     };
-    let (parts, length) = tar.end();
+    let (parts, length) = tar.end()?;
     Ok(Archive { parts, length, image })
 }
 
@@ -93,7 +93,7 @@ fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_js
         )));
     }
     let layers: Vec<String> = layers.iter().map(blob_path).collect();
-    let tags: Vec<String> =
-        image.reference.tag().map(|_| image.reference.to_string()).into_iter().collect();
+    let reference = image.reference.explicit();
+    let tags: Vec<String> = reference.tag().map(|_| reference.to_string()).into_iter().collect();
     Ok(json!([{"Config": blob_path(&config), "RepoTags": tags, "Layers": layers}]))
 }

@@ -68,12 +68,20 @@ impl ContentFile {
         Self { mode, ..self }
     }
 
-    /// Whether the path stays inside a bundle, and the mode is one.
+    /// Whether the path stays inside a bundle, the mode is one, and size and digest are those of the
+    /// bytes.
     ///
     /// # Errors
     /// [`Error::Unplannable`] where not.
     pub fn require_usable(&self) -> Result<(), Error> {
         naming::require_portable(&self.path)?;
+        if let Some(bytes) = &self.bytes
+            && (bytes.len() as u64 != self.size
+                || self.digest.algorithm().digest(bytes) != self.digest)
+        {
+            let path = &self.path;
+            return Err(Error::Unplannable(format!("{path}: its bytes are not those described")));
+        }
         if self.mode & !0o777 != 0 {
             let (path, mode) = (&self.path, self.mode);
             return Err(Error::Unplannable(format!("{path}: {mode:o} are no permissions")));

@@ -15,7 +15,7 @@ pub(crate) const FILE_MODE: u32 = 0o644;
 
 /// Zeros that fill the last block of an entry.
 pub(crate) fn padding(bytes: u64) -> &'static [u8] {
-    let count = bytes.next_multiple_of(BLOCK) - bytes;
+    let count = (BLOCK - bytes % BLOCK) % BLOCK;
     &[0; 512][..usize::try_from(count).unwrap_or_default()]
 }
 

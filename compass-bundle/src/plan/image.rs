@@ -92,6 +92,9 @@ impl ArchiveImage {
         platforms: &Platforms,
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
+        if platforms.wanted().is_empty() {
+            return Err(Error::Unplannable(format!("{reference} is wanted for no platform")));
+        }
         let single = platforms.single();
         let (root, platform) = if let Platforms::One(platform) = platforms {
             let root = source.image(repository, locator, platform).await.map_err(named)?;

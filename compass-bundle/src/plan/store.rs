@@ -63,7 +63,7 @@ pub(crate) fn lay_out(
         absent: image.absent.clone(),
     });
     let described = ImageStore { path: PATH.to_owned(), images: images.collect(), blobs };
-    let (parts, length) = tar.into_parts();
+    let (parts, length) = tar.into_parts()?;
     Ok(Store { parts, length, described })
 }
 

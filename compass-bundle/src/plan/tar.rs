@@ -6,6 +6,9 @@ use compass_registry::{Descriptor, RawManifest};
 use super::entry;
 use crate::Error;
 
+/// Bytes of the largest archive: sizes come from elsewhere, and arithmetic with more would overflow.
+const MAX_LENGTH: u64 = 1 << 50;
+
 /// A tar archive that is being laid out.
 pub(crate) struct TarLayout {
     /// What stands before every path.
@@ -100,19 +103,29 @@ impl TarLayout {
     pub(crate) fn extend(&mut self, parts: Vec<Part>, length: u64) {
         self.end_literal();
         self.parts.extend(parts);
-        self.position += length;
+        self.position = self.position.saturating_add(length);
     }
 
     /// Ends the archive, and gives its parts and its length.
-    pub(crate) fn end(mut self) -> (Vec<Part>, u64) {
+    ///
+    /// # Errors
+    /// As [`Self::into_parts`].
+    pub(crate) fn end(mut self) -> Result<(Vec<Part>, u64), Error> {
         self.literal(&[0; entry::END]);
         self.into_parts()
     }
 
     /// The entries so far, and their length.
-    pub(crate) fn into_parts(mut self) -> (Vec<Part>, u64) {
+    ///
+    /// # Errors
+    /// [`Error::Unplannable`] where that is more than any disk takes.
+    pub(crate) fn into_parts(mut self) -> Result<(Vec<Part>, u64), Error> {
         self.end_literal();
-        (self.parts, self.position)
+        if self.position > MAX_LENGTH {
+            let message = "it would be larger than a pebibyte: some size is wrong".to_owned();
+            return Err(Error::Unplannable(message));
+        }
+        Ok((self.parts, self.position))
     }
 
     fn header(&mut self, path: &str, mode: u32, size: u64) -> Result<(), Error> {
@@ -124,12 +137,12 @@ impl TarLayout {
 
     fn literal(&mut self, bytes: &[u8]) {
         self.literal.extend_from_slice(bytes);
-        self.position += bytes.len() as u64;
+        self.position = self.position.saturating_add(bytes.len() as u64);
     }
 
     fn part(&mut self, part: Part) {
         self.end_literal();
-        self.position += part.size();
+        self.position = self.position.saturating_add(part.size());
         self.parts.push(part);
     }
 

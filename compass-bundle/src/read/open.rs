@@ -234,7 +234,9 @@ impl ImageSource for Bundle {
     ) -> Result<RawManifest, RegistryError> {
         let own = self.0.images.iter().filter(|image| image.reference.repository() == repository);
         let found = own.into_iter().find_map(|image| match locator {
-            Locator::Tag(tag) => (image.reference.tag() == Some(tag)).then_some(&image.root),
+            Locator::Tag(tag) => {
+                (image.reference.explicit().tag() == Some(tag)).then_some(&image.root)
+            }
             Locator::Digest(digest) => {
                 image.manifests().find(|manifest| manifest.digest() == *digest)
             }

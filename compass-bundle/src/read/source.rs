@@ -129,6 +129,13 @@ pub(crate) struct Windowed {
 /// Bytes that are read for a small read.
 const WINDOW: u64 = 32 << 10;
 
+/// A range of bytes of which some begin at this offset.
+fn part_of((offset, bytes): &(u64, Bytes), range: &Range<u64>) -> Option<Bytes> {
+    let start = usize::try_from(range.start.checked_sub(*offset)?).ok()?;
+    let end = usize::try_from(range.end.checked_sub(*offset)?).ok()?;
+    (end <= bytes.len()).then(|| bytes.slice(start..end))
+}
+
 impl Windowed {
     pub(crate) fn new(source: Arc<dyn BundleSource>) -> Self {
         Self { source, window: Mutex::default() }
@@ -151,16 +158,16 @@ impl Windowed {
             return Ok(bytes);
         }
         let bytes = self.source.read(range.start..size.min(range.start + WINDOW)).await?;
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = (range.start, bytes);
-        self.seen(&range).ok_or_else(|| {
+        let window = (range.start, bytes);
+        // Not from the shared window: others may have put theirs there meanwhile.
+        let answer = part_of(&window, &range).ok_or_else(|| {
             Error::damaged(format!("{}: the source gave too few bytes", self.source.name()))
-        })
+        });
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = window;
+        answer
     }
 
     fn seen(&self, range: &Range<u64>) -> Option<Bytes> {
-        let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = usize::try_from(range.start.checked_sub(window.0)?).ok()?;
-        let end = usize::try_from(range.end.checked_sub(window.0)?).ok()?;
-        (end <= window.1.len()).then(|| window.1.slice(start..end))
+        part_of(&self.window.lock().unwrap_or_else(PoisonError::into_inner), range)
     }
 }

@@ -27,7 +27,7 @@ pub fn publish(
     store: &Path,
     progress: &dyn Progress,
 ) -> Result<Published, Error> {
-    let path = store.join(store_path(document));
+    let path = store.join(store_path(document)?);
     if path.exists() {
         let digest = digest_of(bundle, progress)?;
         require_checksum(bundle, digest)?;

@@ -81,7 +81,7 @@ impl ObjectStore {
         document: &BundleDocument,
         progress: &dyn Progress,
     ) -> Result<Published, Error> {
-        let path = store_path(document);
+        let path = store_path(document)?;
         let file = LocalFile::open(bundle)?;
         let size = file.size();
         if let Some(there) = self.published(&path).await? {
@@ -114,7 +114,7 @@ impl ObjectStore {
         source: Arc<dyn ImageSource>,
         progress: &dyn Progress,
     ) -> Result<Published, Error> {
-        let path = store_path(plan.document());
+        let path = store_path(plan.document())?;
         let there = self.published(&path).await?;
         if there.as_ref().is_some_and(|there| there.size != plan.size()) {
             return Err(self.conflict(&path));

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use compass_registry::Digest;
 
+use crate::Error;
 use crate::frame::{self, Framer};
 use crate::plan::{BundlePlan, Content, Segment};
 use crate::read::frames::Frames;
@@ -84,7 +85,7 @@ impl<P: Deref<Target = BundlePlan>> Checksums<P> {
         let trailer;
         let bytes = match &segment.content {
             Content::Bytes(bytes) => &bytes[..],
-            // A plan without the bytes came from a bundle, and is not written.
+            // Plans without the bytes are refused before anything is written.
             Content::File(number) => self.plan.files()[*number].bytes.as_deref()?,
             Content::Trailer(archive) => {
                 trailer = self.archive_trailer(*archive);
@@ -120,6 +121,21 @@ fn combined<'s>(sums: impl Iterator<Item = &'s crc32fast::Hasher>) -> u32 {
 }
 
 impl BundlePlan {
+    /// Whether the small files are at hand: those of a plan that came from a bundle are not.
+    ///
+    /// # Errors
+    /// [`Error::Unplannable`] where one is missing.
+    pub(crate) fn require_bytes(&self) -> Result<(), Error> {
+        match self.files().iter().find(|file| file.bytes.is_none()) {
+            None => Ok(()),
+            Some(file) => {
+                let message =
+                    format!("the plan has no bytes of {}: it came from a bundle", file.path);
+                Err(Error::Unplannable(message))
+            }
+        }
+    }
+
     /// What tells this plan from every other: the digest of the document, which names everything.
     pub(crate) fn fingerprint(&self) -> Digest {
         Digest::of(&self.document().to_bytes())

@@ -1,14 +1,16 @@
 //! A bundle into a file: blobs at their places, whichever comes first.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use compass_registry::uncached::UncachedFile;
 use compass_registry::{Digest, ImageSource};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::sleep;
 
 use super::appetite::Appetite;
 use super::blob::{self, Job};
@@ -30,7 +32,8 @@ pub(crate) async fn write(
     path: &Path,
     options: &WriteOptions,
 ) -> Result<Digest, Error> {
-    let mut part = PartFile::resume(path)?;
+    plan.require_bytes()?;
+    let mut part = resume(path).await?;
     let (journal, marks) = Journal::open(part.part(), plan)?;
     part.accompany(journal.path());
     if marks.iter().all(|mark| *mark == 0) {
@@ -58,6 +61,39 @@ pub(crate) async fn write(
     }
     part.finish()?;
     Ok(digest)
+}
+
+/// How long a writer is waited for that may be on its way out: the thread of a write that was dropped
+/// ends by itself.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// Goes on with an unfinished bundle, or begins one.
+async fn resume(path: &Path) -> Result<PartFile, Error> {
+    let until = Instant::now() + LEAVE;
+    let part = loop {
+        match PartFile::resume(path) {
+            Err(Error::Busy { .. }) if Instant::now() < until => sleep(LEAVE / 50).await,
+            resumed => break resumed?,
+        }
+    };
+    if is_unfinished(&part.handle()?).map_err(Error::io("read", part.part()))? {
+        return Ok(part);
+    }
+    part.keeper().keep(true);
+    Err(Error::Exists { path: part.part().display().to_string() })
+}
+
+/// Whether a file may have been left by a run that was killed: it begins as all of them do, or what
+/// it begins with was not written yet. A file that somebody keeps under the name does not.
+fn is_unfinished(file: &File) -> std::io::Result<bool> {
+    let mut head = [0; frame::HEADER.len()];
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => Ok(head == frame::HEADER || head == [0; frame::HEADER.len()]),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Ok(file.metadata()?.len() == 0)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 struct Run<'p> {

@@ -5,8 +5,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::Error;
 use crate::plan::BundlePlan;
@@ -27,8 +29,10 @@ impl Journal {
         let mut path = part.as_os_str().to_owned();
         path.push(".journal");
         let path = PathBuf::from(path);
-        let opened =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut options = OpenOptions::new();
+        // A link would lead to a file elsewhere.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(Error::io("create", &path))?;
         let header = header(plan);
         let limit = HEADER + 8 * plan.blobs().len();

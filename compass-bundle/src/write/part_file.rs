@@ -99,10 +99,7 @@ impl PartFile {
         std::fs::rename(&self.part, &self.path).map_err(Error::io("create", &self.path))?;
         self.file = None;
         self.remove_companion();
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(Error::io("write", directory))
+        sync_directory_of(&self.path)
     }
 
     fn remove_companion(&self) {
@@ -111,6 +108,19 @@ impl PartFile {
             let _ = std::fs::remove_file(companion);
         }
     }
+}
+
+/// The directory that a file is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
+}
+
+/// Lets the name of a file reach the disk.
+pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Error> {
+    let directory = directory_of(path);
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(Error::io("write", directory))
 }
 
 /// Opens what a path leads to, and keeps other processes away as long as it is open. Where it is gone
@@ -141,9 +151,9 @@ fn is_at(file: &File, path: &Path) -> bool {
 impl Drop for PartFile {
     fn drop(&mut self) {
         if self.file.is_some() && !self.keeper.0.load(Ordering::Relaxed) {
-            self.remove_companion();
             // Nothing more can be done about a part that cannot be removed.
             let _ = std::fs::remove_file(&self.part);
+            self.remove_companion();
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::{Error, frame};
 /// polled. A blob that stands in several archives is fetched for each.
 ///
 /// A blob's last bytes come out only when its digest was right; a stream that ended without an
-/// error was the whole bundle.
+/// error was the whole bundle. The plan of a bundle that was read lacks the small files, and is an
+/// error ([`Error::Unplannable`]).
 pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
@@ -70,6 +71,7 @@ impl Steps {
         loop {
             match std::mem::replace(&mut self.at, At::End) {
                 At::Header => {
+                    self.plan.require_bytes()?;
                     self.at = At::Segment(0);
                     return Ok(Some(Bytes::from_static(&frame::HEADER)));
                 }
@@ -85,7 +87,9 @@ impl Steps {
                             continue;
                         }
                         self.at = At::Segment(number + 1);
-                        return Ok(self.sums.encode_known(number).map(Bytes::from));
+                        if let Some(bytes) = self.sums.encode_known(number) {
+                            return Ok(Some(bytes.into()));
+                        }
                     }
                 },
                 At::Blob(number, mut blob, mut encoder) => match blob.next().await {

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use compass_registry::Error;
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -34,7 +35,11 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
         (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
         _ => None,
     };
-    let storage = DiskStorage::open_alone(directory).await?;
+    let storage = DiskStorage::open_alone(directory).await.map_err(|error| {
+        let is_of_others = matches!(error, Error::BadContent { .. });
+        let failure = Failure::from(error);
+        if is_of_others { failure.of_configuration() } else { failure }
+    })?;
     allow_many_files();
     let options = ServerOptions { basic_auth, ..ServerOptions::default() };
     let server = Server::start(storage, &args.listen, options).await?;

@@ -180,8 +180,12 @@ fn listed_platforms(wanted: &[Listed]) -> Result<Vec<Platform>, Failure> {
 /// Two images under one tag would be one that is lost.
 fn require_own_tags(routes: &[Route]) -> Result<(), Failure> {
     let mut taken = HashMap::new();
-    for Route { source, release } in routes.iter().filter(|route| route.release.tag().is_some()) {
-        if let Some(other) = taken.insert(release, source) {
+    for Route { source, release } in routes {
+        let release = release.explicit();
+        if release.tag().is_none() {
+            continue;
+        }
+        if let Some(other) = taken.insert(release.clone(), source) {
             let message = format!("{other} and {source} would both become {release}");
             let hint = "copy them to different projects: leave the project of `--to` out";
             return Err(Failure::usage(message).hint(hint));
@@ -247,7 +251,7 @@ async fn sync_one(
     copier: &Copier<'_>,
     dry_run: bool,
 ) -> Synced {
-    let Route { source: from, release: to } = route;
+    let (from, to) = (&route.source, &route.release.explicit());
     let began = Instant::now();
     let work = async {
         let locator = from.locator();

@@ -34,13 +34,19 @@ pub(super) struct Blobs<'s> {
     transfers: Semaphore,
     progress: Arc<dyn Progress>,
     /// The repositories of the sink that have a blob. The lock is held while it is moved.
-    holders: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<Vec<Repository>>>>>,
+    holders: Holders,
+    /// Those that would have one by now if plans had been carried out.
+    foreseen: Holders,
 }
+
+/// Repositories by what they hold.
+type Holders = Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<Vec<Repository>>>>>;
 
 impl<'s> Blobs<'s> {
     pub(super) fn new(sink: &'s dyn ImageSink, jobs: usize, progress: Arc<dyn Progress>) -> Self {
         let transfers = Semaphore::new(jobs.clamp(1, Semaphore::MAX_PERMITS));
-        Self { sink, transfers, progress, holders: Mutex::default() }
+        let (holders, foreseen) = (Mutex::default(), Mutex::default());
+        Self { sink, transfers, progress, holders, foreseen }
     }
 
     /// Brings a blob to where it is wanted.
@@ -58,7 +64,7 @@ impl<'s> Blobs<'s> {
         route: Route<'_>,
         descriptor: &Descriptor,
     ) -> Result<Arrival, Error> {
-        let holders = self.holders(descriptor.digest);
+        let holders = holders_of(&self.holders, descriptor.digest);
         let mut holders = holders.lock().await;
         let progress = BlobProgress::new(Arc::clone(&self.progress));
         let arrival = match self.look(route, descriptor, &holders).await? {
@@ -81,19 +87,22 @@ impl<'s> Blobs<'s> {
         route: Route<'_>,
         descriptor: &Descriptor,
     ) -> Result<Arrival, Error> {
-        let holders = self.holders(descriptor.digest);
-        let mut holders = holders.lock().await;
-        if holders.contains(route.to) {
+        let holders = holders_of(&self.holders, descriptor.digest);
+        let holders = holders.lock().await;
+        let foreseen = holders_of(&self.foreseen, descriptor.digest);
+        let mut foreseen = foreseen.lock().await;
+        if holders.contains(route.to) || foreseen.contains(route.to) {
             return Ok(Arrival::Present);
         }
+        let is_alone = holders.is_empty() && foreseen.is_empty();
         let arrival = if self.sink.has_blob(route.to, descriptor).await? {
             Arrival::Present
-        } else if holders.is_empty() && !self.is_one_registry(route) {
+        } else if is_alone && !self.is_one_registry(route) {
             Arrival::Moved
         } else {
             Arrival::Mounted
         };
-        holders.push(route.to.clone());
+        foreseen.push(route.to.clone());
         Ok(arrival)
     }
 
@@ -137,9 +146,9 @@ impl<'s> Blobs<'s> {
         let blob = open_resuming(Arc::clone(route.source), route.from, descriptor);
         self.sink.put_blob(route.to, blob.reporting_to(progress.clone())).await
     }
+}
 
-    fn holders(&self, digest: Digest) -> Arc<tokio::sync::Mutex<Vec<Repository>>> {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(holders.entry(digest).or_default())
-    }
+fn holders_of(holders: &Holders, digest: Digest) -> Arc<tokio::sync::Mutex<Vec<Repository>>> {
+    let mut holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(holders.entry(digest).or_default())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::OnceCell;
 
 use super::blob_files::{BlobFiles, Reading, read_whole, write_whole};
 use super::{Storage, Upload};
@@ -13,7 +14,10 @@ use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Reposito
 /// Says whose a directory is.
 const MARK: &str = ".compass-registry";
 
-/// What stands in it, for people.
+/// Held by whoever serves a directory.
+const LOCK: &str = ".lock";
+
+/// What stands in the mark, for people.
 const MARKED: &str = "The registry of `compass serve`; blobs that no repository has are removed.\n";
 
 /// Keeps everything in a directory.
@@ -26,6 +30,7 @@ const MARKED: &str = "The registry of `compass serve`; blobs that no repository 
 /// repositories/<repository>/_tags/<tag>                digest that a tag points at
 /// uploads/                                             what is not complete yet
 /// .lock                                                held by whoever serves the directory
+/// .compass-registry                                    says that all this is ours
 /// ```
 /// No element of a repository's name begins with `_`, so nothing collides. A file appears under its
 /// name whole or not at all.
@@ -33,6 +38,7 @@ const MARKED: &str = "The registry of `compass serve`; blobs that no repository 
 pub struct DiskStorage {
     root: PathBuf,
     blobs: BlobFiles,
+    marked: Arc<OnceCell<()>>,
     /// Held as long as a clone lives.
     lock: Option<Arc<std::fs::File>>,
 }
@@ -48,7 +54,8 @@ impl DiskStorage {
     /// Opens a directory, which is created when something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { blobs: BlobFiles::new(&root, root.join("uploads"), Reading::Soon), root, lock: None }
+        let blobs = BlobFiles::new(&root, root.join("uploads"), Reading::Soon);
+        Self { blobs, root, marked: Arc::default(), lock: None }
     }
 
     /// Opens a directory for this process alone, and removes what earlier ones left behind:
@@ -56,11 +63,11 @@ impl DiskStorage {
     ///
     /// # Errors
     /// [`Error::Io`] where another process has it open, or it cannot be read;
-    /// [`Error::BadContent`] where it holds blobs that no registry of this kind put there.
+    /// [`Error::BadContent`] where it holds something, and no registry of this kind put it there.
     pub async fn open_alone(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut storage = Self::new(root);
         storage.require_own()?;
-        let path = storage.root.join(".lock");
+        let path = storage.root.join(LOCK);
         let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
         tokio::fs::create_dir_all(&storage.root).await.map_err(failed)?;
         let lock = std::fs::File::create(&path).map_err(failed)?;
@@ -74,24 +81,47 @@ impl DiskStorage {
             })
         })?;
         storage.lock = Some(Arc::new(lock));
-        write_whole(&storage.root.join(MARK), MARKED.as_bytes()).await?;
+        storage.mark().await?;
         storage.blobs.remove_unfinished().await?;
         storage.remove_unused().await?;
         Ok(storage)
     }
 
-    /// Blobs of others belong to no repository of ours, and would be removed.
+    /// What others keep in a directory belongs to no repository of ours, and would be removed.
     fn require_own(&self) -> Result<(), Error> {
-        let is_there = |name: &str| self.root.join(name).exists();
-        let reason = if is_there("oci-layout") {
-            "it is an OCI layout, not the directory of a registry"
-        } else if is_there("blobs") && !is_there(MARK) && !is_there("repositories") {
-            "it has blobs that no registry of this kind put there: take an empty directory"
-        } else {
-            return Ok(());
-        };
         let what = self.root.display().to_string();
-        Err(Error::BadContent { what, reason: reason.to_owned() })
+        let failed = |error| Error::io(format!("cannot read {what}"), error);
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut others = false;
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            if name == MARK {
+                return Ok(());
+            }
+            // Disks come with a directory of their own; a lock may be all that came of a first try.
+            others |= name != "lost+found" && name != LOCK;
+        }
+        match others {
+            false => Ok(()),
+            true => {
+                let reason =
+                    "it holds something, and no registry of this kind put it there: take an \
+                              empty directory"
+                        .to_owned();
+                Err(Error::BadContent { what, reason })
+            }
+        }
+    }
+
+    /// Notes whose directory it is, before anything else comes into it.
+    async fn mark(&self) -> Result<(), Error> {
+        let path = self.root.join(MARK);
+        let write = || write_whole(&path, MARKED.as_bytes());
+        self.marked.get_or_try_init(write).await.copied()
     }
 
     /// Removes the bytes of blobs that no repository has.
@@ -178,6 +208,7 @@ impl Storage for DiskStorage {
     }
 
     async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error> {
+        self.mark().await?;
         let upload = self.blobs.begin().await?;
         let (storage, repository) = (self.clone(), repository.clone());
         Ok(Box::new(LinkedUpload { upload, storage, repository }))
@@ -224,6 +255,7 @@ impl Storage for DiskStorage {
         manifest: &RawManifest,
         tag: Option<&Tag>,
     ) -> Result<(), Error> {
+        self.mark().await?;
         let digest = manifest.digest();
         let mut upload = self.blobs.begin().await?;
         upload.append(manifest.bytes().clone()).await?;

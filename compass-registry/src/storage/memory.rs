@@ -86,7 +86,8 @@ impl Storage for MemoryStorage {
         let bytes =
             bytes.ok_or_else(|| Error::NotFound { what: format!("{repository}@{digest}") })?;
         let within = |position| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
-        let part = bytes.slice(within(range.start)..within(range.end));
+        let end = within(range.end);
+        let part = bytes.slice(within(range.start).min(end)..end);
         Ok(stream::once(async { Ok(part) }).boxed())
     }
 

@@ -1,0 +1,268 @@
+//! What those rely on who build on this crate.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::ops::Range;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use compass_bundle::document::{BundleDocument, Kind};
+use compass_bundle::store::store_path;
+use compass_bundle::{
+    ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, Package, Platforms,
+    VerifyOptions, WriteOptions, copy_bundled, copy_packed, install, install_package, stream,
+    write, write_file, write_into,
+};
+use compass_registry::storage::{MemoryStorage, Storage as _};
+use compass_registry::testing::noise;
+use compass_registry::{
+    CopyOptions, ImageSink, ImageSource, NoProgress, Progress, Reference, RegistryPlace,
+};
+use futures_util::TryStreamExt as _;
+use sample::{Counting, Shared};
+
+/// A bundle that is in memory, and cannot be reached from some moment on.
+#[derive(Debug)]
+struct InMemory {
+    bytes: Bytes,
+    left: AtomicU64,
+}
+
+#[async_trait]
+impl BundleSource for InMemory {
+    fn name(&self) -> String {
+        "far away".to_owned()
+    }
+
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let spent =
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        if spent.is_err() {
+            let (address, source) = ("https://far/away".to_owned(), "connection reset".into());
+            return Err(Error::Store { action: "read", address, source });
+        }
+        let within = |position| usize::try_from(position).unwrap();
+        Ok(self.bytes.slice(within(range.start)..within(range.end)))
+    }
+}
+
+/// A bundle of one image of this many bytes, in memory.
+async fn bundle_of(bytes: usize) -> Bytes {
+    let (storage, references) = sample::store(&[vec![noise(1, bytes)]]).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
+    chunks.concat().into()
+}
+
+fn in_memory(bytes: Bytes) -> Arc<InMemory> {
+    Arc::new(InMemory { bytes, left: AtomicU64::new(u64::MAX) })
+}
+
+fn site() -> RegistryPlace {
+    "site.example/all".parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_plan_of_a_bundle_that_was_read_is_not_written() {
+    let bundle = Bundle::read(in_memory(bundle_of(1000).await)).await.unwrap();
+    let (plan, bundle) = (Arc::new(bundle.plan().clone()), Arc::new(bundle));
+    let streamed = stream(Arc::clone(&plan), bundle.clone()).try_collect::<Vec<_>>().await;
+    let mut sink = Vec::new();
+    let to = (&mut sink as _, Path::new("sink"));
+    let written_into = write_into(&plan, bundle.clone(), to, &NoProgress).await;
+    let directory = tempfile::tempdir().unwrap();
+    let written = write(&plan, bundle, directory.path(), &WriteOptions::default()).await;
+    for error in [streamed.unwrap_err(), written_into.unwrap_err(), written.unwrap_err()] {
+        assert!(error.to_string().contains("no bytes of gpu.yaml"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bundle_is_read_at_several_places_at_once() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let mut contents = sample::product(Vec::new(), false);
+    contents.files = vec![
+        ContentFile::new("a.yaml", vec![b'a'; 1000]),
+        ContentFile::new("between", vec![b'x'; 200_000]),
+        ContentFile::new("b.yaml", vec![b'b'; 1000]),
+    ];
+    let reference: &Reference = &references[0];
+    let from = (reference.repository(), &reference.locator());
+    let platforms = Platforms::One(sample::platform());
+    let image = ArchiveImage::gather(&storage, from, reference.clone(), &platforms).await;
+    contents.images = vec![image.unwrap()];
+    let plan = Arc::new(BundlePlan::new(&contents).unwrap());
+    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
+    let readers = (0..4).map(|reader| {
+        let bundle = bundle.clone();
+        let (path, byte) = if reader % 2 == 0 { ("a.yaml", b'a') } else { ("b.yaml", b'b') };
+        tokio::spawn(async move {
+            for _ in 0..2000 {
+                assert!(bundle.file(path).await.unwrap().iter().all(|one| *one == byte));
+            }
+        })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        reader.await.unwrap();
+    }
+}
+
+#[test]
+fn a_file_takes_nothing_away_that_has_a_name_like_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, neighbour) = (directory.path().join("b"), directory.path().join("b.part"));
+    std::fs::write(&neighbour, "mine").unwrap();
+    write_file(&path, &Bytes::from("x"), 0o640).unwrap();
+    assert_eq!(std::fs::read(&neighbour).unwrap(), b"mine");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+    let again = write_file(&path, &Bytes::from("y"), 0o640);
+    assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let (source, options) = (Arc::new(storage), WriteOptions::default());
+    let directory = tempfile::tempdir().unwrap();
+    let beside = |end: &str| directory.path().join(format!("{}{end}", plan.file_name()));
+    std::fs::write(beside(".part"), "mine").unwrap();
+    let refused = write(&plan, source.clone(), directory.path(), &options).await;
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert_eq!(std::fs::read(beside(".part")).unwrap(), b"mine");
+
+    std::fs::remove_file(beside(".part")).unwrap();
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::write(&elsewhere, "mine").unwrap();
+    symlink(&elsewhere, beside(".part.journal")).unwrap();
+    write(&plan, source, directory.path(), &options).await.unwrap_err();
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_was_dropped_is_taken_up_at_once() {
+    let (storage, references) = sample::store(&[vec![noise(1, 8 << 20)]]).await;
+    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let counting = Arc::new(Counting::new(storage));
+    counting.limit.store(3 << 20, Ordering::Relaxed);
+    let (directory, options) = (tempfile::tempdir().unwrap(), WriteOptions::default());
+    let source = Arc::new(Shared(Arc::clone(&counting)));
+    let first = write(&plan, source.clone(), directory.path(), &options);
+    tokio::time::timeout(Duration::from_millis(500), first).await.unwrap_err();
+    counting.limit.store(u64::MAX, Ordering::Relaxed);
+    write(&plan, source, directory.path(), &options).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
+    let (storage, tagged) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let reference: Reference = "h.example/release/app-0".parse().unwrap();
+    let from = (tagged[0].repository(), &tagged[0].locator());
+    let platforms = Platforms::One(sample::platform());
+    let image = ArchiveImage::gather(&storage, from, reference.clone(), &platforms).await.unwrap();
+    let plan = Arc::new(BundlePlan::new(&sample::product(vec![image], true)).unwrap());
+    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let bytes: Bytes = chunks.concat().into();
+    let docker = br#""RepoTags":["h.example/release/app-0:latest"]"#;
+    assert!(bytes.windows(docker.len()).any(|window| window == docker), "docker load names it");
+
+    let bundle = Bundle::read(in_memory(bytes.clone())).await.unwrap();
+    let package = Package::scan(in_memory(bytes)).await.unwrap();
+    let (of_bundle, of_package) = (MemoryStorage::default(), MemoryStorage::default());
+    let options = CopyOptions::default();
+    let installed = install(&bundle, &of_bundle, &site(), &options).await.unwrap();
+    install_package(&package, &of_package, &site(), &options).await.unwrap();
+    assert_eq!(installed[0].reference.to_string(), "site.example/all/app-0:latest");
+    for site in [of_bundle, of_package] {
+        let repository = "all/app-0".parse().unwrap();
+        let tags = site.tags(&repository).await.unwrap();
+        assert_eq!(tags.unwrap(), ["latest".parse().unwrap()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_reached_for_a_while_is_not_called_damaged() {
+    let source = in_memory(bundle_of(300_000).await);
+    let bundle = Bundle::read(source.clone()).await.unwrap();
+    source.left.store(0, Ordering::Relaxed);
+    let (storage, site, options) = (MemoryStorage::default(), site(), CopyOptions::default());
+    let error = install(&bundle, &storage, &site, &options).await.unwrap_err();
+    let Error::Registry(error) = error else { panic!("{error:?}") };
+    assert!(error.is_transient(), "{error:?}");
+}
+
+#[derive(Default)]
+struct Counted(AtomicU64, AtomicU64);
+
+impl Progress for Counted {
+    fn expect(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.1.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn what_a_package_brings_is_shown_once() {
+    let package = Package::scan(in_memory(bundle_of(300_000).await)).await.unwrap();
+    let (progress, storage) = (Arc::new(Counted::default()), MemoryStorage::default());
+    let options = CopyOptions { progress: progress.clone(), ..CopyOptions::default() };
+    let installed = install_package(&package, &storage, &site(), &options).await.unwrap();
+    let bytes = installed[0].copied.bytes;
+    let shown = (progress.0.load(Ordering::Relaxed), progress.1.load(Ordering::Relaxed));
+    assert_eq!(shown, (bytes, bytes));
+}
+
+#[test]
+fn sizes_and_names_that_lead_nowhere_are_refused() {
+    let mut file = ContentFile::new("x", "0123456789");
+    file.size = u64::MAX;
+    let mut large = sample::product(Vec::new(), false);
+    large.files = vec![ContentFile { bytes: None, ..file.clone() }];
+    assert!(BundlePlan::new(&large).unwrap_err().to_string().contains("pebibyte"));
+    let mut other = sample::product(Vec::new(), false);
+    other.files = vec![file];
+    assert!(BundlePlan::new(&other).unwrap_err().to_string().contains("not those described"));
+
+    let document = |name: &str, version: &str| BundleDocument {
+        format_version: 1,
+        kind: Kind::Plugin,
+        name: name.to_owned(),
+        version: version.to_owned(),
+        commit: None,
+        modified: 0,
+        files: Vec::new(),
+        store: None,
+    };
+    store_path(&document("gpu", "v1.0.0")).unwrap();
+    store_path(&document("/etc/gpu", "v1.0.0")).unwrap_err();
+    store_path(&document("gpu", "../../v1.0.0")).unwrap_err();
+}
+
+/// Never called: that this compiles says that what takes time can be spawned.
+#[expect(dead_code)]
+fn all_can_be_spawned(bundle: &Bundle, package: &Package, sink: &dyn ImageSink) {
+    fn is_sent(_: impl Send) {}
+    let (options, place) = (CopyOptions::default(), site());
+    is_sent(install(bundle, sink, &place, &options));
+    is_sent(install_package(package, sink, &place, &options));
+    is_sent(copy_bundled(bundle, &bundle.images()[0], sink, &options));
+    is_sent(copy_packed(package, &package.images()[0], sink, &options));
+    is_sent(bundle.verify(&VerifyOptions::default()));
+    let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
+    is_sent(write(bundle.plan(), source, Path::new(""), &WriteOptions::default()));
+}
