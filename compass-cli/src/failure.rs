@@ -142,7 +142,8 @@ fn of_registry(error: &compass_registry::Error) -> Failure {
 
 impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
-        Self::usage(&error).hint(error.help)
+        let failure = Self::usage(&error);
+        if error.help.is_empty() { failure } else { failure.hint(error.help) }
     }
 }
 

@@ -77,7 +77,7 @@ pub enum Error {
         available: String,
     },
     /// The registry answered with an error.
-    #[error("{host} answered {status} to {request}{}", detail(.message))]
+    #[error("{host} answered {status} to {request}{}{}", detail(.message), pause(*.retry_after))]
     Refused {
         /// The registry.
         host: String,
@@ -178,10 +178,11 @@ impl Error {
     /// Whether trying again may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
-            // A disk that is full is so the next moment, too.
+            // A certificate is as wrong the next moment.
+            Self::Unreachable { source, .. } => !is_about_certificate(&**source),
+            // 501 and 505 say what a server cannot do, and 507 that its disk is full.
             Self::Refused { status, .. } => {
-                matches!(status, 408 | 429 | 500..=599) && *status != INSUFFICIENT_STORAGE
+                matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
             }
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
             _ => false,
@@ -234,6 +235,9 @@ impl Error {
             Self::Unreachable { source, .. } if source.is::<Elapsed>() => Some(
                 "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between",
             ),
+            Self::Unreachable { source, .. } if is_about_certificate(&**source) => Some(
+                "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy",
+            ),
             Self::Unreachable { .. } => Some(
                 "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
             ),
@@ -255,6 +259,23 @@ fn available_platforms(available: &str) -> String {
         "" => "it names no platforms, so only all of it can be taken".to_owned(),
         some => format!("it has {}", excerpt(some)),
     }
+}
+
+/// Whether the TLS library refuses the certificate of whoever was asked.
+fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains("invalid peer certificate") {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// A pause that a registry asks for.
+fn pause(asked: Option<Duration>) -> String {
+    asked.map_or_else(String::new, |pause| format!("; it asks to wait {} s", pause.as_secs()))
 }
 
 fn detail(message: &str) -> String {

@@ -110,7 +110,7 @@ impl Parts {
     /// Parts of this many bytes over so many connections, for all blobs together. What is fetched
     /// ahead is kept in memory, so both also bound that.
     pub fn new(bytes: u64, connections: usize) -> Self {
-        let connections = Arc::new(Semaphore::new(connections));
+        let connections = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         Self {
             bytes: bytes.max(1),
             fast: HALF_A_GIGABIT,

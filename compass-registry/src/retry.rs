@@ -41,7 +41,22 @@ tokio::task_local! {
     static COUNT: Arc<AtomicU32>;
 }
 
+/// Longer than anyone waits, and short enough to be added to any moment.
+const A_YEAR: Duration = Duration::from_hours(365 * 24);
+
 impl RetryPolicy {
+    /// The same, with nothing that lasts longer than a year.
+    #[cfg(feature = "client")]
+    pub(crate) fn bounded(self) -> Self {
+        Self {
+            tries: self.tries,
+            pause: self.pause.min(A_YEAR),
+            longest_pause: self.longest_pause.min(A_YEAR),
+            silence: self.silence.min(A_YEAR),
+            commit: self.commit.min(A_YEAR),
+        }
+    }
+
     /// Whether to try again after this many failures, the last of which was this one.
     pub(crate) fn allows(&self, error: &Error, failures: u32) -> bool {
         error.is_transient() && self.bears(error, failures)

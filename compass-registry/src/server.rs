@@ -42,6 +42,10 @@ use answer::Refusal;
 use route::Route;
 use uploads::Uploads;
 
+/// Between two looks for abandoned uploads.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// A registry that is being served. Dropped, it stops at once.
 #[derive(Debug)]
 pub struct Server {
@@ -62,7 +66,7 @@ pub struct ServerOptions {
     /// Connections at once; more wait until one ends.
     pub connections: usize,
     /// How long a connection may take to ask for something, at its beginning and between two
-    /// requests, before it is closed.
+    /// requests, and how long it may take nothing of an answer, before it is closed.
     pub connection_patience: Duration,
 }
 
@@ -175,7 +179,7 @@ impl Registry {
 
     /// Looks for abandoned uploads, as long as it is polled.
     async fn tidy(self: Arc<Self>, patience: Duration) {
-        let mut tick = tokio::time::interval((patience / 4).max(Duration::from_millis(10)));
+        let mut tick = tokio::time::interval((patience / 4).clamp(SHORTEST, LONGEST));
         loop {
             tick.tick().await;
             self.forget_uploads(patience).await;

@@ -104,7 +104,8 @@ pub trait Storage: Send + Sync + 'static {
 /// A blob on its way into a storage. Dropped before [`Upload::commit`], it leaves nothing behind.
 #[async_trait]
 pub trait Upload: Send {
-    /// Takes the next bytes.
+    /// Takes the next bytes. Whoever waits for this may give up: bytes that are not taken by then,
+    /// as [`Upload::offset`] says, end the upload.
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error>;
 
     /// How many bytes were taken.

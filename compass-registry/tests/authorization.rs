@@ -153,7 +153,7 @@ async fn what_a_token_service_says_of_a_password_is_not_repeated() {
     .await;
     let layer = layer();
     let error = client(&registry).read(&name(), &layer).await.unwrap_err();
-    assert!(error.to_string().contains("the token service answered 403"), "{error}");
+    assert!(error.to_string().contains("it answered 403 to /token"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 }
 

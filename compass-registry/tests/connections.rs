@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::MemoryStorage;
+use compass_registry::{ImageSource as _, Parts, RetryPolicy, Tag};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -74,4 +76,48 @@ async fn a_server_that_is_dropped_ends_its_connections() {
     assert_eq!(answer(&mut other).await, "HTTP/1.1 200 OK");
     drop(server);
     assert!(ends(&mut connection).await);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_blob_and_does_not_read_it_makes_room_for_others() {
+    let (storage, repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
+    let blob = storage.add_blob(&repository, vec![0; 32 << 20]);
+    let options =
+        ServerOptions { connections: 1, connection_patience: SHORT, ..Default::default() };
+    let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
+    let mut silent = TcpStream::connect(server.host()).await.unwrap();
+    let request = format!("GET /v2/a/b/blobs/{blob} HTTP/1.1\r\nhost: a\r\n\r\n");
+    silent.write_all(request.as_bytes()).await.unwrap();
+    let mut other = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut other).await;
+    assert_eq!(timeout(LONG, answer(&mut other)).await.unwrap(), "HTTP/1.1 200 OK");
+
+    let mut again = TcpStream::connect(server.host()).await.unwrap();
+    again.write_all(request.as_bytes()).await.unwrap();
+    timeout(LONG, server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn as_much_as_can_be_said_is_as_much_as_there_is() {
+    let options = ServerOptions {
+        connections: usize::MAX,
+        connection_patience: Duration::MAX,
+        upload_patience: Duration::MAX,
+        ..Default::default()
+    };
+    let server = serve(options).await;
+    let retry = RetryPolicy {
+        tries: 1,
+        pause: Duration::MAX,
+        longest_pause: Duration::MAX,
+        silence: Duration::MAX,
+        commit: Duration::MAX,
+    };
+    let parts = Parts::new(u64::MAX, usize::MAX);
+    let options = ClientOptions { retry, parts, ..ClientOptions::default() };
+    let client = Client::new(&server.host(), options).unwrap();
+    client.ping().await.unwrap();
+    let (repository, tag): (_, Tag) = ("a/b".parse().unwrap(), "v1".parse().unwrap());
+    let missing = client.manifest(&repository, &tag.into()).await;
+    assert!(missing.unwrap_err().is_not_found());
 }

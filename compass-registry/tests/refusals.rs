@@ -136,7 +136,7 @@ async fn a_manifest_that_a_registry_only_says_it_took_is_missed() {
     let manifest = SampleImage::new(1, &[10]).manifest;
     let tag = "v1".parse().unwrap();
     let error = client(&registry).put_manifest(&name(), &manifest, Some(&tag)).await.unwrap_err();
-    assert!(error.is_not_found() && error.to_string().contains("just pushed"), "{error}");
+    assert!(error.to_string().contains("has it not"), "{error}");
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 

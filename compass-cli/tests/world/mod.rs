@@ -192,6 +192,12 @@ impl World {
         wait_for(answers, "containerd");
     }
 
+    /// Runs a Python program until the end of this world; what it prints is in `<name>.log`.
+    pub(crate) fn python(&self, arguments: &[&str], name: &str) {
+        let mut command = Command::new("python3");
+        self.spawn(command.args(arguments).current_dir(self.directory.path()), name);
+    }
+
     fn spawn(&self, command: &mut Command, name: &str) {
         let log = std::fs::File::create(self.path(&format!("{name}.log"))).unwrap();
         let child = command
@@ -226,7 +232,7 @@ fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn wait_for(ready: impl Fn() -> bool, what: &str) {
+pub(crate) fn wait_for(ready: impl Fn() -> bool, what: &str) {
     for _ in 0..300 {
         if ready() {
             return;

@@ -9,10 +9,11 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::challenge::Challenge;
+use super::connect::Connections;
 use super::credentials::{Credentials, Secret};
 use super::pace::retry_after;
 use super::tokens::{Header, Scope, Tokens};
-use super::transport::unreachable;
+use super::transport::{host_of, unreachable};
 use crate::{Error, Repository};
 
 #[derive(Debug)]
@@ -28,8 +29,15 @@ pub(super) struct Auth {
 /// Where to ask for tokens: the registry, and the way there.
 #[derive(Clone, Copy)]
 pub(super) struct Door<'d> {
-    pub(super) http: &'d reqwest::Client,
+    pub(super) connections: &'d Connections,
     pub(super) registry: &'d Url,
+}
+
+impl Door<'_> {
+    /// The way to a token service.
+    fn to(&self, url: &Url) -> &reqwest::Client {
+        self.connections.to(url.origin() == self.registry.origin(), false)
+    }
 }
 
 #[derive(Deserialize)]
@@ -212,7 +220,7 @@ impl Auth {
         scopes: &[String],
     ) -> Result<Header, Error> {
         let url = realm_url(door.registry, realm)?;
-        let host = url.host_str().unwrap_or_default().to_owned();
+        let (host, asked) = (format!("the token service {}", host_of(&url)), url.path().to_owned());
         let request = match who {
             Some(Credentials::IdentityToken(token)) => {
                 let scopes = scopes.join(" ");
@@ -225,7 +233,7 @@ impl Auth {
                 ];
                 let mut body = Url::parse("form:").map_err(|_| bad_realm(realm))?;
                 body.query_pairs_mut().extend_pairs(form);
-                door.http
+                door.to(&url)
                     .post(url)
                     .header("content-type", "application/x-www-form-urlencoded")
                     .body(body.query().unwrap_or_default().to_owned())
@@ -235,7 +243,7 @@ impl Auth {
                 url.query_pairs_mut()
                     .extend_pairs(service.map(|service| ("service", service)))
                     .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-                let request = door.http.get(url);
+                let request = door.to(&url).get(url);
                 match other {
                     Some(Credentials::Password { username, password }) => {
                         request.header("authorization", basic(username, password).reveal())
@@ -244,12 +252,15 @@ impl Auth {
                 }
             }
         };
-        self.ask(&host, request).await
+        self.ask((&host, &asked), request).await
     }
 
     /// Asks a token service.
-    async fn ask(&self, host: &str, request: reqwest::RequestBuilder) -> Result<Header, Error> {
-        let asked = "a token";
+    async fn ask(
+        &self,
+        (host, asked): (&str, &str),
+        request: reqwest::RequestBuilder,
+    ) -> Result<Header, Error> {
         let answer = tokio::time::timeout(self.silence, async {
             let mut response = request.send().await?;
             let mut body = Vec::new();
@@ -277,7 +288,7 @@ impl Auth {
             }),
             status => Err(Error::Unauthorized {
                 host: host.to_owned(),
-                reason: format!("the token service answered {status}"),
+                reason: format!("it answered {status} to {asked}"),
             }),
         }
     }
@@ -285,7 +296,7 @@ impl Auth {
 
 fn read_token(host: &str, body: &[u8]) -> Result<Header, Error> {
     let bad = || Error::BadContent {
-        what: format!("the answer of the token service {host}"),
+        what: format!("the answer of {host}"),
         reason: "it holds no token".to_owned(),
     };
     let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| bad())?;

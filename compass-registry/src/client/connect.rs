@@ -3,14 +3,86 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use super::ClientOptions;
+use super::transport::unreachable;
+use super::{ClientOptions, Secret};
 use crate::Error;
 
-/// A client for a host. What is `local` is on this machine, and spoken with without a proxy.
-pub(super) fn builder(
+/// The ways to a registry, and to the hosts that it sends us to.
+#[derive(Debug)]
+pub(super) struct Connections {
+    registry: Ways,
+    elsewhere: Ways,
+}
+
+#[derive(Debug, Clone)]
+struct Ways {
+    /// For what is short. Over TLS, many requests share one connection.
+    http: reqwest::Client,
+    /// For blobs: each has a connection of its own, so that no window of another is in its way.
+    bulk: reqwest::Client,
+}
+
+impl Connections {
+    /// The ways to a host. What is on this machine, as `local` says, is spoken with without a proxy.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where certificates are none.
+    pub(super) fn new(
+        host: &str,
+        (local, plain): (bool, bool),
+        options: &ClientOptions,
+    ) -> Result<Self, Error> {
+        let stranger = Ways::new(host, (local, plain), (options, None))?;
+        let registry = match &options.identity {
+            Some(identity) => Ways::new(host, (local, plain), (options, Some(identity)))?,
+            None => stranger.clone(),
+        };
+        // A client certificate says who we are; the registry is told, and nobody else.
+        Ok(Self { registry, elsewhere: stranger })
+    }
+
+    /// The way to the registry itself, or to another host; for a blob, or for anything else.
+    pub(super) fn to(&self, is_own: bool, is_bulk: bool) -> &reqwest::Client {
+        let ways = if is_own { &self.registry } else { &self.elsewhere };
+        if is_bulk { &ways.bulk } else { &ways.http }
+    }
+}
+
+impl Ways {
+    fn new(
+        host: &str,
+        (local, plain): (bool, bool),
+        (options, identity): (&ClientOptions, Option<&Secret>),
+    ) -> Result<Self, Error> {
+        let builder = || builder(host, local, options, identity);
+        let failed = |error: reqwest::Error| match identity {
+            Some(_) => Error::invalid("client certificate", host, innermost(&error)),
+            None => unreachable(host, "anything", error),
+        };
+        let http = builder()?.build().map_err(failed)?;
+        // Without TLS, all of it is HTTP/1.1.
+        let bulk = match plain {
+            true => http.clone(),
+            false => builder()?.http1_only().build().map_err(failed)?,
+        };
+        Ok(Self { http, bulk })
+    }
+}
+
+/// What a chain of errors ends with.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
+
+fn builder(
     host: &str,
     local: bool,
     options: &ClientOptions,
+    identity: Option<&Secret>,
 ) -> Result<reqwest::ClientBuilder, Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("compass/", env!("CARGO_PKG_VERSION")))
@@ -23,11 +95,14 @@ pub(super) fn builder(
         builder = builder.no_proxy();
     }
     if let Some(pem) = &options.ca {
-        let bad = |_| Error::invalid("CA file", host, "expected certificates in PEM form");
-        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?;
+        let bad = || Error::invalid("CA file", host, "expected certificates in PEM form");
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| bad())?;
+        if certificates.is_empty() {
+            return Err(bad());
+        }
         builder = builder.tls_certs_merge(certificates);
     }
-    if let Some(identity) = &options.identity {
+    if let Some(identity) = identity {
         let bad = |_| {
             let reason = "expected a certificate and its key in PEM form";
             Error::invalid("client certificate", host, reason)

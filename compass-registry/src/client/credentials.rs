@@ -2,15 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::{Error, Repository};
+
+/// How long a credential helper may take: it may ask a person to unlock a keyring.
+const HELPER_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Bytes that a credential helper prints at most.
+const MAX_ANSWER: u64 = 1 << 20;
 
 /// A text that never appears in logs or errors.
 #[derive(Clone, PartialEq, Eq)]
@@ -99,7 +107,7 @@ impl CredentialFiles {
         Self::new(docker.map(|directory| directory.join("config.json")).into_iter().chain(podman))
     }
 
-    /// The credentials for a registry host.
+    /// The credentials for a registry host. This blocks: a credential helper may take a minute.
     ///
     /// # Errors
     /// Where a file or a credential helper cannot be read, or a helper fails.
@@ -158,18 +166,25 @@ impl File {
     fn find(&self, path: &Path, host: &str) -> Result<Option<Credentials>, Error> {
         // A helper without a name is none: so a host is taken out of the common store.
         let named = |helper: &&String| !helper.is_empty();
-        let own_helper = self.helpers.as_ref().and_then(|helpers| helpers.get(host));
+        let mut helpers = self.helpers.iter().flatten();
+        let own_helper = helpers.find(|(key, _)| is_key_of(key, host)).map(|(_, helper)| helper);
         if let Some(helper) = own_helper.filter(named) {
             return ask_helper(helper, host);
         }
         let mut entries = self.auths.iter().flatten();
-        let own = entries.find(|(key, _)| bare(key) == host).and_then(|(_, entry)| entry.as_ref());
+        let own = entries.find(|(key, _)| is_key_of(key, host));
+        let own = own.and_then(|(_, entry)| entry.as_ref());
         if let Some(found) = own.map(|entry| entry.credentials(path, host)).transpose()?.flatten() {
             return Ok(Some(found));
         }
         let store = self.store.as_ref().filter(|_| own_helper.is_none()).filter(named);
         store.map_or(Ok(None), |helper| ask_helper(helper, host))
     }
+}
+
+/// Whether a login is kept under this key for a host. Docker Hub's has the name of its first server.
+fn is_key_of(key: &str, host: &str) -> bool {
+    bare(key) == host || (host == "docker.io" && bare(key) == "index.docker.io")
 }
 
 /// `https://host/v2/` is a key for `host`.
@@ -216,20 +231,21 @@ fn ask_helper(name: &str, host: &str) -> Result<Option<Credentials>, Error> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
+        let key = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
         // One that does not listen says by its end what is wrong.
-        let _ = stdin.write_all(host.as_bytes());
+        let _ = stdin.write_all(key.as_bytes());
     }
-    let output = child.wait_with_output().map_err(failed)?;
-    if !output.status.success() {
+    let (status, answer) = answer_of(child).map_err(failed)?;
+    if !status.success() {
         // Helpers exit so where they know nothing of a host as well, and say it.
-        let said = String::from_utf8_lossy(&output.stdout);
+        let said = String::from_utf8_lossy(&answer);
         if said.contains("credentials not found") {
             return Ok(None);
         }
         let said = said.trim().lines().next().unwrap_or("it failed without a word").to_owned();
         return Err(failed(std::io::Error::other(said)));
     }
-    let helped: Helped = serde_json::from_slice(&output.stdout).map_err(|_| Error::BadContent {
+    let helped: Helped = serde_json::from_slice(&answer).map_err(|_| Error::BadContent {
         what: format!("the answer of `{program}`"),
         reason: "it is not the object that helpers print".to_owned(),
     })?;
@@ -238,6 +254,28 @@ fn ask_helper(name: &str, host: &str) -> Result<Option<Credentials>, Error> {
         "<token>" => Credentials::IdentityToken(secret),
         _ => Credentials::Password { username: helped.username, password: secret },
     }))
+}
+
+/// What a helper prints, and how it ends. One that does not is ended.
+fn answer_of(mut child: Child) -> std::io::Result<(ExitStatus, Vec<u8>)> {
+    let stdout = child.stdout.take();
+    let (give, given) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut answer = Vec::new();
+        let read = stdout.map_or(Ok(0), |out| out.take(MAX_ANSWER).read_to_end(&mut answer));
+        // Nobody listens any more where it took too long.
+        let _ = give.send(read.map(|_| answer));
+    });
+    match given.recv_timeout(HELPER_PATIENCE) {
+        Ok(answer) => Ok((child.wait()?, answer?)),
+        Err(_) => {
+            child.kill()?;
+            child.wait()?;
+            let seconds = HELPER_PATIENCE.as_secs();
+            let reason = format!("it has not answered within {seconds} s");
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +300,14 @@ mod tests {
             assert_eq!(files.find("reg.example:5000").unwrap(), Some(expected), "{key}");
             assert_eq!(files.find("reg.example").unwrap(), None, "{key}");
         }
+    }
+
+    #[test]
+    fn docker_hub_is_known_by_the_name_of_its_first_server() {
+        let (_keep, files) =
+            files(r#"{"auths": {"https://index.docker.io/v1/": {"auth": "dTpw"}}}"#);
+        assert!(files.find("docker.io").unwrap().is_some());
+        assert_eq!(files.find("other.io").unwrap(), None);
     }
 
     #[test]

@@ -96,7 +96,11 @@ impl Pace {
         if busy {
             state.limit = (state.limit / 2.0).max(1.0);
         } else if status.is_success() {
+            let places = state.limit.ceil();
             state.limit = (state.limit + 1.0 / state.limit).min(self.most);
+            if state.limit.ceil() > places {
+                self.freed.notify_one();
+            }
         }
         let used_up = number(headers, "ratelimit-remaining") == Some(0);
         let reset = number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);

@@ -32,9 +32,18 @@ pub(super) async fn manifest(
         let promised: Option<Digest> = digest_header(&response);
         let bytes = read_limited(transport, &request, response).await?;
         let media_type = declared
+            .clone()
             .filter(|declared| RawManifest::is_manifest_type(declared))
-            .or_else(|| sniff_media_type(&bytes))
-            .unwrap_or_default();
+            .or_else(|| sniff_media_type(&bytes));
+        let Some(media_type) = media_type else {
+            return Err(Error::BadContent {
+                what: format!("{}/{repository}:{locator}", transport.host()),
+                reason: format!(
+                    "what the registry sent is no manifest that is known here, but `{}`",
+                    declared.unwrap_or_default()
+                ),
+            });
+        };
         if let Some(promised) = promised {
             let sent = promised.algorithm().digest(&bytes);
             if sent != promised {

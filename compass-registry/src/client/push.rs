@@ -34,8 +34,8 @@ async fn require_manifest(
     if pull::manifest_digest(transport, repository, &digest.into()).await? == Some(digest) {
         return Ok(());
     }
-    let what = format!("the manifest {digest} just pushed to {}/{repository}", transport.host());
-    Err(Error::NotFound { what })
+    let what = format!("{}/{repository}", transport.host());
+    Err(Error::BadContent { what, reason: format!("the registry took {digest} and has it not") })
 }
 
 pub(super) async fn put_manifest(

@@ -13,14 +13,14 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use super::ClientOptions;
 use super::auth::{Auth, Door};
 use super::challenge::{self, Challenge};
-use super::connect::{builder, install_crypto};
+use super::connect::{Connections, install_crypto};
 use super::credentials::Secret;
 use super::pace::{Pace, retry_after};
 use super::tokens::Scope;
 use crate::reference::split_port;
 use crate::{Digest, Error, Parts, Repository, RetryPolicy};
 use blame::error_message;
-pub(super) use blame::unreachable;
+pub(super) use blame::{host_of, unreachable};
 
 /// Redirects that are followed for one blob.
 const MAX_REDIRECTS: usize = 5;
@@ -36,10 +36,7 @@ pub(super) struct Transport(Arc<Inner>);
 struct Inner {
     host: String,
     base: Url,
-    /// For what is short. Over TLS, many requests share one connection.
-    http: reqwest::Client,
-    /// For blobs: each has a connection of its own, so that no window of another is in its way.
-    bulk: reqwest::Client,
+    connections: Connections,
     auth: Auth,
     pace: Pace,
     retry: RetryPolicy,
@@ -74,24 +71,16 @@ impl Transport {
         let (name, _) = split_port(host);
         let local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
         let scheme = if local || options.plain_http { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/"))
+        let base = Url::parse(&format!("{scheme}://{}/v2/", server_of(host)))
             .ok()
             .filter(|url| url.path() == "/v2/" && url.username().is_empty())
             .ok_or_else(|| Error::invalid("registry", host, "expected `HOST[:PORT]`"))?;
-        let builder = || builder(host, local, &options);
-        let failed = |error| unreachable(host, "anything", error);
-        let http = builder()?.build().map_err(failed)?;
-        // Without TLS, all of it is HTTP/1.1.
-        let bulk = match scheme {
-            "http" => http.clone(),
-            _ => builder()?.http1_only().build().map_err(failed)?,
-        };
-        let retry = options.retry;
+        let connections = Connections::new(host, (local, scheme == "http"), &options)?;
+        let retry = options.retry.bounded();
         Ok(Self(Arc::new(Inner {
             host: host.to_owned(),
             base,
-            http,
-            bulk,
+            connections,
             auth: Auth::new(options.credentials, options.projects, retry.silence),
             pace: Pace::new(options.requests, retry.longest_pause),
             retry,
@@ -225,7 +214,7 @@ impl Transport {
     }
 
     fn door(&self) -> Door<'_> {
-        Door { http: &self.0.http, registry: &self.0.base }
+        Door { connections: &self.0.connections, registry: &self.0.base }
     }
 
     /// Whether the registry itself asks who we are. Another host, to which it sent us, is never told.
@@ -259,7 +248,7 @@ impl Transport {
     ) -> Result<Response, Error> {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let http = if request.bulk { &self.0.bulk } else { &self.0.http };
+            let http = self.0.connections.to(self.is_own(&url), request.bulk);
             let mut builder =
                 http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
             if let Some(value) = self.authorization(&url, authorization) {
@@ -274,8 +263,9 @@ impl Transport {
                 Ok(response) => response.map_err(|error| self.unreachable(request, &url, error))?,
                 Err(elapsed) => return Err(self.unreachable(request, &url, elapsed)),
             };
-            drop(turn);
+            // Whoever is woken by the free place is to know as much.
             self.0.pace.learn(&response);
+            drop(turn);
             let read = matches!(request.method, Method::GET | Method::HEAD);
             if !(read && response.status().is_redirection()) {
                 return Ok(response);
@@ -298,13 +288,19 @@ impl Transport {
 
     /// Where an answer points to. TLS is never left.
     pub(super) fn location(&self, from: &Url, response: &Response) -> Result<Url, Error> {
+        let bad = |reason: String| {
+            let what = format!("the answer of {} to {}", self.place(from), from.path());
+            Err(Error::BadContent { what, reason })
+        };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let url = text.and_then(|text| from.join(text).ok());
-        url.filter(|url| url.scheme() == "https" || url.scheme() == self.0.base.scheme())
-            .ok_or_else(|| Error::BadContent {
-                what: format!("the answer of {}", self.0.host),
-                reason: "it points to no usable address".to_owned(),
-            })
+        let Some(text) = text else { return bad("it points somewhere, and not where".to_owned()) };
+        let Ok(url) = from.join(text) else { return bad("it points to no address".to_owned()) };
+        if url.scheme() == "https" || url.scheme() == self.0.base.scheme() {
+            return Ok(url);
+        }
+        // The rest of the address may be signed.
+        let (scheme, host) = (url.scheme(), url.host_str().unwrap_or_default());
+        bad(format!("it points to {scheme}://{host}, and TLS is not left"))
     }
 
     /// Sends a body that can be sent only once to an upload address. A refusal that a fresh token
@@ -317,9 +313,8 @@ impl Transport {
     ) -> Result<Response, Error> {
         let known = self.0.auth.known(self.door(), &request.scope).await?;
         self.0.pace.pause().await;
-        let mut builder = self
-            .0
-            .bulk
+        let way = self.0.connections.to(self.is_own(&request.url), true);
+        let mut builder = way
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone())
             .body(body);
@@ -336,6 +331,14 @@ impl Transport {
             return Err(self.refused(request, &request.url, (status, wait), said));
         }
         self.expect(request, response, expected).await
+    }
+}
+
+/// The server of a host: Docker Hub's has another name than its images.
+fn server_of(host: &str) -> &str {
+    match host {
+        "docker.io" | "index.docker.io" => "registry-1.docker.io",
+        own => own,
     }
 }
 

@@ -280,8 +280,9 @@ impl<'u> Upload<'u> {
                 actual: Box::new(digest),
             }),
             None if has_blob(self.transport, self.repository, &self.descriptor).await? => Ok(()),
-            None => Err(Error::NotFound {
-                what: format!("the blob {} just pushed to {}", self.descriptor.digest, what()),
+            None => Err(Error::BadContent {
+                what: what(),
+                reason: format!("the registry took {} and has it not", self.descriptor.digest),
             }),
         }
     }

@@ -12,11 +12,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 use super::ServerOptions;
 
 /// Until a connection is looked for again where the system has no room for one.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longer than anyone waits, and short enough to be added to any moment.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Serves until it is told to stop, or until nobody can tell it any more; what has been asked by
 /// then is answered. Dropped, it breaks off.
@@ -26,17 +30,22 @@ pub(super) async fn serve(
     options: &ServerOptions,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let room = Arc::new(Semaphore::new(options.connections.max(1)));
+    let room = Arc::new(Semaphore::new(options.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let patience = options.connection_patience.min(LONGEST);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(options.connection_patience);
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
     loop {
         let (permit, socket) = tokio::select! {
             next = next(&listener, &room) => next,
             _ = &mut stopped => break,
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
+        let mut socket = TimeoutStream::new(socket);
+        // Who asks for a blob and does not read it takes a connection away from others.
+        socket.set_write_timeout(Some(patience));
+        let socket = TokioIo::new(Box::pin(socket));
+        let connection = graceful.watch(http.serve_connection(socket, service));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");

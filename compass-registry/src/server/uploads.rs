@@ -217,11 +217,22 @@ impl Session {
 }
 
 impl Turn<'_> {
+    /// A storage that had not taken a chunk when its client went lacks bytes that are counted.
+    fn require_all_taken(&mut self) -> Result<(), Refusal> {
+        let offset = self.session.offset();
+        if self.taken.upload.as_ref().is_some_and(|upload| upload.offset() == offset) {
+            return Ok(());
+        }
+        self.taken.upload = None;
+        Err(Refusal::upload_unknown())
+    }
+
     /// Appends a body. Where the connection breaks, what came is kept, and the client may go on.
     async fn take(&mut self, body: Body, patience: Duration) -> Result<(), Refusal> {
         let broken = |message: &str| {
             Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message.to_owned())
         };
+        self.require_all_taken()?;
         let Taken { upload, hasher } = &mut *self.taken;
         let upload = upload.as_mut().ok_or_else(Refusal::upload_unknown)?;
         let mut chunks = body.into_data_stream();

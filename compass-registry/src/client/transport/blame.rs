@@ -24,9 +24,7 @@ impl Transport {
         }
         let at = response.url().clone();
         match status {
-            StatusCode::NOT_FOUND => {
-                Err(Error::NotFound { what: format!("{}{}", self.place(&at), at.path()) })
-            }
+            StatusCode::NOT_FOUND => Err(Error::NotFound { what: self.place_of(&at) }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.is_own(&at) => {
                 Err(Error::Unauthorized {
                     host: self.0.host.clone(),
@@ -71,14 +69,28 @@ impl Transport {
         url.origin() == self.0.base.origin()
     }
 
+    /// What is asked for, and where.
+    fn place_of(&self, url: &Url) -> String {
+        let path = url.path();
+        match self.is_own(url) {
+            true => format!("{}{path}", self.0.host),
+            false => format!("{path} at {}", self.place(url)),
+        }
+    }
+
     /// Who is asked there: the registry, or somebody it pointed to.
-    fn place(&self, url: &Url) -> String {
+    pub(super) fn place(&self, url: &Url) -> String {
         if self.is_own(url) {
             return self.0.host.clone();
         }
-        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        format!("{}{port} (where {} pointed)", url.host_str().unwrap_or_default(), self.0.host)
+        format!("{} (where {} pointed)", host_of(url), self.0.host)
     }
+}
+
+/// The host of an address, with its port where it has one.
+pub(in crate::client) fn host_of(url: &Url) -> String {
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// The connection to a host failed. The error is stripped of its address, which may be signed.

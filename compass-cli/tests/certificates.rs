@@ -1,0 +1,104 @@
+//! Certificates: what is wrong with them is said before anything is sent, and the client's own is for
+//! the registry alone. Needs the parts that `interop.rs` needs.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod world;
+
+use std::net::{TcpListener, TcpStream};
+
+use world::{World, wait_for};
+
+/// Sends every request somewhere else, or has nothing, and notes who asked.
+const SERVER: &str = r#"
+import http.server, ssl, sys
+address, port, elsewhere = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = bool(self.connection.getpeercert())
+        print("certificate" if known else "nobody", self.path, flush=True)
+        self.send_response(307 if elsewhere else 404)
+        if elsewhere:
+            self.send_header("Location", elsewhere[0] + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("server.crt", "server.key")
+context.load_verify_locations("ca.crt")
+context.verify_mode = ssl.CERT_OPTIONAL
+server = http.server.ThreadingHTTPServer((address, port), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
+
+fn world_with_certificates() -> Option<World> {
+    let world = World::required()?;
+    world.sh("
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2
+        printf 'subjectAltName=IP:127.0.0.2,IP:127.0.0.3\\nbasicConstraints=CA:FALSE\\n' > extensions
+        for name in server client; do
+            openssl req -newkey rsa:2048 -nodes -keyout $name.key -out $name.csr -subj /CN=$name
+            openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial \
+                -out $name.crt -days 2 -extfile extensions
+        done
+        mkdir -p repo/release-plugins; printf 'release/web:v1\\n' > web.list
+    ");
+    std::fs::write(world.path("server.py"), SERVER).unwrap();
+    Some(world)
+}
+
+/// Starts a server at an address; gives its host.
+fn start(world: &World, name: &str, address: &str, elsewhere: &[String]) -> String {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let host = listener.local_addr().unwrap();
+    drop(listener);
+    let port = host.port().to_string();
+    let elsewhere = elsewhere.iter().map(String::as_str);
+    let arguments = ["server.py", address, &port].into_iter().chain(elsewhere);
+    world.python(&arguments.collect::<Vec<_>>(), name);
+    wait_for(|| TcpStream::connect(host).is_ok(), name);
+    host.to_string()
+}
+
+/// Copies one image from a host for which the policy says this; gives what is said, and the code.
+fn sync(world: &World, host: &str, policy: &str) -> String {
+    let policy = format!("version: 1\nregistries: {{hosts: {{\"{host}\": {{{policy}}}}}}}\n");
+    std::fs::write(world.path("repo/.compass.yaml"), policy).unwrap();
+    world.sh(&format!(
+        "compass sync --repo repo --list web.list --from {host}/a --to $SITE/b 2>&1 || echo code $?"
+    ))
+}
+
+#[test]
+fn the_client_certificate_is_for_the_registry_and_not_for_whom_it_points_to() {
+    let Some(world) = world_with_certificates() else { return };
+    let other = start(&world, "other", "127.0.0.3", &[]);
+    let registry = start(&world, "registry", "127.0.0.2", &[format!("https://{other}")]);
+    let policy = "ca: ../ca.crt, certificate: ../client.crt, key: ../client.key";
+    let said = sync(&world, &registry, policy);
+    assert!(
+        said.contains(&format!("at {other} (where {registry} pointed) is not there")),
+        "{said}"
+    );
+    let path = "/v2/a/web/manifests/v1";
+    assert_eq!(world.sh("cat registry.log"), format!("certificate {path}"));
+    assert_eq!(world.sh("cat other.log"), format!("nobody {path}"));
+}
+
+#[test]
+fn certificates_that_are_none_are_a_matter_of_configuration() {
+    let Some(world) = world_with_certificates() else { return };
+    let registry = start(&world, "registry", "127.0.0.2", &[]);
+    for (policy, about) in [
+        ("ca: ../web.list", "not a valid CA file"),
+        ("ca: ../ca.crt, certificate: ../web.list, key: ../client.key", "client certificate"),
+        ("ca: ../ca.crt, certificate: ../client.crt, key: ../server.key", "client certificate"),
+    ] {
+        let said = sync(&world, &registry, policy);
+        assert!(said.contains(about) && said.ends_with("code 2"), "{policy}: {said}");
+    }
+    let said = sync(&world, &registry, "plain_http: false");
+    assert!(said.contains("UnknownIssuer") && said.contains("`ca: FILE`"), "{said}");
+    assert!(said.ends_with("code 3"), "{said}");
+    assert_eq!(world.sh("cat registry.log"), "");
+}
