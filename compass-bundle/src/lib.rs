@@ -81,7 +81,7 @@ pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
 pub use install::{Installed, copy_bundled, copy_packed, install, install_package};
-pub use opened::Opened;
+pub use opened::{Opened, unlike_bundle, verify_unopened};
 pub use package::{Package, PackageFile, PackageImage};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};

@@ -1,8 +1,17 @@
 //! A bundle, or a package of any making.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Bundle, BundleSource, Error, Package, frame};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use compass_registry::Hasher;
+
+use crate::{Bundle, BundleSource, Damage, Error, Package, Verified, VerifyOptions, frame};
+
+/// Bytes that are hashed at once.
+const READ: u64 = 4 << 20;
 
 /// What was opened: a bundle, or a package of any making.
 #[derive(Debug, Clone)]
@@ -31,6 +40,84 @@ impl Opened {
             Err(_) if begins_as_bundle(&*source).await? => Err(bundle),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What could not be opened, as a proof says it: the content is damaged, somewhere in what was read
+/// to find that out. Nothing where the error says nothing of the content.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub async fn verify_unopened(
+    source: Arc<dyn BundleSource>,
+    error: &Error,
+    options: &VerifyOptions,
+) -> Result<Option<Verified>, Error> {
+    if !matches!(error, Error::Damaged { .. } | Error::NotABundle { .. }) {
+        return Ok(None);
+    }
+    let (size, range) = (source.size(), unlike_bundle(&source).await?);
+    let damage = Damage { file: None, image: None, blob: None, range, what: error.to_string() };
+    let mut verified = Verified { size, digest: None, checksum: None, damages: vec![damage] };
+    if !options.quick {
+        let (mut hasher, mut position) = (Hasher::default(), 0);
+        options.progress.expect(size);
+        while position < size {
+            let bytes = source.read(position..size.min(position + READ)).await?;
+            hasher.update(&bytes);
+            position += bytes.len() as u64;
+            options.progress.advance(bytes.len() as u64);
+        }
+        let digest = hasher.finish();
+        let written = source.checksum().await?;
+        verified.checksum = written.map(|written| written == digest.hex());
+        verified.digest = Some(digest);
+    }
+    Ok(Some(verified))
+}
+
+/// Where a file is not as a bundle is, as far as anybody can tell: its gzip header, what was read to
+/// find out its structure, or all of it.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub async fn unlike_bundle(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
+    let begins_so = begins_as_bundle(&**source).await?;
+    let watched = Arc::new(Watched { source: Arc::clone(source), end: AtomicU64::new(0) });
+    let opened = Bundle::read(watched.clone()).await;
+    Ok(match (begins_so, opened) {
+        (true, _) => 0..watched.end.load(Ordering::Relaxed),
+        (false, Ok(_)) => 0..frame::HEADER.len() as u64,
+        (false, Err(_)) => 0..source.size(),
+    })
+}
+
+/// A source that begins as bundles do, whatever it begins with, and knows how far it was read.
+#[derive(Debug)]
+struct Watched {
+    source: Arc<dyn BundleSource>,
+    end: AtomicU64,
+}
+
+#[async_trait]
+impl BundleSource for Watched {
+    fn name(&self) -> String {
+        self.source.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        self.end.fetch_max(range.end, Ordering::Relaxed);
+        let mut bytes = BytesMut::from(self.source.read(range.clone()).await?);
+        let header =
+            frame::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
+        for ((_, expected), byte) in header.zip(bytes.iter_mut()) {
+            *byte = *expected;
+        }
+        Ok(bytes.freeze())
     }
 }
 

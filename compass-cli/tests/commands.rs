@@ -170,7 +170,13 @@ fn a_wrong_policy_is_shown_with_its_place() {
 fn what_is_no_bundle_is_1_and_what_is_not_there_is_3() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("text"), "no bundle").unwrap();
-    let (code, _, error) = compass(directory.path(), &["verify", "text"]);
+    let (code, out, _) = compass(directory.path(), &["verify", "text"]);
+    assert!(code == 1 && out.contains("text is not a bundle"), "{out}");
+    let (code, out, _) = compass(directory.path(), &["verify", "text", "--format", "json"]);
+    let proof: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &proof["holds"]), (1, &serde_json::json!(false)));
+    assert_eq!(proof["damages"][0]["range"], serde_json::json!({"start": 0, "end": 9}));
+    let (code, _, error) = compass(directory.path(), &["inspect", "text"]);
     assert!(code == 1 && error.contains("text is not a bundle"), "{error}");
     let (code, _, error) = compass(directory.path(), &["inspect", "missing"]);
     assert!(code == 3 && error.contains("cannot open missing"), "{error}");

@@ -112,7 +112,10 @@ impl<'f> Opening<'f> {
         let document: BundleDocument = serde_json::from_slice(&text).map_err(unreadable)?;
         let stem = naming::stem(document.kind, &document.name, &document.version);
         if *path != *Path::new(&stem).join(FILE_NAME) {
-            return Err(self.not(format!("bundle.json is that of {stem}")));
+            let path = path.display().to_string();
+            let path = path.escape_debug();
+            let reason = format!("it begins with `{path}`, and its bundle.json is that of {stem}");
+            return Err(self.not(reason));
         }
         Ok((document, entry::BLOCK + size.next_multiple_of(entry::BLOCK)))
     }
@@ -248,7 +251,8 @@ fn archive_image(
     root: RawManifest,
     children: Vec<RawManifest>,
 ) -> Result<ArchiveImage, Error> {
-    let reference: Reference = reference.parse()?;
+    let named: Result<Reference, _> = reference.parse();
+    let reference = named.map_err(|error| Error::damaged(format!("bundle.json: {error}")))?;
     let repository = reference.repository().clone();
     Ok(ArchiveImage { reference, repository, platform, root, children, absent })
 }

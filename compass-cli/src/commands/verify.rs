@@ -1,12 +1,16 @@
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use compass_bundle::document::FILE_NAME;
-use compass_bundle::store::without_secrets;
-use compass_bundle::{Bundle, Damage, Opened, Package, Verified, VerifyOptions};
+use compass_bundle::store::{open_source, without_secrets};
+use compass_bundle::{
+    Bundle, BundleSource, Damage, Opened, Package, Verified, VerifyOptions, unlike_bundle,
+    verify_unopened,
+};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{Named, There, open};
+use crate::opened::{Named, There};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -31,15 +35,28 @@ impl Proof {
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let proof = match open(&args.bundle).await? {
-        Opened::Bundle(bundle) => {
+    let source = open_source(&args.bundle).await?;
+    let proof = match Opened::read(Arc::clone(&source)).await {
+        Ok(Opened::Bundle(bundle)) => {
             let verified = verify(&bundle, args.quick, output).await?;
             Proof { verified, named: named_by(&bundle).await }
         }
-        Opened::Package(package) => of_package(&package).await?,
+        Ok(Opened::Package(package)) => of_package(&package, &source).await?,
+        Err(error) => {
+            let bar = output.bar("verify");
+            let options =
+                VerifyOptions { quick: args.quick, progress: bar.shared(), ..Default::default() };
+            let verified = verify_unopened(source, &error, &options).await;
+            bar.done();
+            let Some(verified) = verified? else { return Err(error.into()) };
+            Proof { verified, named: Named::default() }
+        }
     };
     let name = without_secrets(&args.bundle);
     output.result(|| to_json(&name, &proof), || to_text(&name, &proof));
+    if !proof.verified.damages.is_empty() {
+        output.note("help: copy or download the bundle again, or package it again");
+    }
     Ok(if proof.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -95,25 +112,27 @@ fn is_document(path: &str) -> bool {
 }
 
 /// A package has been read whole when it is open; its problems are known.
-async fn of_package(package: &Package) -> Result<Proof, Failure> {
+async fn of_package(package: &Package, source: &Arc<dyn BundleSource>) -> Result<Proof, Failure> {
     let problems = package.images().iter().flat_map(|image| {
         image.problems.iter().map(|problem| Damage {
             file: Some(image.archive.clone()),
             image: Some(image.reference.to_string()),
             blob: None,
-            range: 0..0,
+            range: 0..package.size(),
             what: problem.clone(),
         })
     });
-    let rewritten = package.files().iter().filter(|file| is_document(&file.path));
-    let rewritten = rewritten.map(|file| Damage {
-        file: Some(file.path.clone()),
-        image: None,
-        blob: None,
-        range: 0..0,
-        what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
-    });
-    let damages = rewritten.chain(problems).collect();
+    let mut damages = Vec::new();
+    if let Some(file) = package.files().iter().find(|file| is_document(&file.path)) {
+        damages.push(Damage {
+            file: Some(file.path.clone()),
+            image: None,
+            blob: None,
+            range: unlike_bundle(source).await?,
+            what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
+        });
+    }
+    damages.extend(problems);
     let there = There::of(package.images().iter().map(|image| &image.reference));
     let mut named = Named::default();
     for file in package.files() {

@@ -190,7 +190,6 @@ fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
         (&["publish", "cut.tar.gz", "--to", &store], "it was cut off"),
         (&["install", "cut.tar.gz", "--registry", &site], "it was cut off"),
         (&["inspect", "cut.tar.gz"], "it was cut off"),
-        (&["verify", "cut.tar.gz", "--quick"], "it was cut off"),
     ] {
         let ran = world.run(arguments);
         assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.error);
@@ -198,6 +197,18 @@ fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
         assert!(ran.error.contains("copy or download the bundle again"), "{}", ran.error);
     }
     assert!(!world.path("store/plugins").exists());
+    let verified = world.run(&["verify", "cut.tar.gz", "--quick", "--format", "json"]);
+    let proof: Value = serde_json::from_slice(&verified.out).unwrap();
+    assert_eq!((verified.code, &proof["holds"]), (1, &json!(false)));
+    assert!(proof["damages"][0]["what"].as_str().unwrap().contains("it was cut off"), "{proof}");
+    let mut renamed = good;
+    let name = b"release/web:v1";
+    let at = renamed.windows(name.len()).position(|bytes| bytes == name).unwrap();
+    renamed[at] = b'!';
+    std::fs::write(world.path("renamed.tar.gz"), renamed).unwrap();
+    let inspected = world.run(&["inspect", "renamed.tar.gz"]);
+    assert_eq!(inspected.code, 1, "{}", inspected.error);
+    assert!(inspected.error.contains("bundle.json: `"), "{}", inspected.error);
 }
 
 #[test]
