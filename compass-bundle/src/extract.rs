@@ -123,30 +123,33 @@ impl Part {
         let refused = |reason: &str, path: &str| {
             Error::damaged(format!("{name}: `{}` {reason}", path.escape_debug()))
         };
-        if entry.path.is_empty() || entry.path == "." {
+        if entry.is_top() {
             return Ok(None);
         }
-        if naming::require_inside(&entry.path).is_err() {
-            return Err(refused("leads outside", &entry.path));
-        }
-        if entry.is_directory {
-            let path = self.path.join(&entry.path);
-            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-            return Ok(None);
-        }
-        if !entry.is_file {
-            return Err(refused("is a link or a device, which bundles have none of", &entry.path));
+        if let Some(reason) = entry.refused() {
+            return Err(refused(reason, &entry.path));
         }
         let (path, shown) = (self.path.join(&entry.path), entry.path.clone());
+        // What the names in a package have to do with each other is no matter of the disk.
+        let failed = |error: io::Error, at: &Path| match error.kind() {
+            io::ErrorKind::AlreadyExists if at == path => refused("is there twice", &shown),
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                refused("stands below a file", &shown)
+            }
+            io::ErrorKind::IsADirectory => refused("is a directory as well", &shown),
+            io::ErrorKind::InvalidFilename => refused("has a name that is too long", &shown),
+            _ => Error::io("create", at)(error),
+        };
+        if entry.is_directory {
+            fs::create_dir_all(&path).map_err(|error| failed(error, &path))?;
+            return Ok(None);
+        }
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            fs::create_dir_all(parent).map_err(|error| failed(error, parent))?;
         }
         let mode = entry.mode & 0o777 | 0o600;
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
-        let file = file.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => refused("is there twice", &shown),
-            _ => Error::io("create", &path)(error),
-        })?;
+        let file = file.map_err(|error| failed(error, &path))?;
         let mut file = tokio::fs::File::from_std(file);
         let (mut content, mut chunk, mut size) =
             (entry.into_reader(), BytesMut::with_capacity(CHUNK), 0);

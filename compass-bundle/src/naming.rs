@@ -31,15 +31,24 @@ pub(crate) fn require_portable(path: &str) -> Result<(), Error> {
     require_inside(path)
 }
 
-/// Paths of files stay inside the directory that they are unpacked to. Others name files with
-/// colons, as images are, though not after one letter: that is a drive.
+/// Paths of files stay inside the directory that they are unpacked to.
 pub(crate) fn require_inside(path: &str) -> Result<(), Error> {
-    let bad = |step: &str| matches!(step, "" | "." | "..") || step.contains('\\');
-    let has_drive = path.find(':') == Some(1);
-    if has_drive || path.split('/').any(bad) || path.chars().any(char::is_control) {
-        return Err(outside(path));
+    match outside_by(path) {
+        Some(_) => Err(outside(path)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Why a path may lead out of the directory that it is unpacked to, on whatever system. Others name
+/// files with colons, as images are, though not after one letter: that is a drive.
+pub(crate) fn outside_by(path: &str) -> Option<&'static str> {
+    if path.split('/').any(|step| matches!(step, "" | "." | "..")) {
+        return Some("leads outside");
+    }
+    if path.contains('\\') || path.find(':') == Some(1) {
+        return Some("has a name that leads outside on other systems");
+    }
+    path.chars().any(char::is_control).then_some("has a name with control characters")
 }
 
 fn outside(path: &str) -> Error {

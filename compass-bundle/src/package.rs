@@ -46,6 +46,7 @@ struct Scanned {
     source: Arc<dyn BundleSource>,
     digest: Option<Digest>,
     files: Vec<PackageFile>,
+    refused: Vec<(String, &'static str)>,
     images: Vec<PackageImage>,
     blobs: HashMap<Digest, Place>,
 }
@@ -90,6 +91,7 @@ impl Package {
             digest: (passed == source.size()).then(|| hasher.finish()),
             source,
             files: Vec::new(),
+            refused: Vec::new(),
             images: Vec::new(),
             blobs: HashMap::new(),
         };
@@ -99,6 +101,7 @@ impl Package {
             scanned.add(None, &scan.whole, &mut found)?;
         } else {
             scanned.files = scan.files;
+            scanned.refused = scan.refused;
             for (name, archive) in &scan.archives {
                 scanned.add(Some(name), archive, &mut found)?;
             }
@@ -141,6 +144,12 @@ impl Package {
     /// The files that are no image archives.
     pub fn files(&self) -> &[PackageFile] {
         &self.0.files
+    }
+
+    /// The paths of entries that [`unpack`](crate::unpack) refuses, and why. What is itself an image
+    /// archive may have links.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.refused.iter().map(|(path, reason)| (path.as_str(), *reason))
     }
 
     /// The one directory that everything stands in, where there is one.

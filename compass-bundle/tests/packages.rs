@@ -7,8 +7,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use archives::{
-    ARCHIVE, Tried, config, entry, file, gzip, layer, package, problems, refusal, saved, saved_as,
-    scan, tar,
+    ARCHIVE, Tried, config, entry, file, gzip, layer, linked, package, problems, refusal, saved,
+    saved_as, scan, tar,
 };
 use compass_bundle::{LocalFile, Opened, Package, compare, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
@@ -304,6 +304,50 @@ async fn colons_and_steps_that_lead_nowhere_are_unpacked() {
     for name in ["./../a", "/./a", "a/./../../b", "a/.//b", ".//a"] {
         let refused = Tried::of(&tar(&[file(name, b"a: b\n")])).await.unpacked.unwrap_err();
         assert!(refused.contains("leads outside"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_should_unpack_is_known_of_a_package() {
+    let link = |name: &[u8], kind| linked(name, kind, 0, b"", b"/etc/passwd");
+    let bytes = tar(&[
+        file("p/good.yaml", b"a: b\n"),
+        file("p/../../out.yaml", b"a: b\n"),
+        file("/p/top.yaml", b"a: b\n"),
+        file("p/a\\b.yaml", b"a: b\n"),
+        link(b"p/soft", EntryType::Symlink),
+        link(b"p/hard", EntryType::Link),
+        link(b"p/pipe", EntryType::Fifo),
+    ]);
+    let package = scan(&bytes).await;
+    let refused: Vec<_> = package.refused().collect();
+    assert_eq!(
+        refused,
+        [
+            ("p/../../out.yaml", "leads outside"),
+            ("/p/top.yaml", "leads outside"),
+            ("p/a\\b.yaml", "has a name that leads outside on other systems"),
+            ("p/soft", "is a link or a device, which bundles have none of"),
+            ("p/hard", "is a link or a device, which bundles have none of"),
+            ("p/pipe", "is a link or a device, which bundles have none of"),
+        ]
+    );
+    let saved = scan(&saved()).await;
+    assert_eq!(saved.refused().count(), 0, "an image archive may have links");
+}
+
+#[tokio::test]
+async fn names_that_do_not_go_together_are_the_packages_fault() {
+    let long = format!("p/{}\0", "x".repeat(300));
+    let size = long.len() as u64;
+    let long = entry(b"././@LongLink", EntryType::GNULongName, size, long.as_bytes());
+    for (entries, about) in [
+        (&[file("p/x", b"a"), file("p/x/y.yaml", b"b")][..], "`p/x/y.yaml` stands below a file"),
+        (&[file("p/x/y.yaml", b"b"), file("p/x", b"a")], "`p/x` is there twice"),
+        (&[long, file("p/x", b"a")], "has a name that is too long"),
+    ] {
+        let refused = Tried::of(&tar(entries)).await.unpacked.unwrap_err();
+        assert!(refused.contains(about), "{refused}");
     }
 }
 

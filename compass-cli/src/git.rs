@@ -15,8 +15,8 @@ pub(crate) struct Change {
 pub(crate) enum History {
     /// The files stand as this commit left them.
     Committed(Change),
-    /// A file has been changed since, or was never committed.
-    Changed,
+    /// These files have been changed since, or were never committed.
+    Changed(Vec<String>),
     /// The clone is too shallow to know.
     Shallow,
     /// The clone belongs to another user, whose programs git might run.
@@ -45,18 +45,24 @@ pub(crate) fn history(repository: &Path, paths: &[String]) -> History {
             return History::Foreign;
         }
         false => return History::Unknown,
-        true if !status.stdout.is_empty() => return History::Changed,
+        true if !status.stdout.is_empty() => return History::Changed(changed(&status.stdout)),
         true => {}
     }
     let Some(line) = git(&["log", "-1", "--format=%H %ct %P"]) else { return History::Unknown };
     let mut words = line.split(' ');
     let (Some(commit), Some(Ok(seconds))) = (words.next(), words.next().map(str::parse)) else {
-        return History::Changed;
+        return History::Changed(paths.to_vec());
     };
     if words.next().is_none_or(str::is_empty) && is_shallow(repository) {
         return History::Shallow;
     }
     History::Committed(Change { commit: commit.to_owned(), seconds })
+}
+
+/// The files that `git status --porcelain` lists: two letters and a space stand before each.
+fn changed(listed: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(listed);
+    text.lines().filter_map(|line| Some(line.get(3..)?.to_owned())).collect()
 }
 
 fn is_shallow(repository: &Path) -> bool {

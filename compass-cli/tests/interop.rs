@@ -195,6 +195,16 @@ fn a_whole_image_index_keeps_its_digest_on_the_road() {
     ");
 }
 
+#[test]
+fn the_doctor_leaves_nothing_in_a_registry_that_lists_referrers_by_a_tag() {
+    let Some(world) = World::required() else { return };
+    let said = world.sh("compass doctor $SITE --scratch scratch/doctor");
+    assert!(said.contains("by a tag, as registries without the API have it"), "{said}");
+    assert!(said.contains("delete          yes"), "{said}");
+    let tags = world.sh("curl -s http://$SITE/v2/scratch/doctor/tags/list");
+    assert!(!tags.contains("sha256-") && !tags.contains("compass-doctor"), "{tags}");
+}
+
 /// `hunter2`, hashed with bcrypt.
 const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
 

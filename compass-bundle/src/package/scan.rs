@@ -23,6 +23,8 @@ pub(super) struct Scan {
     pub(super) whole: ScannedArchive,
     pub(super) files: Vec<PackageFile>,
     pub(super) archives: Vec<(String, ScannedArchive)>,
+    /// Entries that nobody should unpack, and why.
+    pub(super) refused: Vec<(String, &'static str)>,
     faults: Vec<Fault>,
     room: Room,
 }
@@ -59,8 +61,13 @@ impl Scan {
     }
 
     async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
-        if self.files.len() + self.archives.len() + self.faults.len() >= MAX_FILES {
+        let taken = self.files.len() + self.archives.len() + self.faults.len();
+        if taken + self.refused.len() >= MAX_FILES {
             return Err(Error::other("it holds too many files"));
+        }
+        if let Some(reason) = entry.refused().filter(|_| !entry.is_top()) {
+            self.room.take(&entry.path, 0)?;
+            self.refused.push((entry.path.clone(), reason));
         }
         if !entry.is_file {
             return self.whole.link(&entry, &mut self.room);

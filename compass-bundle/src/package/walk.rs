@@ -14,6 +14,7 @@ use tokio_tar::{Archive, ArchiveBuilder};
 
 use super::padding;
 use super::peel::Reader;
+use crate::naming;
 use crate::plan::entry::BLOCK;
 
 /// Bytes of headers and long names before an entry; more is no archive that a person made.
@@ -118,6 +119,20 @@ impl Entries {
 }
 
 impl Entry {
+    /// Whether this is the directory that everything stands in, and nothing of its own.
+    pub(crate) fn is_top(&self) -> bool {
+        self.path.is_empty()
+    }
+
+    /// Why nobody should unpack this, where that is so.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
+        match (naming::outside_by(&self.path), self.is_file || self.is_directory) {
+            (Some(reason), _) => Some(reason),
+            (None, true) => None,
+            (None, false) => Some("is a link or a device, which bundles have none of"),
+        }
+    }
+
     /// The content.
     pub(crate) fn into_reader(self) -> Reader {
         Box::pin(SharedReader(self.content))

@@ -69,6 +69,9 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// Goes on with an unfinished bundle, or begins one.
 async fn resume(path: &Path) -> Result<PartFile, Error> {
+    if path.is_dir() {
+        return Err(Error::Exists { path: path.display().to_string() });
+    }
     let until = Instant::now() + LEAVE;
     let part = loop {
         match PartFile::resume(path) {

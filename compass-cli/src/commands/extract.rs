@@ -80,10 +80,16 @@ async fn everything(args: &Args, out: &Path, output: &Output) -> Result<Vec<Path
     Ok(unpacked.paths)
 }
 
-/// The last name of a path in a directory, or the name that was given.
-fn target(output: &Path, path: &str) -> PathBuf {
+/// The last name of a path in a directory, or the name that was given. What ends as directories do
+/// is to become one.
+fn target(output: &Path, path: &str) -> Result<PathBuf, Failure> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    if output.is_dir() { output.join(name) } else { output.to_owned() }
+    if output.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        std::fs::create_dir_all(output).map_err(|error| {
+            Failure::outside(&error).while_doing(format!("cannot create {}", output.display()))
+        })?;
+    }
+    Ok(if output.is_dir() { output.join(name) } else { output.to_owned() })
 }
 
 /// A file by its path: where that is an image archive of a bundle, it is written as any archive.
@@ -104,7 +110,7 @@ async fn file(
         }
         Opened::Package(package) => (package.file(path).await?, 0o644),
     };
-    let target = target(out, path);
+    let target = target(out, path)?;
     write_file(&target, &bytes, mode)?;
     Ok(target)
 }
@@ -168,7 +174,7 @@ async fn archive(
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
-    let target = target(out, name);
+    let target = target(out, name)?;
     let bar = output.bar(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
     let written = match &image {

@@ -221,8 +221,16 @@ fn last_change(
 ) -> Result<(Option<String>, u64), Failure> {
     let change = match git::history(&repository.root, paths) {
         History::Committed(Change { commit, seconds }) => Some((commit, seconds)),
-        History::Changed => {
-            output.warn(&format!("{} is not as it was committed", paths.join(", ")));
+        History::Changed(files) => {
+            let others = match files.len() {
+                0 | 1 => String::new(),
+                count => format!(", nor are {} more", count - 1),
+            };
+            let first = files.first().map_or("it", String::as_str);
+            output.warn(&format!(
+                "{first} is not as it was committed{others}: the bundle names no commit, and its \
+                 files have no time"
+            ));
             None
         }
         History::Shallow => {

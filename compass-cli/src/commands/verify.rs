@@ -132,6 +132,13 @@ async fn of_package(package: &Package, source: &Arc<dyn BundleSource>) -> Result
             what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
         });
     }
+    damages.extend(package.refused().map(|(path, reason)| Damage {
+        file: Some(path.to_owned()),
+        image: None,
+        blob: None,
+        range: 0..package.size(),
+        what: format!("it {reason}"),
+    }));
     damages.extend(problems);
     let there = There::of(package.images().iter().map(|image| &image.reference));
     let mut named = Named::default();

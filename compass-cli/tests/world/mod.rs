@@ -80,7 +80,9 @@ impl World {
         );
         let file = self.path(&format!("{name}.yml"));
         std::fs::write(&file, config).unwrap();
-        self.spawn(Command::new("docker-registry").arg("serve").arg(file), name);
+        let mut registry = Command::new("docker-registry");
+        registry.arg("serve").arg(file).env("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+        self.spawn(&mut registry, name);
         wait_for(|| TcpStream::connect(host).is_ok(), name);
     }
 

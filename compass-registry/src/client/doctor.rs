@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::transport::Transport;
 use super::{list, pull, push, upload};
+use crate::referrer::fallback_tag;
 use crate::{Descriptor, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob, media_type};
 
 /// One thing that was tried.
@@ -207,6 +208,11 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, tria
         for manifest in [&signature, &image] {
             let locator = Locator::Digest(manifest.digest());
             list::delete(transport, scratch, &format!("manifests/{locator}")).await?;
+        }
+        // Where the registry has no API for it, the list of what refers to the image is one more.
+        let list = Locator::Tag(fallback_tag(&subject)?);
+        if let Some(list) = pull::manifest_digest(transport, scratch, &list).await? {
+            list::delete(transport, scratch, &format!("manifests/{list}")).await?;
         }
         Ok(())
     };
