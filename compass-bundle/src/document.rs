@@ -1,8 +1,13 @@
 //! `bundle.json`: what a bundle holds, in its first entry. `docs/bundle.schema.json` is its schema.
 
-use compass_registry::{Descriptor, Digest, Platform};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
 
+use compass_registry::{Descriptor, Digest, Platform};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Error;
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
 
@@ -14,6 +19,9 @@ pub const FILE_NAME: &str = "bundle.json";
 
 /// The largest `bundle.json` that is written and read, in bytes.
 pub(crate) const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// Files, images or blobs that are listed in one place: a few bytes of text become hundreds in memory.
+const MAX_LISTED: usize = 50_000;
 
 /// Bytes of all image manifests of a bundle: more would not be an image for each of a thousand
 /// programs.
@@ -41,6 +49,7 @@ pub struct BundleDocument {
     pub modified: u64,
     /// The small files after this document, and then the image archives, in the order of the
     /// archive.
+    #[serde(deserialize_with = "few")]
     pub files: Vec<BundleFile>,
     /// The images of a product. They stand between the small files and the image archives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,9 +103,10 @@ pub struct BundleImage {
     /// The platform that tools see which know only single images.
     pub single_platform: Platform,
     /// The platforms of a kept image index whose images are not in the bundle.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
     pub absent: Vec<Platform>,
     /// Manifests, configurations and layers in the order of the archive.
+    #[serde(deserialize_with = "few")]
     pub blobs: Vec<PlacedBlob>,
 }
 
@@ -107,8 +117,10 @@ pub struct ImageStore {
     /// The directory below the bundle's.
     pub path: String,
     /// The images, in the order of the release manifest.
+    #[serde(deserialize_with = "few")]
     pub images: Vec<StoredImage>,
     /// Manifests, configurations and layers in the order of the archive, each once.
+    #[serde(deserialize_with = "few")]
     pub blobs: Vec<PlacedBlob>,
 }
 
@@ -126,7 +138,7 @@ pub struct StoredImage {
     /// The platform that tools see which know only single images.
     pub single_platform: Platform,
     /// The platforms of a kept image index whose images are not in the bundle.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
     pub absent: Vec<Platform>,
 }
 
@@ -142,7 +154,52 @@ pub struct PlacedBlob {
     pub offset: u64,
 }
 
+/// Reads a list that is not longer than any list of a bundle.
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX_LISTED}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = list.next_element()? {
+                if all.len() == MAX_LISTED {
+                    return Err(de::Error::invalid_length(MAX_LISTED + 1, &self));
+                }
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+
+    list.deserialize_seq(Few(PhantomData))
+}
+
 impl BundleDocument {
+    /// Whether readers take lists as long as these.
+    ///
+    /// # Errors
+    /// [`Error::Unplannable`] where not.
+    pub(crate) fn require_few(&self) -> Result<(), Error> {
+        let of_store = |store: &ImageStore| store.images.len().max(store.blobs.len());
+        let of_archive = |file: &BundleFile| file.image.as_ref().map_or(0, |i| i.blobs.len());
+        let lengths = self.store.iter().map(of_store).chain(self.files.iter().map(of_archive));
+        match lengths.chain([self.files.len()]).max() {
+            Some(most) if most > MAX_LISTED => {
+                let message = format!(
+                    "{most} files or blobs are more than the {MAX_LISTED} that readers take"
+                );
+                Err(Error::Unplannable(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The bytes of the document.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();

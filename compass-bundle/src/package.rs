@@ -21,13 +21,15 @@ use compass_registry::{
     Reference, Repository,
 };
 use tokio::io::AsyncReadExt as _;
+use tokio_util::io::InspectReader;
 
 use self::archive::ScannedArchive;
 use self::blobs::chunks_of;
+use self::gzip::Budget;
 use self::image::Found;
 pub use self::image::PackageImage;
 pub(crate) use self::peel::{Peeled, peel, reader_of};
-use self::peel::{Reader, hashed_reader_of};
+use self::peel::{Reader, hashed_reader_of, peel_within};
 use self::scan::Scan;
 use self::walk::Entries;
 use crate::Error;
@@ -81,10 +83,14 @@ impl Package {
         let name = source.name();
         let not = |error| Error::reading_anything(&name, error);
         let (reader, passing) = hashed_reader_of(Arc::clone(&source));
-        let Peeled::Tar(tar) = peel(reader).await.map_err(not)? else {
+        let budget = Budget::of_a_package();
+        let count = budget.clone();
+        let reader =
+            Box::pin(InspectReader::new(reader, move |bytes| count.took(bytes.len() as u64)));
+        let Peeled::Tar(tar) = peel_within(reader, &budget).await.map_err(not)? else {
             return Err(Error::not_a_bundle(&name, "it is no tar archive"));
         };
-        let scan = Scan::of(tar).await.map_err(not)?;
+        let scan = Scan::of(tar, budget).await.map_err(not)?;
         let (hasher, passed) =
             std::mem::take(&mut *passing.lock().unwrap_or_else(PoisonError::into_inner));
         let mut scanned = Scanned {

@@ -115,6 +115,7 @@ impl BundlePlan {
             files,
             store: store.as_ref().map(|store| store.described.clone()),
         };
+        document.require_few()?;
         let described = document.to_bytes();
         contents::require_readable(described.len())?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);

@@ -147,11 +147,14 @@ async fn a_bundle_that_nobody_could_open_is_not_planned() {
     let bundle = Bundle::open(&written.path).await.unwrap();
     assert_eq!(bundle.document(), plan.document());
 
-    let path = "a".repeat(80);
-    let file = |n: usize| ContentFile::new(format!("{path}/{n}"), "");
-    contents.files = (0..120_000).map(file).collect();
-    let refused = refusal(&contents);
-    assert!(refused.contains("bundle.json"), "{refused}");
+    for (count, length, about) in [(40_000, 240, "bundle.json"), (50_001, 1, "50000 that readers")]
+    {
+        let path = "a".repeat(length);
+        let file = |n: usize| ContentFile::new(format!("{path}/{n}"), "");
+        contents.files = (0..count).map(file).collect();
+        let refused = refusal(&contents);
+        assert!(refused.contains(about), "{refused}");
+    }
 }
 
 #[tokio::test]

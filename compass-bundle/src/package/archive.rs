@@ -7,7 +7,8 @@ use std::io::{Error, ErrorKind};
 use bytes::Bytes;
 use compass_registry::Digest;
 
-use super::peel::{Peeled, Reader, peel};
+use super::gzip::Budget;
+use super::peel::{Peeled, Reader, peel_within};
 use super::walk::{Entry, KEPT, in_file, named_digest};
 
 /// Entries of one image archive.
@@ -77,7 +78,11 @@ impl ScannedEntry {
 }
 
 impl ScannedArchive {
-    pub(super) async fn take(&mut self, mut entry: Entry, room: &mut Room) -> std::io::Result<()> {
+    pub(super) async fn take(
+        &mut self,
+        mut entry: Entry,
+        (room, budget): (&mut Room, &Budget),
+    ) -> std::io::Result<()> {
         if self.entries.len() + self.links.len() >= MAX_ENTRIES {
             let reason = "an image archive holds too many files";
             return Err(Error::new(ErrorKind::Unsupported, reason));
@@ -89,7 +94,7 @@ impl ScannedArchive {
         // What is named by its digest needs no other proof.
         let proved = match named_digest(&entry.path) {
             Some(_) => Ok(()),
-            None => inflate(reader).await,
+            None => inflate(reader, budget).await,
         };
         sum.drain().await?;
         proved.map_err(|error| in_file(&entry.path, &error))?;
@@ -167,8 +172,8 @@ impl ScannedArchive {
 }
 
 /// Reads compressed bytes to their end, which proves their checksum.
-async fn inflate(reader: Reader) -> std::io::Result<()> {
-    if let Peeled::Tar(mut inflated) = peel(reader).await? {
+async fn inflate(reader: Reader, budget: &Budget) -> std::io::Result<()> {
+    if let Peeled::Tar(mut inflated) = peel_within(reader, budget).await? {
         tokio::io::copy(&mut inflated, &mut tokio::io::sink()).await?;
     }
     Ok(())

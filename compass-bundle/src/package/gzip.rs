@@ -56,10 +56,49 @@ pub(super) struct Gzip {
     /// Bytes that have come out.
     inflated: u64,
     taken: Taken,
+    budget: Budget,
 }
 
 /// Bytes that were taken from what everything was inflated from.
 pub(super) type Taken = Arc<AtomicU64>;
+
+/// What may be inflated of a whole package, on all levels together: gzip in archives in gzip could
+/// keep somebody busy for days otherwise. Clones share it; the default has no limit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Budget(Option<Arc<Spent>>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    /// Bytes of the file.
+    taken: AtomicU64,
+    inflated: AtomicU64,
+}
+
+/// What comes before the size of the file counts: more than anyone packs, and minutes at most.
+const ALWAYS_OF_ALL: u64 = 64 << 30;
+
+impl Budget {
+    pub(super) fn of_a_package() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Bytes have been read of the file.
+    pub(super) fn took(&self, bytes: u64) {
+        if let Some(spent) = &self.0 {
+            spent.taken.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn inflate(&self, bytes: u64) -> std::io::Result<()> {
+        let Some(spent) = &self.0 else { return Ok(()) };
+        let inflated = spent.inflated.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let most = spent.taken.load(Ordering::Relaxed).saturating_mul(MOST_TIMES);
+        if inflated > most.saturating_add(ALWAYS_OF_ALL) {
+            return Err(Error::other("it inflates to more than anyone packs"));
+        }
+        Ok(())
+    }
+}
 
 /// How many times as large deflate makes bytes at most (about 1032), and what may come before that
 /// counts. More is gzip in gzip, made to keep somebody busy for days.
@@ -70,10 +109,11 @@ type Member = GzipDecoder<BufReader<Reader>>;
 
 impl Gzip {
     /// `taken` counts what the reader, or what that inflates, takes from the file.
-    pub(super) fn new(reader: Reader, taken: Taken) -> Self {
+    pub(super) fn new(reader: Reader, taken: Taken, budget: Budget) -> Self {
         let member = GzipDecoder::new(BufReader::with_capacity(AHEAD, reader));
         let padding = Padding::default();
-        Self { member, is_between: false, padding, failed: None, inflated: 0, taken }
+        let (is_between, failed, inflated) = (false, None, 0);
+        Self { member, is_between, padding, failed, inflated, taken, budget }
     }
 
     /// Counts what has come out.
@@ -83,7 +123,7 @@ impl Gzip {
         if self.inflated > most.saturating_add(ALWAYS) {
             return Err(Error::other("it inflates to more than gzip does once"));
         }
-        Ok(())
+        self.budget.inflate(bytes as u64)
     }
 
     fn poll_members(
@@ -149,5 +189,22 @@ fn told(error: Error) -> Error {
             Error::other(format!("its gzip is damaged: {error}"))
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_levels_inflate_is_counted_together() {
+        let budget = Budget::of_a_package();
+        let other = budget.clone();
+        budget.took(10);
+        budget.inflate(ALWAYS_OF_ALL).unwrap();
+        other.inflate(10 * MOST_TIMES).unwrap();
+        let error = budget.inflate(1).unwrap_err();
+        assert!(error.to_string().contains("more than anyone packs"), "{error}");
+        Budget::default().inflate(u64::MAX).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::{InspectReader, StreamReader};
 
-use super::gzip::{AHEAD, Gzip, Likeness, Taken, likeness};
+use super::gzip::{AHEAD, Budget, Gzip, Likeness, Taken, likeness};
 use crate::read::BundleSource;
 
 /// Bytes on their way.
@@ -67,6 +67,11 @@ fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = std::io::Resul
 /// Takes gzip off, once or twice. What only begins like gzip is something else; what has a header
 /// as compressors write it and cannot be inflated is damaged.
 pub(crate) async fn peel(reader: Reader) -> std::io::Result<Peeled> {
+    peel_within(reader, &Budget::default()).await
+}
+
+/// As [`peel`], no further than a whole package may be inflated.
+pub(super) async fn peel_within(reader: Reader, budget: &Budget) -> std::io::Result<Peeled> {
     let (mut outer, taken) = (Likeness::Sure, Taken::default());
     let count = Arc::clone(&taken);
     let reader = InspectReader::new(reader, move |bytes| {
@@ -87,7 +92,7 @@ pub(crate) async fn peel(reader: Reader) -> std::io::Result<Peeled> {
             Likeness::None if is_tar => return Ok(Peeled::Tar(whole)),
             Likeness::None => return Ok(Peeled::Other),
             Likeness::Possible | Likeness::Sure => {
-                reader = Box::pin(Gzip::new(whole, Arc::clone(&taken)));
+                reader = Box::pin(Gzip::new(whole, Arc::clone(&taken), budget.clone()));
             }
         }
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::PackageFile;
 use super::archive::{Room, ScannedArchive};
-use super::peel::{Peeled, Reader, peel};
+use super::gzip::Budget;
+use super::peel::{Peeled, Reader, peel_within};
 use super::walk::{Entries, Entry, in_file};
 use crate::naming::ARCHIVE_END;
 
@@ -27,6 +28,7 @@ pub(super) struct Scan {
     pub(super) refused: Vec<(String, &'static str)>,
     faults: Vec<Fault>,
     room: Room,
+    budget: Budget,
 }
 
 /// A file that could not be looked into.
@@ -37,8 +39,8 @@ struct Fault {
 
 impl Scan {
     /// Reads a package to its end.
-    pub(super) async fn of(tar: Reader) -> std::io::Result<Self> {
-        let mut scan = Self::default();
+    pub(super) async fn of(tar: Reader, budget: Budget) -> std::io::Result<Self> {
+        let mut scan = Self { budget, ..Self::default() };
         let mut entries = Entries::of(tar)?;
         while let Some(entry) = entries.next().await? {
             scan.take(entry).await?;
@@ -75,7 +77,7 @@ impl Scan {
         let path = entry.path.clone();
         let (reader, sum) = entry.hashed();
         let before = self.room;
-        let inside = look_into(&path, reader, &mut self.room).await;
+        let inside = look_into(&path, reader, (&mut self.room, &self.budget)).await;
         let is_image = matches!(&inside, Ok(Some(archive)) if archive.is_image());
         if !is_image {
             // Nothing of it is kept.
@@ -104,9 +106,9 @@ impl Scan {
 async fn look_into(
     path: &str,
     reader: Reader,
-    room: &mut Room,
+    (room, budget): (&mut Room, &Budget),
 ) -> std::io::Result<Option<ScannedArchive>> {
-    let Peeled::Tar(tar) = peel(reader).await? else {
+    let Peeled::Tar(tar) = peel_within(reader, budget).await? else {
         return match path.ends_with(ARCHIVE_END) {
             true => Err(Error::other("it is named as an image archive, and is no archive")),
             false => Ok(None),
@@ -115,7 +117,7 @@ async fn look_into(
     let mut archive = ScannedArchive::default();
     let mut entries = Entries::of(tar)?;
     while let Some(entry) = entries.next().await? {
-        archive.take(entry, room).await?;
+        archive.take(entry, (room, budget)).await?;
     }
     if path.ends_with(ARCHIVE_END) && !archive.is_image() {
         return Err(Error::other(archive.why_no_image()));

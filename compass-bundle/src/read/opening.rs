@@ -358,4 +358,15 @@ mod tests {
         let refused = refusal(&document, index.bytes()).await;
         assert!(refused.contains("its image manifests are too large"), "{refused}");
     }
+
+    #[tokio::test]
+    async fn a_list_of_next_to_nothing_is_not_longer_than_any_list() {
+        let file = json!({"path": "", "size": 0});
+        let document = json!({
+            "formatVersion": FORMAT_VERSION, "kind": "plugin", "name": "compass",
+            "version": "v2.7.0", "modified": 0, "files": vec![file; 50_001],
+        });
+        let told = refusal(&document, b"").await;
+        assert!(told.contains("expected a list of at most 50000"), "{told}");
+    }
 }
