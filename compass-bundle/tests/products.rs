@@ -147,7 +147,7 @@ async fn a_bundle_that_nobody_could_open_is_not_planned() {
     let bundle = Bundle::open(&written.path).await.unwrap();
     assert_eq!(bundle.document(), plan.document());
 
-    for (count, length, about) in [(40_000, 240, "bundle.json"), (50_001, 1, "50000 that readers")]
+    for (count, length, about) in [(45_000, 300, "bundle.json"), (50_001, 1, "50000 that readers")]
     {
         let path = "a".repeat(length);
         let file = |n: usize| ContentFile::new(format!("{path}/{n}"), "");
