@@ -40,16 +40,33 @@ impl OciLayout {
         }
     }
 
-    async fn index(&self) -> Result<Vec<Value>, Error> {
+    /// What `index.json` says, whoever wrote it; its `manifests` are a list.
+    async fn index(&self) -> Result<Value, Error> {
         let path = self.root.join("index.json");
-        let Some(bytes) = read_whole(&path).await? else { return Ok(Vec::new()) };
+        let Some(bytes) = read_whole(&path).await? else {
+            let media_type = media_type::OCI_INDEX;
+            return Ok(json!({"schemaVersion": 2, "mediaType": media_type, "manifests": []}));
+        };
         let bad = |reason: String| Error::BadContent { what: path.display().to_string(), reason };
         let index: Value =
             serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-        match index.get("manifests") {
-            Some(Value::Array(manifests)) => Ok(manifests.clone()),
-            _ => Err(bad("it has no list `manifests`".to_owned())),
+        match index["manifests"].is_array() {
+            true => Ok(index),
+            false => Err(bad("it has no list `manifests`".to_owned())),
         }
+    }
+
+    /// Keeps others away who write into the directory, as long as the result lives; where the file
+    /// system knows no locks, only those of this process.
+    async fn lock(&self) -> Result<Option<std::fs::File>, Error> {
+        let root = self.root.clone();
+        let locked = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&root)?;
+            let directory = std::fs::File::open(&root)?;
+            Ok(directory.lock().is_ok().then_some(directory))
+        });
+        let failed = |error| Error::io(format!("cannot write {}", self.root.display()), error);
+        locked.await.map_err(std::io::Error::from).and_then(|locked| locked).map_err(failed)
     }
 
     async fn resolve(
@@ -62,7 +79,8 @@ impl OciLayout {
             Locator::Tag(tag) => tag,
         };
         let index = self.index().await?;
-        let named = |name: &str| index.iter().find(|entry| entry["annotations"][NAME] == name);
+        let all = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let named = |name: &str| all.iter().find(|entry| entry["annotations"][NAME] == name);
         let full = format!("{repository}:{tag}");
         let Some(entry) = named(&full).or_else(|| named(tag.as_str())) else { return Ok(None) };
         entry["digest"].as_str().unwrap_or_default().parse().map(Some)
@@ -90,16 +108,14 @@ impl OciLayout {
 
     async fn name(&self, name: String, manifest: &RawManifest) -> Result<(), Error> {
         let _alone = self.writing.lock().await;
-        let mut manifests = self.index().await?;
-        manifests.retain(|entry| entry["annotations"][NAME] != name.as_str());
+        let _locked = self.lock().await?;
+        let mut index = self.index().await?;
         let mut entry = serde_json::to_value(manifest.descriptor()).unwrap_or_default();
         entry["annotations"] = json!({ NAME: name });
-        manifests.push(entry);
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_INDEX,
-            "manifests": manifests,
-        });
+        if let Some(manifests) = index["manifests"].as_array_mut() {
+            manifests.retain(|entry| entry["annotations"][NAME] != name.as_str());
+            manifests.push(entry);
+        }
         write_whole(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).await?;
         write_whole(&self.root.join("index.json"), index.to_string().as_bytes()).await
     }

@@ -79,8 +79,12 @@ impl RetryPolicy {
         tokio::time::sleep(error.retry_after().map_or(own, |asked| asked.max(own))).await;
     }
 
-    /// Runs an operation again while it fails for a reason that may pass.
-    pub(crate) async fn run<T, F>(&self, mut run: impl FnMut() -> F) -> Result<T, Error>
+    /// Runs an operation again while it fails for a reason that may pass, with a pause before each
+    /// try but the first.
+    ///
+    /// # Errors
+    /// That of the last try.
+    pub async fn run<T, F>(&self, mut run: impl FnMut() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {

@@ -24,10 +24,11 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 /// # Contract
 /// - `manifest` answers with the manifest's exact bytes. Asked for a digest, the bytes need not be
 ///   verified; [`ImageSourceExt::verified_manifest`] does that.
-/// - `blob` answers with a range of the blob's bytes; more may follow, and is dropped. A source that
-///   cannot begin in the middle reads and drops what stands before.
+/// - `blob` answers with a range of the blob's bytes; more of the blob may follow, and is dropped. A
+///   source that cannot begin in the middle reads and drops what stands before.
 /// - What is not there is [`Error::NotFound`]; what may be there on another try is an error whose
-///   [`Error::is_transient`] holds.
+///   [`Error::is_transient`] holds. `manifest` and `resolve` try that again by themselves, as with
+///   [`RetryPolicy::run`]; who reads a blob goes on where it broke, as [`ImageSource::retry`] says.
 /// - Dropping a future or stream stops its work and leaves nothing behind.
 #[async_trait]
 pub trait ImageSource: Send + Sync {

@@ -2,16 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::layout::OciLayout;
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage};
-use compass_registry::testing::conformance;
+use compass_registry::testing::{SampleImage, conformance};
 use compass_registry::{
-    ByteStream, Descriptor, Error, ImageSource, Locator, RawManifest, Repository,
+    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
+    Repository, Tag, VerifiedBlob,
 };
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
 
 #[tokio::test]
 async fn memory_disk_and_layout_keep_the_contracts() {
@@ -61,4 +66,119 @@ async fn a_source_that_breaks_a_contract_is_found_out() {
     let violations = conformance(&Careless(storage.clone()), &storage).await.unwrap();
     assert!(!violations.is_empty());
     assert!(violations.iter().all(|one| one.contains("range of a blob")), "{violations:?}");
+}
+
+/// Drops manifests without a tag, claims every digest, and mounts what is nowhere.
+struct Boastful(MemoryStorage);
+
+#[async_trait]
+impl ImageSink for Boastful {
+    async fn manifest_digest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<Option<Digest>, Error> {
+        match locator {
+            Locator::Digest(digest) => Ok(Some(*digest)),
+            Locator::Tag(_) => self.0.manifest_digest(repository, locator).await,
+        }
+    }
+
+    async fn has_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        self.0.has_blob(repository, descriptor).await
+    }
+
+    async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
+        self.0.put_blob(repository, blob).await
+    }
+
+    async fn mount_blob(
+        &self,
+        _: &Repository,
+        _: &Repository,
+        _: &Descriptor,
+    ) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        match tag {
+            Some(_) => ImageSink::put_manifest(&self.0, repository, manifest, tag).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_breaks_a_contract_is_found_out() {
+    let storage = MemoryStorage::default();
+    let violations = conformance(&storage.clone(), &Boastful(storage)).await.unwrap();
+    for rule in [
+        "a manifest that is not there has no digest",
+        "a blob that was mounted is there",
+        "a manifest that was put without a tag is read by its digest",
+        "an image index is read with everything in it",
+    ] {
+        assert!(violations.iter().any(|one| one == rule), "{rule}: {violations:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_into_one_layout_takes_no_names_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let foreign = json!({"schemaVersion": 2, "manifests": [], "annotations": {"kept": "yes"}});
+    std::fs::write(directory.path().join("index.json"), foreign.to_string()).unwrap();
+    let repository: Repository = "team/web".parse().unwrap();
+    let manifest = SampleImage::new(1, &[10]).manifest;
+    let writing = (0..20).map(|number| {
+        let layout = OciLayout::new(directory.path());
+        let (repository, manifest) = (repository.clone(), manifest.clone());
+        tokio::spawn(async move {
+            let tag: Tag = format!("v{number}").parse().unwrap();
+            layout.put_manifest(&repository, &manifest, Some(&tag)).await.unwrap();
+        })
+    });
+    for one in writing.collect::<Vec<_>>() {
+        one.await.unwrap();
+    }
+    let index = std::fs::read(directory.path().join("index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 20);
+    assert_eq!(index["annotations"]["kept"], "yes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_dropped_does_not_stay_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::new(directory.path());
+    let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
+    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
+    let content = vec![1; 4 << 20];
+    let half =
+        stream::iter([Ok(Bytes::from(content[..2 << 20].to_vec()))]).chain(stream::pending());
+    let blob = VerifiedBlob::new("x".to_owned(), Descriptor::of("x", &content), half.boxed());
+    let repository = "a/b".parse().unwrap();
+    let uploads = || std::fs::read_dir(directory.path().join("uploads")).map_or(0, Iterator::count);
+    {
+        let mut put = Box::pin(client.put_blob(&repository, blob));
+        while uploads() == 0 {
+            let moment = tokio::time::timeout(Duration::from_millis(10), &mut put).await;
+            assert!(moment.is_err(), "{moment:?}");
+        }
+    }
+    let gone = async {
+        while uploads() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
 }

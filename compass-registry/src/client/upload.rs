@@ -4,6 +4,7 @@
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
+use tokio::runtime::Handle;
 
 use super::feed::Feed;
 use super::pull::digest_header;
@@ -19,14 +20,30 @@ const CHUNK: u64 = 32 << 20;
 /// but registries gather what is smaller.
 const MIN_CHUNK: u64 = 1 << 20;
 
+/// A session that may be open. Dropped with its upload, it is given up, as far as anything still runs
+/// then.
+struct Session<'u> {
+    transport: &'u Transport,
+    repository: &'u Repository,
+    at: Option<Url>,
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if let (Some(at), Ok(runtime)) = (self.at.take(), Handle::try_current()) {
+            let (transport, repository) = (self.transport.clone(), self.repository.clone());
+            runtime.spawn(async move { cancel(&transport, &repository, at).await });
+        }
+    }
+}
+
 /// One blob on its way up.
 struct Upload<'u> {
     transport: &'u Transport,
     repository: &'u Repository,
     descriptor: Descriptor,
     feed: Feed,
-    /// Where the open session is.
-    session: Option<Url>,
+    session: Session<'u>,
     chunk: Option<u64>,
     /// How far the registry got in any attempt: only what is new counts as progress.
     furthest: u64,
@@ -37,8 +54,9 @@ pub(super) async fn put_blob(
     repository: &Repository,
     blob: VerifiedBlob,
 ) -> Result<(), Error> {
-    let session = transport.take_declined(repository, blob.descriptor().digest);
-    Upload { session, ..Upload::new(transport, repository, blob) }.finish().await
+    let mut upload = Upload::new(transport, repository, blob);
+    upload.session.at = transport.take_declined(repository, upload.descriptor.digest);
+    upload.finish().await
 }
 
 /// Uploads a blob in chunks of this size from the beginning.
@@ -103,15 +121,16 @@ impl<'u> Upload<'u> {
     fn new(transport: &'u Transport, repository: &'u Repository, blob: VerifiedBlob) -> Self {
         let descriptor = blob.descriptor().clone();
         let feed = Feed::new(blob);
-        let (session, chunk) = (None, None);
-        Self { transport, repository, descriptor, feed, session, chunk, furthest: 0 }
+        let session = Session { transport, repository, at: None };
+        Self { transport, repository, descriptor, feed, session, chunk: None, furthest: 0 }
     }
 
     /// Runs the upload; one that fails does not stay open.
     async fn finish(mut self) -> Result<(), Error> {
         let result = self.run().await;
-        if result.is_err() {
-            self.cancel().await;
+        match result {
+            Ok(()) => self.session.at = None,
+            Err(_) => self.cancel().await,
         }
         result
     }
@@ -161,7 +180,7 @@ impl<'u> Upload<'u> {
 
     /// Finds out how far the registry got, and goes on there, or else begins again.
     async fn take_up(&mut self, from_scratch: bool) -> Result<TakenUp, Error> {
-        let reached = match &self.session {
+        let reached = match &self.session.at {
             Some(session) if !from_scratch => self.status(session.clone()).await,
             _ => None,
         };
@@ -169,7 +188,7 @@ impl<'u> Upload<'u> {
             && position <= self.feed.position()
             && self.feed.go_to(position)
         {
-            self.session = Some(session);
+            self.session.at = Some(session);
             // Nothing came through at all: a smaller chunk may.
             let size = self.chunk.map_or(CHUNK, |size| (size / 2).max(MIN_CHUNK));
             self.chunk = Some(size);
@@ -197,14 +216,14 @@ impl<'u> Upload<'u> {
     }
 
     async fn session(&mut self) -> Result<Url, Error> {
-        if let Some(session) = &self.session {
+        if let Some(session) = &self.session.at {
             return Ok(session.clone());
         }
         let open = self.transport.request(Method::POST, self.repository, "blobs/uploads/", PUSH);
         // Who runs the upload tries this again as well.
         let response = self.transport.send_once(&open, &[StatusCode::ACCEPTED]).await?;
         let session = self.transport.location(&open.url, &response)?;
-        Ok(self.session.insert(session).clone())
+        Ok(self.session.at.insert(session).clone())
     }
 
     async fn send_whole(&mut self) -> Result<(), Error> {
@@ -226,7 +245,7 @@ impl<'u> Upload<'u> {
             }
             let from = request.url.clone();
             let response = self.stream(request, length, StatusCode::ACCEPTED).await?;
-            self.session = Some(self.transport.location(&from, &response)?);
+            self.session.at = Some(self.transport.location(&from, &response)?);
             let reached = match position(&response) {
                 // One byte is written as none is.
                 Some(0) if (start, length) == (0, 1) => 1,
@@ -288,7 +307,7 @@ impl<'u> Upload<'u> {
     }
 
     async fn cancel(&mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.session.at.take() {
             cancel(self.transport, self.repository, session).await;
         }
     }

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
 
 use super::chance::noise;
 use super::sample::{SampleImage, read_whole};
 use crate::{
-    Descriptor, Error, ImageSink, ImageSource, Locator, RawManifest, Repository, Tag, VerifiedBlob,
+    Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest, Repository, Tag,
+    VerifiedBlob, media_type,
 };
 
 /// A place that is being tried out, and what it did wrong.
@@ -47,6 +49,8 @@ pub async fn conformance(
     trial.blobs().await?;
     trial.wrong_blobs().await?;
     trial.manifests().await?;
+    trial.mounts().await?;
+    trial.indexes().await?;
     Ok(trial.violations)
 }
 
@@ -76,6 +80,9 @@ impl Trial<'_> {
         );
         let digest = self.sink.manifest_digest(&self.repository, &tag.into()).await?;
         self.expect(digest.is_none(), "a tag that is not there has no digest");
+        let by_digest = Locator::Digest(Digest::of(b"never pushed"));
+        let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
+        self.expect(digest.is_none(), "a manifest that is not there has no digest");
         let absent = b"never pushed";
         let blob = self.source.blob(&self.repository, &describe(absent), 0..12).await;
         let read = match blob {
@@ -169,6 +176,59 @@ impl Trial<'_> {
         let first = Locator::Digest(images[0].manifest.digest());
         let kept = read_whole(self.source, &self.repository, &first).await;
         self.expect(kept.is_ok(), "an image whose tag was moved stays there by its digest");
+        Ok(())
+    }
+}
+
+impl Trial<'_> {
+    async fn mounts(&mut self) -> Result<(), Error> {
+        let neighbour: Repository = "compass-conformance/neighbour".parse()?;
+        let (there, absent) = (noise(9, 5000), b"never pushed anywhere");
+        self.put(&there, &there).await?;
+        let own = self.repository.clone();
+        for (blob, is_there) in [(&there[..], true), (absent, false)] {
+            let descriptor = describe(blob);
+            let mounted = self.sink.mount_blob(&own, &neighbour, &descriptor).await;
+            if !mounted.unwrap_or(false) {
+                continue;
+            }
+            let has = self.sink.has_blob(&neighbour, &descriptor).await?;
+            self.expect(has && is_there, "a blob that was mounted is there");
+        }
+        Ok(())
+    }
+
+    async fn indexes(&mut self) -> Result<(), Error> {
+        let (tag, mut described): (Tag, _) = ("index".parse()?, Vec::new());
+        for seed in [10, 11] {
+            let image = SampleImage::new(seed, &[3000]);
+            for blob in &image.blobs {
+                self.put(blob, blob).await?;
+            }
+            self.sink.put_manifest(&self.repository, &image.manifest, None).await?;
+            let by_digest = Locator::Digest(image.manifest.digest());
+            let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
+            self.expect(
+                digest == Some(image.manifest.digest()),
+                "a manifest that was put without a tag is there by its digest",
+            );
+            let read = self.source.manifest(&self.repository, &by_digest).await;
+            self.expect(
+                read.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
+                "a manifest that was put without a tag is read by its digest",
+            );
+            described.push(json!(image.manifest.descriptor()));
+        }
+        let index = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": described,
+        });
+        let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+        self.sink.put_manifest(&self.repository, &index, Some(&tag)).await?;
+        let whole = read_whole(self.source, &self.repository, &tag.into()).await;
+        self.expect(
+            whole.is_ok_and(|manifest| is_same(&manifest, &index)),
+            "an image index is read with everything in it",
+        );
         Ok(())
     }
 }
