@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use compass_registry::Hasher;
+use compass_registry::{Error as RegistryError, Hasher, Locator, RawManifest, Reference};
 
 use crate::{Bundle, BundleSource, Damage, Error, Package, Verified, VerifyOptions, frame};
 
@@ -90,6 +90,35 @@ pub async fn unlike_bundle(source: &Arc<dyn BundleSource>) -> Result<Range<u64>,
         (false, Ok(_)) => 0..frame::HEADER.len() as u64,
         (false, Err(_)) => 0..source.size(),
     })
+}
+
+/// The image manifest that a locator names, among images of one repository: their references, what
+/// each begins with, and the others of it. Registries at two hosts may have the same name for
+/// different images; by a tag nobody can tell them apart.
+pub(crate) fn image_by<'i>(
+    locator: &Locator,
+    images: impl Iterator<Item = (&'i Reference, &'i RawManifest, &'i [RawManifest])>,
+    what: impl Fn() -> String,
+) -> Result<RawManifest, RegistryError> {
+    let mut found: Option<&RawManifest> = None;
+    for (reference, root, children) in images {
+        let fits = match locator {
+            Locator::Tag(tag) => (reference.explicit().tag() == Some(tag)).then_some(root),
+            Locator::Digest(digest) => {
+                let mut all = std::iter::once(root).chain(children);
+                all.find(|manifest| manifest.digest() == *digest)
+            }
+        };
+        match (found, fits) {
+            (Some(one), Some(other)) if one.digest() != other.digest() => {
+                let reason = "several images have this name: ask for one by its digest".to_owned();
+                return Err(RegistryError::BadContent { what: what(), reason });
+            }
+            (None, fits) => found = fits,
+            _ => {}
+        }
+    }
+    found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
 }
 
 /// A source that begins as bundles do, whatever it begins with, and knows how far it was read.

@@ -33,6 +33,7 @@ use self::peel::{Reader, hashed_reader_of, peel_within};
 use self::scan::Scan;
 use self::walk::Entries;
 use crate::Error;
+use crate::opened::image_by;
 use crate::read::BundleSource;
 
 /// A package of any making.
@@ -225,18 +226,9 @@ impl ImageSource for Package {
         repository: &Repository,
         locator: &Locator,
     ) -> Result<RawManifest, RegistryError> {
-        let own = |image: &&PackageImage| image.reference.repository() == repository;
-        let found = self.images().iter().filter(own).find_map(|image| match locator {
-            Locator::Tag(tag) => {
-                (image.reference.explicit().tag() == Some(tag)).then_some(&image.root)
-            }
-            Locator::Digest(digest) => {
-                let mut all = image.manifests();
-                all.find(|manifest| manifest.digest() == *digest)
-            }
-        });
-        let what = || format!("{repository}:{locator} in {}", self.name());
-        found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
+        let own = self.images().iter().filter(|image| image.reference.repository() == repository);
+        let own = own.map(|image| (&image.reference, &image.root, &image.children[..]));
+        image_by(locator, own, || format!("{repository}:{locator} in {}", self.name()))
     }
 
     async fn blob(

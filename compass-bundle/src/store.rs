@@ -27,6 +27,8 @@ pub use self::object::{ObjectFile, ObjectStore};
 pub use self::upload::settle;
 use crate::document::{BundleDocument, Kind};
 #[cfg(feature = "store")]
+use crate::write::{Existing, write_beside};
+#[cfg(feature = "store")]
 use crate::{Bundle, BundlePlan, BundleSource, LocalFile};
 use crate::{Error, naming};
 
@@ -118,7 +120,7 @@ impl Store {
                 let store = directory.clone();
                 blocking(move || publish(&bundle, &document, &store, &*progress)).await
             }
-            Self::Objects(objects) => objects.publish(bundle, document, &*progress).await,
+            Self::Objects(objects) => objects.publish(bundle, document, progress).await,
         }
     }
 
@@ -145,7 +147,16 @@ impl Store {
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-                let written = crate::write_as(plan, source, &path, options).await?;
+                let to = (&*path, Existing::Kept);
+                let written = match write_beside(plan, Arc::clone(&source), to, options).await {
+                    // Somebody was faster.
+                    Err(Error::Exists { .. }) if path.is_file() => {
+                        let progress = Arc::clone(&options.progress);
+                        let digest = digest_of_plan(plan, source, &*progress).await?;
+                        return blocking(move || directory::same(&path, digest, &*progress)).await;
+                    }
+                    written => written?,
+                };
                 let url = format!("file://{}", written.path.display());
                 Ok(Published { url, size: written.size, digest: written.digest, present: false })
             }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
 
+pub(crate) use self::file::Existing;
 use self::part_file::PartFile;
 pub use self::stream::{stream, write_into};
 use crate::Error;
@@ -79,7 +80,17 @@ pub async fn write_as(
     path: &Path,
     options: &WriteOptions,
 ) -> Result<Written, Error> {
-    let digest = file::write(plan, source, path, options).await?;
+    write_beside(plan, source, (path, Existing::Replaced), options).await
+}
+
+/// Writes a bundle and its `.sha256`.
+pub(crate) async fn write_beside(
+    plan: &BundlePlan,
+    source: Arc<dyn ImageSource>,
+    (path, existing): (&Path, Existing),
+    options: &WriteOptions,
+) -> Result<Written, Error> {
+    let digest = file::write(plan, source, (path, existing), options).await?;
     write_checksum(path, digest)?;
     Ok(Written { path: path.to_owned(), size: plan.size(), digest })
 }

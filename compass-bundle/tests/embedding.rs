@@ -192,6 +192,27 @@ async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
     }
 }
 
+#[tokio::test]
+async fn a_name_that_two_registries_have_is_no_name_for_one_image() {
+    let (storage, references) = sample::store(&[vec![noise(1, 100)], vec![noise(2, 100)]]).await;
+    let (mut images, platforms) = (Vec::new(), Platforms::One(sample::platform()));
+    for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
+        let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
+        let from = (own.repository(), &own.locator());
+        images.push(ArchiveImage::gather(&storage, from, reference, &platforms).await.unwrap());
+    }
+    let plan = Arc::new(BundlePlan::new(&sample::product(images, false)).unwrap());
+    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
+    for image in bundle.images() {
+        let (repository, digest) = (image.reference.repository(), image.root.digest());
+        let by_tag = bundle.manifest(repository, &image.reference.locator()).await.unwrap_err();
+        assert!(by_tag.to_string().contains("ask for one by its digest"), "{by_tag}");
+        let by_digest = bundle.manifest(repository, &digest.into()).await.unwrap();
+        assert_eq!(by_digest.digest(), digest);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_reached_for_a_while_is_not_called_damaged() {
     let source = in_memory(bundle_of(300_000).await);

@@ -3,10 +3,13 @@
 
 mod sample;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_bundle::document::Kind;
+use compass_bundle::store::open_source;
 use compass_bundle::{
     Bundle, BundleSource, LocalFile, Opened, VerifyOptions, WriteOptions, compare, unpack, write,
 };
@@ -64,4 +67,41 @@ async fn what_is_far_away_is_verified_and_unpacked_in_one_pass() {
     assert_eq!(file.bytes.load(Ordering::Relaxed) - before, opened.size());
     assert_eq!(unpacked.paths, [target.join("compass-plugins-gpu-v0.1.0")]);
     assert_eq!(unpacked.files, 1 + 1 + 3);
+}
+
+/// A web server that answers so, one request a connection; gives its address, and counts.
+fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/bundle.tar.gz", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request).unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let rest = "content-length: 1\r\nconnection: close\r\n\r\nx";
+            socket.write_all(format!("HTTP/1.1 {answer}\r\n{rest}").as_bytes()).unwrap();
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_web_server_is_asked_again_only_where_that_may_help() {
+    let part = "206 Partial Content\r\ncontent-range: bytes 0-0/5000";
+    let opened = async |answers| {
+        let (address, asked) = web(answers);
+        let opened = open_source(&address).await.map(|file| file.size());
+        (opened.map_err(|error| format!("{error:?}")), asked.load(Ordering::Relaxed))
+    };
+    let busy: &[&str] = Vec::leak(vec!["503 Busy", "429 Slower", part]);
+    assert_eq!(opened(busy).await, (Ok(5000), 3));
+    for (answer, about) in [("404 Not Found", "404"), ("200 OK", "does not answer ranges")] {
+        let answers: &[&str] = Vec::leak(vec![answer, part]);
+        let (refused, asked) = opened(answers).await;
+        assert!(refused.as_ref().is_err_and(|error| error.contains(about)), "{refused:?}");
+        assert_eq!(asked, 1, "{answer}");
+    }
 }

@@ -147,7 +147,8 @@ const INSUFFICIENT_STORAGE: u16 = 507;
 
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
-        Self::Invalid { what, text: text.to_owned(), reason: reason.into() }
+        // What may be shown in one form is shown in all of them.
+        Self::Invalid { what, text: without_password(text).into_owned(), reason: reason.into() }
     }
 
     /// A failed file operation; `what` says which, on which file.

@@ -106,6 +106,11 @@ impl Reference {
         Self { tag, ..self.clone() }
     }
 
+    /// The digest, where one is written.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
     /// What to ask the registry for.
     pub fn locator(&self) -> Locator {
         match (&self.digest, &self.tag) {

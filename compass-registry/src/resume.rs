@@ -14,6 +14,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::retry::{Counter, RetryPolicy};
 use crate::{ByteStream, Descriptor, Error, ImageSource, Pace, Parts, Repository, Speed};
 
+/// Bytes after which a connection that broke is forgotten.
+const GETTING_ON: u64 = 64 << 10;
+
 /// A range of the bytes of a blob, in order; over one connection alone, or over several.
 pub(crate) fn resuming(
     source: Arc<dyn ImageSource>,
@@ -159,6 +162,8 @@ struct Part {
     blob: Arc<Blob>,
     range: Range<u64>,
     failures: u32,
+    /// Bytes since the last one.
+    since: u64,
     bytes: Option<ByteStream>,
     /// The source ended the part too early, without an error.
     cut_short: bool,
@@ -166,7 +171,7 @@ struct Part {
 
 impl Part {
     fn new(blob: Arc<Blob>, range: Range<u64>) -> Self {
-        Self { blob, range, failures: 0, bytes: None, cut_short: false }
+        Self { blob, range, failures: 0, since: 0, bytes: None, cut_short: false }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
@@ -184,7 +189,11 @@ impl Part {
                     }
                     chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     self.range.start += chunk.len() as u64;
-                    self.failures = 0;
+                    // A byte for each connection is not getting on.
+                    self.since += chunk.len() as u64;
+                    if self.since >= GETTING_ON {
+                        self.failures = 0;
+                    }
                     self.cut_short = false;
                     return Ok(Some(chunk));
                 }
@@ -201,6 +210,7 @@ impl Part {
                 Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
                     self.bytes = None;
                     self.failures += 1;
+                    self.since = 0;
                     let wait = self.blob.retry.wait(&error, self.failures);
                     self.blob.counter.clone().during(wait).await;
                 }

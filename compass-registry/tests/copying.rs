@@ -5,20 +5,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{FaultyRegistry, SampleImage, Script, noise, read_whole};
 use compass_registry::{
-    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Locator, Parts,
-    Platform, RawManifest, Repository, Tag, media_type, open_part, open_resuming,
+    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Locator, Platform,
+    RawManifest, Repository, Tag, media_type,
 };
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 fn name(text: &str) -> Repository {
@@ -314,54 +310,4 @@ async fn a_copy_can_be_spawned() {
         (planned.digest, copier.copy(&source, from, to).await.unwrap().digest)
     });
     assert_eq!(copied.await.unwrap(), (image.manifest.digest(), image.manifest.digest()));
-}
-
-/// Has blobs whose last part never ends, while the first takes its time.
-struct Endless(Parts);
-
-#[async_trait]
-impl ImageSource for Endless {
-    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
-        Err(Error::NotFound { what: "a manifest".to_owned() })
-    }
-
-    async fn blob(
-        &self,
-        _: &Repository,
-        descriptor: &Descriptor,
-        range: Range<u64>,
-    ) -> Result<ByteStream, Error> {
-        let chunk = || Ok(Bytes::from(vec![0; 16 << 10]));
-        if range.end == descriptor.size {
-            return Ok(stream::repeat_with(chunk).boxed());
-        }
-        let slow = stream::repeat_with(chunk).then(|chunk| async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            chunk
-        });
-        Ok(slow.boxed())
-    }
-
-    fn parts(&self) -> Option<&Parts> {
-        Some(&self.0)
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
-    let source = Arc::new(Endless(Parts::new(64 << 10, 4)));
-    let blob = |size| Descriptor { size, ..Descriptor::of("x", &[]) };
-    let read = async |mut bytes: BoxStream<'_, Result<Bytes, Error>>| loop {
-        match bytes.next().await {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return error,
-            None => panic!("it ended"),
-        }
-    };
-    let ahead = open_resuming(source.clone(), &name("a/b"), &blob(192 << 10));
-    let error = read(ahead.boxed()).await;
-    assert!(matches!(error, Error::SizeMismatch { .. }), "{error:?}");
-    let one = open_part(source, &name("a/b"), &blob(100), 0..100);
-    let error = read(one).await;
-    assert!(matches!(error, Error::SizeMismatch { expected: 100, .. }), "{error:?}");
 }

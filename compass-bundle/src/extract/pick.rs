@@ -14,7 +14,7 @@ use crate::package::{Package, PackageFile, PackageImage, Peeled, peel, reader_of
 use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, Platforms};
 use crate::read::{Bundle, MAX_FILE};
-use crate::write::{self, WriteOptions};
+use crate::write::{self, Existing, WriteOptions};
 use crate::{Error, naming};
 
 impl Bundle {
@@ -39,7 +39,8 @@ impl Bundle {
     ) -> Result<u64, Error> {
         require_free(path)?;
         let plan = BundlePlan::archive(image, &self.single_platform(), self.document().modified)?;
-        write::file::write(&plan, Arc::new(self.clone()), path, options).await?;
+        let to = (path, Existing::Kept);
+        write::file::write(&plan, Arc::new(self.clone()), to, options).await?;
         Ok(plan.size())
     }
 }
@@ -82,7 +83,8 @@ impl Package {
         let plan = BundlePlan::archive(&image, platform, 0)?;
         // Every layer is read up to from the beginning: several at once would be in each other's way.
         let options = WriteOptions { jobs: 1, ..options.clone() };
-        write::file::write(&plan, Arc::new(self.clone()), path, &options).await?;
+        let to = (path, Existing::Kept);
+        write::file::write(&plan, Arc::new(self.clone()), to, &options).await?;
         Ok(plan.size())
     }
 

@@ -19,6 +19,7 @@ use super::opening::{Opening, content_file, read_tar};
 use super::source::{BundleSource, LocalFile, Windowed};
 use crate::Error;
 use crate::document::{BundleDocument, FILE_NAME, Kind};
+use crate::opened::image_by;
 use crate::plan::contents::{BundleContents, ContentFile};
 use crate::plan::image::ArchiveImage;
 use crate::plan::{BundlePlan, Content, Segment};
@@ -233,16 +234,8 @@ impl ImageSource for Bundle {
         locator: &Locator,
     ) -> Result<RawManifest, RegistryError> {
         let own = self.0.images.iter().filter(|image| image.reference.repository() == repository);
-        let found = own.into_iter().find_map(|image| match locator {
-            Locator::Tag(tag) => {
-                (image.reference.explicit().tag() == Some(tag)).then_some(&image.root)
-            }
-            Locator::Digest(digest) => {
-                image.manifests().find(|manifest| manifest.digest() == *digest)
-            }
-        });
-        let what = || format!("{repository}:{locator} in {}", self.name());
-        found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
+        let own = own.map(|image| (&image.reference, &image.root, &image.children[..]));
+        image_by(locator, own, || format!("{repository}:{locator} in {}", self.name()))
     }
 
     async fn blob(

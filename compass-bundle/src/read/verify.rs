@@ -129,7 +129,9 @@ impl Bundle {
         };
         let hash = || (!options.quick).then(|| digest(file, plan.size(), &*options.progress));
         let digest = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(prove)).collect();
+            let workers: Vec<_> = (0..options.jobs.clamp(1, wanted.len().max(1)))
+                .map(|_| scope.spawn(prove))
+                .collect();
             let digest = hash().transpose();
             for worker in workers {
                 worker.join().unwrap_or_else(|_| Err(Error::damaged("a thread stopped")))?;

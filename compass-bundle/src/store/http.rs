@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
@@ -43,9 +44,9 @@ impl HttpFile {
         let url: Url = address.parse().map_err(|_| Error::bad_address(address, "not a URL"))?;
         let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
         let mut file = Self { client, url, shown, size: 0 };
-        let response = file.get(0..1).await?;
+        let response = patiently(|| file.get(0..1)).await?;
         file.size =
-            whole_size(&response).ok_or_else(|| file.failed("the server gives no parts"))?;
+            whole_size(&response).ok_or_else(|| file.refused("the server gives no parts"))?;
         Ok(file)
     }
 
@@ -77,8 +78,14 @@ impl HttpFile {
         let response = request.send().await.map_err(|error| self.failed(error.without_url()))?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
-            StatusCode::OK => Err(self.failed("the server does not answer ranges: download it")),
-            status => Err(self.failed(format!("the server answered {status}"))),
+            StatusCode::OK => Err(self.refused("the server does not answer ranges: download it")),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Err(self.failed(format!("the server answered {}", response.status())))
+            }
+            status if status.is_server_error() => {
+                Err(self.failed(format!("the server answered {status}")))
+            }
+            status => Err(self.refused(format!("the server answered {status}"))),
         }
     }
 
@@ -86,14 +93,14 @@ impl HttpFile {
         let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let mut response = self.get(range.clone()).await?;
         if begins_at(&response) != Some(range.start) || whole_size(&response) != Some(self.size) {
-            return Err(self.failed("the server gave another part than was asked for"));
+            return Err(self.refused("the server gave another part than was asked for"));
         }
         let mut bytes = BytesMut::with_capacity(wanted);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failed(error.without_url()))?
         {
             if bytes.len() + chunk.len() > wanted {
-                return Err(self.failed("the server gave more than was asked for"));
+                return Err(self.refused("the server gave more than was asked for"));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -101,6 +108,11 @@ impl HttpFile {
             return Err(self.failed("the connection broke"));
         }
         Ok(bytes.freeze())
+    }
+
+    /// What another try would not change.
+    fn refused(&self, why: impl Into<String>) -> Error {
+        Error::store("read", &self.shown, Refusal(why.into()))
     }
 
     fn failed(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -131,14 +143,23 @@ impl BundleSource for HttpFile {
     }
 }
 
-/// Reads again what could not be read.
+/// Why a server does not give a file, whenever it is asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Store { source, .. } if source.is::<Refusal>())
+}
+
+/// Reads again what could not be read, where that may help.
 async fn patiently<T, F: Future<Output = Result<T, Error>>>(
     read: impl Fn() -> F,
 ) -> Result<T, Error> {
     let mut tries = 1;
     loop {
         match read().await {
-            Err(error) if tries < TRIES => {
+            Err(error) if tries < TRIES && !is_refusal(&error) => {
                 tracing::debug!(%error, "a part is read again");
                 tokio::time::sleep(Duration::from_millis(200) * tries).await;
                 tries += 1;
@@ -162,7 +183,16 @@ fn begins_at(response: &Response) -> Option<u64> {
 /// A client that gives up where nobody answers.
 pub(super) fn client() -> reqwest::Result<Client> {
     install_crypto();
-    Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build()
+    let redirect = Policy::custom(|attempt| {
+        let leaves_tls = attempt.previous().last().is_some_and(|from| from.scheme() == "https")
+            && attempt.url().scheme() != "https";
+        match leaves_tls {
+            true => attempt.error("the server points to an address without TLS"),
+            false => Policy::default().redirect(attempt),
+        }
+    });
+    let client = Client::builder().redirect(redirect);
+    client.connect_timeout(SILENCE).read_timeout(SILENCE).build()
 }
 
 /// Lets rustls use ring, unless the program has chosen already.

@@ -13,6 +13,7 @@ use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::services::{Oss, S3};
 use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio::task::spawn_blocking;
 
 use super::directory::digest_of;
 use super::failure::{StorageFailure, login_variables};
@@ -79,7 +80,7 @@ impl ObjectStore {
         &self,
         bundle: &Path,
         document: &BundleDocument,
-        progress: &dyn Progress,
+        progress: Arc<dyn Progress>,
     ) -> Result<Published, Error> {
         let path = store_path(document)?;
         let file = LocalFile::open(bundle)?;
@@ -88,7 +89,9 @@ impl ObjectStore {
             if there.size != size {
                 return Err(self.conflict(&path));
             }
-            let digest = digest_of(bundle, progress)?;
+            let (path_of_bundle, hashed) = (bundle.to_owned(), Arc::clone(&progress));
+            let digest = spawn_blocking(move || digest_of(&path_of_bundle, &*hashed)).await;
+            let digest = digest.map_err(|_| Error::damaged("a thread stopped"))??;
             require_checksum(bundle, digest)?;
             return self.same(&path, there, digest).await;
         }
@@ -101,7 +104,7 @@ impl ObjectStore {
             Ok(Some((file.read(position..next).await?, next)))
         });
         let right = |digest| require_checksum(bundle, digest);
-        self.upload(&path, chunks.boxed(), (size, &right), progress).await
+        self.upload(&path, chunks.boxed(), (size, &right), &*progress).await
     }
 
     /// Writes a planned bundle straight into the storage.

@@ -26,14 +26,25 @@ use crate::{Error, frame};
 /// Chunks on their way to the writer. With the chunks of the blobs this bounds the memory of a run.
 const QUEUE: usize = 4;
 
+/// What becomes of a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Replaced,
+    /// It is an error, also where it came meanwhile.
+    Kept,
+}
+
 pub(crate) async fn write(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
-    path: &Path,
+    (path, existing): (&Path, Existing),
     options: &WriteOptions,
 ) -> Result<Digest, Error> {
     plan.require_bytes()?;
     let mut part = resume(path).await?;
+    if existing == Existing::Kept {
+        part.replace_nothing();
+    }
     let (journal, marks) = Journal::open(part.part(), plan)?;
     part.accompany(journal.path());
     if marks.iter().all(|mark| *mark == 0) {
@@ -59,7 +70,8 @@ pub(crate) async fn write(
     if size != plan.size() {
         return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
     }
-    part.finish()?;
+    let finished = spawn_blocking(move || part.finish()).await;
+    finished.map_err(|_| stopped(path))??;
     Ok(digest)
 }
 

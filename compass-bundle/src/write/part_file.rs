@@ -20,6 +20,8 @@ pub(crate) struct PartFile {
     /// What goes when the part goes.
     companion: Option<PathBuf>,
     keeper: Keeper,
+    /// Whether what has the final name by then stays.
+    is_first: bool,
 }
 
 /// Decides that a part is worth keeping.
@@ -53,6 +55,7 @@ impl PartFile {
             path: path.to_owned(),
             companion: None,
             keeper: Keeper::default(),
+            is_first: false,
         })
     }
 
@@ -69,6 +72,11 @@ impl PartFile {
         let file = self.handle()?;
         let left = file.metadata().map_err(Error::io("read", &self.part))?.len();
         if left == 0 { Ok(()) } else { file.set_len(0).map_err(Error::io("write", &self.part)) }
+    }
+
+    /// Replaces nothing that has the final name when it is finished.
+    pub(crate) fn replace_nothing(&mut self) {
+        self.is_first = true;
     }
 
     /// Removes this file as well when the part is finished or removed.
@@ -91,12 +99,21 @@ impl PartFile {
         &self.part
     }
 
-    /// Makes the file visible, after everything in it has reached the disk.
+    /// Makes the file visible, after everything in it has reached the disk. This blocks.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         if let Some(file) = &self.file {
             file.sync_all().map_err(Error::io("write", &self.part))?;
         }
-        std::fs::rename(&self.part, &self.path).map_err(Error::io("create", &self.path))?;
+        let named = match self.is_first {
+            true => rename_to_new(&self.part, &self.path),
+            false => std::fs::rename(&self.part, &self.path),
+        };
+        named.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::Exists { path: self.path.display().to_string() }
+            }
+            _ => Error::io("create", &self.path)(error),
+        })?;
         self.file = None;
         self.remove_companion();
         sync_directory_of(&self.path)
@@ -107,6 +124,19 @@ impl PartFile {
             // A companion without its part says nothing.
             let _ = std::fs::remove_file(companion);
         }
+    }
+}
+
+/// Gives a file a name that nobody has. File systems that cannot do that at once are asked first.
+fn rename_to_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match to.symlink_metadata() {
+            Ok(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(from, to),
+        },
+        renamed => Ok(renamed?),
     }
 }
 
@@ -179,6 +209,22 @@ mod tests {
             assert!(!part.exists());
             PartFile::create(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn what_came_first_stays_where_nothing_is_to_be_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        let mut part = PartFile::create(&path).unwrap();
+        part.replace_nothing();
+        std::fs::write(&path, "first").unwrap();
+        assert!(matches!(part.finish(), Err(Error::Exists { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        std::fs::remove_file(&path).unwrap();
+        let mut part = PartFile::create(&path).unwrap();
+        part.replace_nothing();
+        part.finish().unwrap();
+        assert!(path.exists());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::repository::Repository;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to package: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
-    #[arg(required = true, num_args = 2)]
+    #[arg(required = true, num_args = 2, value_names = ["KIND", "NAME"])]
     target: Vec<String>,
     /// A directory, a file name that ends in `.tar.gz`, a store as `s3://bucket` or `oss://bucket`,
     /// `-` for standard output, or a pipe

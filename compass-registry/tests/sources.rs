@@ -1,0 +1,111 @@
+//! Sources that send too much, or next to nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use compass_registry::{
+    ByteStream, Descriptor, Error, ImageSource, Locator, Parts, RawManifest, Repository, open_part,
+    open_resuming,
+};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
+
+fn name(text: &str) -> Repository {
+    text.parse().unwrap()
+}
+
+/// Has blobs whose last part never ends, while the first takes its time.
+struct Endless(Parts);
+
+#[async_trait]
+impl ImageSource for Endless {
+    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
+        Err(Error::NotFound { what: "a manifest".to_owned() })
+    }
+
+    async fn blob(
+        &self,
+        _: &Repository,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        let chunk = || Ok(Bytes::from(vec![0; 16 << 10]));
+        if range.end == descriptor.size {
+            return Ok(stream::repeat_with(chunk).boxed());
+        }
+        let slow = stream::repeat_with(chunk).then(|chunk| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            chunk
+        });
+        Ok(slow.boxed())
+    }
+
+    fn parts(&self) -> Option<&Parts> {
+        Some(&self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
+    let source = Arc::new(Endless(Parts::new(64 << 10, 4)));
+    let blob = |size| Descriptor { size, ..Descriptor::of("x", &[]) };
+    let read = async |mut bytes: BoxStream<'_, Result<Bytes, Error>>| loop {
+        match bytes.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return error,
+            None => panic!("it ended"),
+        }
+    };
+    let ahead = open_resuming(source.clone(), &name("a/b"), &blob(192 << 10));
+    let error = read(ahead.boxed()).await;
+    assert!(matches!(error, Error::SizeMismatch { .. }), "{error:?}");
+    let one = open_part(source, &name("a/b"), &blob(100), 0..100);
+    let error = read(one).await;
+    assert!(matches!(error, Error::SizeMismatch { expected: 100, .. }), "{error:?}");
+}
+
+/// Sends one byte for each request, and breaks off.
+struct Dripping(AtomicUsize);
+
+#[async_trait]
+impl ImageSource for Dripping {
+    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
+        Err(Error::NotFound { what: "a manifest".to_owned() })
+    }
+
+    async fn blob(
+        &self,
+        _: &Repository,
+        _: &Descriptor,
+        _: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let broken = Error::Unreachable {
+            host: "a.b".to_owned(),
+            request: "a blob".to_owned(),
+            source: "reset".into(),
+        };
+        Ok(stream::iter([Ok(Bytes::from("x")), Err(broken)]).boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_for_each_connection_is_not_getting_on() {
+    let source = Arc::new(Dripping(AtomicUsize::new(0)));
+    let descriptor = Descriptor { size: 10_000, ..Descriptor::of("x", &[]) };
+    let mut bytes = open_part(source.clone(), &name("a/b"), &descriptor, 0..10_000);
+    let error = loop {
+        match bytes.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("it ended"),
+        }
+    };
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(source.0.load(Ordering::Relaxed), 5, "as often as anything is tried");
+}
