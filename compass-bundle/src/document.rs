@@ -186,8 +186,13 @@ impl BundleDocument {
     /// # Errors
     /// [`Error::Unplannable`] where not.
     pub(crate) fn require_few(&self) -> Result<(), Error> {
-        let of_store = |store: &ImageStore| store.images.len().max(store.blobs.len());
-        let of_archive = |file: &BundleFile| file.image.as_ref().map_or(0, |i| i.blobs.len());
+        let of_store = |store: &ImageStore| {
+            let absent = store.images.iter().map(|image| image.absent.len());
+            absent.chain([store.images.len(), store.blobs.len()]).max().unwrap_or_default()
+        };
+        let of_archive = |file: &BundleFile| {
+            file.image.as_ref().map_or(0, |image| image.blobs.len().max(image.absent.len()))
+        };
         let lengths = self.store.iter().map(of_store).chain(self.files.iter().map(of_archive));
         match lengths.chain([self.files.len()]).max() {
             Some(most) if most > MAX_LISTED => {

@@ -162,10 +162,10 @@ impl Error {
                 what: format!("cannot {action} {}", path.display()),
                 source,
             },
-            Self::Store { action, address, source } => compass_registry::Error::Unreachable {
-                request: action.to_owned(),
-                host: address,
-                source,
+            // Whoever reads there has tried it again already.
+            Self::Store { action, address, source } => compass_registry::Error::Io {
+                what: format!("cannot {action} {address}"),
+                source: std::io::Error::other(source),
             },
             other => compass_registry::Error::BadContent {
                 what: "the bundle".to_owned(),

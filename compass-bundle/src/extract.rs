@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::package::walk::{Entries, Entry};
 use crate::package::{Peeled, peel, reader_of};
 use crate::read::BundleSource;
-use crate::write::part_file::{self, directory_of, sync_directory_of};
+use crate::write::part_file::{self, rename_to_new, sync_directory_of, unnamed_beside};
 use crate::{Error, naming};
 
 /// Entries that are unpacked of one file.
@@ -69,6 +69,11 @@ pub async fn unpack(
         }
     }
     Ok(Unpacked { paths: part.finish(directory)?, files, bytes })
+}
+
+/// Whether a name is longer than common file systems take, in bytes.
+fn has_long_step(path: &str) -> bool {
+    path.split('/').any(|step| step.len() > 255)
 }
 
 /// A directory that is being filled; dropped, it is removed.
@@ -136,8 +141,9 @@ impl Part {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
                 refused("stands below a file", &shown)
             }
-            io::ErrorKind::IsADirectory => refused("is a directory as well", &shown),
-            io::ErrorKind::InvalidFilename => refused("has a name that is too long", &shown),
+            io::ErrorKind::InvalidFilename if has_long_step(&shown) => {
+                refused("has a name that is too long", &shown)
+            }
             _ => Error::io("create", at)(error),
         };
         if entry.is_directory {
@@ -201,18 +207,16 @@ pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    let directory = directory_of(path);
-    let part = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(directory);
-    let part = part.map_err(Error::io("create", path))?;
+    let part = unnamed_beside(path, 0o600).map_err(Error::io("create", path))?;
     let write = || {
         io::Write::write_all(&mut part.as_file(), bytes)?;
         part.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))?;
         part.as_file().sync_all()
     };
     write().map_err(Error::io("write", path))?;
-    part.persist_noclobber(path).map_err(|failed| match failed.error.kind() {
+    rename_to_new(part.path(), path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists { path: path.display().to_string() },
-        _ => Error::io("create", path)(failed.error),
+        _ => Error::io("create", path)(error),
     })?;
     sync_directory_of(path)
 }

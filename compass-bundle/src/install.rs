@@ -4,9 +4,10 @@ mod in_order;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_registry::{
-    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, NoProgress, RawManifest,
+    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, Progress, RawManifest,
     Reference, RegistryPlace,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -108,16 +109,14 @@ async fn bring_packed(
     }
     let packed = images.iter().map(Image::packed).collect::<Result<Vec<_>, _>>()?;
     require_own_tags(&packed, place)?;
-    let (mut brought, all) =
-        in_order::bring((package, images), sink, place, &options.progress).await?;
+    let shown = Arc::new(Shown::of(&options.progress));
+    let first: Arc<dyn Progress> = shown.clone();
+    let mut brought = in_order::bring((package, images), sink, place, &first).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
-    let mut options = CopyOptions { jobs: 1, ..options.clone() };
-    if all {
-        // What there is to see of it has been seen.
-        options.progress = Arc::new(NoProgress);
-    }
+    let progress = Arc::new(shown.rest());
+    let options = CopyOptions { jobs: 1, progress, ..options.clone() };
     let mut installed = bring(&source, &packed, sink, place, (&options, 1)).await?;
     for (image, installed) in images.iter().zip(&mut installed) {
         let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
@@ -126,6 +125,55 @@ async fn bring_packed(
         installed.copied.present = installed.copied.present.saturating_sub(bytes);
     }
     Ok(installed)
+}
+
+/// What a pass over a package has shown: the next one, which looks at everything again, shows as much
+/// less.
+struct Shown {
+    progress: Arc<dyn Progress>,
+    expected: AtomicU64,
+    advanced: AtomicU64,
+    /// What was shown before, and is not shown again.
+    before: (AtomicU64, AtomicU64),
+}
+
+impl Shown {
+    fn of(progress: &Arc<dyn Progress>) -> Self {
+        Self {
+            progress: Arc::clone(progress),
+            expected: AtomicU64::new(0),
+            advanced: AtomicU64::new(0),
+            before: (AtomicU64::new(0), AtomicU64::new(0)),
+        }
+    }
+
+    fn rest(&self) -> Self {
+        let before = |shown: &AtomicU64| AtomicU64::new(shown.load(Ordering::Relaxed));
+        Self {
+            before: (before(&self.expected), before(&self.advanced)),
+            ..Self::of(&self.progress)
+        }
+    }
+}
+
+/// So much of these bytes was not shown before.
+fn unseen(before: &AtomicU64, bytes: u64) -> u64 {
+    let seen = before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        Some(left.saturating_sub(bytes))
+    });
+    bytes.saturating_sub(seen.unwrap_or_default())
+}
+
+impl Progress for Shown {
+    fn expect(&self, bytes: u64) {
+        self.expected.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.expect(unseen(&self.before.0, bytes));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.advanced.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.advance(unseen(&self.before.1, bytes));
+    }
 }
 
 /// An image that is brought.

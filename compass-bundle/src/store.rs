@@ -191,6 +191,13 @@ async fn digest_of_plan(
 pub fn without_secrets(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let end = rest.find('/').unwrap_or(rest.len());
+    let port = rest[..end].rsplit_once(':').map(|(_, port)| port);
+    // What looks like a port and is none is a password with a slash in it.
+    let is_cut = port.is_some_and(|port| !port.chars().all(|c| c.is_ascii_digit()));
+    let is_cut = is_cut && !rest[..end].contains(['@', '[']);
+    let start = rest.rfind('@').filter(|at| is_cut && *at > end).map_or(0, |at| at + 1);
+    let rest = &rest[start..];
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}{path}")

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
 
 pub(crate) use self::file::Existing;
-use self::part_file::PartFile;
 pub use self::stream::{stream, write_into};
 use crate::Error;
 use crate::plan::BundlePlan;
@@ -108,10 +107,13 @@ pub fn checksum_path(path: &Path) -> PathBuf {
 /// Writes what `sha256sum -c` reads.
 pub(crate) fn write_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
     let checksum = checksum_path(path);
-    let part = PartFile::create(&checksum)?;
+    let failed = || Error::io("write", &checksum);
     let line = checksum_line(path, digest);
-    part.handle()?.write_all(line.as_bytes()).map_err(Error::io("write", &checksum))?;
-    part.finish()
+    let mut part = part_file::unnamed_beside(&checksum, 0o666).map_err(failed())?;
+    let written = part.write_all(line.as_bytes()).and_then(|()| part.as_file().sync_all());
+    written.map_err(failed())?;
+    part.persist(&checksum).map_err(|error| failed()(error.error))?;
+    part_file::sync_directory_of(&checksum)
 }
 
 pub(crate) fn checksum_line(path: &Path, digest: Digest) -> String {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_bundle::document::{BundleDocument, Kind};
-use compass_bundle::store::store_path;
+use compass_bundle::store::{publish, store_path};
 use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, Package, Platforms,
     VerifyOptions, WriteOptions, copy_bundled, copy_packed, install, install_package, stream,
@@ -144,6 +144,18 @@ async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would
     assert_eq!(std::fs::read(beside(".part")).unwrap(), b"mine");
 
     std::fs::remove_file(beside(".part")).unwrap();
+    std::fs::write(beside(".sha256.part"), "mine").unwrap();
+    write(&plan, source.clone(), directory.path(), &options).await.unwrap();
+    assert_eq!(std::fs::read(beside(".sha256.part")).unwrap(), b"mine");
+    let store = tempfile::tempdir().unwrap();
+    let published = store.path().join(store_path(plan.document()).unwrap());
+    let part = published.with_file_name(format!("{}.part", plan.file_name()));
+    std::fs::create_dir_all(part.parent().unwrap()).unwrap();
+    std::fs::write(&part, "mine").unwrap();
+    let refused = publish(&beside(""), plan.document(), store.path(), &NoProgress);
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert_eq!(std::fs::read(&part).unwrap(), b"mine");
+
     let elsewhere = directory.path().join("elsewhere");
     std::fs::write(&elsewhere, "mine").unwrap();
     symlink(&elsewhere, beside(".part.journal")).unwrap();
@@ -220,8 +232,15 @@ async fn what_cannot_be_reached_for_a_while_is_not_called_damaged() {
     source.left.store(0, Ordering::Relaxed);
     let (storage, site, options) = (MemoryStorage::default(), site(), CopyOptions::default());
     let error = install(&bundle, &storage, &site, &options).await.unwrap_err();
-    let Error::Registry(error) = error else { panic!("{error:?}") };
-    assert!(error.is_transient(), "{error:?}");
+    let mut causes = vec![error.to_string()];
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    let said = causes.join(", ");
+    assert!(said.contains("cannot read https://far/away, connection reset"), "{said}");
+    assert!(!said.contains("not readable"), "{said}");
 }
 
 #[derive(Default)]

@@ -73,6 +73,8 @@ pub struct CopyPlan {
     pub digest: Digest,
     /// The destination has it already.
     pub was_there: bool,
+    /// As [`Copied::lacks`].
+    pub lacks: Vec<Platform>,
     /// Blobs that would be moved.
     pub blobs: usize,
     /// Bytes of the blobs that would be moved.
@@ -118,6 +120,14 @@ enum Wanted {
 }
 
 impl Wanted {
+    /// The manifest that the source names, where nobody chose it for a platform.
+    fn alone(&self) -> Option<RawManifest> {
+        match self {
+            Self::Known(manifest) if !manifest.is_index() => Some(manifest.clone()),
+            _ => None,
+        }
+    }
+
     fn digest(&self) -> Digest {
         match self {
             Self::Known(manifest) => manifest.digest(),
@@ -160,13 +170,16 @@ impl<'s> Copier<'s> {
         if found.was_there {
             return Ok(copied);
         }
-        copied.lacks = self.lacked(&**source, from, &found.wanted).await;
+        let alone = found.wanted.alone();
         let image = self.read(&**source, from, found.wanted).await?;
         self.options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
 
         let route = Route { source, from, to };
         let moves = image.blobs.iter().map(|blob| self.blobs.bring(route, blob).boxed());
-        let arrivals = at_once(BLOBS_AT_ONCE, moves.collect()).await?;
+        let arrivals = at_once(BLOBS_AT_ONCE, moves.collect());
+        let lacked = self.lacked(&**source, from, alone);
+        let (arrivals, lacks) = try_join(arrivals, lacked.map(Ok)).await?;
+        copied.lacks = lacks;
         for (blob, arrival) in image.blobs.iter().zip(arrivals) {
             match arrival {
                 Arrival::Present => copied.present += blob.size,
@@ -195,8 +208,9 @@ impl<'s> Copier<'s> {
     ) -> Result<CopyPlan, Error> {
         let found = self.find(&**source, (from, locator), (to, tag)).await?;
         let (digest, was_there) = (found.wanted.digest(), found.was_there);
-        let mut plan = CopyPlan { digest, was_there, blobs: 0, bytes: 0 };
+        let mut plan = CopyPlan { digest, was_there, lacks: Vec::new(), blobs: 0, bytes: 0 };
         if !was_there {
+            plan.lacks = self.lacked(&**source, from, found.wanted.alone()).await;
             let image = self.read(&**source, from, found.wanted).await?;
             let route = Route { source, from, to };
             let looks = image.blobs.iter().map(|blob| self.blobs.foresee(route, blob).boxed());
@@ -260,14 +274,14 @@ impl<'s> Copier<'s> {
         &self,
         source: &dyn ImageSource,
         from: &Repository,
-        wanted: &Wanted,
+        alone: Option<RawManifest>,
     ) -> Vec<Platform> {
         let platforms = &self.options.platforms;
-        let Wanted::Known(image) = wanted else { return Vec::new() };
+        let Some(image) = alone else { return Vec::new() };
         if platforms.is_empty() {
             return Vec::new();
         }
-        let own = source.platform_of(from, image).await.ok().flatten();
+        let own = source.platform_of(from, &image).await.ok().flatten();
         let lacks = |own: Platform| {
             platforms.iter().filter(|platform| !own.serves(platform)).cloned().collect()
         };

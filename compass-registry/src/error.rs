@@ -236,8 +236,11 @@ impl Error {
             Self::Unreachable { source, .. } if source.is::<Elapsed>() => Some(
                 "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between",
             ),
-            Self::Unreachable { source, .. } if is_about_certificate(&**source) => Some(
+            Self::Unreachable { source, .. } if says(&**source, "UnknownIssuer") => Some(
                 "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy",
+            ),
+            Self::Unreachable { source, .. } if is_about_certificate(&**source) => Some(
+                "its certificate is not one for this host now: look at its names, its dates and who signed it",
             ),
             Self::Unreachable { .. } => Some(
                 "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
@@ -264,9 +267,15 @@ fn available_platforms(available: &str) -> String {
 
 /// Whether the TLS library refuses the certificate of whoever was asked.
 fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    says(error, "invalid peer certificate")
+}
+
+/// Whether an error or one of its causes says this. The TLS library's own types are hidden in those
+/// of others.
+fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.to_string().contains("invalid peer certificate") {
+        if error.to_string().contains(text) {
             return true;
         }
         next = error.source();
@@ -304,7 +313,7 @@ fn excerpt(text: &str) -> String {
 /// although registries are named without it, and it is not to be shown.
 pub fn password_in(text: &str) -> Option<&str> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let (login, place) = rest.split_once('/').map_or(rest, |(first, _)| first).rsplit_once('@')?;
+    let (login, place) = rest.rsplit_once('@')?;
     let (_, password) = login.split_once(':')?;
     // `app:v1@sha256:…` is an image.
     let is_digest = place.starts_with("sha256:") || place.starts_with("sha512:");
@@ -331,7 +340,7 @@ mod tests {
             ("--from=me:secret@host", Some("secret")),
             ("app:v1@sha256:00", None),
             ("host:5000/project/app:v1@sha256:00", None),
-            ("host/me:v1@here", None),
+            ("me:se/cr+et=@host/project", Some("se/cr+et=")),
             ("me@host", None),
         ] {
             assert_eq!(password_in(text), password, "{text}");

@@ -198,25 +198,32 @@ impl Part {
                     return Ok(Some(chunk));
                 }
                 Ok(None) if self.range.start >= self.range.end => return Ok(None),
-                // Once more: a proxy may have cut it. Twice at the same place: it is all there is.
-                Ok(None) if !self.cut_short => {
-                    self.bytes = None;
+                // Once more: a proxy may have cut it. Twice at the same place, or again and again: it
+                // is all there is.
+                Ok(None) if !self.cut_short && self.failures + 1 < self.blob.retry.tries => {
                     self.cut_short = true;
+                    let ended = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                    self.again_after(&self.blob.unreachable(Box::new(ended))).await;
                 }
                 Ok(None) => return Err(self.wrong_size(self.range.start)),
                 Err(Error::BadContent { .. }) if self.cut_short => {
                     return Err(self.wrong_size(self.range.start));
                 }
                 Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
-                    self.bytes = None;
-                    self.failures += 1;
-                    self.since = 0;
-                    let wait = self.blob.retry.wait(&error, self.failures);
-                    self.blob.counter.clone().during(wait).await;
+                    self.again_after(&error).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits until it is time to open the part again.
+    async fn again_after(&mut self, error: &Error) {
+        self.bytes = None;
+        self.failures += 1;
+        self.since = 0;
+        let wait = self.blob.retry.wait(error, self.failures);
+        self.blob.counter.clone().during(wait).await;
     }
 
     /// Whether the blob goes on behind this part.

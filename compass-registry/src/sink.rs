@@ -8,7 +8,8 @@ use crate::{Descriptor, Digest, Error, Locator, RawManifest, Repository, Tag, Ve
 ///
 /// # Contract
 /// - `put_blob` shows nothing before the stream has ended without an error; where it fails or its
-///   future is dropped, nothing is left behind, or is being removed. Putting a blob that is there is a success.
+///   future is dropped, nothing is left behind, or is being removed. Putting a blob that is there is
+///   a success.
 /// - `put_manifest` is called after everything that the manifest refers to is there. With a tag,
 ///   it moves the tag, and that is the last thing it does.
 /// - Nothing that is there is changed by an attempt that fails. What may pass is tried again here, as

@@ -69,8 +69,11 @@ async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
     assert!(matches!(error, Error::SizeMismatch { expected: 100, .. }), "{error:?}");
 }
 
-/// Sends one byte for each request, and breaks off.
-struct Dripping(AtomicUsize);
+/// Sends one byte for each request, and breaks off or ends there.
+struct Dripping {
+    asked: AtomicUsize,
+    breaks: bool,
+}
 
 #[async_trait]
 impl ImageSource for Dripping {
@@ -84,28 +87,35 @@ impl ImageSource for Dripping {
         _: &Descriptor,
         _: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let byte = Ok(Bytes::from("x"));
+        if !self.breaks {
+            return Ok(stream::iter([byte]).boxed());
+        }
         let broken = Error::Unreachable {
             host: "a.b".to_owned(),
             request: "a blob".to_owned(),
             source: "reset".into(),
         };
-        Ok(stream::iter([Ok(Bytes::from("x")), Err(broken)]).boxed())
+        Ok(stream::iter([byte, Err(broken)]).boxed())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_byte_for_each_connection_is_not_getting_on() {
-    let source = Arc::new(Dripping(AtomicUsize::new(0)));
-    let descriptor = Descriptor { size: 10_000, ..Descriptor::of("x", &[]) };
-    let mut bytes = open_part(source.clone(), &name("a/b"), &descriptor, 0..10_000);
-    let error = loop {
-        match bytes.next().await {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => break error,
-            None => panic!("it ended"),
-        }
-    };
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
-    assert_eq!(source.0.load(Ordering::Relaxed), 5, "as often as anything is tried");
+    for breaks in [true, false] {
+        let source = Arc::new(Dripping { asked: AtomicUsize::new(0), breaks });
+        let descriptor = Descriptor { size: 10_000, ..Descriptor::of("x", &[]) };
+        let mut bytes = open_part(source.clone(), &name("a/b"), &descriptor, 0..10_000);
+        let error = loop {
+            match bytes.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("it ended"),
+            }
+        };
+        assert!(!error.to_string().is_empty(), "{error:?}");
+        let asked = source.asked.load(Ordering::Relaxed);
+        assert_eq!(asked, 5, "as often as anything is tried: {error:?}");
+    }
 }

@@ -32,17 +32,16 @@ pub(super) async fn bring(
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     progress: &Arc<dyn Progress>,
-) -> Result<(Brought, bool), Error> {
+) -> Result<Brought, Error> {
     let mut wanted = HashMap::new();
     for image in images {
         want(image, sink, place, &mut wanted).await?;
     }
     let mut brought = Brought::new();
-    let ended = bring_all(package, sink, &mut wanted, progress, &mut brought).await;
-    if let Err(error) = &ended {
+    if let Err(error) = bring_all(package, sink, wanted, progress, &mut brought).await {
         tracing::debug!(%error, "the package is read again for what is missing");
     }
-    Ok((brought, ended.is_ok() && wanted.is_empty()))
+    Ok(brought)
 }
 
 async fn want<'p>(
@@ -71,7 +70,7 @@ async fn want<'p>(
 async fn bring_all(
     package: &Package,
     sink: &dyn ImageSink,
-    wanted: &mut HashMap<Digest, Wanted<'_>>,
+    mut wanted: HashMap<Digest, Wanted<'_>>,
     progress: &Arc<dyn Progress>,
     brought: &mut Brought,
 ) -> Result<(), RegistryError> {

@@ -35,7 +35,8 @@ pub fn publish(
     }
     let directory = path.parent().unwrap_or(store);
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
-    let part = PartFile::create(&path)?;
+    let mut part = PartFile::create(&path)?;
+    part.replace_nothing();
     // Somebody else may have been faster, and holds it no longer.
     if path.exists() {
         drop(part);
@@ -45,7 +46,10 @@ pub fn publish(
     let digest =
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;
     require_checksum(bundle, digest)?;
-    part.finish()?;
+    match part.finish() {
+        Err(Error::Exists { .. }) if path.is_file() => return same(&path, digest, progress),
+        finished => finished?,
+    }
     write_checksum(&path, digest)?;
     published(&path, digest, false)
 }

@@ -55,11 +55,13 @@ impl HttpFile {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{ending}", url.path()));
         let response = self.client.get(url).send().await;
-        let mut response = response.map_err(|error| self.failed(error.without_url()))?;
+        let mut response = response.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::OK => {}
-            status if status.is_client_error() => return Ok(None),
-            status => return Err(self.failed(format!("the server answered {status} for {ending}"))),
+            status if may_pass(status) => {
+                return Err(self.failed(format!("the server answered {status} for {ending}")));
+            }
+            _ => return Ok(None),
         }
         let mut bytes = Vec::new();
         while bytes.len() < MAX_BESIDE
@@ -75,16 +77,11 @@ impl HttpFile {
         let asked = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let request = self.client.get(self.url.clone());
         let request = request.header(RANGE, asked).header(ACCEPT_ENCODING, "identity");
-        let response = request.send().await.map_err(|error| self.failed(error.without_url()))?;
+        let response = request.send().await.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK => Err(self.refused("the server does not answer ranges: download it")),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-                Err(self.failed(format!("the server answered {}", response.status())))
-            }
-            status if status.is_server_error() => {
-                Err(self.failed(format!("the server answered {status}")))
-            }
+            status if may_pass(status) => Err(self.failed(format!("the server answered {status}"))),
             status => Err(self.refused(format!("the server answered {status}"))),
         }
     }
@@ -108,6 +105,14 @@ impl HttpFile {
             return Err(self.failed("the connection broke"));
         }
         Ok(bytes.freeze())
+    }
+
+    /// A request that was not answered, or that led nowhere.
+    fn unsent(&self, error: reqwest::Error) -> Error {
+        match error.is_redirect() {
+            true => self.refused("the server points to an address without TLS, or in a circle"),
+            false => self.failed(error.without_url()),
+        }
     }
 
     /// What another try would not change.
@@ -141,6 +146,11 @@ impl BundleSource for HttpFile {
         let text = patiently(|| self.read_beside(CHECKSUM_END)).await?;
         Ok(text.map(|text| checksum_in(&text)))
     }
+}
+
+/// Whether a server may answer otherwise the next moment.
+fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502..=504 | 520..=599)
 }
 
 /// Why a server does not give a file, whenever it is asked.

@@ -1,7 +1,7 @@
 //! A bundle into a file: blobs at their places, whichever comes first.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +44,11 @@ pub(crate) async fn write(
     let mut part = resume(path).await?;
     if existing == Existing::Kept {
         part.replace_nothing();
+        // Somebody may have been faster, and holds it no longer.
+        if path.symlink_metadata().is_ok() {
+            part.keeper().keep(false);
+            return Err(Error::Exists { path: path.display().to_string() });
+        }
     }
     let (journal, marks) = Journal::open(part.part(), plan)?;
     part.accompany(journal.path());
@@ -70,14 +75,17 @@ pub(crate) async fn write(
     if size != plan.size() {
         return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
     }
-    let finished = spawn_blocking(move || part.finish()).await;
-    finished.map_err(|_| stopped(path))??;
+    let file = part.handle()?;
+    let synced = spawn_blocking(move || file.sync_all()).await;
+    synced.map_err(|_| stopped(path))?.map_err(Error::io("write", part.part()))?;
+    // From here on nothing waits: who gives up has a bundle with its checksum, or neither.
+    part.finish()?;
     Ok(digest)
 }
 
 /// How long a writer is waited for that may be on its way out: the thread of a write that was dropped
 /// ends by itself.
-const LEAVE: Duration = Duration::from_secs(1);
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// Goes on with an unfinished bundle, or begins one.
 async fn resume(path: &Path) -> Result<PartFile, Error> {
@@ -85,29 +93,11 @@ async fn resume(path: &Path) -> Result<PartFile, Error> {
         return Err(Error::Exists { path: path.display().to_string() });
     }
     let until = Instant::now() + LEAVE;
-    let part = loop {
+    loop {
         match PartFile::resume(path) {
             Err(Error::Busy { .. }) if Instant::now() < until => sleep(LEAVE / 50).await,
-            resumed => break resumed?,
+            resumed => return resumed,
         }
-    };
-    if is_unfinished(&part.handle()?).map_err(Error::io("read", part.part()))? {
-        return Ok(part);
-    }
-    part.keeper().keep(true);
-    Err(Error::Exists { path: part.part().display().to_string() })
-}
-
-/// Whether a file may have been left by a run that was killed: it begins as all of them do, or what
-/// it begins with was not written yet. A file that somebody keeps under the name does not.
-fn is_unfinished(file: &File) -> std::io::Result<bool> {
-    let mut head = [0; frame::HEADER.len()];
-    match file.read_exact_at(&mut head, 0) {
-        Ok(()) => Ok(head == frame::HEADER || head == [0; frame::HEADER.len()]),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Ok(file.metadata()?.len() == 0)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -1,14 +1,15 @@
 //! A file that appears under its name only when it is complete.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
 
-use crate::Error;
+use crate::{Error, frame};
 
 /// `<name>.part` until [`PartFile::finish`]; dropped before that, it is removed, unless it is worth
 /// keeping.
@@ -22,6 +23,33 @@ pub(crate) struct PartFile {
     keeper: Keeper,
     /// Whether what has the final name by then stays.
     is_first: bool,
+}
+
+/// What stood under the name of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// What a run that was killed left: it begins as all of them do, or what it begins with was not
+    /// written yet.
+    Unfinished,
+    /// A file that somebody keeps there.
+    Foreign,
+}
+
+impl Left {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let mut head = [0; frame::HEADER.len()];
+        if file.metadata()?.len() == 0 {
+            return Ok(Self::Nothing);
+        }
+        match file.read_exact_at(&mut head, 0) {
+            Ok(()) if head == frame::HEADER || head == [0; frame::HEADER.len()] => {
+                Ok(Self::Unfinished)
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(Self::Foreign),
+        }
+    }
 }
 
 /// Decides that a part is worth keeping.
@@ -40,6 +68,7 @@ impl PartFile {
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let part = Self::resume(path)?;
         part.truncate()?;
+        part.keeper.keep(false);
         Ok(part)
     }
 
@@ -49,14 +78,15 @@ impl PartFile {
         part.push(".part");
         let part = PathBuf::from(part);
         let file = claim(&part, || Self::open(&part).map(Some))?;
-        Ok(Self {
-            file: Some(file),
-            part,
-            path: path.to_owned(),
-            companion: None,
-            keeper: Keeper::default(),
-            is_first: false,
-        })
+        let left = Left::of(&file).map_err(Error::io("read", &part))?;
+        if left == Left::Foreign {
+            return Err(Error::Exists { path: part.display().to_string() });
+        }
+        let keeper = Keeper::default();
+        // What fails before anybody has looked into it takes nothing away.
+        keeper.keep(left == Left::Unfinished);
+        let (path, file) = (path.to_owned(), Some(file));
+        Ok(Self { file, part, path, companion: None, keeper, is_first: false })
     }
 
     fn open(part: &Path) -> Result<File, Error> {
@@ -110,6 +140,7 @@ impl PartFile {
         };
         named.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
+                self.keeper.keep(false);
                 Error::Exists { path: self.path.display().to_string() }
             }
             _ => Error::io("create", &self.path)(error),
@@ -128,7 +159,7 @@ impl PartFile {
 }
 
 /// Gives a file a name that nobody has. File systems that cannot do that at once are asked first.
-fn rename_to_new(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(crate) fn rename_to_new(from: &Path, to: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -138,6 +169,14 @@ fn rename_to_new(from: &Path, to: &Path) -> std::io::Result<()> {
         },
         renamed => Ok(renamed?),
     }
+}
+
+/// A file that nobody knows by name, beside the one that it is to become; the user's mask takes away
+/// from its permissions.
+pub(crate) fn unnamed_beside(path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part").permissions(Permissions::from_mode(mode));
+    builder.tempfile_in(directory_of(path))
 }
 
 /// The directory that a file is in.

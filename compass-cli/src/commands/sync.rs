@@ -181,11 +181,10 @@ fn listed_platforms(wanted: &[Listed]) -> Result<Vec<Platform>, Failure> {
 fn require_own_tags(routes: &[Route]) -> Result<(), Failure> {
     let mut taken = HashMap::new();
     for Route { source, release } in routes {
-        let release = release.explicit();
         if release.tag().is_none() {
             continue;
         }
-        if let Some(other) = taken.insert(release.clone(), source) {
+        if let Some(other) = taken.insert(release, source) {
             let message = format!("{other} and {source} would both become {release}");
             let hint = "copy them to different projects: leave the project of `--to` out";
             return Err(Failure::usage(message).hint(hint));
@@ -208,10 +207,14 @@ pub(crate) fn moved(
     routes.into_iter().map(moved).collect()
 }
 
-fn distinct(mut routes: Vec<Route>) -> Vec<Route> {
+/// Each route once, however its tags are written.
+fn distinct(routes: Vec<Route>) -> Vec<Route> {
     let mut seen = HashSet::new();
-    routes.retain(|route| seen.insert(route.clone()));
-    routes
+    let explicit = routes.into_iter().map(|Route { source, release }| Route {
+        source: source.explicit(),
+        release: release.explicit(),
+    });
+    explicit.filter(|route| seen.insert(route.clone())).collect()
 }
 
 /// Copies images, or plans that. One that fails does not stop the others.
@@ -251,7 +254,7 @@ async fn sync_one(
     copier: &Copier<'_>,
     dry_run: bool,
 ) -> Synced {
-    let (from, to) = (&route.source, &route.release.explicit());
+    let (from, to) = (&route.source, &route.release);
     let began = Instant::now();
     let work = async {
         let locator = from.locator();

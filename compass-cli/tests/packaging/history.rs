@@ -107,6 +107,9 @@ fn nothing_of_a_clone_of_somebody_else_is_run() {
     std::fs::write(&script, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     git(&world, &["config", "core.fsmonitor", &script.display().to_string()]);
+    package(&world, &[]);
+    assert!(ran.exists(), "git runs it for whoever owns the clone");
+    std::fs::remove_file(&ran).unwrap();
     let (error, _, named) = package(&world, &[("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")]);
     assert!(error.contains("the clone belongs to another user"), "{error}");
     assert!(error.contains("git config --global --add safe.directory "), "{error}");

@@ -246,14 +246,27 @@ fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
 }
 
 #[test]
+fn an_image_that_is_listed_with_its_tag_and_without_is_one_image() {
+    let world = World::new(&["caicloud/web:latest"], Script::default());
+    world.write("one.list", "release/web\nrelease/web:latest\n");
+    let (code, out, error) = world.compass(&["sync", "--list", "one.list"]);
+    assert_eq!(code, 0, "{error}");
+    assert!(out.starts_with("127") && out.contains("/release/web:latest sha256:"), "{out}");
+    assert!(out.contains("1 copied") && world.has("release/web:latest"), "{out}");
+}
+
+#[test]
 fn a_single_image_for_another_platform_is_named() {
     let world = World::new(&[], Script::default());
     world.push_index("caicloud/multi", &["arm64"]);
     world.write("one.list", "release/multi:arm64\n");
     let sync = ["sync", "--list", "one.list", "--platform", "linux/s390x", "--report", "r.json"];
+    let planned = world.compass(&[&sync[..5], &["--dry-run"]].concat());
     let (code, _, error) = world.compass(&sync);
-    assert_eq!(code, 0, "{error}");
-    assert!(error.contains("release/multi:arm64 is not for linux/s390x"), "{error}");
+    assert_eq!((planned.0, code), (0, 0), "{error}");
+    for error in [planned.2, error] {
+        assert!(error.contains("release/multi:arm64 is not for linux/s390x"), "{error}");
+    }
     assert_eq!(world.json("r.json")["images"][0]["lacks"], serde_json::json!(["linux/s390x"]));
 }
 

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -182,9 +182,13 @@ impl File {
     }
 }
 
-/// Whether a login is kept under this key for a host. Docker Hub's has the name of its first server.
+/// Whether a login is kept under this key for a host. Docker Hub has several names.
 fn is_key_of(key: &str, host: &str) -> bool {
-    bare(key) == host || (host == "docker.io" && bare(key) == "index.docker.io")
+    bare(key) == host || (is_hub(host) && is_hub(bare(key)))
+}
+
+fn is_hub(host: &str) -> bool {
+    matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io")
 }
 
 /// `https://host/v2/` is a key for `host`.
@@ -231,7 +235,7 @@ fn ask_helper(name: &str, host: &str) -> Result<Option<Credentials>, Error> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        let key = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
+        let key = if is_hub(host) { "https://index.docker.io/v1/" } else { host };
         // One that does not listen says by its end what is wrong.
         let _ = stdin.write_all(key.as_bytes());
     }
@@ -266,16 +270,19 @@ fn answer_of(mut child: Child) -> std::io::Result<(ExitStatus, Vec<u8>)> {
         // Nobody listens any more where it took too long.
         let _ = give.send(read.map(|_| answer));
     });
-    match given.recv_timeout(HELPER_PATIENCE) {
-        Ok(answer) => Ok((child.wait()?, answer?)),
-        Err(_) => {
-            child.kill()?;
-            child.wait()?;
-            let seconds = HELPER_PATIENCE.as_secs();
-            let reason = format!("it has not answered within {seconds} s");
-            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
+    let until = Instant::now() + HELPER_PATIENCE;
+    if let Ok(answer) = given.recv_timeout(HELPER_PATIENCE) {
+        while Instant::now() < until {
+            if let Some(status) = child.try_wait()? {
+                return Ok((status, answer?));
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
+    child.kill()?;
+    child.wait()?;
+    let reason = format!("it has not answered and ended within {} s", HELPER_PATIENCE.as_secs());
+    Err(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
 }
 
 #[cfg(test)]

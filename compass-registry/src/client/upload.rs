@@ -47,6 +47,8 @@ struct Upload<'u> {
     chunk: Option<u64>,
     /// How far the registry got in any attempt: only what is new counts as progress.
     furthest: u64,
+    /// The registry has taken the blob, and does not have it.
+    unconfirmed: bool,
 }
 
 pub(super) async fn put_blob(
@@ -122,7 +124,8 @@ impl<'u> Upload<'u> {
         let descriptor = blob.descriptor().clone();
         let feed = Feed::new(blob);
         let session = Session { transport, repository, at: None };
-        Self { transport, repository, descriptor, feed, session, chunk: None, furthest: 0 }
+        let (chunk, furthest, unconfirmed) = (None, 0, false);
+        Self { transport, repository, descriptor, feed, session, chunk, furthest, unconfirmed }
     }
 
     /// Runs the upload; one that fails does not stay open.
@@ -148,6 +151,8 @@ impl<'u> Upload<'u> {
                 return Err(failure);
             }
             let curable = match &error {
+                // It may take a registry a moment to see what it has.
+                Error::BadContent { .. } => std::mem::take(&mut self.unconfirmed),
                 // The session is gone, or a fresh token is there.
                 Error::NotFound { .. } | Error::Refused { status: 401 | 416, .. } => true,
                 // A proxy lets no more through.
@@ -289,7 +294,7 @@ impl<'u> Upload<'u> {
     }
 
     /// The blob is where it belongs, under its own name.
-    async fn confirm(&self, response: &Response) -> Result<(), Error> {
+    async fn confirm(&mut self, response: &Response) -> Result<(), Error> {
         let what = || format!("{}/{}", self.transport.host(), self.repository);
         match digest_header(response) {
             Some(digest) if digest == self.descriptor.digest => Ok(()),
@@ -299,16 +304,19 @@ impl<'u> Upload<'u> {
                 actual: Box::new(digest),
             }),
             None if has_blob(self.transport, self.repository, &self.descriptor).await? => Ok(()),
-            None => Err(Error::BadContent {
-                what: what(),
-                reason: format!("the registry took {} and has it not", self.descriptor.digest),
-            }),
+            None => {
+                self.unconfirmed = true;
+                let reason = format!("the registry took {} and has it not", self.descriptor.digest);
+                Err(Error::BadContent { what: what(), reason })
+            }
         }
     }
 
     async fn cancel(&mut self) {
-        if let Some(session) = self.session.at.take() {
+        // Who gives this up as well leaves it to the session's end.
+        if let Some(session) = self.session.at.clone() {
             cancel(self.transport, self.repository, session).await;
+            self.session.at = None;
         }
     }
 

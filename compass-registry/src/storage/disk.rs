@@ -102,8 +102,10 @@ impl DiskStorage {
             if name == MARK {
                 return Ok(());
             }
-            // Disks come with a directory of their own; a lock may be all that came of a first try.
-            others |= name != "lost+found" && name != LOCK;
+            // Disks come with a directory of their own; a lock, and half a mark, may be all that came
+            // of a first try.
+            let is_ours = name == LOCK || name.as_encoded_bytes().starts_with(b".part-");
+            others |= name != "lost+found" && !is_ours;
         }
         match others {
             false => Ok(()),

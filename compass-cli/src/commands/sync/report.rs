@@ -45,7 +45,8 @@ impl Report {
         self.synced.iter().flat_map(|one| {
             let lacks = match &one.result {
                 Ok(Done::Copied(copied)) => &copied.lacks[..],
-                _ => &[],
+                Ok(Done::Planned(plan)) => &plan.lacks,
+                Err(_) => &[],
             };
             lacks.iter().map(|platform| format!("{} is not for {platform}", one.route.release))
         })
@@ -179,6 +180,7 @@ fn image_json(synced: &Synced) -> Value {
         Ok(Done::Planned(plan)) => json!({
             "result": if plan.was_there { "there" } else { "planned" },
             "digest": plan.digest,
+            "lacks": plan.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "blobs": plan.blobs,
             "bytes": plan.bytes,
         }),
