@@ -9,7 +9,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::challenge::Challenge;
-use super::connect::Connections;
+use super::connect::Door;
 use super::credentials::{Credentials, Secret};
 use super::pace::retry_after;
 use super::tokens::{Header, Scope, Tokens};
@@ -24,20 +24,6 @@ pub(super) struct Auth {
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
     tokens: Tokens,
-}
-
-/// Where to ask for tokens: the registry, and the way there.
-#[derive(Clone, Copy)]
-pub(super) struct Door<'d> {
-    pub(super) connections: &'d Connections,
-    pub(super) registry: &'d Url,
-}
-
-impl Door<'_> {
-    /// The way to a token service.
-    fn to(&self, url: &Url) -> &reqwest::Client {
-        self.connections.to(url.origin() == self.registry.origin(), false)
-    }
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,8 @@
 use std::sync::Once;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::transport::unreachable;
 use super::{ClientOptions, Secret};
 use crate::Error;
@@ -45,6 +47,20 @@ impl Connections {
     pub(super) fn to(&self, is_own: bool, is_bulk: bool) -> &reqwest::Client {
         let ways = if is_own { &self.registry } else { &self.elsewhere };
         if is_bulk { &ways.bulk } else { &ways.http }
+    }
+}
+
+/// Where to ask for tokens: the registry, and the way there.
+#[derive(Clone, Copy)]
+pub(super) struct Door<'d> {
+    pub(super) connections: &'d Connections,
+    pub(super) registry: &'d Url,
+}
+
+impl Door<'_> {
+    /// The way to a token service.
+    pub(super) fn to(&self, url: &Url) -> &reqwest::Client {
+        self.connections.to(url.origin() == self.registry.origin(), false)
     }
 }
 

@@ -11,9 +11,9 @@ use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use super::ClientOptions;
-use super::auth::{Auth, Door};
+use super::auth::Auth;
 use super::challenge::{self, Challenge};
-use super::connect::{Connections, install_crypto};
+use super::connect::{Connections, Door, install_crypto};
 use super::credentials::Secret;
 use super::pace::{Pace, retry_after};
 use super::tokens::Scope;
