@@ -91,6 +91,7 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
         (example(), &["package", "addon", "gpu"], "a target is `plugin NAME`"),
         (example(), &["chekc"], "check"),
         (example(), &["verify"], "<BUNDLE>"),
+        (example(), &["sync", "--list", "a.list", "b.list"], "quote a pattern"),
         (example(), &["serve", "--writable", "x", "--listen", "5000"], "`HOST:PORT`"),
         (example(), &["publish", "x", "--to", "ftp://bucket"], "file:///path"),
         (example(), &["inspect", "ftp://host/x"], "`https`, `s3` or `oss`"),

@@ -148,7 +148,15 @@ fn repository(args: &Args, global: &Global) -> Result<Repository, Failure> {
 fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platform>), Failure> {
     let mut wanted = Vec::new();
     if !args.target.is_empty() {
-        let images = repository.target_images(&args.target)?;
+        let images = repository.target_images(&args.target).map_err(|failure| {
+            // A pattern that the shell has resolved looks like targets.
+            match args.list.is_empty() {
+                true => failure,
+                false => {
+                    failure.hint("each list has a `--list` of its own; quote a pattern of them")
+                }
+            }
+        })?;
         let routes = images.iter().map(Route::of).collect();
         wanted.push(Listed { routes, platforms: Vec::new(), is_report: false });
     }
