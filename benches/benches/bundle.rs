@@ -91,6 +91,7 @@ fn product() -> BundleContents {
         kind: Kind::Product,
         name: "compass".to_owned(),
         version: "v2.7.0".to_owned(),
+        base: None,
         commit: None,
         modified: 0,
         files: vec![ContentFile::new("product.yaml", "metadata: {name: compass}\n")],

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, Platform};
 
-use self::sides::{NamedImage, by_name};
+use self::sides::{NamedImage, Pair, pairs};
 use crate::document::BundleDocument;
 use crate::{Error, Opened};
 
@@ -120,12 +120,10 @@ impl Room {
 /// # Errors
 /// Where one of them cannot be read.
 pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
-    let (old_images, new_images) = (by_name(old.images()), by_name(new.images()));
-    let names: BTreeSet<&String> = old_images.keys().chain(new_images.keys()).collect();
     let (mut images, mut same_images, mut room) = (Vec::new(), 0, Room::default());
     let files = file_changes(old, new, &mut room).await?;
-    for name in names {
-        let sides = (old_images.get(name), new_images.get(name));
+    for Pair { name, old: before, new: after } in pairs(old.images(), new.images()) {
+        let sides = (before.as_ref(), after.as_ref());
         if let (Some(one), Some(other)) = sides
             && one.digest == other.digest
             && one.reference == other.reference
@@ -134,7 +132,7 @@ pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
             same_images += 1;
             continue;
         }
-        images.push(image_change(name, (old, sides.0), (new, sides.1), &mut room).await?);
+        images.push(image_change(&name, (old, sides.0), (new, sides.1), &mut room).await?);
     }
     let (old_blobs, new_blobs) = (old.blobs()?, new.blobs()?);
     let (shared, added): (Vec<_>, Vec<_>) =
@@ -196,6 +194,7 @@ fn document_changes(old: &Opened, new: &Opened) -> Vec<DocumentChange> {
             ("kind", kind.and_then(|kind| kind.as_str().map(str::to_owned))),
             ("name", Some(document.name.clone())),
             ("version", Some(document.version.clone())),
+            ("base", document.base.clone()),
             ("commit", document.commit.clone()),
             ("modified", Some(document.modified.to_string())),
         ]

@@ -42,6 +42,9 @@ pub struct BundleDocument {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The product version that a hotfix is for, where its own version does not begin with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The commit that last changed the release manifest, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -285,6 +288,7 @@ mod tests {
             kind: Kind::Plugin,
             name: "gpu".to_owned(),
             version: "v1.0.0".to_owned(),
+            base: Some("v2.7.0".to_owned()),
             commit: Some("c".to_owned()),
             modified: 0,
             files: vec![file],

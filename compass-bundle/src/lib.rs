@@ -34,6 +34,7 @@
 //!     kind: Kind::Plugin,
 //!     name: "gpu".to_owned(),
 //!     version: "v0.1.0".to_owned(),
+//!     base: None,
 //!     commit: None,
 //!     modified: 0,
 //!     files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],

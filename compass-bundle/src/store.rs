@@ -56,7 +56,11 @@ pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     let file = format!("{}.tar.gz", naming::stem(document.kind, name, version));
     let directory = match document.kind {
         Kind::Plugin => Path::new("plugins").join(name),
-        Kind::Hotfix => Path::new("hotfixes").join("compass").join(base_version(version)),
+        Kind::Hotfix => {
+            let base = document.base.as_deref().unwrap_or(base_version(version));
+            naming::require_plain("product version", base)?;
+            Path::new("hotfixes").join("compass").join(base)
+        }
         Kind::Product => Path::new("products").join(name).join(version),
     };
     Ok(directory.join(file))

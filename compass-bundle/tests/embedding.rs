@@ -283,6 +283,7 @@ fn sizes_and_names_that_lead_nowhere_are_refused() {
         kind: Kind::Plugin,
         name: name.to_owned(),
         version: version.to_owned(),
+        base: None,
         commit: None,
         modified: 0,
         files: Vec::new(),

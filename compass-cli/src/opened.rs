@@ -23,14 +23,42 @@ pub(crate) struct Named {
     pub(crate) unread: Vec<(String, String)>,
 }
 
+/// What the YAML of what was opened names. What is damaged of it is reported by a proof.
+pub(crate) async fn named_by(opened: &Opened) -> Named {
+    let mut named = Named::default();
+    match opened {
+        Opened::Bundle(bundle) => {
+            let there = There::of(bundle.images().iter().map(|image| &image.reference));
+            for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
+                if let Ok(bytes) = bundle.file(entry.path).await {
+                    there.look_for(entry.path, &bytes, &mut named);
+                }
+            }
+        }
+        Opened::Package(package) => {
+            let there = There::of(package.images().iter().map(|image| &image.reference));
+            for file in package.files() {
+                if let Some(yaml) = &file.yaml {
+                    there.look_for(&file.path, yaml, &mut named);
+                }
+            }
+        }
+    }
+    named
+}
+
+fn is_yaml(path: &str) -> bool {
+    [".yaml", ".yml"].iter().any(|end| path.ends_with(end))
+}
+
 /// The images of a bundle or a package, by the last element of their repositories.
-pub(crate) struct There<'r> {
+struct There<'r> {
     images: HashMap<&'r str, Vec<(&'r str, String)>>,
     policy: Policy,
 }
 
 impl<'r> There<'r> {
-    pub(crate) fn of(references: impl Iterator<Item = &'r Reference>) -> Self {
+    fn of(references: impl Iterator<Item = &'r Reference>) -> Self {
         let mut images: HashMap<_, Vec<_>> = HashMap::new();
         for reference in references {
             let repository = reference.repository();
@@ -41,7 +69,7 @@ impl<'r> There<'r> {
     }
 
     /// Looks for the images that a YAML file names.
-    pub(crate) fn look_for(&self, path: &str, yaml: &[u8], named: &mut Named) {
+    fn look_for(&self, path: &str, yaml: &[u8], named: &mut Named) {
         let images = match inventory::file_images(path, yaml, &self.policy) {
             Ok(images) => images,
             Err((line, error)) => {

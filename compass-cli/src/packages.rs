@@ -16,6 +16,8 @@ pub(crate) struct Package {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// The product version that a hotfix is for, where its own version does not begin with it.
+    pub(crate) base: Option<String>,
     /// What it is made of, in the repository: their last change is the package's.
     pub(crate) paths: Vec<String>,
     pub(crate) files: Vec<ContentFile>,
@@ -42,6 +44,7 @@ impl Repository {
             kind: Kind::Plugin,
             name: plugin.name.clone(),
             version: plugin.version.clone(),
+            base: None,
             paths: vec![path.to_owned()],
             files: vec![ContentFile::new(format!("{}.yaml", plugin.name), bytes)],
             images: plugin.images.clone(),
@@ -70,8 +73,9 @@ impl Repository {
             files.push(ContentFile::new(inside.trim_start_matches('/'), bytes));
             paths.push(path.to_owned());
         }
+        let base = first.base.as_deref().and_then(|base| base_beside(base, &version));
         let images = self.distinct_images(hotfixes.into_iter().flat_map(file_images).collect())?;
-        Ok(Package { kind: Kind::Hotfix, name: addon, version, paths, files, images })
+        Ok(Package { kind: Kind::Hotfix, name: addon, version, base, paths, files, images })
     }
 
     fn product_package(&self, version: &str) -> Result<Package, Failure> {
@@ -102,7 +106,7 @@ impl Repository {
         paths.extend(product.lists.iter().cloned());
         files.extend(self.addon_files(&product, &mut paths)?);
         files.extend(self.extra_files(&product, &mut paths)?);
-        Ok(Package { kind: Kind::Product, name, version, paths, files, images })
+        Ok(Package { kind: Kind::Product, name, version, base: None, paths, files, images })
     }
 
     /// The files of the addons directory, as they are.
@@ -178,4 +182,30 @@ fn image_list(images: &[TargetImage]) -> String {
         })
         .collect();
     lines.into_iter().collect()
+}
+
+/// The product version of a hotfix, where its version says another, or none: teams name components
+/// by versions of their own. Stores write it with `v`.
+fn base_beside(base: &str, version: &str) -> Option<String> {
+    let (base, version) = (base.trim_start_matches('v'), version.trim_start_matches('v'));
+    let begins_so = version.strip_prefix(base).is_some_and(|rest| rest.starts_with('-'));
+    (!begins_so).then(|| format!("v{base}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hotfix_says_its_product_version_where_its_own_is_another() {
+        for (base, version, beside) in [
+            ("v2.7.0", "v2.7.0-20180605-p1", None),
+            ("2.7.0", "v2.7.0-20180605-p1", None),
+            ("2.7.0", "v3.1.55-20180724-p5", Some("v2.7.0")),
+            ("2.7.1-GA", "v0.4.2", Some("v2.7.1-GA")),
+            ("2.7.1", "v2.7.10-20180605-p1", Some("v2.7.1")),
+        ] {
+            assert_eq!(base_beside(base, version).as_deref(), beside, "{base} {version}");
+        }
+    }
 }

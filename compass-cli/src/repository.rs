@@ -182,14 +182,22 @@ impl Repository {
             let package = hotfix.package.rsplit('/').next().unwrap_or_default();
             let full =
                 hotfix.addon.iter().zip(&hotfix.version).map(|(a, v)| format!("{a}-{v}")).next();
-            package == name || full.as_deref() == Some(name)
+            hotfix.package == name || package == name || full.as_deref() == Some(name)
         };
         let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
+        let packages = some_of(hotfixes.iter().map(|hotfix| hotfix.package.as_str()));
         let found: Vec<_> = hotfixes.into_iter().filter(named).collect();
         if found.is_empty() {
             let directories = self.policy.hotfixes.directories.join(" or ");
-            return Err(Failure::usage(format!("there is no hotfix `{name}` in {directories}"))
-                .hint("a hotfix is named `ADDON-HOTFIXVERSION`, as its directory"));
+            let message = format!("there is no hotfix `{name}` in {directories}");
+            let form = "a hotfix is named `ADDON-HOTFIXVERSION`, as its directory";
+            return Err(Failure::usage(message).hint(format!("{form}; hotfixes here: {packages}")));
+        }
+        let mut same: Vec<_> = found.iter().map(|hotfix| hotfix.package.as_str()).collect();
+        same.dedup();
+        if same.len() > 1 {
+            let message = format!("several hotfixes are named `{name}`: {}", same.join(", "));
+            return Err(Failure::usage(message).hint("name one of them by its whole path"));
         }
         self.require_whole(|path| found.iter().any(|one| one.source.path() == path), None)?;
         Ok(found)
@@ -240,21 +248,29 @@ impl Repository {
         &self,
         image: FileImage,
     ) -> Result<Result<TargetImage, Failure>, Failure> {
+        let place = format!("{}:{}", image.file, image.line);
         let used = match image.used.image {
             Ok(used) => used,
             Err(reason) => {
-                let place = format!("{}:{}", image.file, image.line);
                 let message = format!("{place}: `{}` is no image: {reason}", image.used.written);
                 return Ok(Err(Failure::not_right(message).hint("`compass check` shows where")));
             }
         };
+        let parse = |reference: String| -> Result<Reference, Failure> {
+            reference.parse().map_err(|error: compass_registry::Error| {
+                let message = format!("{place}: `{}` is no image: {error}", image.used.written);
+                Failure::usage(message).hint("a list has one `PROJECT/NAME:TAG` on a line, no host")
+            })
+        };
+        let (release, source) =
+            (parse(used.release(&self.policy))?, parse(used.source(&self.policy))?);
         Ok(Ok(TargetImage {
             file: image.file.to_string(),
             line: image.line,
             path: image.used.path.to_string(),
             written: image.used.written,
-            release: used.release(&self.policy).parse()?,
-            source: used.source(&self.policy).parse()?,
+            release,
+            source,
         }))
     }
 }
@@ -352,4 +368,16 @@ pub(crate) fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// A few of many names.
+fn some_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const SHOWN: usize = 8;
+    let mut names: Vec<_> = names.collect();
+    names.dedup();
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count <= SHOWN => names.join(", "),
+        count => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    }
 }

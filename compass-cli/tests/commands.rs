@@ -159,6 +159,17 @@ fn an_object_storage_that_nobody_is_logged_in_to_says_what_to_set() {
 }
 
 #[test]
+fn a_line_of_a_list_that_is_no_image_is_named_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let list = "release/a:v1\n127.0.0.1:5000/release/web:v1\n";
+    std::fs::write(directory.path().join("one.list"), list).unwrap();
+    let sync = ["sync", "--list", "one.list", "--from", "127.0.0.1:1", "--to", "127.0.0.1:2"];
+    let (code, _, error) = compass(directory.path(), &sync);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("one.list:2: `127.0.0.1:5000/release/web:v1` is no image"), "{error}");
+}
+
+#[test]
 fn a_wrong_policy_is_shown_with_its_place() {
     let repository = repository(&[]);
     std::fs::write(repository.path().join(".compass.yaml"), "version: 1\nplugin: {}\n").unwrap();

@@ -90,7 +90,13 @@ impl Walk {
     }
 
     fn add(&mut self, path: &str, old: Option<&Node>, new: Option<&Node>, span: Span) {
-        let (old, new) = (old.map(brief), new.map(brief));
+        let (old, new) = match (old, new) {
+            (Some(old), Some(new)) => {
+                let (old, new) = brief_pair(old, new);
+                (Some(old), Some(new))
+            }
+            (old, new) => (old.map(brief), new.map(brief)),
+        };
         self.found.push(Difference { path: path.to_owned(), old, new, span });
     }
 }
@@ -111,9 +117,32 @@ fn head(node: &Node) -> Span {
     node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
+/// Two values in a few words, of which at least one tells them apart: long texts are shown from
+/// where they differ.
+fn brief_pair(old: &Node, new: &Node) -> (String, String) {
+    let (short, other) = (brief(old), brief(new));
+    match (old.text(), new.text()) {
+        (Some(one), Some(two))
+            if short == other && short.ends_with('…') | short.ends_with("…`") =>
+        {
+            let same = one.chars().zip(two.chars()).take_while(|(a, b)| a == b).count();
+            let from = |text: &str| {
+                let rest: String = text.chars().skip(same.saturating_sub(BEFORE)).collect();
+                let end = if rest.chars().count() > LONGEST { "…" } else { "" };
+                format!("`…{}{end}`", rest.chars().take(LONGEST).collect::<String>())
+            };
+            (from(one), from(two))
+        }
+        _ => (short, other),
+    }
+}
+
+/// Characters of a value that are shown, and of those what stands before a difference.
+const LONGEST: usize = 60;
+const BEFORE: usize = 10;
+
 /// A value in a few words; only the first line of a long one, because secrets stand in some.
 fn brief(node: &Node) -> String {
-    const LONGEST: usize = 60;
     match node.text() {
         Some(text) if text.contains('\n') => format!("a text of {} lines", text.lines().count()),
         Some(text) if text.chars().count() > LONGEST => {
@@ -142,6 +171,13 @@ mod tests {
         assert_eq!(paths("[1, 2]", "[1]"), ["[1] `2` -"]);
         assert_eq!(paths("a: '1'", "a: 1"), ["a `1` `1`"]);
         assert_eq!(paths("a: {}", "a: []"), ["a a mapping a list"]);
+    }
+
+    #[test]
+    fn long_texts_are_shown_from_where_they_differ() {
+        let long = |end: &str| format!("a: mongodb://{}-{end}", "infra-mongo.".repeat(8));
+        let found = paths(&long("one"), &long("two"));
+        assert_eq!(found, ["a `…ra-mongo.-one` `…ra-mongo.-two`"]);
     }
 
     #[test]

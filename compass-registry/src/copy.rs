@@ -56,6 +56,8 @@ pub struct Copied {
     /// The wanted platforms that it is not for, of an image that is no index and was not there: it
     /// is copied all the same.
     pub lacks: Vec<Platform>,
+    /// What the destination had under the tag before, where that was something else.
+    pub replaced: Option<Digest>,
     /// Blobs that were moved.
     pub blobs: usize,
     /// Bytes of the blobs that were moved.
@@ -75,6 +77,8 @@ pub struct CopyPlan {
     pub was_there: bool,
     /// As [`Copied::lacks`].
     pub lacks: Vec<Platform>,
+    /// As [`Copied::replaced`].
+    pub replaced: Option<Digest>,
     /// Blobs that would be moved.
     pub blobs: usize,
     /// Bytes of the blobs that would be moved.
@@ -111,6 +115,8 @@ struct Found {
     wanted: Wanted,
     /// The destination has it.
     was_there: bool,
+    /// The destination has something else under the tag.
+    replaced: Option<Digest>,
 }
 
 enum Wanted {
@@ -162,6 +168,7 @@ impl<'s> Copier<'s> {
             was_there: found.was_there,
             reduced: found.is_reduced(),
             lacks: Vec::new(),
+            replaced: found.replaced,
             blobs: 0,
             bytes: 0,
             mounted: 0,
@@ -207,8 +214,10 @@ impl<'s> Copier<'s> {
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<CopyPlan, Error> {
         let found = self.find(&**source, (from, locator), (to, tag)).await?;
-        let (digest, was_there) = (found.wanted.digest(), found.was_there);
-        let mut plan = CopyPlan { digest, was_there, lacks: Vec::new(), blobs: 0, bytes: 0 };
+        let (digest, was_there, replaced) =
+            (found.wanted.digest(), found.was_there, found.replaced);
+        let lacks = Vec::new();
+        let mut plan = CopyPlan { digest, was_there, lacks, replaced, blobs: 0, bytes: 0 };
         if !was_there {
             plan.lacks = self.lacked(&**source, from, found.wanted.alone()).await;
             let image = self.read(&**source, from, found.wanted).await?;
@@ -250,7 +259,9 @@ impl<'s> Copier<'s> {
             Some(_) => tagged,
             None => self.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
         };
-        Ok(Found { was_there: there == Some(wanted.digest()), named, wanted })
+        let was_there = there == Some(wanted.digest());
+        let replaced = tagged.filter(|tagged| *tagged != wanted.digest());
+        Ok(Found { was_there, replaced, named, wanted })
     }
 
     async fn read(

@@ -32,6 +32,7 @@ fn main() -> Result<(), Failure> {
         kind: Kind::Plugin,
         name: "gpu".to_owned(),
         version: "v0.1.0".to_owned(),
+        base: None,
         commit: None,
         modified: 0,
         files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],

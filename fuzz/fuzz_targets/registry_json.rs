@@ -43,6 +43,7 @@ fn plan(root: RawManifest) {
         kind: Kind::Plugin,
         name: "gpu".to_owned(),
         version: "v1".to_owned(),
+        base: None,
         commit: None,
         modified: 0,
         files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],

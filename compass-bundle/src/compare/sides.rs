@@ -177,19 +177,61 @@ impl<'c> NamedImage<'c> {
     }
 }
 
-/// Images by their repository; where there are several of one, with their tags.
-pub(super) fn by_name(images: Vec<NamedImage<'_>>) -> BTreeMap<String, NamedImage<'_>> {
-    let name = |image: &NamedImage<'_>| image.reference.repository().to_string();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for image in &images {
-        *counts.entry(name(image)).or_default() += 1;
+/// One image, as both sides have it.
+pub(super) struct Pair<'c> {
+    /// The repository; with the tag where either side has several images of it.
+    pub(super) name: String,
+    pub(super) old: Option<NamedImage<'c>>,
+    pub(super) new: Option<NamedImage<'c>>,
+}
+
+/// Brings together what is the same image on both sides: under the same reference, and of the
+/// others the last one of a repository with the last one, as an older version and a newer one.
+pub(super) fn pairs<'c>(old: Vec<NamedImage<'c>>, new: Vec<NamedImage<'c>>) -> Vec<Pair<'c>> {
+    let mut repositories: BTreeMap<String, (Vec<NamedImage<'c>>, Vec<NamedImage<'c>>)> =
+        BTreeMap::new();
+    for image in old {
+        repositories.entry(image.reference.repository().to_string()).or_default().0.push(image);
     }
-    let named = images.into_iter().map(|image| {
-        let key = match counts.get(&name(&image)) {
-            Some(1) => name(&image),
-            _ => format!("{}:{}", name(&image), image.reference.locator()),
-        };
-        (key, image)
-    });
-    named.collect()
+    for image in new {
+        repositories.entry(image.reference.repository().to_string()).or_default().1.push(image);
+    }
+    repositories.into_iter().flat_map(|(name, (old, new))| pairs_of_one(&name, old, new)).collect()
+}
+
+fn pairs_of_one<'c>(
+    repository: &str,
+    mut old: Vec<NamedImage<'c>>,
+    mut new: Vec<NamedImage<'c>>,
+) -> Vec<Pair<'c>> {
+    let is_alone = old.len() <= 1 && new.len() <= 1;
+    let name = |image: Option<&NamedImage<'c>>| match image {
+        Some(image) if !is_alone => format!("{repository}:{}", image.reference.locator()),
+        _ => repository.to_owned(),
+    };
+    let by_locator = |image: &NamedImage<'c>| image.reference.locator().to_string();
+    old.sort_by_cached_key(by_locator);
+    new.sort_by_cached_key(by_locator);
+    let mut found = Vec::new();
+    let mut changed = Vec::new();
+    for image in new {
+        let same = |other: &NamedImage<'c>| other.reference.locator() == image.reference.locator();
+        match old.iter().position(same) {
+            Some(at) => {
+                let before = old.remove(at);
+                found.push(Pair { name: name(Some(&image)), old: Some(before), new: Some(image) });
+            }
+            None => changed.push(image),
+        }
+    }
+    loop {
+        let (before, after) = (old.pop(), changed.pop());
+        if before.is_none() && after.is_none() {
+            break;
+        }
+        let name = name(after.as_ref().or(before.as_ref()));
+        found.push(Pair { name, old: before, new: after });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
 }

@@ -19,6 +19,8 @@ pub struct BundleContents {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The product version that a hotfix is for, where its own version does not begin with it.
+    pub base: Option<String>,
     /// The commit that last changed the release manifest, where it is known.
     pub commit: Option<String>,
     /// Seconds since 1970: the time of that commit, `SOURCE_DATE_EPOCH`, or 0.
@@ -110,6 +112,9 @@ impl BundleContents {
     pub(crate) fn require_usable(&self) -> Result<(), Error> {
         naming::require_plain("name", &self.name)?;
         naming::require_plain("version", &self.version)?;
+        if let Some(base) = &self.base {
+            naming::require_plain("product version", base)?;
+        }
         let mut seen = BTreeSet::from([FILE_NAME]);
         for file in &self.files {
             file.require_usable()?;

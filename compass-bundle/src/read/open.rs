@@ -200,6 +200,7 @@ fn plan_again(
         kind: document.kind,
         name: document.name.clone(),
         version: document.version.clone(),
+        base: document.base.clone(),
         commit: document.commit.clone(),
         modified: document.modified,
         files,

@@ -20,7 +20,10 @@ pub(super) fn image(
     let mut children = Vec::new();
     for child in &image.children {
         let rewritten = manifest(child, &changed)?;
-        changed.insert(child.digest(), rewritten.descriptor().clone());
+        // An index that names nothing else keeps its bytes, and its digest.
+        if rewritten.digest() != child.digest() {
+            changed.insert(child.digest(), rewritten.descriptor().clone());
+        }
         children.push(rewritten);
     }
     let root = manifest(&image.root, &changed)?;
@@ -96,6 +99,26 @@ mod tests {
         });
         assert_eq!(document, expected);
         assert_eq!(rewritten.descriptor().media_type, media_type::OCI_MANIFEST);
+    }
+
+    #[test]
+    fn an_index_of_images_that_stay_keeps_its_bytes() {
+        let child = RawManifest::new(media_type::OCI_MANIFEST, "{ \"layers\" : [ ] }");
+        let text = json!({"manifests": [child.descriptor()], "schemaVersion": 2});
+        // Written in another order than this crate writes.
+        let root = RawManifest::new(media_type::OCI_INDEX, format!(" {text}"));
+        let before = ArchiveImage {
+            reference: "h.example/a:v1".parse().unwrap(),
+            repository: "a".parse().unwrap(),
+            platform: None,
+            root,
+            children: vec![child],
+            absent: Vec::new(),
+        };
+        let changed =
+            HashMap::from([(digest("zstd"), Descriptor::of(media_type::OCI_LAYER_GZIP, b"x"))]);
+        let after = image(before.clone(), &changed).unwrap();
+        assert_eq!((after.root, after.children), (before.root, before.children));
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub(crate) async fn write(
             return Err(Error::Exists { path: path.display().to_string() });
         }
     }
+    part.accompany(&Journal::path_beside(part.part()));
     let (journal, marks) = Journal::open(part.part(), plan)?;
-    part.accompany(journal.path());
     if marks.iter().all(|mark| *mark == 0) {
         part.truncate()?;
     }

@@ -26,9 +26,7 @@ impl Journal {
     /// Opens the journal of an unfinished bundle, or begins one. Gives the marks of all blobs;
     /// they are 0 where the journal is of another plan.
     pub(crate) fn open(part: &Path, plan: &BundlePlan) -> Result<(Self, Vec<u64>), Error> {
-        let mut path = part.as_os_str().to_owned();
-        path.push(".journal");
-        let path = PathBuf::from(path);
+        let path = Self::path_beside(part);
         let mut options = OpenOptions::new();
         // A link would lead to a file elsewhere.
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
@@ -51,16 +49,19 @@ impl Journal {
         Ok((Self { file, path }, marks))
     }
 
+    /// Where the journal of an unfinished bundle stands.
+    pub(crate) fn path_beside(part: &Path) -> PathBuf {
+        let mut path = part.as_os_str().to_owned();
+        path.push(".journal");
+        path.into()
+    }
+
     /// Notes that so many bytes of a blob are written, wherever it stands.
     pub(crate) fn mark(&self, blob: usize, written: u64) -> Result<(), Error> {
         let place = (HEADER + 8 * blob) as u64;
         self.file
             .write_all_at(&written.to_le_bytes(), place)
             .map_err(Error::io("write", &self.path))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 }
 

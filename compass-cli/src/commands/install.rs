@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::verify::require_undamaged;
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::opened::open;
+use crate::opened::{named_by, open};
 use crate::output::{Output, bytes};
 use crate::registries::Registries;
 
@@ -47,11 +47,26 @@ pub(crate) async fn run(
     }
     let installed = installed
         .map_err(|error| Failure::from(error).while_doing(format!("cannot install {name}")))?;
+    for warning in warnings(&opened, &installed).await {
+        output.warn(&warning);
+    }
     output.result(
         || json!({"images": installed.iter().map(installed_json).collect::<Vec<_>>()}),
         || installed.iter().map(line).collect(),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a person should know of what was installed.
+async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
+    let replaced = installed.iter().filter_map(|one| {
+        let old = one.copied.replaced?;
+        Some(format!("{} was {old}: its tag is moved", one.reference))
+    });
+    let missing = named_by(opened).await.missing.into_iter();
+    let missing =
+        missing.map(|(file, image)| format!("{file} names {image}, which is not in the bundle"));
+    replaced.chain(missing).collect()
 }
 
 fn line(installed: &Installed) -> String {
@@ -68,5 +83,6 @@ fn installed_json(installed: &Installed) -> Value {
         "blobs": installed.copied.blobs,
         "bytes": installed.copied.bytes,
         "present": installed.copied.present,
+        "replaced": installed.copied.replaced,
     })
 }

@@ -185,6 +185,7 @@ pub(crate) async fn plan(
         kind: package.kind,
         name: package.name,
         version: package.version,
+        base: package.base,
         commit,
         modified,
         files: package.files,

@@ -10,7 +10,7 @@ use compass_bundle::{
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::opened::{Named, There};
+use crate::opened::{Named, named_by};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     let proof = match Opened::read(Arc::clone(&source)).await {
         Ok(Opened::Bundle(bundle)) => {
             let verified = verify(&bundle, args.quick, output).await?;
-            Proof { verified, named: named_by(&bundle).await }
+            Proof { verified, named: named_by(&Opened::Bundle(bundle)).await }
         }
         Ok(Opened::Package(package)) => of_package(&package, &source).await?,
         Err(error) => {
@@ -90,22 +90,6 @@ pub(crate) async fn require_undamaged(
     Err(Failure::not_right(message).hint(hint))
 }
 
-async fn named_by(bundle: &Bundle) -> Named {
-    let there = There::of(bundle.images().iter().map(|image| &image.reference));
-    let mut named = Named::default();
-    for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
-        // What is damaged is reported by the proof.
-        if let Ok(bytes) = bundle.file(entry.path).await {
-            there.look_for(entry.path, &bytes, &mut named);
-        }
-    }
-    named
-}
-
-fn is_yaml(path: &str) -> bool {
-    [".yaml", ".yml"].iter().any(|end| path.ends_with(end))
-}
-
 /// Whether this is the document that bundles begin with.
 fn is_document(path: &str) -> bool {
     matches!(path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
@@ -140,13 +124,7 @@ async fn of_package(package: &Package, source: &Arc<dyn BundleSource>) -> Result
         what: format!("it {reason}"),
     }));
     damages.extend(problems);
-    let there = There::of(package.images().iter().map(|image| &image.reference));
-    let mut named = Named::default();
-    for file in package.files() {
-        if let Some(yaml) = &file.yaml {
-            there.look_for(&file.path, yaml, &mut named);
-        }
-    }
+    let named = named_by(&Opened::Package(package.clone())).await;
     let (digest, checksum) = (package.digest(), package.matches_checksum().await?);
     let verified = Verified { size: package.size(), digest, checksum, damages };
     Ok(Proof { verified, named })

@@ -212,6 +212,54 @@ fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
 }
 
 #[test]
+fn an_install_names_what_it_replaces_and_what_nobody_packed() {
+    let world = World::new();
+    bundle_of(&world);
+    let site = format!("{}/site", world.registry.host());
+    let install = ["install", &format!("out/{BUNDLE}"), "--registry", &site];
+    let first = world.run(&install);
+    assert_eq!((first.code, first.error.as_str()), (0, ""));
+    world.push("web", &SampleImage::with_layers(vec![noise(2, 100)]));
+    assert_eq!(world.package("web", &["-o", "new"]).code, 0);
+    let again = world.run(&["install", &format!("new/{BUNDLE}"), "--registry", &site]);
+    assert_eq!(again.code, 0, "{}", again.error);
+    assert!(again.error.contains("/site/web:v1 was sha256:"), "{}", again.error);
+    let sh = |script: &str| {
+        let mut sh = Command::new("sh");
+        assert!(sh.current_dir(world.path("")).args(["-ec", script]).status().unwrap().success());
+    };
+    let stem = BUNDLE.trim_end_matches(".tar.gz");
+    sh(&format!(
+        "tar xzf new/{BUNDLE}; rm {stem}/bundle.json; sed -i s,web:v1,absent:v9, {stem}/web.yaml
+         tar czf old.tar.gz {stem}"
+    ));
+    let old = world.run(&["install", "old.tar.gz", "--registry", &site]);
+    assert_eq!(old.code, 0, "{}", old.error);
+    assert!(old.error.contains("absent:v9, which is not in the bundle"), "{}", old.error);
+}
+
+#[test]
+fn two_hotfixes_of_one_name_are_told_apart_by_their_paths() {
+    let world = World::new();
+    let values = "_config:\n  _metadata: {name: web, version: v2.7.0-20180605-p1}\n  controllers:\n  \
+                  - type: Deployment\n    containers:\n    - name: web\n      image: \
+                  '[[ registry_release ]]/web:v1'\n";
+    let package = |base: &str| format!("release-hotfixes/{base}/web-v2.7.0-20180605-p1");
+    for base in ["v2.7.0", "v2.7.1"] {
+        world.write(&format!("repo/{}/default/console/web/values.yaml", package(base)), values);
+    }
+    let images = |name: &str| world.run(&["images", "hotfix", name, "--repo", "repo"]);
+    let both = images("web-v2.7.0-20180605-p1");
+    assert_eq!(both.code, 2, "{}", both.error);
+    assert!(both.error.contains("several hotfixes are named"), "{}", both.error);
+    assert!(both.error.contains(&package("v2.7.1")), "{}", both.error);
+    let one = images(&package("v2.7.1"));
+    assert_eq!(one.code, 0, "{}", one.error);
+    let none = images("api-v2.7.0-20180605-p1");
+    assert!(none.error.contains("hotfixes here: release-hotfixes/v2.7.0/"), "{}", none.error);
+}
+
+#[test]
 fn what_stands_where_something_is_extracted_stays() {
     let world = World::new();
     bundle_of(&world);

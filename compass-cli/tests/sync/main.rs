@@ -246,6 +246,24 @@ fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
 }
 
 #[test]
+fn a_tag_that_is_moved_is_said_to_be() {
+    let world = World::new(&["caicloud/web:v1"], Script::default());
+    world.write("one.list", "release/web:v1\n");
+    let sync = ["sync", "--list", "one.list", "--format", "json"];
+    let (_, out, error) = world.compass(&sync);
+    let first: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&first["images"][0]["replaced"], error.as_str()), (&Value::Null, ""));
+    // The same tag, and something else.
+    world.push_index("caicloud/web", &["v1"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let (code, out, error) = world.compass(&[&sync[..], more].concat());
+        let moved: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &moved["images"][0]["replaced"]), (0, &first["images"][0]["digest"]));
+        assert!(error.contains("/release/web:v1 was sha256:"), "{error}");
+    }
+}
+
+#[test]
 fn an_image_that_is_listed_with_its_tag_and_without_is_one_image() {
     let world = World::new(&["caicloud/web:latest"], Script::default());
     world.write("one.list", "release/web\nrelease/web:latest\n");

@@ -43,12 +43,15 @@ impl Report {
     /// What a person should know of what was copied.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.synced.iter().flat_map(|one| {
-            let lacks = match &one.result {
-                Ok(Done::Copied(copied)) => &copied.lacks[..],
-                Ok(Done::Planned(plan)) => &plan.lacks,
-                Err(_) => &[],
+            let (lacks, replaced) = match &one.result {
+                Ok(Done::Copied(copied)) => (&copied.lacks[..], copied.replaced),
+                Ok(Done::Planned(plan)) => (&plan.lacks[..], plan.replaced),
+                Err(_) => (&[][..], None),
             };
-            lacks.iter().map(|platform| format!("{} is not for {platform}", one.route.release))
+            let release = &one.route.release;
+            let lacks = lacks.iter().map(move |lacked| format!("{release} is not for {lacked}"));
+            let replaced = replaced.map(|old| format!("{release} was {old}: its tag is moved"));
+            replaced.into_iter().chain(lacks)
         })
     }
 
@@ -172,6 +175,7 @@ fn image_json(synced: &Synced) -> Value {
             "digest": copied.digest,
             "reduced": copied.reduced,
             "lacks": copied.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "replaced": copied.replaced,
             "blobs": copied.blobs,
             "bytes": copied.bytes,
             "mounted": copied.mounted,
@@ -181,6 +185,7 @@ fn image_json(synced: &Synced) -> Value {
             "result": if plan.was_there { "there" } else { "planned" },
             "digest": plan.digest,
             "lacks": plan.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "replaced": plan.replaced,
             "blobs": plan.blobs,
             "bytes": plan.bytes,
         }),

@@ -1,0 +1,65 @@
+//! What differs between two bundles: which image of one is which of the other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod sample;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compass_bundle::{
+    ArchiveImage, Bundle, BundlePlan, Comparison, LocalFile, Opened, Platforms, compare, stream,
+};
+use compass_registry::testing::noise;
+use compass_registry::{Locator, Reference};
+use futures_util::TryStreamExt as _;
+
+/// A product of images under these names, each with content of its own, by its number.
+async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Opened) {
+    let layers: Vec<_> = images.iter().map(|(_, seed)| vec![noise(*seed, 500)]).collect();
+    let (storage, stored) = sample::store(&layers).await;
+    let mut gathered = Vec::new();
+    for ((name, _), own) in images.iter().zip(&stored) {
+        let reference: Reference = format!("h.example/release/{name}").parse().unwrap();
+        let from = (own.repository(), &Locator::from(own.tag().unwrap().clone()));
+        let platforms = Platforms::One(sample::platform());
+        gathered.push(ArchiveImage::gather(&storage, from, reference, &platforms).await.unwrap());
+    }
+    let plan = Arc::new(BundlePlan::new(&sample::product(gathered, false)).unwrap());
+    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bundle");
+    std::fs::write(&path, chunks.concat()).unwrap();
+    let bundle = Bundle::read(Arc::new(LocalFile::open(&path).unwrap())).await.unwrap();
+    (directory, Opened::Bundle(bundle))
+}
+
+/// How many are the same, and what became of the others.
+async fn compared(old: &[(&str, u64)], new: &[(&str, u64)]) -> (usize, Vec<String>) {
+    let (one, other) = (product(old).await, product(new).await);
+    let Comparison { same_images, images, .. } = compare(&one.1, &other.1).await.unwrap();
+    let tag = |side: Option<compass_bundle::ImageSide>| {
+        side.map_or("-".to_owned(), |side| side.reference.rsplit_once(':').unwrap().1.to_owned())
+    };
+    let changes = images.into_iter();
+    let changes = changes.map(|one| format!("{} {} {}", one.name, tag(one.old), tag(one.new)));
+    (same_images, changes.collect())
+}
+
+#[tokio::test]
+async fn an_image_is_the_same_however_many_others_of_its_repository_there_are() {
+    let two = [("web:v1", 1), ("web:v2", 2), ("user:v1", 3)];
+    let one = [("web:v1", 1), ("user:v1", 3)];
+    assert_eq!(compared(&two, &one).await, (2, vec!["release/web:v2 v2 -".to_owned()]));
+    assert_eq!(compared(&one, &two).await, (2, vec!["release/web:v2 - v2".to_owned()]));
+}
+
+#[tokio::test]
+async fn the_last_version_of_a_repository_becomes_its_last_one() {
+    let (old, new) = ([("web:v1", 1), ("web:v2", 2)], [("web:v3", 4)]);
+    let expected = ["release/web:v1 v1 -", "release/web:v3 v2 v3"].map(str::to_owned);
+    assert_eq!(compared(&old, &new).await, (0, expected.to_vec()));
+    let alone = compared(&[("web:v1", 1)], &[("web:v2", 2)]).await;
+    assert_eq!(alone, (0, vec!["release/web v1 v2".to_owned()]));
+    let pushed_anew = compared(&[("web:v1", 1)], &[("web:v1", 2)]).await;
+    assert_eq!(pushed_anew, (0, vec!["release/web v1 v1".to_owned()]));
+}
