@@ -261,7 +261,7 @@ impl<'s> Copier<'s> {
         };
         let was_there = there == Some(wanted.digest());
         let replaced = tagged.filter(|tagged| *tagged != wanted.digest());
-        Ok(Found { was_there, replaced, named, wanted })
+        Ok(Found { named, wanted, was_there, replaced })
     }
 
     async fn read(
