@@ -77,7 +77,7 @@ pub async fn install_package(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
-        return Err(Error::not_a_bundle(package.name(), "it holds no image"));
+        return Err(Error::not_a_bundle(package.name(), package.why_no_image()));
     }
     bring_packed((package, package.images()), sink, place, options).await
 }

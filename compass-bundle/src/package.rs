@@ -50,6 +50,9 @@ struct Scanned {
     digest: Option<Digest>,
     files: Vec<PackageFile>,
     refused: Vec<(String, &'static str)>,
+    /// Whether an OCI layout stands in a directory of it, as in a product bundle that somebody packed
+    /// anew.
+    has_layout: bool,
     images: Vec<PackageImage>,
     blobs: HashMap<Digest, Place>,
 }
@@ -99,6 +102,7 @@ impl Package {
             source,
             files: Vec::new(),
             refused: Vec::new(),
+            has_layout: scan.whole.holds_layout(),
             images: Vec::new(),
             blobs: HashMap::new(),
         };
@@ -151,6 +155,17 @@ impl Package {
     /// The files that are no image archives.
     pub fn files(&self) -> &[PackageFile] {
         &self.0.files
+    }
+
+    /// Why there are no images, where there are none.
+    pub(crate) fn why_no_image(&self) -> &'static str {
+        match self.0.has_layout {
+            true => {
+                "its images stand in a directory, as in a product bundle that somebody packed or \
+                 compressed anew: take the bundle as it was published"
+            }
+            false => "it holds no image",
+        }
     }
 
     /// The paths of entries that [`unpack`](crate::unpack) refuses, and why. What is itself an image

@@ -3,6 +3,7 @@
 
 mod sample;
 
+use std::io::Read as _;
 use std::ops::Range;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -265,6 +266,20 @@ async fn what_a_package_brings_is_shown_once() {
     let bytes = installed[0].copied.bytes;
     let shown = (progress.0.load(Ordering::Relaxed), progress.1.load(Ordering::Relaxed));
     assert_eq!(shown, (bytes, bytes));
+}
+
+#[tokio::test]
+async fn a_product_that_was_packed_anew_says_what_it_is() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let plan = sample::plan(&storage, &references, Kind::Product, false).await;
+    let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
+    let mut tar = Vec::new();
+    flate2::read::GzDecoder::new(&chunks.concat()[..]).read_to_end(&mut tar).unwrap();
+    let package = Package::scan(in_memory(tar.into())).await.unwrap();
+    let storage = MemoryStorage::default();
+    let error = install_package(&package, &storage, &site(), &CopyOptions::default()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("take the bundle as it was published"), "{error}");
 }
 
 #[test]

@@ -157,6 +157,11 @@ impl ScannedArchive {
         self.entries.contains_key("manifest.json") || self.entries.contains_key("index.json")
     }
 
+    /// Whether an OCI layout stands in a directory of it.
+    pub(super) fn holds_layout(&self) -> bool {
+        self.entries.keys().any(|path| path.ends_with("/oci-layout"))
+    }
+
     /// Whether it is what Docker saved before 1.10, with images of another kind.
     pub(super) fn is_ancient(&self) -> bool {
         !self.is_image() && self.entries.contains_key("repositories")

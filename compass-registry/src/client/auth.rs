@@ -79,14 +79,19 @@ impl Auth {
         own.map(|(_, credentials)| credentials).or(self.credentials.as_ref())
     }
 
-    /// How the registry lets us in, in words.
-    pub(super) fn describe(&self) -> String {
-        let who = match &self.credentials {
+    /// Who asks, in words.
+    pub(super) fn who(&self) -> String {
+        match &self.credentials {
             Some(Credentials::Password { username, .. }) => format!("as `{username}`"),
             Some(Credentials::IdentityToken(_)) => "with an identity token".to_owned(),
             None if !self.projects.is_empty() => "with a login for each project".to_owned(),
             None => "anonymously".to_owned(),
-        };
+        }
+    }
+
+    /// How the registry lets us in, in words.
+    pub(super) fn describe(&self) -> String {
+        let who = self.who();
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
         match &*challenge {
             None => "it asks for none".to_owned(),

@@ -28,7 +28,13 @@ impl Transport {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.is_own(&at) => {
                 Err(Error::Unauthorized {
                     host: self.0.host.clone(),
-                    reason: format!("{} {}", request.method, request.url.path()),
+                    reason: format!(
+                        "{} {} {} ({})",
+                        request.method,
+                        request.url.path(),
+                        self.0.auth.who(),
+                        status.as_u16()
+                    ),
                 })
             }
             _ => {
