@@ -181,7 +181,8 @@ fn a_hotfix_begins_from_the_tag_of_its_product() {
     assert_eq!((&shown["old"], &shown["from"]), (&"v3.1.53".into(), &ADDON.into()));
     assert_eq!(repository.read(file), addon("v2.7.0-20180605-p1"));
 
-    let (code, out, _) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
+    let (code, out, said) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
+    assert!(said.contains("what v2.7.0-20180605-p1 changed is to be changed here"), "{said}");
     let second = hotfix("v2.7.0-20180605-p2");
     assert_eq!((code, out), (0, format!("{second}: v3.1.53 -> v2.7.0-20180605-p2\n")));
 

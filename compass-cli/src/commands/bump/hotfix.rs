@@ -52,12 +52,17 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     }
     let addons = tagged.as_ref().unwrap_or(tree);
     let file = new_hotfix(tree, policy, addon, &base, date, addons).map_err(|e| failure(&e))?;
-    if let Some(after) = after.filter(|after| *after >= file.version) {
+    if let Some(after) = after.as_ref().filter(|after| **after >= file.version) {
         let message = format!("there is no hotfix `{}`", args.target);
         return Err(Failure::usage(message).hint(format!(
             "the next one of that day would be `{}`, not one after {after}",
             file.version
         )));
+    }
+    if let Some(after) = &after {
+        output.note(&format!(
+            "it begins with the addon of {base}: what {after} changed is to be changed here as well"
+        ));
     }
     if !args.dry_run {
         save::create(repository, &file.path, file.text.as_bytes())?;
