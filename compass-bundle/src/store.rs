@@ -145,9 +145,7 @@ impl Store {
                     if there.len() != plan.size() {
                         return Err(Error::Conflict { path: path.display().to_string() });
                     }
-                    let progress = Arc::clone(&options.progress);
-                    let digest = digest_of_plan(plan, source, &*progress).await?;
-                    return blocking(move || directory::same(&path, digest, &*progress)).await;
+                    return same_as_plan(path, plan, source, options).await;
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -155,9 +153,7 @@ impl Store {
                 let written = match write_beside(plan, Arc::clone(&source), to, options).await {
                     // Somebody was faster.
                     Err(Error::Exists { .. }) if path.is_file() => {
-                        let progress = Arc::clone(&options.progress);
-                        let digest = digest_of_plan(plan, source, &*progress).await?;
-                        return blocking(move || directory::same(&path, digest, &*progress)).await;
+                        return same_as_plan(path, plan, source, options).await;
                     }
                     written => written?,
                 };
@@ -178,6 +174,19 @@ async fn blocking(
     done.map_err(|stopped| Error::damaged(stopped.to_string()))?
 }
 
+/// Requires that a published file is what would be written.
+#[cfg(feature = "store")]
+async fn same_as_plan(
+    path: PathBuf,
+    plan: &Arc<BundlePlan>,
+    source: Arc<dyn ImageSource>,
+    options: &crate::WriteOptions,
+) -> Result<Published, Error> {
+    let progress = Arc::clone(&options.progress);
+    let digest = digest_of_plan(plan, source, &*progress).await?;
+    blocking(move || directory::same(&path, digest, &*progress)).await
+}
+
 /// The digest that a planned bundle has when it is written.
 #[cfg(feature = "store")]
 async fn digest_of_plan(
@@ -195,16 +204,21 @@ async fn digest_of_plan(
 pub fn without_secrets(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let end = rest.find('/').unwrap_or(rest.len());
-    let port = rest[..end].rsplit_once(':').map(|(_, port)| port);
-    // What looks like a port and is none is a password with a slash in it.
-    let is_cut = port.is_some_and(|port| !port.chars().all(|c| c.is_ascii_digit()));
-    let is_cut = is_cut && !rest[..end].contains(['@', '[']);
-    let start = rest.rfind('@').filter(|at| is_cut && *at > end).map_or(0, |at| at + 1);
+    let first = rest.split('/').next().unwrap_or_default();
+    let start = if is_cut_login(first) { rest.rfind('@').map_or(0, |at| at + 1) } else { 0 };
     let rest = &rest[start..];
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}{path}")
+}
+
+/// Whether what stands before the first slash is not a host and its port, but the begin of a login
+/// whose password has that slash in it.
+#[cfg(feature = "store")]
+fn is_cut_login(first: &str) -> bool {
+    let port = first.rsplit_once(':').map(|(_, port)| port);
+    let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());
+    !first.contains(['@', '[']) && port.is_some_and(|port| !is_port(port))
 }
 
 /// Opens what a bundle is read from: a path, or an address that begins with `file://`, `http://`,
@@ -244,6 +258,10 @@ mod tests {
         for (address, shown) in [
             ("http://token@host/a", "http://host/a"),
             ("http://user:p@ss@host:99999/a?sig=x", "http://host:99999/a"),
+            ("https://me:p/w@host/x", "https://host/x"),
+            ("https://me:p/w/x", "https://me:p/w/x"),
+            ("http://host:8080/a@b", "http://host:8080/a@b"),
+            ("http://[::1]:8080/a@b", "http://[::1]:8080/a@b"),
             ("https://host/a@b#c", "https://host/a@b"),
             ("s3://bucket", "s3://bucket"),
             ("out/a#b.tar.gz", "out/a#b.tar.gz"),

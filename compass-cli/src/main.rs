@@ -84,8 +84,8 @@ async fn end_anyway(output: Output) {
 fn refuse(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().zip(std::env::args_os().skip(1));
     let wants_json = json.into_iter().any(|(name, value)| name == "--format" && value == "json");
-    let (plain, shown) =
-        (error.render().to_string(), without_passwords(&error.render().to_string()));
+    let plain = error.render().to_string();
+    let shown = without_passwords(&plain);
     if error.use_stderr() && (wants_json || std::env::args_os().any(|one| one == "--format=json")) {
         return output::print_json_failure(&Failure::usage(shown.trim()));
     }

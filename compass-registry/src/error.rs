@@ -181,10 +181,7 @@ impl Error {
         match self {
             // A certificate is as wrong the next moment.
             Self::Unreachable { source, .. } => !is_about_certificate(&**source),
-            // 501 and 505 say what a server cannot do, and 507 that its disk is full.
-            Self::Refused { status, .. } => {
-                matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
-            }
+            Self::Refused { status, .. } => may_pass(*status),
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
             _ => false,
         }
@@ -307,6 +304,12 @@ fn excerpt(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Whether a server that answers with this HTTP status may answer otherwise the next moment.
+pub fn may_pass(status: u16) -> bool {
+    // 501 and 505 say what a server cannot do, and 507 that its disk is full.
+    matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
 }
 
 /// The password of a text that begins as `user:password@host`, where it has one: people write that

@@ -80,7 +80,7 @@ mod verify;
 pub use copy::{Copied, Copier, CopyOptions, CopyPlan, copy};
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, Digest, Hasher};
-pub use error::{Error, password_in};
+pub use error::{Error, may_pass, password_in};
 pub use image_manifest::{
     MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
     sniff_media_type,

@@ -67,7 +67,7 @@ impl Scan {
         if taken + self.refused.len() >= MAX_FILES {
             return Err(Error::other("it holds too many files"));
         }
-        if let Some(reason) = entry.refused().filter(|_| !entry.is_top()) {
+        if let Some(reason) = entry.refused() {
             self.room.take(&entry.path, 0)?;
             self.refused.push((entry.path.clone(), reason));
         }

@@ -127,6 +127,7 @@ impl Entry {
     /// Why nobody should unpack this, where that is so.
     pub(crate) fn refused(&self) -> Option<&'static str> {
         match (naming::outside_by(&self.path), self.is_file || self.is_directory) {
+            _ if self.is_top() => None,
             (Some(reason), _) => Some(reason),
             (None, true) => None,
             (None, false) => Some("is a link or a device, which bundles have none of"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use compass_registry::may_pass;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
@@ -58,7 +59,7 @@ impl HttpFile {
         let mut response = response.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::OK => {}
-            status if may_pass(status) => {
+            status if may_pass(status.as_u16()) => {
                 return Err(self.failed(format!("the server answered {status} for {ending}")));
             }
             _ => return Ok(None),
@@ -81,7 +82,9 @@ impl HttpFile {
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK => Err(self.refused("the server does not answer ranges: download it")),
-            status if may_pass(status) => Err(self.failed(format!("the server answered {status}"))),
+            status if may_pass(status.as_u16()) => {
+                Err(self.failed(format!("the server answered {status}")))
+            }
             status => Err(self.refused(format!("the server answered {status}"))),
         }
     }
@@ -146,11 +149,6 @@ impl BundleSource for HttpFile {
         let text = patiently(|| self.read_beside(CHECKSUM_END)).await?;
         Ok(text.map(|text| checksum_in(&text)))
     }
-}
-
-/// Whether a server may answer otherwise the next moment.
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502..=504 | 520..=599)
 }
 
 /// Why a server does not give a file, whenever it is asked.

@@ -79,7 +79,7 @@ pub(crate) async fn write(
     let synced = spawn_blocking(move || file.sync_all()).await;
     synced.map_err(|_| stopped(path))?.map_err(Error::io("write", part.part()))?;
     // From here on nothing waits: who gives up has a bundle with its checksum, or neither.
-    part.finish()?;
+    part.show()?;
     Ok(digest)
 }
 

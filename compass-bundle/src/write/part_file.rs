@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, frame};
 
-/// `<name>.part` until [`PartFile::finish`]; dropped before that, it is removed, unless it is worth
+/// `<name>.part` until [`PartFile::show`]; dropped before that, it is removed, unless it is worth
 /// keeping.
 #[derive(Debug)]
 pub(crate) struct PartFile {
@@ -130,10 +130,15 @@ impl PartFile {
     }
 
     /// Makes the file visible, after everything in it has reached the disk. This blocks.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
+    pub(crate) fn finish(self) -> Result<(), Error> {
         if let Some(file) = &self.file {
             file.sync_all().map_err(Error::io("write", &self.part))?;
         }
+        self.show()
+    }
+
+    /// Gives the final name to a file whose content is on the disk.
+    pub(crate) fn show(mut self) -> Result<(), Error> {
         let named = match self.is_first {
             true => rename_to_new(&self.part, &self.path),
             false => std::fs::rename(&self.part, &self.path),
@@ -180,7 +185,7 @@ pub(crate) fn unnamed_beside(path: &Path, mode: u32) -> std::io::Result<NamedTem
 }
 
 /// The directory that a file is in.
-pub(crate) fn directory_of(path: &Path) -> &Path {
+fn directory_of(path: &Path) -> &Path {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.unwrap_or(Path::new("."))
 }
