@@ -64,6 +64,12 @@ impl Failure {
         self
     }
 
+    /// Adds a cause in the words of another program.
+    pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.causes.push(lines(cause));
+        self
+    }
+
     fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut next = error.source();
         while let Some(cause) = next {

@@ -1,6 +1,7 @@
 //! `compass`: checks releases, moves their images, and builds, proves and installs offline packages.
 
 mod base;
+mod checkout;
 mod cli;
 mod commands;
 mod demo;
@@ -10,6 +11,7 @@ mod opened;
 mod output;
 mod packages;
 mod registries;
+mod regular_file;
 mod repository;
 mod save;
 mod whole;

@@ -2,8 +2,8 @@
 
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use compass_manifest::render::Style;
 use compass_registry::Progress;
@@ -21,6 +21,8 @@ pub(crate) struct Output {
     /// Whether standard output carries something else than results.
     is_taken: bool,
     pub(crate) style: Style,
+    /// What was warned of; JSON results repeat it.
+    warnings: Arc<Mutex<Vec<String>>>,
 }
 
 impl Output {
@@ -37,6 +39,7 @@ impl Output {
             } else {
                 Style::Plain
             },
+            warnings: Arc::default(),
         }
     }
 
@@ -47,19 +50,38 @@ impl Output {
 
     /// Prints a result, in the form that was asked for.
     pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
-        match self.format {
-            Format::Json => print(&format!("{:#}\n", json())),
-            Format::Human | Format::Sarif | Format::Github => print(&human()),
-        }
+        self.raw(&self.formatted(json, human));
+    }
+
+    /// Prints text on standard output, as it is.
+    pub(crate) fn raw(&self, text: &str) {
+        print(text);
     }
 
     /// Prints a result where standard output is taken.
     pub(crate) fn aside(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
-        let text = match self.format {
-            Format::Json => format!("{:#}\n", json()),
-            Format::Human | Format::Sarif | Format::Github => human(),
-        };
+        let text = self.formatted(json, human);
         let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    fn formatted(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) -> String {
+        match self.format {
+            Format::Json => format!("{:#}\n", self.with_warnings(json())),
+            Format::Human | Format::Sarif | Format::Github => human(),
+        }
+    }
+
+    /// A JSON result with the list of what was warned of.
+    fn with_warnings(&self, mut result: Value) -> Value {
+        if let Value::Object(fields) = &mut result {
+            fields.insert("warnings".to_owned(), self.warnings().into());
+        }
+        result
+    }
+
+    /// What was warned of so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says something that is no result.
@@ -69,8 +91,9 @@ impl Output {
         }
     }
 
-    /// Says something that should not be missed.
+    /// Warns of something that must not be missed: on standard error, and in JSON results.
     pub(crate) fn warn(&self, text: &str) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
         if !self.quiet {
             let _ = writeln!(std::io::stderr(), "warning: {text}");
         }
@@ -86,11 +109,11 @@ impl Output {
     /// Says why the command ends badly.
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match self.format {
-            Format::Json if self.is_taken => {
-                self.aside(|| failure.to_json(), String::new);
+            Format::Json => {
+                let print = if self.is_taken { Self::aside } else { Self::result };
+                print(self, || failure.to_json(), String::new);
                 ExitCode::from(failure.exit)
             }
-            Format::Json => print_json_failure(failure),
             Format::Human | Format::Sarif | Format::Github => {
                 let _ = writeln!(std::io::stderr(), "error: {failure}");
                 ExitCode::from(failure.exit)

@@ -7,6 +7,7 @@ use compass_bundle::document::Kind;
 use compass_manifest::inventory::Product;
 use compass_manifest::source::Spanned;
 
+use crate::checkout::FileKind;
 use crate::failure::Failure;
 use crate::repository::{Plugin, Repository, TargetImage, file_images};
 
@@ -31,24 +32,24 @@ impl Repository {
             [kind, name] if kind == "hotfix" => self.hotfix_package(name),
             [kind, version] if kind == "product" => self.product_package(version),
             _ => match &self.plugins(target)?[..] {
-                [plugin] => Ok(self.plugin_package(plugin)),
+                [plugin] => self.plugin_package(plugin),
                 _ => Err(Failure::usage("one target is packaged at a time")),
             },
         }
     }
 
-    pub(crate) fn plugin_package(&self, plugin: &Plugin) -> Package {
+    pub(crate) fn plugin_package(&self, plugin: &Plugin) -> Result<Package, Failure> {
         let path = plugin.source.path();
-        let bytes = self.tree.get(path).unwrap_or_default().to_vec();
-        Package {
+        let name = format!("{}.yaml", plugin.name);
+        Ok(Package {
             kind: Kind::Plugin,
             name: plugin.name.clone(),
             version: plugin.version.clone(),
             base: None,
             paths: vec![path.to_owned()],
-            files: vec![ContentFile::new(format!("{}.yaml", plugin.name), bytes)],
+            files: self.read([(path, name)])?,
             images: plugin.images.clone(),
-        }
+        })
     }
 
     fn hotfix_package(&self, name: &str) -> Result<Package, Failure> {
@@ -65,14 +66,13 @@ impl Repository {
         if hotfixes.iter().any(|other| other.addon.as_deref() != Some(&addon)) {
             return Err(unusable("one package patches one addon, and there are several"));
         }
-        let (mut files, mut paths) = (Vec::new(), Vec::new());
-        for hotfix in &hotfixes {
+        let named = hotfixes.iter().map(|hotfix| {
             let path = hotfix.source.path();
             let inside = path.strip_prefix(&hotfix.package).unwrap_or(path);
-            let bytes = self.tree.get(path).unwrap_or_default().to_vec();
-            files.push(ContentFile::new(inside.trim_start_matches('/'), bytes));
-            paths.push(path.to_owned());
-        }
+            (path, inside.trim_start_matches('/').to_owned())
+        });
+        let files = self.read(named)?;
+        let paths = hotfixes.iter().map(|hotfix| hotfix.source.path().to_owned()).collect();
         let base = first.base.as_deref().and_then(|base| base_beside(base, &version));
         let images = self.distinct_images(hotfixes.into_iter().flat_map(file_images).collect())?;
         Ok(Package { kind: Kind::Hotfix, name: addon, version, base, paths, files, images })
@@ -98,10 +98,8 @@ impl Repository {
         // People write it with and without `v`; files are always named with it.
         let version = format!("v{}", written.trim_start_matches('v'));
         let images = self.distinct_images(product.images.clone())?;
-        let mut files = vec![
-            ContentFile::new("product.yaml", self.tree.get(&path).unwrap_or_default().to_vec()),
-            ContentFile::new("images.list", image_list(&images)),
-        ];
+        let mut files = self.read([(path.as_str(), "product.yaml".to_owned())])?;
+        files.push(ContentFile::new("images.list", image_list(&images)));
         let mut paths = vec![path];
         paths.extend(product.lists.iter().cloned());
         files.extend(self.addon_files(&product, &mut paths)?);
@@ -116,12 +114,9 @@ impl Repository {
         paths: &mut Vec<String>,
     ) -> Result<Vec<ContentFile>, Failure> {
         let Some(directory) = product.manifest.addons_directory() else { return Ok(Vec::new()) };
-        let mut files = Vec::new();
-        for path in self.tree.paths() {
-            if let Some(rest) = product.manifest.below_addons(path) {
-                files.push(ContentFile::new(format!("addons/{rest}"), self.read(path)?));
-            }
-        }
+        let files = self.read(self.tree.paths().filter_map(|path| {
+            Some((path, format!("addons/{}", product.manifest.below_addons(path)?)))
+        }))?;
         if !files.is_empty() {
             paths.push(directory.to_owned());
         }
@@ -133,16 +128,19 @@ impl Repository {
         product: &Product,
         paths: &mut Vec<String>,
     ) -> Result<Vec<ContentFile>, Failure> {
+        let named = product.manifest.files.iter().filter_map(|file| {
+            Some((file.source.as_ref()?, file.path.as_ref()?, file.mode.as_ref()))
+        });
+        let named: Vec<_> = named.collect();
+        let contents = named.iter().map(|(source, path, _)| (&*source.value, path.value.clone()));
         let mut files = Vec::new();
-        for file in &product.manifest.files {
-            let (Some(source), Some(path)) = (&file.source, &file.path) else { continue };
+        for ((source, path, mode), mut found) in named.iter().zip(self.read(contents)?) {
             let wrong = |named: &Spanned<String>, what: String| {
                 let line = product.source.position(named.span.start).line;
                 Failure::not_right(format!("{}:{line}: {what}", product.source.path()))
                     .hint("`compass check` shows where")
             };
-            let mut found = ContentFile::new(path.value.clone(), self.read(&source.value)?);
-            if let Some(mode) = &file.mode {
+            if let Some(mode) = mode {
                 let what = || wrong(mode, format!("`{}` are no permissions in octal", mode.value));
                 found = found.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
             }
@@ -153,20 +151,24 @@ impl Repository {
         Ok(files)
     }
 
-    /// A file of the repository, whether the rules read it or not. What the tree holds is no link,
-    /// and leads nowhere else.
-    fn read(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        if let Some(bytes) = self.tree.get(path) {
-            return Ok(bytes.to_vec());
-        }
-        let whole = self.root.join(path);
-        let is_file = whole.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-        if !self.tree.contains(path) || !is_file {
+    /// Files of the repository under the names that they have in a package, whether the rules read
+    /// them or not. Links are not followed.
+    fn read<'p>(
+        &self,
+        named: impl IntoIterator<Item = (&'p str, String)>,
+    ) -> Result<Vec<ContentFile>, Failure> {
+        let (paths, names): (Vec<&str>, Vec<String>) = named.into_iter().unzip();
+        let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
+        if let Some(path) = paths.iter().find(|path| !is_file(path)) {
             return Err(Failure::not_right(format!("{path} is not a file of the repository"))
-                .hint("`compass check` shows who names it"));
+                .hint("`compass check` shows which file names it"));
         }
-        std::fs::read(&whole)
-            .map_err(|error| Failure::outside(&error).while_doing(format!("cannot read {path}")))
+        let contents = self.checkout.read_exactly(&paths)?;
+        Ok(names
+            .into_iter()
+            .zip(contents)
+            .map(|(name, bytes)| ContentFile::new(name, bytes))
+            .collect())
     }
 }
 

@@ -1,7 +1,6 @@
 //! The release repository on disk.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,8 +12,10 @@ use compass_manifest::version::{PluginVersion, ProductVersion};
 use compass_manifest::{Policy, Tree, plugin_names, read_plugin};
 use compass_registry::Reference;
 
+use crate::checkout::{Checkout, FileKind};
 use crate::cli::Global;
 use crate::failure::Failure;
+use crate::regular_file;
 
 /// A file that is larger is read only so far; the rules then say that it is too large.
 pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
@@ -25,6 +26,7 @@ pub(crate) struct Repository {
     pub(crate) root: PathBuf,
     pub(crate) policy: Policy,
     pub(crate) tree: Tree,
+    pub(crate) checkout: Checkout,
 }
 
 /// A plugin that is to be released.
@@ -57,9 +59,10 @@ impl Repository {
             }
             None => enclosing()?,
         };
-        let policy = read_policy(&root, global.policy.as_deref())?;
-        let tree = read_tree(&root)?;
-        Ok(Self { root, policy, tree })
+        let checkout = Checkout::open(&root, global.repo.is_some())?;
+        let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
+        let tree = read_tree(&checkout)?;
+        Ok(Self { root, policy, tree, checkout })
     }
 
     /// Whether the current directory is in one.
@@ -71,10 +74,10 @@ impl Repository {
     pub(crate) fn none(global: &Global) -> Result<Self, Failure> {
         let root = PathBuf::from(".");
         let policy = match &global.policy {
-            Some(policy) => read_policy(&root, Some(policy))?,
+            Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
             None => Policy::default(),
         };
-        Ok(Self { root, policy, tree: Tree::default() })
+        Ok(Self { root, policy, tree: Tree::default(), checkout: Checkout::default() })
     }
 
     /// The plugins that targets name, as `plugin gpu plugin log`.
@@ -303,14 +306,20 @@ fn enclosing() -> Result<PathBuf, Failure> {
     })
 }
 
-fn read_policy(root: &Path, named: Option<&Path>) -> Result<Policy, Failure> {
-    let path = named.map_or_else(|| root.join(POLICY_FILE), Path::to_owned);
-    match read_limited(&path) {
+fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result<Policy, Failure> {
+    let (path, bytes) = match named {
+        Some(path) => (path.to_owned(), regular_file::read_named(path, READ_LIMIT)),
+        // A sparse checkout may have left it out.
+        None if checkout.is_committed(POLICY_FILE) => {
+            let bytes = checkout.read(&[POLICY_FILE], READ_LIMIT)?.remove(0);
+            (root.join(POLICY_FILE), Ok(bytes))
+        }
+        None => (root.join(POLICY_FILE), regular_file::read(&root.join(POLICY_FILE), READ_LIMIT)),
+    };
+    match bytes {
         Ok(bytes) => {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            let text = String::from_utf8(bytes)
-                .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
-            Ok(Policy::parse(&SourceFile::new(shown, text))?)
+            parse_policy(&shown, bytes)
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::default())
@@ -319,55 +328,32 @@ fn read_policy(root: &Path, named: Option<&Path>) -> Result<Policy, Failure> {
     }
 }
 
+/// A policy from the bytes of a file; `shown` names it in messages.
+pub(crate) fn parse_policy(shown: &str, bytes: Vec<u8>) -> Result<Policy, Failure> {
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
+    Ok(Policy::parse(&SourceFile::new(shown, text))?)
+}
+
 /// All files of the repository: manifests, lists and words are read, of others only that they are
 /// there, and whether they changed.
-fn read_tree(root: &Path) -> Result<Tree, Failure> {
+fn read_tree(checkout: &Checkout) -> Result<Tree, Failure> {
+    let is_read = |(path, kind): &(&str, FileKind)| *kind == FileKind::Regular && is_read(path);
+    let (read, unread): (Vec<_>, Vec<_>) = checkout.files().partition(is_read);
+    let read: Vec<&str> = read.into_iter().map(|(path, _)| path).collect();
     let mut tree = Tree::new();
-    let mut pending = vec![(root.to_owned(), String::new())];
-    while let Some((directory, shown)) = pending.pop() {
-        for (path, name) in list(&directory)? {
-            let shown = if shown.is_empty() { name } else { format!("{shown}/{name}") };
-            // Links out of the repository would make a check depend on what lies elsewhere.
-            let Ok(metadata) = path.symlink_metadata() else { continue };
-            if metadata.is_dir() {
-                pending.push((path, shown));
-            } else if metadata.is_file() && is_read(&shown) {
-                let bytes = read_limited(&path).map_err(|error| unreadable(&path, &error))?;
-                tree.insert(shown, bytes);
-            } else {
-                tree.insert_unread(shown, "");
-            }
-        }
+    for (path, bytes) in read.iter().zip(checkout.read(&read, READ_LIMIT)?) {
+        tree.insert(*path, bytes);
+    }
+    for (path, _) in unread {
+        tree.insert_unread(path, "");
     }
     Ok(tree)
-}
-
-fn list(directory: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
-    let entries = std::fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| unreadable(directory, &error))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name != ".git" {
-            found.push((entry.path(), name));
-        }
-    }
-    Ok(found)
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::outside(error).while_doing(format!("cannot read {}", path.display()))
 }
 
 /// Whether the rules may read a file.
 pub(crate) fn is_read(path: &str) -> bool {
     [".yaml", ".yml", ".list", ".md"].iter().any(|ending| path.ends_with(ending))
-}
-
-pub(crate) fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A few of many names.

@@ -258,22 +258,59 @@ fn a_release_repository_may_be_a_directory_of_a_git_repository() {
     assert_eq!(report["findings"][0]["file"], PLUGIN);
 }
 
+/// The exit code and what is printed for people.
+fn checked(directory: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = compass(directory, &[&["check"], arguments].concat());
+    let streams = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(streams).unwrap())
+}
+
 #[test]
-fn a_revision_that_is_not_there_is_said_to_be_fetched() {
+fn base_missing_revision_hint_fetches_it() {
     let repository = Repository::new();
-    let output = compass(repository.path(), &["check", "--base", "origin/release"]);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(message.contains("git fetch origin release"), "{message}");
+    let (code, message) = checked(repository.path(), &["--base", "origin/release"]);
+    assert_eq!((code, message.contains("git fetch")), (2, false), "there is no remote: {message}");
 
     repository.commit_all_and_clone_shallow(|clone| {
-        let output = compass(clone, &["check", "--base", "v2.7.0"]);
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{message}");
-        assert!(message.contains("shallow") && message.contains("--depth=1"), "{message}");
-        let output = compass(clone, &["check", "--base", "HEAD"]);
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        // What the hint says works, until the base can be compared.
+        let (code, message) = checked(clone, &["--base", "v2.7.0"]);
+        assert_eq!(code, 2, "{message}");
+        assert!(
+            message.contains("`git fetch origin v2.7.0`, then `--base FETCH_HEAD`"),
+            "{message}"
+        );
+        let git = |arguments: &[&str]| {
+            let status = Command::new("git").arg("-C").arg(clone).args(arguments).status();
+            assert!(status.unwrap().success());
+        };
+        git(&["fetch", "-q", "--depth=1", "origin", "v2.7.0"]);
+        let (code, message) = checked(clone, &["--base", "FETCH_HEAD"]);
+        assert_eq!(code, 2, "{message}");
+        assert!(
+            message.contains("shallow") && message.contains("git fetch --unshallow"),
+            "{message}"
+        );
+        git(&["fetch", "-q", "origin", "v2.7.0"]);
+        git(&["fetch", "-q", "--unshallow"]);
+        git(&["fetch", "-q", "origin", "v2.7.0"]);
+        let (code, message) = checked(clone, &["--base", "FETCH_HEAD"]);
+        assert_eq!(code, 0, "{message}");
     });
+}
+
+#[test]
+fn base_that_cannot_be_fetched_has_no_fetch_hint() {
+    let repository = Repository::new();
+    repository.git(&["remote", "add", "origin", "/nonexistent"]);
+    for base in ["", " ", "origin/", &"0".repeat(40), "main..HEAD", "main...HEAD", "HEAD~9", "-x"] {
+        let (code, message) = checked(repository.path(), &[&format!("--base={base}")]);
+        assert_eq!((code, message.contains("git fetch")), (2, false), "`{base}`: {message}");
+    }
+    let (_, message) = checked(repository.path(), &["--base", "release"]);
+    assert!(message.contains("`git fetch origin release`, then `--base FETCH_HEAD`"), "{message}");
+    repository.git(&["update-ref", "refs/remotes/origin/release", "HEAD"]);
+    let (_, message) = checked(repository.path(), &["--base", "release"]);
+    assert!(message.contains("did you mean `--base origin/release`"), "{message}");
 }
 
 impl Repository {

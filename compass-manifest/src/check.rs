@@ -1,18 +1,20 @@
 //! Applies the rules to a release repository.
 
 mod allow;
+mod proposed_policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::finding::{Finding, Report};
 use crate::parallel;
 use crate::plugin::PluginManifest;
-use crate::policy::Policy;
+use crate::policy::{POLICY_FILE, Policy};
 use crate::release::{Change, Document, Release};
 use crate::rule::{Findings, Rule};
 use crate::rules;
 use crate::source::SourceFile;
 use crate::tree::Tree;
+use crate::yaml;
 
 /// Judges a release repository as it stands.
 ///
@@ -54,19 +56,37 @@ pub struct Check<'c> {
     tree: &'c Tree,
     policy: &'c Policy,
     base: Option<&'c Tree>,
+    changed: Option<&'c BTreeSet<String>>,
     products: BTreeMap<String, &'c Tree>,
+    proposed: Option<&'c Policy>,
 }
 
 impl<'c> Check<'c> {
     /// Of a repository as it stands.
     pub fn new(tree: &'c Tree, policy: &'c Policy) -> Self {
-        Self { tree, policy, base: None, products: BTreeMap::new() }
+        Self { tree, policy, base: None, changed: None, products: BTreeMap::new(), proposed: None }
     }
 
     /// Also of the change that led there from a base.
     #[must_use]
     pub fn against(mut self, base: &'c Tree) -> Self {
         self.base = Some(base);
+        self
+    }
+
+    /// The paths that the change touches, as version control has them: a changed mode counts, and a
+    /// file that was only written anew does not. Without it, paths whose contents differ count.
+    #[must_use]
+    pub fn with_changed_paths(mut self, paths: &'c BTreeSet<String>) -> Self {
+        self.changed = Some(paths);
+        self
+    }
+
+    /// With the policy that the change brings, if it differs from the one that judges. The report
+    /// says which findings only one of the two gives; what only the proposed one gives is a note.
+    #[must_use]
+    pub fn with_proposed_policy(mut self, policy: &'c Policy) -> Self {
+        self.proposed = Some(policy);
         self
     }
 
@@ -80,12 +100,23 @@ impl<'c> Check<'c> {
 
     /// Applies all rules.
     pub fn run(&self) -> Report {
-        let mut head = self.release(self.tree);
+        let report = self.judge(self.policy);
+        match self.proposed {
+            Some(proposed) => proposed_policy::compare(report, &self.judge(proposed)),
+            None => report,
+        }
+    }
+
+    fn judge(&self, policy: &'c Policy) -> Report {
+        let mut head = self.release(self.tree, policy);
         let stood = self.base.map(|base| {
-            let base = self.release(base);
+            let base = self.release(base, policy);
             let (stood, _) = findings(&base);
-            head.change =
-                Some(Change { paths: self.tree.differing(base.tree), base: Box::new(base) });
+            let paths = match self.changed {
+                Some(changed) => changed.iter().map(String::as_str).collect(),
+                None => self.tree.differing(base.tree),
+            };
+            head.change = Some(Change { paths, base: Box::new(base) });
             stood
         });
         let (mut found, mut sources) = findings(&head);
@@ -101,10 +132,10 @@ impl<'c> Check<'c> {
         report
     }
 
-    fn release(&self, tree: &'c Tree) -> Release<'c> {
-        let mut release = Release::read(tree, self.policy);
+    fn release(&self, tree: &'c Tree, policy: &'c Policy) -> Release<'c> {
+        let mut release = Release::read(tree, policy);
         for (version, tree) in &self.products {
-            let addons = Release::read(tree, self.policy).addons;
+            let addons = Release::read(tree, policy).addons;
             release.base_addons.insert(version.clone(), addons);
         }
         release
@@ -123,11 +154,16 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
                 || finding.related.iter().any(|related| related.place.file == document.path())
         })
     };
-    let sources: Vec<SourceFile> = if found.is_empty() {
+    let mut sources: Vec<SourceFile> = if found.is_empty() {
         Vec::new()
     } else {
         release.sources().filter(wanted).map(|document| document.source.clone()).collect()
     };
+    if found.iter().any(|finding| finding.place.file == POLICY_FILE)
+        && let Some(bytes) = release.tree.get(POLICY_FILE)
+    {
+        sources.push(yaml::read(POLICY_FILE, bytes).0);
+    }
     (found, sources)
 }
 

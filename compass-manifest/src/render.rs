@@ -6,7 +6,7 @@ mod rule;
 mod sarif;
 mod text;
 
-pub use github::github;
+pub use github::{github, github_warning};
 pub use json::json;
 pub use rule::{rule_page, rule_table};
 pub use sarif::sarif;

@@ -31,6 +31,7 @@ mod plugin_image_reference;
 mod plugin_name_mismatch;
 mod plugin_version_format;
 mod plugin_version_not_increased;
+mod policy_changed;
 mod port_conflict;
 mod product_file_path;
 mod product_version_format;
@@ -85,6 +86,7 @@ pub static ALL: &[&Rule] = &[
     &plugin_name_mismatch::RULE,
     &plugin_version_format::RULE,
     &plugin_version_not_increased::RULE,
+    &policy_changed::RULE,
     &port_conflict::RULE,
     &product_file_path::RULE,
     &product_version_format::RULE,

@@ -2,14 +2,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use compass_manifest::finding::Severity;
+use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::version::ProductVersion;
 use compass_manifest::{Check, Report, Tree, inventory, render};
+use serde_json::{Value, json};
 
 use crate::base;
 use crate::cli::{Format, Global};
 use crate::failure::Failure;
+use crate::git::Git;
 use crate::output::Output;
 use crate::repository::Repository;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,56 +28,76 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
-    let base = args.base.as_ref().map(|rev| base::read(&repository.root, rev, &repository.tree));
-    let base = base.transpose()?;
-    let head = base.as_ref().map_or(&repository.tree, |base| &base.head);
-    let products = products(&repository, head, output)?;
-    let mut check = Check::new(head, &repository.policy);
+    let base = args.base.as_ref().map(|revision| base::read(&repository, revision)).transpose()?;
+    let products = products(&repository, output)?;
+    // A change is judged by the policy that it found, unless the user names one.
+    let found = base.as_ref().filter(|_| global.policy.is_none()).map(|base| &base.policy);
+    let mut check = Check::new(&repository.tree, found.unwrap_or(&repository.policy));
     if let Some(base) = &base {
-        check = check.against(&base.tree);
+        check = check.against(&base.tree).with_changed_paths(&base.changed);
+        if found.is_some() && base.changed.contains(POLICY_FILE) {
+            check = check.with_proposed_policy(&repository.policy);
+        }
     }
     for (version, tree) in &products {
         check = check.with_product(version, tree);
     }
     let report = if args.strict { check.run().strict() } else { check.run() };
-    print(&report, output);
-    Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let code = if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let prefix = repository.checkout.git().map_or("", Git::prefix);
+    print(&report.in_directory(prefix), output);
+    Ok(code)
 }
 
 fn print(report: &Report, output: &Output) {
-    output.result(
-        || render::json(report),
-        || match output.format {
-            Format::Sarif => format!("{:#}\n", render::sarif(report, env!("CARGO_PKG_VERSION"))),
-            Format::Github => render::github(report),
-            _ => format!("{}{}\n", render::text(report, output.style), summary(report)),
-        },
-    );
+    match output.format {
+        Format::Sarif => {
+            let mut log = render::sarif(report, VERSION);
+            log["runs"][0]["invocations"] = json!([invocation(&output.warnings())]);
+            output.raw(&format!("{log:#}\n"));
+        }
+        Format::Github => {
+            let warnings = output.warnings();
+            let warnings = warnings.iter().map(|warning| render::github_warning(warning));
+            let findings = render::github(report);
+            output.raw(&format!("{findings}{}", warnings.collect::<String>()));
+        }
+        Format::Human | Format::Json => output.result(
+            || render::json(report),
+            || format!("{}{}\n", render::text(report, output.style), summary(report)),
+        ),
+    }
 }
 
-/// The repository at the product versions that hotfixes are for, where git has a tag of each.
-fn products(
-    repository: &Repository,
-    head: &Tree,
-    output: &Output,
-) -> Result<BTreeMap<String, Tree>, Failure> {
+/// What the run itself warned of (SARIF 2.1.0, 3.20.21).
+fn invocation(warnings: &[String]) -> Value {
+    let notifications = warnings.iter().map(|warning| {
+        json!({"level": "warning", "message": {"text": warning}})
+    });
+    json!({
+        "executionSuccessful": true,
+        "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
+    })
+}
+
+/// The repository at the product versions that hotfixes are for, as far as git has a tag of each.
+fn products(repository: &Repository, output: &Output) -> Result<BTreeMap<String, Tree>, Failure> {
     let mut products = BTreeMap::new();
-    if !base::is_versioned(&repository.root) {
-        return Ok(products);
-    }
+    let Some(git) = repository.checkout.git() else { return Ok(products) };
     let policy = &repository.policy;
-    let hotfixes = inventory::hotfixes(head, policy);
+    let hotfixes = inventory::hotfixes(&repository.tree, policy);
     let versions: BTreeSet<_> = hotfixes.into_iter().filter_map(|hotfix| hotfix.base).collect();
     for version in versions {
         let wanted = |path: &str| {
             policy.products.addons.iter().any(|directory| path.starts_with(directory.as_str()))
         };
         let Ok(parsed) = version.parse::<ProductVersion>() else { continue };
-        match base::product(&repository.root, &parsed, wanted)? {
+        match base::product(git, &parsed, wanted)? {
             Some(tree) => drop(products.insert(version, tree)),
-            None => output.note(&format!(
-                "note: there is no tag of {version}, so its hotfixes are not compared with its \
-                 addons; `git fetch origin tag {version}` may help"
+            None => output.warn(&format!(
+                "there is no tag of {version}, so its hotfixes are not compared with its addons; \
+                 {} may help",
+                git.shown(&format!("fetch origin tag {version}")),
             )),
         }
     }

@@ -122,7 +122,7 @@ async fn take(
     let jobs = global.jobs.into();
     let how = package::Options { from: Some(&release), platforms, archives: false, jobs };
     for plugin in plugins {
-        let parts = repository.plugin_package(plugin);
+        let parts = repository.plugin_package(plugin)?;
         let plan = package::plan(repository, parts, &how, &registries, output).await?;
         let path = folder.path(&plan.plan.file_name());
         written.push(to_file(plan, &path, jobs, output).await?);

@@ -14,7 +14,7 @@ use self::destination::Destination;
 use self::recompress::{Changed, Compression, Staging};
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::git::{self, Change, History};
+use crate::git::{Change, Git, History};
 use crate::output::{Output, bytes};
 use crate::packages::Package;
 use crate::registries::Registries;
@@ -220,35 +220,9 @@ fn last_change(
     paths: &[String],
     output: &Output,
 ) -> Result<(Option<String>, u64), Failure> {
-    let change = match git::history(&repository.root, paths) {
-        History::Committed(Change { commit, seconds }) => Some((commit, seconds)),
-        History::Changed(files) => {
-            let others = match files.len() {
-                0 | 1 => String::new(),
-                count => format!(", nor are {} more", count - 1),
-            };
-            let first = files.first().map_or("it", String::as_str);
-            output.warn(&format!(
-                "{first} is not as it was committed{others}: the bundle names no commit, and its \
-                 files have no time"
-            ));
-            None
-        }
-        History::Shallow => {
-            output
-                .warn("the clone is too shallow to know the last change: `git fetch --unshallow`");
-            None
-        }
-        History::Foreign => {
-            let root = repository.root.canonicalize().unwrap_or_else(|_| repository.root.clone());
-            let root = root.display();
-            output.warn(&format!(
-                "the clone belongs to another user, and git does not read it: the bundle names no \
-                 commit. Where you trust it: `git config --global --add safe.directory {root}`"
-            ));
-            None
-        }
-        History::Unknown => None,
+    let change = match repository.checkout.git() {
+        Some(git) => committed(git, repository, paths, output)?,
+        None => None,
     };
     let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => Some(text.parse().ok().filter(|time| *time <= LATEST).ok_or_else(|| {
@@ -257,8 +231,43 @@ fn last_change(
         })?),
         Err(_) => None,
     };
-    let (commit, seconds) = change.unzip();
+    let (commit, seconds) = change.map(|change| (change.commit, change.seconds)).unzip();
     Ok((commit, epoch.or(seconds).unwrap_or(0)))
+}
+
+/// The last change of files that are as they were committed; otherwise says why there is none.
+fn committed(
+    git: &Git,
+    repository: &Repository,
+    paths: &[String],
+    output: &Output,
+) -> Result<Option<Change>, Failure> {
+    let others = |count: usize| match count {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    match git.history(paths)? {
+        History::Committed(change) => {
+            let unverified = repository.checkout.unverified_below(paths)?;
+            let Some(first) = unverified.first() else { return Ok(Some(change)) };
+            output.warn(&format!(
+                "{first}{} passes a git filter, which is not run: its bytes are those of this work \
+                 tree, and the bundle names no commit",
+                others(unverified.len())
+            ));
+        }
+        History::Changed(files) => output.warn(&format!(
+            "{}{} differs from the last commit: the bundle names no commit, and its files have no \
+             time",
+            files.first().map_or("a file", String::as_str),
+            others(files.len())
+        )),
+        History::Shallow => output.warn(&format!(
+            "the clone is too shallow to know the last change, so the bundle names no commit: {}",
+            git.shown("fetch --unshallow")
+        )),
+    }
+    Ok(None)
 }
 
 fn dry_json(plan: &BundlePlan) -> Value {

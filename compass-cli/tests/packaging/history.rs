@@ -95,24 +95,74 @@ fn what_is_not_as_it_was_committed_names_no_commit() {
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, format!("# changed\n{text}")).unwrap();
     let (error, _, named) = package(&world, &[]);
-    assert!(error.contains("web.yaml is not as it was committed"), "{error}");
+    assert!(error.contains("web.yaml differs from the last commit"), "{error}");
     assert_eq!(named, Value::Null);
     assert_eq!(times(&world), ["1970-01-01 00:00:00"]);
 }
 
-#[test]
-fn nothing_of_a_clone_of_somebody_else_is_run() {
-    let world = committed();
-    let (script, ran) = (world.path("monitor"), world.path("ran"));
-    std::fs::write(&script, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
+/// A program that leaves a mark when it runs; the path of the mark.
+fn marking_program(world: &World) -> (String, std::path::PathBuf) {
+    let (script, ran) = (world.path("program"), world.path("ran"));
+    std::fs::write(&script, format!("#!/bin/sh\ntouch {}\ncat\n", ran.display())).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    git(&world, &["config", "core.fsmonitor", &script.display().to_string()]);
-    package(&world, &[]);
-    assert!(ran.exists(), "git runs it for whoever owns the clone");
-    std::fs::remove_file(&ran).unwrap();
-    let (error, _, named) = package(&world, &[("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")]);
-    assert!(error.contains("the clone belongs to another user"), "{error}");
+    (script.display().to_string(), ran)
+}
+
+#[test]
+fn package_runs_no_program_of_configuration() {
+    let world = committed();
+    let (program, ran) = marking_program(&world);
+    for (key, value) in [
+        ("core.fsmonitor", program.as_str()),
+        ("filter.x.clean", &program),
+        ("filter.x.process", &program),
+        ("gpg.program", &program),
+        ("log.showSignature", "true"),
+        ("diff.external", &program),
+        ("core.hooksPath", world.path("hooks").to_str().unwrap()),
+    ] {
+        git(&world, &["config", key, value]);
+    }
+    std::fs::create_dir(world.path("hooks")).unwrap();
+    std::fs::copy(&program, world.path("hooks/post-index-change")).unwrap();
+    world.write("repo/.git/info/attributes", "* filter=x diff=x\n");
+    // Git compares again what was touched, and would run the filter for it.
+    let manifest = world.path("repo/release-plugins/web.yaml");
+    let text = std::fs::read(&manifest).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    std::fs::write(&manifest, text).unwrap();
+    let (error, _, _) = package(&world, &[]);
+    assert!(error.contains("git filter"), "{error}");
+    assert!(!ran.exists(), "a program of the configuration ran");
+}
+
+#[test]
+fn package_foreign_clone_is_refused() {
+    let world = committed();
+    let mut command = world.command(&["package", "plugin", "web", "--repo", "repo", "-o", "out"]);
+    let Ran { code, error, .. } = ran(command.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("belongs to another user"), "{error}");
     assert!(error.contains("git config --global --add safe.directory "), "{error}");
-    assert_eq!(named, Value::Null);
-    assert!(!ran.exists(), "a program of the clone ran");
+}
+
+#[test]
+fn package_converted_checkout_has_committed_bytes() {
+    let world = committed();
+    let (_, first, named) = package(&world, &[]);
+    let manifest = world.path("repo/release-plugins/web.yaml");
+    for settings in [("core.autocrlf", "true"), ("core.eol", "crlf")] {
+        git(&world, &["config", settings.0, settings.1]);
+        world.write("repo/.git/info/attributes", "*.yaml text ident\n");
+        std::fs::remove_file(&manifest).unwrap();
+        git(&world, &["checkout", "--", "."]);
+        assert!(std::fs::read_to_string(&manifest).unwrap().contains("\r\n"));
+        let (error, bundle, commit) = package(&world, &[]);
+        assert_eq!((error.as_str(), &commit), ("", &named));
+        assert!(bundle == first, "other bytes with {settings:?}");
+    }
+    // A sparse checkout leaves the file out.
+    git(&world, &["sparse-checkout", "set", "--no-cone", "/nothing"]);
+    assert!(!manifest.exists());
+    assert!(package(&world, &[]).1 == first, "other bytes in a sparse checkout");
 }

@@ -28,6 +28,11 @@ pub fn github(report: &Report) -> String {
     output
 }
 
+/// A warning that belongs to no file, as a workflow command of one line.
+pub fn github_warning(text: &str) -> String {
+    format!("::warning::{}\n", data(text))
+}
+
 fn command(finding: &Finding) -> &'static str {
     match finding.severity {
         _ if finding.preexisting => "notice",

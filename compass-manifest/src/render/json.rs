@@ -6,11 +6,18 @@ use crate::source::Position;
 #[derive(Serialize)]
 struct Document<'r> {
     findings: Vec<Finding<'r>>,
+    counts: Counts,
     errors: usize,
-    warnings: usize,
     notes: usize,
     preexisting: usize,
     allowed: Vec<Allowed<'r>>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    errors: usize,
+    warnings: usize,
+    notes: usize,
 }
 
 #[derive(Serialize)]
@@ -47,8 +54,12 @@ pub fn json(report: &Report) -> serde_json::Value {
         allowed.map(|one| Allowed { reason: &one.reason, finding: Finding::of(&one.finding) });
     let object = Document {
         findings: report.findings().iter().map(Finding::of).collect(),
+        counts: Counts {
+            errors: report.count(Severity::Error),
+            warnings: report.count(Severity::Warning),
+            notes: report.count(Severity::Note),
+        },
         errors: report.count(Severity::Error),
-        warnings: report.count(Severity::Warning),
         notes: report.count(Severity::Note),
         preexisting: report.preexisting(),
         allowed: allowed.collect(),

@@ -1,0 +1,206 @@
+//! How git is run: what of the environment and the configuration applies.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::{Git, quoted};
+use crate::failure::Failure;
+
+/// Variables that name another repository than the one that is found from the directory
+/// (`git rev-parse --local-env-vars`, without those that hold the user's own configuration).
+const REPOSITORY_VARIABLES: [&str; 12] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_GRAFT_FILE",
+    "GIT_SHALLOW_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_CONFIG",
+];
+
+/// Variables that change what a command prints or which paths it means.
+const OUTPUT_VARIABLES: [&str; 8] = [
+    "GIT_EXTERNAL_DIFF",
+    "GIT_DIFF_OPTS",
+    "GIT_PREFIX",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+    "LANGUAGE",
+];
+
+/// Configuration that no file may override:
+/// - only a `.git` is a repository, never files that look like a bare one (a pull request can
+///   commit these, and their `config` would count);
+/// - no hooks and no file system monitor, which are programs of the repository's choice;
+/// - names as they are.
+///
+/// Filter drivers are switched off by name ([`Git::filter_drivers`]).
+const CONFIGURATION: [&str; 4] = [
+    "safe.bareRepository=explicit",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=",
+    "core.quotePath=false",
+];
+
+/// Which variables of the environment reach git.
+#[derive(Debug)]
+pub(super) struct Environment {
+    removed: Vec<&'static str>,
+    set: Vec<(&'static str, PathBuf)>,
+}
+
+impl Environment {
+    pub(super) fn new(is_explicit: bool) -> Self {
+        let mut removed = OUTPUT_VARIABLES.to_vec();
+        if is_explicit {
+            removed.extend(REPOSITORY_VARIABLES);
+        }
+        Self { removed, set: Vec::new() }
+    }
+
+    /// Whether the environment says which repository is meant, as that of a git hook does.
+    pub(super) fn names_repository(&self) -> bool {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        !self.removed.contains(&"GIT_DIR") && is_set("GIT_DIR")
+    }
+
+    /// Asks git where the repository is that the environment names, relative to the current
+    /// directory; returns the root of its work tree.
+    pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self), Failure> {
+        let ask = |what: &str| -> Result<PathBuf, Failure> {
+            let mut command = self.command();
+            let output = command.args(["rev-parse", what]).output().map_err(|e| not_run(&e))?;
+            if !output.status.success() {
+                return Err(refused(&output, root)
+                    .hint("unset `GIT_DIR`, or name the release repository with `--repo DIR`"));
+            }
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let path = PathBuf::from(text.trim_end_matches('\n'));
+            path.canonicalize().map_err(|error| Failure::outside(&error))
+        };
+        let (directory, top_level) = (ask("--absolute-git-dir")?, ask("--show-toplevel")?);
+        self.set = vec![("GIT_DIR", directory), ("GIT_WORK_TREE", top_level.clone())];
+        Ok((top_level, self))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("git");
+        for name in &self.removed {
+            command.env_remove(name);
+        }
+        command.envs(self.set.iter().map(|(name, value)| (name, value.as_os_str())));
+        command
+            .env("LC_ALL", "C")
+            // Objects that a partial clone lacks are not fetched, and no transport is allowed.
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_ALLOW_PROTOCOL", "none")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            // Nothing is written: the index stays as it is.
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .args(["--no-pager", "--literal-pathspecs"])
+            .args(CONFIGURATION.iter().flat_map(|setting| ["-c", setting]));
+        command
+    }
+}
+
+impl Git {
+    /// A git command, run at the root of the work tree.
+    pub(super) fn command(&self) -> Command {
+        let mut command = self.environment.command();
+        command.args(&self.disabled_filters).current_dir(&self.top_level);
+        command
+    }
+
+    /// Runs git and returns what it answered, whatever its exit status.
+    pub(super) fn run<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Output, Failure> {
+        self.command().args(arguments).output().map_err(|error| not_run(&error))
+    }
+
+    /// Runs git and returns its standard output; an exit status other than 0 is an error.
+    pub(super) fn stdout<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<u8>, Failure> {
+        let output = self.run(arguments)?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(self.refused(&output)),
+        }
+    }
+
+    /// Runs git with `input` as its standard input; returns its standard output.
+    pub(super) fn answer(&self, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut child = self
+            .command()
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| not_run(&error))?;
+        let stdin = child.stdin.take();
+        // Git answers while it is asked: to write here and read there would block each other.
+        let writer = std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
+        let output = child.wait_with_output().map_err(|error| not_run(&error))?;
+        // What git did not take shows in its answer.
+        let _ = writer.join();
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(self.refused(&output)),
+        }
+    }
+
+    /// The arguments that restrict a command to the release repository.
+    pub(super) fn pathspec(&self) -> Vec<OsString> {
+        match self.prefix.is_empty() {
+            true => vec!["--".into()],
+            false => vec!["--".into(), self.prefix.clone().into()],
+        }
+    }
+
+    /// A path of the release repository, from a path of the git repository.
+    pub(super) fn relative(&self, path: &[u8]) -> Option<String> {
+        let path = path.strip_prefix(self.prefix.as_bytes())?;
+        Some(String::from_utf8_lossy(path).into_owned())
+    }
+
+    pub(super) fn refused(&self, output: &Output) -> Failure {
+        refused(output, &self.top_level)
+    }
+
+    /// A git command for the user to run, in backticks.
+    pub(crate) fn shown(&self, command: &str) -> String {
+        format!("`{} {command}`", self.shown)
+    }
+}
+
+/// The error for a git command that failed.
+fn refused(output: &Output, directory: &Path) -> Failure {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("dubious ownership") {
+        let message = format!("the git repository {} belongs to another user", directory.display());
+        let trust = format!("git config --global --add safe.directory {}", quoted(directory));
+        return Failure::usage(message).hint(format!("if you trust it: `{trust}`"));
+    }
+    let words = stderr.trim();
+    let words = if words.is_empty() { output.status.to_string() } else { words.to_owned() };
+    Failure::usage(format!("git cannot read {}", directory.display())).because(words)
+}
+
+/// The error for a git that does not run.
+pub(super) fn not_run(error: &std::io::Error) -> Failure {
+    Failure::usage(format!("cannot run git: {error}"))
+        .hint("the release repository has a `.git`: install git, and let it be found in `PATH`")
+}

@@ -1,0 +1,115 @@
+//! Revisions that users name, and where their history and the present one part.
+
+use super::Git;
+use crate::failure::Failure;
+
+impl Git {
+    /// The commit that a change began from: the merge base of `HEAD` and `revision`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such revision, or the clone is too shallow to have the merge base.
+    pub(crate) fn merge_base(&self, revision: &str) -> Result<String, Failure> {
+        let commit = self.commit(revision)?;
+        let output = self.run(["merge-base", "HEAD", &commit])?;
+        if output.status.success() {
+            return Ok(first_line(&output.stdout));
+        }
+        if self.commit_of("HEAD")?.is_none() {
+            let message = "there is no commit yet, so there is nothing to compare";
+            return Err(Failure::usage(message).hint("commit first, or leave `--base` out"));
+        }
+        let message = format!("`{revision}` and `HEAD` have no common commit in this clone");
+        Err(match self.is_shallow {
+            true => Failure::usage(format!("{message}, which is shallow")).hint(format!(
+                "fetch more of the history: {} (or `--deepen=100`, until it suffices)",
+                self.shown("fetch --unshallow")
+            )),
+            false => Failure::usage(message).hint("`--base` takes the branch that HEAD began from"),
+        })
+    }
+
+    /// The tags that name commits.
+    pub(crate) fn tags(&self) -> Result<Vec<String>, Failure> {
+        let listed = self.stdout(["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"])?;
+        Ok(String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect())
+    }
+
+    /// The commit of a revision, if there is one.
+    pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, Failure> {
+        let name = format!("{revision}^{{commit}}");
+        let output = self.run(["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
+        Ok(output.status.success().then(|| first_line(&output.stdout)))
+    }
+
+    fn commit(&self, revision: &str) -> Result<String, Failure> {
+        if let Some(hint) = malformed(revision) {
+            return Err(Failure::usage(format!("`--base` is `{revision}`")).hint(hint));
+        }
+        if let Some(commit) = self.commit_of(revision)? {
+            return Ok(commit);
+        }
+        let failure = Failure::usage(format!("there is no revision `{revision}` in this clone"));
+        Err(match self.advice(revision)? {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
+    }
+
+    /// What brings a revision into the clone.
+    fn advice(&self, revision: &str) -> Result<Option<String>, Failure> {
+        if let Some((start, _)) = revision.split_once(['~', '^', '@', ':'])
+            && !start.is_empty()
+        {
+            return Ok(match self.is_shallow && self.commit_of(start)?.is_some() {
+                true => Some(format!("fetch the history: {}", self.shown("fetch --unshallow"))),
+                false => None,
+            });
+        }
+        let remotes = self.stdout(["remote"])?;
+        let remotes = String::from_utf8_lossy(&remotes).into_owned();
+        let of_remote = remotes
+            .lines()
+            .find_map(|remote| Some((remote, revision.strip_prefix(remote)?.strip_prefix('/')?)));
+        let only = (remotes.lines().count() == 1).then(|| remotes.trim_end());
+        let only = only.or_else(|| remotes.lines().find(|remote| *remote == "origin"));
+        let (remote, branch) = match (of_remote, only) {
+            (Some((remote, branch)), _) => (remote, branch),
+            (None, Some(remote)) => (remote, revision),
+            (None, None) => return Ok(None),
+        };
+        let tracked = format!("{remote}/{branch}");
+        if tracked != revision && self.commit_of(&tracked)?.is_some() {
+            return Ok(Some(format!("did you mean `--base {tracked}`?")));
+        }
+        let valid = self.run(["check-ref-format", "--branch", branch])?.status.success();
+        let fetch = self.shown(&format!("fetch {remote} {branch}"));
+        Ok(valid.then(|| format!("fetch it: {fetch}, then `--base FETCH_HEAD`")))
+    }
+}
+
+/// What to do about a revision that cannot be one: CI variables are empty or zeros where there is
+/// no base.
+fn malformed(revision: &str) -> Option<&'static str> {
+    const EXAMPLE: &str = "name a branch, as `--base origin/main`";
+    if revision.trim().is_empty() || revision.ends_with('/') {
+        return Some(
+            "the variable that names the base is empty: name a branch, as `--base origin/main`",
+        );
+    }
+    if revision.len() >= 40 && revision.bytes().all(|byte| byte == b'0') {
+        return Some(
+            "zeros stand for a branch that is new: name the branch that it began from, as `--base origin/main`",
+        );
+    }
+    if revision.contains("..") {
+        return Some(
+            "`--base` takes one revision, and compares from where its history and HEAD part",
+        );
+    }
+    (revision.starts_with('-') || revision.contains(char::is_control)).then_some(EXAMPLE)
+}
+
+fn first_line(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,78 @@
+//! Reading of regular files only: a pipe or a device in their place would block, or never end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens a regular file of the repository. A symbolic link is refused: a pull request that commits
+/// one could disclose any file of the machine.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let error = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+    open_with(path, OFlags::NOFOLLOW | OFlags::NONBLOCK).map_err(|cause| {
+        match cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            true => error("it is a symbolic link"),
+            false => cause,
+        }
+    })
+}
+
+/// Opens a regular file that a user named: through symbolic links, which are the user's own.
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    open_with(path, OFlags::NONBLOCK)
+}
+
+/// Reads up to `limit` bytes of a file that [`open`] takes.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_up_to(open(path)?, limit)
+}
+
+/// Reads up to `limit` bytes of a file that [`open_named`] takes.
+pub(crate) fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_up_to(open_named(path)?, limit)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
+}
+
+fn read_up_to(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_link_and_special_is_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(read(&at("file"), 2).unwrap(), b"te");
+        assert!(read(&at("link"), 9).unwrap_err().to_string().contains("symbolic link"));
+        assert_eq!(read_named(&at("link"), 9).unwrap(), b"text");
+        for refused in ["pipe", "."] {
+            let error = read_named(&at(refused), 9).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{refused}: {error}");
+        }
+    }
+}
