@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use compass_manifest::render::Style;
+use compass_manifest::escape::{escape, escape_lines};
+use compass_manifest::render::{Style, json_text};
 use compass_registry::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -48,7 +49,7 @@ impl Output {
     /// Prints a result, in the form that was asked for.
     pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
         match self.format {
-            Format::Json => print(&format!("{:#}\n", json())),
+            Format::Json => print(&format!("{}\n", json_text(&json()))),
             Format::Human | Format::Sarif | Format::Github => print(&human()),
         }
     }
@@ -56,7 +57,7 @@ impl Output {
     /// Prints a result where standard output is taken.
     pub(crate) fn aside(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
         let text = match self.format {
-            Format::Json => format!("{:#}\n", json()),
+            Format::Json => format!("{}\n", json_text(&json())),
             Format::Human | Format::Sarif | Format::Github => human(),
         };
         let _ = std::io::stderr().write_all(text.as_bytes());
@@ -65,14 +66,14 @@ impl Output {
     /// Says something that is no result.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && self.format == Format::Human {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", escape_lines(text));
         }
     }
 
     /// Says something that should not be missed.
     pub(crate) fn warn(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "warning: {text}");
+            let _ = writeln!(std::io::stderr(), "warning: {}", escape_lines(text));
         }
     }
 
@@ -123,13 +124,9 @@ pub(crate) fn coloured(color: Color, to: &impl IsTerminal) -> bool {
     }
 }
 
-/// A name from elsewhere, as it may be shown: a terminal obeys some characters.
+/// A name from outside, escaped for a line of human output.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = text.chars().map(|c| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    });
-    shown.collect()
+    escape(text).into_owned()
 }
 
 /// Shows a transfer; gone when dropped.
@@ -162,7 +159,7 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 pub(crate) fn print_json_failure(failure: &Failure) -> ExitCode {
-    print(&format!("{:#}\n", failure.to_json()));
+    print(&format!("{}\n", json_text(&failure.to_json())));
     ExitCode::from(failure.exit)
 }
 

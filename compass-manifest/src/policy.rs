@@ -17,6 +17,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+use crate::escape::{escape, quote};
 use crate::finding::{Place, Severity};
 use crate::rules;
 use crate::shape::compare;
@@ -69,7 +70,7 @@ pub struct Policy {
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{}:{}: {message}", place.file, place.start.line, place.start.column)]
+#[error("{place}: {}", escape(message))]
 pub struct PolicyError {
     /// Where.
     pub place: Place,
@@ -164,7 +165,7 @@ impl Policy {
                 other => {
                     return Err(wrong(
                         &entry.value,
-                        format!("`{other}` is not a severity"),
+                        format!("{} is not a severity", quote(other)),
                         "write `error`, `warning`, `note` or `off`",
                     ));
                 }
@@ -183,9 +184,9 @@ fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
     }
     let help = rules::closest(text).map_or_else(
         || "`compass explain` lists the rules".to_owned(),
-        |known| format!("did you mean `{}`?", known.code),
+        |known| format!("did you mean {}?", quote(known.code)),
     );
-    Err(wrong(node, format!("there is no rule `{text}`"), help))
+    Err(wrong(node, format!("there is no rule {}", quote(text)), help))
 }
 
 #[cfg(test)]

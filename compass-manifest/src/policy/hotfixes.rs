@@ -1,6 +1,7 @@
 use regex::Regex;
 
 use super::value::{Wrong, directories, texts, wrong};
+use crate::escape::quote;
 use crate::yaml::Node;
 
 /// What holds for hotfixes.
@@ -104,7 +105,7 @@ impl PathPattern {
             other => {
                 return Err(wrong(
                     node.get("version").unwrap_or(node),
-                    format!("`{other}` is not a version form"),
+                    format!("{} is not a version form", quote(other)),
                     "write `hotfix` (a HOTFIXVERSION), `component` or `none`",
                 ));
             }
@@ -128,7 +129,7 @@ impl PathPattern {
         {
             return Err(wrong(
                 path,
-                format!("`{unknown}` is not a group that means something"),
+                format!("{} is not a group that means something", quote(unknown)),
                 format!("known groups: {}", GROUPS.join(", ")),
             ));
         }

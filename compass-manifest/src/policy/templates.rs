@@ -1,6 +1,7 @@
 use super::pattern::Pattern;
 use super::registries::Registries;
 use super::value::{Wrong, wrong};
+use crate::escape::quote;
 use crate::yaml::{Kind, Node, ScalarType};
 
 /// The template variables that release manifests may use, as `[[ registry_release ]]`.
@@ -74,7 +75,7 @@ fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wro
             let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
             Err(wrong(
                 node,
-                format!("`{project}` is not a project"),
+                format!("{} is not a project", quote(project)),
                 format!("projects here: {}", known.join(", ")),
             ))
         }
