@@ -24,7 +24,7 @@ pub enum TemplateValue {
 impl Default for Templates {
     fn default() -> Self {
         let variable = |name: &str, project: &str| {
-            (Pattern::new(name), TemplateValue::Project(project.to_owned()))
+            (Pattern::of(name), TemplateValue::Project(project.to_owned()))
         };
         Self {
             variables: vec![
@@ -55,8 +55,7 @@ impl Templates {
     pub(super) fn read(&mut self, node: &Node, registries: &Registries) -> Result<(), Wrong> {
         for entry in node.entries() {
             let value = read_value(&entry.value, registries)?;
-            let name = entry.key.text().unwrap_or_default();
-            self.variables.push((Pattern::new(name), value));
+            self.variables.push((Pattern::read(&entry.key)?, value));
         }
         Ok(())
     }
