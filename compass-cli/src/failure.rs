@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
+use compass_manifest::escape::escape_lines;
 use compass_manifest::policy::PolicyError;
 use serde_json::{Value, json};
-
-use crate::output::printable;
 
 /// What ends a command.
 #[derive(Debug)]
@@ -46,7 +45,7 @@ impl Failure {
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(lines(hint.into())), ..self }
     }
 
     /// The same, as one of how the tool is set up.
@@ -96,7 +95,7 @@ impl Failure {
 /// A message as it may be shown. It may have several lines.
 fn lines(message: impl fmt::Display) -> String {
     let text = message.to_string();
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+    escape_lines(&text).into_owned()
 }
 
 impl fmt::Display for Failure {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use compass_manifest::render::Style;
+use compass_manifest::escape::{escape, escape_lines};
+use compass_manifest::render::{Style, json_text};
 use compass_registry::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -66,7 +67,7 @@ impl Output {
 
     fn formatted(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) -> String {
         match self.format {
-            Format::Json => format!("{:#}\n", self.with_warnings(json())),
+            Format::Json => format!("{}\n", json_text(&self.with_warnings(json()))),
             Format::Human | Format::Sarif | Format::Github => human(),
         }
     }
@@ -87,7 +88,7 @@ impl Output {
     /// Says something that is no result.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && self.format == Format::Human {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", escape_lines(text));
         }
     }
 
@@ -95,7 +96,7 @@ impl Output {
     pub(crate) fn warn(&self, text: &str) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "warning: {text}");
+            let _ = writeln!(std::io::stderr(), "warning: {}", escape_lines(text));
         }
     }
 
@@ -146,13 +147,9 @@ pub(crate) fn coloured(color: Color, to: &impl IsTerminal) -> bool {
     }
 }
 
-/// A name from elsewhere, as it may be shown: a terminal obeys some characters.
+/// A name from outside, escaped for a line of human output.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = text.chars().map(|c| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    });
-    shown.collect()
+    escape(text).into_owned()
 }
 
 /// Shows a transfer; gone when dropped.
@@ -185,7 +182,7 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 pub(crate) fn print_json_failure(failure: &Failure) -> ExitCode {
-    print(&format!("{:#}\n", failure.to_json()));
+    print(&format!("{}\n", json_text(&failure.to_json())));
     ExitCode::from(failure.exit)
 }
 

@@ -111,7 +111,7 @@ impl<'c> Check<'c> {
         let mut head = self.release(self.tree, policy);
         let stood = self.base.map(|base| {
             let base = self.release(base, policy);
-            let (stood, _) = findings(&base);
+            let stood = findings(&base);
             let paths = match self.changed {
                 Some(changed) => changed.iter().map(String::as_str).collect(),
                 None => self.tree.differing(base.tree),
@@ -120,13 +120,15 @@ impl<'c> Check<'c> {
             stood
         });
         let (mut found, mut sources) = findings(&head);
-        mark_preexisting(&mut found, &stood.unwrap_or_default(), &moves(&head));
+        let (stood, stood_in) = stood.unwrap_or_default();
+        mark_preexisting((&mut found, &sources), (&stood, &stood_in), &moves(&head));
         let (findings, allowed) = allow::apply(&head, found, &mut sources);
         let mut report = Report {
             findings,
             allowed,
             files: head.sources().count() + head.strays.len(),
             sources: BTreeMap::new(),
+            directory: String::new(),
         };
         report.keep_sources(sources);
         report
@@ -188,19 +190,35 @@ fn findings_of(rule: &'static Rule, release: &Release<'_>) -> Vec<Finding> {
 
 /// A finding stood already where the base has one of the same rule in the same file that says the
 /// same; as many as there were. A file that only moved is the same.
-fn mark_preexisting(found: &mut [Finding], stood: &[Finding], moves: &BTreeMap<&str, &str>) {
-    let mut left: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+fn mark_preexisting(
+    (found, found_in): (&mut [Finding], &[SourceFile]),
+    (stood, stood_in): (&[Finding], &[SourceFile]),
+    moves: &BTreeMap<&str, &str>,
+) {
+    let mut left: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
     for old in stood {
-        *left.entry((old.code, &old.place.file, &old.message)).or_default() += 1;
+        let key = (old.code, old.place.file.as_str(), old.message.as_str());
+        *left.entry((key.0, key.1, key.2, shortened(old, stood_in))).or_default() += 1;
     }
     for new in found {
         let file = new.place.file.as_str();
         let file = moves.get(file).copied().unwrap_or(file);
-        if let Some(count) = left.get_mut(&(new.code, file, new.message.as_str())) {
+        let value = shortened(new, found_in);
+        if let Some(count) = left.get_mut(&(new.code, file, new.message.as_str(), value)) {
             new.preexisting = *count > 0;
             *count = count.saturating_sub(1);
         }
     }
+}
+
+/// The whole text that a finding is about, if its message shows only a part: two long values may have
+/// the same beginning and end.
+fn shortened<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
+    if !finding.message.contains('…') {
+        return "";
+    }
+    let source = sources.iter().find(|source| source.path() == finding.place.file);
+    source.and_then(|source| source.text().get(finding.place.span.range())).unwrap_or_default()
 }
 
 /// Where the files came from that the change only moved.

@@ -1,5 +1,6 @@
 //! Two YAML documents compared by structure.
 
+use crate::escape::quote;
 use crate::source::Span;
 use crate::yaml::{Kind, Node};
 
@@ -72,7 +73,7 @@ impl Walk {
                 old_names.iter().enumerate().filter(|(_, n)| !new_names.contains(n))
             {
                 let path = format!("{path}[{index}]");
-                let text = format!("`{name}`");
+                let text = quote(name);
                 self.found.push(Difference { path, old: Some(text), new: None, span: head(list) });
             }
             return;
@@ -148,7 +149,7 @@ fn brief(node: &Node) -> String {
         Some(text) if text.chars().count() > LONGEST => {
             format!("`{}…`", text.chars().take(LONGEST).collect::<String>())
         }
-        Some(text) => format!("`{text}`"),
+        Some(text) => quote(text),
         None => node.describe().to_owned(),
     }
 }

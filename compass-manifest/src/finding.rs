@@ -1,7 +1,9 @@
 //! What a check says: data, which the renderers turn into text.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use crate::escape::escape;
 use crate::source::{Position, SourceFile, Span};
 
 /// How much a finding weighs.
@@ -88,6 +90,7 @@ pub struct Report {
     pub(crate) allowed: Vec<Allowed>,
     pub(crate) files: usize,
     pub(crate) sources: BTreeMap<String, SourceFile>,
+    pub(crate) directory: String,
 }
 
 impl Place {
@@ -98,6 +101,13 @@ impl Place {
             start: source.position(span.start),
             end: source.position(span.end),
         }
+    }
+}
+
+/// `FILE:LINE:COLUMN`, as editors read it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", escape(&self.file), self.start.line, self.start.column)
     }
 }
 
@@ -126,6 +136,23 @@ impl Report {
     pub(crate) fn keep_sources(&mut self, sources: Vec<SourceFile>) {
         self.sources =
             sources.into_iter().map(|source| (source.path().to_owned(), source)).collect();
+    }
+
+    /// Says in which directory of the git repository the release repository is, as
+    /// `deploy/release`: forges name files from the root of the git repository, so annotations and
+    /// SARIF do too.
+    #[must_use]
+    pub fn in_directory(mut self, directory: &str) -> Self {
+        directory.trim_matches('/').clone_into(&mut self.directory);
+        self
+    }
+
+    /// The path of a file from the root of the git repository.
+    pub(crate) fn path_from_root(&self, file: &str) -> String {
+        match self.directory.as_str() {
+            "" => file.to_owned(),
+            directory => format!("{directory}/{file}"),
+        }
     }
 
     /// How many findings have a severity; those that stood at the base already do not count.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::escape::quote;
+
 /// An image reference with a registry host: `HOST[:PORT]/PATH[:TAG][@DIGEST]`.
 ///
 /// Written in full, as release manifests do: nothing is added to a short name.
@@ -27,7 +29,7 @@ pub struct ImageReference {
 
 /// Why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an image reference: {reason}")]
+#[error("{} is not an image reference: {reason}", quote(text))]
 pub struct ImageReferenceError {
     text: String,
     reason: &'static str,

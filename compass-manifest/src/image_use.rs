@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 
+use crate::escape::quote;
 use crate::image::{ImageReference, is_digest, is_repository, is_tag};
 use crate::path::{NodePath, Step};
 use crate::policy::{Policy, TemplateValue};
@@ -184,8 +185,8 @@ pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
     };
     let project = match policy.templates.get(name.trim()) {
         Some(TemplateValue::Project(project)) => project.clone(),
-        Some(_) => return Err(format!("`{}` does not stand for a registry", name.trim())),
-        None => return Err(format!("the policy does not know `{}`", name.trim())),
+        Some(_) => return Err(format!("{} does not stand for a registry", quote(name.trim()))),
+        None => return Err(format!("the policy does not know {}", quote(name.trim()))),
     };
     let rest = rest.strip_prefix('/').ok_or("a `/` must follow the registry")?;
     below_project(project, rest)
@@ -195,7 +196,7 @@ pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
 pub(crate) fn listed(line: &ListedImage) -> ImageUse {
     let image = match line.text.split_once('/') {
         Some((project, rest)) => below_project(project.to_owned(), rest),
-        None => Err(format!("`{}` has no project", line.text)),
+        None => Err(format!("{} has no project", quote(&line.text))),
     };
     let written = line.text.clone();
     ImageUse { path: Arc::default(), written, span: line.span, is_field: true, image }
@@ -211,13 +212,13 @@ fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
         None => (rest, None),
     };
     if !is_repository(repository) {
-        return Err(format!("`{repository}` is not a repository"));
+        return Err(format!("{} is not a repository", quote(repository)));
     }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-        return Err(format!("`{tag}` is not a tag"));
+        return Err(format!("{} is not a tag", quote(tag)));
     }
     if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
-        return Err(format!("`{digest}` is not a digest"));
+        return Err(format!("{} is not a digest", quote(digest)));
     }
     Ok(UsedImage {
         host: None,

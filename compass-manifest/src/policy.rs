@@ -17,6 +17,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+use crate::escape::{escape, quote};
 use crate::finding::{Place, Severity};
 use crate::rules;
 use crate::shape::compare;
@@ -25,7 +26,8 @@ use crate::yaml::{self, Node};
 
 pub use allowance::Allowance;
 pub use hotfixes::{HotfixPolicy, PathPattern, VersionForm};
-pub use pattern::Pattern;
+pub(crate) use pattern::MAX_PATTERNS;
+pub use pattern::{MAX_PATTERN_BYTES, Pattern, PatternError};
 pub use plugins::PluginPolicy;
 pub use products::ProductPolicy;
 pub use registries::{Host, Project, Registries};
@@ -69,7 +71,7 @@ pub struct Policy {
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{}:{}: {message}", place.file, place.start.line, place.start.column)]
+#[error("{place}: {}", escape(message))]
 pub struct PolicyError {
     /// Where.
     pub place: Place,
@@ -164,7 +166,7 @@ impl Policy {
                 other => {
                     return Err(wrong(
                         &entry.value,
-                        format!("`{other}` is not a severity"),
+                        format!("{} is not a severity", quote(other)),
                         "write `error`, `warning`, `note` or `off`",
                     ));
                 }
@@ -183,9 +185,9 @@ fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
     }
     let help = rules::closest(text).map_or_else(
         || "`compass explain` lists the rules".to_owned(),
-        |known| format!("did you mean `{}`?", known.code),
+        |known| format!("did you mean {}?", quote(known.code)),
     );
-    Err(wrong(node, format!("there is no rule `{text}`"), help))
+    Err(wrong(node, format!("there is no rule {}", quote(text)), help))
 }
 
 #[cfg(test)]
@@ -239,6 +241,11 @@ mod tests {
                 "not a version form",
             ),
             ("version: 1\nrules: {slot-conflict: fatal}\n", "not a severity"),
+            (
+                "version: 1\nproducts: {image_lists: ['l/{a,b}.list']}\n",
+                "wildcard that is not known",
+            ),
+            ("version: 1\nproducts: {image_lists: ['!l/a.list']}\n", "wildcard that is not known"),
             ("version: 1\nallow: [{code: slot-conflict}]\n", "`allow[0].reason` is missing"),
             ("version: 1\nallow: [{code: slot-conflict, reason: ' '}]\n", "no reason"),
             ("version: 1\nallow: [{code: no-rule, reason: x}]\n", "there is no rule"),
@@ -249,6 +256,37 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn policy_hostile_patterns_are_errors() {
+        let long = "a".repeat(1_000_000);
+        let many = "'*a', ".repeat(3_000);
+        for (text, place, says) in [
+            (format!("plugins: {{shared_slots: ['{long}*']}}"), "2:26", "at most 1024"),
+            (format!("plugins: {{shared_slots: '{long}*'}}"), "2:25", "at most 1024"),
+            (format!("plugins: {{shared_slots: [{many}]}}"), "2:25", "has 3000 patterns"),
+            (format!("products: {{image_lists: ['{long}']}}"), "2:26", "at most 1024"),
+            (
+                format!("allow: [{{code: slot-conflict, file: '{long}', reason: x}}]"),
+                "2:37",
+                "at most 1024",
+            ),
+            (
+                "hotfixes: {patterns: [{path: '((\\w{100}){100}){100}', version: none}]}".into(),
+                "2:30",
+                "takes too much memory",
+            ),
+            (
+                format!("hotfixes: {{patterns: [{}]}}", "{path: x, version: none}, ".repeat(65)),
+                "2:22",
+                "has 65 patterns",
+            ),
+        ] {
+            let error = parse(&format!("version: 1\n{text}\n")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!(".compass.yaml:{place}: ")), "{error}");
+            assert!(error.contains(says) && error.len() < 200, "{error}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Product manifests, `release-products/<VERSION>.yaml`, and the image lists they name.
 
 use crate::Tree;
-use crate::policy::Pattern;
-use crate::shape::{Field, Shape, optional, required};
+use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
+use crate::shape::{Departure, DepartureKind, Field, Shape, optional, required};
 use crate::source::{SourceFile, Span, Spanned};
 use crate::tree::below;
 use crate::yaml::Node;
@@ -53,14 +53,42 @@ impl ProductManifest {
         below(path, self.addons_directory()?)
     }
 
+    /// The patterns of `spec.imageLists`; at most so many as one list of a policy may have.
+    pub(crate) fn list_patterns(
+        &self,
+    ) -> impl Iterator<Item = (&Spanned<String>, Result<Pattern, PatternError>)> {
+        self.image_lists.iter().take(MAX_PATTERNS).map(|list| (list, Pattern::new(&list.value)))
+    }
+
+    /// What the manifest has too much of to be read.
+    pub(crate) fn excess(&self) -> Vec<Departure> {
+        let departure = |span, message: String, help: &str| Departure {
+            kind: DepartureKind::WrongType,
+            message,
+            help: help.to_owned(),
+            span,
+        };
+        let long = self.list_patterns().filter_map(|(list, pattern)| {
+            let error = pattern.err()?;
+            Some(departure(list.span, error.to_string(), "shorten it"))
+        });
+        let many = self.image_lists.get(MAX_PATTERNS).map(|list| {
+            let count = self.image_lists.len();
+            let message = format!("`spec.imageLists` names {count} lists");
+            let help = format!("name at most {MAX_PATTERNS}: `*` stands for any characters");
+            departure(list.span, message, &help)
+        });
+        long.chain(many).collect()
+    }
+
     /// What the manifest names and nobody finds in the repository: image lists, the directory of the
     /// addons, extra files; with the reason.
     pub fn absent(&self, tree: &Tree) -> Vec<(&Spanned<String>, &'static str)> {
         let any = |found: &dyn Fn(&str) -> bool| tree.paths().any(found);
-        let lists = self.image_lists.iter().filter(|list| {
-            let pattern = Pattern::new(&list.value);
-            !any(&|path| pattern.matches(path))
+        let lists = self.list_patterns().filter(|(_, pattern)| {
+            pattern.as_ref().is_ok_and(|pattern| !any(&|path| pattern.matches(path)))
         });
+        let lists = lists.map(|(list, _)| list);
         let addons = self.addons.iter().filter(|_| !any(&|path| self.below_addons(path).is_some()));
         let files = self.files.iter().filter_map(|file| file.source.as_ref());
         let files = files.filter(|source| !tree.contains(&source.value));
@@ -132,3 +160,25 @@ const FILE: &[Field] = &[
     required("path", Shape::Text),
     optional("mode", Shape::Text),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::{Policy, check};
+
+    #[test]
+    fn product_hostile_lists_are_violations() {
+        for (lists, says) in [
+            (format!("'{}*'", "a".repeat(1_000_000)), "at most 1024 are read"),
+            ("'l/*.list', ".repeat(1_001), "names 1001 lists"),
+        ] {
+            let text = format!(
+                "metadata: {{name: compass}}\nspec: {{version: v2.7.0, imageLists: [{lists}]}}\n"
+            );
+            let tree = [("release-products/v2.7.0.yaml", text.as_str()), ("l/a.list", "")];
+            let report = check(&tree.into_iter().collect(), &Policy::default());
+            let [finding] = report.findings() else { panic!("{:?}", report.findings()) };
+            assert_eq!((finding.code, finding.place.start.line), ("wrong-type", 2));
+            assert!(finding.message.contains(says), "{}", finding.message);
+        }
+    }
+}

@@ -7,7 +7,7 @@ mod sarif;
 mod text;
 
 pub use github::{github, github_warning};
-pub use json::json;
+pub use json::{json, json_text};
 pub use rule::{rule_page, rule_table};
 pub use sarif::sarif;
 pub use text::{Style, text};

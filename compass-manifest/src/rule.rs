@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::escape::{escape, escape_lines};
 use crate::finding::{Finding, Place, Related, Severity, Subject};
 use crate::release::Release;
 use crate::source::{SourceFile, Span};
@@ -46,13 +47,13 @@ impl<'f> Findings<'f> {
         Self { rule, found, files: HashMap::new(), spare }
     }
 
-    /// Adds a finding; its details can be added to what comes back.
+    /// Adds a finding, with its text escaped; its details can be added to what comes back.
     pub(crate) fn add(
         &mut self,
         source: &SourceFile,
         span: Span,
-        message: impl Into<String>,
-        help: impl Into<String>,
+        message: impl AsRef<str>,
+        help: impl AsRef<str>,
     ) -> &mut Finding {
         if !self.files.contains_key(source.path()) {
             self.files.insert(source.path().to_owned(), (0, 0));
@@ -69,7 +70,9 @@ impl<'f> Findings<'f> {
         }
         *last = self.found.len();
         let place = Place::new(source, span);
-        self.found.push(self.rule.finding(place, message.into(), help.into()));
+        let message = escape(message.as_ref()).into_owned();
+        let help = escape_lines(help.as_ref()).into_owned();
+        self.found.push(self.rule.finding(place, message, help));
         let last = self.found.len() - 1;
         &mut self.found[last]
     }
@@ -106,8 +109,8 @@ impl Rule {
 }
 
 impl Finding {
-    pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
-        self.label = label.into();
+    pub(crate) fn label(&mut self, label: impl AsRef<str>) -> &mut Self {
+        self.label = escape(label.as_ref()).into_owned();
         self
     }
 
@@ -125,9 +128,10 @@ impl Finding {
         &mut self,
         source: &SourceFile,
         span: Span,
-        label: impl Into<String>,
+        label: impl AsRef<str>,
     ) -> &mut Self {
-        self.related.push(Related { place: Place::new(source, span), label: label.into() });
+        let label = escape(label.as_ref()).into_owned();
+        self.related.push(Related { place: Place::new(source, span), label });
         self
     }
 }

@@ -48,6 +48,7 @@ mod yaml_syntax;
 
 use std::collections::BTreeMap;
 
+use crate::escape::quote;
 use crate::finding::Subject;
 use crate::release::{AddonFile, PluginFile, Release};
 use crate::rule::{Findings, Rule};
@@ -143,11 +144,15 @@ fn report_port_conflicts(
                 .add(
                     source,
                     span,
-                    format!("addons `{theirs}` and `{ours}` both claim {what} {port}"),
+                    format!(
+                        "addons {} and {} both claim {what} {port}",
+                        quote(theirs),
+                        quote(ours)
+                    ),
                     "choose another port for one of them",
                 )
                 .about(Subject::Port(port))
-                .related(&other.document.source, *there, format!("claimed by `{theirs}`"));
+                .related(&other.document.source, *there, format!("claimed by {}", quote(theirs)));
         }
     }
 }
@@ -175,13 +180,17 @@ fn report_conflict(
             .add(
                 &claim.plugin.document.source,
                 claim.span,
-                format!("plugins `{theirs}` and `{ours}` both claim {what}"),
+                format!("plugins {} and {} both claim {what}", quote(theirs), quote(ours)),
                 help,
             )
-            .label(format!("claimed by `{ours}`"))
+            .label(format!("claimed by {}", quote(ours)))
             .about(subject.clone())
             .about(Subject::Plugin(ours.clone()))
             .about(Subject::Plugin(theirs.clone()))
-            .related(&first.plugin.document.source, first.span, format!("claimed by `{theirs}`"));
+            .related(
+                &first.plugin.document.source,
+                first.span,
+                format!("claimed by {}", quote(theirs)),
+            );
     }
 }

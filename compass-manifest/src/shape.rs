@@ -1,5 +1,6 @@
 //! What a YAML file of a kind may hold, declared as data, and how a file departs from it.
 
+use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::path::{NodePath, Step};
 use crate::source::Span;
 use crate::yaml::{Kind, Node, ScalarType};
@@ -125,7 +126,7 @@ impl<'n> Walk<'n> {
             Kind::Scalar(scalar)
                 if expected == "text" && scalar.scalar_type() != ScalarType::Null =>
             {
-                let help = format!("put it in quotes: '{}'", scalar.text);
+                let help = format!("put it in quotes: '{}'", shorten(&scalar.text, MAX_QUOTED));
                 self.wrong_type(node, head, expected, help);
             }
             _ => self.wrong_type(node, head, expected, format!("write {expected} here")),
@@ -196,7 +197,7 @@ impl<'n> Walk<'n> {
             let path = self.path_of(field.name);
             self.depart(
                 DepartureKind::MissingField,
-                format!("`{path}` is missing"),
+                format!("{} is missing", quote_name(&path)),
                 format!("add `{}:` to this mapping", field.name),
                 head,
             );
@@ -205,13 +206,13 @@ impl<'n> Walk<'n> {
 
     fn unknown(&mut self, name: &str, fields: &[Field], span: Span) {
         let help = match closest(name, fields.iter().map(|field| field.name)) {
-            Some(known) => format!("did you mean `{known}`?"),
+            Some(known) => format!("did you mean {}?", quote(known)),
             None => format!("known here are {}", list_names(fields)),
         };
         let path = self.path_of(name);
         self.depart(
             DepartureKind::UnknownField,
-            format!("`{path}` is not a known field"),
+            format!("{} is not a known field", quote_name(&path)),
             help,
             span,
         );
@@ -219,9 +220,9 @@ impl<'n> Walk<'n> {
 
     fn wrong_type(&mut self, node: &Node, head: Span, expected: &str, help: String) {
         let path = &self.path;
-        let subject = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
+        let subject = if path.is_empty() { "the file".to_owned() } else { quote_name(path) };
         let found = match &node.kind {
-            Kind::Scalar(scalar) if !scalar.text.is_empty() => format!("`{}`", scalar.text),
+            Kind::Scalar(scalar) if !scalar.text.is_empty() => quote(&scalar.text),
             _ => node.describe().to_owned(),
         };
         let span = if matches!(&node.kind, Kind::Scalar(s) if !s.text.is_empty()) {
@@ -253,7 +254,7 @@ fn short(node: &Node) -> Span {
 }
 
 fn list_names(fields: &[Field]) -> String {
-    fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ")
+    fields.iter().map(|field| quote(field.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// The known name that a mistyped one is nearest to, if it is near enough to be meant.

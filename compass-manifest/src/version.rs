@@ -13,15 +13,17 @@ pub use hotfix::{Date, HotfixVersion};
 pub use plugin::{Part, PluginVersion};
 pub use product::ProductVersion;
 
+use crate::escape::quote;
+
 /// Why a text is not a version of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {
     /// A plugin or HOTFIXVERSION begins with `v`.
-    #[error("`{0}` does not begin with `v`")]
+    #[error("{} does not begin with `v`", quote(.0))]
     MissingPrefix(String),
     /// The numeric part is not `MAJOR.MINOR.PATCH`.
-    #[error("`{text}` is not of the form `{form}`: {reason}")]
+    #[error("{} is not of the form `{form}`: {reason}", quote(text))]
     Form {
         /// What was read.
         text: String,
@@ -31,7 +33,7 @@ pub enum VersionError {
         reason: String,
     },
     /// A HOTFIXVERSION names a day that no calendar has.
-    #[error("`{date}` in `{text}` is not a calendar date (YYYYMMDD)")]
+    #[error("{} in {} is not a calendar date (YYYYMMDD)", quote(date), quote(text))]
     Date {
         /// The whole version.
         text: String,
@@ -40,7 +42,9 @@ pub enum VersionError {
     },
     /// A HOTFIXVERSION's patch number is not `p` and a number from 1 without leading zeros.
     #[error(
-        "`{patch}` in `{text}` is not a patch number: write `p1`, `p2`, … without leading zeros"
+        "{} in {} is not a patch number: write `p1`, `p2`, … without leading zeros",
+        quote(patch),
+        quote(text)
     )]
     Patch {
         /// The whole version.
@@ -57,6 +61,9 @@ fn parse_core(text: &str, bare: &str, form: &'static str) -> Result<semver::Vers
     if version.build.is_empty() {
         Ok(version)
     } else {
-        Err(error(format!("build metadata `+{}` is not part of a version here", version.build)))
+        Err(error(format!(
+            "build metadata {} is not part of a version here",
+            quote(format!("+{}", version.build))
+        )))
     }
 }

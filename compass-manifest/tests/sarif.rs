@@ -43,3 +43,15 @@ fn an_allowed_finding_is_suppressed_with_its_reason() {
     let log = render::sarif(&report, "1.0.0");
     assert_eq!(log["runs"][0]["results"][0]["suppressions"][0]["justification"], "old name");
 }
+
+#[test]
+fn sarif_paths_begin_at_git_root() {
+    let tree = [("release-plugins/a.yaml", "a: 1\n")].into_iter().collect();
+    let report = check(&tree, &Policy::default()).in_directory("deploy/release");
+    let log = render::sarif(&report, "1.0.0");
+    let location = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    let uri = &location["artifactLocation"]["uri"];
+    assert_eq!(uri, "deploy/release/release-plugins/a.yaml");
+    let root = &log["runs"][0]["originalUriBaseIds"]["SRCROOT"]["description"]["text"];
+    assert_eq!(root, "The root of the git repository.");
+}

@@ -71,9 +71,8 @@ fn print(report: &Report, output: &Output) {
 
 /// What the run itself warned of (SARIF 2.1.0, 3.20.21).
 fn invocation(warnings: &[String]) -> Value {
-    let notifications = warnings.iter().map(|warning| {
-        json!({"level": "warning", "message": {"text": warning}})
-    });
+    let notifications =
+        warnings.iter().map(|warning| json!({"level": "warning", "message": {"text": warning}}));
     json!({
         "executionSuccessful": true,
         "toolExecutionNotifications": notifications.collect::<Vec<_>>(),

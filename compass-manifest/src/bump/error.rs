@@ -1,3 +1,4 @@
+use crate::escape::{escape, quote, quote_name};
 use crate::finding::Place;
 use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError};
 
@@ -6,7 +7,7 @@ use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError}
 #[non_exhaustive]
 pub enum BumpError {
     /// The file is not YAML that could be read.
-    #[error("{}:{}:{}: {message}", place.file, place.start.line, place.start.column)]
+    #[error("{place}: {message}")]
     Syntax {
         /// Where.
         place: Place,
@@ -14,7 +15,7 @@ pub enum BumpError {
         message: String,
     },
     /// The file lacks a value that carries the version.
-    #[error("{file}: `{path}` is missing")]
+    #[error("{}: {} is missing", escape(file), quote_name(path))]
     Missing {
         /// The file.
         file: String,
@@ -22,7 +23,7 @@ pub enum BumpError {
         path: String,
     },
     /// A value is not what it should be.
-    #[error("{}:{}:{}: {message}", place.file, place.start.line, place.start.column)]
+    #[error("{place}: {message}")]
     Unusable {
         /// Where.
         place: Place,
@@ -30,10 +31,7 @@ pub enum BumpError {
         message: String,
     },
     /// A value is written in a way that cannot be replaced without touching something else.
-    #[error(
-        "{}:{}:{}: `{path}` is {form}, which cannot be replaced in place",
-        place.file, place.start.line, place.start.column
-    )]
+    #[error("{place}: {} is {form}, which cannot be replaced in place", quote_name(path))]
     NotInPlace {
         /// Where.
         place: Place,
@@ -43,7 +41,7 @@ pub enum BumpError {
         form: &'static str,
     },
     /// The text that came out means something else than was meant: an anchor carried the change on.
-    #[error("{file}: with the version `{path}` would change too")]
+    #[error("{}: with the version {} would change too", escape(file), quote_name(path))]
     ElseChanged {
         /// The file.
         file: String,
@@ -51,7 +49,7 @@ pub enum BumpError {
         path: String,
     },
     /// A version is not greater than the one before.
-    #[error("`{new}` is not greater than `{old}`")]
+    #[error("{} is not greater than {}", quote(new), quote(old))]
     NotGreater {
         /// The version that is.
         old: PluginVersion,
@@ -59,13 +57,13 @@ pub enum BumpError {
         new: PluginVersion,
     },
     /// A number of a version is too large to count on.
-    #[error("there is no version after `{0}`")]
+    #[error("there is no version after {}", quote(.0))]
     NoneAfter(String),
     /// The version of a hotfix would not be one.
     #[error(transparent)]
     Version(#[from] VersionError),
     /// There is no such addon.
-    #[error("the product {base} has no addon `{addon}`")]
+    #[error("the product {base} has no addon {}", quote(addon))]
     UnknownAddon {
         /// What was looked for.
         addon: String,
@@ -75,7 +73,7 @@ pub enum BumpError {
         known: Vec<String>,
     },
     /// Several addons have that name.
-    #[error("several addons are named `{addon}`: {}", candidates.join(", "))]
+    #[error("several addons are named {}: {}", quote(addon), escape(&candidates.join(", ")))]
     AmbiguousAddon {
         /// What was looked for.
         addon: String,
@@ -84,7 +82,9 @@ pub enum BumpError {
     },
     /// The addon has a hotfix of a later day.
     #[error(
-        "addon `{addon}` has the hotfix `{latest}` already, which is of a later day than {date}"
+        "addon {} has the hotfix {} already, which is of a later day than {date}",
+        quote(addon),
+        quote(latest)
     )]
     LaterHotfix {
         /// The addon.
@@ -95,19 +95,22 @@ pub enum BumpError {
         date: crate::version::Date,
     },
     /// The addon does not stand where namespace and group could be read from.
-    #[error("{file}: the path does not say namespace, group and addon")]
+    #[error("{}: the path does not say namespace, group and addon", escape(file))]
     NoPlace {
         /// The addon's file.
         file: String,
     },
     /// The policy knows no hotfix at that place.
-    #[error("no pattern of the policy takes `{path}` as the path of a hotfix with a HOTFIXVERSION")]
+    #[error(
+        "no pattern of the policy takes {} as the path of a hotfix with a HOTFIXVERSION",
+        quote_name(path)
+    )]
     PathRefused {
         /// The path.
         path: String,
     },
     /// There is something at that place.
-    #[error("`{path}` is there already")]
+    #[error("{} is there already", quote_name(path))]
     Exists {
         /// The path.
         path: String,

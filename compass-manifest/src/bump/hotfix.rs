@@ -2,6 +2,7 @@ use super::base_addon::{self, AddonPlace};
 use super::edit::{Editor, with_tag};
 use super::{BumpError, ChangedValue, NewFile};
 use crate::addon::AddonValues;
+use crate::escape::{quote, quote_name};
 use crate::image_use;
 use crate::policy::{Policy, VersionForm};
 use crate::release::{AddonFile, HotfixFile, Release};
@@ -161,11 +162,16 @@ fn values(
     let path = format!("{}.image", container.path);
     let image = container.image.as_ref().ok_or_else(|| editor.missing(&path))?;
     let read = image_use::read(&image.value, policy).map_err(|reason| {
-        editor
-            .unusable(image.span, format!("`{}` is not an image reference: {reason}", image.value))
+        editor.unusable(
+            image.span,
+            format!("{} is not an image reference: {reason}", quote(&image.value)),
+        )
     })?;
     if read.digest.is_some() {
-        let message = format!("`{path}` is pinned to a digest, which another tag would not have");
+        let message = format!(
+            "{} is pinned to a digest, which another tag would not have",
+            quote_name(&path)
+        );
         return Err(editor.unusable(image.span, message));
     }
     editor.replace(&path, image.span, &image.value, &with_tag(&image.value, &tag))?;

@@ -1,5 +1,6 @@
 use super::edit::{Editor, with_tag};
 use super::{BumpError, Bumped};
+use crate::escape::quote_name;
 use crate::image::ImageReference;
 use crate::plugin::PluginManifest;
 use crate::source::{SourceFile, Spanned};
@@ -77,7 +78,8 @@ fn replace_tag(
     tag: &str,
 ) -> Result<(), BumpError> {
     if image.digest().is_some() {
-        let message = format!("`{path}` is pinned to a digest, which another tag would not have");
+        let message =
+            format!("{} is pinned to a digest, which another tag would not have", quote_name(path));
         return Err(editor.unusable(written.span, message));
     }
     editor.replace(path, written.span, &written.value, &with_tag(&written.value, tag))

@@ -1,5 +1,6 @@
 //! Allowances: in the policy, and on a line of a file.
 
+use crate::escape::quote;
 use crate::finding::{Allowed, Finding, Place};
 use crate::policy::POLICY_FILE;
 use crate::release::{Document, Release};
@@ -48,7 +49,7 @@ pub(super) fn apply(
     }
     let Some(severity) = unused_severity(release) else { return (sorted(findings), allowed) };
     let mut report = |source: &SourceFile, span, message: String, help: &str| {
-        let mut finding = unused_allowance::finding(Place::new(source, span), message, help);
+        let mut finding = unused_allowance::finding(Place::new(source, span), &message, help);
         finding.severity = severity;
         findings.push(finding);
         if sources.iter().all(|known| known.path() != source.path()) {
@@ -88,13 +89,13 @@ impl LineAllowance<'_> {
 
     fn complaint(&self) -> (String, &'static str) {
         if rules::find(self.code).is_none() {
-            let message = format!("there is no rule `{}` to allow", self.code);
+            let message = format!("there is no rule {} to allow", quote(self.code));
             (message, "`compass explain` lists the rules")
         } else if self.reason.is_empty() {
-            let message = format!("this allowance of `{}` gives no reason", self.code);
+            let message = format!("this allowance of {} gives no reason", quote(self.code));
             (message, "write why after the code")
         } else {
-            (format!("this allowance of `{}` matches nothing", self.code), "remove it")
+            (format!("this allowance of {} matches nothing", quote(self.code)), "remove it")
         }
     }
 }

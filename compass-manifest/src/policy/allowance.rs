@@ -41,7 +41,7 @@ impl Allowance {
         let port = text("port").and_then(|port| port.parse().ok()).map(Subject::Port);
         Ok(Self {
             code,
-            file: text("file").map(Pattern::new),
+            file: node.get("file").map(Pattern::read).transpose()?,
             subjects: [plugin, slot, port].into_iter().flatten().collect(),
             reason: reason.to_owned(),
             span: node.get("code").map_or(node.span, |code| code.span),

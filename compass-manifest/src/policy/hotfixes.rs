@@ -1,6 +1,7 @@
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::value::{Wrong, directories, texts, wrong};
+use crate::escape::quote;
 use crate::yaml::Node;
 
 /// What holds for hotfixes.
@@ -42,6 +43,11 @@ pub enum VersionForm {
 
 const DEFAULT_PATTERN: &str = r"(?P<base>v[^/]+)/(?P<addon>[^/]+?)-(?P<version>v[0-9][^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
 
+/// How much memory a compiled pattern may take; one of a real repository takes a fifth of it.
+const MAX_COMPILED_BYTES: usize = 512 << 10;
+/// How many patterns for paths a policy may have.
+const MAX_PATH_PATTERNS: usize = 64;
+
 impl Default for HotfixPolicy {
     fn default() -> Self {
         Self {
@@ -62,8 +68,7 @@ impl HotfixPolicy {
             self.namespaces = texts(namespaces);
         }
         if let Some(patterns) = node.get("patterns") {
-            self.patterns =
-                patterns.items().iter().map(PathPattern::read).collect::<Result<_, _>>()?;
+            self.patterns = PathPattern::list(patterns)?;
         }
         if let Some(placeholders) = node.get("placeholders") {
             self.placeholders = texts(placeholders);
@@ -76,9 +81,13 @@ impl PathPattern {
     /// Takes a regular expression for the whole path below the hotfix directory.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If the text is no regular expression, or one whose compiled form takes more memory than
+    /// any that paths need.
     pub fn new(text: &str, form: VersionForm) -> Result<Self, regex::Error> {
-        let regex = Regex::new(&format!("^(?:{text})$"))?;
+        let regex = RegexBuilder::new(&format!("^(?:{text})$"))
+            .size_limit(MAX_COMPILED_BYTES)
+            .dfa_size_limit(MAX_COMPILED_BYTES)
+            .build()?;
         Ok(Self { text: text.to_owned(), regex, form })
     }
 
@@ -96,6 +105,15 @@ impl PathPattern {
         self.regex.captures(path)
     }
 
+    fn list(node: &Node) -> Result<Vec<Self>, Wrong> {
+        let nodes = node.items();
+        if nodes.len() > MAX_PATH_PATTERNS {
+            let message = format!("the list has {} patterns", nodes.len());
+            return Err(wrong(node, message, format!("write at most {MAX_PATH_PATTERNS}")));
+        }
+        nodes.iter().map(Self::read).collect()
+    }
+
     fn read(node: &Node) -> Result<Self, Wrong> {
         let form = match node.get("version").and_then(Node::text).unwrap_or_default() {
             "hotfix" => VersionForm::Hotfix,
@@ -104,18 +122,14 @@ impl PathPattern {
             other => {
                 return Err(wrong(
                     node.get("version").unwrap_or(node),
-                    format!("`{other}` is not a version form"),
+                    format!("{} is not a version form", quote(other)),
                     "write `hotfix` (a HOTFIXVERSION), `component` or `none`",
                 ));
             }
         };
         let path = node.get("path").unwrap_or(node);
         let text = path.text().unwrap_or_default();
-        let pattern = Self::new(text, form).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().to_owned();
-            wrong(path, "this is not a regular expression", reason)
-        })?;
+        let pattern = Self::new(text, form).map_err(|error| unusable(path, &error))?;
         let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
         if form != VersionForm::None && !has("version") {
             return Err(wrong(
@@ -128,12 +142,22 @@ impl PathPattern {
         {
             return Err(wrong(
                 path,
-                format!("`{unknown}` is not a group that means something"),
+                format!("{} is not a group that means something", quote(unknown)),
                 format!("known groups: {}", GROUPS.join(", ")),
             ));
         }
         Ok(pattern)
     }
+}
+
+fn unusable(node: &Node, error: &regex::Error) -> Wrong {
+    if matches!(error, regex::Error::CompiledTooBig(_)) {
+        let help = "repeat less, and write `[0-9]` and `[A-Za-z0-9_]` for `\\d` and `\\w`";
+        return wrong(node, "this regular expression takes too much memory", help);
+    }
+    let reason = error.to_string();
+    let reason = reason.lines().last().unwrap_or_default().to_owned();
+    wrong(node, "this is not a regular expression", reason)
 }
 
 const GROUPS: &[&str] =

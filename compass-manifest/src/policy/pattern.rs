@@ -1,28 +1,112 @@
-use regex::Regex;
-
-use super::value::one_or_more;
+use super::value::{Wrong, one_or_more, wrong};
 use crate::yaml::Node;
 
-/// A text in which `*` stands for any characters.
-#[derive(Debug, Clone)]
+/// How long a pattern may be: no path is longer.
+pub const MAX_PATTERN_BYTES: usize = 1024;
+/// How many patterns a list may have.
+pub(crate) const MAX_PATTERNS: usize = 1000;
+
+/// A text in which `*` stands for any characters, and `**/` at the beginning of a path or behind a `/`
+/// for any directories; both also for none.
+///
+/// ```
+/// use compass_manifest::policy::Pattern;
+///
+/// let lists = Pattern::new("images-lists/**/*.list")?;
+/// assert!(lists.matches("images-lists/platform.list"));
+/// assert!(lists.matches("images-lists/more/extra/b.list"));
+/// assert!(!lists.matches("old-images-lists/platform.list"));
+/// # Ok::<(), compass_manifest::policy::PatternError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    regex: Regex,
+    /// The text before the first wildcard.
+    prefix: String,
+    /// Each wildcard, and the text between it and the next one.
+    rest: Vec<(Wildcard, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wildcard {
+    /// Any characters.
+    Any,
+    /// Nothing, or any characters and a `/`.
+    Directories,
+}
+
+/// Why a text cannot be used as a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the pattern has {bytes} bytes; at most {MAX_PATTERN_BYTES} are read")]
+pub struct PatternError {
+    bytes: usize,
 }
 
 impl Pattern {
-    /// Takes a text in which `*` stands for any characters, also none.
-    #[expect(clippy::missing_panics_doc, reason = "escaped text joined by `.*` is always a regex")]
-    pub fn new(text: &str) -> Self {
-        let parts: Vec<String> = text.split('*').map(regex::escape).collect();
-        #[expect(clippy::expect_used, reason = "escaped text joined by `.*` is always a regex")]
-        let regex = Regex::new(&format!("(?s)^{}$", parts.join(".*"))).expect("an escaped pattern");
-        Self { text: text.to_owned(), regex }
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// If it is longer than [`MAX_PATTERN_BYTES`].
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        if text.len() > MAX_PATTERN_BYTES {
+            return Err(PatternError { bytes: text.len() });
+        }
+        Ok(Self::of(text))
+    }
+
+    /// A pattern of a text that is known to be short.
+    pub(super) fn of(text: &str) -> Self {
+        let (prefix, mut after) = split_at_star(text);
+        let mut pattern =
+            Self { text: text.to_owned(), prefix: prefix.to_owned(), rest: Vec::new() };
+        while !after.is_empty() {
+            let stars = after.len() - after.trim_start_matches('*').len();
+            let begins_segment = text[..text.len() - after.len()].is_empty()
+                || text[..text.len() - after.len()].ends_with('/');
+            let wildcard = match after[stars..].strip_prefix('/') {
+                Some(below) if stars == 2 && begins_segment => {
+                    after = below;
+                    Wildcard::Directories
+                }
+                _ => {
+                    after = &after[stars..];
+                    Wildcard::Any
+                }
+            };
+            let (literal, next) = split_at_star(after);
+            after = next;
+            match pattern.rest.last_mut() {
+                // Any directories before any characters, or before any directories.
+                Some((last, between)) if between.is_empty() => {
+                    *last = wildcard;
+                    literal.clone_into(between);
+                }
+                _ => pattern.rest.push((wildcard, literal.to_owned())),
+            }
+        }
+        pattern
     }
 
     /// Whether the whole of a text fits.
     pub fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        let Some(mut text) = text.strip_prefix(self.prefix.as_str()) else { return false };
+        let Some(((last, end), between)) = self.rest.split_last() else { return text.is_empty() };
+        // The first place that fits leaves the most to the wildcards behind it.
+        for (wildcard, literal) in between {
+            let fits = |(at, _): &(usize, &str)| wildcard.may_end(&text[..*at]);
+            let Some((at, _)) = text.match_indices(literal.as_str()).find(fits) else {
+                return false;
+            };
+            text = &text[at + literal.len()..];
+        }
+        text.strip_suffix(end.as_str()).is_some_and(|before| last.may_end(before))
+    }
+
+    /// Whether a path below a directory may fit.
+    pub(crate) fn may_match_below(&self, directory: &str) -> bool {
+        let directory = format!("{directory}/");
+        self.prefix.starts_with(&directory)
+            || (!self.rest.is_empty() && directory.starts_with(&self.prefix))
     }
 
     /// The pattern as it was written.
@@ -30,7 +114,109 @@ impl Pattern {
         &self.text
     }
 
-    pub(super) fn list(node: &Node) -> Vec<Self> {
-        one_or_more(node).iter().filter_map(Node::text).map(Self::new).collect()
+    /// One pattern of a policy, or a list of them.
+    pub(super) fn list(node: &Node) -> Result<Vec<Self>, Wrong> {
+        let nodes = one_or_more(node);
+        if nodes.len() > MAX_PATTERNS {
+            let message = format!("the list has {} patterns", nodes.len());
+            let help = format!("write at most {MAX_PATTERNS}: `*` stands for any characters");
+            return Err(wrong(node, message, help));
+        }
+        nodes.iter().map(Self::read).collect()
+    }
+
+    /// One pattern for paths of a policy, or a list of them: wildcards of shells that have no meaning
+    /// here are refused, because such a pattern would find nothing.
+    pub(super) fn paths(node: &Node) -> Result<Vec<Self>, Wrong> {
+        let other = |text: &&str| text.contains(['?', '[', '{', '\\']) || text.starts_with('!');
+        let mut nodes = one_or_more(node).iter();
+        if let Some(node) = nodes.find(|node| node.text().as_ref().is_some_and(other)) {
+            let message = "the pattern has a wildcard that is not known here";
+            return Err(wrong(
+                node,
+                message,
+                "write `*` for any characters, `**/` for directories",
+            ));
+        }
+        Self::list(node)
+    }
+
+    pub(super) fn read(node: &Node) -> Result<Self, Wrong> {
+        let text = node.text().unwrap_or_default();
+        Self::new(text).map_err(|error| wrong(node, error.to_string(), "shorten it"))
+    }
+}
+
+impl Wildcard {
+    /// Whether it may stand for this text.
+    fn may_end(self, text: &str) -> bool {
+        self == Self::Any || text.is_empty() || text.ends_with('/')
+    }
+}
+
+fn split_at_star(text: &str) -> (&str, &str) {
+    text.split_at(text.find('*').unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pattern_wildcards_match_as_in_git() {
+        for (pattern, fitting, other) in [
+            ("a.list", &["a.list"][..], &["b.list", "a.list/", "xa.list", ""][..]),
+            ("", &[""], &["a"]),
+            ("*", &["", "a", "a/b"], &[]),
+            ("**", &["", "a", "a/b"], &[]),
+            ("*.list", &[".list", "a.list", "a/b.list"], &["a.list2", "list"]),
+            ("l/*.list", &["l/a.list", "l/x/a.list"], &["l.list", "xl/a.list"]),
+            ("l/**/*.list", &["l/a.list", "l/x/a.list", "l/x/y/a.list"], &["la.list", "l/a.txt"]),
+            ("**/a.list", &["a.list", "x/a.list", "x/y/a.list"], &["xa.list", "x/xa.list"]),
+            ("l/**/a.list", &["l/a.list", "l/x/a.list"], &["l/xa.list", "l/x/xa.list"]),
+            ("l/**/m/**/a", &["l/m/a", "l/x/m/y/z/a"], &["l/a", "l/xm/a", "l/m/xa"]),
+            ("l/**", &["l/", "l/a", "l/a/b"], &["l", "la"]),
+            ("l/**/**/a", &["l/a", "l/x/a"], &["l/xa"]),
+            ("l**/a", &["l/a", "lx/a", "lx/y/a"], &["la"]),
+            ("a*b*c", &["abc", "a-b-c", "abbcc", "abcbc"], &["acb", "ab", "abcd"]),
+            ("a*a", &["aa", "aaa"], &["a"]),
+            ("*.plugin_center", &["user.plugin_center"], &["user.plugin_center.x"]),
+            ("持*", &["持续"], &["续持"]),
+            ("a\nb*", &["a\nbc"], &[]),
+        ] {
+            let read = Pattern::new(pattern).unwrap();
+            for text in fitting {
+                assert!(read.matches(text), "{pattern} {text}");
+            }
+            for text in other {
+                assert!(!read.matches(text), "{pattern} {text}");
+            }
+            assert_eq!(read.as_str(), pattern);
+        }
+    }
+
+    #[test]
+    fn pattern_below_directory_may_match() {
+        let below =
+            |pattern: &str, directory: &str| Pattern::of(pattern).may_match_below(directory);
+        assert!(below("images-lists/*.list", "images-lists"));
+        assert!(below("a/b/c.list", "a") && below("a/b/c.list", "a/b"));
+        assert!(below("l/**/*.list", "l/more") && below("*.list", "any"));
+        assert!(!below("images-lists/*.list", "addons") && !below("a/b.list", "a/b.list"));
+        assert!(!below("a/b.list", "a/x"));
+    }
+
+    #[test]
+    fn pattern_too_long_is_refused() {
+        assert!(Pattern::new(&"a".repeat(MAX_PATTERN_BYTES)).is_ok());
+        let error = Pattern::new(&"a".repeat(MAX_PATTERN_BYTES + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "the pattern has 1025 bytes; at most 1024 are read");
+    }
+
+    #[test]
+    fn pattern_of_stars_takes_linear_time() {
+        let pattern = Pattern::of(&"*a".repeat(500));
+        assert!(!pattern.matches(&format!("{}b", "a".repeat(1 << 20))));
+        assert!(pattern.matches(&"a".repeat(1 << 20)));
     }
 }

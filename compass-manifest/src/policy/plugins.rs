@@ -35,7 +35,7 @@ impl PluginPolicy {
             self.prerelease = flag(node.get("prerelease"));
         }
         if let Some(slots) = node.get("shared_slots") {
-            self.shared_slots = Pattern::list(slots);
+            self.shared_slots = Pattern::list(slots)?;
         }
         if let Some(ports) = node.get("shared_ports") {
             let texts = ports.items().iter().filter_map(Node::text);

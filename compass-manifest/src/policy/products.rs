@@ -28,8 +28,8 @@ impl Default for ProductPolicy {
             directories: vec!["release-products".to_owned()],
             addons: vec!["addons".to_owned()],
             overlays: Vec::new(),
-            image_lists: vec![Pattern::new("images-lists/*.list")],
-            addon_lists: vec![Pattern::new("*")],
+            image_lists: vec![Pattern::of("images-lists/*.list")],
+            addon_lists: vec![Pattern::of("*")],
             descriptors: Vec::new(),
             chart_lists: Vec::new(),
         }
@@ -59,7 +59,7 @@ impl ProductPolicy {
             ("chart_lists", &mut self.chart_lists),
         ] {
             if let Some(value) = node.get(key) {
-                *field = Pattern::list(value);
+                *field = Pattern::paths(value)?;
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::value::{Wrong, flag, wrong};
+use crate::escape::quote;
 use crate::image::{ImageReference, is_repository};
 use crate::yaml::Node;
 
@@ -131,7 +132,7 @@ fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, Wrong> {
         match node {
             Some(node) if !is_repository(text) => Err(wrong(
                 node,
-                format!("`{text}` is not a project"),
+                format!("{} is not a project", quote(text)),
                 "write lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
             )),
             _ => Ok(text.to_owned()),
@@ -153,7 +154,7 @@ fn host_and_project(node: &Node) -> Result<String, Wrong> {
         Ok(image) if image.repository() != "x" => Ok(text.to_owned()),
         _ => Err(wrong(
             node,
-            format!("`{text}` is not a registry host with a project"),
+            format!("{} is not a registry host with a project", quote(text)),
             "write `HOST[:PORT]/PROJECT`, as `harbor.example/release`",
         )),
     }

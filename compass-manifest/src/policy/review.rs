@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::value::{Wrong, texts, wrong};
+use crate::escape::quote;
 use crate::review::{Guard, Queue, Role, Step};
 use crate::yaml::Node;
 
@@ -80,7 +81,7 @@ fn accounts(node: &Node) -> Result<Vec<String>, Wrong> {
         if !text.starts_with('@') || text.len() == 1 {
             return Err(wrong(
                 account,
-                format!("`{text}` is not an account"),
+                format!("{} is not an account", quote(text)),
                 "write it with `@`, in quotes: \"@name\"",
             ));
         }

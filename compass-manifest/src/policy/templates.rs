@@ -1,6 +1,7 @@
 use super::pattern::Pattern;
 use super::registries::Registries;
 use super::value::{Wrong, wrong};
+use crate::escape::quote;
 use crate::yaml::{Kind, Node, ScalarType};
 
 /// The template variables that release manifests may use, as `[[ registry_release ]]`.
@@ -23,7 +24,7 @@ pub enum TemplateValue {
 impl Default for Templates {
     fn default() -> Self {
         let variable = |name: &str, project: &str| {
-            (Pattern::new(name), TemplateValue::Project(project.to_owned()))
+            (Pattern::of(name), TemplateValue::Project(project.to_owned()))
         };
         Self {
             variables: vec![
@@ -54,8 +55,7 @@ impl Templates {
     pub(super) fn read(&mut self, node: &Node, registries: &Registries) -> Result<(), Wrong> {
         for entry in node.entries() {
             let value = read_value(&entry.value, registries)?;
-            let name = entry.key.text().unwrap_or_default();
-            self.variables.push((Pattern::new(name), value));
+            self.variables.push((Pattern::read(&entry.key)?, value));
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wro
             let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
             Err(wrong(
                 node,
-                format!("`{project}` is not a project"),
+                format!("{} is not a project", quote(project)),
                 format!("projects here: {}", known.join(", ")),
             ))
         }

@@ -1,5 +1,6 @@
 //! Values that a policy may hold, each checked as it is read.
 
+use crate::escape::quote;
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -41,7 +42,7 @@ pub(super) fn store_url(node: &Node) -> Result<String, Wrong> {
     } else {
         Err(wrong(
             node,
-            format!("`{text}` is not the URL of a store"),
+            format!("{} is not the URL of a store", quote(text)),
             "write `oss://BUCKET`, `s3://BUCKET` or `file:///DIRECTORY`",
         ))
     }
@@ -53,7 +54,11 @@ pub(super) fn platform(node: &Node) -> Result<String, Wrong> {
     if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
         Ok(text.to_owned())
     } else {
-        Err(wrong(node, format!("`{text}` is not a platform"), "write `OS/ARCH`, as `linux/amd64`"))
+        Err(wrong(
+            node,
+            format!("{} is not a platform", quote(text)),
+            "write `OS/ARCH`, as `linux/amd64`",
+        ))
     }
 }
 
@@ -65,7 +70,7 @@ fn relative_directory(node: &Node) -> Result<String, Wrong> {
     } else {
         Err(wrong(
             node,
-            format!("`{text}` is not a directory inside the release repository"),
+            format!("{} is not a directory inside the release repository", quote(text)),
             "write a relative path without `.` and `..`",
         ))
     }

@@ -119,9 +119,10 @@ impl AddonFile {
 
 impl ProductFile {
     pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
-        let document = Document::read(path, bytes, Some(product::SHAPE));
+        let mut document = Document::read(path, bytes, Some(product::SHAPE));
         let manifest = document.root.as_ref().map(ProductManifest::read).unwrap_or_default();
-        let lists = manifest.image_lists.iter().map(|list| Pattern::new(&list.value)).collect();
+        document.departures.extend(manifest.excess());
+        let lists = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok()).collect();
         Self { stem: stem(path), document, manifest, lists }
     }
 

@@ -1,9 +1,11 @@
 use std::fmt::Write as _;
 
+use crate::escape::{escape, is_unprintable};
 use crate::finding::{Finding, Report, Severity};
 
 /// The report as workflow commands, which GitHub shows as annotations of the changed files: one
-/// line each. What stood before the change is a notice.
+/// line each. Findings of the base are notices. Paths begin at the root of the git repository
+/// ([`Report::in_directory`]).
 pub fn github(report: &Report) -> String {
     let mut output = String::new();
     for finding in report.findings() {
@@ -18,7 +20,7 @@ pub fn github(report: &Report) -> String {
             output,
             "::{} file={},line={},endLine={}{columns},title={}::{}",
             command(finding),
-            property(&finding.place.file),
+            property(&report.path_from_root(&finding.place.file)),
             start.line,
             end.line,
             property(finding.code),
@@ -50,12 +52,23 @@ fn message(finding: &Finding) -> String {
     }
 }
 
-/// What follows `::` may hold anything but line ends.
+/// Encodes the text after `::`. The runner decodes line ends and `%`; other characters that a log
+/// obeys are escaped.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let mut encoded = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '%' => encoded.push_str("%25"),
+            '\r' => encoded.push_str("%0D"),
+            '\n' => encoded.push_str("%0A"),
+            c if is_unprintable(c) => encoded.push_str(&escape(c.encode_utf8(&mut [0; 4]))),
+            c => encoded.push(c),
+        }
+    }
+    encoded
 }
 
-/// A property also ends at `,`, and the properties at `:`.
+/// Encodes a property: it also ends at `,`, and the properties at `:`.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -81,5 +94,25 @@ mod tests {
         }
         assert!(output.contains("release-plugins/a%2Cline=1%3A%3Ab%0A%3A%3Aerror"), "{output}");
         assert!(output.contains("b%250A"), "{output}");
+    }
+
+    #[test]
+    fn github_control_characters_are_escaped() {
+        for hostile in ["\u{1b}[2J", "\u{9b}", "\u{85}", "\u{202e}", "\u{2028}"] {
+            let path = format!("release-plugins/a{hostile}.yaml");
+            let text = format!("metadata: {{name: x{hostile}}}\n");
+            let tree = [(path, text)].into_iter().collect();
+            let output = github(&check(&tree, &Policy::default()));
+            assert!(!output.is_empty() && !output.contains(hostile), "{output:?}");
+        }
+    }
+
+    #[test]
+    fn github_paths_begin_at_git_root() {
+        let tree = [("release-plugins/a.yaml", "a: 1\n")].into_iter().collect();
+        let report = check(&tree, &Policy::default());
+        assert!(github(&report).contains(" file=release-plugins/a.yaml,"));
+        let below = github(&report.in_directory("deploy/release/"));
+        assert!(below.contains(" file=deploy/release/release-plugins/a.yaml,"), "{below}");
     }
 }

@@ -1,5 +1,7 @@
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::escape::is_unprintable;
 use crate::finding::{Place, Report, Severity};
 use crate::source::Position;
 
@@ -48,7 +50,7 @@ struct Related<'r> {
 }
 
 /// The report as the JSON object that `docs/cli-json.md` describes.
-pub fn json(report: &Report) -> serde_json::Value {
+pub fn json(report: &Report) -> Value {
     let allowed = report.allowed().iter();
     let allowed =
         allowed.map(|one| Allowed { reason: &one.reason, finding: Finding::of(&one.finding) });
@@ -65,6 +67,36 @@ pub fn json(report: &Report) -> serde_json::Value {
         allowed: allowed.collect(),
     };
     serde_json::to_value(object).unwrap_or_default()
+}
+
+/// A JSON value as indented text without a line end. Characters that a terminal obeys are written as
+/// `\u0085`: readers get the same value.
+///
+/// ```
+/// use compass_manifest::render::json_text;
+///
+/// let value = serde_json::json!({"file": "a\u{202e}b"});
+/// assert_eq!(json_text(&value), "{\n  \"file\": \"a\\u202eb\"\n}");
+/// assert_eq!(serde_json::from_str::<serde_json::Value>(&json_text(&value)).unwrap(), value);
+/// ```
+pub fn json_text(value: &Value) -> String {
+    let text = format!("{value:#}");
+    // Except for its line ends, JSON has such characters only in strings.
+    let is_safe = |character: char| character == '\n' || !is_unprintable(character);
+    if text.chars().all(is_safe) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_safe(character) {
+            safe.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    safe
 }
 
 impl<'r> Finding<'r> {

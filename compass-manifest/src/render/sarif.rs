@@ -7,7 +7,8 @@ use crate::rules;
 /// The report as a SARIF 2.1.0 log (OASIS), for code scanning. `version` is the tool's own.
 ///
 /// Findings that stood before are `unchanged` against the baseline; those that an allowance speaks
-/// of are suppressed, with its reason.
+/// of are suppressed, with its reason. Paths begin at the root of the git repository
+/// ([`Report::in_directory`]).
 pub fn sarif(report: &Report, version: &str) -> Value {
     let results = report.findings().iter().map(|finding| result(report, finding));
     let suppressed = report.allowed().iter().map(|allowed| {
@@ -16,6 +17,10 @@ pub fn sarif(report: &Report, version: &str) -> Value {
             json!([{"kind": "external", "status": "accepted", "justification": allowed.reason}]);
         result
     });
+    let root = match report.directory.as_str() {
+        "" => "The root of the release repository.",
+        _ => "The root of the git repository.",
+    };
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -27,7 +32,7 @@ pub fn sarif(report: &Report, version: &str) -> Value {
             }},
             "columnKind": "unicodeCodePoints",
             "originalUriBaseIds": {
-                "SRCROOT": {"description": {"text": "The root of the release repository."}},
+                "SRCROOT": {"description": {"text": root}},
             },
             "results": results.chain(suppressed).collect::<Vec<_>>(),
         }],
@@ -56,9 +61,9 @@ fn result(report: &Report, finding: &Finding) -> Value {
         help => format!("{}: {help}", finding.message),
     };
     set("message", json!({"text": text}));
-    set("locations", json!([location(&finding.place)]));
+    set("locations", json!([location(report, &finding.place)]));
     let related = finding.related.iter().enumerate().map(|(id, related)| {
-        let mut location = location(&related.place);
+        let mut location = location(report, &related.place);
         location["id"] = json!(id);
         location["message"] = json!({"text": related.label});
         location
@@ -74,7 +79,7 @@ fn result(report: &Report, finding: &Finding) -> Value {
     Value::Object(result)
 }
 
-fn location(place: &Place) -> Value {
+fn location(report: &Report, place: &Place) -> Value {
     let mut region = json!({
         "startLine": place.start.line,
         "startColumn": place.start.column,
@@ -85,7 +90,7 @@ fn location(place: &Place) -> Value {
         region = json!({"startLine": place.start.line});
     }
     json!({"physicalLocation": {
-        "artifactLocation": {"uri": uri(&place.file), "uriBaseId": "SRCROOT"},
+        "artifactLocation": {"uri": uri(&report.path_from_root(&place.file)), "uriBaseId": "SRCROOT"},
         "region": region,
     }})
 }

@@ -1,5 +1,8 @@
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use crate::escape::{escape, escape_lines};
 use crate::finding::{Finding, Place, Report, Severity};
 use crate::policy::PolicyError;
 use crate::source::SourceFile;
@@ -28,7 +31,7 @@ impl PolicyError {
     /// The error for people, with the source line under it.
     pub fn render(&self, source: &SourceFile, style: Style) -> String {
         let group = Level::ERROR
-            .primary_title(self.message.as_str())
+            .primary_title(escape(&self.message))
             .element(snippet(source).annotation(primary(&self.place, "")));
         renderer(style).render(&[with_help(group, &self.help)])
     }
@@ -41,8 +44,8 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         Severity::Note => Level::NOTE,
     };
     let title = match finding.preexisting {
-        true => format!("{} (stood before this change)", finding.message),
-        false => finding.message.clone(),
+        true => format!("{} (stood before this change)", escape(&finding.message)),
+        false => escape(&finding.message).into_owned(),
     };
     let mut group = Group::with_title(level.primary_title(title).id(finding.code));
     let source = report.source(&finding.place.file);
@@ -53,7 +56,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         for related in here {
             let span = related.place.span.range();
             shown =
-                shown.annotation(AnnotationKind::Context.span(span).label(visible(&related.label)));
+                shown.annotation(AnnotationKind::Context.span(span).label(escape(&related.label)));
         }
         group = group.element(shown);
         for related in elsewhere {
@@ -61,39 +64,48 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
                 let span = related.place.span.range();
                 group =
                     group.element(snippet(source).annotation(
-                        AnnotationKind::Context.span(span).label(visible(&related.label)),
+                        AnnotationKind::Context.span(span).label(escape(&related.label)),
                     ));
             }
         }
     } else {
         // A file that was not read, or is empty, has no line to show.
-        group = group.element(Origin::path(finding.place.file.as_str()));
+        group = group.element(Origin::path(escape(&finding.place.file)));
     }
     renderer(style).render(&[with_help(group, &finding.help)])
 }
 
 fn with_help<'a>(group: Group<'a>, help: &'a str) -> Group<'a> {
-    if help.is_empty() { group } else { group.element(Level::HELP.message(visible(help))) }
-}
-
-/// A text in which control characters are shown, and do nothing to a terminal: the library does so
-/// for titles and sources only.
-fn visible(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(shown).collect()
+    if help.is_empty() { group } else { group.element(Level::HELP.message(escape_lines(help))) }
 }
 
 fn snippet(source: &SourceFile) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-    Snippet::source(source.text()).path(source.path())
+    Snippet::source(printable_source(source.text())).path(escape(source.path()))
+}
+
+/// The text of a file with characters of the same length for those that a terminal obeys and the
+/// library lets pass: spans must stay.
+fn printable_source(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c: char| {
+        matches!(
+            c,
+            '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
+        )
+    };
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c.len_utf8() {
+        _ if !is_unsafe(c) => c,
+        2 => '·',
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 fn primary<'a>(place: &Place, label: &'a str) -> annotate_snippets::Annotation<'a> {
     let annotation = AnnotationKind::Primary.span(place.span.range());
-    if label.is_empty() { annotation } else { annotation.label(visible(label)) }
+    if label.is_empty() { annotation } else { annotation.label(escape(label)) }
 }
 
 fn renderer(style: Style) -> Renderer {
@@ -106,6 +118,7 @@ fn renderer(style: Style) -> Renderer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::escape::is_unprintable;
     use crate::{Policy, Tree, check};
 
     #[test]
@@ -115,5 +128,28 @@ mod tests {
         let text = text(&check(&tree, &Policy::default()), Style::Plain);
         assert!(text.contains("rename the file"), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    }
+
+    #[test]
+    fn text_hostile_names_and_values_are_escaped() {
+        let hostile =
+            ["\u{1b}[2J", "\n::error::", "\r", "\u{85}", "\u{9b}2J", "\u{202e}", "\u{2028}"];
+        for hostile in hostile {
+            let mut tree = Tree::new();
+            let escapes = hostile.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+            let value: String = escapes.collect();
+            tree.insert(format!("release-plugins/a{hostile}b.yaml"), "a: 1\n");
+            tree.insert(format!("release-plugins/a{hostile}b.txt"), "");
+            tree.insert(
+                "release-plugins/x.yaml",
+                format!("metadata: {{name: 'x{hostile}x'}} # {hostile}\n"),
+            );
+            tree.insert("release-plugins/y.yaml", format!("metadata: {{\"y{value}\": 1}}\n"));
+            let report = check(&tree, &Policy::default());
+            let text = text(&report, Style::Plain);
+            let is_safe = |c: char| c == '\n' || !is_unprintable(c);
+            assert!(text.chars().all(is_safe), "{hostile:?}: {text:?}");
+            assert!(text.lines().all(|line| !line.trim_start().starts_with("::")), "{text}");
+        }
     }
 }

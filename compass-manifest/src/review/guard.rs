@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::escape::quote;
+
 /// Something that must hold before a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -56,7 +58,7 @@ pub struct GuardReport {
 
 /// A text names no guard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a guard")]
+#[error("{} is not a guard", quote(.0))]
 pub struct UnknownGuard(pub String);
 
 impl Guard {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::escape::quote;
 use crate::image::ImageReference;
 
 use super::command::{Item, Said};
@@ -240,7 +241,7 @@ impl Asked<'_> {
 
 fn describe_broken<T>(item: &Item<T>) -> String {
     let why = item.value.as_ref().err().map_or("", String::as_str);
-    format!("line {} of the list cannot be read: `{}`: {why}", item.line, item.text)
+    format!("line {} of the list cannot be read: {}: {why}", item.line, quote(&item.text))
 }
 
 /// Compares what is listed with what the release manifests need, by repository and tag.

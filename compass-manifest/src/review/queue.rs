@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::guard::Guard;
 use super::slash::is_label;
+use crate::escape::quote;
 
 /// Who may ask for a step.
 ///
@@ -42,13 +43,13 @@ pub struct Queue {
 #[non_exhaustive]
 pub enum QueueError {
     /// A text cannot be a label.
-    #[error("`{0}` is not a label")]
+    #[error("{} is not a label", quote(.0))]
     Label(String),
     /// Nothing begins the queue.
     #[error("no step begins at no label")]
     NoBeginning,
     /// Two steps lead from one label to another.
-    #[error("two steps lead from {} to `{to}`", shown(from.as_deref()))]
+    #[error("two steps lead from {} to {}", shown(from.as_deref()), quote(to))]
     Twice {
         /// Where from.
         from: Option<String>,
@@ -56,13 +57,13 @@ pub enum QueueError {
         to: String,
     },
     /// A step can never be taken.
-    #[error("no steps lead to `{0}`, where a step begins")]
+    #[error("no steps lead to {}, where a step begins", quote(.0))]
     Unreachable(String),
     /// A step leads to where it begins.
-    #[error("a step leads from `{0}` to itself")]
+    #[error("a step leads from {} to itself", quote(.0))]
     Loop(String),
     /// Nobody may ask for a step.
-    #[error("nobody may ask for the step to `{0}`")]
+    #[error("nobody may ask for the step to {}", quote(.0))]
     Nobody(String),
     /// No kind of pull request moves through the queue.
     #[error("no kind of pull request is named")]
@@ -276,5 +277,5 @@ pub(super) fn same(left: &str, right: &str) -> bool {
 }
 
 fn shown(label: Option<&str>) -> String {
-    label.map_or_else(|| "no label".to_owned(), |label| format!("`{label}`"))
+    label.map_or_else(|| "no label".to_owned(), quote)
 }

@@ -1,5 +1,6 @@
 //! Goes through what was asked for, and finds where that leads.
 
+use crate::escape::quote;
 use crate::shape::closest;
 
 use super::command::Said;
@@ -170,11 +171,14 @@ impl<'a> Replay<'a> {
                 Some(label) => format!("did you mean `/queue {label}`?"),
                 None => format!("the queue has these labels: {}", labels.join(", ")),
             };
-            return Outcome::Refused { reason: format!("the queue has no label `{to}`"), help };
+            return Outcome::Refused {
+                reason: format!("the queue has no label {}", quote(to)),
+                help,
+            };
         };
         let here = state.map_or_else(
             || "the pull request is not in the queue yet".to_owned(),
-            |state| format!("the pull request stands at `{state}`"),
+            |state| format!("the pull request stands at {}", quote(state)),
         );
         match self.queue.path(state, label) {
             Some(path) => Outcome::Refused {
@@ -196,7 +200,7 @@ impl<'a> Replay<'a> {
                     format!("the next command is {}", onward.join(" or "))
                 };
                 Outcome::Refused {
-                    reason: format!("{here}, and the queue does not lead back to `{label}`"),
+                    reason: format!("{here}, and the queue does not lead back to {}", quote(label)),
                     help,
                 }
             }

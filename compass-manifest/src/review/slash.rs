@@ -2,6 +2,7 @@
 
 use super::command::Said;
 use super::text::MARKUP;
+use crate::escape::quote;
 
 /// No forge has longer labels.
 const LONGEST_LABEL: usize = 100;
@@ -76,7 +77,7 @@ fn label<'t>(
     } else {
         let word = text.split_whitespace().next().unwrap_or_default();
         let word: String = word.chars().take(LONGEST_LABEL).collect();
-        (incomplete(format!("`{word}` is not a label")), "")
+        (incomplete(format!("{} is not a label", quote(&word))), "")
     }
 }
 

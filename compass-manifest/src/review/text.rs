@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::escape::is_format;
+
 /// A line of a comment as it is shown.
 #[derive(Debug)]
 pub(super) struct Line<'t> {
@@ -129,17 +131,7 @@ pub(super) fn clean(line: &str) -> Cow<'_, str> {
 }
 
 fn is_invisible(character: char) -> bool {
-    let format = matches!(
-        character,
-        '\u{ad}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}'
-    );
-    format || (character.is_control() && !character.is_whitespace())
+    is_format(character) || (character.is_control() && !character.is_whitespace())
 }
 
 fn narrow(character: char) -> char {

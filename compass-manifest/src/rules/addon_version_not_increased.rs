@@ -1,4 +1,5 @@
 use crate::addon::AddonValues;
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
@@ -56,9 +57,9 @@ fn compare(before: Values<'_>, after: Values<'_>, severity: Severity, findings: 
     }
     let (old, written) = (&old.value, &new.value);
     let message = if old == written {
-        format!("the values changed, and the version is still `{old}`")
+        format!("the values changed, and the version is still {}", quote(old))
     } else if goes_down(old, written) {
-        format!("the version goes down, from `{old}` to `{written}`")
+        format!("the version goes down, from {} to {}", quote(old), quote(written))
     } else {
         return;
     };

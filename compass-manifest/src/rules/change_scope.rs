@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::{Change, HotfixFile, Kind, Release};
 use crate::rule::{Findings, Rule};
@@ -55,7 +56,7 @@ struct Released<'r> {
 fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'r>> {
     let plugins = release.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {
-        name: format!("plugin `{}`", file.stem),
+        name: format!("plugin {}", quote_name(&file.stem)),
         path: file.document.path(),
         hotfix: None,
     });
@@ -65,7 +66,7 @@ fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'
         .filter(|file| !is_moved(file, release, change))
         .filter(|file| packages.insert(&file.place.package))
         .map(|file| Released {
-            name: format!("hotfix `{}`", file.place.package),
+            name: format!("hotfix {}", quote_name(&file.place.package)),
             path: file.document.path(),
             hotfix: Some(file),
         });

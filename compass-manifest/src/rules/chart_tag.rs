@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
@@ -38,12 +39,13 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             let Some(tag) = entry.get("tag") else { continue };
             let text = tag.text().unwrap_or_default();
             if text.parse::<ComponentVersion>().is_err() {
-                let message = format!("`{text}` is not a version");
+                let message = format!("{} is not a version", quote(text));
                 findings.add(&document.source, tag.span, message, "write the tag of a release");
             } else if let Some(before) = old.and_then(|old| tag_before(old, entry))
                 && is_earlier(text, before)
             {
-                let message = format!("the tag goes back, from `{before}` to `{text}`");
+                let message =
+                    format!("the tag goes back, from {} to {}", quote(before), quote(text));
                 findings.add(&document.source, tag.span, message, "write the tag that is meant");
             }
         }

@@ -1,3 +1,4 @@
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -31,7 +32,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for (document, values) in hotfixes.chain(addons) {
         for container in &values.containers {
             if container.image.as_ref().is_none_or(|image| image.value.trim().is_empty()) {
-                let message = format!("`{}` has no image", container.path);
+                let message = format!("{} has no image", quote_name(&container.path));
                 let help = "add `image: '[[ registry_release ]]/<component>:<tag>'`";
                 findings.add(&document.source, container.span, message, help);
             }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -34,7 +35,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
         for image in &list.images {
             if let Some(earlier) = first.get(image.text.as_str()) {
-                let message = format!("`{}` stands twice in this list", image.text);
+                let message = format!("{} stands twice in this list", quote(&image.text));
                 findings
                     .add(source, image.span, message, "remove this line")
                     .related(source, *earlier, "here too");

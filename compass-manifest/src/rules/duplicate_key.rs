@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
@@ -58,7 +59,7 @@ fn walk(document: &Document, root: &Node, findings: &mut Findings<'_>) {
                     .add(
                         &document.source,
                         entry.key.span,
-                        format!("`{key}` stands twice in this mapping"),
+                        format!("{} stands twice in this mapping", quote(key)),
                         "keep one of them: only the last one counts",
                     )
                     .label("this one counts")

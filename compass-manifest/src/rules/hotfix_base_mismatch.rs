@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -35,8 +36,12 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             findings.add(
                 &hotfix.document.source,
                 Span::default(),
-                format!("the hotfix is for `{}`, and stands under `{directory}`", version.base()),
-                format!("move it to `{}`, or correct the version", version.base()),
+                format!(
+                    "the hotfix is for {}, and stands under {}",
+                    quote(version.base()),
+                    quote(&directory)
+                ),
+                format!("move it to {}, or correct the version", quote(version.base())),
             );
         }
     }

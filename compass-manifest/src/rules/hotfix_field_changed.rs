@@ -1,5 +1,6 @@
 use super::base_addon;
 use crate::difference::{Difference, differences};
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
@@ -55,9 +56,13 @@ fn report(hotfix: &HotfixFile, difference: &Difference, findings: &mut Findings<
         "take it back: a hotfix changes only what is under `_config.controllers`"
     };
     let message = match (&difference.old, &difference.new) {
-        (Some(old), Some(new)) => format!("`{path}` changes from {old} to {new}"),
-        (Some(old), None) => format!("`{path}` is gone; it is {old} in the addon"),
-        (None, Some(new)) => format!("`{path}` is new: {new}"),
+        (Some(old), Some(new)) => {
+            format!("{} changes from {old} to {new}", quote_name(path))
+        }
+        (Some(old), None) => {
+            format!("{} is gone; it is {old} in the addon", quote_name(path))
+        }
+        (None, Some(new)) => format!("{} is new: {new}", quote_name(path)),
         (None, None) => return,
     };
     findings.add(&hotfix.document.source, difference.span, message, help).severity(severity);

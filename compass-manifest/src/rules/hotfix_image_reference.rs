@@ -1,4 +1,5 @@
 use super::base_addon;
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_use;
 use crate::policy::VersionForm;
@@ -57,9 +58,9 @@ fn check_form(
         Ok(image) if image.host.is_none() => return,
         Ok(image) => {
             let host = image.host.unwrap_or_default();
-            format!("the image names the registry `{host}`")
+            format!("the image names the registry {}", quote(&host))
         }
-        Err(reason) => format!("`{}` is not an image reference: {reason}", written.value),
+        Err(reason) => format!("{} is not an image reference: {reason}", quote(&written.value)),
     };
     let help = format!("write `[[ {variable} ]]/{name}`");
     findings.add(&hotfix.document.source, written.span, message, help);
@@ -82,8 +83,8 @@ fn check_changed(
             findings.add(
                 &hotfix.document.source,
                 image.span,
-                format!("the image is changed, and its tag is `{tag}`"),
-                format!("tag it `{version}`"),
+                format!("the image is changed, and its tag is {}", quote(&tag)),
+                format!("tag it {}", quote(version)),
             );
         }
     }

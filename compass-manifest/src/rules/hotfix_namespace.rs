@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -32,11 +33,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let written = hotfix.values.namespace.as_ref();
         let directory = hotfix.place.namespace.as_ref();
         if let Some(namespace) = directory.filter(|namespace| !known.contains(namespace)) {
-            let message = format!("the path has `{namespace}` where a namespace belongs");
+            let message = format!("the path has {} where a namespace belongs", quote(namespace));
             findings.add(source, Span::default(), message, help.as_str());
         }
         if let Some(namespace) = written.filter(|namespace| !known.contains(&namespace.value)) {
-            let message = format!("`{}` is not a namespace of the platform", namespace.value);
+            let message = format!("{} is not a namespace of the platform", quote(&namespace.value));
             findings.add(source, namespace.span, message, help.as_str());
         }
         if let (Some(directory), Some(written)) = (directory, written)
@@ -44,8 +45,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             && known.contains(directory)
             && known.contains(&written.value)
         {
-            let message =
-                format!("the namespace is `{}` here, and `{directory}` in the path", written.value);
+            let message = format!(
+                "the namespace is {} here, and {} in the path",
+                quote(&written.value),
+                quote(directory)
+            );
             findings.add(source, written.span, message, "use one namespace in both places");
         }
     }

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::{PathPattern, Policy};
 use crate::release::Release;
@@ -54,7 +55,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 findings.add(
                     source,
                     Span::default(),
-                    format!("the package is for addon `{addon}`, and the directory is `{leaf}`"),
+                    format!(
+                        "the package is for addon {}, and the directory is {}",
+                        quote(addon),
+                        quote(leaf)
+                    ),
                     "use one name for both",
                 );
             }

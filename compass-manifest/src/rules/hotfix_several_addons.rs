@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
@@ -35,7 +36,10 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 .add(
                     &hotfix.document.source,
                     Span::default(),
-                    format!("the package `{package}` patches a second addon with this file"),
+                    format!(
+                        "the package {} patches a second addon with this file",
+                        quote_name(package)
+                    ),
                     "make a package for each addon",
                 )
                 .related(&earlier.document.source, Span::default(), "the first addon");

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::VersionForm;
 use crate::release::Release;
@@ -37,7 +38,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             add(error.to_string(), "name the directory after a product version, as `v2.7.0`");
         }
         if let Some(date) = place.date.as_ref().filter(|date| Date::parse(date).is_none()) {
-            add(format!("`{date}` is not a calendar date"), "write the day as `YYYYMMDD`");
+            add(format!("{} is not a calendar date", quote(date)), "write the day as `YYYYMMDD`");
         }
         if let (Some(VersionForm::Hotfix), Some(version)) = (place.form, &place.version)
             && let Err(error) = version.parse::<HotfixVersion>()

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_use;
 use crate::policy::VersionForm;
@@ -37,15 +38,21 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         if let Some(path) = &hotfix.place.version
             && !agrees(hotfix.place.form, path, &written.value)
         {
-            let message =
-                format!("the version is `{}` here, and `{path}` in the path", written.value);
+            let message = format!(
+                "the version is {} here, and {} in the path",
+                quote(&written.value),
+                quote(path)
+            );
             findings.add(source, written.span, message, "use one version in both places");
         }
         let tags = tags(release, hotfix);
         if !tags.is_empty() && !tags.contains(&written.value) {
             let tags = tags.join("`, `");
-            let message =
-                format!("no container has the tag `{}`; there is `{tags}`", written.value);
+            let message = format!(
+                "no container has the tag {}; there is {}",
+                quote(&written.value),
+                quote(&tags)
+            );
             let help = "the version is that of an image that the hotfix brings";
             findings.add(source, written.span, message, help);
         }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
@@ -43,7 +44,7 @@ fn report_reused(release: &Release<'_>, findings: &mut Findings<'_>) {
                 .add(
                     &hotfix.document.source,
                     Span::default(),
-                    format!("addon `{addon}` has another hotfix `{version}`"),
+                    format!("addon {} has another hotfix {}", quote(addon), quote(version)),
                     "use the next version",
                 )
                 .related(&earlier.document.source, Span::default(), "the other one");
@@ -73,7 +74,7 @@ fn report_not_latest(release: &Release<'_>, findings: &mut Findings<'_>) {
             findings.add(
                 &hotfix.document.source,
                 Span::default(),
-                format!("addon `{addon}` has a later hotfix already: `{latest}`"),
+                format!("addon {} has a later hotfix already: {}", quote(&addon), quote(latest)),
                 "use a version after it",
             );
         }

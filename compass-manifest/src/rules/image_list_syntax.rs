@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::{is_repository, is_tag};
 use crate::policy::Registries;
@@ -35,7 +36,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let source = &list.document.source;
         for image in &list.images {
             if let Some(fault) = fault(&image.text, &release.policy.registries) {
-                let message = format!("`{}` is not an image of a list: {fault}", image.text);
+                let message = format!("{} is not an image of a list: {fault}", quote(&image.text));
                 findings.add(source, image.span, message, "write `project/name:tag`");
             } else if has_blanks(source.text(), image.span) {
                 let help = "remove them: some tools take them for a part of the tag";
@@ -58,7 +59,7 @@ fn fault(text: &str, registries: &Registries) -> Option<String> {
     };
     let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
     (!known.contains(&project))
-        .then(|| format!("`{project}` is not a project; there are {}", known.join(", ")))
+        .then(|| format!("{} is not a project; there are {}", quote(project), known.join(", ")))
 }
 
 /// The project of a line, and what is below it.

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::image_use::image_uses;
 use crate::release::{ListFile, Release};
@@ -38,8 +39,8 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             let Ok(image) = used.image else { continue };
             let name = image.listed();
             if !listed.contains(name.as_str()) && seen.insert(name.clone()) {
-                let message = format!("`{name}` stands in no image list");
-                let help = format!("add the line `{name}` to an image list");
+                let message = format!("{} stands in no image list", quote_name(&name));
+                let help = format!("add the line {} to an image list", quote_name(&name));
                 findings.add(&addon.document.source, used.span, message, help);
             }
         }

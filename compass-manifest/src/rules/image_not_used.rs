@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::image_list_syntax::is_listable;
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::image_use::image_uses;
 use crate::release::{ListFile, Release};
@@ -39,7 +40,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for list in release.lists.iter().filter(own) {
         for image in &list.images {
             if is_listable(&image.text) && !used.contains(&image.text) {
-                let message = format!("no addon uses `{}`", image.text);
+                let message = format!("no addon uses {}", quote_name(&image.text));
                 let help = "remove the line, or correct it";
                 findings.add(&list.document.source, image.span, message, help);
             }

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_use;
 use crate::release::Release;
@@ -35,7 +36,8 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 continue;
             };
             if let Err(reason) = image_use::read(&written.value, release.policy) {
-                let message = format!("`{}` is not an image reference: {reason}", written.value);
+                let message =
+                    format!("{} is not an image reference: {reason}", quote(&written.value));
                 let help = "write `[[ registry_release ]]/<component>:<tag>`";
                 findings.add(source, written.span, message, help);
             }

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -30,7 +31,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for product in &release.products {
         let source = &product.document.source;
         for (path, what) in product.manifest.absent(release.tree) {
-            let message = format!("`{}` is not there: {what}", path.value);
+            let message = format!("{} is not there: {what}", quote(&path.value));
             findings.add(source, path.span, message, "correct the path, or add the file");
         }
     }
@@ -56,7 +57,7 @@ fn charts(release: &Release<'_>, findings: &mut Findings<'_>) {
                 });
                 if !there {
                     let message =
-                        format!("no addon was collected from `{path}` to `{target}/{name}`");
+                        format!("no addon was collected from {} to `{target}/{name}`", quote(path));
                     let help = "collect the charts again, or remove the entry";
                     findings.add(&document.source, resource.span, message, help);
                 }

@@ -1,3 +1,4 @@
+use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image_use::{UsedImage, image_uses};
 use crate::release::Release;
@@ -34,14 +35,14 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 image.tag.as_deref() == Some("latest") && image.digest.is_none()
             };
             if used.image.as_ref().is_ok_and(latest) {
-                let message = format!("`{}` means another image tomorrow", used.written);
+                let message = format!("{} means another image tomorrow", quote_name(&used.written));
                 findings.add(&document.source, used.span, message, help);
             }
         }
     }
     for list in &release.lists {
         for image in list.images.iter().filter(|image| image.text.ends_with(":latest")) {
-            let message = format!("`{}` means another image tomorrow", image.text);
+            let message = format!("{} means another image tomorrow", quote(&image.text));
             findings.add(&list.document.source, image.span, message, help);
         }
     }

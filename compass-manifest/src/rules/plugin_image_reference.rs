@@ -1,4 +1,5 @@
 use super::plugin_name_mismatch::IMAGE_PREFIX;
+use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image::ImageReference;
 use crate::release::{PluginFile, Release};
@@ -44,7 +45,7 @@ fn check(plugin: &PluginFile, registry: &str, findings: &mut Findings<'_>) {
     let version = plugin.manifest.version.as_ref();
     let tag = version.map_or("VERSION", |version| &version.value);
     let expected = format!("{registry}/{IMAGE_PREFIX}{}:{tag}", plugin.stem);
-    let help = format!("write `{expected}`");
+    let help = format!("write {}", quote_name(&expected));
     match written.value.parse::<ImageReference>() {
         Err(error) => {
             findings.add(&plugin.document.source, written.span, error.to_string(), help);
@@ -78,16 +79,23 @@ fn faults(image: &ImageReference, registry: &str, version: &str) -> Vec<Fault> {
     if project != registry {
         add(
             false,
-            format!("the image lies in `{project}`, and not in the release registry `{registry}`"),
+            format!(
+                "the image lies in {}, and not in the release registry {}",
+                quote_name(project),
+                quote_name(registry)
+            ),
         );
     }
     if !image.name().starts_with(IMAGE_PREFIX) {
-        add(false, format!("the image `{}` is not named `{IMAGE_PREFIX}…`", image.name()));
+        add(false, format!("the image {} is not named `{IMAGE_PREFIX}…`", quote(image.name())));
     }
     match image.tag() {
         None => add(true, "the image has no tag".to_owned()),
         Some(tag) if tag != version => {
-            add(true, format!("the image's tag is `{tag}`, and the version is `{version}`"));
+            add(
+                true,
+                format!("the image's tag is {}, and the version is {}", quote(tag), quote(version)),
+            );
         }
         Some(_) => {}
     }

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::ImageReference;
 use crate::release::{PluginFile, Release};
@@ -44,8 +45,15 @@ fn compare_name(plugin: &PluginFile, findings: &mut Findings<'_>) {
             .add(
                 &plugin.document.source,
                 name.span,
-                format!("the plugin is named `{}` here and `{stem}` by its file", name.value),
-                format!("write `name: {stem}`, or rename the file to `{}.yaml`", name.value),
+                format!(
+                    "the plugin is named {} here and {} by its file",
+                    quote(&name.value),
+                    quote(stem)
+                ),
+                format!(
+                    "write `name: {stem}`, or rename the file to {}",
+                    quote(format!("{}.yaml", name.value))
+                ),
             )
             .label(format!("the file is `{stem}.yaml`"));
     }
@@ -66,7 +74,11 @@ fn compare_image(plugin: &PluginFile, findings: &mut Findings<'_>) {
         .add(
             &plugin.document.source,
             written.span,
-            format!("the image is that of plugin `{named}`, and this is plugin `{stem}`"),
+            format!(
+                "the image is that of plugin {}, and this is plugin {}",
+                quote(named),
+                quote(stem)
+            ),
             format!("name the image `{IMAGE_PREFIX}{stem}`"),
         )
         .label(format!("the file is `{stem}.yaml`"));

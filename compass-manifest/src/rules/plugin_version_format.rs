@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -37,7 +38,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 findings.add(
                     &plugin.document.source,
                     written.span,
-                    format!("`{version}` is a pre-release"),
+                    format!("{} is a pre-release", quote(&version)),
                     "release a version of the form `vMAJOR.MINOR.PATCH`, or set `plugins.prerelease: true` in the policy",
                 );
             }

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -43,7 +44,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let source = &plugin.document.source;
         if written.value == before.value {
             let message =
-                format!("the plugin changed, and its version is still `{}`", before.value);
+                format!("the plugin changed, and its version is still {}", quote(&before.value));
             findings.add(source, written.span, message, help);
             continue;
         }
@@ -51,7 +52,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         if let (Ok(new), Ok(old)) = versions
             && new <= old
         {
-            let message = format!("the version goes down, from `{old}` to `{new}`");
+            let message = format!("the version goes down, from {} to {}", quote(&old), quote(&new));
             findings.add(source, written.span, message, help);
         }
     }

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -35,15 +36,16 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             if let Some(path) = &file.path {
                 let help = "write a relative path without `.` and `..`, each once";
                 if !is_inside(&path.value) {
-                    let message = format!("`{}` is not a place inside the bundle", path.value);
+                    let message =
+                        format!("{} is not a place inside the bundle", quote(&path.value));
                     findings.add(source, path.span, message, help);
                 } else if !seen.insert(&path.value) {
-                    let message = format!("two files have the place `{}`", path.value);
+                    let message = format!("two files have the place {}", quote(&path.value));
                     findings.add(source, path.span, message, help);
                 }
             }
             if let Some(mode) = file.mode.as_ref().filter(|mode| !is_mode(&mode.value)) {
-                let message = format!("`{}` is not a file mode", mode.value);
+                let message = format!("{} is not a file mode", quote(&mode.value));
                 findings.add(source, mode.span, message, "write it in quotes, as `\"0755\"`");
             }
         }

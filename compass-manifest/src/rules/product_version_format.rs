@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -38,8 +39,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 findings.add(source, written.span, error.to_string(), help);
             }
             (Ok(version), Ok(stem)) if !version.is_same_release(&stem) => {
-                let message =
-                    format!("the version is `{version}` here, and `{stem}` by the file's name");
+                let message = format!(
+                    "the version is {} here, and {} by the file's name",
+                    quote(&version),
+                    quote(&stem)
+                );
                 findings.add(source, written.span, message, "use one version in both places");
             }
             _ => {}

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::escape::quote;
 use crate::finding::{Severity, Subject};
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -45,7 +46,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for (slot, claims) in claims {
         super::report_conflict(
             &claims,
-            &format!("slot `{slot}`"),
+            &format!("slot {}", quote(slot)),
             &Subject::Slot(slot.to_owned()),
             "choose another slot, or list it in `plugins.shared_slots` of the policy",
             findings,

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -33,8 +34,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         };
         let named = named_version(&description.value);
         if let Some(named) = named.filter(|named| *named != version.value) {
-            let message =
-                format!("the description names `{named}`, and the version is `{}`", version.value);
+            let message = format!(
+                "the description names {}, and the version is {}",
+                quote(named),
+                quote(&version.value)
+            );
             let help = "write the version, or leave it out";
             findings.add(&document.source, description.span, message, help).related(
                 &document.source,

@@ -1,3 +1,4 @@
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::Policy;
 use crate::release::{Document, Release};
@@ -64,12 +65,12 @@ fn check(
         if policy.templates.get(name).is_none() {
             let help = closest(name, policy.templates.names()).map_or_else(
                 || format!("add `{name}: ~` to `templates` of the policy"),
-                |known| format!("did you mean `{known}`?"),
+                |known| format!("did you mean {}?", quote(known)),
             );
-            let message = format!("the policy does not know the variable `{name}`");
+            let message = format!("the policy does not know the variable {}", quote(name));
             findings.add(&document.source, place, message, help);
         } else if !variable.well_formed {
-            let message = format!("`{written}` is not filled in");
+            let message = format!("{} is not filled in", quote(written));
             let help = format!("write `[[ {name} ]]`, with one blank on each side");
             findings.add(&document.source, place, message, help);
         }

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::{AddonFile, Release};
 use crate::rule::{Findings, Rule};
@@ -42,9 +43,9 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             if !known.contains(text) {
                 let help = closest(text, known.iter().map(String::as_str)).map_or_else(
                     || "remove the entry, or add the addon".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
+                    |near| format!("did you mean {}?", quote(near)),
                 );
-                let message = format!("no addon is named `{text}`");
+                let message = format!("no addon is named {}", quote(text));
                 findings.add(&document.source, name.span, message, help);
             }
         }

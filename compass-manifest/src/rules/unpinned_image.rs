@@ -1,3 +1,4 @@
+use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::image_use::{UsedImage, image_uses};
 use crate::release::Release;
@@ -31,7 +32,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         for used in image_uses(&document.source, root, release.policy) {
             let bare = |image: &UsedImage| image.tag.is_none() && image.digest.is_none();
             if used.is_field && used.image.as_ref().is_ok_and(bare) {
-                let message = format!("`{}` has no tag", used.written);
+                let message = format!("{} has no tag", quote_name(&used.written));
                 findings.add(&document.source, used.span, message, "add `:<version>`");
             }
         }

@@ -1,3 +1,4 @@
+use crate::escape::escape;
 use crate::finding::{Finding, Place, Severity};
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -30,12 +31,12 @@ Remove it, or correct its code.
 /// Allowances are known to be unused only after all other rules: [`crate::check`] reports them.
 fn apply(_: &Release<'_>, _: &mut Findings<'_>) {}
 
-pub(crate) fn finding(place: Place, message: String, help: &str) -> Finding {
+pub(crate) fn finding(place: Place, message: &str, help: &str) -> Finding {
     Finding {
         code: RULE.code,
         severity: RULE.severity,
         place,
-        message,
+        message: escape(&message).into_owned(),
         label: String::new(),
         help: help.to_owned(),
         related: Vec::new(),

@@ -1,0 +1,141 @@
+//! Text from outside, made safe to print.
+//!
+//! File names, values of manifests and answers of registries end up on terminals and in the logs of
+//! CI systems, which obey some of their characters. Everything that is printed goes through
+//! [`escape`] or [`escape_lines`]; messages repeat values through [`quote`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The most characters of a value that a message repeats.
+pub const MAX_QUOTED: usize = 60;
+
+/// The most characters of a path or an image reference that a message repeats.
+const MAX_NAME: usize = 512;
+
+/// Escapes the characters of a text that a terminal obeys or does not show: control characters, line
+/// ends, characters that change the direction of text, and blanks that are no spaces.
+///
+/// ```
+/// use compass_manifest::escape::escape;
+///
+/// assert_eq!(escape("a\u{1b}[2J\nb\u{202e}"), r"a\u{1b}[2J\nb\u{202e}");
+/// assert_eq!(escape("持续 集成"), "持续 集成");
+/// ```
+pub fn escape(text: &str) -> Cow<'_, str> {
+    escape_if(text, is_unprintable)
+}
+
+/// Escapes a text of several lines, as [`escape`] does; `\n` stays.
+pub fn escape_lines(text: &str) -> Cow<'_, str> {
+    escape_if(text, |c| c != '\n' && is_unprintable(c))
+}
+
+/// A value in backticks, escaped. Of one that is longer than [`MAX_QUOTED`] characters, the beginning
+/// and the end, where versions stand.
+///
+/// ```
+/// use compass_manifest::escape::quote;
+///
+/// assert_eq!(quote("v1\n"), r"`v1\n`");
+/// assert!(quote(&"x".repeat(1_000_000)).chars().count() <= 60 + 2);
+/// ```
+pub fn quote(value: impl fmt::Display) -> String {
+    quote_at_most(MAX_QUOTED, value)
+}
+
+/// A name in backticks, escaped: the path of a field or file, or an image reference. It is whole
+/// unless it is longer than any that is meant, so that it can be pasted.
+pub(crate) fn quote_name(name: impl fmt::Display) -> String {
+    quote_at_most(MAX_NAME, name)
+}
+
+fn quote_at_most(most: usize, value: impl fmt::Display) -> String {
+    format!("`{}`", escape(&shorten(&value.to_string(), most)))
+}
+
+/// A text of at most `most` characters: the first two thirds of them, `…`, and the last third.
+pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
+    // No text has more characters than bytes, and most are short.
+    if text.len() <= most || text.chars().nth(most).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let tail = most / 3;
+    let head: String = text.chars().take(most - tail - 1).collect();
+    let end = text.char_indices().rev().nth(tail - 1).map_or(text.len(), |(at, _)| at);
+    Cow::Owned(format!("{head}…{}", &text[end..]))
+}
+
+/// Characters that have no shape of their own, and change how others are shown.
+pub(crate) fn is_format(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Whether a character changes how a terminal or a log shows others, or looks like a space.
+pub(crate) fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || is_format(character)
+        || matches!(character, '\u{a0}' | '\u{2007}' | '\u{2028}' | '\u{2029}' | '\u{202f}')
+}
+
+fn escape_if(text: &str, escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match escaped(character) {
+            true => safe.extend(character.escape_default()),
+            false => safe.push(character),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_every_unsafe_character_shows_code() {
+        for character in ['\0', '\t', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{9f}']
+            .into_iter()
+            .chain(['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200e}', '\u{61c}'])
+            .chain(['\u{2028}', '\u{2029}', '\u{a0}', '\u{feff}', '\u{e0041}'])
+        {
+            let text = format!("a{character}b");
+            let expected = format!("a{}b", character.escape_default());
+            assert_eq!(escape(&text), expected);
+            let in_lines = if character == '\n' { text.clone() } else { expected };
+            assert_eq!(escape_lines(&text), in_lines);
+        }
+    }
+
+    #[test]
+    fn escape_printable_text_is_unchanged() {
+        for text in ["", "a b", "持续　集成", "é", "\\n", "`"] {
+            assert!(matches!(escape(text), Cow::Borrowed(same) if same == text));
+        }
+    }
+
+    #[test]
+    fn quote_long_value_keeps_both_ends() {
+        let long = format!("harbor.example/release/{}:v1.2.3", "x".repeat(200));
+        let quoted = quote(&long);
+        assert_eq!(quoted.chars().count(), MAX_QUOTED + 2);
+        assert!(quoted.starts_with("`harbor.example/release/x") && quoted.ends_with("xx:v1.2.3`"));
+        assert_eq!(quote(&"持".repeat(MAX_QUOTED)), format!("`{}`", "持".repeat(MAX_QUOTED)));
+        assert_eq!(quote(&"持".repeat(MAX_QUOTED + 1)).chars().count(), MAX_QUOTED + 2);
+    }
+}
