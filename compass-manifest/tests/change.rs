@@ -158,7 +158,63 @@ fn a_hotfix_that_only_moves_is_no_release() {
     let rewritten =
         tree([(path, text.replace("type: Deployment", "type: DaemonSet")), (other, other_text)]);
     let report = check_change(&before, &rewritten, &Policy::default());
-    assert_eq!(codes(&report), ["change-scope"]);
+    let messages = report.findings().iter().map(|finding| finding.message.as_str());
+    let messages: Vec<_> = messages.filter(|message| message.contains("deletes")).collect();
+    assert_eq!(codes(&report), ["change-scope"; 2]);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+}
+
+#[test]
+fn change_scope_deleted_target_is_error() {
+    let before = tree([
+        plugin("gpu", 1),
+        plugin("log", 2),
+        hotfix("v2.7.0", "20180605", 1),
+        hotfix("v2.7.0", "20180606", 1),
+    ]);
+    let changed = (plugin("gpu", 1).0, plugin("gpu", 3).1.replace("v0.1.0", "v0.1.1"));
+    let after = tree([changed.clone(), plugin("log", 2), hotfix("v2.7.0", "20180605", 1)]);
+    let report = check_change(&before, &after, &Policy::default());
+    assert_eq!(codes(&report), ["change-scope"], "the hotfix is deleted");
+    let hotfixes = [hotfix("v2.7.0", "20180605", 1), hotfix("v2.7.0", "20180606", 1)];
+    let after = tree([[changed].as_slice(), &hotfixes].concat());
+    let report = check_change(&before, &after, &Policy::default());
+    assert_eq!(codes(&report), ["change-scope"], "the plugin is deleted");
+    // To delete something, and nothing else, is no release.
+    let after = tree([plugin("gpu", 1)]);
+    assert!(codes(&check_change(&before, &after, &Policy::default())).is_empty());
+}
+
+#[test]
+fn plugin_renamed_file_needs_greater_version() {
+    let before = tree([plugin("gpu", 1)]);
+    for path in ["release-plugins/gpu.yml", "plugins-v2/gpu.yaml"] {
+        let policy = policy("plugins: {directory: [release-plugins, plugins-v2]}\n");
+        let renamed = |port: u16, version: &str| {
+            let text = plugin("gpu", port).1.replace("v0.1.0", version);
+            codes(&check_change(&before, &tree([(path, text)]), &policy)).join(" ")
+        };
+        assert_eq!(renamed(1, "v0.1.0"), "", "{path}");
+        assert_eq!(renamed(2, "v0.1.1"), "", "{path}");
+        assert_eq!(renamed(2, "v0.1.0"), "plugin-version-not-increased", "{path}");
+        assert_eq!(renamed(1, "v0.0.9"), "plugin-version-not-increased", "{path}");
+    }
+}
+
+#[test]
+fn hotfix_changed_while_moved_needs_version() {
+    let policy = policy(
+        "hotfixes:\n  patterns:\n  - {path: '(?P<base>v[^/]+)/(?P<addon>[^/]+?)-(?P<version>v[^/]+)/.*', version: hotfix}\n",
+    );
+    let (path, text) = hotfix("v2.7.0", "20180605", 1);
+    let before = tree([(path.clone(), text.clone())]);
+    let elsewhere = path.replace("/console/", "/portal/");
+    let moved = |text: String| {
+        codes(&check_change(&before, &tree([(elsewhere.clone(), text)]), &policy)).join(" ")
+    };
+    assert_eq!(moved(text.clone()), "");
+    let changed = text.replace("type: Deployment", "type: DaemonSet");
+    assert!(moved(changed).contains("addon-version-not-increased"));
 }
 
 #[test]
@@ -175,9 +231,10 @@ fn the_latest_hotfix_is_that_of_the_same_addon_and_product() {
     let (path, text) = hotfix("v2.7.0", "20180601", 1);
     let another = (path.replace("/web-", "/user-").replace("/web/", "/user/"), text);
     assert_eq!(with(another), "");
-    // What the change removes is not in the way.
+    // To rename a hotfix to an older version is to publish an older one, too.
     let after = tree([hotfix("v2.7.1", "20180605", 9), hotfix("v2.7.0", "20180601", 2)]);
-    assert_eq!(codes(&check_change(&before, &after, &Policy::default())), Vec::<&str>::new());
+    let report = check_change(&before, &after, &Policy::default());
+    assert_eq!(codes(&report), ["hotfix-version-reused", "change-scope"]);
 }
 
 #[test]

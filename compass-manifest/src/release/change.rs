@@ -12,16 +12,32 @@ pub(crate) struct Change<'p> {
 }
 
 impl Change<'_> {
-    /// The same plugin before the change.
+    /// The same plugin before the change: in its file, or by its name if the file has moved.
     pub(crate) fn plugin(&self, plugin: &PluginFile) -> Option<&PluginFile> {
-        let same = |old: &&PluginFile| old.document.path() == plugin.document.path();
-        self.base.plugins.iter().find(same).filter(|_| self.touches(plugin.document.path()))
+        let path = plugin.document.path();
+        let same_file = |old: &&PluginFile| old.document.path() == path;
+        let plugins = self.base.plugins.iter();
+        let old = plugins.clone().find(same_file);
+        let old = old.or_else(|| plugins.clone().find(|old| old.is_same_plugin(plugin)));
+        old.filter(|_| self.touches(path))
     }
 
-    /// The same hotfix before the change.
+    /// The same hotfix before the change: in its file, or by its addon and version if the file has
+    /// moved.
     pub(crate) fn hotfix(&self, hotfix: &HotfixFile) -> Option<&HotfixFile> {
-        let same = |old: &&HotfixFile| old.document.path() == hotfix.document.path();
-        self.base.hotfixes.iter().find(same).filter(|_| self.touches(hotfix.document.path()))
+        let path = hotfix.document.path();
+        let same_file = |old: &&HotfixFile| old.document.path() == path;
+        let moved = |old: &&HotfixFile| {
+            self.touches(old.document.path())
+                && old.addon().is_some()
+                && old.addon() == hotfix.addon()
+                && old.place.base == hotfix.place.base
+                && old.place.version.is_some()
+                && old.place.version == hotfix.place.version
+        };
+        let hotfixes = self.base.hotfixes.iter();
+        let old = hotfixes.clone().find(same_file).or_else(|| hotfixes.clone().find(moved));
+        old.filter(|_| self.touches(path))
     }
 
     /// The same addon before the change.

@@ -61,6 +61,16 @@ impl PluginFile {
     }
 }
 
+impl PluginFile {
+    /// Whether two files are about one plugin: by its name, otherwise by the names of the files.
+    pub(crate) fn is_same_plugin(&self, other: &Self) -> bool {
+        match (&self.manifest.name, &other.manifest.name) {
+            (Some(ours), Some(theirs)) => ours.value == theirs.value,
+            _ => self.stem == other.stem,
+        }
+    }
+}
+
 impl HotfixFile {
     pub(super) fn read(path: &str, bytes: &[u8], policy: &Policy) -> Self {
         let document = Document::read(path, bytes, Some(addon::SHAPE));

@@ -13,6 +13,8 @@ struct Document<'r> {
     notes: usize,
     preexisting: usize,
     allowed: Vec<Allowed<'r>>,
+    /// For the caller, whose own warnings belong here.
+    warnings: [String; 0],
 }
 
 #[derive(Serialize)]
@@ -49,7 +51,8 @@ struct Related<'r> {
     end: Position,
 }
 
-/// The report as the JSON object that `docs/cli-json.md` describes.
+/// The report as the JSON object that `docs/cli-json.md` describes. `warnings` is empty: these are the
+/// warnings of the command that prints it.
 pub fn json(report: &Report) -> Value {
     let allowed = report.allowed().iter();
     let allowed =
@@ -65,6 +68,7 @@ pub fn json(report: &Report) -> Value {
         notes: report.count(Severity::Note),
         preexisting: report.preexisting(),
         allowed: allowed.collect(),
+        warnings: [],
     };
     serde_json::to_value(object).unwrap_or_default()
 }

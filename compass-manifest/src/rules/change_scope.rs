@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{Change, HotfixFile, Kind, Release};
+use crate::release::{Change, HotfixFile, Kind, PluginFile, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::{SourceFile, Span};
 
@@ -13,8 +13,9 @@ pub(crate) static RULE: Rule = Rule {
     docs: "\
 ### What it does
 Looks at the files that a change touches. Where it touches a plugin manifest or a hotfix, it may
-touch nothing besides. The policy can let image lists come along (`scope.image_lists`), and several
-hotfixes of one date (`scope.hotfixes_together`). Hotfixes that only move do not count.
+touch nothing besides: to delete or rename another plugin or hotfix is a change too. The policy can
+let image lists come along (`scope.image_lists`), and several hotfixes of one date
+(`scope.hotfixes_together`). Hotfixes that only move do not count.
 
 ### Why is this bad?
 What is reviewed, synced and packaged is the plugin or hotfix. Other changes pass unseen.
@@ -39,11 +40,49 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             findings.add(&SourceFile::new(one.path, ""), Span::default(), message, help);
         }
     }
-    for path in change.paths.iter().filter(|path| !belongs(release, path)) {
-        let message = format!("the change releases {}, and touches this file too", first.name);
+    for path in &change.paths {
+        let message = if let Some(deleted) = deleted(release, change, &released, path) {
+            format!("the change releases {}, and deletes {deleted} too", first.name)
+        } else if !belongs(release, path) {
+            format!("the change releases {}, and touches this file too", first.name)
+        } else {
+            continue;
+        };
         let help = "put this into a pull request of its own";
         findings.add(&SourceFile::new(*path, ""), Span::default(), message, help);
     }
+}
+
+/// The plugin or hotfix of a path that the change deletes; `None` if it is another state of
+/// something that the change releases, or has only moved.
+fn deleted(
+    release: &Release<'_>,
+    change: &Change<'_>,
+    released: &[Released<'_>],
+    path: &str,
+) -> Option<String> {
+    if release.tree.contains(path) {
+        return None;
+    }
+    let is_released = |name: &String| released.iter().any(|one| one.name == *name);
+    if let Some(plugin) = change.base.plugins.iter().find(|old| old.document.path() == path) {
+        let kept = release.plugins.iter().any(|new| new.is_same_plugin(plugin));
+        return Some(plugin_name(plugin)).filter(|name| !kept && !is_released(name));
+    }
+    let hotfix = change.base.hotfixes.iter().find(|old| old.document.path() == path)?;
+    let moved = release
+        .hotfixes
+        .iter()
+        .any(|new| change.adds(new.document.path()) && hotfix.document.means(&new.document));
+    Some(hotfix_name(hotfix)).filter(|name| !moved && !is_released(name))
+}
+
+fn plugin_name(plugin: &PluginFile) -> String {
+    format!("plugin {}", quote_name(&plugin.stem))
+}
+
+fn hotfix_name(hotfix: &HotfixFile) -> String {
+    format!("hotfix {}", quote_name(&hotfix.place.package))
 }
 
 struct Released<'r> {
@@ -56,7 +95,7 @@ struct Released<'r> {
 fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'r>> {
     let plugins = release.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {
-        name: format!("plugin {}", quote_name(&file.stem)),
+        name: plugin_name(file),
         path: file.document.path(),
         hotfix: None,
     });
@@ -66,7 +105,7 @@ fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'
         .filter(|file| !is_moved(file, release, change))
         .filter(|file| packages.insert(&file.place.package))
         .map(|file| Released {
-            name: format!("hotfix {}", quote_name(&file.place.package)),
+            name: hotfix_name(file),
             path: file.document.path(),
             hotfix: Some(file),
         });

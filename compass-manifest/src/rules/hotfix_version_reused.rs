@@ -55,16 +55,14 @@ fn report_reused(release: &Release<'_>, findings: &mut Findings<'_>) {
 fn report_not_latest(release: &Release<'_>, findings: &mut Findings<'_>) {
     let Some(change) = &release.change else { return };
     let parsed = |hotfix: &HotfixFile| Some((hotfix.addon()?.to_owned(), hotfix.hotfix_version()?));
-    let stood: Vec<_> = change
-        .base
-        .hotfixes
-        .iter()
-        // What the change takes away is no longer in the way: it may only have been moved.
-        .filter(|old| release.tree.contains(old.document.path()))
-        .filter_map(parsed)
-        .collect();
+    let stood: Vec<_> = change.base.hotfixes.iter().filter_map(parsed).collect();
     for hotfix in release.hotfixes.iter().filter(|new| change.adds(new.document.path())) {
-        let Some((addon, version)) = parsed(hotfix) else { continue };
+        let Some(new) = parsed(hotfix) else { continue };
+        // A hotfix that has only moved is not new. One that moves to an older version is.
+        if stood.contains(&new) {
+            continue;
+        }
+        let (addon, version) = new;
         let latest = stood
             .iter()
             .filter(|(other, old)| *other == addon && old.base().is_same_release(version.base()))
