@@ -16,12 +16,16 @@ pub(crate) struct Base {
     pub(crate) tree: Tree,
     /// The paths that git says are changed.
     pub(crate) changed: BTreeSet<String>,
-    /// The policy there; the built-in one if the base has no file.
-    pub(crate) policy: Policy,
+    /// The policy there; the built-in one if the base has no file. `None` if the user names one.
+    pub(crate) policy: Option<Policy>,
 }
 
-/// Reads the merge base of `HEAD` and `revision`.
-pub(crate) fn read(repository: &Repository, revision: &str) -> Result<Base, Failure> {
+/// Reads the merge base of `HEAD` and `revision`, with its policy if that is to judge.
+pub(crate) fn read(
+    repository: &Repository,
+    revision: &str,
+    with_policy: bool,
+) -> Result<Base, Failure> {
     let Some(git) = repository.checkout.git() else {
         let message = format!("{} is not in a git repository", repository.root.display());
         return Err(Failure::usage(message).hint("`--base` compares with a git revision"));
@@ -29,7 +33,8 @@ pub(crate) fn read(repository: &Repository, revision: &str) -> Result<Base, Fail
     let commit = git.merge_base(revision)?;
     let entries = git.entries(&commit)?;
     let changed = git.changed_since(&commit)?;
-    let policy = policy(git, &entries, revision)?;
+    let policy =
+        with_policy.then(|| policy_at(git, &commit, entries.get(POLICY_FILE))).transpose()?;
     let mut tree = Tree::new();
     let (mut paths, mut objects) = (Vec::new(), Vec::new());
     for (path, entry) in &entries {
@@ -50,18 +55,19 @@ pub(crate) fn read(repository: &Repository, revision: &str) -> Result<Base, Fail
     Ok(Base { tree, changed, policy })
 }
 
-fn policy(git: &Git, entries: &BTreeMap<String, Entry>, revision: &str) -> Result<Policy, Failure> {
-    let Some(entry) = entries.get(POLICY_FILE) else { return Ok(Policy::default()) };
-    let advice = "judge by another policy: `--policy FILE`";
-    if entry.kind != EntryKind::File {
-        let message = format!("{POLICY_FILE} at the base of `{revision}` is not a regular file");
-        return Err(Failure::usage(message).hint(advice));
-    }
-    let bytes = git.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0);
-    parse_policy(POLICY_FILE, bytes).map_err(|failure| {
+/// The policy at a commit; the built-in one if it has no file.
+fn policy_at(git: &Git, commit: &str, entry: Option<&Entry>) -> Result<Policy, Failure> {
+    let Some(entry) = entry else { return Ok(Policy::default()) };
+    let parse = || {
+        if entry.kind != EntryKind::File {
+            return Err(Failure::usage(format!("{POLICY_FILE} is not a regular file")));
+        }
+        parse_policy(POLICY_FILE, git.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0))
+    };
+    parse().map_err(|failure| {
         failure
-            .while_doing(format!("cannot use the policy at the base of `{revision}`"))
-            .hint(advice)
+            .while_doing(format!("cannot use the policy of the base, {commit}"))
+            .hint("judge by another policy: `--policy FILE`")
     })
 }
 

@@ -28,10 +28,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
-    let base = args.base.as_ref().map(|revision| base::read(&repository, revision)).transpose()?;
-    let products = products(&repository, output)?;
     // A change is judged by the policy that it found, unless the user names one.
-    let found = base.as_ref().filter(|_| global.policy.is_none()).map(|base| &base.policy);
+    let with_policy = global.policy.is_none();
+    let base = args.base.as_ref().map(|base| base::read(&repository, base, with_policy));
+    let base = base.transpose()?;
+    let products = products(&repository, output)?;
+    let found = base.as_ref().and_then(|base| base.policy.as_ref());
     let mut check = Check::new(&repository.tree, found.unwrap_or(&repository.policy));
     if let Some(base) = &base {
         check = check.against(&base.tree).with_changed_paths(&base.changed);
