@@ -14,10 +14,13 @@
 //! # }
 //! ```
 
+mod activity;
 mod answer;
 mod blobs;
 mod connections;
 mod manifests;
+mod memory_budget;
+mod request_body;
 mod route;
 mod uploads;
 
@@ -38,7 +41,10 @@ use tokio::task::JoinHandle;
 
 use crate::Error;
 use crate::storage::Storage;
+use activity::Activity;
 use answer::Refusal;
+use memory_budget::MemoryBudget;
+use request_body::RequestBody;
 use route::Route;
 use uploads::Uploads;
 
@@ -63,8 +69,17 @@ pub struct ServerOptions {
     pub read_only: bool,
     /// How long an upload may rest before it counts as abandoned and is removed.
     pub upload_patience: Duration,
+    /// How long the body of a request may be silent before the request ends.
+    pub body_idle_timeout: Duration,
+    /// Bytes of memory that all manifests share that are being received or sent; a request waits
+    /// for its share.
+    pub manifest_memory: usize,
     /// Connections at once; more wait until one ends.
     pub connections: usize,
+    /// Once all connections are taken, the next client gets the place of the one that has been
+    /// silent longest, if for at least this long: otherwise stalled connections would keep everyone
+    /// else out.
+    pub idle_timeout_when_full: Duration,
     /// How long a connection may take to ask for something, at its beginning and between two
     /// requests, and how long it may take nothing of an answer, before it is closed.
     pub connection_patience: Duration,
@@ -76,7 +91,10 @@ impl Default for ServerOptions {
             basic_auth: None,
             read_only: false,
             upload_patience: Duration::from_hours(1),
+            body_idle_timeout: Duration::from_secs(30),
+            manifest_memory: 64 << 20,
             connections: 1024,
+            idle_timeout_when_full: Duration::from_secs(5),
             connection_patience: Duration::from_mins(2),
         }
     }
@@ -88,8 +106,8 @@ pub(crate) struct Registry {
     /// User and password as basic authentication encodes them.
     login: Option<String>,
     read_only: bool,
-    /// How long a body may pause.
-    patience: Duration,
+    body_idle_timeout: Duration,
+    manifest_memory: MemoryBudget,
 }
 
 impl Server {
@@ -153,7 +171,11 @@ pub(crate) async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), E
 
 async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let activity = parts.extensions.get::<Arc<Activity>>();
+    let set_working = |is_working| activity.iter().for_each(|one| one.set_working(is_working));
+    set_working(true);
     let mut response = registry.handle(&parts, body).await.unwrap_or_else(Refusal::into_response);
+    set_working(false);
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
     response
@@ -169,7 +191,8 @@ impl Registry {
             uploads: Uploads::default(),
             login: options.basic_auth.as_ref().map(basic),
             read_only: options.read_only,
-            patience: options.upload_patience,
+            body_idle_timeout: options.body_idle_timeout,
+            manifest_memory: MemoryBudget::new(options.manifest_memory),
         }
     }
 
@@ -195,6 +218,7 @@ impl Registry {
         self.admit(request)?;
         let path = percent_encoding::percent_decode_str(request.uri.path()).decode_utf8_lossy();
         let route = Route::parse(&path)?;
+        let body = RequestBody::new(body, request, self.body_idle_timeout);
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         match route {
             Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) if !reads => {

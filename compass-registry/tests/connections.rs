@@ -66,6 +66,27 @@ async fn one_connection_more_than_there_may_be_waits_until_another_ends() {
 }
 
 #[tokio::test]
+async fn full_server_closes_most_silent_connection() {
+    let options = ServerOptions {
+        connections: 2,
+        idle_timeout_when_full: SHORT,
+        body_idle_timeout: LONG,
+        ..Default::default()
+    };
+    let server = serve(options).await;
+    let mut stalled = Vec::new();
+    for _ in 0..5 {
+        let mut connection = TcpStream::connect(server.host()).await.unwrap();
+        let head = "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nx";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        stalled.push(connection);
+    }
+    let mut other = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut other).await;
+    assert_eq!(timeout(LONG, answer(&mut other)).await.unwrap(), "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
 async fn a_server_that_is_dropped_ends_its_connections() {
     let server = serve(ServerOptions::default()).await;
     let mut connection = TcpStream::connect(server.host()).await.unwrap();

@@ -206,8 +206,8 @@ async fn an_upload_whose_connection_stalled_goes_on_with_another() {
 async fn a_body_that_stalls_is_given_up_with_its_upload() {
     let directory = tempfile::tempdir().unwrap();
     // Long enough for a busy machine to send three bytes.
-    let upload_patience = Duration::from_secs(1);
-    let options = ServerOptions { upload_patience, ..ServerOptions::default() };
+    let (upload_patience, body_idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    let options = ServerOptions { upload_patience, body_idle_timeout, ..ServerOptions::default() };
     let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
     let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
     let mut connection = stalled(&registry, header(&opened, "location"), b"abc").await;
@@ -218,7 +218,100 @@ async fn a_body_that_stalls_is_given_up_with_its_upload() {
     let read = tokio::io::AsyncReadExt::read_to_string(&mut connection, &mut answer);
     // How the server closes is its own affair.
     let _ = read.await;
-    assert!(answer.contains("the body does not go on"), "{answer}");
+    assert!(answer.contains("no byte of the body came for 1s"), "{answer}");
+}
+
+/// A manifest of an image without layers, whose configuration has been pushed.
+async fn empty_image(registry: &Registry, more: &str) -> String {
+    let config = registry.push_blob("a/one", b"{}").await;
+    format!(
+        r#"{{"schemaVersion":2,{more}"config":{{"mediaType":"{}","digest":"{config}","size":2}},"layers":[]}}"#,
+        media_type::OCI_CONFIG
+    )
+}
+
+#[tokio::test]
+async fn put_ambiguous_manifest_is_refused() {
+    everywhere(async |registry| {
+        let index = format!(r#""mediaType":"{}","#, media_type::OCI_INDEX);
+        for more in [r#""manifests":[],"#, index.as_str(), r#""mediaType":"text/plain","#] {
+            let text = empty_image(&registry, more).await;
+            let answer = registry.push_manifest("a/one", "v1", &text).await;
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{more}");
+            assert!(answer.text().await.unwrap().contains("MANIFEST_INVALID"), "{more}");
+        }
+        for more in ["", r#""mediaType":"","#, r#""manifests":null,"#] {
+            let text = empty_image(&registry, more).await;
+            let answer = registry.push_manifest("a/one", "v1", &text).await;
+            assert_eq!(answer.status(), StatusCode::CREATED, "{more}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn put_manifest_with_other_type_is_refused() {
+    everywhere(async |registry| {
+        let text = empty_image(&registry, "").await;
+        let first = registry.push_manifest("a/one", "v1", &text).await;
+        assert_eq!(first.status(), StatusCode::CREATED);
+        let other = [("content-type", media_type::DOCKER_MANIFEST)];
+        let path = "/v2/a/one/manifests/v2";
+        let second = registry.send("PUT", path, text.as_bytes(), &other).await;
+        assert_eq!(second.status(), StatusCode::BAD_REQUEST);
+        let tag = registry.ask("GET", "/v2/a/one/manifests/v1", b"").await;
+        assert_eq!(header(&tag, "content-type"), media_type::OCI_MANIFEST);
+        let again = registry.push_manifest("a/one", "v1", &text).await;
+        assert_eq!(again.status(), StatusCode::CREATED);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn get_blob_racing_delete_is_never_server_error() {
+    everywhere(async |registry| {
+        let blob = format!("/v2/a/one/blobs/{}", Digest::of(b"raced"));
+        let reads = async {
+            for _ in 0..300 {
+                let status = registry.ask("GET", &blob, b"").await.status();
+                assert!(matches!(status, StatusCode::OK | StatusCode::NOT_FOUND), "{status}");
+            }
+        };
+        let writes = async {
+            for _ in 0..100 {
+                registry.push_blob("a/one", b"raced").await;
+                registry.ask("DELETE", &blob, b"").await;
+            }
+        };
+        tokio::join!(reads, writes);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn open_removes_leftovers_of_kills() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::serving(DiskStorage::new(directory.path())).await;
+    let text = empty_image(&registry, "").await;
+    assert_eq!(registry.push_manifest("a/one", "v1", &text).await.status(), StatusCode::CREATED);
+    drop(registry);
+    let one = directory.path().join("repositories/a/one");
+    let leftovers = [
+        directory.path().join(".part-a1"),
+        directory.path().join("uploads/.upload-b2"),
+        one.join("_tags/.part-c3"),
+        one.join("_blobs/.part-d4"),
+    ];
+    for leftover in &leftovers {
+        std::fs::write(leftover, "half").unwrap();
+    }
+    let storage = DiskStorage::open_alone(directory.path()).await.unwrap();
+    for leftover in &leftovers {
+        assert!(!leftover.exists(), "{}", leftover.display());
+    }
+    let registry = Registry::serving(storage).await;
+    let tag = registry.ask("GET", "/v2/a/one/manifests/v1", b"").await;
+    assert_eq!(tag.text().await.unwrap(), text);
 }
 
 #[tokio::test]

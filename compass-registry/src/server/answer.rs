@@ -50,13 +50,27 @@ impl Refusal {
 impl From<Error> for Refusal {
     /// What the storage could not do. Paths on the server are for its log, not for its clients.
     fn from(error: Error) -> Self {
+        // Removed since the request began.
+        if matches!(error, Error::NotFound { .. }) {
+            return Self::blob_unknown();
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the storage failed");
         if let Error::Io { source, .. } = &error
-            && source.kind() == std::io::ErrorKind::StorageFull
+            && let Some(message) = no_room(source.kind())
         {
-            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", "the disk is full");
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN", message);
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the storage failed")
+    }
+}
+
+fn no_room(kind: std::io::ErrorKind) -> Option<&'static str> {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match kind {
+        StorageFull => Some("the disk is full"),
+        QuotaExceeded => Some("the quota of the disk is exceeded"),
+        FileTooLarge => Some("the file is larger than the system allows"),
+        _ => None,
     }
 }
 

@@ -1,26 +1,31 @@
 //! Connections: how many there are at once, and how long each may be silent.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
 
 use super::ServerOptions;
+use super::activity::{Activity, Observed};
 
 /// Until a connection is looked for again where the system has no room for one.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Longer than anyone waits, and short enough to be added to any moment.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// Between two searches for such a client.
+const SEARCH: Duration = Duration::from_millis(250);
 
 /// Serves until it is told to stop, or until nobody can tell it any more; what has been asked by
 /// then is answered. Dropped, it breaks off.
@@ -30,41 +35,132 @@ pub(super) async fn serve(
     options: &ServerOptions,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let room = Arc::new(Semaphore::new(options.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = Places::new(options);
     let patience = options.connection_patience.min(LONGEST);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
     loop {
         let (permit, socket) = tokio::select! {
-            next = next(&listener, &room) => next,
+            next = next(&listener, &places) => next,
             _ = &mut stopped => break,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let mut socket = TimeoutStream::new(socket);
-        // Who asks for a blob and does not read it takes a connection away from others.
+        let activity = Arc::new(Activity::new());
+        let service = router.clone().layer(Extension(Arc::clone(&activity)));
+        let mut socket = TimeoutStream::new(Observed::new(socket, Arc::clone(&activity)));
+        // A client that asks for a blob and does not read it takes a place away from others.
         socket.set_write_timeout(Some(patience));
         let socket = TokioIo::new(Box::pin(socket));
-        let connection = graceful.watch(http.serve_connection(socket, service));
-        connections.spawn(async move {
+        let connection =
+            graceful.watch(http.serve_connection(socket, TowerToHyperService::new(service)));
+        let place = places.enter(activity);
+        let number = place.number;
+        let handle = connections.spawn(async move {
+            let _place = (permit, place);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");
             }
-            drop(permit);
         });
+        places.set_handle(number, handle);
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
     graceful.shutdown().await;
 }
 
-/// The next connection, as soon as there is room for it.
+/// The places for connections, and who has them.
+#[derive(Clone)]
+struct Places {
+    room: Arc<Semaphore>,
+    /// How long a client may be silent once all places are taken.
+    idle_timeout: Duration,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    count: u64,
+    connections: HashMap<u64, Connection>,
+}
+
+struct Connection {
+    activity: Arc<Activity>,
+    /// Ends it; `None` until its task runs.
+    handle: Option<AbortHandle>,
+}
+
+/// The place of one connection, which is free again when this is dropped.
+struct Place {
+    number: u64,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl Places {
+    fn new(options: &ServerOptions) -> Self {
+        let connections = options.connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            room: Arc::new(Semaphore::new(connections)),
+            idle_timeout: options.idle_timeout_when_full,
+            taken: Arc::default(),
+        }
+    }
+
+    /// A place, as soon as there is one: by itself, or because a silent client loses its own.
+    async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        let mut acquiring = std::pin::pin!(Arc::clone(&self.room).acquire_owned());
+        loop {
+            tokio::select! {
+                biased;
+                // The semaphore is never closed; without a permit there would only be more at once.
+                permit = &mut acquiring => return permit.ok(),
+                () = tokio::time::sleep(SEARCH) => self.close_most_silent(),
+            }
+        }
+    }
+
+    fn close_most_silent(&self) {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = taken.connections.values().filter_map(|connection| {
+            let silence = connection.activity.silence()?;
+            Some((silence, connection.handle.as_ref()?))
+        });
+        let silent = silent.filter(|(silence, _)| *silence >= self.idle_timeout);
+        if let Some((_, handle)) = silent.max_by_key(|(silence, _)| *silence) {
+            tracing::debug!("a silent connection is closed for another one");
+            handle.abort();
+        }
+    }
+
+    fn enter(&self, activity: Arc<Activity>) -> Place {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.count += 1;
+        let number = taken.count;
+        taken.connections.insert(number, Connection { activity, handle: None });
+        Place { number, taken: Arc::clone(&self.taken) }
+    }
+
+    /// Says how a connection can be ended, if it has not ended already.
+    fn set_handle(&self, number: u64, handle: AbortHandle) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = taken.connections.get_mut(&number) {
+            connection.handle = Some(handle);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.connections.remove(&self.number);
+    }
+}
+
+/// The next connection, as soon as there is a place for it.
 async fn next(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
+    places: &Places,
 ) -> (Option<OwnedSemaphorePermit>, TcpStream) {
-    // The semaphore is never closed; without a permit there would only be more at once.
-    let permit = Arc::clone(room).acquire_owned().await.ok();
+    let permit = places.acquire().await;
     loop {
         match listener.accept().await {
             Ok((socket, _)) => return (permit, socket),

@@ -1,15 +1,17 @@
 //! Manifests, tags and the catalogue.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::Registry;
 use super::answer::Refusal;
 use super::blobs::insert;
+use super::request_body::RequestBody;
 use super::route::parse_digest;
 use super::uploads::query;
 use crate::{
@@ -19,13 +21,20 @@ use crate::{
 /// Bytes of a list of referrers; what is left comes on the next page.
 const MAX_REFERRERS: usize = 2 << 20;
 
+/// Bytes of the largest manifest.
+const MAX_BYTES: usize = 4 << 20;
+const _: () = assert!(MAX_BYTES as u64 == MAX_MANIFEST_BYTES);
+
+/// What a manifest takes while it is parsed, as a multiple of its bytes.
+const PARSED: usize = 4;
+
 impl Registry {
     pub(super) async fn manifest(
         &self,
         repository: &Repository,
         locator: &Locator,
         request: &Parts,
-        body: Body,
+        body: RequestBody,
     ) -> Result<Response, Refusal> {
         match request.method {
             Method::GET => self.get_manifest(repository, locator, true).await,
@@ -45,9 +54,14 @@ impl Registry {
         locator: &Locator,
         with_body: bool,
     ) -> Result<Response, Refusal> {
+        let memory = self.manifest_memory.acquire(MAX_BYTES).await?;
         let manifest = self.storage.manifest(repository, locator).await?;
         let manifest = manifest.ok_or_else(Refusal::manifest_unknown)?;
-        let body = if with_body { Body::from(manifest.bytes().clone()) } else { Body::empty() };
+        let memory = memory.shrink(manifest.bytes().len());
+        let body = match with_body {
+            true => Body::from(memory.hold(manifest.bytes().clone())),
+            false => Body::empty(),
+        };
         let mut response = body.into_response();
         let headers = response.headers_mut();
         insert(headers, "content-type", &manifest.descriptor().media_type);
@@ -61,21 +75,20 @@ impl Registry {
         repository: &Repository,
         locator: &Locator,
         request: &Parts,
-        body: Body,
+        body: RequestBody,
     ) -> Result<Response, Refusal> {
         let invalid =
             |reason: String| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason);
         let media_type = content_type(&request.headers);
-        let limit = usize::try_from(MAX_MANIFEST_BYTES).unwrap_or(usize::MAX);
-        let bytes = tokio::time::timeout(self.patience, to_bytes(body, limit)).await;
-        let bytes = bytes.map_err(|_| invalid("it did not come in time".to_owned()))?;
-        let bytes = bytes.map_err(|_| {
+        let _memory = self.manifest_memory.acquire(PARSED * MAX_BYTES).await?;
+        let bytes = body.read_to_end(MAX_BYTES).await?.ok_or_else(|| {
             let message = "a manifest may have 4 MiB";
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
         })?;
         let media_type = media_type
             .or_else(|| crate::sniff_media_type(&bytes))
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
+        require_unambiguous(&media_type, &bytes).map_err(invalid)?;
         let manifest = RawManifest::known_by(locator.algorithm(), media_type, bytes);
         let content = manifest.parse().map_err(|error| invalid(error.to_string()))?;
         self.require_parts(repository, &content).await?;
@@ -86,6 +99,7 @@ impl Registry {
                 return Err(Refusal::digest_invalid("the content has another digest"));
             }
         };
+        self.require_same_type(repository, &manifest).await?;
         self.storage.put_manifest(repository, &manifest, tag).await?;
         let mut response = StatusCode::CREATED.into_response();
         let digest = manifest.digest().to_string();
@@ -95,6 +109,23 @@ impl Registry {
             insert(response.headers_mut(), "oci-subject", &subject.to_string());
         }
         Ok(response)
+    }
+
+    /// The type that a manifest is served with never changes: clients would read tags that point at
+    /// it in another way (CVE-2021-41190).
+    async fn require_same_type(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+    ) -> Result<(), Refusal> {
+        let stored = self.storage.manifest(repository, &Locator::Digest(manifest.digest())).await?;
+        let Some(stored) = stored else { return Ok(()) };
+        let (new, old) = (&manifest.descriptor().media_type, &stored.descriptor().media_type);
+        if new == old {
+            return Ok(());
+        }
+        let message = format!("{} was pushed as {old}, and not as {new}", manifest.digest());
+        Err(Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message))
     }
 
     /// Everything that a manifest refers to must be there, so that no tag shows something
@@ -130,6 +161,7 @@ impl Registry {
         }
         let (mut referrers, mut bytes, mut more): (Vec<Referrer>, _, _) = (Vec::new(), 0, false);
         for digest in digests {
+            let _memory = self.manifest_memory.acquire(PARSED * MAX_BYTES).await?;
             let found = self.storage.manifest(repository, &Locator::Digest(digest)).await?;
             let Some(referrer) = found.as_ref().map(Referrer::of) else { continue };
             if wanted.is_some_and(|wanted| referrer.artifact_type.as_ref() != Some(wanted)) {
@@ -204,6 +236,29 @@ fn page(
         insert(headers, "link", &format!(r#"<{path}?n={limit}&last={last}>; rel="next""#));
     }
     response
+}
+
+/// Refuses a manifest that could be read as an image and as an index, or that says of itself that
+/// it is of another type (OCI image specification, § Media Types, "mediaType" property).
+fn require_unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        media_type: Option<String>,
+        manifests: Option<IgnoredAny>,
+        config: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+    }
+    let fields: Fields = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if fields.manifests.is_some() && (fields.layers.is_some() || fields.config.is_some()) {
+        return Err("it has the fields of an image and of an index".to_owned());
+    }
+    match fields.media_type {
+        Some(own) if !own.is_empty() && !own.eq_ignore_ascii_case(media_type) => {
+            Err(format!("its `mediaType` is {own}, and its Content-Type {media_type}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn content_type(headers: &HeaderMap) -> Option<String> {

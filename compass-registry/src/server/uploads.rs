@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::Registry;
 use super::answer::Refusal;
 use super::blobs::insert;
+use super::request_body::RequestBody;
 use super::route::{parse_digest, parse_name};
 use crate::storage::Upload;
 use crate::{Algorithm, Digest, Hasher, Repository};
@@ -67,7 +66,7 @@ impl Registry {
         &self,
         repository: &Repository,
         request: &Parts,
-        body: Body,
+        body: RequestBody,
     ) -> Result<Response, Refusal> {
         if request.method != Method::POST {
             return Err(Refusal::unsupported("uploads are opened with POST"));
@@ -85,7 +84,7 @@ impl Registry {
         if let Some(digest) = get("digest") {
             let digest = parse_digest(digest)?;
             let mut turn = session.take_turn().await;
-            turn.take(body, self.patience).await?;
+            turn.take(body).await?;
             turn.commit(&digest).await?;
             return Ok(created(repository, &digest));
         }
@@ -99,7 +98,7 @@ impl Registry {
         repository: &Repository,
         id: &str,
         request: &Parts,
-        body: Body,
+        body: RequestBody,
     ) -> Result<Response, Refusal> {
         let session = self.uploads.get(repository, id).await;
         let session = session.ok_or_else(Refusal::upload_unknown)?;
@@ -122,14 +121,14 @@ impl Registry {
                 }
                 require_length(&request.headers)?;
                 if request.method == Method::PATCH {
-                    turn.take(body, self.patience).await?;
+                    turn.take(body).await?;
                     return Ok(progress(StatusCode::ACCEPTED, repository, id, session.offset()));
                 }
                 let parameters = query(&request.uri);
                 let digest = parameters.iter().find(|(name, _)| name == "digest");
                 let digest = digest.ok_or_else(|| Refusal::digest_invalid("no digest is given"))?;
                 let digest = parse_digest(&digest.1)?;
-                turn.take(body, self.patience).await?;
+                turn.take(body).await?;
                 self.uploads.remove(id).await;
                 turn.commit(&digest).await?;
                 Ok(created(repository, &digest))
@@ -227,27 +226,23 @@ impl Turn<'_> {
         Err(Refusal::upload_unknown())
     }
 
-    /// Appends a body. Where the connection breaks, what came is kept, and the client may go on.
-    async fn take(&mut self, body: Body, patience: Duration) -> Result<(), Refusal> {
-        let broken = |message: &str| {
-            Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message.to_owned())
-        };
+    /// Appends a body. If the connection breaks, the client may go on behind what came.
+    async fn take(&mut self, mut body: RequestBody) -> Result<(), Refusal> {
         self.require_all_taken()?;
         let Taken { upload, hasher } = &mut *self.taken;
         let upload = upload.as_mut().ok_or_else(Refusal::upload_unknown)?;
-        let mut chunks = body.into_data_stream();
         let mut turns = self.session.turn.subscribe();
         loop {
             let next = tokio::select! {
                 biased;
                 _ = turns.wait_for(|turn| *turn != self.number) => {
-                    return Err(broken("another request goes on with the upload"));
+                    let message = "another request goes on with the upload";
+                    let status = StatusCode::BAD_REQUEST;
+                    return Err(Refusal::new(status, "BLOB_UPLOAD_INVALID", message));
                 }
-                next = tokio::time::timeout(patience, chunks.next()) => next,
+                next = body.next() => next?,
             };
-            let next = next.map_err(|_| broken("the body does not go on"))?;
             let Some(chunk) = next else { return Ok(()) };
-            let chunk = chunk.map_err(|_| broken("the body broke off"))?;
             hasher.update(&chunk);
             // What is being written counts, also where nobody waits for it any more.
             self.session.offset.fetch_add(chunk.len() as u64, Ordering::AcqRel);

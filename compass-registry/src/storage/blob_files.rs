@@ -168,7 +168,12 @@ impl BlobFiles {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        read_in_pieces(self.path(digest), range).await
+        read_in_pieces(self.path(digest), range).await.map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Error::NotFound { what: digest.to_string() }
+            }
+            error => error,
+        })
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Upload>, Error> {
@@ -278,13 +283,16 @@ fn for_everybody() -> Permissions {
     Permissions::from_mode(0o666)
 }
 
+/// How the names of small files begin that are not complete.
+pub(crate) const PART: &str = ".part-";
+
 /// Writes a small file so that it is there whole or not at all.
 pub(crate) async fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
     let directory = path.parent().unwrap_or(Path::new("."));
     tokio::fs::create_dir_all(directory).await.map_err(failed)?;
     let mut temporary = tempfile::Builder::new();
-    let temporary = temporary.permissions(for_everybody()).prefix(".part-").tempfile_in(directory);
+    let temporary = temporary.permissions(for_everybody()).prefix(PART).tempfile_in(directory);
     let (file, temporary) = temporary.map_err(failed)?.into_parts();
     let mut file = File::from_std(file);
     file.write_all(bytes).await.map_err(failed)?;

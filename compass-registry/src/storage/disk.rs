@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::blob_files::{BlobFiles, Reading, read_whole, write_whole};
+use super::blob_files::{BlobFiles, PART, Reading, read_whole, write_whole};
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
 
@@ -83,6 +83,7 @@ impl DiskStorage {
         storage.lock = Some(Arc::new(lock));
         storage.mark().await?;
         storage.blobs.remove_unfinished().await?;
+        storage.remove_parts().await?;
         storage.remove_unused().await?;
         Ok(storage)
     }
@@ -104,7 +105,7 @@ impl DiskStorage {
             }
             // Disks come with a directory of their own; a lock, and half a mark, may be all that came
             // of a first try.
-            let is_ours = name == LOCK || name.as_encoded_bytes().starts_with(b".part-");
+            let is_ours = name == LOCK || name.as_encoded_bytes().starts_with(PART.as_bytes());
             others |= name != "lost+found" && !is_ours;
         }
         match others {
@@ -124,6 +125,21 @@ impl DiskStorage {
         let path = self.root.join(MARK);
         let write = || write_whole(&path, MARKED.as_bytes());
         self.marked.get_or_try_init(write).await.copied()
+    }
+
+    /// Removes small files that killed processes did not complete.
+    async fn remove_parts(&self) -> Result<(), Error> {
+        let (root, repositories) = (self.root.clone(), self.root.join("repositories"));
+        let removing = tokio::task::spawn_blocking(move || {
+            remove_parts_in(&root, &mut Vec::new())?;
+            let mut directories = vec![repositories];
+            while let Some(directory) = directories.pop() {
+                remove_parts_in(&directory, &mut directories)?;
+            }
+            Ok(())
+        });
+        let removed = removing.await.map_err(std::io::Error::from).and_then(|removed| removed);
+        removed.map_err(|error| Error::io(format!("cannot tidy {}", self.root.display()), error))
     }
 
     /// Removes the bytes of blobs that no repository has.
@@ -358,6 +374,23 @@ impl Upload for LinkedUpload {
         self.upload.commit(digest).await?;
         write_whole(&self.storage.blob_mark(&self.repository, digest), b"").await
     }
+}
+
+/// Removes unfinished files of a directory, and adds the directories in it.
+fn remove_parts_in(directory: &Path, directories: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        } else if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The names in a directory, where it is there. Names that begin with a dot are not complete yet.

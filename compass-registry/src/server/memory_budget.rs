@@ -1,0 +1,90 @@
+//! Memory that all manifests on their way share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answer::Refusal;
+
+/// Bytes that a permit of the semaphore stands for.
+const UNIT: usize = 1024;
+
+/// How long a request waits for memory.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Bounds the memory of all manifests that are being read or sent, however many connections there
+/// are.
+#[derive(Debug, Clone)]
+pub(super) struct MemoryBudget {
+    free: Arc<Semaphore>,
+    units: usize,
+}
+
+/// A share of the budget, which is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Share(OwnedSemaphorePermit);
+
+impl MemoryBudget {
+    pub(super) fn new(bytes: usize) -> Self {
+        let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(units)), units }
+    }
+
+    /// Waits for a share; one that is larger than the budget gets all of it.
+    ///
+    /// # Errors
+    /// 503 if there is none for half a minute.
+    pub(super) async fn acquire(&self, bytes: usize) -> Result<Share, Refusal> {
+        let units = u32::try_from(bytes.div_ceil(UNIT).min(self.units)).unwrap_or(u32::MAX);
+        let acquiring = Arc::clone(&self.free).acquire_many_owned(units);
+        match tokio::time::timeout(WAIT, acquiring).await {
+            Ok(Ok(permit)) => Ok(Share(permit)),
+            _ => {
+                let message = "too many manifests are on their way";
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", message))
+            }
+        }
+    }
+}
+
+impl Share {
+    /// Gives back what is more than `bytes`.
+    pub(super) fn shrink(mut self, bytes: usize) -> Self {
+        let spare = self.0.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+        drop(self.0.split(spare));
+        self
+    }
+
+    /// Bytes that keep the share as long as they are in memory.
+    pub(super) fn hold(self, bytes: Bytes) -> Bytes {
+        struct Held(Bytes, #[expect(dead_code, reason = "given back with the bytes")] Share);
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        Bytes::from_owner(Held(bytes, self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn acquire_waits_for_shares_given_back() {
+        let budget = MemoryBudget::new(10 * UNIT);
+        let first = budget.acquire(8 * UNIT).await.unwrap();
+        assert!(budget.acquire(4 * UNIT).await.is_err(), "more than there is");
+        let first = first.shrink(5 * UNIT);
+        let second = budget.acquire(4 * UNIT).await.unwrap();
+        let sent = first.hold(Bytes::from_static(b"{}"));
+        drop(second);
+        assert!(budget.acquire(usize::MAX).await.is_err(), "the bytes are still in memory");
+        drop(sent);
+        assert!(budget.acquire(usize::MAX).await.is_ok());
+    }
+}

@@ -1,0 +1,66 @@
+//! Bodies of requests, which must make progress.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+
+use super::activity::Activity;
+use super::answer::Refusal;
+
+/// The body of a request.
+pub(super) struct RequestBody {
+    chunks: BodyDataStream,
+    idle_timeout: Duration,
+    activity: Option<Arc<Activity>>,
+}
+
+impl RequestBody {
+    pub(super) fn new(body: Body, request: &Parts, idle_timeout: Duration) -> Self {
+        let activity = request.extensions.get::<Arc<Activity>>().cloned();
+        Self { chunks: body.into_data_stream(), idle_timeout, activity }
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// If the connection breaks, or nothing comes for the idle timeout.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        self.set_working(false);
+        let next = tokio::time::timeout(self.idle_timeout, self.chunks.next()).await;
+        self.set_working(true);
+        let next = next.map_err(|_| {
+            let message = format!("no byte of the body came for {:?}", self.idle_timeout);
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID", message)
+        })?;
+        next.transpose().map_err(|_| {
+            let message = "the connection broke within the body";
+            Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
+        })
+    }
+
+    /// The whole body, or `None` if it has more than `limit` bytes.
+    ///
+    /// # Errors
+    /// Those of [`Self::next`].
+    pub(super) async fn read_to_end(mut self, limit: usize) -> Result<Option<Bytes>, Refusal> {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.next().await? {
+            if bytes.len() + chunk.len() > limit {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes.freeze()))
+    }
+
+    fn set_working(&self, is_working: bool) {
+        if let Some(activity) = &self.activity {
+            activity.set_working(is_working);
+        }
+    }
+}
