@@ -14,6 +14,7 @@ mod registries;
 mod regular_file;
 mod repository;
 mod save;
+mod signals;
 mod whole;
 
 use std::io::Write as _;
@@ -25,6 +26,7 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 use failure::Failure;
 use output::Output;
+use signals::interruption;
 
 /// How long those who still work are waited for.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&Failure::outside(&error)),
     };
+    runtime.block_on(async { signals::ignore_file_size_limit() });
     runtime.spawn(end_anyway(output.clone()));
     let is_server = matches!(cli.command, Command::Serve(_));
     let result = runtime.block_on(async {
@@ -108,20 +111,6 @@ fn without_passwords(text: &str) -> String {
         }
     }
     shown
-}
-
-async fn interruption() -> Failure {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => Failure::interrupted(130),
-        () = terminated => Failure::interrupted(143),
-    }
 }
 
 fn start_log(Cli { global, command }: &Cli) {

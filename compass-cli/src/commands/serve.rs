@@ -1,5 +1,7 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use compass_registry::Error;
 use compass_registry::server::{Server, ServerOptions};
@@ -25,6 +27,10 @@ pub(crate) struct Args {
     /// A file with the user's password in its first line
     #[arg(long, requires = "user", value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Ends a request whose body is silent for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    body_idle_timeout: u64,
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
@@ -41,9 +47,18 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
         if is_of_others { failure.of_configuration() } else { failure }
     })?;
     allow_many_files();
-    let options = ServerOptions { basic_auth, ..ServerOptions::default() };
+    let is_open = basic_auth.is_none();
+    let body_idle_timeout = Duration::from_secs(args.body_idle_timeout);
+    let options = ServerOptions { basic_auth, body_idle_timeout, ..ServerOptions::default() };
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();
+    let is_local = host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    if is_open && !is_local {
+        output.warn(
+            "every machine that reaches this address can push and delete: ask for a login with \
+             `--user NAME --password-file FILE`, or listen at 127.0.0.1",
+        );
+    }
     output.result(
         || json!({"host": host, "directory": directory.display().to_string()}),
         || format!("{host} serves {}; stop it with Ctrl-C\n", directory.display()),
