@@ -15,6 +15,7 @@ mod regular_file;
 mod repository;
 mod save;
 mod signals;
+mod source_date_epoch;
 mod whole;
 
 use std::io::Write as _;

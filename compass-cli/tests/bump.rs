@@ -159,7 +159,8 @@ fn a_hotfix_begins_from_the_addon_of_the_working_tree_where_there_is_no_tag() {
     repository.write("release-products/v2.7.0.yaml", "spec: {version: v2.7.0, addons: addons}\n");
     let (code, out, err) = repository.bump(&["hotfix", "console-web", "--date", "20180605"]);
     let path = hotfix("v2.7.0-20180605-p1");
-    assert_eq!((code, out), (0, format!("{path}: v3.1.53 -> v2.7.0-20180605-p1\n")));
+    let begins = format!("  begins from {ADDON}\n");
+    assert_eq!((code, out), (0, format!("{path}: v3.1.53 -> v2.7.0-20180605-p1\n{begins}")));
     assert!(err.contains("no git tag"), "{err}");
     assert_eq!(repository.read(&path), addon("v2.7.0-20180605-p1"));
     assert_eq!(names(repository.path(&path).parent().unwrap()), ["values.yaml"]);
@@ -182,17 +183,49 @@ fn a_hotfix_begins_from_the_tag_of_its_product() {
     assert_eq!(repository.read(file), addon("v2.7.0-20180605-p1"));
 
     let (code, out, said) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
-    assert!(said.contains("what v2.7.0-20180605-p1 changed is to be changed here"), "{said}");
-    let second = hotfix("v2.7.0-20180605-p2");
-    assert_eq!((code, out), (0, format!("{second}: v3.1.53 -> v2.7.0-20180605-p2\n")));
+    let (first, second) = (hotfix("v2.7.0-20180605-p1"), hotfix("v2.7.0-20180605-p2"));
+    let shown = format!(
+        "{second}: v2.7.0-20180605-p1 -> v2.7.0-20180605-p2\n  begins from {first}\n"
+    );
+    assert_eq!((code, out), (0, shown), "{said}");
+    let arguments = ["hotfix", "web", "--from", "addon", "--date", "20180605", "--dry-run"];
+    let (code, out, _) = repository.bump(&arguments);
+    assert_eq!((code, out.contains(&format!("begins from {ADDON}"))), (0, true), "{out}");
+    let (code, _, said) = repository.bump(&["hotfix", "web", "--base", "v3.1.53"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("there is no product v3.1.53") && said.contains("v2.7.0"), "{said}");
 
-    // Without anything else, today and the product that the hotfixes are for.
+    // Without anything else, today and the newest tag.
     let (code, out, _) = repository.bump(&["hotfix", "web"]);
     assert_eq!(code, 0);
     assert!(out.starts_with("release-hotfixes/v2.7.0/console-web-v2.7.0-2"), "{out}");
     let (code, _, err) = repository.bump(&["hotfix", "web", "--date", "20180604"]);
     assert_eq!(code, 2);
     assert!(err.contains("later day"), "{err}");
+}
+
+#[test]
+fn bump_hotfix_date_is_local_or_reproducible() {
+    let repository = Repository::new();
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_compass"))
+            .args(["bump", "hotfix", "web", "--base", "v2.7.0", "--dry-run", "--format", "json"])
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .current_dir(repository.0.path())
+            .output()
+            .unwrap();
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        shown["new"].as_str().unwrap().trim_start_matches("v2.7.0-")[..8].to_owned()
+    };
+    // 23:30 UTC of one day is the next one in Shanghai.
+    assert_eq!(with(&[("SOURCE_DATE_EPOCH", "1528241400"), ("TZ", "Asia/Shanghai")], &[]), "20180605");
+    let date = ["--date", "20180607"];
+    assert_eq!(with(&[("SOURCE_DATE_EPOCH", "1528241400")], &date), "20180607");
+    // Zones that are a day apart: at every moment, two of them have different dates.
+    let dates: std::collections::BTreeSet<_> =
+        ["XXX+12", "XXX0", "XXX-14"].map(|zone| with(&[("TZ", zone)], &[])).into();
+    assert!(dates.len() > 1, "{dates:?}");
 }
 
 #[cfg(unix)]

@@ -25,9 +25,9 @@ mod plugin;
 
 use crate::version::{HotfixVersion, PluginVersion};
 
-pub use base_addon::newest_product;
+pub use base_addon::known_products;
 pub use error::BumpError;
-pub use hotfix::new_hotfix;
+pub use hotfix::{HotfixOrigin, HotfixRequest, new_hotfix};
 pub use plugin::{bump_plugin, set_plugin_version};
 
 /// A plugin manifest with another version.
@@ -49,15 +49,17 @@ pub struct Bumped {
 pub struct NewFile {
     /// Its path in the repository.
     pub path: String,
-    /// Its text, with a byte order mark where the addon's file has one.
+    /// Its text, with a byte order mark if the file has one that it begins from.
     pub text: String,
     /// The version of the hotfix.
     pub version: HotfixVersion,
     /// The addon's name, as the path has it.
     pub addon: String,
-    /// The path of the addon that it begins from.
+    /// The path of the addon or the hotfix that it begins from.
     pub from: String,
-    /// The values that differ from the addon's, in the order of the file.
+    /// The hotfix that it begins from, if it is one.
+    pub previous: Option<HotfixVersion>,
+    /// The values that differ from what it begins from, in the order of the file.
     pub changes: Vec<ChangedValue>,
 }
 

@@ -10,6 +10,7 @@ mod duplicate_key;
 mod file_misplaced;
 mod host_port_conflict;
 mod hotfix_base_mismatch;
+mod hotfix_drops_change;
 mod hotfix_field_changed;
 mod hotfix_image_reference;
 mod hotfix_namespace;
@@ -66,6 +67,7 @@ pub static ALL: &[&Rule] = &[
     &file_misplaced::RULE,
     &host_port_conflict::RULE,
     &hotfix_base_mismatch::RULE,
+    &hotfix_drops_change::RULE,
     &hotfix_field_changed::RULE,
     &hotfix_image_reference::RULE,
     &hotfix_namespace::RULE,

@@ -1,7 +1,7 @@
 //! What `bump` holds for every manifest, not only for those that somebody thought of.
 #![allow(clippy::unwrap_used)]
 
-use compass_manifest::bump::{bump_plugin, new_hotfix, set_plugin_version};
+use compass_manifest::bump::{HotfixRequest, bump_plugin, new_hotfix, set_plugin_version};
 use compass_manifest::source::SourceFile;
 use compass_manifest::version::{Date, HotfixVersion, Part, PluginVersion, ProductVersion};
 use compass_manifest::{Policy, Tree};
@@ -136,7 +136,7 @@ proptest! {
         let mut versions: Vec<HotfixVersion> = Vec::new();
         for _ in 0..count {
             let addons = tree.clone();
-            let file = new_hotfix(&tree, &Policy::default(), "web", &base, date, &addons).unwrap();
+            let file = new_hotfix(&tree, &Policy::default(), &addons, &HotfixRequest::new("web", &base, date)).unwrap();
             prop_assert_eq!(&file.text, &values.replace("v1", &file.version.to_string()));
             prop_assert!(versions.last().is_none_or(|last| last.next().as_ref() == Some(&file.version)));
             versions.push(file.version);

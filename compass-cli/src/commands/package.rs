@@ -19,6 +19,7 @@ use crate::output::{Output, bytes};
 use crate::packages::Package;
 use crate::registries::Registries;
 use crate::repository::Repository;
+use crate::source_date_epoch;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -54,9 +55,6 @@ impl Args {
         self.output == "-" && !self.dry_run
     }
 }
-
-/// The last second that fits into the header of a tar entry, in the year 2242.
-const LATEST: u64 = (1 << 33) - 1;
 
 /// How a package is made.
 pub(crate) struct Options<'o> {
@@ -224,13 +222,7 @@ fn last_change(
         Some(git) => committed(git, repository, paths, output)?,
         None => None,
     };
-    let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => Some(text.parse().ok().filter(|time| *time <= LATEST).ok_or_else(|| {
-            let message = format!("SOURCE_DATE_EPOCH is `{text}`, and not a number of seconds");
-            Failure::usage(format!("{message} that an archive has room for"))
-        })?),
-        Err(_) => None,
-    };
+    let epoch = source_date_epoch::read()?;
     let (commit, seconds) = change.map(|change| (change.commit, change.seconds)).unzip();
     Ok((commit, epoch.or(seconds).unwrap_or(0)))
 }

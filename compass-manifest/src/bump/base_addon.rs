@@ -4,7 +4,7 @@ use super::BumpError;
 use crate::policy::Policy;
 use crate::release::{AddonFile, Release};
 use crate::tree::{Tree, below};
-use crate::version::{HotfixVersion, ProductVersion};
+use crate::version::ProductVersion;
 
 /// The place of an addon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,16 +14,14 @@ pub(super) struct AddonPlace {
     pub(super) leaf: String,
 }
 
-/// The newest product version that a repository knows: from its product manifests, otherwise from
-/// its hotfixes.
-pub fn newest_product(tree: &Tree, policy: &Policy) -> Option<ProductVersion> {
+/// The product versions that a repository knows, ordered: those of its product manifests, and those
+/// that the policy names. Versions of components are none, however they are written.
+pub fn known_products(tree: &Tree, policy: &Policy) -> Vec<ProductVersion> {
     let release = Release::read(tree, policy);
-    let released = release.products.iter().filter_map(|product| product.stem.parse().ok()).max();
-    let patched = release.hotfixes.iter().filter_map(|hotfix| {
-        let base = hotfix.place.base.as_ref().and_then(|base| base.parse().ok());
-        base.or_else(|| Some(hotfix.version()?.parse::<HotfixVersion>().ok()?.base().clone()))
-    });
-    released.or_else(|| patched.max())
+    let manifests = release.products.iter().filter_map(|product| product.stem.parse().ok());
+    let mut known: Vec<_> = manifests.chain(policy.products.versions.iter().cloned()).collect();
+    known.sort();
+    known
 }
 
 /// The addon of a product version that has a name.

@@ -1,7 +1,7 @@
 use super::base_addon::{self, AddonPlace};
 use super::edit::{Editor, with_tag};
 use super::{BumpError, ChangedValue, NewFile};
-use crate::addon::AddonValues;
+use crate::addon::{AddonValues, Container};
 use crate::escape::{quote, quote_name};
 use crate::image_use;
 use crate::policy::{Policy, VersionForm};
@@ -10,44 +10,97 @@ use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::{Date, HotfixVersion, ProductVersion};
 
-/// The next hotfix of an addon on a day: the addon's values as they are in the base product
-/// version, with the HOTFIXVERSION as `_metadata.version` and as the tag of the first container's
-/// image; nothing else differs, to the byte. It stands where the written process says.
+/// What a new hotfix begins from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum HotfixOrigin {
+    /// The latest hotfix of the addon and its product version, so that the new one contains it; the
+    /// addon if there is none.
+    #[default]
+    PreviousHotfix,
+    /// The addon as it is in the product version.
+    Addon,
+}
+
+/// The hotfix to make.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HotfixRequest<'a> {
+    /// The addon: its name, `<group>-<addon>` or `<addon>` of its path, or
+    /// `<namespace>/<group>/<addon>`.
+    pub addon: &'a str,
+    /// The product version that is patched.
+    pub base: &'a ProductVersion,
+    /// The day of the hotfix.
+    pub date: Date,
+    /// What it begins from.
+    pub origin: HotfixOrigin,
+}
+
+impl<'a> HotfixRequest<'a> {
+    /// A hotfix that begins from the previous one, if there is one.
+    pub fn new(addon: &'a str, base: &'a ProductVersion, date: Date) -> Self {
+        Self { addon, base, date, origin: HotfixOrigin::default() }
+    }
+
+    /// Begins from something else.
+    #[must_use]
+    pub fn with_origin(mut self, origin: HotfixOrigin) -> Self {
+        self.origin = origin;
+        self
+    }
+}
+
+/// The next hotfix of an addon on a day: the values that it begins from, with the HOTFIXVERSION as
+/// `_metadata.version` and as the tag of one image; nothing else differs, to the byte. The image is
+/// the one that carries the version of the previous hotfix, otherwise that of the first container.
+/// The path is the one of the written process.
 ///
-/// `tree` is the repository that the hotfix is for, `addons` the repository as it was when `base`
-/// was released; they may be one. The addon is found by its name, by `<group>-<addon>` or `<addon>`
-/// of its path, or by `<namespace>/<group>/<addon>`.
+/// `tree` is the repository that the hotfix is for, `addons` the repository as it was when the base
+/// was released; they may be one.
 ///
 /// # Errors
-/// Where no addon or several have that name, the addon has a hotfix of a later day, its values
-/// cannot be edited in place, or the policy has no hotfix of the written process at that path.
+/// If no addon or several have that name, the addon has a hotfix of a later day, the values cannot
+/// be edited in place, or the policy has no hotfix of the written process at that path.
 pub fn new_hotfix(
     tree: &Tree,
     policy: &Policy,
-    addon: &str,
-    base: &ProductVersion,
-    date: Date,
     addons: &Tree,
+    request: &HotfixRequest<'_>,
 ) -> Result<NewFile, BumpError> {
-    let origin = Release::read(addons, policy);
-    let file = base_addon::find(&origin, addon, base)?;
-    let from = file.document.path().to_owned();
-    let place =
-        AddonPlace::of(&origin, file).ok_or_else(|| BumpError::NoPlace { file: from.clone() })?;
+    let products = Release::read(addons, policy);
+    let addon = base_addon::find(&products, request.addon, request.base)?;
+    let addon_path = addon.document.path();
+    let place = AddonPlace::of(&products, addon)
+        .ok_or_else(|| BumpError::NoPlace { file: addon_path.to_owned() })?;
     let release = Release::read(tree, policy);
-    let earlier = earlier(&release, &place, file, base);
+    let earlier = earlier(&release, &place, addon, request.base);
     let latest = earlier.iter().max_by_key(|(version, _)| (version.date(), version.patch()));
-    let name = package_name(&place, file, addon, latest.map(|(_, hotfix)| *hotfix));
-    let version = next_version(&name, base, date, latest.map(|(version, _)| version))?;
+    let name = package_name(&place, addon, request.addon, latest.map(|(_, hotfix)| *hotfix));
+    let version =
+        next_version(&name, request.base, request.date, latest.map(|(version, _)| version))?;
     let path = new_path(policy, &place, &name, &version)?;
     if tree.contains(&path) {
         return Err(BumpError::Exists { path });
     }
-    let (text, changes) = values(file, policy, &version)?;
-    let begins_with_mark =
-        addons.get(&from).is_some_and(|bytes| bytes.starts_with(MARK.as_bytes()));
-    let text = if begins_with_mark { format!("{MARK}{text}") } else { text };
-    Ok(NewFile { path, text, version, addon: name, from, changes })
+    let previous = latest.filter(|_| request.origin == HotfixOrigin::PreviousHotfix);
+    let (document, within) = match previous {
+        Some((_, hotfix)) => (&hotfix.document, tree),
+        None => (&addon.document, addons),
+    };
+    let previous = previous.map(|(version, _)| version.clone());
+    let (text, changes) = values(&document.source, policy, &version, previous.as_ref())?;
+    let bytes = within.get(document.path()).unwrap_or_default();
+    let mark = if bytes.starts_with(MARK.as_bytes()) { MARK } else { "" };
+    Ok(NewFile {
+        path,
+        text: format!("{mark}{text}"),
+        version,
+        addon: name,
+        from: document.path().to_owned(),
+        previous,
+        changes,
+    })
 }
 
 /// The byte order mark, which [`SourceFile`] drops.
@@ -145,19 +198,26 @@ fn new_path(
     if accepted { Ok(path) } else { Err(BumpError::PathRefused { path }) }
 }
 
+/// The text with a new version, and what changed.
 fn values(
-    file: &AddonFile,
+    source: &SourceFile,
     policy: &Policy,
     version: &HotfixVersion,
+    previous: Option<&HotfixVersion>,
 ) -> Result<(String, Vec<ChangedValue>), BumpError> {
-    let source: &SourceFile = &file.document.source;
     let mut editor = Editor::new(source)?;
     let values = AddonValues::read(&editor.root);
     let tag = version.to_string();
     let written = values.version.as_ref().ok_or_else(|| editor.missing(VERSION))?;
     editor.replace(VERSION, written.span, &written.value, &tag)?;
 
-    let container = values.containers.iter().find(|container| !container.init);
+    let patched = previous.map(|previous| format!(":{previous}"));
+    let is_patched = |container: &&Container| {
+        let image = container.image.as_ref().zip(patched.as_ref());
+        image.is_some_and(|(image, tag)| image.value.ends_with(tag))
+    };
+    let first = || values.containers.iter().find(|container| !container.init);
+    let container = values.containers.iter().find(is_patched).or_else(first);
     let container = container.ok_or_else(|| editor.missing(FIRST_CONTAINER))?;
     let path = format!("{}.image", container.path);
     let image = container.image.as_ref().ok_or_else(|| editor.missing(&path))?;
@@ -207,7 +267,8 @@ mod tests {
 
     fn new(tree: &Tree, addon: &str, date: &str) -> Result<NewFile, BumpError> {
         let (base, date) = ("2.7.0".parse().unwrap(), Date::parse(date).unwrap());
-        new_hotfix(tree, &Policy::default(), addon, &base, date, tree)
+        let request = HotfixRequest::new(addon, &base, date);
+        new_hotfix(tree, &Policy::default(), tree, &request)
     }
 
     #[test]
@@ -291,18 +352,50 @@ mod tests {
         let expected =
             "release-hotfixes/v2.7.0/web-v2.7.0-20180605-p1/default/console/web/values.yaml";
         assert_eq!(text.unwrap(), expected);
-        assert_eq!(newest_product_text(&tree).as_deref(), Some("v2.7.0"));
-    }
-
-    fn newest_product_text(tree: &Tree) -> Option<String> {
-        base_addon::newest_product(tree, &Policy::default()).map(|version| version.to_string())
     }
 
     #[test]
-    fn hotfixes_tell_the_product_where_no_manifest_does() {
-        let newest = newest_product_text(&tree(&[&hotfix("v2.7.0-20180605-p1")]));
-        assert_eq!(newest.as_deref(), Some("v2.7.0"));
-        assert_eq!(newest_product_text(&Tree::new()), None);
+    fn known_products_are_manifests_and_policy() {
+        let product = "spec: {version: v2.7.0}\n";
+        let mut tree: Tree = [("release-products/v2.7.0.yaml", product)].into_iter().collect();
+        // The version of a component may look like a HOTFIXVERSION.
+        tree.insert(hotfix("v3.1.53-20180605-p1"), values_of("web"));
+        let mut policy = Policy::default();
+        policy.products.versions = vec!["v2.6.0".parse().unwrap()];
+        let known = base_addon::known_products(&tree, &policy);
+        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+        assert_eq!(known, ["v2.6.0", "v2.7.0"]);
+    }
+
+    #[test]
+    fn new_hotfix_contains_previous_one() {
+        let first = values_of("console-web")
+            .replace("web:v3.1.53", "web:v2.7.0-20180605-p1")
+            .replace("\"v3.1.53\"", "v2.7.0-20180605-p1")
+            .replace("- image", "- tty: true\r\n      image");
+        let mut tree = tree(&[ADDON]);
+        tree.insert(hotfix("v2.7.0-20180605-p1"), first.clone());
+        let (base, date) = ("v2.7.0".parse().unwrap(), Date::parse("20180606").unwrap());
+        let request = HotfixRequest::new("web", &base, date);
+        let file = new_hotfix(&tree, &Policy::default(), &tree, &request).unwrap();
+        assert_eq!(file.from, hotfix("v2.7.0-20180605-p1"));
+        assert_eq!(file.previous.unwrap().to_string(), "v2.7.0-20180605-p1");
+        assert_eq!(file.text, first.replace("v2.7.0-20180605-p1", "v2.7.0-20180606-p1"));
+        let request = request.with_origin(HotfixOrigin::Addon);
+        let file = new_hotfix(&tree, &Policy::default(), &tree, &request).unwrap();
+        assert_eq!((file.from.as_str(), file.previous), (ADDON, None));
+    }
+
+    #[test]
+    fn new_hotfix_changes_tag_of_patched_image() {
+        // The previous one patched the second container.
+        let first = values_of("console-web")
+            .replace("\"v3.1.53\"", "v2.7.0-20180605-p1")
+            .replace("side:v3.1.53", "side:v2.7.0-20180605-p1");
+        let mut tree = tree(&[ADDON]);
+        tree.insert(hotfix("v2.7.0-20180605-p1"), first.clone());
+        let file = new(&tree, "web", "20180605").unwrap();
+        assert_eq!(file.text, first.replace("v2.7.0-20180605-p1", "v2.7.0-20180605-p2"));
     }
 
     #[test]
@@ -313,7 +406,8 @@ mod tests {
         let tree = tree(&[ADDON]);
         let base = "v2.7.0".parse().unwrap();
         let date = Date::new(2018, 6, 5).unwrap();
-        let error = new_hotfix(&tree, &policy, "web", &base, date, &tree).unwrap_err();
+        let request = HotfixRequest::new("web", &base, date);
+        let error = new_hotfix(&tree, &policy, &tree, &request).unwrap_err();
         assert!(matches!(error, BumpError::PathRefused { .. }));
     }
 
@@ -331,7 +425,7 @@ mod tests {
         let earlier =
             "release-hotfixes/v2.7.0/dex-cauth-v2.7.0-20180605-p1/default/dex/cauth/values.yaml";
         let tree: Tree =
-            [("addons/dex/dex-cauth.yaml", text.as_str()), (earlier, "a: b")].into_iter().collect();
+            [("addons/dex/dex-cauth.yaml", text.as_str()), (earlier, &text)].into_iter().collect();
         let file = new(&tree, "dex-cauth", "20180605").unwrap();
         assert_eq!(file.path, earlier.replace("-p1", "-p2"));
         let text = values_of("cauth");

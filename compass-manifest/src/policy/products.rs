@@ -1,6 +1,8 @@
 use super::pattern::Pattern;
-use super::value::{Wrong, directories};
+use super::value::{Wrong, directories, one_or_more, wrong};
+use crate::escape::quote;
 use crate::tree::below_any;
+use crate::version::ProductVersion;
 use crate::yaml::Node;
 
 /// What holds for products and their addons.
@@ -8,6 +10,8 @@ use crate::yaml::Node;
 pub struct ProductPolicy {
     /// The directories of the product manifests.
     pub directories: Vec<String>,
+    /// Product versions that were released, beside those of manifests and git tags.
+    pub versions: Vec<ProductVersion>,
     /// The directories of the addons.
     pub addons: Vec<String>,
     /// Directories whose addons replace those of the same name.
@@ -26,6 +30,7 @@ impl Default for ProductPolicy {
     fn default() -> Self {
         Self {
             directories: vec!["release-products".to_owned()],
+            versions: Vec::new(),
             addons: vec!["addons".to_owned()],
             overlays: Vec::new(),
             image_lists: vec![Pattern::of("images-lists/*.list")],
@@ -52,6 +57,9 @@ impl ProductPolicy {
                 *field = directories(value)?;
             }
         }
+        if let Some(value) = node.get("versions") {
+            self.versions = versions(value)?;
+        }
         for (key, field) in [
             ("image_lists", &mut self.image_lists),
             ("addon_lists", &mut self.addon_lists),
@@ -64,4 +72,15 @@ impl ProductPolicy {
         }
         Ok(())
     }
+}
+
+fn versions(node: &Node) -> Result<Vec<ProductVersion>, Wrong> {
+    let version = |node: &Node| {
+        let text = node.text().unwrap_or_default();
+        text.parse().map_err(|_| {
+            let message = format!("{} is not a product version", quote(text));
+            wrong(node, message, "write it as `v2.7.0`")
+        })
+    };
+    one_or_more(node).iter().map(version).collect()
 }

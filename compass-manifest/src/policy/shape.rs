@@ -53,6 +53,7 @@ const PATTERN: &[Field] = &[required("path", Shape::Text), required("version", S
 
 const PRODUCTS: &[Field] = &[
     optional("directory", TEXTS),
+    optional("versions", TEXTS),
     optional("addons", TEXTS),
     optional("overlays", TEXTS),
     optional("image_lists", TEXTS),

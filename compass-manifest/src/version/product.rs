@@ -23,6 +23,11 @@ impl ProductVersion {
         self.precedence == other.precedence
     }
 
+    /// Whether it is something before a release, as `-rc.1`. `-ga` is the release itself.
+    pub fn is_prerelease(&self) -> bool {
+        !self.precedence.pre.is_empty()
+    }
+
     /// The version as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -1,6 +1,6 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
 
-use compass_manifest::bump::{NewFile, new_hotfix, newest_product};
+use compass_manifest::bump::{HotfixOrigin, HotfixRequest, NewFile, known_products, new_hotfix};
 use compass_manifest::version::{Date, HotfixVersion, ProductVersion};
 use serde_json::json;
 
@@ -17,10 +17,14 @@ pub(crate) struct Args {
     /// web-v2.7.0-20180605-p1, to begin the one after that
     #[arg(value_name = "ADDON")]
     target: String,
-    /// The product version that is patched; otherwise the newest one known
+    /// The product version that is patched; otherwise the newest release among git tags, product
+    /// manifests and the policy
     #[arg(long, value_name = "VERSION")]
     base: Option<ProductVersion>,
-    /// The day of the hotfix; otherwise today
+    /// What the hotfix begins from
+    #[arg(long, value_enum, default_value_t = Origin::Previous, value_name = "ORIGIN")]
+    from: Origin,
+    /// The day of the hotfix; otherwise that of `SOURCE_DATE_EPOCH`, or today
     #[arg(long, value_name = "YYYYMMDD", value_parser = date)]
     date: Option<Date>,
     /// Shows what would be made, and writes nothing
@@ -28,31 +32,33 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Origin {
+    /// The previous hotfix of the addon and product version; the addon if there is none
+    Previous,
+    /// The addon, without what earlier hotfixes changed
+    Addon,
+}
+
 pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), Failure> {
     let (tree, policy) = (&repository.tree, &repository.policy);
     let (addon, after) = split(&args.target);
-    let base = match (&args.base, &after) {
-        (Some(base), Some(after)) if !base.is_same_release(after.base()) => {
-            let message = format!("`{after}` is no hotfix of the product {base}");
-            return Err(Failure::usage(message).hint("leave `--base` away"));
-        }
-        (_, Some(after)) => after.base().clone(),
-        (Some(base), None) => base.clone(),
-        (None, None) => newest_product(tree, policy).ok_or_else(|| {
-            Failure::usage("the repository names no product version")
-                .hint("say which one is patched: `--base v2.7.0`")
-        })?,
-    };
+    let base = base(args, after.as_ref(), repository, output)?;
     let date = args.date.or(after.as_ref().map(HotfixVersion::date)).map_or_else(today, Ok)?;
     let git = repository.checkout.git();
     let tagged = git.map(|git| git_base::product(git, &base, |_| true)).transpose()?.flatten();
     if tagged.is_none() {
-        output.note(&format!(
+        output.warn(&format!(
             "there is no git tag for {base}: the addon's values are those of the working tree"
         ));
     }
     let addons = tagged.as_ref().unwrap_or(tree);
-    let file = new_hotfix(tree, policy, addon, &base, date, addons).map_err(|e| failure(&e))?;
+    let origin = match args.from {
+        Origin::Previous => HotfixOrigin::PreviousHotfix,
+        Origin::Addon => HotfixOrigin::Addon,
+    };
+    let request = HotfixRequest::new(addon, &base, date).with_origin(origin);
+    let file = new_hotfix(tree, policy, addons, &request).map_err(|e| failure(&e))?;
     if let Some(after) = after.as_ref().filter(|after| **after >= file.version) {
         let message = format!("there is no hotfix `{}`", args.target);
         return Err(Failure::usage(message).hint(format!(
@@ -60,16 +66,70 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
             file.version
         )));
     }
-    if let Some(after) = &after {
-        output.note(&format!(
-            "it begins with the addon of {base}: what {after} changed is to be changed here as well"
-        ));
-    }
     if !args.dry_run {
         save::create(repository, &file.path, file.text.as_bytes())?;
     }
     show(args, &file, output);
     Ok(())
+}
+
+/// The product version that is patched.
+fn base(
+    args: &Args,
+    after: Option<&HotfixVersion>,
+    repository: &Repository,
+    output: &Output,
+) -> Result<ProductVersion, Failure> {
+    let tags = repository.checkout.git().map(crate::git::Git::tags).transpose()?;
+    let tags = tags.unwrap_or_default();
+    let tagged: BTreeSet<ProductVersion> = tags.iter().filter_map(|tag| tag.parse().ok()).collect();
+    let known = known_products(&repository.tree, &repository.policy);
+    let asked = match (&args.base, after) {
+        (Some(base), Some(after)) if !base.is_same_release(after.base()) => {
+            let message = format!("`{after}` is no hotfix of the product {base}");
+            return Err(Failure::usage(message).hint("leave `--base` away"));
+        }
+        (Some(base), _) => base,
+        (None, Some(after)) => after.base(),
+        (None, None) => return newest(&tagged, &known),
+    };
+    let mut all = tagged.iter().chain(&known);
+    if all.clone().any(|version| version.is_same_release(asked)) {
+        return Ok(asked.clone());
+    }
+    if all.next().is_none() {
+        output.warn(&format!(
+            "no git tag, product manifest or policy says whether there is a product {asked}"
+        ));
+        return Ok(asked.clone());
+    }
+    let names: Vec<_> = tagged.iter().chain(&known).map(ProductVersion::as_str).collect();
+    let hint = match repository.checkout.git() {
+        Some(git) => format!(
+            "products known here: {}; {} fetches tags",
+            names.join(", "),
+            git.shown("fetch --tags")
+        ),
+        None => format!("products known here: {}", names.join(", ")),
+    };
+    Err(Failure::usage(format!("there is no product {asked}")).hint(hint))
+}
+
+/// The newest release. Tags come first: a manifest may be of a version that is being prepared.
+fn newest(
+    tagged: &BTreeSet<ProductVersion>,
+    known: &[ProductVersion],
+) -> Result<ProductVersion, Failure> {
+    let tags: Vec<&ProductVersion> = tagged.iter().collect();
+    let known: Vec<&ProductVersion> = known.iter().collect();
+    let newest = [tags, known].into_iter().find_map(|versions| {
+        let released = versions.iter().filter(|version| !version.is_prerelease()).max();
+        released.or_else(|| versions.iter().max()).map(|version| (*version).clone())
+    });
+    newest.ok_or_else(|| {
+        Failure::usage("no git tag, product manifest or policy names a product version")
+            .hint("say which one is patched: `--base v2.7.0`")
+    })
 }
 
 fn show(args: &Args, file: &NewFile, output: &Output) {
@@ -82,13 +142,14 @@ fn show(args: &Args, file: &NewFile, output: &Output) {
                 "name": file.addon,
                 "file": path,
                 "from": file.from,
+                "previous": file.previous.as_ref().map(ToString::to_string),
                 "old": old,
                 "new": new,
                 "changes": file.changes,
                 "written": !args.dry_run,
             })
         },
-        || format!("{path}: {old} -> {new}\n"),
+        || format!("{path}: {old} -> {new}\n  begins from {}\n", file.from),
     );
     not_written(output, args.dry_run);
 }
@@ -106,29 +167,23 @@ fn date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| "not a calendar date as 20180605".to_owned())
 }
 
-/// The day that it is in UTC, so that two people in two places begin the same one.
+/// The day of `SOURCE_DATE_EPOCH` in UTC, so that it is the same everywhere; otherwise today in the
+/// local time zone.
 fn today() -> Result<Date, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    day(now / 86_400).ok_or_else(|| {
+    let day = match crate::source_date_epoch::read()? {
+        Some(seconds) => jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
+            .map(|time| time.to_zoned(jiff::tz::TimeZone::UTC))
+            .ok(),
+        None => Some(jiff::Zoned::now()),
+    };
+    let date = day.and_then(|day| {
+        let year = u16::try_from(day.year()).ok()?;
+        Date::new(year, u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?)
+    });
+    date.ok_or_else(|| {
         Failure::usage("the clock shows no day of the calendar")
             .hint("say which: `--date YYYYMMDD`")
     })
-}
-
-/// The date of a day counted from 1 January 1970. Years are taken to begin in March, so that the
-/// day that leap years add is their last.
-fn day(since_epoch: u64) -> Option<Date> {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    const MARCH_OF_YEAR_0_TO_EPOCH: u64 = 719_468;
-    let days = since_epoch + MARCH_OF_YEAR_0_TO_EPOCH;
-    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * day + 2) / 153;
-    let day = day - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?)
 }
 
 #[cfg(test)]
@@ -136,19 +191,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_since_1970_are_dates() {
-        let shown = |seconds: u64| day(seconds / 86_400).unwrap().to_string();
-        for (seconds, date) in [
-            (0, "19700101"),
-            (951_782_400, "20000229"),
-            (951_868_800, "20000301"),
-            (1_528_156_800, "20180605"),
-            (1_735_603_200, "20241231"),
-            (4_107_542_399, "21000228"),
-            (4_107_542_400, "21000301"),
-        ] {
-            assert_eq!(shown(seconds), date);
-        }
+    fn newest_prefers_tagged_releases() {
+        let parse = |texts: &[&str]| -> Vec<ProductVersion> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let newest = |tags: &[&str], known: &[&str]| {
+            let tagged = parse(tags).into_iter().collect();
+            newest(&tagged, &parse(known)).map(|version| version.to_string()).ok()
+        };
+        let found = newest(&["v2.6.0", "v2.7.0-ga", "v2.8.0-rc.1"], &["v2.9.0"]);
+        assert_eq!(found.as_deref(), Some("v2.7.0-ga"));
+        assert_eq!(newest(&["v2.8.0-rc.1"], &["v2.7.0"]).as_deref(), Some("v2.8.0-rc.1"));
+        assert_eq!(newest(&[], &["v2.6.0", "v2.7.0"]).as_deref(), Some("v2.7.0"));
+        assert_eq!(newest(&[], &[]), None);
     }
 
     #[test]
