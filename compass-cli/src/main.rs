@@ -10,6 +10,7 @@ mod git;
 mod opened;
 mod output;
 mod packages;
+mod progress;
 mod registries;
 mod regular_file;
 mod repository;

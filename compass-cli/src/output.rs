@@ -7,18 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use compass_manifest::escape::{escape, escape_lines};
 use compass_manifest::render::{Style, json_text};
-use compass_registry::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use crate::cli::{Color, Format, Global};
 use crate::failure::Failure;
+use crate::progress::{Bar, Shown};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     pub(crate) format: Format,
     quiet: bool,
-    bars: bool,
+    progress: Shown,
     /// Whether standard output carries something else than results.
     is_taken: bool,
     pub(crate) style: Style,
@@ -28,12 +27,17 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(global: &Global) -> Self {
-        let human = global.format == Format::Human;
-        let bars = human && !global.quiet && !global.no_progress && global.verbose == 0;
+        let is_wanted = global.format == Format::Human && !global.quiet && !global.no_progress;
+        let progress = match is_wanted {
+            true if is_dumb() || !std::io::stderr().is_terminal() => Shown::Lines,
+            // The log of `-v` and a bar would overwrite each other.
+            true if global.verbose == 0 => Shown::Bar,
+            _ => Shown::Nowhere,
+        };
         Self {
             format: global.format,
             quiet: global.quiet,
-            bars: bars && std::io::stderr().is_terminal(),
+            progress,
             is_taken: false,
             style: if coloured(global.color, &std::io::stdout()) {
                 Style::Colour
@@ -122,18 +126,9 @@ impl Output {
         }
     }
 
-    /// A progress bar in bytes, or nothing where nobody looks.
+    /// Shows a transfer in bytes.
     pub(crate) fn bar(&self, title: &str) -> Bar {
-        let bar = ProgressBar::new(0);
-        if !self.bars {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(title.to_owned());
-        Bar(bar)
+        Bar::new(title, self.progress)
     }
 }
 
@@ -143,37 +138,18 @@ pub(crate) fn coloured(color: Color, to: &impl IsTerminal) -> bool {
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => to.is_terminal() && !plain(),
+        Color::Auto => to.is_terminal() && !plain() && !is_dumb(),
     }
+}
+
+/// Whether the terminal says that it knows no control sequences.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb")
 }
 
 /// A name from outside, escaped for a line of human output.
 pub(crate) fn printable(text: &str) -> String {
     escape(text).into_owned()
-}
-
-/// Shows a transfer; gone when dropped.
-#[derive(Debug, Clone)]
-pub(crate) struct Bar(ProgressBar);
-
-impl Bar {
-    pub(crate) fn shared(&self) -> Arc<dyn Progress> {
-        Arc::new(self.clone())
-    }
-
-    pub(crate) fn done(&self) {
-        self.0.finish_and_clear();
-    }
-}
-
-impl Progress for Bar {
-    fn expect(&self, bytes: u64) {
-        self.0.inc_length(bytes);
-    }
-
-    fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
-    }
 }
 
 /// A number of bytes for people.

@@ -184,9 +184,8 @@ fn a_hotfix_begins_from_the_tag_of_its_product() {
 
     let (code, out, said) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
     let (first, second) = (hotfix("v2.7.0-20180605-p1"), hotfix("v2.7.0-20180605-p2"));
-    let shown = format!(
-        "{second}: v2.7.0-20180605-p1 -> v2.7.0-20180605-p2\n  begins from {first}\n"
-    );
+    let shown =
+        format!("{second}: v2.7.0-20180605-p1 -> v2.7.0-20180605-p2\n  begins from {first}\n");
     assert_eq!((code, out), (0, shown), "{said}");
     let arguments = ["hotfix", "web", "--from", "addon", "--date", "20180605", "--dry-run"];
     let (code, out, _) = repository.bump(&arguments);
@@ -219,7 +218,10 @@ fn bump_hotfix_date_is_local_or_reproducible() {
         shown["new"].as_str().unwrap().trim_start_matches("v2.7.0-")[..8].to_owned()
     };
     // 23:30 UTC of one day is the next one in Shanghai.
-    assert_eq!(with(&[("SOURCE_DATE_EPOCH", "1528241400"), ("TZ", "Asia/Shanghai")], &[]), "20180605");
+    assert_eq!(
+        with(&[("SOURCE_DATE_EPOCH", "1528241400"), ("TZ", "Asia/Shanghai")], &[]),
+        "20180605"
+    );
     let date = ["--date", "20180607"];
     assert_eq!(with(&[("SOURCE_DATE_EPOCH", "1528241400")], &date), "20180607");
     // Zones that are a day apart: at every moment, two of them have different dates.

@@ -10,6 +10,9 @@ pub trait Progress: Send + Sync {
 
     /// This many bytes more have been moved, or were found to be there already.
     fn advance(&self, bytes: u64);
+
+    /// One image more is whole at its destination, or failed.
+    fn image_done(&self) {}
 }
 
 /// Shows nothing.
