@@ -60,6 +60,7 @@ pub mod version;
 pub mod yaml;
 
 mod check;
+mod content;
 mod parallel;
 mod path;
 mod release;
@@ -67,6 +68,7 @@ mod shape;
 mod tree;
 
 pub use check::{Check, check, check_change, plugin_names, read_plugin};
+pub use content::{MAX_POINTER_BYTES, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
 pub use tree::Tree;
