@@ -135,7 +135,7 @@ const SPEC: &[Field] = &[
 
 const SERVICE: &[Field] = &[
     required("port", Shape::Port),
-    optional("nodePort", Shape::Port),
+    optional("nodePort", Shape::PortOrZero),
     required("image", Shape::Text),
     optional("configs", Shape::Fields(CONFIGS)),
     optional("security", Shape::Fields(SECURITY)),

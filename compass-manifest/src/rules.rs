@@ -1,6 +1,7 @@
 //! The catalogue of rules. A rule is one file here and one line in [`ALL`].
 
 mod addon_version_not_increased;
+mod ambiguous_number;
 mod base_addon;
 mod change_scope;
 mod chart_tag;
@@ -58,6 +59,7 @@ use crate::source::Span;
 /// Every rule, ordered by code.
 pub static ALL: &[&Rule] = &[
     &addon_version_not_increased::RULE,
+    &ambiguous_number::RULE,
     &change_scope::RULE,
     &chart_tag::RULE,
     &container_without_image::RULE,

@@ -10,6 +10,8 @@ mod scalar;
 use crate::content;
 use crate::source::{SourceFile, Span, Spanned};
 
+pub(crate) use scalar::{OlderMeaning, decimal};
+
 /// A release manifest larger than this is refused; real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
 /// How many levels of lists and mappings a document may have: every walk over it may recurse.
@@ -128,8 +130,8 @@ impl Node {
     /// The port that a scalar names, with its place; 0 is none.
     pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
         let node = node?;
-        let value: u16 = node.text()?.parse().ok()?;
-        (value != 0).then_some(Spanned { value, span: node.span })
+        let value = decimal(node.text()?).filter(|port| *port != 0)?;
+        Some(Spanned { value, span: node.span })
     }
 
     /// Whether the node is `null`, `~` or nothing.
