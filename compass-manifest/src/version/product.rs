@@ -23,6 +23,11 @@ impl ProductVersion {
         self.precedence == other.precedence
     }
 
+    /// What all spellings of one release have in common.
+    pub(crate) fn release(&self) -> String {
+        self.precedence.to_string()
+    }
+
     /// The version as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -57,7 +57,7 @@ impl Scalar {
             return all(rest, u8::is_ascii_digit).then_some(OlderMeaning::Text);
         }
         if text.contains(':') {
-            return sexagesimal(text).map(OlderMeaning::Number);
+            return sexagesimal(text);
         }
         let with_underscores = text.contains('_') && all(text, u8::is_ascii_digit);
         with_underscores.then(|| number(text, 10))
@@ -65,7 +65,7 @@ impl Scalar {
 
     /// Whether readers of YAML 1.1 take the scalar for a boolean, and readers of YAML 1.2 for text.
     pub(crate) fn is_older_boolean(&self) -> bool {
-        const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off"];
+        const WORDS: &[&str] = &["yes", "no", "on", "off"];
         let word = &*self.text;
         let one_case = |word: &str| {
             let rest = word.get(1..).unwrap_or_default();
@@ -75,18 +75,18 @@ impl Scalar {
     }
 }
 
-/// The value of `1:30`, whose digits YAML 1.1 counts by sixty.
-fn sexagesimal(text: &str) -> Option<Option<u64>> {
-    let mut digits = text.split(':');
-    let first = digits.next()?;
+/// What `1:30` is, whose digits YAML 1.1 counts by sixty.
+fn sexagesimal(text: &str) -> Option<OlderMeaning> {
+    let (first, rest) = text.split_once(':')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if !is_number(first) {
-        return None;
-    }
-    digits.try_fold(first.parse().ok(), |value: Option<u64>, digit| {
-        let digit: u64 = (is_number(digit) && digit.len() <= 2).then(|| digit.parse().ok())??;
-        (digit < 60).then(|| value?.checked_mul(60)?.checked_add(digit))
-    })
+    let digit = |text: &str| {
+        let value = text.parse().ok().filter(|value| *value < 60)?;
+        (is_number(text) && text.len() <= 2).then_some(value)
+    };
+    let digits: Vec<u64> = rest.split(':').map(digit).collect::<Option<_>>()?;
+    let sum = |value: Option<u64>, digit: &u64| value?.checked_mul(60)?.checked_add(*digit);
+    let value = digits.iter().fold(first.parse().ok(), sum);
+    is_number(first).then_some(OlderMeaning::Number(value))
 }
 
 /// A number in digits without a sign and leading zeros, which all readers of YAML take for the same.
@@ -152,10 +152,10 @@ mod tests {
 
     #[test]
     fn older_booleans_are_words_of_one_case() {
-        for text in ["y", "N", "yes", "Yes", "YES", "no", "on", "Off"] {
+        for text in ["yes", "Yes", "YES", "no", "on", "Off"] {
             assert!(plain(text).is_older_boolean(), "{text}");
         }
-        for text in ["true", "yEs", "yesterday", "", "o", "1"] {
+        for text in ["true", "y", "N", "yEs", "yesterday", "", "1"] {
             assert!(!plain(text).is_older_boolean(), "{text}");
         }
         assert!(!Scalar { text: "yes".into(), plain: false }.is_older_boolean());
