@@ -8,7 +8,7 @@ use compass_manifest::{Policy, Tree};
 
 use crate::failure::Failure;
 use crate::git::{Entry, EntryKind, Git};
-use crate::repository::{READ_LIMIT, Repository, is_read, parse_policy};
+use crate::repository::{READ_LIMIT, Repository, parse_policy, read_wanted};
 
 /// What a change began from.
 #[derive(Debug)]
@@ -35,24 +35,46 @@ pub(crate) fn read(
     let changed = git.changed_since(&commit)?;
     let policy =
         with_policy.then(|| policy_at(git, &commit, entries.get(POLICY_FILE))).transpose()?;
-    let mut tree = Tree::new();
-    let (mut paths, mut objects) = (Vec::new(), Vec::new());
-    for (path, entry) in &entries {
-        let is_read = is_read(path) && entry.kind == EntryKind::File;
-        match repository.tree.get(path) {
+    let mut tree = list(&entries);
+    for policy in policy.iter().chain([&repository.policy]) {
+        read_wanted(&mut tree, policy, |paths| {
             // What did not change need not be read again.
-            Some(bytes) if is_read && !changed.contains(path) => tree.insert(path.as_str(), bytes),
-            _ if is_read => {
-                paths.push(path.as_str());
-                objects.push(entry.object.as_str());
-            }
-            _ => tree.insert_unread(path.as_str(), ""),
-        }
-    }
-    for (path, bytes) in paths.into_iter().zip(git.blobs(objects, READ_LIMIT)?) {
-        tree.insert(path, bytes);
+            let known = |path: &str| repository.tree.get(path).filter(|_| !changed.contains(path));
+            let (unchanged, wanted): (Vec<&str>, Vec<&str>) =
+                paths.iter().partition(|path| known(path).is_some());
+            let mut contents: BTreeMap<&str, Vec<u8>> =
+                wanted.iter().copied().zip(blobs(git, &entries, &wanted)?).collect();
+            contents.extend(
+                unchanged.into_iter().filter_map(|path| Some((path, known(path)?.to_vec()))),
+            );
+            Ok(paths.iter().map(|path| contents.remove(path).unwrap_or_default()).collect())
+        })?;
     }
     Ok(Base { tree, changed, policy })
+}
+
+/// What is at each path of a commit, without contents.
+fn list(entries: &BTreeMap<String, Entry>) -> Tree {
+    let mut tree = Tree::new();
+    for (path, entry) in entries {
+        let kind = match entry.kind {
+            EntryKind::File => compass_manifest::EntryKind::File,
+            EntryKind::Link => compass_manifest::EntryKind::Link,
+            EntryKind::Submodule => compass_manifest::EntryKind::Submodule,
+        };
+        tree.insert_entry(path.as_str(), kind, "");
+    }
+    tree
+}
+
+/// The contents of files of a commit, in the order of `paths`.
+fn blobs(
+    git: &Git,
+    entries: &BTreeMap<String, Entry>,
+    paths: &[&str],
+) -> Result<Vec<Vec<u8>>, Failure> {
+    let objects = paths.iter().filter_map(|path| Some(entries.get(*path)?.object.as_str()));
+    git.blobs(objects, READ_LIMIT)
 }
 
 /// The policy at a commit; the built-in one if it has no file.
@@ -76,6 +98,7 @@ fn policy_at(git: &Git, commit: &str, entry: Option<&Entry>) -> Result<Policy, F
 pub(crate) fn product(
     git: &Git,
     version: &ProductVersion,
+    policy: &Policy,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Option<Tree>, Failure> {
     let tags = git.tags()?;
@@ -86,18 +109,9 @@ pub(crate) fn product(
     let Some(tag) = tags.iter().filter(same).max_by_key(|tag| *tag == version.as_str()) else {
         return Ok(None);
     };
-    let entries = git.entries(&format!("refs/tags/{tag}^{{commit}}"))?;
-    let is_wanted = |(path, entry): &(&String, &Entry)| {
-        is_read(path) && entry.kind == EntryKind::File && wanted(path)
-    };
-    let (read, unread): (Vec<_>, Vec<_>) = entries.iter().partition(is_wanted);
-    let mut tree = Tree::new();
-    let contents = git.blobs(read.iter().map(|(_, entry)| entry.object.as_str()), READ_LIMIT)?;
-    for ((path, _), bytes) in read.into_iter().zip(contents) {
-        tree.insert(path.as_str(), bytes);
-    }
-    for (path, _) in unread {
-        tree.insert_unread(path.as_str(), "");
-    }
+    let mut entries = git.entries(&format!("refs/tags/{tag}^{{commit}}"))?;
+    entries.retain(|path, _| wanted(path));
+    let mut tree = list(&entries);
+    read_wanted(&mut tree, policy, |paths| blobs(git, &entries, paths))?;
     Ok(Some(tree))
 }

@@ -84,12 +84,6 @@ impl Repository {
         let unusable = |what: &str| {
             Failure::not_right(format!("{path}: {what}")).hint("`compass check` shows where")
         };
-        let absent = product.manifest.absent(&self.tree).into_iter();
-        let absent = absent.map(|(named, why)| format!("`{}` is not there: {why}", named.value));
-        let absent: Vec<String> = absent.collect();
-        if !absent.is_empty() {
-            return Err(unusable(&absent.join("; ")));
-        }
         let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.value.clone());
         let name = text(&product.manifest.name);
         let name = name.ok_or_else(|| unusable("it has no `metadata.name`"))?;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use compass_manifest::escape::{escape, quote};
 use compass_manifest::inventory::{self, FileImage, Hotfix, Product};
-use compass_manifest::plugin::PluginManifest;
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::source::SourceFile;
 use compass_manifest::version::{PluginVersion, ProductVersion};
-use compass_manifest::{Policy, Tree, plugin_names, read_plugin};
+use compass_manifest::{
+    EntryKind, MAX_POINTER_BYTES, Policy, Report, Tree, is_lfs_pointer, packed_files, unread_files,
+};
 use compass_registry::Reference;
 
 use crate::checkout::{Checkout, FileKind};
@@ -21,12 +23,14 @@ use crate::regular_file;
 pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
 
 /// The release repository: where it is, what it decides, what it holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Repository {
     pub(crate) root: PathBuf,
     pub(crate) policy: Policy,
     pub(crate) tree: Tree,
     pub(crate) checkout: Checkout,
+    /// What the rules find, whatever the policy makes of it.
+    pub(crate) unabridged: OnceLock<Report>,
 }
 
 /// A plugin that is to be released.
@@ -61,8 +65,14 @@ impl Repository {
         };
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
-        let tree = read_tree(&checkout)?;
-        Ok(Self { root, policy, tree, checkout })
+        let tree = read_tree(&checkout, &policy)?;
+        Ok(Self { root, policy, tree, checkout, unabridged: OnceLock::new() })
+    }
+
+    /// Reads also what the rules read by another policy.
+    pub(crate) fn read_for(&mut self, policy: &Policy) -> Result<(), Failure> {
+        let checkout = &self.checkout;
+        read_wanted(&mut self.tree, policy, |paths| checkout.read(paths, READ_LIMIT))
     }
 
     /// Whether the current directory is in one.
@@ -77,7 +87,7 @@ impl Repository {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
             None => Policy::default(),
         };
-        Ok(Self { root, policy, tree: Tree::default(), checkout: Checkout::default() })
+        Ok(Self { root, policy, ..Self::default() })
     }
 
     /// The plugins that targets name, as `plugin gpu plugin log`.
@@ -101,54 +111,60 @@ impl Repository {
     }
 
     pub(crate) fn all_plugins(&self) -> Result<Vec<Plugin>, Failure> {
-        plugin_names(&self.tree, &self.policy).iter().map(|name| self.plugin(name)).collect()
+        let names: BTreeSet<_> = inventory::plugins(&self.tree, &self.policy)
+            .into_iter()
+            .map(|plugin| plugin.name)
+            .collect();
+        names.iter().map(|name| self.plugin(name)).collect()
     }
 
     fn plugin(&self, name: &str) -> Result<Plugin, Failure> {
-        let directory = self.policy.plugins.directories.join(" or ");
-        let Some((source, manifest)) = read_plugin(&self.tree, &self.policy, name) else {
-            let known = plugin_names(&self.tree, &self.policy).join(", ");
-            let known = if known.is_empty() { "there are none".to_owned() } else { known };
-            return Err(Failure::usage(format!("there is no {directory}/{name}.yaml"))
-                .hint(format!("plugins here: {known}")));
-        };
-        let unusable = |what: String| {
+        let inventory::Plugin { source, manifest, images, .. } = self.plugin_manifest(name)?;
+        self.require_whole(|path| path == source.path(), None)?;
+        let unusable = |what: &str| {
             Failure::not_right(format!("{}: {what}", source.path()))
                 .hint("`compass check` shows where")
         };
         let version = manifest.version.as_ref().map(|version| version.value.clone());
         let version = version.filter(|version| version.parse::<PluginVersion>().is_ok());
-        let version =
-            version.ok_or_else(|| unusable("it has no valid `spec.version`".to_owned()))?;
+        let version = version.ok_or_else(|| unusable("it has no valid `spec.version`"))?;
         let own = manifest.name.as_ref().map(|name| name.value.as_str());
         if own != Some(name) {
-            return Err(unusable("`metadata.name` is not the name of the file".to_owned()));
+            return Err(unusable("`metadata.name` is not the name of the file"));
         }
-        let images = self.images(&source, &manifest)?;
-        if images.is_empty() {
-            return Err(unusable("`spec.service.image` names no image".to_owned()));
+        if manifest.image.is_none() {
+            return Err(unusable("`spec.service.image` names no image"));
         }
+        let images = self.distinct_images(images)?;
         Ok(Plugin { name: name.to_owned(), version, images, source })
     }
 
-    fn images(
-        &self,
-        source: &SourceFile,
-        manifest: &PluginManifest,
-    ) -> Result<Vec<TargetImage>, Failure> {
-        let images = manifest.images().into_iter().map(|image| {
-            let written = image.reference.to_string();
-            let (name, version) = split_version(&written, image.reference.repository());
-            Ok(TargetImage {
-                file: source.path().to_owned(),
-                line: source.position(image.span.start).line,
-                path: image.path,
-                source: (self.policy.registries.source_of(name) + version).parse()?,
-                release: written.parse()?,
-                written,
-            })
-        });
-        images.collect()
+    /// The only manifest of a plugin.
+    pub(crate) fn plugin_manifest(&self, name: &str) -> Result<inventory::Plugin, Failure> {
+        let plugins = inventory::plugins(&self.tree, &self.policy);
+        let (mut named, others): (Vec<_>, Vec<_>) =
+            plugins.into_iter().partition(|plugin| plugin.name == name);
+        let Some(plugin) = named.pop() else {
+            let directories = &self.policy.plugins.directories;
+            let mut paths = directories.iter().map(|directory| format!("{directory}/{name}.yaml"));
+            if let Some((path, kind)) = paths.find_map(|path| {
+                let kind = self.tree.kind(&path).filter(|kind| *kind != EntryKind::File)?;
+                Some((path, kind))
+            }) {
+                let message = format!("{path} is {}, and is not read", kind.describe());
+                return Err(Failure::not_right(message).hint("put the file itself there"));
+            }
+            let known: Vec<_> = others.into_iter().map(|plugin| plugin.name).collect();
+            let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
+            let message = format!("there is no {}/{name}.yaml", directories.join(" or "));
+            return Err(Failure::usage(message).hint(format!("plugins here: {known}")));
+        };
+        if let Some(other) = named.first() {
+            let paths = [other.source.path(), plugin.source.path()].join(" and ");
+            return Err(Failure::not_right(format!("plugin `{name}` has two manifests: {paths}"))
+                .hint("keep one of them: nothing says which one is meant"));
+        }
+        Ok(plugin)
     }
 
     /// The images that targets consist of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION`, `product
@@ -167,16 +183,22 @@ impl Repository {
         Ok(images)
     }
 
-    /// The images of all plugins, hotfixes and addons, and those that are no reference.
-    pub(crate) fn all_images(&self) -> Result<(Vec<TargetImage>, Vec<Failure>), Failure> {
-        let (mut images, mut broken) = (Vec::new(), Vec::new());
+    /// The images of all plugins, hotfixes and addons, and what keeps others from being listed.
+    pub(crate) fn all_images(&self) -> (Vec<TargetImage>, Vec<String>) {
+        let (mut images, mut problems) = (Vec::new(), Vec::new());
+        let mut broken = BTreeSet::new();
         for image in inventory::images(&self.tree, &self.policy) {
-            match self.target_image(image)? {
+            let place = format!("{}:{}", image.file, image.line);
+            match self.target_image(image) {
                 Ok(image) => images.push(image),
-                Err(failure) => broken.push(failure),
+                Err(failure) => {
+                    problems.push(failure.message);
+                    broken.insert(place);
+                }
             }
         }
-        Ok((images, broken))
+        problems.extend(self.omissions(&broken));
+        (images, problems)
     }
 
     /// The hotfixes of a name, `ADDON-HOTFIXVERSION`: one file each.
@@ -209,24 +231,25 @@ impl Repository {
     fn hotfix_images(&self, name: &str) -> Result<Vec<TargetImage>, Failure> {
         let hotfixes = self.hotfixes(name)?;
         let images = hotfixes.into_iter().flat_map(file_images);
-        images.map(|image| self.target_image(image)?).collect()
+        self.target_images_of(images)
     }
 
     pub(crate) fn product(&self, version: &str) -> Result<Product, Failure> {
         let parsed: ProductVersion = version.parse().map_err(Failure::usage)?;
-        let product = inventory::product(&self.tree, &self.policy, &parsed).ok_or_else(|| {
+        let mut products = inventory::products(&self.tree, &self.policy, &parsed);
+        let product = products.pop().ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
             Failure::usage(format!("there is no product `{version}` in {directories}"))
         })?;
+        if let Some(other) = products.first() {
+            let paths = [other.source.path(), product.source.path()].join(" and ");
+            return Err(Failure::not_right(format!(
+                "product `{version}` has two manifests: {paths}"
+            ))
+            .hint("keep one of them: nothing says which one is meant"));
+        }
         let manifest = product.source.path();
-        let is_part = |path: &str| {
-            path == manifest
-                || product.lists.iter().any(|list| list == path)
-                || product.manifest.below_addons(path).is_some()
-                || (product.manifest.addons_directory().is_some()
-                    && self.policy.products.is_overlay(path))
-        };
-        self.require_whole(is_part, Some(manifest))?;
+        self.require_whole(|path| product.is_part(path, &self.policy), Some(manifest))?;
         Ok(product)
     }
 
@@ -243,38 +266,45 @@ impl Repository {
         let distinct = images.into_iter().filter(|image| {
             image.used.image.as_ref().map_or(true, |image| seen.insert(image.listed()))
         });
-        distinct.map(|image| self.target_image(image)?).collect()
+        self.target_images_of(distinct)
     }
 
-    /// The outer failure is the policy's, the inner one the image's own.
-    pub(crate) fn target_image(
+    /// Images as targets have them; an error names each that is no image.
+    pub(crate) fn target_images_of(
         &self,
-        image: FileImage,
-    ) -> Result<Result<TargetImage, Failure>, Failure> {
-        let place = format!("{}:{}", image.file, image.line);
-        let used = match image.used.image {
-            Ok(used) => used,
-            Err(reason) => {
-                let message = format!("{place}: `{}` is no image: {reason}", image.used.written);
-                return Ok(Err(Failure::not_right(message).hint("`compass check` shows where")));
+        images: impl IntoIterator<Item = FileImage>,
+    ) -> Result<Vec<TargetImage>, Failure> {
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
+        for image in images {
+            match self.target_image(image) {
+                Ok(image) => found.push(image),
+                Err(failure) => broken.push(failure.message),
             }
+        }
+        match broken.is_empty() {
+            true => Ok(found),
+            false => Err(Failure::not_right(broken.join("\n")).hint("`compass check` shows where")),
+        }
+    }
+
+    fn target_image(&self, image: FileImage) -> Result<TargetImage, Failure> {
+        let broken = |reason: &dyn std::fmt::Display| {
+            let place = format!("{}:{}", escape(&image.file), image.line);
+            let written = quote(&image.used.written);
+            Failure::not_right(format!("{place}: {written} is no image: {reason}"))
         };
+        let used = image.used.image.as_ref().map_err(|reason| broken(reason))?;
         let parse = |reference: String| -> Result<Reference, Failure> {
-            reference.parse().map_err(|error: compass_registry::Error| {
-                let message = format!("{place}: `{}` is no image: {error}", image.used.written);
-                Failure::usage(message).hint("a list has one `PROJECT/NAME:TAG` on a line, no host")
-            })
+            reference.parse().map_err(|error: compass_registry::Error| broken(&error))
         };
-        let (release, source) =
-            (parse(used.release(&self.policy))?, parse(used.source(&self.policy))?);
-        Ok(Ok(TargetImage {
+        Ok(TargetImage {
+            release: parse(used.release(&self.policy))?,
+            source: parse(used.source(&self.policy))?,
             file: image.file.to_string(),
             line: image.line,
             path: image.used.path.to_string(),
             written: image.used.written,
-            release,
-            source,
-        }))
+        })
     }
 }
 
@@ -287,12 +317,6 @@ pub(crate) fn file_images(hotfix: Hotfix) -> impl Iterator<Item = FileImage> {
         line: source.position(used.span.start).line,
         used,
     })
-}
-
-/// A reference's repository, and the tag and digest behind it.
-fn split_version<'t>(written: &'t str, repository: &'t str) -> (&'t str, &'t str) {
-    let end = written.find(repository).map_or(written.len(), |at| at + repository.len());
-    (repository, &written[end..])
 }
 
 /// The nearest directory around this one that looks like a release repository.
@@ -335,25 +359,48 @@ pub(crate) fn parse_policy(shown: &str, bytes: Vec<u8>) -> Result<Policy, Failur
     Ok(Policy::parse(&SourceFile::new(shown, text))?)
 }
 
-/// All files of the repository: manifests, lists and words are read, of others only that they are
-/// there, and whether they changed.
-fn read_tree(checkout: &Checkout) -> Result<Tree, Failure> {
-    let is_read = |(path, kind): &(&str, FileKind)| *kind == FileKind::Regular && is_read(path);
-    let (read, unread): (Vec<_>, Vec<_>) = checkout.files().partition(is_read);
-    let read: Vec<&str> = read.into_iter().map(|(path, _)| path).collect();
+/// All files of the repository: what the rules read, of others only what is there.
+fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, Failure> {
     let mut tree = Tree::new();
-    for (path, bytes) in read.iter().zip(checkout.read(&read, READ_LIMIT)?) {
-        tree.insert(*path, bytes);
+    for (path, kind) in checkout.files() {
+        tree.insert_entry(path, entry_kind(kind), "");
     }
-    for (path, _) in unread {
-        tree.insert_unread(path, "");
+    read_wanted(&mut tree, policy, |paths| checkout.read(paths, READ_LIMIT))?;
+    let packed = packed_files(&tree, policy);
+    let paths: Vec<&str> = packed.iter().map(String::as_str).collect();
+    for (path, beginning) in paths.iter().zip(checkout.read(&paths, MAX_POINTER_BYTES as u64)?) {
+        if is_lfs_pointer(&beginning) {
+            tree.insert_entry(*path, EntryKind::LfsPointer, "");
+        }
     }
     Ok(tree)
 }
 
-/// Whether the rules may read a file.
-pub(crate) fn is_read(path: &str) -> bool {
-    [".yaml", ".yml", ".list", ".md"].iter().any(|ending| path.ends_with(ending))
+/// Adds the contents of the files that the rules read by a policy.
+pub(crate) fn read_wanted(
+    tree: &mut Tree,
+    policy: &Policy,
+    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, Failure>,
+) -> Result<(), Failure> {
+    loop {
+        let unread = unread_files(tree, policy);
+        if unread.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<&str> = unread.iter().map(String::as_str).collect();
+        for (path, bytes) in paths.iter().zip(read(&paths)?) {
+            tree.insert(*path, bytes);
+        }
+    }
+}
+
+fn entry_kind(kind: FileKind) -> EntryKind {
+    match kind {
+        FileKind::Regular => EntryKind::File,
+        FileKind::Link => EntryKind::Link,
+        FileKind::Submodule => EntryKind::Submodule,
+        FileKind::Special => EntryKind::Special,
+    }
 }
 
 /// A few of many names.

@@ -1,46 +1,82 @@
-//! What keeps a target from being whole: a file that cannot be read, or not as it is meant, names
+//! What keeps a target from being complete: a file that cannot be read, or not as it is meant, names
 //! images and files that nobody would miss before the site does.
 
+use std::collections::BTreeSet;
+
 use compass_manifest::check;
+use compass_manifest::escape::escape;
+use compass_manifest::finding::Finding;
 
 use crate::failure::Failure;
 use crate::repository::Repository;
 
 /// The rules whose findings hide an image.
-const HIDING: [&str; 5] = [
+const HIDING: [&str; 6] = [
     "container-without-image",
     "image-list-syntax",
     "image-reference",
+    "not-regular-file",
     "unquoted-template",
     "yaml-syntax",
 ];
 
 /// The rules whose findings hide something in a product manifest, which says what else there is.
-const HIDING_MORE: [&str; 3] = ["missing-field", "unknown-field", "wrong-type"];
+const HIDING_MORE: [&str; 4] = ["missing-field", "missing-file", "unknown-field", "wrong-type"];
+
+/// How many findings a refusal shows.
+const MAX_SHOWN: usize = 20;
 
 impl Repository {
     /// Refuses a target of which something would be left out unseen. `is_part` says which files it
-    /// consists of; `manifest` is the product manifest, where it has one.
+    /// consists of; `manifest` is the product manifest, if it has one.
     pub(crate) fn require_whole(
         &self,
         is_part: impl Fn(&str) -> bool,
         manifest: Option<&str>,
     ) -> Result<(), Failure> {
-        let report = check(&self.tree, &self.policy);
-        let hides = |file: &str, code| {
-            HIDING.contains(&code) || (manifest == Some(file) && HIDING_MORE.contains(&code))
+        let hides = |finding: &Finding| {
+            let file = finding.place.file.as_str();
+            let in_manifest = manifest == Some(file) && HIDING_MORE.contains(&finding.code);
+            is_part(file) && (HIDING.contains(&finding.code) || in_manifest)
         };
-        let hiding = report.findings().iter();
-        let mut hiding = hiding.filter(|finding| {
-            is_part(&finding.place.file) && hides(&finding.place.file, finding.code)
-        });
-        let Some(first) = hiding.next() else { return Ok(()) };
-        let (place, more) = (&first.place, hiding.count());
-        let more = if more > 0 { format!(", and {more} more like it") } else { String::new() };
-        let message = format!(
-            "{}:{}: {} ({}){more}",
-            place.file, place.start.line, first.message, first.code
-        );
-        Err(Failure::not_right(message).hint("`compass check` shows all of it"))
+        let hiding = self.findings_that(hides);
+        if hiding.is_empty() {
+            return Ok(());
+        }
+        let mut message: Vec<String> = hiding.iter().take(MAX_SHOWN).map(describe).collect();
+        if hiding.len() > MAX_SHOWN {
+            message.push(format!("and {} more", hiding.len() - MAX_SHOWN));
+        }
+        Err(Failure::not_right(message.join("\n")).hint("`compass check` shows where"))
     }
+
+    /// The findings that hide an image of a plugin, hotfix or addon, in words; without those in
+    /// `known` lines, as `FILE:LINE`.
+    pub(crate) fn omissions(&self, known: &BTreeSet<String>) -> Vec<String> {
+        let hides = |finding: &Finding| {
+            let place = format!("{}:{}", finding.place.file, finding.place.start.line);
+            HIDING.contains(&finding.code)
+                && finding.code != "image-list-syntax"
+                && !known.contains(&place)
+        };
+        self.findings_that(hides).iter().map(describe).collect()
+    }
+
+    /// What the rules find, whatever the policy makes of it: a rule that is switched off, or a finding
+    /// that is allowed, does not bring back what a package lacks.
+    fn findings_that(&self, hides: impl Fn(&Finding) -> bool) -> Vec<Finding> {
+        let report = self.unabridged.get_or_init(|| {
+            let mut policy = self.policy.clone();
+            policy.severities.clear();
+            policy.allowances.clear();
+            check(&self.tree, &policy)
+        });
+        let allowed = report.allowed().iter().map(|allowed| &allowed.finding);
+        report.findings().iter().chain(allowed).filter(|finding| hides(finding)).cloned().collect()
+    }
+}
+
+fn describe(finding: &Finding) -> String {
+    let place = &finding.place;
+    format!("{}:{}: {} ({})", escape(&place.file), place.start.line, finding.message, finding.code)
 }

@@ -2,6 +2,7 @@
 //! every other byte stays.
 //!
 //! ```
+//! use compass_manifest::Policy;
 //! use compass_manifest::bump::bump_plugin;
 //! use compass_manifest::source::SourceFile;
 //! use compass_manifest::version::Part;
@@ -12,7 +13,8 @@
 //!   service:
 //!     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0
 //! ";
-//! let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), Part::Minor)?;
+//! let policy = Policy::default();
+//! let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &policy, Part::Minor)?;
 //! assert_eq!(bumped.text, text.replace("v0.1.0", "v0.2.0"));
 //! # Ok::<(), compass_manifest::bump::BumpError>(())
 //! ```

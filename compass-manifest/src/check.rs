@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::finding::{Finding, Report};
 use crate::parallel;
-use crate::plugin::PluginManifest;
 use crate::policy::{POLICY_FILE, Policy};
 use crate::release::{Change, Document, Release};
 use crate::rule::{Findings, Rule};
@@ -230,19 +229,4 @@ fn moves<'p>(head: &Release<'p>) -> BTreeMap<&'p str, &'p str> {
         gone.filter_map(|path| Some((base.get(path)?, path))).collect();
     let new = change.paths.iter().copied().filter(|path| !base.contains(path));
     new.filter_map(|path| Some((path, *gone.get(head.tree.get(path)?)?))).collect()
-}
-
-/// The plugin manifest of a name: its source and what could be read of it.
-pub fn read_plugin(
-    tree: &Tree,
-    policy: &Policy,
-    name: &str,
-) -> Option<(SourceFile, PluginManifest)> {
-    let file = Release::read(tree, policy).plugins.into_iter().find(|file| file.stem == name)?;
-    Some((file.document.source, file.manifest))
-}
-
-/// The names of all plugins, ordered.
-pub fn plugin_names(tree: &Tree, policy: &Policy) -> Vec<String> {
-    Release::read(tree, policy).plugins.into_iter().map(|file| file.stem).collect()
 }

@@ -135,7 +135,7 @@ mod tests {
         let quoted = quote(&long);
         assert_eq!(quoted.chars().count(), MAX_QUOTED + 2);
         assert!(quoted.starts_with("`harbor.example/release/x") && quoted.ends_with("xx:v1.2.3`"));
-        assert_eq!(quote(&"持".repeat(MAX_QUOTED)), format!("`{}`", "持".repeat(MAX_QUOTED)));
-        assert_eq!(quote(&"持".repeat(MAX_QUOTED + 1)).chars().count(), MAX_QUOTED + 2);
+        assert_eq!(quote("持".repeat(MAX_QUOTED)), format!("`{}`", "持".repeat(MAX_QUOTED)));
+        assert_eq!(quote("持".repeat(MAX_QUOTED + 1)).chars().count(), MAX_QUOTED + 2);
     }
 }

@@ -77,6 +77,9 @@ impl FromStr for ImageReference {
             None => (text, None),
         };
         let (host, path) = rest.split_once('/').ok_or_else(|| error("it has no registry host"))?;
+        if text.len() > MAX_LENGTH {
+            return Err(error("it is longer than any that registries take"));
+        }
         if !is_host(host) {
             return Err(error("the part before the first `/` is not a registry host"));
         }
@@ -140,9 +143,14 @@ fn is_ipv6(name: &str) -> bool {
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
+/// How long a reference may be: 255 characters of host and name, a tag, and a digest.
+const MAX_LENGTH: usize = 512;
+/// How long a repository path may be, as registries have it.
+const MAX_REPOSITORY: usize = 255;
+
 /// Whether a text is a repository path, one element or several.
 pub(crate) fn is_repository(text: &str) -> bool {
-    text.split('/').all(is_path_element)
+    text.len() <= MAX_REPOSITORY && text.split('/').all(is_path_element)
 }
 
 /// One element of a repository path, after the distribution specification's grammar.

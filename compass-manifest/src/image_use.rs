@@ -1,6 +1,7 @@
 //! Where release manifests use images: fields, arguments, environment values, and JSON or YAML
 //! text inside configuration values.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
@@ -33,7 +34,7 @@ pub struct ImageUse {
 pub struct UsedImage {
     /// The registry's host where it is written out; otherwise a template variable stands for it.
     pub host: Option<String>,
-    /// The project, by the name that image lists use.
+    /// The project, by the name that image lists use; empty for an image directly below a host.
     pub project: String,
     /// The repository path below the project.
     pub repository: String,
@@ -48,14 +49,22 @@ impl UsedImage {
     pub fn listed(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
-        format!("{}/{}{tag}{digest}", self.project, self.repository)
+        format!("{}{tag}{digest}", self.path())
+    }
+
+    /// Project and repository.
+    fn path(&self) -> String {
+        match self.project.as_str() {
+            "" => self.repository.clone(),
+            project => format!("{project}/{}", self.repository),
+        }
     }
 
     /// The reference in the release registry.
     pub fn release(&self, policy: &Policy) -> String {
         let version = self.version();
         match &self.host {
-            Some(host) => format!("{host}/{}/{}{version}", self.project, self.repository),
+            Some(host) => format!("{host}/{}{version}", self.path()),
             None => policy.registries.release_of(&self.project, &self.repository) + &version,
         }
     }
@@ -77,7 +86,9 @@ impl UsedImage {
 
 /// The images that a document uses, in order.
 pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> Vec<ImageUse> {
-    let mut walk = Walk { source, policy, path: NodePath::default(), found: Vec::new() };
+    let service = root.at(&["spec", "service", "image"]).and_then(Node::text);
+    let own_host = service.and_then(|image| Some(image.split_once('/')?.0)).unwrap_or_default();
+    let mut walk = Walk { source, policy, own_host, path: NodePath::default(), found: Vec::new() };
     walk.node(root, "");
     walk.found
 }
@@ -85,6 +96,8 @@ pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> V
 struct Walk<'w> {
     source: &'w SourceFile,
     policy: &'w Policy,
+    /// The registry of a plugin's own image.
+    own_host: &'w str,
     path: NodePath<'w>,
     found: Vec<ImageUse>,
 }
@@ -92,6 +105,7 @@ struct Walk<'w> {
 impl<'w> Walk<'w> {
     fn node(&mut self, node: &'w Node, key: &str) {
         match &node.kind {
+            Kind::Scalar(_) if node.is_null() => {}
             Kind::Scalar(scalar) if key == "image" => self.field(&scalar.text, node.span),
             Kind::Scalar(scalar) => self.text(&scalar.text, node.span),
             Kind::Sequence(items) => {
@@ -102,7 +116,9 @@ impl<'w> Walk<'w> {
             Kind::Mapping(entries) => {
                 for entry in entries {
                     let key = entry.key.text().unwrap_or_default();
-                    if key != "_metadata" {
+                    let is_descriptive =
+                        WORDS.contains(&key) || (self.path.is_empty() && key == "metadata");
+                    if !is_descriptive {
                         self.below(Step::Key(key), |walk| walk.node(&entry.value, key));
                     }
                 }
@@ -111,7 +127,7 @@ impl<'w> Walk<'w> {
     }
 
     fn field(&mut self, text: &str, span: Span) {
-        if !text.is_empty() {
+        if !text.trim().is_empty() {
             let image = read(text, self.policy);
             self.add(&self.path.to_string().into(), (text, span), true, image);
         }
@@ -123,23 +139,43 @@ impl<'w> Walk<'w> {
             return;
         }
         let (mut path, mut behind) = (None, Some(span));
-        for candidate in CANDIDATE.find_iter(text) {
+        // JSON may escape slashes.
+        let text =
+            if text.contains(r"\/") { Cow::Owned(text.replace(r"\/", "/")) } else { text.into() };
+        for candidate in CANDIDATE.find_iter(&text) {
             let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
-            let Ok(image) = read(written, self.policy) else { continue };
-            let ours = image.host.as_ref().is_none_or(|host| self.is_known(host));
-            if ours && (image.tag.is_some() || image.digest.is_some()) {
+            let image = read(written, self.policy);
+            if self.is_meant(written, &image) {
                 // Text with escapes is not searched again for each image in it.
                 let place = behind.and_then(|behind| self.place(written, behind));
                 behind = place.map(|place| Span { start: place.end, end: span.end });
                 let path = path.get_or_insert_with(|| self.path.to_string().into());
-                self.add(path, (written, place.unwrap_or(span)), false, Ok(image));
+                self.add(path, (written, place.unwrap_or(span)), false, image);
+            }
+        }
+    }
+
+    /// Whether a part of a text is meant as an image: one of our registries, with a version.
+    fn is_meant(&self, written: &str, image: &Result<UsedImage, String>) -> bool {
+        match image {
+            Ok(image) => {
+                let is_ours = image.host.as_ref().is_none_or(|host| self.is_known(host));
+                is_ours && (image.tag.is_some() || image.digest.is_some())
+            }
+            // A registry, a name, and a variable without a value in the place of the tag.
+            Err(_) => {
+                let registry = written.strip_prefix("[[").and_then(|rest| rest.split_once("]]"));
+                registry.is_some_and(|(name, rest)| {
+                    let project = self.policy.templates.get(name.trim());
+                    matches!(project, Some(TemplateValue::Project(_))) && rest.contains("[[")
+                })
             }
         }
     }
 
     fn is_known(&self, host: &str) -> bool {
         let registries = &self.policy.registries;
-        host == registries.release_host() || host == registries.source_host()
+        [registries.release_host(), registries.source_host(), self.own_host].contains(&host)
     }
 
     /// Where a part of a scalar's text stands; what was escaped is not found.
@@ -166,6 +202,9 @@ impl<'w> Walk<'w> {
     }
 }
 
+/// Fields whose text is for people.
+const WORDS: &[&str] = &["_metadata", "description", "note", "alias", "author"];
+
 /// A registry, as a template variable or a host, and what follows it without a blank.
 #[expect(clippy::expect_used, reason = "a constant expression, which the tests use")]
 static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
@@ -178,28 +217,36 @@ static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
 /// Reads a reference whose registry is a template variable or a host.
 pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
     let Some(rest) = text.strip_prefix("[[") else {
-        return read_written_out(text);
+        return read_written_out(&policy.templates.fill(text)?);
     };
     let Some((name, rest)) = rest.split_once("]]") else {
         return Err("the template variable is not closed".to_owned());
     };
     let project = match policy.templates.get(name.trim()) {
         Some(TemplateValue::Project(project)) => project.clone(),
-        Some(_) => return Err(format!("{} does not stand for a registry", quote(name.trim()))),
-        None => return Err(format!("the policy does not know {}", quote(name.trim()))),
+        _ => return read_written_out(&policy.templates.fill(text)?),
     };
     let rest = rest.strip_prefix('/').ok_or("a `/` must follow the registry")?;
-    below_project(project, rest)
+    below_project(project, &policy.templates.fill(rest)?)
 }
 
 /// Reads the line of an image list: `project/name:tag`.
-pub(crate) fn listed(line: &ListedImage) -> ImageUse {
+pub(crate) fn listed(line: &ListedImage, policy: &Policy) -> ImageUse {
+    let projects = &policy.registries.projects;
     let image = match line.text.split_once('/') {
+        Some((host, _)) if !projects.contains_key(host) && names_host(host) => {
+            Err(format!("{} is a registry, and a line begins with a project", quote(host)))
+        }
         Some((project, rest)) => below_project(project.to_owned(), rest),
         None => Err(format!("{} has no project", quote(&line.text))),
     };
     let written = line.text.clone();
     ImageUse { path: Arc::default(), written, span: line.span, is_field: true, image }
+}
+
+/// Whether the first part of a reference is a registry's host, as container tools have it.
+pub(crate) fn names_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost"
 }
 
 fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
@@ -231,8 +278,10 @@ fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
 
 fn read_written_out(text: &str) -> Result<UsedImage, String> {
     let image: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
+    // Docker Hub keeps images without a project in `library`.
+    let of_host = if image.host() == "docker.io" { "library" } else { "" };
     let (project, repository) =
-        image.repository().split_once('/').unwrap_or(("", image.repository()));
+        image.repository().split_once('/').unwrap_or((of_host, image.repository()));
     Ok(UsedImage {
         host: Some(image.host().to_owned()),
         project: project.to_owned(),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::addon::AddonValues;
-use crate::image_use::{ImageUse, image_uses};
+use crate::image_use::ImageUse;
+use crate::plugin::PluginManifest;
 use crate::policy::Policy;
-use crate::product::{self, ProductManifest};
-use crate::release::{Document, HotfixFile, Release};
+use crate::product::ProductManifest;
+use crate::release::{Document, HotfixFile, ListFile, ProductFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::ProductVersion;
@@ -33,6 +34,19 @@ pub struct Hotfix {
     pub values: AddonValues,
     /// The images that it uses, in order.
     pub images: Vec<ImageUse>,
+}
+
+/// A plugin: its manifest, and the images that it uses.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// The plugin manifest's file.
+    pub source: SourceFile,
+    /// The file name without its ending.
+    pub name: String,
+    /// The plugin manifest.
+    pub manifest: PluginManifest,
+    /// The images that it uses, in order.
+    pub images: Vec<FileImage>,
 }
 
 /// An image, and the file that uses it.
@@ -66,6 +80,35 @@ pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
     release.hotfixes.into_iter().map(|file| hotfix(file, policy)).collect()
 }
 
+/// All plugin manifests, ordered by path: several may be of one plugin.
+///
+/// ```
+/// use compass_manifest::{Policy, Tree, inventory};
+///
+/// let text = "\
+/// metadata: {name: gpu}
+/// spec:
+///   version: v0.1.0
+///   service:
+///     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0
+///     configs:
+///       envs: [{name: JOB, value: '--image=harbor.caicloud.xyz/release/gpu-job:v0.1.0'}]
+/// ";
+/// let tree: Tree = [("release-plugins/gpu.yaml", text)].into_iter().collect();
+/// let plugins = inventory::plugins(&tree, &Policy::default());
+/// assert_eq!(plugins[0].name, "gpu");
+/// assert_eq!(plugins[0].images.len(), 2);
+/// ```
+pub fn plugins(tree: &Tree, policy: &Policy) -> Vec<Plugin> {
+    let plugins = Release::read(tree, policy).plugins.into_iter().map(|file| Plugin {
+        images: document_images(&file.document, policy),
+        name: file.stem,
+        manifest: file.manifest,
+        source: file.document.source,
+    });
+    plugins.collect()
+}
+
 /// The images of all plugins, hotfixes and addons, in the order of the files.
 pub fn images(tree: &Tree, policy: &Policy) -> Vec<FileImage> {
     let release = Release::read(tree, policy);
@@ -88,15 +131,41 @@ pub struct Product {
     pub images: Vec<FileImage>,
 }
 
-/// A product. `None` where no product manifest has this version.
-pub fn product(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Option<Product> {
+impl Product {
+    /// Whether the product consists of a file, or of files behind it if it is a link.
+    pub fn is_part(&self, path: &str, policy: &Policy) -> bool {
+        let leads_to = |named: &str| {
+            named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let manifest = &self.manifest;
+        let is_list = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok());
+        let mut is_list =
+            is_list.map(|pattern| pattern.matches(path) || pattern.may_match_below(path));
+        let mut sources = manifest.files.iter().filter_map(|file| file.source.as_ref());
+        path == self.source.path()
+            || is_list.any(|is_list| is_list)
+            || manifest.below_addons(path).is_some()
+            || sources.any(|source| leads_to(&source.value))
+            || manifest
+                .addons_directory()
+                .is_some_and(|directory| leads_to(directory) || policy.products.is_overlay(path))
+    }
+}
+
+/// The products of a version, ordered by path: one, unless several manifests have it.
+pub fn products(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Vec<Product> {
     let release = Release::read(tree, policy);
-    let named =
-        |stem: &str| stem.parse::<ProductVersion>().is_ok_and(|v| v.is_same_release(version));
-    let product = release.products.iter().find(|product| named(&product.stem))?;
+    let is_meant = |product: &&ProductFile| {
+        product.version().is_some_and(|named| named.is_same_release(version))
+    };
+    release.products.iter().filter(is_meant).map(|file| product(file, &release)).collect()
+}
+
+fn product(product: &ProductFile, release: &Release<'_>) -> Product {
+    let policy = release.policy;
     let lists = release.lists.iter().filter(|list| product.lists(list.document.path()));
     let lists: Vec<_> = lists.collect();
-    let listed = lists.iter().flat_map(|list| listed_images(&list.document.source));
+    let listed = lists.iter().flat_map(|list| listed_images(list, policy));
     let mut images: Vec<_> = listed.collect();
     if let Some(directory) = product.manifest.addons_directory() {
         for addon in release.installed_addons() {
@@ -105,12 +174,12 @@ pub fn product(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Option
             }
         }
     }
-    Some(Product {
+    Product {
         source: product.document.source.clone(),
         manifest: product.manifest.clone(),
         lists: lists.iter().map(|list| list.document.path().to_owned()).collect(),
         images,
-    })
+    }
 }
 
 fn hotfix(file: HotfixFile, policy: &Policy) -> Hotfix {
@@ -146,9 +215,8 @@ pub fn file_images(
 }
 
 fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
-    let Ok(root) = &document.root else { return Vec::new() };
-    let uses = image_uses(&document.source, root, policy).into_iter();
     let file: Arc<str> = document.path().into();
+    let uses = document.images(policy).iter().cloned();
     uses.map(|used| FileImage {
         file: Arc::clone(&file),
         line: document.source.position(used.span.start).line,
@@ -158,14 +226,28 @@ fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
 }
 
 /// The images of an image list, in order.
-pub fn listed_images(source: &SourceFile) -> Vec<FileImage> {
-    let images = product::listed_images(source).into_iter();
+///
+/// # Errors
+/// If it cannot be read: the line, and what is wrong there.
+pub fn list_images(
+    path: &str,
+    bytes: &[u8],
+    policy: &Policy,
+) -> Result<Vec<FileImage>, (usize, SyntaxError)> {
+    let list = ListFile::read(path, bytes);
+    match &list.unreadable {
+        None => Ok(listed_images(&list, policy)),
+        Some(error) => Err((list.document.source.position(error.span.start).line, error.clone())),
+    }
+}
+
+fn listed_images(list: &ListFile, policy: &Policy) -> Vec<FileImage> {
+    let source = &list.document.source;
     let file: Arc<str> = source.path().into();
-    images
-        .map(|listed| FileImage {
-            file: Arc::clone(&file),
-            line: source.position(listed.span.start).line,
-            used: crate::image_use::listed(&listed),
-        })
-        .collect()
+    let images = list.images.iter().map(|listed| FileImage {
+        file: Arc::clone(&file),
+        line: source.position(listed.span.start).line,
+        used: crate::image_use::listed(listed, policy),
+    });
+    images.collect()
 }

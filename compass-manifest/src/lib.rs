@@ -60,13 +60,17 @@ pub mod version;
 pub mod yaml;
 
 mod check;
+mod content;
 mod parallel;
 mod path;
+mod reading;
 mod release;
 mod shape;
 mod tree;
 
-pub use check::{Check, check, check_change, plugin_names, read_plugin};
+pub use check::{Check, check, check_change};
+pub use content::{MAX_POINTER_BYTES, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
-pub use tree::Tree;
+pub use reading::{packed_files, unread_files};
+pub use tree::{EntryKind, Tree};

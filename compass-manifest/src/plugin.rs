@@ -1,8 +1,7 @@
 //! Plugin manifests: `release-plugins/<plugin>.yaml`.
 
-use crate::image::ImageReference;
 use crate::shape::{Field, Shape, optional, required};
-use crate::source::{Span, Spanned};
+use crate::source::Spanned;
 use crate::yaml::Node;
 
 /// A plugin manifest, as far as it could be read. Fields that are missing or of a wrong type are
@@ -19,8 +18,6 @@ pub struct PluginManifest {
     pub port: Option<Spanned<u16>>,
     /// `spec.modules`.
     pub modules: Vec<Module>,
-    /// `spec.service.configs.envs[].value`, with the index of each.
-    pub env_values: Vec<(usize, Spanned<String>)>,
 }
 
 /// A module of a plugin: something that the plugin shows in the product's user interface.
@@ -32,55 +29,17 @@ pub struct Module {
     pub slots: Vec<Spanned<String>>,
 }
 
-/// An image that a manifest names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedImage {
-    /// Path of the field, as `spec.service.image`.
-    pub path: String,
-    /// The reference.
-    pub reference: ImageReference,
-    /// Where it stands.
-    pub span: Span,
-}
-
 impl PluginManifest {
     /// Reads what can be read of a document.
     pub fn read(root: &Node) -> Self {
         let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
-        let env_values = list(&["spec", "service", "configs", "envs"]).iter().enumerate();
         Self {
             name: Node::spanned_text(root.at(&["metadata", "name"])),
             version: Node::spanned_text(root.at(&["spec", "version"])),
             image: Node::spanned_text(root.at(&["spec", "service", "image"])),
             port: Node::spanned_port(root.at(&["spec", "service", "port"])),
             modules: list(&["spec", "modules"]).iter().map(Module::read).collect(),
-            env_values: env_values
-                .filter_map(|(index, env)| Some((index, Node::spanned_text(env.get("value"))?)))
-                .collect(),
         }
-    }
-
-    /// The images that the plugin consists of: the service's, and those that an environment value
-    /// names below the same registry and project. Each reference stands once, at its first place.
-    pub fn images(&self) -> Vec<NamedImage> {
-        let Some(service) =
-            self.image.as_ref().and_then(|image| named("spec.service.image".to_owned(), image))
-        else {
-            return Vec::new();
-        };
-        let project = project_of(&service.reference);
-        let mut images = vec![service];
-        for (index, value) in &self.env_values {
-            let path = format!("spec.service.configs.envs[{index}].value");
-            let Some(image) = named(path, value) else {
-                continue;
-            };
-            let known = images.iter().any(|known| known.reference == image.reference);
-            if !known && project_of(&image.reference) == project {
-                images.push(image);
-            }
-        }
-        images
     }
 }
 
@@ -92,18 +51,6 @@ impl Module {
             slots: slots.iter().filter_map(|slot| Node::spanned_text(Some(slot))).collect(),
         }
     }
-}
-
-fn named(path: String, image: &Spanned<String>) -> Option<NamedImage> {
-    let reference = image.value.parse().ok()?;
-    Some(NamedImage { path, reference, span: image.span })
-}
-
-/// Host and project: everything before the image's own name.
-fn project_of(image: &ImageReference) -> String {
-    let path = image.repository();
-    let project = path.rsplit_once('/').map_or("", |(project, _)| project);
-    format!("{}/{project}", image.host())
 }
 
 /// What the plugin centre's API takes.
@@ -135,7 +82,7 @@ const SPEC: &[Field] = &[
 
 const SERVICE: &[Field] = &[
     required("port", Shape::Port),
-    optional("nodePort", Shape::Port),
+    optional("nodePort", Shape::PortOrZero),
     required("image", Shape::Text),
     optional("configs", Shape::Fields(CONFIGS)),
     optional("security", Shape::Fields(SECURITY)),

@@ -1,6 +1,5 @@
 //! Product manifests, `release-products/<VERSION>.yaml`, and the image lists they name.
 
-use crate::Tree;
 use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
 use crate::shape::{Departure, DepartureKind, Field, Shape, optional, required};
 use crate::source::{SourceFile, Span, Spanned};
@@ -53,6 +52,24 @@ impl ProductManifest {
         below(path, self.addons_directory()?)
     }
 
+    /// Whether the product's package has a file as it is in the repository.
+    pub(crate) fn packs(&self, path: &str) -> bool {
+        self.below_addons(path).is_some()
+            || self
+                .files
+                .iter()
+                .filter_map(|file| file.source.as_ref())
+                .any(|one| one.value == path)
+    }
+
+    /// The place in the manifest that names a file of the package.
+    pub(crate) fn names(&self, path: &str) -> Span {
+        let sources = self.files.iter().filter_map(|file| file.source.as_ref());
+        let named =
+            sources.into_iter().find(|source| source.value == path).or(self.addons.as_ref());
+        named.map_or_else(Span::default, |named| named.span)
+    }
+
     /// The patterns of `spec.imageLists`; at most so many as one list of a policy may have.
     pub(crate) fn list_patterns(
         &self,
@@ -81,22 +98,6 @@ impl ProductManifest {
         long.chain(many).collect()
     }
 
-    /// What the manifest names and nobody finds in the repository: image lists, the directory of the
-    /// addons, extra files; with the reason.
-    pub fn absent(&self, tree: &Tree) -> Vec<(&Spanned<String>, &'static str)> {
-        let any = |found: &dyn Fn(&str) -> bool| tree.paths().any(found);
-        let lists = self.list_patterns().filter(|(_, pattern)| {
-            pattern.as_ref().is_ok_and(|pattern| !any(&|path| pattern.matches(path)))
-        });
-        let lists = lists.map(|(list, _)| list);
-        let addons = self.addons.iter().filter(|_| !any(&|path| self.below_addons(path).is_some()));
-        let files = self.files.iter().filter_map(|file| file.source.as_ref());
-        let files = files.filter(|source| !tree.contains(&source.value));
-        let lists = lists.map(|one| (one, "no image list has this path"));
-        let addons = addons.map(|one| (one, "the directory of the addons is empty"));
-        lists.chain(addons).chain(files.map(|one| (one, "there is no such file"))).collect()
-    }
-
     /// Reads what can be read of a document.
     pub fn read(root: &Node) -> Self {
         let spec = root.get("spec");
@@ -121,14 +122,15 @@ impl ProductManifest {
     }
 }
 
-/// The lines of an image list that name images: those that are not empty, and no `#` comments.
+/// The lines of an image list that name images: those that are not empty, and no `#` comments. Only
+/// blanks of ASCII are taken off their ends: other tools take a no-break space for a part of the tag.
 pub fn listed_images(source: &SourceFile) -> Vec<ListedImage> {
     let mut start = 0;
     let mut images = Vec::new();
     for line in source.text().split_inclusive('\n') {
-        let trimmed = line.trim();
+        let trimmed = line.trim_ascii();
         if !trimmed.is_empty() && !trimmed.starts_with('#') {
-            let at = start + (line.len() - line.trim_start().len());
+            let at = start + (line.len() - line.trim_ascii_start().len());
             let span = Span { start: at, end: at + trimmed.len() };
             images.push(ListedImage { text: trimmed.to_owned(), span });
         }

@@ -60,20 +60,19 @@ impl<'p> Release<'p> {
             base_addons: BTreeMap::new(),
             change: None,
         };
-        release.read_products();
+        release.products = Self::products_of(tree, policy);
         for file in reading::read_all(tree, policy, &release.products) {
             release.take(file);
         }
         release
     }
 
-    /// Product manifests come first: they name addon directories and image lists.
-    fn read_products(&mut self) {
-        for (path, bytes) in self.tree.files() {
-            if kind::of(path, self.policy, &[]) == Kind::Product {
-                self.products.push(ProductFile::read(path, bytes));
-            }
-        }
+    /// The product manifests that have been read. They come first: they name addon directories and
+    /// image lists.
+    pub(crate) fn products_of(tree: &Tree, policy: &Policy) -> Vec<ProductFile> {
+        let files = tree.files();
+        let products = files.filter(|(path, _)| Kind::of(path, policy, &[]) == Kind::Product);
+        products.map(|(path, bytes)| ProductFile::read(path, bytes)).collect()
     }
 
     fn take(&mut self, file: ReadFile) {
@@ -91,7 +90,7 @@ impl<'p> Release<'p> {
 
     /// What a file of this repository is, by its place.
     pub(crate) fn kind_of(&self, path: &str) -> Kind {
-        kind::of(path, self.policy, &self.products)
+        Kind::of(path, self.policy, &self.products)
     }
 
     /// The directory that a product manifest names for its addons, where this addon is in one.

@@ -1,12 +1,14 @@
 //! The catalogue of rules. A rule is one file here and one line in [`ALL`].
 
 mod addon_version_not_increased;
+mod ambiguous_number;
 mod base_addon;
 mod change_scope;
 mod chart_tag;
 mod container_without_image;
 mod duplicate_image;
 mod duplicate_key;
+mod duplicate_manifest;
 mod file_misplaced;
 mod host_port_conflict;
 mod hotfix_base_mismatch;
@@ -27,6 +29,7 @@ mod missing_field;
 mod missing_file;
 mod mutable_tag;
 mod node_port_conflict;
+mod not_regular_file;
 mod placeholder_left;
 mod plugin_image_reference;
 mod plugin_name_mismatch;
@@ -59,11 +62,13 @@ use crate::source::Span;
 /// Every rule, ordered by code.
 pub static ALL: &[&Rule] = &[
     &addon_version_not_increased::RULE,
+    &ambiguous_number::RULE,
     &change_scope::RULE,
     &chart_tag::RULE,
     &container_without_image::RULE,
     &duplicate_image::RULE,
     &duplicate_key::RULE,
+    &duplicate_manifest::RULE,
     &file_misplaced::RULE,
     &host_port_conflict::RULE,
     &hotfix_base_mismatch::RULE,
@@ -84,6 +89,7 @@ pub static ALL: &[&Rule] = &[
     &missing_file::RULE,
     &mutable_tag::RULE,
     &node_port_conflict::RULE,
+    &not_regular_file::RULE,
     &placeholder_left::RULE,
     &plugin_image_reference::RULE,
     &plugin_name_mismatch::RULE,

@@ -3,7 +3,7 @@
 use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::path::{NodePath, Step};
 use crate::source::Span;
-use crate::yaml::{Kind, Node, ScalarType};
+use crate::yaml::{Kind, Node, ScalarType, decimal};
 
 /// What a node should be.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub(crate) enum Shape {
     Boolean,
     /// A port number, 1 to 65535.
     Port,
+    /// A port number, or 0 for one that the cluster chooses.
+    PortOrZero,
     /// Any scalar, as resource quantities are.
     Scalar,
     /// Any scalar, or nothing.
@@ -103,7 +105,8 @@ impl<'n> Walk<'n> {
                 self.scalar(node, head, "a value", |scalar| scalar != ScalarType::Null)
             }
             Shape::ScalarOrNothing => self.scalar(node, head, "a value", |_| true),
-            Shape::Port => self.port(node, head),
+            Shape::Port => self.port(node, head, 1),
+            Shape::PortOrZero => self.port(node, head, 0),
             Shape::List(item) => self.list(node, *item, head),
             Shape::OneOrMore(item) if matches!(node.kind, Kind::Sequence(_)) => {
                 self.list(node, *item, head);
@@ -122,7 +125,9 @@ impl<'n> Walk<'n> {
         fits: impl Fn(ScalarType) -> bool,
     ) {
         match &node.kind {
-            Kind::Scalar(scalar) if fits(scalar.scalar_type()) => {}
+            Kind::Scalar(scalar)
+                if fits(scalar.scalar_type())
+                    && !(expected == "text" && scalar.is_older_boolean()) => {}
             Kind::Scalar(scalar)
                 if expected == "text" && scalar.scalar_type() != ScalarType::Null =>
             {
@@ -133,12 +138,13 @@ impl<'n> Walk<'n> {
         }
     }
 
-    fn port(&mut self, node: &Node, head: Span) {
+    fn port(&mut self, node: &Node, head: Span, least: u16) {
         let valid = matches!(&node.kind, Kind::Scalar(scalar)
-            if scalar.scalar_type() == ScalarType::Integer
-                && scalar.text.parse::<u16>().is_ok_and(|port| port != 0));
+            if scalar.plain && decimal(&scalar.text).is_some_and(|port| port >= least));
         if !valid {
-            let help = "write a whole number from 1 to 65535, without quotes".to_owned();
+            let help = format!(
+                "write a whole number from {least} to 65535, without quotes and leading zeros"
+            );
             self.wrong_type(node, head, "a port", help);
         }
     }

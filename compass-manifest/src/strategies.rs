@@ -77,9 +77,11 @@ pub fn component_versions() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Names of plugins, addons and image repositories.
+/// Names of plugins, addons and image repositories, which YAML takes for text without quotes.
 pub fn names() -> impl Strategy<Value = String> {
-    "[a-z][a-z0-9]{0,7}(-[a-z]{1,6}){0,2}"
+    const WORDS: [&str; 7] = ["yes", "no", "on", "off", "true", "false", "null"];
+    let names = "[a-z][a-z0-9]{0,7}(-[a-z]{1,6}){0,2}";
+    names.prop_filter("a word of YAML", |name| !WORDS.contains(&name.as_str()))
 }
 
 /// Image references that are written out: host, repository, and a tag or a digest.

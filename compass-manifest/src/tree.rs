@@ -2,19 +2,34 @@
 
 use std::collections::BTreeMap;
 
-/// A file that may be there without having been read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is at a path of a release repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// The pointer of Git LFS to a file that was not fetched.
+    LfsPointer,
+    /// A symbolic link: links are not followed.
+    Link,
+    /// A submodule, or a repository inside this one.
+    Submodule,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+#[derive(Debug, Clone)]
 enum Content {
     Read(Vec<u8>),
-    /// Only whether it changed is known: equal marks are equal contents.
-    Unread(String),
+    /// Equal marks are equal contents.
+    Unread(EntryKind, String),
 }
 
 /// The files of a release repository by path. Paths use `/` and are relative to its root.
 ///
 /// Whoever embeds this crate decides where the bytes come from: a directory, a git revision, an
 /// upload.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Tree {
     files: BTreeMap<String, Content>,
 }
@@ -33,14 +48,34 @@ impl Tree {
     /// Adds a file that no rule reads: `mark` is any text that differs where the content does, as
     /// a git object name. Such a file counts for what a change touches, and for what is there.
     pub fn insert_unread(&mut self, path: impl Into<String>, mark: impl Into<String>) {
-        self.files.insert(path.into(), Content::Unread(mark.into()));
+        self.insert_entry(path, EntryKind::File, mark);
+    }
+
+    /// Adds what is at a path whose content was not read; `mark` as in [`Tree::insert_unread`].
+    pub fn insert_entry(
+        &mut self,
+        path: impl Into<String>,
+        kind: EntryKind,
+        mark: impl Into<String>,
+    ) {
+        self.files.insert(path.into(), Content::Unread(kind, mark.into()));
+    }
+
+    /// What is at a path.
+    pub fn kind(&self, path: &str) -> Option<EntryKind> {
+        Some(self.files.get(path)?.kind())
+    }
+
+    /// What is at each path, ordered by path.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, EntryKind)> {
+        self.files.iter().map(|(path, content)| (path.as_str(), content.kind()))
     }
 
     /// A file's bytes, where it was read.
     pub fn get(&self, path: &str) -> Option<&[u8]> {
         match self.files.get(path)? {
             Content::Read(bytes) => Some(bytes),
-            Content::Unread(_) => None,
+            Content::Unread(..) => None,
         }
     }
 
@@ -49,11 +84,20 @@ impl Tree {
         self.files.contains_key(path)
     }
 
+    /// The entry at a path, or at a directory above it, that cannot be read or entered.
+    pub(crate) fn obstacle<'p>(&self, path: &'p str) -> Option<(&'p str, EntryKind)> {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        ends.map(|end| &path[..end]).find_map(|path| {
+            let kind = self.kind(path).filter(|kind| kind.is_obstacle())?;
+            Some((path, kind))
+        })
+    }
+
     /// All files that were read, ordered by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().filter_map(|(path, content)| match content {
             Content::Read(bytes) => Some((path.as_str(), bytes.as_slice())),
-            Content::Unread(_) => None,
+            Content::Unread(..) => None,
         })
     }
 
@@ -65,13 +109,49 @@ impl Tree {
     /// The paths whose content differs between two trees, ordered; also those that only one has.
     pub fn differing<'t>(&'t self, other: &'t Self) -> Vec<&'t str> {
         let changed = self.files.iter().filter(|(path, content)| {
-            other.files.get(*path).is_none_or(|theirs| theirs != *content)
+            other.files.get(*path).is_none_or(|theirs| !theirs.is_same(content))
         });
         let gone = other.files.keys().filter(|path| !self.files.contains_key(*path));
         let mut paths: Vec<_> =
             changed.map(|(path, _)| path).chain(gone).map(String::as_str).collect();
         paths.sort_unstable();
         paths
+    }
+}
+
+impl EntryKind {
+    /// Whether neither it nor anything behind it is read.
+    pub(crate) fn is_obstacle(self) -> bool {
+        matches!(self, Self::Link | Self::Submodule | Self::Special)
+    }
+
+    /// The kind in words, as `a symbolic link`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::File => "a file",
+            Self::LfsPointer => "a Git LFS pointer",
+            Self::Link => "a symbolic link",
+            Self::Submodule => "a submodule",
+            Self::Special => "a pipe or device",
+        }
+    }
+}
+
+impl Content {
+    fn kind(&self) -> EntryKind {
+        match self {
+            Self::Read(_) => EntryKind::File,
+            Self::Unread(kind, _) => *kind,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Read(one), Self::Read(two)) => one == two,
+            // Whether the file behind a pointer was fetched is no change.
+            (Self::Unread(_, one), Self::Unread(_, two)) => one == two,
+            _ => false,
+        }
     }
 }
 

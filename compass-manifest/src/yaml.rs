@@ -4,9 +4,13 @@
 //! span of keys, duplicate keys, and whether a scalar was quoted.
 
 mod build;
+mod merge;
 mod scalar;
 
+use crate::content;
 use crate::source::{SourceFile, Span, Spanned};
+
+pub(crate) use scalar::{OlderMeaning, decimal};
 
 /// A release manifest larger than this is refused; real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -126,8 +130,8 @@ impl Node {
     /// The port that a scalar names, with its place; 0 is none.
     pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
         let node = node?;
-        let value: u16 = node.text()?.parse().ok()?;
-        (value != 0).then_some(Spanned { value, span: node.span })
+        let value = decimal(node.text()?).filter(|port| *port != 0)?;
+        Some(Spanned { value, span: node.span })
     }
 
     /// Whether the node is `null`, `~` or nothing.
@@ -151,7 +155,8 @@ impl Node {
     pub fn means(&self, other: &Node) -> bool {
         match (&self.kind, &other.kind) {
             (Kind::Scalar(one), Kind::Scalar(two)) => {
-                one.text == two.text && one.scalar_type() == two.scalar_type()
+                let types = (one.scalar_type(), two.scalar_type());
+                types.0 == types.1 && (types.0 == ScalarType::Null || one.text == two.text)
             }
             (Kind::Sequence(one), Kind::Sequence(two)) => {
                 one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.means(two))
@@ -182,53 +187,26 @@ impl Node {
     }
 }
 
-/// Parses a text that holds one YAML document.
+/// Parses a text that holds one YAML document. Merge keys (`<<`) are applied: a mapping has the entries
+/// that they name.
 ///
 /// # Errors
-/// A [`SyntaxError`] where the text is not YAML, holds no or several documents, is larger than
+/// A [`SyntaxError`] if the text is not YAML, holds no or several documents, is larger than
 /// [`MAX_BYTES`], has more than [`MAX_NODES`] nodes or [`MAX_DEPTH`] levels, a key longer than
-/// [`MAX_KEY_BYTES`], or grows beyond bounds through aliases.
+/// [`MAX_KEY_BYTES`], or grows beyond bounds through aliases; also if it is a Git LFS pointer or has
+/// conflict markers.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
-    refuse_oversized(text.len())?;
+    content::refuse_oversized(text.len())?;
+    content::refuse_unfinished(text)?;
     build::document(text)
 }
 
-/// Reads a file's bytes as a text that holds one YAML document. The text of a file that is larger
-/// than [`MAX_BYTES`] is not kept.
+/// Reads a file's bytes as a text that holds one YAML document, as [`parse`] does. The text of a file
+/// that is larger than [`MAX_BYTES`] is not kept.
 pub fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<Node, SyntaxError>) {
-    if let Err(error) = refuse_oversized(bytes.len()) {
-        return (SourceFile::new(path, ""), Err(error));
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let source = SourceFile::new(path, text);
-            let document = build::document(source.text());
-            (source, document)
-        }
-        Err(error) => {
-            let source = SourceFile::new(path, String::from_utf8_lossy(bytes));
-            // The byte order mark, if there was one, is not in the text.
-            let dropped = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-            let start = error.valid_up_to() - dropped;
-            let error = SyntaxError {
-                message: "the file is not UTF-8 text".to_owned(),
-                help: Some("save it as UTF-8"),
-                span: Span { start, end: start },
-            };
-            (source, Err(error))
-        }
-    }
-}
-
-fn refuse_oversized(bytes: usize) -> Result<(), SyntaxError> {
-    if bytes <= MAX_BYTES {
-        return Ok(());
-    }
-    Err(SyntaxError {
-        message: format!("the file has {bytes} bytes; at most {MAX_BYTES} are read"),
-        help: Some("a release manifest has a few kilobytes: is this the right file?"),
-        span: Span::default(),
-    })
+    let (source, text) = content::read(path, bytes);
+    let document = text.and_then(|()| build::document(source.text()));
+    (source, document)
 }
 
 #[cfg(test)]
@@ -276,6 +254,26 @@ mod tests {
             text,
         ];
         assert_eq!(types, expected);
+    }
+
+    #[test]
+    fn empty_node_has_no_text() {
+        let text = "a:\nb: ~\nc: &x\nd: !!str\ne: !!str 1\nf: *x\nh: {i, j: }\n";
+        let root = parse(text).unwrap();
+        for (key, expected, describes) in [
+            ("a", "", "nothing"),
+            ("b", "~", "nothing"),
+            ("c", "", "nothing"),
+            ("d", "", "text"),
+            ("e", "1", "text"),
+            ("f", "", "nothing"),
+        ] {
+            let node = root.get(key).unwrap();
+            assert_eq!((node.text(), node.describe()), (Some(expected), describes), "{key}");
+        }
+        let inner = root.get("h").unwrap();
+        assert!(inner.entries().iter().all(|entry| entry.value.text() == Some("")));
+        assert!(root.get("a").unwrap().means(root.get("b").unwrap()));
     }
 
     #[test]

@@ -97,7 +97,7 @@ proptest! {
         text in manifest(), version in version(), part in part()
     ) {
         let with = |version: &PluginVersion| text.replace(VERSION, &version.to_string());
-        let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", with(&version)), part);
+        let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", with(&version)), &Policy::default(), part);
         let bumped = bumped.unwrap();
         prop_assert!(bumped.new > bumped.old);
         prop_assert_eq!(&bumped.old, &version);
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let with = |version: &PluginVersion| text.replace(VERSION, &version.to_string());
         let source = SourceFile::new("release-plugins/gpu.yaml", with(&old));
-        match set_plugin_version(&source, &new) {
+        match set_plugin_version(&source, &Policy::default(), &new) {
             Ok(bumped) => {
                 prop_assert!(new > old);
                 prop_assert_eq!(bumped.text, with(&new));
@@ -122,7 +122,7 @@ proptest! {
 
     #[test]
     fn no_manifest_makes_a_bump_panic(text in any::<String>(), part in part()) {
-        let _ = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), part);
+        let _ = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), part);
     }
 
     #[test]

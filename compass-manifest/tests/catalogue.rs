@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use compass_manifest::render::{self, Style};
 use compass_manifest::source::SourceFile;
-use compass_manifest::{Policy, Report, Tree, check, check_change, rules};
+use compass_manifest::{EntryKind, Policy, Report, Tree, check, check_change, rules};
 
 fn fixtures(code: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules").join(code)
@@ -15,10 +15,13 @@ fn fixtures(code: &str) -> PathBuf {
 fn read(root: &Path, directory: &Path, tree: &mut Tree) {
     for entry in fs::read_dir(directory).expect("the fixture is there") {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        let kind = path.symlink_metadata().unwrap().file_type();
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+        if kind.is_symlink() {
+            tree.insert_entry(name, EntryKind::Link, "");
+        } else if kind.is_dir() {
             read(root, &path, tree);
         } else {
-            let name = path.strip_prefix(root).unwrap().to_str().unwrap();
             tree.insert(name, fs::read(&path).unwrap());
         }
     }

@@ -27,11 +27,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
-    let repository = Repository::open(global)?;
+    let mut repository = Repository::open(global)?;
     // A change is judged by the policy that it found, unless the user names one.
     let with_policy = global.policy.is_none();
     let base = args.base.as_ref().map(|base| base::read(&repository, base, with_policy));
     let base = base.transpose()?;
+    if let Some(policy) = base.as_ref().and_then(|base| base.policy.as_ref()) {
+        repository.read_for(policy)?;
+    }
     let products = products(&repository, output)?;
     let found = base.as_ref().and_then(|base| base.policy.as_ref());
     let mut check = Check::new(&repository.tree, found.unwrap_or(&repository.policy));
@@ -93,7 +96,7 @@ fn products(repository: &Repository, output: &Output) -> Result<BTreeMap<String,
             policy.products.addons.iter().any(|directory| path.starts_with(directory.as_str()))
         };
         let Ok(parsed) = version.parse::<ProductVersion>() else { continue };
-        match base::product(git, &parsed, wanted)? {
+        match base::product(git, &parsed, policy, wanted)? {
             Some(tree) => drop(products.insert(version, tree)),
             None => output.warn(&format!(
                 "there is no tag of {version}, so its hotfixes are not compared with its addons; \

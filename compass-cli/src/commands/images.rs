@@ -23,22 +23,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
-    let (images, broken) = match args.all {
-        true => repository.all_images()?,
+    let (images, problems) = match args.all {
+        true => repository.all_images(),
         false => (repository.target_images(&args.target)?, Vec::new()),
     };
     let line = |image: &TargetImage| match args.resolved {
         true => format!("{} {}\n", image.source, image.release),
         false => format!("{}\n", image.release),
     };
+    for problem in &problems {
+        output.warn(problem);
+    }
     output.result(
         || json!({"images": images.iter().map(image_json).collect::<Vec<_>>()}),
         || images.iter().map(line).collect(),
     );
-    for failure in &broken {
-        output.warn(&failure.message);
-    }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn image_json(image: &TargetImage) -> Value {

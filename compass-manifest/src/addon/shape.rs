@@ -170,7 +170,7 @@ const SERVICE_PORT: &[Field] = &[
     optional("protocol", Shape::Text),
     optional("targetPort", Shape::Scalar),
     optional("port", Shape::Scalar),
-    optional("nodePort", Shape::Port),
+    optional("nodePort", Shape::PortOrZero),
 ];
 
 const CONFIG: &[Field] = &[required("name", Shape::Scalar), optional("data", Shape::List(&DATA))];

@@ -4,7 +4,7 @@ use super::{BumpError, ChangedValue};
 use crate::difference::differences;
 use crate::finding::Place;
 use crate::source::{SourceFile, Span};
-use crate::yaml::{self, Kind, Node};
+use crate::yaml::{self, Node};
 
 /// A file whose scalars are to be replaced.
 pub(super) struct Editor<'s> {
@@ -35,7 +35,7 @@ impl<'s> Editor<'s> {
         BumpError::Unusable { place: Place::new(self.source, span), message }
     }
 
-    /// Notes that the scalar at a place, with this text, becomes another.
+    /// Notes that a text becomes another: the scalar at a place, or a part of a scalar.
     pub(super) fn replace(
         &mut self,
         path: &str,
@@ -113,10 +113,24 @@ impl<'s> Editor<'s> {
             return Err(self.else_changed(&found.path));
         }
         let unmet = self.edits.iter().find(|edit| {
-            let node = at(&new, &edit.value.path);
-            node.and_then(Node::text) != Some(&edit.value.new)
+            let path = &edit.value.path;
+            let found = at(&new, path).and_then(Node::text);
+            found.is_none() || found.map(str::to_owned) != self.expected(path)
         });
         unmet.map_or(Ok(()), |edit| Err(self.else_changed(&edit.value.path)))
+    }
+
+    /// The text of a scalar with all its replacements.
+    fn expected(&self, path: &str) -> Option<String> {
+        let mut rest = at(&self.root, path)?.text()?;
+        let mut expected = String::new();
+        for edit in self.edits.iter().filter(|edit| edit.value.path == path) {
+            let (before, after) = rest.split_once(&edit.value.old)?;
+            expected.push_str(before);
+            expected.push_str(&edit.value.new);
+            rest = after;
+        }
+        Some(expected + rest)
     }
 
     fn else_changed(&self, path: &str) -> BumpError {
@@ -124,19 +138,20 @@ impl<'s> Editor<'s> {
     }
 }
 
-/// The node at a path as `spec.service.configs.envs[0].value`.
-pub(super) fn at<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
-    path.split('.').try_fold(root, |node, step| {
-        let (key, index) = match step.strip_suffix(']').and_then(|step| step.split_once('[')) {
-            Some((key, index)) => (key, Some(index.parse::<usize>().ok()?)),
-            None => (step, None),
-        };
-        let value = node.get(key)?;
-        match (index, &value.kind) {
-            (Some(index), Kind::Sequence(items)) => items.get(index),
-            (Some(_), _) => None,
-            (None, _) => Some(value),
-        }
+/// The node at a path as `spec.service.configs.envs[0].value`; keys may have dots themselves.
+pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    if path.is_empty() {
+        return Some(node);
+    }
+    if let Some((index, rest)) = path.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return at(node.items().get(index.parse::<usize>().ok()?)?, rest);
+    }
+    let path = path.strip_prefix('.').unwrap_or(path);
+    // The last of equal keys counts.
+    node.entries().iter().rev().find_map(|entry| {
+        let rest = path.strip_prefix(entry.key.text()?)?;
+        let ends = rest.is_empty() || rest.starts_with(['.', '[']);
+        ends.then(|| at(&entry.value, rest)).flatten()
     })
 }
 

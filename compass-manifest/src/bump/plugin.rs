@@ -2,30 +2,34 @@ use super::edit::{Editor, with_tag};
 use super::{BumpError, Bumped};
 use crate::escape::quote_name;
 use crate::image::ImageReference;
+use crate::image_use::image_uses;
 use crate::plugin::PluginManifest;
+use crate::policy::Policy;
 use crate::source::{SourceFile, Spanned};
 use crate::version::{Part, PluginVersion};
 
 /// Writes the next version into a plugin manifest: into `spec.version`, as the tag of
-/// `spec.service.image`, and as the tag of the plugin's own images in environment values that have
-/// the old one. Nothing else changes, to the byte.
+/// `spec.service.image`, and as the tag of the plugin's own images that have the old version, wherever
+/// they are used: in fields, environment values, arguments, and text in other texts. Nothing else
+/// changes, to the byte.
 ///
 /// # Errors
-/// Where the manifest lacks version or image, one of them cannot be replaced in place, or an
-/// anchor would carry the change on to another value.
-pub fn bump_plugin(source: &SourceFile, part: Part) -> Result<Bumped, BumpError> {
-    write(source, |old| old.next(part).ok_or_else(|| BumpError::NoneAfter(old.to_string())))
+/// If the manifest lacks version or image, one of them cannot be replaced in place, or an anchor
+/// would carry the change on to another value.
+pub fn bump_plugin(source: &SourceFile, policy: &Policy, part: Part) -> Result<Bumped, BumpError> {
+    write(source, policy, |old| old.next(part).ok_or_else(|| BumpError::NoneAfter(old.to_string())))
 }
 
 /// Writes a given version into a plugin manifest, as [`bump_plugin`] does.
 ///
 /// # Errors
-/// As [`bump_plugin`]; and where the version is not greater than the one before.
+/// As [`bump_plugin`]; and if the version is not greater than the one before.
 pub fn set_plugin_version(
     source: &SourceFile,
+    policy: &Policy,
     version: &PluginVersion,
 ) -> Result<Bumped, BumpError> {
-    write(source, |old| match version > old {
+    write(source, policy, |old| match version > old {
         true => Ok(version.clone()),
         false => Err(BumpError::NotGreater { old: old.clone(), new: version.clone() }),
     })
@@ -33,6 +37,7 @@ pub fn set_plugin_version(
 
 fn write(
     source: &SourceFile,
+    policy: &Policy,
     choose: impl FnOnce(&PluginVersion) -> Result<PluginVersion, BumpError>,
 ) -> Result<Bumped, BumpError> {
     let mut editor = Editor::new(source)?;
@@ -48,19 +53,20 @@ fn write(
     let service =
         image.value.parse().map_err(|error| editor.unusable(image.span, format!("{error}")))?;
     replace_tag(&mut editor, IMAGE, image, &service, &tag)?;
-    for (index, value) in &manifest.env_values {
-        let Ok(own) = value.value.parse::<ImageReference>() else { continue };
+    for used in image_uses(source, &editor.root, policy) {
+        let reference = used.image.as_ref().ok().and_then(|one| one.release(policy).parse().ok());
+        let Some(own) = reference.filter(|_| &*used.path != IMAGE) else { continue };
         if is_of_version(&own, &service, &version.value) {
-            let path = format!("spec.service.configs.envs[{index}].value");
-            replace_tag(&mut editor, &path, value, &own, &tag)?;
+            let written = Spanned { value: used.written, span: used.span };
+            replace_tag(&mut editor, &used.path, &written, &own, &tag)?;
         }
     }
     let (text, changes) = editor.finish()?;
     Ok(Bumped { text, old, new, changes })
 }
 
-/// Whether an environment value names an image of the plugin by the plugin's version. The
-/// service's own image does by whatever tag it has.
+/// Whether an image is one of the plugin's, and has the plugin's version. The service's own image
+/// counts with any tag.
 fn is_of_version(image: &ImageReference, service: &ImageReference, version: &str) -> bool {
     let same_project = project(image) == project(service) && image.host() == service.host();
     same_project && (image.tag() == Some(version) || image == service)
@@ -93,7 +99,7 @@ mod tests {
     use super::*;
 
     fn bump(text: &str, part: Part) -> Result<Bumped, BumpError> {
-        bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), part)
+        bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), part)
     }
 
     fn says(text: &str) -> String {
@@ -116,6 +122,45 @@ mod tests {
         assert!(
             bumped.text.contains("a.b/x/other:v1.0.0") && bumped.text.contains("E, value: v1.0.0")
         );
+    }
+
+    #[test]
+    fn bump_embedded_own_images_come_along() {
+        let release = "harbor.caicloud.xyz/release";
+        let text = |version: &str| {
+            format!(
+                "\
+spec:
+  description: replaces {release}/gpu:v1.0.0
+  version: {version}
+  service:
+    image: {release}/gpu:{version}
+    args: ['--job={release}/a:{version}', --other={release}/b:v1]
+    configs:
+      envs:
+      - {{name: A, value: '{{\"a\": \"{release}/a:{version}\", \"b\": \"{release}/b:{version}\"}}'}}
+      - {{name: B, value: \"[[ registry_release ]]/c:{version}\"}}
+      - {{name: C, value: 'harbor.caicloud.xyz/library/d:v1.0.0'}}
+      files:
+      - name: job.yaml
+        content: |
+          image: {release}/a:{version}
+          sidecar: {release}/a:{version}
+      job.d/x.yaml: 'image: {release}/e:{version}'
+"
+            )
+        };
+        let bumped = bump(&text("v1.0.0"), Part::Patch).unwrap();
+        assert_eq!(bumped.text, text("v1.0.1"));
+        let paths: Vec<_> = bumped.changes.iter().map(|change| change.path.as_str()).collect();
+        assert_eq!(paths.len(), 9, "{paths:?}");
+        assert_eq!(paths[8], "spec.service.configs.job.d/x.yaml");
+    }
+
+    #[test]
+    fn bump_embedded_image_with_escapes_is_refused() {
+        let text = r#"spec: {version: v1.0.0, service: {image: a.b/r/gpu:v1.0.0, configs: {envs: [{name: A, value: "a.b/r/a\x3av1.0.0"}]}}}"#;
+        assert!(says(text).contains("escapes"), "{}", says(text));
     }
 
     #[test]
@@ -164,7 +209,9 @@ mod tests {
     fn a_given_version_must_be_greater() {
         let source =
             SourceFile::new("g.yaml", "spec: {version: v1.0.0, service: {image: a.b/r/g:v1.0.0}}");
-        let set = |version: &str| set_plugin_version(&source, &version.parse().unwrap());
+        let set = |version: &str| {
+            set_plugin_version(&source, &Policy::default(), &version.parse().unwrap())
+        };
         assert_eq!(set("v1.1.0-rc.1").unwrap().new.to_string(), "v1.1.0-rc.1");
         for version in ["v1.0.0", "v0.9.0", "v1.0.0-rc.1"] {
             let expected = format!("`{version}` is not greater than `v1.0.0`");

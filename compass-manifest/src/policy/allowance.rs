@@ -2,7 +2,7 @@ use super::known_rule;
 use super::value::{Wrong, wrong};
 use crate::finding::{Finding, Subject};
 use crate::source::Span;
-use crate::yaml::Node;
+use crate::yaml::{Node, decimal};
 
 use super::pattern::Pattern;
 
@@ -38,7 +38,7 @@ impl Allowance {
         }
         let plugin = text("plugin").map(|name| Subject::Plugin(name.to_owned()));
         let slot = text("slot").map(|name| Subject::Slot(name.to_owned()));
-        let port = text("port").and_then(|port| port.parse().ok()).map(Subject::Port);
+        let port = text("port").and_then(decimal).map(Subject::Port);
         Ok(Self {
             code,
             file: node.get("file").map(Pattern::read).transpose()?,

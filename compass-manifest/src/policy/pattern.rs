@@ -109,6 +109,11 @@ impl Pattern {
             || (!self.rest.is_empty() && directory.starts_with(&self.prefix))
     }
 
+    /// The directory that all paths are in that fit; empty if there is none.
+    pub(crate) fn directory(&self) -> &str {
+        self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory)
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -1,6 +1,6 @@
 use super::pattern::Pattern;
 use super::value::{Wrong, directories, flag};
-use crate::yaml::Node;
+use crate::yaml::{Node, decimal};
 
 /// What holds for plugins.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl PluginPolicy {
         }
         if let Some(ports) = node.get("shared_ports") {
             let texts = ports.items().iter().filter_map(Node::text);
-            self.shared_ports = texts.filter_map(|port| port.parse().ok()).collect();
+            self.shared_ports = texts.filter_map(decimal).collect();
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ pub(super) const POLICY: Shape = Shape::Fields(&[
     optional("hotfixes", Shape::Fields(HOTFIXES)),
     optional("products", Shape::Fields(PRODUCTS)),
     optional("templates", Shape::MapOf(&Shape::Any)),
-    optional("rules", Shape::MapOf(&Shape::Text)),
+    // `off` is a boolean to readers of YAML 1.1, and a severity here.
+    optional("rules", Shape::MapOf(&Shape::Scalar)),
     optional("allow", Shape::List(&Shape::Fields(ALLOWANCE))),
     optional("scope", Shape::Fields(SCOPE)),
     optional("review", Shape::Fields(REVIEW)),

@@ -1,7 +1,10 @@
 use super::pattern::Pattern;
 use super::registries::Registries;
 use super::value::{Wrong, wrong};
+use std::borrow::Cow;
+
 use crate::escape::quote;
+use crate::template::variables;
 use crate::yaml::{Kind, Node, ScalarType};
 
 /// The template variables that release manifests may use, as `[[ registry_release ]]`.
@@ -39,6 +42,47 @@ impl Templates {
     /// What a variable stands for; `None` for one that the policy does not know.
     pub fn get(&self, name: &str) -> Option<&TemplateValue> {
         self.variables.iter().rev().find(|(known, _)| known.matches(name)).map(|(_, value)| value)
+    }
+
+    /// A text with the values of its variables filled in.
+    ///
+    /// # Errors
+    /// If the policy gives a variable no text: why.
+    ///
+    /// ```
+    /// use compass_manifest::Policy;
+    /// use compass_manifest::source::SourceFile;
+    ///
+    /// let policy = "version: 1\ntemplates: {tag: v1.2.3, cluster: ~}\n";
+    /// let policy = Policy::parse(&SourceFile::new(".compass.yaml", policy))?;
+    /// assert_eq!(policy.templates.fill("hodor:[[ tag ]]").unwrap(), "hodor:v1.2.3");
+    /// assert_eq!(policy.templates.fill("[[ cluster ]]").unwrap_err(), "`cluster` is known on site only");
+    /// # Ok::<(), compass_manifest::policy::PolicyError>(())
+    /// ```
+    pub fn fill<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
+        let (mut filled, mut copied) = (String::new(), 0);
+        for variable in variables(text) {
+            let name = quote(variable.name);
+            let value = match self.get(variable.name) {
+                _ if !text[..variable.end].ends_with("]]") => {
+                    return Err(format!("the template variable {name} is not closed"));
+                }
+                Some(TemplateValue::Text(value)) => value,
+                Some(TemplateValue::Project(_)) => {
+                    return Err(format!("{name} stands for a registry, which comes first"));
+                }
+                Some(TemplateValue::OnSite) => return Err(format!("{name} is known on site only")),
+                None => return Err(format!("the policy does not know {name}")),
+            };
+            filled.push_str(&text[copied..variable.start]);
+            filled.push_str(value);
+            copied = variable.end;
+        }
+        if copied == 0 {
+            return Ok(Cow::Borrowed(text));
+        }
+        filled.push_str(&text[copied..]);
+        Ok(Cow::Owned(filled))
     }
 
     /// The names, as the policy writes them.

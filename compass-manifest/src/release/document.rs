@@ -1,3 +1,7 @@
+use std::sync::OnceLock;
+
+use crate::image_use::{ImageUse, image_uses};
+use crate::policy::Policy;
 use crate::shape::{self, Departure, Shape};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node, SyntaxError};
@@ -8,6 +12,7 @@ pub(crate) struct Document {
     pub(crate) source: SourceFile,
     pub(crate) root: Result<Node, SyntaxError>,
     pub(crate) departures: Vec<Departure>,
+    images: OnceLock<Vec<ImageUse>>,
 }
 
 impl Document {
@@ -16,14 +21,27 @@ impl Document {
         let (source, root) = yaml::read(path, bytes);
         let compared = root.as_ref().ok().zip(shape);
         let departures = compared.map(|(root, shape)| shape::compare(root, shape));
-        Self { source, root, departures: departures.unwrap_or_default() }
+        Self { source, root, departures: departures.unwrap_or_default(), images: OnceLock::new() }
     }
 
     /// Reads a text that is no YAML.
     pub(crate) fn read_text(path: &str, bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
+        Self::of_text(SourceFile::new(path, String::from_utf8_lossy(bytes)))
+    }
+
+    /// A text that is no YAML.
+    pub(crate) fn of_text(source: SourceFile) -> Self {
         let error = SyntaxError { message: String::new(), help: None, span: Span::default() };
-        Self { source: SourceFile::new(path, text), root: Err(error), departures: Vec::new() }
+        Self { source, root: Err(error), departures: Vec::new(), images: OnceLock::new() }
+    }
+
+    /// The images that it uses, in order; none if it cannot be read. A document belongs to one
+    /// repository with one policy, and several rules ask.
+    pub(crate) fn images(&self, policy: &Policy) -> &[ImageUse] {
+        self.images.get_or_init(|| match &self.root {
+            Ok(root) => image_uses(&self.source, root, policy),
+            Err(_) => Vec::new(),
+        })
     }
 
     pub(crate) fn path(&self) -> &str {

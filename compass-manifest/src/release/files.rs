@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::document::Document;
 use super::hotfix_place::HotfixPlace;
 use crate::addon::{self, AddonValues};
+use crate::content;
 use crate::plugin::{self, PluginManifest};
 use crate::policy::{Pattern, Policy, VersionForm};
 use crate::product::{self, ListedImage, ProductManifest};
-use crate::version::HotfixVersion;
+use crate::version::{HotfixVersion, ProductVersion};
+use crate::yaml::SyntaxError;
 
 /// A plugin manifest's file.
 #[derive(Debug)]
@@ -43,7 +45,8 @@ pub(crate) struct ProductFile {
     pub(crate) stem: String,
     pub(crate) document: Document,
     pub(crate) manifest: ProductManifest,
-    lists: Vec<Pattern>,
+    /// The patterns of its image lists.
+    pub(crate) lists: Vec<Pattern>,
 }
 
 /// An image list.
@@ -51,6 +54,8 @@ pub(crate) struct ProductFile {
 pub(crate) struct ListFile {
     pub(crate) document: Document,
     pub(crate) images: Vec<ListedImage>,
+    /// Why the file is no text of which the lines could be read.
+    pub(crate) unreadable: Option<SyntaxError>,
 }
 
 impl PluginFile {
@@ -136,6 +141,11 @@ impl ProductFile {
         Self { stem: stem(path), document, manifest, lists }
     }
 
+    /// The product version that the file's name is.
+    pub(crate) fn version(&self) -> Option<ProductVersion> {
+        self.stem.parse().ok()
+    }
+
     /// Whether the product names an image list.
     pub(crate) fn lists(&self, path: &str) -> bool {
         self.lists.iter().any(|list| list.matches(path))
@@ -143,10 +153,14 @@ impl ProductFile {
 }
 
 impl ListFile {
-    pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
-        let document = Document::read_text(path, bytes);
-        let images = product::listed_images(&document.source);
-        Self { document, images }
+    pub(crate) fn read(path: &str, bytes: &[u8]) -> Self {
+        let (source, text) = content::read(path, bytes);
+        let unreadable = text.err();
+        let images = match unreadable {
+            None => product::listed_images(&source),
+            Some(_) => Vec::new(),
+        };
+        Self { document: Document::of_text(source), images, unreadable }
     }
 
     /// The images as they are written, each once.

@@ -24,57 +24,80 @@ pub(crate) enum Kind {
     Other,
 }
 
-pub(crate) fn of(path: &str, policy: &Policy, products: &[ProductFile]) -> Kind {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let is_yaml = is_yaml(name);
-    if let Some(rest) = below_any(path, &policy.plugins.directories) {
-        return match is_yaml {
-            _ if is_accompanying(name) => Kind::Readme,
-            true if !rest.contains('/') => Kind::Plugin,
-            // The written process spells the hotfix directory so in one place.
-            true if policy.hotfixes.patterns.iter().any(|p| p.captures(rest).is_some()) => {
-                Kind::Hotfix
-            }
-            _ => Kind::Stray,
+impl Kind {
+    pub(crate) fn of(path: &str, policy: &Policy, products: &[ProductFile]) -> Self {
+        let kind = Self::in_release_directory(path, policy);
+        let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(path));
+        let is_list = || {
+            named(&policy.products.image_lists)
+                || products.iter().any(|product| product.lists(path))
         };
+        match kind {
+            // A list may be where nothing else is released from.
+            Some(Self::Stray) if is_list() => return Self::ImageList,
+            Some(kind) => return kind,
+            None => {}
+        }
+        if is_list() {
+            return Self::ImageList;
+        }
+        if named(&policy.products.descriptors) {
+            return Self::Descriptor;
+        }
+        if named(&policy.products.chart_lists) {
+            return Self::ChartList;
+        }
+        let is_yaml = is_yaml(path);
+        if is_yaml && policy.products.is_overlay(path) {
+            return Self::Addon { overlay: true };
+        }
+        let is_addon = below_any(path, &policy.products.addons).is_some()
+            || products.iter().any(|product| product.manifest.below_addons(path).is_some());
+        if is_yaml && is_addon { Self::Addon { overlay: false } } else { Self::Other }
     }
-    if below_any(path, &policy.hotfixes.directories).is_some() {
-        return match is_yaml {
-            _ if is_accompanying(name) => Kind::Readme,
-            true => Kind::Hotfix,
-            false => Kind::Stray,
+
+    /// The kind of a file in the directories of plugins, hotfixes and products.
+    fn in_release_directory(path: &str, policy: &Policy) -> Option<Self> {
+        let named_hotfix = |rest: &str| {
+            policy.hotfixes.patterns.iter().any(|pattern| pattern.captures(rest).is_some())
         };
+        let is_yaml = is_yaml(path);
+        if let Some(rest) = below_any(path, &policy.plugins.directories) {
+            return Some(match is_yaml {
+                _ if is_accompanying(path) => Self::Readme,
+                true if !rest.contains('/') => Self::Plugin,
+                // The written process spells the hotfix directory so in one place.
+                true if named_hotfix(rest) => Self::Hotfix,
+                _ => Self::Stray,
+            });
+        }
+        if let Some(rest) = below_any(path, &policy.hotfixes.directories) {
+            return Some(match is_yaml {
+                _ if is_accompanying(path) => Self::Readme,
+                true => Self::Hotfix,
+                false if named_hotfix(rest) => Self::Hotfix,
+                false => Self::Stray,
+            });
+        }
+        let rest = below_any(path, &policy.products.directories)?;
+        Some(match is_yaml {
+            _ if is_accompanying(path) => Self::Readme,
+            true if !rest.contains('/') => Self::Product,
+            _ => Self::Stray,
+        })
     }
-    if let Some(rest) = below_any(path, &policy.products.directories) {
-        return match is_yaml {
-            _ if is_accompanying(name) => Kind::Readme,
-            true if !rest.contains('/') => Kind::Product,
-            _ => Kind::Stray,
-        };
-    }
-    let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(path));
-    if named(&policy.products.image_lists) || products.iter().any(|product| product.lists(path)) {
-        return Kind::ImageList;
-    }
-    if named(&policy.products.descriptors) {
-        return Kind::Descriptor;
-    }
-    if named(&policy.products.chart_lists) {
-        return Kind::ChartList;
-    }
-    if is_yaml && policy.products.is_overlay(path) {
-        return Kind::Addon { overlay: true };
-    }
-    let is_addon = below_any(path, &policy.products.addons).is_some()
-        || products.iter().any(|product| product.manifest.below_addons(path).is_some());
-    if is_yaml && is_addon { Kind::Addon { overlay: false } } else { Kind::Other }
 }
 
-fn is_yaml(name: &str) -> bool {
-    matches!(name.rsplit_once('.'), Some((stem, "yaml" | "yml")) if !stem.is_empty())
+/// Whether a file's name ends as that of a YAML file, in any case.
+fn is_yaml(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').is_some_and(|(stem, ending)| {
+        !stem.is_empty() && ["yaml", "yml"].iter().any(|yaml| ending.eq_ignore_ascii_case(yaml))
+    })
 }
 
 /// A README, or a hidden file as `.gitkeep`.
-fn is_accompanying(name: &str) -> bool {
+fn is_accompanying(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
     name.starts_with('.') || name.starts_with("README")
 }

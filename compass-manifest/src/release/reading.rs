@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
-use super::kind::{self, Kind};
+use super::kind::Kind;
 use crate::parallel;
 use crate::policy::Policy;
 use crate::tree::Tree;
@@ -38,7 +38,7 @@ fn read_file(
     policy: &Policy,
     products: &[ProductFile],
 ) -> Option<ReadFile> {
-    let kind = kind::of(path, policy, products);
+    let kind = Kind::of(path, policy, products);
     let Some(bytes) = tree.get(path) else {
         return (kind == Kind::Stray).then(|| ReadFile::Stray(path.to_owned()));
     };

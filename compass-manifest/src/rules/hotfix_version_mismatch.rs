@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_use;
@@ -34,25 +36,21 @@ Correct the one that is wrong.
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for hotfix in &release.hotfixes {
         let Some(written) = &hotfix.values.version else { continue };
+        let version = release.policy.templates.fill(&written.value);
+        let version = version.unwrap_or(Cow::Borrowed(&written.value));
         let source = &hotfix.document.source;
         if let Some(path) = &hotfix.place.version
-            && !agrees(hotfix.place.form, path, &written.value)
+            && !agrees(hotfix.place.form, path, &version)
         {
-            let message = format!(
-                "the version is {} here, and {} in the path",
-                quote(&written.value),
-                quote(path)
-            );
+            let message =
+                format!("the version is {} here, and {} in the path", quote(&version), quote(path));
             findings.add(source, written.span, message, "use one version in both places");
         }
         let tags = tags(release, hotfix);
-        if !tags.is_empty() && !tags.contains(&written.value) {
+        if !tags.is_empty() && !tags.iter().any(|tag| *tag == version) {
             let tags = tags.join("`, `");
-            let message = format!(
-                "no container has the tag {}; there is {}",
-                quote(&written.value),
-                quote(&tags)
-            );
+            let message =
+                format!("no container has the tag {}; there is {}", quote(&version), quote(&tags));
             let help = "the version is that of an image that the hotfix brings";
             findings.add(source, written.span, message, help);
         }

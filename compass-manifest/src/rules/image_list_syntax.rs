@@ -1,6 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::{is_repository, is_tag};
+use crate::image_use::names_host;
 use crate::policy::Registries;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
@@ -13,7 +14,8 @@ pub(crate) static RULE: Rule = Rule {
     docs: "\
 ### What it does
 Checks the lines of image lists: `project/name:tag`, where the project is one that the policy knows
-(`registries.projects`), and nothing else. Empty lines and `#` comments may stand between them.
+(`registries.projects`), and nothing else: no registry in front of it, and no comment behind it.
+Empty lines and `#` comments may stand between them. A list is UTF-8 text.
 Blanks at the ends of a line are a warning.
 
 ### Why is this bad?
@@ -34,6 +36,10 @@ Write `library/php:7.1-apache`.
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for list in &release.lists {
         let source = &list.document.source;
+        if let Some(error) = &list.unreadable {
+            let help = error.help.unwrap_or("write one `project/name:tag` on a line");
+            findings.add(source, error.span, &error.message, help);
+        }
         for image in &list.images {
             if let Some(fault) = fault(&image.text, &release.policy.registries) {
                 let message = format!("{} is not an image of a list: {fault}", quote(&image.text));
@@ -54,6 +60,10 @@ pub(super) fn is_listable(text: &str) -> bool {
 }
 
 fn fault(text: &str, registries: &Registries) -> Option<String> {
+    let first = text.split('/').next().unwrap_or_default();
+    if names_host(first) && text.contains('/') && !registries.projects.contains_key(first) {
+        return Some(format!("{} is a registry, and no project", quote(first)));
+    }
     let Some((project, _)) = split(text) else {
         return Some("it is not `project/name:tag`".to_owned());
     };
@@ -95,6 +105,42 @@ mod tests {
             assert_eq!(found(line), [said]);
         }
         assert_eq!(found("library/php:7"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn list_line_with_host_or_invisible_blank_is_error() {
+        for (line, says) in [
+            ("docker.io/library/php:7", "`docker.io` is a registry"),
+            ("localhost:5000/library/php:7", "`localhost:5000` is a registry"),
+            ("harbor.caicloud.xyz/release/web:v1", "is a registry"),
+            ("library/php:7\u{a0}", r"`library/php:7\u{a0}` is not an image"),
+            ("\u{a0}library/php:7", "is not an image"),
+            ("library/php:7 # note", "is not an image"),
+            ("library/php:7@sha256:00", "is not an image"),
+        ] {
+            let found = found(line);
+            assert!(found.len() == 1 && found[0].contains(says), "{line:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn list_that_is_no_text_is_one_error() {
+        let utf16 =
+            |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        for (bytes, says) in [
+            (utf16("\u{feff}library/php:7\r\nlibrary/redis:7\r\n"), "UTF-8"),
+            (utf16("library/php:7\r\nlibrary/redis:7\r\n"), "UTF-8"),
+            (b"library/php:7\xff\nlibrary/redis:7\xff\n".to_vec(), "UTF-8"),
+            (b"<<<<<<< HEAD\nlibrary/php:7\n=======\nlibrary/php:8\n".to_vec(), "conflict marker"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n".to_vec(), "Git LFS"),
+            (b"library/php:7\n".repeat(400_000), "at most"),
+        ] {
+            let tree = [("images-lists/platform.list", bytes)].into_iter().collect();
+            let report = check(&tree, &Policy::default());
+            let [finding] = report.findings() else { panic!("{says}: {:?}", report.findings()) };
+            assert_eq!(finding.code, "image-list-syntax");
+            assert!(finding.message.contains(says), "{}", finding.message);
+        }
     }
 
     #[test]

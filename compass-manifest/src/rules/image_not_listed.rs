@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::image_use::image_uses;
 use crate::release::{ListFile, Release};
 use crate::rule::{Findings, Rule};
 
@@ -33,14 +32,16 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     }
     let listed: BTreeSet<&str> = release.lists.iter().flat_map(ListFile::names).collect();
     for addon in release.installed_addons() {
-        let Ok(root) = &addon.document.root else { continue };
         let mut seen = BTreeSet::new();
-        for used in image_uses(&addon.document.source, root, release.policy) {
-            let Ok(image) = used.image else { continue };
+        for used in addon.document.images(release.policy) {
+            let Ok(image) = &used.image else { continue };
             let name = image.listed();
             if !listed.contains(name.as_str()) && seen.insert(name.clone()) {
                 let message = format!("{} stands in no image list", quote_name(&name));
-                let help = format!("add the line {} to an image list", quote_name(&name));
+                let help = match image.project.as_str() {
+                    "" => "name it with a project, in the addon and in an image list".to_owned(),
+                    _ => format!("add the line {} to an image list", quote_name(&name)),
+                };
                 findings.add(&addon.document.source, used.span, message, help);
             }
         }

@@ -3,7 +3,6 @@ use std::collections::BTreeSet;
 use super::image_list_syntax::is_listable;
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::image_use::image_uses;
 use crate::release::{ListFile, Release};
 use crate::rule::{Findings, Rule};
 
@@ -51,9 +50,6 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
 fn used(release: &Release<'_>) -> BTreeSet<String> {
     let addons = release.addons.iter().map(|file| &file.document);
     let documents = addons.chain(release.plugins.iter().map(|file| &file.document));
-    let uses = documents.filter_map(|document| {
-        let root = document.root.as_ref().ok()?;
-        Some(image_uses(&document.source, root, release.policy))
-    });
-    uses.flatten().filter_map(|used| Some(used.image.ok()?.listed())).collect()
+    let uses = documents.flat_map(|document| document.images(release.policy));
+    uses.filter_map(|used| Some(used.image.as_ref().ok()?.listed())).collect()
 }

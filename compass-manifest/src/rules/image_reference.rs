@@ -1,17 +1,18 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::image_use;
-use crate::release::Release;
+use crate::image_use::ImageUse;
+use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
+use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-reference",
-    summary: "every image of an addon is a reference that can be resolved",
+    summary: "every image is a reference that can be resolved",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports `image` fields of addons that are no image reference: a template variable or a registry's
-host, a repository, a tag, and no blanks.
+Reports images of addons, hotfixes and plugins that are no image reference: a template variable or a
+registry's host, a repository, a tag, and no blanks. Variables in them need a value in the policy.
 
 ### Why is this bad?
 Nothing that is packaged from it can be complete.
@@ -29,18 +30,32 @@ Write `'[[ registry_release ]]/<component>:<tag>'`.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for addon in &release.addons {
-        let source = &addon.document.source;
-        for container in &addon.values.containers {
-            let Some(written) = container.image.as_ref().filter(|i| !i.value.trim().is_empty())
-            else {
-                continue;
-            };
-            if let Err(reason) = image_use::read(&written.value, release.policy) {
-                let message =
-                    format!("{} is not an image reference: {reason}", quote(&written.value));
-                let help = "write `[[ registry_release ]]/<component>:<tag>`";
-                findings.add(source, written.span, message, help);
-            }
+        check(release, &addon.document, |_| false, findings);
+    }
+    for hotfix in &release.hotfixes {
+        let containers = hotfix.values.containers.iter();
+        let images: Vec<Span> =
+            containers.filter_map(|container| Some(container.image.as_ref()?.span)).collect();
+        check(release, &hotfix.document, |used| images.contains(&used.span), findings);
+    }
+    for plugin in &release.plugins {
+        let image = plugin.manifest.image.as_ref().map(|image| image.span);
+        check(release, &plugin.document, |used| Some(used.span) == image, findings);
+    }
+}
+
+/// Reports the images of a document that cannot be resolved, without those that another rule reports.
+fn check(
+    release: &Release<'_>,
+    document: &Document,
+    is_reported: impl Fn(&ImageUse) -> bool,
+    findings: &mut Findings<'_>,
+) {
+    for used in document.images(release.policy).iter().filter(|used| !is_reported(used)) {
+        if let Err(reason) = &used.image {
+            let message = format!("{} is not an image reference: {reason}", quote(&used.written));
+            let help = "write `[[ registry_release ]]/<component>:<tag>`";
+            findings.add(&document.source, used.span, message, help);
         }
     }
 }

@@ -1,7 +1,8 @@
-use crate::escape::quote;
+use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
-use crate::release::Release;
+use crate::release::{ProductFile, Release};
 use crate::rule::{Findings, Rule};
+use crate::tree::EntryKind;
 use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
@@ -11,7 +12,8 @@ pub(crate) static RULE: Rule = Rule {
     docs: "\
 ### What it does
 Looks for the image lists, the addon directory and the extra files of product manifests, and for the
-addon of each entry of a chart list.
+addon of each entry of a chart list. A Git LFS pointer in the place of a file that is packaged is a
+warning: the file must be fetched before.
 
 ### Why is this bad?
 The bundle would lack it.
@@ -29,13 +31,62 @@ Correct the path, or add the file.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for product in &release.products {
-        let source = &product.document.source;
-        for (path, what) in product.manifest.absent(release.tree) {
-            let message = format!("{} is not there: {what}", quote(&path.value));
-            findings.add(source, path.span, message, "correct the path, or add the file");
-        }
+        check_lists(release, product, findings);
+        check_addons(release, product, findings);
+        check_files(release, product, findings);
     }
     charts(release, findings);
+}
+
+fn check_lists(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
+    for (named, pattern) in product.manifest.list_patterns() {
+        let Ok(pattern) = pattern else { continue };
+        let is_read = release.lists.iter().any(|list| pattern.matches(list.document.path()));
+        // `not-regular-file` reports it.
+        let is_obstructed = release.tree.entries().any(|(path, kind)| {
+            kind.is_obstacle() && (pattern.matches(path) || pattern.may_match_below(path))
+        });
+        if !is_read && !is_obstructed {
+            let message =
+                format!("{} is not there: no image list has this path", quote(&named.value));
+            let help = "correct the path, or add the file";
+            findings.add(&product.document.source, named.span, message, help);
+        }
+    }
+}
+
+fn check_addons(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
+    let Some(named) = &product.manifest.addons else { return };
+    let directory = product.manifest.addons_directory().unwrap_or_default();
+    let has_files = release.tree.paths().any(|path| product.manifest.below_addons(path).is_some());
+    if !has_files && release.tree.obstacle(directory).is_none() {
+        let message =
+            format!("{} is not there: the directory of the addons is empty", quote(&named.value));
+        let help = "correct the path, or add the addons";
+        findings.add(&product.document.source, named.span, message, help);
+    }
+}
+
+fn check_files(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
+    let source = &product.document.source;
+    for named in product.manifest.files.iter().filter_map(|file| file.source.as_ref()) {
+        if release.tree.obstacle(&named.value).is_none() && !release.tree.contains(&named.value) {
+            let message = format!("{} is not there: there is no such file", quote(&named.value));
+            let help = "correct the path, or add the file";
+            findings.add(source, named.span, message, help);
+        }
+    }
+    // A checkout without large files is usual where nothing is packaged.
+    let pointers = release
+        .tree
+        .entries()
+        .filter(|(path, kind)| *kind == EntryKind::LfsPointer && product.manifest.packs(path));
+    for (path, _) in pointers {
+        let span = product.manifest.names(path);
+        let message = format!("{} is a Git LFS pointer, and not the file itself", quote_name(path));
+        let help = "fetch the file before it is packaged: `git lfs pull`";
+        findings.add(source, span, message, help).severity(Severity::Warning);
+    }
 }
 
 /// Charts are collected into the first addon or overlay directory.

@@ -1,6 +1,6 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
-use crate::image_use::{UsedImage, image_uses};
+use crate::image_use::UsedImage;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 
@@ -29,8 +29,7 @@ Name a version.
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     let help = "name a version";
     for document in release.addon_documents() {
-        let Ok(root) = &document.root else { continue };
-        for used in image_uses(&document.source, root, release.policy) {
+        for used in document.images(release.policy) {
             let latest = |image: &UsedImage| {
                 image.tag.as_deref() == Some("latest") && image.digest.is_none()
             };

@@ -1,6 +1,6 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::image_use::{UsedImage, image_uses};
+use crate::image_use::UsedImage;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 
@@ -28,8 +28,7 @@ Add the tag.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for document in release.addon_documents() {
-        let Ok(root) = &document.root else { continue };
-        for used in image_uses(&document.source, root, release.policy) {
+        for used in document.images(release.policy) {
             let bare = |image: &UsedImage| image.tag.is_none() && image.digest.is_none();
             if used.is_field && used.image.as_ref().is_ok_and(bare) {
                 let message = format!("{} has no tag", quote_name(&used.written));

@@ -36,7 +36,7 @@ pub(crate) fn finding(place: Place, message: &str, help: &str) -> Finding {
         code: RULE.code,
         severity: RULE.severity,
         place,
-        message: escape(&message).into_owned(),
+        message: escape(message).into_owned(),
         label: String::new(),
         help: help.to_owned(),
         related: Vec::new(),

@@ -28,6 +28,11 @@ impl ProductVersion {
         !self.precedence.pre.is_empty()
     }
 
+    /// What all spellings of one release have in common.
+    pub(crate) fn release(&self) -> String {
+        self.precedence.to_string()
+    }
+
     /// The version as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError};
 
+use super::merge::merge;
 use super::{
     Entry, Kind, MAX_BYTES, MAX_DEPTH, MAX_KEY_BYTES, MAX_NODES, Node, Scalar, SyntaxError,
 };
@@ -104,10 +105,14 @@ impl<'t> Builder<'t> {
         let span = byte_span(self.text, span);
         match event {
             Event::DocumentStart(..) => self.begin_document(span),
-            Event::Scalar(text, style, anchor, _) => {
-                let plain = style == ScalarStyle::Plain;
-                let kind = Kind::Scalar(Scalar { text: text.into(), plain });
-                self.complete(Node { kind, span: self.trim(span) }, anchor)
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                let plain = style == ScalarStyle::Plain && !is_text;
+                let span = self.trim(span);
+                // The parser gives an empty node the text `~`.
+                let is_empty = plain && text == "~" && self.text.get(span.range()) != Some("~");
+                let text = if is_empty { "".into() } else { text.into() };
+                self.complete(Node { kind: Kind::Scalar(Scalar { text, plain }), span }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(false, span, anchor),
             Event::MappingStart(_, anchor, _) => self.begin(true, span, anchor),
@@ -158,7 +163,7 @@ impl<'t> Builder<'t> {
             while let (Some(key), Some(value)) = (children.next(), children.next()) {
                 entries.push(Entry { key, value });
             }
-            Kind::Mapping(entries.into_boxed_slice())
+            Kind::Mapping(merge(self.text, entries)?.into_boxed_slice())
         } else {
             Kind::Sequence(children.by_ref().collect())
         };

@@ -126,6 +126,20 @@ pub(crate) const CASES: &[Case] = &[
     case("UTF-8 cut short", || "a: 持".as_bytes()[..5].to_vec(), Some("not UTF-8")),
     case("byte order mark, then not UTF-8", || b"\xef\xbb\xbfa: \xff".to_vec(), Some("not UTF-8")),
     case("UTF-16", || b"\xff\xfea\0:\0".to_vec(), Some("not UTF-8")),
+    case("UTF-16 without its mark", || b"\x00a\x00:\x00 \x001".to_vec(), Some("UTF-16")),
+    case("conflict markers", || b"a: 1\n<<<<<<< HEAD\nb: 1\n".to_vec(), Some("conflict marker")),
+    case("merge key twice", || b"a: &a {x: 1}\nb: {<<: *a, <<: *a}\n".to_vec(), Some("twice")),
+    case(
+        "merge keys of merge keys",
+        || {
+            [
+                b"a0: &a0 {x: 1}\n".to_vec(),
+                many(4_000, |n| format!("a{}: &a{0} {{<<: *a{n}, k{n}: 1}}\n", n + 1)),
+            ]
+            .concat()
+        },
+        GROWS,
+    ),
     case("byte order mark", || "\u{feff}a: 1\n".into(), None),
     case("byte order mark alone", || "\u{feff}".into(), Some("empty")),
     case("two byte order marks", || "\u{feff}\u{feff}a: 1\n".into(), None),

@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     let base = base(args, after.as_ref(), repository, output)?;
     let date = args.date.or(after.as_ref().map(HotfixVersion::date)).map_or_else(today, Ok)?;
     let git = repository.checkout.git();
-    let tagged = git.map(|git| git_base::product(git, &base, |_| true)).transpose()?.flatten();
+    let tagged =
+        git.map(|git| git_base::product(git, &base, policy, |_| true)).transpose()?.flatten();
     if tagged.is_none() {
         output.warn(&format!(
             "there is no git tag for {base}: the addon's values are those of the working tree"

@@ -1,6 +1,5 @@
 use compass_manifest::bump::{Bumped, bump_plugin, set_plugin_version};
 use compass_manifest::version::{Part, PluginVersion};
-use compass_manifest::{plugin_names, read_plugin};
 use serde_json::json;
 
 use super::{failure, not_written};
@@ -40,24 +39,18 @@ struct Step {
 }
 
 pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), Failure> {
-    let (tree, policy) = (&repository.tree, &repository.policy);
-    let Some((source, _)) = read_plugin(tree, policy, &args.name) else {
-        let directory = policy.plugins.directories.join(" or ");
-        let known = plugin_names(tree, policy).join(", ");
-        let known = if known.is_empty() { "there are none".to_owned() } else { known };
-        return Err(Failure::usage(format!("there is no {directory}/{}.yaml", args.name))
-            .hint(format!("plugins here: {known}")));
-    };
+    let policy = &repository.policy;
+    let source = repository.plugin_manifest(&args.name)?.source;
     let bumped = match &args.step.to {
         Some(version) if version.is_prerelease() && !policy.plugins.prerelease => {
             return Err(Failure::usage(format!("`{version}` is a pre-release"))
                 .hint("set `plugins.prerelease: true` in the policy to release those"));
         }
-        Some(version) => set_plugin_version(&source, version),
-        None => bump_plugin(&source, args.step.part()),
+        Some(version) => set_plugin_version(&source, policy, version),
+        None => bump_plugin(&source, policy, args.step.part()),
     };
     let bumped = bumped.map_err(|error| failure(&error))?;
-    let before = tree.get(source.path()).unwrap_or_default();
+    let before = repository.tree.get(source.path()).unwrap_or_default();
     if std::str::from_utf8(before).is_err() {
         return Err(Failure::not_right(format!("{} is not UTF-8 text", source.path())));
     }

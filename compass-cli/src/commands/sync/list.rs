@@ -1,15 +1,16 @@
 //! Lists of images: of people, and of earlier runs.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use compass_manifest::inventory;
-use compass_manifest::source::SourceFile;
 use compass_registry::Platform;
 use serde::Deserialize;
 
 use super::Route;
 use super::report::{FAILED, FORMAT};
 use crate::failure::Failure;
+use crate::regular_file;
 use crate::repository::Repository;
 
 /// What a file names.
@@ -45,7 +46,7 @@ pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<Listed>
     let read = read.collect::<Result<Vec<_>, _>>()?;
     if read.iter().all(|one| one.routes.is_empty() && !one.is_report) {
         let message = format!("`{pattern}` names no image");
-        return Err(Failure::usage(message).hint("a list has one `PROJECT/NAME:TAG` on a line"));
+        return Err(Failure::usage(message).hint(FORM));
     }
     Ok(read)
 }
@@ -69,31 +70,41 @@ fn files(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
 
 fn read_file(repository: &Repository, path: &Path) -> Result<Listed, Failure> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
+    let bytes = read_bytes(path)
         .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    if text.trim_start().starts_with('{') {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if text.trim_ascii_start().starts_with(b"{") {
         return failed(&shown, text);
     }
-    let source = SourceFile::new(shown, text.to_owned());
-    let (mut routes, mut bad) = (Vec::new(), Vec::new());
-    for image in inventory::listed_images(&source) {
-        match repository.target_image(image)? {
-            Ok(image) => routes.push(Route::of(&image)),
-            Err(failure) => bad.push(failure.message),
-        }
-    }
-    if !bad.is_empty() {
-        return Err(Failure::usage(bad.join("\n")));
-    }
+    let images = inventory::list_images(&shown, &bytes, &repository.policy);
+    let images = images.map_err(|(line, error)| {
+        let failure = Failure::usage(format!("{shown}:{line}: {}", error.message));
+        failure.hint(error.help.unwrap_or(FORM))
+    })?;
+    let images = repository.target_images_of(images);
+    let images = images.map_err(|failure| failure.of_configuration().hint(FORM))?;
+    let routes = images.iter().map(Route::of).collect();
     Ok(Listed { routes, platforms: Vec::new(), is_report: false })
 }
 
-fn failed(shown: &str, text: &str) -> Result<Listed, Failure> {
+const FORM: &str = "a list has one `PROJECT/NAME:TAG` on a line, without a host";
+/// Reports are larger than lists, and have some hundred bytes for each image.
+const READ_LIMIT: u64 = 64 << 20;
+
+/// Reads a regular file, or what a shell hands over as `<(…)`.
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !path.starts_with("/dev") {
+        return regular_file::read_named(path, READ_LIMIT);
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn failed(shown: &str, text: &[u8]) -> Result<Listed, Failure> {
     let bad = |reason: String| Failure::usage(format!("{shown} is no report of `sync`: {reason}"));
-    let report: ReportFile = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    let report: ReportFile =
+        serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
     if report.format != FORMAT {
         return Err(bad(format!("its format is `{}`, and not `{FORMAT}`", report.format)));
     }

@@ -1,0 +1,150 @@
+//! The bytes of a file as text, or the reason why they are not the text that was meant.
+
+use crate::source::{SourceFile, Span};
+use crate::yaml::{MAX_BYTES, SyntaxError};
+
+/// A Git LFS pointer is smaller than this (git-lfs, `docs/spec.md`).
+pub const MAX_POINTER_BYTES: usize = 1024;
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether bytes are a Git LFS pointer: a few lines that stand in the working tree for a file that was
+/// not fetched.
+///
+/// ```
+/// use compass_manifest::is_lfs_pointer;
+///
+/// assert!(is_lfs_pointer(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"));
+/// assert!(!is_lfs_pointer(b"version: v1\n"));
+/// ```
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.len() < MAX_POINTER_BYTES
+        && bytes.starts_with(POINTER.as_bytes())
+        && bytes.windows(6).any(|window| window == b"\noid s")
+}
+
+/// The text of a file, with a byte order mark if it has one.
+///
+/// # Errors
+/// If the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict markers. Places count
+/// from behind the byte order mark.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
+    refuse_oversized(bytes.len())?;
+    if is_utf16(bytes) {
+        let message = "the file is UTF-16 text, and not UTF-8 text";
+        return Err(refusal(message, "save it as UTF-8", Span::default()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let dropped = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let start = error.valid_up_to() - dropped;
+        refusal("the file is not UTF-8 text", "save it as UTF-8", Span { start, end: start })
+    })?;
+    refuse_unfinished(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+    Ok(text)
+}
+
+/// Reads a file's bytes as text. If that fails, the source has what can be shown of it.
+pub(crate) fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<(), SyntaxError>) {
+    match text(bytes) {
+        Ok(text) => (SourceFile::new(path, text), Ok(())),
+        Err(error) if bytes.len() > MAX_BYTES => (SourceFile::new(path, ""), Err(error)),
+        Err(error) => (SourceFile::new(path, String::from_utf8_lossy(bytes)), Err(error)),
+    }
+}
+
+/// Refuses a text that git left for people or programs to finish.
+pub(crate) fn refuse_unfinished(text: &str) -> Result<(), SyntaxError> {
+    if is_lfs_pointer(text.as_bytes()) {
+        let message = "the file is a Git LFS pointer, and not the file itself";
+        return Err(refusal(message, "fetch the file: `git lfs pull`", Span::default()));
+    }
+    if let Some(span) = conflict_marker(text) {
+        let message = "a conflict marker of an unfinished merge stands here";
+        let help = "resolve the conflict: keep one of the two sides, and remove the markers";
+        return Err(refusal(message, help, span));
+    }
+    Ok(())
+}
+
+pub(crate) fn refuse_oversized(bytes: usize) -> Result<(), SyntaxError> {
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let message = format!("the file has {bytes} bytes; at most {MAX_BYTES} are read");
+    let help = "a release manifest has a few kilobytes: is this the right file?";
+    Err(refusal(&message, help, Span::default()))
+}
+
+fn refusal(message: &str, help: &'static str, span: Span) -> SyntaxError {
+    SyntaxError { message: message.to_owned(), help: Some(help), span }
+}
+
+/// Whether bytes begin as UTF-16: with its byte order mark, or with a zero in every second byte.
+fn is_utf16(bytes: &[u8]) -> bool {
+    const LOOKED_AT: usize = 64;
+    let zeros = |first: usize| {
+        let mut every_second = bytes.iter().skip(first).step_by(2).take(LOOKED_AT).peekable();
+        every_second.peek().is_some() && every_second.all(|byte| *byte == 0)
+    };
+    let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    marked || (bytes.len() >= 4 && zeros(0) != zeros(1))
+}
+
+/// The first line that git writes where two sides of a merge differ.
+fn conflict_marker(text: &str) -> Option<Span> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let is_marker =
+            ["<<<<<<< ", "||||||| ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark));
+        if is_marker {
+            return Some(Span { start, end: start + line.trim_end().len() });
+        }
+        start += line.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> String {
+        text(bytes).map_or_else(|error| error.message, |text| format!("read: {text}"))
+    }
+
+    fn utf16(text: &str, encode: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(encode).collect()
+    }
+
+    #[test]
+    fn text_utf16_is_named() {
+        for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+            for text in ["\u{feff}library/redis:7.2\r\n", "library/redis:7.2\r\n", "\u{feff}持续"]
+            {
+                assert!(refused(&utf16(text, encode)).contains("UTF-16"), "{text}");
+            }
+        }
+        for bytes in [&b""[..], b"\0", b"\0\0\0\0", b"a\0", "a: 持续".as_bytes()] {
+            assert!(refused(bytes).starts_with("read: "), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn text_conflict_markers_are_found_at_line_start() {
+        let conflict = "a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> topic\n";
+        assert_eq!(text(conflict.as_bytes()).unwrap_err().span, Span { start: 5, end: 17 });
+        assert!(refused(b"\xef\xbb\xbf>>>>>>> topic").contains("conflict marker"));
+        for other in ["a: <<<<<<< HEAD", "<<<<<<<", "======= x", "<<: *a", "    <<<<<<< HEAD"] {
+            assert!(refused(other.as_bytes()).starts_with("read: "), "{other}");
+        }
+    }
+
+    #[test]
+    fn text_lfs_pointer_is_named() {
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+        assert!(refused(pointer.as_bytes()).contains("Git LFS pointer"));
+        assert!(!is_lfs_pointer(format!("{pointer}{}", "x".repeat(MAX_POINTER_BYTES)).as_bytes()));
+        assert!(!is_lfs_pointer(b"version https://git-lfs.github.com/spec/v1\n"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Merge keys: `<<: *defaults` (<https://yaml.org/type/merge.html>).
+
+use std::collections::HashSet;
+
+use super::{Entry, Kind, Node, SyntaxError};
+
+/// The entries of a mapping with those that its merge key names: after its own, and without those whose
+/// keys it has itself. What comes from an alias has the place of the alias.
+pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, SyntaxError> {
+    let Some(at) = entries.iter().position(is_merge) else { return Ok(entries) };
+    let merged = entries.remove(at);
+    if let Some(second) = entries.iter().find(|entry| is_merge(entry)) {
+        return Err(refusal("`<<` stands twice in this mapping", &second.key));
+    }
+    let mut known: HashSet<Box<str>> =
+        entries.iter().filter_map(|entry| entry.key.text().map(Into::into)).collect();
+    let sources = match merged.value.kind {
+        Kind::Sequence(items) => items.into_vec(),
+        _ => vec![merged.value],
+    };
+    for source in sources {
+        let Node { kind: Kind::Mapping(found), span } = source else {
+            return Err(refusal("`<<` needs a mapping, or a list of mappings", &source));
+        };
+        let is_alias = text[span.start..].starts_with('*');
+        // The last of equal keys counts.
+        let new = found.into_iter().rev();
+        let mut new: Vec<Entry> = new
+            .filter(|entry| entry.key.text().is_none_or(|key| known.insert(key.into())))
+            .collect();
+        if is_alias {
+            for entry in &mut new {
+                (entry.key.span, entry.value.span) = (span, span);
+            }
+        }
+        entries.extend(new.into_iter().rev());
+    }
+    Ok(entries)
+}
+
+fn is_merge(entry: &Entry) -> bool {
+    matches!(&entry.key.kind, Kind::Scalar(scalar) if scalar.plain && &*scalar.text == "<<")
+}
+
+fn refusal(message: &str, node: &Node) -> SyntaxError {
+    let help = Some("write `<<: *anchor`, or `<<: [*first, *second]` for several");
+    SyntaxError { message: message.to_owned(), help, span: node.span }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::yaml::{Node, parse};
+
+    fn at(text: &str, path: &[&str]) -> Option<String> {
+        parse(text).unwrap().at(path).and_then(Node::text).map(str::to_owned)
+    }
+
+    #[test]
+    fn merge_own_keys_and_earlier_sources_win() {
+        let text = "\
+a: &a {x: a, y: a}
+b: &b {y: b, z: b}
+one: {<<: *a, x: own}
+before: {x: own, <<: *a}
+list: {<<: [*a, *b], w: own}
+inline: {<<: {x: inline}}
+chain: {<<: &c {<<: *b, z: c}}
+quoted: {'<<': *a}
+";
+        for (path, expected) in [
+            (["one", "x"], Some("own")),
+            (["one", "y"], Some("a")),
+            (["before", "x"], Some("own")),
+            (["list", "y"], Some("a")),
+            (["list", "z"], Some("b")),
+            (["list", "w"], Some("own")),
+            (["inline", "x"], Some("inline")),
+            (["chain", "y"], Some("b")),
+            (["chain", "z"], Some("c")),
+            (["quoted", "x"], None),
+            (["one", "<<"], None),
+        ] {
+            assert_eq!(at(text, &path).as_deref(), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn merge_result_means_what_is_written_out() {
+        let merged = parse("a: &a {x: 1, y: {z: 2}}\nb: {<<: *a, w: 3}\n").unwrap();
+        let written = parse("a: {x: 1, y: {z: 2}}\nb: {x: 1, y: {z: 2}, w: 3}\n").unwrap();
+        assert!(merged.means(&written));
+    }
+
+    #[test]
+    fn merge_places_are_those_of_the_alias() {
+        let text = "a: &a {x: 1}\nb:\n  w: 2\n  <<: *a\n";
+        let root = parse(text).unwrap();
+        let merged = &root.get("b").unwrap().entries()[1];
+        assert_eq!((&text[merged.key.span.range()], merged.value.text()), ("*a", Some("1")));
+        let inline = "b: {<<: {x: 1}}";
+        let value = parse(inline).unwrap().at(&["b", "x"]).unwrap().span;
+        assert_eq!(&inline[value.range()], "1");
+    }
+
+    #[test]
+    fn merge_of_anything_else_is_refused() {
+        for (text, says) in [
+            ("a: {<<: 1}", "needs a mapping"),
+            ("a: {<<: }", "needs a mapping"),
+            ("a: {<<: [1]}", "needs a mapping"),
+            ("a: &a [1]\nb: {<<: *a}", "needs a mapping"),
+            ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "stands twice"),
+        ] {
+            assert!(parse(text).unwrap_err().message.contains(says), "{text}");
+        }
+    }
+}
