@@ -1,6 +1,6 @@
 //! A release repository at other revisions: what a change began from, and product versions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::version::ProductVersion;
