@@ -55,12 +55,7 @@ impl Output {
 
     /// Prints a result, in the form that was asked for.
     pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
-        self.raw(&self.formatted(json, human));
-    }
-
-    /// Prints text on standard output, as it is.
-    pub(crate) fn raw(&self, text: &str) {
-        print(text);
+        print(&self.formatted(json, human));
     }
 
     /// Prints a result where standard output is taken.
@@ -170,8 +165,8 @@ pub(crate) fn exit_code(of_command: ExitCode) -> ExitCode {
     if UNPRINTED.load(Ordering::Relaxed) { Failure::OUTSIDE.into() } else { of_command }
 }
 
-/// Prints to stdout. A reader that has seen enough (`| head`) is no failure, and changes nothing.
-fn print(text: &str) {
+/// Prints text on stdout, as it is. A reader that has seen enough (`| head`) is no failure, and changes nothing.
+pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         && error.kind() != std::io::ErrorKind::BrokenPipe

@@ -11,7 +11,7 @@ use crate::base;
 use crate::cli::{Format, Global};
 use crate::failure::Failure;
 use crate::git::Git;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::repository::Repository;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -59,13 +59,13 @@ fn print(report: &Report, output: &Output) {
         Format::Sarif => {
             let mut log = render::sarif(report, VERSION);
             log["runs"][0]["invocations"] = json!([invocation(&output.warnings())]);
-            output.raw(&format!("{log:#}\n"));
+            output::print(&format!("{log:#}\n"));
         }
         Format::Github => {
             let warnings = output.warnings();
             let warnings = warnings.iter().map(|warning| render::github_warning(warning));
             let findings = render::github(report);
-            output.raw(&format!("{findings}{}", warnings.collect::<String>()));
+            output::print(&format!("{findings}{}", warnings.collect::<String>()));
         }
         Format::Human | Format::Json => output.result(
             || render::json(report),

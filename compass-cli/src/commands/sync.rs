@@ -103,6 +103,7 @@ pub(crate) async fn run(
         save::require_writable(path)?;
     }
     let bar = output.bar("sync");
+    bar.expect_images(routes.len());
     let options = CopyOptions {
         platforms: platforms.clone(),
         jobs: global.jobs.into(),
@@ -249,7 +250,10 @@ pub(crate) async fn sync(
     let work = routes.iter().enumerate().map(|(number, route)| {
         let source: Arc<dyn ImageSource> = Arc::new(clients[route.source.host()].clone());
         let one = sync_one(route, source, &copiers[route.release.host()], dry_run);
-        one.map(move |synced| results.put(number, synced))
+        one.map(move |synced| {
+            options.progress.image_done();
+            results.put(number, synced);
+        })
     });
     let work = stream::iter(work).buffer_unordered(options.jobs * IMAGES_PER_JOB);
     work.collect::<()>().await;

@@ -72,6 +72,7 @@ impl Report {
             "mounted": sums.mounted,
             "retries": sums.retries,
             "seconds": rounded(self.seconds),
+            "warnings": self.warnings().collect::<Vec<_>>(),
         })
     }
 
