@@ -76,6 +76,16 @@ pub enum Error {
         /// The platforms there are.
         available: String,
     },
+    /// There are several images for the wanted platform, of which only one can be taken.
+    #[error("{what} has several images for {wanted}: {}", excerpt(.available))]
+    AmbiguousPlatform {
+        /// Which image index.
+        what: String,
+        /// The wanted platform.
+        wanted: String,
+        /// The platforms of these images.
+        available: String,
+    },
     /// The registry answered with an error.
     #[error("{host} answered {status} to {request}{}{}", detail(.message), pause(*.retry_after))]
     Refused {
@@ -205,6 +215,14 @@ impl Error {
         }
     }
 
+    /// Whether a registry refuses a manifest because it lacks one of its blobs.
+    pub(crate) fn is_blob_unknown(&self) -> bool {
+        match self {
+            Self::Refused { status: 400 | 404, message, .. } => message.contains("BLOB_UNKNOWN"),
+            _ => false,
+        }
+    }
+
     /// Whether content was other than promised.
     pub fn is_mismatch(&self) -> bool {
         match self {
@@ -229,7 +247,9 @@ impl Error {
             Self::NoSuchPlatform { available, .. } if available.is_empty() => {
                 Some("take the whole of it, with `--platform all`")
             }
-            Self::NoSuchPlatform { .. } => Some("choose another platform with `--platform`"),
+            Self::NoSuchPlatform { .. } | Self::AmbiguousPlatform { .. } => {
+                Some("choose one of these platforms with `--platform`")
+            }
             Self::Unreachable { source, .. } if source.is::<Elapsed>() => Some(
                 "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between",
             ),
