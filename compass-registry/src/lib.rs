@@ -72,11 +72,13 @@ mod progress;
 mod recycled;
 mod reference;
 mod referrer;
+mod refused;
 mod remembered;
 mod resume;
 mod retry;
 mod sink;
 mod source;
+mod speed;
 mod verify;
 
 pub use copy::{Copied, Copier, CopyOptions, CopyPlan, copy};

@@ -13,6 +13,7 @@ use crate::index_images;
 use crate::parts::Parts;
 use crate::resume::resuming;
 use crate::retry::RetryPolicy;
+use crate::speed::SpeedGuard;
 use crate::verify::VerifiedBlob;
 use crate::{Descriptor, Digest, Error, Locator, Platform, RawManifest, Repository};
 
@@ -165,17 +166,22 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
             let bytes = self.blob(repository, descriptor, 0..descriptor.size).await?;
             let mut blob = VerifiedBlob::new(what, descriptor.clone(), bytes);
             let mut content = Vec::new();
-            let silent = |elapsed| Error::Unreachable {
+            let broken = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unreachable {
                 host: self.registry().unwrap_or("the source").to_owned(),
                 request: format!("blob {repository}@{}", descriptor.digest),
-                source: Box::new(elapsed),
+                source,
             };
-            while let Some(chunk) =
-                tokio::time::timeout(retry.silence, blob.next()).await.map_err(silent)?
-            {
-                content.extend_from_slice(&chunk?);
+            let mut guard = SpeedGuard::new(&retry);
+            loop {
+                let received = content.len() as u64;
+                let chunk = tokio::time::timeout(retry.silence, blob.next());
+                let chunk = guard.watch(|| received, chunk).await;
+                let chunk = chunk.map_err(|slow| broken(Box::new(slow)))?;
+                match chunk.map_err(|elapsed| broken(Box::new(elapsed)))? {
+                    Some(chunk) => content.extend_from_slice(&chunk?),
+                    None => return Ok(content.into()),
+                }
             }
-            Ok(content.into())
         };
         retry.run(read).await
     }
