@@ -81,6 +81,7 @@ fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
             root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
             children: Vec::new(),
             absent: Vec::new(),
+            unavailable: Vec::new(),
         }
     };
     (0..count).map(image).collect()
@@ -97,6 +98,7 @@ fn product() -> BundleContents {
         files: vec![ContentFile::new("product.yaml", "metadata: {name: compass}\n")],
         images: images(180, 30),
         platform: "linux/amd64".parse().unwrap(),
+        platforms: Vec::new(),
         archives: false,
     }
 }

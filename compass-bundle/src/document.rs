@@ -7,9 +7,9 @@ use compass_registry::{Descriptor, Digest, Platform};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::Error;
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
+use crate::{Error, naming};
 
 /// The format that this crate writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -45,6 +45,9 @@ pub struct BundleDocument {
     /// The product version that a hotfix is for, where its own version does not begin with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The platforms that the bundle is for, if it is named by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
+    pub platforms: Vec<Platform>,
     /// The commit that last changed the release manifest, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -221,9 +224,12 @@ impl BundleDocument {
         let archived = archived.map(|image| &image.single_platform);
         let stored = self.store.iter().flat_map(|store| &store.images);
         let mut all = stored.map(|image| &image.single_platform).chain(archived);
-        let usual =
-            || Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
-        all.next().cloned().unwrap_or_else(usual)
+        all.next().cloned().unwrap_or_else(|| Platform::new("linux", "amd64"))
+    }
+
+    /// The file name without `.tar.gz`, and the directory inside.
+    pub(crate) fn stem(&self) -> String {
+        naming::stem(self.kind, &self.name, &self.version, &self.platforms)
     }
 
     /// The image archives.
@@ -258,7 +264,7 @@ mod tests {
     fn the_published_schema_knows_every_field() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../docs/bundle.schema.json")).unwrap();
-        let platform: Platform = "linux/arm64/v8".parse().unwrap();
+        let platform: Platform = "windows(10.0.17763+gpu)/arm64/v8".parse().unwrap();
         let mut descriptor = Descriptor::of("a/b", b"x");
         descriptor.platform = Some(platform.clone());
         let image = BundleImage {
@@ -289,6 +295,7 @@ mod tests {
             name: "gpu".to_owned(),
             version: "v1.0.0".to_owned(),
             base: Some("v2.7.0".to_owned()),
+            platforms: image.platform.iter().cloned().collect(),
             commit: Some("c".to_owned()),
             modified: 0,
             files: vec![file],

@@ -40,6 +40,7 @@
 //!     files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
 //!     images: vec![image],
 //!     platform,
+//!     platforms: vec![],
 //!     archives: false,
 //! })?;
 //! assert_eq!(plan.file_name(), "compass-plugins-gpu-v0.1.0.tar.gz");
@@ -86,7 +87,8 @@ pub use opened::{Opened, unlike_bundle, verify_unopened};
 pub use package::{Package, PackageFile, PackageImage};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
-pub use plan::image::{ArchiveImage, Platforms};
+pub use plan::image::ArchiveImage;
+pub use plan::platforms::Platforms;
 pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
 pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};

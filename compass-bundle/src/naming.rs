@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use compass_registry::{Digest, Reference};
+use compass_registry::{Digest, Platform, Reference};
 
 use crate::Error;
 use crate::document::Kind;
@@ -55,13 +55,29 @@ fn outside(path: &str) -> Error {
     Error::Unplannable(format!("`{}` is no path inside a bundle", path.escape_debug()))
 }
 
-/// The file name of a bundle without `.tar.gz`.
-pub fn stem(kind: Kind, name: &str, version: &str) -> String {
-    match kind {
+/// The file name of a bundle without `.tar.gz`. `platforms` are [`BundleContents::platforms`].
+///
+/// [`BundleContents::platforms`]: crate::BundleContents::platforms
+pub fn stem(kind: Kind, name: &str, version: &str, platforms: &[Platform]) -> String {
+    let stem = match kind {
         Kind::Plugin => format!("compass-plugins-{name}-{version}"),
         Kind::Hotfix => format!("compass-hotfixes-{name}-{version}"),
         Kind::Product => format!("{name}-{version}"),
-    }
+    };
+    let platforms: Vec<_> = platforms.iter().map(platform_name).collect();
+    if platforms.is_empty() { stem } else { format!("{stem}-{}", platforms.join("+")) }
+}
+
+/// A platform as part of a file name: `linux-arm64`, `windows-10.0.17763-amd64`.
+fn platform_name(platform: &Platform) -> String {
+    let Platform { os, architecture, variant, os_version, .. } = platform;
+    let words = [Some(os), os_version.as_ref(), Some(architecture), variant.as_ref()];
+    words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("-")
+}
+
+/// Platforms in a name are plain words.
+pub(crate) fn require_platforms(platforms: &[Platform]) -> Result<(), Error> {
+    platforms.iter().try_for_each(|one| require_plain("platform", &platform_name(one)))
 }
 
 /// The names of the image archives of a package, in the order of its images: the last element of

@@ -3,7 +3,9 @@
 pub(crate) mod archive;
 pub(crate) mod contents;
 pub(crate) mod entry;
+mod gather;
 pub(crate) mod image;
+pub(crate) mod platforms;
 pub(crate) mod store;
 pub(crate) mod tar;
 
@@ -111,6 +113,7 @@ impl BundlePlan {
             name: contents.name.clone(),
             version: contents.version.clone(),
             base: contents.base.clone(),
+            platforms: contents.platforms.clone(),
             commit: contents.commit.clone(),
             modified,
             files,
@@ -150,6 +153,7 @@ impl BundlePlan {
             name: image.reference.to_string(),
             version: image.root.digest().to_string(),
             base: None,
+            platforms: Vec::new(),
             commit: None,
             modified,
             files: Vec::new(),

@@ -136,6 +136,17 @@ impl<S: Storage> ImageSource for WithStaged<S> {
         }
     }
 
+    async fn holds_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, RegistryError> {
+        match self.compressed.contains_key(&descriptor.digest) {
+            true => Ok(true),
+            false => self.source.holds_blob(repository, descriptor).await,
+        }
+    }
+
     fn parts(&self) -> Option<&compass_registry::Parts> {
         self.source.parts()
     }

@@ -53,7 +53,8 @@ pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     let (name, version) = (&document.name, &document.version);
     naming::require_plain("name", name)?;
     naming::require_plain("version", version)?;
-    let file = format!("{}.tar.gz", naming::stem(document.kind, name, version));
+    naming::require_platforms(&document.platforms)?;
+    let file = format!("{}.tar.gz", document.stem());
     let directory = match document.kind {
         Kind::Plugin => Path::new("plugins").join(name),
         Kind::Hotfix => {

@@ -299,6 +299,7 @@ fn sizes_and_names_that_lead_nowhere_are_refused() {
         name: name.to_owned(),
         version: version.to_owned(),
         base: None,
+        platforms: Vec::new(),
         commit: None,
         modified: 0,
         files: Vec::new(),

@@ -14,8 +14,8 @@ use compass_registry::layout::OciLayout;
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, noise, read_whole};
 use compass_registry::{
-    CopyOptions, Digest, ImageSource, ImageSourceExt as _, Manifest, Platform, RawManifest,
-    Reference, media_type,
+    CopyOptions, Descriptor, Digest, ImageSource, ImageSourceExt as _, Manifest, Platform,
+    RawManifest, Reference, media_type,
 };
 use serde_json::{Value, json};
 
@@ -176,10 +176,10 @@ async fn what_docker_saved_of_an_index_is_installed_and_taken_out() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn layers_that_registries_need_not_hold_stay_where_they_are() {
-    let storage = MemoryStorage::default();
-    let image = SampleImage::with_layers(vec![noise(1, 2000)]);
+/// An index of an image for Linux and one for Windows, whose base layer registries need not hold.
+/// Gives the digest of the index, and the layer.
+async fn store_windows(storage: &MemoryStorage) -> (Digest, &'static [u8]) {
+    let (base, image) = (b"their own", SampleImage::with_layers(vec![noise(1, 2000)]));
     for blob in &image.blobs {
         storage.add_blob(web().repository(), blob.clone());
     }
@@ -188,36 +188,71 @@ async fn layers_that_registries_need_not_hold_stay_where_they_are() {
         0,
         json!({
             "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-            "digest": Digest::of(b"their own"), "size": 9,
+            "digest": Digest::of(base), "size": base.len(),
         }),
     );
     let windows = RawManifest::new(media_type::OCI_MANIFEST, windows.to_string());
     let mut entries = Vec::new();
     for (manifest, os) in [(&image.manifest, "linux"), (&windows, "windows")] {
-        Storage::put_manifest(&storage, web().repository(), manifest, None).await.unwrap();
+        Storage::put_manifest(storage, web().repository(), manifest, None).await.unwrap();
         let mut entry = serde_json::to_value(manifest.descriptor()).unwrap();
         entry["platform"] = json!({"os": os, "architecture": "amd64"});
         entries.push(entry);
     }
-    let index = put_index(&storage, &web(), &entries).await;
+    (put_index(storage, &web(), &entries).await, base)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nondistributable_layer_that_is_missing_is_named() {
+    let storage = MemoryStorage::default();
+    let (index, base) = store_windows(&storage).await;
 
     let whole = gather(&storage, &web(), &Platforms::All(sample::platform())).await.unwrap();
+    assert_eq!(whole.unavailable, [Digest::of(base)]);
     let (_directory, bundle) = bundle_of(&storage, &sample::product(vec![whole], true)).await;
+    assert_eq!(bundle.images()[0].unavailable, [Digest::of(base)]);
     let site = MemoryStorage::default();
     let place = "site.example".parse().unwrap();
     let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
     assert_eq!(installed[0].copied.digest, index);
+    assert_eq!(installed[0].copied.unavailable, [Digest::of(base)]);
 
     // Nobody can load it from an archive.
     let alone = Platforms::One("windows/amd64".parse().unwrap());
     let alone = gather(&storage, &web(), &alone).await.unwrap();
     let archives = sample::product(vec![alone.clone()], true);
     let refused = BundlePlan::new(&archives).unwrap_err().to_string();
-    assert!(refused.contains("only their vendor gives out"), "{refused}");
+    assert!(refused.contains("non-distributable layer sha256:"), "{refused}");
     // Without archives there is nothing against it.
     let (_other, alone) = bundle_of(&storage, &sample::product(vec![alone], false)).await;
     let compared = compare(&Opened::Bundle(bundle), &Opened::Bundle(alone)).await.unwrap();
     assert_eq!(compared.images.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nondistributable_layer_at_source_comes_along() {
+    let storage = MemoryStorage::default();
+    let (index, base) = store_windows(&storage).await;
+    storage.add_blob(web().repository(), base);
+    for (platforms, archives) in [
+        (Platforms::All(sample::platform()), false),
+        (Platforms::All(sample::platform()), true),
+        (Platforms::One("windows/amd64".parse().unwrap()), true),
+    ] {
+        let image = gather(&storage, &web(), &platforms).await.unwrap();
+        let mut contents = sample::product(vec![image], archives);
+        contents.platform = platforms.single().clone();
+        let (_directory, bundle) = bundle_of(&storage, &contents).await;
+        assert_eq!(bundle.images()[0].unavailable, []);
+        let site = MemoryStorage::default();
+        let place = "site.example".parse().unwrap();
+        let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+        assert_eq!(installed[0].copied.unavailable, []);
+        let layer = Descriptor::of("x", base);
+        assert_eq!(&site.read(web().repository(), &layer).await.unwrap()[..], base);
+        let whole = matches!(platforms, Platforms::All(_));
+        assert_eq!(installed[0].copied.digest == index, whole);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

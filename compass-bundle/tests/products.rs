@@ -68,6 +68,7 @@ fn large_images() -> Vec<ArchiveImage> {
             root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
             children: Vec::new(),
             absent: Vec::new(),
+            unavailable: Vec::new(),
         }
     };
     (0..180).map(image).collect()

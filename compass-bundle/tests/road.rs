@@ -73,6 +73,7 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
         files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images,
         platform: platform(),
+        platforms: Vec::new(),
         archives: false,
     })
     .unwrap()

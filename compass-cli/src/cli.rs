@@ -47,6 +47,12 @@ pub(crate) struct Global {
     /// Shows no progress bars
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
+    /// How long a registry that refuses connections is asked again, in seconds
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) retry_connect: u64,
+    /// The least average speed of a transfer over five minutes, in bytes a second; 0 for none
+    #[arg(long, global = true, default_value_t = 1024, value_name = "BYTES")]
+    pub(crate) min_speed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

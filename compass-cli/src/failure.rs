@@ -134,14 +134,19 @@ impl From<compass_bundle::Error> for Failure {
 }
 
 fn of_registry(error: &compass_registry::Error) -> Failure {
-    let exit = match error {
-        compass_registry::Error::Invalid { .. } => USAGE,
-        _ => Failure::OUTSIDE,
-    };
-    let failure = Failure::new(exit, error).caused_by(error);
+    let failure = Failure::new(exit_of(error), error).caused_by(error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+fn exit_of(error: &compass_registry::Error) -> u8 {
+    use compass_registry::Error as E;
+    match error {
+        E::Invalid { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => USAGE,
+        E::Image { source, .. } | E::Blob { source, .. } => exit_of(source),
+        _ => Failure::OUTSIDE,
     }
 }
 

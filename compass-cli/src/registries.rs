@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use compass_manifest::policy::Host;
 use compass_registry::RetryPolicy;
-use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
+use compass_registry::client::{Client, ClientOptions, CredentialFiles, Logins, Secret};
 
 use crate::cli::Global;
 use crate::failure::Failure;
+use crate::output::{Output, printable};
 use crate::repository::Repository;
 
 /// How single hosts are spoken with, and who we are.
@@ -18,39 +20,46 @@ pub(crate) struct Registries {
     hosts: BTreeMap<String, Host>,
     credentials: CredentialFiles,
     retry: RetryPolicy,
+    output: Output,
 }
 
 impl Registries {
-    pub(crate) fn of(repository: &Repository) -> Self {
+    pub(crate) fn of(repository: &Repository, global: &Global, output: &Output) -> Self {
         Self {
             root: repository.root.clone(),
             hosts: repository.policy.registries.hosts.clone(),
-            credentials: CredentialFiles::from_environment(),
-            retry: RetryPolicy::default(),
+            ..Self::without_policy(global, output)
         }
     }
 
     /// For commands at a site, where there is no release repository.
-    pub(crate) fn without_policy() -> Self {
+    pub(crate) fn without_policy(global: &Global, output: &Output) -> Self {
         Self {
             root: PathBuf::new(),
             hosts: BTreeMap::new(),
             credentials: CredentialFiles::from_environment(),
-            retry: RetryPolicy::default(),
+            retry: RetryPolicy {
+                connect_retry: Duration::from_secs(global.retry_connect),
+                min_speed: global.min_speed,
+                ..RetryPolicy::default()
+            },
+            output: output.clone(),
         }
     }
 
     /// For a site: with the policy that is named, if one is.
-    pub(crate) fn at_site(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn at_site(global: &Global, output: &Output) -> Result<Self, Failure> {
         Ok(match (&global.repo, &global.policy) {
-            (Some(_), _) => Self::of(&Repository::open(global)?),
-            (None, Some(_)) => Self::of(&Repository::none(global)?),
-            (None, None) => Self::without_policy(),
+            (Some(_), _) => Self::of(&Repository::open(global)?, global, output),
+            (None, Some(_)) => Self::of(&Repository::none(global)?, global, output),
+            (None, None) => Self::without_policy(global, output),
         })
     }
 
-    /// Deals with failures in another way.
-    pub(crate) fn with_retry(self, retry: RetryPolicy) -> Self {
+    /// For a person who waits for the answer: that it takes long is one.
+    pub(crate) fn impatient(self) -> Self {
+        let (silence, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
+        let retry = RetryPolicy { tries: 2, silence, connect_retry, ..self.retry };
         Self { retry, ..self }
     }
 
@@ -60,12 +69,21 @@ impl Registries {
             plain_http: plain_http || known.plain_http,
             ca: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
             identity: self.identity(&known)?,
-            credentials: self.credentials.find(host).map_err(misconfigured)?,
-            projects: self.credentials.find_projects(host).map_err(misconfigured)?,
+            logins: self.logins(host)?,
             retry: self.retry,
             ..ClientOptions::default()
         };
         Ok(Client::new(host, options)?)
+    }
+
+    /// The logins for a host. If one was set up and cannot be had, the user is told at once: the
+    /// registry may hide what it does not show to everybody.
+    fn logins(&self, host: &str) -> Result<Logins, Failure> {
+        let logins = self.credentials.find(host).map_err(misconfigured)?;
+        if let Some(problem) = &logins.problem {
+            self.output.warn(&format!("{host} is asked without a login: {}", printable(problem)));
+        }
+        Ok(logins)
     }
 
     /// The client certificate and its key.
@@ -91,6 +109,7 @@ impl Registries {
 
 /// What is wrong with the files that logins are read from is nothing that a registry did.
 fn misconfigured(error: compass_registry::Error) -> Failure {
-    let hint = "correct the Docker configuration, or name another with `REGISTRY_AUTH_FILE`";
+    let hint = "correct that file or helper, or name another file with `REGISTRY_AUTH_FILE` \
+                (docs/registries.md)";
     Failure::from(error).of_configuration().hint(hint)
 }

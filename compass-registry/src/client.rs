@@ -19,9 +19,12 @@ mod list;
 mod pace;
 mod pull;
 mod push;
+mod scopes;
+mod token_answer;
 mod tokens;
 mod transport;
 mod upload;
+mod words;
 
 use std::ops::Range;
 
@@ -32,7 +35,7 @@ use crate::{
     Referrer, Repository, RetryPolicy, Tag, VerifiedBlob,
 };
 
-pub use credentials::{CredentialFiles, Credentials, Secret};
+pub use credentials::{CredentialFiles, Credentials, Login, Logins, Secret};
 pub use doctor::Trial;
 use transport::Transport;
 
@@ -51,10 +54,10 @@ pub struct ClientOptions {
     pub ca: Option<Vec<u8>>,
     /// A client certificate and its key, both in PEM form.
     pub identity: Option<Secret>,
-    /// Who asks; anonymous otherwise.
+    /// Credentials for everything that [`Self::logins`] have none for.
     pub credentials: Option<Credentials>,
-    /// Who asks for what lies below single projects or repositories, where that is somebody else.
-    pub projects: Vec<(Repository, Credentials)>,
+    /// Credentials as the tools keep them ([`CredentialFiles::find`]).
+    pub logins: Logins,
     /// How failures that may pass are dealt with.
     pub retry: RetryPolicy,
     /// How large blobs are read.
@@ -70,11 +73,20 @@ impl Default for ClientOptions {
             ca: None,
             identity: None,
             credentials: None,
-            projects: Vec::new(),
+            logins: Logins::default(),
             retry: RetryPolicy::default(),
             parts: Parts::default(),
             requests: 32,
         }
+    }
+}
+
+impl ClientOptions {
+    fn all_logins(&self) -> Logins {
+        let own = self.credentials.clone().map(|one| Login::new(None, one, "the options"));
+        let mut logins = self.logins.clone();
+        logins.logins.extend(own);
+        logins
     }
 }
 
@@ -101,11 +113,15 @@ impl Client {
         self.transport.expect_pulls(repositories.into_iter());
     }
 
-    /// Tries out what the registry can do. Without a scratch repository nothing is written; with
-    /// one, blobs and a tag are written to it and to `<scratch>/mounted`, and removed again where
-    /// the registry lets them be.
-    pub async fn examine(&self, scratch: Option<&Repository>) -> Vec<Trial> {
-        doctor::examine(&self.transport, scratch).await
+    /// Tries out what the registry can do, with the login for a project if one is given. Without a
+    /// scratch repository nothing is written; with one, blobs and a tag are written to it and to
+    /// `<scratch>/mounted`, and removed again if the registry allows it.
+    pub async fn examine(
+        &self,
+        project: Option<&Repository>,
+        scratch: Option<&Repository>,
+    ) -> Vec<Trial> {
+        doctor::examine(&self.transport, project, scratch).await
     }
 
     /// The tags of a repository, in the registry's order.
@@ -179,10 +195,19 @@ impl ImageSource for Client {
     }
 
     async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
-        let found = pull::manifest_digest(&self.transport, repository, locator).await?;
-        found.ok_or_else(|| Error::NotFound {
-            what: format!("{}/{repository}:{locator}", self.transport.host()),
-        })
+        match pull::manifest_digest(&self.transport, repository, locator).await? {
+            Some(digest) => Ok(digest),
+            // Some registries answer `HEAD` so whatever they have, and the words are those of `GET`.
+            None => Ok(pull::manifest(&self.transport, repository, locator).await?.digest()),
+        }
+    }
+
+    async fn holds_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        push::has_blob(&self.transport, repository, descriptor, "pull").await
     }
 
     fn parts(&self) -> Option<&Parts> {
@@ -213,7 +238,7 @@ impl ImageSink for Client {
         repository: &Repository,
         descriptor: &Descriptor,
     ) -> Result<bool, Error> {
-        let there = push::has_blob(&self.transport, repository, descriptor).await?;
+        let there = push::has_blob(&self.transport, repository, descriptor, push::PUSH).await?;
         if there {
             upload::cancel_declined(&self.transport, repository, descriptor).await;
         }

@@ -1,6 +1,7 @@
 //! The one operation that moves images.
 
 mod blobs;
+mod found;
 mod selection;
 mod tree;
 
@@ -15,7 +16,7 @@ use crate::{
     Platform, Progress, RawManifest, Repository, Tag,
 };
 use blobs::{Arrival, Blobs, Route};
-use selection::{Selection, select};
+use found::{Found, Wanted};
 use tree::{Room, Tree};
 
 /// Blobs of one image that are looked for at once. How many move at once is another bound.
@@ -53,9 +54,11 @@ pub struct Copied {
     pub was_there: bool,
     /// Whether that is an index of some of the source's images, and not what the source has.
     pub reduced: bool,
-    /// The wanted platforms that it is not for, of an image that is no index and was not there: it
-    /// is copied all the same.
+    /// The wanted platforms that a single image is not for. It is copied all the same.
     pub lacks: Vec<Platform>,
+    /// The layers that registries need not hold, and that neither the source nor the destination
+    /// has: the image runs only where they can be fetched from their owner.
+    pub unavailable: Vec<Digest>,
     /// What the destination had under the tag before, where that was something else.
     pub replaced: Option<Digest>,
     /// Blobs that were moved.
@@ -68,6 +71,19 @@ pub struct Copied {
     pub present: u64,
 }
 
+impl Copied {
+    fn count(&mut self, blob: &Descriptor, arrival: Arrival) {
+        match arrival {
+            Arrival::Present => self.present += blob.size,
+            Arrival::Mounted => self.mounted += blob.size,
+            Arrival::Moved => {
+                self.blobs += 1;
+                self.bytes += blob.size;
+            }
+        }
+    }
+}
+
 /// What a copy would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyPlan {
@@ -77,12 +93,23 @@ pub struct CopyPlan {
     pub was_there: bool,
     /// As [`Copied::lacks`].
     pub lacks: Vec<Platform>,
+    /// As [`Copied::unavailable`].
+    pub unavailable: Vec<Digest>,
     /// As [`Copied::replaced`].
     pub replaced: Option<Digest>,
     /// Blobs that would be moved.
     pub blobs: usize,
     /// Bytes of the blobs that would be moved.
     pub bytes: u64,
+}
+
+impl CopyPlan {
+    fn count(&mut self, blob: &Descriptor, arrival: Arrival) {
+        if arrival == Arrival::Moved {
+            self.blobs += 1;
+            self.bytes += blob.size;
+        }
+    }
 }
 
 /// Copies images to one place, several at once if wanted. What it learns about blobs it keeps: one
@@ -108,40 +135,6 @@ pub async fn copy(
     Copier::new(sink, options.clone()).copy(&source, from, to).await
 }
 
-/// An image at its source, and what is at the destination.
-struct Found {
-    /// What the source's tag or digest names.
-    named: Digest,
-    wanted: Wanted,
-    /// The destination has it.
-    was_there: bool,
-    /// The destination has something else under the tag.
-    replaced: Option<Digest>,
-}
-
-enum Wanted {
-    Known(RawManifest),
-    /// Not read yet: there may be no need.
-    Image(Descriptor),
-}
-
-impl Wanted {
-    /// The manifest that the source names, where nobody chose it for a platform.
-    fn alone(&self) -> Option<RawManifest> {
-        match self {
-            Self::Known(manifest) if !manifest.is_index() => Some(manifest.clone()),
-            _ => None,
-        }
-    }
-
-    fn digest(&self) -> Digest {
-        match self {
-            Self::Known(manifest) => manifest.digest(),
-            Self::Image(descriptor) => descriptor.digest,
-        }
-    }
-}
-
 impl<'s> Copier<'s> {
     /// A copier to this place.
     pub fn new(sink: &'s dyn ImageSink, options: CopyOptions) -> Self {
@@ -162,12 +155,14 @@ impl<'s> Copier<'s> {
         (from, locator): (&Repository, &Locator),
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<Copied, Error> {
-        let found = self.find(&**source, (from, locator), (to, tag)).await?;
+        let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
+        let route = Route { source, from, to };
         let mut copied = Copied {
             digest: found.wanted.digest(),
             was_there: found.was_there,
             reduced: found.is_reduced(),
             lacks: Vec::new(),
+            unavailable: Vec::new(),
             replaced: found.replaced,
             blobs: 0,
             bytes: 0,
@@ -175,30 +170,39 @@ impl<'s> Copier<'s> {
             present: 0,
         };
         if found.was_there {
+            copied.lacks = self.lacked(&**source, from, found.wanted.alone()).await?;
+            let layers = found.wanted.nondistributable_layers(&**source, from).await?;
+            self.bring_nondistributable(route, &layers, &mut copied).await?;
             return Ok(copied);
         }
         let alone = found.wanted.alone();
         let image = self.read(&**source, from, found.wanted).await?;
         self.options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
 
-        let route = Route { source, from, to };
         let moves = image.blobs.iter().map(|blob| self.blobs.bring(route, blob).boxed());
         let arrivals = at_once(BLOBS_AT_ONCE, moves.collect());
         let lacked = self.lacked(&**source, from, alone);
-        let (arrivals, lacks) = try_join(arrivals, lacked.map(Ok)).await?;
+        let (arrivals, lacks) = try_join(arrivals, lacked).await?;
         copied.lacks = lacks;
-        for (blob, arrival) in image.blobs.iter().zip(arrivals) {
-            match arrival {
-                Arrival::Present => copied.present += blob.size,
-                Arrival::Mounted => copied.mounted += blob.size,
-                Arrival::Moved => {
-                    copied.blobs += 1;
-                    copied.bytes += blob.size;
-                }
-            }
+        for (blob, arrival) in image.blobs.iter().zip(&arrivals) {
+            copied.count(blob, *arrival);
         }
+        self.bring_nondistributable(route, &image.nondistributable, &mut copied).await?;
         still_named(&**source, (from, locator), found.named).await?;
-        self.put_manifests(&image.levels, (to, tag)).await?;
+        match self.put_manifests(&image.levels, (to, tag)).await {
+            Err(error) if error.is_blob_unknown() => {
+                // The registry said that it has them, or that it took them over, and lacks one.
+                let claimed = image.blobs.iter().zip(&arrivals);
+                let claimed = claimed.filter(|(_, arrival)| **arrival != Arrival::Moved);
+                let claimed: Vec<_> = claimed.map(|(blob, _)| blob).collect();
+                if claimed.is_empty() {
+                    return Err(error);
+                }
+                self.blobs.bring_again(route, &claimed).await?;
+                self.put_manifests(&image.levels, (to, tag)).await?;
+            }
+            put => put?,
+        }
         Ok(copied)
     }
 
@@ -213,55 +217,51 @@ impl<'s> Copier<'s> {
         (from, locator): (&Repository, &Locator),
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<CopyPlan, Error> {
-        let found = self.find(&**source, (from, locator), (to, tag)).await?;
-        let (digest, was_there, replaced) =
-            (found.wanted.digest(), found.was_there, found.replaced);
-        let lacks = Vec::new();
-        let mut plan = CopyPlan { digest, was_there, lacks, replaced, blobs: 0, bytes: 0 };
-        if !was_there {
-            plan.lacks = self.lacked(&**source, from, found.wanted.alone()).await;
+        let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
+        let route = Route { source, from, to };
+        let mut plan = CopyPlan {
+            digest: found.wanted.digest(),
+            was_there: found.was_there,
+            lacks: self.lacked(&**source, from, found.wanted.alone()).await?,
+            unavailable: Vec::new(),
+            replaced: found.replaced,
+            blobs: 0,
+            bytes: 0,
+        };
+        let (blobs, nondistributable) = if found.was_there {
+            (Vec::new(), found.wanted.nondistributable_layers(&**source, from).await?)
+        } else {
             let image = self.read(&**source, from, found.wanted).await?;
-            let route = Route { source, from, to };
-            let looks = image.blobs.iter().map(|blob| self.blobs.foresee(route, blob).boxed());
-            let arrivals = at_once(BLOBS_AT_ONCE, looks.collect()).await?;
-            let moved = image.blobs.iter().zip(arrivals);
-            for (blob, _) in moved.filter(|(_, arrival)| *arrival == Arrival::Moved) {
-                plan.blobs += 1;
-                plan.bytes += blob.size;
+            (image.blobs, image.nondistributable)
+        };
+        let looks = blobs.iter().map(|blob| self.blobs.foresee(route, blob).boxed());
+        let arrivals = at_once(BLOBS_AT_ONCE, looks.collect()).await?;
+        for (blob, arrival) in blobs.iter().zip(arrivals) {
+            plan.count(blob, arrival);
+        }
+        for layer in &nondistributable {
+            match self.blobs.foresee_if_held(route, layer).await? {
+                Some(arrival) => plan.count(layer, arrival),
+                None => plan.unavailable.push(layer.digest),
             }
         }
         Ok(plan)
     }
 
-    async fn find(
+    /// Brings the layers that registries need not hold, as far as the source has them.
+    async fn bring_nondistributable(
         &self,
-        source: &dyn ImageSource,
-        (from, locator): (&Repository, &Locator),
-        (to, tag): (&Repository, Option<&Tag>),
-    ) -> Result<Found, Error> {
-        let tag = tag.map(|tag| Locator::Tag(tag.clone()));
-        let tagged = async {
-            match &tag {
-                Some(tag) => self.sink.manifest_digest(to, tag).await,
-                None => Ok(None),
+        route: Route<'_>,
+        layers: &[Descriptor],
+        copied: &mut Copied,
+    ) -> Result<(), Error> {
+        for layer in layers {
+            match self.blobs.bring_if_held(route, layer).await? {
+                Some(arrival) => copied.count(layer, arrival),
+                None => copied.unavailable.push(layer.digest),
             }
-        };
-        let (root, tagged) = try_join(source.verified_manifest(from, locator), tagged).await?;
-        let named = root.digest();
-        let what = format!("{from}:{locator}");
-        let (platforms, only) = (&self.options.platforms, self.options.only.as_ref());
-        let wanted = match select(&what, &root, platforms, only)? {
-            Selection::Whole => Wanted::Known(root),
-            Selection::Some(reduced) => Wanted::Known(reduced),
-            Selection::One(image) => Wanted::Image(image),
-        };
-        let there = match &tag {
-            Some(_) => tagged,
-            None => self.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
-        };
-        let was_there = there == Some(wanted.digest());
-        let replaced = tagged.filter(|tagged| *tagged != wanted.digest());
-        Ok(Found { named, wanted, was_there, replaced })
+        }
+        Ok(())
     }
 
     async fn read(
@@ -279,24 +279,17 @@ impl<'s> Copier<'s> {
         Tree::read(source, from, root, &self.room).await
     }
 
-    /// The wanted platforms that an image alone is not for, as far as its configuration says. What
-    /// cannot be read of it is a matter of copying it.
+    /// The wanted platforms that an image alone is not for, as far as its configuration says.
     async fn lacked(
         &self,
         source: &dyn ImageSource,
         from: &Repository,
         alone: Option<RawManifest>,
-    ) -> Vec<Platform> {
+    ) -> Result<Vec<Platform>, Error> {
         let platforms = &self.options.platforms;
-        let Some(image) = alone else { return Vec::new() };
-        if platforms.is_empty() {
-            return Vec::new();
-        }
-        let own = source.platform_of(from, &image).await.ok().flatten();
-        let lacks = |own: Platform| {
-            platforms.iter().filter(|platform| !own.serves(platform)).cloned().collect()
-        };
-        own.map_or_else(Vec::new, lacks)
+        let Some(image) = alone.filter(|_| !platforms.is_empty()) else { return Ok(Vec::new()) };
+        let Some(own) = source.platform_of(from, &image).await? else { return Ok(Vec::new()) };
+        Ok(platforms.iter().filter(|platform| !own.satisfies(platform)).cloned().collect())
     }
 
     /// Writes manifests, those that others refer to first, and the root with the tag last.
@@ -321,12 +314,6 @@ async fn at_once<T>(
     futures: Vec<BoxFuture<'_, Result<T, Error>>>,
 ) -> Result<Vec<T>, Error> {
     stream::iter(futures).buffered(limit).try_collect().await
-}
-
-impl Found {
-    fn is_reduced(&self) -> bool {
-        matches!(&self.wanted, Wanted::Known(manifest) if manifest.digest() != self.named)
-    }
 }
 
 /// A tag may have been moved while its image was copied.

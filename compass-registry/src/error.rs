@@ -1,12 +1,17 @@
 //! What can go wrong.
 
-use std::borrow::Cow;
+mod advice;
+mod text;
+
 use std::fmt;
 use std::time::Duration;
 
-use tokio::time::error::Elapsed;
-
+use self::advice::is_about_certificate;
+pub use self::text::password_in;
+use self::text::{excerpt, without_password};
 use crate::Digest;
+use crate::refused::RefusedConnections;
+use crate::speed::TooSlow;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,7 +29,8 @@ pub enum Error {
         /// Why it is not.
         reason: String,
     },
-    /// Something is not there.
+    /// Something does not exist. A registry says so with [`Error::Refused`] and status 404, for which
+    /// [`Error::is_not_found`] holds as well.
     #[error("{what} is not there")]
     NotFound {
         /// What, and where.
@@ -74,6 +80,16 @@ pub enum Error {
         /// The wanted platform.
         wanted: String,
         /// The platforms there are.
+        available: String,
+    },
+    /// There are several images for the wanted platform, of which only one can be taken.
+    #[error("{what} has several images for {wanted}: {}", excerpt(.available))]
+    AmbiguousPlatform {
+        /// Which image index.
+        what: String,
+        /// The wanted platform.
+        wanted: String,
+        /// The platforms of these images.
         available: String,
     },
     /// The registry answered with an error.
@@ -142,9 +158,6 @@ pub enum Error {
     },
 }
 
-/// What servers answer whose disk is full (RFC 4918, § 11.5).
-const INSUFFICIENT_STORAGE: u16 = 507;
-
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
         // What may be shown in one form is shown in all of them.
@@ -179,8 +192,12 @@ impl Error {
     /// Whether trying again may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A certificate is as wrong the next moment.
-            Self::Unreachable { source, .. } => !is_about_certificate(&**source),
+            // A certificate is as wrong the next moment, and the others have been waited for.
+            Self::Unreachable { source, .. } => {
+                !(is_about_certificate(&**source)
+                    || source.is::<RefusedConnections>()
+                    || source.is::<TooSlow>())
+            }
             Self::Refused { status, .. } => may_pass(*status),
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
             _ => false,
@@ -196,11 +213,23 @@ impl Error {
         }
     }
 
-    /// Whether something that was asked for is not there.
+    /// Whether something that was asked for does not exist.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::NotFound { .. } => true,
+            // To a push, it says that the project or the upload does not exist.
+            Self::Refused { request, status: 404, .. } => {
+                ["GET ", "HEAD ", "DELETE "].iter().any(|method| request.starts_with(method))
+            }
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether a registry refuses a manifest because it lacks one of its blobs.
+    pub(crate) fn is_blob_unknown(&self) -> bool {
+        match self {
+            Self::Refused { status: 400 | 404, message, .. } => message.contains("BLOB_UNKNOWN"),
             _ => false,
         }
     }
@@ -213,46 +242,6 @@ impl Error {
             _ => false,
         }
     }
-
-    /// What a person can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NotFound { .. } => {
-                Some("check the name and tag, and whether the image has been pushed")
-            }
-            Self::Unauthorized { .. } => Some(
-                "log in with `docker login` or `skopeo login`, with an account that may do this",
-            ),
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
-                Some("the registry holds or sends damaged content: push the image again")
-            }
-            Self::NoSuchPlatform { available, .. } if available.is_empty() => {
-                Some("take the whole of it, with `--platform all`")
-            }
-            Self::NoSuchPlatform { .. } => Some("choose another platform with `--platform`"),
-            Self::Unreachable { source, .. } if source.is::<Elapsed>() => Some(
-                "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between",
-            ),
-            Self::Unreachable { source, .. } if says(&**source, "UnknownIssuer") => Some(
-                "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy",
-            ),
-            Self::Unreachable { source, .. } if is_about_certificate(&**source) => Some(
-                "its certificate is not one for this host now: look at its names, its dates and who signed it",
-            ),
-            Self::Unreachable { .. } => Some(
-                "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
-            ),
-            Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
-            Self::Refused { status: INSUFFICIENT_STORAGE, .. } => {
-                Some("free some space where the registry keeps its images")
-            }
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space, or write to another disk")
-            }
-            Self::Blob { source, .. } | Self::Image { source, .. } => source.hint(),
-            _ => None,
-        }
-    }
 }
 
 fn available_platforms(available: &str) -> String {
@@ -260,24 +249,6 @@ fn available_platforms(available: &str) -> String {
         "" => "it names no platforms, so only all of it can be taken".to_owned(),
         some => format!("it has {}", excerpt(some)),
     }
-}
-
-/// Whether the TLS library refuses the certificate of whoever was asked.
-fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    says(error, "invalid peer certificate")
-}
-
-/// Whether an error or one of its causes says this. The TLS library's own types are hidden in those
-/// of others.
-fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.to_string().contains(text) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 /// A pause that a registry asks for.
@@ -289,84 +260,8 @@ fn detail(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {}", excerpt(message)) }
 }
 
-/// Characters of a text from elsewhere that are shown.
-const SHOWN: usize = 500;
-
-/// A text from elsewhere as it may be shown: a terminal obeys some characters, and a reader does
-/// not want megabytes.
-fn excerpt(text: &str) -> String {
-    let mut shown = String::new();
-    for (count, character) in text.chars().enumerate() {
-        match character {
-            _ if count == SHOWN => return shown + "…",
-            control if control.is_control() => shown.extend(control.escape_default()),
-            other => shown.push(other),
-        }
-    }
-    shown
-}
-
 /// Whether a server that answers with this HTTP status may answer otherwise the next moment.
 pub fn may_pass(status: u16) -> bool {
     // 501 and 505 say what a server cannot do, and 507 that its disk is full.
     matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
-}
-
-/// The password of a text that begins as `user:password@host`, where it has one: people write that
-/// although registries are named without it, and it is not to be shown.
-pub fn password_in(text: &str) -> Option<&str> {
-    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let (login, place) = rest.rsplit_once('@')?;
-    let (_, password) = login.split_once(':')?;
-    // `app:v1@sha256:…` is an image.
-    let is_digest = place.starts_with("sha256:") || place.starts_with("sha512:");
-    (!is_digest && !password.is_empty()).then_some(password)
-}
-
-fn without_password(text: &str) -> Cow<'_, str> {
-    match password_in(text) {
-        Some(password) => text.replacen(&format!(":{password}@"), ":…@", 1).into(),
-        None => text.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::RawManifest;
-
-    #[test]
-    fn a_password_is_not_shown() {
-        for (text, password) in [
-            ("me:secret@host:5000/project", Some("secret")),
-            ("https://me:se:cr@et@host/project", Some("se:cr@et")),
-            ("--from=me:secret@host", Some("secret")),
-            ("app:v1@sha256:00", None),
-            ("host:5000/project/app:v1@sha256:00", None),
-            ("me:se/cr+et=@host/project", Some("se/cr+et=")),
-            ("me@host", None),
-        ] {
-            assert_eq!(password_in(text), password, "{text}");
-        }
-        let (text, reason) = ("me:secret@host/project".to_owned(), "it is not".to_owned());
-        let error = Error::Invalid { what: "registry", text, reason };
-        assert_eq!(error.to_string(), "`me:…@host/project` is not a valid registry: it is not");
-    }
-
-    #[test]
-    fn what_a_registry_says_is_shown_in_few_words_that_no_terminal_obeys() {
-        let evil = format!("a\u{1b}]0;gone\u{7}{}", "b".repeat(4 << 20));
-        let manifest = RawManifest::new(evil.clone(), "{}").parse().unwrap_err();
-        let index = Error::NoSuchPlatform {
-            what: "a:v1".to_owned(),
-            wanted: "linux/amd64".to_owned(),
-            available: evil.clone(),
-        };
-        let reference = evil.parse::<crate::Reference>().unwrap_err();
-        for error in [manifest, index, reference] {
-            let shown = error.to_string();
-            assert!(shown.len() < 1000 && !shown.contains('\u{1b}'), "{shown}");
-            assert!(shown.contains("a\\u{1b}]0;gone"), "{shown}");
-        }
-    }
 }

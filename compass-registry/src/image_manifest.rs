@@ -1,9 +1,13 @@
 //! Image manifests and image indexes: raw bytes, and what they refer to.
 
-use bytes::Bytes;
-use oci_spec::image as oci;
+mod schema;
 
-use crate::{Algorithm, Descriptor, Digest, Error, Platform};
+use bytes::Bytes;
+
+use self::schema::Schema;
+pub(crate) use self::schema::media_type_of;
+pub use self::schema::sniff_media_type;
+use crate::{Algorithm, Descriptor, Digest, Error};
 
 /// Media types that this crate knows by name.
 pub mod media_type {
@@ -48,19 +52,35 @@ pub enum Manifest {
         /// The layers, lowest first.
         layers: Vec<Descriptor>,
     },
-    /// Images for several platforms.
+    /// Images for several platforms. An index of a build cache has blobs instead
+    /// ([`Descriptor::is_manifest`]).
     Index(Vec<Descriptor>),
 }
 
 impl Manifest {
     /// The blobs that a registry with the image holds: the configuration, and the layers that are
-    /// not kept elsewhere. An index has none of its own.
+    /// not kept elsewhere; of an index, the entries that are no manifests.
     pub fn held_blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        let (config, layers) = match self {
-            Self::Image { config, layers } => (Some(config), layers.as_slice()),
-            Self::Index(_) => (None, [].as_slice()),
+        self.blobs().filter(|blob| !blob.is_held_elsewhere())
+    }
+
+    /// The layers that registries need not hold ([`Descriptor::is_held_elsewhere`]).
+    pub fn nondistributable_layers(&self) -> impl Iterator<Item = &Descriptor> {
+        self.blobs().filter(|blob| blob.is_held_elsewhere())
+    }
+
+    fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let is_index = matches!(self, Self::Index(_));
+        self.descriptors().filter(move |one| !is_index || !one.is_manifest())
+    }
+
+    /// Everything that the manifest refers to.
+    fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
+        let (config, rest) = match self {
+            Self::Image { config, layers } => (Some(config), layers),
+            Self::Index(entries) => (None, entries),
         };
-        config.into_iter().chain(layers.iter().filter(|layer| !layer.is_held_elsewhere()))
+        config.into_iter().chain(rest)
     }
 }
 
@@ -98,10 +118,12 @@ impl RawManifest {
 
     /// Whether this is an index and not an image.
     pub fn is_index(&self) -> bool {
-        matches!(
-            self.descriptor.media_type.as_str(),
-            media_type::OCI_INDEX | media_type::DOCKER_LIST
-        )
+        Self::is_index_type(&self.descriptor.media_type)
+    }
+
+    /// Whether a media type is that of an image index.
+    pub(crate) fn is_index_type(media_type: &str) -> bool {
+        matches!(media_type, media_type::OCI_INDEX | media_type::DOCKER_LIST)
     }
 
     /// Whether a media type is that of an image manifest or index.
@@ -118,67 +140,14 @@ impl RawManifest {
     /// Reads what the manifest refers to.
     ///
     /// # Errors
-    /// [`Error::BadContent`] where it is not a manifest of a known kind.
+    /// [`Error::BadContent`] if it is not a manifest of a known kind, or could be read as an image
+    /// and as an index.
     pub fn parse(&self) -> Result<Manifest, Error> {
-        let what = || format!("manifest {}", self.digest());
-        let bad = |reason: String| Error::BadContent { what: what(), reason };
-        match self.descriptor.media_type.as_str() {
-            media_type::OCI_INDEX | media_type::DOCKER_LIST => {
-                let index: oci::ImageIndex =
-                    serde_json::from_slice(&self.bytes).map_err(|error| bad(error.to_string()))?;
-                let images = index.manifests().iter().map(convert);
-                images.collect::<Result<_, _>>().map(Manifest::Index)
-            }
-            media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
-                let image: oci::ImageManifest =
-                    serde_json::from_slice(&self.bytes).map_err(|error| bad(error.to_string()))?;
-                Ok(Manifest::Image {
-                    config: convert(image.config())?,
-                    layers: image.layers().iter().map(convert).collect::<Result<_, _>>()?,
-                })
-            }
-            other => Err(bad(format!("its media type `{other}` is not known here"))),
-        }
+        Schema::read(&self.bytes, &self.descriptor.media_type).map_err(|reason| Error::BadContent {
+            what: format!("manifest {}", self.digest()),
+            reason,
+        })
     }
-}
-
-/// The media type that a manifest's own bytes claim, for places that store none beside it.
-pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Sniff {
-        media_type: Option<String>,
-        manifests: Option<serde::de::IgnoredAny>,
-        config: Option<serde::de::IgnoredAny>,
-    }
-    let sniff: Sniff = serde_json::from_slice(bytes).ok()?;
-    sniff.media_type.or_else(|| match (sniff.manifests, sniff.config) {
-        (Some(_), None) => Some(media_type::OCI_INDEX.to_owned()),
-        (None, Some(_)) => Some(media_type::OCI_MANIFEST.to_owned()),
-        _ => None,
-    })
-}
-
-/// No blob has more bytes than this: so the sizes of all blobs that manifests name can be added up.
-const MAX_BLOB_BYTES: u64 = 1 << 44;
-
-fn convert(descriptor: &oci::Descriptor) -> Result<Descriptor, Error> {
-    if descriptor.size() > MAX_BLOB_BYTES {
-        return Err(Error::BadContent {
-            what: format!("the size of {}", descriptor.digest()),
-            reason: format!("{} bytes are more than any blob has", descriptor.size()),
-        });
-    }
-    Ok(Descriptor {
-        media_type: descriptor.media_type().to_string(),
-        digest: descriptor.digest().to_string().parse()?,
-        size: descriptor.size(),
-        platform: descriptor.platform().as_ref().map(|platform| Platform {
-            os: platform.os().to_string(),
-            architecture: platform.architecture().to_string(),
-            variant: platform.variant().clone(),
-        }),
-    })
 }
 
 #[cfg(test)]

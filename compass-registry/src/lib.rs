@@ -65,20 +65,24 @@ mod descriptor;
 mod digest;
 mod error;
 mod image_manifest;
+mod index_images;
 mod parts;
+mod platform;
 mod progress;
 mod recycled;
 mod reference;
 mod referrer;
+mod refused;
 mod remembered;
 mod resume;
 mod retry;
 mod sink;
 mod source;
+mod speed;
 mod verify;
 
 pub use copy::{Copied, Copier, CopyOptions, CopyPlan, copy};
-pub use descriptor::{Descriptor, Platform};
+pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, may_pass, password_in};
 pub use image_manifest::{
@@ -86,6 +90,7 @@ pub use image_manifest::{
     sniff_media_type,
 };
 pub use parts::{Pace, Parts, Speed, TWO_GIGABITS};
+pub use platform::Platform;
 pub use progress::{NoProgress, Progress};
 pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};
 pub use referrer::Referrer;

@@ -88,6 +88,14 @@ impl ImageSource for Remembered {
         Ok(watched.boxed())
     }
 
+    async fn holds_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        self.source.holds_blob(repository, descriptor).await
+    }
+
     async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
         self.source.resolve(repository, locator).await
     }

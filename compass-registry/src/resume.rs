@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::retry::{Counter, RetryPolicy};
+use crate::speed::SpeedGuard;
 use crate::{ByteStream, Descriptor, Error, ImageSource, Pace, Parts, Repository, Speed};
 
 /// Bytes after which a connection that broke is forgotten.
@@ -27,17 +29,25 @@ pub(crate) fn resuming(
 ) -> ByteStream {
     let Range { start, end } = range;
     let (retry, counter) = (source.retry(), Counter::current());
-    let blob = Arc::new(Blob { source, repository, descriptor, alone, retry, counter });
+    let received = AtomicU64::new(0);
+    let blob = Arc::new(Blob { source, repository, descriptor, alone, retry, counter, received });
     // A blob of no bytes is asked for as well: who holds it must have it.
     let empty = blob.descriptor.size == 0;
     let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
     let (ahead, pace) = (VecDeque::new(), Pace::default());
     let connection = blob.parts().and_then(Parts::connection);
     let reader = Reader { blob, _connection: connection, pace, head, ahead, next: start, end };
-    let steps = stream::unfold(Some(reader), |reader| async move {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),
+    let guard = SpeedGuard::new(&reader.blob.retry);
+    let steps = stream::unfold(Some((reader, guard)), |state| async move {
+        let (mut reader, mut guard) = state?;
+        let blob = Arc::clone(&reader.blob);
+        let received = || blob.received.load(Ordering::Relaxed);
+        let next = match guard.watch(received, reader.next()).await {
+            Ok(next) => next,
+            Err(slow) => Err(blob.unreachable(Box::new(slow))),
+        };
+        match next {
+            Ok(Some(chunk)) => Some((Ok(chunk), Some((reader, guard)))),
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
         }
@@ -53,6 +63,8 @@ struct Blob {
     alone: bool,
     retry: RetryPolicy,
     counter: Counter,
+    /// Bytes that all connections for it have brought.
+    received: AtomicU64,
 }
 
 struct Reader {
@@ -189,6 +201,7 @@ impl Part {
                     }
                     chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     self.range.start += chunk.len() as u64;
+                    self.blob.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                     // A byte for each connection is not getting on.
                     self.since += chunk.len() as u64;
                     if self.since >= GETTING_ON {

@@ -23,6 +23,15 @@ pub struct RetryPolicy {
     /// How long a registry may take to answer after the last byte of a blob: it may copy it to an
     /// object storage first.
     pub commit: Duration,
+    /// How long a host that refuses connections is asked again: it may be restarting. All requests
+    /// to it wait together.
+    pub connect_retry: Duration,
+    /// The least average speed of a transfer in bytes a second, over each [`Self::speed_window`]; 0
+    /// for none.
+    pub min_speed: u64,
+    /// The time over which the speed of a transfer is measured, and that a registry may ask to
+    /// pause in a row.
+    pub speed_window: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -33,6 +42,9 @@ impl Default for RetryPolicy {
             longest_pause: Duration::from_mins(2),
             silence: Duration::from_mins(1),
             commit: Duration::from_mins(15),
+            connect_retry: Duration::from_secs(30),
+            min_speed: 1024,
+            speed_window: Duration::from_mins(5),
         }
     }
 }
@@ -54,6 +66,9 @@ impl RetryPolicy {
             longest_pause: self.longest_pause.min(A_YEAR),
             silence: self.silence.min(A_YEAR),
             commit: self.commit.min(A_YEAR),
+            connect_retry: self.connect_retry.min(A_YEAR),
+            min_speed: self.min_speed,
+            speed_window: self.speed_window.min(A_YEAR),
         }
     }
 
@@ -70,7 +85,7 @@ impl RetryPolicy {
 
     /// Waits after a failure, as long as it asks for, or else longer each time.
     pub(crate) async fn wait(&self, error: &Error, failures: u32) {
-        let _ = COUNT.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
+        count();
         tracing::debug!(error = error as &dyn std::error::Error, failures, "try again");
         let longest = self.pause.saturating_mul(1 << failures.saturating_sub(1).min(6));
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
@@ -84,14 +99,29 @@ impl RetryPolicy {
     ///
     /// # Errors
     /// That of the last try.
-    pub async fn run<T, F>(&self, mut run: impl FnMut() -> F) -> Result<T, Error>
+    pub async fn run<T, F>(&self, run: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.run_while(Error::is_transient, run).await
+    }
+
+    /// As [`RetryPolicy::run`], for errors that this function says may pass.
+    ///
+    /// # Errors
+    /// That of the last try.
+    pub(crate) async fn run_while<T, F>(
+        &self,
+        passes: impl Fn(&Error) -> bool,
+        mut run: impl FnMut() -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
         let mut failures = 0;
         loop {
             match run().await {
-                Err(error) if self.allows(&error, failures + 1) => {
+                Err(error) if passes(&error) && self.bears(&error, failures + 1) => {
                     failures += 1;
                     self.wait(&error, failures).await;
                 }
@@ -99,6 +129,11 @@ impl RetryPolicy {
             }
         }
     }
+}
+
+/// Counts that something is tried again.
+pub(crate) fn count() {
+    let _ = COUNT.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
 }
 
 /// Counts how often something was tried again while a future ran.

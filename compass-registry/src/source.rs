@@ -9,9 +9,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
 use crate::image_manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::index_images;
 use crate::parts::Parts;
 use crate::resume::resuming;
 use crate::retry::RetryPolicy;
+use crate::speed::SpeedGuard;
 use crate::verify::VerifiedBlob;
 use crate::{Descriptor, Digest, Error, Locator, Platform, RawManifest, Repository};
 
@@ -47,6 +49,23 @@ pub trait ImageSource: Send + Sync {
         range: Range<u64>,
     ) -> Result<ByteStream, Error>;
 
+    /// Whether a blob can be read from here.
+    async fn holds_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        let first = match self.blob(repository, descriptor, 0..descriptor.size.min(1)).await {
+            Ok(mut bytes) => bytes.next().await.transpose(),
+            Err(error) => Err(error),
+        };
+        match first {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The digest of the manifest that a tag names.
     async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
         Ok(self.manifest(repository, locator).await?.digest())
@@ -81,8 +100,12 @@ pub trait ImageSourceExt: ImageSource {
     /// Reads a small blob, such as an image configuration, into memory.
     async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error>;
 
-    /// Reads the image manifest for a platform: the manifest itself where it is one image, the
-    /// matching one where it is an index.
+    /// Reads the image manifest for a platform: of an index the one that suits it best
+    /// ([`Platform::best_of`]); a single image is taken whatever it is for.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPlatform`] and [`Error::AmbiguousPlatform`], which list the platforms of the
+    /// index.
     async fn image(
         &self,
         repository: &Repository,
@@ -90,8 +113,19 @@ pub trait ImageSourceExt: ImageSource {
         platform: &Platform,
     ) -> Result<RawManifest, Error>;
 
-    /// The platform that a single image's configuration names; nothing where it names none, as
-    /// that of an artifact.
+    /// The images of an index and of the indexes in it, with the platform of each. Those of which the
+    /// index names none have the platform of their configuration, which is read for it.
+    ///
+    /// # Errors
+    /// [`Error::BadContent`] for indexes that are nested too deep, or are too large together.
+    async fn images_of(
+        &self,
+        repository: &Repository,
+        index: &RawManifest,
+    ) -> Result<Vec<Descriptor>, Error>;
+
+    /// The platform that a single image's configuration names; nothing if it names none, as that of
+    /// an artifact.
     async fn platform_of(
         &self,
         repository: &Repository,
@@ -132,17 +166,22 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
             let bytes = self.blob(repository, descriptor, 0..descriptor.size).await?;
             let mut blob = VerifiedBlob::new(what, descriptor.clone(), bytes);
             let mut content = Vec::new();
-            let silent = |elapsed| Error::Unreachable {
+            let broken = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unreachable {
                 host: self.registry().unwrap_or("the source").to_owned(),
                 request: format!("blob {repository}@{}", descriptor.digest),
-                source: Box::new(elapsed),
+                source,
             };
-            while let Some(chunk) =
-                tokio::time::timeout(retry.silence, blob.next()).await.map_err(silent)?
-            {
-                content.extend_from_slice(&chunk?);
+            let mut guard = SpeedGuard::new(&retry);
+            loop {
+                let received = content.len() as u64;
+                let chunk = tokio::time::timeout(retry.silence, blob.next());
+                let chunk = guard.watch(|| received, chunk).await;
+                let chunk = chunk.map_err(|slow| broken(Box::new(slow)))?;
+                match chunk.map_err(|elapsed| broken(Box::new(elapsed)))? {
+                    Some(chunk) => content.extend_from_slice(&chunk?),
+                    None => return Ok(content.into()),
+                }
             }
-            Ok(content.into())
         };
         retry.run(read).await
     }
@@ -154,19 +193,21 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
         platform: &Platform,
     ) -> Result<RawManifest, Error> {
         let manifest = self.verified_manifest(repository, locator).await?;
-        let Manifest::Index(images) = manifest.parse()? else { return Ok(manifest) };
-        let serves =
-            |image: &&Descriptor| image.platform.as_ref().is_some_and(|p| p.serves(platform));
-        let Some(image) = images.iter().find(serves) else {
-            let available = images.iter().filter_map(|image| image.platform.as_ref());
-            let available: Vec<_> = available.map(|platform| format!("{platform}")).collect();
-            return Err(Error::NoSuchPlatform {
-                what: format!("{repository}:{locator}"),
-                wanted: platform.to_string(),
-                available: available.join(", "),
-            });
-        };
+        if !matches!(manifest.parse()?, Manifest::Index(_)) {
+            return Ok(manifest);
+        }
+        let images = index_images::of(self, repository, &manifest).await?;
+        let what = format!("{repository}:{locator}");
+        let image = index_images::choose(&what, &images, platform)?;
         self.verified_manifest(repository, &Locator::Digest(image.digest)).await
+    }
+
+    async fn images_of(
+        &self,
+        repository: &Repository,
+        index: &RawManifest,
+    ) -> Result<Vec<Descriptor>, Error> {
+        index_images::of(self, repository, index).await
     }
 
     async fn platform_of(
@@ -175,6 +216,10 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
         image: &RawManifest,
     ) -> Result<Option<Platform>, Error> {
         let Manifest::Image { config, .. } = image.parse()? else { return Ok(None) };
+        // A larger one is the content of an artifact.
+        if config.size > MAX_MANIFEST_BYTES {
+            return Ok(None);
+        }
         let config = self.read(repository, &config).await?;
         Ok(Platform::of_config(&config))
     }

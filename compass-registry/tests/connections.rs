@@ -133,6 +133,9 @@ async fn as_much_as_can_be_said_is_as_much_as_there_is() {
         longest_pause: Duration::MAX,
         silence: Duration::MAX,
         commit: Duration::MAX,
+        connect_retry: Duration::MAX,
+        min_speed: u64::MAX,
+        speed_window: Duration::MAX,
     };
     let parts = Parts::new(u64::MAX, usize::MAX);
     let options = ClientOptions { retry, parts, ..ClientOptions::default() };

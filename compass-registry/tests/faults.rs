@@ -31,6 +31,7 @@ fn client(registry: &FaultyRegistry) -> Client {
         longest_pause: Duration::from_millis(50),
         silence: Duration::from_millis(1500),
         commit: Duration::from_secs(2),
+        ..RetryPolicy::default()
     };
     let options = ClientOptions {
         credentials: Some(FaultyRegistry::credentials()),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
 use compass_registry::layout::OciLayout;
@@ -9,7 +10,7 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
 use compass_registry::{
     CopyOptions, Digest, Error, ImageSink, ImageSource, ImageSourceExt, Locator, RawManifest,
-    Repository, Tag, copy, media_type,
+    Repository, RetryPolicy, Tag, copy, media_type,
 };
 
 fn layer(seed: u32, bytes: u32) -> Vec<u8> {
@@ -137,10 +138,16 @@ async fn a_blob_is_read_from_any_offset() {
 #[tokio::test]
 async fn a_dead_registry_is_named_in_the_error() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = Client::new(&free.to_string(), ClientOptions::default()).unwrap();
-    let error = client.ping().await.unwrap_err();
-    assert!(error.to_string().contains(&free.to_string()), "{error}");
-    assert!(error.is_transient() && error.hint().is_some());
+    for wait in [Duration::ZERO, Duration::from_millis(300)] {
+        let retry = RetryPolicy { connect_retry: wait, ..RetryPolicy::default() };
+        let options = ClientOptions { retry, ..ClientOptions::default() };
+        let client = Client::new(&free.to_string(), options).unwrap();
+        let error = client.ping().await.unwrap_err();
+        assert!(error.to_string().contains(&free.to_string()), "{error}");
+        assert!(error.hint().is_some());
+        // One that was waited for is not worth another try.
+        assert_eq!(error.is_transient(), wait.is_zero(), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ fn brisk() -> RetryPolicy {
     RetryPolicy {
         pause: Duration::from_millis(1),
         longest_pause: Duration::from_secs(1),
+        connect_retry: Duration::ZERO,
         ..RetryPolicy::default()
     }
 }
@@ -137,7 +138,8 @@ async fn a_manifest_that_a_registry_only_says_it_took_is_missed() {
     let tag = "v1".parse().unwrap();
     let error = client(&registry).put_manifest(&name(), &manifest, Some(&tag)).await.unwrap_err();
     assert!(error.to_string().contains("has it not"), "{error}");
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    // For the manifest, and once how to log in: it may be hidden.
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

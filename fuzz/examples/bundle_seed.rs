@@ -43,8 +43,10 @@ fn main() -> Result<(), Failure> {
             root,
             children: Vec::new(),
             absent: Vec::new(),
+            unavailable: Vec::new(),
         }],
         platform,
+        platforms: Vec::new(),
         archives: false,
     })?;
     let directory = tempfile::tempdir()?;

@@ -38,6 +38,7 @@ fn plan(root: RawManifest) {
         root,
         children: Vec::new(),
         absent: Vec::new(),
+        unavailable: Vec::new(),
     };
     let planned = BundlePlan::new(&BundleContents {
         kind: Kind::Plugin,
@@ -49,6 +50,7 @@ fn plan(root: RawManifest) {
         files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images: vec![image],
         platform,
+        platforms: Vec::new(),
         archives: false,
     });
     if let Ok(plan) = planned {

@@ -12,7 +12,8 @@ use super::write_file_below;
 use crate::package::walk::{Entries, Entry};
 use crate::package::{Package, PackageFile, PackageImage, Peeled, peel, reader_of};
 use crate::plan::BundlePlan;
-use crate::plan::image::{ArchiveImage, Platforms};
+use crate::plan::image::ArchiveImage;
+use crate::plan::platforms::Platforms;
 use crate::read::{Bundle, MAX_FILE};
 use crate::write::{self, Existing, WriteOptions};
 use crate::{Error, naming};
@@ -77,8 +78,10 @@ impl Package {
             root: image.root.clone(),
             children: image.children.clone(),
             absent,
+            unavailable: Vec::new(),
         };
         image.ask_platform(self, &platforms).await?;
+        image.ask_unavailable(self).await?;
         let platform = image.platform.as_ref().unwrap_or(platforms.single());
         let plan = BundlePlan::archive(&image, platform, 0)?;
         // Every layer is read up to from the beginning: several at once would be in each other's way.

@@ -1,7 +1,7 @@
 //! The image archive: one image as an OCI layout and a docker archive at once
 //! (bundle format, "Image archive").
 
-use compass_registry::{Descriptor, Platform, RawManifest, media_type};
+use compass_registry::{Platform, RawManifest, media_type};
 use serde_json::json;
 
 use super::entry;
@@ -86,10 +86,11 @@ fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
 /// What `docker load` reads.
 fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
     let (config, layers) = image.single(platform)?;
-    if layers.iter().any(Descriptor::is_held_elsewhere) {
+    if let Some(missing) = layers.iter().find(|layer| !image.is_available(layer)) {
         return Err(Error::Unplannable(format!(
-            "{} has layers that only their vendor gives out, without which nobody can load it",
-            image.reference
+            "{} cannot be loaded from an archive: its non-distributable layer {} is not in the \
+             registry, and only its owner gives it out",
+            image.reference, missing.digest
         )));
     }
     let layers: Vec<String> = layers.iter().map(blob_path).collect();

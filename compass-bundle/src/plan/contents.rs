@@ -31,6 +31,9 @@ pub struct BundleContents {
     pub images: Vec<ArchiveImage>,
     /// The platform that tools see which know only single images.
     pub platform: Platform,
+    /// The platforms that are part of the bundle's name: those that it is for, unless they are the
+    /// usual ones.
+    pub platforms: Vec<Platform>,
     /// Whether a product bundle has an archive for each image beside its image store. The other
     /// kinds have archives only.
     pub archives: bool,
@@ -95,7 +98,7 @@ impl ContentFile {
 impl BundleContents {
     /// The file name without `.tar.gz`.
     pub(crate) fn stem(&self) -> String {
-        naming::stem(self.kind, &self.name, &self.version)
+        naming::stem(self.kind, &self.name, &self.version, &self.platforms)
     }
 
     /// Whether images stand in one store.
@@ -115,6 +118,7 @@ impl BundleContents {
         if let Some(base) = &self.base {
             naming::require_plain("product version", base)?;
         }
+        naming::require_platforms(&self.platforms)?;
         let mut seen = BTreeSet::from([FILE_NAME]);
         for file in &self.files {
             file.require_usable()?;

@@ -1,10 +1,9 @@
 //! An image as it goes into an archive.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use compass_registry::{
-    Descriptor, ImageSource, ImageSourceExt as _, Locator, MAX_IMAGE_MANIFESTS_BYTES, Manifest,
-    Platform, RawManifest, Reference, Repository,
+    Descriptor, Digest, Manifest, Platform, RawManifest, Reference, Repository,
 };
 
 use crate::Error;
@@ -27,145 +26,13 @@ pub struct ArchiveImage {
     pub children: Vec<RawManifest>,
     /// The platforms of a kept image index whose images stay behind.
     pub absent: Vec<Platform>,
-}
-
-/// Which of an image index's images are taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Platforms {
-    /// The image for one platform.
-    One(Platform),
-    /// The whole image index. Tools that know only single images see the one for this platform.
-    All(Platform),
-    /// The image index, with the images for these platforms only. Tools that know only single
-    /// images see the first.
-    Several(Vec<Platform>),
-}
-
-impl Platforms {
-    /// The platform that tools see which know only single images.
-    ///
-    /// # Panics
-    /// Where a list of several is empty.
-    pub fn single(&self) -> &Platform {
-        match self {
-            Self::One(platform) | Self::All(platform) => platform,
-            Self::Several(platforms) => &platforms[0],
-        }
-    }
-
-    /// The wanted platforms; all of an index are one that is wanted by tools for single images.
-    fn wanted(&self) -> &[Platform] {
-        match self {
-            Self::One(platform) | Self::All(platform) => std::slice::from_ref(platform),
-            Self::Several(platforms) => platforms,
-        }
-    }
-
-    /// The platform of an image that there is for one only. What its configuration says counts,
-    /// unless that is as good as what is wanted.
-    fn of_image(&self, own: Option<Platform>) -> Platform {
-        let serves = |wanted: &&Platform| own.as_ref().is_none_or(|own| own.serves(wanted));
-        match self.wanted().iter().find(serves) {
-            Some(wanted) => wanted.clone(),
-            None => own.unwrap_or_else(|| self.single().clone()),
-        }
-    }
-
-    fn takes(&self, platform: &Platform) -> bool {
-        match self {
-            Self::One(_) | Self::All(_) => true,
-            Self::Several(wanted) => wanted.iter().any(|wanted| platform.serves(wanted)),
-        }
-    }
+    /// The layers that registries need not hold
+    /// ([`Descriptor::is_held_elsewhere`](compass_registry::Descriptor::is_held_elsewhere)), and that
+    /// the source does not have either: the bundle is without them.
+    pub unavailable: Vec<Digest>,
 }
 
 impl ArchiveImage {
-    /// Asks a source for an image's manifests. No layer is read.
-    ///
-    /// # Errors
-    /// Where the image, or one for the platform, is not there, or its manifests are larger than
-    /// [`MAX_IMAGE_MANIFESTS_BYTES`] together.
-    pub async fn gather(
-        source: &dyn ImageSource,
-        (repository, locator): (&Repository, &Locator),
-        reference: Reference,
-        platforms: &Platforms,
-    ) -> Result<Self, Error> {
-        let named = |error: compass_registry::Error| error.in_image(&reference);
-        if platforms.wanted().is_empty() {
-            return Err(Error::Unplannable(format!("{reference} is wanted for no platform")));
-        }
-        let single = platforms.single();
-        let (root, platform) = if let Platforms::One(platform) = platforms {
-            let root = source.image(repository, locator, platform).await.map_err(named)?;
-            (root, Some(platform.clone()))
-        } else {
-            let root = source.verified_manifest(repository, locator).await.map_err(named)?;
-            let platform = (!root.is_index()).then(|| single.clone());
-            (root, platform)
-        };
-        let (mut children, mut absent) = (Vec::new(), Vec::new());
-        let (mut seen, mut bytes) = (HashSet::new(), root.descriptor().size);
-        if let Manifest::Index(images) = root.parse().map_err(named)? {
-            for image in images {
-                if let Some(other) = image.platform.filter(|platform| !platforms.takes(platform)) {
-                    absent.push(other);
-                    continue;
-                }
-                // One image may stand for several platforms.
-                if !seen.insert(image.digest) {
-                    continue;
-                }
-                let locator = Locator::Digest(image.digest);
-                let child = source.verified_manifest(repository, &locator).await.map_err(named)?;
-                bytes += child.descriptor().size;
-                if bytes > MAX_IMAGE_MANIFESTS_BYTES {
-                    return Err(Error::Unplannable(format!(
-                        "{reference} has more than {MAX_IMAGE_MANIFESTS_BYTES} bytes of manifests"
-                    )));
-                }
-                children.push(child);
-            }
-        }
-        require_pinned(&reference, &root, &absent)?;
-        Ok(Self { reference, repository: repository.clone(), platform, root, children, absent })
-    }
-
-    /// Asks the configuration of a single image what platform it is for: where no index says it, it
-    /// may be another than the wanted one. The configuration is read; see
-    /// [`Remembered`](compass_registry::Remembered), which spares the bundle from doing so again.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub async fn ask_platform(
-        &mut self,
-        source: &dyn ImageSource,
-        platforms: &Platforms,
-    ) -> Result<(), Error> {
-        if self.platform.is_some() {
-            let own = source.platform_of(&self.repository, &self.root).await;
-            let own = own.map_err(|error| error.in_image(&self.reference))?;
-            self.platform = Some(platforms.of_image(own));
-        }
-        Ok(())
-    }
-
-    /// The wanted platforms that the image is not for.
-    ///
-    /// # Errors
-    /// Where a manifest cannot be read.
-    pub fn lacks(&self, platforms: &Platforms) -> Result<Vec<Platform>, Error> {
-        let there: Vec<Platform> = match (&self.platform, self.root.parse()?) {
-            (Some(own), _) => vec![own.clone()],
-            (None, Manifest::Index(images)) => {
-                images.into_iter().filter_map(|image| image.platform).collect()
-            }
-            (None, Manifest::Image { .. }) => return Ok(Vec::new()),
-        };
-        let served = |wanted: &Platform| there.iter().any(|own| own.serves(wanted));
-        Ok(platforms.wanted().iter().filter(|wanted| !served(wanted)).cloned().collect())
-    }
-
     /// The image manifest, or the image index and then its image manifests.
     pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
@@ -179,9 +46,7 @@ impl ArchiveImage {
         match self.root.parse()? {
             Manifest::Image { config, layers } => Ok((config, layers)),
             Manifest::Index(images) => {
-                let serves =
-                    |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.serves(platform));
-                let chosen = images.iter().find(serves).map(|image| image.digest);
+                let chosen = platform.best_of(&images).first().map(|image| image.digest);
                 let child = self.children.iter().find(|child| Some(child.digest()) == chosen);
                 match child.map(RawManifest::parse).transpose()? {
                     Some(Manifest::Image { config, layers }) => Ok((config, layers)),
@@ -194,15 +59,30 @@ impl ArchiveImage {
         }
     }
 
-    /// All configurations, then all layers, each once.
+    /// The layers that registries need not hold, each once.
+    pub(crate) fn nondistributable_layers(&self) -> Result<Vec<Descriptor>, Error> {
+        let (mut layers, mut seen) = (Vec::new(), BTreeSet::new());
+        for manifest in self.manifests() {
+            let manifest = manifest.parse()?;
+            let new = manifest.nondistributable_layers().filter(|layer| seen.insert(layer.digest));
+            layers.extend(new.cloned());
+        }
+        Ok(layers)
+    }
+
+    /// Whether a layer comes along.
+    pub(crate) fn is_available(&self, layer: &Descriptor) -> bool {
+        !self.unavailable.contains(&layer.digest)
+    }
+
+    /// All configurations, then all layers that come along, each once.
     pub(crate) fn blobs(&self) -> Result<Vec<Descriptor>, Error> {
         let (mut configs, mut all_layers) = (Vec::new(), Vec::new());
         for manifest in self.manifests() {
             match manifest.parse()? {
-                image @ Manifest::Image { .. } => {
-                    let mut blobs = image.held_blobs().cloned();
-                    configs.extend(blobs.next());
-                    all_layers.extend(blobs);
+                Manifest::Image { config, layers } => {
+                    configs.push(config);
+                    all_layers.extend(layers.into_iter().filter(|layer| self.is_available(layer)));
                 }
                 Manifest::Index(_) if manifest.digest() == self.root.digest() => {}
                 Manifest::Index(_) => {
@@ -225,23 +105,5 @@ impl ArchiveImage {
         configs.extend(all_layers);
         configs.retain(|blob| seen.insert(blob.digest));
         Ok(configs)
-    }
-}
-
-/// A name with a digest leads to nothing where something else stands under it: part of an image
-/// index cannot be brought under the digest of the whole.
-fn require_pinned(
-    reference: &Reference,
-    root: &RawManifest,
-    absent: &[Platform],
-) -> Result<(), Error> {
-    match reference.locator() {
-        Locator::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
-            Err(Error::Unplannable(format!(
-                "{reference} names an image index by its digest, which a part of it does not have: \
-                 take it with all platforms (`--platform all`)"
-            )))
-        }
-        _ => Ok(()),
     }
 }

@@ -206,6 +206,7 @@ fn plan_again(
         files,
         images,
         platform: document.single_platform(),
+        platforms: document.platforms.clone(),
         archives,
     })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use compass_registry::{Digest, MAX_MANIFEST_BYTES, Manifest, Platform, RawManifest, Reference};
+use compass_registry::{Digest, MAX_MANIFEST_BYTES, Manifest, RawManifest, Reference};
 use serde::Deserialize;
 
 use super::frames::Frames;
@@ -18,7 +18,7 @@ use crate::document::{
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
 use crate::plan::image::ArchiveImage;
-use crate::{Error, frame, naming};
+use crate::{Error, frame};
 
 /// Bytes of a tar.
 pub(super) async fn read_tar(
@@ -110,7 +110,7 @@ impl<'f> Opening<'f> {
             return Err(self.not(reason));
         }
         let document: BundleDocument = serde_json::from_slice(&text).map_err(unreadable)?;
-        let stem = naming::stem(document.kind, &document.name, &document.version);
+        let stem = document.stem();
         if *path != *Path::new(&stem).join(FILE_NAME) {
             let path = path.display().to_string();
             let path = path.escape_debug();
@@ -140,6 +140,7 @@ impl<'f> Opening<'f> {
     ) -> Result<Vec<ArchiveImage>, Error> {
         let Some(store) = &document.store else { return Ok(Vec::new()) };
         let manifests = self.manifests(self.frames, start, &store.blobs).await?;
+        let placed = digests(&store.blobs);
         let images = store.images.iter().map(|image| {
             let root = manifests.get(&image.digest);
             let root = root.ok_or_else(|| self.not(format!("{} is missing", image.reference)))?;
@@ -152,8 +153,11 @@ impl<'f> Opening<'f> {
                 children = once.filter_map(|entry| manifests.get(&entry.digest)).cloned().collect();
                 self.take_room(children.len() as u64 * MANIFEST)?;
             }
-            let (platform, absent) = (image.platform.clone(), image.absent.clone());
-            archive_image(&image.reference, platform, absent, root.clone(), children)
+            let mut read = archive_image(&image.reference, root.clone(), children)?;
+            read.platform.clone_from(&image.platform);
+            read.absent.clone_from(&image.absent);
+            note_unavailable(&mut read, &placed)?;
+            Ok(read)
         });
         images.collect()
     }
@@ -188,8 +192,11 @@ impl<'f> Opening<'f> {
             let once = once.filter(|digest| seen.insert(*digest));
             let mut all = once.filter_map(|digest| manifests.get(&digest)).cloned();
             let root = all.next().ok_or_else(|| not("it holds no image manifest"))?;
-            let (platform, absent) = (image.platform.clone(), image.absent.clone());
-            images.push(archive_image(&image.reference, platform, absent, root, all.collect())?);
+            let mut read = archive_image(&image.reference, root, all.collect())?;
+            read.platform.clone_from(&image.platform);
+            read.absent.clone_from(&image.absent);
+            note_unavailable(&mut read, &digests(&image.blobs))?;
+            images.push(read);
         }
         Ok(images)
     }
@@ -233,7 +240,7 @@ impl<'f> Opening<'f> {
 
 /// Where the bytes of an entry begin.
 fn bytes_at(document: &BundleDocument, path: &str, at: u64) -> Result<u64, Error> {
-    let stem = naming::stem(document.kind, &document.name, &document.version);
+    let stem = document.stem();
     let header = entry::file(&format!("{stem}/{path}"), entry::FILE_MODE, 0, 0)?;
     let bytes = at.checked_add(header.len() as u64);
     bytes.ok_or_else(|| Error::not_a_bundle(path, "it points beyond its own end"))
@@ -246,15 +253,25 @@ pub(super) fn content_file(file: &BundleFile) -> Option<ContentFile> {
 
 fn archive_image(
     reference: &str,
-    platform: Option<Platform>,
-    absent: Vec<Platform>,
     root: RawManifest,
     children: Vec<RawManifest>,
 ) -> Result<ArchiveImage, Error> {
     let named: Result<Reference, _> = reference.parse();
     let reference = named.map_err(|error| Error::damaged(format!("bundle.json: {error}")))?;
     let repository = reference.repository().clone();
-    Ok(ArchiveImage { reference, repository, platform, root, children, absent })
+    let (platform, absent, unavailable) = (None, Vec::new(), Vec::new());
+    Ok(ArchiveImage { reference, repository, platform, root, children, absent, unavailable })
+}
+
+fn digests(blobs: &[PlacedBlob]) -> HashSet<Digest> {
+    blobs.iter().map(|blob| blob.descriptor.digest).collect()
+}
+
+/// The layers that registries need not hold come along if they were available.
+fn note_unavailable(image: &mut ArchiveImage, placed: &HashSet<Digest>) -> Result<(), Error> {
+    let layers = image.nondistributable_layers()?.into_iter().map(|layer| layer.digest);
+    image.unavailable = layers.filter(|layer| !placed.contains(layer)).collect();
+    Ok(())
 }
 
 #[cfg(test)]

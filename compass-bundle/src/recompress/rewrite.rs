@@ -114,6 +114,7 @@ mod tests {
             root,
             children: vec![child],
             absent: Vec::new(),
+            unavailable: Vec::new(),
         };
         let changed =
             HashMap::from([(digest("zstd"), Descriptor::of(media_type::OCI_LAYER_GZIP, b"x"))]);

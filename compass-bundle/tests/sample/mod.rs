@@ -75,6 +75,7 @@ pub(crate) async fn plan(
         files,
         images,
         platform: platform(),
+        platforms: Vec::new(),
         archives,
     })
     .unwrap()
@@ -92,6 +93,7 @@ pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleConten
         files: Vec::new(),
         images,
         platform: platform(),
+        platforms: Vec::new(),
         archives,
     }
 }

@@ -70,7 +70,7 @@ async fn take(
     output: &Output,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
-    let registries = Registries::without_policy();
+    let registries = Registries::without_policy(global, output);
     let place = |server: &Server, project: &str| {
         format!("{}/{project}", server.host()).parse::<RegistryPlace>()
     };
@@ -120,7 +120,13 @@ async fn take(
     let platforms = package::platforms(repository, None)?;
     let mut written = Vec::new();
     let jobs = global.jobs.into();
-    let how = package::Options { from: Some(&release), platforms, archives: false, jobs };
+    let how = package::Options {
+        from: Some(&release),
+        platforms,
+        allow_other_platform: false,
+        archives: false,
+        jobs,
+    };
     for plugin in plugins {
         let parts = repository.plugin_package(plugin)?;
         let plan = package::plan(repository, parts, &how, &registries, output).await?;

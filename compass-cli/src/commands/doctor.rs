@@ -1,8 +1,7 @@
 use std::process::ExitCode;
-use std::time::Duration;
 
 use compass_registry::client::Trial;
-use compass_registry::{Repository as Name, RetryPolicy};
+use compass_registry::{RegistryPlace, Repository as Name};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -13,8 +12,10 @@ use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The registry, as `HOST[:PORT]`
-    registry: String,
+    /// The registry, as `HOST[:PORT]`, or a project of it, as `HOST[:PORT]/PROJECT`, whose login is
+    /// then tried
+    #[arg(value_name = "PLACE")]
+    registry: RegistryPlace,
     /// A repository that may be written, as `PROJECT/NAME`; without it, nothing that writes is
     /// tried. What is written there, and below it to `mounted`, is removed again
     #[arg(long, value_name = "REPOSITORY")]
@@ -30,17 +31,19 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let registries = match Repository::is_around() {
-        true => Registries::of(&Repository::open(global)?),
-        false => Registries::at_site(global)?,
+        true => Registries::of(&Repository::open(global)?, global, output),
+        false => Registries::at_site(global, output)?,
     };
-    // A person waits for the answer, and that it takes long is one.
-    let silence = Duration::from_secs(15);
-    let retry = RetryPolicy { tries: 2, silence, ..RetryPolicy::default() };
-    let client = registries.with_retry(retry).client(&args.registry, args.plain_http)?;
-    let trials = client.examine(args.scratch.as_ref()).await;
+    let place = &args.registry;
+    let project = match place.project.as_str() {
+        "" => None,
+        project => Some(project.parse::<Name>()?),
+    };
+    let client = registries.impatient().client(&place.host, args.plain_http)?;
+    let trials = client.examine(project.as_ref(), args.scratch.as_ref()).await;
     let enters = trials.iter().all(|one| one.works != Some(false) || !is_needed(one));
     output.result(
-        || json!({"registry": args.registry, "usable": enters, "trials": trials.iter().map(to_json).collect::<Vec<_>>()}),
+        || json!({"registry": place.to_string(), "usable": enters, "trials": trials.iter().map(to_json).collect::<Vec<_>>()}),
         || trials.iter().map(line).collect(),
     );
     Ok(if enters { ExitCode::SUCCESS } else { Failure::OUTSIDE.into() })
@@ -48,7 +51,7 @@ pub(crate) async fn run(
 
 /// What nothing goes without.
 fn is_needed(trial: &Trial) -> bool {
-    matches!(trial.name, "reachable" | "login" | "upload" | "push")
+    matches!(trial.name, "reachable" | "login" | "project" | "upload" | "push")
 }
 
 fn line(trial: &Trial) -> String {

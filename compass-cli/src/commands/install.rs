@@ -30,7 +30,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let opened = open(&args.bundle).await?;
-    let registries = Registries::at_site(global)?;
+    let registries = Registries::at_site(global, output)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
     let name = without_secrets(&args.bundle);
     let bar = output.bar("install");
@@ -63,10 +63,20 @@ async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
         let old = one.copied.replaced?;
         Some(format!("{} was {old}: its tag is moved", one.reference))
     });
+    let unavailable = installed.iter().flat_map(|one| {
+        let layers = one.copied.unavailable.iter();
+        layers.map(|layer| {
+            format!(
+                "{}: its non-distributable layer {layer} is in neither the package nor the \
+                 registry; it runs only where that layer can be fetched from its owner",
+                one.reference
+            )
+        })
+    });
     let missing = named_by(opened).await.missing.into_iter();
     let missing =
         missing.map(|(file, image)| format!("{file} names {image}, which is not in the bundle"));
-    replaced.chain(missing).collect()
+    replaced.chain(unavailable).chain(missing).collect()
 }
 
 fn line(installed: &Installed) -> String {

@@ -1,13 +1,13 @@
 pub(super) mod destination;
+mod images;
 mod recompress;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::document::Kind;
-use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, Platforms};
-use compass_registry::{ImageSource, Reference, RegistryPlace, Remembered};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use compass_bundle::{BundleContents, BundlePlan, Platforms};
+use compass_registry::{ImageSource, Platform, RegistryPlace};
 use serde_json::{Value, json};
 
 use self::destination::Destination;
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// policy's first
     #[arg(long)]
     platform: Option<String>,
+    /// Takes images that are not for the wanted platform, with a warning
+    #[arg(long)]
+    allow_other_platform: bool,
     /// Gives a product an archive for each image as well, for sites that only know `docker load`
     #[arg(long)]
     include_archives: bool,
@@ -60,6 +63,7 @@ impl Args {
 pub(crate) struct Options<'o> {
     pub(crate) from: Option<&'o RegistryPlace>,
     pub(crate) platforms: Platforms,
+    pub(crate) allow_other_platform: bool,
     pub(crate) archives: bool,
     pub(crate) jobs: usize,
 }
@@ -81,13 +85,15 @@ pub(crate) async fn run(
     let options = Options {
         from: args.from.as_ref(),
         platforms: platforms(&repository, args.platform.as_deref())?,
+        // Of all platforms none can be another one.
+        allow_other_platform: args.allow_other_platform || args.platform.as_deref() == Some("all"),
         archives: args.include_archives,
         jobs: global.jobs.into(),
     };
     if options.archives && package.kind != Kind::Product {
         output.warn("this kind of package has an archive for each image anyway");
     }
-    let registries = Registries::of(&repository);
+    let registries = Registries::of(&repository, global, output);
     let source = plan(&repository, package, &options, &registries, output).await?;
     if args.dry_run {
         if args.recompress.is_some() {
@@ -138,46 +144,12 @@ pub(crate) async fn plan(
     registries: &Registries,
     output: &Output,
 ) -> Result<Source, Failure> {
-    let place = |release: &Reference| match options.from {
-        Some(place) => release.moved_to(place),
-        None => Ok(release.clone()),
-    };
-    let Some(first) = package.images.first() else {
+    if package.images.is_empty() {
         return Err(Failure::not_right(format!("{} has no image", package.name)));
-    };
-    let host = place(&first.release)?.host().to_owned();
-    let client = registries.client(&host, false)?;
-    let places: Vec<_> = package.images.iter().flat_map(|image| place(&image.release)).collect();
-    client.expect_pulls(places.iter().map(Reference::repository));
-    // Configurations are read for the plan, and once more for the bundle.
-    let client = Remembered::new(Arc::new(client));
-    let gather = |release: Reference| {
-        let (client, platforms, source) = (&client, &options.platforms, place(&release));
-        let host = &host;
-        async move {
-            let source = source?;
-            if source.host() != host {
-                let message = format!("{source} is not in {host}, as the first image is");
-                return Err(Failure::usage(message).hint("name one registry with `--from`"));
-            }
-            let from = (source.repository(), &source.locator());
-            let gather = async {
-                let mut image = ArchiveImage::gather(client, from, release, platforms).await?;
-                image.ask_platform(client, platforms).await?;
-                Ok(image)
-            };
-            gather.await.map_err(|error: compass_bundle::Error| {
-                Failure::from(error).while_doing(format!("cannot package {source}"))
-            })
-        }
-    };
-    let gathering = stream::iter(package.images.iter().map(|image| gather(image.release.clone())));
-    let images: Vec<_> = gathering.buffered(options.jobs.max(1)).try_collect().await?;
-    for image in &images {
-        for platform in image.lacks(&options.platforms)? {
-            output.warn(&format!("{} is not for {platform}", image.reference));
-        }
     }
+    let releases: Vec<_> = package.images.iter().map(|image| image.release.clone()).collect();
+    let images::Gathered { source, images } =
+        images::gather(&releases, options, registries, output).await?;
     let (commit, modified) = last_change(repository, &package.paths, output)?;
     let contents = BundleContents {
         kind: package.kind,
@@ -189,20 +161,39 @@ pub(crate) async fn plan(
         files: package.files,
         images,
         platform: options.platforms.single().clone(),
+        platforms: unusual(&options.platforms, &usual_platform(repository)?),
         archives: options.archives,
     };
     let plan = BundlePlan::new(&contents)?;
-    Ok(Source { plan, contents, images: Arc::new(client) })
+    Ok(Source { plan, contents, images: source })
+}
+
+/// The platform that is packaged if the command line names none.
+fn usual_platform(repository: &Repository) -> Result<Platform, Failure> {
+    let first = repository.policy.platforms.first().map_or("linux/amd64", String::as_str);
+    Ok(first.parse()?)
+}
+
+/// The platforms that a bundle is named by: those that it is for, if the usual one is not among
+/// them.
+fn unusual(platforms: &Platforms, usual: &Platform) -> Vec<Platform> {
+    let listed = match platforms {
+        Platforms::All(_) => return Vec::new(),
+        Platforms::One(platform) => std::slice::from_ref(platform),
+        Platforms::Several(platforms) => platforms,
+    };
+    let is_usual = |one: &Platform| one.satisfies(usual) && usual.satisfies(one);
+    if listed.iter().any(is_usual) { Vec::new() } else { listed.to_vec() }
 }
 
 pub(crate) fn platforms(
     repository: &Repository,
     wanted: Option<&str>,
 ) -> Result<Platforms, Failure> {
-    let first = repository.policy.platforms.first().map_or("linux/amd64", String::as_str);
-    let Some(wanted) = wanted else { return Ok(Platforms::One(first.parse()?)) };
+    let usual = usual_platform(repository)?;
+    let Some(wanted) = wanted else { return Ok(Platforms::One(usual)) };
     if wanted == "all" {
-        return Ok(Platforms::All(first.parse()?));
+        return Ok(Platforms::All(usual));
     }
     let mut listed = wanted.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?;
     Ok(match listed.len() {

@@ -93,7 +93,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let repository = repository(args, global)?;
-    let registries = Registries::of(&repository);
+    let registries = Registries::of(&repository, global, output);
     let (routes, platforms) = wanted(args, &repository)?;
     if let Some(path) = &args.report {
         if path == Path::new("-") {

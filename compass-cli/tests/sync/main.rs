@@ -286,6 +286,14 @@ fn a_single_image_for_another_platform_is_named() {
         assert!(error.contains("release/multi:arm64 is not for linux/s390x"), "{error}");
     }
     assert_eq!(world.json("r.json")["images"][0]["lacks"], serde_json::json!(["linux/s390x"]));
+
+    // A second run says the same.
+    let (code, _, error) = world.compass(&sync);
+    assert_eq!(code, 0);
+    assert!(error.contains("release/multi:arm64 is not for linux/s390x"), "{error}");
+    let again = world.json("r.json");
+    assert_eq!(again["images"][0]["result"], "there");
+    assert_eq!(again["images"][0]["lacks"], serde_json::json!(["linux/s390x"]));
 }
 
 #[test]

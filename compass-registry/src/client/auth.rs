@@ -1,97 +1,72 @@
 //! Answers to challenges, and the tokens that came of them.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Url;
-use serde::Deserialize;
+use reqwest::{Response, Url};
 
 use super::challenge::Challenge;
 use super::connect::Door;
-use super::credentials::{Credentials, Secret};
+use super::credentials::{Credentials, Login, Logins, Secret};
 use super::pace::retry_after;
+use super::scopes::{for_everything, merge_scopes};
 use super::tokens::{Header, Scope, Tokens};
 use super::transport::{host_of, unreachable};
-use crate::{Error, Repository};
+use super::{token_answer, words};
+use crate::Error;
 
 #[derive(Debug)]
 pub(super) struct Auth {
-    credentials: Option<Credentials>,
-    projects: Vec<(Repository, Credentials)>,
+    logins: Logins,
     silence: Duration,
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
     tokens: Tokens,
 }
 
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
-}
-
-/// What a token service means where it says nothing (distribution token specification).
-const DEFAULT_LIFE: u64 = 60;
-
-/// Longer than any run, in seconds.
-const LONGEST_LIFE: u64 = 24 * 60 * 60;
-
-/// Bytes of what a registry may ask for: no token service takes more in a request.
-const MAX_SCOPE: usize = 8 << 10;
-
 /// Bytes of an answer of a token service that are read.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
+/// Shorter secrets are not looked for in what a registry says: they would be parts of its words.
+const MIN_SECRET: usize = 4;
+
 impl Auth {
-    pub(super) fn new(
-        credentials: Option<Credentials>,
-        mut projects: Vec<(Repository, Credentials)>,
-        silence: Duration,
-    ) -> Self {
-        // The longest path that fits is the one that counts.
-        projects.sort_by_key(|(project, _)| std::cmp::Reverse(project.as_str().len()));
-        Self {
-            credentials,
-            projects,
-            silence,
-            challenge: std::sync::Mutex::default(),
-            tokens: Tokens::default(),
-        }
+    pub(super) fn new(logins: Logins, silence: Duration) -> Self {
+        let (challenge, tokens) = (std::sync::Mutex::default(), Tokens::default());
+        Self { logins, silence, challenge, tokens }
     }
 
     /// Whether there is anything to answer a challenge with, besides a token for everybody.
     pub(super) fn has_credentials(&self) -> bool {
-        self.credentials.is_some() || !self.projects.is_empty()
+        !self.logins.logins.is_empty()
     }
 
-    /// Who asks for what a scope names first.
-    fn credentials(&self, scope: &str) -> Option<&Credentials> {
+    /// The login for what a scope names first.
+    pub(super) fn login(&self, scope: &str) -> Option<&Login> {
         let first = scope.split(' ').next().unwrap_or_default();
         let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
-        let below = |project: &Repository| {
-            let rest = repository.and_then(|(path, _)| path.strip_prefix(project.as_str()));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let own = self.projects.iter().find(|(project, _)| below(project));
-        own.map(|(_, credentials)| credentials).or(self.credentials.as_ref())
+        let path = repository.map(|(path, _)| path);
+        self.logins.logins.iter().find(|login| login.is_for(path))
     }
 
-    /// Who asks, in words.
-    pub(super) fn who(&self) -> String {
-        match &self.credentials {
-            Some(Credentials::Password { username, .. }) => format!("as `{username}`"),
-            Some(Credentials::IdentityToken(_)) => "with an identity token".to_owned(),
-            None if !self.projects.is_empty() => "with a login for each project".to_owned(),
-            None => "anonymously".to_owned(),
+    fn credentials(&self, scope: &str) -> Option<&Credentials> {
+        self.login(scope).map(|login| &login.credentials)
+    }
+
+    /// Who asks for what a scope names, in words.
+    pub(super) fn who(&self, scope: &str) -> String {
+        match (self.login(scope), &self.logins.problem) {
+            (Some(login), _) => login.to_string(),
+            (None, Some(problem)) => format!("without a login ({problem})"),
+            (None, None) => "without a login".to_owned(),
         }
     }
 
     /// How the registry lets us in, in words.
-    pub(super) fn describe(&self) -> String {
-        let who = self.who();
+    pub(super) fn describe(&self, scope: &str) -> String {
+        let who = self.who(scope);
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
         match &*challenge {
             None => "it asks for none".to_owned(),
@@ -100,7 +75,31 @@ impl Auth {
                 let host = Url::parse(realm).ok().and_then(|url| url.host_str().map(str::to_owned));
                 format!("{who}, with tokens of {}", host.unwrap_or_else(|| realm.clone()))
             }
+            Some(Challenge::Other(scheme)) => {
+                format!("it asks for `{scheme}`, which is unknown here")
+            }
         }
+    }
+
+    /// A text of a registry without the secrets that it may repeat.
+    pub(super) fn redact(&self, mut text: String) -> String {
+        let tokens = self.tokens.secrets();
+        let own = self.logins.logins.iter().flat_map(|login| {
+            let basic = match &login.credentials {
+                Credentials::Password { username, password } => Some(basic(username, password)),
+                _ => None,
+            };
+            [Some(login.credentials.secret().clone()), basic].into_iter().flatten()
+        });
+        for secret in own.chain(tokens) {
+            let secret = secret.reveal();
+            let bare = secret.strip_prefix("Basic ").or_else(|| secret.strip_prefix("Bearer "));
+            let bare = bare.unwrap_or(secret);
+            if bare.len() >= MIN_SECRET && text.contains(bare) {
+                text = text.replace(bare, "…");
+            }
+        }
+        text
     }
 
     /// The `Authorization` header for a scope: the one that is known, while it is good, or else one
@@ -122,10 +121,28 @@ impl Auth {
         scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
-        let known = challenge.clone().without_scope();
-        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        self.remember(challenge);
         let header = self.header(door, challenge, scope, refused).await?;
         Ok(header.filter(|header| Some(header) != refused))
+    }
+
+    /// Keeps how the registry asks: it will do so again.
+    pub(super) fn remember(&self, challenge: &Challenge) {
+        let known = for_anything(challenge.clone());
+        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+
+    /// A new token instead of one that was refused, if the registry works with tokens.
+    pub(super) async fn renew(
+        &self,
+        door: Door<'_>,
+        scope: &str,
+        refused: &Secret,
+    ) -> Result<Option<Secret>, Error> {
+        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(challenge @ Challenge::Bearer { .. }) = challenge else { return Ok(None) };
+        let header = self.header(door, &challenge, scope, Some(refused)).await?;
+        Ok(header.filter(|header| header != refused))
     }
 
     async fn header(
@@ -135,9 +152,13 @@ impl Auth {
         scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
+        if let Some(Credentials::RegistryToken(token)) = self.credentials(scope) {
+            return Ok(Some(Secret::new(format!("Bearer {}", token.reveal()))));
+        }
         let (realm, service, asked) = match challenge {
             Challenge::Basic => return Ok(self.basic(scope)),
             Challenge::Bearer { realm, service, scope } => (realm, service.as_deref(), scope),
+            Challenge::Other(_) => return Ok(None),
         };
         loop {
             let slot = self.tokens.of(scope);
@@ -153,9 +174,8 @@ impl Auth {
             let parts = slot.is_shared() && header.as_ref().is_some_and(Header::is_fresh);
             if !parts {
                 let scopes = slot.scopes.join(" ");
-                let scopes = united(&scopes, asked.as_deref().unwrap_or_default());
-                let who = self.credentials(scope);
-                match self.token(door, realm, (service, who), &scopes).await {
+                let scopes = merge_scopes(&scopes, asked.as_deref().unwrap_or_default());
+                match self.token(door, realm, (service, scope), &scopes).await {
                     Err(Error::Unauthorized { .. }) if slot.is_shared() => {}
                     token => return Ok(Some(header.insert(token?).value.clone())),
                 }
@@ -167,9 +187,9 @@ impl Auth {
     /// Says what will be asked for, so that one token does for several.
     pub(super) fn expect(&self, scopes: Vec<Scope>) {
         // A token is somebody's: those of one login go together.
-        let mut logins: Vec<(Option<&Credentials>, Vec<Scope>)> = Vec::new();
+        let mut logins: Vec<(Option<&Login>, Vec<Scope>)> = Vec::new();
         for scope in scopes {
-            let who = self.credentials(&scope);
+            let who = self.login(&scope);
             match logins.iter_mut().find(|(login, _)| *login == who) {
                 Some((_, scopes)) => scopes.push(scope),
                 None => logins.push((who, vec![scope])),
@@ -207,12 +227,12 @@ impl Auth {
         &self,
         door: Door<'_>,
         realm: &str,
-        (service, who): (Option<&str>, Option<&Credentials>),
+        (service, scope): (Option<&str>, &str),
         scopes: &[String],
     ) -> Result<Header, Error> {
         let url = realm_url(door.registry, realm)?;
         let (host, asked) = (format!("the token service {}", host_of(&url)), url.path().to_owned());
-        let request = match who {
+        let request = match self.credentials(scope) {
             Some(Credentials::IdentityToken(token)) => {
                 let scopes = scopes.join(" ");
                 let form = [
@@ -243,7 +263,8 @@ impl Auth {
                 }
             }
         };
-        self.ask((&host, &asked), request).await
+        let request = request.header("accept-encoding", "identity");
+        self.ask((&host, &asked), request, &self.who(scope)).await
     }
 
     /// Asks a token service.
@@ -251,15 +272,11 @@ impl Auth {
         &self,
         (host, asked): (&str, &str),
         request: reqwest::RequestBuilder,
+        who: &str,
     ) -> Result<Header, Error> {
         let answer = tokio::time::timeout(self.silence, async {
             let mut response = request.send().await?;
-            let mut body = Vec::new();
-            while body.len() < MAX_TOKEN_BYTES
-                && let Some(chunk) = response.chunk().await?
-            {
-                body.extend_from_slice(&chunk);
-            }
+            let body = read_body(&mut response).await?;
             Ok((response, body))
         });
         let (response, body) = match answer.await {
@@ -268,34 +285,47 @@ impl Auth {
             }
             Err(elapsed) => return Err(unreachable(host, asked, elapsed)),
         };
+        let said = || self.redact(words::of(&body));
         match response.status().as_u16() {
-            200 => read_token(host, &body),
+            200..=299 => token_answer::read(&body).ok_or_else(|| Error::BadContent {
+                what: format!("the answer of {host}"),
+                // A body that is no error may hold a token in some other form.
+                reason: "it holds no token".to_owned(),
+            }),
             status @ (408 | 429 | 500..=599) => Err(Error::Refused {
                 host: host.to_owned(),
                 request: asked.to_owned(),
                 status,
-                message: String::new(),
+                message: said(),
                 retry_after: retry_after(response.headers()),
             }),
             status => Err(Error::Unauthorized {
                 host: host.to_owned(),
-                reason: format!("it answered {status} to {asked}"),
+                reason: format!("it answered {status} to {asked}, {who}{}", words::after(&said())),
             }),
         }
     }
 }
 
-fn read_token(host: &str, body: &[u8]) -> Result<Header, Error> {
-    let bad = || Error::BadContent {
-        what: format!("the answer of {host}"),
-        reason: "it holds no token".to_owned(),
-    };
-    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| bad())?;
-    let token = answer.token.or(answer.access_token).ok_or_else(bad)?;
-    let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(10, LONGEST_LIFE);
-    // A tenth earlier, so that no request starts with a token that dies on the way.
-    let expires = Instant::now() + Duration::from_secs(life - life / 10);
-    Ok(Header { value: Secret::new(format!("Bearer {token}")), expires: Some(expires) })
+async fn read_body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while body.len() < MAX_TOKEN_BYTES
+        && let Some(chunk) = response.chunk().await?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// How a registry that asked like this would ask for anything else.
+fn for_anything(challenge: Challenge) -> Challenge {
+    match challenge {
+        Challenge::Bearer { realm, service, scope } => {
+            let scope = scope.map(|scope| for_everything(&scope));
+            Challenge::Bearer { realm, service, scope: scope.filter(|scope| !scope.is_empty()) }
+        }
+        other => other,
+    }
 }
 
 /// The token service's URL; a registry with TLS must not send credentials to one without.
@@ -316,33 +346,11 @@ fn basic(username: &str, password: &Secret) -> Secret {
     Secret::new(format!("Basic {}", STANDARD.encode(pair)))
 }
 
-/// The scopes that are needed, and what the registry asks for besides, each repository once.
-fn united(needed: &str, asked: &str) -> Vec<String> {
-    let mut scopes: Vec<(&str, Vec<&str>)> = Vec::new();
-    let asked = if asked.len() <= MAX_SCOPE { asked } else { "" };
-    for scope in needed.split_whitespace().chain(asked.split_whitespace()) {
-        let (subject, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
-        let known = match scopes.iter().position(|(known, _)| *known == subject) {
-            Some(known) => known,
-            None => {
-                scopes.push((subject, Vec::new()));
-                scopes.len() - 1
-            }
-        };
-        for action in actions.split(',') {
-            if !scopes[known].1.contains(&action) {
-                scopes[known].1.push(action);
-            }
-        }
-    }
-    scopes.iter().map(|(subject, actions)| format!("{subject}:{}", actions.join(","))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use reqwest::Url;
 
-    use super::{Auth, Credentials, Secret, realm_url, united};
+    use super::*;
 
     #[test]
     fn a_token_service_without_tls_gets_no_password_of_a_registry_with_it() {
@@ -352,17 +360,25 @@ mod tests {
         assert!(realm_url(&secure, "https://auth.a/token").is_ok());
         assert!(realm_url(&plain, "http://auth.a/token").is_ok());
         assert!(realm_url(&plain, "file:///etc/passwd").is_err());
+        // regclient, `TestAuth`: a realm may be a path, and may have a query.
+        let relative = realm_url(&secure, "/token2?a=b").unwrap();
+        assert_eq!(relative.as_str(), "https://reg.a/token2?a=b");
+    }
+
+    fn login(path: Option<&str>, name: &str) -> Login {
+        let password = Secret::new("hunter2");
+        let credentials = Credentials::Password { username: name.to_owned(), password };
+        Login::new(path.map(|path| path.parse().unwrap()), credentials, "/auth.json")
+    }
+
+    fn auth(logins: Vec<Login>) -> Auth {
+        Auth::new(Logins { logins, problem: None }, Duration::ZERO)
     }
 
     #[test]
-    fn the_login_that_counts_is_that_of_the_longest_path_that_fits() {
-        let login = |name: &str| Credentials::Password {
-            username: name.to_owned(),
-            password: Secret::new("hunter2"),
-        };
-        let projects = [("team", "t"), ("team/web", "w")];
-        let projects = projects.map(|(path, name)| (path.parse().unwrap(), login(name)));
-        let auth = Auth::new(Some(login("host")), projects.to_vec(), std::time::Duration::ZERO);
+    fn first_login_that_fits_counts() {
+        let logins = [(Some("team/web"), "w"), (Some("team"), "t"), (None, "host")];
+        let auth = auth(logins.map(|(path, name)| login(path, name)).into());
         for (scope, name) in [
             ("repository:team/web:pull", "w"),
             ("repository:team/web/a:pull,push repository:team/b:pull", "w"),
@@ -371,24 +387,25 @@ mod tests {
             ("registry:catalog:*", "host"),
             ("", "host"),
         ] {
-            assert_eq!(auth.credentials(scope), Some(&login(name)), "{scope}");
+            assert_eq!(auth.who(scope), format!("as `{name}` (from /auth.json)"), "{scope}");
         }
     }
 
     #[test]
-    fn a_token_is_for_what_is_needed_and_what_the_registry_asks_for() {
-        for (needed, asked, scopes) in [
-            ("repository:a:pull", "", vec!["repository:a:pull"]),
-            ("", "", vec![]),
-            ("repository:a:pull,push", "repository:a:pull", vec!["repository:a:pull,push"]),
-            ("repository:a:pull", "repository:a:pull,push", vec!["repository:a:pull,push"]),
-            (
-                "repository:a:pull,push repository:b:pull",
-                "repository:b:pull registry:catalog:*",
-                vec!["repository:a:pull,push", "repository:b:pull", "registry:catalog:*"],
-            ),
-        ] {
-            assert_eq!(united(needed, asked), scopes, "{needed} and {asked}");
-        }
+    fn secrets_in_answers_are_not_repeated() {
+        let auth = auth(vec![login(None, "robot")]);
+        let said = "hunter2 is wrong (cm9ib3Q6aHVudGVyMg==)".to_owned();
+        assert_eq!(auth.redact(said), "… is wrong (…)");
+    }
+
+    #[test]
+    fn remembered_challenge_keeps_odd_scopes() {
+        let bearer = |scope: Option<&str>| Challenge::Bearer {
+            realm: "https://a.b/t".to_owned(),
+            service: None,
+            scope: scope.map(str::to_owned),
+        };
+        assert_eq!(for_anything(bearer(Some("aws repository:a:pull"))), bearer(Some("aws")));
+        assert_eq!(for_anything(bearer(Some("repository:a:pull"))), bearer(None));
     }
 }

@@ -14,141 +14,112 @@ pub(crate) enum Challenge {
         /// What the token must be good for.
         scope: Option<String>,
     },
+    /// In a way that this client does not know.
+    Other(String),
 }
 
-impl Challenge {
-    /// How the registry would ask for anything else.
-    pub(super) fn without_scope(self) -> Self {
-        match self {
-            Self::Bearer { realm, service, .. } => Self::Bearer { realm, service, scope: None },
-            Self::Basic => Self::Basic,
-        }
-    }
-}
-
-/// Reads one header value, which may hold several challenges; other schemes are nothing.
+/// Reads one header value, which may hold several challenges.
+///
+/// It is lenient: blanks around `=` and missing commas are accepted, and a parameter without a
+/// value or with an unfinished one is left out.
 pub(crate) fn parse(header: &str) -> Vec<Challenge> {
-    let mut challenges: Vec<String> = Vec::new();
-    for item in items(header) {
-        match challenges.last_mut() {
-            Some(challenge) if is_parameter(item) => {
-                challenge.push(',');
-                challenge.push_str(item);
+    let mut challenges: Vec<Read<'_>> = Vec::new();
+    let mut rest = header;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            break;
+        }
+        let (word, after) = split_word(rest);
+        if word.is_empty() {
+            rest = skip_odd(rest);
+            continue;
+        }
+        match after.trim_start().strip_prefix('=') {
+            Some(value) => {
+                let (value, after) = split_value(value.trim_start());
+                if let (Some(value), Some(challenge)) = (value, challenges.last_mut()) {
+                    challenge.parameters.push((word, value));
+                }
+                rest = after;
             }
-            _ => challenges.push(item.to_owned()),
+            None => {
+                challenges.push(Read { scheme: word, parameters: Vec::new() });
+                rest = after;
+            }
         }
     }
-    challenges.iter().filter_map(|challenge| parse_one(challenge)).collect()
+    challenges.into_iter().filter_map(Read::challenge).collect()
 }
 
-/// The parts between commas that stand in no quotes.
-fn items(header: &str) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
-    let parts = header.split(move |c| {
-        let plain = !escaped;
-        escaped = quoted && plain && c == '\\';
-        quoted ^= plain && c == '"';
-        c == ',' && !quoted
-    });
-    parts.map(str::trim).filter(|part| !part.is_empty())
+/// A scheme with its parameters.
+struct Read<'h> {
+    scheme: &'h str,
+    parameters: Vec<(&'h str, String)>,
 }
 
-/// `key=value`, and no scheme, which stands alone or in front of a space.
-fn is_parameter(item: &str) -> bool {
-    let key = item.split('=').next().unwrap_or_default().trim();
-    key.len() < item.len() && !key.contains(' ')
-}
-
-fn parse_one(challenge: &str) -> Option<Challenge> {
-    let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let parameters = parameters(rest);
-    let get = |name: &str| {
-        parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone())
-    };
-    Some(Challenge::Bearer { realm: get("realm")?, service: get("service"), scope: get("scope") })
-}
-
-/// `key=value` and `key="quoted, value"`, separated by commas.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some((key, after)) = rest.split_once('=') {
-        let key = key.trim_matches([' ', ',', '\t']).to_owned();
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted),
-            None => {
-                let (value, after) = after.split_once(',').unwrap_or((after, ""));
-                (value.trim().to_owned(), after)
-            }
+impl Read<'_> {
+    /// A token service without an address cannot be asked.
+    fn challenge(self) -> Option<Challenge> {
+        let get = |name: &str| {
+            let named = |(key, _): &&(&str, String)| key.eq_ignore_ascii_case(name);
+            self.parameters.iter().find(named).map(|(_, value)| value.clone())
         };
-        found.push((key, value));
-        rest = after;
+        if self.scheme.eq_ignore_ascii_case("basic") {
+            return Some(Challenge::Basic);
+        }
+        if !self.scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Challenge::Other(self.scheme.to_owned()));
+        }
+        let realm = get("realm").filter(|realm| !realm.is_empty())?;
+        Some(Challenge::Bearer { realm, service: get("service"), scope: get("scope") })
     }
-    found
 }
 
-fn unquote(text: &str) -> (String, &str) {
+/// A scheme or the name of a parameter, and what follows it.
+fn split_word(text: &str) -> (&str, &str) {
+    let end = text.find([' ', '\t', ',', '=', '"']).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// What follows something that is neither a scheme nor a parameter.
+fn skip_odd(text: &str) -> &str {
+    match text.strip_prefix('"') {
+        Some(quoted) => unquote(quoted).map_or("", |(_, after)| after),
+        None => {
+            let mut characters = text.chars();
+            characters.next();
+            characters.as_str()
+        }
+    }
+}
+
+/// A parameter's value, unless it is missing or unfinished, and what follows it.
+fn split_value(text: &str) -> (Option<String>, &str) {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return match unquote(quoted) {
+            Some((value, after)) => (Some(value), after),
+            None => (None, ""),
+        };
+    }
+    let end = text.find([' ', '\t', ',']).unwrap_or(text.len());
+    let (value, after) = text.split_at(end);
+    ((!value.is_empty()).then(|| value.to_owned()), after)
+}
+
+/// A quoted text without its first quote, and what follows its last one.
+fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return (value, &text[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => value.push(characters.next()?.1),
             other => value.push(other),
         }
     }
-    (value, "")
+    None
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_bearer_challenge_names_realm_service_and_scope() {
-        let header = r#"Bearer realm="https://auth.example/token?a=b,c",service="reg",scope="repository:a/b:pull,push""#;
-        let expected = Challenge::Bearer {
-            realm: "https://auth.example/token?a=b,c".to_owned(),
-            service: Some("reg".to_owned()),
-            scope: Some("repository:a/b:pull,push".to_owned()),
-        };
-        assert_eq!(parse(header), [expected]);
-    }
-
-    #[test]
-    fn basic_is_read_in_any_case_and_the_rest_is_nothing() {
-        assert_eq!(parse("basic realm=\"x\""), [Challenge::Basic]);
-        assert_eq!(parse("Negotiate"), []);
-        assert_eq!(parse("Bearer service=\"x\""), []);
-    }
-
-    #[test]
-    fn one_header_may_hold_several_challenges() {
-        let bearer = Challenge::Bearer {
-            realm: "https://a.b/\"x, Basic\"".to_owned(),
-            service: Some("reg".to_owned()),
-            scope: None,
-        };
-        let text = r#"realm="https://a.b/\"x, Basic\"", service=reg"#;
-        assert_eq!(
-            parse(&format!("Negotiate YII==, Bearer {text} , Basic realm=\"x\"")),
-            [bearer.clone(), Challenge::Basic]
-        );
-        assert_eq!(parse(&format!("NTLM, Bearer {text}")), [bearer]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_header_is_survived(header in "(Bearer |Basic )?[ -~é]{0,80}") {
-            parse(&header);
-        }
-    }
-}
+mod tests;

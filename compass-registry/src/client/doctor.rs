@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use reqwest::{Method, Response, StatusCode, Version};
+use reqwest::{Method, Version};
 use serde_json::json;
 
-use super::transport::Transport;
+use super::transport::{Root, Transport, is_ok};
 use super::{list, pull, push, upload};
 use crate::referrer::fallback_tag;
 use crate::{Descriptor, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob, media_type};
@@ -65,17 +65,21 @@ fn whole(error: &Error) -> String {
     text
 }
 
-pub(super) async fn examine(transport: &Transport, scratch: Option<&Repository>) -> Vec<Trial> {
+pub(super) async fn examine(
+    transport: &Transport,
+    project: Option<&Repository>,
+    scratch: Option<&Repository>,
+) -> Vec<Trial> {
     let mut trials = Trials::default();
     let began = Instant::now();
     match transport.ping().await {
-        Ok(response) => {
+        Ok(root) => {
             let millis = began.elapsed().as_millis();
             trials.add("reachable", Some(true), format!("answers in {millis} ms"));
-            trials.add("login", Some(true), transport.login());
-            let (works, detail) = version(&response, transport);
+            trials.add("login", Some(true), transport.login(project.or(scratch)));
+            let (works, detail) = version(&root, transport);
             trials.add("http-2", works, detail);
-            trials.add("limits", Some(true), limits(&response));
+            trials.add("limits", Some(true), limits(&root));
         }
         Err(error) => {
             let name = match error {
@@ -86,9 +90,10 @@ pub(super) async fn examine(transport: &Transport, scratch: Option<&Repository>)
             return trials.0;
         }
     }
-    let catalogue = list::repositories(transport).await;
-    let many = catalogue.as_ref().map_or(0, Vec::len);
-    trials.note("catalogue", catalogue, &format!("{many} repositories"));
+    if let Some(project) = project {
+        examine_project(transport, project, &mut trials).await;
+    }
+    catalogue(transport, &mut trials).await;
     match scratch {
         Some(scratch) => write(transport, scratch, &mut trials).await,
         None => {
@@ -101,19 +106,49 @@ pub(super) async fn examine(transport: &Transport, scratch: Option<&Repository>)
     trials.0
 }
 
-fn version(response: &Response, transport: &Transport) -> (Option<bool>, String) {
-    match response.version() {
+/// Whether what lies below a project may be read. That it does not exist says as much.
+async fn examine_project(transport: &Transport, project: &Repository, trials: &mut Trials) {
+    match list::tags(transport, project).await {
+        Ok(tags) => {
+            trials.add("project", Some(true), format!("a repository of {} tags", tags.len()))
+        }
+        Err(error) if error.is_not_found() => {
+            let detail = format!("no repository of that name may be seen: {}", whole(&error));
+            trials.add("project", None, detail);
+        }
+        Err(error) => drop(trials.note("project", Err::<(), _>(error), "")),
+    }
+}
+
+/// Many registries do not list what they have, and nothing here needs it.
+async fn catalogue(transport: &Transport, trials: &mut Trials) {
+    match list::repositories(transport).await {
+        Ok(repositories) => {
+            let detail = format!("{} repositories", repositories.len());
+            trials.add("catalogue", Some(true), detail);
+        }
+        Err(error) => trials.0.push(Trial {
+            name: "catalogue",
+            works: Some(false),
+            detail: whole(&error),
+            help: Some("nothing here needs it"),
+        }),
+    }
+}
+
+fn version(root: &Root, transport: &Transport) -> (Option<bool>, String) {
+    match root.version {
         Version::HTTP_2 => (Some(true), "many requests share a connection".to_owned()),
         _ if transport.is_plain() => (None, "needs TLS".to_owned()),
         other => (Some(false), format!("it speaks {other:?}")),
     }
 }
 
-fn limits(response: &Response) -> String {
+fn limits(root: &Root) -> String {
     let said = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].into_iter();
     let said: Vec<_> = said
         .filter_map(|name| {
-            let value = response.headers().get(name)?.to_str().ok()?;
+            let value = root.headers.get(name)?.to_str().ok()?;
             Some(format!("{name} {value}"))
         })
         .collect();
@@ -192,7 +227,7 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, tria
     let subject = image.digest();
     let asked = format!("referrers/{subject}");
     let request = transport.request(Method::GET, scratch, &asked, "pull");
-    match transport.send(&request, &[StatusCode::OK]).await {
+    match transport.send(&request, is_ok).await {
         Ok(_) => trials.add("referrers", Some(true), "by the registry itself"),
         Err(error) if error.is_not_found() => {
             let found = list::referrers(transport, scratch, &subject, None).await;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Body;
 
+use crate::speed::SpeedGuard;
 use crate::{Error, RetryPolicy, VerifiedBlob};
 
 /// A blob that is sent, in one body after the other.
@@ -71,18 +72,27 @@ impl Feed {
         self.state().failure.take()
     }
 
-    /// Ends when nothing has moved for too long.
-    pub(super) async fn stalled(&self, retry: &RetryPolicy) -> std::io::Error {
+    /// Ends when nothing has moved for too long, or too little.
+    pub(super) async fn stalled(
+        &self,
+        retry: &RetryPolicy,
+    ) -> Box<dyn std::error::Error + Send + Sync> {
+        let step = (retry.silence / 8).min(Duration::from_secs(1));
+        let mut guard = SpeedGuard::new(retry);
         loop {
-            tokio::time::sleep((retry.silence / 8).min(Duration::from_secs(1))).await;
+            tokio::time::sleep(step).await;
             let state = self.state();
+            // After the last byte the registry may take its time.
+            if state.left > 0
+                && let Err(slow) = guard.count(step, state.blob.handed_out())
+            {
+                return Box::new(slow);
+            }
             // The blob's own source watches itself, and gets the first word.
             let limit = if state.left == 0 { retry.commit } else { retry.silence * 2 };
             if state.moved.elapsed() > limit {
-                return std::io::Error::new(
-                    std::io::ErrorKind::TimedOut,
-                    "the registry takes no more bytes",
-                );
+                let stalled = "the registry takes no more bytes";
+                return Box::new(std::io::Error::new(std::io::ErrorKind::TimedOut, stalled));
             }
         }
     }

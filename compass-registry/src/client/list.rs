@@ -4,13 +4,13 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LINK};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::pull::{manifest, read_limited};
 use super::push::{PUSH, put_manifest};
-use super::transport::{Request, Transport};
+use super::transport::{Request, Transport, is_ok, is_success};
 use crate::referrer::{Index, fallback_tag};
 use crate::{Digest, Error, Locator, RawManifest, Referrer, Repository, Tag};
 
@@ -74,7 +74,7 @@ async fn pages<T: DeserializeOwned>(
         bytes += body.len();
         pages.push(serde_json::from_slice(&body).map_err(|e| bad(&request, &e.to_string()))?);
         let Some(link) = next_link(&headers) else { return Ok(pages) };
-        let next = request.url.join(&link).ok().filter(|next| is_same_list(&request.url, next));
+        let next = next_page(&request.url, &link);
         let next = next.ok_or_else(|| bad(&request, "its next page is somewhere else"))?;
         if next == request.url || pages.len() == MAX_PAGES || bytes > MAX_BYTES {
             return Err(bad(&request, "it does not end"));
@@ -83,28 +83,54 @@ async fn pages<T: DeserializeOwned>(
     }
 }
 
-fn is_same_list(one: &Url, other: &Url) -> bool {
-    one.origin() == other.origin() && one.path() == other.path()
+/// The address of the next page, at the same registry. Registries behind proxies name themselves by
+/// other hosts: only the path and the parameters count.
+fn next_page(current: &Url, link: &str) -> Option<Url> {
+    let named = current.join(link).ok()?;
+    let mut next = current.clone();
+    next.set_query(named.query());
+    let same = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    (same(&named) == same(current)).then_some(next)
 }
 
 async fn get(transport: &Transport, request: &Request) -> Result<(HeaderMap, Bytes), Error> {
     let read = || async {
-        let response = transport.send_once(request, &[StatusCode::OK]).await?;
+        let response = transport.send_once(request, is_ok).await?;
         let headers = response.headers().clone();
         Ok((headers, read_limited(transport, request, response).await?))
     };
     transport.retry().run(read).await
 }
 
-/// The address of the next page (RFC 8288).
+/// The address of the next page (RFC 8288). There may be several links in a header, and several
+/// headers.
 fn next_link(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(LINK)?.to_str().ok()?;
-    let (target, parameters) = text.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split([';', ',']).any(|parameter| {
-        let relation = parameter.trim().strip_prefix("rel=");
-        relation.is_some_and(|relation| relation.trim_matches('"') == "next")
-    });
-    is_next.then(|| target.to_owned())
+    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(links).find(|(_, parameters)| is_next(parameters)).map(|(target, _)| target)
+}
+
+/// The targets of a header with their parameters.
+fn links(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('<') {
+        let Some((target, after)) = after.split_once('>') else { break };
+        let end = after.find('<').unwrap_or(after.len());
+        let (parameters, after) = after.split_at(end);
+        found.push((target.trim().to_owned(), parameters.to_owned()));
+        rest = after;
+    }
+    found
+}
+
+fn is_next(parameters: &str) -> bool {
+    parameters.split([';', ',']).any(|parameter| {
+        let Some((name, value)) = parameter.split_once('=') else { return false };
+        let relations = value.trim().trim_matches('"');
+        let mut relations = relations.split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel")
+            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+    })
 }
 
 pub(super) async fn referrers(
@@ -167,8 +193,7 @@ pub(super) async fn delete(
 ) -> Result<(), Error> {
     let actions = format!("{PUSH},delete");
     let request = transport.request(Method::DELETE, repository, rest, &actions);
-    let done = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT];
-    transport.send(&request, &done).await.map(drop)
+    transport.send(&request, is_success).await.map(drop)
 }
 
 #[cfg(test)]
@@ -176,12 +201,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_page_is_the_link_that_says_so() {
+    fn next_page_is_link_that_says_so() {
         let next = |text: &str| next_link(&HeaderMap::from_iter([(LINK, text.parse().unwrap())]));
         let page = Some("/v2/_catalog?last=b&n=2".to_owned());
-        assert_eq!(next(r#"</v2/_catalog?last=b&n=2>; rel="next""#), page);
-        assert_eq!(next("</v2/_catalog?last=b&n=2>;rel=next"), page);
-        assert_eq!(next(r#"</v2/_catalog?last=b>; rel="prev""#), None);
-        assert_eq!(next("nonsense"), None);
+        for text in [
+            r#"</v2/_catalog?last=b&n=2>; rel="next""#,
+            "</v2/_catalog?last=b&n=2>;rel=next",
+            "</v2/_catalog?last=b&n=2>; title=x; REL = \"Next\"",
+            r#"</v2/_catalog?n=2>; rel="prev", </v2/_catalog?last=b&n=2>; rel="next""#,
+            r#"</v2/_catalog?last=b&n=2>; rel="last next""#,
+            r#"< /v2/_catalog?last=b&n=2 >; rel="next""#,
+        ] {
+            assert_eq!(next(text), page, "{text}");
+        }
+        for text in
+            [r#"</v2/_catalog?last=b>; rel="prev""#, "nonsense", "<x", r#"<x>; rel="nexts""#]
+        {
+            assert_eq!(next(text), None, "{text}");
+        }
+        let mut several = HeaderMap::new();
+        several.append(LINK, r#"</a>; rel="self""#.parse().unwrap());
+        several.append(LINK, r#"</v2/_catalog?last=b&n=2>; rel="next""#.parse().unwrap());
+        assert_eq!(next_link(&several), page);
+    }
+
+    #[test]
+    fn next_page_stays_at_registry() {
+        let list: Url = "https://reg.a:5000/v2/team/web/tags/list?n=2".parse().unwrap();
+        let next = |link: &str| next_page(&list, link).map(|url| url.to_string());
+        let page = Some("https://reg.a:5000/v2/team/web/tags/list?n=2&last=b".to_owned());
+        for link in [
+            "/v2/team/web/tags/list?n=2&last=b",
+            "?n=2&last=b",
+            "https://reg.a:5000/v2/team/web/tags/list?n=2&last=b",
+            // Behind a proxy.
+            "http://backend:8080/v2/team/web/tags/list?n=2&last=b",
+            "/v2/team/web/tags/list/?n=2&last=b",
+        ] {
+            assert_eq!(next(link), page, "{link}");
+        }
+        assert_eq!(next("/v2/other/tags/list?last=b"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! How fast one registry is asked: how many requests wait for an answer at once, and when none may
 //! be sent because the registry wants a pause. What a registry refuses makes the limit smaller, and
-//! what it answers lets it grow again.
+//! what it answers lets it grow again. Pauses without anything between them are an error in the end.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,11 +10,15 @@ use reqwest::{Response, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::speed::TooSlow;
+
 #[derive(Debug)]
 pub(super) struct Pace {
     most: f64,
     /// No registry makes us wait longer than this.
     longest_pause: Duration,
+    /// Nor, in several pauses without a request between them that asks for none, than this.
+    pauses_in_a_row: Duration,
     state: Mutex<State>,
     freed: Notify,
 }
@@ -24,6 +28,8 @@ struct State {
     limit: f64,
     waiting: usize,
     paused_until: Option<Instant>,
+    /// The pauses that were asked for since the last answer that asked for none.
+    paused: Duration,
 }
 
 impl State {
@@ -40,20 +46,25 @@ impl State {
 pub(super) struct Turn<'p>(&'p Pace);
 
 impl Pace {
-    pub(super) fn new(most: u16, longest_pause: Duration) -> Self {
+    pub(super) fn new(most: u16, longest_pause: Duration, pauses_in_a_row: Duration) -> Self {
         let most = f64::from(most.max(1));
-        let state = State { limit: most, waiting: 0, paused_until: None };
-        Self { most, longest_pause, state: Mutex::new(state), freed: Notify::new() }
+        let paused = Duration::ZERO;
+        let state = State { limit: most, waiting: 0, paused_until: None, paused };
+        let (state, freed) = (Mutex::new(state), Notify::new());
+        Self { most, longest_pause, pauses_in_a_row, state, freed }
     }
 
     /// Waits until one more request may be sent.
-    pub(super) async fn turn(&self) -> Turn<'_> {
+    ///
+    /// # Errors
+    /// If the registry asks for one pause after another.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, TooSlow> {
         loop {
             // Who gives up during the pause gives the place back, which wakes the next one.
             let turn = self.place().await;
-            self.pause().await;
+            self.pause().await?;
             if self.state().has_room(0) {
-                return turn;
+                return Ok(turn);
             }
         }
     }
@@ -73,12 +84,19 @@ impl Pace {
     }
 
     /// Waits while the registry wants no requests.
-    pub(super) async fn pause(&self) {
+    ///
+    /// # Errors
+    /// As [`Pace::turn`].
+    pub(super) async fn pause(&self) -> Result<(), TooSlow> {
         loop {
-            let until = self.state().paused_until;
-            match until.filter(|until| *until > Instant::now()) {
+            let (until, paused) = {
+                let state = self.state();
+                (state.paused_until.filter(|until| *until > Instant::now()), state.paused)
+            };
+            match until {
+                Some(_) if paused > self.pauses_in_a_row => return Err(TooSlow::Pauses(paused)),
                 Some(until) => tokio::time::sleep_until(until).await,
-                None => return,
+                None => return Ok(()),
             }
         }
     }
@@ -106,9 +124,16 @@ impl Pace {
         let reset = number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
         let wanted = asked.filter(|_| busy).into_iter().chain(reset).max();
         // What asks for more is refused where it is asked for, and not waited for by everybody.
-        if let Some(pause) = wanted.filter(|pause| *pause <= self.longest_pause) {
-            let until = Instant::now() + pause;
-            state.paused_until = Some(state.paused_until.map_or(until, |known| known.max(until)));
+        let wanted = wanted.filter(|pause| *pause <= self.longest_pause);
+        match wanted.filter(|pause| !pause.is_zero()) {
+            Some(pause) => {
+                let until = Instant::now() + pause;
+                let known = state.paused_until.map_or(Instant::now(), |known| known);
+                state.paused += until.saturating_duration_since(known).min(pause);
+                state.paused_until = Some(known.max(until));
+            }
+            None if status.is_success() => state.paused = Duration::ZERO,
+            None => {}
         }
     }
 
@@ -156,7 +181,7 @@ mod tests {
     }
 
     fn pace() -> Pace {
-        Pace::new(8, Duration::from_mins(1))
+        Pace::new(8, Duration::from_mins(1), Duration::from_mins(5))
     }
 
     #[test]
@@ -186,26 +211,26 @@ mod tests {
             let pace = pace();
             pace.learn_from(StatusCode::from_u16(status).unwrap(), &headers(&pairs));
             let before = Instant::now();
-            drop(pace.turn().await);
+            drop(pace.turn().await.unwrap());
             assert_eq!(before.elapsed().as_secs(), seconds, "{status} {pairs:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_requests_wait_than_the_limit_allows() {
-        let pace = Pace::new(2, Duration::from_mins(1));
-        let (first, _second) = (pace.turn().await, pace.turn().await);
+        let pace = Pace::new(2, Duration::from_mins(1), Duration::from_mins(5));
+        let (first, _second) = (pace.turn().await.unwrap(), pace.turn().await.unwrap());
         let third = tokio::time::timeout(Duration::from_secs(1), pace.turn()).await;
         assert!(third.is_err());
         drop(third);
         drop(first);
-        tokio::time::timeout(Duration::from_secs(1), pace.turn()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), pace.turn()).await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_during_a_pause_wakes_the_next_one() {
-        let pace = Pace::new(1, Duration::from_mins(1));
-        let first = pace.turn().await;
+        let pace = Pace::new(1, Duration::from_mins(1), Duration::from_mins(5));
+        let first = pace.turn().await.unwrap();
         let (mut second, third) = (Box::pin(pace.turn()), pace.turn());
         assert!((&mut second).now_or_never().is_none());
         let asked = headers(&[("retry-after", "30")]);
@@ -213,11 +238,28 @@ mod tests {
             tokio::task::yield_now().await;
             pace.learn_from(StatusCode::TOO_MANY_REQUESTS, &asked);
             drop(first);
-            tokio::time::timeout(Duration::from_secs(1), second).await.unwrap_err();
+            assert!(tokio::time::timeout(Duration::from_secs(1), second).await.is_err());
         };
         let waiting = tokio::time::timeout(Duration::from_mins(10), third);
         let ((), third) = tokio::join!(give_up, waiting);
-        third.unwrap();
+        third.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_without_end_are_an_error() {
+        let used_up = headers(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "50")]);
+        for (between, ends) in [(false, true), (true, false)] {
+            let pace = pace();
+            let mut ended = false;
+            for _ in 0..20 {
+                pace.learn_from(StatusCode::OK, &used_up);
+                ended |= pace.turn().await.is_err();
+                if between {
+                    pace.learn_from(StatusCode::OK, &HeaderMap::new());
+                }
+            }
+            assert_eq!(ended, ends, "{between}");
+        }
     }
 
     #[test]

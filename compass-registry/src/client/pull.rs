@@ -4,12 +4,16 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName,
+    HeaderValue, RANGE,
+};
 use reqwest::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::transport::{Request, Transport};
-use crate::image_manifest::{MAX_MANIFEST_BYTES, sniff_media_type};
+use super::transport::{Request, Transport, is_ok};
+use super::words;
+use crate::image_manifest::{MAX_MANIFEST_BYTES, media_type_of};
 use crate::{ByteStream, Descriptor, Digest, Error, Locator, RawManifest, Repository};
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -25,52 +29,118 @@ pub(super) async fn manifest(
     repository: &Repository,
     locator: &Locator,
 ) -> Result<RawManifest, Error> {
+    let place = format!("{}/{repository}:{locator}", transport.host());
+    let Answered { content_type, bytes } = fetch(transport, repository, locator).await?;
+    let Some(media_type) = media_type_of(&bytes, content_type.as_deref()) else {
+        return Err(Error::BadContent { what: place, reason: no_manifest(content_type, &bytes) });
+    };
+    Ok(RawManifest::known_by(locator.algorithm(), media_type, bytes))
+}
+
+/// A manifest as a registry sends it.
+struct Answered {
+    content_type: Option<String>,
+    bytes: Bytes,
+}
+
+async fn fetch(
+    transport: &Transport,
+    repository: &Repository,
+    locator: &Locator,
+) -> Result<Answered, Error> {
     let request = manifest_request(transport, Method::GET, repository, locator);
     let read = || async {
-        let response = transport.send_once(&request, &[StatusCode::OK]).await?;
-        let declared = content_type(&response);
-        let promised: Option<Digest> = digest_header(&response);
+        let response = transport.send_once(&request, is_ok).await?;
+        let content_type = header(&response, &CONTENT_TYPE);
+        let content_type =
+            content_type.and_then(|kind| Some(kind.split(';').next()?.trim().to_owned()));
+        let encoding = encoding(&response);
+        let promised = digest_header(&response);
         let bytes = read_limited(transport, &request, response).await?;
-        let media_type = declared
-            .clone()
-            .filter(|declared| RawManifest::is_manifest_type(declared))
-            .or_else(|| sniff_media_type(&bytes));
-        let Some(media_type) = media_type else {
+        let what = || format!("manifest {}/{repository}:{locator}", transport.host());
+        if let Some(encoding) = encoding
+            && !bytes.trim_ascii_start().starts_with(b"{")
+        {
+            return Err(Error::BadContent { what: what(), reason: encoded(&encoding) });
+        }
+        if bytes.trim_ascii().is_empty() {
             return Err(Error::BadContent {
-                what: format!("{}/{repository}:{locator}", transport.host()),
-                reason: format!(
-                    "what the registry sent is no manifest that is known here, but `{}`",
-                    declared.unwrap_or_default()
-                ),
+                what: what(),
+                reason: "the answer is empty".to_owned(),
             });
-        };
+        }
         if let Some(promised) = promised {
             let sent = promised.algorithm().digest(&bytes);
             if sent != promised {
-                return Err(Error::DigestMismatch {
-                    what: format!("manifest {}/{repository}:{locator}", transport.host()),
-                    expected: Box::new(promised),
-                    actual: Box::new(sent),
-                });
+                let (expected, actual) = (Box::new(promised), Box::new(sent));
+                return Err(Error::DigestMismatch { what: what(), expected, actual });
             }
         }
-        Ok(RawManifest::known_by(locator.algorithm(), media_type, bytes))
+        Ok(Answered { content_type, bytes })
     };
     transport.retry().run(read).await
 }
 
+/// Why an answer is no manifest.
+fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
+    let kind = content_type.map_or_else(String::new, |kind| format!(" (`{kind}`)"));
+    format!("what the registry sent{kind} is no manifest: {}", words::of(bytes))
+}
+
+/// The digest of the manifest that a tag or digest names; nothing if there is none. A registry that
+/// refuses `HEAD`, or does not tell the digest in the algorithm that is asked for, is asked for the
+/// manifest itself.
 pub(super) async fn manifest_digest(
     transport: &Transport,
     repository: &Repository,
     locator: &Locator,
 ) -> Result<Option<Digest>, Error> {
     let request = manifest_request(transport, Method::HEAD, repository, locator);
-    match transport.send(&request, &[StatusCode::OK]).await {
-        Ok(response) => match digest_header(&response) {
-            Some(digest) => Ok(Some(digest)),
-            None => Ok(Some(manifest(transport, repository, locator).await?.digest())),
-        },
+    match transport.send(&request, is_ok).await {
+        Ok(response) => {
+            let fits = |told: &Digest| match locator {
+                Locator::Tag(_) => told.algorithm() == locator.algorithm(),
+                Locator::Digest(asked) => told == asked,
+            };
+            if let Some(told) = digest_header(&response).filter(fits) {
+                return Ok(Some(told));
+            }
+        }
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) if is_head_refused(&error) => {}
+        Err(error) => return Err(error),
+    }
+    match fetch(transport, repository, locator).await {
+        Ok(answered) => Ok(Some(locator.algorithm().digest(&answered.bytes))),
         Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether `GET` may be answered although `HEAD` was refused: some registries and proxies know only
+/// that one, and it shows the registry's words.
+pub(super) fn is_head_refused(error: &Error) -> bool {
+    match error {
+        Error::Unauthorized { .. } => true,
+        Error::Refused { status, .. } => *status == 500 || !error.is_transient(),
+        _ => false,
+    }
+}
+
+/// Whether a blob exists, by `GET` of its first byte.
+pub(super) async fn holds_first_byte(
+    transport: &Transport,
+    mut request: Request,
+) -> Result<bool, Error> {
+    request.method = Method::GET;
+    request.bulk = true;
+    request.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+    request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // An empty blob has no first byte.
+    let expected = |status: StatusCode| matches!(status.as_u16(), 200 | 206 | 416);
+    match transport.send(&request, expected).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -93,11 +163,13 @@ pub(super) async fn blob(
         let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.start));
         request.headers.insert(RANGE, value.unwrap_or(HeaderValue::from_static("")));
     }
-    let expected = [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE];
-    let response = transport.send_once(&request, &expected).await?;
+    let expected = |status: StatusCode| matches!(status.as_u16(), 200 | 206 | 416);
+    let response = transport.send_once(&request, expected).await?;
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Err(too_short(&response, repository, descriptor, range.start));
     }
+    require_identity(&response, descriptor, &range)
+        .map_err(|reason| bad_blob(transport, repository, descriptor, reason))?;
     let skip = if response.status() == StatusCode::OK {
         // A registry that ignores the range sends everything; what is known is dropped.
         if partial {
@@ -111,6 +183,49 @@ pub(super) async fn blob(
     let bytes =
         response.bytes_stream().map_err(move |error| transport.unreachable(&request, &at, error));
     Ok(if skip == 0 { bytes.boxed() } else { dropping(bytes.boxed(), skip) })
+}
+
+fn bad_blob(
+    transport: &Transport,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    reason: String,
+) -> Error {
+    let what = format!("{}/{repository}@{}", transport.host(), descriptor.digest);
+    Error::BadContent { what, reason }
+}
+
+/// A body that is compressed on its way is not the blob. Storages may say so of bytes that are
+/// gzipped themselves: what has the right length is taken, and proven by its digest.
+fn require_identity(
+    response: &Response,
+    descriptor: &Descriptor,
+    range: &Range<u64>,
+) -> Result<(), String> {
+    let Some(encoding) = encoding(response) else { return Ok(()) };
+    let length = match response.status() {
+        StatusCode::OK => descriptor.size,
+        _ => range.end - range.start,
+    };
+    let declared = header(response, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    if declared == Some(length) { Ok(()) } else { Err(encoded(&encoding)) }
+}
+
+/// The `Content-Encoding` of an answer, unless it is none.
+fn encoding(response: &Response) -> Option<String> {
+    let encoding = header(response, &CONTENT_ENCODING)?.to_ascii_lowercase();
+    (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
+}
+
+fn encoded(encoding: &str) -> String {
+    format!(
+        "it is sent with `Content-Encoding: {encoding}`, although `identity` is asked for: a proxy \
+         before the registry compresses it"
+    )
+}
+
+fn header(response: &Response, name: &HeaderName) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
 }
 
 /// The blob ends before the range begins.
@@ -166,17 +281,13 @@ fn manifest_request(
     let mut request =
         transport.request(method, repository, &format!("manifests/{locator}"), "pull");
     request.headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
+    request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     request
 }
 
 /// What the registry says the content's digest is.
 pub(super) fn digest_header(response: &Response) -> Option<Digest> {
     response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
-}
-
-fn content_type(response: &Response) -> Option<String> {
-    let value = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or(value).trim().to_owned())
 }
 
 pub(super) async fn read_limited(

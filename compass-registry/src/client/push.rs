@@ -1,31 +1,45 @@
 //! Pushing manifests, and looking for blobs (distribution specification, § Push).
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 
 use super::list;
-use super::pull::{self, digest_header};
-use super::transport::Transport;
+use super::pull::{self, digest_header, holds_first_byte, is_head_refused};
+use super::transport::{Transport, is_ok, is_success};
 use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag};
 
 /// Both actions: the token that looks for a blob then also writes it.
 pub(super) const PUSH: &str = "pull,push";
 
+/// Whether a registry has a blob. What it says of another length or digest is not believed: the
+/// blob is pushed again, which does no harm.
 pub(super) async fn has_blob(
     transport: &Transport,
     repository: &Repository,
     descriptor: &Descriptor,
+    actions: &str,
 ) -> Result<bool, Error> {
     let rest = format!("blobs/{}", descriptor.digest);
-    let request = transport.request(Method::HEAD, repository, &rest, PUSH);
-    match transport.send(&request, &[StatusCode::OK]).await {
-        Ok(_) => Ok(true),
+    let request = transport.request(Method::HEAD, repository, &rest, actions);
+    match transport.send(&request, is_ok).await {
+        Ok(response) => Ok(!contradicts(&response, descriptor)),
         Err(error) if error.is_not_found() => Ok(false),
+        Err(error) if is_head_refused(&error) => holds_first_byte(transport, request).await,
         Err(error) => Err(error),
     }
 }
 
-/// Asks for what was just pushed, where the registry did not say what it stored.
+fn contradicts(response: &Response, descriptor: &Descriptor) -> bool {
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    // Some proxies answer `HEAD` with 0, whatever they have.
+    let length: Option<u64> = length.and_then(|length| length.parse().ok());
+    let digest = digest_header(response);
+    let digest = digest.filter(|told| told.algorithm() == descriptor.digest.algorithm());
+    length.is_some_and(|length| length > 0 && length != descriptor.size)
+        || digest.is_some_and(|digest| digest != descriptor.digest)
+}
+
+/// Asks for a manifest that was just pushed, if the registry did not say what it stored.
 async fn require_manifest(
     transport: &Transport,
     repository: &Repository,
@@ -54,20 +68,24 @@ pub(super) async fn put_manifest(
     })?;
     request.headers.insert(CONTENT_TYPE, media_type);
     request.body = manifest.bytes().clone();
-    let response = transport.send(&request, &[StatusCode::CREATED, StatusCode::OK]).await?;
-    match digest_header(&response) {
-        Some(actual) if actual == digest => {}
-        Some(actual) => {
+    // It may take a registry a moment to see the blobs that it just took, above all if another
+    // client pushes the same ones.
+    let passes = |error: &Error| error.is_transient() || error.is_blob_unknown();
+    let put = || transport.send_once(&request, is_success);
+    let response = transport.retry().run_while(passes, put).await?;
+    let told = digest_header(&response);
+    let stored = told.map(|told| (told, told.algorithm().digest(manifest.bytes())));
+    match stored {
+        Some((told, own)) if told != own => {
+            let host = transport.host();
             return Err(Error::DigestMismatch {
-                what: format!(
-                    "{}/{repository}:{locator} as the registry stored it",
-                    transport.host()
-                ),
-                expected: Box::new(digest),
-                actual: Box::new(actual),
+                what: format!("{host}/{repository}:{locator} as the registry stored it"),
+                expected: Box::new(own),
+                actual: Box::new(told),
             });
         }
-        None => require_manifest(transport, repository, digest).await?,
+        Some(_) if response.status() == StatusCode::CREATED => {}
+        _ => require_manifest(transport, repository, digest).await?,
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {

@@ -63,6 +63,17 @@ impl Tokens {
         self.slots().entry(scope.to_owned()).or_insert_with(own).clone()
     }
 
+    /// The headers that are known.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let slots = self.slots();
+        let known = slots.values().filter_map(|slot| {
+            // One that is being asked for is not known yet.
+            let header = slot.header.try_lock().ok()?;
+            Some(header.as_ref()?.value.clone())
+        });
+        known.collect()
+    }
+
     /// Whether a slot is still that of a scope.
     pub(super) fn holds(&self, scope: &str, slot: &Slot) -> bool {
         self.slots().get(scope).is_some_and(|held| Arc::ptr_eq(&held.header, &slot.header))

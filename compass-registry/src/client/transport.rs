@@ -1,33 +1,44 @@
-//! Requests to one registry: addresses, authorization, redirects, retries, errors.
+//! Requests to one registry: addresses, logins, redirects, retries, errors.
 
-mod blame;
+mod login;
+mod redirect;
+mod refusal;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::header::HeaderMap;
+use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 
 use super::ClientOptions;
 use super::auth::Auth;
-use super::challenge::{self, Challenge};
 use super::connect::{Connections, Door, install_crypto};
-use super::credentials::Secret;
-use super::pace::{Pace, retry_after};
+use super::pace::Pace;
 use super::tokens::Scope;
 use crate::reference::split_port;
+use crate::refused::Refusals;
 use crate::{Digest, Error, Parts, Repository, RetryPolicy};
-use blame::error_message;
-pub(super) use blame::{host_of, unreachable};
-
-/// Redirects that are followed for one blob.
-const MAX_REDIRECTS: usize = 5;
+use redirect::is_repeatable_redirect;
+pub(super) use redirect::{MAX_REDIRECTS, too_many};
+use refusal::Refusal;
+pub(super) use refusal::{host_of, unreachable};
 
 /// Challenges that are answered for one request. One token may have been withdrawn just before, or
 /// not be known everywhere yet; a second fresh one that is refused will stay so.
 const MAX_ANSWERS: usize = 2;
+
+/// The statuses that a request expects.
+pub(super) type Expected = fn(StatusCode) -> bool;
+
+pub(super) fn is_ok(status: StatusCode) -> bool {
+    status == StatusCode::OK
+}
+
+pub(super) fn is_success(status: StatusCode) -> bool {
+    status.is_success()
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Transport(Arc<Inner>);
@@ -39,16 +50,25 @@ struct Inner {
     connections: Connections,
     auth: Auth,
     pace: Pace,
+    refusals: Refusals,
     retry: RetryPolicy,
     parts: Parts,
     /// Held by the first request, where there are credentials: others wait for what it learns.
     first: tokio::sync::Mutex<()>,
     /// The first request has been answered, or has failed.
     introduced: AtomicBool,
+    /// `/v2/` was asked how to log in, because the registry hides what is not for everybody.
+    asked_root: tokio::sync::OnceCell<()>,
     /// The registry was asked for a part of a blob, and sent all of it.
     ranges_ignored: AtomicBool,
     /// Uploads that were opened where a mount was declined.
     declined: Mutex<HashMap<(Repository, Digest), Url>>,
+}
+
+/// How the registry answers to a request for its root.
+pub(super) struct Root {
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
 }
 
 /// A request that can be sent again.
@@ -81,12 +101,14 @@ impl Transport {
             host: host.to_owned(),
             base,
             connections,
-            auth: Auth::new(options.credentials, options.projects, retry.silence),
-            pace: Pace::new(options.requests, retry.longest_pause),
+            auth: Auth::new(options.all_logins(), retry.silence),
+            pace: Pace::new(options.requests, retry.longest_pause, retry.speed_window),
+            refusals: Refusals::new(retry.connect_retry),
             retry,
             parts: options.parts,
             first: tokio::sync::Mutex::default(),
             introduced: AtomicBool::new(false),
+            asked_root: tokio::sync::OnceCell::new(),
             ranges_ignored: AtomicBool::new(false),
             declined: Mutex::default(),
         })))
@@ -101,9 +123,10 @@ impl Transport {
         self.0.base.scheme() == "http"
     }
 
-    /// How we are let in, in words.
-    pub(super) fn login(&self) -> String {
-        self.0.auth.describe()
+    /// How we are let in, in words; to a repository or project, if one is given.
+    pub(super) fn login(&self, repository: Option<&Repository>) -> String {
+        let scope = repository.map(|repository| format!("repository:{repository}:pull"));
+        self.0.auth.describe(&scope.unwrap_or_default())
     }
 
     pub(super) fn retry(&self) -> RetryPolicy {
@@ -153,47 +176,48 @@ impl Transport {
         Request::new(Method::GET, url, scope.to_owned())
     }
 
-    /// Asks for the API's root, and gives the answer.
-    pub(super) async fn ping(&self) -> Result<Response, Error> {
-        self.send(&self.root_request("", ""), &[StatusCode::OK]).await
+    /// Asks for the API's root. What answers like a web page is no registry.
+    pub(super) async fn ping(&self) -> Result<Root, Error> {
+        let response = self.send(&self.root_request("", ""), is_ok).await?;
+        let root = Root { version: response.version(), headers: response.headers().clone() };
+        self.require_registry(response).await?;
+        Ok(root)
     }
 
-    /// Sends a request, again where that may help, and expects one of some statuses.
+    /// Sends a request, again where that may help, and expects some statuses.
     pub(super) async fn send(
         &self,
         request: &Request,
-        expected: &[StatusCode],
+        expected: Expected,
     ) -> Result<Response, Error> {
         self.0.retry.run(|| self.send_once(request, expected)).await
     }
 
-    /// Sends a request once, follows redirects of what is read, and answers a challenge.
+    /// Sends a request once, follows redirects, and answers a challenge.
     pub(super) async fn send_once(
         &self,
         request: &Request,
-        expected: &[StatusCode],
+        expected: Expected,
     ) -> Result<Response, Error> {
         let _introduction = self.introduction().await;
         let mut header = self.0.auth.known(self.door(), &request.scope).await?;
         for _ in 0..MAX_ANSWERS {
             let response = self.follow(request, header.as_ref()).await?;
-            let answer = if self.is_challenged(&response) {
-                self.answer(request, &response, header.as_ref()).await?
-            } else if response.status() == StatusCode::FORBIDDEN && self.is_own(response.url()) {
-                // Some registries say so instead where a token is not for the repository.
-                self.0.auth.alone(self.door(), &request.scope, header.as_ref()).await?
-            } else {
-                None
-            };
-            let Some(answer) = answer else {
-                return self.expect(request, response, expected).await;
-            };
-            header = Some(answer);
-            // The connection can be used again only when the refusal has been read.
-            drop(error_message(response, self.0.retry.silence).await);
+            if expected(response.status()) {
+                return Ok(response);
+            }
+            let refusal = Refusal::read(response, self.0.retry.silence).await;
+            match self.authorize(request, &refusal, header.as_ref()).await? {
+                Some(answer) => header = Some(answer),
+                None => return Err(self.refused(request, &refusal)),
+            }
         }
         let response = self.follow(request, header.as_ref()).await?;
-        self.expect(request, response, expected).await
+        if expected(response.status()) {
+            return Ok(response);
+        }
+        let refusal = Refusal::read(response, self.0.retry.silence).await;
+        Err(self.refused(request, &refusal))
     }
 
     /// Where the registry will ask who we are, the first request goes alone: its refusal spares all
@@ -217,102 +241,16 @@ impl Transport {
         Door { connections: &self.0.connections, registry: &self.0.base }
     }
 
-    /// Whether the registry itself asks who we are. Another host, to which it sent us, is never told.
-    fn is_challenged(&self, response: &Response) -> bool {
-        self.is_own(response.url()) && response.status() == StatusCode::UNAUTHORIZED
-    }
-
-    async fn answer(
-        &self,
-        request: &Request,
-        response: &Response,
-        refused: Option<&Secret>,
-    ) -> Result<Option<Secret>, Error> {
-        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenges = challenges.filter_map(|value| value.to_str().ok());
-        let challenges = challenges.flat_map(challenge::parse);
-        // A token is worth less to a thief than a password.
-        let best = challenges.max_by_key(|one| matches!(one, Challenge::Bearer { .. }));
-        match best {
-            Some(challenge) => {
-                self.0.auth.answer(self.door(), &challenge, &request.scope, refused).await
-            }
-            None => Ok(None),
-        }
-    }
-
-    async fn follow(
-        &self,
-        request: &Request,
-        authorization: Option<&Secret>,
-    ) -> Result<Response, Error> {
-        let mut url = request.url.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let http = self.0.connections.to(self.is_own(&url), request.bulk);
-            let mut builder =
-                http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
-            if let Some(value) = self.authorization(&url, authorization) {
-                builder = builder.header("authorization", value);
-            }
-            if !request.body.is_empty() || request.method == Method::POST {
-                builder = builder.body(request.body.clone());
-            }
-            let turn = self.0.pace.turn().await;
-            let patience = request.patience.unwrap_or(self.0.retry.silence);
-            let response = match tokio::time::timeout(patience, builder.send()).await {
-                Ok(response) => response.map_err(|error| self.unreachable(request, &url, error))?,
-                Err(elapsed) => return Err(self.unreachable(request, &url, elapsed)),
-            };
-            // Whoever is woken by the free place is to know as much.
-            self.0.pace.learn(&response);
-            drop(turn);
-            let read = matches!(request.method, Method::GET | Method::HEAD);
-            if !(read && response.status().is_redirection()) {
-                return Ok(response);
-            }
-            url = self.location(&url, &response)?;
-        }
-        Err(Error::BadContent {
-            what: format!("the answer to {} {}", request.method, request.url.path()),
-            reason: format!("{} redirects in a row", MAX_REDIRECTS + 1),
-        })
-    }
-
-    /// The header, for the registry's own origin and nobody else.
-    fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
-        let value = value.filter(|_| self.is_own(url))?;
-        let mut header = HeaderValue::from_str(value.reveal()).ok()?;
-        header.set_sensitive(true);
-        Some(header)
-    }
-
-    /// Where an answer points to. TLS is never left.
-    pub(super) fn location(&self, from: &Url, response: &Response) -> Result<Url, Error> {
-        let bad = |reason: String| {
-            let what = format!("the answer of {} to {}", self.place(from), from.path());
-            Err(Error::BadContent { what, reason })
-        };
-        let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let Some(text) = text else { return bad("it points somewhere, and not where".to_owned()) };
-        let Ok(url) = from.join(text) else { return bad("it points to no address".to_owned()) };
-        if url.scheme() == "https" || url.scheme() == self.0.base.scheme() {
-            return Ok(url);
-        }
-        // The rest of the address may be signed.
-        let (scheme, host) = (url.scheme(), url.host_str().unwrap_or_default());
-        bad(format!("it points to {scheme}://{host}, and TLS is not left"))
-    }
-
     /// Sends a body that can be sent only once to an upload address. A refusal that a fresh token
-    /// may lift is [`Error::Refused`] with status 401, when the token is there.
+    /// may lift is [`Error::Refused`] with status 401, when the token is there. A redirect is an
+    /// answer like others.
     pub(super) async fn send_stream(
         &self,
         request: &Request,
         body: Body,
-        expected: &[StatusCode],
     ) -> Result<Response, Error> {
         let known = self.0.auth.known(self.door(), &request.scope).await?;
-        self.0.pace.pause().await;
+        self.0.pace.pause().await.map_err(|slow| self.unreachable(request, &request.url, slow))?;
         let way = self.0.connections.to(self.is_own(&request.url), true);
         let mut builder = way
             .request(request.method.clone(), request.url.clone())
@@ -324,13 +262,16 @@ impl Transport {
         let response = builder.send().await;
         let response = response.map_err(|error| self.unreachable(request, &request.url, error))?;
         self.0.pace.learn(&response);
-        let challenged = self.is_challenged(&response);
-        if challenged && self.answer(request, &response, known.as_ref()).await?.is_some() {
-            let (status, wait) = (response.status(), retry_after(response.headers()));
-            let said = "the token has expired".to_owned();
-            return Err(self.refused(request, &request.url, (status, wait), said));
+        let status = response.status();
+        if status.is_success() || is_repeatable_redirect(status) {
+            return Ok(response);
         }
-        self.expect(request, response, expected).await
+        let refusal = Refusal::read(response, self.0.retry.silence).await;
+        if self.authorize(request, &refusal, known.as_ref()).await?.is_some() {
+            let expired = refusal.with_status(StatusCode::UNAUTHORIZED);
+            return Err(self.refusal_error(request, &expired));
+        }
+        Err(self.refused(request, &refusal))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::feed::Feed;
 use super::pull::digest_header;
 use super::push::{PUSH, has_blob};
-use super::transport::{Request, Transport};
+use super::transport::{MAX_REDIRECTS, Request, Transport, is_success, too_many};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
 /// Chunks that follow a broken upload begin with this size in bytes, and are halved each time that
@@ -86,17 +86,19 @@ pub(super) async fn mount_blob(
         .append_pair("mount", &descriptor.digest.to_string())
         .append_pair("from", from.as_str());
     request.scope = format!("{} repository:{from}:pull", request.scope);
-    match transport.send(&request, &[StatusCode::CREATED, StatusCode::ACCEPTED]).await {
-        Ok(response) if response.status() == StatusCode::CREATED => Ok(true),
-        Ok(response) => {
-            let upload = transport.location(&request.url, &response)?;
-            transport.keep_declined(to, descriptor.digest, upload);
-            Ok(false)
-        }
-        // Whatever keeps us from mounting need not keep us from uploading.
-        Err(error) if !error.is_transient() => Ok(false),
-        Err(error) => Err(error),
+    // Whatever keeps us from mounting need not keep us from uploading, which is tried again if that
+    // may help.
+    let Ok(response) = transport.send_once(&request, is_success).await else { return Ok(false) };
+    if response.status() == StatusCode::CREATED {
+        let told = digest_header(&response);
+        return Ok(told.is_none_or(|told| {
+            told == descriptor.digest || told.algorithm() != descriptor.digest.algorithm()
+        }));
     }
+    if let Ok(upload) = transport.location(&request.url, &response) {
+        transport.keep_declined(to, descriptor.digest, upload);
+    }
+    Ok(false)
 }
 
 /// Gives up the upload that was opened where a mount was declined: the blob is there already.
@@ -114,7 +116,7 @@ pub(super) async fn cancel_declined(
 async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
     let request = transport.request(Method::DELETE, repository, "", PUSH);
     let request = Request { url: session, ..request };
-    if let Err(error) = transport.send_once(&request, &[StatusCode::NO_CONTENT]).await {
+    if let Err(error) = transport.send_once(&request, is_success).await {
         tracing::debug!(%error, "an upload stays open");
     }
 }
@@ -151,10 +153,12 @@ impl<'u> Upload<'u> {
                 return Err(failure);
             }
             let curable = match &error {
+                // A session that could not be opened cannot be gone.
+                _ if self.session.at.is_none() => false,
                 // It may take a registry a moment to see what it has.
                 Error::BadContent { .. } => std::mem::take(&mut self.unconfirmed),
                 // The session is gone, or a fresh token is there.
-                Error::NotFound { .. } | Error::Refused { status: 401 | 416, .. } => true,
+                Error::Refused { status: 401 | 404 | 416, .. } => true,
                 // A proxy lets no more through.
                 Error::Refused { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
                 // What was put together of pieces may have been put together wrongly.
@@ -202,7 +206,7 @@ impl<'u> Upload<'u> {
             return Ok(if is_further { TakenUp::Further } else { TakenUp::Again });
         }
         // The answer to a complete upload may be what got lost.
-        if has_blob(self.transport, self.repository, &self.descriptor).await? {
+        if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
             return Ok(TakenUp::Complete);
         }
         self.cancel().await;
@@ -214,8 +218,7 @@ impl<'u> Upload<'u> {
     /// broke still holds it.
     async fn status(&self, session: Url) -> Option<(u64, Url)> {
         let request = self.request(Method::GET, session);
-        let done = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
-        let response = self.transport.send(&request, &done).await.ok()?;
+        let response = self.transport.send(&request, is_success).await.ok()?;
         let next = self.transport.location(&request.url, &response).unwrap_or(request.url);
         position(&response).map(|position| (position, next))
     }
@@ -226,7 +229,7 @@ impl<'u> Upload<'u> {
         }
         let open = self.transport.request(Method::POST, self.repository, "blobs/uploads/", PUSH);
         // Who runs the upload tries this again as well.
-        let response = self.transport.send_once(&open, &[StatusCode::ACCEPTED]).await?;
+        let response = self.transport.send_once(&open, is_success).await?;
         let session = self.transport.location(&open.url, &response)?;
         Ok(self.session.at.insert(session).clone())
     }
@@ -234,7 +237,7 @@ impl<'u> Upload<'u> {
     async fn send_whole(&mut self) -> Result<(), Error> {
         let session = self.session().await?;
         let request = self.request(Method::PUT, self.complete(session));
-        let response = self.stream(request, self.descriptor.size, StatusCode::CREATED).await?;
+        let response = self.stream(request, self.descriptor.size).await?;
         self.confirm(&response).await
     }
 
@@ -249,8 +252,9 @@ impl<'u> Upload<'u> {
                 request.headers.insert(CONTENT_RANGE, range);
             }
             let from = request.url.clone();
-            let response = self.stream(request, length, StatusCode::ACCEPTED).await?;
-            self.session.at = Some(self.transport.location(&from, &response)?);
+            let response = self.stream(request, length).await?;
+            // Some registries leave the address as it is, and do not repeat it.
+            self.session.at = Some(self.transport.location(&from, &response).unwrap_or(from));
             let reached = match position(&response) {
                 // One byte is written as none is.
                 Some(0) if (start, length) == (0, 1) => 1,
@@ -269,26 +273,36 @@ impl<'u> Upload<'u> {
         request.headers.insert(CONTENT_LENGTH, 0.into());
         // Only now the registry may put the chunks together, and bring them to where they stay.
         request.patience = Some(self.transport.retry().commit);
-        let response = self.transport.send_once(&request, &[StatusCode::CREATED]).await?;
+        let response = self.transport.send_once(&request, is_success).await?;
         self.confirm(&response).await
     }
 
-    /// Streams the next bytes of the blob.
-    async fn stream(
-        &self,
-        mut request: Request,
-        length: u64,
-        expected: StatusCode,
-    ) -> Result<Response, Error> {
+    /// Streams the next bytes of the blob, if the registry redirects it once more from the beginning.
+    async fn stream(&self, mut request: Request, length: u64) -> Result<Response, Error> {
         request.headers.insert(CONTENT_LENGTH, length.into());
         let octets = HeaderValue::from_static("application/octet-stream");
         request.headers.insert(CONTENT_TYPE, octets);
-        let (body, expected) = (self.feed.body(length), [expected]);
-        let retry = self.transport.retry();
+        let start = self.feed.position();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.stream_once(&request, length).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let next = self.transport.repeated_at(&request.url, &response);
+            request.url = next.ok_or_else(|| self.transport.redirected(&request, &response))?;
+            if !self.feed.go_to(start) {
+                return Err(self.cannot_repeat());
+            }
+        }
+        Err(too_many(&request))
+    }
+
+    async fn stream_once(&self, request: &Request, length: u64) -> Result<Response, Error> {
+        let (body, retry) = (self.feed.body(length), self.transport.retry());
         tokio::select! {
-            sent = self.transport.send_stream(&request, body, &expected) => sent,
+            sent = self.transport.send_stream(request, body) => sent,
             stalled = self.feed.stalled(&retry) => {
-                Err(self.transport.unreachable(&request, &request.url, stalled))
+                Err(self.transport.unreachable(request, &request.url, stalled))
             }
         }
     }
@@ -296,15 +310,18 @@ impl<'u> Upload<'u> {
     /// The blob is where it belongs, under its own name.
     async fn confirm(&mut self, response: &Response) -> Result<(), Error> {
         let what = || format!("{}/{}", self.transport.host(), self.repository);
-        match digest_header(response) {
-            Some(digest) if digest == self.descriptor.digest => Ok(()),
-            Some(digest) => Err(Error::DigestMismatch {
+        let own = self.descriptor.digest;
+        let told = digest_header(response).filter(|told| told.algorithm() == own.algorithm());
+        match told {
+            Some(told) if told != own => Err(Error::DigestMismatch {
                 what: format!("a blob of {} as the registry stored it", what()),
-                expected: Box::new(self.descriptor.digest),
-                actual: Box::new(digest),
+                expected: Box::new(own),
+                actual: Box::new(told),
             }),
-            None if has_blob(self.transport, self.repository, &self.descriptor).await? => Ok(()),
-            None => {
+            // Another status than that of the specification promises less.
+            Some(_) if response.status() == StatusCode::CREATED => Ok(()),
+            _ if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? => Ok(()),
+            _ => {
                 self.unconfirmed = true;
                 let reason = format!("the registry took {} and has it not", self.descriptor.digest);
                 Err(Error::BadContent { what: what(), reason })

@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use crate::progress::BlobProgress;
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, Progress, Repository, open_resuming,
+    Descriptor, Digest, Error, ImageSink, ImageSource, NoProgress, Progress, Repository,
+    open_resuming,
 };
 
 /// How a blob came to be where it is wanted.
@@ -79,6 +80,53 @@ impl<'s> Blobs<'s> {
         }
         progress.reach(descriptor.size);
         Ok(arrival)
+    }
+
+    /// Brings a layer that registries need not hold, or nothing if neither end has it.
+    pub(super) async fn bring_if_held(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+    ) -> Result<Option<Arrival>, Error> {
+        let arrival = async {
+            let holders = holders_of(&self.holders, descriptor.digest);
+            let is_known = !holders.lock().await.is_empty();
+            let is_held = is_known
+                || self.sink.has_blob(route.to, descriptor).await?
+                || route.source.holds_blob(route.from, descriptor).await?;
+            if !is_held {
+                return Ok(None);
+            }
+            self.progress.expect(descriptor.size);
+            self.try_to_bring(route, descriptor).await.map(Some)
+        };
+        arrival.await.map_err(|error: Error| error.in_blob(route.to, descriptor.digest))
+    }
+
+    /// Uploads blobs although the sink says that it has them.
+    pub(super) async fn bring_again(
+        &self,
+        route: Route<'_>,
+        blobs: &[&Descriptor],
+    ) -> Result<(), Error> {
+        for blob in blobs {
+            let progress = BlobProgress::new(Arc::new(NoProgress));
+            let moved = self.transfer(route, blob, &progress).await;
+            moved.map_err(|error| error.in_blob(route.to, blob.digest))?;
+        }
+        Ok(())
+    }
+
+    /// How a layer that registries need not hold would come there.
+    pub(super) async fn foresee_if_held(
+        &self,
+        route: Route<'_>,
+        descriptor: &Descriptor,
+    ) -> Result<Option<Arrival>, Error> {
+        match self.foresee(route, descriptor).await? {
+            Arrival::Moved if !route.source.holds_blob(route.from, descriptor).await? => Ok(None),
+            arrival => Ok(Some(arrival)),
+        }
     }
 
     /// How a blob would come there, without changing anything.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::{Descriptor, Digest, Error, Manifest, Platform, RawManifest};
+use crate::{Descriptor, Digest, Error, Manifest, Platform, RawManifest, index_images};
 
 /// What of a manifest is wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,57 +15,73 @@ pub(super) enum Selection {
     Some(RawManifest),
 }
 
-/// Chooses the images for these platforms; all of them where there are none. Where digests are
-/// given, there are no others than these.
+/// Chooses the images for these platforms; all of them if there are none. If digests are given, the
+/// source has no others than these. `images` are those of the index, and of the indexes in it
+/// ([`ImageSourceExt::images_of`](crate::ImageSourceExt::images_of)).
 ///
 /// # Errors
-/// [`Error::NoSuchPlatform`] where the index has no image for one of them.
+/// [`Error::NoSuchPlatform`] if the index has no image for one of them, and
+/// [`Error::AmbiguousPlatform`] if it has several for the only one.
 pub(super) fn select(
     what: &str,
     manifest: &RawManifest,
-    platforms: &[Platform],
-    only: Option<&HashSet<Digest>>,
+    images: &[Descriptor],
+    (platforms, only): (&[Platform], Option<&HashSet<Digest>>),
 ) -> Result<Selection, Error> {
     if platforms.is_empty() && only.is_none() {
         return Ok(Selection::Whole);
     }
     let Manifest::Index(all) = manifest.parse()? else { return Ok(Selection::Whole) };
-    let there = |image: &&Descriptor| only.is_none_or(|only| only.contains(&image.digest));
-    let images: Vec<_> = all.iter().filter(there).cloned().collect();
-    let wanted = if platforms.is_empty() { images } else { serving(what, &images, platforms)? };
+    let available = |image: &&Descriptor| only.is_none_or(|only| only.contains(&image.digest));
+    let wanted = match platforms {
+        [] => all.iter().filter(available).cloned().collect(),
+        platforms => {
+            let images: Vec<_> = images.iter().filter(available).cloned().collect();
+            suitable(what, &images, platforms)?
+        }
+    };
     match &wanted[..] {
         [one] if all.len() > 1 || !platforms.is_empty() => Ok(Selection::One(one.clone())),
-        _ if wanted.len() == all.len() => Ok(Selection::Whole),
-        _ => reduced(manifest, &wanted).map(Selection::Some),
+        _ if wanted.len() == all.len() && wanted.iter().all(|one| is_in(&all, one)) => {
+            Ok(Selection::Whole)
+        }
+        _ if wanted.iter().all(|one| is_in(&all, one)) => {
+            reduced(manifest, &wanted).map(Selection::Some)
+        }
+        _ => Err(Error::BadContent {
+            what: what.to_owned(),
+            reason:
+                "it is an index of indexes, of which several platforms cannot be taken: take one \
+                     (`--platform`), or all"
+                    .to_owned(),
+        }),
     }
 }
 
-/// For each platform the first image that serves it, each once.
-fn serving(
+fn is_in(entries: &[Descriptor], image: &Descriptor) -> bool {
+    entries.iter().any(|entry| entry.digest == image.digest)
+}
+
+/// For each platform the images that suit it best, each once. Of an index for several platforms, all
+/// versions of an operating system are kept, as its user chooses between them.
+fn suitable(
     what: &str,
     images: &[Descriptor],
     platforms: &[Platform],
 ) -> Result<Vec<Descriptor>, Error> {
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Descriptor> = Vec::new();
     for platform in platforms {
-        let serves =
-            |image: &&Descriptor| image.platform.as_ref().is_some_and(|own| own.serves(platform));
-        let image = images.iter().find(serves).ok_or_else(|| no_such(what, platform, images))?;
-        if !wanted.contains(image) {
-            wanted.push(image.clone());
+        let best = match (platform.best_of(images), platforms.len()) {
+            (best, 2..) if !best.is_empty() => best,
+            _ => vec![index_images::choose(what, images, platform)?],
+        };
+        for image in best {
+            if !is_in(&wanted, image) {
+                wanted.push(image.clone());
+            }
         }
     }
     Ok(wanted)
-}
-
-fn no_such(what: &str, wanted: &Platform, images: &[Descriptor]) -> Error {
-    let available = images.iter().filter_map(|image| image.platform.as_ref());
-    let available: Vec<_> = available.map(ToString::to_string).collect();
-    Error::NoSuchPlatform {
-        what: what.to_owned(),
-        wanted: wanted.to_string(),
-        available: available.join(", "),
-    }
 }
 
 /// The index with these images only, and whatever else it says.
@@ -106,10 +122,20 @@ mod tests {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
 
+    /// Selects of an index whose entries are all of its images.
+    fn selected(
+        index: &RawManifest,
+        wanted: &[&str],
+        only: Option<&HashSet<Digest>>,
+    ) -> Result<Selection, Error> {
+        let Manifest::Index(images) = index.parse().unwrap() else { panic!("an index") };
+        select("a:v1", index, &images, (&platforms(wanted), only))
+    }
+
     #[test]
     fn one_platform_is_one_image_and_all_of_them_are_the_index() {
         let whole = index(&["linux/amd64", "linux/arm64"]);
-        let select = |wanted: &[&str]| select("a:v1", &whole, &platforms(wanted), None);
+        let select = |wanted: &[&str]| selected(&whole, wanted, None);
         assert_eq!(select(&[]).unwrap(), Selection::Whole);
         assert_eq!(select(&["linux/arm64", "linux/amd64"]).unwrap(), Selection::Whole);
         let Selection::One(image) = select(&["linux/arm64"]).unwrap() else { panic!("one") };
@@ -121,8 +147,8 @@ mod tests {
     #[test]
     fn several_platforms_are_an_index_that_keeps_everything_else() {
         let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
-        let wanted = platforms(&["linux/amd64", "linux/arm64"]);
-        let Selection::Some(some) = select("a:v1", &whole, &wanted, None).unwrap() else {
+        let wanted = ["linux/amd64", "linux/arm64"];
+        let Selection::Some(some) = selected(&whole, &wanted, None).unwrap() else {
             panic!("several")
         };
         assert_eq!(some, index(&["linux/amd64", "linux/arm64"]));
@@ -133,12 +159,28 @@ mod tests {
         let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
         let select = |there: &[&str]| {
             let there = there.iter().map(|image| Digest::of(image.as_bytes())).collect();
-            select("a:v1", &whole, &[], Some(&there)).unwrap()
+            selected(&whole, &[], Some(&there)).unwrap()
         };
         assert_eq!(select(&["linux/amd64", "linux/arm64", "windows/amd64"]), Selection::Whole);
         let some = Selection::Some(index(&["linux/arm64", "windows/amd64"]));
         assert_eq!(select(&["windows/amd64", "linux/arm64"]), some);
         let Selection::One(one) = select(&["linux/arm64"]) else { panic!("one") };
         assert_eq!(one.digest, Digest::of(b"linux/arm64"));
+    }
+
+    #[test]
+    fn images_of_inner_indexes_are_taken_alone() {
+        let whole = index(&["linux/amd64"]);
+        let inner: Vec<_> = ["linux/arm64", "linux/s390x"]
+            .map(|platform| Descriptor {
+                platform: Some(platform.parse().unwrap()),
+                ..Descriptor::of(OCI_MANIFEST, platform.as_bytes())
+            })
+            .into();
+        let select = |wanted: &[&str]| select("a:v1", &whole, &inner, (&platforms(wanted), None));
+        let Selection::One(one) = select(&["linux/s390x"]).unwrap() else { panic!("one") };
+        assert_eq!(one.digest, Digest::of(b"linux/s390x"));
+        let error = select(&["linux/s390x", "linux/arm64"]).unwrap_err().to_string();
+        assert!(error.contains("index of indexes"), "{error}");
     }
 }

@@ -7,13 +7,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::at_once;
+use crate::index_images::{MAX_DEPTH, too_deep};
 use crate::{
     Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator,
     MAX_IMAGE_MANIFESTS_BYTES, Manifest, RawManifest, Repository,
 };
-
-/// An index may hold indexes; more levels than this are an attack.
-const MAX_DEPTH: usize = 4;
 
 /// Manifests that are read at once.
 const AT_ONCE: usize = 8;
@@ -41,6 +39,8 @@ pub(super) struct Tree {
     pub(super) levels: Vec<Vec<RawManifest>>,
     /// Each once.
     pub(super) blobs: Vec<Descriptor>,
+    /// Layers that registries need not hold, each once.
+    pub(super) nondistributable: Vec<Descriptor>,
     bytes: u64,
     /// The room that the manifests take.
     room: Option<OwnedSemaphorePermit>,
@@ -80,19 +80,22 @@ impl Tree {
     ) -> Result<Vec<Descriptor>, Error> {
         let (mut below, mut named) = (Vec::new(), HashSet::new());
         for manifest in &level {
-            match manifest.parse()? {
-                image @ Manifest::Image { .. } => {
-                    let new = image.held_blobs().filter(|blob| seen.insert(blob.digest));
-                    self.blobs.extend(new.cloned());
-                }
+            let content = manifest.parse()?;
+            let new = content.held_blobs().filter(|blob| seen.insert(blob.digest));
+            self.blobs.extend(new.cloned());
+            let new = content.nondistributable_layers().filter(|blob| seen.insert(blob.digest));
+            self.nondistributable.extend(new.cloned());
+            match content {
+                Manifest::Image { .. } => {}
                 Manifest::Index(_) if self.levels.len() >= MAX_DEPTH => {
                     return Err(Error::BadContent {
                         what: format!("index {}", manifest.digest()),
-                        reason: format!("indexes are nested more than {MAX_DEPTH} deep"),
+                        reason: too_deep(),
                     });
                 }
-                Manifest::Index(images) => {
-                    below.extend(images.into_iter().filter(|image| named.insert(image.digest)));
+                Manifest::Index(entries) => {
+                    let manifests = entries.into_iter().filter(Descriptor::is_manifest);
+                    below.extend(manifests.filter(|manifest| named.insert(manifest.digest)));
                 }
             }
         }

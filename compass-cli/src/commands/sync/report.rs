@@ -43,15 +43,23 @@ impl Report {
     /// What a person should know of what was copied.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.synced.iter().flat_map(|one| {
-            let (lacks, replaced) = match &one.result {
-                Ok(Done::Copied(copied)) => (&copied.lacks[..], copied.replaced),
-                Ok(Done::Planned(plan)) => (&plan.lacks[..], plan.replaced),
-                Err(_) => (&[][..], None),
+            let (lacks, unavailable, replaced) = match &one.result {
+                Ok(Done::Copied(copied)) => {
+                    (&copied.lacks[..], &copied.unavailable[..], copied.replaced)
+                }
+                Ok(Done::Planned(plan)) => (&plan.lacks[..], &plan.unavailable[..], plan.replaced),
+                Err(_) => (&[][..], &[][..], None),
             };
             let release = &one.route.release;
             let lacks = lacks.iter().map(move |lacked| format!("{release} is not for {lacked}"));
             let replaced = replaced.map(|old| format!("{release} was {old}: its tag is moved"));
-            replaced.into_iter().chain(lacks)
+            let unavailable = unavailable.iter().map(move |layer| {
+                format!(
+                    "{release}: its non-distributable layer {layer} is in neither registry; it runs \
+                     only where that layer can be fetched from its owner"
+                )
+            });
+            replaced.into_iter().chain(lacks).chain(unavailable)
         })
     }
 
@@ -176,6 +184,7 @@ fn image_json(synced: &Synced) -> Value {
             "digest": copied.digest,
             "reduced": copied.reduced,
             "lacks": copied.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "unavailable": copied.unavailable,
             "replaced": copied.replaced,
             "blobs": copied.blobs,
             "bytes": copied.bytes,
@@ -186,6 +195,7 @@ fn image_json(synced: &Synced) -> Value {
             "result": if plan.was_there { "there" } else { "planned" },
             "digest": plan.digest,
             "lacks": plan.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "unavailable": plan.unavailable,
             "replaced": plan.replaced,
             "blobs": plan.blobs,
             "bytes": plan.bytes,

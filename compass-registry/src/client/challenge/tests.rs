@@ -1,0 +1,154 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Challenge::Bearer { realm: realm.to_owned(), service: owned(service), scope: owned(scope) }
+}
+
+/// What other clients test their own parsers with.
+#[test]
+fn challenge_is_read_as_other_clients_do() {
+    let auth = "https://auth.example.io/token";
+    let hello = "repository:library/hello-world:pull,push";
+    for (header, expected) in [
+        // distribution and go-containerregistry, `TestAuthChallengeParse`.
+        (
+            r#"Bearer realm="https://auth.example.com/token",service="registry.example.com",other=fun,slashed="he\"\l\lo""#,
+            vec![bearer("https://auth.example.com/token", Some("registry.example.com"), None)],
+        ),
+        // containers/image, `TestParseValueAndParams`.
+        (
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/busybox:pull""#,
+            vec![bearer(
+                "https://auth.docker.io/token",
+                Some("registry.docker.io"),
+                Some("repository:library/busybox:pull"),
+            )],
+        ),
+        (
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/busybox:pull,push""#,
+            vec![bearer(
+                "https://auth.docker.io/token",
+                Some("registry.docker.io"),
+                Some("repository:library/busybox:pull,push"),
+            )],
+        ),
+        (
+            r#"Bearer realm="http://127.0.0.1:5000/openshift/token""#,
+            vec![bearer("http://127.0.0.1:5000/openshift/token", None, None)],
+        ),
+        // oras-go, `Test_parseChallenge`.
+        ("", vec![]),
+        ("foo bar", vec![Challenge::Other("foo".to_owned()), Challenge::Other("bar".to_owned())]),
+        (r#"Basic realm="Test Registry""#, vec![Challenge::Basic]),
+        ("Basic", vec![Challenge::Basic]),
+        ("Basic  ", vec![Challenge::Basic]),
+        (
+            r#"Bearer realm="https://auth.example.io/token",service="registry.example.io",scope="repository:library/hello-world:pull,push""#,
+            vec![bearer(auth, Some("registry.example.io"), Some(hello))],
+        ),
+        (
+            r#"Bearer realm="https://auth.example.io/token",service="registry.example.io",scope="repository:library/alpine:pull,push repository:ubuntu:pull""#,
+            vec![bearer(
+                auth,
+                Some("registry.example.io"),
+                Some("repository:library/alpine:pull,push repository:ubuntu:pull"),
+            )],
+        ),
+        // Without a realm there is no one to ask, so that these are no challenges here.
+        ("Bearer", vec![]),
+        ("Bearer  ", vec![]),
+        (r#"Bearer foo="foo\"bar",hello="\"hello world\"""#, vec![]),
+        (
+            r#"Bearer realm = "https://auth.example.io/token"   ,service=registry.example.io, scope  ="repository:library/hello-world:pull,push"  "#,
+            vec![bearer(auth, Some("registry.example.io"), Some(hello))],
+        ),
+        // A name without `=` could begin the next challenge; it is of no use either way.
+        (
+            r#"Bearer realm="https://auth.example.io/token",service"#,
+            vec![bearer(auth, None, None), Challenge::Other("service".to_owned())],
+        ),
+        (
+            r#"Bearer realm="https://auth.example.io/token",service="#,
+            vec![bearer(auth, None, None)],
+        ),
+        (
+            r#"Bearer realm="https://auth.example.io/token",service= "#,
+            vec![bearer(auth, None, None)],
+        ),
+        (
+            r#"Bearer realm="https://auth.example.io/token",service="registry"#,
+            vec![bearer(auth, None, None)],
+        ),
+        (
+            r#"Bearer realm="https://auth.example.io/token",empty="",service="registry.example.io",scope="repository:library/hello-world:pull,push""#,
+            vec![bearer(auth, Some("registry.example.io"), Some(hello))],
+        ),
+        // regclient, `TestParseAuthHeader`.
+        (
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:docker/docker:pull""#,
+            vec![bearer(
+                "https://auth.docker.io/token",
+                Some("registry.docker.io"),
+                Some("repository:docker/docker:pull"),
+            )],
+        ),
+        (r#"Basic realm="GitHub Package Registry""#, vec![Challenge::Basic]),
+        (r#"BaSiC ReAlM="Case insensitive key""#, vec![Challenge::Basic]),
+        ("Basic realm=unquoted", vec![Challenge::Basic]),
+        ("Basic realm=/", vec![Challenge::Basic]),
+        (r#"Basic realm="Dev", charset="UTF-8""#, vec![Challenge::Basic]),
+        // regclient reads a quoted scheme as well. RFC 9110 knows none, nor any registry.
+        (r#""Basic" "realm"=/"#, vec![Challenge::Other("/".to_owned())]),
+        (
+            r#"Bearer realm="https://auth.docker.io/token", service="registry.docker.io", scope="repository:docker/docker:pull", Basic realm="GitHub Package Registry""#,
+            vec![
+                bearer(
+                    "https://auth.docker.io/token",
+                    Some("registry.docker.io"),
+                    Some("repository:docker/docker:pull"),
+                ),
+                Challenge::Basic,
+            ],
+        ),
+        // regclient refuses these three. What can be read of them is enough for a login.
+        (r#"Basic realm="Dev" charset="UTF-8""#, vec![Challenge::Basic]),
+        (r#"Basic realm="GitHub Package Registry"#, vec![Challenge::Basic]),
+        (r#"Basic realm="GitHub Package Registry\\"#, vec![Challenge::Basic]),
+    ] {
+        assert_eq!(parse(header), expected, "{header}");
+    }
+}
+
+#[test]
+fn challenges_of_one_header_are_told_apart() {
+    let first = bearer("https://a.b/\"x, Basic\"", Some("reg"), None);
+    let text = r#"realm="https://a.b/\"x, Basic\"", service=reg"#;
+    let negotiate = Challenge::Other("Negotiate".to_owned());
+    assert_eq!(
+        parse(&format!("Negotiate YII==, Bearer {text} , Basic realm=\"x\"")),
+        [negotiate, first.clone(), Challenge::Basic]
+    );
+    let ntlm = Challenge::Other("NTLM".to_owned());
+    assert_eq!(parse(&format!("NTLM, Bearer {text}")), [ntlm, first]);
+    // Blanks instead of commas.
+    let spaced = r#"Bearer realm="https://a.b/t" service="reg" scope="x""#;
+    assert_eq!(parse(spaced), [bearer("https://a.b/t", Some("reg"), Some("x"))]);
+    assert_eq!(parse(r#"Bearer realm="",service="reg""#), []);
+}
+
+proptest! {
+    #[test]
+    fn any_header_is_survived(header in "(Bearer |Basic )?[ -~é]{0,80}") {
+        parse(&header);
+    }
+
+    #[test]
+    fn any_quoted_value_is_read_back(value in "[ -~é]{1,40}") {
+        let escaped = value.replace('\\', r"\\").replace('"', r#"\""#);
+        let header = format!("Bearer realm=\"{escaped}\"");
+        prop_assert_eq!(parse(&header), [bearer(&value, None, None)]);
+    }
+}

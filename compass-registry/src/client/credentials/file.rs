@@ -1,0 +1,272 @@
+//! One file of credentials: `config.json` of Docker, `auth.json` of Podman, Skopeo and Buildah, and
+//! Docker's old `~/.dockercfg`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::{Credentials, Secret};
+use crate::{Error, Repository};
+
+/// Base64 with padding or without, as tools write it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The host that Docker Hub's logins are kept for, as a helper is asked for it.
+pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// What a file says.
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+pub(super) struct File {
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    #[serde(rename = "credHelpers")]
+    helpers: Option<BTreeMap<String, String>>,
+    #[serde(rename = "credsStore")]
+    store: Option<String>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `auths`, `credHelpers` and `credsStore`.
+    Current,
+    /// `~/.dockercfg`: entries by their hosts, at the top.
+    Legacy,
+}
+
+/// A credential helper that a file names for a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Helper<'f> {
+    /// For this host (`credHelpers`).
+    OfHost(&'f str),
+    /// For all hosts (`credsStore`).
+    OfAll(&'f str),
+}
+
+/// What a key of `auths` stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Key<'k> {
+    /// A host. A greater rank is a spelling that is less like the host itself.
+    Host { host: &'k str, rank: u8 },
+    /// A project or repository of a host.
+    Path { host: &'k str, path: &'k str },
+}
+
+impl File {
+    /// Reads the text of a file; `name` is for messages. No text at all says nothing.
+    pub(super) fn parse(name: &str, text: &[u8], format: Format) -> Result<Self, Error> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        if text.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        let parsed = match format {
+            Format::Current => serde_json::from_slice(text),
+            Format::Legacy => serde_json::from_slice(text)
+                .map(|auths| Self { auths: Some(auths), ..Self::default() }),
+        };
+        // The parser's message names a line, and may quote what it found: a secret.
+        parsed.map_err(|error| Error::BadContent {
+            what: name.to_owned(),
+            reason: format!("line {} is not a Docker configuration", error.line()),
+        })
+    }
+
+    /// The helper for a host. One without a name takes the host out of the common one.
+    pub(super) fn helper(&self, host: &str) -> Option<Helper<'_>> {
+        let own = best(self.helpers.iter().flatten(), |key| rank_of(key, host, Format::Current));
+        match (own, self.store.as_deref()) {
+            (Some(helper), _) if helper.is_empty() => None,
+            (Some(helper), _) => Some(Helper::OfHost(helper)),
+            (None, Some(store)) if !store.is_empty() => Some(Helper::OfAll(store)),
+            _ => None,
+        }
+    }
+
+    /// The credentials of a host: an exact key counts before its spellings as a URL.
+    pub(super) fn of_host(
+        &self,
+        name: &str,
+        host: &str,
+        format: Format,
+    ) -> Result<Option<Credentials>, Error> {
+        let entries = self.auths.iter().flatten();
+        let entry = best(entries, |key| rank_of(key, host, format)).and_then(Option::as_ref);
+        entry.map_or(Ok(None), |entry| entry.credentials(name, host))
+    }
+
+    /// The credentials of projects and repositories of a host, the longest path first.
+    pub(super) fn of_paths(
+        &self,
+        name: &str,
+        host: &str,
+    ) -> Result<Vec<(Repository, Credentials)>, Error> {
+        let mut found: Vec<(Repository, Credentials)> = Vec::new();
+        for (key, entry) in self.auths.iter().flatten() {
+            let Key::Path { host: own, path } = Key::of(key, Format::Current) else { continue };
+            let path: Option<Repository> = path.parse().ok().filter(|_| is_same_host(own, host));
+            let (Some(path), Some(entry)) = (path, entry) else { continue };
+            let is_known = found.iter().any(|(known, _)| *known == path);
+            if let Some(credentials) = entry.credentials(name, key)?.filter(|_| !is_known) {
+                found.push((path, credentials));
+            }
+        }
+        found.sort_by_key(|(path, _)| std::cmp::Reverse(path.as_str().len()));
+        Ok(found)
+    }
+}
+
+/// The value with the lowest rank.
+fn best<'e, V>(
+    entries: impl Iterator<Item = (&'e String, &'e V)>,
+    rank: impl Fn(&str) -> Option<u8>,
+) -> Option<&'e V> {
+    let ranked = entries.filter_map(|(key, value)| Some((rank(key)?, value)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, value)| value)
+}
+
+/// How well a key fits a host; nothing if it is for something else.
+fn rank_of(key: &str, host: &str, format: Format) -> Option<u8> {
+    match Key::of(key, format) {
+        Key::Host { host: own, rank } if own == host => Some(rank),
+        // Docker Hub has several names.
+        Key::Host { host: own, rank } if is_same_host(own, host) => Some(rank + 10),
+        _ => None,
+    }
+}
+
+impl<'k> Key<'k> {
+    fn of(key: &'k str, format: Format) -> Self {
+        let https = key.strip_prefix("https://").map(|rest| (rest, 1));
+        let http = key.strip_prefix("http://").map(|rest| (rest, 2));
+        let (rest, rank) = https.or(http).unwrap_or((key, 0));
+        let Some((host, path)) = rest.split_once('/') else {
+            return Self::Host { host: rest, rank };
+        };
+        // `host/v1/` is the old address of an API; `host/v1` without a scheme is a project.
+        let is_api = match path {
+            "" | "v1/" | "v2/" => true,
+            "v1" | "v2" => rank > 0,
+            _ => false,
+        };
+        match is_api || format == Format::Legacy {
+            true => Self::Host { host, rank: rank + 3 },
+            false => Self::Path { host, path: path.trim_end_matches('/') },
+        }
+    }
+}
+
+fn is_same_host(own: &str, host: &str) -> bool {
+    own == host || (is_hub(own) && is_hub(host))
+}
+
+pub(super) fn is_hub(host: &str) -> bool {
+    matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io")
+}
+
+impl Entry {
+    /// The credentials of an entry. Docker writes empty ones for hosts whose login a helper keeps.
+    fn credentials(&self, name: &str, key: &str) -> Result<Option<Credentials>, Error> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(token) = given(&self.registrytoken) {
+            return Ok(Some(Credentials::RegistryToken(Secret(token))));
+        }
+        if let Some(token) = given(&self.identitytoken) {
+            return Ok(Some(Credentials::IdentityToken(Secret(token))));
+        }
+        if let Some(auth) = given(&self.auth) {
+            let bad = || Error::BadContent {
+                what: name.to_owned(),
+                reason: format!("`auth` of {key} is not base64 of `user:password`"),
+            };
+            return decode(&auth).map(Some).ok_or_else(bad);
+        }
+        Ok(match (given(&self.username), given(&self.password)) {
+            (Some(username), Some(password)) => {
+                Some(Credentials::Password { username, password: Secret(password) })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Base64 of `user:password`, on one line or wrapped as `base64` writes it.
+fn decode(auth: &str) -> Option<Credentials> {
+    let joined: String = auth.split_ascii_whitespace().collect();
+    let decoded = String::from_utf8(BASE64.decode(joined).ok()?).ok()?;
+    let (username, password) = decoded.split_once(':')?;
+    // Old versions of Docker filled it up with zeros.
+    let password = Secret(password.trim_matches('\0').to_owned());
+    Some(Credentials::Password { username: username.to_owned(), password })
+}
+
+/// The file that messages and hints name.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_is_a_host_or_a_path() {
+        let host = |host, rank| Key::Host { host, rank };
+        for (key, expected) in [
+            ("reg.a:5000", host("reg.a:5000", 0)),
+            ("https://reg.a", host("reg.a", 1)),
+            ("http://reg.a", host("reg.a", 2)),
+            ("reg.a/", host("reg.a", 3)),
+            ("reg.a/v1/", host("reg.a", 3)),
+            ("https://reg.a/v1/", host("reg.a", 4)),
+            ("https://reg.a/v2", host("reg.a", 4)),
+            ("http://reg.a/v1", host("reg.a", 5)),
+            ("reg.a/v2", Key::Path { host: "reg.a", path: "v2" }),
+            ("reg.a/team/web", Key::Path { host: "reg.a", path: "team/web" }),
+            ("https://reg.a/team/", Key::Path { host: "reg.a", path: "team" }),
+            ("[::1]:5000", host("[::1]:5000", 0)),
+        ] {
+            assert_eq!(Key::of(key, Format::Current), expected, "{key}");
+        }
+        assert_eq!(Key::of("https://reg.a/x/y", Format::Legacy), host("reg.a", 4));
+    }
+
+    #[test]
+    fn auth_is_base64_in_any_layout() {
+        let password = |text: &str| {
+            Some(Credentials::Password {
+                username: "user".to_owned(),
+                password: Secret::new(text.to_owned()),
+            })
+        };
+        for (auth, expected) in [
+            ("dXNlcjpwYXNz", password("pass")),
+            ("dXNl\ncjpw\r\nYXNz\n", password("pass")),
+            ("dXNlcjpwYTpzcw==", password("pa:ss")),
+            ("dXNlcjpwYTpzcw", password("pa:ss")),
+            ("dXNlcjpwYXNzAAA=", password("pass")),
+            ("dXNlcjo=", password("")),
+            ("dXNlcg==", None),
+            ("%%%", None),
+        ] {
+            assert_eq!(decode(auth), expected, "{auth:?}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Which files are read for a registry, in which order.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::file::{self, File, Format, Helper};
+use super::{Login, Logins, helper};
+use crate::Error;
+
+/// The files in which `docker login`, `podman login` and `skopeo login` keep credentials, in order
+/// of precedence: the first that has a login for a repository counts.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialFiles(Vec<Source>);
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// A file that need not exist.
+    File(PathBuf, Format),
+    /// A file that someone named: it must exist.
+    Named(PathBuf),
+    /// The value of an environment variable.
+    Variable(&'static str, String),
+}
+
+/// The variable that names the one file to read.
+const NAMED: &str = "REGISTRY_AUTH_FILE";
+
+/// The variable that holds credentials itself.
+const INLINE: &str = "DOCKER_AUTH_CONFIG";
+
+impl CredentialFiles {
+    /// These files. Files that do not exist are empty.
+    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(files.into_iter().map(|file| Source::File(file, Format::Current)).collect())
+    }
+
+    /// The places of `containers-auth.json(5)` and of Docker. `REGISTRY_AUTH_FILE` names a file that
+    /// is read instead of all others; the credentials in `DOCKER_AUTH_CONFIG` count before files
+    /// that nobody named.
+    pub fn from_environment() -> Self {
+        Self::from_variables(|name| std::env::var_os(name), rustix::process::getuid().as_raw())
+    }
+
+    /// As [`CredentialFiles::from_environment`], with the variables and the user that are given.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let directory = |name: &str| variable(name).map(PathBuf::from);
+        let inline = variable(INLINE).map(|text| text.to_string_lossy().into_owned());
+        let inline = inline.map(|text| Source::Variable(INLINE, text));
+        if let Some(file) = directory(NAMED) {
+            return Self([Source::Named(file)].into_iter().chain(inline).collect());
+        }
+        let home = directory("HOME");
+        let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
+        let runtime = match directory("XDG_RUNTIME_DIR") {
+            Some(runtime) => runtime.join("containers/auth.json"),
+            None => PathBuf::from(format!("/run/containers/{user}/auth.json")),
+        };
+        let config = directory("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+        let docker = directory("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+        let current = [
+            Some(runtime),
+            config.map(|config| config.join("containers/auth.json")),
+            docker.map(|docker| docker.join("config.json")),
+        ];
+        let current = current.into_iter().flatten().map(|file| Source::File(file, Format::Current));
+        let legacy = below_home(".dockercfg").map(|file| Source::File(file, Format::Legacy));
+        Self(inline.into_iter().chain(current).chain(legacy).collect())
+    }
+
+    /// The logins for a registry host, and for single projects or repositories of it, as `podman
+    /// login HOST/PROJECT` keeps them. This blocks: a credential helper may take a minute.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::BadContent`] if a file cannot be read, or a file that was named
+    /// does not exist, and [`Error::Io`] if a helper that is set up for this host fails.
+    pub fn find(&self, host: &str) -> Result<Logins, Error> {
+        let mut found = Logins::default();
+        for source in &self.0 {
+            let (name, format) = (source.name(), source.format());
+            let file = source.read()?;
+            if format == Format::Current {
+                let paths = file.of_paths(&name, host)?.into_iter();
+                found.logins.extend(
+                    paths.map(|(path, credentials)| Login::new(Some(path), credentials, &*name)),
+                );
+            }
+            // Whatever a later file says, this one counts first.
+            if let Some(login) = of_host(&file, (&name, format), host, &mut found.problem)? {
+                found.logins.push(login);
+                found.problem = None;
+                return Ok(found);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The login that one file has for a host as such.
+fn of_host(
+    file: &File,
+    (name, format): (&str, Format),
+    host: &str,
+    problem: &mut Option<String>,
+) -> Result<Option<Login>, Error> {
+    let helper = file.helper(host);
+    if let Some(Helper::OfHost(helper)) = helper {
+        let program = helper::program(helper);
+        let credentials = helper::ask(helper, host).map_err(|failure| {
+            let what = format!("cannot ask the credential helper `{program}`, which {name} names");
+            Error::io(what, std::io::Error::other(failure.reason))
+        })?;
+        let source = format!("the credential helper {program}, which {name} names");
+        return Ok(credentials.map(|credentials| Login::new(None, credentials, source)));
+    }
+    if let Some(credentials) = file.of_host(name, host, format)? {
+        return Ok(Some(Login::new(None, credentials, name)));
+    }
+    let Some(Helper::OfAll(helper)) = helper else { return Ok(None) };
+    let program = helper::program(helper);
+    match helper::ask(helper, host) {
+        Ok(credentials) => {
+            let source = format!("the credential helper {program}, which {name} names");
+            Ok(credentials.map(|credentials| Login::new(None, credentials, source)))
+        }
+        // Configurations are copied between machines, and most registries ask for no login: as with
+        // docker, that is no error before one asks for it.
+        Err(failure) => {
+            let reason = match failure.is_missing {
+                true => "it is not installed".to_owned(),
+                false => failure.reason,
+            };
+            *problem = Some(format!(
+                "the credential helper `{program}`, which `credsStore` in {name} names, gave no \
+                 login: {reason}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path, _) | Self::Named(path) => file::shown(path),
+            Self::Variable(name, _) => (*name).to_owned(),
+        }
+    }
+
+    fn format(&self) -> Format {
+        match self {
+            Self::File(_, format) => *format,
+            Self::Named(_) | Self::Variable(..) => Format::Current,
+        }
+    }
+
+    fn read(&self) -> Result<File, Error> {
+        match self {
+            Self::Variable(name, text) => File::parse(name, text.as_bytes(), Format::Current),
+            Self::Named(path) => {
+                let what = || format!("cannot read {}, which {NAMED} names", path.display());
+                let text = std::fs::read(path).map_err(|error| Error::io(what(), error))?;
+                File::parse(&file::shown(path), &text, Format::Current)
+            }
+            Self::File(path, format) => match std::fs::read(path) {
+                Ok(text) => File::parse(&file::shown(path), &text, *format),
+                Err(error) if is_absent(path, &error) => Ok(File::default()),
+                Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
+            },
+        }
+    }
+}
+
+/// Whether there is no such file. An optional secret of Kubernetes leaves a directory instead.
+fn is_absent(path: &Path, error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || path.is_dir()
+}

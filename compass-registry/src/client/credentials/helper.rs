@@ -1,0 +1,197 @@
+//! Docker credential helpers: `docker-credential-<name> get`, the host on standard input, an object
+//! on standard output.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::file::{HUB_KEY, is_hub};
+use super::{Credentials, Secret};
+
+/// How long a credential helper may take: it may ask a person to unlock a keyring.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Bytes of what a helper prints that are read.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+/// Characters of what a helper says went wrong that are shown.
+const MAX_SHOWN: usize = 300;
+
+/// What helpers print if they know no login (docker-credential-helpers).
+const NOT_FOUND: &str = "credentials not found";
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Username", alias = "username", default)]
+    username: String,
+    #[serde(rename = "Secret", alias = "secret", default)]
+    secret: String,
+}
+
+/// What a helper printed, and how it ended.
+struct Output {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Why a helper gave no answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Whether there is no such program.
+    pub(super) is_missing: bool,
+    pub(super) reason: String,
+}
+
+/// The program of a helper.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
+/// Asks a helper for the login of a host. This blocks.
+pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credentials>, Failure> {
+    let key = if is_hub(host) { HUB_KEY } else { host };
+    let output = run(&program(name), key).map_err(|error| Failure {
+        is_missing: error.kind() == std::io::ErrorKind::NotFound,
+        reason: error.to_string(),
+    })?;
+    read(&output).map_err(|reason| Failure { is_missing: false, reason })
+}
+
+fn read(output: &Output) -> Result<Option<Credentials>, String> {
+    let (stdout, stderr) = (&output.stdout, &output.stderr);
+    if !output.status.success() {
+        // Helpers say on standard output what is wrong, and programs behind them on the other one.
+        let said = String::from_utf8_lossy(stdout);
+        if said.contains(NOT_FOUND) {
+            return Ok(None);
+        }
+        let said = [said.trim(), String::from_utf8_lossy(stderr).trim()].join("\n");
+        return Err(match said.trim() {
+            "" => format!("it failed without a word ({})", output.status),
+            said => shown(said),
+        });
+    }
+    if stdout.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let answer: Answer = serde_json::from_slice(stdout)
+        .map_err(|_| "its answer is not the object that helpers print".to_owned())?;
+    let secret = Secret(answer.secret);
+    Ok(match answer.username.as_str() {
+        "" if secret.reveal().is_empty() => None,
+        "<token>" => Some(Credentials::IdentityToken(secret)),
+        _ => Some(Credentials::Password { username: answer.username, password: secret }),
+    })
+}
+
+/// What a helper says, on one line.
+fn shown(said: &str) -> String {
+    let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join("; ");
+    match line.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn run(program: &str, key: &str) -> std::io::Result<Output> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read it says by its end what is wrong.
+        let _ = stdin.write_all(key.as_bytes());
+    }
+    output_of(child)
+}
+
+/// What a helper prints, and how it ends. One that does not is ended.
+fn output_of(mut child: Child) -> std::io::Result<Output> {
+    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let until = Instant::now() + TIMEOUT;
+    if let Ok(stdout) = stdout.recv_timeout(TIMEOUT) {
+        while Instant::now() < until {
+            if let Some(status) = child.try_wait()? {
+                // A program that it left behind may hold the pipe.
+                let stderr = stderr.recv_timeout(Duration::from_millis(200)).unwrap_or_default();
+                return Ok(Output { status, stdout, stderr });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    child.kill()?;
+    child.wait()?;
+    let reason = format!("it has not answered and ended within {} s", TIMEOUT.as_secs());
+    Err(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
+}
+
+/// Reads a pipe to its end in another thread.
+fn collect(pipe: Option<impl std::io::Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            // What was read until it broke is shown.
+            let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
+        }
+        // The receiver is gone if the helper took too long.
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    fn answer(code: i32, stdout: &str, stderr: &str) -> Result<Option<Credentials>, String> {
+        let (stdout, stderr) = (stdout.as_bytes().to_vec(), stderr.as_bytes().to_vec());
+        read(&Output { status: ExitStatus::from_raw(code << 8), stdout, stderr })
+    }
+
+    #[test]
+    fn helper_answer_is_a_login_or_none() {
+        let password = |username: &str| Credentials::Password {
+            username: username.to_owned(),
+            password: Secret::new("s"),
+        };
+        for (stdout, expected) in [
+            (r#"{"ServerURL":"a.b","Username":"u","Secret":"s"}"#, Some(password("u"))),
+            (r#"{"username":"u","secret":"s"}"#, Some(password("u"))),
+            (r#"{"Username":"","Secret":"s"}"#, Some(password(""))),
+            (
+                r#"{"Username":"<token>","Secret":"t"}"#,
+                Some(Credentials::IdentityToken(Secret::new("t"))),
+            ),
+            (r#"{"Username":"","Secret":""}"#, None),
+            ("{}", None),
+            ("", None),
+            (" \n", None),
+        ] {
+            assert_eq!(answer(0, stdout, "a warning"), Ok(expected), "{stdout}");
+        }
+        assert_eq!(answer(1, "credentials not found in native keychain\n", ""), Ok(None));
+    }
+
+    #[test]
+    fn helper_that_fails_says_why() {
+        let error = answer(1, "", "no credentials:\n run aws sso login\n").unwrap_err();
+        assert_eq!(error, "no credentials:; run aws sso login");
+        let error = answer(1, "exit status 2: pass not initialized", "gpg: no key").unwrap_err();
+        assert_eq!(error, "exit status 2: pass not initialized; gpg: no key");
+        assert!(answer(3, "", "").unwrap_err().contains("without a word"));
+        assert!(answer(1, "", &"x".repeat(9000)).unwrap_err().len() < 400);
+        // What it prints if it succeeds may be the secret.
+        let error = answer(0, "hunter2", "hunter2").unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

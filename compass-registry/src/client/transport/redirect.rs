@@ -1,0 +1,140 @@
+//! Redirects, and addresses that answers name.
+
+use reqwest::header::{HeaderValue, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use super::refusal::Refusal;
+use super::{Request, Transport};
+use crate::Error;
+use crate::client::credentials::Secret;
+
+/// Redirects that are followed for one request.
+pub(in crate::client) const MAX_REDIRECTS: usize = 5;
+
+/// Whether a redirect asks for the same request once more, with its body (RFC 9110, § 15.4.8, 9).
+pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
+impl Transport {
+    /// Sends a request, and follows redirects: of what is read wherever they lead, and of what is
+    /// written within the registry.
+    pub(super) async fn follow(
+        &self,
+        request: &Request,
+        authorization: Option<&Secret>,
+    ) -> Result<Response, Error> {
+        let mut url = request.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let host = super::host_of(&url);
+            let send = || self.send_to(request, &url, authorization);
+            let response = self.0.refusals.wait_for(&host, send).await?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let reads = matches!(request.method, Method::GET | Method::HEAD);
+            let next = match reads {
+                true => self.location(&url, &response)?,
+                false => match self.repeated_at(&url, &response) {
+                    Some(next) => next,
+                    None => return Ok(response),
+                },
+            };
+            url = next;
+        }
+        Err(too_many(request))
+    }
+
+    /// Where a request that writes is to be sent instead, if that is the same registry.
+    pub(in crate::client) fn repeated_at(&self, from: &Url, response: &Response) -> Option<Url> {
+        if !is_repeatable_redirect(response.status()) {
+            return None;
+        }
+        let next = self.location(from, response).ok()?;
+        (next.origin() == from.origin()).then_some(next)
+    }
+
+    /// The error for a redirect that is not followed.
+    pub(in crate::client) fn redirected(&self, request: &Request, response: &Response) -> Error {
+        let refusal = Refusal::without_body(response);
+        self.refusal_error(request, &refusal)
+    }
+
+    /// Sends a request to one address.
+    async fn send_to(
+        &self,
+        request: &Request,
+        url: &Url,
+        authorization: Option<&Secret>,
+    ) -> Result<Response, Error> {
+        let http = self.0.connections.to(self.is_own(url), request.bulk);
+        let mut builder =
+            http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
+        if let Some(value) = self.authorization(url, authorization) {
+            builder = builder.header("authorization", value);
+        }
+        if !request.body.is_empty() || request.method == Method::POST {
+            builder = builder.body(request.body.clone());
+        }
+        let turn = self.0.pace.turn().await;
+        let turn = turn.map_err(|slow| self.unreachable(request, url, slow))?;
+        let patience = request.patience.unwrap_or(self.0.retry.silence);
+        let response = match tokio::time::timeout(patience, builder.send()).await {
+            Ok(response) => response.map_err(|error| self.unreachable(request, url, error))?,
+            Err(elapsed) => return Err(self.unreachable(request, url, elapsed)),
+        };
+        // The next waiter sees what this answer says only if that is noted first.
+        self.0.pace.learn(&response);
+        drop(turn);
+        Ok(response)
+    }
+
+    /// The header, for the registry's own origin and nobody else.
+    pub(super) fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
+        let value = value.filter(|_| self.is_own(url))?;
+        let mut header = HeaderValue::from_str(value.reveal()).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// The address that an answer names. TLS is never left; a registry behind a proxy that ends TLS
+    /// may name itself without it.
+    pub(in crate::client) fn location(
+        &self,
+        from: &Url,
+        response: &Response,
+    ) -> Result<Url, Error> {
+        let bad = |reason: String| {
+            let what = format!("the answer of {} to {}", self.place(from), from.path());
+            Err(Error::BadContent { what, reason })
+        };
+        let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let Some(text) = text else { return bad("it has no `Location`".to_owned()) };
+        let Ok(mut url) = from.join(text) else {
+            return bad("its `Location` is not an address".to_owned());
+        };
+        let base = &self.0.base;
+        if url.scheme() == "https" || url.scheme() == base.scheme() {
+            return Ok(url);
+        }
+        let is_same_host = url.scheme() == "http" && url.host_str() == base.host_str();
+        let is_same_port = url.port().is_none() || url.port() == base.port();
+        if is_same_host
+            && is_same_port
+            && url.set_scheme("https").is_ok()
+            && url.set_port(base.port()).is_ok()
+        {
+            return Ok(url);
+        }
+        // The rest of the address may be signed.
+        let (scheme, host) = (url.scheme(), url.host_str().unwrap_or_default());
+        bad(format!("refusing to follow a redirect from https to {scheme}://{host}"))
+    }
+}
+
+pub(in crate::client) fn too_many(request: &Request) -> Error {
+    Error::BadContent {
+        what: format!("the answer to {} {}", request.method, request.url.path()),
+        reason: format!("{} redirects in a row", MAX_REDIRECTS + 1),
+    }
+}

@@ -1,0 +1,194 @@
+//! What went wrong with a request, and with whom: the registry, or somebody it pointed to.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Response, StatusCode, Url};
+
+use super::{Request, Transport};
+use crate::Error;
+use crate::client::pace::retry_after;
+use crate::client::words;
+
+/// Bytes of an error answer that are read.
+const MAX_BODY: usize = 64 << 10;
+
+/// The header by which registries say that they are one (Docker Registry HTTP API V2).
+const VERSION: &str = "docker-distribution-api-version";
+
+/// An answer with another status than was expected. Its connection can be used again.
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Url,
+    /// The registry's own words.
+    pub(super) words: String,
+}
+
+impl Refusal {
+    /// Reads the body of an answer, as far as it is of use.
+    pub(super) async fn read(response: Response, silence: Duration) -> Self {
+        let (status, url) = (response.status(), response.url().clone());
+        let headers = response.headers().clone();
+        let words = words::of(&beginning(response, silence).await);
+        Self { status, headers, url, words }
+    }
+
+    pub(super) fn without_body(response: &Response) -> Self {
+        let (status, url) = (response.status(), response.url().clone());
+        Self { status, headers: response.headers().clone(), url, words: String::new() }
+    }
+
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Whether the registry complains of the token that it was sent, and not of its owner: some do
+    /// so with another status than 401, and without a challenge.
+    pub(super) fn complains_of_token(&self) -> bool {
+        let words = self.words.to_ascii_lowercase();
+        let names_token = words.contains("token") || words.contains("jwt");
+        let is_invalid = ["invalid", "expired", "not valid", "malformed"];
+        let is_invalid = is_invalid.into_iter().any(|word| words.contains(word));
+        match self.status {
+            StatusCode::BAD_REQUEST => names_token && is_invalid,
+            StatusCode::FORBIDDEN => words.contains("expired") || (names_token && is_invalid),
+            _ => false,
+        }
+    }
+}
+
+/// The beginning of a body; what has come by the time that is allowed has to be enough.
+async fn beginning(mut response: Response, silence: Duration) -> Vec<u8> {
+    let mut body = Vec::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(silence, read).await;
+    body
+}
+
+impl Transport {
+    /// The error for an answer that was not expected.
+    pub(super) fn refused(&self, request: &Request, refusal: &Refusal) -> Error {
+        let is_login = matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !(is_login && self.is_own(&refusal.url)) {
+            return self.refusal_error(request, refusal);
+        }
+        let unknown = self.unknown_scheme(refusal);
+        let unknown = unknown.map_or_else(String::new, |scheme| {
+            format!("; it asks for `{scheme}`, which is unknown here")
+        });
+        let words = words::after(&self.0.auth.redact(refusal.words.clone()));
+        Error::Unauthorized {
+            host: self.0.host.clone(),
+            reason: format!(
+                "{} {} {} ({}){words}{unknown}",
+                request.method,
+                refusal.url.path(),
+                self.0.auth.who(&request.scope),
+                refusal.status.as_u16(),
+            ),
+        }
+    }
+
+    /// The same, whatever the status.
+    pub(super) fn refusal_error(&self, request: &Request, refusal: &Refusal) -> Error {
+        let mut message = self.0.auth.redact(refusal.words.clone());
+        if refusal.status.is_redirection() {
+            message = redirect(refusal);
+        }
+        // A registry may hide what is not for everybody.
+        let hides = refusal.status == StatusCode::NOT_FOUND && self.is_own(&refusal.url);
+        if hides && self.0.auth.login(&request.scope).is_none() {
+            let asked = format!("(asked {})", self.0.auth.who(&request.scope));
+            message = format!("{message} {asked}").trim_start().to_owned();
+        }
+        Error::Refused {
+            host: self.place(&refusal.url),
+            request: format!("{} {}", request.method, refusal.url.path()),
+            status: refusal.status.as_u16(),
+            message,
+            retry_after: retry_after(&refusal.headers),
+        }
+    }
+
+    /// Whether a registry answered to the request for its root, and no web page.
+    pub(super) async fn require_registry(&self, response: Response) -> Result<(), Error> {
+        if response.headers().contains_key(VERSION) {
+            return Ok(());
+        }
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        let path = response.url().path().to_owned();
+        let body = beginning(response, self.0.retry.silence).await;
+        let text = String::from_utf8_lossy(&body);
+        let text = text.trim();
+        // An object is what registries answer with, or nothing at all.
+        if text.is_empty() || (!kind.contains("html") && text.starts_with('{')) {
+            return Ok(());
+        }
+        let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };
+        Err(Error::BadContent {
+            what: format!("the answer of {} to GET {path}", self.0.host),
+            reason: format!("it is no registry: it answers with {kind}: {}", words::of(&body)),
+        })
+    }
+
+    pub(in crate::client) fn unreachable(
+        &self,
+        request: &Request,
+        at: &Url,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        let asked = format!("{} {}", request.method, at.path());
+        unreachable(&self.place(at), &asked, error)
+    }
+
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.0.base.origin()
+    }
+
+    /// Who is asked there: the registry, or somebody it pointed to.
+    pub(super) fn place(&self, url: &Url) -> String {
+        if self.is_own(url) {
+            return self.0.host.clone();
+        }
+        format!("{} (where {} pointed)", host_of(url), self.0.host)
+    }
+}
+
+/// Where a redirect that is not followed leads. The rest of the address may be signed.
+fn redirect(refusal: &Refusal) -> String {
+    let location = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    match location.and_then(|location| refusal.url.join(location).ok()) {
+        Some(url) => {
+            format!("it redirects to {}://{}{}", url.scheme(), host_of(&url), url.path())
+        }
+        None => "it redirects, and names no address".to_owned(),
+    }
+}
+
+/// The host of an address, with its port where it has one.
+pub(in crate::client) fn host_of(url: &Url) -> String {
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}{port}", url.host_str().unwrap_or_default())
+}
+
+/// The connection to a host failed. The error is stripped of its address, which may be signed.
+pub(in crate::client) fn unreachable(
+    host: &str,
+    request: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    let source = match error.into().downcast::<reqwest::Error>() {
+        Ok(error) => Box::new(error.without_url()),
+        Err(other) => other,
+    };
+    Error::Unreachable { host: host.to_owned(), request: request.to_owned(), source }
+}

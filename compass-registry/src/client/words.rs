@@ -1,0 +1,101 @@
+//! What a registry, or a proxy before it, says went wrong (distribution specification, § Error
+//! Codes): its own words, whatever their form.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Characters that are shown.
+const MAX_SHOWN: usize = 300;
+
+#[derive(Deserialize)]
+struct Answer {
+    errors: Vec<OneError>,
+}
+
+#[derive(Deserialize)]
+struct OneError {
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    detail: Value,
+}
+
+/// The words of a body: of the form that the specification has, codes and messages; of any other,
+/// the body itself. They are on one line and may hold anything else: whoever shows them escapes
+/// them.
+pub(super) fn of(body: &[u8]) -> String {
+    let line = match serde_json::from_slice::<Answer>(body) {
+        Ok(answer) if !answer.errors.is_empty() => {
+            let errors: Vec<_> = answer.errors.iter().map(OneError::to_line).collect();
+            errors.join("; ")
+        }
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Words behind a message, if there are any.
+pub(super) fn after(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+impl OneError {
+    /// Registries put the reason into the detail if the message is the usual one for the code.
+    fn to_line(&self) -> String {
+        let code = match &self.code {
+            Value::String(code) => code.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let message = self.message.clone().unwrap_or_default();
+        let detail = match &self.detail {
+            Value::Null => String::new(),
+            Value::String(detail) => detail.clone(),
+            Value::Array(list) if list.is_empty() => String::new(),
+            Value::Object(map) if map.is_empty() => String::new(),
+            other => other.to_string(),
+        };
+        let detail = if message.contains(&detail) { String::new() } else { format!("({detail})") };
+        let parts = [code, message, detail];
+        parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_any_body_are_shown() {
+        for (body, words) in [
+            (r#"{"errors":[{"code":"DENIED","message":"not a member"}]}"#, "DENIED not a member"),
+            (
+                r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"Size":3}}]}"#,
+                r#"UNKNOWN unknown error ({"Size":3})"#,
+            ),
+            (
+                r#"{"errors":[{"code":"A","message":"b","detail":"b"},{"code":"C","detail":null}]}"#,
+                "A b; C",
+            ),
+            // Artifactory writes numbers, and no code.
+            (r#"{"errors":[{"status":403,"message":"Forbidden"}]}"#, "Forbidden"),
+            (r#"{"errors":[{"code":401,"message":"no"}]}"#, "401 no"),
+            (r#"{"errors":[]}"#, r#"{"errors":[]}"#),
+            (r#"{"message":"project not found"}"#, r#"{"message":"project not found"}"#),
+            ("<html>\r\n <body>502 Bad Gateway</body>\n", "<html> <body>502 Bad Gateway</body>"),
+            ("404 page not found\n", "404 page not found"),
+            ("", ""),
+        ] {
+            assert_eq!(of(body.as_bytes()), words);
+        }
+        assert_eq!(of(&[0xff, b'a']), "\u{fffd}a");
+        let long = of("ü".repeat(9000).as_bytes());
+        assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+    }
+}

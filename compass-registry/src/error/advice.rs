@@ -1,0 +1,152 @@
+//! What a person can do about an error.
+
+use tokio::time::error::Elapsed;
+
+use super::Error;
+use crate::refused::RefusedConnections;
+use crate::speed::TooSlow;
+
+/// What servers answer whose disk is full (RFC 4918, § 11.5).
+const INSUFFICIENT_STORAGE: u16 = 507;
+
+/// The request that asks whether a host is a registry at all.
+const PING: &str = "GET /v2/";
+
+impl Error {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } => Some(MISSING),
+            Self::Unauthorized { .. } => Some(
+                "log in with `docker login` or `skopeo login`, with an account that may do this",
+            ),
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
+                Some("the registry holds or sends damaged content: push the image again")
+            }
+            Self::NoSuchPlatform { available, .. } if available.is_empty() => {
+                Some("take the whole of it, with `--platform all`")
+            }
+            Self::NoSuchPlatform { .. } | Self::AmbiguousPlatform { .. } => {
+                Some("choose one of these platforms with `--platform`")
+            }
+            Self::Unreachable { source, .. } => Some(of_connection(&**source)),
+            Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
+            Self::Refused { request, status, .. } => of_refusal(request, *status),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some space, or write to another disk")
+            }
+            Self::Blob { source, .. } | Self::Image { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+const MISSING: &str = "check the name and tag, and whether the image has been pushed";
+
+/// Advice for a request that a registry refuses.
+fn of_refusal(request: &str, status: u16) -> Option<&'static str> {
+    let writes = ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method));
+    match status {
+        404 if request == PING => Some(
+            "no registry answers there: check the host and port, and whether the registry is behind \
+             another path",
+        ),
+        404 if writes => Some(
+            "check the project's name, and whether it must be created at the registry before images \
+             are pushed to it",
+        ),
+        404 => Some(MISSING),
+        405 | 501 if writes => {
+            Some("the registry takes no pushes: it may be a mirror, a cache, or read-only")
+        }
+        413 => Some(
+            "a proxy before the registry limits how large a request may be: raise that limit (nginx: \
+             `client_max_body_size 0`)",
+        ),
+        429 => Some("wait, use fewer `--jobs`, or log in with an account that may ask more often"),
+        300..=399 => Some("name the registry by the address that it redirects to"),
+        INSUFFICIENT_STORAGE => Some("free some space where the registry keeps its images"),
+        500..=599 => Some("see the registry's own log, and run the command again"),
+        _ => None,
+    }
+}
+
+/// Advice for a host that cannot be reached, or a connection that broke.
+fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    if error.is::<Elapsed>() {
+        return "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between";
+    }
+    if error.is::<TooSlow>() {
+        return "check the connection; `--min-speed` sets what is too slow";
+    }
+    if error.is::<RefusedConnections>() {
+        return "nothing listens there: check the host and port, and whether the registry is running";
+    }
+    if says(error, "UnknownIssuer") {
+        return "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy";
+    }
+    if is_about_certificate(error) {
+        return "its certificate is not one for this host now: look at its names, its dates and who signed it";
+    }
+    if says(error, "InvalidContentType") {
+        return "it does not speak TLS: use `--plain-http`, or write `plain_http: true` under `registries.hosts` in the policy";
+    }
+    "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy"
+}
+
+/// Whether the TLS library refuses the certificate of whoever was asked.
+pub(super) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    says(error, "invalid peer certificate")
+}
+
+/// Whether an error or one of its causes says this. The TLS library's own types are hidden in those
+/// of others.
+fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains(text) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_fits_the_request_that_was_refused() {
+        for (request, status, advice) in [
+            ("GET /v2/a/manifests/v1", 404, Some("has been pushed")),
+            ("HEAD /v2/a/blobs/sha256:00", 404, Some("has been pushed")),
+            ("GET /v2/", 404, Some("no registry answers there")),
+            ("POST /v2/a/blobs/uploads/", 404, Some("must be created")),
+            ("PUT /v2/a/manifests/v1", 404, Some("must be created")),
+            ("PUT /v2/a/manifests/v1", 405, Some("takes no pushes")),
+            ("GET /v2/_catalog", 405, None),
+            ("PUT /v2/a/blobs/uploads/1", 413, Some("client_max_body_size")),
+            ("PUT /v2/a/manifests/v1", 412, None),
+            ("PUT /v2/a/manifests/v1", 400, None),
+            ("GET /v2/a/manifests/v1", 429, Some("--jobs")),
+            ("PUT /v2/a/blobs/uploads/1", 507, Some("free some space")),
+            ("GET /v2/a/manifests/v1", 502, Some("own log")),
+        ] {
+            let error = Error::Refused {
+                host: "a.b".to_owned(),
+                request: request.to_owned(),
+                status,
+                message: String::new(),
+                retry_after: None,
+            };
+            let hint = error.hint();
+            match advice {
+                Some(advice) => {
+                    assert!(hint.unwrap_or_default().contains(advice), "{request}: {hint:?}")
+                }
+                None => assert_eq!(hint, None, "{request} {status}"),
+            }
+        }
+    }
+}

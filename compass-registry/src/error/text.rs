@@ -1,0 +1,91 @@
+//! Texts from elsewhere as they may be shown.
+
+use std::borrow::Cow;
+
+/// Characters of a text from elsewhere that are shown.
+const SHOWN: usize = 500;
+
+/// A text from elsewhere as it may be shown: a terminal obeys some characters, and a reader does
+/// not want megabytes.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, character) in text.chars().enumerate() {
+        match character {
+            _ if count == SHOWN => return shown + "…",
+            odd if odd.is_control() || is_invisible(odd) => shown.extend(odd.escape_unicode()),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
+
+/// Whether a character changes the direction or the lines of the text around it.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// The password of a text that begins as `user:password@host`, where it has one: people write that
+/// although registries are named without it, and it is not to be shown.
+pub fn password_in(text: &str) -> Option<&str> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (login, place) = rest.rsplit_once('@')?;
+    let (_, password) = login.split_once(':')?;
+    // `app:v1@sha256:…` is an image.
+    let is_digest = place.starts_with("sha256:") || place.starts_with("sha512:");
+    (!is_digest && !password.is_empty()).then_some(password)
+}
+
+pub(super) fn without_password(text: &str) -> Cow<'_, str> {
+    match password_in(text) {
+        Some(password) => text.replacen(&format!(":{password}@"), ":…@", 1).into(),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, RawManifest};
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (text, password) in [
+            ("me:secret@host:5000/project", Some("secret")),
+            ("https://me:se:cr@et@host/project", Some("se:cr@et")),
+            ("--from=me:secret@host", Some("secret")),
+            ("app:v1@sha256:00", None),
+            ("host:5000/project/app:v1@sha256:00", None),
+            ("me:se/cr+et=@host/project", Some("se/cr+et=")),
+            ("me@host", None),
+        ] {
+            assert_eq!(password_in(text), password, "{text}");
+        }
+        let (text, reason) = ("me:secret@host/project".to_owned(), "it is not".to_owned());
+        let error = Error::Invalid { what: "registry", text, reason };
+        assert_eq!(error.to_string(), "`me:…@host/project` is not a valid registry: it is not");
+    }
+
+    #[test]
+    fn what_a_registry_says_is_shown_in_few_words_that_no_terminal_obeys() {
+        let evil = format!("a\u{1b}]0;gone\u{7}\u{202e}\u{85}{}", "b".repeat(4 << 20));
+        let manifest = RawManifest::new(evil.clone(), "{}").parse().unwrap_err();
+        let index = Error::NoSuchPlatform {
+            what: "a:v1".to_owned(),
+            wanted: "linux/amd64".to_owned(),
+            available: evil.clone(),
+        };
+        let reference = evil.parse::<crate::Reference>().unwrap_err();
+        for error in [manifest, index, reference] {
+            let shown = error.to_string();
+            assert!(shown.len() < 1000 && !shown.contains('\u{1b}'), "{shown}");
+            assert!(shown.contains("a\\u{1b}]0;gone\\u{7}\\u{202e}\\u{85}"), "{shown}");
+        }
+    }
+}

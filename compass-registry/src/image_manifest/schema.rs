@@ -1,0 +1,222 @@
+//! The JSON of image manifests and indexes, as registries and Go tools write it: lists may be null
+//! or missing, and fields that nobody needs are ignored.
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
+
+use super::{Manifest, RawManifest, media_type};
+use crate::Descriptor;
+
+/// No blob has more bytes than this: so the sizes of all blobs that manifests name can be added up.
+const MAX_BLOB_BYTES: u64 = 1 << 44;
+
+/// An image manifest or index.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Schema {
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    /// The outer option says whether the key exists.
+    #[serde(default, deserialize_with = "existing")]
+    manifests: Option<Option<Vec<Descriptor>>>,
+}
+
+fn existing<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+impl Schema {
+    /// Reads a manifest of a media type. The error is a reason.
+    pub(super) fn read(bytes: &[u8], kind: &str) -> Result<Manifest, String> {
+        if !RawManifest::is_manifest_type(kind) {
+            return Err(unknown(kind));
+        }
+        let is_index = RawManifest::is_index_type(kind);
+        let schema: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        schema.require_unambiguous(kind)?;
+        let manifest = if is_index { schema.index()? } else { schema.image()? };
+        let large = manifest.descriptors().find(|blob| blob.size > MAX_BLOB_BYTES);
+        let reason = large.map(|Descriptor { digest, size, .. }| {
+            format!("{digest} would have {size} bytes, which are more than any blob has")
+        });
+        reason.map_or(Ok(manifest), Err)
+    }
+
+    /// A document that is an image to one tool and an index to another one is neither here
+    /// (CVE-2021-41190).
+    fn require_unambiguous(&self, kind: &str) -> Result<(), String> {
+        let has_images = matches!(self.manifests, Some(Some(_)));
+        if has_images && (self.config.is_some() || self.layers.is_some()) {
+            return Err("it has `manifests`, as an index, and `layers`, as an image".to_owned());
+        }
+        match self.media_type.as_deref() {
+            Some(own)
+                if RawManifest::is_index_type(own) != RawManifest::is_index_type(kind)
+                    && RawManifest::is_manifest_type(own) =>
+            {
+                Err(format!("its `mediaType` is `{own}`, and it is served as `{kind}`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn index(self) -> Result<Manifest, String> {
+        match self.manifests {
+            Some(images) => Ok(Manifest::Index(images.unwrap_or_default())),
+            None if self.media_type.is_some() => Ok(Manifest::Index(Vec::new())),
+            None => Err("it has no `manifests`".to_owned()),
+        }
+    }
+
+    fn image(self) -> Result<Manifest, String> {
+        let config = self.config.ok_or("it has no `config`")?;
+        Ok(Manifest::Image { config, layers: self.layers.unwrap_or_default() })
+    }
+}
+
+fn unknown(kind: &str) -> String {
+    if kind.contains(".manifest.v1+") {
+        return format!(
+            "it has Docker's first format (`{kind}`), which current tools do not load: push the \
+             image again with one of them"
+        );
+    }
+    format!("its media type `{kind}` is not known here")
+}
+
+/// What tells an index from an image if no media type does.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    media_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    config: Option<IgnoredAny>,
+}
+
+/// The media type that a manifest's own bytes claim, for places that store none beside it.
+pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
+    media_type_of(bytes, None)
+}
+
+/// The media type of a manifest: what its own `mediaType` says, otherwise the declared one if that
+/// fits the content, and otherwise that of the content. Registries and proxies declare all sorts.
+pub(crate) fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
+    let shape: Shape = serde_json::from_slice(bytes).ok()?;
+    let own = shape.media_type.filter(|own| !own.is_empty());
+    if own.is_some() {
+        return own;
+    }
+    let declared = declared.map(str::to_ascii_lowercase);
+    let declared_as = |index: bool| {
+        let fits = |kind: &String| {
+            RawManifest::is_manifest_type(kind) && RawManifest::is_index_type(kind) == index
+        };
+        declared.clone().filter(fits)
+    };
+    match (shape.manifests, shape.config) {
+        (Some(_), None) => declared_as(true).or_else(|| Some(media_type::OCI_INDEX.to_owned())),
+        (None, Some(_)) => declared_as(false).or_else(|| Some(media_type::OCI_MANIFEST.to_owned())),
+        _ => declared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+
+    fn descriptor(kind: &str) -> String {
+        let digest = Digest::of(b"x");
+        format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":1}}"#)
+    }
+
+    #[test]
+    fn manifest_null_and_missing_lists_are_empty() {
+        let config = descriptor(media_type::OCI_CONFIG);
+        for layers in ["", r#","layers":null"#, r#","layers":[]"#] {
+            let text = format!(r#"{{"schemaVersion":2,"config":{config}{layers}}}"#);
+            let image = Schema::read(text.as_bytes(), media_type::OCI_MANIFEST).unwrap();
+            assert!(matches!(image, Manifest::Image { layers, .. } if layers.is_empty()), "{text}");
+        }
+        let kind = media_type::OCI_INDEX;
+        for text in [
+            r#"{"manifests":null}"#.to_owned(),
+            r#"{"manifests":[]}"#.to_owned(),
+            format!(r#"{{"mediaType":"{kind}"}}"#),
+        ] {
+            assert_eq!(Schema::read(text.as_bytes(), kind), Ok(Manifest::Index(vec![])), "{text}");
+        }
+        assert!(Schema::read(b"{}", kind).is_err());
+    }
+
+    #[test]
+    fn index_platforms_may_be_partial() {
+        let digest = Digest::of(b"x");
+        for (platform, expected) in [
+            ("null", None),
+            ("{}", None),
+            (r#"{"architecture":"amd64"}"#, None),
+            (r#"{"os":"","architecture":"","variant":"","os.features":null}"#, None),
+            (r#"{"os":"wasip1","architecture":"wasm"}"#, Some("wasip1/wasm")),
+            (r#"{"os":"linux","architecture":"arm","variant":"v7"}"#, Some("linux/arm/v7")),
+            (
+                r#"{"os":"windows","architecture":"amd64","os.version":"10.0.1","features":["x"]}"#,
+                Some("windows(10.0.1)/amd64"),
+            ),
+        ] {
+            let text = format!(
+                r#"{{"manifests":[{{"digest":"{digest}","size":1,"platform":{platform},"urls":null,"data":"e30="}}]}}"#
+            );
+            let index = Schema::read(text.as_bytes(), media_type::OCI_INDEX).unwrap();
+            let Manifest::Index(images) = index else { panic!("an index") };
+            let named = images[0].platform.as_ref().map(ToString::to_string);
+            assert_eq!(named.as_deref(), expected, "{platform}");
+        }
+    }
+
+    #[test]
+    fn manifest_of_two_kinds_is_refused() {
+        let one = descriptor(media_type::OCI_CONFIG);
+        let both = format!(r#"{{"config":{one},"layers":[],"manifests":[{one}]}}"#);
+        for kind in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
+            assert!(Schema::read(both.as_bytes(), kind).is_err(), "{kind}");
+        }
+        let image = format!(r#"{{"mediaType":"{}","config":{one}}}"#, media_type::OCI_MANIFEST);
+        assert!(Schema::read(image.as_bytes(), media_type::DOCKER_MANIFEST).is_ok());
+        let refused = Schema::read(image.as_bytes(), media_type::OCI_INDEX).unwrap_err();
+        assert!(refused.contains("it is served as"), "{refused}");
+    }
+
+    #[test]
+    fn media_type_of_content_beats_declared_one() {
+        let (image, index) = (r#"{"config":{},"layers":[]}"#, r#"{"manifests":[]}"#);
+        let own = |kind: &str| format!(r#"{{"mediaType":"{kind}","x":1}}"#);
+        for (bytes, declared, expected) in [
+            (image, None, media_type::OCI_MANIFEST),
+            (image, Some(media_type::DOCKER_MANIFEST), media_type::DOCKER_MANIFEST),
+            (image, Some("APPLICATION/VND.OCI.IMAGE.MANIFEST.V1+JSON"), media_type::OCI_MANIFEST),
+            (image, Some(media_type::OCI_INDEX), media_type::OCI_MANIFEST),
+            (image, Some("text/plain"), media_type::OCI_MANIFEST),
+            (index, None, media_type::OCI_INDEX),
+            (index, Some(media_type::DOCKER_LIST), media_type::DOCKER_LIST),
+            (index, Some(media_type::OCI_MANIFEST), media_type::OCI_INDEX),
+            (&own(media_type::OCI_INDEX), Some(media_type::DOCKER_LIST), media_type::OCI_INDEX),
+            (&own("a/b"), Some(media_type::OCI_INDEX), "a/b"),
+            ("{}", Some(media_type::OCI_INDEX), media_type::OCI_INDEX),
+        ] {
+            let found = media_type_of(bytes.as_bytes(), declared);
+            assert_eq!(found.as_deref(), Some(expected), "{bytes} as {declared:?}");
+        }
+        assert_eq!(media_type_of(b"<html>", Some(media_type::OCI_INDEX)), None);
+        assert_eq!(media_type_of(b"{}", None), None);
+    }
+
+    #[test]
+    fn manifest_of_first_format_says_so() {
+        let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+        let refused = Schema::read(br#"{"schemaVersion":1}"#, kind).unwrap_err();
+        assert!(refused.contains("push the image again"), "{refused}");
+    }
+}

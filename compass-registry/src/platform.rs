@@ -1,0 +1,75 @@
+//! Platforms: what an image is built for, and which image of an index suits a platform best
+//! (OCI image specification, "Image Index", § `platform`; containerd's rules for variants).
+
+mod compatibility;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+use self::compatibility::Suitability;
+pub(crate) use self::text::Fields;
+use crate::Descriptor;
+
+/// A platform, written `os/architecture[/variant]`, with the version and features of the operating
+/// system in parentheses behind its name: `windows(10.0.17763+feature)/amd64`.
+///
+/// ```
+/// use compass_registry::Platform;
+///
+/// let wanted: Platform = "linux/arm64".parse()?;
+/// assert!("linux/arm64/v8".parse::<Platform>()?.satisfies(&wanted));
+/// assert!(!"linux/arm64/v9".parse::<Platform>()?.satisfies(&wanted));
+/// # Ok::<(), compass_registry::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Platform {
+    /// The operating system.
+    pub os: String,
+    /// The processor architecture.
+    pub architecture: String,
+    /// The architecture's variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The version of the operating system that the image was built for, as `10.0.17763.1879`.
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// What the image needs of the operating system.
+    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
+}
+
+impl Platform {
+    /// A platform without variant, version and features.
+    pub fn new(os: impl Into<String>, architecture: impl Into<String>) -> Self {
+        Self {
+            os: os.into(),
+            architecture: architecture.into(),
+            variant: None,
+            os_version: None,
+            os_features: Vec::new(),
+        }
+    }
+
+    /// Whether an image for this platform runs where `wanted` is asked for: the same operating
+    /// system and architecture, a variant that `wanted` can run, and no feature that it lacks.
+    pub fn satisfies(&self, wanted: &Platform) -> bool {
+        Suitability::of(self, wanted).is_some()
+    }
+
+    /// The images of an index that suit this platform best, in the order of the index. They are
+    /// several if the index names the same platform more than once, or if it has images for several
+    /// versions of the operating system and this platform names none.
+    pub fn best_of<'i>(&self, images: &'i [Descriptor]) -> Vec<&'i Descriptor> {
+        let suitable = images
+            .iter()
+            .filter_map(|image| Some((Suitability::of(image.platform.as_ref()?, self)?, image)));
+        let suitable: Vec<_> = suitable.collect();
+        let best = suitable.iter().map(|(suitability, _)| suitability).max().cloned();
+        let best =
+            suitable.into_iter().filter(|(suitability, _)| Some(suitability) == best.as_ref());
+        best.map(|(_, image)| image).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Which images a platform can run, and which of them it prefers.
+
+use std::cmp::Ordering;
+
+use super::Platform;
+
+/// How well an image suits a platform; greater is better.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Suitability {
+    variant: Level,
+    os_version: Option<OsVersion>,
+    features: usize,
+}
+
+/// The instructions that an image needs, as far as variants tell: more is better, as long as the
+/// platform has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// The architecture's baseline, of an image that names no variant.
+    Baseline,
+    /// A numbered variant: `v8.1` is 8 and 1.
+    Numbered(u32, u32),
+    /// A variant that only equals itself.
+    Exact,
+}
+
+/// How close the version of the operating system is to the wanted one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum OsVersion {
+    /// Some version that the platform runs; later ones are better.
+    Runs(Vec<u64>),
+    /// The very same version.
+    Same,
+}
+
+impl Suitability {
+    /// How well an image for `image` suits `wanted`, or nothing if it does not.
+    pub(super) fn of(image: &Platform, wanted: &Platform) -> Option<Self> {
+        let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+        if !same(os_of(image), os_of(wanted)) {
+            return None;
+        }
+        let (image_cpu, wanted_cpu) = (Cpu::of(image), Cpu::of(wanted));
+        let variant = wanted_cpu.runs(&image_cpu)?;
+        let os_version = os_version(image, wanted)?;
+        let features: Vec<_> = features_of(image).collect();
+        let known = |feature: &&str| wanted.os_features.iter().any(|known| known == feature);
+        features.iter().all(known).then_some(Self { variant, os_version, features: features.len() })
+    }
+}
+
+/// An architecture under its usual name, and its variant.
+#[derive(Debug, PartialEq, Eq)]
+struct Cpu {
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Cpu {
+    /// The names that containerd takes for the same (containerd/platforms, `normalizeArch`).
+    fn of(platform: &Platform) -> Self {
+        let lower = |text: &String| text.to_ascii_lowercase();
+        let (architecture, variant) = (lower(&platform.architecture), &platform.variant);
+        let variant = variant.as_ref().map(lower).filter(|variant| !variant.is_empty());
+        let (architecture, variant) = match architecture.as_str() {
+            "i386" => ("386", None),
+            "x86_64" | "x86-64" => ("amd64", variant),
+            "aarch64" => ("arm64", variant),
+            "armhf" => ("arm", Some("v7".to_owned())),
+            "armel" => ("arm", Some("v6".to_owned())),
+            other => (other, variant),
+        };
+        Self { architecture: architecture.to_owned(), variant }
+    }
+
+    /// The variant as a number, for architectures whose variants are numbered. Without one it is
+    /// the variant that the name alone stands for.
+    fn number(&self) -> Option<(u32, u32)> {
+        let usual = match self.architecture.as_str() {
+            "amd64" => (1, 0),
+            "arm" => (7, 0),
+            "arm64" => (8, 0),
+            _ => return None,
+        };
+        let Some(variant) = &self.variant else { return Some(usual) };
+        let digits = variant.strip_prefix('v').unwrap_or(variant);
+        let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
+        let known = Some((major.parse().ok()?, minor.parse().ok()?));
+        // There is no v8.10, and only arm64 has minor numbers.
+        known.filter(
+            |(_, minor)| if self.architecture == "arm64" { *minor < 10 } else { *minor == 0 },
+        )
+    }
+
+    /// Whether a processor of this kind runs an image for another, and how well.
+    fn runs(&self, image: &Self) -> Option<Level> {
+        if self.architecture != image.architecture {
+            return None;
+        }
+        let (Some(own), Some(needed)) = (self.number(), image.number()) else {
+            let exact = (self.variant == image.variant).then_some(Level::Exact);
+            // Every variant runs what was built for the architecture as such.
+            return exact.or_else(|| image.variant.is_none().then_some(Level::Baseline));
+        };
+        let runs = match self.architecture.as_str() {
+            // 32-bit ARM before version 5 has other instructions.
+            "arm" => needed == own || (needed.0 >= 5 && needed <= own),
+            // Version 9.x has the instructions of version 8.(x+5).
+            "arm64" if own.0 == 9 && needed.0 == 8 => needed.1 <= own.1 + 5,
+            "arm64" => needed.0 == own.0 && needed.1 <= own.1,
+            _ => needed <= own,
+        };
+        runs.then_some(Level::Numbered(needed.0, needed.1))
+    }
+}
+
+fn os_of(platform: &Platform) -> &str {
+    match platform.os.as_str() {
+        macos if macos.eq_ignore_ascii_case("macos") => "darwin",
+        other => other,
+    }
+}
+
+/// What an image needs of the operating system. Every Windows has `win32k`.
+fn features_of(image: &Platform) -> impl Iterator<Item = &str> {
+    let is_windows = image.os.eq_ignore_ascii_case("windows");
+    let features = image.os_features.iter().map(String::as_str);
+    features.filter(move |feature| !feature.is_empty() && !(is_windows && *feature == "win32k"))
+}
+
+/// How the versions of the operating system go together; nothing if they do not.
+fn os_version(image: &Platform, wanted: &Platform) -> Option<Option<OsVersion>> {
+    let given = |version: &'_ Option<String>| version.clone().filter(|version| !version.is_empty());
+    let (Some(own), Some(asked)) = (given(&image.os_version), given(&wanted.os_version)) else {
+        // An image without a version runs on all of them; without a wanted one, all are as good.
+        return Some(None);
+    };
+    if own == asked {
+        return Some(Some(OsVersion::Same));
+    }
+    let (own, asked) = (numbers(&own)?, numbers(&asked)?);
+    let runs = match image.os.eq_ignore_ascii_case("windows") {
+        true => windows_runs(&asked, &own),
+        false => false,
+    };
+    runs.then_some(Some(OsVersion::Runs(own)))
+}
+
+fn numbers(version: &str) -> Option<Vec<u64>> {
+    version.split('.').map(|number| number.parse().ok()).collect()
+}
+
+/// Builds of Windows Server from which on a host also runs images of the release before it
+/// (Microsoft, "Windows container version compatibility"; containerd/platforms).
+const STABLE: [u64; 2] = [20348, 26100];
+
+/// Whether a Windows host of one version runs images of another: up to Server 2022 of the same
+/// build only, and from then on of the last long-term release before it, too.
+fn windows_runs(host: &[u64], image: &[u64]) -> bool {
+    let ([major, minor, host, ..], [image_major, image_minor, image, ..]) = (host, image) else {
+        // A version that is only a prefix names every version that begins with it.
+        let common = host.len().min(image.len());
+        return host[..common].cmp(&image[..common]) == Ordering::Equal;
+    };
+    if (major, minor) != (image_major, image_minor) {
+        return false;
+    }
+    if *host < STABLE[0] {
+        return host == image;
+    }
+    let earliest = STABLE.into_iter().rfind(|stable| stable < host).unwrap_or(STABLE[0]);
+    (earliest..=*host).contains(image)
+}

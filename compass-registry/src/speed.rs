@@ -1,0 +1,116 @@
+//! The least average speed of a transfer: a peer that sends a byte now and then, or asks for one
+//! pause after another, ends with an error.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::RetryPolicy;
+
+/// Why a transfer is given up although its peer answers.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TooSlow {
+    /// Too few bytes came or went.
+    #[error("{bytes} bytes in {} s, at least {least} a second are expected", .time.as_secs())]
+    Bytes { bytes: u64, time: Duration, least: u64 },
+    /// Nothing but pauses.
+    #[error("it asks for one pause after another, for {} s by now", .0.as_secs())]
+    Pauses(Duration),
+}
+
+/// Watches one transfer. Only the time counts in which it is waited for.
+#[derive(Debug)]
+pub(crate) struct SpeedGuard {
+    least: u64,
+    window: Duration,
+    /// The time that was waited in this window.
+    waited: Duration,
+    /// The bytes of the transfer when this window began.
+    before: u64,
+}
+
+impl SpeedGuard {
+    pub(crate) fn new(policy: &RetryPolicy) -> Self {
+        let (least, window) = (policy.min_speed, policy.speed_window);
+        Self { least, window, waited: Duration::ZERO, before: 0 }
+    }
+
+    /// Waits for a step of the transfer. `bytes` tells how many have passed by now.
+    pub(crate) async fn watch<T>(
+        &mut self,
+        bytes: impl Fn() -> u64,
+        step: impl Future<Output = T>,
+    ) -> Result<T, TooSlow> {
+        if self.least == 0 || self.window.is_zero() {
+            return Ok(step.await);
+        }
+        let mut step = pin!(step);
+        loop {
+            let began = Instant::now();
+            let left = self.window.saturating_sub(self.waited);
+            let stepped = timeout(left, &mut step).await;
+            self.count(began.elapsed(), bytes())?;
+            if let Ok(stepped) = stepped {
+                return Ok(stepped);
+            }
+        }
+    }
+
+    /// Counts time that was waited.
+    pub(crate) fn count(&mut self, waited: Duration, bytes: u64) -> Result<(), TooSlow> {
+        self.waited += waited;
+        if self.waited < self.window || self.window.is_zero() {
+            return Ok(());
+        }
+        let passed = bytes.saturating_sub(self.before);
+        let time = std::mem::take(&mut self.waited);
+        self.before = bytes;
+        if u128::from(passed) * 1000 < u128::from(self.least) * time.as_millis() {
+            return Err(TooSlow::Bytes { bytes: passed, time, least: self.least });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    fn guard() -> SpeedGuard {
+        let (min_speed, speed_window) = (100, Duration::from_secs(10));
+        SpeedGuard::new(&RetryPolicy { min_speed, speed_window, ..RetryPolicy::default() })
+    }
+
+    /// Steps that each bring some bytes after some seconds, and how many of them are waited for.
+    async fn steps(guard: &mut SpeedGuard, seconds: u64, bytes: u64) -> Option<u64> {
+        let passed = AtomicU64::new(0);
+        for number in 0..50 {
+            let step = async {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                passed.fetch_add(bytes, Ordering::Relaxed);
+            };
+            if guard.watch(|| passed.load(Ordering::Relaxed), step).await.is_err() {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transfer_below_least_speed_ends() {
+        assert_eq!(steps(&mut guard(), 1, 150).await, None);
+        assert_eq!(steps(&mut guard(), 1, 50).await, Some(9));
+        assert_eq!(steps(&mut guard(), 5, 1).await, Some(1));
+        // One step alone may take too long.
+        let before = Instant::now();
+        assert_eq!(steps(&mut guard(), 1000, 1 << 20).await, Some(0));
+        assert_eq!(before.elapsed().as_secs(), 10);
+        let mut without = SpeedGuard { least: 0, ..guard() };
+        assert_eq!(steps(&mut without, 1000, 0).await, None);
+        let mut endless = SpeedGuard { window: Duration::ZERO, ..guard() };
+        assert_eq!(steps(&mut endless, 1, 0).await, None);
+    }
+}
