@@ -14,6 +14,7 @@ mod progress;
 mod registries;
 mod regular_file;
 mod repository;
+mod rule_gate;
 mod save;
 mod signals;
 mod source_date_epoch;

@@ -23,6 +23,8 @@ pub(crate) struct Output {
     pub(crate) style: Style,
     /// What was warned of; JSON results repeat it.
     warnings: Arc<Mutex<Vec<String>>>,
+    /// Fields that every JSON result has, beside its own.
+    fields: Arc<Mutex<Vec<(&'static str, Value)>>>,
 }
 
 impl Output {
@@ -45,6 +47,7 @@ impl Output {
                 Style::Plain
             },
             warnings: Arc::default(),
+            fields: Arc::default(),
         }
     }
 
@@ -75,8 +78,15 @@ impl Output {
     fn with_warnings(&self, mut result: Value) -> Value {
         if let Value::Object(fields) = &mut result {
             fields.insert("warnings".to_owned(), self.warnings().into());
+            let more = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+            fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         }
         result
+    }
+
+    /// Adds a field to every JSON result.
+    pub(crate) fn add_field(&self, name: &'static str, value: Value) {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
     }
 
     /// What was warned of so far.

@@ -26,6 +26,17 @@ pub(crate) struct Package {
 }
 
 impl Repository {
+    /// The files at paths, and below those that are directories.
+    pub(crate) fn below(&self, paths: &[String]) -> BTreeSet<String> {
+        let is_below = |file: &&str| {
+            paths.iter().any(|path| {
+                let rest = file.strip_prefix(path.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        self.tree.paths().filter(is_below).map(str::to_owned).collect()
+    }
+
     /// The package of a target.
     pub(crate) fn package(&self, target: &[String]) -> Result<Package, Failure> {
         match target {

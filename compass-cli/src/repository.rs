@@ -183,6 +183,30 @@ impl Repository {
         Ok(images)
     }
 
+    /// The files that targets consist of.
+    pub(crate) fn target_files(&self, target: &[String]) -> Result<BTreeSet<String>, Failure> {
+        let mut files = BTreeSet::new();
+        for pair in target.chunks(2) {
+            match pair {
+                [kind, name] if kind == "hotfix" => {
+                    let hotfixes = self.hotfixes(name)?.into_iter();
+                    files.extend(hotfixes.map(|hotfix| hotfix.source.path().to_owned()));
+                }
+                [kind, version] if kind == "product" => {
+                    let product = self.product(version)?;
+                    let paths = self.tree.paths();
+                    let parts = paths.filter(|path| product.is_part(path, &self.policy));
+                    files.extend(parts.map(str::to_owned));
+                }
+                _ => {
+                    let plugins = self.plugins(pair)?.into_iter();
+                    files.extend(plugins.map(|plugin| plugin.source.path().to_owned()));
+                }
+            }
+        }
+        Ok(files)
+    }
+
     /// The images of all plugins, hotfixes and addons, and what keeps others from being listed.
     pub(crate) fn all_images(&self) -> (Vec<TargetImage>, Vec<String>) {
         let (mut images, mut problems) = (Vec::new(), Vec::new());

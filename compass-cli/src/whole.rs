@@ -76,7 +76,8 @@ impl Repository {
     }
 }
 
-fn describe(finding: &Finding) -> String {
+/// A finding in one line.
+pub(crate) fn describe(finding: &Finding) -> String {
     let place = &finding.place;
     format!("{}:{}: {} ({})", escape(&place.file), place.start.line, finding.message, finding.code)
 }

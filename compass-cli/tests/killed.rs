@@ -44,8 +44,9 @@ impl World {
         runtime.block_on(image.store(&storage, &name, &tag)).unwrap();
         let plugins = directory.path().join("repo/release-plugins");
         std::fs::create_dir_all(&plugins).unwrap();
-        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  service: {port: 9001, \
-                        image: 'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
+        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  modules: []\n  service: {port: \
+                        9001, image: \
+                        'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
         std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
         let config = image.blobs[0].len() as u64;
         Self { directory, runtime, storage, total: image.bytes(), config }

@@ -194,6 +194,7 @@ metadata: {name: old}
 spec:
   version: v0.1.0
   service: {port: 9001, image: 'harbor.caicloud.xyz/release/compass-plugins-old:v0.1.0'}
+  modules: []
 END");
     let package = "compass package plugin old --repo repo --from $SOURCE/release --no-progress";
     let as_it_is = world.sh(&format!("{package} -o as-it-is 2>&1 >/dev/null"));

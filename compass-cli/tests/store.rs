@@ -79,9 +79,16 @@ impl World {
         self.runtime.block_on(image.store(&self.storage, &name, &tag)).unwrap();
         let plugins = self.path("repo/release-plugins");
         std::fs::create_dir_all(&plugins).unwrap();
-        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  service: {port: 9001, \
-                        image: 'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
+        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  modules: []\n  service: {port: \
+                        9001, image: \
+                        'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
         std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
+        // Only what is committed is published.
+        for arguments in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "x"]] {
+            let mut git = Command::new("git");
+            git.args(["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]);
+            git.args(arguments).current_dir(self.path("repo")).status().unwrap();
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

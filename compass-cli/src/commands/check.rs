@@ -1,10 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use compass_manifest::finding::Severity;
 use compass_manifest::policy::POLICY_FILE;
-use compass_manifest::version::ProductVersion;
-use compass_manifest::{Check, Report, Tree, inventory, render};
+use compass_manifest::{Check, Report, render};
 use serde_json::{Value, json};
 
 use crate::base;
@@ -35,7 +33,7 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     if let Some(policy) = base.as_ref().and_then(|base| base.policy.as_ref()) {
         repository.read_for(policy)?;
     }
-    let products = products(&repository, output)?;
+    let products = repository.tagged_products(|_| true, output)?;
     let found = base.as_ref().and_then(|base| base.policy.as_ref());
     let mut check = Check::new(&repository.tree, found.unwrap_or(&repository.policy));
     if let Some(base) = &base {
@@ -82,30 +80,6 @@ fn invocation(warnings: &[String]) -> Value {
         "executionSuccessful": true,
         "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
     })
-}
-
-/// The repository at the product versions that hotfixes are for, as far as git has a tag of each.
-fn products(repository: &Repository, output: &Output) -> Result<BTreeMap<String, Tree>, Failure> {
-    let mut products = BTreeMap::new();
-    let Some(git) = repository.checkout.git() else { return Ok(products) };
-    let policy = &repository.policy;
-    let hotfixes = inventory::hotfixes(&repository.tree, policy);
-    let versions: BTreeSet<_> = hotfixes.into_iter().filter_map(|hotfix| hotfix.base).collect();
-    for version in versions {
-        let wanted = |path: &str| {
-            policy.products.addons.iter().any(|directory| path.starts_with(directory.as_str()))
-        };
-        let Ok(parsed) = version.parse::<ProductVersion>() else { continue };
-        match base::product(git, &parsed, policy, wanted)? {
-            Some(tree) => drop(products.insert(version, tree)),
-            None => output.warn(&format!(
-                "there is no tag of {version}, so its hotfixes are not compared with its addons; \
-                 {} may help",
-                git.shown(&format!("fetch origin tag {version}")),
-            )),
-        }
-    }
-    Ok(products)
 }
 
 fn summary(report: &Report) -> String {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use self::destination::Destination;
 use self::recompress::{Changed, Compression, Staging};
+use super::publish;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::git::{Change, Git, History};
@@ -19,6 +20,7 @@ use crate::output::{Output, bytes};
 use crate::packages::Package;
 use crate::registries::Registries;
 use crate::repository::Repository;
+use crate::rule_gate::GateArgs;
 use crate::source_date_epoch;
 
 #[derive(Debug, clap::Args)]
@@ -50,6 +52,11 @@ pub(crate) struct Args {
     /// Says what would be written, to the byte, and reads no layer
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    gate: GateArgs,
+    /// Publishes files that differ from the last commit, if the output is a store
+    #[arg(long)]
+    allow_uncommitted: bool,
 }
 
 impl Args {
@@ -82,6 +89,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let repository = Repository::open(global)?;
     let package = repository.package(&args.target)?;
+    repository.require_no_errors(&repository.below(&package.paths), &args.gate, output)?;
     let options = Options {
         from: args.from.as_ref(),
         platforms: platforms(&repository, args.platform.as_deref())?,
@@ -104,6 +112,9 @@ pub(crate) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let destination = Destination::of(&args.output, &source.plan)?;
+    if destination.is_store() && !args.allow_uncommitted {
+        publish::require_commit(source.plan.document())?;
+    }
     let staging = args.recompress.map(|_| destination.staging()).transpose()?;
     let (source, changed) = ready(source, staging.as_ref(), options.jobs, output).await?;
     let made = destination.take(source, options.jobs, output).await?;

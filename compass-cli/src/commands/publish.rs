@@ -1,8 +1,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use compass_bundle::document::BundleDocument;
 use compass_bundle::store::{Published, Store};
 use compass_bundle::{Bundle, checksum_path};
+use compass_manifest::Policy;
 use serde_json::json;
 
 use super::verify::verify;
@@ -10,6 +12,7 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::repository::Repository;
+use crate::rule_gate::{self, GateArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -18,6 +21,11 @@ pub(crate) struct Args {
     /// The store, as `s3://bucket`, `oss://bucket` or `file:///path`; otherwise the policy's
     #[arg(long, value_name = "URL")]
     to: Option<String>,
+    #[command(flatten)]
+    gate: GateArgs,
+    /// Publishes a bundle that names no commit, because its files were not committed
+    #[arg(long)]
+    allow_uncommitted: bool,
 }
 
 pub(crate) async fn run(
@@ -25,11 +33,14 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let store = match &args.to {
-        Some(store) => store.clone(),
-        None => Repository::open(global)?.policy.store,
-    };
-    let published = publish(&args.bundle, &Store::open(&store)?, output).await?;
+    let policy = policy(args, global)?;
+    let store = Store::open(args.to.as_ref().unwrap_or(&policy.store))?;
+    let bundle = Bundle::open(&*args.bundle).await?;
+    if !args.allow_uncommitted {
+        require_commit(bundle.document())?;
+    }
+    rule_gate::bundle::require_no_errors(&bundle, &policy, &args.gate, output).await?;
+    let published = publish(&args.bundle, &store, output).await?;
     output.result(
         || {
             json!({
@@ -45,6 +56,26 @@ pub(crate) async fn run(
         },
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The policy of the release repository; the one that is named, or the built-in one, if there is no
+/// repository and the store is said.
+fn policy(args: &Args, global: &Global) -> Result<Policy, Failure> {
+    let is_needed = args.to.is_none() || global.repo.is_some();
+    let repository = match is_needed || Repository::is_around() {
+        true => Repository::open(global)?,
+        false => Repository::none(global)?,
+    };
+    Ok(repository.policy)
+}
+
+/// Refuses a bundle whose files nobody finds in the history: what is published never changes.
+pub(super) fn require_commit(document: &BundleDocument) -> Result<(), Failure> {
+    if document.commit.is_some() {
+        return Ok(());
+    }
+    Err(Failure::not_right("the bundle names no commit: its files differ from the last one")
+        .hint("commit them and package again, or publish with `--allow-uncommitted`"))
 }
 
 /// Puts a bundle into a store.

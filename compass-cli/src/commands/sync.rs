@@ -2,7 +2,7 @@ mod list;
 mod report;
 mod results;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
+use crate::rule_gate::GateArgs;
 use crate::save;
 use list::Listed;
 pub(crate) use results::Results;
@@ -56,6 +57,8 @@ pub(crate) struct Args {
     /// Writes what became of each image, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    gate: GateArgs,
 }
 
 /// From where to where one image goes.
@@ -95,6 +98,7 @@ pub(crate) async fn run(
     let repository = repository(args, global)?;
     let registries = Registries::of(&repository, global, output);
     let (routes, platforms) = wanted(args, &repository)?;
+    repository.require_no_errors(&shipped(args, &repository)?, &args.gate, output)?;
     if let Some(path) = &args.report {
         if path == Path::new("-") {
             let message = "a report goes to a file";
@@ -143,6 +147,18 @@ fn repository(args: &Args, global: &Global) -> Result<Repository, Failure> {
         None if all_is_said && !Repository::is_around() => Repository::none(global),
         _ => Repository::open(global),
     }
+}
+
+/// The files of the repository that say which images are copied.
+fn shipped(args: &Args, repository: &Repository) -> Result<BTreeSet<String>, Failure> {
+    let mut files = repository.target_files(&args.target)?;
+    let root = repository.root.canonicalize().unwrap_or_default();
+    for list in args.list.iter().flat_map(|list| list::files(list)).flatten() {
+        let inside = list.canonicalize().ok();
+        let inside = inside.as_deref().and_then(|list| list.strip_prefix(&root).ok()?.to_str());
+        files.extend(inside.map(str::to_owned));
+    }
+    Ok(files)
 }
 
 /// What the arguments ask for: what goes where, and of which platforms; none are all.

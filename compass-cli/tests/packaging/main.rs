@@ -1,6 +1,7 @@
 //! `compass package`, and what reads its bundles again, with a registry and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod gate;
 mod history;
 mod world;
 
@@ -133,7 +134,10 @@ fn a_product_without_something_that_it_names_is_no_package() {
     world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
     world.write("repo/images-lists/a.list", "release/web:v1\n");
     world.write("repo/install.sh", "#!/bin/sh\n");
-    world.write("repo/addons/a/web.yaml", "a: b\n");
+    world.write(
+        "repo/addons/a/web.yaml",
+        "_config: {_metadata: {name: web, version: v1}, controllers: []}\n",
+    );
     let package = |lists: &str, addons: &str, file: &str| {
         let manifest = format!(
             "metadata: {{name: compass}}\nspec:\n  version: 2.7.0\n  imageLists: ['{lists}']\n  \
@@ -227,10 +231,11 @@ fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
     std::fs::write(world.path("cut.tar.gz"), &good[..good.len() - 100_000]).unwrap();
     let (site, store) = (format!("{}/site", world.registry.host()), world.path("store"));
     let store = format!("file://{}", store.display());
+    let anyway = ["--repo", "repo", "--allow-uncommitted"];
     for (arguments, says) in [
-        (&["publish", "damaged.tar.gz", "--to", &store][..], "is damaged"),
+        (&[&["publish", "damaged.tar.gz", "--to", &store][..], &anyway].concat()[..], "is damaged"),
         (&["install", "damaged.tar.gz", "--registry", &site], "is damaged at bytes"),
-        (&["publish", "cut.tar.gz", "--to", &store], "it was cut off"),
+        (&[&["publish", "cut.tar.gz", "--to", &store][..], &anyway].concat(), "it was cut off"),
         (&["install", "cut.tar.gz", "--registry", &site], "it was cut off"),
         (&["inspect", "cut.tar.gz"], "it was cut off"),
     ] {

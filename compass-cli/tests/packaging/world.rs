@@ -32,7 +32,10 @@ impl World {
         let host = world.registry.host();
         world.write(
             "repo/.compass.yaml",
-            &format!("version: 1\nregistries: {{release: '{host}/release'}}\n"),
+            &format!(
+                "version: 1\nregistries: {{release: '{host}/release'}}\nrules: \
+                 {{plugin-image-reference: off}}\n"
+            ),
         );
         let auth = json!({"auths": {host: {"auth": "cm9ib3Q6aHVudGVyMg=="}}});
         world.write("auth.json", &auth.to_string());

@@ -54,6 +54,11 @@ impl Destination {
         Ok(Self::File(path.join(plan.file_name())))
     }
 
+    /// Whether what is written is published with that.
+    pub(super) fn is_store(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
     /// Where layers that are compressed again wait for the others.
     pub(super) fn staging(&self) -> Result<Staging, Failure> {
         match self {
@@ -72,7 +77,7 @@ impl Destination {
             Self::File(path) => to_file(source, path, jobs, output).await.map(Made::Written),
             Self::Stream(path) => stream(source, path, output).await.map(Made::Streamed),
             Self::Store(store) => {
-                let bar = output.bar(&source.plan.file_name());
+                let bar = output.bar("package");
                 let options = WriteOptions { jobs, progress: bar.shared() };
                 let plan = Arc::new(source.plan);
                 let published = store.write(&plan, source.images, &options).await;
@@ -90,7 +95,7 @@ pub(crate) async fn to_file(
     jobs: usize,
     output: &Output,
 ) -> Result<Written, Failure> {
-    let bar = output.bar(&source.plan.file_name());
+    let bar = output.bar("package");
     let options = WriteOptions { jobs, progress: bar.shared() };
     let written = write_as(&source.plan, source.images, path, &options).await;
     bar.done();
@@ -102,7 +107,7 @@ fn not_written(error: compass_bundle::Error, path: &Path) -> Failure {
 }
 
 async fn stream(source: Source, path: &Path, output: &Output) -> Result<Written, Failure> {
-    let bar = output.bar(&source.plan.file_name());
+    let bar = output.bar("package");
     let progress = bar.shared();
     let (plan, images) = (Arc::new(source.plan), source.images);
     let digest = if path == Path::new(STDOUT) {

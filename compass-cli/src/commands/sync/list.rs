@@ -51,7 +51,8 @@ pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<Listed>
     Ok(read)
 }
 
-fn files(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+/// The files that a path or pattern names.
+pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
     // A file may be called as a pattern is written.
     if Path::new(pattern).is_file() {
         return Ok(vec![PathBuf::from(pattern)]);

@@ -1,0 +1,88 @@
+//! The YAML of a bundle that is to be published.
+
+use compass_bundle::Bundle;
+use compass_bundle::document::{BundleDocument, Kind};
+use compass_manifest::finding::Finding;
+use compass_manifest::product::ProductManifest;
+use compass_manifest::{Policy, Tree, check, yaml};
+
+use super::{GateArgs, require_none};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Rules about paths and lists of a repository, which a bundle does not have.
+const OF_REPOSITORIES: [&str; 6] = [
+    "file-misplaced",
+    "hotfix-path",
+    "image-not-listed",
+    "image-not-used",
+    "missing-file",
+    "unused-allowance",
+];
+
+/// Refuses to publish a bundle in whose YAML the rules find errors.
+pub(crate) async fn require_no_errors(
+    bundle: &Bundle,
+    policy: &Policy,
+    gate: &GateArgs,
+    output: &Output,
+) -> Result<(), Failure> {
+    if gate.is_off(output) {
+        return Ok(());
+    }
+    let tree = tree(bundle, policy).await?;
+    let report = check(&tree, policy);
+    let concerns = |finding: &&Finding| !OF_REPOSITORIES.contains(&finding.code);
+    require_none(report.findings().iter().filter(concerns))
+}
+
+/// The files of a bundle at the paths that they have in a release repository.
+async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree, Failure> {
+    let document = bundle.document();
+    let mut tree = Tree::new();
+    let mut addons = None;
+    for entry in bundle.entries() {
+        let is_yaml = [".yaml", ".yml"].iter().any(|end| entry.path.ends_with(end));
+        if !is_yaml {
+            continue;
+        }
+        let bytes = bundle.file(entry.path).await?;
+        if document.kind == Kind::Product && entry.path == "product.yaml" {
+            let root = yaml::read(entry.path, &bytes).1;
+            let manifest = root.as_ref().map(ProductManifest::read).unwrap_or_default();
+            addons = manifest.addons_directory().map(str::to_owned);
+        }
+        let path = path_in_repository(entry.path, document, policy, addons.as_deref());
+        tree.insert(path, bytes);
+    }
+    Ok(tree)
+}
+
+fn path_in_repository(
+    path: &str,
+    document: &BundleDocument,
+    policy: &Policy,
+    addons: Option<&str>,
+) -> String {
+    let first = |directories: &[String]| directories.first().cloned().unwrap_or_default();
+    let BundleDocument { kind, name, version, .. } = document;
+    match kind {
+        Kind::Plugin => format!("{}/{path}", first(&policy.plugins.directories)),
+        Kind::Hotfix => {
+            let base = document.base.clone().or_else(|| {
+                let version = version.parse::<compass_manifest::version::HotfixVersion>();
+                version.ok().map(|version| version.base().to_string())
+            });
+            let directory = first(&policy.hotfixes.directories);
+            let base = base.map(|base| format!("/{base}")).unwrap_or_default();
+            format!("{directory}{base}/{name}-{version}/{path}")
+        }
+        _ if path == "product.yaml" => {
+            format!("{}/{version}.yaml", first(&policy.products.directories))
+        }
+        _ => match (path.strip_prefix("addons/"), addons) {
+            (Some(rest), Some(addons)) => format!("{addons}/{rest}"),
+            _ => path.to_owned(),
+        },
+    }
+}
