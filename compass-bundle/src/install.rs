@@ -174,6 +174,10 @@ impl Progress for Shown {
         self.advanced.fetch_add(bytes, Ordering::Relaxed);
         self.progress.advance(unseen(&self.before.1, bytes));
     }
+
+    fn image_done(&self) {
+        self.progress.image_done();
+    }
 }
 
 /// An image that is brought.
@@ -248,6 +252,7 @@ async fn bring_one(
         }
     };
     let copied = copied.map_err(|error| error.in_image(&reference))?;
+    options.progress.image_done();
     // Of an index of which not everything is there, something else arrives than a digest in the name
     // says.
     Ok(Installed { reference: reference.with_content(copied.digest), copied })

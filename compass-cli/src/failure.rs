@@ -8,7 +8,7 @@ use compass_manifest::policy::PolicyError;
 use serde_json::{Value, json};
 
 /// What ends a command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) exit: u8,
     pub(crate) message: String,
@@ -145,6 +145,7 @@ fn exit_of(error: &compass_registry::Error) -> u8 {
     use compass_registry::Error as E;
     match error {
         E::Invalid { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => USAGE,
+        E::TagExists { .. } => NOT_RIGHT,
         E::Image { source, .. } | E::Blob { source, .. } => exit_of(source),
         _ => Failure::OUTSIDE,
     }

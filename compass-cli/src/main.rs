@@ -5,6 +5,7 @@ mod checkout;
 mod cli;
 mod commands;
 mod demo;
+mod existing_tag;
 mod failure;
 mod git;
 mod opened;

@@ -35,13 +35,33 @@ pub struct CopyOptions {
     pub only: Option<HashSet<Digest>>,
     /// How many blobs move at once; at least one.
     pub jobs: usize,
+    /// What happens if the destination has another image under the tag.
+    pub on_existing_tag: OnExistingTag,
     /// Hears how it goes on, in bytes of blobs.
     pub progress: Arc<dyn Progress>,
 }
 
+/// What happens to a tag that names another image at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnExistingTag {
+    /// The copy fails with [`Error::TagExists`], before a blob is moved.
+    #[default]
+    Error,
+    /// The tag stays, and the image is not copied.
+    Keep,
+    /// The tag names the new image.
+    Move,
+}
+
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { platforms: Vec::new(), only: None, jobs: 4, progress: Arc::new(NoProgress) }
+        Self {
+            platforms: Vec::new(),
+            only: None,
+            jobs: 4,
+            on_existing_tag: OnExistingTag::default(),
+            progress: Arc::new(NoProgress),
+        }
     }
 }
 
@@ -61,6 +81,9 @@ pub struct Copied {
     pub unavailable: Vec<Digest>,
     /// What the destination had under the tag before, where that was something else.
     pub replaced: Option<Digest>,
+    /// The image that was not copied, because the destination keeps the tag for another one
+    /// ([`OnExistingTag::Keep`]).
+    pub not_copied: Option<Digest>,
     /// Blobs that were moved.
     pub blobs: usize,
     /// Bytes of the blobs that were moved.
@@ -97,6 +120,8 @@ pub struct CopyPlan {
     pub unavailable: Vec<Digest>,
     /// As [`Copied::replaced`].
     pub replaced: Option<Digest>,
+    /// As [`Copied::not_copied`].
+    pub not_copied: Option<Digest>,
     /// Blobs that would be moved.
     pub blobs: usize,
     /// Bytes of the blobs that would be moved.
@@ -147,7 +172,8 @@ impl<'s> Copier<'s> {
     /// that costs one request at either end.
     ///
     /// # Errors
-    /// The first error of either end; [`Error::TagMoved`] where the source's tag was moved
+    /// The first error of either end; [`Error::TagExists`] if the tag names another image at the
+    /// destination ([`CopyOptions::on_existing_tag`]); [`Error::TagMoved`] where the source's tag was moved
     /// meanwhile. What has been written until then stays; a second try finds it.
     pub async fn copy(
         &self,
@@ -164,11 +190,16 @@ impl<'s> Copier<'s> {
             lacks: Vec::new(),
             unavailable: Vec::new(),
             replaced: found.replaced,
+            not_copied: None,
             blobs: 0,
             bytes: 0,
             mounted: 0,
             present: 0,
         };
+        if let Some(kept) = found.kept(self.options.on_existing_tag, (to, tag))? {
+            let not_copied = Some(copied.digest);
+            return Ok(Copied { digest: kept, replaced: None, not_copied, ..copied });
+        }
         if found.was_there {
             copied.lacks = self.lacked(&**source, from, found.wanted.alone()).await?;
             let layers = found.wanted.nondistributable_layers(&**source, from).await?;
@@ -219,15 +250,21 @@ impl<'s> Copier<'s> {
     ) -> Result<CopyPlan, Error> {
         let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
         let route = Route { source, from, to };
+        let kept = found.kept(self.options.on_existing_tag, (to, tag))?;
         let mut plan = CopyPlan {
             digest: found.wanted.digest(),
             was_there: found.was_there,
             lacks: self.lacked(&**source, from, found.wanted.alone()).await?,
             unavailable: Vec::new(),
             replaced: found.replaced,
+            not_copied: None,
             blobs: 0,
             bytes: 0,
         };
+        if let Some(kept) = kept {
+            let not_copied = Some(plan.digest);
+            return Ok(CopyPlan { digest: kept, replaced: None, not_copied, ..plan });
+        }
         let (blobs, nondistributable) = if found.was_there {
             (Vec::new(), found.wanted.nondistributable_layers(&**source, from).await?)
         } else {

@@ -106,6 +106,16 @@ pub enum Error {
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
+    /// The destination has another image under the tag, and tags do not move.
+    #[error("{what} exists with digest {existing}, and would become {new}")]
+    TagExists {
+        /// The tag.
+        what: String,
+        /// The image that it names.
+        existing: Box<Digest>,
+        /// The image that was to be copied.
+        new: Box<Digest>,
+    },
     /// A tag was moved while the image that it named was copied.
     #[error("{what} was moved from {was} to {is} meanwhile")]
     TagMoved {

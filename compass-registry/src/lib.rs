@@ -81,7 +81,7 @@ mod source;
 mod speed;
 mod verify;
 
-pub use copy::{Copied, Copier, CopyOptions, CopyPlan, copy};
+pub use copy::{Copied, Copier, CopyOptions, CopyPlan, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, may_pass, password_in};

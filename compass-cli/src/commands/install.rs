@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::verify::require_undamaged;
 use crate::cli::Global;
+use crate::existing_tag::{self, ExistingTagArgs};
 use crate::failure::Failure;
 use crate::opened::{named_by, open};
 use crate::output::{Output, bytes};
@@ -22,6 +23,8 @@ pub(crate) struct Args {
     /// Speaks with the registry without TLS
     #[arg(long)]
     plain_http: bool,
+    #[command(flatten)]
+    existing_tag: ExistingTagArgs,
 }
 
 pub(crate) async fn run(
@@ -34,8 +37,16 @@ pub(crate) async fn run(
     let client = registries.client(&args.registry.host, args.plain_http)?;
     let name = without_secrets(&args.bundle);
     let bar = output.bar("install");
-    let options =
-        CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
+    bar.expect_images(match &opened {
+        Opened::Bundle(bundle) => bundle.images().len(),
+        Opened::Package(package) => package.images().len(),
+    });
+    let options = CopyOptions {
+        jobs: global.jobs.into(),
+        on_existing_tag: args.existing_tag.choice(),
+        progress: bar.shared(),
+        ..CopyOptions::default()
+    };
     let place = &args.registry;
     let installed = match &opened {
         Opened::Bundle(bundle) => install(bundle, &client, place, &options).await,
@@ -46,7 +57,8 @@ pub(crate) async fn run(
         require_undamaged(bundle, error, output).await?;
     }
     let installed = installed
-        .map_err(|error| Failure::from(error).while_doing(format!("cannot install {name}")))?;
+        .map_err(existing_tag::of_bundle)
+        .map_err(|failure| failure.while_doing(format!("cannot install {name}")))?;
     for warning in warnings(&opened, &installed).await {
         output.warn(&warning);
     }
@@ -81,6 +93,10 @@ async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
 
 fn line(installed: &Installed) -> String {
     let copied = &installed.copied;
+    if let Some(not_copied) = copied.not_copied {
+        let kept = copied.digest;
+        return format!("{} {kept} (kept; not copied: {not_copied})\n", installed.reference);
+    }
     let reduced = if copied.reduced { ", the platforms of the bundle only" } else { "" };
     let moved = bytes(copied.bytes);
     format!("{} {} ({moved} moved{reduced})\n", installed.reference, copied.digest)
@@ -94,5 +110,6 @@ fn installed_json(installed: &Installed) -> Value {
         "bytes": installed.copied.bytes,
         "present": installed.copied.present,
         "replaced": installed.copied.replaced,
+        "notCopied": installed.copied.not_copied,
     })
 }

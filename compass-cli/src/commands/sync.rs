@@ -17,6 +17,7 @@ use compass_registry::{
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::cli::Global;
+use crate::existing_tag::{self, ExistingTagArgs};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::registries::Registries;
@@ -57,6 +58,8 @@ pub(crate) struct Args {
     /// Writes what became of each image, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    existing_tag: ExistingTagArgs,
     #[command(flatten)]
     gate: GateArgs,
 }
@@ -112,6 +115,7 @@ pub(crate) async fn run(
         platforms: platforms.clone(),
         jobs: global.jobs.into(),
         progress: bar.shared(),
+        on_existing_tag: args.existing_tag.choice(),
         ..CopyOptions::default()
     };
     let results = Results::of(&routes);
@@ -131,13 +135,15 @@ pub(crate) async fn run(
     for warning in report.warnings() {
         output.warn(&warning);
     }
-    for failure in report.failures() {
-        output.mention(failure);
+    for failure in report.grouped_failures() {
+        output.mention(&failure);
     }
     let saved = args.report.as_ref().map_or(Ok(()), |path| report.save(path));
     output.result(|| report.to_json(), || report.to_text());
     saved?;
-    Ok(if report.failures().next().is_some() { Failure::OUTSIDE.into() } else { ExitCode::SUCCESS })
+    // The outside world weighs more than a tag that must not move.
+    let code = report.failures().map(|failure| failure.exit).max();
+    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
 /// The release repository; nothing of it is needed where all is said on the command line.
@@ -295,7 +301,8 @@ async fn sync_one(
     };
     let (result, retries) = counting_retries(work).await;
     let result = result
-        .map_err(|error| Failure::from(error).while_doing(format!("cannot copy {from} to {to}")));
+        .map_err(existing_tag::with_options)
+        .map_err(|failure| failure.while_doing(format!("cannot copy {from} to {to}")));
     // An index of some platforms only is not what a digest in the name says.
     let release =
         result.as_ref().map_or_else(|_| to.clone(), |done| to.with_content(done.digest()));

@@ -269,7 +269,15 @@ fn an_install_names_what_it_replaces_and_what_nobody_packed() {
     assert_eq!((first.code, first.error.as_str()), (0, ""));
     world.push("web", &SampleImage::with_layers(vec![noise(2, 100)]));
     assert_eq!(world.package("web", &["-o", "new"]).code, 0);
-    let again = world.run(&["install", &format!("new/{BUNDLE}"), "--registry", &site]);
+    let new = format!("new/{BUNDLE}");
+    let again = ["install", &new, "--registry", &site, "--on-existing-tag"];
+    let refused = world.run(&again[..4]);
+    assert_eq!(refused.code, 1, "{}", refused.error);
+    assert!(refused.error.contains("site/web:v1 exists with digest sha256:"), "{}", refused.error);
+    let kept = world.run(&[&again[..], &["keep"]].concat());
+    assert_eq!(kept.code, 0, "{}", kept.error);
+    assert!(String::from_utf8_lossy(&kept.out).contains("(kept; not copied: sha256:"));
+    let again = world.run(&[&again[..], &["move"]].concat());
     assert_eq!(again.code, 0, "{}", again.error);
     assert!(again.error.contains("/site/web:v1 was sha256:"), "{}", again.error);
     let sh = |script: &str| {

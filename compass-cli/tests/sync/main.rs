@@ -253,8 +253,18 @@ fn a_tag_that_is_moved_is_said_to_be() {
     let (_, out, error) = world.compass(&sync);
     let first: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&first["images"][0]["replaced"], error.as_str()), (&Value::Null, ""));
-    // The same tag, and something else.
+    // The same tag, and something else: it does not move by accident.
     world.push_index("caicloud/web", &["v1"]);
+    for (more, result, code) in [("error", "failed", 1), ("keep", "kept", 0)] {
+        for dry in [&["--dry-run"][..], &[]] {
+            let (exit, out, _) =
+                world.compass(&[&sync[..], &["--on-existing-tag", more], dry].concat());
+            let stayed: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((exit, &stayed["images"][0]["result"]), (code, &result.into()), "{out}");
+            assert_eq!(stayed["bytes"], 0, "{out}");
+        }
+    }
+    let sync = [&sync[..], &["--on-existing-tag", "move"]].concat();
     for more in [&["--dry-run"][..], &[]] {
         let (code, out, error) = world.compass(&[&sync[..], more].concat());
         let moved: Value = serde_json::from_str(&out).unwrap();

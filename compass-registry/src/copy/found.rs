@@ -2,8 +2,8 @@
 
 use futures_util::future::try_join;
 
-use super::Copier;
 use super::selection::{Selection, select};
+use super::{Copier, OnExistingTag};
 use crate::{
     Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
     Repository, Tag,
@@ -60,6 +60,26 @@ impl Found {
         let was_there = present == Some(wanted.digest());
         let replaced = tagged.filter(|tagged| *tagged != wanted.digest());
         Ok(Self { named, wanted, was_there, replaced })
+    }
+
+    /// The image that the destination keeps under the tag, instead of the one that is wanted.
+    ///
+    /// # Errors
+    /// [`Error::TagExists`] if it has another one and the tag must neither move nor be kept.
+    pub(super) fn kept(
+        &self,
+        on_existing: OnExistingTag,
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<Option<Digest>, Error> {
+        match (self.replaced, on_existing) {
+            (None, _) | (_, OnExistingTag::Move) => Ok(None),
+            (Some(existing), OnExistingTag::Keep) => Ok(Some(existing)),
+            (Some(existing), OnExistingTag::Error) => Err(Error::TagExists {
+                what: tag.map_or_else(|| to.to_string(), |tag| format!("{to}:{tag}")),
+                existing: Box::new(existing),
+                new: Box::new(self.wanted.digest()),
+            }),
+        }
     }
 
     /// Whether an index of some of the source's images is wanted.

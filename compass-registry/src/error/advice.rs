@@ -30,6 +30,9 @@ impl Error {
                 Some("choose one of these platforms with `--platform`")
             }
             Self::Unreachable { source, .. } => Some(of_connection(&**source)),
+            Self::TagExists { .. } => {
+                Some("a published tag does not change: raise the version, and push it under that")
+            }
             Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
             Self::Refused { request, status, .. } => of_refusal(request, *status),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

@@ -29,6 +29,7 @@ pub(super) struct Report {
 struct Sums {
     arrived: usize,
     there: usize,
+    kept: usize,
     failed: usize,
     bytes: u64,
     mounted: u64,
@@ -38,6 +39,19 @@ struct Sums {
 impl Report {
     pub(super) fn failures(&self) -> impl Iterator<Item = &Failure> {
         self.synced.iter().filter_map(|one| one.result.as_ref().err())
+    }
+
+    /// The failures for people: those that differ only in the image are one.
+    pub(super) fn grouped_failures(&self) -> Vec<Failure> {
+        let mut groups: Vec<(String, Vec<&Synced>)> = Vec::new();
+        for one in self.synced.iter().filter(|one| one.result.is_err()) {
+            let key = without_names(one);
+            match groups.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, group)) => group.push(one),
+                None => groups.push((key, vec![one])),
+            }
+        }
+        groups.into_iter().filter_map(|(_, group)| grouped(&group)).collect()
     }
 
     /// What a person should know of what was copied.
@@ -75,6 +89,7 @@ impl Report {
             "images": self.synced.iter().map(image_json).collect::<Vec<_>>(),
             "arrived": sums.arrived,
             "there": sums.there,
+            "kept": sums.kept,
             "failed": sums.failed,
             "bytes": sums.bytes,
             "mounted": sums.mounted,
@@ -107,6 +122,9 @@ impl Report {
                 self.seconds
             )
         };
+        if sums.kept > 0 {
+            let _ = writeln!(text, "{} kept, though the source has others", sums.kept);
+        }
         text
     }
 
@@ -116,6 +134,7 @@ impl Report {
             sums.retries += u64::from(one.retries);
             match &one.result {
                 Err(_) => sums.failed += 1,
+                Ok(done) if done.not_copied().is_some() => sums.kept += 1,
                 Ok(done) if done.was_there() => sums.there += 1,
                 Ok(done) => {
                     sums.arrived += 1;
@@ -133,6 +152,14 @@ impl Done {
         match self {
             Self::Copied(copied) => copied.was_there,
             Self::Planned(plan) => plan.was_there,
+        }
+    }
+
+    /// The image that was not copied, because the destination keeps the tag.
+    pub(super) fn not_copied(&self) -> Option<Digest> {
+        match self {
+            Self::Copied(copied) => copied.not_copied,
+            Self::Planned(plan) => plan.not_copied,
         }
     }
 
@@ -156,10 +183,45 @@ impl Done {
     }
 }
 
+/// Names that the failure of several images shows.
+const MAX_NAMES: usize = 3;
+
+/// A failure's text without what belongs to its image only.
+fn without_names(synced: &Synced) -> String {
+    let text = synced.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let route = &synced.route;
+    [&route.source, &route.release].into_iter().fold(text, |text, image| {
+        let (locator, repository) = (image.locator().to_string(), image.repository().as_str());
+        let text = text.replace(&image.to_string(), "*").replace(repository, "*");
+        text.replace(&format!("/{locator}"), "/*").replace(&format!(":{locator}"), ":*")
+    })
+}
+
+fn grouped(group: &[&Synced]) -> Option<Failure> {
+    let first = group.first()?;
+    let failure = first.result.as_ref().err()?;
+    if group.len() == 1 {
+        return Some(failure.clone());
+    }
+    let names = group.iter().take(MAX_NAMES).map(|one| one.route.release.to_string());
+    let mut names = names.collect::<Vec<_>>().join(", ");
+    if group.len() > MAX_NAMES {
+        names += &format!(" and {} more", group.len() - MAX_NAMES);
+    }
+    Some(Failure {
+        message: format!("cannot copy {} images: {names}", group.len()),
+        ..failure.clone()
+    })
+}
+
 /// The line of an image; of one that failed, the failure speaks.
 fn line(synced: &Synced) -> Option<String> {
     let release = &synced.route.release;
-    Some(match synced.result.as_ref().ok()? {
+    let done = synced.result.as_ref().ok()?;
+    if let Some(not_copied) = done.not_copied() {
+        return Some(format!("{release} {} (kept; not copied: {not_copied})\n", done.digest()));
+    }
+    Some(match done {
         Done::Copied(copied) => {
             let reduced = if copied.reduced { ", the wanted platforms only" } else { "" };
             format!("{release} {} ({} moved{reduced})\n", copied.digest, bytes(copied.bytes))
@@ -180,23 +242,25 @@ fn image_json(synced: &Synced) -> Value {
     });
     let more = match &synced.result {
         Ok(Done::Copied(copied)) => json!({
-            "result": if copied.was_there { "there" } else { "copied" },
+            "result": result(synced, "copied"),
             "digest": copied.digest,
             "reduced": copied.reduced,
             "lacks": copied.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unavailable": copied.unavailable,
             "replaced": copied.replaced,
+            "notCopied": copied.not_copied,
             "blobs": copied.blobs,
             "bytes": copied.bytes,
             "mounted": copied.mounted,
             "present": copied.present,
         }),
         Ok(Done::Planned(plan)) => json!({
-            "result": if plan.was_there { "there" } else { "planned" },
+            "result": result(synced, "planned"),
             "digest": plan.digest,
             "lacks": plan.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unavailable": plan.unavailable,
             "replaced": plan.replaced,
+            "notCopied": plan.not_copied,
             "blobs": plan.blobs,
             "bytes": plan.bytes,
         }),
@@ -209,6 +273,16 @@ fn image_json(synced: &Synced) -> Value {
         value.extend(more);
     }
     value
+}
+
+/// The word for what became of an image.
+fn result(synced: &Synced, done: &'static str) -> &'static str {
+    match &synced.result {
+        Err(_) => FAILED,
+        Ok(done) if done.not_copied().is_some() => "kept",
+        Ok(done) if done.was_there() => "there",
+        Ok(_) => done,
+    }
 }
 
 /// Seconds to the millisecond.
