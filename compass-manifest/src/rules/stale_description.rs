@@ -32,7 +32,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let (Some(description), Some(version)) = (&values.description, &values.version) else {
             continue;
         };
-        let named = named_version(&description.value);
+        let named = named_version(&description.value, &version.value);
         if let Some(named) = named.filter(|named| *named != version.value) {
             let message = format!(
                 "the description names {}, and the version is {}",
@@ -49,16 +49,18 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// The version at the end of `<name>-v<version>`.
-fn named_version(description: &str) -> Option<&str> {
+/// The version at the end of `<name>-v<version>`: the expected one, if it is that.
+fn named_version<'d>(description: &'d str, expected: &str) -> Option<&'d str> {
     if description.contains(char::is_whitespace) {
         return None;
     }
-    let starts = description.match_indices("-v").map(|(at, _)| at);
-    let at = starts
-        .into_iter()
-        .find(|at| *at > 0 && description[at + 2..].starts_with(|c: char| c.is_ascii_digit()))?;
-    Some(&description[at + 1..])
+    let is_start =
+        |at: &usize| *at > 0 && description[at + 2..].starts_with(|c: char| c.is_ascii_digit());
+    let starts = description.match_indices("-v").map(|(at, _)| at).filter(is_start);
+    // Names may end as versions begin: `kube-dns-v2-v1.0.0`.
+    let mut versions = starts.map(|at| &description[at + 1..]);
+    let first = versions.next()?;
+    Some(versions.find(|version| *version == expected).unwrap_or(first))
 }
 
 #[cfg(test)]
@@ -67,9 +69,12 @@ mod tests {
 
     #[test]
     fn a_version_stands_behind_a_name() {
-        assert_eq!(named_version("console-web-v2.7.0"), Some("v2.7.0"));
-        assert_eq!(named_version("-v2.7.0"), None);
-        assert_eq!(named_version("console-vnc"), None);
-        assert_eq!(named_version("as of console-web-v2.7.0"), None);
+        let named = |description| named_version(description, "v1.0.0");
+        assert_eq!(named("console-web-v2.7.0"), Some("v2.7.0"));
+        assert_eq!(named("-v2.7.0"), None);
+        assert_eq!(named("console-vnc"), None);
+        assert_eq!(named("as of console-web-v2.7.0"), None);
+        assert_eq!(named("kube-dns-v2-v1.0.0"), Some("v1.0.0"));
+        assert_eq!(named("kube-dns-v2-v1.0.1"), Some("v2-v1.0.1"));
     }
 }
