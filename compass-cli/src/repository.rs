@@ -355,6 +355,9 @@ fn enclosing() -> Result<PathBuf, Failure> {
 }
 
 fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result<Policy, Failure> {
+    if named.is_none() {
+        refuse_other_spelling(checkout)?;
+    }
     let (path, bytes) = match named {
         Some(path) => (path.to_owned(), regular_file::read_named(path, READ_LIMIT)),
         // A sparse checkout may have left it out.
@@ -373,6 +376,21 @@ fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result
             Ok(Policy::default())
         }
         Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// Refuses a file that was meant as the policy and would not be read.
+fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
+    let is_meant = |path: &&str| {
+        *path != POLICY_FILE
+            && [".compass.yaml", ".compass.yml"].iter().any(|name| name.eq_ignore_ascii_case(path))
+    };
+    match checkout.files().map(|(path, _)| path).find(is_meant) {
+        None => Ok(()),
+        Some(path) => {
+            Err(Failure::usage(format!("the policy is `{POLICY_FILE}`, and not `{path}`"))
+                .hint(format!("rename it: `mv {path} {POLICY_FILE}`")))
+        }
     }
 }
 
