@@ -116,9 +116,10 @@ impl<'w> Walk<'w> {
             Kind::Mapping(entries) => {
                 for entry in entries {
                     let key = entry.key.text().unwrap_or_default();
-                    let is_descriptive =
-                        WORDS.contains(&key) || (self.path.is_empty() && key == "metadata");
-                    if !is_descriptive {
+                    let names_no_image = DESCRIPTIVE.contains(&key)
+                        || key == "_metadata"
+                        || (self.path.is_empty() && key == "metadata");
+                    if !names_no_image {
                         self.below(Step::Key(key), |walk| walk.node(&entry.value, key));
                     }
                 }
@@ -203,7 +204,7 @@ impl<'w> Walk<'w> {
 }
 
 /// Fields whose text is for people.
-const WORDS: &[&str] = &["_metadata", "description", "note", "alias", "author"];
+pub(crate) const DESCRIPTIVE: &[&str] = &["description", "note", "alias", "author"];
 
 /// A registry, as a template variable or a host, and what follows it without a blank.
 #[expect(clippy::expect_used, reason = "a constant expression, which the tests use")]
