@@ -370,7 +370,7 @@ fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result
     match bytes {
         Ok(bytes) => {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            parse_policy(&shown, bytes)
+            Ok(Policy::read(&shown, &bytes)?)
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::default())
@@ -392,13 +392,6 @@ fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
                 .hint(format!("rename it: `mv {path} {POLICY_FILE}`")))
         }
     }
-}
-
-/// A policy from the bytes of a file; `shown` names it in messages.
-pub(crate) fn parse_policy(shown: &str, bytes: Vec<u8>) -> Result<Policy, Failure> {
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
-    Ok(Policy::parse(&SourceFile::new(shown, text))?)
 }
 
 /// All files of the repository: what the rules read, of others only what is there.
