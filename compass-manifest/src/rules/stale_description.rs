@@ -54,13 +54,16 @@ fn named_version<'d>(description: &'d str, expected: &str) -> Option<&'d str> {
     if description.contains(char::is_whitespace) {
         return None;
     }
-    let is_start =
-        |at: &usize| *at > 0 && description[at + 2..].starts_with(|c: char| c.is_ascii_digit());
-    let starts = description.match_indices("-v").map(|(at, _)| at).filter(is_start);
-    // Names may end as versions begin: `kube-dns-v2-v1.0.0`.
-    let mut versions = starts.map(|at| &description[at + 1..]);
-    let first = versions.next()?;
-    Some(versions.find(|version| *version == expected).unwrap_or(first))
+    // Names may end as versions begin (`kube-dns-v2-v1.0.0`), and versions may begin as names do
+    // (`kube-state-metrics-release-v1.1.0`).
+    if let Some(name) = description.strip_suffix(expected).and_then(|name| name.strip_suffix('-')) {
+        return Some(&description[name.len() + 1..]);
+    }
+    let starts = description.match_indices("-v").map(|(at, _)| at);
+    let at = starts
+        .into_iter()
+        .find(|at| *at > 0 && description[at + 2..].starts_with(|c: char| c.is_ascii_digit()))?;
+    Some(&description[at + 1..])
 }
 
 #[cfg(test)]
@@ -76,5 +79,7 @@ mod tests {
         assert_eq!(named("as of console-web-v2.7.0"), None);
         assert_eq!(named("kube-dns-v2-v1.0.0"), Some("v1.0.0"));
         assert_eq!(named("kube-dns-v2-v1.0.1"), Some("v2-v1.0.1"));
+        let release = "kube-state-metrics-release-v1.1.0";
+        assert_eq!(named_version(release, "release-v1.1.0"), Some("release-v1.1.0"));
     }
 }
