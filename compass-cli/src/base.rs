@@ -8,7 +8,7 @@ use compass_manifest::{Policy, Tree};
 
 use crate::failure::Failure;
 use crate::git::{Entry, EntryKind, Git};
-use crate::repository::{READ_LIMIT, Repository, parse_policy, read_wanted};
+use crate::repository::{READ_LIMIT, Repository, read_wanted};
 
 /// What a change began from.
 #[derive(Debug)]
@@ -84,7 +84,8 @@ fn policy_at(git: &Git, commit: &str, entry: Option<&Entry>) -> Result<Policy, F
         if entry.kind != EntryKind::File {
             return Err(Failure::usage(format!("{POLICY_FILE} is not a regular file")));
         }
-        parse_policy(POLICY_FILE, git.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0))
+        let bytes = git.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0);
+        Ok(Policy::read(POLICY_FILE, &bytes)?)
     };
     parse().map_err(|failure| {
         failure

@@ -34,6 +34,21 @@ pub(crate) fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_up_to(open_named(path)?, limit)
 }
 
+/// Reads a whole file that a user named, or what a shell hands over as `<(…)`. More than `limit` bytes
+/// are an error.
+pub(crate) fn read_argument(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let is_handed_over = path.starts_with("/dev") || path.starts_with("/proc/self/fd");
+    let file = if is_handed_over { File::open(path)? } else { open_named(path)? };
+    let bytes = read_up_to(file, limit + 1)?;
+    match bytes.len() as u64 <= limit {
+        true => Ok(bytes),
+        false => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {limit} bytes"),
+        )),
+    }
+}
+
 fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -71,8 +86,12 @@ mod tests {
         assert!(read(&at("link"), 9).unwrap_err().to_string().contains("symbolic link"));
         assert_eq!(read_named(&at("link"), 9).unwrap(), b"text");
         for refused in ["pipe", "."] {
-            let error = read_named(&at(refused), 9).unwrap_err().to_string();
-            assert!(error.contains("not a regular file"), "{refused}: {error}");
+            for read in [read_named, read_argument] {
+                let error = read(&at(refused), 9).unwrap_err().to_string();
+                assert!(error.contains("not a regular file"), "{refused}: {error}");
+            }
         }
+        assert_eq!(read_argument(&at("link"), 4).unwrap(), b"text");
+        assert!(read_argument(&at("link"), 3).unwrap_err().to_string().contains("more than 3"));
     }
 }

@@ -355,6 +355,9 @@ fn enclosing() -> Result<PathBuf, Failure> {
 }
 
 fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result<Policy, Failure> {
+    if named.is_none() {
+        refuse_other_spelling(checkout)?;
+    }
     let (path, bytes) = match named {
         Some(path) => (path.to_owned(), regular_file::read_named(path, READ_LIMIT)),
         // A sparse checkout may have left it out.
@@ -367,7 +370,7 @@ fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result
     match bytes {
         Ok(bytes) => {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            parse_policy(&shown, bytes)
+            Ok(Policy::read(&shown, &bytes)?)
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::default())
@@ -376,11 +379,19 @@ fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result
     }
 }
 
-/// A policy from the bytes of a file; `shown` names it in messages.
-pub(crate) fn parse_policy(shown: &str, bytes: Vec<u8>) -> Result<Policy, Failure> {
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format!("{shown} is not UTF-8 text")))?;
-    Ok(Policy::parse(&SourceFile::new(shown, text))?)
+/// Refuses a file that was meant as the policy and would not be read.
+fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
+    let is_meant = |path: &&str| {
+        *path != POLICY_FILE
+            && [".compass.yaml", ".compass.yml"].iter().any(|name| name.eq_ignore_ascii_case(path))
+    };
+    match checkout.files().map(|(path, _)| path).find(is_meant) {
+        None => Ok(()),
+        Some(path) => {
+            Err(Failure::usage(format!("the policy is `{POLICY_FILE}`, and not `{path}`"))
+                .hint(format!("rename it: `mv {path} {POLICY_FILE}`")))
+        }
+    }
 }
 
 /// All files of the repository: what the rules read, of others only what is there.

@@ -80,6 +80,98 @@ fn an_event_and_comments_are_read_in_the_form_of_the_forge() {
     assert_eq!(standing["state"], "need-queue", "{standing:#}");
 }
 
+/// The state that an event, comments and facts lead to, or what is refused.
+fn state_of(event: &Value, comments: Option<&Value>, facts: &Value) -> Result<String, String> {
+    let directory = repository();
+    let mut arguments = vec!["plugin", "gpu", "--event", "event.json", "--facts", "facts.json"];
+    fs::write(directory.path().join("event.json"), event.to_string()).unwrap();
+    fs::write(directory.path().join("facts.json"), facts.to_string()).unwrap();
+    if let Some(comments) = comments {
+        fs::write(directory.path().join("comments.json"), comments.to_string()).unwrap();
+        arguments.extend(["--comments", "comments.json"]);
+    }
+    let (exit, out, err) =
+        review(directory.path(), &[&arguments[..], &["--format", "json"]].concat());
+    let value: Value = serde_json::from_str(&out).expect(&err);
+    match exit {
+        2 => Err(format!("{}", value["error"]["message"])),
+        _ => Ok(value["state"].as_str().unwrap_or("none").to_owned()),
+    }
+}
+
+fn pull() -> Value {
+    json!({"body": BODY, "user": {"login": "alice"}, "labels": []})
+}
+
+fn pushed() -> String {
+    format!("image(s) pushed to\n{SOURCE}\n/queue patches-need-sync-image\n")
+}
+
+#[test]
+fn deleted_comment_moves_nothing() {
+    let facts = json!({"in_source": [SOURCE]});
+    let mut issue = pull();
+    issue["pull_request"] = json!({});
+    let comment = json!({"user": {"login": "alice"}, "body": pushed()});
+    for (action, state) in [("created", "patches-need-sync-image"), ("deleted", "need-queue")] {
+        let event = json!({"action": action, "issue": issue, "comment": comment});
+        assert_eq!(state_of(&event, None, &facts).unwrap(), state, "{action}");
+    }
+    let event = json!({"action": "created", "issue": pull(), "comment": comment});
+    assert!(state_of(&event, None, &facts).unwrap_err().contains("about an issue"));
+}
+
+#[test]
+fn comments_are_read_or_refused() {
+    let (facts, event) = (json!({"in_source": [SOURCE]}), json!({"pull_request": pull()}));
+    let comment = json!({"author": {"login": "alice"}, "body": pushed()});
+    for comments in [json!([[comment], []]), json!([comment]), json!({"comments": [comment]})] {
+        let state = state_of(&event, Some(&comments), &facts);
+        assert_eq!(state.unwrap(), "patches-need-sync-image", "{comments}");
+    }
+    for comments in [json!([pushed()]), json!({"nodes": [comment]}), json!([{"login": "alice"}])] {
+        assert!(state_of(&event, Some(&comments), &facts).is_err(), "{comments}");
+    }
+}
+
+#[test]
+fn unknown_author_has_no_role() {
+    let (facts, mut event) = (json!({"in_source": [SOURCE]}), json!({"pull_request": pull()}));
+    event["pull_request"]["user"] = Value::Null;
+    let comments = json!([{"user": null, "body": pushed()}]);
+    assert_eq!(state_of(&event, Some(&comments), &facts).unwrap(), "none");
+}
+
+#[test]
+fn facts_of_another_form_are_refused() {
+    let event = json!({"pull_request": pull()});
+    for (facts, says) in [
+        (json!({"in_sources": [SOURCE]}), "unknown field `in_sources`"),
+        (json!({"in_source": SOURCE}), "expected a sequence"),
+        (json!({"in_source": [1]}), "expected a string"),
+        (json!({"in_source": ["compass-plugins-gpu:v0.1.0"]}), "is not an image reference"),
+        (json!({"bundle": "yes"}), "expected a boolean"),
+        (json!([[SOURCE], [], true]), "it is a list"),
+    ] {
+        let refused = state_of(&event, None, &facts);
+        assert!(refused.as_ref().is_err_and(|error| error.contains(says)), "{facts}: {refused:?}");
+    }
+}
+
+#[test]
+fn long_threads_are_shortened() {
+    let (facts, event) = (json!({"in_source": []}), json!({"pull_request": pull()}));
+    let comments = json!([{"user": {"login": "eve"}, "body": "/queue done-package-uploaded\n".repeat(20_000)}]);
+    let directory = repository();
+    for (name, value) in [("event", &event), ("comments", &comments), ("facts", &facts)] {
+        fs::write(directory.path().join(format!("{name}.json")), value.to_string()).unwrap();
+    }
+    let files = ["--event", "event.json", "--comments", "comments.json", "--facts", "facts.json"];
+    let (exit, out, _) = review(directory.path(), &[&["plugin", "gpu"][..], &files].concat());
+    assert!(exit == 1 && out.len() < 100_000, "{}", out.len());
+    assert!(out.contains("earlier requests are not shown"), "{out}");
+}
+
 #[test]
 fn wrong_input_is_named() {
     let directory = repository();

@@ -116,9 +116,10 @@ impl<'w> Walk<'w> {
             Kind::Mapping(entries) => {
                 for entry in entries {
                     let key = entry.key.text().unwrap_or_default();
-                    let is_descriptive =
-                        WORDS.contains(&key) || (self.path.is_empty() && key == "metadata");
-                    if !is_descriptive {
+                    let names_no_image = DESCRIPTIVE.contains(&key)
+                        || key == "_metadata"
+                        || (self.path.is_empty() && key == "metadata");
+                    if !names_no_image {
                         self.below(Step::Key(key), |walk| walk.node(&entry.value, key));
                     }
                 }
@@ -203,7 +204,7 @@ impl<'w> Walk<'w> {
 }
 
 /// Fields whose text is for people.
-const WORDS: &[&str] = &["_metadata", "description", "note", "alias", "author"];
+pub(crate) const DESCRIPTIVE: &[&str] = &["description", "note", "alias", "author"];
 
 /// A registry, as a template variable or a host, and what follows it without a blank.
 #[expect(clippy::expect_used, reason = "a constant expression, which the tests use")]
@@ -289,4 +290,115 @@ fn read_written_out(text: &str) -> Result<UsedImage, String> {
         tag: image.tag().map(str::to_owned),
         digest: image.digest().map(str::to_owned),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(&SourceFile::new(".compass.yaml", format!("version: 1\n{text}"))).unwrap()
+    }
+
+    /// What an image is in the release registry, or why it is none.
+    fn resolved(written: &str, templates: &str) -> Result<String, String> {
+        let policy = policy(templates);
+        Ok(read(written, &policy)?.release(&policy))
+    }
+
+    /// `path: reference` of every image of a document, `!` for one that cannot be read.
+    fn found(text: &str) -> Vec<String> {
+        let (policy, source) = (Policy::default(), SourceFile::new("a.yaml", text));
+        let uses = image_uses(&source, &parse(text).unwrap(), &policy);
+        let shown = uses.iter().map(|used| match &used.image {
+            Ok(image) => format!("{}: {}", used.path, image.release(&policy)),
+            Err(_) => format!("{}: !", used.path),
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn image_below_host_has_no_project() {
+        for (written, release, listed) in [
+            ("docker.io/nginx:1.25", "docker.io/library/nginx:1.25", "library/nginx:1.25"),
+            ("docker.io/a/nginx:1.25", "docker.io/a/nginx:1.25", "a/nginx:1.25"),
+            ("registry.example/pause:3.9", "registry.example/pause:3.9", "pause:3.9"),
+            ("localhost:5000/web:v1", "localhost:5000/web:v1", "web:v1"),
+        ] {
+            let image = read(written, &Policy::default()).unwrap();
+            assert_eq!(
+                (image.release(&Policy::default()).as_str(), image.listed().as_str()),
+                (release, listed)
+            );
+        }
+        let source = read("registry.example/pause:3.9", &Policy::default()).unwrap();
+        assert_eq!(source.source(&Policy::default()), "cargo.caicloudprivatetest.com/pause:3.9");
+    }
+
+    #[test]
+    fn image_variables_need_values_of_policy() {
+        let templates = "templates: {tag: v1.2.3, name: web, registry_x: harbor.x/p, site: ~}";
+        for (written, release) in [
+            ("[[ registry_release ]]/web:[[ tag ]]", "harbor.caicloud.xyz/release/web:v1.2.3"),
+            ("[[ registry_release ]]/web:[[tag]]", "harbor.caicloud.xyz/release/web:v1.2.3"),
+            (
+                "[[ registry_release ]]/[[ name ]]-a:x-[[ tag ]]",
+                "harbor.caicloud.xyz/release/web-a:x-v1.2.3",
+            ),
+            ("[[ registry_x ]]/web:[[ tag ]]", "harbor.x/p/web:v1.2.3"),
+            ("harbor.y/p/web:[[ tag ]]", "harbor.y/p/web:v1.2.3"),
+        ] {
+            assert_eq!(resolved(written, templates).as_deref(), Ok(release), "{written}");
+        }
+        for (written, says) in [
+            ("[[ registry_release ]]/web:[[ site ]]", "`site` is known on site only"),
+            ("[[ registry_release ]]/web:[[ other ]]", "the policy does not know `other`"),
+            ("[[ registry_release ]]/web:[[ tag ]", "`tag` is not closed"),
+            ("[[ registry_release ]]/[[ registry_library ]]:v1", "stands for a registry"),
+            ("[[ site ]]/web:v1", "`site` is known on site only"),
+            ("[[ other ]]/web:v1", "the policy does not know `other`"),
+            ("[[ registry_release ]]:v1", "a `/` must follow"),
+        ] {
+            let refused = resolved(written, templates).unwrap_err();
+            assert!(refused.contains(says), "{written}: {refused}");
+        }
+    }
+
+    #[test]
+    fn images_in_texts_are_found() {
+        let release = "harbor.caicloud.xyz/release";
+        for (text, expected) in [
+            (format!("a: '--image={release}/x:v1'"), format!("a: {release}/x:v1")),
+            (format!(r#"a: '{{"image": "{release}/x:v1"}}'"#), format!("a: {release}/x:v1")),
+            (
+                format!(r#"a: '{{"image": "{}"}}'"#, format!("{release}/x:v1").replace('/', r"\/")),
+                format!("a: {release}/x:v1"),
+            ),
+            (
+                format!("a:\n- b.c: |\n    image: {release}/x:v1\n"),
+                format!("a[0].b.c: {release}/x:v1"),
+            ),
+            (
+                "a: '[[ registry_library ]]/x:v1'".to_owned(),
+                "a: harbor.caicloud.xyz/library/x:v1".to_owned(),
+            ),
+            ("a: '--x=[[ registry_release ]]/x:[[ unknown ]]'".to_owned(), "a: !".to_owned()),
+            (
+                "spec: {service: {image: h.x/r/g:v1, a: h.x/o/job:v1}}".to_owned(),
+                "spec.service.a: h.x/o/job:v1".to_owned(),
+            ),
+        ] {
+            let found = found(&text);
+            assert!(found.contains(&expected), "{text}: {found:?}");
+        }
+        for text in [
+            format!("description: {release}/x:v1\nspec: {{note: '{release}/x:v1'}}"),
+            format!("metadata: {{labels: {{a: '{release}/x:v1'}}}}"),
+            format!("a: {release}/x\nb: other.example/p/x:v1\nc: '[[ registry_release ]]'"),
+            "image:\nimages: [{image: ~}, {image: ' '}, {image: ''}, {image: null}]".to_owned(),
+        ] {
+            assert_eq!(found(&text), Vec::<String>::new(), "{text}");
+        }
+    }
 }

@@ -251,3 +251,35 @@ fn listed_images(list: &ListFile, policy: &Policy) -> Vec<FileImage> {
     });
     images.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_images_of_every_usual_form() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let list = format!(
+            "\u{feff}# images\r\n\r\n  library/php:7.1 \t\r\nteam.x/a/b:v1\n#library/no:1\nlibrary/redis:7@{digest}\nlibrary/mysql@{digest}"
+        );
+        let policy = "version: 1\nregistries: {projects: {team.x: {source: x, release: y}}}\n";
+        let policy = Policy::parse(&SourceFile::new(".compass.yaml", policy)).unwrap();
+        let images = list_images("a.list", list.as_bytes(), &policy).unwrap();
+        let shown: Vec<_> = images
+            .iter()
+            .map(|image| {
+                format!("{} {}", image.line, image.used.image.as_ref().unwrap().release(&policy))
+            })
+            .collect();
+        let release = "harbor.caicloud.xyz";
+        assert_eq!(
+            shown,
+            [
+                format!("3 {release}/library/php:7.1"),
+                format!("4 {release}/y/a/b:v1"),
+                format!("6 {release}/library/redis:7@{digest}"),
+                format!("7 {release}/library/mysql@{digest}"),
+            ]
+        );
+    }
+}

@@ -17,6 +17,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+use crate::content;
 use crate::escape::{escape, quote};
 use crate::finding::{Place, Severity};
 use crate::rules;
@@ -101,6 +102,20 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Reads the bytes of a policy file, as [`Policy::parse`] does.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`]; also if the bytes are not UTF-8 text.
+    pub fn read(path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
+        let (source, text) = content::read(path, bytes);
+        text.map_err(|error| PolicyError {
+            place: Place::new(&source, error.span),
+            message: error.message,
+            help: error.help.unwrap_or_default().to_owned(),
+        })?;
+        Self::parse(&source)
+    }
+
     /// Reads a policy file; what it leaves out is as in [`Policy::default`].
     ///
     /// # Errors
@@ -116,12 +131,12 @@ impl Policy {
             return Err(error(departure.span, departure.message, departure.help));
         }
         let mut policy = Self::default();
-        policy.read(&root).map_err(|wrong| error(wrong.span, wrong.message, wrong.help))?;
+        policy.read_fields(&root).map_err(|wrong| error(wrong.span, wrong.message, wrong.help))?;
         policy.source = Some(source.clone());
         Ok(policy)
     }
 
-    fn read(&mut self, root: &Node) -> Result<(), Wrong> {
+    fn read_fields(&mut self, root: &Node) -> Result<(), Wrong> {
         if let Some(version) = root.get("version").filter(|version| version.text() != Some("1")) {
             return Err(wrong(version, "only policy version 1 is known", "write `version: 1`"));
         }

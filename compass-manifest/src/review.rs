@@ -1,6 +1,7 @@
 //! Review of release pull requests: what people say to the queue, and where that leads.
 //!
-//! [`command::parse`] reads what a body or a comment says. [`Queue::standing`] says where a pull
+//! [`forge`] reads the JSON of a forge, and [`command::parse`] what a body or a comment says.
+//! [`Queue::standing`] says where a pull
 //! request stands, why, and what is next. Both are functions of their arguments: whether an image
 //! is in a registry is a fact that the caller looks up and puts into [`Facts`].
 //!
@@ -42,6 +43,7 @@
 //! ```
 
 pub mod command;
+pub mod forge;
 
 mod explain;
 mod facts;

@@ -25,6 +25,7 @@ mod image_list_syntax;
 mod image_not_listed;
 mod image_not_used;
 mod image_reference;
+mod invisible_character;
 mod missing_field;
 mod missing_file;
 mod mutable_tag;
@@ -85,6 +86,7 @@ pub static ALL: &[&Rule] = &[
     &image_not_listed::RULE,
     &image_not_used::RULE,
     &image_reference::RULE,
+    &invisible_character::RULE,
     &missing_field::RULE,
     &missing_file::RULE,
     &mutable_tag::RULE,

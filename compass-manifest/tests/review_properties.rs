@@ -67,9 +67,10 @@ const LINES: &[&str] = &[
 ];
 
 const BEFORE: &[&str] = &[
-    "", "  ", "\t", "    ", "> ", ">", "> > ", "- ", "* ", "+ ", "1. ", "> - ", "- [x] ",
-    "\u{200b}", "\u{a0}", "\u{3000}", "### ", "2、",
+    "", "  ", "\t", "    ", "- ", "* ", "+ ", "1. ", "- [x] ", "\u{200b}", "\u{a0}", "\u{3000}",
+    "### ", "2、",
 ];
+const QUOTES: &[&str] = &["> ", ">", "> > ", "  > ", "> - ", "- > ", "＞ ", "> ```\n> "];
 const AFTER: &[&str] = &["", " ", "   ", "\t", "\u{200b}", "\u{a0}", "<br>", " <!-- hint -->"];
 
 fn lines(ends: &'static [&'static str]) -> impl Strategy<Value = (String, String)> {
@@ -101,6 +102,16 @@ proptest! {
             moved.collect()
         };
         prop_assert_eq!(said(parse(&format!("```sh\n{decorated}```\n"))), said(parse(&plain)));
+    }
+
+    #[test]
+    fn quoted_lines_say_nothing((_, decorated) in lines(&["\n"]), quote in 0..QUOTES.len()) {
+        let quoted: String =
+            decorated.lines().map(|line| format!("{}{line}\n", QUOTES[quote])).collect();
+        prop_assert_eq!(parse(&quoted), Vec::new());
+        let mut around = parse(&format!("/kind release\n{quoted}\n/queue need-queue\n"));
+        prop_assert_eq!(around.pop().map(|said| said.said), Some(Said::Queue("need-queue".into())));
+        prop_assert_eq!(around.len(), 1);
     }
 
     #[test]

@@ -4,12 +4,16 @@ use std::process::ExitCode;
 
 use compass_manifest::check;
 use compass_manifest::finding::Severity;
-use compass_manifest::review::{Evidence, Facts, Outcome, ReleaseImage, Standing};
+use compass_manifest::image::ImageReference;
+use compass_manifest::review::forge::{self, FormError, PullRequest};
+use compass_manifest::review::{Evidence, Facts, ReleaseImage};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::regular_file;
 use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +26,8 @@ pub(crate) struct Args {
     /// The body of the pull request; otherwise the event's
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The comments: a JSON list of `{"user": {"login"}, "body"}`, as the forge's API gives it
+    /// The comments in JSON: a list of `{"user": {"login"}, "body"}` as the forge's API gives it, also
+    /// by pages (`gh api --paginate --slurp`), or what `gh pr view --json comments,reviews` gives
     #[arg(long, value_name = "FILE")]
     comments: Option<PathBuf>,
     /// The labels, separated by commas; otherwise the event's
@@ -47,11 +52,11 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     }
     let report = check(&repository.tree, &repository.policy);
     facts.check_errors = Some(report.count(Severity::Error));
-    let known = args.facts.as_deref().map(read_json).transpose()?.unwrap_or_default();
+    let known = args.facts.as_deref().map(Known::read).transpose()?.unwrap_or_default();
     if !args.target.is_empty() {
         facts.images = Some(images(&repository, &args.target, &known)?);
     }
-    facts.bundle = match known["bundle"].as_bool() {
+    facts.bundle = match known.bundle {
         Some(true) => Evidence::Yes,
         Some(false) => Evidence::No("it is not in the store".to_owned()),
         None => Evidence::Unknown("the store was not asked".to_owned()),
@@ -61,75 +66,91 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
         || serde_json::to_value(&standing).unwrap_or_default(),
         || format!("{}\n", standing.to_string().trim_end()),
     );
-    Ok(if is_refused(&standing) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn is_refused(standing: &Standing) -> bool {
-    standing.transitions.iter().any(|asked| matches!(asked.outcome, Outcome::Refused { .. }))
+    Ok(if standing.has_refusals() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Body, author, labels and comments: each from its own argument, otherwise from the event.
 fn pull_request(args: &Args) -> Result<Facts, Failure> {
-    let event = args.event.as_deref().map(read_json).transpose()?.unwrap_or_default();
-    let pull = ["pull_request", "issue"].into_iter().map(|key| &event[key]).find(|v| v.is_object());
-    let pull = pull.cloned().unwrap_or_default();
-    let body = match (&args.body, pull["body"].as_str()) {
-        (Some(file), _) => read_text(file)?,
-        (None, Some(body)) => body.to_owned(),
-        (None, None) if pull.is_object() => String::new(),
-        (None, None) => {
-            return Err(Failure::usage("there is no pull request to look at")
-                .hint("name its body with `--body FILE`, or its event with `--event FILE`"));
-        }
-    };
-    let author = args.author.as_deref().or_else(|| pull["user"]["login"].as_str());
-    let mut facts = Facts::new(author.unwrap_or_default(), body);
-    facts.labels = args.labels.clone().unwrap_or_else(|| labels(&pull));
-    if let Some(file) = &args.comments {
-        let comments = read_json(file)?;
-        let list = comments.as_array().ok_or_else(|| {
-            Failure::usage(format!("{} is not a JSON list of comments", file.display()))
-        })?;
-        for comment in list {
-            add_comment(&mut facts, comment);
-        }
-    } else if event["comment"].is_object() {
-        add_comment(&mut facts, &event["comment"]);
+    let event = args.event.as_deref().map(read_event).transpose()?;
+    let body = args.body.as_deref().map(read_text).transpose()?;
+    if event.is_none() && body.is_none() {
+        return Err(Failure::usage("there is no pull request to look at")
+            .hint("name its body with `--body FILE`, or its event with `--event FILE`"));
     }
+    let event = event.unwrap_or_default();
+    let author = args.author.clone().unwrap_or(event.author);
+    let mut facts = Facts::new(author, body.unwrap_or(event.body));
+    facts.labels = args.labels.clone().unwrap_or(event.labels);
+    facts.comments = match &args.comments {
+        Some(file) => {
+            let comments = forge::comments(&read_json(file)?);
+            comments.map_err(|error| unusable(file, &error, COMMENTS_FORM))?
+        }
+        None => event.comment.into_iter().collect(),
+    };
     Ok(facts)
 }
 
-fn labels(pull: &Value) -> Vec<String> {
-    let labels = pull["labels"].as_array().into_iter().flatten();
-    labels.filter_map(|label| label["name"].as_str()).map(str::to_owned).collect()
+const COMMENTS_FORM: &str =
+    "comments are a list, as from `gh api --paginate repos/OWNER/NAME/issues/NUMBER/comments`";
+
+fn read_event(file: &Path) -> Result<PullRequest, Failure> {
+    let event = PullRequest::of_event(&read_json(file)?);
+    event.map_err(|error| {
+        let hint =
+            "an event is the file that `GITHUB_EVENT_PATH` names; `--body FILE` takes a body";
+        unusable(file, &error, hint)
+    })
 }
 
-fn add_comment(facts: &mut Facts, comment: &Value) {
-    let author = comment["user"]["login"].as_str().or_else(|| comment["author"].as_str());
-    let text = comment["body"].as_str().or_else(|| comment["text"].as_str());
-    facts.comment(author.unwrap_or_default(), text.unwrap_or_default());
+fn unusable(file: &Path, error: &FormError, hint: &str) -> Failure {
+    Failure::usage(format!("cannot use {}: {error}", file.display())).hint(hint)
+}
+
+/// What is known of registries and store.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    in_source: Option<BTreeSet<String>>,
+    in_release: Option<BTreeSet<String>>,
+    bundle: Option<bool>,
+}
+
+impl Known {
+    fn read(file: &Path) -> Result<Self, Failure> {
+        let wrong = |error: &dyn std::fmt::Display| {
+            Failure::usage(format!("cannot use {}: {error}", file.display()))
+                .hint(r#"the form is `{"in_source": ["HOST/PATH:TAG"], "in_release": [], "bundle": true}`"#)
+        };
+        let bytes = read(file)?;
+        // A list would be taken for the values in the order of the fields.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(wrong(&"it is a list, and not an object"));
+        }
+        let known: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+        let named = known.in_source.iter().chain(&known.in_release).flatten();
+        for reference in named {
+            reference.parse::<ImageReference>().map_err(|error| wrong(&error))?;
+        }
+        Ok(known)
+    }
 }
 
 fn images(
     repository: &Repository,
     target: &[String],
-    known: &Value,
+    known: &Known,
 ) -> Result<Vec<ReleaseImage>, Failure> {
-    let there = |key: &str| -> Option<BTreeSet<String>> {
-        let list = known[key].as_array()?.iter();
-        Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
-    };
-    let (in_source, in_release) = (there("in_source"), there("in_release"));
-    let evidence = |there: &Option<BTreeSet<String>>, reference: &str| match there {
-        Some(there) if there.contains(reference) => Evidence::Yes,
+    let evidence = |present: &Option<BTreeSet<String>>, reference: &str| match present {
+        Some(present) if present.contains(reference) => Evidence::Yes,
         Some(_) => Evidence::No("it is not there".to_owned()),
         None => Evidence::Unknown("the registry was not asked".to_owned()),
     };
     let images = repository.target_images(target)?.into_iter().map(|image| {
         let (source, release) = (image.source.to_string(), image.release.to_string());
         Ok(ReleaseImage {
-            in_source: evidence(&in_source, &source),
-            in_release: evidence(&in_release, &release),
+            in_source: evidence(&known.in_source, &source),
+            in_release: evidence(&known.in_release, &release),
             source: source.parse().map_err(Failure::usage)?,
             release: release.parse().map_err(Failure::usage)?,
         })
@@ -137,13 +158,20 @@ fn images(
     images.collect()
 }
 
+/// How large a file may be; forges send events of up to 25 MB.
+const READ_LIMIT: u64 = 64 << 20;
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    regular_file::read_argument(file, READ_LIMIT)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))
+}
+
 fn read_text(file: &Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    String::from_utf8(read(file)?)
+        .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", file.display())))
 }
 
 fn read_json(file: &Path) -> Result<Value, Failure> {
-    serde_json::from_str(&read_text(file)?)
+    serde_json::from_slice(&read(file)?)
         .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", file.display())))
 }

@@ -1,7 +1,10 @@
 //! What the path of a hotfix says.
 
+use regex::Captures;
+
 use crate::policy::{HotfixPolicy, Policy, VersionForm};
 use crate::tree::below_any;
+use crate::version::HotfixVersion;
 
 /// What the path of a hotfix says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +46,12 @@ impl HotfixPlace {
             let deciding = ["package", "version", "addon"];
             let end = deciding.iter().find_map(|name| captures.name(name)).map_or(0, |m| m.end());
             let length = rest[end..].find('/').map_or(rest.len(), |slash| end + slash);
+            let (addon, version) = addon_and_version(rest, pattern.form, &captures);
             Some(Self {
                 form: Some(pattern.form),
                 package: format!("{directory}{}", &rest[..length]),
-                addon: group("addon"),
-                version: group("version"),
+                addon,
+                version,
                 base: group("base"),
                 date: group("date"),
                 namespace: group("namespace"),
@@ -72,6 +76,87 @@ impl HotfixPlace {
             group: None,
             leaf: None,
             among_plugins: false,
+        }
+    }
+}
+
+/// Addon and version of a path. Patterns take the first `-v1` for the beginning of the version, and
+/// names of addons may have that as well: `kube-dns-v2-v2.7.0-20180605-p1`. Another division counts if
+/// only then the version is a HOTFIXVERSION, or the addon has the name of its directory.
+fn addon_and_version(
+    path: &str,
+    form: VersionForm,
+    captures: &Captures<'_>,
+) -> (Option<String>, Option<String>) {
+    let group = |name| captures.name(name);
+    let owned = |found: regex::Match<'_>| found.as_str().to_owned();
+    let (addon, version) = (group("addon"), group("version"));
+    if let (Some(addon), Some(version)) = (addon, version)
+        && path.get(addon.end()..version.start()) == Some("-")
+    {
+        let text = &path[addon.start()..version.end()];
+        let first = addon.len();
+        let is_directory = |name: &str| {
+            let (leaf, group) = (group("leaf").map(owned), group("group").map(owned));
+            let both =
+                leaf.as_ref().zip(group.as_ref()).map(|(leaf, group)| format!("{group}-{leaf}"));
+            [leaf, both].contains(&Some(name.to_owned()))
+        };
+        let fits = |at: usize| match form {
+            VersionForm::Hotfix => text[at + 1..].parse::<HotfixVersion>().is_ok(),
+            _ => is_directory(&text[..at]),
+        };
+        let others = text.match_indices("-v").map(|(at, _)| at).filter(|at| *at > first);
+        if !fits(first)
+            && let Some(at) = others.into_iter().find(|at| fits(*at))
+        {
+            return (Some(text[..at].to_owned()), Some(text[at + 1..].to_owned()));
+        }
+    }
+    (addon.map(owned), version.map(owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PathPattern;
+
+    fn read(path: &str, policy: &Policy) -> (String, String) {
+        let place = HotfixPlace::of(path, policy);
+        (place.addon.unwrap_or_default(), place.version.unwrap_or_default())
+    }
+
+    #[test]
+    fn hotfix_addon_name_may_end_like_version() {
+        let policy = Policy::default();
+        for (package, leaf, addon, version) in [
+            ("kube-dns-v2-v2.7.0-20180605-p1", "kube-dns-v2", "kube-dns-v2", "v2.7.0-20180605-p1"),
+            ("dns-v2-v10-v2.7.0-20180605-p1", "dns-v2-v10", "dns-v2-v10", "v2.7.0-20180605-p1"),
+            ("web-v2.7.0-20180605-p1", "web", "web", "v2.7.0-20180605-p1"),
+            ("web-v2.7.0-v1-20180605-p1", "web", "web", "v2.7.0-v1-20180605-p1"),
+            ("web-v2.7.0-20180631-p1", "web", "web", "v2.7.0-20180631-p1"),
+        ] {
+            let path =
+                format!("release-hotfixes/v2.7.0/{package}/default/console/{leaf}/values.yaml");
+            assert_eq!(read(&path, &policy), (addon.to_owned(), version.to_owned()), "{package}");
+        }
+    }
+
+    #[test]
+    fn component_addon_name_is_that_of_directory() {
+        let pattern = r"compass-hotfixes-(?P<addon>[^/]+?)-(?P<version>v\d[^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
+        let mut policy = Policy::default();
+        policy.hotfixes.patterns = vec![PathPattern::new(pattern, VersionForm::Component).unwrap()];
+        for (package, leaf, addon, version) in [
+            ("kube-dns-v2-v1.0.3", "kube-dns-v2", "kube-dns-v2", "v1.0.3"),
+            ("dns-kube-v2-v1.0.3", "kube-v2", "dns-kube-v2", "v1.0.3"),
+            ("dns-web-v0.5.11-v2.7.0-20180615-p1", "web", "dns-web", "v0.5.11-v2.7.0-20180615-p1"),
+            ("other-v1-v2", "web", "other", "v1-v2"),
+        ] {
+            let path = format!(
+                "release-hotfixes/compass-hotfixes-{package}/default/dns/{leaf}/values.yaml"
+            );
+            assert_eq!(read(&path, &policy), (addon.to_owned(), version.to_owned()), "{package}");
         }
     }
 }

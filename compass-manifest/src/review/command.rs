@@ -61,16 +61,16 @@ impl<T> Item<T> {
 
 /// Reads all statements of a pull request's body or of a comment, in their order.
 ///
-/// A command must begin its line, after Markdown's decoration: quotes, bullets, numbers, ticked
-/// boxes, headings, emphasis, code. What stands in HTML comments, behind an empty box or in the
-/// middle of a sentence says nothing. Takes time in proportion to the text, whatever stands in it.
+/// A command must begin its line, after Markdown's decoration: bullets, numbers, ticked boxes,
+/// headings, emphasis, code. HTML comments, quoted lines, lines behind an empty box and the middle of
+/// a sentence say nothing. Takes time in proportion to the text, whatever it is.
 ///
 /// ```
 /// use compass_manifest::review::command::{Said, parse};
 ///
-/// let said = parse("LGTM, thanks!\r\n> - `/queue need-queue`\r\n");
+/// let said = parse("> /queue done\r\nLGTM, thanks!\r\n - `/queue need-queue`\r\n");
 /// assert_eq!(said.len(), 1);
-/// assert_eq!(said[0].line, 2);
+/// assert_eq!(said[0].line, 3);
 /// assert_eq!(said[0].said, Said::Queue("need-queue".to_owned()));
 /// ```
 pub fn parse(text: &str) -> Vec<Statement> {
@@ -106,7 +106,7 @@ impl Reader {
             // A note ends with its fence, and with a fence that it stands in.
             Mark::FenceCloses if matches!(self.section, Section::Note(_)) => self.finish_section(),
             Mark::FenceCloses => {}
-            Mark::Unticked => self.belongs_to_section(line),
+            Mark::Unticked | Mark::Quoted => self.belongs_to_section(line),
             Mark::Text => self.read_text(line),
         }
     }
@@ -178,9 +178,12 @@ fn take<T>(
     line: &Line<'_>,
     read: fn(usize, &str) -> Vec<Item<T>>,
 ) -> bool {
-    // Rules, dots and empty quotes stand between items.
+    // Rules, dots and empty quotes may be between items.
     if !line.content.contains(char::is_alphanumeric) {
         return true;
+    }
+    if line.mark == Mark::Quoted {
+        return false;
     }
     let mut found = read(line.number, &line.content);
     if line.mark == Mark::Unticked {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::guard::{GuardReport, Verdict};
-use super::replay::{list_roles, place};
+use super::replay::{account, list_roles, place};
 use super::standing::{NextStep, Outcome, Standing, Transition};
 
 /// The answer to "why is this pull request here, and what is next".
@@ -38,7 +38,7 @@ impl fmt::Display for Standing {
 fn write_transition(f: &mut fmt::Formatter<'_>, transition: &Transition) -> fmt::Result {
     let Transition { origin, line, by, to, outcome, guards, .. } = transition;
     let place = place(*origin, *line);
-    write!(f, "  /queue {to} by @{} ({place}): ", by.trim_start_matches('@'))?;
+    write!(f, "  /queue {to} by {} ({place}): ", account(by))?;
     match outcome {
         Outcome::Granted => writeln!(f, "granted")?,
         Outcome::GrantedEarlier => writeln!(f, "granted earlier")?,
@@ -58,7 +58,8 @@ fn write_transition(f: &mut fmt::Formatter<'_>, transition: &Transition) -> fmt:
 fn write_next(f: &mut fmt::Formatter<'_>, next: &NextStep) -> fmt::Result {
     write!(f, "next: {} by {}", next.command, list_roles(&next.who))?;
     if !next.people.is_empty() {
-        write!(f, " (@{})", next.people.join(", @"))?;
+        let people: Vec<_> = next.people.iter().map(|login| account(login)).collect();
+        write!(f, " ({})", people.join(", "))?;
     }
     writeln!(f)?;
     next.guards.iter().try_for_each(|guard| write_guard(f, guard))

@@ -86,9 +86,13 @@ impl Facts {
         self.comments.push(Comment { author: author.into(), text: text.into() });
     }
 
-    /// Whether somebody has one of some roles.
+    /// Whether an account has one of some roles. An account without a name, as a deleted one, has
+    /// none.
     pub(super) fn may(&self, login: &str, roles: &[Role]) -> bool {
-        let login = login.trim_start_matches('@');
+        let login = login.trim_start_matches('@').trim();
+        if login.is_empty() {
+            return false;
+        }
         roles.iter().any(|role| {
             (role.as_str() == Role::AUTHOR && same(login, self.author.trim_start_matches('@')))
                 || self.holders(role).any(|holder| same(holder, login))
@@ -102,7 +106,7 @@ impl Facts {
             let author = (role.as_str() == Role::AUTHOR).then_some(self.author.as_str());
             for login in author.into_iter().chain(self.holders(role)) {
                 let login = login.trim_start_matches('@');
-                if !people.iter().any(|known| same(known, login)) {
+                if !login.trim().is_empty() && !people.iter().any(|known| same(known, login)) {
                     people.push(login.to_owned());
                 }
             }

@@ -200,10 +200,10 @@ impl Asked<'_> {
         if !missing.is_empty() {
             let count = missing.len();
             let explanation =
-                format!("not {what}: {count} of {total} images\n{}", missing.join("\n"));
+                format!("not {what}: {count} of {total} images\n{}", some_of(&missing));
             fails(explanation, help)
         } else if !open.is_empty() {
-            let explanation = format!("not known to be {what}\n{}", open.join("\n"));
+            let explanation = format!("not known to be {what}\n{}", some_of(&open));
             unknown(explanation, "look again where the registry can be reached")
         } else {
             holds(format!("every image is {what}: {total}"))
@@ -239,6 +239,18 @@ impl Asked<'_> {
     }
 }
 
+/// The first lines of many.
+fn some_of(lines: &[String]) -> String {
+    let mut shown = lines.iter().take(MAX_LINES).cloned().collect::<Vec<_>>().join("\n");
+    if lines.len() > MAX_LINES {
+        shown += &format!("\nand {} more", lines.len() - MAX_LINES);
+    }
+    shown
+}
+
+/// How many lines an explanation has.
+const MAX_LINES: usize = 20;
+
 fn describe_broken<T>(item: &Item<T>) -> String {
     let why = item.value.as_ref().err().map_or("", String::as_str);
     format!("line {} of the list cannot be read: {}: {why}", item.line, quote(&item.text))
@@ -265,7 +277,7 @@ fn compare(
     } else {
         let explanation = format!(
             "the listed images are not those of the release manifests\n{}",
-            differences.join("\n")
+            some_of(&differences)
         );
         fails(explanation, write())
     }

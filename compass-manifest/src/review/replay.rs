@@ -1,6 +1,8 @@
 //! Goes through what was asked for, and finds where that leads.
 
-use crate::escape::quote;
+use std::collections::VecDeque;
+
+use crate::escape::{MAX_QUOTED, escape, quote, shorten};
 use crate::shape::closest;
 
 use super::command::Said;
@@ -25,11 +27,20 @@ impl Queue {
         let (label, granted_earlier) = replay.remembered(&requests);
         let mut remarks = thread.incomplete();
         let mut state: Option<&str> = None;
-        let mut transitions = Vec::new();
+        let mut transitions = VecDeque::new();
+        let (mut omitted_requests, mut omitted_refusals) = (0, 0);
         for (index, request) in requests.iter().enumerate() {
             let (moved, transition) = replay.judge(state, request, index < granted_earlier);
             state = moved;
-            transitions.push(transition);
+            transitions.push_back(transition);
+            if transitions.len() > MAX_TRANSITIONS {
+                let omitted = transitions.pop_front();
+                omitted_requests += 1;
+                omitted_refusals += usize::from(omitted.is_some_and(|one| one.is_refused()));
+            }
+        }
+        if omitted_requests > 0 {
+            remarks.push(format!("{omitted_requests} earlier requests are not shown"));
         }
         if let Some(label) = label.filter(|_| granted_earlier == 0) {
             remarks.push(format!(
@@ -39,7 +50,9 @@ impl Queue {
         let next = self.steps_from(state).map(|step| replay.next(step)).collect();
         Standing {
             state: state.map(str::to_owned),
-            transitions,
+            transitions: transitions.into(),
+            omitted_requests,
+            omitted_refusals,
             next,
             add_labels: replay.labels_to_add(state),
             remove_labels: replay.labels_to_remove(state),
@@ -47,6 +60,11 @@ impl Queue {
         }
     }
 }
+
+/// How many requests are shown, the latest ones: a thread may have many thousands.
+const MAX_TRANSITIONS: usize = 50;
+/// How many commands that say nothing are shown.
+const MAX_INCOMPLETE: usize = 50;
 
 /// A `/queue` command.
 struct Request<'t> {
@@ -72,15 +90,30 @@ impl Thread {
 
     fn incomplete(&self) -> Vec<String> {
         let mut remarks = Vec::new();
+        let mut count = 0;
         for text in self.texts() {
             for statement in &text.statements {
                 if let Said::Incomplete { command, reason } = &statement.said {
                     let place = place(text.origin, statement.line);
-                    remarks.push(format!("{place}: `{command}` says nothing: {reason}"));
+                    count += 1;
+                    if count <= MAX_INCOMPLETE {
+                        remarks.push(format!("{place}: `{command}` says nothing: {reason}"));
+                    }
                 }
             }
         }
+        if count > MAX_INCOMPLETE {
+            remarks.push(format!("{} more commands say nothing", count - MAX_INCOMPLETE));
+        }
         remarks
+    }
+}
+
+/// Names an account for people, as `@alice`.
+pub(super) fn account(login: &str) -> String {
+    match login.trim_start_matches('@').trim() {
+        "" => "an unknown account".to_owned(),
+        login => format!("@{}", escape(&shorten(login, MAX_QUOTED))),
     }
 }
 
@@ -213,10 +246,11 @@ impl<'a> Replay<'a> {
         let help = if people.is_empty() {
             format!("ask somebody who is {roles} to comment `/queue {}`", step.to)
         } else {
-            format!("ask @{} to comment `/queue {}`", people.join(" or @"), step.to)
+            let people: Vec<_> = people.iter().map(|login| account(login)).collect();
+            format!("ask {} to comment `/queue {}`", people.join(" or "), step.to)
         };
-        let by = by.trim_start_matches('@');
-        Outcome::Refused { reason: format!("@{by} is not {roles}, who may ask for this"), help }
+        let reason = format!("{} is not {roles}, who may ask for this", account(by));
+        Outcome::Refused { reason, help }
     }
 
     fn guards(&self, step: &Step) -> Vec<GuardReport> {

@@ -9,8 +9,12 @@ use super::thread::Origin;
 pub struct Standing {
     /// The label of the queue that it should have, without `queue/`; `None` before the queue.
     pub state: Option<String>,
-    /// Every step that somebody asked for, in order.
+    /// The steps that were asked for, in order: the latest, if there are very many.
     pub transitions: Vec<Transition>,
+    /// How many earlier requests are not among them.
+    pub omitted_requests: usize,
+    /// How many of those were refused.
+    pub omitted_refusals: usize,
     /// The steps that lead on; none where the queue ends.
     pub next: Vec<NextStep>,
     /// Labels that the forge should add, as `queue/need-queue`.
@@ -79,8 +83,19 @@ pub struct NextStep {
 }
 
 impl Standing {
+    /// Whether a step that was asked for was refused.
+    pub fn has_refusals(&self) -> bool {
+        self.omitted_refusals > 0 || self.transitions.iter().any(Transition::is_refused)
+    }
+
     /// Whether the pull request came to the end of its queue.
     pub fn is_done(&self) -> bool {
         self.state.is_some() && self.next.is_empty()
+    }
+}
+
+impl Transition {
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused { .. })
     }
 }

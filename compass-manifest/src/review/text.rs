@@ -29,6 +29,8 @@ pub(super) enum Mark {
     FenceOpens,
     /// Closes a fence.
     FenceCloses,
+    /// Repeats the words of another text: `> …`.
+    Quoted,
 }
 
 /// Characters that Markdown sets around words.
@@ -108,16 +110,15 @@ pub(super) fn lines(shown: &str) -> impl Iterator<Item = Line<'_>> {
     let mut open = None;
     shown.split('\n').enumerate().map(move |(index, line)| {
         let clean = clean(line);
+        let Undecorated { text, is_unticked, is_quoted } = undecorated(&clean);
         let (mark, content) = match fence(&clean) {
-            Some(fence) => {
-                let info = fence.info.to_owned();
-                (fence.follow(&mut open), info)
-            }
-            None => {
-                let (content, ticked) = undecorated(&clean);
-                (if ticked { Mark::Text } else { Mark::Unticked }, content.to_owned())
-            }
+            // A fence in a quote ends with the quote.
+            _ if is_quoted => (Mark::Quoted, text),
+            Some(fence) => (fence.follow(&mut open), fence.info),
+            None if is_unticked => (Mark::Unticked, text),
+            None => (Mark::Text, text),
         };
+        let content = content.to_owned();
         Line { number: index + 1, shown: line, content, mark }
     })
 }
@@ -155,7 +156,7 @@ struct Fence<'l> {
 
 fn fence(line: &str) -> Option<Fence<'_>> {
     let line = line.trim_start_matches(|character: char| {
-        character.is_whitespace() || character == '>' || BULLETS.contains(&character)
+        character.is_whitespace() || BULLETS.contains(&character)
     });
     let character = line.chars().next().filter(|first| matches!(first, '`' | '~'))?;
     let info = line.trim_start_matches(character);
@@ -183,18 +184,29 @@ impl Fence<'_> {
     }
 }
 
-/// The line without quotes, bullets, numbers, heading marks, emphasis and line breaks around it,
-/// and whether no box in front of it is empty.
-fn undecorated(line: &str) -> (&str, bool) {
+/// A line without the marks of Markdown, and what some of these marks say.
+struct Undecorated<'l> {
+    text: &'l str,
+    /// Whether an empty box stands in front of it.
+    is_unticked: bool,
+    /// Whether a quote mark stands in front of it.
+    is_quoted: bool,
+}
+
+/// Takes quotes, bullets, numbers, heading marks, emphasis and line breaks off a line.
+fn undecorated(line: &str) -> Undecorated<'_> {
     let mut rest = line;
-    let mut ticked = true;
+    let (mut is_unticked, mut is_quoted) = (false, false);
     loop {
         rest = rest.trim_start();
-        if let Some(inner) = rest.strip_prefix('>').or_else(|| rest.strip_prefix(MARKUP)) {
+        if let Some(inner) = rest.strip_prefix('>') {
+            rest = inner;
+            is_quoted = true;
+        } else if let Some(inner) = rest.strip_prefix(MARKUP) {
             rest = inner;
         } else if let Some(inner) = after_box(rest, "[ ]") {
             rest = inner;
-            ticked = false;
+            is_unticked = true;
         } else if let Some(inner) = after_bullet(rest)
             .or_else(|| after_number(rest))
             .or_else(|| after_heading_mark(rest))
@@ -206,7 +218,7 @@ fn undecorated(line: &str) -> (&str, bool) {
             break;
         }
     }
-    (without_end(rest), ticked)
+    Undecorated { text: without_end(rest), is_unticked, is_quoted }
 }
 
 fn without_end(mut line: &str) -> &str {

@@ -32,7 +32,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let (Some(description), Some(version)) = (&values.description, &values.version) else {
             continue;
         };
-        let named = named_version(&description.value);
+        let named = named_version(&description.value, &version.value);
         if let Some(named) = named.filter(|named| *named != version.value) {
             let message = format!(
                 "the description names {}, and the version is {}",
@@ -49,10 +49,15 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// The version at the end of `<name>-v<version>`.
-fn named_version(description: &str) -> Option<&str> {
+/// The version at the end of `<name>-v<version>`: the expected one, if it is that.
+fn named_version<'d>(description: &'d str, expected: &str) -> Option<&'d str> {
     if description.contains(char::is_whitespace) {
         return None;
+    }
+    // Names may end as versions begin (`kube-dns-v2-v1.0.0`), and versions may begin as names do
+    // (`kube-state-metrics-release-v1.1.0`).
+    if let Some(name) = description.strip_suffix(expected).and_then(|name| name.strip_suffix('-')) {
+        return Some(&description[name.len() + 1..]);
     }
     let starts = description.match_indices("-v").map(|(at, _)| at);
     let at = starts
@@ -67,9 +72,14 @@ mod tests {
 
     #[test]
     fn a_version_stands_behind_a_name() {
-        assert_eq!(named_version("console-web-v2.7.0"), Some("v2.7.0"));
-        assert_eq!(named_version("-v2.7.0"), None);
-        assert_eq!(named_version("console-vnc"), None);
-        assert_eq!(named_version("as of console-web-v2.7.0"), None);
+        let named = |description| named_version(description, "v1.0.0");
+        assert_eq!(named("console-web-v2.7.0"), Some("v2.7.0"));
+        assert_eq!(named("-v2.7.0"), None);
+        assert_eq!(named("console-vnc"), None);
+        assert_eq!(named("as of console-web-v2.7.0"), None);
+        assert_eq!(named("kube-dns-v2-v1.0.0"), Some("v1.0.0"));
+        assert_eq!(named("kube-dns-v2-v1.0.1"), Some("v2-v1.0.1"));
+        let release = "kube-state-metrics-release-v1.1.0";
+        assert_eq!(named_version(release, "release-v1.1.0"), Some("release-v1.1.0"));
     }
 }

@@ -76,12 +76,16 @@ fn a_pull_request_goes_the_whole_road() {
     assert_eq!(every.count(), 9);
 }
 #[test]
-fn a_comment_may_ask_very_often() {
+fn standing_of_long_thread_is_shortened() {
     let mut facts = facts();
     facts.check_errors = Some(1);
     facts.body += &"/queue need-queue\n".repeat(20_000);
     facts.comment("alice", PUSHED.repeat(5_000));
-    assert_eq!(standing(&facts).transitions.len(), 20_001 + 5_000);
+    let standing = standing(&facts);
+    assert_eq!(standing.transitions.len() + standing.omitted_requests, 20_001 + 5_000);
+    assert_eq!((standing.transitions.len(), standing.omitted_refusals), (50, 25_001 - 50));
+    assert!(standing.has_refusals() && standing.to_string().len() < 100_000);
+    assert!(standing.remarks.contains(&"24951 earlier requests are not shown".to_owned()));
 }
 
 proptest! {

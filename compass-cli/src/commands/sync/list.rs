@@ -1,6 +1,5 @@
 //! Lists of images: of people, and of earlier runs.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use compass_manifest::inventory;
@@ -71,7 +70,7 @@ pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
 
 fn read_file(repository: &Repository, path: &Path) -> Result<Listed, Failure> {
     let shown = path.display().to_string();
-    let bytes = read_bytes(path)
+    let bytes = regular_file::read_argument(path, READ_LIMIT)
         .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     if text.trim_ascii_start().starts_with(b"{") {
@@ -91,16 +90,6 @@ fn read_file(repository: &Repository, path: &Path) -> Result<Listed, Failure> {
 const FORM: &str = "a list has one `PROJECT/NAME:TAG` on a line, without a host";
 /// Reports are larger than lists, and have some hundred bytes for each image.
 const READ_LIMIT: u64 = 64 << 20;
-
-/// Reads a regular file, or what a shell hands over as `<(…)`.
-fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    if !path.starts_with("/dev") {
-        return regular_file::read_named(path, READ_LIMIT);
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
 
 fn failed(shown: &str, text: &[u8]) -> Result<Listed, Failure> {
     let bad = |reason: String| Failure::usage(format!("{shown} is no report of `sync`: {reason}"));

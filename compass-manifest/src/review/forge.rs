@@ -1,0 +1,309 @@
+//! Pull requests and comments in the JSON forms of forges: events of GitHub's webhooks, its REST API,
+//! and `gh`. Unknown fields are ignored; a value of another form is an error and never dropped.
+
+use serde_json::Value;
+
+use super::facts::Comment;
+
+/// What an event says of a pull request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PullRequest {
+    /// The login of its author; empty for a deleted account.
+    pub author: String,
+    /// Its body.
+    pub body: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// The comment or review that the event is about, unless it was deleted or dismissed.
+    pub comment: Option<Comment>,
+}
+
+/// Why a JSON value says nothing of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormError {
+    /// It is about an issue.
+    #[error("the event is about an issue, and not about a pull request")]
+    Issue,
+    /// It has no pull request.
+    #[error("there is no pull request in it")]
+    NoPullRequest,
+    /// A value has another form than expected.
+    #[error("`{path}` should be {expected}")]
+    Malformed {
+        /// The path of the value, as `[3].body`.
+        path: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl PullRequest {
+    /// Reads the event of a workflow run or of a webhook: `pull_request`, `issue_comment`,
+    /// `pull_request_review` and `pull_request_review_comment`.
+    ///
+    /// ```
+    /// use compass_manifest::review::forge::{FormError, PullRequest};
+    /// use serde_json::json;
+    ///
+    /// let event = json!({
+    ///     "action": "created",
+    ///     "issue": {"user": {"login": "alice"}, "body": null, "labels": [], "pull_request": {}},
+    ///     "comment": {"user": {"login": "bob"}, "body": "/queue need-queue"},
+    /// });
+    /// let pull = PullRequest::of_event(&event)?;
+    /// assert_eq!(pull.comment.as_ref().map(|comment| comment.author.as_str()), Some("bob"));
+    ///
+    /// let issue = json!({"issue": {"user": {"login": "alice"}}});
+    /// assert_eq!(PullRequest::of_event(&issue).unwrap_err(), FormError::Issue);
+    /// # Ok::<(), FormError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the event is about something else, or has another form.
+    pub fn of_event(event: &Value) -> Result<Self, FormError> {
+        let (key, pull) = match (&event["pull_request"], &event["issue"]) {
+            (pull, _) if pull.is_object() => ("pull_request", pull),
+            (_, issue) if issue["pull_request"].is_object() => ("issue", issue),
+            (_, issue) if issue.is_object() => return Err(FormError::Issue),
+            _ => return Err(FormError::NoPullRequest),
+        };
+        Ok(Self {
+            author: login(&pull["user"]),
+            body: text(&pull["body"], || format!("{key}.body"))?,
+            labels: labels(&pull["labels"], &format!("{key}.labels"))?,
+            comment: comment_of_event(event)?,
+        })
+    }
+}
+
+/// The comment or review that an event brings.
+fn comment_of_event(event: &Value) -> Result<Option<Comment>, FormError> {
+    let action = event["action"].as_str().unwrap_or_default();
+    if event["comment"].is_object() {
+        let is_deleted = action == "deleted";
+        return (!is_deleted).then(|| comment(&event["comment"], "comment")).transpose();
+    }
+    if event["review"].is_object() && action != "dismissed" {
+        return review(&event["review"], "review");
+    }
+    Ok(None)
+}
+
+/// Reads comments: a list of them, a list of such lists (`gh api --paginate --slurp`), or an object
+/// with `comments` and `reviews` (`gh pr view --json`). They come back oldest first, if they say when
+/// they were made.
+///
+/// # Errors
+/// If the value, or a comment in it, has another form.
+pub fn comments(value: &Value) -> Result<Vec<Comment>, FormError> {
+    let mut dated = Vec::new();
+    match value {
+        Value::Array(items) => read_list(items, "", &mut dated)?,
+        Value::Object(fields) if fields.contains_key("comments") => {
+            for key in ["comments", "reviews"] {
+                match &value[key] {
+                    Value::Array(items) => read_list(items, key, &mut dated)?,
+                    Value::Null => {}
+                    _ => return Err(malformed(key, "a list")),
+                }
+            }
+        }
+        _ => return Err(malformed("", "a list of comments")),
+    }
+    if dated.iter().all(|(date, _)| date.is_some()) {
+        dated.sort_by_key(|(date, _)| *date);
+    }
+    Ok(dated.into_iter().map(|(_, comment)| comment).collect())
+}
+
+fn read_list<'v>(
+    items: &'v [Value],
+    path: &str,
+    dated: &mut Vec<(Option<&'v str>, Comment)>,
+) -> Result<(), FormError> {
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        match item {
+            // A page of a list of pages.
+            Value::Array(page) if !path.contains("][") => read_list(page, &path, dated)?,
+            _ => {
+                let dates = ["created_at", "createdAt", "submitted_at", "submittedAt"];
+                let date = dates.iter().find_map(|key| item[*key].as_str());
+                dated.extend(review(item, &path)?.map(|comment| (date, comment)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A comment, or a review with words that was submitted and not dismissed.
+fn review(value: &Value, path: &str) -> Result<Option<Comment>, FormError> {
+    let state = value["state"].as_str().unwrap_or_default();
+    let is_withdrawn = ["dismissed", "pending"].iter().any(|one| one.eq_ignore_ascii_case(state));
+    Ok(Some(comment(value, path)?).filter(|_| !is_withdrawn))
+}
+
+fn comment(value: &Value, path: &str) -> Result<Comment, FormError> {
+    let Value::Object(fields) = value else {
+        return Err(malformed(path, "an object with `user` and `body`"));
+    };
+    let Some(key) = ["body", "text"].into_iter().find(|key| fields.contains_key(*key)) else {
+        return Err(malformed(&format!("{path}.body"), "there"));
+    };
+    let author = [&value["user"], &value["author"]].into_iter().map(login);
+    Ok(Comment {
+        author: author.into_iter().find(|author| !author.is_empty()).unwrap_or_default(),
+        text: text(&value[key], || format!("{path}.{key}"))?,
+    })
+}
+
+/// A login: an account's, or itself; empty for a deleted account, all of which GitHub shows as one.
+fn login(value: &Value) -> String {
+    let login = value.as_str().or_else(|| value["login"].as_str());
+    let login = login.unwrap_or_default().trim();
+    if login.eq_ignore_ascii_case("ghost") { String::new() } else { login.to_owned() }
+}
+
+fn labels(value: &Value, path: &str) -> Result<Vec<String>, FormError> {
+    let items = match value {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(items) => items,
+        _ => return Err(malformed(path, "a list")),
+    };
+    let read = items.iter().enumerate().map(|(index, label)| {
+        let name = label.as_str().or_else(|| label["name"].as_str());
+        name.map(str::to_owned).ok_or_else(|| malformed(&format!("{path}[{index}].name"), "text"))
+    });
+    read.collect()
+}
+
+fn text(value: &Value, path: impl Fn() -> String) -> Result<String, FormError> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        _ => Err(malformed(&path(), "text")),
+    }
+}
+
+fn malformed(path: &str, expected: &'static str) -> FormError {
+    let path = if path.is_empty() { "the file" } else { path };
+    FormError::Malformed { path: path.to_owned(), expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: &Value) -> Result<Vec<String>, String> {
+        let comments = comments(value).map_err(|error| error.to_string())?;
+        Ok(comments.into_iter().map(|one| format!("{}: {}", one.author, one.text)).collect())
+    }
+
+    fn event(value: &Value) -> Result<Option<String>, String> {
+        let pull = PullRequest::of_event(value).map_err(|error| error.to_string())?;
+        Ok(pull.comment.map(|comment| comment.text))
+    }
+
+    #[test]
+    fn comments_of_every_known_shape_are_read() {
+        let rest = json!({"user": {"login": "alice"}, "body": "x", "id": 1});
+        let graphql = json!({"author": {"login": "alice"}, "body": "x", "isMinimized": false});
+        for value in [
+            json!([rest]),
+            json!([[rest], []]),
+            json!([graphql]),
+            json!({"comments": [graphql], "title": "t"}),
+            json!([{"author": "alice", "text": "x"}]),
+        ] {
+            assert_eq!(read(&value).unwrap(), ["alice: x"], "{value}");
+        }
+        assert_eq!(read(&json!([])).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn comments_of_other_shapes_are_errors() {
+        for (value, says) in [
+            (json!("x"), "`the file` should be a list"),
+            (json!({}), "`the file` should be a list"),
+            (json!({"comments": "x"}), "`comments` should be a list"),
+            (json!(["x"]), "`[0]` should be an object"),
+            (json!([[["x"]]]), "`[0][0]` should be an object"),
+            (json!([{"user": {"login": "a"}}]), "`[0].body` should be there"),
+            (json!([{"user": {"login": "a"}, "body": 1}]), "`[0].body` should be text"),
+            (json!({"comments": [1]}), "`comments[0]` should be an object"),
+        ] {
+            assert!(read(&value).unwrap_err().contains(says), "{value}: {:?}", read(&value));
+        }
+    }
+
+    #[test]
+    fn comment_without_account_is_of_nobody() {
+        for comment in [
+            json!({"user": null, "body": "x"}),
+            json!({"user": {"login": ""}, "body": "x"}),
+            json!({"author": {"login": " "}, "body": "x"}),
+            json!({"author": {}, "body": "x"}),
+            json!({"user": {"login": "ghost"}, "body": "x"}),
+            json!({"body": "x"}),
+        ] {
+            assert_eq!(read(&json!([comment])).unwrap(), [": x"], "{comment}");
+        }
+    }
+
+    #[test]
+    fn comments_and_reviews_are_ordered_by_time() {
+        let value = json!({
+            "comments": [
+                {"author": {"login": "a"}, "body": "3", "createdAt": "2026-11-03T00:00:00Z"},
+                {"author": {"login": "a"}, "body": "1", "createdAt": "2026-11-01T00:00:00Z"},
+            ],
+            "reviews": [
+                {"author": {"login": "b"}, "body": "2", "submittedAt": "2026-11-02T00:00:00Z"},
+                {"author": {"login": "b"}, "body": "0", "state": "DISMISSED", "submittedAt": "2026"},
+            ],
+        });
+        assert_eq!(read(&value).unwrap(), ["a: 1", "b: 2", "a: 3"]);
+        let undated = json!([{"user": "a", "body": "2"}, {"user": "a", "body": "1"}]);
+        assert_eq!(read(&undated).unwrap(), ["a: 2", "a: 1"]);
+    }
+
+    #[test]
+    fn event_text_counts_unless_withdrawn() {
+        let pull = json!({"user": {"login": "alice"}, "body": "b", "labels": [{"name": "l"}]});
+        let mut issue = pull.clone();
+        issue["pull_request"] = json!({"url": "u"});
+        let said = json!({"user": {"login": "bob"}, "body": "x"});
+        for (value, expected) in [
+            (json!({"action": "created", "issue": issue, "comment": said}), Some("x")),
+            (json!({"action": "edited", "issue": issue, "comment": said}), Some("x")),
+            (json!({"action": "deleted", "issue": issue, "comment": said}), None),
+            (json!({"action": "submitted", "pull_request": pull, "review": said}), Some("x")),
+            (json!({"action": "dismissed", "pull_request": pull, "review": said}), None),
+            (json!({"action": "deleted", "pull_request": pull, "comment": said}), None),
+            (json!({"action": "opened", "pull_request": pull}), None),
+            (json!({"pull_request": {}}), None),
+        ] {
+            assert_eq!(event(&value).unwrap().as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn event_of_anything_else_is_error() {
+        for (value, says) in [
+            (json!({"issue": {"body": "b"}, "comment": {"body": "x"}}), "an issue"),
+            (json!({"issue": {"body": "b", "pull_request": null}}), "an issue"),
+            (json!({"ref": "refs/heads/main"}), "no pull request"),
+            (json!([]), "no pull request"),
+            (json!({"pull_request": {"body": 1}}), "`pull_request.body` should be text"),
+            (json!({"pull_request": {"labels": [1]}}), "`pull_request.labels[0].name`"),
+            (json!({"pull_request": {"labels": "l"}}), "`pull_request.labels` should be a list"),
+            (json!({"pull_request": {}, "comment": {"user": "a"}}), "`comment.body`"),
+        ] {
+            assert!(event(&value).unwrap_err().contains(says), "{value}: {:?}", event(&value));
+        }
+    }
+}
