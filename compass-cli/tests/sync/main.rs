@@ -382,7 +382,10 @@ fn the_doctor_tries_out_what_a_registry_can_do_and_leaves_nothing() {
     let (code, out, error) = world.compass(&["doctor", &host, "--scratch", "release/scratch"]);
     assert_eq!(code, 0, "{out}{error}");
     for line in [
-        "login           yes  as `robot`, with tokens of 127.0.0.1",
+        &format!(
+            "login           yes  as `robot` (from {}), with tokens of 127.0.0.1",
+            world.path("auth.json").display()
+        ),
         "ranges          yes",
         "chunked-upload  yes",
         "mount           yes",

@@ -9,7 +9,7 @@ use reqwest::{Response, Url};
 
 use super::challenge::Challenge;
 use super::connect::Door;
-use super::credentials::{Credentials, Login, Logins, Secret};
+use super::credentials::{Credentials, Login, Secret};
 use super::pace::retry_after;
 use super::scopes::{for_everything, merge_scopes};
 use super::tokens::{Header, Scope, Tokens};
@@ -19,7 +19,7 @@ use crate::Error;
 
 #[derive(Debug)]
 pub(super) struct Auth {
-    logins: Logins,
+    logins: Vec<Login>,
     silence: Duration,
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
@@ -33,14 +33,14 @@ const MAX_TOKEN_BYTES: usize = 1 << 20;
 const MIN_SECRET: usize = 4;
 
 impl Auth {
-    pub(super) fn new(logins: Logins, silence: Duration) -> Self {
+    pub(super) fn new(logins: Vec<Login>, silence: Duration) -> Self {
         let (challenge, tokens) = (std::sync::Mutex::default(), Tokens::default());
         Self { logins, silence, challenge, tokens }
     }
 
     /// Whether there is anything to answer a challenge with, besides a token for everybody.
     pub(super) fn has_credentials(&self) -> bool {
-        !self.logins.logins.is_empty()
+        !self.logins.is_empty()
     }
 
     /// The login for what a scope names first.
@@ -48,7 +48,7 @@ impl Auth {
         let first = scope.split(' ').next().unwrap_or_default();
         let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
         let path = repository.map(|(path, _)| path);
-        self.logins.logins.iter().find(|login| login.is_for(path))
+        self.logins.iter().find(|login| login.is_for(path))
     }
 
     fn credentials(&self, scope: &str) -> Option<&Credentials> {
@@ -57,11 +57,7 @@ impl Auth {
 
     /// Who asks for what a scope names, in words.
     pub(super) fn who(&self, scope: &str) -> String {
-        match (self.login(scope), &self.logins.problem) {
-            (Some(login), _) => login.to_string(),
-            (None, Some(problem)) => format!("without a login ({problem})"),
-            (None, None) => "without a login".to_owned(),
-        }
+        self.login(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
     }
 
     /// How the registry lets us in, in words.
@@ -84,7 +80,7 @@ impl Auth {
     /// A text of a registry without the secrets that it may repeat.
     pub(super) fn redact(&self, mut text: String) -> String {
         let tokens = self.tokens.secrets();
-        let own = self.logins.logins.iter().flat_map(|login| {
+        let own = self.logins.iter().flat_map(|login| {
             let basic = match &login.credentials {
                 Credentials::Password { username, password } => Some(basic(username, password)),
                 _ => None,
@@ -372,7 +368,7 @@ mod tests {
     }
 
     fn auth(logins: Vec<Login>) -> Auth {
-        Auth::new(Logins { logins, problem: None }, Duration::ZERO)
+        Auth::new(logins, Duration::ZERO)
     }
 
     #[test]

@@ -104,7 +104,9 @@ impl Transport {
             message = redirect(refusal);
         }
         // A registry may hide what is not for everybody.
-        let hides = refusal.status == StatusCode::NOT_FOUND && self.is_own(&refusal.url);
+        let hides = refusal.status == StatusCode::NOT_FOUND
+            && self.is_own(&refusal.url)
+            && request.scope.starts_with("repository:");
         if hides && self.0.auth.login(&request.scope).is_none() {
             let asked = format!("(asked {})", self.0.auth.who(&request.scope));
             message = format!("{message} {asked}").trim_start().to_owned();
