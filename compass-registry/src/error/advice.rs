@@ -23,6 +23,7 @@ impl Error {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 Some("the registry holds or sends damaged content: push the image again")
             }
+            Self::NotARegistry { .. } => Some(NO_REGISTRY),
             Self::NoSuchPlatform { available, .. } if available.is_empty() => {
                 Some("take the whole of it, with `--platform all`")
             }
@@ -41,16 +42,16 @@ impl Error {
     }
 }
 
+const NO_REGISTRY: &str = "no registry answers there: check the host and port, and whether the \
+                           registry is behind another name";
+
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
 
 /// Advice for a request that a registry refuses.
 fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str> {
     let writes = ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method));
     match status {
-        404 if request == PING => Some(
-            "no registry answers there: check the host and port, and whether the registry is behind \
-             another path",
-        ),
+        404 if request == PING => Some(NO_REGISTRY),
         400 | 404 if writes && message.contains("BLOB_UNKNOWN") => Some(
             "the registry does not find a blob that it took: run the command again, and see its own \
              log if that does not help",

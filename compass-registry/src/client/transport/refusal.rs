@@ -136,10 +136,8 @@ impl Transport {
             return Ok(());
         }
         let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };
-        Err(Error::BadContent {
-            what: format!("the answer of {} to GET {path}", self.0.host),
-            reason: format!("it is no registry: it answers with {kind}: {}", words::of(&body)),
-        })
+        let reason = format!("it answers GET {path} with {kind}: {}", words::of(&body));
+        Err(Error::NotARegistry { host: self.0.host.clone(), reason })
     }
 
     pub(in crate::client) fn unreachable(
