@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use compass_manifest::policy::Host;
 use compass_registry::RetryPolicy;
-use compass_registry::client::{Client, ClientOptions, CredentialFiles, Logins, Secret};
+use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::output::{Output, printable};
 use crate::repository::Repository;
 
 /// How single hosts are spoken with, and who we are.
@@ -20,20 +19,19 @@ pub(crate) struct Registries {
     hosts: BTreeMap<String, Host>,
     credentials: CredentialFiles,
     retry: RetryPolicy,
-    output: Output,
 }
 
 impl Registries {
-    pub(crate) fn of(repository: &Repository, global: &Global, output: &Output) -> Self {
+    pub(crate) fn of(repository: &Repository, global: &Global) -> Self {
         Self {
             root: repository.root.clone(),
             hosts: repository.policy.registries.hosts.clone(),
-            ..Self::without_policy(global, output)
+            ..Self::without_policy(global)
         }
     }
 
     /// For commands at a site, where there is no release repository.
-    pub(crate) fn without_policy(global: &Global, output: &Output) -> Self {
+    pub(crate) fn without_policy(global: &Global) -> Self {
         Self {
             root: PathBuf::new(),
             hosts: BTreeMap::new(),
@@ -43,16 +41,15 @@ impl Registries {
                 min_speed: global.min_speed,
                 ..RetryPolicy::default()
             },
-            output: output.clone(),
         }
     }
 
     /// For a site: with the policy that is named, if one is.
-    pub(crate) fn at_site(global: &Global, output: &Output) -> Result<Self, Failure> {
+    pub(crate) fn at_site(global: &Global) -> Result<Self, Failure> {
         Ok(match (&global.repo, &global.policy) {
-            (Some(_), _) => Self::of(&Repository::open(global)?, global, output),
-            (None, Some(_)) => Self::of(&Repository::none(global)?, global, output),
-            (None, None) => Self::without_policy(global, output),
+            (Some(_), _) => Self::of(&Repository::open(global)?, global),
+            (None, Some(_)) => Self::of(&Repository::none(global)?, global),
+            (None, None) => Self::without_policy(global),
         })
     }
 
@@ -69,21 +66,11 @@ impl Registries {
             plain_http: plain_http || known.plain_http,
             ca: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
             identity: self.identity(&known)?,
-            logins: self.logins(host)?,
+            logins: self.credentials.find(host).map_err(misconfigured)?,
             retry: self.retry,
             ..ClientOptions::default()
         };
         Ok(Client::new(host, options)?)
-    }
-
-    /// The logins for a host. If one was set up and cannot be had, the user is told at once: the
-    /// registry may hide what it does not show to everybody.
-    fn logins(&self, host: &str) -> Result<Logins, Failure> {
-        let logins = self.credentials.find(host).map_err(misconfigured)?;
-        if let Some(problem) = &logins.problem {
-            self.output.warn(&format!("{host} is asked without a login: {}", printable(problem)));
-        }
-        Ok(logins)
     }
 
     /// The client certificate and its key.
@@ -109,7 +96,7 @@ impl Registries {
 
 /// What is wrong with the files that logins are read from is nothing that a registry did.
 fn misconfigured(error: compass_registry::Error) -> Failure {
-    let hint = "correct that file or helper, or name another file with `REGISTRY_AUTH_FILE` \
-                (docs/registries.md)";
+    let hint = "correct that file, take a helper that is not needed out of it, or name another file \
+                with `REGISTRY_AUTH_FILE` (docs/registries.md)";
     Failure::from(error).of_configuration().hint(hint)
 }

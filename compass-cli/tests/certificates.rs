@@ -75,7 +75,7 @@ fn the_client_certificate_is_for_the_registry_and_not_for_whom_it_points_to() {
     let policy = "ca: ../ca.crt, certificate: ../client.crt, key: ../client.key";
     let said = sync(&world, &registry, policy);
     assert!(
-        said.contains(&format!("at {other} (where {registry} pointed) is not there")),
+        said.contains(&format!("{other} (where {registry} pointed) answered 404 to GET /v2/a/web")),
         "{said}"
     );
     let path = "/v2/a/web/manifests/v1";

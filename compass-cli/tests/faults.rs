@@ -210,7 +210,8 @@ fn a_registry_that_dies_in_the_middle() {
 fn a_registry_that_is_not_there() {
     let registry = Registry::start(0);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let output = registry.package(&nobody);
+    let mut command = registry.command(&nobody, &registry.out());
+    let output = command.args(["--retry-connect", "1"]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{error}");
     assert!(error.contains(&nobody) && error.contains("refused"), "{error}");

@@ -279,6 +279,7 @@ fn passwords_and_certificates_work_both_ways() {
     // Nobody comes in without the password, and nobody is told it.
     let refused = world.sh(&format!(
         "skopeo inspect --no-creds --tls-verify=false docker://{ours}/release/web:v1 2>&1 || true
+         echo '{{}}' >none.json
          REGISTRY_AUTH_FILE=none.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/no -vvv 2>&1 || true
          REGISTRY_AUTH_FILE=auth.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/yes -vvv 2>&1"
     ));

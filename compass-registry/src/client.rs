@@ -35,7 +35,7 @@ use crate::{
     Referrer, Repository, RetryPolicy, Tag, VerifiedBlob,
 };
 
-pub use credentials::{CredentialFiles, Credentials, Login, Logins, Secret};
+pub use credentials::{CredentialFiles, Credentials, Login, Secret};
 pub use doctor::Trial;
 use transport::Transport;
 
@@ -57,7 +57,7 @@ pub struct ClientOptions {
     /// Credentials for everything that [`Self::logins`] have none for.
     pub credentials: Option<Credentials>,
     /// Credentials as the tools keep them ([`CredentialFiles::find`]).
-    pub logins: Logins,
+    pub logins: Vec<Login>,
     /// How failures that may pass are dealt with.
     pub retry: RetryPolicy,
     /// How large blobs are read.
@@ -73,7 +73,7 @@ impl Default for ClientOptions {
             ca: None,
             identity: None,
             credentials: None,
-            logins: Logins::default(),
+            logins: Vec::new(),
             retry: RetryPolicy::default(),
             parts: Parts::default(),
             requests: 32,
@@ -82,11 +82,9 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    fn all_logins(&self) -> Logins {
+    fn all_logins(&self) -> Vec<Login> {
         let own = self.credentials.clone().map(|one| Login::new(None, one, "the options"));
-        let mut logins = self.logins.clone();
-        logins.logins.extend(own);
-        logins
+        self.logins.iter().cloned().chain(own).collect()
     }
 }
 

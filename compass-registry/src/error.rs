@@ -72,6 +72,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// What answers is no registry.
+    #[error("{host} is no registry: {}", excerpt(.reason))]
+    NotARegistry {
+        /// Who answers.
+        host: String,
+        /// How that is known.
+        reason: String,
+    },
     /// There is no image for the wanted platform.
     #[error("{what} has no image for {wanted}; {}", available_platforms(.available))]
     NoSuchPlatform {

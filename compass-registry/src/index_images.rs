@@ -10,7 +10,7 @@ use crate::{
 /// An index may hold indexes; more levels than this are an attack.
 pub(crate) const MAX_DEPTH: usize = 16;
 
-/// The images of an index and of the indexes in it. An image without a platform gets that of its
+/// The images of an index and of the indexes in it, without the statements about them. An image without a platform gets that of its
 /// configuration, as containerd does; what is not in the source keeps none.
 pub(crate) async fn of<S: ImageSource + ?Sized>(
     source: &S,
@@ -102,10 +102,19 @@ fn is_index(entry: &Descriptor) -> bool {
         || RawManifest::is_index_type(&entry.media_type)
 }
 
+/// Whether an entry is a statement about an image, as BuildKit writes them, and none itself.
+fn is_statement(entry: &Descriptor) -> bool {
+    let is_unknown = |platform: &Platform| {
+        (platform.os.as_str(), platform.architecture.as_str()) == ("unknown", "unknown")
+    };
+    entry.platform.as_ref().is_some_and(is_unknown)
+}
+
 fn entries(index: &RawManifest) -> Result<Vec<Descriptor>, Error> {
     match index.parse()? {
         Manifest::Index(entries) => {
-            Ok(entries.into_iter().filter(Descriptor::is_manifest).collect())
+            let images = entries.into_iter().filter(Descriptor::is_manifest);
+            Ok(images.filter(|entry| !is_statement(entry)).collect())
         }
         Manifest::Image { .. } => Ok(Vec::new()),
     }

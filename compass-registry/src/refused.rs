@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A host that went on refusing connections for as long as it was waited for.
 #[derive(Debug, thiserror::Error)]
-#[error("it refuses connections, for {} s by now", .0.as_secs())]
+#[error("connection refused, for {} s by now", .0.as_secs())]
 pub(crate) struct RefusedConnections(Duration);
 
 /// Since when hosts refuse connections.

@@ -19,6 +19,7 @@ use compass_registry::{
     RawManifest, RetryPolicy, Tag, copy, media_type,
 };
 use futures_util::{StreamExt as _, stream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What takes longer than this does not end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -177,6 +178,73 @@ async fn a_manifest_that_drips_for_ever_is_given_up() {
     let reading = client.manifest(&repository, &tag);
     let read = tokio::time::timeout(PATIENCE, reading).await.expect("it waits");
     assert!(matches!(read, Err(Error::Unreachable { .. })), "{read:?}");
+}
+
+/// With a speed that no transfer of these tests reaches.
+fn demanding() -> RetryPolicy {
+    let speed_window = Duration::from_millis(300);
+    RetryPolicy { min_speed: 1 << 40, speed_window, ..brisk() }
+}
+
+#[tokio::test]
+async fn transfer_that_is_too_slow_ends() {
+    let registry = serve(|request| {
+        let drops = stream::repeat(()).then(|()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, std::io::Error>(" ")
+        });
+        let drips = |status: StatusCode| (status, Body::from_stream(drops)).into_response();
+        match request.method().as_str() {
+            "POST" => (StatusCode::ACCEPTED, [(header::LOCATION, "/u/1")]).into_response(),
+            "GET" => drips(StatusCode::OK),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    })
+    .await;
+    let client = with(&registry, demanding());
+    let reading = tokio::time::timeout(PATIENCE, client.read(&name(), &layer_of(1 << 20))).await;
+    let error = reading.expect("it waits").unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("are expected"), "{cause}");
+}
+
+/// A blob of so many bytes, of which the source sends others.
+fn layer_of(size: u64) -> compass_registry::Descriptor {
+    compass_registry::Descriptor { size, ..layer() }
+}
+
+/// Opens uploads, and takes nothing of the body of a request.
+async fn answer_only_heads(mut connection: tokio::net::TcpStream) {
+    let mut head = vec![0; 64 << 10];
+    let count = connection.read(&mut head).await.unwrap();
+    let answer = match head[..count].split(|byte| *byte == b' ').next() {
+        Some(b"POST") => "HTTP/1.1 202 Accepted\r\nlocation: /u/1\r\n",
+        Some(b"PUT") => return std::future::pending().await,
+        _ => "HTTP/1.1 404 Not Found\r\n",
+    };
+    let answer = format!("{answer}content-length: 0\r\nconnection: close\r\n\r\n");
+    connection.write_all(answer.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn upload_that_is_not_read_ends() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // What the system takes in place of the server would look like progress.
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(answer_only_heads(connection));
+        }
+    });
+    let client = with(&host, demanding());
+    let bytes = compass_registry::testing::noise(1, 16 << 20);
+    let pushing = answering::push_blob(&client, &bytes);
+    let error = tokio::time::timeout(PATIENCE, pushing).await.expect("it waits").unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("are expected"), "{error:?}");
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
-    ByteStream, Descriptor, Error, ImageSource, Locator, Parts, RawManifest, Repository, open_part,
-    open_resuming,
+    ByteStream, Descriptor, Error, ImageSource, ImageSourceExt as _, Locator, Parts, RawManifest,
+    Repository, open_part, open_resuming,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
@@ -118,4 +118,49 @@ async fn a_byte_for_each_connection_is_not_getting_on() {
         let asked = source.asked.load(Ordering::Relaxed);
         assert_eq!(asked, 5, "as often as anything is tried: {error:?}");
     }
+}
+
+/// Sends a byte now and then, and never ends.
+struct Trickling;
+
+#[async_trait]
+impl ImageSource for Trickling {
+    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
+        Err(Error::NotFound { what: "a manifest".to_owned() })
+    }
+
+    async fn blob(
+        &self,
+        _: &Repository,
+        _: &Descriptor,
+        _: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        let bytes = stream::repeat_with(|| Ok(Bytes::from("x"))).then(|byte| async {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            byte
+        });
+        Ok(bytes.boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_that_trickles_ends_with_error() {
+    let descriptor = Descriptor { size: 1 << 20, ..Descriptor::of("x", &[]) };
+    let before = tokio::time::Instant::now();
+    let mut bytes = open_part(Arc::new(Trickling), &name("a/b"), &descriptor, 0..1 << 20);
+    let error = loop {
+        match bytes.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("it ended"),
+        }
+    };
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("at least 1024 a second"), "{cause}");
+    assert!(!error.is_transient() && error.hint().unwrap().contains("--min-speed"), "{error:?}");
+    assert_eq!(before.elapsed(), Duration::from_mins(5));
+
+    let before = tokio::time::Instant::now();
+    Trickling.read(&name("a/b"), &descriptor).await.unwrap_err();
+    assert_eq!(before.elapsed(), Duration::from_mins(5));
 }

@@ -70,7 +70,7 @@ async fn take(
     output: &Output,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
-    let registries = Registries::without_policy(global, output);
+    let registries = Registries::without_policy(global);
     let place = |server: &Server, project: &str| {
         format!("{}/{project}", server.host()).parse::<RegistryPlace>()
     };

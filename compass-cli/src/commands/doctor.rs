@@ -31,8 +31,8 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let registries = match Repository::is_around() {
-        true => Registries::of(&Repository::open(global)?, global, output),
-        false => Registries::at_site(global, output)?,
+        true => Registries::of(&Repository::open(global)?, global),
+        false => Registries::at_site(global)?,
     };
     let place = &args.registry;
     let project = match place.project.as_str() {

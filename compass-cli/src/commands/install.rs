@@ -33,7 +33,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let opened = open(&args.bundle).await?;
-    let registries = Registries::at_site(global, output)?;
+    let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
     let name = without_secrets(&args.bundle);
     let bar = output.bar("install");

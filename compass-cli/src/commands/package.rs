@@ -101,7 +101,7 @@ pub(crate) async fn run(
     if options.archives && package.kind != Kind::Product {
         output.warn("this kind of package has an archive for each image anyway");
     }
-    let registries = Registries::of(&repository, global, output);
+    let registries = Registries::of(&repository, global);
     let source = plan(&repository, package, &options, &registries, output).await?;
     if args.dry_run {
         if args.recompress.is_some() {

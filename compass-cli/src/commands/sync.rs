@@ -99,7 +99,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let repository = repository(args, global)?;
-    let registries = Registries::of(&repository, global, output);
+    let registries = Registries::of(&repository, global);
     let (routes, platforms) = wanted(args, &repository)?;
     repository.require_no_errors(&shipped(args, &repository)?, &args.gate, output)?;
     if let Some(path) = &args.report {

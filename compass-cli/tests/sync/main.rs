@@ -1,6 +1,7 @@
 //! `compass sync` and `compass doctor`, between registries that want credentials.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod doctor;
 mod world;
 
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -347,70 +348,4 @@ fn a_report_into_a_pipe_reaches_who_reads_it() {
     let report: Value = serde_json::from_str(&reader.join().unwrap()).unwrap();
     assert_eq!(report["arrived"], 1);
     assert!(pipe.metadata().unwrap().file_type().is_fifo());
-}
-
-#[test]
-fn a_credential_helper_that_fails_is_no_anonymous_login() {
-    let world = World::new(&[], Script::default());
-    let host = world.release.host();
-    let helpers = [
-        ("missing", "", "cannot run the credential helper `docker-credential-missing`"),
-        ("locked", "echo the keyring is locked; exit 1", "the keyring is locked"),
-        ("unknown", "echo credentials not found in native keychain; exit 1", "refuses"),
-    ];
-    for (name, script, about) in helpers {
-        let program = format!("bin/docker-credential-{name}");
-        if !script.is_empty() {
-            world.write(&program, &format!("#!/bin/sh\n{script}\n"));
-            let executable = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(world.path(&program), executable).unwrap();
-        }
-        world.write("auth.json", &format!(r#"{{"credsStore": "{name}"}}"#));
-        let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
-        let output = Command::new(env!("CARGO_BIN_EXE_compass"))
-            .args(["doctor", &host])
-            .env("REGISTRY_AUTH_FILE", world.path("auth.json"))
-            .env("PATH", path)
-            .output()
-            .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        let code = if name == "unknown" { 3 } else { 2 };
-        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
-        assert!(said.contains(about) && said.contains("help: "), "{name}: {said}");
-    }
-    world.write("auth.json", "auths: none");
-    let (code, out, error) = world.compass(&["doctor", &host]);
-    assert_eq!(code, 2, "{out}{error}");
-    assert!(error.contains("auth.json") && error.contains("REGISTRY_AUTH_FILE"), "{error}");
-}
-
-#[test]
-fn the_doctor_tries_out_what_a_registry_can_do_and_leaves_nothing() {
-    let world = World::new(&[], Script::default());
-    let host = world.release.host();
-    let (code, out, error) = world.compass(&["doctor", &host, "--scratch", "release/scratch"]);
-    assert_eq!(code, 0, "{out}{error}");
-    for line in [
-        "login           yes  as `robot`, with tokens of 127.0.0.1",
-        "ranges          yes",
-        "chunked-upload  yes",
-        "mount           yes",
-        "referrers       yes",
-        "delete          yes",
-    ] {
-        assert!(out.contains(line), "{line}: {out}");
-    }
-    assert!(!world.has("release/scratch:compass-doctor"));
-
-    let (code, out, _) = world.compass(&["doctor", &host, "--format", "json"]);
-    assert_eq!(code, 0);
-    let result: Value = serde_json::from_str(&out).unwrap();
-    let upload = result["trials"].as_array().unwrap().iter().find(|one| one["name"] == "upload");
-    assert_eq!(upload.unwrap()["works"], Value::Null, "nothing is written unasked");
-
-    let (code, out, _) = world.compass(&["doctor", "127.0.0.1:1"]);
-    assert_eq!(code, 3);
-    assert!(out.starts_with("reachable       no   127.0.0.1:1 cannot be reached"), "{out}");
-    assert!(out.contains("help: check the host name"), "{out}");
 }

@@ -1,54 +1,58 @@
 //! Answers to challenges, and the tokens that came of them.
 
-use std::sync::PoisonError;
+mod token_service;
+
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{Response, Url};
+use reqwest::Url;
 
 use super::challenge::Challenge;
 use super::connect::Door;
-use super::credentials::{Credentials, Login, Logins, Secret};
-use super::pace::retry_after;
+use super::credentials::{Credentials, Login, Secret};
 use super::scopes::{for_everything, merge_scopes};
 use super::tokens::{Header, Scope, Tokens};
-use super::transport::{host_of, unreachable};
-use super::{token_answer, words};
-use crate::Error;
+use crate::{Error, Repository};
 
 #[derive(Debug)]
 pub(super) struct Auth {
-    logins: Logins,
+    logins: Vec<Login>,
+    /// The project whose login is for the registry as such too.
+    home: OnceLock<Repository>,
     silence: Duration,
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
     tokens: Tokens,
 }
 
-/// Bytes of an answer of a token service that are read.
-const MAX_TOKEN_BYTES: usize = 1 << 20;
-
 /// Shorter secrets are not looked for in what a registry says: they would be parts of its words.
 const MIN_SECRET: usize = 4;
 
 impl Auth {
-    pub(super) fn new(logins: Logins, silence: Duration) -> Self {
+    pub(super) fn new(logins: Vec<Login>, silence: Duration) -> Self {
         let (challenge, tokens) = (std::sync::Mutex::default(), Tokens::default());
-        Self { logins, silence, challenge, tokens }
+        Self { logins, home: OnceLock::new(), silence, challenge, tokens }
+    }
+
+    /// What is asked of the registry as such is asked with the login for a project.
+    pub(super) fn ask_as(&self, project: &Repository) {
+        // The first one who says so counts.
+        let _ = self.home.set(project.clone());
     }
 
     /// Whether there is anything to answer a challenge with, besides a token for everybody.
     pub(super) fn has_credentials(&self) -> bool {
-        !self.logins.logins.is_empty()
+        !self.logins.is_empty()
     }
 
     /// The login for what a scope names first.
     pub(super) fn login(&self, scope: &str) -> Option<&Login> {
         let first = scope.split(' ').next().unwrap_or_default();
         let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
-        let path = repository.map(|(path, _)| path);
-        self.logins.logins.iter().find(|login| login.is_for(path))
+        let path = repository.map(|(path, _)| path).or(self.home.get().map(Repository::as_str));
+        self.logins.iter().find(|login| login.is_for(path))
     }
 
     fn credentials(&self, scope: &str) -> Option<&Credentials> {
@@ -57,11 +61,7 @@ impl Auth {
 
     /// Who asks for what a scope names, in words.
     pub(super) fn who(&self, scope: &str) -> String {
-        match (self.login(scope), &self.logins.problem) {
-            (Some(login), _) => login.to_string(),
-            (None, Some(problem)) => format!("without a login ({problem})"),
-            (None, None) => "without a login".to_owned(),
-        }
+        self.login(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
     }
 
     /// How the registry lets us in, in words.
@@ -84,7 +84,7 @@ impl Auth {
     /// A text of a registry without the secrets that it may repeat.
     pub(super) fn redact(&self, mut text: String) -> String {
         let tokens = self.tokens.secrets();
-        let own = self.logins.logins.iter().flat_map(|login| {
+        let own = self.logins.iter().flat_map(|login| {
             let basic = match &login.credentials {
                 Credentials::Password { username, password } => Some(basic(username, password)),
                 _ => None,
@@ -222,99 +222,6 @@ impl Auth {
             _ => None,
         }
     }
-
-    async fn token(
-        &self,
-        door: Door<'_>,
-        realm: &str,
-        (service, scope): (Option<&str>, &str),
-        scopes: &[String],
-    ) -> Result<Header, Error> {
-        let url = realm_url(door.registry, realm)?;
-        let (host, asked) = (format!("the token service {}", host_of(&url)), url.path().to_owned());
-        let request = match self.credentials(scope) {
-            Some(Credentials::IdentityToken(token)) => {
-                let scopes = scopes.join(" ");
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", token.reveal()),
-                    ("client_id", "compass"),
-                    ("service", service.unwrap_or_default()),
-                    ("scope", &scopes),
-                ];
-                let mut body = Url::parse("form:").map_err(|_| bad_realm(realm))?;
-                body.query_pairs_mut().extend_pairs(form);
-                door.to(&url)
-                    .post(url)
-                    .header("content-type", "application/x-www-form-urlencoded")
-                    .body(body.query().unwrap_or_default().to_owned())
-            }
-            other => {
-                let mut url = url;
-                url.query_pairs_mut()
-                    .extend_pairs(service.map(|service| ("service", service)))
-                    .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-                let request = door.to(&url).get(url);
-                match other {
-                    Some(Credentials::Password { username, password }) => {
-                        request.header("authorization", basic(username, password).reveal())
-                    }
-                    _ => request,
-                }
-            }
-        };
-        let request = request.header("accept-encoding", "identity");
-        self.ask((&host, &asked), request, &self.who(scope)).await
-    }
-
-    /// Asks a token service.
-    async fn ask(
-        &self,
-        (host, asked): (&str, &str),
-        request: reqwest::RequestBuilder,
-        who: &str,
-    ) -> Result<Header, Error> {
-        let answer = tokio::time::timeout(self.silence, async {
-            let mut response = request.send().await?;
-            let body = read_body(&mut response).await?;
-            Ok((response, body))
-        });
-        let (response, body) = match answer.await {
-            Ok(answer) => {
-                answer.map_err(|error: reqwest::Error| unreachable(host, asked, error))?
-            }
-            Err(elapsed) => return Err(unreachable(host, asked, elapsed)),
-        };
-        let said = || self.redact(words::of(&body));
-        match response.status().as_u16() {
-            200..=299 => token_answer::read(&body).ok_or_else(|| Error::BadContent {
-                what: format!("the answer of {host}"),
-                // A body that is no error may hold a token in some other form.
-                reason: "it holds no token".to_owned(),
-            }),
-            status @ (408 | 429 | 500..=599) => Err(Error::Refused {
-                host: host.to_owned(),
-                request: asked.to_owned(),
-                status,
-                message: said(),
-                retry_after: retry_after(response.headers()),
-            }),
-            status => Err(Error::Unauthorized {
-                host: host.to_owned(),
-                reason: format!("it answered {status} to {asked}, {who}{}", words::after(&said())),
-            }),
-        }
-    }
-}
-
-async fn read_body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while body.len() < MAX_TOKEN_BYTES
-        && let Some(chunk) = response.chunk().await?
-    {
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// How a registry that asked like this would ask for anything else.
@@ -328,19 +235,6 @@ fn for_anything(challenge: Challenge) -> Challenge {
     }
 }
 
-/// The token service's URL; a registry with TLS must not send credentials to one without.
-fn realm_url(registry: &Url, realm: &str) -> Result<Url, Error> {
-    let url = registry.join(realm).map_err(|_| bad_realm(realm))?;
-    match (registry.scheme(), url.scheme()) {
-        ("http", "http") | (_, "https") => Ok(url),
-        _ => Err(bad_realm(realm)),
-    }
-}
-
-fn bad_realm(realm: &str) -> Error {
-    Error::invalid("token service", realm, "the registry names it, and it is not an HTTPS address")
-}
-
 fn basic(username: &str, password: &Secret) -> Secret {
     let pair = format!("{username}:{}", password.reveal());
     Secret::new(format!("Basic {}", STANDARD.encode(pair)))
@@ -348,22 +242,7 @@ fn basic(username: &str, password: &Secret) -> Secret {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::Url;
-
     use super::*;
-
-    #[test]
-    fn a_token_service_without_tls_gets_no_password_of_a_registry_with_it() {
-        let registry = |text: &str| Url::parse(text).unwrap();
-        let (secure, plain) = (registry("https://reg.a/v2/"), registry("http://reg.a/v2/"));
-        assert!(realm_url(&secure, "http://auth.a/token").is_err());
-        assert!(realm_url(&secure, "https://auth.a/token").is_ok());
-        assert!(realm_url(&plain, "http://auth.a/token").is_ok());
-        assert!(realm_url(&plain, "file:///etc/passwd").is_err());
-        // regclient, `TestAuth`: a realm may be a path, and may have a query.
-        let relative = realm_url(&secure, "/token2?a=b").unwrap();
-        assert_eq!(relative.as_str(), "https://reg.a/token2?a=b");
-    }
 
     fn login(path: Option<&str>, name: &str) -> Login {
         let password = Secret::new("hunter2");
@@ -372,7 +251,7 @@ mod tests {
     }
 
     fn auth(logins: Vec<Login>) -> Auth {
-        Auth::new(Logins { logins, problem: None }, Duration::ZERO)
+        Auth::new(logins, Duration::ZERO)
     }
 
     #[test]
@@ -389,6 +268,15 @@ mod tests {
         ] {
             assert_eq!(auth.who(scope), format!("as `{name}` (from /auth.json)"), "{scope}");
         }
+    }
+
+    #[test]
+    fn login_of_project_asks_for_root() {
+        let logins = [(Some("team"), "t"), (None, "host")];
+        let auth = auth(logins.map(|(path, name)| login(path, name)).into());
+        auth.ask_as(&"team/web".parse().unwrap());
+        assert_eq!(auth.who(""), "as `t` (from /auth.json)");
+        assert_eq!(auth.who("repository:other/web:pull"), "as `host` (from /auth.json)");
     }
 
     #[test]

@@ -44,16 +44,6 @@ pub struct Login {
     pub source: String,
 }
 
-/// What is known about the logins for one registry.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Logins {
-    /// The logins in order of precedence: the first that fits a repository counts.
-    pub logins: Vec<Login>,
-    /// Why a login that was set up could not be had, if so. The registry is asked without it.
-    pub problem: Option<String>,
-}
-
 impl Secret {
     /// Hides a text.
     pub fn new(text: impl Into<String>) -> Self {

@@ -71,6 +71,9 @@ pub(super) async fn examine(
     scratch: Option<&Repository>,
 ) -> Vec<Trial> {
     let mut trials = Trials::default();
+    if let Some(project) = project {
+        transport.ask_as(project);
+    }
     let began = Instant::now();
     match transport.ping().await {
         Ok(root) => {

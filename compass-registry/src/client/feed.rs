@@ -12,6 +12,9 @@ use reqwest::Body;
 use crate::speed::SpeedGuard;
 use crate::{Error, RetryPolicy, VerifiedBlob};
 
+/// The most bytes that a body hands out at once: what is handed out counts as sent.
+const PIECE: u64 = 1 << 20;
+
 /// A blob that is sent, in one body after the other.
 pub(super) struct Feed(Arc<Mutex<State>>);
 
@@ -79,12 +82,13 @@ impl Feed {
     ) -> Box<dyn std::error::Error + Send + Sync> {
         let step = (retry.silence / 8).min(Duration::from_secs(1));
         let mut guard = SpeedGuard::new(retry);
+        let start = self.position();
         loop {
             tokio::time::sleep(step).await;
             let state = self.state();
             // After the last byte the registry may take its time.
             if state.left > 0
-                && let Err(slow) = guard.count(step, state.blob.handed_out())
+                && let Err(slow) = guard.count(step, state.position().saturating_sub(start))
             {
                 return Box::new(slow);
             }
@@ -130,9 +134,9 @@ impl State {
                 None => return Poll::Ready(None),
             };
         }
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        if chunk.len() > left {
-            self.leftover = chunk.split_off(left);
+        let most = usize::try_from(self.left.min(PIECE)).unwrap_or(usize::MAX);
+        if chunk.len() > most {
+            self.leftover = chunk.split_off(most);
         }
         self.left -= chunk.len() as u64;
         self.moved = Instant::now();

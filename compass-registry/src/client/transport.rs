@@ -129,6 +129,11 @@ impl Transport {
         self.0.auth.describe(&scope.unwrap_or_default())
     }
 
+    /// What is asked of the registry as such is asked with the login for a project.
+    pub(super) fn ask_as(&self, project: &Repository) {
+        self.0.auth.ask_as(project);
+    }
+
     pub(super) fn retry(&self) -> RetryPolicy {
         self.0.retry
     }

@@ -23,6 +23,7 @@ impl Error {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 Some("the registry holds or sends damaged content: push the image again")
             }
+            Self::NotARegistry { .. } => Some(NO_REGISTRY),
             Self::NoSuchPlatform { available, .. } if available.is_empty() => {
                 Some("take the whole of it, with `--platform all`")
             }
@@ -34,7 +35,7 @@ impl Error {
                 Some("a published tag does not change: raise the version, and push it under that")
             }
             Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
-            Self::Refused { request, status, .. } => of_refusal(request, *status),
+            Self::Refused { request, status, message, .. } => of_refusal(request, *status, message),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another disk")
             }
@@ -44,20 +45,28 @@ impl Error {
     }
 }
 
+const NO_REGISTRY: &str = "no registry answers there: check the host and port, and whether the \
+                           registry is behind another name";
+
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
 
 /// Advice for a request that a registry refuses.
-fn of_refusal(request: &str, status: u16) -> Option<&'static str> {
+fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str> {
     let writes = ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method));
     match status {
-        404 if request == PING => Some(
-            "no registry answers there: check the host and port, and whether the registry is behind \
-             another path",
+        404 if request == PING => Some(NO_REGISTRY),
+        400 | 404 if writes && message.contains("BLOB_UNKNOWN") => Some(
+            "the registry does not find a blob that it took: run the command again, and see its own \
+             log if that does not help",
         ),
-        404 if writes => Some(
-            "check the project's name, and whether it must be created at the registry before images \
+        // Other words say themselves what is wrong.
+        404 if writes && (request.starts_with("POST ") || message.contains("NAME_UNKNOWN")) => {
+            Some(
+                "check the project's name, and whether it must be created at the registry before images \
              are pushed to it",
-        ),
+            )
+        }
+        404 if writes => None,
         404 => Some(MISSING),
         405 | 501 if writes => {
             Some("the registry takes no pushes: it may be a mirror, a cache, or read-only")
@@ -121,26 +130,34 @@ mod tests {
 
     #[test]
     fn advice_fits_the_request_that_was_refused() {
-        for (request, status, advice) in [
-            ("GET /v2/a/manifests/v1", 404, Some("has been pushed")),
-            ("HEAD /v2/a/blobs/sha256:00", 404, Some("has been pushed")),
-            ("GET /v2/", 404, Some("no registry answers there")),
-            ("POST /v2/a/blobs/uploads/", 404, Some("must be created")),
-            ("PUT /v2/a/manifests/v1", 404, Some("must be created")),
-            ("PUT /v2/a/manifests/v1", 405, Some("takes no pushes")),
-            ("GET /v2/_catalog", 405, None),
-            ("PUT /v2/a/blobs/uploads/1", 413, Some("client_max_body_size")),
-            ("PUT /v2/a/manifests/v1", 412, None),
-            ("PUT /v2/a/manifests/v1", 400, None),
-            ("GET /v2/a/manifests/v1", 429, Some("--jobs")),
-            ("PUT /v2/a/blobs/uploads/1", 507, Some("free some space")),
-            ("GET /v2/a/manifests/v1", 502, Some("own log")),
+        for (request, status, message, advice) in [
+            ("GET /v2/a/manifests/v1", 404, "", Some("has been pushed")),
+            ("HEAD /v2/a/blobs/sha256:00", 404, "", Some("has been pushed")),
+            ("GET /v2/", 404, "", Some("no registry answers there")),
+            ("POST /v2/a/blobs/uploads/", 404, "", Some("must be created")),
+            ("PUT /v2/a/manifests/v1", 404, "NAME_UNKNOWN no", Some("must be created")),
+            ("PUT /v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN read only", None),
+            (
+                "PUT /v2/a/manifests/v1",
+                400,
+                "MANIFEST_BLOB_UNKNOWN x",
+                Some("run the command again"),
+            ),
+            ("PUT /v2/a/manifests/v1", 404, "BLOB_UNKNOWN x", Some("run the command again")),
+            ("PUT /v2/a/manifests/v1", 405, "", Some("takes no pushes")),
+            ("GET /v2/_catalog", 405, "", None),
+            ("PUT /v2/a/blobs/uploads/1", 413, "", Some("client_max_body_size")),
+            ("PUT /v2/a/manifests/v1", 412, "", None),
+            ("PUT /v2/a/manifests/v1", 400, "", None),
+            ("GET /v2/a/manifests/v1", 429, "", Some("--jobs")),
+            ("PUT /v2/a/blobs/uploads/1", 507, "", Some("free some space")),
+            ("GET /v2/a/manifests/v1", 502, "", Some("own log")),
         ] {
             let error = Error::Refused {
                 host: "a.b".to_owned(),
                 request: request.to_owned(),
                 status,
-                message: String::new(),
+                message: message.to_owned(),
                 retry_after: None,
             };
             let hint = error.hint();

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, File, Format, Helper};
-use super::{Login, Logins, helper};
+use super::{Login, helper};
 use crate::Error;
 
 /// The files in which `docker login`, `podman login` and `skopeo login` keep credentials, in order
@@ -69,74 +69,58 @@ impl CredentialFiles {
     }
 
     /// The logins for a registry host, and for single projects or repositories of it, as `podman
-    /// login HOST/PROJECT` keeps them. This blocks: a credential helper may take a minute.
+    /// login HOST/PROJECT` keeps them, in order of precedence. This blocks: a credential helper may
+    /// take a minute.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::BadContent`] if a file cannot be read, or a file that was named
-    /// does not exist, and [`Error::Io`] if a helper that is set up for this host fails.
-    pub fn find(&self, host: &str) -> Result<Logins, Error> {
-        let mut found = Logins::default();
+    /// [`Error::Io`] and [`Error::BadContent`] if a file cannot be read, or one that was named does
+    /// not exist, and [`Error::Io`] if a credential helper fails.
+    pub fn find(&self, host: &str) -> Result<Vec<Login>, Error> {
+        let mut logins = Vec::new();
         for source in &self.0 {
             let (name, format) = (source.name(), source.format());
             let file = source.read()?;
             if format == Format::Current {
-                let paths = file.of_paths(&name, host)?.into_iter();
-                found.logins.extend(
-                    paths.map(|(path, credentials)| Login::new(Some(path), credentials, &*name)),
-                );
+                for (path, credentials) in file.of_paths(&name, host)? {
+                    logins.push(Login::new(Some(path), credentials, &*name));
+                }
             }
-            // Whatever a later file says, this one counts first.
-            if let Some(login) = of_host(&file, (&name, format), host, &mut found.problem)? {
-                found.logins.push(login);
-                found.problem = None;
-                return Ok(found);
+            if let Some(login) = of_host(&file, &name, format, host)? {
+                // It fits everything: no later file counts.
+                logins.push(login);
+                break;
             }
         }
-        Ok(found)
+        Ok(logins)
     }
 }
 
 /// The login that one file has for a host as such.
-fn of_host(
-    file: &File,
-    (name, format): (&str, Format),
-    host: &str,
-    problem: &mut Option<String>,
-) -> Result<Option<Login>, Error> {
+fn of_host(file: &File, name: &str, format: Format, host: &str) -> Result<Option<Login>, Error> {
     let helper = file.helper(host);
     if let Some(Helper::OfHost(helper)) = helper {
-        let program = helper::program(helper);
-        let credentials = helper::ask(helper, host).map_err(|failure| {
-            let what = format!("cannot ask the credential helper `{program}`, which {name} names");
-            Error::io(what, std::io::Error::other(failure.reason))
-        })?;
-        let source = format!("the credential helper {program}, which {name} names");
-        return Ok(credentials.map(|credentials| Login::new(None, credentials, source)));
+        return ask(helper, ("credHelpers", name), host);
     }
     if let Some(credentials) = file.of_host(name, host, format)? {
         return Ok(Some(Login::new(None, credentials, name)));
     }
-    let Some(Helper::OfAll(helper)) = helper else { return Ok(None) };
-    let program = helper::program(helper);
-    match helper::ask(helper, host) {
-        Ok(credentials) => {
-            let source = format!("the credential helper {program}, which {name} names");
-            Ok(credentials.map(|credentials| Login::new(None, credentials, source)))
-        }
-        // Configurations are copied between machines, and most registries ask for no login: as with
-        // docker, that is no error before one asks for it.
-        Err(failure) => {
-            let reason = match failure.is_missing {
-                true => "it is not installed".to_owned(),
-                false => failure.reason,
-            };
-            *problem = Some(format!(
-                "the credential helper `{program}`, which `credsStore` in {name} names, gave no \
-                 login: {reason}"
-            ));
-            Ok(None)
-        }
+    match helper {
+        Some(Helper::OfAll(helper)) => ask(helper, ("credsStore", name), host),
+        _ => Ok(None),
     }
+}
+
+/// Asks a helper that a key of a file names.
+fn ask(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Login>, Error> {
+    let program = helper::program(helper);
+    let credentials = helper::ask(helper, host).map_err(|error| {
+        let what = format!(
+            "cannot run the credential helper `{program}` for {host}, which `{key}` in {file} names"
+        );
+        Error::io(what, error)
+    })?;
+    let source = format!("the credential helper {program}, which {file} names");
+    Ok(credentials.map(|credentials| Login::new(None, credentials, source)))
 }
 
 impl Source {

@@ -1,7 +1,7 @@
 //! Docker credential helpers: `docker-credential-<name> get`, the host on standard input, an object
 //! on standard output.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -38,27 +38,15 @@ struct Output {
     stderr: Vec<u8>,
 }
 
-/// Why a helper gave no answer.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// Whether there is no such program.
-    pub(super) is_missing: bool,
-    pub(super) reason: String,
-}
-
 /// The program of a helper.
 pub(super) fn program(name: &str) -> String {
     format!("docker-credential-{name}")
 }
 
 /// Asks a helper for the login of a host. This blocks.
-pub(super) fn ask(name: &str, host: &str) -> Result<Option<Credentials>, Failure> {
+pub(super) fn ask(name: &str, host: &str) -> io::Result<Option<Credentials>> {
     let key = if is_hub(host) { HUB_KEY } else { host };
-    let output = run(&program(name), key).map_err(|error| Failure {
-        is_missing: error.kind() == std::io::ErrorKind::NotFound,
-        reason: error.to_string(),
-    })?;
-    read(&output).map_err(|reason| Failure { is_missing: false, reason })
+    read(&run(&program(name), key)?).map_err(io::Error::other)
 }
 
 fn read(output: &Output) -> Result<Option<Credentials>, String> {
@@ -98,7 +86,7 @@ fn shown(said: &str) -> String {
     }
 }
 
-fn run(program: &str, key: &str) -> std::io::Result<Output> {
+fn run(program: &str, key: &str) -> io::Result<Output> {
     let mut child = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
@@ -113,7 +101,7 @@ fn run(program: &str, key: &str) -> std::io::Result<Output> {
 }
 
 /// What a helper prints, and how it ends. One that does not is ended.
-fn output_of(mut child: Child) -> std::io::Result<Output> {
+fn output_of(mut child: Child) -> io::Result<Output> {
     let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
     let until = Instant::now() + TIMEOUT;
     if let Ok(stdout) = stdout.recv_timeout(TIMEOUT) {
@@ -129,11 +117,11 @@ fn output_of(mut child: Child) -> std::io::Result<Output> {
     child.kill()?;
     child.wait()?;
     let reason = format!("it has not answered and ended within {} s", TIMEOUT.as_secs());
-    Err(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
+    Err(io::Error::new(io::ErrorKind::TimedOut, reason))
 }
 
 /// Reads a pipe to its end in another thread.
-fn collect(pipe: Option<impl std::io::Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+fn collect(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();

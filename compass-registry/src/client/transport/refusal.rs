@@ -104,7 +104,9 @@ impl Transport {
             message = redirect(refusal);
         }
         // A registry may hide what is not for everybody.
-        let hides = refusal.status == StatusCode::NOT_FOUND && self.is_own(&refusal.url);
+        let hides = refusal.status == StatusCode::NOT_FOUND
+            && self.is_own(&refusal.url)
+            && request.scope.starts_with("repository:");
         if hides && self.0.auth.login(&request.scope).is_none() {
             let asked = format!("(asked {})", self.0.auth.who(&request.scope));
             message = format!("{message} {asked}").trim_start().to_owned();
@@ -134,10 +136,8 @@ impl Transport {
             return Ok(());
         }
         let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };
-        Err(Error::BadContent {
-            what: format!("the answer of {} to GET {path}", self.0.host),
-            reason: format!("it is no registry: it answers with {kind}: {}", words::of(&body)),
-        })
+        let reason = format!("it answers GET {path} with {kind}: {}", words::of(&body));
+        Err(Error::NotARegistry { host: self.0.host.clone(), reason })
     }
 
     pub(in crate::client) fn unreachable(

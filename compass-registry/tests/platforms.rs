@@ -1,0 +1,176 @@
+//! Copies of images for several platforms: what belongs to none, what lies in another index, and
+//! the layers that registries need not hold.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::{SampleImage, noise, read_whole};
+use compass_registry::{
+    Copied, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, ImageSourceExt as _,
+    Locator, RawManifest, Repository, Tag, media_type,
+};
+use serde_json::{Value, json};
+
+fn repository() -> Repository {
+    "team/web".parse().unwrap()
+}
+
+fn tag() -> Tag {
+    "v1".parse().unwrap()
+}
+
+/// Copies what has the tag, for these platforms.
+async fn copy(
+    source: &MemoryStorage,
+    sink: &MemoryStorage,
+    platforms: &[&str],
+) -> Result<Copied, Error> {
+    let source: Arc<dyn ImageSource> = Arc::new(source.clone());
+    let platforms = platforms.iter().map(|one| one.parse().unwrap()).collect();
+    let options = CopyOptions { platforms, ..CopyOptions::default() };
+    let (repository, by_tag, tag) = (repository(), Locator::from(tag()), tag());
+    let copier = Copier::new(sink, options);
+    let to = (&repository, Some(&tag));
+    let planned = copier.plan(&source, (&repository, &by_tag), to).await;
+    let copied = copier.copy(&source, (&repository, &by_tag), to).await;
+    if let (Ok(planned), Ok(copied)) = (&planned, &copied) {
+        assert_eq!((planned.digest, &planned.lacks), (copied.digest, &copied.lacks));
+        assert_eq!(planned.unavailable, copied.unavailable);
+    }
+    copied
+}
+
+async fn store(storage: &MemoryStorage, image: &SampleImage) -> Value {
+    let part = "part".parse().unwrap();
+    image.store(storage, &repository(), &part).await.unwrap();
+    serde_json::to_value(image.manifest.descriptor()).unwrap()
+}
+
+fn with(mut entry: Value, fields: &Value) -> Value {
+    entry.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    entry
+}
+
+async fn put_index(storage: &MemoryStorage, entries: &[Value], tag: Option<&Tag>) -> RawManifest {
+    let index =
+        json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries});
+    let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+    Storage::put_manifest(storage, &repository(), &index, tag).await.unwrap();
+    index
+}
+
+#[tokio::test]
+async fn image_in_nested_index_is_found() {
+    let storage = MemoryStorage::default();
+    let (outer, inner) = (SampleImage::new(1, &[300]), SampleImage::new(2, &[200]));
+    let platform = |name: &str| json!({"platform": {"os": "linux", "architecture": name}});
+    let inner_entry = with(store(&storage, &inner).await, &platform("arm64"));
+    let nested = put_index(&storage, &[inner_entry], None).await;
+    let nested = serde_json::to_value(nested.descriptor()).unwrap();
+    let outer_entry = with(store(&storage, &outer).await, &platform("amd64"));
+    put_index(&storage, &[outer_entry, nested], Some(&tag())).await;
+    for (platform, image) in [("linux/amd64", &outer), ("linux/arm64", &inner)] {
+        let copied = copy(&storage, &MemoryStorage::default(), &[platform]).await.unwrap();
+        assert_eq!(copied.digest, image.manifest.digest());
+    }
+    // An index of some of them would not be one that its builder wrote.
+    let both = copy(&storage, &MemoryStorage::default(), &["linux/arm64", "linux/amd64"]).await;
+    assert!(both.unwrap_err().to_string().contains("an index of indexes"));
+    let sink = MemoryStorage::default();
+    copy(&storage, &sink, &[]).await.unwrap();
+    read_whole(&sink, &repository(), &tag().into()).await.unwrap();
+    let none = copy(&storage, &MemoryStorage::default(), &["linux/s390x"]).await.unwrap_err();
+    let text = none.to_string();
+    assert!(text.contains("linux/amd64") && text.contains("linux/arm64"), "{text}");
+}
+
+#[tokio::test]
+async fn entry_without_platform_is_told_by_config() {
+    let storage = MemoryStorage::default();
+    let amd64 = SampleImage::for_architecture("amd64", vec![noise(1, 100)]);
+    let arm64 = SampleImage::for_architecture("arm64", vec![noise(2, 100)]);
+    let entries = [store(&storage, &amd64).await, store(&storage, &arm64).await];
+    put_index(&storage, &entries, Some(&tag())).await;
+    for (platform, image) in [("linux/amd64", &amd64), ("linux/arm64", &arm64)] {
+        let copied = copy(&storage, &MemoryStorage::default(), &[platform]).await.unwrap();
+        assert_eq!(copied.digest, image.manifest.digest());
+    }
+    let none = copy(&storage, &MemoryStorage::default(), &["linux/s390x"]).await.unwrap_err();
+    assert!(none.to_string().contains("linux/amd64, linux/arm64"), "{none}");
+}
+
+#[tokio::test]
+async fn attestations_are_never_chosen() {
+    let storage = MemoryStorage::default();
+    let image = SampleImage::for_architecture("amd64", vec![noise(1, 100)]);
+    let attestation = SampleImage::for_architecture("unknown", vec![noise(2, 100)]);
+    let note = json!({
+        "platform": {"os": "unknown", "architecture": "unknown"},
+        "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+    });
+    let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
+    let image_entry = with(store(&storage, &image).await, &platform);
+    let entries = [with(store(&storage, &attestation).await, &note), image_entry];
+    put_index(&storage, &entries, Some(&tag())).await;
+    let copied = copy(&storage, &MemoryStorage::default(), &["linux/amd64"]).await.unwrap();
+    assert_eq!(copied.digest, image.manifest.digest());
+    let none = copy(&storage, &MemoryStorage::default(), &["linux/arm64"]).await.unwrap_err();
+    assert!(!none.to_string().contains("unknown"), "{none}");
+}
+
+/// An image for Windows, whose base layer registries need not hold; and that layer.
+async fn store_windows(storage: &MemoryStorage) -> &'static [u8] {
+    let (base, image) = (b"their own", SampleImage::with_layers(vec![noise(1, 2000)]));
+    for blob in &image.blobs {
+        storage.add_blob(&repository(), blob.clone());
+    }
+    let mut windows: Value = serde_json::from_slice(image.manifest.bytes()).unwrap();
+    windows["layers"].as_array_mut().unwrap().insert(
+        0,
+        json!({
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "digest": Digest::of(base), "size": base.len(),
+            "urls": ["https://elsewhere.example/layer"],
+        }),
+    );
+    let windows = RawManifest::new(media_type::OCI_MANIFEST, windows.to_string());
+    Storage::put_manifest(storage, &repository(), &windows, Some(&tag())).await.unwrap();
+    base
+}
+
+#[tokio::test]
+async fn nondistributable_layer_is_copied_or_named() {
+    let (storage, sink) = (MemoryStorage::default(), MemoryStorage::default());
+    let base = store_windows(&storage).await;
+    let layer = Descriptor::of("x", base);
+    for was_there in [false, true] {
+        let copied = copy(&storage, &sink, &[]).await.unwrap();
+        assert_eq!((copied.was_there, copied.unavailable), (was_there, vec![layer.digest]));
+    }
+    // It turns up after all, also where the rest is there already.
+    storage.add_blob(&repository(), base);
+    for (was_there, blobs) in [(true, 1), (true, 0)] {
+        let copied = copy(&storage, &sink, &[]).await.unwrap();
+        assert_eq!((copied.was_there, copied.blobs), (was_there, blobs));
+        assert_eq!(copied.unavailable, []);
+    }
+    assert_eq!(&sink.read(&repository(), &layer).await.unwrap()[..], base);
+    // The destination alone may have it.
+    let without = MemoryStorage::default();
+    store_windows(&without).await;
+    let copied = copy(&without, &sink, &[]).await.unwrap();
+    assert_eq!(copied.unavailable, []);
+}
+
+#[tokio::test]
+async fn second_copy_names_same_lacks() {
+    let (storage, sink) = (MemoryStorage::default(), MemoryStorage::default());
+    let image = SampleImage::for_architecture("arm64", vec![vec![1; 100]]);
+    image.store(&storage, &repository(), &tag()).await.unwrap();
+    for was_there in [false, true] {
+        let copied = copy(&storage, &sink, &["linux/amd64", "linux/arm64"]).await.unwrap();
+        assert_eq!(copied.was_there, was_there);
+        assert_eq!(copied.lacks, ["linux/amd64".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,292 @@
+//! Reading: `HEAD` that is refused or wrong, media types, encodings, lists, web pages.
+
+use compass_registry::{
+    Digest, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, media_type,
+};
+
+use crate::world::{Asked, Quirky, by_tag, copy, name, says, status_of, store, tag, with_header};
+
+#[tokio::test]
+async fn refused_head_of_manifest_falls_back() {
+    for status in [400, 403, 405, 500, 501, 505] {
+        let odd =
+            move |asked: &Asked| asked.is("HEAD", "/manifests/").then(|| status_of(status, ""));
+        let source = Quirky::new(odd).await;
+        let image = store(&source).await;
+        let destination = Quirky::new(odd).await;
+        let copied = copy(source.client(), &destination).await.unwrap();
+        assert_eq!(copied.digest, image.manifest.digest(), "{status}");
+        let again = copy(source.client(), &destination).await.unwrap();
+        assert!(again.was_there, "{status}");
+        let missing = source.client().resolve(&name(), &"gone".parse().unwrap()).await;
+        assert!(missing.unwrap_err().is_not_found(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn head_of_source_that_finds_nothing_is_checked() {
+    let source = Quirky::new(|asked| asked.is("HEAD", "").then(|| status_of(404, ""))).await;
+    let image = store(&source).await;
+    let copied = copy(source.client(), &Quirky::plain().await).await.unwrap();
+    assert_eq!(copied.digest, image.manifest.digest());
+}
+
+#[tokio::test]
+async fn refused_head_of_blob_falls_back() {
+    for status in [400, 405, 501] {
+        let destination =
+            Quirky::new(move |asked| asked.is("HEAD", "/blobs/").then(|| status_of(status, "")))
+                .await;
+        let source = Quirky::plain().await;
+        let image = store(&source).await;
+        destination.storage.add_blob(&name(), image.blobs[1].clone());
+        destination.storage.add_blob(&name(), Vec::new());
+        let copied = copy(source.client(), &destination).await.unwrap();
+        let present = image.blobs[1].len() as u64;
+        assert_eq!((copied.present, copied.bytes), (present, image.bytes() - present), "{status}");
+        let empty = compass_registry::Descriptor::of("x", b"");
+        assert!(destination.client().has_blob(&name(), &empty).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn head_with_other_content_is_not_believed() {
+    for (header, value) in [
+        ("content-length", "10"),
+        (
+            "docker-content-digest",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ),
+    ] {
+        // It says that it has every blob.
+        let destination = Quirky::new(move |asked| {
+            let lies = asked.is("HEAD", "/blobs/") && asked.before == 0;
+            lies.then(|| with_header(status_of(200, ""), header, value))
+        })
+        .await;
+        let source = Quirky::plain().await;
+        let image = store(&source).await;
+        let copied = copy(source.client(), &destination).await.unwrap();
+        assert_eq!(copied.bytes, image.bytes(), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn digest_header_of_other_algorithm_is_computed() {
+    let sha512 = format!("sha512:{}", "0".repeat(128));
+    for value in ["", "nonsense", "md5:00", &sha512] {
+        let value = value.to_owned();
+        let odd = move |asked: &Asked, response| match asked.method.as_str() {
+            "HEAD" | "PUT" => with_header(response, "docker-content-digest", &value),
+            _ => response,
+        };
+        let source = Quirky::changed(odd.clone()).await;
+        let image = store(&source).await;
+        let tagged = source.client().manifest_digest(&name(), &by_tag()).await.unwrap();
+        assert_eq!(tagged, Some(image.manifest.digest()));
+        let by_digest = image.manifest.digest().into();
+        let found = source.client().manifest_digest(&name(), &by_digest).await.unwrap();
+        assert_eq!(found, Some(image.manifest.digest()));
+    }
+}
+
+#[tokio::test]
+async fn wrong_digest_header_of_manifest_is_refused() {
+    let wrong = Digest::of(b"other").to_string();
+    let source = Quirky::changed(move |asked, response| match asked.method.as_str() {
+        "GET" => with_header(response, "docker-content-digest", &wrong),
+        _ => response,
+    })
+    .await;
+    store(&source).await;
+    let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
+    assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn content_type_of_manifest_may_be_odd() {
+    for kind in [
+        "application/octet-stream",
+        "",
+        "application/vnd.oci.image.manifest.v1+json; charset=utf-8",
+        "APPLICATION/VND.OCI.IMAGE.MANIFEST.V1+JSON",
+        "text/plain; charset=utf-8",
+        "application/json",
+        media_type::DOCKER_MANIFEST,
+        media_type::OCI_INDEX,
+    ] {
+        let source =
+            Quirky::changed(move |_, response| with_header(response, "content-type", kind));
+        let source = source.await;
+        let image = store(&source).await;
+        let destination = Quirky::plain().await;
+        copy(source.client(), &destination).await.unwrap();
+        let stored = destination.client().manifest(&name(), &by_tag()).await.unwrap();
+        assert_eq!(stored, image.manifest, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn compressed_answer_is_named() {
+    for (part, path) in [("manifest", "/manifests/"), ("blob", "/blobs/")] {
+        let source = Quirky::new(move |asked| {
+            let compressed = with_header(status_of(200, vec![0x1f, 0x8b, 8, 0]), "x", "y");
+            let compressed = with_header(compressed, "content-encoding", "gzip");
+            asked.is("GET", path).then_some(compressed)
+        })
+        .await;
+        store(&source).await;
+        let error = copy(source.client(), &Quirky::plain().await).await.unwrap_err();
+        let mut said = error.to_string();
+        if let Some(cause) = std::error::Error::source(&error) {
+            said += &cause.to_string();
+        }
+        assert!(said.contains("Content-Encoding: gzip"), "{part}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn encoding_of_right_bytes_does_no_harm() {
+    // Storages label gzipped layers so, and send them as they are.
+    let image = store(&Quirky::plain().await).await;
+    let sizes: Vec<_> = image.blobs.iter().map(|blob| (Digest::of(blob), blob.len())).collect();
+    let labelled = Quirky::changed(move |asked, response| {
+        let Some((_, digest)) = asked.path.split_once("/blobs/") else { return response };
+        let size = sizes.iter().find(|(own, _)| own.to_string() == digest).map(|(_, size)| size);
+        match (asked.method.as_str(), size) {
+            ("GET", Some(size)) => {
+                let response = with_header(response, "content-encoding", "gzip");
+                with_header(response, "content-length", &size.to_string())
+            }
+            _ => response,
+        }
+    })
+    .await;
+    store(&labelled).await;
+    copy(labelled.client(), &Quirky::plain().await).await.unwrap();
+    let identity =
+        Quirky::changed(|_, response| with_header(response, "content-encoding", "identity")).await;
+    store(&identity).await;
+    copy(identity.client(), &Quirky::plain().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn answer_that_is_no_manifest_is_shown() {
+    for (body, about) in [
+        ("<html><body>Sign in</body></html>", "Sign in"),
+        ("", "the answer is empty"),
+        ("{}", "no manifest"),
+    ] {
+        let source =
+            Quirky::new(move |asked| asked.is("GET", "/manifests/").then(|| status_of(200, body)));
+        let error = source.await.client().manifest(&name(), &by_tag()).await.unwrap_err();
+        assert!(error.to_string().contains(about), "{body:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn words_of_any_refusal_are_shown() {
+    for (status, body) in [
+        (400, "plain words"),
+        (404, "<html>\n<h1>nothing here</h1></html>"),
+        (403, r#"{"errors":[{"message":"blocked by policy"}]}"#),
+        (429, "slow down"),
+        (451, r#"{"message":"gone for good"}"#),
+        (502, "bad\u{1b}[31m gateway"),
+    ] {
+        let source = Quirky::new(move |_| Some(status_of(status, body))).await;
+        let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err().to_string();
+        let words = ["plain", "nothing here", "blocked by policy", "slow", "gone", "gateway"];
+        assert!(words.iter().any(|words| error.contains(words)), "{error}");
+        assert!(error.contains("GET /v2/team/web/manifests/v1"), "{error}");
+        assert!(error.contains(&status.to_string()) && !error.contains('\u{1b}'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn tags_of_odd_pages_are_all_listed() {
+    for link in [
+        r#"</v2/team/web/tags/list?n=1&last=a>; rel="next""#,
+        r#"<http://backend.internal/v2/team/web/tags/list?n=1&last=a>; rel="next""#,
+        r#"</v2/x>; rel="self", <?n=1&last=a>; REL=next"#,
+    ] {
+        let source = Quirky::new(move |asked| {
+            if !asked.is("GET", "/tags/list") {
+                return None;
+            }
+            let first = !asked.query.contains("last=");
+            let tags = if first { r#"{"tags":["a"]}"# } else { r#"{"tags":["b"]}"# };
+            let response = status_of(200, tags);
+            Some(if first { with_header(response, "link", link) } else { response })
+        })
+        .await;
+        let tags = source.client().tags(&name()).await.unwrap();
+        let tags: Vec<_> = tags.iter().map(compass_registry::Tag::as_str).collect();
+        assert_eq!(tags, ["a", "b"], "{link}");
+    }
+    let source = Quirky::new(|asked| {
+        asked.is("GET", "/tags/list").then(|| status_of(200, r#"{"name":"x","tags":null}"#))
+    });
+    assert_eq!(source.await.client().tags(&name()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn registry_is_told_from_web_page() {
+    let html = |body: &'static str| {
+        with_header(status_of(200, body), "content-type", "text/html; charset=utf-8")
+    };
+    for (is_registry, answer) in [
+        (true, status_of(200, "{}")),
+        (true, status_of(200, "")),
+        (
+            true,
+            with_header(status_of(200, "true"), "docker-distribution-api-version", "registry/2.0"),
+        ),
+        (false, html("<html>hello</html>")),
+        (false, status_of(200, "<!doctype html><html>")),
+        (false, status_of(200, "it works")),
+        (false, status_of(404, "<html>404</html>")),
+        (false, says(503, "UNAVAILABLE", "down")),
+    ] {
+        let answer = std::sync::Arc::new(std::sync::Mutex::new(Some(answer)));
+        let registry = Quirky::new(move |asked| {
+            let answer = answer.lock().unwrap().take();
+            answer.or_else(|| asked.is("GET", "/v2/").then(|| status_of(503, "again")))
+        });
+        let registry = registry.await;
+        let pinged = registry.client().ping().await;
+        assert_eq!(pinged.is_ok(), is_registry, "{pinged:?}");
+        if let Err(error) = pinged {
+            assert!(!error.hint().unwrap_or_default().contains("has been pushed"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn build_cache_is_copied_with_its_blobs() {
+    use compass_registry::storage::Storage;
+    use compass_registry::{Descriptor, RawManifest};
+
+    let source = Quirky::plain().await;
+    let (layer, config) = (vec![7; 4000], br#"{"layers":[],"records":[]}"#.to_vec());
+    for blob in [&layer, &config] {
+        source.storage.add_blob(&name(), blob.clone());
+    }
+    let entries = [
+        Descriptor::of(media_type::OCI_LAYER_GZIP, &layer),
+        Descriptor::of("application/vnd.buildkit.cacheconfig.v0", &config),
+    ];
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries,
+    });
+    let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+    Storage::put_manifest(&source.storage, &name(), &index, Some(&tag())).await.unwrap();
+    let destination = Quirky::plain().await;
+    let (from, sink) = (source.client(), destination.client());
+    let source: std::sync::Arc<dyn compass_registry::ImageSource> = std::sync::Arc::new(from);
+    let copier = compass_registry::Copier::new(&sink, compass_registry::CopyOptions::default());
+    copier.copy(&source, (&name(), &by_tag()), (&name(), Some(&tag()))).await.unwrap();
+    for entry in &entries {
+        destination.storage.read(&name(), entry).await.unwrap();
+    }
+}

@@ -1,0 +1,217 @@
+//! A registry with quirks: the embedded one behind a proxy that answers some requests itself, or
+//! changes answers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::{MemoryStorage, Storage};
+use compass_registry::testing::{SampleImage, read_whole};
+use compass_registry::{
+    Copied, Copier, CopyOptions, Error, ImageSource, Locator, Repository, RetryPolicy, Tag,
+};
+
+/// A request as the proxy sees it.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: bytes::Bytes,
+    /// How many requests of this method and path came before.
+    pub(crate) before: usize,
+}
+
+impl Asked {
+    pub(crate) fn is(&self, method: &str, part: &str) -> bool {
+        self.method == method && self.path.contains(part)
+    }
+
+    pub(crate) fn authorization(&self) -> &str {
+        self.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// A registry with quirks. Dropped, it stops.
+pub(crate) struct Quirky {
+    pub(crate) host: String,
+    pub(crate) storage: MemoryStorage,
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+    _server: Server,
+}
+
+impl Quirky {
+    /// One that answers some requests itself.
+    pub(crate) async fn new(
+        answer: impl Fn(&Asked) -> Option<Response> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::changing(answer, |_, response| response).await
+    }
+
+    /// One that changes answers.
+    pub(crate) async fn changed(
+        change: impl Fn(&Asked, Response) -> Response + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::changing(|_| None, change).await
+    }
+
+    pub(crate) async fn plain() -> Self {
+        Self::new(|_| None).await
+    }
+
+    async fn changing(
+        answer: impl Fn(&Asked) -> Option<Response> + Clone + Send + Sync + 'static,
+        change: impl Fn(&Asked, Response) -> Response + Clone + Send + Sync + 'static,
+    ) -> Self {
+        // The first client of all chooses the cryptography for others.
+        drop(Client::new("localhost", options()).unwrap());
+        let storage = MemoryStorage::default();
+        let server = Server::start(storage.clone(), "127.0.0.1:0", ServerOptions::default());
+        let server = server.await.unwrap();
+        let (behind, log) = (server.host(), Arc::new(Mutex::new(Vec::new())));
+        let (asked, http) = (Arc::clone(&log), reqwest::Client::new());
+        let router = Router::new().fallback(move |request: Request| {
+            let (answer, change) = (answer.clone(), change.clone());
+            let (behind, asked, http) = (behind.clone(), Arc::clone(&asked), http.clone());
+            async move {
+                let request = note(request, &asked).await;
+                match answer(&request) {
+                    Some(response) => response,
+                    None => change(&request, forward(&http, &behind, &request).await),
+                }
+            }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { host, storage, asked: log, _server: server }
+    }
+
+    /// How many requests of a method came whose path contains this.
+    pub(crate) fn count(&self, method: &str, part: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(own, path)| own == method && path.contains(part)).count()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.host, options()).unwrap()
+    }
+
+    pub(crate) fn client_with(&self, credentials: Credentials) -> Client {
+        let options = ClientOptions { credentials: Some(credentials), ..options() };
+        Client::new(&self.host, options).unwrap()
+    }
+}
+
+async fn note(request: Request, asked: &Mutex<Vec<(String, String)>>) -> Asked {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
+    let mut asked = asked.lock().unwrap();
+    let before = asked.iter().filter(|one| **one == (method.clone(), path.clone())).count();
+    asked.push((method.clone(), path.clone()));
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    Asked { method, path, query, headers: parts.headers, body, before }
+}
+
+async fn forward(http: &reqwest::Client, behind: &str, asked: &Asked) -> Response {
+    let url = match asked.query.as_str() {
+        "" => format!("http://{behind}{}", asked.path),
+        query => format!("http://{behind}{}?{query}", asked.path),
+    };
+    let method = asked.method.parse().unwrap();
+    let mut headers = asked.headers.clone();
+    headers.remove(header::HOST);
+    let request = http.request(method, url).headers(headers).body(asked.body.clone());
+    let answered = request.send().await.unwrap();
+    let (status, mut headers) = (answered.status(), answered.headers().clone());
+    let is_head = asked.method == "HEAD";
+    if !is_head {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let body = answered.bytes().await.unwrap();
+    let body = if is_head { Body::empty() } else { Body::from(body) };
+    (status, headers, body).into_response()
+}
+
+/// Without pauses, and without waiting for what is not there.
+pub(crate) fn options() -> ClientOptions {
+    let retry = RetryPolicy {
+        pause: Duration::from_millis(1),
+        connect_retry: Duration::ZERO,
+        silence: Duration::from_secs(10),
+        ..RetryPolicy::default()
+    };
+    ClientOptions { retry, ..ClientOptions::default() }
+}
+
+pub(crate) fn robot() -> Credentials {
+    Credentials::Password { username: "robot".to_owned(), password: Secret::new("hunter2") }
+}
+
+/// `robot:hunter2` for basic authentication.
+pub(crate) const BASIC: &str = "Basic cm9ib3Q6aHVudGVyMg==";
+
+pub(crate) fn name() -> Repository {
+    "team/web".parse().unwrap()
+}
+
+pub(crate) fn tag() -> Tag {
+    "v1".parse().unwrap()
+}
+
+pub(crate) fn by_tag() -> Locator {
+    tag().into()
+}
+
+/// An answer of the form that the specification has.
+pub(crate) fn says(status: u16, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
+    status_of(status, body.to_string())
+}
+
+pub(crate) fn status_of(status: u16, body: impl Into<Body>) -> Response {
+    (StatusCode::from_u16(status).unwrap(), body.into()).into_response()
+}
+
+/// Changes a header of an answer, or removes it.
+pub(crate) fn with_header(mut response: Response, name: &str, value: &str) -> Response {
+    let name: header::HeaderName = name.parse().unwrap();
+    match value {
+        "" => drop(response.headers_mut().remove(name)),
+        value => drop(response.headers_mut().insert(name, value.parse().unwrap())),
+    }
+    response
+}
+
+pub(crate) async fn store(quirky: &Quirky) -> SampleImage {
+    let image = SampleImage::new(1, &[5000, 300]);
+    image.store(&quirky.storage, &name(), &tag()).await.unwrap();
+    image
+}
+
+/// Copies an image from one registry to another, and reads it there.
+pub(crate) async fn copy(source: Client, destination: &Quirky) -> Result<Copied, Error> {
+    copy_with(source, &destination.client(), &destination.storage).await
+}
+
+pub(crate) async fn copy_with(
+    source: Client,
+    sink: &Client,
+    storage: &MemoryStorage,
+) -> Result<Copied, Error> {
+    let source: Arc<dyn ImageSource> = Arc::new(source);
+    let copier = Copier::new(sink, CopyOptions::default());
+    let copied = copier.copy(&source, (&name(), &by_tag()), (&name(), Some(&tag()))).await?;
+    let stored = Storage::manifest(storage, &name(), &by_tag()).await.unwrap().unwrap();
+    assert_eq!(stored.digest(), copied.digest);
+    read_whole(storage, &name(), &by_tag()).await.unwrap();
+    Ok(copied)
+}
