@@ -51,12 +51,14 @@ struct Committed {
 impl Checkout {
     /// Lists a directory, with git if it is in a git work tree ([`Git::discover`]).
     pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self, Failure> {
-        let git = Git::discover(root, is_explicit)?;
-        let files = match &git {
-            Some(git) => list_work_tree(root, git)?,
-            None => list_directory(root)?,
-        };
-        Ok(Self { root: root.to_owned(), git, files })
+        if let Some(git) = Git::discover(root, is_explicit)? {
+            let files = list_work_tree(root, &git)?;
+            // A directory that the repository around it ignores is no part of that repository.
+            if !files.is_empty() || !git.ignores_root()? {
+                return Ok(Self { root: root.to_owned(), git: Some(git), files });
+            }
+        }
+        Ok(Self { root: root.to_owned(), git: None, files: list_directory(root)? })
     }
 
     /// The git repository, if there is one.

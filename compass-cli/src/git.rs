@@ -123,6 +123,32 @@ impl Git {
     }
 }
 
+/// Makes a repository of a directory, with one commit of everything, the branch `main`, what
+/// `origin/main` would be, and a tag. Nothing happens if git is not installed.
+pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), Failure> {
+    let environment = Environment::new(true);
+    for arguments in [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "--no-gpg-sign", "--message=Release of the demo"],
+        &["tag", tag],
+        &["update-ref", "refs/remotes/origin/main", "HEAD"],
+    ] {
+        let mut command = environment.command();
+        command.args(["-c", "user.name=demo", "-c", "user.email=demo@localhost"]);
+        let output = command.args(arguments).current_dir(directory).output();
+        match output {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(command::not_run(&error)),
+            Ok(output) if !output.status.success() => {
+                return Err(command::refused(&output, directory));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// The nearest directory that has a `.git`. Git itself would also take a directory that looks like
 /// a bare repository, and a pull request can commit one.
 fn enclosing(canonical: &Path) -> Option<&Path> {

@@ -110,14 +110,6 @@ impl Repository {
         Ok(plugins)
     }
 
-    pub(crate) fn all_plugins(&self) -> Result<Vec<Plugin>, Failure> {
-        let names: BTreeSet<_> = inventory::plugins(&self.tree, &self.policy)
-            .into_iter()
-            .map(|plugin| plugin.name)
-            .collect();
-        names.iter().map(|name| self.plugin(name)).collect()
-    }
-
     fn plugin(&self, name: &str) -> Result<Plugin, Failure> {
         let inventory::Plugin { source, manifest, images, .. } = self.plugin_manifest(name)?;
         self.require_whole(|path| path == source.path(), None)?;

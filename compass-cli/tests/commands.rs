@@ -269,7 +269,7 @@ fn the_demo_takes_the_whole_road_and_starts_over() {
         let last = out.lines().last().unwrap();
         let bundle = last.strip_prefix("bundle: ").expect("the last line says where it is");
         assert!(Path::new(bundle).is_file(), "{last}");
-        assert_eq!(out.matches("= the developer's").count(), 2);
+        assert_eq!(out.matches("= the developer's").count(), 5);
     }
     std::fs::create_dir(directory.path().join("other")).unwrap();
     std::fs::write(directory.path().join("other/mine"), "").unwrap();

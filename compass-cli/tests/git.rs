@@ -285,6 +285,16 @@ fn check_ignored_files_are_not_judged() {
 }
 
 #[test]
+fn check_ignored_repository_is_judged_as_directory() {
+    let clone = Clone::new();
+    clone.write(".gitignore", "/work/\n");
+    clone.write("work/release-plugins/gpu.txt", "x");
+    let mut command = clone.compass(&["check", "--format", "json"]);
+    let found = findings(command.current_dir(clone.root().join("work")));
+    assert_eq!(found, ["file-misplaced release-plugins/gpu.txt"]);
+}
+
+#[test]
 fn check_mode_change_is_a_change() {
     let clone = Clone::new();
     clone.bump_gpu();

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use compass_manifest::{check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use compass_registry::{CopyOptions, ImageSink as _, RegistryPlace};
+use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPlace};
 
 use super::package::destination::to_file;
 use super::sync::{self, Route};
@@ -20,14 +21,33 @@ use crate::demo::summary::{Image, Package, Step, Summary};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::registries::Registries;
-use crate::repository::{Plugin, Repository};
+use crate::repository::{Repository, TargetImage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the results are left; an earlier demo there is removed
     #[arg(long, default_value = "compass-demo", value_name = "DIR")]
     folder: PathBuf,
+    /// Goes no further than the source registry, leaves the registries running, and says what to
+    /// type
+    #[arg(long)]
+    keep: bool,
 }
+
+/// What the demo ships.
+const TARGETS: [[&str; 2]; 4] = [
+    ["plugin", "gpu-manager"],
+    ["plugin", "log-viewer"],
+    ["hotfix", "web-v2.7.0-20180605-p1"],
+    ["product", "v2.7.0"],
+];
+
+/// What `compass bump plugin gpu-manager` makes of the example.
+const BUMPED: (&str, &str) =
+    ("compass-plugins-gpu-manager:v0.1.1", "compass-plugins-gpu-manager:v0.1.2");
+
+/// Where the registries of `--keep` listen, if they can.
+const KEPT_PORTS: [u16; 3] = [5001, 5002, 5003];
 
 /// The registries of the demo, each with its own storage.
 struct World {
@@ -36,147 +56,266 @@ struct World {
     site: Server,
 }
 
+/// A demo under way.
+struct Demo<'d> {
+    world: &'d World,
+    folder: &'d Folder,
+    repository: &'d Repository,
+    registries: Registries,
+    options: CopyOptions,
+    output: &'d Output,
+    summary: Summary,
+}
+
 pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let folder = Folder::start_over(&args.folder)?;
-    let global = Global { repo: Some(folder.path("release")), policy: None, ..*global };
+    let world = World::start(&folder, args.keep).await?;
+    let root = folder.write_release(&world.source.host(), &world.release.host())?;
+    let global = Global { repo: Some(root), policy: None, ..*global };
     let repository = Repository::open(&global)?;
-    let plugins = repository.all_plugins()?;
-    let start = async |name: &str| {
-        let storage = DiskStorage::new(folder.path(name));
-        Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await
+    let mut demo = Demo {
+        world: &world,
+        folder: &folder,
+        repository: &repository,
+        registries: Registries::of(&repository, &global),
+        options: CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() },
+        output,
+        summary: Summary { steps: Vec::new(), images: Vec::new(), bundles: Vec::new() },
     };
-    let world = World {
-        source: start("source-registry").await?,
-        release: start("release-registry").await?,
-        site: start("site-registry").await?,
-    };
-    let mut summary = Summary { steps: Vec::new(), images: Vec::new(), bundles: Vec::new() };
-    take(&world, &folder, &repository, &plugins, &global, output, &mut summary).await?;
+    if args.keep {
+        demo.push().await?;
+        output.result(|| world.to_json(&folder), || world.to_text(&folder));
+        let World { source, release, site } = world;
+        tokio::select! {
+            ended = source.ended() => ended?,
+            ended = release.ended() => ended?,
+            ended = site.ended() => ended?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    demo.run().await?;
+    let summary = demo.summary;
     output.result(|| summary.to_json(), || summary.to_text());
     Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Takes the whole road, step by step.
-async fn take(
-    world: &World,
-    folder: &Folder,
-    repository: &Repository,
-    plugins: &[Plugin],
-    global: &Global,
-    output: &Output,
-    summary: &mut Summary,
-) -> Result<(), Failure> {
-    let registries = Registries::without_policy(global);
-    let place = |server: &Server, project: &str| {
-        format!("{}/{project}", server.host()).parse::<RegistryPlace>()
-    };
-    let source = place(&world.source, "caicloud")?;
-    let release = place(&world.release, "release")?;
-    let site = place(&world.site, "compass")?;
-
-    output.note("push: a developer pushes the images to the source registry");
-    let began = Instant::now();
-    let developer = Client::new(&source.host, ClientOptions::default())?;
-    let mut pushed = Vec::new();
-    for (number, image) in (0..).zip(plugins.iter().flat_map(|plugin| &plugin.images)) {
-        let reference = image.release.moved_to(&source)?;
-        pushed.push(images::push(&developer, &reference, number).await?);
+impl World {
+    async fn start(folder: &Folder, keep: bool) -> Result<Self, Failure> {
+        let start = async |name: &str, port: u16| {
+            let storage = DiskStorage::new(folder.path(name));
+            let options = ServerOptions::default();
+            let address = format!("127.0.0.1:{}", if keep { port } else { 0 });
+            match Server::start(storage.clone(), &address, options.clone()).await {
+                Err(_) if keep => Server::start(storage, "127.0.0.1:0", options).await,
+                started => started,
+            }
+        };
+        Ok(Self {
+            source: start("source-registry", KEPT_PORTS[0]).await?,
+            release: start("release-registry", KEPT_PORTS[1]).await?,
+            site: start("site-registry", KEPT_PORTS[2]).await?,
+        })
     }
-    summary.steps.push(Step { name: "push", took: began.elapsed(), bytes: 0 });
 
-    output.note("check: the rules judge the release repository");
-    let began = Instant::now();
-    let report = check(&repository.tree, &repository.policy);
-    if !report.passes() {
-        output.note(&render::text(&report, output.style));
-        return Err(Failure::not_right("the example does not pass its own check"));
+    fn to_json(&self, folder: &Folder) -> serde_json::Value {
+        serde_json::json!({
+            "repository": folder.path("release"),
+            "source": self.source.host(),
+            "release": self.release.host(),
+            "site": self.site.host(),
+        })
     }
-    summary.steps.push(Step { name: "check", took: began.elapsed(), bytes: 0 });
 
-    output.note("sync: from the source registry to the release registry");
-    let began = Instant::now();
-    let options = CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() };
-    let places = (Some(&source), Some(&release));
-    let routes = plugins.iter().flat_map(|plugin| &plugin.images).map(Route::of);
-    let routes = sync::moved(routes.collect(), places)?;
-    let bar = output.bar("sync");
-    let syncing = CopyOptions { progress: bar.shared(), ..options.clone() };
-    let results = sync::Results::of(&routes);
-    sync::sync(&results, &registries, &syncing, false).await?;
-    let synced = results.take();
-    bar.done();
-    let mut moved = 0;
-    for one in synced {
-        moved += one.result?.bytes();
+    fn to_text(&self, folder: &Folder) -> String {
+        format!(
+            "The registries run until Ctrl-C: developers {}, releases {}, a site {}.\n\nIn another \
+             terminal:\n  cd {}\n  compass check\n  compass bump plugin gpu-manager\n  git commit -am \
+             'Release gpu-manager v0.1.2'\n  compass check --base origin/main\n  compass sync plugin \
+             gpu-manager\n  compass package plugin gpu-manager -o out\n  compass verify \
+             out/compass-plugins-gpu-manager-v0.1.2.tar.gz\n  compass publish \
+             out/compass-plugins-gpu-manager-v0.1.2.tar.gz\n  compass install \
+             out/compass-plugins-gpu-manager-v0.1.2.tar.gz --registry {}/compass\n",
+            self.source.host(),
+            self.release.host(),
+            self.site.host(),
+            folder.path("release").display(),
+            self.site.host(),
+        )
     }
-    summary.steps.push(Step { name: "sync", took: began.elapsed(), bytes: moved });
+}
 
-    output.note("package: from the release registry to bundles");
-    let began = Instant::now();
-    let platforms = package::platforms(repository, None)?;
-    let mut written = Vec::new();
-    let jobs = global.jobs.into();
-    let how = package::Options {
-        from: Some(&release),
-        platforms,
-        allow_other_platform: false,
-        archives: false,
-        jobs,
-    };
-    for plugin in plugins {
-        let parts = repository.plugin_package(plugin)?;
-        let plan = package::plan(repository, parts, &how, &registries, output).await?;
-        let path = folder.path(&plan.plan.file_name());
-        written.push(to_file(plan, &path, jobs, output).await?);
+impl Demo<'_> {
+    /// Takes the whole road, step by step.
+    async fn run(&mut self) -> Result<(), Failure> {
+        let pushed = self.push().await?;
+        self.check()?;
+        self.sync().await?;
+        let written = self.package().await?;
+        let published = self.publish(&written).await?;
+        self.verify(&published).await?;
+        self.install(&published, &pushed).await?;
+        self.summary.bundles = published;
+        Ok(())
     }
-    let size = written.iter().map(|one| one.size).sum();
-    summary.steps.push(Step { name: "package", took: began.elapsed(), bytes: size });
 
-    output.note("publish: to the store");
-    let began = Instant::now();
-    let mut published = Vec::new();
-    for bundle in &written {
-        let one =
-            publish::publish(&bundle.path, &Store::Directory(folder.path("store")), output).await?;
-        let path = one.url.strip_prefix("file://").unwrap_or(&one.url).into();
-        published.push(Package { path, size: bundle.size, digest: one.digest });
+    fn step(&mut self, name: &'static str, began: Instant, bytes: u64) {
+        self.summary.steps.push(Step { name, took: began.elapsed(), bytes });
     }
-    summary.steps.push(Step { name: "publish", took: began.elapsed(), bytes: size });
 
-    output.note("verify: every bit of what the store has");
-    let began = Instant::now();
-    for bundle in &published {
-        if !verify::verify(&Bundle::open(&bundle.path).await?, false, output).await?.holds() {
-            return Err(Failure::not_right(format!("{} is damaged", bundle.path.display())));
+    /// The images of all targets, each once.
+    fn images(&self) -> Result<Vec<TargetImage>, Failure> {
+        let targets: Vec<String> = TARGETS.iter().flatten().map(ToString::to_string).collect();
+        let mut seen = BTreeSet::new();
+        let images = self.repository.target_images(&targets)?.into_iter();
+        Ok(images.filter(|image| seen.insert(image.source.to_string())).collect())
+    }
+
+    /// Pushes what developers would, and says which digest each name has.
+    async fn push(&mut self) -> Result<BTreeMap<String, Digest>, Failure> {
+        self.output.note("push: developers push their images to the source registry");
+        let began = Instant::now();
+        let developer = Client::new(&self.world.source.host(), ClientOptions::default())?;
+        let base = images::Base::make().await?;
+        let mut pushed = BTreeMap::new();
+        for (number, image) in (0..).zip(self.images()?) {
+            let name = image.source.repository().name().to_owned();
+            let is_small = !name.starts_with("compass-plugins-");
+            let digest = images::push(&developer, &image.source, &base, (number, is_small)).await?;
+            pushed.insert(name_of(&image.source), digest);
+            let written = image.source.to_string();
+            if let Some(before) = written.strip_suffix(BUMPED.0) {
+                let next: Reference = format!("{before}{}", BUMPED.1).parse()?;
+                images::push(&developer, &next, &base, (number, is_small)).await?;
+            }
         }
+        self.step("push", began, 0);
+        Ok(pushed)
     }
-    summary.steps.push(Step { name: "verify", took: began.elapsed(), bytes: size });
 
-    output.note("install: from the bundles to the site's registry");
-    let began = Instant::now();
-    let client = Client::new(&site.host, ClientOptions::default())?;
-    let (mut installed, mut moved) = (Vec::new(), 0);
-    for bundle in &published {
-        let bundle = Bundle::open(&bundle.path).await?;
-        let bar = output.bar("install");
-        let options = CopyOptions { progress: bar.shared(), ..options.clone() };
-        installed.extend(compass_bundle::install(&bundle, &client, &site, &options).await?);
+    fn check(&mut self) -> Result<(), Failure> {
+        self.output.note("check: the rules judge the release repository");
+        let began = Instant::now();
+        let report = check(&self.repository.tree, &self.repository.policy);
+        if !report.passes() {
+            self.output.note(&render::text(&report, self.output.style));
+            return Err(Failure::not_right("the example does not pass its own check"));
+        }
+        self.step("check", began, 0);
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), Failure> {
+        self.output.note("sync: from the source registry to the release registry");
+        let began = Instant::now();
+        let routes: Vec<Route> = self.images()?.iter().map(Route::of).collect();
+        let bar = self.output.bar("sync");
+        bar.expect_images(routes.len());
+        let options = CopyOptions { progress: bar.shared(), ..self.options.clone() };
+        let results = sync::Results::of(&routes);
+        sync::sync(&results, &self.registries, &options, false).await?;
         bar.done();
+        let mut moved = 0;
+        for one in results.take() {
+            moved += one.result?.bytes();
+        }
+        self.step("sync", began, moved);
+        Ok(())
     }
-    moved += installed.iter().map(|one| one.copied.bytes).sum::<u64>();
-    summary.steps.push(Step { name: "install", took: began.elapsed(), bytes: moved });
 
-    for (image, developer) in installed.iter().zip(pushed) {
-        let reference = &image.reference;
-        let at_site = client.manifest_digest(reference.repository(), &reference.locator()).await?;
-        let gone = || Failure::not_right(format!("{reference} did not arrive"));
-        let reference = reference.to_string();
-        summary.images.push(Image { reference, developer, site: at_site.ok_or_else(gone)? });
+    async fn package(&mut self) -> Result<Vec<compass_bundle::Written>, Failure> {
+        self.output.note("package: from the release registry to bundles");
+        let began = Instant::now();
+        let mut written = Vec::new();
+        let how = package::Options {
+            from: None,
+            platforms: package::platforms(self.repository, None)?,
+            allow_other_platform: false,
+            archives: false,
+            jobs: self.options.jobs,
+        };
+        for target in TARGETS {
+            let parts = self.repository.package(&target.map(str::to_owned))?;
+            let repository = self.repository;
+            let plan =
+                package::plan(repository, parts, &how, &self.registries, self.output).await?;
+            let path = self.folder.path(&plan.plan.file_name());
+            written.push(to_file(plan, &path, how.jobs, self.output).await?);
+        }
+        self.step("package", began, written.iter().map(|one| one.size).sum());
+        Ok(written)
     }
-    summary.bundles = published;
-    Ok(())
+
+    async fn publish(
+        &mut self,
+        written: &[compass_bundle::Written],
+    ) -> Result<Vec<Package>, Failure> {
+        self.output.note("publish: to the store");
+        let began = Instant::now();
+        let store = Store::Directory(self.folder.path("store"));
+        let mut published = Vec::new();
+        for bundle in written {
+            let one = publish::publish(&bundle.path, &store, self.output).await?;
+            let path = one.url.strip_prefix("file://").unwrap_or(&one.url).into();
+            published.push(Package { path, size: bundle.size, digest: one.digest });
+        }
+        self.step("publish", began, written.iter().map(|one| one.size).sum());
+        Ok(published)
+    }
+
+    async fn verify(&mut self, published: &[Package]) -> Result<(), Failure> {
+        self.output.note("verify: every byte of what the store has");
+        let began = Instant::now();
+        for bundle in published {
+            let opened = Bundle::open(&bundle.path).await?;
+            if !verify::verify(&opened, false, self.output).await?.holds() {
+                return Err(Failure::not_right(format!("{} is damaged", bundle.path.display())));
+            }
+        }
+        self.step("verify", began, published.iter().map(|one| one.size).sum());
+        Ok(())
+    }
+
+    /// Pushes the images of all bundles to the site, and compares them with the developers'.
+    async fn install(
+        &mut self,
+        published: &[Package],
+        pushed: &BTreeMap<String, Digest>,
+    ) -> Result<(), Failure> {
+        self.output.note("install: from the bundles to the site's registry");
+        let began = Instant::now();
+        let place: RegistryPlace = format!("{}/compass", self.world.site.host()).parse()?;
+        let client = Client::new(&place.host, ClientOptions::default())?;
+        let (mut installed, mut moved) = (BTreeSet::new(), 0);
+        for bundle in published {
+            let bundle = Bundle::open(&bundle.path).await?;
+            let bar = self.output.bar("install");
+            bar.expect_images(bundle.images().len());
+            let options = CopyOptions { progress: bar.shared(), ..self.options.clone() };
+            for image in compass_bundle::install(&bundle, &client, &place, &options).await? {
+                moved += image.copied.bytes;
+                installed.insert(image.reference.to_string());
+            }
+            bar.done();
+        }
+        self.step("install", began, moved);
+        for reference in installed {
+            let parsed: Reference = reference.parse()?;
+            let at_site = client.manifest_digest(parsed.repository(), &parsed.locator()).await?;
+            let developer = pushed.get(&name_of(&parsed)).copied();
+            let (Some(site), Some(developer)) = (at_site, developer) else {
+                return Err(Failure::not_right(format!("{reference} did not arrive")));
+            };
+            self.summary.images.push(Image { reference, developer, site });
+        }
+        Ok(())
+    }
+}
+
+/// What an image is called in every registry.
+fn name_of(reference: &Reference) -> String {
+    format!("{}:{}", reference.repository().name(), reference.locator())
 }

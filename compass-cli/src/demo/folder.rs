@@ -2,22 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
+use compass_manifest::policy::POLICY_FILE;
+
 use crate::failure::Failure;
+use crate::git;
 
 /// What says that a folder is a demo's own, and may be removed.
 const MARK: &str = ".compass-demo";
 
-const FILES: [(&str, &str); 3] = [
-    (".compass.yaml", include_str!("../../../examples/release/.compass.yaml")),
-    (
-        "release-plugins/gpu-manager.yaml",
-        include_str!("../../../examples/release/release-plugins/gpu-manager.yaml"),
-    ),
-    (
-        "release-plugins/log-viewer.yaml",
-        include_str!("../../../examples/release/release-plugins/log-viewer.yaml"),
-    ),
+macro_rules! example {
+    ($($path:literal),* $(,)?) => {
+        [$(($path, include_str!(concat!("../../../examples/release/", $path)))),*]
+    };
+}
+
+const FILES: [(&str, &str); 9] = example![
+    ".compass.yaml",
+    "addons/default/console/web/values.yaml",
+    "addons/kube-system/dns/coredns/values.yaml",
+    "hack/install.sh",
+    "images-lists/platform.list",
+    "release-hotfixes/v2.7.0/web-v2.7.0-20180605-p1/default/console/web/values.yaml",
+    "release-plugins/gpu-manager.yaml",
+    "release-plugins/log-viewer.yaml",
+    "release-products/v2.7.0.yaml",
 ];
+
+/// The registry that the example names.
+const RELEASE: &str = "harbor.caicloud.xyz/release";
 
 /// The folder of one demo.
 #[derive(Debug)]
@@ -39,16 +51,44 @@ impl Folder {
         std::fs::create_dir_all(path).map_err(|error| failed(&error))?;
         std::fs::write(path.join(MARK), "").map_err(|error| failed(&error))?;
         let path = path.canonicalize().map_err(|error| failed(&error))?;
-        for (file, text) in FILES {
-            let file = path.join("release").join(file);
-            let parent = file.parent().unwrap_or(&path);
-            std::fs::create_dir_all(parent).map_err(|error| failed(&error))?;
-            std::fs::write(&file, text).map_err(|error| failed(&error))?;
-        }
         Ok(Self(path))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+
+    /// Writes the example as a release repository for these registries, and commits it.
+    pub(crate) fn write_release(&self, source: &str, release: &str) -> Result<PathBuf, Failure> {
+        let root = self.path("release");
+        for (file, text) in FILES {
+            let path = root.join(file);
+            let text = text.replace(RELEASE, &format!("{release}/release"));
+            let text = match file {
+                POLICY_FILE => text + &self.registries(source, release),
+                _ => text,
+            };
+            write(&path, &text).map_err(|error| {
+                Failure::outside(&error).while_doing(format!("cannot write {}", path.display()))
+            })?;
+        }
+        git::commit_all(&root, "v2.7.0")?;
+        Ok(root)
+    }
+
+    /// What the policy adds for the demo.
+    fn registries(&self, source: &str, release: &str) -> String {
+        let store = self.path("store");
+        format!(
+            "registries:\n  source: {source}/caicloud\n  release: {release}/release\n  \
+             projects:\n    release: {{source: caicloud, release: release}}\n    library: {{source: \
+             library, release: library}}\nstore: file://{}\n",
+            store.display()
+        )
+    }
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(path, text)
 }

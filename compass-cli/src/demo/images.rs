@@ -1,7 +1,8 @@
-//! Images as developers push them: a base that both plugins share, and layers of their own.
+//! Images as developers push them: a base that all share, and layers of their own.
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use compass_registry::{
     Descriptor, Digest, Error, ImageSink, RawManifest, Reference, VerifiedBlob, media_type,
 };
@@ -21,16 +22,33 @@ struct Layer(u64, usize);
 
 const BASE: [Layer; 2] = [Layer(1, 24), Layer(2, 60)];
 
-/// Pushes the image of one plugin; plugins of different numbers share the base.
+/// The layers that all images begin with.
+pub(crate) struct Base(Vec<(Bytes, Digest)>);
+
+impl Base {
+    pub(crate) async fn make() -> Result<Self, Failure> {
+        let mut layers = Vec::new();
+        for layer in BASE {
+            layers.push(spawn_blocking(move || layer.make()).await??);
+        }
+        Ok(Self(layers))
+    }
+}
+
+/// Pushes an image; those of other numbers have other layers upon the base, and small ones little.
 pub(crate) async fn push(
     sink: &dyn ImageSink,
     reference: &Reference,
-    number: u64,
+    base: &Base,
+    (number, is_small): (u64, bool),
 ) -> Result<Digest, Failure> {
-    let own = [Layer(10 * number + 10, 50), Layer(10 * number + 11, 30)];
+    let sizes = if is_small { [3, 1] } else { [50, 30] };
+    let mut contents = base.0.clone();
+    for layer in [Layer(10 * number + 10, sizes[0]), Layer(10 * number + 11, sizes[1])] {
+        contents.push(spawn_blocking(move || layer.make()).await??);
+    }
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
-    for layer in BASE.into_iter().chain(own) {
-        let (compressed, diff_id) = spawn_blocking(move || layer.make()).await??;
+    for (compressed, diff_id) in contents {
         layers.push(put(sink, reference, media_type::OCI_LAYER_GZIP, compressed).await?);
         diff_ids.push(diff_id);
     }
@@ -40,7 +58,7 @@ pub(crate) async fn push(
         "config": {"Cmd": ["/app/run"], "WorkingDir": "/app"},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
-    let config = config.to_string().into_bytes();
+    let config = Bytes::from(config.to_string());
     let config = put(sink, reference, media_type::OCI_CONFIG, config).await?;
     let manifest = json!({
         "schemaVersion": 2,
@@ -57,11 +75,11 @@ async fn put(
     sink: &dyn ImageSink,
     reference: &Reference,
     media_type: &str,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 ) -> Result<Descriptor, Error> {
     let descriptor = Descriptor::of(media_type, &bytes);
     if !sink.has_blob(reference.repository(), &descriptor).await? {
-        let bytes = stream::once(async { Ok(bytes.into()) }).boxed();
+        let bytes = stream::once(async { Ok(bytes) }).boxed();
         let blob = VerifiedBlob::new(reference.to_string(), descriptor.clone(), bytes);
         sink.put_blob(reference.repository(), blob).await?;
     }
@@ -71,7 +89,7 @@ async fn put(
 impl Layer {
     /// A gzipped tar of files, three quarters of them as incompressible as programs are, and the
     /// digest of the tar.
-    fn make(self) -> Result<(Vec<u8>, Digest), Failure> {
+    fn make(self) -> Result<(Bytes, Digest), Failure> {
         let Self(seed, mebibytes) = self;
         let mut noise = Noise(seed);
         let mut tar = Vec::with_capacity((mebibytes + 1) * MIB);
@@ -86,7 +104,7 @@ impl Layer {
             GzBuilder::new().write(Vec::new(), Compression::fast());
         let failed = |error: std::io::Error| Failure::outside(&error);
         encoder.write_all(&tar).map_err(failed)?;
-        Ok((encoder.finish().map_err(failed)?, Digest::of(&tar)))
+        Ok((encoder.finish().map_err(failed)?.into(), Digest::of(&tar)))
     }
 }
 

@@ -92,7 +92,7 @@ impl Environment {
         Ok((top_level, self))
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new("git");
         for name in &self.removed {
             command.env_remove(name);
@@ -187,7 +187,7 @@ impl Git {
 }
 
 /// The error for a git command that failed.
-fn refused(output: &Output, directory: &Path) -> Failure {
+pub(super) fn refused(output: &Output, directory: &Path) -> Failure {
     let stderr = String::from_utf8_lossy(&output.stderr);
     if stderr.contains("dubious ownership") {
         let message = format!("the git repository {} belongs to another user", directory.display());

@@ -95,6 +95,15 @@ impl Git {
         Ok(self.paths(&self.stdout(arguments)?))
     }
 
+    /// Whether the directory of the release repository is ignored.
+    pub(crate) fn ignores_root(&self) -> Result<bool, Failure> {
+        if self.prefix.is_empty() {
+            return Ok(false);
+        }
+        let path = self.prefix.trim_end_matches('/');
+        Ok(self.run(["check-ignore", "--quiet", "--", path])?.status.success())
+    }
+
     /// The paths, of those given, whose content passes a filter driver of the configuration
     /// (`gitattributes(5)`): no driver is run here, so git does not know their committed form.
     pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, Failure> {
