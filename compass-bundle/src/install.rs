@@ -178,6 +178,10 @@ impl Progress for Shown {
     fn image_done(&self) {
         self.progress.image_done();
     }
+
+    fn resumed(&self, bytes: u64) {
+        self.progress.resumed(bytes);
+    }
 }
 
 /// An image that is brought.

@@ -24,7 +24,7 @@ pub use self::http::HttpFile;
 #[cfg(feature = "store")]
 pub use self::object::{ObjectFile, ObjectStore};
 #[cfg(feature = "store")]
-pub use self::upload::settle;
+pub use self::upload::{has_uploads, settle};
 use crate::document::{BundleDocument, Kind};
 #[cfg(feature = "store")]
 use crate::write::{Existing, write_beside};

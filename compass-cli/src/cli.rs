@@ -106,4 +106,32 @@ pub(crate) enum Command {
     Serve(serve::Args),
     /// Shows the whole road on this machine, with registries of its own
     Demo(demo::Args),
+    /// Prints the version
+    Version,
+}
+
+impl Command {
+    /// Whether the command runs until it is told to stop.
+    pub(crate) fn is_server(&self) -> bool {
+        match self {
+            Self::Serve(_) => true,
+            Self::Demo(args) => args.keep,
+            _ => false,
+        }
+    }
+
+    /// What an interruption leaves, and what to do next.
+    pub(crate) fn when_interrupted(&self) -> &'static str {
+        match self {
+            Self::Package(_) => {
+                "what has been written of a file is kept: the same command continues there"
+            }
+            Self::Sync(_) | Self::Install(_) => {
+                "what has arrived is kept: the same command copies the rest"
+            }
+            Self::Publish(_) => "the store shows nothing unfinished: the same command uploads anew",
+            Self::Extract(_) => "nothing unfinished is left: the same command extracts anew",
+            _ => "nothing unfinished is left under a final name",
+        }
+    }
 }

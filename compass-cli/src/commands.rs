@@ -19,6 +19,8 @@ pub(crate) mod verify;
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use crate::cli::{Cli, Command, Format};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -47,5 +49,10 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure>
         Command::Serve(args) => serve::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, global, output).await,
         Command::Demo(args) => demo::run(args, global, output).await,
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            output.result(|| json!({"version": version}), || format!("compass {version}\n"));
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Failure {
     }
 
     pub(crate) fn interrupted(exit: u8) -> Self {
-        Self::new(exit, "interrupted; nothing unfinished is left under a final name")
+        Self::new(exit, "interrupted")
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {

@@ -52,22 +52,19 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async { signals::ignore_file_size_limit() });
     runtime.spawn(end_anyway(output.clone()));
-    let is_server = matches!(cli.command, Command::Serve(_));
+    let is_server = cli.command.is_server();
     let result = runtime.block_on(async {
         tokio::select! {
             result = commands::run(&cli, &output) => result,
             // A server ends when it is told to.
-            failure = interruption() => if is_server { Ok(ExitCode::SUCCESS) } else { Err(failure) },
+            failure = interruption() => match is_server {
+                true => Ok(ExitCode::SUCCESS),
+                false => Err(failure.hint(cli.command.when_interrupted())),
+            },
         }
     });
-    if result.is_err() {
-        runtime.block_on(async {
-            tokio::select! {
-                // Uploads that were interrupted leave nothing in a store; asked twice, this ends now.
-                _ = tokio::time::timeout(PATIENCE, compass_bundle::store::settle()) => {}
-                _ = interruption() => {}
-            }
-        });
+    if result.is_err() && compass_bundle::store::has_uploads() {
+        runtime.block_on(abort_uploads(&output));
     }
     // Everything unfinished is removed by whoever made it; a thread that waits for a pipe is not
     // waited for.
@@ -76,6 +73,22 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => output.fail(&failure),
     })
+}
+
+/// Lets stores forget unfinished uploads, and says of which they do not.
+async fn abort_uploads(output: &Output) {
+    let left = tokio::select! {
+        left = tokio::time::timeout(PATIENCE, compass_bundle::store::settle()) => left,
+        // Asked twice, this ends now.
+        _ = interruption() => Ok(vec!["the interrupted object".to_owned()]),
+    };
+    let left = left.unwrap_or_else(|_| vec!["an object, and does not answer in time".to_owned()]);
+    for object in left {
+        output.warn(&format!(
+            "the store may keep parts of {object}: a lifecycle rule of the bucket \
+             (`AbortIncompleteMultipartUpload`) removes them"
+        ));
+    }
 }
 
 /// Ends the process where an interruption does not: something waits for a file or a disk.

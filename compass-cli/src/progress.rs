@@ -30,6 +30,7 @@ pub(crate) struct Bar(Arc<State>);
 
 struct State {
     bar: ProgressBar,
+    shown: Shown,
     title: String,
     began: Instant,
     total: AtomicU64,
@@ -52,6 +53,7 @@ impl Bar {
         bar.set_message(title.to_owned());
         let state = Arc::new(State {
             bar,
+            shown,
             title: title.to_owned(),
             began: Instant::now(),
             total: AtomicU64::new(0),
@@ -132,6 +134,14 @@ impl Progress for State {
     fn advance(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(bytes);
+    }
+
+    fn resumed(&self, bytes: u64) {
+        if self.shown != Shown::Nowhere {
+            let moved = BinaryBytes(bytes);
+            let text = format!("{}: continues after {moved} of an earlier run", self.title);
+            self.bar.suspend(|| writeln!(std::io::stderr(), "{text}")).unwrap_or_default();
+        }
     }
 
     fn image_done(&self) {

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use compass_manifest::bump::known_products;
 use compass_manifest::escape::{escape, quote};
 use compass_manifest::inventory::{self, FileImage, Hotfix, Product};
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::source::SourceFile;
 use compass_manifest::version::{PluginVersion, ProductVersion};
 use compass_manifest::{
-    EntryKind, MAX_POINTER_BYTES, Policy, Report, Tree, is_lfs_pointer, packed_files, unread_files,
+    EntryKind, MAX_POINTER_BYTES, Policy, Report, Tree, is_lfs_pointer, packed_files, suggest,
+    unread_files,
 };
 use compass_registry::Reference;
 
@@ -99,7 +101,11 @@ impl Repository {
                 [kind, name] if kind == "plugin" => plugins.push(self.plugin(name)?),
                 [kind, _] => {
                     let message = format!("`{kind}` is not a kind of target");
-                    return Err(Failure::usage(message).hint(form));
+                    let kinds = ["plugin", "hotfix", "product"].into_iter();
+                    return Err(Failure::usage(message).hint(match suggest(kind, kinds) {
+                        Some(meant) => format!("did you mean `{meant}`? {form}"),
+                        None => form.to_owned(),
+                    }));
                 }
                 _ => {
                     let message = format!("the target `{}` has no name", pair.join(" "));
@@ -147,9 +153,8 @@ impl Repository {
                 return Err(Failure::not_right(message).hint("put the file itself there"));
             }
             let known: Vec<_> = others.into_iter().map(|plugin| plugin.name).collect();
-            let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
             let message = format!("there is no {}/{name}.yaml", directories.join(" or "));
-            return Err(Failure::usage(message).hint(format!("plugins here: {known}")));
+            return Err(Failure::usage(message).hint(known_names("plugins", name, &known)));
         };
         if let Some(other) = named.first() {
             let paths = [other.source.path(), plugin.source.path()].join(" and ");
@@ -226,13 +231,16 @@ impl Repository {
             hotfix.package == name || package == name || full.as_deref() == Some(name)
         };
         let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
-        let packages = some_of(hotfixes.iter().map(|hotfix| hotfix.package.as_str()));
+        let last = |package: &str| package.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut packages: Vec<_> = hotfixes.iter().map(|hotfix| last(&hotfix.package)).collect();
+        packages.dedup();
         let found: Vec<_> = hotfixes.into_iter().filter(named).collect();
         if found.is_empty() {
             let directories = self.policy.hotfixes.directories.join(" or ");
             let message = format!("there is no hotfix `{name}` in {directories}");
             let form = "a hotfix is named `ADDON-HOTFIXVERSION`, as its directory";
-            return Err(Failure::usage(message).hint(format!("{form}; hotfixes here: {packages}")));
+            let known = known_names("hotfixes", name, &packages);
+            return Err(Failure::usage(message).hint(format!("{form}; {known}")));
         }
         let mut same: Vec<_> = found.iter().map(|hotfix| hotfix.package.as_str()).collect();
         same.dedup();
@@ -255,7 +263,10 @@ impl Repository {
         let mut products = inventory::products(&self.tree, &self.policy, &parsed);
         let product = products.pop().ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
+            let known = known_products(&self.tree, &self.policy);
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
             Failure::usage(format!("there is no product `{version}` in {directories}"))
+                .hint(known_names("products", version, &known))
         })?;
         if let Some(other) = products.first() {
             let paths = [other.source.path(), product.source.path()].join(" and ");
@@ -430,14 +441,16 @@ fn entry_kind(kind: FileKind) -> EntryKind {
     }
 }
 
-/// A few of many names.
-fn some_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
+/// The names that there are, and the one that a mistyped one may mean.
+fn known_names(what: &str, name: &str, known: &[String]) -> String {
     const SHOWN: usize = 8;
-    let mut names: Vec<_> = names.collect();
-    names.dedup();
-    match names.len() {
-        0 => "none".to_owned(),
-        count if count <= SHOWN => names.join(", "),
-        count => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    let listed = match known.len() {
+        0 => "there are none".to_owned(),
+        count if count <= SHOWN => known.join(", "),
+        count => format!("{}, and {} more", known[..SHOWN].join(", "), count - SHOWN),
+    };
+    match suggest(name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`? {what} here: {listed}"),
+        None => format!("{what} here: {listed}"),
     }
 }

@@ -66,7 +66,7 @@ impl World {
     fn command(&self, registry: &FaultyRegistry, out: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
         command
-            .args(["package", "plugin", "demo", "--quiet", "--repo"])
+            .args(["package", "plugin", "demo", "--repo"])
             .arg(self.directory.path().join("repo"))
             .args(["--from", &format!("{}/release", registry.host()), "--jobs", &JOBS.to_string()])
             .arg("-o")
@@ -83,9 +83,12 @@ impl World {
         out
     }
 
-    fn run(&self, registry: &FaultyRegistry, out: &Path) {
+    /// Runs to the end; gives what is printed on standard error.
+    fn run(&self, registry: &FaultyRegistry, out: &Path) -> String {
         let output = self.command(registry, out).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
     }
 }
 
@@ -146,7 +149,8 @@ fn killed_at_any_moment_the_next_run_goes_on() {
         assert!(!visible || digest(&out) == expected, "round {round}: half a bundle is visible");
         let noted = if visible { 0 } else { noted(&out) };
         let before = settled(&registry);
-        world.run(&registry, &out);
+        let said = world.run(&registry, &out);
+        assert_eq!(said.contains("continues after"), noted > 0, "round {round}: {said}");
         assert_eq!(digest(&out), expected, "round {round}");
         let fetched = registry.blob_bytes() - before;
         assert!(
@@ -159,6 +163,22 @@ fn killed_at_any_moment_the_next_run_goes_on() {
     }
     println!("{went_on} of 100 went on in the middle");
     assert!(went_on > 0, "no run was killed in the middle");
+}
+
+#[test]
+fn interrupted_package_says_what_is_kept() {
+    let world = World::new();
+    // It waits for a blob that does not come.
+    let registry =
+        world.registry(Script((2..9).map(|request| (request, Fault::Stall(9))).collect()));
+    let out = world.out("interrupted");
+    let child = world.command(&registry, &out).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("the same command continues there"), "{said}");
 }
 
 /// Connections that are cut or reset, some bytes into their answers.

@@ -66,6 +66,7 @@ mod path;
 mod reading;
 mod release;
 mod shape;
+mod suggest;
 mod tree;
 
 pub use check::{Check, check, check_change};
@@ -73,4 +74,5 @@ pub use content::{MAX_POINTER_BYTES, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
 pub use reading::{packed_files, unread_files};
+pub use suggest::suggest;
 pub use tree::{EntryKind, Tree};

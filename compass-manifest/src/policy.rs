@@ -198,7 +198,7 @@ fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
     if let Some(rule) = rules::find(text) {
         return Ok(rule.code);
     }
-    let help = rules::closest(text).map_or_else(
+    let help = rules::suggest(text).map_or_else(
         || "`compass explain` lists the rules".to_owned(),
         |known| format!("did you mean {}?", quote(known.code)),
     );

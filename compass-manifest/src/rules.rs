@@ -57,7 +57,7 @@ use crate::escape::quote;
 use crate::finding::Subject;
 use crate::release::{AddonFile, PluginFile, Release};
 use crate::rule::{Findings, Rule};
-use crate::shape::{self, DepartureKind};
+use crate::shape::DepartureKind;
 use crate::source::Span;
 
 /// Every rule, ordered by code.
@@ -119,8 +119,8 @@ pub fn find(code: &str) -> Option<&'static Rule> {
 }
 
 /// The rule whose code a mistyped one is nearest to, if it is near enough to be meant.
-pub fn closest(code: &str) -> Option<&'static Rule> {
-    shape::closest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
+pub fn suggest(code: &str) -> Option<&'static Rule> {
+    crate::suggest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
 
 /// Adds a finding for each departure of a kind: the rules about a file's shape differ in nothing

@@ -3,6 +3,7 @@
 use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::path::{NodePath, Step};
 use crate::source::Span;
+use crate::suggest;
 use crate::yaml::{Kind, Node, ScalarType, decimal};
 
 /// What a node should be.
@@ -211,7 +212,7 @@ impl<'n> Walk<'n> {
     }
 
     fn unknown(&mut self, name: &str, fields: &[Field], span: Span) {
-        let help = match closest(name, fields.iter().map(|field| field.name)) {
+        let help = match suggest(name, fields.iter().map(|field| field.name)) {
             Some(known) => format!("did you mean {}?", quote(known)),
             None => format!("known here are {}", list_names(fields)),
         };
@@ -261,28 +262,4 @@ fn short(node: &Node) -> Span {
 
 fn list_names(fields: &[Field]) -> String {
     fields.iter().map(|field| quote(field.name)).collect::<Vec<_>>().join(", ")
-}
-
-/// The known name that a mistyped one is nearest to, if it is near enough to be meant.
-pub(crate) fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    known
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edit distance without regard to case.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.to_lowercase().chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, r) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(l != *r);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }

@@ -191,7 +191,7 @@ impl ObjectStore {
         let writer = self.operator.writer_with(&key).chunk(part).concurrent(PARALLEL);
         let writer =
             writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
-        let mut upload = Some(Upload::begin(writer));
+        let mut upload = Some(Upload::begin(writer, self.url(path)));
         let (mut hasher, mut sent) = (Hasher::default(), 0);
         let result = loop {
             match chunks.next().await {

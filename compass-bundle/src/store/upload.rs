@@ -1,6 +1,6 @@
 //! Uploads in parts that leave nothing behind in the storage when they are not completed.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 use opendal::{ErrorKind, Writer};
@@ -9,6 +9,9 @@ use tokio_util::task::TaskTracker;
 
 /// All uploads of this process.
 static UPLOADS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Objects whose unfinished parts the storage kept, because it did not take the order to forget them.
+static LEFT: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// An upload under way. It is a task of its own: wherever somebody stops waiting, a request that has
 /// begun comes to its end, and what it began is known and can be given up.
@@ -26,12 +29,12 @@ enum Step {
 impl Upload {
     /// Begins with what nothing was written to yet. Unless [`Upload::complete`] is called, the
     /// storage is told to forget everything.
-    pub(super) fn begin(writer: Writer) -> Self {
+    pub(super) fn begin(writer: Writer, object: String) -> Self {
         let (steps, received) = mpsc::channel(1);
         let (end, ended) = oneshot::channel();
         UPLOADS.spawn(async move {
             // Who has given up is told nothing.
-            let _ = end.send(run(writer, received).await);
+            let _ = end.send(run(writer, received, object).await);
         });
         Self { steps, ended: Some(ended) }
     }
@@ -69,14 +72,24 @@ impl Upload {
 /// Waits until uploads that nobody waits for any more are given up. Where a future of
 /// [`ObjectStore`](super::ObjectStore) was dropped, a program calls this before it ends; otherwise
 /// the storage may keep parts of an object that never appears, and its owner pays for them. It can
-/// take as long as the storage does.
-pub async fn settle() {
+/// take as long as the storage does. Returns the objects of which the storage kept parts all the same.
+pub async fn settle() -> Vec<String> {
     UPLOADS.close();
     UPLOADS.wait().await;
     UPLOADS.reopen();
+    std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-async fn run(mut writer: Writer, mut steps: mpsc::Receiver<Step>) -> opendal::Result<()> {
+/// Whether uploads are under way, or being given up.
+pub fn has_uploads() -> bool {
+    !UPLOADS.is_empty()
+}
+
+async fn run(
+    mut writer: Writer,
+    mut steps: mpsc::Receiver<Step>,
+    object: String,
+) -> opendal::Result<()> {
     let mut result = Ok(());
     while result.is_ok() {
         match steps.recv().await {
@@ -90,6 +103,7 @@ async fn run(mut writer: Writer, mut steps: mpsc::Receiver<Step>) -> opendal::Re
     }
     if let Err(error) = writer.abort().await {
         tracing::warn!(%error, "an unfinished upload stays in the store");
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(object);
     }
     result
 }

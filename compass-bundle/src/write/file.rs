@@ -52,8 +52,9 @@ pub(crate) async fn write(
     }
     part.accompany(&Journal::path_beside(part.part()));
     let (journal, marks) = Journal::open(part.part(), plan)?;
-    if marks.iter().all(|mark| *mark == 0) {
-        part.truncate()?;
+    match marks.iter().sum() {
+        0 => part.truncate()?,
+        resumed => options.progress.resumed(resumed),
     }
     let file = part.handle()?;
     require_space(&file, part.part(), plan.size())?;

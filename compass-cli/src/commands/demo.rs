@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Goes no further than the source registry, leaves the registries running, and says what to
     /// type
     #[arg(long)]
-    keep: bool,
+    pub(crate) keep: bool,
 }
 
 /// What the demo ships.

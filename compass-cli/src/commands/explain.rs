@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
 
 fn unknown(code: &str) -> Failure {
     let failure = Failure::usage(format!("there is no rule `{code}`"));
-    match rules::closest(code) {
+    match rules::suggest(code) {
         Some(rule) => failure.hint(format!("did you mean `{}`?", rule.code)),
         None => failure.hint("`compass explain` lists the rules"),
     }

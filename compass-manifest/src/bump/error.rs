@@ -1,5 +1,6 @@
 use crate::escape::{escape, quote, quote_name};
 use crate::finding::Place;
+use crate::suggest;
 use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError};
 
 /// Why a version cannot be written.
@@ -133,7 +134,13 @@ impl BumpError {
                 "there are no addons: `products.addons` of the policy names their directory"
                     .to_owned()
             }
-            Self::UnknownAddon { known, .. } => format!("addons there: {}", known.join(", ")),
+            Self::UnknownAddon { addon, known, .. } => {
+                let there = format!("addons there: {}", known.join(", "));
+                match suggest(addon, known.iter().map(String::as_str)) {
+                    Some(meant) => format!("did you mean `{meant}`? {there}"),
+                    None => there,
+                }
+            }
             Self::AmbiguousAddon { .. } => {
                 "name it by its path, as NAMESPACE/GROUP/ADDON".to_owned()
             }

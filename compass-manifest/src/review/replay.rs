@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::escape::{MAX_QUOTED, escape, quote, shorten};
-use crate::shape::closest;
+use crate::suggest;
 
 use super::command::Said;
 use super::facts::Facts;
@@ -200,7 +200,7 @@ impl<'a> Replay<'a> {
     fn no_step(&self, state: Option<&str>, to: &str) -> Outcome {
         let Some(label) = self.queue.label(to) else {
             let labels = self.queue.labels();
-            let help = match closest(to, labels.iter().copied()) {
+            let help = match suggest(to, labels.iter().copied()) {
                 Some(label) => format!("did you mean `/queue {label}`?"),
                 None => format!("the queue has these labels: {}", labels.join(", ")),
             };

@@ -3,8 +3,8 @@ use crate::finding::Severity;
 use crate::policy::Policy;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
-use crate::shape::closest;
 use crate::source::Span;
+use crate::suggest;
 use crate::template::variables;
 
 pub(crate) static RULE: Rule = Rule {
@@ -63,7 +63,7 @@ fn check(
         let place = place.unwrap_or(span);
         let name = variable.name;
         if policy.templates.get(name).is_none() {
-            let help = closest(name, policy.templates.names()).map_or_else(
+            let help = suggest(name, policy.templates.names()).map_or_else(
                 || format!("add `{name}: ~` to `templates` of the policy"),
                 |known| format!("did you mean {}?", quote(known)),
             );

@@ -4,7 +4,7 @@ use crate::escape::quote;
 use crate::finding::Severity;
 use crate::release::{AddonFile, Release};
 use crate::rule::{Findings, Rule};
-use crate::shape::closest;
+use crate::suggest;
 use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
@@ -41,7 +41,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         for name in named(root) {
             let text = name.text().unwrap_or_default();
             if !known.contains(text) {
-                let help = closest(text, known.iter().map(String::as_str)).map_or_else(
+                let help = suggest(text, known.iter().map(String::as_str)).map_or_else(
                     || "remove the entry, or add the addon".to_owned(),
                     |near| format!("did you mean {}?", quote(near)),
                 );

@@ -1,0 +1,32 @@
+//! Names that a mistyped one may mean.
+
+/// The known name that a mistyped one is nearest to, if it is near enough to be meant.
+///
+/// ```
+/// use compass_manifest::suggest;
+///
+/// assert_eq!(suggest("gpu-manger", ["gpu-manager", "log-viewer"].into_iter()), Some("gpu-manager"));
+/// assert_eq!(suggest("web", ["gpu-manager"].into_iter()), None);
+/// ```
+pub fn suggest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edit distance without regard to case.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, r) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
