@@ -61,6 +61,8 @@ pub mod yaml;
 
 mod check;
 mod content;
+#[cfg(test)]
+mod manifest_docs;
 mod parallel;
 mod path;
 mod reading;
