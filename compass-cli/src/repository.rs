@@ -285,7 +285,7 @@ impl Repository {
         self.target_images_of(distinct)
     }
 
-    /// Images as targets have them; an error names each that is no image.
+    /// Resolves images; the error names every one that is no image.
     pub(crate) fn target_images_of(
         &self,
         images: impl IntoIterator<Item = FileImage>,
@@ -386,7 +386,7 @@ fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
     }
 }
 
-/// All files of the repository: what the rules read, of others only what is there.
+/// Lists all files of the repository, and reads those that the rules read.
 fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, Failure> {
     let mut tree = Tree::new();
     for (path, kind) in checkout.files() {

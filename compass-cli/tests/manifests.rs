@@ -256,7 +256,7 @@ fn sync_list_of_another_form_is_refused() {
         (b"p/a:v1\np/b:v1 # why\n", "a.list:2: "),
         ("p/a:v1\u{a0}\n".as_bytes(), "a.list:1: "),
         (b"a:v1\n", "a.list:1: "),
-        (b"<<<<<<< HEAD\np/a:v1\n", "a.list:1: a conflict marker"),
+        (b"<<<<<<< HEAD\np/a:v1\n", "a.list:1: this is a conflict marker"),
     ] {
         let repository = Repository::new(&[]);
         repository.write("a.list", list);

@@ -1,4 +1,4 @@
-//! The example payloads of GitHub's webhooks are read, or refused as what they are.
+//! The example payloads of GitHub's webhooks are read or refused.
 //!
 //! The payloads are not part of this project: `COMPASS_FORGE` names them, otherwise they are looked for
 //! beside the checkout. Without them this test says so and passes.

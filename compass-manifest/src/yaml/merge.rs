@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::{Entry, Kind, Node, SyntaxError};
 
 /// The entries of a mapping with those that its merge key names: after its own, and without those whose
-/// keys it has itself. What comes from an alias has the place of the alias.
+/// keys it has itself. Entries of an alias have the place of the alias.
 pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, SyntaxError> {
     let Some(at) = entries.iter().position(is_merge) else { return Ok(entries) };
     let merged = entries.remove(at);
     if let Some(second) = entries.iter().find(|entry| is_merge(entry)) {
-        return Err(refusal("`<<` stands twice in this mapping", &second.key));
+        return Err(refusal("this mapping has two merge keys (`<<`)", &second.key));
     }
     let mut known: HashSet<Box<str>> =
         entries.iter().filter_map(|entry| entry.key.text().map(Into::into)).collect();
@@ -109,7 +109,7 @@ quoted: {'<<': *a}
             ("a: {<<: }", "needs a mapping"),
             ("a: {<<: [1]}", "needs a mapping"),
             ("a: &a [1]\nb: {<<: *a}", "needs a mapping"),
-            ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "stands twice"),
+            ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "two merge keys"),
         ] {
             assert!(parse(text).unwrap_err().message.contains(says), "{text}");
         }
