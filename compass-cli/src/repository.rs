@@ -114,7 +114,7 @@ impl Repository {
         let inventory::Plugin { source, manifest, images, .. } = self.plugin_manifest(name)?;
         self.require_whole(|path| path == source.path(), None)?;
         let unusable = |what: &str| {
-            Failure::not_right(format!("{}: {what}", source.path()))
+            Failure::not_right(format!("{}: {what}", escape(source.path())))
                 .hint("`compass check` shows where")
         };
         let version = manifest.version.as_ref().map(|version| version.value.clone());
@@ -146,13 +146,15 @@ impl Repository {
                 let message = format!("{path} is {}, and is not read", kind.describe());
                 return Err(Failure::not_right(message).hint("put the file itself there"));
             }
-            let known: Vec<_> = others.into_iter().map(|plugin| plugin.name).collect();
-            let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
-            let message = format!("there is no {}/{name}.yaml", directories.join(" or "));
+            let known = match others.is_empty() {
+                true => "there are none".to_owned(),
+                false => some_of(others.iter().map(|plugin| plugin.name.as_str())),
+            };
+            let message = format!("there is no {}/{}.yaml", directories.join(" or "), escape(name));
             return Err(Failure::usage(message).hint(format!("plugins here: {known}")));
         };
         if let Some(other) = named.first() {
-            let paths = [other.source.path(), plugin.source.path()].join(" and ");
+            let paths = [other.source.path(), plugin.source.path()].map(escape).join(" and ");
             return Err(Failure::not_right(format!("plugin `{name}` has two manifests: {paths}"))
                 .hint("keep one of them: nothing says which one is meant"));
         }
@@ -230,14 +232,15 @@ impl Repository {
         let found: Vec<_> = hotfixes.into_iter().filter(named).collect();
         if found.is_empty() {
             let directories = self.policy.hotfixes.directories.join(" or ");
-            let message = format!("there is no hotfix `{name}` in {directories}");
+            let message = format!("there is no hotfix `{}` in {directories}", escape(name));
             let form = "a hotfix is named `ADDON-HOTFIXVERSION`, as its directory";
             return Err(Failure::usage(message).hint(format!("{form}; hotfixes here: {packages}")));
         }
         let mut same: Vec<_> = found.iter().map(|hotfix| hotfix.package.as_str()).collect();
         same.dedup();
         if same.len() > 1 {
-            let message = format!("several hotfixes are named `{name}`: {}", same.join(", "));
+            let same = escape(&same.join(", ")).into_owned();
+            let message = format!("several hotfixes are named `{name}`: {same}");
             return Err(Failure::usage(message).hint("name one of them by its whole path"));
         }
         self.require_whole(|path| found.iter().any(|one| one.source.path() == path), None)?;
@@ -258,7 +261,7 @@ impl Repository {
             Failure::usage(format!("there is no product `{version}` in {directories}"))
         })?;
         if let Some(other) = products.first() {
-            let paths = [other.source.path(), product.source.path()].join(" and ");
+            let paths = [other.source.path(), product.source.path()].map(escape).join(" and ");
             return Err(Failure::not_right(format!(
                 "product `{version}` has two manifests: {paths}"
             ))
@@ -437,7 +440,9 @@ fn some_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.dedup();
     match names.len() {
         0 => "none".to_owned(),
-        count if count <= SHOWN => names.join(", "),
-        count => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),
+        count if count <= SHOWN => escape(&names.join(", ")).into_owned(),
+        count => {
+            format!("{}, and {} more", escape(&names[..SHOWN].join(", ")), count - SHOWN)
+        }
     }
 }

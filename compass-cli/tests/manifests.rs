@@ -281,3 +281,38 @@ fn hotfix_of_addon_with_version_in_name() {
         repository.compass(&["images", "hotfix", "kube-dns-v2-v2.7.0-20180605-p1"]);
     assert_eq!((code, out.lines().count()), (0, 1), "{err}");
 }
+
+#[test]
+fn hostile_names_reach_no_output() {
+    let hostile = "a\u{1b}[2J\n::stop-commands::x\u{202e}\u{9b}";
+    let repository = Repository::new(&[
+        (&format!("release-plugins/{hostile}.yaml"), "a: 1\n"),
+        (&format!("release-plugins/{hostile}.txt"), ""),
+        (&format!("addons/default/{hostile}/b/values.yaml"), &addon("[[ nowhere ]]/a:v1")),
+        (&format!("release-hotfixes/{hostile}/values.yaml"), "a: [\n"),
+        ("release-products/v2.7.0.yaml", &product("  addons: addons")),
+    ]);
+    symlink("x", repository.path().join(format!("addons/{hostile}"))).unwrap();
+    for arguments in [
+        &["check"][..],
+        &["check", "--format", "github"],
+        &["check", "--format", "json"],
+        &["check", "--format", "sarif"],
+        &["images", "--all"],
+        &["images", "plugin", "nope"],
+        &["images", "plugin", hostile],
+        &["images", "hotfix", "nope"],
+        &["images", "product", "v2.7.0"],
+        &["package", "product", "v2.7.0", "--dry-run"],
+        &["bump", "plugin", "nope"],
+        &["bump", "hotfix", "nope", "--base", "v2.7.0"],
+    ] {
+        let (_, out, err) = repository.compass(arguments);
+        for line in out.lines().chain(err.lines()) {
+            let is_safe =
+                !line.chars().any(|c| c.is_control() || matches!(c, '\u{202e}' | '\u{9b}'));
+            assert!(is_safe, "{arguments:?}: {line:?}");
+            assert!(!line.trim_start().starts_with("::stop"), "{arguments:?}: {line:?}");
+        }
+    }
+}

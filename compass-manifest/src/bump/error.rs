@@ -133,7 +133,7 @@ impl BumpError {
                 "there are no addons: `products.addons` of the policy names their directory"
                     .to_owned()
             }
-            Self::UnknownAddon { known, .. } => format!("addons there: {}", known.join(", ")),
+            Self::UnknownAddon { known, .. } => format!("addons there: {}", escape(&known.join(", "))),
             Self::AmbiguousAddon { .. } => {
                 "name it by its path, as NAMESPACE/GROUP/ADDON".to_owned()
             }
