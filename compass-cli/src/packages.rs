@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use compass_bundle::ContentFile;
 use compass_bundle::document::Kind;
 use compass_manifest::escape::escape;
+use compass_manifest::has_conflict_markers;
 use compass_manifest::inventory::Product;
 use compass_manifest::source::Spanned;
 
@@ -174,6 +175,13 @@ impl Repository {
             .hint("`compass check` shows which file names it"));
         }
         let contents = self.checkout.read_exactly(&paths)?;
+        for (path, bytes) in paths.iter().zip(&contents) {
+            if has_conflict_markers(bytes) {
+                let message =
+                    format!("{} has conflict markers of an unfinished merge", escape(path));
+                return Err(Failure::not_right(message).hint("resolve the conflict"));
+            }
+        }
         Ok(names
             .into_iter()
             .zip(contents)

@@ -163,6 +163,16 @@ fn lfs_pointer_is_no_file() {
 }
 
 #[test]
+fn file_with_conflict_markers_is_not_packaged() {
+    let script = "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n";
+    let manifest = product("  files: [{source: hack/a.sh, path: a.sh}]");
+    let repository =
+        Repository::new(&[("release-products/v2.7.0.yaml", &manifest), ("hack/a.sh", script)]);
+    let (code, _, err) = repository.compass(&["package", "product", "v2.7.0", "--dry-run"]);
+    assert!(code == 1 && err.contains("hack/a.sh has conflict markers"), "{err}");
+}
+
+#[test]
 fn plugin_images_in_texts_belong_to_it() {
     let embedded = |version: &str| {
         format!(

@@ -23,6 +23,27 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
         && bytes.windows(6).any(|window| window == b"\noid s")
 }
 
+/// Whether the bytes of any file have all three markers that git writes around a conflict.
+///
+/// ```
+/// use compass_manifest::has_conflict_markers;
+///
+/// assert!(has_conflict_markers(b"#!/bin/sh\n<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n"));
+/// assert!(!has_conflict_markers(b"cat <<EOF\n<<<<<<< HEAD\nEOF\n"));
+/// ```
+pub fn has_conflict_markers(bytes: &[u8]) -> bool {
+    const MARKERS: [&[u8]; 3] = [b"<<<<<<< ", b"=======", b">>>>>>> "];
+    let mut expected = MARKERS.iter();
+    let mut next = expected.next();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some(marker) = next else { break };
+        if line.starts_with(marker) {
+            next = expected.next();
+        }
+    }
+    next.is_none()
+}
+
 /// The text of a file, with a byte order mark if it has one.
 ///
 /// # Errors

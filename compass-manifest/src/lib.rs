@@ -71,7 +71,7 @@ mod shape;
 mod tree;
 
 pub use check::{Check, check, check_change};
-pub use content::{MAX_POINTER_BYTES, is_lfs_pointer};
+pub use content::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
 pub use reading::{packed_files, unread_files};
