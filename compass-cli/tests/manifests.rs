@@ -163,7 +163,7 @@ fn lfs_pointer_is_no_file() {
 }
 
 #[test]
-fn file_with_conflict_markers_is_not_packaged() {
+fn package_conflict_markers_are_refused() {
     let script = "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n";
     let manifest = product("  files: [{source: hack/a.sh, path: a.sh}]");
     let repository =
@@ -173,7 +173,7 @@ fn file_with_conflict_markers_is_not_packaged() {
 }
 
 #[test]
-fn plugin_images_in_texts_belong_to_it() {
+fn plugin_embedded_images_belong_to_it() {
     let embedded = |version: &str| {
         format!(
             "    configs:\n      envs:\n      - {{name: A, value: '--a=harbor.caicloud.xyz/release/a:{version}'}}\n      \
@@ -243,7 +243,7 @@ fn policy_of_another_spelling_is_refused() {
 }
 
 #[test]
-fn policy_that_is_no_text_is_named() {
+fn policy_unreadable_text_is_named() {
     let repository = Repository::new(&[(LIST, "library/redis:7\n")]);
     let utf16: Vec<u8> = "version: 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, says) in [
@@ -258,7 +258,7 @@ fn policy_that_is_no_text_is_named() {
 }
 
 #[test]
-fn sync_list_of_another_form_is_refused() {
+fn sync_list_unreadable_is_refused() {
     let utf16: Vec<u8> = "\u{feff}p/a:v1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (list, says) in [
         (&utf16[..], "UTF-16"),
@@ -277,7 +277,7 @@ fn sync_list_of_another_form_is_refused() {
 }
 
 #[test]
-fn hotfix_of_addon_with_version_in_name() {
+fn hotfix_addon_with_version_is_bumped() {
     let addon = addon("[[ registry_release ]]/kube-dns-v2:v1.0.0")
         .replace("name: web", "name: kube-dns-v2");
     let repository = Repository::new(&[("addons/kube-system/dns/kube-dns-v2/values.yaml", &addon)]);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn text_conflict_markers_are_found_at_line_start() {
+    fn text_conflict_markers_are_refused() {
         let conflict = "a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> topic\n";
         assert_eq!(text(conflict.as_bytes()).unwrap_err().span, Span { start: 5, end: 17 });
         assert!(refused(b"\xef\xbb\xbf>>>>>>> topic").contains("conflict marker"));

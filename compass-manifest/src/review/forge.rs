@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_every_known_shape_are_read() {
+    fn comments_known_shapes_are_read() {
         let rest = json!({"user": {"login": "alice"}, "body": "x", "id": 1});
         let graphql = json!({"author": {"login": "alice"}, "body": "x", "isMinimized": false});
         for value in [
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_reviews_are_ordered_by_time() {
+    fn comments_with_reviews_follow_time() {
         let value = json!({
             "comments": [
                 {"author": {"login": "a"}, "body": "3", "createdAt": "2026-11-03T00:00:00Z"},

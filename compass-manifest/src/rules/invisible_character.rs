@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_for_people_may_have_any_spaces() {
+    fn descriptive_texts_may_have_spaces() {
         for text in [
             "_config: {_metadata: {description: '持续　集成\u{a0}', name: web}}",
             "_config: {a: 'one\u{a0}two', b: \"\u{a0}one\\ntwo\u{a0}\", c: 持续}",

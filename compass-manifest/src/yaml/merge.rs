@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn merge_own_keys_and_earlier_sources_win() {
+    fn merge_own_and_earlier_keys_win() {
         let text = "\
 a: &a {x: a, y: a}
 b: &b {y: b, z: b}
@@ -85,14 +85,14 @@ quoted: {'<<': *a}
     }
 
     #[test]
-    fn merge_result_means_what_is_written_out() {
+    fn merge_result_equals_written_out() {
         let merged = parse("a: &a {x: 1, y: {z: 2}}\nb: {<<: *a, w: 3}\n").unwrap();
         let written = parse("a: {x: 1, y: {z: 2}}\nb: {x: 1, y: {z: 2}, w: 3}\n").unwrap();
         assert!(merged.means(&written));
     }
 
     #[test]
-    fn merge_places_are_those_of_the_alias() {
+    fn merge_entries_have_alias_place() {
         let text = "a: &a {x: 1}\nb:\n  w: 2\n  <<: *a\n";
         let root = parse(text).unwrap();
         let merged = &root.get("b").unwrap().entries()[1];
