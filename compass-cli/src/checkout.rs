@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
+use compass_manifest::escape::escape;
 use compass_registry::Digest;
 
 use crate::failure::Failure;
@@ -243,5 +244,6 @@ impl FileKind {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::outside(error).while_doing(format!("cannot read {}", path.display()))
+    let path = path.display().to_string();
+    Failure::outside(error).while_doing(format!("cannot read {}", escape(&path)))
 }

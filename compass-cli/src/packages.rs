@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use compass_bundle::ContentFile;
 use compass_bundle::document::Kind;
+use compass_manifest::escape::escape;
+use compass_manifest::has_conflict_markers;
 use compass_manifest::inventory::Product;
 use compass_manifest::source::Spanned;
 
@@ -69,7 +71,7 @@ impl Repository {
             return Err(Failure::usage(format!("there is no hotfix `{name}`")));
         };
         let unusable = |what: &str| {
-            Failure::not_right(format!("{}: {what}", first.source.path()))
+            Failure::not_right(format!("{}: {what}", escape(first.source.path())))
                 .hint("`compass check` shows where")
         };
         let addon = first.addon.clone().ok_or_else(|| unusable("it names no addon"))?;
@@ -93,7 +95,8 @@ impl Repository {
         let product = self.product(version)?;
         let path = product.source.path().to_owned();
         let unusable = |what: &str| {
-            Failure::not_right(format!("{path}: {what}")).hint("`compass check` shows where")
+            Failure::not_right(format!("{}: {what}", escape(&path)))
+                .hint("`compass check` shows where")
         };
         let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.value.clone());
         let name = text(&product.manifest.name);
@@ -165,10 +168,20 @@ impl Repository {
         let (paths, names): (Vec<&str>, Vec<String>) = named.into_iter().unzip();
         let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
         if let Some(path) = paths.iter().find(|path| !is_file(path)) {
-            return Err(Failure::not_right(format!("{path} is not a file of the repository"))
-                .hint("`compass check` shows which file names it"));
+            return Err(Failure::not_right(format!(
+                "{} is not a file of the repository",
+                escape(path)
+            ))
+            .hint("`compass check` shows which file names it"));
         }
         let contents = self.checkout.read_exactly(&paths)?;
+        for (path, bytes) in paths.iter().zip(&contents) {
+            if has_conflict_markers(bytes) {
+                let message =
+                    format!("{} has conflict markers of an unfinished merge", escape(path));
+                return Err(Failure::not_right(message).hint("resolve the conflict"));
+            }
+        }
         Ok(names
             .into_iter()
             .zip(contents)

@@ -1,5 +1,7 @@
 //! The release repository on disk.
 
+mod reading;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -10,16 +12,15 @@ use compass_manifest::inventory::{self, FileImage, Hotfix, Product};
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::source::SourceFile;
 use compass_manifest::version::{PluginVersion, ProductVersion};
-use compass_manifest::{
-    EntryKind, MAX_POINTER_BYTES, Policy, Report, Tree, is_lfs_pointer, packed_files, suggest,
-    unread_files,
-};
+use compass_manifest::{EntryKind, Policy, Report, Tree, suggest};
 use compass_registry::Reference;
 
-use crate::checkout::{Checkout, FileKind};
+use crate::checkout::Checkout;
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::regular_file;
+
+pub(crate) use reading::read_wanted;
+use reading::{read_policy, read_tree};
 
 /// A file that is larger is read only so far; the rules then say that it is too large.
 pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
@@ -120,7 +121,7 @@ impl Repository {
         let inventory::Plugin { source, manifest, images, .. } = self.plugin_manifest(name)?;
         self.require_whole(|path| path == source.path(), None)?;
         let unusable = |what: &str| {
-            Failure::not_right(format!("{}: {what}", source.path()))
+            Failure::not_right(format!("{}: {what}", escape(source.path())))
                 .hint("`compass check` shows where")
         };
         let version = manifest.version.as_ref().map(|version| version.value.clone());
@@ -153,11 +154,11 @@ impl Repository {
                 return Err(Failure::not_right(message).hint("put the file itself there"));
             }
             let known: Vec<_> = others.into_iter().map(|plugin| plugin.name).collect();
-            let message = format!("there is no {}/{name}.yaml", directories.join(" or "));
+            let message = format!("there is no {}/{}.yaml", directories.join(" or "), escape(name));
             return Err(Failure::usage(message).hint(known_names("plugins", name, &known)));
         };
         if let Some(other) = named.first() {
-            let paths = [other.source.path(), plugin.source.path()].join(" and ");
+            let paths = [other.source.path(), plugin.source.path()].map(escape).join(" and ");
             return Err(Failure::not_right(format!("plugin `{name}` has two manifests: {paths}"))
                 .hint("keep one of them: nothing says which one is meant"));
         }
@@ -237,7 +238,7 @@ impl Repository {
         let found: Vec<_> = hotfixes.into_iter().filter(named).collect();
         if found.is_empty() {
             let directories = self.policy.hotfixes.directories.join(" or ");
-            let message = format!("there is no hotfix `{name}` in {directories}");
+            let message = format!("there is no hotfix `{}` in {directories}", escape(name));
             let form = "a hotfix is named `ADDON-HOTFIXVERSION`, as its directory";
             let known = known_names("hotfixes", name, &packages);
             return Err(Failure::usage(message).hint(format!("{form}; {known}")));
@@ -245,7 +246,8 @@ impl Repository {
         let mut same: Vec<_> = found.iter().map(|hotfix| hotfix.package.as_str()).collect();
         same.dedup();
         if same.len() > 1 {
-            let message = format!("several hotfixes are named `{name}`: {}", same.join(", "));
+            let same = escape(&same.join(", ")).into_owned();
+            let message = format!("several hotfixes are named `{name}`: {same}");
             return Err(Failure::usage(message).hint("name one of them by its whole path"));
         }
         self.require_whole(|path| found.iter().any(|one| one.source.path() == path), None)?;
@@ -269,7 +271,7 @@ impl Repository {
                 .hint(known_names("products", version, &known))
         })?;
         if let Some(other) = products.first() {
-            let paths = [other.source.path(), product.source.path()].join(" and ");
+            let paths = [other.source.path(), product.source.path()].map(escape).join(" and ");
             return Err(Failure::not_right(format!(
                 "product `{version}` has two manifests: {paths}"
             ))
@@ -296,7 +298,7 @@ impl Repository {
         self.target_images_of(distinct)
     }
 
-    /// Images as targets have them; an error names each that is no image.
+    /// Resolves images; the error names every one that is no image.
     pub(crate) fn target_images_of(
         &self,
         images: impl IntoIterator<Item = FileImage>,
@@ -357,90 +359,6 @@ fn enclosing() -> Result<PathBuf, Failure> {
     })
 }
 
-fn read_policy(root: &Path, named: Option<&Path>, checkout: &Checkout) -> Result<Policy, Failure> {
-    if named.is_none() {
-        refuse_other_spelling(checkout)?;
-    }
-    let (path, bytes) = match named {
-        Some(path) => (path.to_owned(), regular_file::read_named(path, READ_LIMIT)),
-        // A sparse checkout may have left it out.
-        None if checkout.is_committed(POLICY_FILE) => {
-            let bytes = checkout.read(&[POLICY_FILE], READ_LIMIT)?.remove(0);
-            (root.join(POLICY_FILE), Ok(bytes))
-        }
-        None => (root.join(POLICY_FILE), regular_file::read(&root.join(POLICY_FILE), READ_LIMIT)),
-    };
-    match bytes {
-        Ok(bytes) => {
-            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            Ok(Policy::read(&shown, &bytes)?)
-        }
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(Policy::default())
-        }
-        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
-    }
-}
-
-/// Refuses a file that was meant as the policy and would not be read.
-fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
-    let is_meant = |path: &&str| {
-        *path != POLICY_FILE
-            && [".compass.yaml", ".compass.yml"].iter().any(|name| name.eq_ignore_ascii_case(path))
-    };
-    match checkout.files().map(|(path, _)| path).find(is_meant) {
-        None => Ok(()),
-        Some(path) => {
-            Err(Failure::usage(format!("the policy is `{POLICY_FILE}`, and not `{path}`"))
-                .hint(format!("rename it: `mv {path} {POLICY_FILE}`")))
-        }
-    }
-}
-
-/// All files of the repository: what the rules read, of others only what is there.
-fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, Failure> {
-    let mut tree = Tree::new();
-    for (path, kind) in checkout.files() {
-        tree.insert_entry(path, entry_kind(kind), "");
-    }
-    read_wanted(&mut tree, policy, |paths| checkout.read(paths, READ_LIMIT))?;
-    let packed = packed_files(&tree, policy);
-    let paths: Vec<&str> = packed.iter().map(String::as_str).collect();
-    for (path, beginning) in paths.iter().zip(checkout.read(&paths, MAX_POINTER_BYTES as u64)?) {
-        if is_lfs_pointer(&beginning) {
-            tree.insert_entry(*path, EntryKind::LfsPointer, "");
-        }
-    }
-    Ok(tree)
-}
-
-/// Adds the contents of the files that the rules read by a policy.
-pub(crate) fn read_wanted(
-    tree: &mut Tree,
-    policy: &Policy,
-    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, Failure>,
-) -> Result<(), Failure> {
-    loop {
-        let unread = unread_files(tree, policy);
-        if unread.is_empty() {
-            return Ok(());
-        }
-        let paths: Vec<&str> = unread.iter().map(String::as_str).collect();
-        for (path, bytes) in paths.iter().zip(read(&paths)?) {
-            tree.insert(*path, bytes);
-        }
-    }
-}
-
-fn entry_kind(kind: FileKind) -> EntryKind {
-    match kind {
-        FileKind::Regular => EntryKind::File,
-        FileKind::Link => EntryKind::Link,
-        FileKind::Submodule => EntryKind::Submodule,
-        FileKind::Special => EntryKind::Special,
-    }
-}
-
 /// The names that there are, and the one that a mistyped one may mean.
 fn known_names(what: &str, name: &str, known: &[String]) -> String {
     const SHOWN: usize = 8;
@@ -449,8 +367,9 @@ fn known_names(what: &str, name: &str, known: &[String]) -> String {
         count if count <= SHOWN => known.join(", "),
         count => format!("{}, and {} more", known[..SHOWN].join(", "), count - SHOWN),
     };
+    let listed = escape(&listed);
     match suggest(name, known.iter().map(String::as_str)) {
-        Some(meant) => format!("did you mean `{meant}`? {what} here: {listed}"),
+        Some(meant) => format!("did you mean {}? {what} here: {listed}", quote(meant)),
         None => format!("{what} here: {listed}"),
     }
 }

@@ -163,7 +163,17 @@ fn lfs_pointer_is_no_file() {
 }
 
 #[test]
-fn plugin_images_in_texts_belong_to_it() {
+fn package_conflict_markers_are_refused() {
+    let script = "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n";
+    let manifest = product("  files: [{source: hack/a.sh, path: a.sh}]");
+    let repository =
+        Repository::new(&[("release-products/v2.7.0.yaml", &manifest), ("hack/a.sh", script)]);
+    let (code, _, err) = repository.compass(&["package", "product", "v2.7.0", "--dry-run"]);
+    assert!(code == 1 && err.contains("hack/a.sh has conflict markers"), "{err}");
+}
+
+#[test]
+fn plugin_embedded_images_belong_to_it() {
     let embedded = |version: &str| {
         format!(
             "    configs:\n      envs:\n      - {{name: A, value: '--a=harbor.caicloud.xyz/release/a:{version}'}}\n      \
@@ -233,7 +243,7 @@ fn policy_of_another_spelling_is_refused() {
 }
 
 #[test]
-fn policy_that_is_no_text_is_named() {
+fn policy_unreadable_text_is_named() {
     let repository = Repository::new(&[(LIST, "library/redis:7\n")]);
     let utf16: Vec<u8> = "version: 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, says) in [
@@ -248,7 +258,7 @@ fn policy_that_is_no_text_is_named() {
 }
 
 #[test]
-fn sync_list_of_another_form_is_refused() {
+fn sync_list_unreadable_is_refused() {
     let utf16: Vec<u8> = "\u{feff}p/a:v1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (list, says) in [
         (&utf16[..], "UTF-16"),
@@ -256,7 +266,7 @@ fn sync_list_of_another_form_is_refused() {
         (b"p/a:v1\np/b:v1 # why\n", "a.list:2: "),
         ("p/a:v1\u{a0}\n".as_bytes(), "a.list:1: "),
         (b"a:v1\n", "a.list:1: "),
-        (b"<<<<<<< HEAD\np/a:v1\n", "a.list:1: a conflict marker"),
+        (b"<<<<<<< HEAD\np/a:v1\n", "a.list:1: this is a conflict marker"),
     ] {
         let repository = Repository::new(&[]);
         repository.write("a.list", list);
@@ -267,7 +277,7 @@ fn sync_list_of_another_form_is_refused() {
 }
 
 #[test]
-fn hotfix_of_addon_with_version_in_name() {
+fn hotfix_addon_with_version_is_bumped() {
     let addon = addon("[[ registry_release ]]/kube-dns-v2:v1.0.0")
         .replace("name: web", "name: kube-dns-v2");
     let repository = Repository::new(&[("addons/kube-system/dns/kube-dns-v2/values.yaml", &addon)]);
@@ -280,4 +290,39 @@ fn hotfix_of_addon_with_version_in_name() {
     let (code, out, err) =
         repository.compass(&["images", "hotfix", "kube-dns-v2-v2.7.0-20180605-p1"]);
     assert_eq!((code, out.lines().count()), (0, 1), "{err}");
+}
+
+#[test]
+fn hostile_names_reach_no_output() {
+    let hostile = "a\u{1b}[2J\n::stop-commands::x\u{202e}\u{9b}";
+    let repository = Repository::new(&[
+        (&format!("release-plugins/{hostile}.yaml"), "a: 1\n"),
+        (&format!("release-plugins/{hostile}.txt"), ""),
+        (&format!("addons/default/{hostile}/b/values.yaml"), &addon("[[ nowhere ]]/a:v1")),
+        (&format!("release-hotfixes/{hostile}/values.yaml"), "a: [\n"),
+        ("release-products/v2.7.0.yaml", &product("  addons: addons")),
+    ]);
+    symlink("x", repository.path().join(format!("addons/{hostile}"))).unwrap();
+    for arguments in [
+        &["check"][..],
+        &["check", "--format", "github"],
+        &["check", "--format", "json"],
+        &["check", "--format", "sarif"],
+        &["images", "--all"],
+        &["images", "plugin", "nope"],
+        &["images", "plugin", hostile],
+        &["images", "hotfix", "nope"],
+        &["images", "product", "v2.7.0"],
+        &["package", "product", "v2.7.0", "--dry-run"],
+        &["bump", "plugin", "nope"],
+        &["bump", "hotfix", "nope", "--base", "v2.7.0"],
+    ] {
+        let (_, out, err) = repository.compass(arguments);
+        for line in out.lines().chain(err.lines()) {
+            let is_safe =
+                !line.chars().any(|c| c.is_control() || matches!(c, '\u{202e}' | '\u{9b}'));
+            assert!(is_safe, "{arguments:?}: {line:?}");
+            assert!(!line.trim_start().starts_with("::stop"), "{arguments:?}: {line:?}");
+        }
+    }
 }

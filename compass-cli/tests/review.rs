@@ -151,7 +151,7 @@ fn facts_of_another_form_are_refused() {
         (json!({"in_source": [1]}), "expected a string"),
         (json!({"in_source": ["compass-plugins-gpu:v0.1.0"]}), "is not an image reference"),
         (json!({"bundle": "yes"}), "expected a boolean"),
-        (json!([[SOURCE], [], true]), "it is a list"),
+        (json!([[SOURCE], [], true]), "found a list"),
     ] {
         let refused = state_of(&event, None, &facts);
         assert!(refused.as_ref().is_err_and(|error| error.contains(says)), "{facts}: {refused:?}");

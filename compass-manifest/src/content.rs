@@ -9,8 +9,7 @@ pub const MAX_POINTER_BYTES: usize = 1024;
 const POINTER: &str = "version https://git-lfs.github.com/spec/";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether bytes are a Git LFS pointer: a few lines that stand in the working tree for a file that was
-/// not fetched.
+/// Whether bytes are a Git LFS pointer: the few lines that replace a large file until it is fetched.
 ///
 /// ```
 /// use compass_manifest::is_lfs_pointer;
@@ -24,6 +23,27 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
         && bytes.windows(6).any(|window| window == b"\noid s")
 }
 
+/// Whether the bytes of any file have all three markers that git writes around a conflict.
+///
+/// ```
+/// use compass_manifest::has_conflict_markers;
+///
+/// assert!(has_conflict_markers(b"#!/bin/sh\n<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n"));
+/// assert!(!has_conflict_markers(b"cat <<EOF\n<<<<<<< HEAD\nEOF\n"));
+/// ```
+pub fn has_conflict_markers(bytes: &[u8]) -> bool {
+    const MARKERS: [&[u8]; 3] = [b"<<<<<<< ", b"=======", b">>>>>>> "];
+    let mut expected = MARKERS.iter();
+    let mut next = expected.next();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some(marker) = next else { break };
+        if line.starts_with(marker) {
+            next = expected.next();
+        }
+    }
+    next.is_none()
+}
+
 /// The text of a file, with a byte order mark if it has one.
 ///
 /// # Errors
@@ -32,7 +52,7 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
     refuse_oversized(bytes.len())?;
     if is_utf16(bytes) {
-        let message = "the file is UTF-16 text, and not UTF-8 text";
+        let message = "the file is UTF-16 text, which is not UTF-8";
         return Err(refusal(message, "save it as UTF-8", Span::default()));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -56,11 +76,11 @@ pub(crate) fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<(), SyntaxEr
 /// Refuses a text that git left for people or programs to finish.
 pub(crate) fn refuse_unfinished(text: &str) -> Result<(), SyntaxError> {
     if is_lfs_pointer(text.as_bytes()) {
-        let message = "the file is a Git LFS pointer, and not the file itself";
-        return Err(refusal(message, "fetch the file: `git lfs pull`", Span::default()));
+        let message = "the file is a Git LFS pointer instead of its content";
+        return Err(refusal(message, "fetch the content: `git lfs pull`", Span::default()));
     }
     if let Some(span) = conflict_marker(text) {
-        let message = "a conflict marker of an unfinished merge stands here";
+        let message = "this is a conflict marker of an unfinished merge";
         let help = "resolve the conflict: keep one of the two sides, and remove the markers";
         return Err(refusal(message, help, span));
     }
@@ -131,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn text_conflict_markers_are_found_at_line_start() {
+    fn text_conflict_markers_are_refused() {
         let conflict = "a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> topic\n";
         assert_eq!(text(conflict.as_bytes()).unwrap_err().span, Span { start: 5, end: 17 });
         assert!(refused(b"\xef\xbb\xbf>>>>>>> topic").contains("conflict marker"));

@@ -228,7 +228,7 @@ fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
 /// The images of an image list, in order.
 ///
 /// # Errors
-/// If it cannot be read: the line, and what is wrong there.
+/// If it cannot be read: the line, and the reason.
 pub fn list_images(
     path: &str,
     bytes: &[u8],

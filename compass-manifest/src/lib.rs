@@ -61,6 +61,8 @@ pub mod yaml;
 
 mod check;
 mod content;
+#[cfg(test)]
+mod manifest_docs;
 mod parallel;
 mod path;
 mod reading;
@@ -70,7 +72,7 @@ mod suggest;
 mod tree;
 
 pub use check::{Check, check, check_change};
-pub use content::{MAX_POINTER_BYTES, is_lfs_pointer};
+pub use content::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
 pub use reading::{packed_files, unread_files};

@@ -49,7 +49,7 @@ fn is_read(path: &str, policy: &Policy, products: &[ProductFile]) -> bool {
     match Kind::of(path, policy, products) {
         _ if path == POLICY_FILE => true,
         Kind::Stray | Kind::Other => false,
-        // Of hidden files only that they are there.
+        // Hidden files are listed, and not read.
         Kind::Readme => !path.rsplit('/').next().unwrap_or(path).starts_with('.'),
         _ => true,
     }

@@ -47,7 +47,7 @@ impl<'f> Findings<'f> {
         Self { rule, found, files: HashMap::new(), spare }
     }
 
-    /// Adds a finding, with its text escaped; its details can be added to what comes back.
+    /// Adds a finding with its text escaped, and returns it for details.
     pub(crate) fn add(
         &mut self,
         source: &SourceFile,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What is at a path of a release repository.
+/// The kind of an entry of a release repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryKind {
@@ -51,7 +51,7 @@ impl Tree {
         self.insert_entry(path, EntryKind::File, mark);
     }
 
-    /// Adds what is at a path whose content was not read; `mark` as in [`Tree::insert_unread`].
+    /// Adds an entry without its content; `mark` as in [`Tree::insert_unread`].
     pub fn insert_entry(
         &mut self,
         path: impl Into<String>,
@@ -61,12 +61,12 @@ impl Tree {
         self.files.insert(path.into(), Content::Unread(kind, mark.into()));
     }
 
-    /// What is at a path.
+    /// The kind of the entry at a path.
     pub fn kind(&self, path: &str) -> Option<EntryKind> {
         Some(self.files.get(path)?.kind())
     }
 
-    /// What is at each path, ordered by path.
+    /// All entries, ordered by path.
     pub fn entries(&self) -> impl Iterator<Item = (&str, EntryKind)> {
         self.files.iter().map(|(path, content)| (path.as_str(), content.kind()))
     }
@@ -148,7 +148,7 @@ impl Content {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Read(one), Self::Read(two)) => one == two,
-            // Whether the file behind a pointer was fetched is no change.
+            // To fetch the content of a pointer changes nothing.
             (Self::Unread(_, one), Self::Unread(_, two)) => one == two,
             _ => false,
         }

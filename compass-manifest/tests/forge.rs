@@ -1,4 +1,4 @@
-//! The example payloads of GitHub's webhooks are read, or refused as what they are.
+//! The example payloads of GitHub's webhooks are read or refused.
 //!
 //! The payloads are not part of this project: `COMPASS_FORGE` names them, otherwise they are looked for
 //! beside the checkout. Without them this test says so and passes.
@@ -60,7 +60,7 @@ fn comment_on_issue_is_refused() {
 }
 
 #[test]
-fn other_events_have_no_pull_request() {
+fn other_events_are_refused() {
     for (file, event) in ["ping", "push", "status", "label"].into_iter().flat_map(events) {
         assert_eq!(PullRequest::of_event(&event), Err(FormError::NoPullRequest), "{file}");
     }

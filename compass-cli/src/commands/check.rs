@@ -57,7 +57,7 @@ fn print(report: &Report, output: &Output) {
         Format::Sarif => {
             let mut log = render::sarif(report, VERSION);
             log["runs"][0]["invocations"] = json!([invocation(&output.warnings())]);
-            output::print(&format!("{log:#}\n"));
+            output::print(&format!("{}\n", render::json_text(&log)));
         }
         Format::Github => {
             let warnings = output.warnings();

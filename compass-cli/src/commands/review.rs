@@ -107,7 +107,7 @@ fn unusable(file: &Path, error: &FormError, hint: &str) -> Failure {
     Failure::usage(format!("cannot use {}: {error}", file.display())).hint(hint)
 }
 
-/// What is known of registries and store.
+/// The contents of registries and store, as far as they are known.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
@@ -125,7 +125,7 @@ impl Known {
         let bytes = read(file)?;
         // A list would be taken for the values in the order of the fields.
         if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(wrong(&"it is a list, and not an object"));
+            return Err(wrong(&"expected an object, and found a list"));
         }
         let known: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
         let named = known.in_source.iter().chain(&known.in_release).flatten();

@@ -135,9 +135,9 @@ impl BumpError {
                     .to_owned()
             }
             Self::UnknownAddon { addon, known, .. } => {
-                let there = format!("addons there: {}", known.join(", "));
+                let there = format!("addons there: {}", escape(&known.join(", ")));
                 match suggest(addon, known.iter().map(String::as_str)) {
-                    Some(meant) => format!("did you mean `{meant}`? {there}"),
+                    Some(meant) => format!("did you mean {}? {there}", quote(meant)),
                     None => there,
                 }
             }

@@ -158,7 +158,7 @@ spec:
     }
 
     #[test]
-    fn bump_embedded_image_with_escapes_is_refused() {
+    fn bump_escaped_image_is_refused() {
         let text = r#"spec: {version: v1.0.0, service: {image: a.b/r/gpu:v1.0.0, configs: {envs: [{name: A, value: "a.b/r/a\x3av1.0.0"}]}}}"#;
         assert!(says(text).contains("escapes"), "{}", says(text));
     }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn hotfix_addon_name_may_end_like_version() {
+    fn hotfix_addon_name_with_version_splits() {
         let policy = Policy::default();
         for (package, leaf, addon, version) in [
             ("kube-dns-v2-v2.7.0-20180605-p1", "kube-dns-v2", "kube-dns-v2", "v2.7.0-20180605-p1"),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn component_addon_name_is_that_of_directory() {
+    fn component_addon_name_follows_directory() {
         let pattern = r"compass-hotfixes-(?P<addon>[^/]+?)-(?P<version>v\d[^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
         let mut policy = Policy::default();
         policy.hotfixes.patterns = vec![PathPattern::new(pattern, VersionForm::Component).unwrap()];

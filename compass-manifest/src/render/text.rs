@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn text_hostile_names_and_values_are_escaped() {
+    fn text_hostile_values_are_escaped() {
         let hostile =
             ["\u{1b}[2J", "\n::error::", "\r", "\u{85}", "\u{9b}2J", "\u{202e}", "\u{2028}"];
         for hostile in hostile {

@@ -29,12 +29,18 @@ pub enum FormError {
     /// It has no pull request.
     #[error("there is no pull request in it")]
     NoPullRequest,
+    /// A value is missing.
+    #[error("`{path}` is missing")]
+    Missing {
+        /// The path of the value, as `[3].body`.
+        path: String,
+    },
     /// A value has another form than expected.
     #[error("`{path}` should be {expected}")]
     Malformed {
         /// The path of the value, as `[3].body`.
         path: String,
-        /// What it should be.
+        /// The form that is expected.
         expected: &'static str,
     },
 }
@@ -150,7 +156,7 @@ fn comment(value: &Value, path: &str) -> Result<Comment, FormError> {
         return Err(malformed(path, "an object with `user` and `body`"));
     };
     let Some(key) = ["body", "text"].into_iter().find(|key| fields.contains_key(*key)) else {
-        return Err(malformed(&format!("{path}.body"), "there"));
+        return Err(FormError::Missing { path: format!("{path}.body") });
     };
     let author = [&value["user"], &value["author"]].into_iter().map(login);
     Ok(Comment {
@@ -209,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_every_known_shape_are_read() {
+    fn comments_known_shapes_are_read() {
         let rest = json!({"user": {"login": "alice"}, "body": "x", "id": 1});
         let graphql = json!({"author": {"login": "alice"}, "body": "x", "isMinimized": false});
         for value in [
@@ -232,7 +238,7 @@ mod tests {
             (json!({"comments": "x"}), "`comments` should be a list"),
             (json!(["x"]), "`[0]` should be an object"),
             (json!([[["x"]]]), "`[0][0]` should be an object"),
-            (json!([{"user": {"login": "a"}}]), "`[0].body` should be there"),
+            (json!([{"user": {"login": "a"}}]), "`[0].body` is missing"),
             (json!([{"user": {"login": "a"}, "body": 1}]), "`[0].body` should be text"),
             (json!({"comments": [1]}), "`comments[0]` should be an object"),
         ] {
@@ -255,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_reviews_are_ordered_by_time() {
+    fn comments_with_reviews_follow_time() {
         let value = json!({
             "comments": [
                 {"author": {"login": "a"}, "body": "3", "createdAt": "2026-11-03T00:00:00Z"},

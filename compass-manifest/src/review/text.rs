@@ -187,9 +187,9 @@ impl Fence<'_> {
 /// A line without the marks of Markdown, and what some of these marks say.
 struct Undecorated<'l> {
     text: &'l str,
-    /// Whether an empty box stands in front of it.
+    /// Whether it begins with an empty box.
     is_unticked: bool,
-    /// Whether a quote mark stands in front of it.
+    /// Whether it begins with a quote mark.
     is_quoted: bool,
 }
 

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn list_line_with_host_or_invisible_blank_is_error() {
+    fn list_line_of_other_form_fails() {
         for (line, says) in [
             ("docker.io/library/php:7", "`docker.io` is a registry"),
             ("localhost:5000/library/php:7", "`localhost:5000` is a registry"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn list_that_is_no_text_is_one_error() {
+    fn list_unreadable_is_one_error() {
         let utf16 =
             |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         for (bytes, says) in [

@@ -7,7 +7,7 @@ use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "invisible-character",
-    summary: "keys and values have no characters that nobody sees",
+    summary: "keys and values have no invisible characters",
     severity: Severity::Error,
     docs: "\
 ### What it does
@@ -61,7 +61,7 @@ fn check(document: &Document, node: &Node, what: &str, findings: &mut Findings<'
     }
 }
 
-/// A character that nobody sees, or takes for a space.
+/// An invisible character, or a space that is no space of ASCII.
 fn is_suspicious(character: char) -> bool {
     is_format(character) || (!character.is_ascii() && character.is_whitespace())
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_for_people_may_have_any_spaces() {
+    fn descriptive_texts_may_have_spaces() {
         for text in [
             "_config: {_metadata: {description: '持续　集成\u{a0}', name: web}}",
             "_config: {a: 'one\u{a0}two', b: \"\u{a0}one\\ntwo\u{a0}\", c: 持续}",

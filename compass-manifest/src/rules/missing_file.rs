@@ -76,15 +76,15 @@ fn check_files(release: &Release<'_>, product: &ProductFile, findings: &mut Find
             findings.add(source, named.span, message, help);
         }
     }
-    // A checkout without large files is usual where nothing is packaged.
+    // Checkouts without large files are usual, except for packaging.
     let pointers = release
         .tree
         .entries()
         .filter(|(path, kind)| *kind == EntryKind::LfsPointer && product.manifest.packs(path));
     for (path, _) in pointers {
         let span = product.manifest.names(path);
-        let message = format!("{} is a Git LFS pointer, and not the file itself", quote_name(path));
-        let help = "fetch the file before it is packaged: `git lfs pull`";
+        let message = format!("{} is a Git LFS pointer instead of its content", quote_name(path));
+        let help = "fetch the content before it is packaged: `git lfs pull`";
         findings.add(source, span, message, help).severity(Severity::Warning);
     }
 }

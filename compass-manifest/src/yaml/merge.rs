@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::{Entry, Kind, Node, SyntaxError};
 
 /// The entries of a mapping with those that its merge key names: after its own, and without those whose
-/// keys it has itself. What comes from an alias has the place of the alias.
+/// keys it has itself. Entries of an alias have the place of the alias.
 pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, SyntaxError> {
     let Some(at) = entries.iter().position(is_merge) else { return Ok(entries) };
     let merged = entries.remove(at);
     if let Some(second) = entries.iter().find(|entry| is_merge(entry)) {
-        return Err(refusal("`<<` stands twice in this mapping", &second.key));
+        return Err(refusal("this mapping has two merge keys (`<<`)", &second.key));
     }
     let mut known: HashSet<Box<str>> =
         entries.iter().filter_map(|entry| entry.key.text().map(Into::into)).collect();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn merge_own_keys_and_earlier_sources_win() {
+    fn merge_own_and_earlier_keys_win() {
         let text = "\
 a: &a {x: a, y: a}
 b: &b {y: b, z: b}
@@ -85,14 +85,14 @@ quoted: {'<<': *a}
     }
 
     #[test]
-    fn merge_result_means_what_is_written_out() {
+    fn merge_result_equals_written_out() {
         let merged = parse("a: &a {x: 1, y: {z: 2}}\nb: {<<: *a, w: 3}\n").unwrap();
         let written = parse("a: {x: 1, y: {z: 2}}\nb: {x: 1, y: {z: 2}, w: 3}\n").unwrap();
         assert!(merged.means(&written));
     }
 
     #[test]
-    fn merge_places_are_those_of_the_alias() {
+    fn merge_entries_have_alias_place() {
         let text = "a: &a {x: 1}\nb:\n  w: 2\n  <<: *a\n";
         let root = parse(text).unwrap();
         let merged = &root.get("b").unwrap().entries()[1];
@@ -109,7 +109,7 @@ quoted: {'<<': *a}
             ("a: {<<: }", "needs a mapping"),
             ("a: {<<: [1]}", "needs a mapping"),
             ("a: &a [1]\nb: {<<: *a}", "needs a mapping"),
-            ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "stands twice"),
+            ("a: &a {x: 1}\nb: {<<: *a, <<: *a}", "two merge keys"),
         ] {
             assert!(parse(text).unwrap_err().message.contains(says), "{text}");
         }

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn older_booleans_are_words_of_one_case() {
+    fn older_booleans_have_one_case() {
         for text in ["yes", "Yes", "YES", "no", "on", "Off"] {
             assert!(plain(text).is_older_boolean(), "{text}");
         }

@@ -128,7 +128,11 @@ pub(crate) const CASES: &[Case] = &[
     case("UTF-16", || b"\xff\xfea\0:\0".to_vec(), Some("not UTF-8")),
     case("UTF-16 without its mark", || b"\x00a\x00:\x00 \x001".to_vec(), Some("UTF-16")),
     case("conflict markers", || b"a: 1\n<<<<<<< HEAD\nb: 1\n".to_vec(), Some("conflict marker")),
-    case("merge key twice", || b"a: &a {x: 1}\nb: {<<: *a, <<: *a}\n".to_vec(), Some("twice")),
+    case(
+        "merge key twice",
+        || b"a: &a {x: 1}\nb: {<<: *a, <<: *a}\n".to_vec(),
+        Some("two merge keys"),
+    ),
     case(
         "merge keys of merge keys",
         || {

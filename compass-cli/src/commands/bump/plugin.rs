@@ -1,4 +1,5 @@
 use compass_manifest::bump::{Bumped, bump_plugin, set_plugin_version};
+use compass_manifest::escape::escape;
 use compass_manifest::version::{Part, PluginVersion};
 use serde_json::json;
 
@@ -76,7 +77,7 @@ fn show(args: &Args, path: &str, bumped: &Bumped, output: &Output) {
                 "written": !args.dry_run,
             })
         },
-        || format!("{path}: {old} -> {new}\n"),
+        || format!("{}: {old} -> {new}\n", escape(path)),
     );
     not_written(output, args.dry_run);
 }

@@ -1,0 +1,79 @@
+//! `docs/manifests.md`: its examples pass the rules, and it names every field and shows each.
+
+use crate::release::Document;
+use crate::shape::Shape;
+use crate::yaml::Node;
+use crate::{Policy, Tree, addon, check, plugin, product};
+
+const PAGE: &str = include_str!("../../docs/manifests.md");
+
+/// The fenced examples that name a file.
+fn examples() -> Tree {
+    let fences = PAGE.split("\n```").skip(1).step_by(2);
+    let files = fences.filter_map(|fence| {
+        let (info, text) = fence.split_once('\n')?;
+        let (_, path) = info.split_once(' ')?;
+        Some((path, format!("{text}\n")))
+    });
+    files.collect()
+}
+
+/// The paths of all fields of a shape, as `spec.modules[].name`.
+fn fields(shape: &Shape, path: &str, found: &mut Vec<String>) {
+    match shape {
+        Shape::List(item) | Shape::OneOrMore(item) => fields(item, &format!("{path}[]"), found),
+        Shape::Fields(known) => {
+            for field in *known {
+                let path = match path {
+                    "" => field.name.to_owned(),
+                    path => format!("{path}.{}", field.name),
+                };
+                fields(&field.shape, &path, found);
+                found.push(path);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn has(node: &Node, path: &str) -> bool {
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+    let below = |node: &Node| rest.is_empty() || has(node, rest);
+    match step.strip_suffix("[]") {
+        Some(key) => node.get(key).is_some_and(|list| list.items().iter().any(below)),
+        None => node.get(step).is_some_and(below),
+    }
+}
+
+#[test]
+fn examples_of_manifests_pass_all_rules() {
+    let tree = examples();
+    assert_eq!(tree.paths().count(), 8, "{:?}", tree.paths().collect::<Vec<_>>());
+    let report = check(&tree, &Policy::default());
+    assert!(report.findings().is_empty(), "{:#?}", report.findings());
+}
+
+#[test]
+fn every_field_is_documented_and_shown() {
+    let tree = examples();
+    // Described once for both.
+    let same = [("initContainers[].", "containers[]."), ("probe.readiness.", "probe.liveness.")];
+    for (shape, directory) in [
+        (plugin::SHAPE, "release-plugins/"),
+        (addon::SHAPE, "addons/"),
+        (product::SHAPE, "release-products/"),
+    ] {
+        let mut paths = Vec::new();
+        fields(&shape, "", &mut paths);
+        let read = |(path, bytes)| Document::read(path, bytes, None).root.unwrap();
+        let documents: Vec<Node> =
+            tree.files().filter(|(path, _)| path.starts_with(directory)).map(read).collect();
+        for path in paths {
+            let described =
+                same.iter().fold(path.clone(), |path, (one, other)| path.replace(one, other));
+            assert!(PAGE.contains(&format!("| `{described}` |")), "`{described}` is not described");
+            let is_shown = documents.iter().any(|root| has(root, &path));
+            assert!(is_shown, "no example of {directory} has `{path}`");
+        }
+    }
+}
