@@ -102,7 +102,7 @@ fn is_index(entry: &Descriptor) -> bool {
         || RawManifest::is_index_type(&entry.media_type)
 }
 
-/// Whether an entry is a statement about an image, as BuildKit writes them, and none itself.
+/// Whether an entry is a statement about an image, as `BuildKit` writes them, and none itself.
 fn is_statement(entry: &Descriptor) -> bool {
     let is_unknown = |platform: &Platform| {
         (platform.os.as_str(), platform.architecture.as_str()) == ("unknown", "unknown")

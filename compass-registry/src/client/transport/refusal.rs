@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
+use super::login::unknown_scheme;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::pace::retry_after;
@@ -80,7 +81,7 @@ impl Transport {
         if !(is_login && self.is_own(&refusal.url)) {
             return self.refusal_error(request, refusal);
         }
-        let unknown = self.unknown_scheme(refusal);
+        let unknown = unknown_scheme(refusal);
         let unknown = unknown.map_or_else(String::new, |scheme| {
             format!("; it asks for `{scheme}`, which is unknown here")
         });
@@ -109,7 +110,8 @@ impl Transport {
             && request.scope.starts_with("repository:");
         if hides && self.0.auth.login(&request.scope).is_none() {
             let asked = format!("(asked {})", self.0.auth.who(&request.scope));
-            message = format!("{message} {asked}").trim_start().to_owned();
+            let separator = if message.is_empty() { "" } else { " " };
+            message = format!("{message}{separator}{asked}");
         }
         Error::Refused {
             host: self.place(&refusal.url),
