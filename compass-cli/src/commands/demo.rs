@@ -8,7 +8,7 @@ use compass_manifest::{check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use compass_registry::{CopyOptions, ImageSink as _, RegistryPlace};
+use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPlace};
 
 use super::package::destination::to_file;
 use super::sync::{self, Route};
@@ -117,21 +117,19 @@ async fn take(
 
     output.note("package: from the release registry to bundles");
     let began = Instant::now();
-    let platforms = package::platforms(repository, None)?;
-    let mut written = Vec::new();
-    let jobs = global.jobs.into();
     let how = package::Options {
         from: Some(&release),
-        platforms,
+        platforms: package::platforms(repository, None)?,
         allow_other_platform: false,
         archives: false,
-        jobs,
+        jobs: global.jobs.into(),
     };
+    let mut written = Vec::new();
     for plugin in plugins {
         let parts = repository.plugin_package(plugin)?;
         let plan = package::plan(repository, parts, &how, &registries, output).await?;
         let path = folder.path(&plan.plan.file_name());
-        written.push(to_file(plan, &path, jobs, output).await?);
+        written.push(to_file(plan, &path, how.jobs, output).await?);
     }
     let size = written.iter().map(|one| one.size).sum();
     summary.steps.push(Step { name: "package", took: began.elapsed(), bytes: size });
@@ -159,7 +157,7 @@ async fn take(
     output.note("install: from the bundles to the site's registry");
     let began = Instant::now();
     let client = Client::new(&site.host, ClientOptions::default())?;
-    let (mut installed, mut moved) = (Vec::new(), 0);
+    let mut installed = Vec::new();
     for bundle in &published {
         let bundle = Bundle::open(&bundle.path).await?;
         let bar = output.bar("install");
@@ -167,16 +165,23 @@ async fn take(
         installed.extend(compass_bundle::install(&bundle, &client, &site, &options).await?);
         bar.done();
     }
-    moved += installed.iter().map(|one| one.copied.bytes).sum::<u64>();
+    let moved = installed.iter().map(|one| one.copied.bytes).sum();
     summary.steps.push(Step { name: "install", took: began.elapsed(), bytes: moved });
 
     for (image, developer) in installed.iter().zip(pushed) {
-        let reference = &image.reference;
-        let at_site = client.manifest_digest(reference.repository(), &reference.locator()).await?;
-        let gone = || Failure::not_right(format!("{reference} did not arrive"));
-        let reference = reference.to_string();
-        summary.images.push(Image { reference, developer, site: at_site.ok_or_else(gone)? });
+        summary.images.push(arrived(&client, &image.reference, developer).await?);
     }
     summary.bundles = published;
     Ok(())
+}
+
+/// An image as the site has it.
+async fn arrived(
+    client: &Client,
+    reference: &Reference,
+    developer: Digest,
+) -> Result<Image, Failure> {
+    let at_site = client.manifest_digest(reference.repository(), &reference.locator()).await?;
+    let gone = || Failure::not_right(format!("{reference} did not arrive"));
+    Ok(Image { reference: reference.to_string(), developer, site: at_site.ok_or_else(gone)? })
 }
