@@ -36,11 +36,7 @@ impl Registries {
             root: PathBuf::new(),
             hosts: BTreeMap::new(),
             credentials: CredentialFiles::from_environment(),
-            retry: RetryPolicy {
-                connect_retry: Duration::from_secs(global.retry_connect),
-                min_speed: global.min_speed,
-                ..RetryPolicy::default()
-            },
+            retry: global.retry(),
         }
     }
 
