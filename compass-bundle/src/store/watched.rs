@@ -20,7 +20,7 @@ pub(super) struct Watched {
     policy: RetryPolicy,
 }
 
-/// Why a read is given up although the server answers.
+/// Why a read ends although the server still answers.
 #[derive(Debug, thiserror::Error)]
 #[error("{bytes} bytes did not come within {} s, at least {least} a second are expected", .time.as_secs())]
 pub(crate) struct TooSlow {

@@ -1,5 +1,5 @@
 //! The JSON of image manifests and indexes, as registries and Go tools write it: lists may be null
-//! or missing, and fields that nobody needs are ignored.
+//! or missing, and unknown fields are ignored.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
@@ -20,7 +20,7 @@ pub(super) struct Schema {
     manifests: Images,
 }
 
-/// The images of an index. Some builders write `null` where there are none.
+/// The images of an index. Some builders write `null` for an empty list.
 #[derive(Default)]
 enum Images {
     #[default]

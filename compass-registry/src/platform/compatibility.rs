@@ -88,7 +88,7 @@ impl Cpu {
         let digits = variant.strip_prefix('v').unwrap_or(variant);
         let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
         let known = Some((major.parse().ok()?, minor.parse().ok()?));
-        // There is no v8.10, and only arm64 has minor numbers.
+        // Only arm64 has minor versions, of one digit.
         known.filter(
             |(_, minor)| if self.architecture == "arm64" { *minor < 10 } else { *minor == 0 },
         )
@@ -101,7 +101,7 @@ impl Cpu {
         }
         let (Some(own), Some(needed)) = (self.number(), image.number()) else {
             let exact = (self.variant == image.variant).then_some(Level::Exact);
-            // Every variant runs what was built for the architecture as such.
+            // Every variant runs images of the plain architecture.
             return exact.or_else(|| image.variant.is_none().then_some(Level::Baseline));
         };
         let runs = match self.architecture.as_str() {

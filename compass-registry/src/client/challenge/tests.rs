@@ -10,7 +10,7 @@ fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge 
 const AUTH: &str = "https://auth.example.io/token";
 const HELLO: &str = "repository:library/hello-world:pull,push";
 
-/// Headers that other clients test their own parsers with, and what is read of them.
+/// Checks headers of other clients' own tests.
 fn require(table: impl IntoIterator<Item = (&'static str, Vec<Challenge>)>) {
     for (header, expected) in table {
         assert_eq!(parse(header), expected, "{header}");

@@ -10,8 +10,8 @@ use crate::client::challenge::{self, Challenge};
 use crate::client::credentials::Secret;
 
 impl Transport {
-    /// A header that may help after a refusal; nothing if none does. Another host, to which the
-    /// registry sent the request, is never told who asks.
+    /// The header to retry with after a refusal, or `None` if no header can help. A host that the
+    /// registry redirected to never gets credentials.
     pub(super) async fn authorize(
         &self,
         request: &Request,

@@ -1,4 +1,4 @@
-//! What went wrong with a request, and with whom: the registry, or somebody it pointed to.
+//! Errors for refused requests, with the registry's own words and the login that was used.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Refusal {
     }
 }
 
-/// The beginning of a body; what has come by the time that is allowed has to be enough.
+/// The beginning of a body, as far as it arrives within the time limit.
 async fn beginning(mut response: Response, silence: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
@@ -104,7 +104,7 @@ impl Transport {
         if refusal.status.is_redirection() {
             message = redirect(refusal);
         }
-        // A registry may hide what is not for everybody.
+        // A registry may answer 404 for private repositories.
         let hides = refusal.status == StatusCode::NOT_FOUND
             && self.is_own(&refusal.url)
             && request.scope.starts_with("repository:");
@@ -156,7 +156,7 @@ impl Transport {
         url.origin() == self.0.base.origin()
     }
 
-    /// Who is asked there: the registry, or somebody it pointed to.
+    /// The host for messages: the registry, or the host that it redirected to.
     pub(super) fn place(&self, url: &Url) -> String {
         if self.is_own(url) {
             return self.0.host.clone();
@@ -176,7 +176,7 @@ fn redirect(refusal: &Refusal) -> String {
     }
 }
 
-/// The host of an address, with its port where it has one.
+/// The host of an address, with its port if it has one.
 pub(in crate::client) fn host_of(url: &Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}{port}", url.host_str().unwrap_or_default())
