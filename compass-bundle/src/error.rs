@@ -195,6 +195,10 @@ impl Error {
                 _ => None,
             },
             Self::Registry(error) => error.hint(),
+            #[cfg(feature = "store")]
+            Self::Store { source, .. } if source.is::<crate::store::TooSlow>() => {
+                Some("check the connection; `--min-speed` sets what is too slow")
+            }
             _ => None,
         }
     }

@@ -9,6 +9,8 @@ mod http;
 mod object;
 #[cfg(feature = "store")]
 mod upload;
+#[cfg(feature = "store")]
+mod watched;
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "store")]
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use compass_registry::Digest;
 #[cfg(feature = "store")]
-use compass_registry::{ImageSource, Progress};
+use compass_registry::{ImageSource, Progress, RetryPolicy};
 
 pub use self::directory::publish;
 #[cfg(feature = "store")]
@@ -25,6 +27,10 @@ pub use self::http::HttpFile;
 pub use self::object::{ObjectFile, ObjectStore};
 #[cfg(feature = "store")]
 pub use self::upload::{has_uploads, settle};
+#[cfg(feature = "store")]
+pub(crate) use self::watched::TooSlow;
+#[cfg(feature = "store")]
+use self::watched::Watched;
 use crate::document::{BundleDocument, Kind};
 #[cfg(feature = "store")]
 use crate::write::{Existing, write_beside};
@@ -223,15 +229,22 @@ fn is_cut_login(first: &str) -> bool {
 }
 
 /// Opens what a bundle is read from: a path, or an address that begins with `file://`, `http://`,
-/// `https://`, `s3://` or `oss://`.
+/// `https://`, `s3://` or `oss://`. The policy says how slow a server may be.
 ///
 /// # Errors
 /// Where it is not there, or cannot be read in parts.
 #[cfg(feature = "store")]
-pub async fn open_source(address: &str) -> Result<Arc<dyn BundleSource>, Error> {
+pub async fn open_source(
+    address: &str,
+    policy: &RetryPolicy,
+) -> Result<Arc<dyn BundleSource>, Error> {
     Ok(match address.split_once("://") {
-        Some(("http" | "https", _)) => Arc::new(HttpFile::open(address).await?),
-        Some(("s3" | "oss", _)) => Arc::new(ObjectFile::open(address).await?),
+        Some(("http" | "https", _)) => {
+            Watched::open(address, policy, HttpFile::open(address)).await?
+        }
+        Some(("s3" | "oss", _)) => {
+            Watched::open(address, policy, ObjectFile::open(address)).await?
+        }
         Some(("file", path)) => Arc::new(LocalFile::open(Path::new(path))?),
         Some(_) if !Path::new(address).exists() => {
             let reason = "expected a path, or an address of `file`, `http`, `https`, `s3` or `oss`";
@@ -247,7 +260,7 @@ pub async fn open_source(address: &str) -> Result<Arc<dyn BundleSource>, Error> 
 /// As [`open_source`] and [`Bundle::open`].
 #[cfg(feature = "store")]
 pub async fn open(address: &str) -> Result<Bundle, Error> {
-    Bundle::read(open_source(address).await?).await
+    Bundle::read(open_source(address, &RetryPolicy::default()).await?).await
 }
 
 #[cfg(all(test, feature = "store"))]

@@ -13,8 +13,8 @@ use compass_bundle::store::open_source;
 use compass_bundle::{
     Bundle, BundleSource, LocalFile, Opened, VerifyOptions, WriteOptions, compare, unpack, write,
 };
-use compass_registry::NoProgress;
 use compass_registry::testing::noise;
+use compass_registry::{NoProgress, RetryPolicy};
 use sample::CountedFile;
 
 /// A bundle of three images of this many bytes each, of which little is ever read.
@@ -93,7 +93,7 @@ async fn a_web_server_is_asked_again_only_where_that_may_help() {
     let part = "206 Partial Content\r\ncontent-range: bytes 0-0/5000";
     let opened = async |answers| {
         let (address, asked) = web(answers);
-        let opened = open_source(&address).await.map(|file| file.size());
+        let opened = open_source(&address, &RetryPolicy::default()).await.map(|file| file.size());
         (opened.map_err(|error| format!("{error:?}")), asked.load(Ordering::Relaxed))
     };
     let busy: &[&str] = Vec::leak(vec!["503 Busy", "429 Slower", part]);

@@ -1,8 +1,10 @@
 //! What can be written on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use compass_registry::RetryPolicy;
 
 use crate::commands::{
     bump, check, demo, diff, doctor, explain, extract, images, inspect, install, package, publish,
@@ -53,6 +55,17 @@ pub(crate) struct Global {
     /// The least average speed of a transfer over five minutes, in bytes a second; 0 for none
     #[arg(long, global = true, default_value_t = 1024, value_name = "BYTES")]
     pub(crate) min_speed: u64,
+}
+
+impl Global {
+    /// How what fails on the way is dealt with.
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        RetryPolicy {
+            connect_retry: Duration::from_secs(self.retry_connect),
+            min_speed: self.min_speed,
+            ..RetryPolicy::default()
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

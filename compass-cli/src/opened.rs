@@ -7,11 +7,12 @@ use compass_bundle::store::open_source;
 use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
 
+use crate::cli::Global;
 use crate::failure::Failure;
 
 /// Opens a bundle, or a package of any making.
-pub(crate) async fn open(address: &str) -> Result<Opened, Failure> {
-    Ok(Opened::read(open_source(address).await?).await?)
+pub(crate) async fn open(address: &str, global: &Global) -> Result<Opened, Failure> {
+    Ok(Opened::read(open_source(address, &global.retry()).await?).await?)
 }
 
 /// What the YAML of a bundle or a package names.

@@ -36,11 +36,7 @@ impl Registries {
             root: PathBuf::new(),
             hosts: BTreeMap::new(),
             credentials: CredentialFiles::from_environment(),
-            retry: RetryPolicy {
-                connect_retry: Duration::from_secs(global.retry_connect),
-                min_speed: global.min_speed,
-                ..RetryPolicy::default()
-            },
+            retry: global.retry(),
         }
     }
 
@@ -53,7 +49,7 @@ impl Registries {
         })
     }
 
-    /// For a person who waits for the answer: that it takes long is one.
+    /// With short timeouts and few retries, for interactive commands.
     pub(crate) fn impatient(self) -> Self {
         let (silence, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
         let retry = RetryPolicy { tries: 2, silence, connect_retry, ..self.retry };

@@ -76,8 +76,8 @@ pub struct Copied {
     pub reduced: bool,
     /// The wanted platforms that a single image is not for. It is copied all the same.
     pub lacks: Vec<Platform>,
-    /// The layers that registries need not hold, and that neither the source nor the destination
-    /// has: the image runs only where they can be fetched from their owner.
+    /// The non-distributable layers that neither the source nor the destination has: a host can run
+    /// the image only if it can fetch them from their publisher.
     pub unavailable: Vec<Digest>,
     /// What the destination had under the tag before, where that was something else.
     pub replaced: Option<Digest>,

@@ -72,7 +72,7 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// What answers is no registry.
+    /// The host answers, but is not a registry.
     #[error("{host} is no registry: {}", excerpt(.reason))]
     NotARegistry {
         /// Who answers.

@@ -44,6 +44,7 @@ pub struct RawManifest {
 
 /// What a [`RawManifest`] refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "few are kept at once")]
 pub enum Manifest {
     /// One image.
     Image {

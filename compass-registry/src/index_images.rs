@@ -10,8 +10,8 @@ use crate::{
 /// An index may hold indexes; more levels than this are an attack.
 pub(crate) const MAX_DEPTH: usize = 16;
 
-/// The images of an index and of the indexes in it, without the statements about them. An image without a platform gets that of its
-/// configuration, as containerd does; what is not in the source keeps none.
+/// The images of an index and of its nested indexes, without attestations. An image without a
+/// platform gets that of its configuration, as containerd does, unless the source lacks it.
 pub(crate) async fn of<S: ImageSource + ?Sized>(
     source: &S,
     repository: &Repository,
@@ -102,7 +102,7 @@ fn is_index(entry: &Descriptor) -> bool {
         || RawManifest::is_index_type(&entry.media_type)
 }
 
-/// Whether an entry is a statement about an image, as BuildKit writes them, and none itself.
+/// Whether an entry is an attestation about an image, as `BuildKit` writes them.
 fn is_statement(entry: &Descriptor) -> bool {
     let is_unknown = |platform: &Platform| {
         (platform.os.as_str(), platform.architecture.as_str()) == ("unknown", "unknown")

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A host that went on refusing connections for as long as it was waited for.
+/// A host still refuses connections after the whole waiting time.
 #[derive(Debug, thiserror::Error)]
 #[error("connection refused, for {} s by now", .0.as_secs())]
 pub(crate) struct RefusedConnections(Duration);
@@ -126,7 +126,7 @@ mod tests {
         assert!(result.is_ok() && (10..13).contains(&took), "{took}");
         let (took, result) = after(&refusals, 1000).await;
         assert!(!result.unwrap_err().is_transient() && took == 30, "{took}");
-        // Others need not wait for what was waited for in vain.
+        // Later requests fail at once.
         let (took, result) = after(&refusals, 1000).await;
         assert!(result.is_err() && took == 0, "{took}");
         assert!(after(&refusals, 0).await.1.is_ok());

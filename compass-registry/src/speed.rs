@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::RetryPolicy;
 
-/// Why a transfer is given up although its peer answers.
+/// Why a transfer ends although its peer still answers.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TooSlow {
     /// Too few bytes came or went.

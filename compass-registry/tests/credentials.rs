@@ -263,7 +263,7 @@ fn damaged_file_is_an_error_that_quotes_nothing() {
         assert!(!said.contains("hunter2") && !said.contains("aHVudGVyMg"), "{said}");
         assert!(said.contains(&files.path("config.json").display().to_string()), "{said}");
     }
-    // What is wrong with another host's entry does not matter.
+    // A wrong entry of another host is ignored.
     let (_files, found) = one(r#"{"auths": {"a.b": {"auth": "aHVudGVyMg=="}, "c.d": {}}}"#);
     assert_eq!(found.find("c.d").unwrap(), []);
 }
@@ -353,7 +353,7 @@ fn docker_auth_config_counts_before_files() {
         (Some("foo:bar"), "DOCKER_AUTH_CONFIG")
     );
     assert_eq!(login(&found.find("docker.io").unwrap(), "x").as_deref(), Some("docker:io"));
-    // Docker refuses users and passwords in it, and ignores what it cannot read: this is an error.
+    // Docker accepts no users and passwords in it, and ignores an unreadable value: here it is an error.
     let plain = r#"{"auths": {"reg.a": {"username": "user", "password": "pass"}}}"#;
     let logins = variables(&[("DOCKER_AUTH_CONFIG", plain)]).find("reg.a").unwrap();
     assert_eq!(login(&logins, "x").as_deref(), Some("user:pass"));

@@ -20,7 +20,7 @@ fn tag() -> Tag {
     "v1".parse().unwrap()
 }
 
-/// Copies what has the tag, for these platforms.
+/// Copies the tagged image or index, for these platforms.
 async fn copy(
     source: &MemoryStorage,
     sink: &MemoryStorage,
@@ -148,7 +148,7 @@ async fn nondistributable_layer_is_copied_or_named() {
         let copied = copy(&storage, &sink, &[]).await.unwrap();
         assert_eq!((copied.was_there, copied.unavailable), (was_there, vec![layer.digest]));
     }
-    // It turns up after all, also where the rest is there already.
+    // A layer that the source gets later is copied even if the image exists already.
     storage.add_blob(&repository(), base);
     for (was_there, blobs) in [(true, 1), (true, 0)] {
         let copied = copy(&storage, &sink, &[]).await.unwrap();

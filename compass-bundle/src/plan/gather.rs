@@ -51,7 +51,7 @@ impl ArchiveImage {
     /// [`Remembered`](compass_registry::Remembered), which spares the bundle from doing so again.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If the configuration cannot be read.
     pub async fn ask_platform(
         &mut self,
         source: &dyn ImageSource,
@@ -147,15 +147,15 @@ async fn children(
 fn require_images(reference: &Reference, entries: &[Descriptor]) -> Result<(), Error> {
     match entries.iter().find(|entry| !entry.is_manifest()) {
         Some(blob) => Err(Error::Unplannable(format!(
-            "{reference} is a build cache, and not an image: its index lists {} of type `{}`",
+            "{reference} is a build cache instead of an image: its index lists {} of type `{}`",
             blob.digest, blob.media_type
         ))),
         None => Ok(()),
     }
 }
 
-/// A name with a digest leads to nothing where something else stands under it: part of an image
-/// index cannot be brought under the digest of the whole.
+/// A reference with a digest resolves only to that digest: part of an image index cannot be stored
+/// under the digest of the whole index.
 fn require_pinned(
     reference: &Reference,
     root: &RawManifest,

@@ -40,8 +40,8 @@ impl Platforms {
         self.wanted().iter().filter(lacks).cloned().collect()
     }
 
-    /// The platform of an image that there is for one only. What its configuration says counts,
-    /// unless that is as good as what is wanted.
+    /// The platform of a single image: the one in its configuration, or the wanted one if the
+    /// configuration satisfies that.
     pub(super) fn of_image(&self, own: Option<Platform>) -> Platform {
         let satisfied = |wanted: &&Platform| own.as_ref().is_none_or(|own| own.satisfies(wanted));
         match self.wanted().iter().find(satisfied) {

@@ -6,6 +6,7 @@ use compass_manifest::yaml;
 use compass_registry::{Descriptor, Platform};
 use serde_json::{Value, json};
 
+use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
 use crate::output::{Output, bytes};
@@ -18,8 +19,12 @@ pub(crate) struct Args {
     new: String,
 }
 
-pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let (old, new) = (open(&args.old).await?, open(&args.new).await?);
+pub(crate) async fn run(
+    args: &Args,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
     let comparison = compare(&old, &new).await?;
     output.result(|| to_json(&comparison), || to_text(&comparison));
     Ok(ExitCode::SUCCESS)

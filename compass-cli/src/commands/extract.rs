@@ -45,8 +45,10 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let out = args.output.as_deref().unwrap_or(Path::new("."));
     let paths = match args {
-        Args { file: None, image: None, yaml: false, .. } => everything(args, out, output).await?,
-        _ => match (&open(&args.bundle).await?, args) {
+        Args { file: None, image: None, yaml: false, .. } => {
+            everything(args, out, global, output).await?
+        }
+        _ => match (&open(&args.bundle, global).await?, args) {
             (Opened::Bundle(bundle), Args { yaml: true, .. }) => small_files(bundle, out).await?,
             (Opened::Package(package), Args { yaml: true, .. }) => package.write_files(out).await?,
             (opened, Args { file: Some(path), .. }) => {
@@ -70,8 +72,13 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn everything(args: &Args, out: &Path, output: &Output) -> Result<Vec<PathBuf>, Failure> {
-    let source = open_source(&args.bundle).await?;
+async fn everything(
+    args: &Args,
+    out: &Path,
+    global: &Global,
+    output: &Output,
+) -> Result<Vec<PathBuf>, Failure> {
+    let source = open_source(&args.bundle, &global.retry()).await?;
     let bar = output.bar("extract");
     let unpacked = unpack(source, out, &*bar.shared()).await;
     bar.done();

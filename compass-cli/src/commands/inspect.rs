@@ -6,6 +6,7 @@ use compass_bundle::{ArchiveImage, Bundle, Opened, Package, PackageImage};
 use compass_registry::{Descriptor, Digest, Manifest, Platform};
 use serde_json::{Value, json};
 
+use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
 use crate::output::{Output, bytes, printable};
@@ -16,8 +17,12 @@ pub(crate) struct Args {
     bundle: String,
 }
 
-pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    match open(&args.bundle).await? {
+pub(crate) async fn run(
+    args: &Args,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    match open(&args.bundle, global).await? {
         Opened::Bundle(bundle) => {
             let document = bundle.document();
             output.result(

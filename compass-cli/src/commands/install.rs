@@ -32,7 +32,7 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let opened = open(&args.bundle).await?;
+    let opened = open(&args.bundle, global).await?;
     let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
     let name = without_secrets(&args.bundle);

@@ -35,13 +35,8 @@ pub(crate) struct Args {
     /// Reads images from here, as `HOST[/PROJECT]`, and not from where the manifest names them
     #[arg(long, value_name = "PLACE")]
     from: Option<RegistryPlace>,
-    /// The platform that is packaged, several with commas between them, or `all`; otherwise the
-    /// policy's first
-    #[arg(long)]
-    platform: Option<String>,
-    /// Takes images that are not for the wanted platform, with a warning
-    #[arg(long)]
-    allow_other_platform: bool,
+    #[command(flatten)]
+    platform: PlatformArgs,
     /// Gives a product an archive for each image as well, for sites that only know `docker load`
     #[arg(long)]
     include_archives: bool,
@@ -57,6 +52,24 @@ pub(crate) struct Args {
     /// Publishes files that differ from the last commit, if the output is a store
     #[arg(long)]
     allow_uncommitted: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct PlatformArgs {
+    /// The platform that is packaged, several with commas between them, or `all`; otherwise the
+    /// policy's first
+    #[arg(long)]
+    platform: Option<String>,
+    /// Takes images that are not for the wanted platform, with a warning
+    #[arg(long)]
+    allow_other_platform: bool,
+}
+
+impl PlatformArgs {
+    /// Of all platforms none can be another one.
+    fn allows_others(&self) -> bool {
+        self.allow_other_platform || self.platform.as_deref() == Some("all")
+    }
 }
 
 impl Args {
@@ -92,9 +105,8 @@ pub(crate) async fn run(
     repository.require_no_errors(&repository.below(&package.paths), &args.gate, output)?;
     let options = Options {
         from: args.from.as_ref(),
-        platforms: platforms(&repository, args.platform.as_deref())?,
-        // Of all platforms none can be another one.
-        allow_other_platform: args.allow_other_platform || args.platform.as_deref() == Some("all"),
+        platforms: platforms(&repository, args.platform.platform.as_deref())?,
+        allow_other_platform: args.platform.allows_others(),
         archives: args.include_archives,
         jobs: global.jobs.into(),
     };

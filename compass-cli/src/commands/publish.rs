@@ -35,7 +35,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let policy = policy(args, global)?;
     let store = Store::open(args.to.as_ref().unwrap_or(&policy.store))?;
-    let bundle = Bundle::open(&*args.bundle).await?;
+    let bundle = Bundle::open(&args.bundle).await?;
     if !args.allow_uncommitted {
         require_commit(bundle.document())?;
     }

@@ -9,6 +9,7 @@ use compass_bundle::{
 };
 use serde_json::{Value, json};
 
+use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::{Named, named_by};
 use crate::output::{Output, bytes, printable};
@@ -34,8 +35,12 @@ impl Proof {
     }
 }
 
-pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
-    let source = open_source(&args.bundle).await?;
+pub(crate) async fn run(
+    args: &Args,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let source = open_source(&args.bundle, &global.retry()).await?;
     let proof = match Opened::read(Arc::clone(&source)).await {
         Ok(Opened::Bundle(bundle)) => {
             let verified = verify(&bundle, args.quick, output).await?;

@@ -1,4 +1,4 @@
-//! `compass doctor`: what a registry can do, which login is offered, and what is no registry.
+//! `compass doctor`: capabilities of a registry, the login that is used, and web pages.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -4,7 +4,7 @@
 mod doctor;
 mod world;
 
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

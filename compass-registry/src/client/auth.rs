@@ -19,7 +19,7 @@ use crate::{Error, Repository};
 #[derive(Debug)]
 pub(super) struct Auth {
     logins: Vec<Login>,
-    /// The project whose login is for the registry as such too.
+    /// The project whose login is also used for requests that name no repository.
     home: OnceLock<Repository>,
     silence: Duration,
     /// How the registry asked last; it will do so again.
@@ -36,9 +36,9 @@ impl Auth {
         Self { logins, home: OnceLock::new(), silence, challenge, tokens }
     }
 
-    /// What is asked of the registry as such is asked with the login for a project.
+    /// Sends requests that name no repository with the login for a project.
     pub(super) fn ask_as(&self, project: &Repository) {
-        // The first one who says so counts.
+        // Only the first call has an effect.
         let _ = self.home.set(project.clone());
     }
 
@@ -59,7 +59,7 @@ impl Auth {
         self.login(scope).map(|login| &login.credentials)
     }
 
-    /// Who asks for what a scope names, in words.
+    /// The login for a scope, in words.
     pub(super) fn who(&self, scope: &str) -> String {
         self.login(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
     }

@@ -70,7 +70,7 @@ impl Credentials {
         }
     }
 
-    /// Who asks, in words.
+    /// The user or the kind of token, in words.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Password { username, .. } => format!("as `{username}`"),

@@ -109,7 +109,8 @@ pub(super) async fn examine(
     trials.0
 }
 
-/// Whether what lies below a project may be read. That it does not exist says as much.
+/// Tries to list the tags of a project or repository. Most projects are no repositories, so that 404
+/// says nothing.
 async fn examine_project(transport: &Transport, project: &Repository, trials: &mut Trials) {
     match list::tags(transport, project).await {
         Ok(tags) => {

@@ -12,7 +12,7 @@ use reqwest::Body;
 use crate::speed::SpeedGuard;
 use crate::{Error, RetryPolicy, VerifiedBlob};
 
-/// The most bytes that a body hands out at once: what is handed out counts as sent.
+/// The most bytes that a body yields at once: yielded bytes count as sent.
 const PIECE: u64 = 1 << 20;
 
 /// A blob that is sent, in one body after the other.

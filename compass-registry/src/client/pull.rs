@@ -81,7 +81,7 @@ async fn fetch(
     transport.retry().run(read).await
 }
 
-/// Why an answer is no manifest.
+/// Explains why an answer cannot be a manifest.
 fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
     let kind = content_type.map_or_else(String::new, |kind| format!(" (`{kind}`)"));
     format!("what the registry sent{kind} is no manifest: {}", words::of(bytes))
@@ -195,8 +195,9 @@ fn bad_blob(
     Error::BadContent { what, reason }
 }
 
-/// A body that is compressed on its way is not the blob. Storages may say so of bytes that are
-/// gzipped themselves: what has the right length is taken, and proven by its digest.
+/// Refuses a body with a `Content-Encoding`: its bytes are not the blob's. Some storages set that
+/// header for blobs that are gzip files themselves, so a body of the right length is accepted; its
+/// digest is verified anyway.
 fn require_identity(
     response: &Response,
     descriptor: &Descriptor,

@@ -11,8 +11,8 @@ use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag};
 /// Both actions: the token that looks for a blob then also writes it.
 pub(super) const PUSH: &str = "pull,push";
 
-/// Whether a registry has a blob. What it says of another length or digest is not believed: the
-/// blob is pushed again, which does no harm.
+/// Whether a registry has a blob. An answer with another length or digest counts as no: pushing the
+/// blob again does no harm.
 pub(super) async fn has_blob(
     transport: &Transport,
     repository: &Repository,
@@ -39,7 +39,7 @@ fn contradicts(response: &Response, descriptor: &Descriptor) -> bool {
         || digest.is_some_and(|digest| digest != descriptor.digest)
 }
 
-/// Asks for a manifest that was just pushed, if the registry did not say what it stored.
+/// Confirms a pushed manifest with a request, if the answer to the push has no digest.
 async fn require_manifest(
     transport: &Transport,
     repository: &Repository,

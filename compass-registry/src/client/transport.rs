@@ -57,7 +57,7 @@ struct Inner {
     first: tokio::sync::Mutex<()>,
     /// The first request has been answered, or has failed.
     introduced: AtomicBool,
-    /// `/v2/` was asked how to log in, because the registry hides what is not for everybody.
+    /// Set once `/v2/` was asked for a challenge, for registries that hide private repositories.
     asked_root: tokio::sync::OnceCell<()>,
     /// The registry was asked for a part of a blob, and sent all of it.
     ranges_ignored: AtomicBool,
@@ -129,7 +129,7 @@ impl Transport {
         self.0.auth.describe(&scope.unwrap_or_default())
     }
 
-    /// What is asked of the registry as such is asked with the login for a project.
+    /// Sends requests that name no repository with the login for a project.
     pub(super) fn ask_as(&self, project: &Repository) {
         self.0.auth.ask_as(project);
     }
@@ -181,7 +181,7 @@ impl Transport {
         Request::new(Method::GET, url, scope.to_owned())
     }
 
-    /// Asks for the API's root. What answers like a web page is no registry.
+    /// Requests `/v2/`, and fails if a web page answers instead of a registry.
     pub(super) async fn ping(&self) -> Result<Root, Error> {
         let response = self.send(&self.root_request("", ""), is_ok).await?;
         let root = Root { version: response.version(), headers: response.headers().clone() };

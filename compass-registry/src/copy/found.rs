@@ -9,7 +9,7 @@ use crate::{
     Repository, Tag,
 };
 
-/// An image at its source, and what is at the destination.
+/// An image at its source, and the state of the destination.
 pub(super) struct Found {
     /// What the source's tag or digest names.
     pub(super) named: Digest,

@@ -59,7 +59,7 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
             "the registry does not find a blob that it took: run the command again, and see its own \
              log if that does not help",
         ),
-        // Other words say themselves what is wrong.
+        // Other error codes explain themselves.
         404 if writes && (request.starts_with("POST ") || message.contains("NAME_UNKNOWN")) => {
             Some(
                 "check the project's name, and whether it must be created at the registry before images \
@@ -86,13 +86,13 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
 /// Advice for a host that cannot be reached, or a connection that broke.
 fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
     if error.is::<Elapsed>() {
-        return "it is there and does not answer: check the address and port, and whether a proxy or firewall stands between";
+        return "the host accepts connections and does not answer: check the address and port, and for a proxy or firewall in between";
     }
     if error.is::<TooSlow>() {
         return "check the connection; `--min-speed` sets what is too slow";
     }
     if error.is::<RefusedConnections>() {
-        return "nothing listens there: check the host and port, and whether the registry is running";
+        return "check the host and port, and whether the registry is running";
     }
     if says(error, "UnknownIssuer") {
         return "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy";
@@ -106,7 +106,7 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
     "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy"
 }
 
-/// Whether the TLS library refuses the certificate of whoever was asked.
+/// Whether the TLS library rejects the server's certificate.
 pub(super) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
     says(error, "invalid peer certificate")
 }

@@ -1,5 +1,5 @@
 //! The JSON of image manifests and indexes, as registries and Go tools write it: lists may be null
-//! or missing, and fields that nobody needs are ignored.
+//! or missing, and unknown fields are ignored.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
@@ -16,15 +16,23 @@ pub(super) struct Schema {
     media_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
-    /// The outer option says whether the key exists.
-    #[serde(default, deserialize_with = "existing")]
-    manifests: Option<Option<Vec<Descriptor>>>,
+    #[serde(default)]
+    manifests: Images,
 }
 
-fn existing<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    value: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
+/// The images of an index. Some builders write `null` for an empty list.
+#[derive(Default)]
+enum Images {
+    #[default]
+    Missing,
+    Null,
+    List(Vec<Descriptor>),
+}
+
+impl<'de> Deserialize<'de> for Images {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(value)?.map_or(Self::Null, Self::List))
+    }
 }
 
 impl Schema {
@@ -47,7 +55,7 @@ impl Schema {
     /// A document that is an image to one tool and an index to another one is neither here
     /// (CVE-2021-41190).
     fn require_unambiguous(&self, kind: &str) -> Result<(), String> {
-        let has_images = matches!(self.manifests, Some(Some(_)));
+        let has_images = matches!(self.manifests, Images::List(_));
         if has_images && (self.config.is_some() || self.layers.is_some()) {
             return Err("it has `manifests`, as an index, and `layers`, as an image".to_owned());
         }
@@ -64,9 +72,10 @@ impl Schema {
 
     fn index(self) -> Result<Manifest, String> {
         match self.manifests {
-            Some(images) => Ok(Manifest::Index(images.unwrap_or_default())),
-            None if self.media_type.is_some() => Ok(Manifest::Index(Vec::new())),
-            None => Err("it has no `manifests`".to_owned()),
+            Images::List(images) => Ok(Manifest::Index(images)),
+            Images::Null => Ok(Manifest::Index(Vec::new())),
+            Images::Missing if self.media_type.is_some() => Ok(Manifest::Index(Vec::new())),
+            Images::Missing => Err("it has no `manifests`".to_owned()),
         }
     }
 

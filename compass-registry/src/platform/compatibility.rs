@@ -8,7 +8,7 @@ use super::Platform;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Suitability {
     variant: Level,
-    os_version: Option<OsVersion>,
+    os_version: OsVersion,
     features: usize,
 }
 
@@ -27,6 +27,8 @@ enum Level {
 /// How close the version of the operating system is to the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum OsVersion {
+    /// One of both is not known.
+    Any,
     /// Some version that the platform runs; later ones are better.
     Runs(Vec<u64>),
     /// The very same version.
@@ -86,7 +88,7 @@ impl Cpu {
         let digits = variant.strip_prefix('v').unwrap_or(variant);
         let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
         let known = Some((major.parse().ok()?, minor.parse().ok()?));
-        // There is no v8.10, and only arm64 has minor numbers.
+        // Only arm64 has minor versions, of one digit.
         known.filter(
             |(_, minor)| if self.architecture == "arm64" { *minor < 10 } else { *minor == 0 },
         )
@@ -99,7 +101,7 @@ impl Cpu {
         }
         let (Some(own), Some(needed)) = (self.number(), image.number()) else {
             let exact = (self.variant == image.variant).then_some(Level::Exact);
-            // Every variant runs what was built for the architecture as such.
+            // Every variant runs images of the plain architecture.
             return exact.or_else(|| image.variant.is_none().then_some(Level::Baseline));
         };
         let runs = match self.architecture.as_str() {
@@ -125,25 +127,25 @@ fn os_of(platform: &Platform) -> &str {
 fn features_of(image: &Platform) -> impl Iterator<Item = &str> {
     let is_windows = image.os.eq_ignore_ascii_case("windows");
     let features = image.os_features.iter().map(String::as_str);
-    features.filter(move |feature| !feature.is_empty() && !(is_windows && *feature == "win32k"))
+    features.filter(move |feature| !(feature.is_empty() || is_windows && *feature == "win32k"))
 }
 
 /// How the versions of the operating system go together; nothing if they do not.
-fn os_version(image: &Platform, wanted: &Platform) -> Option<Option<OsVersion>> {
+fn os_version(image: &Platform, wanted: &Platform) -> Option<OsVersion> {
     let given = |version: &'_ Option<String>| version.clone().filter(|version| !version.is_empty());
     let (Some(own), Some(asked)) = (given(&image.os_version), given(&wanted.os_version)) else {
         // An image without a version runs on all of them; without a wanted one, all are as good.
-        return Some(None);
+        return Some(OsVersion::Any);
     };
     if own == asked {
-        return Some(Some(OsVersion::Same));
+        return Some(OsVersion::Same);
     }
     let (own, asked) = (numbers(&own)?, numbers(&asked)?);
     let runs = match image.os.eq_ignore_ascii_case("windows") {
         true => windows_runs(&asked, &own),
         false => false,
     };
-    runs.then_some(Some(OsVersion::Runs(own)))
+    runs.then_some(OsVersion::Runs(own))
 }
 
 fn numbers(version: &str) -> Option<Vec<u64>> {

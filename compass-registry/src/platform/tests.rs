@@ -64,7 +64,7 @@ fn platform_satisfies_as_containerd_matches() {
         ),
         ("linux/arm64", "linux/arm64 linux/arm64/v8 linux/arm64/8", "linux/arm64/v9 linux/arm/v8"),
         ("linux/arm64/v8", "linux/arm64 linux/arm64/v8", "linux/arm64/v8.1 linux/arm64/v9"),
-        // An unknown variant equals itself, and runs what was built for no variant.
+        // An unknown variant equals itself, and runs images without a variant.
         ("linux/ppc64le/power9", "linux/ppc64le/power9 linux/ppc64le", "linux/ppc64le/power8"),
         ("linux/ppc64le", "linux/ppc64le", "linux/ppc64le/power9"),
         ("other/amd64/42", "other/amd64/42 other/amd64", "other/amd64/45"),

@@ -1,5 +1,4 @@
-//! Registries as they are: what they answer besides what the specification says, and what the client
-//! makes of it.
+//! Registries that deviate from the specification, and how the client copes with them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod logins;

@@ -99,7 +99,7 @@ async fn redirect_of_write_elsewhere_is_an_error() {
             "{said}"
         );
     }
-    // One that never ends is given up as well.
+    // Redirects without end are an error.
     let destination = Quirky::new(|asked| {
         let again = with_header(status_of(307, ""), "location", &asked.path);
         asked.is("PUT", "/uploads/").then_some(again)

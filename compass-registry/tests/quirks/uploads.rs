@@ -1,4 +1,4 @@
-//! Upload sessions: where they are, and what the registry says of them.
+//! Upload sessions: odd addresses and odd answers.
 
 use crate::world::{Quirky, copy, name, status_of, store, with_header};
 

@@ -141,7 +141,7 @@ async fn forward(http: &reqwest::Client, behind: &str, asked: &Asked) -> Respons
     (status, headers, body).into_response()
 }
 
-/// Without pauses, and without waiting for what is not there.
+/// Without pauses between retries, and without retries of refused connections.
 pub(crate) fn options() -> ClientOptions {
     let retry = RetryPolicy {
         pause: Duration::from_millis(1),

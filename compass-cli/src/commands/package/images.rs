@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::registries::Registries;
 
-/// What the images of a package are read from, and what they consist of.
+/// The images of a package, and the source that they are read from.
 pub(super) struct Gathered {
     pub(super) source: Arc<dyn ImageSource>,
     pub(super) images: Vec<ArchiveImage>,
@@ -151,8 +151,6 @@ impl Wanted<'_> {
         let index = self.source.verified_manifest(repository, &place.locator()).await?;
         let images = self.source.images_of(repository, &index).await?;
         let mut platforms: Vec<_> = images.into_iter().filter_map(|image| image.platform).collect();
-        // Attestations are for no platform.
-        platforms.retain(|platform| platform.os != "unknown");
         platforms.dedup();
         Ok(platforms.pop().filter(|_| platforms.is_empty()))
     }

@@ -82,7 +82,7 @@ impl File {
             Format::Legacy => serde_json::from_slice(text)
                 .map(|auths| Self { auths: Some(auths), ..Self::default() }),
         };
-        // The parser's message names a line, and may quote what it found: a secret.
+        // The parser's own message may quote a secret, so only its line is shown.
         parsed.map_err(|error| Error::BadContent {
             what: name.to_owned(),
             reason: format!("line {} is not a Docker configuration", error.line()),

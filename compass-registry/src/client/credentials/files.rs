@@ -16,7 +16,7 @@ pub struct CredentialFiles(Vec<Source>);
 enum Source {
     /// A file that need not exist.
     File(PathBuf, Format),
-    /// A file that someone named: it must exist.
+    /// The file in `REGISTRY_AUTH_FILE`, which must exist.
     Named(PathBuf),
     /// The value of an environment variable.
     Variable(&'static str, String),
@@ -35,8 +35,8 @@ impl CredentialFiles {
     }
 
     /// The places of `containers-auth.json(5)` and of Docker. `REGISTRY_AUTH_FILE` names a file that
-    /// is read instead of all others; the credentials in `DOCKER_AUTH_CONFIG` count before files
-    /// that nobody named.
+    /// is read instead of all others. The credentials in `DOCKER_AUTH_CONFIG` count after that file,
+    /// and before all other files.
     pub fn from_environment() -> Self {
         Self::from_variables(|name| std::env::var_os(name), rustix::process::getuid().as_raw())
     }

@@ -52,7 +52,7 @@ pub(super) fn ask(name: &str, host: &str) -> io::Result<Option<Credentials>> {
 fn read(output: &Output) -> Result<Option<Credentials>, String> {
     let (stdout, stderr) = (&output.stdout, &output.stderr);
     if !output.status.success() {
-        // Helpers say on standard output what is wrong, and programs behind them on the other one.
+        // Helpers print errors on standard output; programs that they call print them on stderr.
         let said = String::from_utf8_lossy(stdout);
         if said.contains(NOT_FOUND) {
             return Ok(None);
@@ -94,7 +94,7 @@ fn run(program: &str, key: &str) -> io::Result<Output> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read it says by its end what is wrong.
+        // If the helper does not read its input, its exit status and output tell more than EPIPE.
         let _ = stdin.write_all(key.as_bytes());
     }
     output_of(child)
@@ -126,7 +126,7 @@ fn collect(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receiver<Vec<u
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(pipe) = pipe {
-            // What was read until it broke is shown.
+            // On an error, the bytes read so far are still shown.
             let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
         }
         // The receiver is gone if the helper took too long.
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(error, "exit status 2: pass not initialized; gpg: no key");
         assert!(answer(3, "", "").unwrap_err().contains("without a word"));
         assert!(answer(1, "", &"x".repeat(9000)).unwrap_err().len() < 400);
-        // What it prints if it succeeds may be the secret.
+        // The output of a successful helper may be the secret itself.
         let error = answer(0, "hunter2", "hunter2").unwrap_err();
         assert!(!error.contains("hunter2"), "{error}");
     }

@@ -10,8 +10,8 @@ use crate::client::challenge::{self, Challenge};
 use crate::client::credentials::Secret;
 
 impl Transport {
-    /// A header that may help after a refusal; nothing if none does. Another host, to which the
-    /// registry sent the request, is never told who asks.
+    /// The header to retry with after a refusal, or `None` if no header can help. A host that the
+    /// registry redirected to never gets credentials.
     pub(super) async fn authorize(
         &self,
         request: &Request,
@@ -23,7 +23,7 @@ impl Transport {
         }
         let (door, scope) = (self.door(), &request.scope);
         match (refusal.status, sent) {
-            (StatusCode::UNAUTHORIZED, _) => match self.challenge_of(refusal) {
+            (StatusCode::UNAUTHORIZED, _) => match challenge_of(refusal) {
                 Some(challenge) => self.0.auth.answer(door, &challenge, scope, sent).await,
                 None if sent.is_none() => self.ask_root(request).await,
                 None => Ok(None),
@@ -53,7 +53,7 @@ impl Transport {
                 && self.is_own(response.url())
             {
                 let refusal = Refusal::read(response, self.0.retry.silence).await;
-                if let Some(challenge) = self.challenge_of(&refusal) {
+                if let Some(challenge) = challenge_of(&refusal) {
                     self.0.auth.remember(&challenge);
                 }
             }
@@ -61,29 +61,29 @@ impl Transport {
         self.0.asked_root.get_or_init(ask).await;
         self.0.auth.known(self.door(), &request.scope).await
     }
+}
 
-    /// The challenge that can be answered best.
-    fn challenge_of(&self, refusal: &Refusal) -> Option<Challenge> {
-        // A token is worth less to a thief than a password.
-        let worth = |one: &Challenge| match one {
-            Challenge::Bearer { .. } => 2,
-            Challenge::Basic => 1,
-            Challenge::Other(_) => 0,
-        };
-        let known = challenges(refusal).into_iter().filter(|one| worth(one) > 0);
-        known.max_by_key(worth)
-    }
+/// The challenge that can be answered best.
+fn challenge_of(refusal: &Refusal) -> Option<Challenge> {
+    // A token is worth less to a thief than a password.
+    let worth = |one: &Challenge| match one {
+        Challenge::Bearer { .. } => 2,
+        Challenge::Basic => 1,
+        Challenge::Other(_) => 0,
+    };
+    let known = challenges(refusal).into_iter().filter(|one| worth(one) > 0);
+    known.max_by_key(worth)
+}
 
-    /// The scheme of a challenge that nothing here answers.
-    pub(super) fn unknown_scheme(&self, refusal: &Refusal) -> Option<String> {
-        if self.challenge_of(refusal).is_some() {
-            return None;
-        }
-        challenges(refusal).into_iter().find_map(|one| match one {
-            Challenge::Other(scheme) => Some(scheme),
-            _ => None,
-        })
+/// The scheme of a challenge that nothing here answers.
+pub(super) fn unknown_scheme(refusal: &Refusal) -> Option<String> {
+    if challenge_of(refusal).is_some() {
+        return None;
     }
+    challenges(refusal).into_iter().find_map(|one| match one {
+        Challenge::Other(scheme) => Some(scheme),
+        _ => None,
+    })
 }
 
 fn challenges(refusal: &Refusal) -> Vec<Challenge> {

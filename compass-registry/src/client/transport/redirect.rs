@@ -17,8 +17,8 @@ pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
 }
 
 impl Transport {
-    /// Sends a request, and follows redirects: of what is read wherever they lead, and of what is
-    /// written within the registry.
+    /// Sends a request and follows redirects: reads to any host, writes only within the registry's
+    /// origin.
     pub(super) async fn follow(
         &self,
         request: &Request,
@@ -89,7 +89,7 @@ impl Transport {
         Ok(response)
     }
 
-    /// The header, for the registry's own origin and nobody else.
+    /// The header, if the address is within the registry's own origin.
     pub(super) fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
         let value = value.filter(|_| self.is_own(url))?;
         let mut header = HeaderValue::from_str(value.reveal()).ok()?;

@@ -1,10 +1,11 @@
-//! What went wrong with a request, and with whom: the registry, or somebody it pointed to.
+//! Errors for refused requests, with the registry's own words and the login that was used.
 
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
+use super::login::unknown_scheme;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::pace::retry_after;
@@ -58,7 +59,7 @@ impl Refusal {
     }
 }
 
-/// The beginning of a body; what has come by the time that is allowed has to be enough.
+/// The beginning of a body, as far as it arrives within the time limit.
 async fn beginning(mut response: Response, silence: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
@@ -80,7 +81,7 @@ impl Transport {
         if !(is_login && self.is_own(&refusal.url)) {
             return self.refusal_error(request, refusal);
         }
-        let unknown = self.unknown_scheme(refusal);
+        let unknown = unknown_scheme(refusal);
         let unknown = unknown.map_or_else(String::new, |scheme| {
             format!("; it asks for `{scheme}`, which is unknown here")
         });
@@ -103,13 +104,14 @@ impl Transport {
         if refusal.status.is_redirection() {
             message = redirect(refusal);
         }
-        // A registry may hide what is not for everybody.
+        // A registry may answer 404 for private repositories.
         let hides = refusal.status == StatusCode::NOT_FOUND
             && self.is_own(&refusal.url)
             && request.scope.starts_with("repository:");
         if hides && self.0.auth.login(&request.scope).is_none() {
             let asked = format!("(asked {})", self.0.auth.who(&request.scope));
-            message = format!("{message} {asked}").trim_start().to_owned();
+            let separator = if message.is_empty() { "" } else { " " };
+            message = format!("{message}{separator}{asked}");
         }
         Error::Refused {
             host: self.place(&refusal.url),
@@ -154,7 +156,7 @@ impl Transport {
         url.origin() == self.0.base.origin()
     }
 
-    /// Who is asked there: the registry, or somebody it pointed to.
+    /// The host for messages: the registry, or the host that it redirected to.
     pub(super) fn place(&self, url: &Url) -> String {
         if self.is_own(url) {
             return self.0.host.clone();
@@ -174,7 +176,7 @@ fn redirect(refusal: &Refusal) -> String {
     }
 }
 
-/// The host of an address, with its port where it has one.
+/// The host of an address, with its port if it has one.
 pub(in crate::client) fn host_of(url: &Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}{port}", url.host_str().unwrap_or_default())

@@ -1,0 +1,127 @@
+//! Bundles that are read over a network, at some least speed: a server that sends a byte now and
+//! then would be read for ever.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use compass_registry::RetryPolicy;
+use tokio::time::timeout;
+
+use super::without_secrets;
+use crate::{BundleSource, Error, LocalFile};
+
+/// A source whose reads end.
+#[derive(Debug)]
+pub(super) struct Watched {
+    source: Arc<dyn BundleSource>,
+    policy: RetryPolicy,
+}
+
+/// Why a read ends although the server still answers.
+#[derive(Debug, thiserror::Error)]
+#[error("{bytes} bytes did not come within {} s, at least {least} a second are expected", .time.as_secs())]
+pub(crate) struct TooSlow {
+    bytes: u64,
+    time: Duration,
+    least: u64,
+}
+
+impl Watched {
+    /// Opens a source.
+    pub(super) async fn open<S: BundleSource + 'static>(
+        address: &str,
+        policy: &RetryPolicy,
+        opening: impl Future<Output = Result<S, Error>>,
+    ) -> Result<Arc<dyn BundleSource>, Error> {
+        let source = in_time(policy, &without_secrets(address), 0, opening).await?;
+        Ok(Arc::new(Self { source: Arc::new(source), policy: *policy }))
+    }
+}
+
+#[async_trait]
+impl BundleSource for Watched {
+    fn name(&self) -> String {
+        self.source.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let bytes = range.end.saturating_sub(range.start);
+        in_time(&self.policy, &self.name(), bytes, self.source.read(range)).await
+    }
+
+    async fn checksum(&self) -> Result<Option<String>, Error> {
+        in_time(&self.policy, &self.name(), 0, self.source.checksum()).await
+    }
+
+    fn local(&self) -> Option<&LocalFile> {
+        self.source.local()
+    }
+}
+
+/// Waits for a transfer no longer than it takes at the least speed; a short one may take the whole
+/// time over which the speed is measured.
+async fn in_time<T>(
+    policy: &RetryPolicy,
+    name: &str,
+    bytes: u64,
+    transfer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let least = policy.min_speed;
+    if least == 0 || policy.speed_window.is_zero() {
+        return transfer.await;
+    }
+    let time = policy.speed_window.max(Duration::from_secs(bytes / least));
+    let slow = |_| Error::store("read", name, TooSlow { bytes, time, least });
+    timeout(time, transfer).await.map_err(slow)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives its bytes at some speed.
+    #[derive(Debug)]
+    struct Slow(u64);
+
+    #[async_trait]
+    impl BundleSource for Slow {
+        fn name(&self) -> String {
+            "https://host/a".to_owned()
+        }
+
+        fn size(&self) -> u64 {
+            1 << 30
+        }
+
+        async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+            tokio::time::sleep(Duration::from_secs((range.end - range.start) / self.0)).await;
+            Ok(Bytes::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn read_below_least_speed_ends() {
+        let policy = RetryPolicy::default();
+        let read = async |speed: u64, bytes: u64, policy: &RetryPolicy| {
+            let opened = Watched::open("https://host/a", policy, async { Ok(Slow(speed)) }).await;
+            opened.unwrap().read(0..bytes).await
+        };
+        assert!(read(2000, 1 << 30, &policy).await.is_ok());
+        let slow = read(500, 1 << 30, &policy).await.unwrap_err();
+        let why = std::error::Error::source(&slow).unwrap().to_string();
+        assert!(why.contains("at least 1024 a second"), "{why}");
+        assert!(slow.hint().is_some_and(|hint| hint.contains("--min-speed")));
+        // It says little, and soon.
+        assert!(read(1, 250, &policy).await.is_ok());
+        assert!(read(1, 400, &policy).await.is_err());
+        let patient = RetryPolicy { min_speed: 0, ..policy };
+        assert!(read(1, 1 << 20, &patient).await.is_ok());
+    }
+}
