@@ -232,8 +232,7 @@ impl Repository {
             hotfix.package == name || package == name || full.as_deref() == Some(name)
         };
         let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
-        let last = |package: &str| package.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut packages: Vec<_> = hotfixes.iter().map(|hotfix| last(&hotfix.package)).collect();
+        let mut packages: Vec<_> = hotfixes.iter().map(|hotfix| hotfix.package.clone()).collect();
         packages.dedup();
         let found: Vec<_> = hotfixes.into_iter().filter(named).collect();
         if found.is_empty() {
@@ -368,7 +367,9 @@ fn known_names(what: &str, name: &str, known: &[String]) -> String {
         count => format!("{}, and {} more", known[..SHOWN].join(", "), count - SHOWN),
     };
     let listed = escape(&listed);
-    match suggest(name, known.iter().map(String::as_str)) {
+    let last = |name: &'_ String| name.rfind('/').map_or(0, |slash| slash + 1);
+    let names = known.iter().map(|name| &name[last(name)..]);
+    match suggest(name, names) {
         Some(meant) => format!("did you mean {}? {what} here: {listed}", quote(meant)),
         None => format!("{what} here: {listed}"),
     }

@@ -288,10 +288,12 @@ fn check_ignored_files_are_not_judged() {
 fn check_ignored_repository_is_judged_as_directory() {
     let clone = Clone::new();
     clone.write(".gitignore", "/work/\n");
-    clone.write("work/release-plugins/gpu.txt", "x");
-    let mut command = clone.compass(&["check", "--format", "json"]);
-    let found = findings(command.current_dir(clone.root().join("work")));
-    assert_eq!(found, ["file-misplaced release-plugins/gpu.txt"]);
+    for directory in ["work", "work/deeper"] {
+        clone.write(&format!("{directory}/release-plugins/gpu.txt"), "x");
+        let mut command = clone.compass(&["check", "--format", "json"]);
+        let found = findings(command.current_dir(clone.root().join(directory)));
+        assert_eq!(found, ["file-misplaced release-plugins/gpu.txt"]);
+    }
 }
 
 #[test]

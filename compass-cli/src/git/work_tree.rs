@@ -100,8 +100,12 @@ impl Git {
         if self.prefix.is_empty() {
             return Ok(false);
         }
-        let path = self.prefix.trim_end_matches('/');
-        Ok(self.run(["check-ignore", "--quiet", "--", path])?.status.success())
+        let listing =
+            ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
+        // A directory of which everything is ignored is one entry, as one of those around it may be.
+        let listed = self.stdout(listing)?;
+        let mut entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+        Ok(entries.any(|entry| entry.ends_with(b"/") && self.prefix.as_bytes().starts_with(entry)))
     }
 
     /// The paths, of those given, whose content passes a filter driver of the configuration
