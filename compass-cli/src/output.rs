@@ -70,7 +70,8 @@ impl Output {
     fn formatted(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) -> String {
         match self.format {
             Format::Json => format!("{}\n", json_text(&self.with_warnings(json()))),
-            Format::Human | Format::Sarif | Format::Github => human(),
+            // Names from outside may hold what a terminal obeys.
+            Format::Human | Format::Sarif | Format::Github => escape_lines(&human()).into_owned(),
         }
     }
 

@@ -65,10 +65,12 @@ fn print(report: &Report, output: &Output) {
             let findings = render::github(report);
             output::print(&format!("{findings}{}", warnings.collect::<String>()));
         }
-        Format::Human | Format::Json => output.result(
-            || render::json(report),
-            || format!("{}{}\n", render::text(report, output.style), summary(report)),
-        ),
+        Format::Json => output.result(|| render::json(report), String::new),
+        // It has colours, and its names are escaped already.
+        Format::Human => {
+            let text = render::text(report, output.style);
+            output::print(&format!("{text}{}\n", summary(report)));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -106,7 +106,11 @@ fn to_text(comparison: &Comparison) -> String {
         text.push_str(&line(field, old.as_deref(), new.as_deref()));
     }
     for file in &comparison.files {
-        text.push_str(&format!("{} {}\n", sign(file.old.is_some(), file.new.is_some()), file.path));
+        text.push_str(&format!(
+            "{} {}\n",
+            sign(file.old.is_some(), file.new.is_some()),
+            printable(&file.path)
+        ));
         if let Some((old, new)) = file.modes {
             text.push_str(&line("mode", Some(&octal(old)), Some(&octal(new))));
         }
@@ -165,7 +169,8 @@ fn lines(differences: &[Difference]) -> String {
 }
 
 fn line(what: &str, old: Option<&str>, new: Option<&str>) -> String {
-    format!("    {what}: {} -> {}\n", old.unwrap_or("nothing"), new.unwrap_or("nothing"))
+    let value = |value: Option<&str>| printable(value.unwrap_or("nothing"));
+    format!("    {}: {} -> {}\n", printable(what), value(old), value(new))
 }
 
 /// Permissions, as `chmod` takes them.

@@ -14,7 +14,7 @@ use super::verify::require_undamaged;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     };
     output.result(
         || json!({"paths": paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()}),
-        || paths.iter().map(|path| format!("{}\n", path.display())).collect(),
+        || paths.iter().map(|path| printable(&path.display().to_string()) + "\n").collect(),
     );
     Ok(ExitCode::SUCCESS)
 }
