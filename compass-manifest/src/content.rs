@@ -113,11 +113,14 @@ fn is_utf16(bytes: &[u8]) -> bool {
 
 /// The first line that git writes where two sides of a merge differ.
 fn conflict_marker(text: &str) -> Option<Span> {
+    const MARKERS: [&str; 3] = ["<<<<<<< ", "||||||| ", ">>>>>>> "];
+    // Faster than to look at every line.
+    if !MARKERS.iter().any(|marker| text.contains(marker)) {
+        return None;
+    }
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        let is_marker =
-            ["<<<<<<< ", "||||||| ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark));
-        if is_marker {
+        if MARKERS.iter().any(|marker| line.starts_with(marker)) {
             return Some(Span { start, end: start + line.trim_end().len() });
         }
         start += line.len();

@@ -103,7 +103,7 @@ impl Git {
         let asked: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let mut child = self
             .command()
-            .args(["cat-file", mode])
+            .args(["cat-file", mode, "--buffer"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -29,13 +29,18 @@ Write the value again.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for document in release.documents() {
-        // Most files have nothing but what can be seen.
         if let Ok(root) = &document.root
-            && document.source.text().contains(is_suspicious)
+            && may_have_some(document.source.text())
         {
             walk(document, root, findings);
         }
     }
+}
+
+/// Whether a text is worth a closer look. Most files have only what can be seen; in double quotes a
+/// character may be written as `\u200b`.
+fn may_have_some(text: &str) -> bool {
+    text.contains('\\') || (!text.is_ascii() && text.contains(is_suspicious))
 }
 
 fn walk(document: &Document, root: &Node, findings: &mut Findings<'_>) {
@@ -63,7 +68,7 @@ fn check(document: &Document, node: &Node, what: &str, findings: &mut Findings<'
 
 /// An invisible character, or a space that is no space of ASCII.
 fn is_suspicious(character: char) -> bool {
-    is_format(character) || (!character.is_ascii() && character.is_whitespace())
+    !character.is_ascii() && (is_format(character) || character.is_whitespace())
 }
 
 #[cfg(test)]
@@ -84,6 +89,8 @@ mod tests {
             ("\u{3000}web", "`\u{3000}web`"),
             ("'we\u{200b}b'", r"`we\u{200b}b`"),
             ("we\u{202e}b", r"`we\u{202e}b`"),
+            (r#""we\u200bb""#, r"`we\u{200b}b`"),
+            (r#""web\_""#, r"`web\u{a0}`"),
         ] {
             let message = format!("the value {shown} has an invisible character");
             assert_eq!(found(&format!("_config: {{_metadata: {{name: {value}}}}}")), [message]);
