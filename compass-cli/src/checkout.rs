@@ -72,12 +72,12 @@ impl Checkout {
         self.files.get(path).is_some_and(|entry| entry.committed.is_some())
     }
 
-    /// What is at a path.
+    /// The kind of file at a path.
     pub(crate) fn kind(&self, path: &str) -> Option<FileKind> {
         self.files.get(path).map(|entry| entry.kind)
     }
 
-    /// What is at each path, ordered by path.
+    /// The files and their kinds, ordered by path.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, FileKind)> {
         self.files.iter().map(|(path, entry)| (path.as_str(), entry.kind))
     }
@@ -108,9 +108,8 @@ impl Checkout {
         self.read_with(paths, self.committed(paths)?, u64::MAX)
     }
 
-    /// Files, or files below directories, of which only a filter driver that the configuration
-    /// names could tell whether the work tree has what was committed. Files of Git LFS are verified
-    /// by their pointers.
+    /// Files at or below `paths` whose committed form only a filter driver of the configuration could
+    /// produce. Files of Git LFS are not among them if their content has the digest of the pointer.
     pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>, Failure> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let is_below = |file: &&str| {
@@ -219,7 +218,7 @@ fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
                 continue;
             }
             let shown = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            // Links are not followed: a check must not depend on what is elsewhere.
+            // Links are not followed: a check must not depend on files outside of the repository.
             let Ok(metadata) = path.symlink_metadata() else { continue };
             if metadata.is_dir() {
                 pending.push((path, format!("{shown}/")));

@@ -137,10 +137,10 @@ impl Command {
     pub(crate) fn when_interrupted(&self) -> &'static str {
         match self {
             Self::Package(_) => {
-                "what has been written of a file is kept: the same command continues there"
+                "the written part of the file is kept: the same command continues there"
             }
             Self::Sync(_) | Self::Install(_) => {
-                "what has arrived is kept: the same command copies the rest"
+                "blobs and images that arrived are kept: the same command copies the rest"
             }
             Self::Publish(_) => "the store shows nothing unfinished: the same command uploads anew",
             Self::Extract(_) => "nothing unfinished is left: the same command extracts anew",

@@ -1,4 +1,4 @@
-//! What becomes of a tag that names another image already.
+//! The option for tags that name another image already.
 
 use compass_registry::OnExistingTag;
 

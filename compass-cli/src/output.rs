@@ -21,7 +21,7 @@ pub(crate) struct Output {
     /// Whether standard output carries something else than results.
     is_taken: bool,
     pub(crate) style: Style,
-    /// What was warned of; JSON results repeat it.
+    /// The warnings so far; JSON results repeat them.
     warnings: Arc<Mutex<Vec<String>>>,
     /// Fields that every JSON result has, beside its own.
     fields: Arc<Mutex<Vec<(&'static str, Value)>>>,
@@ -75,7 +75,7 @@ impl Output {
         }
     }
 
-    /// A JSON result with the list of what was warned of.
+    /// A JSON result with the warnings so far.
     fn with_warnings(&self, mut result: Value) -> Value {
         if let Value::Object(fields) = &mut result {
             fields.insert("warnings".to_owned(), self.warnings().into());
@@ -90,7 +90,7 @@ impl Output {
         self.fields.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
     }
 
-    /// What was warned of so far.
+    /// The warnings so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -176,7 +176,7 @@ pub(crate) fn exit_code(of_command: ExitCode) -> ExitCode {
     if UNPRINTED.load(Ordering::Relaxed) { Failure::OUTSIDE.into() } else { of_command }
 }
 
-/// Prints text on stdout, as it is. A reader that has seen enough (`| head`) is no failure, and changes nothing.
+/// Prints text on stdout. A reader that stops early (`| head`) is not a failure.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())

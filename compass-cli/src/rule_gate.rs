@@ -1,4 +1,4 @@
-//! The rules, applied to what is about to be shipped: nothing with errors leaves by accident.
+//! Applies the rules before a target is synced, packaged or published.
 
 pub(crate) mod bundle;
 
@@ -21,7 +21,7 @@ const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GateArgs {
-    /// Ships even what has errors by the rules; the reason is part of the result
+    /// Continues in spite of errors that the rules find; the result contains the reason
     #[arg(long, value_name = "REASON", value_parser = reason)]
     pub(crate) no_check: Option<String>,
 }

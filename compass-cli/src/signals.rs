@@ -16,7 +16,7 @@ pub(crate) fn ignore_file_size_limit() {
 /// Waits until a signal asks the process to end.
 pub(crate) async fn interruption() -> Failure {
     let terminated = listen(SignalKind::terminate());
-    // `nohup` starts programs with SIGHUP ignored, so that they go on.
+    // `nohup` starts programs with SIGHUP ignored: they must not end.
     let hung_up = async {
         match is_ignored(rustix::process::Signal::HUP) {
             true => std::future::pending().await,

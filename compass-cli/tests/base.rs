@@ -258,7 +258,7 @@ fn a_release_repository_may_be_a_directory_of_a_git_repository() {
     assert_eq!(report["findings"][0]["file"], PLUGIN);
 }
 
-/// The exit code and what is printed for people.
+/// The exit code and the human output.
 fn checked(directory: &Path, arguments: &[&str]) -> (i32, String) {
     let output = compass(directory, &[&["check"], arguments].concat());
     let streams = [output.stdout, output.stderr].concat();

@@ -364,7 +364,7 @@ fn check_repo_option_ignores_git_dir_variable() {
     let arguments = ["check", "--format", "json", "--base", "main", "--repo", &root];
     let mut command = clone.compass(&arguments);
     assert_eq!(findings(command.env("GIT_DIR", other.path().join(".git"))), expected);
-    // A hook of the repository itself says where it is.
+    // In a hook of the repository itself, the variable is right.
     let mut command = clone.compass(&arguments[..5]);
     assert_eq!(findings(command.env("GIT_DIR", ".git")), expected);
     let mut command = clone.compass(&arguments[..5]);

@@ -83,7 +83,7 @@ impl World {
         out
     }
 
-    /// Runs to the end; gives what is printed on standard error.
+    /// Runs to the end; returns the standard error.
     fn run(&self, registry: &FaultyRegistry, out: &Path) -> String {
         let output = self.command(registry, out).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -18,7 +18,7 @@ fn session(file: &str) -> String {
     marked.split("```").next().unwrap().to_owned()
 }
 
-/// A demo that goes on, its release repository, and the host of its site.
+/// A running demo, its release repository, and the host of its site.
 fn keep(directory: &Path) -> (Child, PathBuf, String) {
     let mut demo = Command::new(COMPASS)
         .args(["demo", "--keep", "--format", "json"])

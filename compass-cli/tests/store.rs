@@ -83,7 +83,7 @@ impl World {
                         9001, image: \
                         'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
         std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
-        // Only what is committed is published.
+        // `publish` refuses files that are not committed.
         for arguments in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "x"]] {
             let mut git = Command::new("git");
             git.args(["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]);

@@ -61,7 +61,7 @@ pub struct NewFile {
     pub from: String,
     /// The hotfix that it begins from, if it is one.
     pub previous: Option<HotfixVersion>,
-    /// The values that differ from what it begins from, in the order of the file.
+    /// The values that differ from the file at [`Self::from`], in the order of the file.
     pub changes: Vec<ChangedValue>,
 }
 

@@ -180,7 +180,7 @@ fn change_scope_deleted_target_is_error() {
     let after = tree([[changed].as_slice(), &hotfixes].concat());
     let report = check_change(&before, &after, &Policy::default());
     assert_eq!(codes(&report), ["change-scope"], "the plugin is deleted");
-    // To delete something, and nothing else, is no release.
+    // A change that only deletes releases nothing.
     let after = tree([plugin("gpu", 1)]);
     assert!(codes(&check_change(&before, &after, &Policy::default())).is_empty());
 }

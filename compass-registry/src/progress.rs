@@ -11,7 +11,7 @@ pub trait Progress: Send + Sync {
     /// This many bytes more have been moved, or were found to be there already.
     fn advance(&self, bytes: u64);
 
-    /// The transfer goes on behind this many bytes that an earlier run has moved.
+    /// The transfer continues after this many bytes, which an earlier run moved.
     fn resumed(&self, _bytes: u64) {}
 
     /// One image more is whole at its destination, or failed.

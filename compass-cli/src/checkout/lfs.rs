@@ -6,7 +6,7 @@ use compass_registry::Digest;
 /// A pointer is smaller than this.
 pub(super) const MAX_POINTER_BYTES: u64 = 1024;
 
-/// The digest of the content that a pointer stands for; `None` if `blob` is no pointer.
+/// The digest that a pointer names; `None` if `blob` is not a pointer.
 pub(super) fn content_digest(blob: &[u8]) -> Option<Digest> {
     let text = std::str::from_utf8(blob).ok()?;
     text.strip_prefix("version https://git-lfs.github.com/spec/")?;

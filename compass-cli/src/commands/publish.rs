@@ -69,7 +69,7 @@ fn policy(args: &Args, global: &Global) -> Result<Policy, Failure> {
     Ok(repository.policy)
 }
 
-/// Refuses a bundle whose files nobody finds in the history: what is published never changes.
+/// Refuses a bundle without a commit: a published bundle never changes, so its source must be found.
 pub(super) fn require_commit(document: &BundleDocument) -> Result<(), Failure> {
     if document.commit.is_some() {
         return Ok(());

@@ -120,7 +120,7 @@ impl Git {
         command
     }
 
-    /// Runs git and returns what it answered, whatever its exit status.
+    /// Runs git and returns its output, whatever its exit status.
     pub(super) fn run<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,

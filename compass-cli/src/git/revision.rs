@@ -88,8 +88,7 @@ impl Git {
     }
 }
 
-/// What to do about a revision that cannot be one: CI variables are empty or zeros where there is
-/// no base.
+/// Advice for text that is not a revision: CI variables are empty or zeros if there is no base.
 fn malformed(revision: &str) -> Option<&'static str> {
     const EXAMPLE: &str = "name a branch, as `--base origin/main`";
     if revision.trim().is_empty() || revision.ends_with('/') {

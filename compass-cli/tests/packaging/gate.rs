@@ -1,4 +1,4 @@
-//! The rules stand before everything that ships: `sync`, `package` and `publish`.
+//! `sync`, `package` and `publish` refuse targets with errors.
 
 use compass_registry::testing::{SampleImage, noise};
 use serde_json::Value;

@@ -126,7 +126,7 @@ fn package_runs_no_program_of_configuration() {
     std::fs::create_dir(world.path("hooks")).unwrap();
     std::fs::copy(&program, world.path("hooks/post-index-change")).unwrap();
     world.write("repo/.git/info/attributes", "* filter=x diff=x\n");
-    // Git compares again what was touched, and would run the filter for it.
+    // Git compares touched files again, and would run the filter for them.
     let manifest = world.path("repo/release-plugins/web.yaml");
     let text = std::fs::read(&manifest).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! When a connection last moved a byte, and who is waiting for whom.
+//! The last transfer of a connection, and whether the server or the client is to act.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,

@@ -68,7 +68,7 @@ pub(super) async fn serve(
     graceful.shutdown().await;
 }
 
-/// The places for connections, and who has them.
+/// The places for connections, and the connections that have one.
 #[derive(Clone)]
 struct Places {
     room: Arc<Semaphore>,
@@ -105,7 +105,7 @@ impl Places {
         }
     }
 
-    /// A place, as soon as there is one: by itself, or because a silent client loses its own.
+    /// Waits for a place; closes the most silent connection if none becomes free.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         let mut acquiring = std::pin::pin!(Arc::clone(&self.room).acquire_owned());
         loop {

@@ -1,4 +1,4 @@
-//! Memory that all manifests on their way share.
+//! A memory budget for all manifests that are being received or sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl MemoryBudget {
         match tokio::time::timeout(WAIT, acquiring).await {
             Ok(Ok(permit)) => Ok(Share(permit)),
             _ => {
-                let message = "too many manifests are on their way";
+                let message = "the server is busy with too many manifests";
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", message))
             }
         }
@@ -51,7 +51,7 @@ impl MemoryBudget {
 }
 
 impl Share {
-    /// Gives back what is more than `bytes`.
+    /// Reduces the share to `bytes`.
     pub(super) fn shrink(mut self, bytes: usize) -> Self {
         let spare = self.0.num_permits().saturating_sub(bytes.div_ceil(UNIT));
         drop(self.0.split(spare));

@@ -226,7 +226,7 @@ impl Turn<'_> {
         Err(Refusal::upload_unknown())
     }
 
-    /// Appends a body. If the connection breaks, the client may go on behind what came.
+    /// Appends a body. After a broken connection, the client can continue at the new offset.
     async fn take(&mut self, mut body: RequestBody) -> Result<(), Refusal> {
         self.require_all_taken()?;
         let Taken { upload, hasher } = &mut *self.taken;
@@ -236,7 +236,7 @@ impl Turn<'_> {
             let next = tokio::select! {
                 biased;
                 _ = turns.wait_for(|turn| *turn != self.number) => {
-                    let message = "another request goes on with the upload";
+                    let message = "another request continues the upload";
                     let status = StatusCode::BAD_REQUEST;
                     return Err(Refusal::new(status, "BLOB_UPLOAD_INVALID", message));
                 }

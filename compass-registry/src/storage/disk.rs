@@ -1,3 +1,5 @@
+mod leftovers;
+
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -83,7 +85,7 @@ impl DiskStorage {
         storage.lock = Some(Arc::new(lock));
         storage.mark().await?;
         storage.blobs.remove_unfinished().await?;
-        storage.remove_parts().await?;
+        leftovers::remove(&storage.root, &storage.root.join("repositories")).await?;
         storage.remove_unused().await?;
         Ok(storage)
     }
@@ -125,21 +127,6 @@ impl DiskStorage {
         let path = self.root.join(MARK);
         let write = || write_whole(&path, MARKED.as_bytes());
         self.marked.get_or_try_init(write).await.copied()
-    }
-
-    /// Removes small files that killed processes did not complete.
-    async fn remove_parts(&self) -> Result<(), Error> {
-        let (root, repositories) = (self.root.clone(), self.root.join("repositories"));
-        let removing = tokio::task::spawn_blocking(move || {
-            remove_parts_in(&root, &mut Vec::new())?;
-            let mut directories = vec![repositories];
-            while let Some(directory) = directories.pop() {
-                remove_parts_in(&directory, &mut directories)?;
-            }
-            Ok(())
-        });
-        let removed = removing.await.map_err(std::io::Error::from).and_then(|removed| removed);
-        removed.map_err(|error| Error::io(format!("cannot tidy {}", self.root.display()), error))
     }
 
     /// Removes the bytes of blobs that no repository has.
@@ -374,23 +361,6 @@ impl Upload for LinkedUpload {
         self.upload.commit(digest).await?;
         write_whole(&self.storage.blob_mark(&self.repository, digest), b"").await
     }
-}
-
-/// Removes unfinished files of a directory, and adds the directories in it.
-fn remove_parts_in(directory: &Path, directories: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            directories.push(entry.path());
-        } else if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// The names in a directory, where it is there. Names that begin with a dot are not complete yet.

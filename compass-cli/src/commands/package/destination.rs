@@ -54,7 +54,7 @@ impl Destination {
         Ok(Self::File(path.join(plan.file_name())))
     }
 
-    /// Whether what is written is published with that.
+    /// Whether writing here publishes the package.
     pub(super) fn is_store(&self) -> bool {
         matches!(self, Self::Store(_))
     }

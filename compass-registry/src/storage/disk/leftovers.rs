@@ -1,0 +1,38 @@
+//! Small files that killed processes did not complete.
+
+use std::path::{Path, PathBuf};
+
+use super::super::blob_files::PART;
+use crate::Error;
+
+/// Removes them in `root` itself, and everywhere in `repositories`.
+pub(super) async fn remove(root: &Path, repositories: &Path) -> Result<(), Error> {
+    let (directory, repositories) = (root.to_owned(), repositories.to_owned());
+    let removing = tokio::task::spawn_blocking(move || {
+        remove_parts_in(&directory, &mut Vec::new())?;
+        let mut directories = vec![repositories];
+        while let Some(directory) = directories.pop() {
+            remove_parts_in(&directory, &mut directories)?;
+        }
+        Ok(())
+    });
+    let removed = removing.await.map_err(std::io::Error::from).and_then(|removed| removed);
+    removed.map_err(|error| Error::io(format!("cannot tidy {}", root.display()), error))
+}
+
+/// Removes unfinished files of a directory, and adds the directories in it.
+fn remove_parts_in(directory: &Path, directories: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        } else if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
