@@ -82,13 +82,15 @@ impl Failure {
         self
     }
 
+    /// `warnings` is empty: [`Output`](crate::output::Output) adds those of the command.
     pub(crate) fn to_json(&self) -> Value {
-        json!({"error": {
+        let error = json!({
             "exit": self.exit,
             "message": self.message,
             "causes": self.causes,
             "hint": self.hint,
-        }})
+        });
+        json!({"error": error, "warnings": []})
     }
 }
 

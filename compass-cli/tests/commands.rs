@@ -88,6 +88,43 @@ fn images_are_listed_one_a_line() {
 }
 
 #[test]
+fn json_objects_have_warnings() {
+    for arguments in [
+        &["check"][..],
+        &["explain"],
+        &["explain", "slot-conflict"],
+        &["images", "--all"],
+        &["bump", "plugin", "gpu-manager", "--dry-run"],
+        &["version"],
+        &["images", "plugin", "gpu"],
+        &["check", "--base", "origin/gone"],
+        &["nonsense"],
+        &["inspect", "gone.tar.gz"],
+    ] {
+        let (_, out, _) = compass(&example(), &[arguments, &["--format", "json"]].concat());
+        let object: serde_json::Value = serde_json::from_str(&out).expect(&out);
+        assert!(object["warnings"].is_array(), "{arguments:?}: {out}");
+    }
+}
+
+#[test]
+fn mistyped_names_are_suggested() {
+    for (arguments, meant) in [
+        (&["images", "plugin", "gpu-manger"][..], "`gpu-manager`"),
+        (&["images", "plugins", "gpu-manager"], "`plugin`"),
+        (&["images", "hotfix", "web-v2.7.0-20180605-p2"], "`web-v2.7.0-20180605-p1`"),
+        (&["images", "product", "v2.7.1"], "`v2.7.0`"),
+        (&["bump", "hotfix", "wep", "--base", "v2.7.0"], "`web`"),
+        (&["explain", "slot-conflicts"], "slot-conflict"),
+        (&["packge", "plugin", "gpu-manager"], "'package'"),
+    ] {
+        let (code, _, error) = compass(&example(), arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        assert!(error.contains(meant), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_2_and_says_what_would_be_right() {
     let elsewhere = tempfile::tempdir().unwrap();
     for (directory, arguments, says) in [
