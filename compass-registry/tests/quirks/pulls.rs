@@ -98,9 +98,23 @@ async fn wrong_digest_header_of_manifest_is_refused() {
         _ => response,
     })
     .await;
-    store(&source).await;
+    let digest = store(&source).await.manifest.digest();
     let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
+    // By digest, the content is verified without that header.
+    let read = source.client().verified_manifest(&name(), &digest.into()).await.unwrap();
+    assert_eq!(read.digest(), digest);
+}
+
+#[tokio::test]
+async fn manifest_that_is_cut_off_is_read_again() {
+    let cut_off = r#"{"schemaVersion": 2, "config"#;
+    let source = Quirky::new(move |asked| {
+        (asked.is("GET", "/manifests/") && asked.before == 0).then(|| status_of(200, cut_off))
+    })
+    .await;
+    store(&source).await;
+    assert!(source.client().manifest(&name(), &by_tag()).await.is_ok());
 }
 
 #[tokio::test]
