@@ -9,6 +9,7 @@ use super::transport::unreachable;
 use super::{ClientOptions, Secret};
 use crate::Error;
 use crate::error::connection::causes;
+use crate::refused::Refusals;
 
 /// The ways to a registry, and to the hosts that it sends us to.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Connections {
 pub(super) struct Door<'d> {
     pub(super) connections: &'d Connections,
     pub(super) registry: &'d Url,
+    pub(super) refusals: &'d Refusals,
 }
 
 impl Door<'_> {
