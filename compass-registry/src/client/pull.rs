@@ -127,6 +127,15 @@ pub(super) async fn manifest_digest(
         Err(error) if is_head_refused(&error) => {}
         Err(error) => return Err(error),
     }
+    verified_manifest_digest(transport, repository, locator).await
+}
+
+/// The same, computed from the manifest itself.
+pub(super) async fn verified_manifest_digest(
+    transport: &Transport,
+    repository: &Repository,
+    locator: &Locator,
+) -> Result<Option<Digest>, Error> {
     match fetch(transport, repository, locator).await {
         Ok(answered) => Ok(Some(locator.algorithm().digest(&answered.bytes))),
         Err(error) if error.is_not_found() => Ok(None),
@@ -138,7 +147,8 @@ pub(super) async fn manifest_digest(
 /// that one, and it shows the registry's words.
 pub(super) fn is_head_refused(error: &Error) -> bool {
     match error {
-        Error::Unauthorized { .. } => true,
+        // A redirect without an address is no answer either.
+        Error::Unauthorized { .. } | Error::BadContent { .. } => true,
         Error::Refused { status, .. } => *status == 500 || !error.is_transient(),
         _ => false,
     }
