@@ -231,6 +231,14 @@ impl ImageSink for Client {
         pull::manifest_digest(&self.transport, repository, locator).await
     }
 
+    async fn verified_manifest_digest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<Option<Digest>, Error> {
+        pull::verified_manifest_digest(&self.transport, repository, locator).await
+    }
+
     async fn has_blob(
         &self,
         repository: &Repository,

@@ -360,7 +360,11 @@ async fn still_named(
     was: Digest,
 ) -> Result<(), Error> {
     let Locator::Tag(tag) = locator else { return Ok(()) };
-    let is = source.resolve(from, locator).await?;
+    if source.resolve(from, locator).await? == was {
+        return Ok(());
+    }
+    // The registry may report a wrong digest.
+    let is = source.verified_manifest(from, locator).await?.digest();
     if is == was {
         return Ok(());
     }

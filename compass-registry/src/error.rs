@@ -1,6 +1,7 @@
 //! What can go wrong.
 
 mod advice;
+pub(crate) mod connection;
 mod text;
 
 use std::fmt;

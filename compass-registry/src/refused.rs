@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::connection::causes;
 use crate::{Error, retry};
 
 /// The first pause; each next one is twice as long, up to [`LONGEST_PAUSE`].
@@ -87,15 +88,8 @@ fn in_vain(error: Error, waited: Duration) -> Error {
 /// Whether a host refused the connection.
 fn is_refused(error: &Error) -> bool {
     let Error::Unreachable { source, .. } = error else { return false };
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**source);
-    while let Some(error) = cause {
-        let io: Option<&io::Error> = error.downcast_ref();
-        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let mut io = causes(&**source).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    io.any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]

@@ -23,6 +23,15 @@ pub trait ImageSink: Send + Sync {
         locator: &Locator,
     ) -> Result<Option<Digest>, Error>;
 
+    /// The same, computed from the manifest itself: registries may report a wrong digest.
+    async fn verified_manifest_digest(
+        &self,
+        repository: &Repository,
+        locator: &Locator,
+    ) -> Result<Option<Digest>, Error> {
+        self.manifest_digest(repository, locator).await
+    }
+
     /// Whether a blob is there.
     async fn has_blob(
         &self,

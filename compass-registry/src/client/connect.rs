@@ -8,6 +8,8 @@ use reqwest::Url;
 use super::transport::unreachable;
 use super::{ClientOptions, Secret};
 use crate::Error;
+use crate::error::connection::causes;
+use crate::refused::Refusals;
 
 /// The ways to a registry, and to the hosts that it sends us to.
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Connections {
 pub(super) struct Door<'d> {
     pub(super) connections: &'d Connections,
     pub(super) registry: &'d Url,
+    pub(super) refusals: &'d Refusals,
 }
 
 impl Door<'_> {
@@ -86,12 +89,8 @@ impl Ways {
 }
 
 /// What a chain of errors ends with.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 fn builder(

@@ -9,10 +9,12 @@ use reqwest::header::{
     HeaderValue, RANGE,
 };
 use reqwest::{Method, Response, StatusCode};
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::transport::{Request, Transport, is_ok};
 use super::words;
+use crate::error::connection::ConnectionError;
 use crate::image_manifest::{MAX_MANIFEST_BYTES, media_type_of};
 use crate::{ByteStream, Descriptor, Digest, Error, Locator, RawManifest, Repository};
 
@@ -49,36 +51,51 @@ async fn fetch(
     locator: &Locator,
 ) -> Result<Answered, Error> {
     let request = manifest_request(transport, Method::GET, repository, locator);
-    let read = || async {
-        let response = transport.send_once(&request, is_ok).await?;
-        let content_type = header(&response, &CONTENT_TYPE);
-        let content_type =
-            content_type.and_then(|kind| Some(kind.split(';').next()?.trim().to_owned()));
-        let encoding = encoding(&response);
-        let promised = digest_header(&response);
-        let bytes = read_limited(transport, &request, response).await?;
-        let what = || format!("manifest {}/{repository}:{locator}", transport.host());
-        if let Some(encoding) = encoding
-            && !bytes.trim_ascii_start().starts_with(b"{")
-        {
-            return Err(Error::BadContent { what: what(), reason: encoded(&encoding) });
+    let what = format!("manifest {}/{repository}:{locator}", transport.host());
+    transport.retry().run(|| fetch_once(transport, &request, locator, &what)).await
+}
+
+async fn fetch_once(
+    transport: &Transport,
+    request: &Request,
+    locator: &Locator,
+    what: &str,
+) -> Result<Answered, Error> {
+    let response = transport.send_once(request, is_ok).await?;
+    let content_type = header(&response, &CONTENT_TYPE);
+    let content_type =
+        content_type.and_then(|kind| Some(kind.split(';').next()?.trim().to_owned()));
+    let (encoding, promised) = (encoding(&response), digest_header(&response));
+    let at = response.url().clone();
+    let bytes = read_limited(transport, request, response).await?;
+    let bad = |reason| Err(Error::BadContent { what: what.to_owned(), reason });
+    if let Some(encoding) = encoding
+        && !bytes.trim_ascii_start().starts_with(b"{")
+    {
+        return bad(encoded(&encoding));
+    }
+    if bytes.trim_ascii().is_empty() {
+        return bad("the answer is empty".to_owned());
+    }
+    if is_cut_off(&bytes) {
+        let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        return Err(transport.unreachable(request, &at, ConnectionError::new(true, cut)));
+    }
+    // A digest that was asked for is verified in any case.
+    if let (Some(promised), Locator::Tag(_)) = (promised, locator) {
+        let sent = promised.algorithm().digest(&bytes);
+        if sent != promised {
+            let (expected, actual) = (Box::new(promised), Box::new(sent));
+            return Err(Error::DigestMismatch { what: what.to_owned(), expected, actual });
         }
-        if bytes.trim_ascii().is_empty() {
-            return Err(Error::BadContent {
-                what: what(),
-                reason: "the answer is empty".to_owned(),
-            });
-        }
-        if let Some(promised) = promised {
-            let sent = promised.algorithm().digest(&bytes);
-            if sent != promised {
-                let (expected, actual) = (Box::new(promised), Box::new(sent));
-                return Err(Error::DigestMismatch { what: what(), expected, actual });
-            }
-        }
-        Ok(Answered { content_type, bytes })
-    };
-    transport.retry().run(read).await
+    }
+    Ok(Answered { content_type, bytes })
+}
+
+/// Whether a JSON text ends too early: without `Content-Length`, a broken connection looks like the
+/// end of the answer.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|error| error.is_eof())
 }
 
 /// Explains why an answer cannot be a manifest.
@@ -110,6 +127,15 @@ pub(super) async fn manifest_digest(
         Err(error) if is_head_refused(&error) => {}
         Err(error) => return Err(error),
     }
+    verified_manifest_digest(transport, repository, locator).await
+}
+
+/// The same, computed from the manifest itself.
+pub(super) async fn verified_manifest_digest(
+    transport: &Transport,
+    repository: &Repository,
+    locator: &Locator,
+) -> Result<Option<Digest>, Error> {
     match fetch(transport, repository, locator).await {
         Ok(answered) => Ok(Some(locator.algorithm().digest(&answered.bytes))),
         Err(error) if error.is_not_found() => Ok(None),
@@ -121,7 +147,8 @@ pub(super) async fn manifest_digest(
 /// that one, and it shows the registry's words.
 pub(super) fn is_head_refused(error: &Error) -> bool {
     match error {
-        Error::Unauthorized { .. } => true,
+        // A redirect without an address is no answer either.
+        Error::Unauthorized { .. } | Error::BadContent { .. } => true,
         Error::Refused { status, .. } => *status == 500 || !error.is_transient(),
         _ => false,
     }

@@ -243,7 +243,11 @@ impl Transport {
     }
 
     fn door(&self) -> Door<'_> {
-        Door { connections: &self.0.connections, registry: &self.0.base }
+        Door {
+            connections: &self.0.connections,
+            registry: &self.0.base,
+            refusals: &self.0.refusals,
+        }
     }
 
     /// Sends a body that can be sent only once to an upload address. A refusal that a fresh token

@@ -57,9 +57,19 @@ impl Found {
             Some(_) => tagged,
             None => copier.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
         };
-        let was_there = present == Some(wanted.digest());
-        let replaced = tagged.filter(|tagged| *tagged != wanted.digest());
-        Ok(Self { named, wanted, was_there, replaced })
+        let mut found = Self { named, was_there: false, replaced: None, wanted };
+        found.compare(present, tag.is_some());
+        if let (Some(tag), Some(_)) = (&tag, found.replaced) {
+            // A wrong digest in the answer must not move a tag, or keep it.
+            found.compare(copier.sink.verified_manifest_digest(to, tag).await?, true);
+        }
+        Ok(found)
+    }
+
+    /// Notes what the destination has under the tag, or the digest.
+    fn compare(&mut self, present: Option<Digest>, by_tag: bool) {
+        self.was_there = present == Some(self.wanted.digest());
+        self.replaced = present.filter(|_| by_tag && !self.was_there);
     }
 
     /// The image that the destination keeps under the tag, instead of the one that is wanted.

@@ -3,6 +3,7 @@
 use tokio::time::error::Elapsed;
 
 use super::Error;
+use super::connection::{ConnectionError, causes};
 use crate::refused::RefusedConnections;
 use crate::speed::TooSlow;
 
@@ -103,6 +104,9 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
     if says(error, "InvalidContentType") {
         return "it does not speak TLS: use `--plain-http`, or write `plain_http: true` under `registries.hosts` in the policy";
     }
+    if error.downcast_ref().is_some_and(|error: &ConnectionError| error.was_open) {
+        return "run the command again; check the network, and proxies that end long transfers";
+    }
     "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy"
 }
 
@@ -111,17 +115,10 @@ pub(super) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) ->
     says(error, "invalid peer certificate")
 }
 
-/// Whether an error or one of its causes says this. The TLS library's own types are hidden in those
-/// of others.
+/// Whether an error or one of its causes contains a text. The TLS library's own types are not
+/// accessible through those of the HTTP library.
 fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.to_string().contains(text) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    causes(error).any(|cause| cause.to_string().contains(text))
 }
 
 #[cfg(test)]

@@ -219,3 +219,30 @@ async fn registry_token_is_sent_as_it_is() {
         assert_eq!(source.count("GET", "/token"), 0);
     }
 }
+
+#[tokio::test]
+async fn redirect_of_token_service_is_followed() {
+    let elsewhere = Quirky::new(|asked| {
+        assert_eq!(asked.authorization(), "", "another host gets no password");
+        Some(status_of(200, r#"{"token":"t0ken"}"#))
+    })
+    .await;
+    for to in ["/token".to_owned(), format!("http://{}/other", elsewhere.host)] {
+        let source = Quirky::new(move |asked| match asked.path.as_str() {
+            "/old" => Some(with_header(status_of(302, ""), "location", &to)),
+            "/token" if asked.authorization() != BASIC => Some(status_of(401, "")),
+            "/token" => tokens(asked, "t0ken"),
+            _ if asked.authorization() == "Bearer t0ken" => None,
+            _ => Some(challenge(asked, r#"Bearer realm="/old""#)),
+        })
+        .await;
+        store(&source).await;
+        assert!(source.client_with(robot()).manifest(&name(), &by_tag()).await.is_ok());
+    }
+    let circle = Quirky::new(|asked| match asked.path.as_str() {
+        "/old" => Some(with_header(status_of(302, ""), "location", "/old")),
+        _ => Some(challenge(asked, r#"Bearer realm="/old""#)),
+    });
+    let error = circle.await.client().manifest(&name(), &by_tag()).await.unwrap_err();
+    assert!(error.to_string().contains("redirects in a circle"), "{error}");
+}

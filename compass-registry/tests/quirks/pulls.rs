@@ -72,6 +72,23 @@ async fn head_with_other_content_is_not_believed() {
 }
 
 #[tokio::test]
+async fn wrong_digest_of_head_moves_no_tag() {
+    let wrong = Digest::of(b"other").to_string();
+    let lying = move |asked: &Asked, response| match asked.is("HEAD", "/manifests/") {
+        true => with_header(response, "docker-content-digest", &wrong),
+        false => response,
+    };
+    let source = Quirky::changed(lying.clone()).await;
+    let image = store(&source).await;
+    let destination = Quirky::changed(lying).await;
+    for was_there in [false, true] {
+        let copied = copy(source.client(), &destination).await.unwrap();
+        assert_eq!((copied.was_there, copied.replaced), (was_there, None));
+        assert_eq!(copied.digest, image.manifest.digest());
+    }
+}
+
+#[tokio::test]
 async fn digest_header_of_other_algorithm_is_computed() {
     let sha512 = format!("sha512:{}", "0".repeat(128));
     for value in ["", "nonsense", "md5:00", &sha512] {
@@ -98,9 +115,23 @@ async fn wrong_digest_header_of_manifest_is_refused() {
         _ => response,
     })
     .await;
-    store(&source).await;
+    let digest = store(&source).await.manifest.digest();
     let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
+    // By digest, the content is verified without that header.
+    let read = source.client().verified_manifest(&name(), &digest.into()).await.unwrap();
+    assert_eq!(read.digest(), digest);
+}
+
+#[tokio::test]
+async fn manifest_that_is_cut_off_is_read_again() {
+    let cut_off = r#"{"schemaVersion": 2, "config"#;
+    let source = Quirky::new(move |asked| {
+        (asked.is("GET", "/manifests/") && asked.before == 0).then(|| status_of(200, cut_off))
+    })
+    .await;
+    store(&source).await;
+    assert!(source.client().manifest(&name(), &by_tag()).await.is_ok());
 }
 
 #[tokio::test]

@@ -107,8 +107,8 @@ impl Wanted<'_> {
         if !matches!(self.options.platforms, Platforms::One(_)) {
             return Ok(false);
         }
-        let named = self.source.resolve(place.repository(), &place.locator()).await?;
-        Ok(named != image.root.digest())
+        let named = self.source.verified_manifest(place.repository(), &place.locator()).await?;
+        Ok(named.digest() != image.root.digest())
     }
 
     /// The image for the wanted platform; if that is allowed, the only one of its index for another

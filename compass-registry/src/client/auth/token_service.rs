@@ -1,18 +1,38 @@
 //! Token services, to which registries send their clients for tokens.
 
-use reqwest::{Response, Url};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Response, StatusCode, Url};
 
 use super::super::connect::Door;
-use super::super::credentials::Credentials;
+use super::super::credentials::{Credentials, Secret};
 use super::super::pace::retry_after;
 use super::super::tokens::Header;
-use super::super::transport::{host_of, unreachable};
+use super::super::transport::{MAX_REDIRECTS, host_of, unreachable};
 use super::super::{token_answer, words};
-use super::{Auth, basic};
+use super::Auth;
 use crate::Error;
 
 /// Bytes of an answer of a token service that are read.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
+
+const NO_HTTPS: &str = "the registry names it, and it is not an HTTPS address";
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request for a token.
+struct TokenRequest {
+    url: Url,
+    /// The form of an OAuth 2 request; without one, everything is in the address.
+    form: Option<String>,
+    authorization: Option<Secret>,
+}
+
+/// The answer of a token service.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
 
 impl Auth {
     pub(super) async fn token(
@@ -23,78 +43,121 @@ impl Auth {
         scopes: &[String],
     ) -> Result<Header, Error> {
         let url = realm_url(door.registry, realm)?;
-        let (host, asked) = (format!("the token service {}", host_of(&url)), url.path().to_owned());
-        let request = match self.credentials(scope) {
-            Some(Credentials::IdentityToken(token)) => {
-                let scopes = scopes.join(" ");
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", token.reveal()),
-                    ("client_id", "compass"),
-                    ("service", service.unwrap_or_default()),
-                    ("scope", &scopes),
-                ];
-                let mut body = Url::parse("form:").map_err(|_| bad_realm(realm))?;
-                body.query_pairs_mut().extend_pairs(form);
-                door.to(&url)
-                    .post(url)
-                    .header("content-type", "application/x-www-form-urlencoded")
-                    .body(body.query().unwrap_or_default().to_owned())
+        let mut request = self.token_request(url, (service, scope), scopes);
+        for _ in 0..=MAX_REDIRECTS {
+            let host = host_of(&request.url);
+            let answer = door.refusals.wait_for(&host, || self.ask(door, &request)).await?;
+            match request.redirected(&answer, door.registry) {
+                Some(next) => request = next,
+                None => return self.read(&request, &answer, &self.who(scope)),
             }
-            other => {
-                let mut url = url;
-                url.query_pairs_mut()
-                    .extend_pairs(service.map(|service| ("service", service)))
-                    .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-                let request = door.to(&url).get(url);
-                match other {
-                    Some(Credentials::Password { username, password }) => {
-                        request.header("authorization", basic(username, password).reveal())
-                    }
-                    _ => request,
-                }
-            }
-        };
-        let request = request.header("accept-encoding", "identity");
-        self.ask((&host, &asked), request, &self.who(scope)).await
+        }
+        Err(bad_realm(realm, "it redirects in a circle"))
     }
 
-    /// Asks a token service.
-    async fn ask(
+    fn token_request(
         &self,
-        (host, asked): (&str, &str),
-        request: reqwest::RequestBuilder,
-        who: &str,
-    ) -> Result<Header, Error> {
-        let answer = tokio::time::timeout(self.silence, async {
-            let mut response = request.send().await?;
-            let body = read_body(&mut response).await?;
-            Ok((response, body))
-        });
-        let (response, body) = match answer.await {
-            Ok(answer) => {
-                answer.map_err(|error: reqwest::Error| unreachable(host, asked, error))?
-            }
-            Err(elapsed) => return Err(unreachable(host, asked, elapsed)),
+        mut url: Url,
+        (service, scope): (Option<&str>, &str),
+        scopes: &[String],
+    ) -> TokenRequest {
+        let credentials = self.credentials(scope);
+        if let Some(Credentials::IdentityToken(token)) = credentials {
+            let scopes = scopes.join(" ");
+            let mut form = url.clone();
+            form.set_query(None);
+            form.query_pairs_mut().extend_pairs([
+                ("grant_type", "refresh_token"),
+                ("refresh_token", token.reveal()),
+                ("client_id", "compass"),
+                ("service", service.unwrap_or_default()),
+                ("scope", &scopes),
+            ]);
+            let form = form.query().map(str::to_owned);
+            return TokenRequest { url, form, authorization: None };
+        }
+        url.query_pairs_mut()
+            .extend_pairs(service.map(|service| ("service", service)))
+            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        TokenRequest { url, form: None, authorization: self.basic(scope) }
+    }
+
+    async fn ask(&self, door: Door<'_>, request: &TokenRequest) -> Result<Answer, Error> {
+        let http = door.to(&request.url);
+        let mut builder = match &request.form {
+            Some(form) => http
+                .post(request.url.clone())
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.clone()),
+            None => http.get(request.url.clone()),
         };
-        let said = || self.redact(words::of(&body));
-        match response.status().as_u16() {
-            200..=299 => token_answer::read(&body).ok_or_else(|| Error::BadContent {
-                what: format!("the answer of {host}"),
-                // A body that is no error may hold a token in some other form.
-                reason: "it holds no token".to_owned(),
+        if let Some(value) = &request.authorization {
+            builder = builder.header(AUTHORIZATION, value.reveal());
+        }
+        let answer = tokio::time::timeout(self.silence, async {
+            let mut response = builder.header(ACCEPT_ENCODING, "identity").send().await?;
+            let body = read_body(&mut response).await?;
+            Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
+        });
+        let failed = |error: Source| unreachable(&request.host(), request.url.path(), error);
+        match answer.await {
+            Ok(answer) => answer.map_err(|error: reqwest::Error| failed(error.into())),
+            Err(elapsed) => Err(failed(elapsed.into())),
+        }
+    }
+
+    /// The token of an answer.
+    fn read(&self, request: &TokenRequest, answer: &Answer, who: &str) -> Result<Header, Error> {
+        let said = || self.redact(words::of(&answer.body));
+        match answer.status.as_u16() {
+            200..=299 => token_answer::read(&answer.body).ok_or_else(|| Error::BadContent {
+                what: format!("the answer of {}", request.host()),
+                // The body may contain a token in some other form, so it is not shown.
+                reason: format!("it holds no token ({})", answer.describe(who)),
             }),
             status @ (408 | 429 | 500..=599) => Err(Error::Refused {
-                host: host.to_owned(),
-                request: asked.to_owned(),
+                host: request.host(),
+                request: request.url.path().to_owned(),
                 status,
                 message: said(),
-                retry_after: retry_after(response.headers()),
+                retry_after: retry_after(&answer.headers),
             }),
             status => Err(Error::Unauthorized {
-                host: host.to_owned(),
-                reason: format!("it answered {status} to {asked}, {who}{}", words::after(&said())),
+                host: request.host(),
+                reason: format!(
+                    "it answered {status} to {}, {who}{}",
+                    request.url.path(),
+                    words::after(&said())
+                ),
             }),
+        }
+    }
+}
+
+impl TokenRequest {
+    /// The host, for messages.
+    fn host(&self) -> String {
+        format!("the token service {}", host_of(&self.url))
+    }
+
+    /// The same request at the address that an answer redirects to, as Go's HTTP client follows
+    /// redirects: with credentials only within the origin.
+    fn redirected(&self, answer: &Answer, registry: &Url) -> Option<Self> {
+        let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection())?;
+        let url = self.url.join(location.to_str().ok()?).ok()?;
+        let url = realm_url(registry, url.as_str()).ok().filter(|_| self.form.is_none())?;
+        let is_own = url.origin() == self.url.origin();
+        let authorization = self.authorization.clone().filter(|_| is_own);
+        Some(Self { url, form: None, authorization })
+    }
+}
+
+impl Answer {
+    fn describe(&self, who: &str) -> String {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        match kind {
+            Some(kind) => format!("`{kind}`, asked {who}"),
+            None => format!("asked {who}"),
         }
     }
 }
@@ -111,15 +174,15 @@ async fn read_body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
 
 /// The token service's URL; a registry with TLS must not send credentials to one without.
 fn realm_url(registry: &Url, realm: &str) -> Result<Url, Error> {
-    let url = registry.join(realm).map_err(|_| bad_realm(realm))?;
+    let url = registry.join(realm).map_err(|_| bad_realm(realm, NO_HTTPS))?;
     match (registry.scheme(), url.scheme()) {
         ("http", "http") | (_, "https") => Ok(url),
-        _ => Err(bad_realm(realm)),
+        _ => Err(bad_realm(realm, NO_HTTPS)),
     }
 }
 
-fn bad_realm(realm: &str) -> Error {
-    Error::invalid("token service", realm, "the registry names it, and it is not an HTTPS address")
+fn bad_realm(realm: &str, reason: &str) -> Error {
+    Error::invalid("token service", realm, reason)
 }
 
 #[cfg(test)]

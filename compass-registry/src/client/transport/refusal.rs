@@ -10,6 +10,7 @@ use super::{Request, Transport};
 use crate::Error;
 use crate::client::pace::retry_after;
 use crate::client::words;
+use crate::error::connection::ConnectionError;
 
 /// Bytes of an error answer that are read.
 const MAX_BODY: usize = 64 << 10;
@@ -182,14 +183,17 @@ pub(in crate::client) fn host_of(url: &Url) -> String {
     format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
-/// The connection to a host failed. The error is stripped of its address, which may be signed.
+/// The error for a failed connection to a host, without the address, which may be signed.
 pub(in crate::client) fn unreachable(
     host: &str,
     request: &str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
     let source = match error.into().downcast::<reqwest::Error>() {
-        Ok(error) => Box::new(error.without_url()),
+        Ok(error) => {
+            let was_open = !(error.is_connect() || error.is_builder());
+            Box::new(ConnectionError::new(was_open, error.without_url()))
+        }
         Err(other) => other,
     };
     Error::Unreachable { host: host.to_owned(), request: request.to_owned(), source }
