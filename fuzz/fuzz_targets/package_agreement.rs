@@ -2,12 +2,20 @@
 //! agree on it. The same packages are a test of compass-bundle (`tests/agreement`).
 #![no_main]
 
+#[path = "../../compass-bundle/tests/agreement/archives.rs"]
+mod archives;
 #[path = "../../compass-bundle/tests/agreement/check.rs"]
 mod check;
 #[path = "../../compass-bundle/tests/agreement/choices.rs"]
 mod choices;
-#[path = "../../compass-bundle/tests/agreement/generator.rs"]
-mod generator;
+#[path = "../../compass-bundle/tests/agreement/flaw.rs"]
+mod flaw;
+#[path = "../../compass-bundle/tests/agreement/images.rs"]
+mod images;
+#[path = "../../compass-bundle/tests/agreement/manifests.rs"]
+mod manifests;
+#[path = "../../compass-bundle/tests/agreement/packages.rs"]
+mod packages;
 #[path = "../../compass-bundle/tests/agreement/tar.rs"]
 mod tar;
 
@@ -18,6 +26,6 @@ fuzz_target!(|bytes: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let mut choices = Choices::of_bytes(bytes);
     let is_flawed = choices.once_in(2);
-    let generated = generator::generate(&mut choices, is_flawed);
+    let generated = packages::generate(&mut choices, is_flawed);
     runtime.expect("a runtime").block_on(check::check(generated));
 });

@@ -3,9 +3,13 @@
 //! `COMPASS_SEED=N` begins with another seed, and `COMPASS_SECONDS=N` goes on for so long.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod archives;
 mod check;
 mod choices;
-mod generator;
+mod flaw;
+mod images;
+mod manifests;
+mod packages;
 mod tar;
 
 use std::time::{Duration, Instant};
@@ -39,7 +43,7 @@ fn packages_whole_or_broken_are_judged_alike() {
         let named = Named(seed);
         let mut choices = Choices::of_seed(seed);
         let is_flawed = choices.once_in(2);
-        let generated = generator::generate(&mut choices, is_flawed);
+        let generated = packages::generate(&mut choices, is_flawed);
         runtime.block_on(check::check(generated));
         drop(named);
     }
