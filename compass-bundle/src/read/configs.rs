@@ -8,6 +8,7 @@ use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, media_t
 
 use super::frames::Frames;
 use super::open::Bundle;
+use super::proof::SegmentProof;
 use super::verify::Damage;
 use crate::plan::image::ArchiveImage;
 use crate::plan::{BundlePlan, Content};
@@ -36,15 +37,22 @@ impl Configs {
         Ok(Self { wanted, bytes: Mutex::default() })
     }
 
-    /// Whether a segment is a configuration, and which.
-    pub(super) fn wants(&self, plan: &BundlePlan, number: usize) -> Option<Digest> {
+    /// Whether a segment is a configuration that is to be kept.
+    pub(super) fn wants(&self, plan: &BundlePlan, number: usize) -> bool {
+        self.wanted_in(plan, number).is_some()
+    }
+
+    /// Takes what a proof kept of a configuration.
+    pub(super) fn take(&self, plan: &BundlePlan, number: usize, proof: &mut SegmentProof<'_>) {
+        if let Some((config, bytes)) = self.wanted_in(plan, number).zip(proof.take_collected()) {
+            self.bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(config, bytes);
+        }
+    }
+
+    fn wanted_in(&self, plan: &BundlePlan, number: usize) -> Option<Digest> {
         let Content::Blob(blob) = plan.segments()[number].content else { return None };
         let digest = plan.blobs()[blob].descriptor.digest;
         self.wanted.contains(&digest).then_some(digest)
-    }
-
-    pub(super) fn add(&self, config: Digest, bytes: Vec<u8>) {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(config, bytes);
     }
 
     fn get(&self, config: &Digest) -> Option<Vec<u8>> {
@@ -86,34 +94,9 @@ impl Bundle {
                 None => return Ok(None),
             },
         };
-        if config.digest.algorithm().digest(&bytes) != config.digest {
-            // The proof of the blob says so.
-            return Ok(None);
-        }
-        let expected = match diff_ids::read(&bytes) {
-            Ok(expected) => expected,
-            Err(reason) => return Ok(Some(format!("the configuration is not readable: {reason}"))),
-        };
-        if let Err(reason) = diff_ids::require_count(expected.len(), layers.len()) {
-            return Ok(Some(format!("the configuration does not fit the image: {reason}")));
-        }
-        let is_plain = |layer: &Descriptor| {
-            let plain = [media_type::OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar"];
-            plain.contains(&layer.media_type.as_str())
-        };
-        let mut both = layers.iter().zip(&expected).filter(|(layer, _)| is_plain(layer));
-        let wrong = both.find(|(layer, id)| {
-            let own = layer.digest.to_string();
-            id.split(':').next() == own.split(':').next() && **id != own
-        });
-        Ok(wrong.map(|(layer, id)| {
-            let id: String = id.chars().take(140).collect();
-            format!(
-                "the configuration names the layer {}, and not {}",
-                id.escape_debug(),
-                layer.digest
-            )
-        }))
+        let is_intact = config.digest.algorithm().digest(&bytes) == config.digest;
+        // The proof of the blob tells of one that is not.
+        Ok(if is_intact { difference(&bytes, layers) } else { None })
     }
 
     fn config_damage(&self, image: &ArchiveImage, config: Digest, what: String) -> Damage {
@@ -132,4 +115,26 @@ impl Bundle {
             what,
         }
     }
+}
+
+/// What layers have that a configuration does not say.
+fn difference(config: &[u8], layers: &[Descriptor]) -> Option<String> {
+    let expected = match diff_ids::read(config) {
+        Ok(expected) => expected,
+        Err(reason) => return Some(format!("the configuration is not readable: {reason}")),
+    };
+    if let Err(reason) = diff_ids::require_count(expected.len(), layers.len()) {
+        return Some(format!("the configuration does not fit the image: {reason}"));
+    }
+    let is_plain = |layer: &Descriptor| {
+        let plain = [media_type::OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar"];
+        plain.contains(&layer.media_type.as_str())
+    };
+    let mut both = layers.iter().zip(&expected).filter(|(layer, _)| is_plain(layer));
+    let (layer, id) = both.find(|(layer, id)| {
+        let own = layer.digest.to_string();
+        id.split(':').next() == own.split(':').next() && **id != own
+    })?;
+    let (id, own): (String, _) = (id.chars().take(140).collect(), layer.digest);
+    Some(format!("the configuration names the layer {}, and not {own}", id.escape_debug()))
 }

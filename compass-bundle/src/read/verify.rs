@@ -149,18 +149,12 @@ impl Bundle {
         let prove = || {
             let mut buffer = Vec::new();
             while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut proof = SegmentProof::new(plan, *number);
-                let config = configs.wants(plan, *number);
-                if config.is_some() {
-                    proof.collect();
-                }
+                let mut proof = begin(plan, *number, configs);
                 while let Some(range) = proof.next_range() {
                     file.read_into(&mut buffer, range)?;
                     proof.push(&buffer);
                 }
-                if let Some((config, bytes)) = config.zip(proof.take_collected()) {
-                    configs.add(config, bytes);
-                }
+                configs.take(plan, *number, &mut proof);
                 proofs.lock().unwrap_or_else(PoisonError::into_inner).add(proof);
             }
             Ok::<_, Error>(())
@@ -196,20 +190,14 @@ impl Bundle {
         let header = source.read(header_range()).await?;
         hasher.update(&header);
         for number in wanted(plan, options.quick) {
-            let mut proof = SegmentProof::new(plan, number);
-            let config = configs.wants(plan, number);
-            if config.is_some() {
-                proof.collect();
-            }
+            let mut proof = begin(plan, number, configs);
             while let Some(range) = proof.next_range() {
                 let bytes = source.read(range).await?;
                 options.progress.advance(if options.quick { 0 } else { bytes.len() as u64 });
                 hasher.update(&bytes);
                 proof.push(&bytes);
             }
-            if let Some((config, bytes)) = config.zip(proof.take_collected()) {
-                configs.add(config, bytes);
-            }
+            configs.take(plan, number, &mut proof);
             proofs.add(proof);
         }
         let trailer = source.read(trailer_range(plan)).await?;
@@ -231,6 +219,15 @@ pub(super) fn trailer_range(plan: &BundlePlan) -> Range<u64> {
 fn wanted(plan: &BundlePlan, quick: bool) -> impl Iterator<Item = usize> {
     let is_blob = |number: &usize| matches!(plan.segments()[*number].content, Content::Blob(_));
     (0..plan.segments().len()).filter(move |number| !quick || !is_blob(number))
+}
+
+/// The proof of a segment, which keeps its bytes if it is a configuration.
+fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> SegmentProof<'p> {
+    let mut proof = SegmentProof::new(plan, number);
+    if configs.wants(plan, number) {
+        proof.collect();
+    }
+    proof
 }
 
 fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest, Error> {

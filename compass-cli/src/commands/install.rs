@@ -62,7 +62,12 @@ pub(crate) async fn run(
     for warning in warnings(&opened, &installed).await {
         output.warn(&warning);
     }
-    let others = others(&opened);
+    report(&opened, &installed, output);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(opened: &Opened, installed: &[Installed], output: &Output) {
+    let others = others(opened);
     if let Some(text) = others_text(&others) {
         output.note(&text);
     }
@@ -73,7 +78,6 @@ pub(crate) async fn run(
         },
         || installed.iter().map(line).collect(),
     );
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The files of a package that other tools made, which are no images and stay where they are.
