@@ -13,6 +13,7 @@ use super::compression::Compression;
 use super::decompress::{Opened, open};
 use super::entry_path::EntryPath;
 use super::limits::Limits;
+use super::probe::Inside;
 use super::tap::{Digests, KEPT, Tap};
 use super::walk::{Entry, EntryKind, in_entry, in_file};
 
@@ -79,8 +80,8 @@ pub(super) struct ScannedEntry {
     /// The content if it may be JSON, otherwise the first bytes.
     pub(super) head: Bytes,
     pub(super) content: Content,
-    /// It is an archive with an image in it.
-    pub(super) holds_image: bool,
+    /// What it holds, if it is an archive.
+    pub(super) inside: Inside,
 }
 
 /// What is behind the compression of a file.
@@ -148,10 +149,10 @@ impl ScannedArchive {
             return self.link(&entry, memory);
         }
         let raw = entry.hashed();
-        let (content, holds_image) = read_content(&raw, limits).await;
+        let (content, inside) = read_content(&raw, limits).await;
         raw.drain().await.map_err(|error| in_entry(&entry.path.text, &error))?;
         let (head, digests) = (raw.take_head(), raw.finish());
-        self.add(entry.path.text, (digests, head, content, holds_image), memory)
+        self.add(entry.path.text, (digests, head, content, inside), memory)
     }
 
     /// Whether there are as many entries as are kept. Only of images all have to be known.
@@ -163,7 +164,7 @@ impl ScannedArchive {
     pub(super) fn add(
         &mut self,
         path: String,
-        (digests, head, content, holds_image): (Digests, Bytes, Content, bool),
+        (digests, head, content, inside): (Digests, Bytes, Content, Inside),
         memory: &mut MemoryLimit,
     ) -> Result<()> {
         let is_whole = head.len() as u64 == digests.size && head.len() <= KEPT;
@@ -182,7 +183,7 @@ impl ScannedArchive {
                 Err(in_file(present.key(), &Error::new(ErrorKind::Unsupported, reason)))
             }
             Vacant(free) => {
-                free.insert(ScannedEntry { digests, head, content, holds_image });
+                free.insert(ScannedEntry { digests, head, content, inside });
                 Ok(())
             }
         }
@@ -326,24 +327,24 @@ fn is_other_list(json: &[u8]) -> bool {
     docker_keys(json).is_some_and(|all| !all.is_empty()) && !describes_images(json)
 }
 
-/// Reads a file of an archive, and says what is behind its compression, and whether that is an
-/// archive with an image in it.
-async fn read_content(raw: &Tap, limits: &Limits) -> (Content, bool) {
+/// Reads a file of an archive, and says what is behind its compression, and what is in it if that is an
+/// archive.
+async fn read_content(raw: &Tap, limits: &Limits) -> (Content, Inside) {
     match open(raw.reader(), limits).await {
-        Err(error) => (Content::Unreadable(error.to_string()), false),
-        Ok(Opened::Unsupported(name)) => (Content::Unsupported(name), false),
+        Err(error) => (Content::Unreadable(error.to_string()), Inside::Nothing),
+        Ok(Opened::Unsupported(name)) => (Content::Unsupported(name), Inside::Nothing),
         Ok(Opened::Plain(reader)) => {
             let tap = Tap::new(reader);
             tap.probe();
             // An error of the archive is told where that is read on.
             let _ = tap.drain().await;
-            (Content::Plain, tap.take_probe().holds_image())
+            (Content::Plain, tap.take_probe().inside())
         }
         Ok(Opened::Packed(compression, reader)) => {
             let tap = Tap::new(reader);
             tap.probe();
             let content = drain_packed(&tap, compression).await;
-            (content, tap.take_probe().holds_image())
+            (content, tap.take_probe().inside())
         }
     }
 }

@@ -7,7 +7,7 @@ use compass_registry::{Digest, RawManifest};
 
 use super::archive::{PRE_1_10, ScannedArchive};
 use super::images::{EntryBlob, Found, ImageCollector, PackageImage};
-use super::scan::{Scan, ScanError, deeper_images};
+use super::scan::{Scan, ScanError, deeper_images, unread_archives};
 use super::walk::in_file;
 use super::{PackageFile, PackageProblem};
 use crate::Error;
@@ -66,6 +66,8 @@ impl Contents {
         if !scan.whole.is_image() {
             contents.files = scan.files;
         }
+        let notes = scan.notes.into_iter().filter(|(path, _)| !used.contains(path));
+        contents.notes.extend(notes.map(|(path, note)| format!("{path}: {note}")));
         let unread = scan.unread.into_iter().filter(|(path, _)| !used.contains(path));
         let refused = scan.refused.into_iter().map(|(path, reason)| (path, reason.to_owned()));
         for (path, reason) in refused.chain(unread) {
@@ -139,6 +141,8 @@ impl Contents {
         for (archive, scanned, used) in archives {
             if let Some(reason) = deeper_images(scanned, used, &known) {
                 self.add_problem(archive.cloned(), format!("it {reason}"));
+            } else if let (Some(archive), Some(note)) = (archive, unread_archives(scanned, used)) {
+                self.notes.push(format!("{archive}: {note}"));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Looks for images in a tar archive that is not read any further, as its bytes pass.
 
+use super::compression::is_archive_name;
 use super::decompress::is_tar;
 
 /// Bytes of a small file that are looked at.
@@ -7,12 +8,27 @@ const MAX_TEXT: usize = 256 << 10;
 
 const BLOCK: usize = 512;
 
-/// Finds out whether an archive holds an image, at its top or in a directory of it.
+/// Archives in archives that are looked into.
+const MAX_DEPTH: usize = 8;
+
+/// What an archive holds that is not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Inside {
+    #[default]
+    Nothing,
+    /// Archives that are compressed.
+    Archives,
+    /// An image, in a directory or in an archive.
+    Image,
+}
+
+/// Finds out whether an archive holds an image.
 #[derive(Debug, Default)]
 pub(super) struct Probe {
     state: State,
+    depth: usize,
     is_tar: bool,
-    found: bool,
+    inside: Inside,
 }
 
 #[derive(Debug)]
@@ -21,9 +37,15 @@ enum State {
     Header(Vec<u8>),
     /// Content of a file that may describe images, and what is left of its blocks.
     Text(Text, Vec<u8>, u64),
-    /// Content that is passed over.
-    Skip(u64),
+    /// Content of a file that may be an archive, and what is left of its blocks.
+    Inner(Box<Inner>, u64),
     End,
+}
+
+#[derive(Debug)]
+struct Inner {
+    probe: Probe,
+    is_named_archive: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +67,9 @@ impl Probe {
         self.is_tar
     }
 
-    /// Whether there is an image in what has passed.
-    pub(super) fn holds_image(&self) -> bool {
-        self.found
+    /// What has passed.
+    pub(super) fn inside(&self) -> Inside {
+        self.inside
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
@@ -58,37 +80,74 @@ impl Probe {
 
     /// Takes some of the bytes, and gives the rest.
     fn step<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        match &mut self.state {
+        let (rest, is_over) = match &mut self.state {
             State::Header(header) => {
                 let (new, rest) = bytes.split_at(bytes.len().min(BLOCK - header.len()));
                 header.extend_from_slice(new);
                 if header.len() == BLOCK {
-                    self.state = match is_tar(header) {
-                        true => after_header(header),
-                        false => State::End,
-                    };
-                    self.is_tar |= !matches!(self.state, State::End);
+                    let header = std::mem::take(header);
+                    self.state = self.after_header(&header);
                 }
-                rest
+                return rest;
             }
             State::Text(kind, text, left) => {
                 let (new, rest) = split(bytes, left);
                 let room = MAX_TEXT - text.len();
                 text.extend_from_slice(&new[..new.len().min(room)]);
-                if *left == 0 {
-                    self.found |= kind.describes_images(text);
-                    self.state = State::default();
+                if *left == 0 && kind.describes_images(text) {
+                    self.inside = Inside::Image;
                 }
-                rest
+                (rest, *left == 0)
             }
-            State::Skip(left) => {
-                let (_, rest) = split(bytes, left);
+            State::Inner(inner, left) => {
+                let (new, rest) = split(bytes, left);
+                inner.probe.push(new);
                 if *left == 0 {
-                    self.state = State::default();
+                    self.inside = self.inside.max(inner.found());
                 }
-                rest
+                (rest, *left == 0)
             }
-            State::End => &[],
+            State::End => return &[],
+        };
+        if is_over {
+            self.state = State::default();
+        }
+        rest
+    }
+
+    fn after_header(&mut self, header: &[u8]) -> State {
+        if !is_tar(header) {
+            return State::End;
+        }
+        self.is_tar = true;
+        if self.depth > MAX_DEPTH {
+            self.inside = Inside::Archives;
+            return State::End;
+        }
+        let header = tokio_tar::Header::from_byte_slice(header);
+        let size = header.raw_entry_size().unwrap_or_default();
+        let Some(blocks) = size.checked_next_multiple_of(BLOCK as u64) else { return State::End };
+        let path = header.path_bytes();
+        let path = String::from_utf8_lossy(&path);
+        match path.rsplit('/').next().unwrap_or_default() {
+            _ if blocks == 0 => State::default(),
+            "manifest.json" => State::Text(Text::Docker, Vec::new(), blocks),
+            "index.json" => State::Text(Text::Index, Vec::new(), blocks),
+            _ => {
+                let probe = Self { depth: self.depth + 1, ..Self::default() };
+                let is_named_archive = is_archive_name(&path);
+                State::Inner(Box::new(Inner { probe, is_named_archive }), blocks)
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn found(&self) -> Inside {
+        match self.probe.is_tar {
+            true => self.probe.inside,
+            false if self.is_named_archive => Inside::Archives,
+            false => Inside::Nothing,
         }
     }
 }
@@ -97,25 +156,6 @@ fn split<'b>(bytes: &'b [u8], left: &mut u64) -> (&'b [u8], &'b [u8]) {
     let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
     *left -= count as u64;
     bytes.split_at(count)
-}
-
-fn after_header(header: &[u8]) -> State {
-    let header = tokio_tar::Header::from_byte_slice(header);
-    let Ok(size) = header.raw_entry_size() else { return State::End };
-    let Some(blocks) = size.checked_next_multiple_of(BLOCK as u64) else { return State::End };
-    let path = header.path_bytes();
-    let path = String::from_utf8_lossy(&path);
-    let mut steps = path.split('/').filter(|step| !matches!(*step, "" | "."));
-    let name = match (steps.next(), steps.next(), steps.next()) {
-        (Some(name), None, _) | (_, Some(name), None) => name,
-        _ => "",
-    };
-    match name {
-        _ if blocks == 0 => State::default(),
-        "manifest.json" => State::Text(Text::Docker, Vec::new(), blocks),
-        "index.json" => State::Text(Text::Index, Vec::new(), blocks),
-        _ => State::Skip(blocks),
-    }
 }
 
 impl Text {
@@ -142,31 +182,48 @@ mod tests {
         bytes
     }
 
+    fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
+        [entries.concat(), vec![0; 1024]].concat()
+    }
+
     #[test]
     fn probe_finds_images_in_any_pieces() {
         let docker = br#"[{"Config":"c","RepoTags":null,"Layers":["l"]}]"#;
         let index = br#"{"manifests":[{"digest":"sha256:0"}]}"#;
+        let inner = tar(&[entry("lay/index.json", index)]);
+        let deeper = tar(&[entry("b.bin", &inner)]);
         for (path, content, expected) in [
-            ("manifest.json", &docker[..], true),
-            ("./image/manifest.json", docker, true),
-            ("a/b/manifest.json", docker, false),
-            ("index.json", index, true),
-            ("web/manifest.json", b"{\"manifest_version\": 3}", false),
-            ("values.yaml", docker, false),
+            ("manifest.json", &docker[..], Inside::Image),
+            ("./image/manifest.json", docker, Inside::Image),
+            ("a/b/manifest.json", docker, Inside::Image),
+            ("index.json", index, Inside::Image),
+            ("a.bin", &inner, Inside::Image),
+            ("a.bin", &deeper, Inside::Image),
+            ("web/manifest.json", b"{\"manifest_version\": 3}", Inside::Nothing),
+            ("values.yaml", docker, Inside::Nothing),
+            ("charts/dep.tgz", b"\x1f\x8b\x08", Inside::Archives),
+            ("charts/dep.tar", &tar(&[entry("values.yaml", b"a: b\n")]), Inside::Nothing),
         ] {
-            let tar = [entry("a/empty", b""), entry(path, content), vec![0; 1024]].concat();
-            for size in [1, 511, 512, 700, tar.len()] {
+            let whole = tar(&[entry("a/empty", b""), entry(path, content), entry("z", b"z")]);
+            for size in [1, 511, 512, 700, whole.len()] {
                 let mut probe = Probe::default();
-                tar.chunks(size).for_each(|chunk| probe.push(chunk));
-                assert_eq!(
-                    (probe.is_tar(), probe.holds_image()),
-                    (true, expected),
-                    "{path}, {size}"
-                );
+                whole.chunks(size).for_each(|chunk| probe.push(chunk));
+                assert_eq!((probe.is_tar(), probe.inside()), (true, expected), "{path}, {size}");
             }
         }
         let mut probe = Probe::default();
         probe.push(&[b'x'; 2000]);
-        assert!(!probe.is_tar() && !probe.holds_image());
+        assert_eq!((probe.is_tar(), probe.inside()), (false, Inside::Nothing));
+    }
+
+    #[test]
+    fn probe_of_endless_nesting_ends() {
+        let mut nested = tar(&[entry("manifest.json", b"[]")]);
+        for _ in 0..50 {
+            nested = tar(&[entry("a.tar", &nested)]);
+        }
+        let mut probe = Probe::default();
+        probe.push(&nested);
+        assert_eq!(probe.inside(), Inside::Archives, "the rest is not looked into");
     }
 }

@@ -11,6 +11,7 @@ use super::archive::{Content, MAX_NO_ARCHIVE, MemoryLimit, ScannedArchive, finis
 use super::compression::is_archive_name;
 use super::decompress::{Decompressed, Opened, Reader, decompress, open};
 use super::limits::Limits;
+use super::probe::Inside;
 use super::tap::Tap;
 use super::walk::{Entries, Entry, EntryKind, NO_FILE, in_entry};
 use crate::naming::ARCHIVE_END;
@@ -32,6 +33,8 @@ pub(super) struct Scan {
     pub(super) refused: Vec<(String, &'static str)>,
     /// Files that may hold images and are not read, and why.
     pub(super) unread: Vec<(String, String)>,
+    /// What should be known of files.
+    pub(super) notes: Vec<(String, String)>,
     directories: HashSet<String>,
     /// Files that could not be looked into.
     pub(super) faults: Vec<ScanError>,
@@ -120,11 +123,13 @@ impl Scan {
         if let Some(reason) = unread_reason(&path, &looked) {
             self.unread.push((path.clone(), reason));
         }
-        let described = (digests, head, looked.content, false);
+        let described = (digests, head, looked.content, Inside::Nothing);
         self.whole.add(path.clone(), described, &mut self.memory)?;
         match looked.archive {
             Ok(Some(archive)) if archive.is_image() => self.archives.push((path, archive)),
-            Ok(_) => {
+            Ok(other) => {
+                let note = other.and_then(|archive| unread_archives(&archive, &HashSet::new()));
+                self.notes.extend(note.map(|note| (path.clone(), note)));
                 let (size, digest) = (digests.size, digests.named);
                 self.files.push(PackageFile { path, size, digest, yaml });
             }
@@ -251,11 +256,22 @@ pub(super) fn deeper_images(
              directory (`tar -C {directory} -cf IMAGE.tar .`)"
         ));
     }
-    let inner =
-        archive.entries().filter(|(path, entry)| entry.holds_image && !used.contains(*path));
+    let inner = archive
+        .entries()
+        .filter(|(path, entry)| entry.inside == Inside::Image && !used.contains(*path));
     let inner = inner.map(|(path, _)| path).min()?.escape_debug();
     Some(format!(
         "holds an image archive, `{inner}`, which is not read: unpack it, and package the archives in it"
+    ))
+}
+
+/// The first of the files of an archive that hold compressed archives, which are not looked into.
+pub(super) fn unread_archives(archive: &ScannedArchive, used: &HashSet<String>) -> Option<String> {
+    let inner = archive.entries().filter(|(_, entry)| entry.inside == Inside::Archives);
+    let inner = inner.map(|(path, _)| path).filter(|path| !used.contains(*path)).min()?;
+    let inner = inner.escape_debug();
+    Some(format!(
+        "archives in its archive `{inner}` are not looked into, and no image in them is read"
     ))
 }
 

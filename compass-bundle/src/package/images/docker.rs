@@ -104,8 +104,8 @@ fn read_names(archive: &Archive<'_>, image: &DockerImage) -> (Vec<Reference>, Ve
     let (mut names, mut problems) = (Vec::new(), Vec::new());
     for tag in image.tags.iter().flatten().flatten() {
         match read_name(tag) {
-            Name::Full(name) => names.push(name),
-            Name::None | Name::Tag(_) => {}
+            Name::Full(name) if !names.contains(&name) => names.push(name),
+            Name::Full(_) | Name::None | Name::Tag(_) => {}
             Name::Unusable => {
                 let tag: String = tag.chars().take(60).collect();
                 let what = format!("RepoTags has `{}`, which is not a name", tag.escape_debug());
