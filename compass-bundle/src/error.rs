@@ -23,6 +23,14 @@ pub enum Error {
         /// What is wrong, and where.
         what: String,
     },
+    /// The `.sha256` beside a bundle says nothing of it.
+    #[error("{path} does not say what the SHA-256 of the bundle should be: {reason}")]
+    BadChecksum {
+        /// The `.sha256`, or its address.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// The bundle holds no such file.
     #[error("the bundle has no file {path}")]
     NoSuchFile {
@@ -84,6 +92,14 @@ pub enum Error {
         /// The unfinished file.
         path: PathBuf,
     },
+    /// Another user created what this process would take over.
+    #[error("{path} belongs to another user (uid {owner})")]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// The user's number.
+        owner: u32,
+    },
     /// A file operation failed.
     #[error("cannot {action} {path}")]
     Io {
@@ -107,6 +123,10 @@ impl Error {
 
     pub(crate) fn not_a_bundle(name: impl std::fmt::Display, reason: impl Into<String>) -> Self {
         Self::NotABundle { path: name.to_string(), reason: reason.into() }
+    }
+
+    pub(crate) fn bad_checksum(path: impl std::fmt::Display, reason: impl Into<String>) -> Self {
+        Self::BadChecksum { path: path.to_string(), reason: reason.into() }
     }
 
     #[cfg(feature = "store")]
@@ -178,6 +198,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
+            Self::BadChecksum { .. } => {
+                Some("remove it, or write it anew: `sha256sum BUNDLE > BUNDLE.sha256`")
+            }
             Self::Exists { .. } => Some("remove it, or choose another place with `-o`"),
             Self::Conflict { .. } => {
                 Some("choose another place; or raise the version: what is published never changes")
@@ -187,6 +210,7 @@ impl Error {
                 Some("`compass inspect` lists what it holds")
             }
             Self::Busy { .. } => Some("wait for it, or stop it"),
+            Self::Foreign { .. } => Some("remove it, or write to a directory of your own"),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull => {
                     Some("free some space, or write to another disk")

@@ -16,7 +16,7 @@ pub const TRAILER: u64 = 8;
 const BLOCK: u64 = 65_535;
 
 /// Bytes that stand before each block.
-const BLOCK_HEADER: u64 = 5;
+pub(crate) const BLOCK_HEADER: u64 = 5;
 
 /// Where the framing of the byte at `position` begins: at its block's header for the first byte of
 /// a block, else at the byte itself. So the bytes `a..b` take `offset(a)..offset(b)` when framed.

@@ -68,7 +68,7 @@ pub async fn copy_bundled(
 /// whatever blobs the registry lacks.
 ///
 /// # Errors
-/// As [`install`]; [`Error::Damaged`] where an image has a problem, before anything is pushed;
+/// As [`install`]; [`Error::Damaged`] if the package has a problem, before anything is pushed;
 /// [`Error::NotABundle`] where there is no image.
 pub async fn install_package(
     package: &Package,
@@ -77,8 +77,9 @@ pub async fn install_package(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
-        return Err(Error::not_a_bundle(package.name(), package.why_no_image()));
+        return Err(Error::not_a_bundle(package.name(), package.no_image_reason()));
     }
+    package.require_whole()?;
     bring_packed((package, package.images()), sink, place, options).await
 }
 

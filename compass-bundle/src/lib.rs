@@ -68,6 +68,7 @@ pub mod naming;
 pub mod store;
 
 mod compare;
+mod diff_ids;
 mod error;
 mod extract;
 mod install;
@@ -84,11 +85,13 @@ pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
 pub use install::{Installed, copy_bundled, copy_packed, install, install_package};
 pub use opened::{Opened, unlike_bundle, verify_unopened};
-pub use package::{Package, PackageFile, PackageImage};
+pub use package::{Package, PackageFile, PackageImage, PackageProblem};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::ArchiveImage;
 pub use plan::platforms::Platforms;
 pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
-pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};
+pub use write::{
+    WriteOptions, Written, checksum_path, create_own_directory, stream, write, write_as, write_into,
+};

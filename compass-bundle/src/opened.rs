@@ -8,7 +8,12 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use compass_registry::{Error as RegistryError, Hasher, Locator, RawManifest, Reference};
 
+use crate::document::FILE_NAME;
+use crate::plan::entry;
 use crate::{Bundle, BundleSource, Damage, Error, Package, Verified, VerifyOptions, frame};
+
+/// Bytes of the name in the header of a tar entry.
+const NAME: u64 = 100;
 
 /// Bytes that are hashed at once.
 const READ: u64 = 4 << 20;
@@ -24,20 +29,24 @@ pub enum Opened {
 
 impl Opened {
     /// Reads whatever it is: a bundle at its beginning only, a package to its end. Which of the two
-    /// is found out from the content.
+    /// is found out from the content: a bundle begins with `bundle.json`.
     ///
     /// # Errors
     /// As [`Bundle::read`] and [`Package::scan`]. What begins as a bundle does and is neither is
     /// described as a bundle.
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
-        let bundle = match Bundle::read(Arc::clone(&source)).await {
+        let of_bundle = match Bundle::read(Arc::clone(&source)).await {
             Ok(bundle) => return Ok(Self::Bundle(bundle)),
-            Err(error @ Error::NotABundle { .. }) => error,
+            Err(error @ (Error::NotABundle { .. } | Error::Damaged { .. })) => error,
             Err(error) => return Err(error),
         };
+        let is_bundle = begins_with_document(&*source).await?;
+        if is_bundle && matches!(of_bundle, Error::Damaged { .. }) {
+            return Err(of_bundle);
+        }
         match Package::scan(Arc::clone(&source)).await {
-            Ok(package) => Ok(Self::Package(package)),
-            Err(_) if begins_as_bundle(&*source).await? => Err(bundle),
+            Ok(package) => Ok(Self::Package(package.of_altered_bundle())),
+            Err(_) if is_bundle || is_cut_off(&*source).await? => Err(of_bundle),
             Err(error) => Err(error),
         }
     }
@@ -68,10 +77,8 @@ pub async fn verify_unopened(
             position += bytes.len() as u64;
             options.progress.advance(bytes.len() as u64);
         }
-        let digest = hasher.finish();
-        let written = source.checksum().await?;
-        verified.checksum = written.map(|written| written == digest.hex());
-        verified.digest = Some(digest);
+        verified.digest = Some(hasher.finish());
+        verified.compare_checksum(&*source).await?;
     }
     Ok(Some(verified))
 }
@@ -148,6 +155,27 @@ impl BundleSource for Watched {
         }
         Ok(bytes.freeze())
     }
+}
+
+/// Whether the first entry of a file that is framed as bundles are is `bundle.json`. Other tools may
+/// frame archives so as well: gzip of level 0 is the same.
+async fn begins_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
+    let start = frame::HEADER.len() as u64 + frame::BLOCK_HEADER;
+    let end = start + NAME;
+    if source.size() < end || !begins_as_bundle(source).await? {
+        return Ok(false);
+    }
+    let name = source.read(start..end).await?;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    // A long directory is in another field, or in an extended header before the entry.
+    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    Ok(last == FILE_NAME.as_bytes() || name == entry::PAX_HEADER.as_bytes())
+}
+
+/// Whether a file has nothing but the beginning of a frame.
+async fn is_cut_off(source: &dyn BundleSource) -> Result<bool, Error> {
+    let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + NAME;
+    Ok(source.size() < end && begins_as_bundle(source).await?)
 }
 
 async fn begins_as_bundle(source: &dyn BundleSource) -> Result<bool, Error> {

@@ -3,36 +3,43 @@
 
 mod archive;
 pub(crate) mod blobs;
-mod gzip;
-mod image;
+pub(crate) mod compression;
+mod contents;
+mod decoder;
+pub(crate) mod decompress;
+mod decompressor;
+mod entry_path;
+mod images;
+pub(crate) mod limits;
 mod padding;
-mod peel;
+mod probe;
 mod scan;
+mod sparse;
+mod tap;
 pub(crate) mod walk;
+mod zstd_frame;
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, RawManifest,
-    Reference, Repository,
+    Repository,
 };
 use tokio::io::AsyncReadExt as _;
-use tokio_util::io::InspectReader;
 
-use self::archive::ScannedArchive;
 use self::blobs::chunks_of;
-use self::gzip::Budget;
-use self::image::Found;
-pub use self::image::PackageImage;
-pub(crate) use self::peel::{Peeled, peel, reader_of};
-use self::peel::{Reader, hashed_reader_of, peel_within};
-use self::scan::Scan;
+use self::contents::{BlobLocation, Contents};
+use self::decompress::{Decompressed, Opened, Reader, decompress, open, reader_of};
+pub use self::images::PackageImage;
+use self::limits::Limits;
+use self::scan::{Scan, unsupported_reason};
+use self::tap::Tap;
 use self::walk::Entries;
 use crate::Error;
+use crate::document::FILE_NAME;
 use crate::opened::image_by;
 use crate::read::BundleSource;
 
@@ -42,25 +49,12 @@ use crate::read::BundleSource;
 /// [`ImageSource`] it has its images; a layer is found by reading up to it again. Whoever wants many
 /// of them, as [`install_package`](crate::install_package), reads it once.
 #[derive(Debug, Clone)]
-pub struct Package(Arc<Scanned>);
-
-#[derive(Debug)]
-struct Scanned {
-    source: Arc<dyn BundleSource>,
-    digest: Option<Digest>,
-    files: Vec<PackageFile>,
-    refused: Vec<(String, &'static str)>,
-    /// Whether an OCI layout stands in a directory of it, as in a product bundle that somebody packed
-    /// anew.
-    has_layout: bool,
-    images: Vec<PackageImage>,
-    blobs: HashMap<Digest, Place>,
-}
+pub struct Package(Arc<Contents>);
 
 /// A file of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageFile {
-    /// Its path in the package.
+    /// Its path in the package. Bytes that are not UTF-8 are written as `\xNN`.
     pub path: String,
     /// Bytes.
     pub size: u64,
@@ -70,12 +64,16 @@ pub struct PackageFile {
     pub yaml: Option<Bytes>,
 }
 
-/// Where a blob stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Place {
-    /// The image archive in the package, or nothing where the package is one itself.
-    archive: Option<String>,
-    entry: String,
+/// Why a package is not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackageProblem {
+    /// The file in the package; nothing if it is a problem of the package itself.
+    pub file: Option<String>,
+    /// The image, if it is a problem of one.
+    pub image: Option<String>,
+    /// What is wrong.
+    pub what: String,
 }
 
 impl Package {
@@ -86,45 +84,22 @@ impl Package {
     pub async fn scan(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let name = source.name();
         let not = |error| Error::reading_anything(&name, error);
-        let (reader, passing) = hashed_reader_of(Arc::clone(&source));
-        let budget = Budget::of_a_package();
-        let count = budget.clone();
-        let reader =
-            Box::pin(InspectReader::new(reader, move |bytes| count.took(bytes.len() as u64)));
-        let Peeled::Tar(tar) = peel_within(reader, &budget).await.map_err(not)? else {
-            return Err(Error::not_a_bundle(&name, "it is no tar archive"));
+        let file = Tap::new(reader_of(Arc::clone(&source)));
+        file.hash(compass_registry::Algorithm::Sha256, 0);
+        let limits = Limits::of_package();
+        let reader = limits.count_input_of(file.reader());
+        let tar = match decompress(reader, &limits).await.map_err(not)? {
+            Decompressed::Tar(tar) => tar,
+            Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
         };
-        let scan = Scan::of(tar, budget).await.map_err(not)?;
-        let (hasher, passed) =
-            std::mem::take(&mut *passing.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut scanned = Scanned {
-            digest: (passed == source.size()).then(|| hasher.finish()),
-            source,
-            files: Vec::new(),
-            refused: Vec::new(),
-            has_layout: scan.whole.holds_layout(),
-            images: Vec::new(),
-            blobs: HashMap::new(),
-        };
-        let mut found = Found::default();
-        if scan.whole.is_image() {
-            // The package is itself what `docker save` makes.
-            scanned.add(None, &scan.whole, &mut found)?;
-        } else {
-            scanned.files = scan.files;
-            scanned.refused = scan.refused;
-            for (name, archive) in &scan.archives {
-                scanned.add(Some(name), archive, &mut found)?;
-            }
-        }
-        scanned.images = found.images;
-        if scan.whole.is_ancient() {
-            return Err(Error::not_a_bundle(&name, archive::ANCIENT));
-        }
-        if scanned.images.is_empty() && scanned.files.is_empty() {
+        let scan = Scan::of(tar, limits).await.map_err(not)?;
+        let passed = file.finish();
+        let digest = (passed.size == source.size()).then_some(passed.sha256);
+        let contents = Contents::of(source, digest, scan)?;
+        if contents.is_empty() {
             return Err(Error::not_a_bundle(&name, "it holds nothing"));
         }
-        Ok(Self(Arc::new(scanned)))
+        Ok(Self(Arc::new(contents)))
     }
 
     /// What people know the package by.
@@ -142,36 +117,97 @@ impl Package {
         self.0.digest
     }
 
-    /// Whether the `.sha256` beside the file says that digest; nothing where there is none.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub async fn matches_checksum(&self) -> Result<Option<bool>, Error> {
-        let Some(digest) = self.0.digest else { return Ok(None) };
-        let written = self.0.source.checksum().await?;
-        Ok(written.map(|written| written == digest.hex()))
-    }
-
     /// The files that are no image archives.
     pub fn files(&self) -> &[PackageFile] {
         &self.0.files
     }
 
     /// Why there are no images, where there are none.
-    pub(crate) fn why_no_image(&self) -> &'static str {
+    pub(crate) fn no_image_reason(&self) -> &'static str {
         match self.0.has_layout {
             true => {
-                "its images stand in a directory, as in a product bundle that somebody packed or \
-                 compressed anew: take the bundle as it was published"
+                "its images are in a directory, as in a product bundle that was archived or compressed \
+                 anew: take the bundle as it was published"
             }
             false => "it holds no image",
         }
     }
 
-    /// The paths of entries that [`unpack`](crate::unpack) refuses, and why. What is itself an image
-    /// archive may have links.
-    pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.refused.iter().map(|(path, reason)| (path.as_str(), *reason))
+    /// Everything that is wrong with the package and its images. Without problems, all images can be
+    /// installed, and everything can be unpacked.
+    pub fn problems(&self) -> Vec<PackageProblem> {
+        let of_images = self.images().iter().flat_map(|image| {
+            image.problems.iter().map(|what| PackageProblem {
+                file: Some(image.archive.clone()),
+                image: Some(image.reference.to_string()),
+                what: what.clone(),
+            })
+        });
+        self.0.problems.iter().cloned().chain(of_images).collect()
+    }
+
+    /// What is not wrong with the package and its images, and should be known: platforms that are
+    /// elsewhere, and what is in no image.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.0.notes.clone();
+        for image in self.images() {
+            // An image is listed under each of its names.
+            for note in &image.notes {
+                if !notes.contains(note) {
+                    notes.push(note.clone());
+                }
+            }
+        }
+        notes
+    }
+
+    /// The layers of images that registries need not hold and that are not in the package, each in a
+    /// sentence.
+    pub fn unavailable_layers(&self) -> Vec<String> {
+        let layers = self.images().iter().flat_map(|image| {
+            image.unavailable.iter().map(move |(layer, address)| {
+                let from = address.as_ref().map_or_else(|| "its owner".to_owned(), Clone::clone);
+                format!(
+                    "{}: its non-distributable layer {layer} is not in the package; whatever runs the \
+                     image fetches it from {from}",
+                    image.reference
+                )
+            })
+        });
+        layers.collect()
+    }
+
+    /// The same package, of which `bundle.json` describes a bundle that the file is not.
+    pub(crate) fn of_altered_bundle(self) -> Self {
+        let is_document = |file: &&PackageFile| {
+            matches!(file.path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
+        };
+        let Some(document) = self.files().iter().find(is_document) else { return self };
+        let mut problems = vec![PackageProblem {
+            file: Some(document.path.clone()),
+            image: None,
+            what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
+        }];
+        problems.extend_from_slice(&self.0.problems);
+        Self(Arc::new(Contents { problems, ..(*self.0).clone() }))
+    }
+
+    /// Refuses a package that has problems.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] with the first problem, and how many there are.
+    pub fn require_whole(&self) -> Result<(), Error> {
+        let problems = self.problems();
+        let Some(first) = problems.first() else { return Ok(()) };
+        let place = match &first.file {
+            Some(file) if !first.what.starts_with(file) => format!("{}: ", file.escape_debug()),
+            _ => String::new(),
+        };
+        let more = match problems.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more: `compass verify` lists them)"),
+        };
+        Err(Error::damaged(format!("{place}{}{more}", first.what)))
     }
 
     /// The one directory that everything stands in, where there is one.
@@ -188,49 +224,68 @@ impl Package {
         &self.0.images
     }
 
+    /// Whether a blob of an image is in the package.
+    pub(crate) fn holds(&self, digest: &Digest) -> bool {
+        self.0.blobs.contains_key(digest)
+    }
+
+    /// The file that a path leads to, over a link if it is one.
+    pub(crate) fn target_of<'p>(&'p self, path: &'p str) -> &'p str {
+        self.0.links.get(path).map_or(path, String::as_str)
+    }
+
     pub(crate) fn source(&self) -> Arc<dyn BundleSource> {
         Arc::clone(&self.0.source)
     }
 
     /// Opens a blob by reading up to it.
-    async fn find(&self, place: &Place) -> std::io::Result<Option<Reader>> {
-        let Peeled::Tar(mut tar) = peel(reader_of(Arc::clone(&self.0.source))).await? else {
+    async fn find(&self, location: &BlobLocation) -> std::io::Result<Option<Reader>> {
+        let limits = Limits::default();
+        let source = reader_of(self.source());
+        let Decompressed::Tar(mut tar) = decompress(source, &limits).await? else {
             return Ok(None);
         };
-        if let Some(archive) = &place.archive {
-            let Some(found) = find_entry(tar, archive).await? else { return Ok(None) };
-            let Peeled::Tar(inner) = peel(found).await? else { return Ok(None) };
+        if let Some(archive) = &location.archive {
+            let Some(found) = find_entry(tar, archive, &limits).await? else { return Ok(None) };
+            let Decompressed::Tar(inner) = decompress(found, &limits).await? else {
+                return Ok(None);
+            };
             tar = inner;
         }
-        find_entry(tar, &place.entry).await
+        match find_entry(tar, &location.entry, &limits).await? {
+            Some(blob) if location.is_decompressed => {
+                decompressed_blob(blob, &limits).await.map(Some)
+            }
+            found => Ok(found),
+        }
     }
 }
 
-async fn find_entry(tar: Reader, path: &str) -> std::io::Result<Option<Reader>> {
-    let mut entries = Entries::of(tar)?;
+async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result<Option<Reader>> {
+    let mut entries = Entries::of(tar, limits).await?;
     while let Some(entry) = entries.next().await? {
-        if entry.path == path && entry.is_file {
+        if entry.path.text == path && entry.is_file() {
             return Ok(Some(entry.into_reader()));
         }
     }
     Ok(None)
 }
 
-impl Scanned {
-    /// Takes up the images of an archive: of one in the package, or of the package itself.
-    fn add(
-        &mut self,
-        archive: Option<&String>,
-        scanned: &ScannedArchive,
-        found: &mut Found,
-    ) -> Result<(), Error> {
-        let name = archive.map_or_else(|| self.source.name(), Clone::clone);
-        image::find(&name, scanned, found)?;
-        for (digest, entry) in found.blobs.drain(..) {
-            let place = || Place { archive: archive.cloned(), entry };
-            self.blobs.entry(digest).or_insert_with(place);
+/// A layer without its compression, which registries do not know.
+async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Reader> {
+    match open(blob, limits).await? {
+        Opened::Packed(_, reader) | Opened::Plain(reader) => Ok(reader),
+        Opened::Unsupported(name) => Err(std::io::Error::other(unsupported_reason(name))),
+    }
+}
+
+pub(crate) fn no_archive(name: &str, unsupported: Option<&'static str>) -> Error {
+    match unsupported {
+        Some(format) => {
+            let reason = format!("it {}", unsupported_reason(format));
+            Error::not_a_bundle(name, reason)
         }
-        Ok(())
+        None => Error::not_a_bundle(name, "it is not a tar archive"),
     }
 }
 
@@ -255,25 +310,11 @@ impl ImageSource for Package {
         let what = format!("{repository}@{} in {}", descriptor.digest, self.name());
         let failed = |error| RegistryError::io(format!("cannot read {what}"), error);
         let missing = || RegistryError::NotFound { what: what.clone() };
-        let place = self.0.blobs.get(&descriptor.digest).ok_or_else(missing)?;
-        let mut reader = self.find(place).await.map_err(failed)?.ok_or_else(missing)?;
+        let location = self.0.blobs.get(&descriptor.digest).ok_or_else(missing)?;
+        let mut reader = self.find(location).await.map_err(failed)?.ok_or_else(missing)?;
         let mut skipped = (&mut reader).take(range.start);
         tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await.map_err(failed)?;
         let rest = reader.take(range.end.saturating_sub(range.start));
         Ok(chunks_of(rest, what.clone()))
     }
-}
-
-/// A reference that images without a name go by: their archive's name and the digest of their
-/// configuration.
-fn unnamed(archive: &str, digest: &Digest) -> Result<Reference, Error> {
-    let name = archive.rsplit('/').next().unwrap_or_default();
-    let stem = name.trim_end_matches(".gz").trim_end_matches(".tar");
-    let plain: String = stem
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .collect();
-    let plain = plain.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
-    let name = if plain.is_empty() { "image" } else { &plain };
-    Ok(format!("localhost/unnamed/{name}:{}", &digest.hex()[..12]).parse()?)
 }

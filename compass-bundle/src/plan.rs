@@ -17,7 +17,7 @@ use compass_registry::{Descriptor, Digest, Platform, Repository};
 
 use self::archive::Archive;
 use self::contents::{ARCHIVES, BundleContents, ContentFile};
-use self::image::ArchiveImage;
+use self::image::{ArchiveImage, share_available_layers};
 use self::tar::{Part, TarLayout};
 use crate::document::{self, BundleDocument, BundleFile, FORMAT_VERSION, Kind};
 use crate::{Error, frame, naming};
@@ -86,13 +86,13 @@ impl BundlePlan {
     ///
     /// # Errors
     /// [`Error::Unplannable`] where a name leads elsewhere, is there twice or is too long for tar,
-    /// an image index is nested, or `bundle.json` or the image manifests are too large to be read
-    /// again.
+    /// or `bundle.json` or the image manifests are too large to be read again.
     pub fn new(contents: &BundleContents) -> Result<Self, Error> {
         contents.require_usable()?;
         contents.require_few_manifests()?;
         let (stem, modified) = (contents.stem(), contents.modified);
-        let (images, platform) = (&contents.images[..], &contents.platform);
+        let (shared, platform) = (share_available_layers(&contents.images)?, &contents.platform);
+        let images = &shared[..];
         let lay_out = |image| archive::lay_out(image, platform, modified);
         let archived = if contents.has_archives() { images } else { &[] };
         let archives = archived.iter().map(lay_out).collect::<Result<Vec<_>, _>>()?;
@@ -136,7 +136,7 @@ impl BundlePlan {
         let (parts, length) = tar.end()?;
         let (files, archived, blobs, segments) = (contents.files.clone(), vec![], vec![], vec![]);
         let mut plan = Self { stem, document, length, files, archives: archived, blobs, segments };
-        plan.add_parts(parts, archives, &Owners::of(images)?);
+        plan.add_parts(parts, archives, &Owners::of(&contents.images)?);
         Ok(plan)
     }
 

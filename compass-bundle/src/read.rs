@@ -1,5 +1,7 @@
 //! Reads bundles by offset: nothing is unpacked.
 
+mod checksum;
+mod configs;
 pub(crate) mod frames;
 mod open;
 mod opening;
@@ -7,10 +9,10 @@ mod proof;
 mod source;
 mod verify;
 
+#[cfg(feature = "store")]
+pub(crate) use self::checksum::{MAX_CHECKSUM, checksum_in};
 pub(crate) use self::open::MAX_FILE;
 pub use self::open::{Bundle, BundleEntry};
-#[cfg(feature = "store")]
-pub(crate) use self::source::checksum_in;
 pub use self::source::{BundleSource, LocalFile};
 pub(crate) use self::verify::require_checksum;
 pub use self::verify::{Damage, Verified, VerifyOptions};

@@ -6,21 +6,22 @@
 mod layer;
 mod rewrite;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use compass_registry::storage::Storage;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Manifest,
-    RawManifest, Repository,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, ImageSourceExt as _,
+    Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Repository,
 };
 use tokio::task::JoinSet;
 
 use self::layer::{Packing, Recompression};
+use crate::package::limits::DecoderMemory;
 use crate::plan::image::ArchiveImage;
-use crate::{Error, WriteOptions};
+use crate::{Error, WriteOptions, diff_ids};
 
 /// Images of which all layers are gzipped.
 pub struct Recompressed {
@@ -38,7 +39,7 @@ pub struct Recompressed {
 /// # Errors
 /// Where an image manifest cannot be read.
 pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, Error> {
-    Ok(wanted(images)?.into_values().map(|(layer, _)| layer).collect())
+    Ok(wanted(images)?.into_values().map(|wanted| wanted.layer).collect())
 }
 
 /// Gzips the layers that are not: image manifests and indexes get other digests, configurations
@@ -48,25 +49,31 @@ pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, 
 /// from an earlier run is used again. Whoever calls this removes it when the bundle is written.
 ///
 /// # Errors
-/// Where a layer cannot be read, or is not what its media type says.
+/// Where a layer cannot be read, is not what its media type says, or unpacks to something else than
+/// the configuration of its image says. Its decoders have 40 MiB of memory together; a layer that needs
+/// more is refused.
 pub async fn recompress<S: Storage>(
     source: Arc<dyn ImageSource>,
     images: Vec<ArchiveImage>,
     staged: Arc<S>,
     options: &WriteOptions,
 ) -> Result<Recompressed, Error> {
-    let wanted = wanted(&images)?;
-    options.progress.expect(wanted.values().map(|(layer, _)| layer.size).sum());
+    let mut wanted = wanted(&images)?;
+    read_diff_ids(&*source, &images, &mut wanted).await?;
+    options.progress.expect(wanted.values().map(|wanted| wanted.layer.size).sum());
     let mut waiting = wanted.into_values();
+    let memory = DecoderMemory::shared();
     let (mut running, mut layers) = (JoinSet::new(), Vec::new());
     loop {
         while running.len() < options.jobs.max(1)
-            && let Some((layer, repository)) = waiting.next()
+            && let Some(Wanted { layer, repository, diff_ids }) = waiting.next()
         {
             let one = Recompression {
                 source: Arc::clone(&source),
                 repository,
                 layer,
+                diff_ids,
+                memory: memory.clone(),
                 staged: Arc::clone(&staged),
                 progress: Arc::clone(&options.progress),
             };
@@ -84,8 +91,17 @@ pub async fn recompress<S: Storage>(
     Ok(Recompressed { source, images, layers })
 }
 
-/// The layers that are to be compressed, and a repository that has each.
-fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, (Descriptor, Repository)>, Error> {
+/// A layer that is to be compressed.
+struct Wanted {
+    layer: Descriptor,
+    /// A repository that has it.
+    repository: Repository,
+    /// What it unpacks to, by the configurations of its images.
+    diff_ids: BTreeSet<String>,
+}
+
+/// The layers that are to be compressed.
+fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, Wanted>, Error> {
     let mut wanted = BTreeMap::new();
     for image in images {
         for manifest in image.manifests() {
@@ -98,11 +114,62 @@ fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, (Descriptor, Repos
                         image.reference
                     )));
                 }
-                wanted.entry(layer.digest).or_insert((layer, image.repository.clone()));
+                let (repository, diff_ids) = (image.repository.clone(), BTreeSet::new());
+                let one = || Wanted { layer: layer.clone(), repository, diff_ids };
+                wanted.entry(layer.digest).or_insert_with(one);
             }
         }
     }
     Ok(wanted)
+}
+
+/// Reads from the configurations what the layers unpack to.
+async fn read_diff_ids(
+    source: &dyn ImageSource,
+    images: &[ArchiveImage],
+    wanted: &mut BTreeMap<Digest, Wanted>,
+) -> Result<(), Error> {
+    for image in images {
+        for manifest in image.manifests() {
+            let Manifest::Image { config, layers } = manifest.parse()? else { continue };
+            if !layers.iter().any(|layer| wanted.contains_key(&layer.digest)) {
+                continue;
+            }
+            let Some(expected) = diff_ids_of(source, image, &config, &layers).await? else {
+                continue;
+            };
+            for (layer, diff_id) in layers.iter().zip(expected) {
+                if let Some(wanted) = wanted.get_mut(&layer.digest) {
+                    wanted.diff_ids.insert(diff_id);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The diff IDs in a configuration, one for each layer; nothing of what is no image of files.
+async fn diff_ids_of(
+    source: &dyn ImageSource,
+    image: &ArchiveImage,
+    config: &Descriptor,
+    layers: &[Descriptor],
+) -> Result<Option<Vec<String>>, Error> {
+    if !diff_ids::are_compared(config, layers) {
+        return Ok(None);
+    }
+    let bad = |reason: String| RegistryError::BadContent {
+        what: format!("the configuration {} of {}", config.digest, image.reference),
+        reason,
+    };
+    if config.size > MAX_MANIFEST_BYTES {
+        return Err(bad(format!("{} bytes are too many", config.size)).into());
+    }
+    let bytes = source.read(&image.repository, config).await;
+    let bytes = bytes.map_err(|error| error.in_image(&image.reference))?;
+    let expected = diff_ids::read(&bytes).map_err(bad)?;
+    diff_ids::require_count(expected.len(), layers.len()).map_err(bad)?;
+    Ok(Some(expected))
 }
 
 /// A source, and the compressed layers beside it.

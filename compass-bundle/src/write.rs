@@ -21,6 +21,7 @@ use std::sync::Arc;
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
 
 pub(crate) use self::file::Existing;
+pub use self::part_file::create_own_directory;
 pub use self::stream::{stream, write_into};
 use crate::Error;
 use crate::plan::BundlePlan;

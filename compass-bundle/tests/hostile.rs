@@ -7,6 +7,7 @@ mod sample;
 
 use std::io::{ErrorKind, Write as _};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,12 +86,9 @@ async fn names_and_links_that_lead_out_are_refused() {
     let inside = |name: &str| {
         let link = |to: &[u8]| linked(name.as_bytes(), EntryType::Symlink, 0, b"", to);
         [
-            vec![file("/etc/passwd", b"x")],
             vec![file("../precious", b"x")],
             vec![file("a/../../precious", b"x")],
             vec![file("..", b"x")],
-            vec![file("a//b", b"x")],
-            vec![file("a\\..\\b", b"x")],
             vec![file("C:x", b"x")],
             vec![file("a\nb", b"x")],
             vec![link(b"../precious")],
@@ -103,13 +101,36 @@ async fn names_and_links_that_lead_out_are_refused() {
             vec![file(name, b"one"), file(&format!("{name}/below"), b"two")],
         ]
     };
-    for entries in inside("stem").into_iter().chain(inside(&deep[..deep.len() - 1])) {
+    for entries in inside("stem").into_iter().chain(inside(&deep[..deep.len() - 2])) {
         let world = World::new();
         for bytes in [tar(&entries), gzip(&tar(&entries)), gzip(&gzip(&tar(&entries)))] {
             let refused = world.try_all(&bytes).await;
             assert!(refused.is_err(), "{entries:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn unpack_keeps_odd_names_inside() {
+    let below_link = linked(b"link", EntryType::Link, 0, b"", b"/etc/passwd");
+    let entries = [
+        file("/etc/passwd", b"x"),
+        file("a//b", b"x"),
+        file("a\\..\\b", b"x"),
+        below_link,
+        linked(b"a/soft", EntryType::Symlink, 0, b"", b"../etc/passwd"),
+        entry(b"\xd6\xd0.yaml", EntryType::Regular, 1, b"x"),
+    ];
+    let world = World::new();
+    let unpacked = world.try_all(&tar(&entries)).await.unwrap();
+    assert_eq!(unpacked.len(), 5, "{unpacked:?}");
+    for name in ["etc/passwd", "a/b", "a\\..\\b", "link", "a/soft"] {
+        let path = world.path("target").join(name);
+        assert!(path.symlink_metadata().unwrap().is_file(), "{name}");
+        assert_eq!(std::fs::read(path).unwrap(), b"x");
+    }
+    let name = std::ffi::OsStr::from_bytes(b"\xd6\xd0.yaml");
+    assert_eq!(std::fs::read(world.path("target").join(name)).unwrap(), b"x");
 }
 
 #[tokio::test]
@@ -304,7 +325,7 @@ async fn whatever_is_opened_is_known_by_its_content() {
     let other = open(&[&bundle[..10], b"no gzip"].concat()).await.unwrap_err().to_string();
     assert!(other.contains("its size is not that of a bundle"), "{other}");
     let text = open(b"hello").await.unwrap_err().to_string();
-    assert!(text.contains("it is no tar archive"), "{text}");
+    assert!(text.contains("it is not a tar archive"), "{text}");
     let unreadable = Opened::read(Arc::new(Unreadable)).await.unwrap_err();
     assert!(matches!(unreadable, Error::Io { .. }), "{unreadable}");
 }

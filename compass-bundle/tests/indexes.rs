@@ -180,17 +180,14 @@ async fn what_docker_saved_of_an_index_is_installed_and_taken_out() {
 /// Gives the digest of the index, and the layer.
 async fn store_windows(storage: &MemoryStorage) -> (Digest, &'static [u8]) {
     let (base, image) = (b"their own", SampleImage::with_layers(vec![noise(1, 2000)]));
-    for blob in &image.blobs {
+    let on_base = SampleImage::with_layers(vec![base.to_vec(), noise(1, 2000)]);
+    let held = on_base.blobs.iter().filter(|blob| blob[..] != base[..]);
+    for blob in image.blobs.iter().chain(held) {
         storage.add_blob(web().repository(), blob.clone());
     }
-    let mut windows: Value = serde_json::from_slice(image.manifest.bytes()).unwrap();
-    windows["layers"].as_array_mut().unwrap().insert(
-        0,
-        json!({
-            "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-            "digest": Digest::of(base), "size": base.len(),
-        }),
-    );
+    let mut windows: Value = serde_json::from_slice(on_base.manifest.bytes()).unwrap();
+    windows["layers"][0]["mediaType"] =
+        json!("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
     let windows = RawManifest::new(media_type::OCI_MANIFEST, windows.to_string());
     let mut entries = Vec::new();
     for (manifest, os) in [(&image.manifest, "linux"), (&windows, "windows")] {

@@ -35,16 +35,40 @@ fn sparse(name: &str) -> Vec<u8> {
     [&header.as_bytes()[..], &[7; 512]].concat()
 }
 
-/// Another, as POSIX tar writes it.
+/// A file of 9 bytes with holes, as POSIX tar writes it.
 fn sparse_posix(name: &str) -> Vec<u8> {
-    let record = b"30 GNU.sparse.size=1111111111\n";
+    let record = b"24 GNU.sparse.map=2,2,7,1\n21 GNU.sparse.size=9\n";
+    let record: Vec<u8> =
+        record.split_inclusive(|byte| *byte == b'\n').flat_map(with_length).collect();
     let mut header = Header::new_ustar();
     header.set_entry_type(EntryType::XHeader);
     header.set_size(record.len() as u64);
     header.set_cksum();
-    let mut bytes = [&header.as_bytes()[..], record].concat();
+    let mut bytes = [&header.as_bytes()[..], &record].concat();
     bytes.resize(1024, 0);
-    [bytes, file(name, b"1")].concat()
+    [bytes, file(name, b"abc")].concat()
+}
+
+/// A record of an extended header with its own length.
+fn with_length(record: &[u8]) -> Vec<u8> {
+    let text = &record[record.iter().position(|byte| *byte == b' ').unwrap()..];
+    let length = (1..99).find(|length: &usize| length.to_string().len() + text.len() == *length);
+    [length.unwrap().to_string().as_bytes(), text].concat()
+}
+
+/// A file of 1 KiB, of which the second half is there, as old GNU tar writes it.
+fn sparse_gnu(name: &str) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+    gnu.sparse[0].offset.copy_from_slice(b"00000001000\0");
+    gnu.sparse[0].numbytes.copy_from_slice(b"00000001000\0");
+    gnu.realsize.copy_from_slice(b"00000002000\0");
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_size(512);
+    header.set_cksum();
+    [&header.as_bytes()[..], &[7; 512]].concat()
 }
 
 #[tokio::test]
@@ -78,15 +102,27 @@ async fn names_that_no_system_opens_are_refused() {
 }
 
 #[tokio::test]
-async fn sparse_files_are_refused_by_name() {
-    for bytes in [sparse("gpu/holes"), sparse_posix("gpu/holes")] {
-        let bytes = tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes]);
-        for told in Tried::of(&bytes).await.reasons() {
-            assert!(told.contains("gpu/holes: it is a sparse file"), "{told}");
-        }
+async fn sparse_files_are_read_with_their_holes() {
+    for (bytes, content) in [
+        (sparse_posix("gpu/holes"), b"\0\0ab\0\0\0c\0".to_vec()),
+        (sparse_gnu("gpu/holes"), [[0; 512], [7; 512]].concat()),
+    ] {
+        let tried = Tried::of(&tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes])).await;
+        let package = tried.package.unwrap();
+        assert_eq!(package.problems(), []);
+        assert_eq!(package.files()[1].digest, Digest::of(&content));
+        tried.unpacked.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sparse_files_of_endless_size_are_refused() {
+    let bytes = tar(&[file("gpu/gpu.yaml", b"a: b\n"), sparse("gpu/holes")]);
+    for told in Tried::of(&bytes).await.reasons() {
+        assert!(told.contains("gpu/holes: it inflates to more than anyone packs"), "{told}");
     }
     let told = refusal(&package(&tar(&[sparse("holes"), file("manifest.json", b"[]")]))).await;
-    assert!(told.contains(&format!("{ARCHIVE}: holes: it is a sparse file")), "{told}");
+    assert!(told.contains(&format!("{ARCHIVE}: holes: it inflates to more")), "{told}");
 }
 
 #[tokio::test]

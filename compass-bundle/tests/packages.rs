@@ -127,7 +127,7 @@ async fn damage_of_a_layer_is_found_where_the_image_is_the_package_itself() {
     let config = config(&[layer()]);
     let package = scan(&saved_as(("c.json", &config), ("a/layer.tar", &damaged))).await;
     let found = problems(&package);
-    assert!(found[0].contains("a layer has digest"), "{found:?}");
+    assert!(found[0].contains("layer a/layer.tar has the diff ID"), "{found:?}");
 }
 
 #[tokio::test]
@@ -301,39 +301,44 @@ async fn colons_and_steps_that_lead_nowhere_are_unpacked() {
     for name in ["gpu/redis:4.0.yaml", "gpu/deep/a.yaml"] {
         assert_eq!(std::fs::read(directory.path().join(name)).unwrap(), b"a: b\n", "{name}");
     }
-    for name in ["./../a", "/./a", "a/./../../b", "a/.//b", ".//a"] {
+    for name in ["/./a", "a/.//b", ".//a", "a\\b"] {
+        Tried::of(&tar(&[file(name, b"a: b\n")])).await.unpacked.unwrap();
+    }
+    for name in ["./../a", "a/./../../b"] {
         let refused = Tried::of(&tar(&[file(name, b"a: b\n")])).await.unpacked.unwrap_err();
         assert!(refused.contains("leads outside"), "{refused}");
     }
 }
 
 #[tokio::test]
-async fn what_nobody_should_unpack_is_known_of_a_package() {
+async fn scan_reports_what_cannot_be_unpacked() {
     let link = |name: &[u8], kind| linked(name, kind, 0, b"", b"/etc/passwd");
     let bytes = tar(&[
         file("p/good.yaml", b"a: b\n"),
         file("p/../../out.yaml", b"a: b\n"),
-        file("/p/top.yaml", b"a: b\n"),
-        file("p/a\\b.yaml", b"a: b\n"),
+        file("C:/top.yaml", b"a: b\n"),
         link(b"p/soft", EntryType::Symlink),
         link(b"p/hard", EntryType::Link),
         link(b"p/pipe", EntryType::Fifo),
     ]);
     let package = scan(&bytes).await;
-    let refused: Vec<_> = package.refused().collect();
+    let mut found: Vec<_> = package.problems().into_iter().collect();
+    found.sort_by(|one, other| one.file.cmp(&other.file));
+    let found: Vec<_> =
+        found.iter().map(|one| (one.file.as_deref().unwrap(), one.what.as_str())).collect();
+    let no_file = "it is a link or a device, which bundles have none of";
     assert_eq!(
-        refused,
+        found,
         [
-            ("p/../../out.yaml", "leads outside"),
-            ("/p/top.yaml", "leads outside"),
-            ("p/a\\b.yaml", "has a name that leads outside on other systems"),
-            ("p/soft", "is a link or a device, which bundles have none of"),
-            ("p/hard", "is a link or a device, which bundles have none of"),
-            ("p/pipe", "is a link or a device, which bundles have none of"),
+            ("C:/top.yaml", "it has a name that leads outside on other systems"),
+            ("p/../../out.yaml", "it leads outside"),
+            ("p/hard", no_file),
+            ("p/pipe", no_file),
+            ("p/soft", no_file),
         ]
     );
-    let saved = scan(&saved()).await;
-    assert_eq!(saved.refused().count(), 0, "an image archive may have links");
+    assert!(package.require_whole().is_err());
+    assert_eq!(scan(&saved()).await.problems(), []);
 }
 
 #[tokio::test]
@@ -342,7 +347,7 @@ async fn names_that_do_not_go_together_are_the_packages_fault() {
     let size = long.len() as u64;
     let long = entry(b"././@LongLink", EntryType::GNULongName, size, long.as_bytes());
     for (entries, about) in [
-        (&[file("p/x", b"a"), file("p/x/y.yaml", b"b")][..], "`p/x/y.yaml` stands below a file"),
+        (&[file("p/x", b"a"), file("p/x/y.yaml", b"b")][..], "`p/x/y.yaml` is below a file"),
         (&[file("p/x/y.yaml", b"b"), file("p/x", b"a")], "`p/x` is there twice"),
         (&[long, file("p/x", b"a")], "has a name that is too long"),
     ] {

@@ -6,7 +6,6 @@ mod sample;
 use std::io::Read as _;
 use std::sync::Arc;
 
-use async_compression::tokio::write::ZstdEncoder;
 use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, Error, Platforms, Recompressed, VerifyOptions, WriteOptions,
     layers_to_recompress, recompress, write,
@@ -19,13 +18,9 @@ use compass_registry::{
 };
 use sample::{Counting, Shared, platform};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
 
-async fn zstd(content: &[u8]) -> Vec<u8> {
-    let mut encoder = ZstdEncoder::new(Vec::new());
-    encoder.write_all(content).await.unwrap();
-    encoder.shutdown().await.unwrap();
-    encoder.into_inner()
+fn zstd(content: &[u8]) -> Vec<u8> {
+    zstd::encode_all(content, 3).unwrap()
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {
@@ -42,6 +37,15 @@ fn unpacked(layer: &[u8]) -> Vec<u8> {
     content
 }
 
+/// What a layer holds, whatever it is compressed with, or its bytes if it is not.
+fn content_of(layer: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    match flate2::read::GzDecoder::new(layer).read_to_end(&mut content) {
+        Ok(_) => content,
+        Err(_) => zstd::decode_all(layer).unwrap_or_else(|_| layer.to_vec()),
+    }
+}
+
 fn describe(media_type: &str, bytes: &[u8]) -> serde_json::Value {
     serde_json::to_value(Descriptor::of(media_type, bytes)).unwrap()
 }
@@ -52,7 +56,11 @@ async fn put(
     reference: &Reference,
     layers: &[(&str, Vec<u8>)],
 ) -> RawManifest {
-    let config = br#"{"architecture":"amd64","os":"linux"}"#.to_vec();
+    let ids: Vec<_> = layers.iter().map(|(_, layer)| Digest::of(&content_of(layer))).collect();
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ids},
+    });
+    let config = config.to_string().into_bytes();
     let manifest = json!({
         "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
         "config": describe(media_type::OCI_CONFIG, &config),
@@ -102,7 +110,7 @@ async fn layers_of(
 async fn two_images() -> (MemoryStorage, [Vec<u8>; 3]) {
     let storage = MemoryStorage::default();
     let contents = [noise(1, 300_000), vec![7; 2_000_000], noise(3, 1000)];
-    let packed = zstd(&contents[0]).await;
+    let packed = zstd(&contents[0]);
     let layers = [
         (media_type::OCI_LAYER_ZSTD, packed.clone()),
         (media_type::OCI_LAYER, contents[1].clone()),
@@ -180,7 +188,8 @@ async fn what_an_earlier_run_compressed_is_used_again() {
     let first = once().await;
     let read = counting.bytes();
     let second = once().await;
-    assert_eq!(counting.bytes(), read);
+    // The configuration says once more what the layers unpack to.
+    assert!(counting.bytes() - read < 1000, "no layer is read again");
     assert_eq!(first.images, second.images);
     assert_eq!(first.layers, second.layers);
 }
@@ -188,7 +197,7 @@ async fn what_an_earlier_run_compressed_is_used_again() {
 #[tokio::test]
 async fn an_index_names_what_its_images_have_become() {
     let storage = MemoryStorage::default();
-    let layer = zstd(b"amd64").await;
+    let layer = zstd(b"amd64");
     let amd = put(&storage, &reference("web"), &[(media_type::OCI_LAYER_ZSTD, layer)]).await;
     let arm = put(&storage, &reference("web"), &[(media_type::OCI_LAYER_GZIP, gzip(b"arm"))]).await;
     let entry = |image: &RawManifest, architecture: &str| {
@@ -230,7 +239,7 @@ async fn a_layer_that_is_not_what_its_media_type_says_is_named() {
             gzip(b"gzip after all"),
             "it is gzip, and its media type denies it",
         ),
-        (media_type::OCI_LAYER_ZSTD, zstd(&noise(9, 5000)).await[..3000].to_vec(), "not readable"),
+        (media_type::OCI_LAYER_ZSTD, zstd(&noise(9, 5000))[..3000].to_vec(), "not readable"),
     ] {
         let storage = MemoryStorage::default();
         let digest = Digest::of(&bytes);
@@ -250,11 +259,11 @@ async fn a_layer_that_is_not_what_its_media_type_says_is_named() {
 #[tokio::test]
 async fn wrong_bytes_never_become_a_layer() {
     let storage = MemoryStorage::default();
-    let right = zstd(b"right").await;
+    let right = zstd(b"right");
     let promised = Digest::of(&right);
     put(&storage, &reference("web"), &[(media_type::OCI_LAYER_ZSTD, right)]).await;
     let images = gather(&storage, &["web"], Platforms::One(platform())).await;
-    let source = Arc::new(Lying(storage, zstd(b"wrong").await));
+    let source = Arc::new(Lying(storage, zstd(b"wrong")));
     let staged = Arc::new(MemoryStorage::default());
     let options = WriteOptions::default();
     let recompressed = recompress(source, images, Arc::clone(&staged), &options).await;
@@ -267,7 +276,7 @@ async fn wrong_bytes_never_become_a_layer() {
     assert_eq!(staged.repositories().await.unwrap(), []);
 }
 
-/// Gives these bytes whatever blob it is asked for.
+/// Gives these bytes whatever layer it is asked for.
 struct Lying(MemoryStorage, Vec<u8>);
 
 #[async_trait::async_trait]
@@ -282,10 +291,14 @@ impl compass_registry::ImageSource for Lying {
 
     async fn blob(
         &self,
-        _repository: &Repository,
-        _descriptor: &Descriptor,
-        _range: std::ops::Range<u64>,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        range: std::ops::Range<u64>,
     ) -> Result<compass_registry::ByteStream, RegistryError> {
+        if !descriptor.media_type.contains("layer") {
+            return compass_registry::ImageSource::blob(&self.0, repository, descriptor, range)
+                .await;
+        }
         let bytes = bytes::Bytes::from(self.1.clone());
         Ok(Box::pin(futures_util::stream::iter([Ok(bytes)])))
     }

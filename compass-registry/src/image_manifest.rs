@@ -5,8 +5,7 @@ mod schema;
 use bytes::Bytes;
 
 use self::schema::Schema;
-pub(crate) use self::schema::media_type_of;
-pub use self::schema::sniff_media_type;
+pub use self::schema::{media_type_of, sniff_media_type};
 use crate::{Algorithm, Descriptor, Digest, Error};
 
 /// Media types that this crate knows by name.

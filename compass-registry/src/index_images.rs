@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// An index may hold indexes; more levels than this are an attack.
-pub(crate) const MAX_DEPTH: usize = 16;
+pub const MAX_INDEX_DEPTH: usize = 16;
 
 /// The images of an index and of its nested indexes, without attestations. An image without a
 /// platform gets that of its configuration, as containerd does, unless the source lacks it.
@@ -19,7 +19,7 @@ pub(crate) async fn of<S: ImageSource + ?Sized>(
 ) -> Result<Vec<Descriptor>, Error> {
     let mut reader = Reader { source, repository, bytes: 0, seen: HashSet::from([index.digest()]) };
     let (mut images, mut level) = (Vec::new(), vec![index.clone()]);
-    for _ in 0..MAX_DEPTH {
+    for _ in 0..MAX_INDEX_DEPTH {
         let mut below = Vec::new();
         for index in level {
             for entry in entries(&index)? {
@@ -72,7 +72,7 @@ pub(crate) fn choose<'i>(
 
 /// Why an index is not followed any further.
 pub(crate) fn too_deep() -> String {
-    format!("indexes are nested more than {MAX_DEPTH} deep")
+    format!("indexes are nested more than {MAX_INDEX_DEPTH} deep")
 }
 
 /// The platforms of images, for a message.
@@ -229,10 +229,10 @@ mod tests {
     async fn index_without_end_is_refused() {
         let storage = MemoryStorage::default();
         let mut entry = image(&storage, "amd64").await;
-        for depth in 1..MAX_DEPTH + 2 {
+        for depth in 1..MAX_INDEX_DEPTH + 2 {
             let root = RawManifest::new(media_type::OCI_INDEX, index(&[entry.clone()]).to_string());
             let images = of(&storage, &repository(), &root).await;
-            assert_eq!(images.is_ok(), depth <= MAX_DEPTH, "{depth}: {images:?}");
+            assert_eq!(images.is_ok(), depth <= MAX_INDEX_DEPTH, "{depth}: {images:?}");
             entry = put(&storage, media_type::OCI_INDEX, &index(&[entry])).await;
         }
     }

@@ -1,15 +1,16 @@
 //! The OCI image layout: a directory of blobs with an `index.json`
 //! (OCI image specification, "Image Layout").
 
+use std::fs::{File, TryLockError};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::image_manifest::{media_type, sniff_media_type};
-use crate::storage::{BlobFiles, Reading, fill, read_whole, write_whole};
+use crate::storage::{BlobFiles, Reading, fill, read_whole, remove_parts, write_whole};
 use crate::{
     ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
     Repository, Tag, VerifiedBlob,
@@ -27,6 +28,8 @@ pub struct OciLayout {
     root: PathBuf,
     blobs: BlobFiles,
     writing: Mutex<()>,
+    /// Held as long as this may write blobs.
+    claim: OnceCell<Option<File>>,
 }
 
 impl OciLayout {
@@ -37,6 +40,40 @@ impl OciLayout {
             blobs: BlobFiles::new(&root, root.join("blobs"), Reading::Later),
             root,
             writing: Mutex::default(),
+            claim: OnceCell::new(),
+        }
+    }
+
+    /// Prepares for writing: creates the directory of blobs, and claims it.
+    async fn begin(&self) -> Result<(), Error> {
+        let directory = self.root.join("blobs");
+        let created = tokio::fs::create_dir_all(&directory).await;
+        created
+            .map_err(|error| Error::io(format!("cannot create {}", directory.display()), error))?;
+        self.claim().await
+    }
+
+    /// Removes what a killed process left unfinished, unless another process writes to the layout.
+    /// Until this is dropped, no other process does so. Nothing happens before there are blobs.
+    async fn claim(&self) -> Result<(), Error> {
+        let directory = self.root.join("blobs");
+        let failed = |error| Error::io(format!("cannot lock {}", directory.display()), error);
+        let lock = async {
+            let path = directory.clone();
+            let locked = blocking(move || lock_blobs(&path)).await.map_err(failed)?;
+            let Some((lock, is_alone)) = locked else { return Ok(None) };
+            if !is_alone {
+                return Ok(Some(lock));
+            }
+            self.blobs.remove_unfinished().await?;
+            remove_parts(&self.root).await?;
+            // From here on others may write too, and not remove.
+            blocking(move || lock.lock_shared().map(|()| Some(lock))).await.map_err(failed)
+        };
+        match tokio::fs::metadata(&directory).await {
+            Ok(_) => self.claim.get_or_try_init(|| lock).await.map(drop),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -121,6 +158,26 @@ impl OciLayout {
     }
 }
 
+/// Locks a directory, and says whether no other process has it; nothing where the file system knows no
+/// locks. This blocks.
+fn lock_blobs(directory: &Path) -> std::io::Result<Option<(File, bool)>> {
+    let directory = File::open(directory)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(Some((directory, true))),
+        Err(TryLockError::WouldBlock) => {
+            directory.lock_shared()?;
+            Ok(Some((directory, false)))
+        }
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
 #[async_trait]
 impl ImageSource for OciLayout {
     async fn manifest(
@@ -155,6 +212,7 @@ impl ImageSink for OciLayout {
         repository: &Repository,
         locator: &Locator,
     ) -> Result<Option<Digest>, Error> {
+        self.claim().await?;
         let Some(digest) = self.resolve(repository, locator).await? else { return Ok(None) };
         Ok(self.blobs.size(&digest).await?.map(|_| digest))
     }
@@ -168,6 +226,7 @@ impl ImageSink for OciLayout {
     }
 
     async fn put_blob(&self, _repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
+        self.begin().await?;
         fill(self.blobs.begin().await?, blob).await
     }
 
@@ -177,6 +236,7 @@ impl ImageSink for OciLayout {
         manifest: &RawManifest,
         tag: Option<&Tag>,
     ) -> Result<(), Error> {
+        self.begin().await?;
         let mut upload = self.blobs.begin().await?;
         upload.append(manifest.bytes().clone()).await?;
         upload.commit(&manifest.digest()).await?;

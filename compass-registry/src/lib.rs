@@ -87,8 +87,9 @@ pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, may_pass, password_in};
 pub use image_manifest::{
     MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
-    sniff_media_type,
+    media_type_of, sniff_media_type,
 };
+pub use index_images::MAX_INDEX_DEPTH;
 pub use parts::{Pace, Parts, Speed, TWO_GIGABITS};
 pub use platform::Platform;
 pub use progress::{NoProgress, Progress};

@@ -24,7 +24,7 @@ use crate::{
 };
 
 #[cfg(feature = "layout")]
-pub(crate) use blob_files::{BlobFiles, Reading, read_whole, write_whole};
+pub(crate) use blob_files::{BlobFiles, Reading, read_whole, remove_parts, write_whole};
 #[cfg(feature = "disk")]
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;

@@ -13,7 +13,7 @@ use compass_registry::storage::{DiskStorage, MemoryStorage};
 use compass_registry::testing::{SampleImage, conformance};
 use compass_registry::{
     ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
-    Repository, Tag, VerifiedBlob,
+    Repository, Tag, VerifiedBlob, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
@@ -181,4 +181,35 @@ async fn an_upload_that_was_dropped_does_not_stay_open() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn layout_removes_what_killed_writers_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let blobs = directory.path().join("blobs");
+    std::fs::create_dir(&blobs).unwrap();
+    let [left, part] = [blobs.join(".upload-a1"), directory.path().join(".part-a1")];
+    let others =
+        [blobs.join("mine"), directory.path().join("mine"), blobs.join(".upload-directory")];
+    std::fs::create_dir(&others[2]).unwrap();
+    for path in [&left, &part, &others[0], &others[1]] {
+        std::fs::write(path, "half").unwrap();
+    }
+    let (repository, tag): (Repository, Tag) =
+        ("release/web".parse().unwrap(), "v1".parse().unwrap());
+    let manifest = RawManifest::new(media_type::OCI_INDEX, r#"{"schemaVersion":2,"manifests":[]}"#);
+    let layout = OciLayout::new(directory.path());
+    layout.put_manifest(&repository, &manifest, Some(&tag)).await.unwrap();
+    assert!(!left.exists() && !part.exists());
+    assert!(others.iter().all(|path| path.exists()));
+
+    // As long as one process writes, another removes nothing.
+    std::fs::write(&left, "half").unwrap();
+    let second = OciLayout::new(directory.path());
+    second.put_manifest(&repository, &manifest, Some(&tag)).await.unwrap();
+    assert!(left.exists());
+    drop((layout, second));
+    let third = OciLayout::new(directory.path());
+    third.manifest_digest(&repository, &tag.into()).await.unwrap();
+    assert!(!left.exists());
 }

@@ -119,7 +119,9 @@ impl Opened {
                 for image in package.images() {
                     for manifest in image.manifests() {
                         let manifest = manifest.parse()?;
-                        blobs.extend(manifest.held_blobs().map(|blob| (blob.digest, blob.size)));
+                        let all = manifest.held_blobs().chain(manifest.nondistributable_layers());
+                        let held = all.filter(|blob| package.holds(&blob.digest));
+                        blobs.extend(held.map(|blob| (blob.digest, blob.size)));
                     }
                 }
                 Ok(blobs)

@@ -1,22 +1,26 @@
 //! Takes single things out of bundles and packages: an image as an archive, small files.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, Manifest, Platform, Reference};
+use compass_registry::{Digest, Platform, Reference};
 use tokio::io::AsyncReadExt as _;
 
-use super::write_file_below;
+use super::write_below;
+use crate::Error;
+use crate::package::decompress::{Decompressed, decompress, reader_of};
+use crate::package::limits::Limits;
 use crate::package::walk::{Entries, Entry};
-use crate::package::{Package, PackageFile, PackageImage, Peeled, peel, reader_of};
+use crate::package::{Package, PackageFile, PackageImage, no_archive};
 use crate::plan::BundlePlan;
-use crate::plan::image::ArchiveImage;
+use crate::plan::image::{ArchiveImage, entries_of};
 use crate::plan::platforms::Platforms;
 use crate::read::{Bundle, MAX_FILE};
 use crate::write::{self, Existing, WriteOptions};
-use crate::{Error, naming};
 
 impl Bundle {
     /// The image of a name: its whole reference, with or without the tag, or so much of its end as
@@ -100,7 +104,7 @@ impl Package {
         let file = self.files().iter().find(|file| file.path == path).ok_or_else(missing)?;
         let mut entries = self.entries().await?;
         while let Some(entry) = entries.next().await.map_err(|error| self.broken(error))? {
-            if entry.is_file && entry.path == path {
+            if entry.is_file() && entry.path.text == self.target_of(path) {
                 return self.content(file, entry).await;
             }
         }
@@ -112,28 +116,40 @@ impl Package {
     /// # Errors
     /// [`Error::Exists`] where something of it is there; as [`Package::file`].
     pub async fn write_files(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
-        let named: HashMap<&str, &PackageFile> =
-            self.files().iter().map(|file| (file.path.as_str(), file)).collect();
+        let mut named: HashMap<&str, Vec<&PackageFile>> = HashMap::new();
+        for file in self.files() {
+            named.entry(self.target_of(&file.path)).or_default().push(file);
+        }
         let mut paths = Vec::new();
         let mut entries = self.entries().await?;
         while let Some(entry) = entries.next().await.map_err(|error| self.broken(error))? {
-            let file = named.get(entry.path.as_str()).filter(|_| entry.is_file);
-            let Some(file) = file else { continue };
-            naming::require_inside(&file.path)?;
-            let mode = entry.mode;
-            let bytes = self.content(file, entry).await?;
-            write_file_below(directory, &file.path, &bytes, mode)?;
-            paths.push(directory.join(&file.path));
+            let files = named.get(entry.path.text.as_str()).filter(|_| entry.is_file());
+            let Some(files) = files.filter(|files| !files.is_empty()) else { continue };
+            if let Some(reason) = entry.refused() {
+                let path = entry.path.text.escape_debug();
+                return Err(Error::damaged(format!("{}: `{path}` {reason}", self.name())));
+            }
+            let (path, mode) = (entry.path.clone(), entry.mode);
+            let bytes = self.content(files[0], entry).await?;
+            for file in files {
+                // Only links have other names.
+                let own = if file.path == path.text { &path.bytes } else { file.path.as_bytes() };
+                let own = Path::new(OsStr::from_bytes(own));
+                write_below(directory, own, &bytes, mode)?;
+                paths.push(directory.join(own));
+            }
         }
         Ok(paths)
     }
 
     async fn entries(&self) -> Result<Entries, Error> {
-        let peeled = peel(reader_of(self.source())).await.map_err(|error| self.broken(error))?;
-        let Peeled::Tar(tar) = peeled else {
-            return Err(Error::not_a_bundle(self.name(), "it is no tar archive"));
-        };
-        Entries::of(tar).map_err(|error| self.broken(error))
+        let (limits, source) = (Limits::default(), reader_of(self.source()));
+        match decompress(source, &limits).await.map_err(|error| self.broken(error))? {
+            Decompressed::Tar(tar) => {
+                Entries::of(tar, &limits).await.map_err(|error| self.broken(error))
+            }
+            Decompressed::Other { unsupported } => Err(no_archive(&self.name(), unsupported)),
+        }
     }
 
     async fn content(&self, file: &PackageFile, entry: Entry) -> Result<Bytes, Error> {
@@ -158,16 +174,18 @@ impl Package {
 /// The platforms of an image index whose images are not there, and the first of those that are: it
 /// is what tools see which know only single images.
 fn absent_and_first(image: &PackageImage) -> Result<(Vec<Platform>, Platform), Error> {
-    let all = match image.root.parse()? {
-        Manifest::Index(images) => images,
-        Manifest::Image { .. } => Vec::new(),
-    };
-    let is_there =
-        |one: &Descriptor| image.children.iter().any(|child| child.digest() == one.digest);
-    let (there, absent): (Vec<_>, Vec<_>) = all.into_iter().partition(is_there);
-    let first = there.into_iter().find_map(|one| one.platform);
+    let (mut absent, mut first) = (Vec::new(), None);
+    for manifest in image.manifests() {
+        for entry in entries_of(manifest)? {
+            match image.children.iter().find(|child| child.digest() == entry.digest) {
+                None => absent.extend(entry.platform),
+                Some(child) if child.is_index() => {}
+                Some(_) => first = first.or(entry.platform),
+            }
+        }
+    }
     let first = first.map_or_else(|| "linux/amd64".parse(), Ok)?;
-    Ok((absent.into_iter().filter_map(|one| one.platform).collect(), first))
+    Ok((absent, first))
 }
 
 fn named<'i, I>(

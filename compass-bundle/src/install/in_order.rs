@@ -35,7 +35,7 @@ pub(super) async fn bring(
 ) -> Result<Brought, Error> {
     let mut wanted = HashMap::new();
     for image in images {
-        want(image, sink, place, &mut wanted).await?;
+        want((package, image), sink, place, &mut wanted).await?;
     }
     let mut brought = Brought::new();
     if let Err(error) = bring_all(package, sink, wanted, progress, &mut brought).await {
@@ -45,7 +45,7 @@ pub(super) async fn bring(
 }
 
 async fn want<'p>(
-    image: &'p PackageImage,
+    (package, image): (&Package, &'p PackageImage),
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     wanted: &mut HashMap<Digest, Wanted<'p>>,
@@ -56,7 +56,10 @@ async fn want<'p>(
         return Ok(());
     }
     for manifest in image.manifests() {
-        for descriptor in manifest.parse()?.held_blobs() {
+        let manifest = manifest.parse()?;
+        // Layers that registries need not hold come along if the package has them.
+        let blobs = manifest.held_blobs().chain(manifest.nondistributable_layers());
+        for descriptor in blobs.filter(|blob| package.holds(&blob.digest)) {
             wanted.entry(descriptor.digest).or_insert_with(|| Wanted {
                 image: &image.reference,
                 to: to.repository().clone(),

@@ -1,17 +1,23 @@
-//! What an image archive holds, whichever tool made it.
+//! What an archive holds: a package, or an archive in one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::io::{Error, ErrorKind};
+use std::io::{Error, ErrorKind, Result};
 
 use bytes::Bytes;
-use compass_registry::Digest;
+use compass_registry::{Algorithm, Digest};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::gzip::Budget;
-use super::peel::{Peeled, Reader, peel_within};
-use super::walk::{Entry, KEPT, in_file, named_digest};
+use super::compression::Compression;
+use super::decompress::{Opened, open};
+use super::entry_path::EntryPath;
+use super::limits::Limits;
+use super::probe::Inside;
+use super::tap::{Digests, KEPT, Tap};
+use super::walk::{Entry, EntryKind, in_entry, in_file};
 
-/// Entries of one image archive.
+/// Entries of one archive.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Links that lead to links.
@@ -23,26 +29,29 @@ const MAX_KEPT: usize = 32 << 20;
 /// Bytes that are kept of a whole package.
 const MAX_KEPT_OF_ALL: usize = 256 << 20;
 
+/// Bytes that are decompressed of what is no archive: an empty layer is 1 KiB of zeros.
+pub(super) const MAX_NO_ARCHIVE: u64 = 1 << 20;
+
 /// What to do with images that no registry takes.
-pub(super) const ANCIENT: &str =
+pub(super) const PRE_1_10: &str =
     "a Docker before 1.10 saved it, and no registry takes that: load and save it with a newer one";
 
 /// What a name takes beside its bytes, about.
 const NAME: usize = 200;
 
-/// What may still be kept of a package, in bytes.
+/// Bytes that may still be kept of a package.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room(usize);
+pub(super) struct MemoryLimit(usize);
 
-impl Default for Room {
+impl Default for MemoryLimit {
     fn default() -> Self {
         Self(MAX_KEPT_OF_ALL)
     }
 }
 
-impl Room {
-    /// Makes room for a name and what is kept with it.
-    pub(super) fn take(&mut self, name: &str, kept: usize) -> std::io::Result<()> {
+impl MemoryLimit {
+    /// Counts a name, and what is kept with it.
+    pub(super) fn reserve(&mut self, name: &str, kept: usize) -> Result<()> {
         match self.0.checked_sub(name.len() + NAME + kept) {
             Some(left) => self.0 = left,
             None => {
@@ -60,89 +69,146 @@ pub(super) struct ScannedArchive {
     entries: HashMap<String, ScannedEntry>,
     links: HashMap<String, String>,
     kept: usize,
+    /// There are more entries than are kept.
+    is_too_large: bool,
 }
 
 /// A file in an archive.
 #[derive(Debug)]
 pub(super) struct ScannedEntry {
-    pub(super) digest: Digest,
-    pub(super) size: u64,
-    /// The content where it may be JSON, otherwise the first bytes.
+    pub(super) digests: Digests,
+    /// The content if it may be JSON, otherwise the first bytes.
     pub(super) head: Bytes,
+    pub(super) content: Content,
+    /// What it holds, if it is an archive.
+    pub(super) inside: Inside,
+}
+
+/// What is behind the compression of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    Plain,
+    Packed {
+        compression: Compression,
+        digest: Digest,
+        size: u64,
+    },
+    /// It is compressed, and no archive.
+    NoArchive,
+    /// It cannot be decompressed, for this reason.
+    Unreadable(String),
+    /// It is compressed with a format that is not read here.
+    Unsupported(&'static str),
+}
+
+/// What `manifest.json` or `index.json` describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Description {
+    /// Images, as `docker save` describes them.
+    Docker,
+    /// Images of an OCI layout.
+    Index,
+    /// One image, in the form of skopeo's `dir:`.
+    Directory,
+    /// Something else.
+    Other,
 }
 
 impl ScannedEntry {
-    pub(super) fn is_gzip(&self) -> bool {
-        self.head.starts_with(&[0x1f, 0x8b])
+    pub(super) fn is_whole(&self) -> bool {
+        self.head.len() as u64 == self.digests.size
+    }
+
+    /// Size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.digests.size
+    }
+
+    /// The SHA-256 of the uncompressed content.
+    pub(super) fn diff_id(&self) -> Option<Digest> {
+        match &self.content {
+            Content::Plain => Some(self.digests.sha256),
+            Content::Packed { digest, .. } => Some(*digest),
+            _ => None,
+        }
     }
 }
 
 impl ScannedArchive {
-    pub(super) async fn take(
+    /// Takes an entry of an archive in a package.
+    pub(super) async fn visit(
         &mut self,
-        mut entry: Entry,
-        (room, budget): (&mut Room, &Budget),
-    ) -> std::io::Result<()> {
-        if self.entries.len() + self.links.len() >= MAX_ENTRIES {
-            let reason = "an image archive holds too many files";
-            return Err(Error::new(ErrorKind::Unsupported, reason));
+        entry: Entry,
+        (memory, limits): (&mut MemoryLimit, &Limits),
+    ) -> Result<()> {
+        let is_description = matches!(entry.path.text.as_str(), "manifest.json" | "index.json");
+        if self.is_full() && !is_description {
+            return Ok(());
         }
-        if !entry.is_file {
-            return self.link(&entry, room);
+        if !entry.is_file() {
+            return self.link(&entry, memory);
         }
-        let (reader, sum) = entry.hashed();
-        // What is named by its digest needs no other proof.
-        let proved = match named_digest(&entry.path) {
-            Some(_) => Ok(()),
-            None => inflate(reader, budget).await,
-        };
-        sum.drain().await?;
-        proved.map_err(|error| in_file(&entry.path, &error))?;
-        let head = sum.kept();
-        let (digest, size) = sum.finish();
-        self.add_blob(entry.path, (digest, size, head), room)
+        let raw = entry.hashed();
+        let (content, inside) = read_content(&raw, limits).await;
+        raw.drain().await.map_err(|error| in_entry(&entry.path.text, &error))?;
+        let (head, digests) = (raw.take_head(), raw.finish());
+        self.add(entry.path.text, (digests, head, content, inside), memory)
     }
 
-    pub(super) fn add_blob(
+    /// Whether there are as many entries as are kept. Only of images all have to be known.
+    fn is_full(&mut self) -> bool {
+        self.is_too_large |= self.entries.len() + self.links.len() >= MAX_ENTRIES;
+        self.is_too_large
+    }
+
+    pub(super) fn add(
         &mut self,
         path: String,
-        (digest, size, head): (Digest, u64, Bytes),
-        room: &mut Room,
-    ) -> std::io::Result<()> {
-        let is_whole = head.len() as u64 == size && size <= KEPT as u64;
+        (digests, head, content, inside): (Digests, Bytes, Content, Inside),
+        memory: &mut MemoryLimit,
+    ) -> Result<()> {
+        let is_whole = head.len() as u64 == digests.size && head.len() <= KEPT;
         let is_json = is_whole && matches!(head.first(), Some(b'{' | b'['));
-        let keep = is_json && self.kept + head.len() <= MAX_KEPT;
-        let head = match keep {
+        let head = match is_json && self.kept + head.len() <= MAX_KEPT {
             true => head,
             false => Bytes::copy_from_slice(&head[..head.len().min(4)]),
         };
-        room.take(&path, head.len())?;
+        memory.reserve(&path, head.len())?;
         self.kept += head.len();
         match self.entries.entry(path) {
             // Twice the same is as good as once.
-            Occupied(there) if there.get().digest == digest => Ok(()),
-            Occupied(there) => {
+            Occupied(present) if present.get().digests == digests => Ok(()),
+            Occupied(present) => {
                 let reason = "it is there twice, and one of them does not count";
-                Err(in_file(there.key(), &Error::new(ErrorKind::Unsupported, reason)))
+                Err(in_file(present.key(), &Error::new(ErrorKind::Unsupported, reason)))
             }
             Vacant(free) => {
-                free.insert(ScannedEntry { digest, size, head });
+                free.insert(ScannedEntry { digests, head, content, inside });
                 Ok(())
             }
         }
     }
 
-    pub(super) fn link(&mut self, entry: &Entry, room: &mut Room) -> std::io::Result<()> {
-        if let Some(target) = &entry.link {
-            room.take(&entry.path, target.len())?;
-            self.links.insert(entry.path.clone(), target.clone());
+    pub(super) fn link(&mut self, entry: &Entry, memory: &mut MemoryLimit) -> Result<()> {
+        if let EntryKind::Link(Some(EntryPath { text, .. })) = &entry.kind {
+            memory.reserve(&entry.path.text, text.len())?;
+            self.links.insert(entry.path.text.clone(), text.clone());
         }
         Ok(())
     }
 
-    /// An entry, and its own path: links within the archive are followed, as old Docker made them.
+    /// An entry, and its own path. Links within the archive are followed, as old Docker made them;
+    /// Windows writes backslashes.
     pub(super) fn get(&self, path: &str) -> Option<(&str, &ScannedEntry)> {
-        let mut path = path.trim_start_matches("./");
+        let plain = EntryPath::new(path.as_bytes()).ok()?.text;
+        self.follow(&plain).or_else(|| self.follow(&plain.replace('\\', "/"))).or_else(|| {
+            let written = plain.replace('/', "\\");
+            self.follow(&written)
+        })
+    }
+
+    fn follow(&self, path: &str) -> Option<(&str, &ScannedEntry)> {
+        let mut path = path;
         for _ in 0..MAX_LINKS {
             if let Some((path, entry)) = self.entries.get_key_value(path) {
                 return Some((path, entry));
@@ -152,34 +218,154 @@ impl ScannedArchive {
         None
     }
 
-    /// Whether it holds images.
-    pub(super) fn is_image(&self) -> bool {
-        self.entries.contains_key("manifest.json") || self.entries.contains_key("index.json")
+    /// The entries, by path.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
+        self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// Whether an OCI layout stands in a directory of it.
-    pub(super) fn holds_layout(&self) -> bool {
-        self.entries.keys().any(|path| path.ends_with("/oci-layout"))
+    /// The links, and the files that they lead to.
+    pub(super) fn links(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.links.keys().map(|path| (path.as_str(), self.follow(path).map(|(path, _)| path)))
+    }
+
+    /// Whether it holds images at its top.
+    pub(super) fn is_image(&self) -> bool {
+        let describes =
+            |path: &str| self.description(path).is_some_and(|d| d != Description::Other);
+        describes("manifest.json") || describes("index.json")
+    }
+
+    /// Whether more entries follow than are known.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.is_too_large
+    }
+
+    /// What a file describes, if it is there.
+    pub(super) fn description(&self, path: &str) -> Option<Description> {
+        let (_, entry) = self.follow(path)?;
+        Some(describe(path, entry))
+    }
+
+    /// The directories that hold images, and the description of those.
+    pub(super) fn image_directories(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
+        self.entries.iter().filter_map(|(path, entry)| {
+            let (directory, name) = path.rsplit_once('/')?;
+            let is_description = matches!(name, "manifest.json" | "index.json");
+            let is_layout = || self.entries.contains_key(&format!("{directory}/oci-layout"));
+            let found = is_description.then(|| describe(name, entry))?;
+            let is_image = match found {
+                Description::Other => false,
+                Description::Index => is_layout(),
+                Description::Docker => describes_images(&entry.head),
+                Description::Directory => true,
+            };
+            is_image.then_some((directory, entry))
+        })
     }
 
     /// Whether it is what Docker saved before 1.10, with images of another kind.
-    pub(super) fn is_ancient(&self) -> bool {
+    pub(super) fn is_pre_1_10(&self) -> bool {
         !self.is_image() && self.entries.contains_key("repositories")
     }
 
     /// Why there are no images, where some should be.
-    pub(super) fn why_no_image(&self) -> &'static str {
-        match self.is_ancient() {
-            true => ANCIENT,
+    pub(super) fn no_image_reason(&self) -> &'static str {
+        match self.is_pre_1_10() {
+            true => PRE_1_10,
             false => "it is named as an image archive, and has no manifest.json or index.json",
         }
     }
 }
 
-/// Reads compressed bytes to their end, which proves their checksum.
-async fn inflate(reader: Reader, budget: &Budget) -> std::io::Result<()> {
-    if let Peeled::Tar(mut inflated) = peel_within(reader, budget).await? {
-        tokio::io::copy(&mut inflated, &mut tokio::io::sink()).await?;
+/// What a file of this name describes. What cannot be read is reported when it is.
+fn describe(name: &str, entry: &ScannedEntry) -> Description {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Keys {
+        schema_version: Option<IgnoredAny>,
+        manifests: Option<IgnoredAny>,
+        config: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
     }
-    Ok(())
+    let is_index = name.ends_with("index.json");
+    let keys = serde_json::from_slice::<Keys>(&entry.head);
+    match (is_index, keys) {
+        (true, Ok(Keys { manifests: None, schema_version: None, .. })) => Description::Other,
+        (true, _) if entry.head.starts_with(b"[") => Description::Other,
+        (true, _) => Description::Index,
+        (false, _) if is_other_list(&entry.head) => Description::Other,
+        (false, _) if !entry.head.starts_with(b"{") => Description::Docker,
+        (false, Ok(Keys { manifests, config, layers, .. })) => {
+            let is_manifest = manifests.is_some() || (config.is_some() && layers.is_some());
+            if is_manifest { Description::Directory } else { Description::Other }
+        }
+        (false, Err(_)) => Description::Docker,
+    }
+}
+
+/// What tells an image of `docker save` from other things.
+#[derive(Deserialize)]
+struct DockerKeys {
+    #[serde(rename = "Config")]
+    config: Option<IgnoredAny>,
+    #[serde(rename = "Layers")]
+    layers: Option<IgnoredAny>,
+}
+
+fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
+    serde_json::from_slice(json).ok()
+}
+
+/// Whether a list is one of images, as `docker save` writes it.
+fn describes_images(json: &[u8]) -> bool {
+    let is_image = |keys: &DockerKeys| keys.config.is_some() || keys.layers.is_some();
+    docker_keys(json).is_some_and(|all| all.iter().any(is_image))
+}
+
+/// Whether a list names things, and none of them is an image.
+fn is_other_list(json: &[u8]) -> bool {
+    docker_keys(json).is_some_and(|all| !all.is_empty()) && !describes_images(json)
+}
+
+/// Reads a file of an archive, and says what is behind its compression, and what is in it if that is an
+/// archive.
+async fn read_content(raw: &Tap, limits: &Limits) -> (Content, Inside) {
+    match open(raw.reader(), limits).await {
+        Err(error) => (Content::Unreadable(error.to_string()), Inside::Nothing),
+        Ok(Opened::Unsupported(name)) => (Content::Unsupported(name), Inside::Nothing),
+        Ok(Opened::Plain(reader)) => {
+            let tap = Tap::new(reader);
+            tap.probe();
+            // An error of the archive is told where that is read on.
+            let _ = tap.drain().await;
+            (Content::Plain, tap.take_probe().inside())
+        }
+        Ok(Opened::Packed(compression, reader)) => {
+            let tap = Tap::new(reader);
+            tap.probe();
+            let content = drain_packed(&tap, compression).await;
+            (content, tap.take_probe().inside())
+        }
+    }
+}
+
+/// Reads compressed content to its end, which proves its checksum.
+async fn drain_packed(tap: &Tap, compression: Compression) -> Content {
+    tap.hash(Algorithm::Sha256, 0);
+    match finish_packed(tap, compression, MAX_NO_ARCHIVE).await {
+        Content::NoArchive if tap.is_tar() => finish_packed(tap, compression, u64::MAX).await,
+        content => content,
+    }
+}
+
+/// As [`drain_packed`], of content that is hashed already, and has at most so many bytes.
+pub(super) async fn finish_packed(tap: &Tap, compression: Compression, limit: u64) -> Content {
+    match tap.drain_up_to(limit).await {
+        Ok(true) => {
+            let Digests { sha256: digest, size, .. } = tap.finish();
+            Content::Packed { compression, digest, size }
+        }
+        Ok(false) => Content::NoArchive,
+        Err(error) => Content::Unreadable(error.to_string()),
+    }
 }

@@ -1,4 +1,4 @@
-//! The blobs of a package in the order in which they stand in it.
+//! The blobs of a package in the order in which they are in it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,12 +7,16 @@ use compass_registry::{ByteStream, Digest, Error};
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::peel::{Peeled, Reader, peel, reader_of};
+use super::decompress::{Decompressed, Reader, decompress, reader_of};
+use super::limits::Limits;
 use super::walk::Entries;
-use super::{Package, Place};
+use super::{Package, decompressed_blob};
 
 /// Bytes of a blob that are handed out at once.
 const READ: usize = 256 << 10;
+
+/// The archive in a package, and the entry in it.
+type Place = (Option<String>, String);
 
 /// Reads a package once, from its beginning to its end, and gives the blobs on the way. Each is to be
 /// read before the next one is asked for.
@@ -21,17 +25,29 @@ pub(crate) struct BlobsInOrder {
     /// The image archive that is being read, and its path.
     archive: Option<(String, Entries)>,
     archives: HashSet<String>,
-    blobs: HashMap<Place, Digest>,
+    /// The blobs, and whether they are what their entry holds when it is decompressed.
+    blobs: HashMap<Place, (Digest, bool)>,
+    limits: Limits,
 }
 
 impl BlobsInOrder {
     /// Begins at the beginning; nothing where the package is none any more.
     pub(crate) async fn of(package: &Package) -> std::io::Result<Option<Self>> {
-        let Peeled::Tar(tar) = peel(reader_of(package.source())).await? else { return Ok(None) };
-        let blobs = package.0.blobs.iter();
-        let blobs: HashMap<_, _> = blobs.map(|(digest, place)| (place.clone(), *digest)).collect();
-        let archives = blobs.keys().filter_map(|place| place.archive.clone()).collect();
-        Ok(Some(Self { package: Entries::of(tar)?, archive: None, archives, blobs }))
+        let limits = Limits::default();
+        let source = reader_of(package.source());
+        let Decompressed::Tar(tar) = decompress(source, &limits).await? else { return Ok(None) };
+        let blobs = package.0.blobs.iter().map(|(digest, at)| {
+            ((at.archive.clone(), at.entry.clone()), (*digest, at.is_decompressed))
+        });
+        let blobs: HashMap<Place, _> = blobs.collect();
+        let archives = blobs.keys().filter_map(|(archive, _)| archive.clone()).collect();
+        Ok(Some(Self {
+            package: Entries::of(tar, &limits).await?,
+            archive: None,
+            archives,
+            blobs,
+            limits,
+        }))
     }
 
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<(Digest, Reader)>> {
@@ -49,16 +65,24 @@ impl BlobsInOrder {
                     None => return Ok(None),
                 },
             };
-            if !entry.is_file {
+            if !entry.is_file() {
                 continue;
             }
-            let is_archive = archive.is_none() && self.archives.contains(&entry.path);
-            let place = Place { archive, entry: entry.path.clone() };
-            if let Some(digest) = self.blobs.remove(&place) {
-                return Ok(Some((digest, entry.into_reader())));
+            let path = entry.path.text.clone();
+            let is_archive = archive.is_none() && self.archives.contains(&path);
+            let place = (archive, path);
+            if let Some((digest, is_decompressed)) = self.blobs.remove(&place) {
+                let blob = entry.into_reader();
+                return Ok(Some(match is_decompressed {
+                    true => (digest, decompressed_blob(blob, &self.limits).await?),
+                    false => (digest, blob),
+                }));
             }
-            if is_archive && let Peeled::Tar(tar) = peel(entry.into_reader()).await? {
-                self.archive = Some((place.entry, Entries::of(tar)?));
+            if is_archive
+                && let Decompressed::Tar(tar) =
+                    decompress(entry.into_reader(), &self.limits).await?
+            {
+                self.archive = Some((place.1, Entries::of(tar, &self.limits).await?));
             }
         }
     }

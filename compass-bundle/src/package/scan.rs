@@ -1,14 +1,19 @@
 //! A package is looked through once, from its beginning to its end.
 
-use std::io::{Error, ErrorKind};
+use std::collections::{HashMap, HashSet};
+use std::io::{Error, ErrorKind, Result};
 
 use bytes::Bytes;
+use compass_registry::{Algorithm, Digest};
 
 use super::PackageFile;
-use super::archive::{Room, ScannedArchive};
-use super::gzip::Budget;
-use super::peel::{Peeled, Reader, peel_within};
-use super::walk::{Entries, Entry, in_file};
+use super::archive::{Content, MAX_NO_ARCHIVE, MemoryLimit, ScannedArchive, finish_packed};
+use super::compression::is_archive_name;
+use super::decompress::{Decompressed, Opened, Reader, decompress, open};
+use super::limits::Limits;
+use super::probe::Inside;
+use super::tap::Tap;
+use super::walk::{Entries, Entry, EntryKind, NO_FILE, in_entry};
 use crate::naming::ARCHIVE_END;
 
 /// The largest YAML that is kept: the limit of release manifests.
@@ -24,105 +29,264 @@ pub(super) struct Scan {
     pub(super) whole: ScannedArchive,
     pub(super) files: Vec<PackageFile>,
     pub(super) archives: Vec<(String, ScannedArchive)>,
-    /// Entries that nobody should unpack, and why.
+    /// Entries that cannot be unpacked, and why.
     pub(super) refused: Vec<(String, &'static str)>,
-    faults: Vec<Fault>,
-    room: Room,
-    budget: Budget,
+    /// Files that may hold images and are not read, and why.
+    pub(super) unread: Vec<(String, String)>,
+    /// What should be known of files.
+    pub(super) notes: Vec<(String, String)>,
+    directories: HashSet<String>,
+    /// Files that could not be looked into.
+    pub(super) faults: Vec<ScanError>,
+    memory: MemoryLimit,
+    limits: Limits,
 }
 
 /// A file that could not be looked into.
-struct Fault {
-    path: String,
-    reason: Error,
+pub(super) struct ScanError {
+    pub(super) path: String,
+    pub(super) reason: Error,
+}
+
+/// What is in a file of a package.
+struct Looked {
+    content: Content,
+    archive: Result<Option<ScannedArchive>>,
 }
 
 impl Scan {
     /// Reads a package to its end.
-    pub(super) async fn of(tar: Reader, budget: Budget) -> std::io::Result<Self> {
-        let mut scan = Self { budget, ..Self::default() };
-        let mut entries = Entries::of(tar)?;
+    pub(super) async fn of(tar: Reader, limits: Limits) -> Result<Self> {
+        let mut entries = Entries::of(tar, &limits).await?;
+        let mut scan = Self { limits, ..Self::default() };
         while let Some(entry) = entries.next().await? {
-            scan.take(entry).await?;
+            scan.visit(entry).await?;
         }
-        match scan.faults.iter().position(|fault| !scan.is_excused(fault)) {
-            Some(first) => {
-                let Fault { path, reason } = scan.faults.swap_remove(first);
-                Err(in_file(&path, &reason))
-            }
-            None => Ok(scan),
-        }
+        let lost = scan.whole.links().filter(|(_, file)| file.is_none());
+        scan.refused.extend(lost.map(|(path, _)| (path.to_owned(), NO_FILE)));
+        scan.refused.extend(scan.conflicts());
+        scan.add_linked_files();
+        Ok(scan)
     }
 
-    /// Layers may hold what packages may not, and plain ones are proved by the digests in the
-    /// configuration, whatever is in them.
-    fn is_excused(&self, fault: &Fault) -> bool {
-        let is_whole = fault.reason.kind() == ErrorKind::Unsupported;
-        let is_plain = || self.whole.get(&fault.path).is_some_and(|(_, entry)| !entry.is_gzip());
-        self.whole.is_image() && (is_whole || is_plain())
+    /// Files that no file system has together.
+    fn conflicts(&self) -> Vec<(String, &'static str)> {
+        let links = self.whole.links().map(|(path, _)| path);
+        let files: HashSet<_> = self.whole.entries().map(|(path, _)| path).chain(links).collect();
+        let directories = self.directories.iter().map(String::as_str);
+        let above =
+            |path: &str| path.match_indices('/').any(|(end, _)| files.contains(&path[..end]));
+        let twice = directories.clone().filter(|path| files.contains(path));
+        let below = files.iter().copied().chain(directories).filter(|path| above(path));
+        let twice = twice.map(|path| (path.to_owned(), "is there twice"));
+        let mut found: Vec<_> =
+            twice.chain(below.map(|path| (path.to_owned(), "is below a file"))).collect();
+        found.sort_unstable();
+        found
     }
 
-    async fn take(&mut self, mut entry: Entry) -> std::io::Result<()> {
-        let taken = self.files.len() + self.archives.len() + self.faults.len();
-        if taken + self.refused.len() >= MAX_FILES {
+    async fn visit(&mut self, entry: Entry) -> Result<()> {
+        let count = self.files.len() + self.archives.len() + self.faults.len() + self.refused.len();
+        if count >= MAX_FILES {
             return Err(Error::other("it holds too many files"));
         }
         if let Some(reason) = entry.refused() {
-            self.room.take(&entry.path, 0)?;
-            self.refused.push((entry.path.clone(), reason));
+            self.memory.reserve(&entry.path.text, reason.len())?;
+            self.refused.push((entry.path.text.clone(), reason));
         }
-        if !entry.is_file {
-            return self.whole.link(&entry, &mut self.room);
+        if entry.kind == EntryKind::Directory && !entry.path.is_top() {
+            self.memory.reserve(&entry.path.text, 0)?;
+            self.directories.insert(entry.path.text.clone());
         }
-        let path = entry.path.clone();
-        let (reader, sum) = entry.hashed();
-        let before = self.room;
-        let inside = look_into(&path, reader, (&mut self.room, &self.budget)).await;
-        let is_image = matches!(&inside, Ok(Some(archive)) if archive.is_image());
+        if !entry.is_file() {
+            return self.whole.link(&entry, &mut self.memory);
+        }
+        let path = entry.path.text.clone();
+        let raw = entry.hashed();
+        let before = self.memory;
+        let looked = look_into(&path, &raw, (&mut self.memory, &self.limits)).await;
+        let is_image = matches!(&looked.archive, Ok(Some(archive)) if archive.is_image());
         if !is_image {
             // Nothing of it is kept.
-            self.room = before;
+            self.memory = before;
         }
-        // Where it is the package that cannot be read on, this says so.
-        sum.drain().await?;
-        let head = sum.kept();
-        let (digest, size) = sum.finish();
-        let yaml = matches!(inside, Ok(None)).then(|| kept_yaml(&path, size, &head)).flatten();
-        self.room.take(&path, yaml.as_ref().map_or(0, Bytes::len))?;
-        self.whole.add_blob(path.clone(), (digest, size, head), &mut self.room)?;
-        match inside {
-            Ok(Some(archive)) if is_image => self.archives.push((path, archive)),
-            Ok(_) => self.files.push(PackageFile { path, size, digest, yaml }),
+        // An error of the package itself, and not of the file, is told here.
+        raw.drain().await.map_err(|error| in_entry(&path, &error))?;
+        self.add(path, &raw, looked)
+    }
+
+    fn add(&mut self, path: String, raw: &Tap, looked: Looked) -> Result<()> {
+        let (head, digests) = (raw.take_head(), raw.finish());
+        let is_plain = matches!(looked.archive, Ok(None));
+        let yaml = is_plain.then(|| kept_yaml(&path, digests.size, &head)).flatten();
+        self.memory.reserve(&path, yaml.as_ref().map_or(0, Bytes::len))?;
+        if let Some(reason) = unread_reason(&path, &looked) {
+            self.unread.push((path.clone(), reason));
+        }
+        let described = (digests, head, looked.content, Inside::Nothing);
+        self.whole.add(path.clone(), described, &mut self.memory)?;
+        match looked.archive {
+            Ok(Some(archive)) if archive.is_image() => self.archives.push((path, archive)),
+            Ok(other) => {
+                let note = other.and_then(|archive| unread_archives(&archive, &HashSet::new()));
+                self.notes.extend(note.map(|note| (path.clone(), note)));
+                let (size, digest) = (digests.size, digests.named);
+                self.files.push(PackageFile { path, size, digest, yaml });
+            }
             Err(reason) => {
-                self.room.take("", reason.to_string().len())?;
-                self.faults.push(Fault { path, reason });
+                self.memory.reserve("", reason.to_string().len())?;
+                self.faults.push(ScanError { path, reason });
             }
         }
         Ok(())
     }
+
+    /// A link to a file is a file of that content.
+    fn add_linked_files(&mut self) {
+        let files: HashMap<_, _> =
+            self.files.iter().map(|file| (file.path.as_str(), file)).collect();
+        let links = self.whole.links().filter_map(|(path, target)| {
+            let file = files.get(target?)?;
+            Some(PackageFile { path: path.to_owned(), ..(*file).clone() })
+        });
+        let mut linked: Vec<_> = links.collect();
+        linked.sort_by(|one, other| one.path.cmp(&other.path));
+        self.files.extend(linked);
+    }
 }
 
-/// What an archive holds; nothing for what is no archive, and is not named as one.
-async fn look_into(
+async fn look_into(path: &str, raw: &Tap, (memory, limits): (&mut MemoryLimit, &Limits)) -> Looked {
+    let opened = match open(raw.reader(), limits).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            let content = Content::Unreadable(error.to_string());
+            return Looked { content, archive: Err(error) };
+        }
+    };
+    match opened {
+        Opened::Unsupported(name) => {
+            Looked { content: Content::Unsupported(name), archive: archive_or_file(path, None) }
+        }
+        Opened::Plain(reader) => {
+            let archive = read_archive(path, reader, (memory, limits)).await;
+            Looked { content: Content::Plain, archive }
+        }
+        Opened::Packed(compression, reader) => {
+            let tap = Tap::new(reader);
+            tap.hash(Algorithm::Sha256, 0);
+            let archive = read_archive(path, tap.reader(), (memory, limits)).await;
+            let limit = if matches!(archive, Ok(None)) { MAX_NO_ARCHIVE } else { u64::MAX };
+            let content = finish_packed(&tap, compression, limit).await;
+            Looked { content, archive }
+        }
+    }
+}
+
+/// Reads an archive; nothing of what is no archive, and is not named as one of an image.
+async fn read_archive(
     path: &str,
     reader: Reader,
-    (room, budget): (&mut Room, &Budget),
-) -> std::io::Result<Option<ScannedArchive>> {
-    let Peeled::Tar(tar) = peel_within(reader, budget).await? else {
-        return match path.ends_with(ARCHIVE_END) {
-            true => Err(Error::other("it is named as an image archive, and is no archive")),
-            false => Ok(None),
-        };
+    (memory, limits): (&mut MemoryLimit, &Limits),
+) -> Result<Option<ScannedArchive>> {
+    let Decompressed::Tar(tar) = decompress(reader, limits).await? else {
+        return archive_or_file(path, None);
     };
     let mut archive = ScannedArchive::default();
-    let mut entries = Entries::of(tar)?;
+    let mut entries = Entries::of(tar, limits).await?;
     while let Some(entry) = entries.next().await? {
-        archive.take(entry, (room, budget)).await?;
+        archive.visit(entry, (memory, limits)).await?;
     }
-    if path.ends_with(ARCHIVE_END) && !archive.is_image() {
-        return Err(Error::other(archive.why_no_image()));
+    if archive.is_image() && archive.is_too_large() {
+        let reason = "an image archive holds too many files";
+        return Err(Error::new(ErrorKind::Unsupported, reason));
     }
-    Ok(Some(archive))
+    archive_or_file(path, Some(archive))
+}
+
+/// What is named as an image archive is one.
+fn archive_or_file(path: &str, archive: Option<ScannedArchive>) -> Result<Option<ScannedArchive>> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let must_be_image = name.ends_with(ARCHIVE_END) && !name.starts_with("._");
+    match &archive {
+        None if must_be_image => {
+            Err(Error::other("it is named as an image archive, and is not an archive"))
+        }
+        Some(archive) if must_be_image && !archive.is_image() => {
+            Err(Error::other(archive.no_image_reason()))
+        }
+        _ => Ok(archive),
+    }
+}
+
+/// Why images that may be in a file are not read, if that is so.
+fn unread_reason(path: &str, looked: &Looked) -> Option<String> {
+    match (&looked.archive, &looked.content) {
+        (Ok(None), Content::Unsupported(name)) if is_archive_name(path) => {
+            Some(unsupported_reason(name))
+        }
+        (Ok(None), _) if is_archive_name(path) => {
+            Some("is named as an archive, and is not a tar archive".to_owned())
+        }
+        (Ok(Some(archive)), _) if !archive.is_image() => {
+            deeper_images(archive, &HashSet::new(), &HashSet::new())
+        }
+        _ => None,
+    }
+}
+
+/// What to do with a format that is not read.
+pub(super) fn unsupported_reason(format: &str) -> String {
+    format!("is compressed with {format}, which is not supported: compress it with gzip or zstd")
+}
+
+/// Why images of an archive that are not at its top are not read, if there are some. Those that the
+/// package has elsewhere are known by the digests of their manifests.
+pub(super) fn deeper_images(
+    archive: &ScannedArchive,
+    used: &HashSet<String>,
+    known: &HashSet<Digest>,
+) -> Option<String> {
+    let directories = archive.image_directories().filter(|(_, description)| {
+        !listed_digests(&description.head).is_some_and(|listed| listed.is_subset(known))
+    });
+    if let Some((directory, _)) = directories.min_by_key(|(directory, _)| *directory) {
+        let directory = directory.escape_debug();
+        return Some(format!(
+            "holds an image in its directory `{directory}`, which is not read: archive what is in that \
+             directory (`tar -C {directory} -cf IMAGE.tar .`)"
+        ));
+    }
+    let inner = archive
+        .entries()
+        .filter(|(path, entry)| entry.inside == Inside::Image && !used.contains(*path));
+    let inner = inner.map(|(path, _)| path).min()?.escape_debug();
+    Some(format!(
+        "holds an image archive, `{inner}`, which is not read: unpack it, and package the archives in it"
+    ))
+}
+
+/// The first of the files of an archive that hold compressed archives, which are not looked into.
+pub(super) fn unread_archives(archive: &ScannedArchive, used: &HashSet<String>) -> Option<String> {
+    let inner = archive.entries().filter(|(_, entry)| entry.inside == Inside::Archives);
+    let inner = inner.map(|(path, _)| path).filter(|path| !used.contains(*path)).min()?;
+    let inner = inner.escape_debug();
+    Some(format!(
+        "archives in its archive `{inner}` are not looked into, and no image in them is read"
+    ))
+}
+
+/// The manifests that the index of a layout lists.
+fn listed_digests(index: &[u8]) -> Option<HashSet<Digest>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        manifests: Vec<Listed>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Listed {
+        digest: Digest,
+    }
+    let index: Index = serde_json::from_slice(index).ok()?;
+    Some(index.manifests.into_iter().map(|listed| listed.digest).collect())
 }
 
 fn kept_yaml(path: &str, size: u64, head: &Bytes) -> Option<Bytes> {

@@ -10,6 +10,9 @@ pub(crate) const BLOCK: u64 = 512;
 /// Two blocks of zeros end an archive.
 pub(crate) const END: usize = 1024;
 
+/// The name of an extended header.
+pub(crate) const PAX_HEADER: &str = "@PaxHeader";
+
 /// The mode of a file for which nothing else is said.
 pub(crate) const FILE_MODE: u32 = 0o644;
 
@@ -44,8 +47,8 @@ fn header(
     let record = path_record(path).filter(|record| record.len() as u64 <= BLOCK);
     let record = record.ok_or_else(too_long)?;
     let length = record.len() as u64;
-    let mut bytes = ustar("@PaxHeader", EntryType::XHeader, FILE_MODE, length, modified)
-        .ok_or_else(too_long)?;
+    let mut bytes =
+        ustar(PAX_HEADER, EntryType::XHeader, FILE_MODE, length, modified).ok_or_else(too_long)?;
     bytes.extend_from_slice(record.as_bytes());
     bytes.extend_from_slice(padding(length));
     let start: String = path.chars().take(100).filter(char::is_ascii).collect();

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use compass_registry::{
     Descriptor, Digest, ImageSource, ImageSourceExt as _, Locator, MAX_IMAGE_MANIFESTS_BYTES,
-    Manifest, Platform, RawManifest, Reference, Repository,
+    MAX_INDEX_DEPTH, Platform, RawManifest, Reference, Repository,
 };
 
-use super::image::ArchiveImage;
+use super::image::{ArchiveImage, entries_of};
 use super::platforms::Platforms;
 use crate::Error;
 
@@ -96,7 +96,7 @@ impl ArchiveImage {
     }
 }
 
-/// The image manifests of an index that come along, and the platforms of those that do not.
+/// The manifests of an index that come along, and the platforms of those that do not.
 async fn children(
     source: &dyn ImageSource,
     (repository, reference): (&Repository, &Reference),
@@ -104,43 +104,79 @@ async fn children(
     platforms: &Platforms,
 ) -> Result<(Vec<RawManifest>, Vec<Platform>), Error> {
     let named = |error: compass_registry::Error| error.in_image(reference);
-    let (mut children, mut absent) = (Vec::new(), Vec::new());
-    let Manifest::Index(entries) = root.parse().map_err(named)? else {
-        return Ok((children, absent));
+    let mut below = Below {
+        source,
+        repository,
+        reference,
+        taken: None,
+        children: Vec::new(),
+        absent: Vec::new(),
+        seen: HashSet::new(),
+        bytes: root.descriptor().size,
     };
-    require_images(reference, &entries)?;
-    let taken = match platforms {
-        Platforms::Several(_) => {
-            let images = source.images_of(repository, root).await.map_err(named)?;
-            Some(platforms.taken(&images))
+    let mut level = entries_of(root).map_err(named)?;
+    if matches!(platforms, Platforms::Several(_)) && root.is_index() {
+        let images = source.images_of(repository, root).await.map_err(named)?;
+        below.taken = Some(platforms.taken(&images));
+    }
+    for depth in 1.. {
+        level = below.add(level).await?;
+        if level.is_empty() {
+            break;
         }
-        _ => None,
-    };
-    let is_taken = |entry: &Descriptor| {
-        let listed = |taken: &Vec<Digest>| taken.contains(&entry.digest);
-        taken.as_ref().is_none_or(listed)
-    };
-    let (mut seen, mut bytes) = (HashSet::new(), root.descriptor().size);
-    for entry in entries {
-        if let Some(other) = entry.platform.clone().filter(|_| !is_taken(&entry)) {
-            absent.push(other);
-            continue;
-        }
-        // One image may stand for several platforms.
-        if !seen.insert(entry.digest) {
-            continue;
-        }
-        let locator = Locator::Digest(entry.digest);
-        let child = source.verified_manifest(repository, &locator).await.map_err(named)?;
-        bytes += child.descriptor().size;
-        if bytes > MAX_IMAGE_MANIFESTS_BYTES {
+        if depth == MAX_INDEX_DEPTH {
             return Err(Error::Unplannable(format!(
-                "{reference} has more than {MAX_IMAGE_MANIFESTS_BYTES} bytes of manifests"
+                "{reference} has indexes that are nested more than {MAX_INDEX_DEPTH} deep"
             )));
         }
-        children.push(child);
     }
-    Ok((children, absent))
+    Ok((below.children, below.absent))
+}
+
+/// What is below an index, as it is read level by level.
+struct Below<'s> {
+    source: &'s dyn ImageSource,
+    repository: &'s Repository,
+    reference: &'s Reference,
+    /// The images that come along; all of them if nothing is said.
+    taken: Option<Vec<Digest>>,
+    children: Vec<RawManifest>,
+    absent: Vec<Platform>,
+    seen: HashSet<Digest>,
+    bytes: u64,
+}
+
+impl Below<'_> {
+    /// Reads the manifests of a level, and gives the entries of the next one.
+    async fn add(&mut self, level: Vec<Descriptor>) -> Result<Vec<Descriptor>, Error> {
+        let named = |error: compass_registry::Error| error.in_image(self.reference);
+        require_images(self.reference, &level)?;
+        let mut next = Vec::new();
+        for entry in level {
+            let is_taken = self.taken.as_ref().is_none_or(|taken| taken.contains(&entry.digest));
+            if let Some(other) = entry.platform.filter(|_| !is_taken) {
+                self.absent.push(other);
+                continue;
+            }
+            // One image may stand for several platforms.
+            if !self.seen.insert(entry.digest) {
+                continue;
+            }
+            let locator = Locator::Digest(entry.digest);
+            let child = self.source.verified_manifest(self.repository, &locator).await;
+            let child = child.map_err(named)?;
+            self.bytes += child.descriptor().size;
+            if self.bytes > MAX_IMAGE_MANIFESTS_BYTES {
+                return Err(Error::Unplannable(format!(
+                    "{} has more than {MAX_IMAGE_MANIFESTS_BYTES} bytes of manifests",
+                    self.reference
+                )));
+            }
+            next.extend(entries_of(&child).map_err(named)?);
+            self.children.push(child);
+        }
+        Ok(next)
+    }
 }
 
 /// An index of a build cache has layers where others have images.

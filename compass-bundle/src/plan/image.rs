@@ -1,6 +1,6 @@
 //! An image as it goes into an archive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use compass_registry::{
     Descriptor, Digest, Manifest, Platform, RawManifest, Reference, Repository,
@@ -22,7 +22,7 @@ pub struct ArchiveImage {
     pub platform: Option<Platform>,
     /// The image manifest, or the image index where it is kept.
     pub root: RawManifest,
-    /// The image manifests of a kept image index that come along.
+    /// What comes along of a kept image index: image manifests, and the indexes in it.
     pub children: Vec<RawManifest>,
     /// The platforms of a kept image index whose images stay behind.
     pub absent: Vec<Platform>,
@@ -45,8 +45,13 @@ impl ArchiveImage {
     ) -> Result<(Descriptor, Vec<Descriptor>), Error> {
         match self.root.parse()? {
             Manifest::Image { config, layers } => Ok((config, layers)),
-            Manifest::Index(images) => {
-                let chosen = platform.best_of(&images).first().map(|image| image.digest);
+            Manifest::Index(_) => {
+                let images = self.images()?;
+                let best = platform.best_of(&images).first().map(|image| image.digest);
+                // Where no image names a platform, one is as good as another.
+                let is_named = images.iter().any(|image| image.platform.is_some());
+                let first = images.first().filter(|_| !is_named).map(|image| image.digest);
+                let chosen = best.or(first);
                 let child = self.children.iter().find(|child| Some(child.digest()) == chosen);
                 match child.map(RawManifest::parse).transpose()? {
                     Some(Manifest::Image { config, layers }) => Ok((config, layers)),
@@ -57,6 +62,19 @@ impl ArchiveImage {
                 }
             }
         }
+    }
+
+    /// The images of an index that come along, and of the indexes in it, as they are described there.
+    fn images(&self) -> Result<Vec<Descriptor>, Error> {
+        let is_image = |entry: &Descriptor| {
+            let mut children = self.children.iter();
+            children.any(|child| child.digest() == entry.digest && !child.is_index())
+        };
+        let mut images = Vec::new();
+        for manifest in self.manifests() {
+            images.extend(entries_of(manifest)?.into_iter().filter(is_image));
+        }
+        Ok(images)
     }
 
     /// The layers that registries need not hold, each once.
@@ -79,18 +97,9 @@ impl ArchiveImage {
     pub(crate) fn blobs(&self) -> Result<Vec<Descriptor>, Error> {
         let (mut configs, mut all_layers) = (Vec::new(), Vec::new());
         for manifest in self.manifests() {
-            match manifest.parse()? {
-                Manifest::Image { config, layers } => {
-                    configs.push(config);
-                    all_layers.extend(layers.into_iter().filter(|layer| self.is_available(layer)));
-                }
-                Manifest::Index(_) if manifest.digest() == self.root.digest() => {}
-                Manifest::Index(_) => {
-                    return Err(Error::Unplannable(format!(
-                        "{} is an index of indexes, which image archives cannot hold",
-                        self.reference
-                    )));
-                }
+            if let Manifest::Image { config, layers } = manifest.parse()? {
+                configs.push(config);
+                all_layers.extend(layers.into_iter().filter(|layer| self.is_available(layer)));
             }
         }
         if let Some(blob) =
@@ -106,4 +115,49 @@ impl ArchiveImage {
         configs.retain(|blob| seen.insert(blob.digest));
         Ok(configs)
     }
+}
+
+/// What an index refers to; nothing of an image.
+pub(crate) fn entries_of(
+    manifest: &RawManifest,
+) -> Result<Vec<Descriptor>, compass_registry::Error> {
+    Ok(match manifest.parse()? {
+        Manifest::Index(entries) => entries,
+        Manifest::Image { .. } => Vec::new(),
+    })
+}
+
+/// The manifests below an index that are known, in the order in which an image is gathered.
+pub(crate) fn manifests_below(
+    root: &RawManifest,
+    known: &HashMap<Digest, RawManifest>,
+) -> Result<Vec<RawManifest>, Error> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    let mut level = entries_of(root)?;
+    while !level.is_empty() {
+        let mut below = Vec::new();
+        for entry in level.iter().filter(|entry| seen.insert(entry.digest)) {
+            let Some(child) = known.get(&entry.digest) else { continue };
+            below.extend(entries_of(child)?);
+            found.push(child.clone());
+        }
+        level = below;
+    }
+    Ok(found)
+}
+
+/// Images of one bundle have the layers together that registries need not hold: what one of them
+/// brings along is available to all.
+pub(crate) fn share_available_layers(images: &[ArchiveImage]) -> Result<Vec<ArchiveImage>, Error> {
+    let mut available = HashSet::new();
+    for image in images {
+        let layers = image.nondistributable_layers()?.into_iter();
+        available
+            .extend(layers.filter(|layer| image.is_available(layer)).map(|layer| layer.digest));
+    }
+    let shared = images.iter().cloned().map(|mut image| {
+        image.unavailable.retain(|layer| !available.contains(layer));
+        image
+    });
+    Ok(shared.collect())
 }

@@ -178,6 +178,23 @@ impl Bundle {
         self.0.file.source()
     }
 
+    /// The first segment that holds a blob.
+    pub(super) fn segment_of(&self, blob: &Digest) -> Option<usize> {
+        self.0.blobs.get(blob).copied()
+    }
+
+    /// All bytes of a blob, if the bundle has it.
+    pub(super) async fn stored_blob(&self, blob: &Digest) -> Result<Option<Bytes>, Error> {
+        let Some(segment) = self.segment_of(blob) else { return Ok(None) };
+        let Segment { archive, position, size, .. } = self.plan().segments()[segment];
+        match self.content(archive, position, 0..size).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            // The proof of the blob says so.
+            Err(Error::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Bytes of a segment.
     async fn content(
         &self,

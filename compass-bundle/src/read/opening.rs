@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use compass_registry::{Digest, MAX_MANIFEST_BYTES, Manifest, RawManifest, Reference};
+use compass_registry::{Digest, MAX_MANIFEST_BYTES, RawManifest, Reference};
 use serde::Deserialize;
 
 use super::frames::Frames;
@@ -17,7 +17,7 @@ use crate::document::{
 };
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
-use crate::plan::image::ArchiveImage;
+use crate::plan::image::{ArchiveImage, manifests_below};
 use crate::{Error, frame};
 
 /// Bytes of a tar.
@@ -146,13 +146,8 @@ impl<'f> Opening<'f> {
             let root = root.ok_or_else(|| self.not(format!("{} is missing", image.reference)))?;
             // It is held once for all images, and read for each.
             self.take_room(root.descriptor().size)?;
-            let mut children = Vec::new();
-            if let Manifest::Index(entries) = root.parse()? {
-                let mut seen = HashSet::new();
-                let once = entries.iter().filter(|entry| seen.insert(entry.digest));
-                children = once.filter_map(|entry| manifests.get(&entry.digest)).cloned().collect();
-                self.take_room(children.len() as u64 * MANIFEST)?;
-            }
+            let children = manifests_below(root, &manifests)?;
+            self.take_room(children.len() as u64 * MANIFEST)?;
             let mut read = archive_image(&image.reference, root.clone(), children)?;
             read.platform.clone_from(&image.platform);
             read.absent.clone_from(&image.absent);

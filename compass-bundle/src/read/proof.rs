@@ -26,6 +26,8 @@ pub(super) struct SegmentProof<'p> {
     compared: usize,
     wrong: Option<(Range<u64>, String)>,
     trailer: Vec<u8>,
+    /// All content, if that is wanted.
+    collected: Option<Vec<u8>>,
 }
 
 impl<'p> SegmentProof<'p> {
@@ -49,7 +51,17 @@ impl<'p> SegmentProof<'p> {
             compared: 0,
             wrong: None,
             trailer: Vec::new(),
+            collected: None,
         }
+    }
+
+    /// Keeps the content.
+    pub(super) fn collect(&mut self) {
+        self.collected = Some(Vec::new());
+    }
+
+    pub(super) fn take_collected(&mut self) -> Option<Vec<u8>> {
+        self.collected.take()
     }
 
     fn segment(&self) -> &'p Segment {
@@ -77,6 +89,9 @@ impl<'p> SegmentProof<'p> {
     }
 
     fn compare(&mut self) -> Result<(), String> {
+        if let Some(collected) = &mut self.collected {
+            collected.extend_from_slice(&self.content);
+        }
         match self.frames.between() {
             Some(between) => {
                 self.outer_crc.update(between);

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use compass_registry::Digest;
 use tokio::task::spawn_blocking;
 
+use super::checksum::read_checksum;
 use crate::Error;
-use crate::write::checksum_path;
 
 /// A file that is read in parts: on this machine, or far away.
 #[async_trait]
@@ -26,8 +27,11 @@ pub trait BundleSource: Debug + Send + Sync {
     /// Reads bytes; the range lies within the file.
     async fn read(&self, range: Range<u64>) -> Result<Bytes, Error>;
 
-    /// What the `.sha256` beside the file says, where there is one: the digest in hex.
-    async fn checksum(&self) -> Result<Option<String>, Error> {
+    /// What the `.sha256` beside the file says of it, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::BadChecksum`] if it says nothing of the file.
+    async fn checksum(&self) -> Result<Option<Digest>, Error> {
         Ok(None)
     }
 
@@ -94,29 +98,13 @@ impl BundleSource for LocalFile {
         })
     }
 
-    async fn checksum(&self) -> Result<Option<String>, Error> {
+    async fn checksum(&self) -> Result<Option<Digest>, Error> {
         read_checksum(&self.path)
     }
 
     fn local(&self) -> Option<&LocalFile> {
         Some(self)
     }
-}
-
-/// The digest in the `.sha256` beside a bundle, where there is one.
-pub(crate) fn read_checksum(path: &Path) -> Result<Option<String>, Error> {
-    let path = checksum_path(path);
-    match std::fs::read(&path) {
-        Ok(text) => Ok(Some(checksum_in(&text))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", &path)(error)),
-    }
-}
-
-/// The digest in what `sha256sum` writes.
-pub(crate) fn checksum_in(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// Small reads are answered from what the last one brought along.

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use compass_registry::{Digest, Hasher, Progress};
 use tokio::task::spawn_blocking;
 
+use super::checksum::read_checksum;
+use super::configs::Configs;
 use super::open::Bundle;
 use super::proof::{Proofs, SegmentProof};
-use super::source::{LocalFile, read_checksum};
+use super::source::{BundleSource, LocalFile};
 use crate::document::FILE_NAME;
 use crate::plan::{BundlePlan, Content};
 use crate::{Error, frame};
@@ -64,6 +66,26 @@ pub struct Damage {
 }
 
 impl Verified {
+    /// Compares the digest with the `.sha256` beside the file. One that says nothing of the file is
+    /// damage.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn compare_checksum(&mut self, source: &dyn BundleSource) -> Result<(), Error> {
+        let Some(digest) = self.digest else { return Ok(()) };
+        match source.checksum().await {
+            Ok(written) => self.checksum = written.map(|written| written == digest),
+            Err(Error::BadChecksum { path, reason }) => {
+                let what = format!("it does not say what the SHA-256 should be: {reason}");
+                let (file, range) = (Some(path), 0..0);
+                self.damages.push(Damage { file, image: None, blob: None, range, what });
+                self.checksum = Some(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// Whether nothing is wrong.
     pub fn holds(&self) -> bool {
         self.damages.is_empty() && self.checksum != Some(false)
@@ -89,28 +111,37 @@ impl Damage {
 
 impl Bundle {
     /// Reads the whole file and compares every bit with what the plan says: headers, framing,
-    /// checksums, and the digest of every file and blob. A file on this machine is proven by
-    /// several threads; what is far away is read once, in order.
+    /// checksums, and the digest of every file and blob; and the layers with the configurations of
+    /// their images, as far as they are not compressed. A file on this machine is proven by several
+    /// threads; what is far away is read once, in order.
     ///
     /// # Errors
     /// Where the file cannot be read; what is wrong with its content stands in the result.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Verified, Error> {
         let (bundle, options) = (self.clone(), options.clone());
+        let quick = options.quick;
+        let configs = Arc::new(if quick { Configs::default() } else { Configs::of(self)? });
+        let passing = Arc::clone(&configs);
         let mut found = match self.source().local().cloned() {
             Some(file) => {
-                let proof = spawn_blocking(move || bundle.verify_local(&file, &options));
+                let proof = spawn_blocking(move || bundle.verify_local(&file, &options, &passing));
                 proof.await.map_err(|error| Error::damaged(error.to_string()))??
             }
-            None => bundle.verify_in_order(&options).await?,
+            None => bundle.verify_in_order(&options, &passing).await?,
         };
-        if let Some(digest) = found.digest {
-            let written = self.source().checksum().await?;
-            found.checksum = written.map(|written| written == digest.hex());
+        if !quick {
+            found.damages.extend(self.verify_configs(&configs).await?);
         }
+        found.compare_checksum(&**self.source()).await?;
         Ok(found)
     }
 
-    fn verify_local(&self, file: &LocalFile, options: &VerifyOptions) -> Result<Verified, Error> {
+    fn verify_local(
+        &self,
+        file: &LocalFile,
+        options: &VerifyOptions,
+        configs: &Configs,
+    ) -> Result<Verified, Error> {
         let plan = self.plan();
         let wanted: Vec<usize> = wanted(plan, options.quick).collect();
         let (next, proofs) = (AtomicUsize::new(0), Mutex::new(Proofs::new(plan)));
@@ -118,11 +149,12 @@ impl Bundle {
         let prove = || {
             let mut buffer = Vec::new();
             while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut proof = SegmentProof::new(plan, *number);
+                let mut proof = begin(plan, *number, configs);
                 while let Some(range) = proof.next_range() {
                     file.read_into(&mut buffer, range)?;
                     proof.push(&buffer);
                 }
+                configs.take(plan, *number, &mut proof);
                 proofs.lock().unwrap_or_else(PoisonError::into_inner).add(proof);
             }
             Ok::<_, Error>(())
@@ -146,7 +178,11 @@ impl Bundle {
         Ok(Verified { size: plan.size(), digest, checksum: None, damages })
     }
 
-    async fn verify_in_order(&self, options: &VerifyOptions) -> Result<Verified, Error> {
+    async fn verify_in_order(
+        &self,
+        options: &VerifyOptions,
+        configs: &Configs,
+    ) -> Result<Verified, Error> {
         let (plan, source) = (self.plan(), self.source());
         options.progress.expect(if options.quick { 0 } else { plan.size() });
         let mut hasher = Hasher::default();
@@ -154,13 +190,14 @@ impl Bundle {
         let header = source.read(header_range()).await?;
         hasher.update(&header);
         for number in wanted(plan, options.quick) {
-            let mut proof = SegmentProof::new(plan, number);
+            let mut proof = begin(plan, number, configs);
             while let Some(range) = proof.next_range() {
                 let bytes = source.read(range).await?;
                 options.progress.advance(if options.quick { 0 } else { bytes.len() as u64 });
                 hasher.update(&bytes);
                 proof.push(&bytes);
             }
+            configs.take(plan, number, &mut proof);
             proofs.add(proof);
         }
         let trailer = source.read(trailer_range(plan)).await?;
@@ -184,6 +221,15 @@ fn wanted(plan: &BundlePlan, quick: bool) -> impl Iterator<Item = usize> {
     (0..plan.segments().len()).filter(move |number| !quick || !is_blob(number))
 }
 
+/// The proof of a segment, which keeps its bytes if it is a configuration.
+fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> SegmentProof<'p> {
+    let mut proof = SegmentProof::new(plan, number);
+    if configs.wants(plan, number) {
+        proof.collect();
+    }
+    proof
+}
+
 fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest, Error> {
     let (mut hasher, mut buffer, mut position) = (Hasher::default(), Vec::new(), 0);
     while position < size {
@@ -199,7 +245,7 @@ fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest
 /// Refuses a digest that is not what the `.sha256` beside a file says.
 pub(crate) fn require_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
     match read_checksum(path)? {
-        Some(written) if written != digest.hex() => {
+        Some(written) if written != digest => {
             let (name, digest) = (path.display(), digest.hex());
             Err(Error::damaged(format!("{name}: its .sha256 says another digest than {digest}")))
         }

@@ -1,23 +1,25 @@
 //! One layer, from zstd or plain tar to gzip.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::ZstdDecoder;
 use compass_registry::storage::Storage;
 use compass_registry::{
-    Algorithm, Descriptor, Error as RegistryError, Hasher, ImageSource, Locator, Manifest,
-    Progress, RawManifest, Repository, Tag, VerifiedBlob, media_type, open_resuming,
+    Descriptor, Digest, Error as RegistryError, Hasher, ImageSource, Locator, Manifest, Progress,
+    RawManifest, Repository, Tag, VerifiedBlob, media_type, open_resuming,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::TryStreamExt as _;
 use serde_json::json;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
 use crate::Error;
+use crate::package::decompress::{Opened, Reader, open, zstd};
+use crate::package::limits::{DecoderMemory, Limits};
 
 /// Bytes between two steps of a layer's way.
 const CHUNK: usize = 128 << 10;
@@ -66,6 +68,8 @@ pub(super) struct Recompression<S> {
     pub(super) source: Arc<dyn ImageSource>,
     pub(super) repository: Repository,
     pub(super) layer: Descriptor,
+    pub(super) diff_ids: BTreeSet<String>,
+    pub(super) memory: DecoderMemory,
     pub(super) staged: Arc<S>,
     pub(super) progress: Arc<dyn Progress>,
 }
@@ -84,25 +88,43 @@ impl<S: Storage> Recompression<S> {
         let packed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
         let mut unpacked = self.unpack(packing, Box::pin(packed)).await?;
         let mut upload = self.staged.begin_upload(&repository()?).await?;
-        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let (mut hasher, mut content) = (Hasher::default(), Hasher::default());
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let mut chunk = Vec::with_capacity(CHUNK);
         // What comes out must not depend on when what comes in: the encoder gets pieces of one size,
         // and is never flushed.
         while read_chunk(&mut unpacked, &mut chunk).await.map_err(|error| self.failed(error))? {
+            content.update(&chunk);
             gzip.write_all(&chunk).map_err(|error| self.failed(error))?;
             let packed = std::mem::take(gzip.get_mut());
             hasher.update(&packed);
             upload.append(packed.into()).await?;
         }
+        let diff_id = content.finish();
+        self.require_diff_id(diff_id)?;
         let rest = gzip.finish().map_err(|error| self.failed(error))?;
         hasher.update(&rest);
         upload.append(rest.into()).await?;
         let (digest, size) = (hasher.finish(), upload.offset());
         upload.commit(&digest).await?;
         let after = Descriptor { media_type: gzipped, digest, size, platform: None };
-        self.note(&after).await?;
+        self.note(&after, diff_id).await?;
         Ok((self.layer, after))
+    }
+
+    /// Refuses content that is not what the configurations of the layer's images name.
+    fn require_diff_id(&self, own: Digest) -> Result<(), Error> {
+        match self.diff_ids.iter().find(|expected| **expected != own.to_string()) {
+            Some(expected) => {
+                let expected: String = expected.chars().take(140).collect();
+                let reason = format!(
+                    "it has the diff ID {own}, and the configuration of its image names `{}`",
+                    expected.escape_debug()
+                );
+                Err(self.failed(std::io::Error::other(reason)))
+            }
+            None => Ok(()),
+        }
     }
 
     fn counted(
@@ -116,23 +138,19 @@ impl<S: Storage> Recompression<S> {
     async fn unpack(
         &self,
         packing: Packing,
-        mut packed: Pin<Box<dyn AsyncBufRead + Send>>,
+        packed: Reader,
     ) -> Result<Pin<Box<dyn AsyncBufRead + Send>>, Error> {
-        match packing {
-            Packing::Zstd => {
-                let mut decoder = ZstdDecoder::new(packed);
-                decoder.multiple_members(true);
-                Ok(Box::pin(BufReader::with_capacity(CHUNK, decoder)))
-            }
-            Packing::Plain => {
-                let begins = packed.fill_buf().await.map_err(|error| self.failed(error))?;
-                if begins.starts_with(&[0x1f, 0x8b]) {
-                    let error = std::io::Error::other("it is gzip, and its media type denies it");
-                    return Err(self.failed(error));
-                }
-                Ok(packed)
-            }
-        }
+        let unpacked = match packing {
+            Packing::Zstd => zstd(packed, self.memory.clone()),
+            Packing::Plain => match open(packed, &Limits::default()).await {
+                Ok(Opened::Plain(reader)) => Ok(reader),
+                Ok(Opened::Packed(compression, _)) => Err(denied(compression)),
+                Ok(Opened::Unsupported(name)) => Err(denied(name)),
+                Err(error) => Err(error),
+            },
+        };
+        let unpacked = unpacked.map_err(|error| self.failed(error))?;
+        Ok(Box::pin(BufReader::with_capacity(CHUNK, unpacked)))
     }
 
     /// What stopped a layer: what its source said, or that it is not what it should be.
@@ -156,19 +174,28 @@ impl<S: Storage> Recompression<S> {
         let Some(Ok(Manifest::Index(layers))) = noted.map(|note| note.parse()) else {
             return Ok(None);
         };
-        let Some(after) = layers.into_iter().next() else { return Ok(None) };
+        let [after, content] = &layers[..] else { return Ok(None) };
         let size = self.staged.blob_size(&repository()?, &after.digest).await?;
-        Ok((size == Some(after.size)).then_some(after))
+        if size != Some(after.size) {
+            return Ok(None);
+        }
+        self.require_diff_id(content.digest)?;
+        Ok(Some(after.clone()))
     }
 
-    /// Notes what the layer has become, for a later run.
-    async fn note(&self, after: &Descriptor) -> Result<(), Error> {
+    /// Notes what the layer has become, and what it unpacks to, for a later run.
+    async fn note(&self, after: &Descriptor, diff_id: Digest) -> Result<(), Error> {
+        let content = json!({"mediaType": media_type::OCI_LAYER, "digest": diff_id, "size": 0});
         let index = json!({
-            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [after],
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [after, content],
         });
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         Ok(self.staged.put_manifest(&repository()?, &index, Some(&self.tag()?)).await?)
     }
+}
+
+fn denied(compression: impl std::fmt::Display) -> std::io::Error {
+    std::io::Error::other(format!("it is {compression}, and its media type denies it"))
 }
 
 /// Reads as many bytes as a chunk has, or what is left. Says whether there was anything.

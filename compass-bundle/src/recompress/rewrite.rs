@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use compass_registry::{Descriptor, Digest, RawManifest};
+use compass_registry::{Descriptor, Digest, MAX_INDEX_DEPTH, RawManifest};
 use serde_json::Value;
 
 use crate::Error;
@@ -17,14 +17,16 @@ pub(super) fn image(
     changed: &HashMap<Digest, Descriptor>,
 ) -> Result<ArchiveImage, Error> {
     let mut changed = changed.clone();
-    let mut children = Vec::new();
-    for child in &image.children {
-        let rewritten = manifest(child, &changed)?;
-        // An index that names nothing else keeps its bytes, and its digest.
-        if rewritten.digest() != child.digest() {
-            changed.insert(child.digest(), rewritten.descriptor().clone());
+    let mut children = image.children.clone();
+    // An index is described anew after what is in it.
+    for _ in 0..MAX_INDEX_DEPTH {
+        for (before, after) in image.children.iter().zip(&mut children) {
+            *after = manifest(before, &changed)?;
+            // An index that names nothing else keeps its bytes, and its digest.
+            if after.digest() != before.digest() {
+                changed.insert(before.digest(), after.descriptor().clone());
+            }
         }
-        children.push(rewritten);
     }
     let root = manifest(&image.root, &changed)?;
     Ok(ArchiveImage { root, children, ..image })

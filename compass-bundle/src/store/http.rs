@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use compass_registry::may_pass;
+use compass_registry::{Digest, may_pass};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
-use crate::read::{BundleSource, checksum_in};
+use crate::read::{BundleSource, MAX_CHECKSUM, checksum_in};
 use crate::store::without_secrets;
 use crate::write::CHECKSUM_END;
 
@@ -21,9 +21,6 @@ const TRIES: u32 = 4;
 
 /// Without a byte for so long, a server counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// Bytes that are read of a checksum.
-const MAX_BESIDE: usize = 4 << 10;
 
 /// A file on a web server, read in parts.
 #[derive(Debug, Clone)]
@@ -65,7 +62,7 @@ impl HttpFile {
             _ => return Ok(None),
         }
         let mut bytes = Vec::new();
-        while bytes.len() < MAX_BESIDE
+        while bytes.len() as u64 <= MAX_CHECKSUM
             && let Some(chunk) =
                 response.chunk().await.map_err(|error| self.failed(error.without_url()))?
         {
@@ -145,9 +142,13 @@ impl BundleSource for HttpFile {
         patiently(|| self.read_once(range.clone())).await
     }
 
-    async fn checksum(&self) -> Result<Option<String>, Error> {
-        let text = patiently(|| self.read_beside(CHECKSUM_END)).await?;
-        Ok(text.map(|text| checksum_in(&text)))
+    async fn checksum(&self) -> Result<Option<Digest>, Error> {
+        let Some(text) = patiently(|| self.read_beside(CHECKSUM_END)).await? else {
+            return Ok(None);
+        };
+        let name = self.url.path().rsplit('/').next().unwrap_or_default();
+        let bad = |reason| Error::bad_checksum(format!("{}{CHECKSUM_END}", self.shown), reason);
+        checksum_in(&text, name.as_bytes()).map(Some).map_err(bad)
     }
 }
 

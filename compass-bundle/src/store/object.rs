@@ -20,7 +20,7 @@ use super::failure::{StorageFailure, login_variables};
 use super::upload::Upload;
 use super::{Published, digest_of_plan, store_path, without_secrets};
 use crate::document::BundleDocument;
-use crate::read::{BundleSource, LocalFile, checksum_in, require_checksum};
+use crate::read::{BundleSource, LocalFile, MAX_CHECKSUM, checksum_in, require_checksum};
 use crate::write::{CHECKSUM_END, checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
@@ -141,8 +141,8 @@ impl ObjectStore {
             Err(error) => return Err(self.failed("look at", path)(error)),
         };
         let (digest, has_checksum) =
-            match self.operator.read(&self::key(&checksum_path(path))).await {
-                Ok(text) => (parse_checksum(&text.to_vec()), true),
+            match read_small(&self.operator, &self::key(&checksum_path(path))).await {
+                Ok(text) => (parse_checksum(&text, path), true),
                 // A run ended between the two objects.
                 Err(error) if error.kind() == ErrorKind::NotFound => (None, false),
                 Err(error) => return Err(self.failed("read the checksum of", path)(error)),
@@ -312,9 +312,14 @@ impl BundleSource for ObjectFile {
         Ok(read.map_err(|error| failed("read", &self.address, error))?.to_bytes())
     }
 
-    async fn checksum(&self) -> Result<Option<String>, Error> {
-        match self.operator.read(&format!("{}{CHECKSUM_END}", self.path)).await {
-            Ok(text) => Ok(Some(checksum_in(&text.to_vec()))),
+    async fn checksum(&self) -> Result<Option<Digest>, Error> {
+        let beside = format!("{}{CHECKSUM_END}", self.path);
+        let bad = |reason| Error::bad_checksum(format!("{}{CHECKSUM_END}", self.address), reason);
+        match read_small(&self.operator, &beside).await {
+            Ok(text) => {
+                let name = self.path.rsplit('/').next().unwrap_or_default();
+                checksum_in(&text, name.as_bytes()).map(Some).map_err(bad)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read the checksum of", &self.address, error)),
         }
@@ -382,6 +387,13 @@ fn key(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn parse_checksum(text: &[u8]) -> Option<Digest> {
-    format!("sha256:{}", checksum_in(text)).parse().ok()
+fn parse_checksum(text: &[u8], path: &Path) -> Option<Digest> {
+    checksum_in(text, path.file_name().unwrap_or_default().as_encoded_bytes()).ok()
+}
+
+/// Reads an object that should be small; no more than shows that it is not.
+async fn read_small(operator: &Operator, key: &str) -> opendal::Result<Vec<u8>> {
+    let size = operator.stat(key).await?.content_length();
+    let end = size.min(MAX_CHECKSUM + 1);
+    Ok(operator.read_with(key).range(0..end).await?.to_vec())
 }

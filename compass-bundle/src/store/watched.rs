@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_registry::RetryPolicy;
+use compass_registry::{Digest, RetryPolicy};
 use tokio::time::timeout;
 
 use super::without_secrets;
@@ -56,7 +56,7 @@ impl BundleSource for Watched {
         in_time(&self.policy, &self.name(), bytes, self.source.read(range)).await
     }
 
-    async fn checksum(&self) -> Result<Option<String>, Error> {
+    async fn checksum(&self) -> Result<Option<Digest>, Error> {
         in_time(&self.policy, &self.name(), 0, self.source.checksum()).await
     }
 

@@ -3,13 +3,12 @@
 //! What it says is a hint and no more: everything that it calls written is read again and proven
 //! by its digest.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
+use super::part_file::open_own;
 use crate::Error;
 use crate::plan::BundlePlan;
 
@@ -27,11 +26,7 @@ impl Journal {
     /// they are 0 where the journal is of another plan.
     pub(crate) fn open(part: &Path, plan: &BundlePlan) -> Result<(Self, Vec<u64>), Error> {
         let path = Self::path_beside(part);
-        let mut options = OpenOptions::new();
-        // A link would lead to a file elsewhere.
-        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = opened.map_err(Error::io("create", &path))?;
+        let mut file = open_own(&path)?;
         let header = header(plan);
         let limit = HEADER + 8 * plan.blobs().len();
         let mut bytes = Vec::new();

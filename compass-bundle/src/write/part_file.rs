@@ -1,7 +1,9 @@
 //! A file that appears under its name only when it is complete.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,11 +92,7 @@ impl PartFile {
     }
 
     fn open(part: &Path) -> Result<File, Error> {
-        let mut options = OpenOptions::new();
-        // A link would lead to a file elsewhere.
-        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let opened = options.read(true).write(true).create(true).truncate(false).open(part);
-        opened.map_err(Error::io("create", part))
+        open_own(part)
     }
 
     /// Forgets what an earlier process wrote.
@@ -161,6 +159,64 @@ impl PartFile {
             let _ = std::fs::remove_file(companion);
         }
     }
+}
+
+/// Opens a file that may be left from an earlier run, or creates it.
+pub(crate) fn open_own(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    // A link would lead to a file elsewhere, and a pipe would keep this waiting.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    let opened = options.read(true).write(true).create(true).truncate(false).open(path);
+    let file = opened.map_err(Error::io("create", path))?;
+    require_own(&file, path)?;
+    Ok(file)
+}
+
+/// Creates a directory that no other user may change, or opens one that this user created before;
+/// nothing where it is gone again.
+pub(crate) fn open_own_directory(path: &Path) -> Result<Option<File>, Error> {
+    let failed = |error| Error::io("create", path)(error);
+    if let Err(error) = DirBuilder::new().mode(0o700).create(path)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(failed(error));
+    }
+    let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+    let directory = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    require_own(&directory, path)?;
+    // An earlier version left it as the mask of its user allowed.
+    directory.set_permissions(Permissions::from_mode(0o700)).map_err(failed)?;
+    Ok(Some(directory))
+}
+
+/// Creates a directory for intermediate files that no other user may change, or takes over one that
+/// this user created before.
+///
+/// # Errors
+/// [`Error::Foreign`] if another user created it; [`Error::Io`].
+pub fn create_own_directory(path: &Path) -> Result<(), Error> {
+    match open_own_directory(path)? {
+        Some(_) => Ok(()),
+        None => Err(Error::io("create", path)(std::io::ErrorKind::NotFound.into())),
+    }
+}
+
+/// Refuses what another user created, who could change it after it was verified; and files that have
+/// a second name elsewhere.
+pub(crate) fn require_own(file: &File, path: &Path) -> Result<(), Error> {
+    let metadata = file.metadata().map_err(Error::io("read", path))?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Error::Foreign { path: path.to_owned(), owner: metadata.uid() });
+    }
+    let is_alone = metadata.is_file() && metadata.nlink() == 1;
+    if metadata.is_dir() || is_alone {
+        return Ok(());
+    }
+    Err(Error::Exists { path: path.display().to_string() })
 }
 
 /// Gives a file a name that nobody has. File systems that cannot do that at once are asked first.
@@ -269,6 +325,44 @@ mod tests {
         part.replace_nothing();
         part.finish().unwrap();
         assert!(path.exists());
+    }
+
+    #[test]
+    fn parts_with_a_second_name_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, mine) = (directory.path().join("bundle"), directory.path().join("mine"));
+        std::fs::write(&mine, "").unwrap();
+        std::fs::hard_link(&mine, directory.path().join("bundle.part")).unwrap();
+        assert!(matches!(PartFile::create(&path), Err(Error::Exists { .. })));
+        assert!(mine.exists());
+    }
+
+    #[test]
+    fn files_of_other_users_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        let part = directory.path().join("bundle.part");
+        std::fs::write(&part, "").unwrap();
+        // Only root can give files away.
+        if std::os::unix::fs::chown(&part, Some(1), None).is_err() {
+            return;
+        }
+        assert!(matches!(PartFile::create(&path), Err(Error::Foreign { owner: 1, .. })));
+        assert!(part.exists());
+        let theirs = directory.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(1), None).unwrap();
+        assert!(matches!(create_own_directory(&theirs), Err(Error::Foreign { owner: 1, .. })));
+    }
+
+    #[test]
+    fn own_directories_are_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("layers");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        create_own_directory(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
-use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, compare};
+use compass_bundle::store::without_secrets;
+use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, Opened, compare};
 use compass_manifest::difference::{Difference, differences};
 use compass_manifest::yaml;
 use compass_registry::{Descriptor, Platform};
@@ -26,8 +27,21 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
     let comparison = compare(&old, &new).await?;
+    for (address, opened) in [(&args.old, &old), (&args.new, &new)] {
+        warn_of_problems(&without_secrets(address), opened, output);
+    }
     output.result(|| to_json(&comparison), || to_text(&comparison));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is wrong with a package may be what differs.
+fn warn_of_problems(name: &str, opened: &Opened, output: &Output) {
+    let Opened::Package(package) = opened else { return };
+    for problem in package.problems() {
+        let file = problem.file.filter(|file| !problem.what.starts_with(file.as_str()));
+        let file = file.map(|file| format!("{}: ", printable(&file))).unwrap_or_default();
+        output.warn(&format!("{name}: {file}{}", printable(&problem.what)));
+    }
 }
 
 /// How two texts differ by structure; nothing where one of them is not YAML (or JSON, which is).

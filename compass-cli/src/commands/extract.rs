@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use compass_bundle::store::open_source;
 use compass_bundle::{
@@ -79,10 +80,21 @@ async fn everything(
     output: &Output,
 ) -> Result<Vec<PathBuf>, Failure> {
     let source = open_source(&args.bundle, &global.retry()).await?;
+    let opened = Opened::read(Arc::clone(&source)).await?;
     let bar = output.bar("extract");
-    let unpacked = unpack(source, out, &*bar.shared()).await;
+    let unpacked = match &opened {
+        Opened::Bundle(_) => unpack(source, out, &*bar.shared()).await,
+        Opened::Package(package) => package.unpack(out, &*bar.shared()).await,
+    };
     bar.done();
-    let unpacked = unpacked?;
+    let unpacked = unpacked.map_err(|error| match &opened {
+        Opened::Package(package) if package.require_whole().is_err() => {
+            let hint = "`compass verify` lists what is wrong; `--image`, `--file` and `--yaml` take out \
+                        single things, and `tar` everything";
+            Failure::from(error).while_doing(format!("cannot extract {}", args.bundle)).hint(hint)
+        }
+        _ => Failure::from(error),
+    })?;
     output.note(&format!("{} files, {}", unpacked.files, bytes(unpacked.bytes)));
     Ok(unpacked.paths)
 }

@@ -144,13 +144,20 @@ fn package_json(package: &Package) -> Value {
             "config": image.config,
             "layers": package_layers(image),
             "problems": image.problems,
+            "notes": image.notes,
+            "unavailable": image.unavailable.iter().map(|(layer, _)| layer).collect::<Vec<_>>(),
         })
     };
+    let problems = package
+        .problems()
+        .into_iter()
+        .map(|problem| json!({"file": problem.file, "image": problem.image, "what": problem.what}));
     json!({
         "kind": "package",
         "size": package.size(),
         "files": files.collect::<Vec<_>>(),
         "images": package.images().iter().map(image).collect::<Vec<_>>(),
+        "problems": problems.collect::<Vec<_>>(),
     })
 }
 
@@ -181,6 +188,14 @@ fn describe_package(package: &Package) -> String {
         for problem in &image.problems {
             text.push_str(&format!("  problem: {}\n", printable(problem)));
         }
+        for note in &image.notes {
+            text.push_str(&format!("  note: {}\n", printable(note)));
+        }
+    }
+    for problem in package.problems().iter().filter(|problem| problem.image.is_none()) {
+        let file = problem.file.as_deref().map(|file| format!("{}: ", printable(file)));
+        let (file, what) = (file.unwrap_or_default(), printable(&problem.what));
+        text.push_str(&format!("\nproblem: {file}{what}\n"));
     }
     text
 }

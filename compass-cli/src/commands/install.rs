@@ -10,7 +10,7 @@ use crate::cli::Global;
 use crate::existing_tag::{self, ExistingTagArgs};
 use crate::failure::Failure;
 use crate::opened::{named_by, open};
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, printable};
 use crate::registries::Registries;
 
 #[derive(Debug, clap::Args)]
@@ -62,11 +62,43 @@ pub(crate) async fn run(
     for warning in warnings(&opened, &installed).await {
         output.warn(&warning);
     }
+    report(&opened, &installed, output);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(opened: &Opened, installed: &[Installed], output: &Output) {
+    let others = others(opened);
+    if let Some(text) = others_text(&others) {
+        output.note(&text);
+    }
     output.result(
-        || json!({"images": installed.iter().map(installed_json).collect::<Vec<_>>()}),
+        || {
+            let images: Vec<_> = installed.iter().map(installed_json).collect();
+            json!({"images": images, "files": others})
+        },
         || installed.iter().map(line).collect(),
     );
-    Ok(ExitCode::SUCCESS)
+}
+
+/// The files of a package that other tools made, which are no images and stay where they are.
+fn others(opened: &Opened) -> Vec<&str> {
+    match opened {
+        Opened::Bundle(_) => Vec::new(),
+        Opened::Package(package) => package.files().iter().map(|file| file.path.as_str()).collect(),
+    }
+}
+
+/// Files that are named at most.
+const FEW: usize = 3;
+
+fn others_text(files: &[&str]) -> Option<String> {
+    let named: Vec<_> = files.iter().take(FEW).map(|file| printable(file)).collect();
+    let named = named.join(", ");
+    match files.len().saturating_sub(FEW) {
+        _ if files.is_empty() => None,
+        0 => Some(format!("not images, and not installed: {named}")),
+        more => Some(format!("not images, and not installed: {named}, and {more} more")),
+    }
 }
 
 /// What a person should know of what was installed.
@@ -88,7 +120,11 @@ async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
     let missing = named_by(opened).await.missing.into_iter();
     let missing =
         missing.map(|(file, image)| format!("{file} names {image}, which is not in the bundle"));
-    replaced.chain(unavailable).chain(missing).collect()
+    let notes = match opened {
+        Opened::Bundle(_) => Vec::new(),
+        Opened::Package(package) => package.notes(),
+    };
+    replaced.chain(unavailable).chain(notes).chain(missing).collect()
 }
 
 fn line(installed: &Installed) -> String {

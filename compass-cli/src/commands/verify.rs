@@ -46,7 +46,7 @@ pub(crate) async fn run(
             let verified = verify(&bundle, args.quick, output).await?;
             Proof { verified, named: named_by(&Opened::Bundle(bundle)).await }
         }
-        Ok(Opened::Package(package)) => of_package(&package, &source).await?,
+        Ok(Opened::Package(package)) => of_package(&package, &source, output).await?,
         Err(error) => {
             let bar = output.bar("verify");
             let options =
@@ -101,37 +101,31 @@ fn is_document(path: &str) -> bool {
 }
 
 /// A package has been read whole when it is open; its problems are known.
-async fn of_package(package: &Package, source: &Arc<dyn BundleSource>) -> Result<Proof, Failure> {
-    let problems = package.images().iter().flat_map(|image| {
-        image.problems.iter().map(|problem| Damage {
-            file: Some(image.archive.clone()),
-            image: Some(image.reference.to_string()),
-            blob: None,
-            range: 0..package.size(),
-            what: problem.clone(),
-        })
-    });
+async fn of_package(
+    package: &Package,
+    source: &Arc<dyn BundleSource>,
+    output: &Output,
+) -> Result<Proof, Failure> {
     let mut damages = Vec::new();
-    if let Some(file) = package.files().iter().find(|file| is_document(&file.path)) {
+    for problem in package.problems() {
+        let is_document =
+            problem.image.is_none() && problem.file.as_deref().is_some_and(is_document);
         damages.push(Damage {
-            file: Some(file.path.clone()),
-            image: None,
+            range: match is_document {
+                true => unlike_bundle(source).await?,
+                false => 0..package.size(),
+            },
+            file: problem.file,
+            image: problem.image,
             blob: None,
-            range: unlike_bundle(source).await?,
-            what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
+            what: problem.what,
         });
     }
-    damages.extend(package.refused().map(|(path, reason)| Damage {
-        file: Some(path.to_owned()),
-        image: None,
-        blob: None,
-        range: 0..package.size(),
-        what: format!("it {reason}"),
-    }));
-    damages.extend(problems);
+    package.notes().iter().chain(&package.unavailable_layers()).for_each(|note| output.warn(note));
     let named = named_by(&Opened::Package(package.clone())).await;
-    let (digest, checksum) = (package.digest(), package.matches_checksum().await?);
-    let verified = Verified { size: package.size(), digest, checksum, damages };
+    let (size, digest) = (package.size(), package.digest());
+    let mut verified = Verified { size, digest, checksum: None, damages };
+    verified.compare_checksum(&**source).await?;
     Ok(Proof { verified, named })
 }
 

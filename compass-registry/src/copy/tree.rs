@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::at_once;
-use crate::index_images::{MAX_DEPTH, too_deep};
+use crate::index_images::{MAX_INDEX_DEPTH, too_deep};
 use crate::{
     Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator,
     MAX_IMAGE_MANIFESTS_BYTES, Manifest, RawManifest, Repository,
@@ -87,7 +87,7 @@ impl Tree {
             self.nondistributable.extend(new.cloned());
             match content {
                 Manifest::Image { .. } => {}
-                Manifest::Index(_) if self.levels.len() >= MAX_DEPTH => {
+                Manifest::Index(_) if self.levels.len() >= MAX_INDEX_DEPTH => {
                     return Err(Error::BadContent {
                         what: format!("index {}", manifest.digest()),
                         reason: too_deep(),

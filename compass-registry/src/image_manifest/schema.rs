@@ -111,7 +111,7 @@ pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
 
 /// The media type of a manifest: what its own `mediaType` says, otherwise the declared one if that
 /// fits the content, and otherwise that of the content. Registries and proxies declare all sorts.
-pub(crate) fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
+pub fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
     let shape: Shape = serde_json::from_slice(bytes).ok()?;
     let own = shape.media_type.filter(|own| !own.is_empty());
     if own.is_some() {

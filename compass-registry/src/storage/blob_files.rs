@@ -199,7 +199,7 @@ impl BlobFiles {
 
     /// Removes what earlier processes did not complete. Nobody else may be writing.
     pub(crate) async fn remove_unfinished(&self) -> Result<(), Error> {
-        retain_files(&self.unfinished, |name| !name.starts_with(UNFINISHED)).await
+        remove_files(&self.unfinished, UNFINISHED).await
     }
 
     /// Removes all blobs but those with these names. Nobody else may be writing.
@@ -263,6 +263,23 @@ impl Upload for FileUpload {
     }
 }
 
+/// Removes the files whose names begin so.
+async fn remove_files(directory: &Path, prefix: &str) -> Result<(), Error> {
+    let failed = |error| Error::io(format!("cannot tidy {}", directory.display()), error);
+    let mut entries = match tokio::fs::read_dir(directory).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+        let is_named = entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes());
+        if is_named && entry.file_type().await.map_err(failed)?.is_file() {
+            tokio::fs::remove_file(entry.path()).await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot tidy {}", directory.display()), error);
     let mut entries = match tokio::fs::read_dir(directory).await {
@@ -285,6 +302,12 @@ fn for_everybody() -> Permissions {
 
 /// How the names of small files begin that are not complete.
 pub(crate) const PART: &str = ".part-";
+
+/// Removes small files that earlier processes did not complete. Nobody else may be writing.
+#[cfg(feature = "layout")]
+pub(crate) async fn remove_parts(directory: &Path) -> Result<(), Error> {
+    remove_files(directory, PART).await
+}
 
 /// Writes a small file so that it is there whole or not at all.
 pub(crate) async fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::chance::noise;
 use crate::storage::{MemoryStorage, Storage as _};
 use crate::{
-    Descriptor, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
     Repository, Tag, media_type,
 };
 
@@ -32,9 +32,10 @@ impl SampleImage {
 
     /// An image with these layers, for this processor architecture.
     pub fn for_architecture(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
+        let ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
         let config = json!({
             "architecture": architecture, "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": []},
+            "rootfs": {"type": "layers", "diff_ids": ids},
         });
         let config = config.to_string().into_bytes();
         let manifest = json!({

@@ -1,9 +1,12 @@
 //! `compass package --recompress`: layers that old tools cannot load, gzipped.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use compass_bundle::{BundlePlan, Recompressed, WriteOptions, layers_to_recompress, recompress};
+use compass_bundle::{
+    BundlePlan, Recompressed, WriteOptions, create_own_directory, layers_to_recompress, recompress,
+};
 use compass_registry::storage::DiskStorage;
 use compass_registry::{Digest, Reference};
 use serde_json::{Value, json};
@@ -19,12 +22,14 @@ pub(crate) enum Compression {
     Gzip,
 }
 
-/// Where compressed layers are kept until the bundle is written.
-pub(super) enum Staging {
-    /// Beside the bundle. An interrupted run leaves it for the next one.
-    Beside(PathBuf),
-    /// Nobody else's, for a bundle that becomes no file on this machine. It goes with the run.
-    Elsewhere(TempDir),
+/// Where compressed layers are kept until the bundle is written. Dropped, it is removed; a killed run
+/// leaves it for the next one.
+pub(super) struct Staging {
+    path: PathBuf,
+    /// For a bundle that becomes no file on this machine.
+    temporary: Option<TempDir>,
+    /// Whether this process has locked the directory.
+    is_locked: Cell<bool>,
 }
 
 /// An image that has another digest now.
@@ -38,32 +43,43 @@ impl Staging {
     pub(super) fn beside(bundle: &Path) -> Self {
         let mut path = bundle.as_os_str().to_owned();
         path.push(".layers");
-        Self::Beside(path.into())
+        Self { path: path.into(), temporary: None, is_locked: Cell::new(false) }
     }
 
     pub(super) fn elsewhere() -> Result<Self, Failure> {
         let made = tempfile::Builder::new().prefix("compass-layers-").tempdir();
-        made.map(Self::Elsewhere).map_err(|error| {
+        let directory = made.map_err(|error| {
             let place = std::env::temp_dir();
             Failure::outside(&error)
                 .while_doing(format!("cannot make a directory in {}", place.display()))
-        })
+        })?;
+        let path = directory.path().to_owned();
+        Ok(Self { path, temporary: Some(directory), is_locked: Cell::new(false) })
     }
 
-    fn path(&self) -> &Path {
-        match self {
-            Self::Beside(path) => path,
-            Self::Elsewhere(directory) => directory.path(),
-        }
+    async fn open(&self) -> Result<DiskStorage, Failure> {
+        create_own_directory(&self.path)?;
+        let storage = DiskStorage::open_alone(&self.path).await?;
+        self.is_locked.set(true);
+        Ok(storage)
     }
 
     pub(super) fn remove(self) -> Result<(), Failure> {
-        match std::fs::remove_dir_all(self.path()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let path = self.path().display();
-                Err(Failure::outside(&error).while_doing(format!("cannot remove {path}")))
-            }
-            _ => Ok(()),
+        if !self.is_locked.replace(false) {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&self.path).map_err(|error| {
+            let path = self.path.display();
+            Failure::outside(&error).while_doing(format!("cannot remove {path}"))
+        })
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.is_locked.get() && self.temporary.is_none() {
+            // Nothing more can be done about what cannot be removed.
+            let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 }
@@ -94,7 +110,7 @@ pub(super) async fn gzip(
     let before = source.contents.images.clone();
     let bar = output.bar("recompress");
     let options = WriteOptions { jobs, progress: bar.shared() };
-    let staged = Arc::new(DiskStorage::open_alone(staging.path()).await?);
+    let staged = Arc::new(staging.open().await?);
     let Source { mut contents, images, .. } = source;
     let recompressed = recompress(images, before.clone(), staged, &options).await;
     bar.done();

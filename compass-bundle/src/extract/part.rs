@@ -1,0 +1,232 @@
+//! A directory that is filled with what an archive holds.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::Error;
+use crate::package::walk::{Entry, EntryKind, NO_FILE};
+use crate::write::part_file;
+
+/// Bytes that are copied at once.
+const CHUNK: usize = 256 << 10;
+
+/// Bytes of the paths of all links.
+const MAX_LINK_PATHS: usize = 32 << 20;
+
+/// Links that lead to links.
+const MAX_LINKS: usize = 8;
+
+/// A directory that is being filled; dropped, it is removed.
+pub(super) struct Part {
+    path: PathBuf,
+    /// Locked as long as it is filled.
+    _lock: File,
+    /// Where links are, and where they lead.
+    links: HashMap<PathBuf, PathBuf>,
+    link_bytes: usize,
+}
+
+impl Part {
+    pub(super) fn create(path: PathBuf) -> Result<Self, Error> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        let lock = part_file::claim(&path, || part_file::open_own_directory(&path))?;
+        let part = Self { path, _lock: lock, links: HashMap::new(), link_bytes: 0 };
+        part.empty()?;
+        Ok(part)
+    }
+
+    /// Removes what a killed process left.
+    fn empty(&self) -> Result<(), Error> {
+        for left in fs::read_dir(&self.path).map_err(Error::io("read", &self.path))? {
+            let left = left.map_err(Error::io("read", &self.path))?;
+            let is_directory = left.file_type().is_ok_and(|kind| kind.is_dir());
+            let left = left.path();
+            let removed =
+                if is_directory { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+            removed.map_err(Error::io("remove", &left))?;
+        }
+        Ok(())
+    }
+
+    /// Writes an entry, and says how many bytes it has if it is a file.
+    pub(super) async fn add(&mut self, name: &str, entry: Entry) -> Result<Option<u64>, Error> {
+        if entry.path.is_top() {
+            return Ok(None);
+        }
+        let shown = entry.path.text.clone();
+        if let Some(reason) = entry.refused() {
+            return Err(refused(name, &shown, reason));
+        }
+        let path = self.path.join(OsStr::from_bytes(&entry.path.bytes));
+        match &entry.kind {
+            EntryKind::Directory => {
+                let created = fs::create_dir_all(&path);
+                created.map_err(|error| failed(name, &shown, (error, &path), &path))?;
+                Ok(None)
+            }
+            EntryKind::Link(target) => {
+                let target = target.as_ref().map_or(&[][..], |target| &target.bytes);
+                let target = self.path.join(OsStr::from_bytes(target));
+                self.link_bytes += path.as_os_str().len() + target.as_os_str().len();
+                if self.link_bytes > MAX_LINK_PATHS {
+                    return Err(Error::damaged(format!("{name}: it holds too many links")));
+                }
+                self.links.insert(path, target);
+                Ok(None)
+            }
+            EntryKind::File | EntryKind::Device => self.write(name, entry, &path).await.map(Some),
+        }
+    }
+
+    async fn write(&self, name: &str, entry: Entry, path: &Path) -> Result<u64, Error> {
+        let shown = entry.path.text.clone();
+        let mode = entry.mode & 0o777 | 0o600;
+        create_parent(name, &shown, path)?;
+        let file = match create_new(path, mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_file(path) => {
+                return self.require_same(name, entry, path).await;
+            }
+            created => created.map_err(|error| failed(name, &shown, (error, path), path))?,
+        };
+        let mut file = tokio::fs::File::from_std(file);
+        let (mut content, mut chunk, mut size) =
+            (entry.into_reader(), BytesMut::with_capacity(CHUNK), 0);
+        let from = format!("{name}: `{}`", shown.escape_debug());
+        while content.read_buf(&mut chunk).await.map_err(|error| Error::reading(&from, error))? > 0
+        {
+            size += chunk.len() as u64;
+            file.write_all_buf(&mut chunk).await.map_err(Error::io("write", path))?;
+            chunk.clear();
+            chunk.reserve(CHUNK);
+        }
+        file.flush().await.map_err(Error::io("write", path))?;
+        // Whoever runs this may have a mask that takes more away.
+        let set = file.set_permissions(Permissions::from_mode(mode)).await;
+        set.map_err(Error::io("write", path))?;
+        Ok(size)
+    }
+
+    /// What is there twice with one content is there once.
+    async fn require_same(&self, name: &str, entry: Entry, path: &Path) -> Result<u64, Error> {
+        let shown = entry.path.text.clone();
+        let mut present = tokio::fs::File::open(path).await.map_err(Error::io("read", path))?;
+        let (mut chunk, mut own) = (vec![0; CHUNK], vec![0; CHUNK]);
+        let mut content = entry.into_reader();
+        loop {
+            let read = content.read(&mut chunk).await;
+            let read = read.map_err(|error| Error::reading(name, error))?;
+            let same = match read {
+                0 => present.read(&mut own).await.is_ok_and(|more| more == 0),
+                _ => {
+                    let filled = present.read_exact(&mut own[..read]).await;
+                    filled.is_ok() && own[..read] == chunk[..read]
+                }
+            };
+            match (same, read) {
+                (false, _) => return Err(refused(name, &shown, "is there twice")),
+                (true, 0) => return Ok(0),
+                (true, _) => {}
+            }
+        }
+    }
+
+    /// Gives files the names that links to them have, and says how many. A link on the disk could lead
+    /// elsewhere one day.
+    pub(super) fn link_files(&self, name: &str) -> Result<usize, Error> {
+        for (link, target) in &self.links {
+            let shown = link.strip_prefix(&self.path).unwrap_or(link).to_string_lossy();
+            let mut file = target;
+            for _ in 0..MAX_LINKS {
+                file = self.links.get(file).unwrap_or(file);
+            }
+            if !is_file(file) {
+                return Err(refused(name, &shown, NO_FILE));
+            }
+            create_parent(name, &shown, link)?;
+            let linked = fs::hard_link(file, link);
+            linked.map_err(|error| failed(name, &shown, (error, link), link))?;
+        }
+        Ok(self.links.len())
+    }
+
+    pub(super) fn finish(self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let read = || -> io::Result<Vec<_>> {
+            fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        let mut names = read().map_err(Error::io("read", &self.path))?;
+        names.sort();
+        let paths: Vec<_> = names.iter().map(|name| directory.join(name)).collect();
+        if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+            return Err(Error::Exists { path: there.display().to_string() });
+        }
+        for (name, path) in names.iter().zip(&paths) {
+            fs::rename(self.path.join(name), path).map_err(Error::io("create", path))?;
+        }
+        Ok(paths)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Nothing more can be done about what cannot be removed.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
+fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+fn create_parent(name: &str, shown: &str, path: &Path) -> Result<(), Error> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).map_err(|error| failed(name, shown, (error, parent), path))
+}
+
+fn refused(name: &str, shown: &str, reason: &str) -> Error {
+    Error::damaged(format!("{name}: `{}` {reason}", shown.escape_debug()))
+}
+
+/// How the names in a package contradict each other is not a matter of the disk.
+fn failed(name: &str, shown: &str, (error, at): (io::Error, &Path), path: &Path) -> Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists if at == path => refused(name, shown, "is there twice"),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            refused(name, shown, "is below a file")
+        }
+        _ => Error::io("create", at)(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_filled_by_one_process_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gpu.part");
+        let first = Part::create(path.clone()).unwrap();
+        fs::write(path.join("file"), "half").unwrap();
+        assert!(
+            matches!(Part::create(path.clone()), Err(Error::Busy { path: busy }) if busy == path)
+        );
+        assert!(path.join("file").exists());
+        drop(first);
+        drop(Part::create(path.clone()).unwrap());
+        assert!(!path.exists());
+    }
+}

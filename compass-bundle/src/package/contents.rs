@@ -1,0 +1,168 @@
+//! What a package holds: the images of all its archives, its files, and what is wrong.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use compass_registry::{Digest, RawManifest};
+
+use super::archive::{PRE_1_10, ScannedArchive};
+use super::images::{EntryBlob, Found, ImageCollector, PackageImage};
+use super::scan::{Scan, ScanError, deeper_images, unread_archives};
+use super::walk::in_file;
+use super::{PackageFile, PackageProblem};
+use crate::Error;
+use crate::read::BundleSource;
+
+#[derive(Debug, Clone)]
+pub(super) struct Contents {
+    pub(super) source: Arc<dyn BundleSource>,
+    pub(super) digest: Option<Digest>,
+    pub(super) files: Vec<PackageFile>,
+    /// The files that links lead to.
+    pub(super) links: HashMap<String, String>,
+    pub(super) problems: Vec<PackageProblem>,
+    pub(super) notes: Vec<String>,
+    /// Whether it is a product bundle that was archived anew.
+    pub(super) has_layout: bool,
+    pub(super) images: Vec<PackageImage>,
+    pub(super) blobs: HashMap<Digest, BlobLocation>,
+}
+
+/// Where a blob is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct BlobLocation {
+    /// The image archive in the package, or nothing if the package is one itself.
+    pub(super) archive: Option<String>,
+    pub(super) entry: String,
+    /// The blob is what the entry holds when it is decompressed.
+    pub(super) is_decompressed: bool,
+}
+
+impl Contents {
+    /// Puts together what was found.
+    pub(super) fn of(
+        source: Arc<dyn BundleSource>,
+        digest: Option<Digest>,
+        mut scan: Scan,
+    ) -> Result<Self, Error> {
+        let name = source.name();
+        if scan.whole.is_pre_1_10() {
+            return Err(Error::not_a_bundle(&name, PRE_1_10));
+        }
+        let links = scan.whole.links().filter_map(|(path, file)| Some((path, file?)));
+        let links = links.map(|(path, file)| (path.to_owned(), file.to_owned())).collect();
+        let mut contents = Self {
+            digest,
+            source,
+            files: Vec::new(),
+            links,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            has_layout: scan.whole.image_directories().next().is_some(),
+            images: Vec::new(),
+            blobs: HashMap::new(),
+        };
+        let used = contents.add_images(&mut scan)?;
+        if !scan.whole.is_image() {
+            contents.files = scan.files;
+        }
+        let notes = scan.notes.into_iter().filter(|(path, _)| !used.contains(path));
+        contents.notes.extend(notes.map(|(path, note)| format!("{path}: {note}")));
+        let unread = scan.unread.into_iter().filter(|(path, _)| !used.contains(path));
+        let refused = scan.refused.into_iter().map(|(path, reason)| (path, reason.to_owned()));
+        for (path, reason) in refused.chain(unread) {
+            contents.add_problem(Some(path), format!("it {reason}"));
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.files.is_empty() && self.problems.is_empty()
+    }
+
+    /// Takes the images of all archives. Gives the entries of the package that images consist of.
+    fn add_images(&mut self, scan: &mut Scan) -> Result<HashSet<String>, Error> {
+        let mut images = ImageCollector::default();
+        // The package may itself be what `docker save` makes.
+        let used = self.add(None, &scan.whole, &mut images)?;
+        require_no_faults(&self.source.name(), &scan.faults, &used)?;
+        // What is in a layer is none of the package's images.
+        scan.archives.retain(|(path, _)| !used.contains(path));
+        let mut archives = vec![(None, &scan.whole, used)];
+        for (path, archive) in &scan.archives {
+            let used = self.add(Some(path), archive, &mut images)?;
+            archives.push((Some(path), archive, used));
+        }
+        let (images, conflicts) = images.finish()?;
+        self.images = images;
+        for image in &mut self.images {
+            // Another archive may have what this one lacks.
+            image.unavailable.retain(|(layer, _)| !self.blobs.contains_key(layer));
+        }
+        self.add_deeper_images(&archives);
+        for what in conflicts {
+            self.add_problem(None, what);
+        }
+        Ok(archives.swap_remove(0).2)
+    }
+
+    /// Takes the images of an archive: of one in the package, or of the package itself. Gives the
+    /// entries that they consist of.
+    fn add(
+        &mut self,
+        archive: Option<&String>,
+        scanned: &ScannedArchive,
+        images: &mut ImageCollector,
+    ) -> Result<HashSet<String>, Error> {
+        let name = archive.map_or_else(|| self.source.name(), Clone::clone);
+        let found = match scanned.is_image() {
+            true => images.collect(&name, scanned)?,
+            false => Found::default(),
+        };
+        for (digest, EntryBlob { entry, is_decompressed }) in found.blobs {
+            let location = || BlobLocation { archive: archive.cloned(), entry, is_decompressed };
+            self.blobs.entry(digest).or_insert_with(location);
+        }
+        self.notes.extend(found.notes);
+        if found.is_empty {
+            let what = "it is an image archive, and holds no image".to_owned();
+            self.add_problem(archive.cloned(), what);
+        }
+        Ok(found.used)
+    }
+
+    /// Names images that are in directories or archives of an archive, and not read.
+    fn add_deeper_images(
+        &mut self,
+        archives: &[(Option<&String>, &ScannedArchive, HashSet<String>)],
+    ) {
+        let manifests = self.images.iter().flat_map(PackageImage::manifests);
+        let known: HashSet<_> = manifests.map(RawManifest::digest).collect();
+        for (archive, scanned, used) in archives {
+            if let Some(reason) = deeper_images(scanned, used, &known) {
+                self.add_problem(archive.cloned(), format!("it {reason}"));
+            } else if let (Some(archive), Some(note)) = (archive, unread_archives(scanned, used)) {
+                self.notes.push(format!("{archive}: {note}"));
+            }
+        }
+    }
+
+    fn add_problem(&mut self, file: Option<String>, what: String) {
+        self.problems.push(PackageProblem { file, image: None, what });
+    }
+}
+
+/// Refuses a package of which a file could not be looked into. What is in the layers of an image does
+/// not matter: they are compared with their digests.
+fn require_no_faults(
+    name: &str,
+    faults: &[ScanError],
+    used: &HashSet<String>,
+) -> Result<(), Error> {
+    match faults.iter().find(|fault| !used.contains(&fault.path)) {
+        Some(ScanError { path, reason }) => {
+            Err(Error::reading_anything(name, in_file(path, reason)))
+        }
+        None => Ok(()),
+    }
+}

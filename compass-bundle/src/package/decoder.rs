@@ -1,0 +1,250 @@
+//! Decoders of zstd, xz and bzip2, which reserve memory before they allocate it.
+
+use std::io::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bzip2::Decompress;
+use liblzma::stream::{Action, Stream};
+use tokio::io::{AsyncBufRead as _, BufReader, ReadBuf};
+use zstd::stream::raw::{DParameter, Decoder as RawZstd, Operation as _};
+
+use super::compression::Compression;
+use super::decompress::Reader;
+use super::limits::{DecoderMemory, Reservation};
+use super::zstd_frame::{FrameHeader, frame_header};
+
+/// What a decoder did with the bytes it was given.
+#[derive(Default)]
+struct Step {
+    consumed: usize,
+    produced: usize,
+    /// The frame or stream is complete.
+    ended: bool,
+    /// The decoder must have so many bytes of memory in all before it is called again.
+    needs: Option<u64>,
+}
+
+/// Decodes one frame or stream.
+trait Decode: Send {
+    /// Decodes bytes. `limit` is the memory that may be had in all.
+    fn decode(&mut self, input: &[u8], output: &mut [u8], limit: u64) -> Result<Step>;
+
+    /// Prepares for the next frame or stream.
+    fn restart(&mut self) -> Result<()>;
+}
+
+/// Decodes what a reader gives.
+pub(super) struct Decoder {
+    pub(super) input: BufReader<Reader>,
+    decode: Box<dyn Decode>,
+    reservation: Reservation,
+    needs: Option<u64>,
+    ended: bool,
+}
+
+impl Decoder {
+    /// A decoder of any format but gzip, which needs little memory.
+    pub(super) fn new(
+        compression: Compression,
+        input: BufReader<Reader>,
+        memory: DecoderMemory,
+    ) -> Result<Self> {
+        let decode: Box<dyn Decode> = match compression {
+            Compression::Xz => Box::new(Xz::new()?),
+            Compression::Bzip2 => Box::new(Bzip2::default()),
+            Compression::Zstd | Compression::Gzip => Box::new(Zstd::new()?),
+        };
+        let reservation = Reservation::new(memory);
+        Ok(Self { input, decode, reservation, needs: None, ended: false })
+    }
+
+    /// Reads decoded bytes; none where a frame or stream has ended.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        while !self.ended {
+            if let Some(bytes) = self.needs {
+                ready!(self.reservation.poll_reserve(cx, bytes))?;
+                self.needs = None;
+            }
+            let input = ready!(Pin::new(&mut self.input).poll_fill_buf(cx))?;
+            let (is_end, limit) = (input.is_empty(), self.reservation.limit());
+            let step = self.decode.decode(input, buffer.initialize_unfilled(), limit)?;
+            Pin::new(&mut self.input).consume(step.consumed);
+            buffer.advance(step.produced);
+            (self.needs, self.ended) = (step.needs, step.ended);
+            if step.produced > 0 {
+                break;
+            }
+            if step.consumed == 0 && step.needs.is_none() && !step.ended {
+                return Poll::Ready(Err(match is_end {
+                    true => ErrorKind::UnexpectedEof.into(),
+                    false => invalid("it cannot be decoded any further"),
+                }));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Begins the next frame or stream.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.ended = false;
+        self.decode.restart()
+    }
+}
+
+fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::InvalidData, reason)
+}
+
+/// How far the counters of a library have come.
+fn advanced(before: u64, now: u64) -> usize {
+    usize::try_from(now - before).unwrap_or_default()
+}
+
+/// Bytes of a zstd decoder beside its window: its tables, and a block on either side.
+const ZSTD_TABLES: u64 = 1 << 20;
+
+struct Zstd {
+    raw: RawZstd<'static>,
+    /// The beginning of a frame, until the decoder has it.
+    header: Option<Vec<u8>>,
+    is_header_complete: bool,
+}
+
+impl Zstd {
+    fn new() -> Result<Self> {
+        let mut raw = RawZstd::new()?;
+        // The window is limited by the memory that is reserved for it.
+        raw.set_parameter(DParameter::WindowLogMax(31))?;
+        Ok(Self { raw, header: Some(Vec::new()), is_header_complete: false })
+    }
+
+    /// Collects the header of a frame, which says how large its window is.
+    fn collect(&mut self, header: &mut Vec<u8>, input: &[u8]) -> Result<Step> {
+        let mut step = Step::default();
+        for byte in input {
+            header.push(*byte);
+            step.consumed += 1;
+            step.needs = match frame_header(header) {
+                FrameHeader::Incomplete => continue,
+                FrameHeader::Invalid => return Err(invalid("a frame has no valid header")),
+                FrameHeader::Skippable => None,
+                FrameHeader::Window(bytes) => Some(bytes.saturating_add(ZSTD_TABLES)),
+            };
+            self.is_header_complete = true;
+            break;
+        }
+        Ok(step)
+    }
+}
+
+impl Decode for Zstd {
+    fn decode(&mut self, input: &[u8], output: &mut [u8], _: u64) -> Result<Step> {
+        let damaged = |error: Error| invalid(error.to_string());
+        if let Some(mut header) = self.header.take() {
+            if !self.is_header_complete {
+                let step = self.collect(&mut header, input);
+                self.header = Some(header);
+                return step;
+            }
+            // The decoder takes all of it, and has nothing to give yet.
+            self.raw.run_on_buffers(&header, &mut []).map_err(damaged)?;
+        }
+        let status = self.raw.run_on_buffers(input, output).map_err(damaged)?;
+        let (consumed, produced) = (status.bytes_read, status.bytes_written);
+        Ok(Step { consumed, produced, ended: status.remaining == 0, needs: None })
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.is_header_complete = false;
+        self.header = Some(Vec::new());
+        self.raw.reinit()
+    }
+}
+
+/// Steps in which the memory limit of an xz decoder grows.
+const XZ_STEP: u64 = 1 << 20;
+
+struct Xz(Stream);
+
+impl Xz {
+    fn new() -> Result<Self> {
+        // With the smallest limit, the decoder stops where it would allocate.
+        Ok(Self(Stream::new_stream_decoder(1, 0).map_err(xz_error)?))
+    }
+
+    /// Raises the limit to what the current block needs.
+    fn raise_limit(&mut self, limit: u64) -> u64 {
+        let mut steps = (1..=limit / XZ_STEP).map(|step| step * XZ_STEP);
+        let enough = steps.find(|bytes| self.0.set_memlimit(*bytes).is_ok());
+        enough.unwrap_or(limit + XZ_STEP)
+    }
+}
+
+impl Decode for Xz {
+    fn decode(&mut self, input: &[u8], output: &mut [u8], limit: u64) -> Result<Step> {
+        use liblzma::stream::{Error, Status};
+        let before = (self.0.total_in(), self.0.total_out());
+        let (ended, needs) = match self.0.process(input, output, Action::Run) {
+            Err(Error::MemLimit) => (false, Some(self.raise_limit(limit))),
+            status => (status.map_err(xz_error)? == Status::StreamEnd, None),
+        };
+        Ok(Step {
+            consumed: advanced(before.0, self.0.total_in()),
+            produced: advanced(before.1, self.0.total_out()),
+            ended,
+            needs,
+        })
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        *self = Self::new()?;
+        Ok(())
+    }
+}
+
+fn xz_error(error: liblzma::stream::Error) -> Error {
+    use liblzma::stream::Error as Xz;
+    invalid(match error {
+        Xz::Data => "its content is not what its checksums say",
+        Xz::Format => "it has no valid header",
+        Xz::Options => "it has options that the decoder does not know",
+        _ => return error.into(),
+    })
+}
+
+/// Bytes of a bzip2 decoder with the largest blocks.
+const BZIP2_MEMORY: u64 = 4 << 20;
+
+/// Nothing before its memory is reserved.
+#[derive(Default)]
+struct Bzip2 {
+    raw: Option<Decompress>,
+    is_reserved: bool,
+}
+
+impl Decode for Bzip2 {
+    fn decode(&mut self, input: &[u8], output: &mut [u8], _: u64) -> Result<Step> {
+        if !std::mem::replace(&mut self.is_reserved, true) {
+            return Ok(Step { needs: Some(BZIP2_MEMORY), ..Step::default() });
+        }
+        let raw = self.raw.get_or_insert_with(|| Decompress::new(false));
+        let before = (raw.total_in(), raw.total_out());
+        let status = raw.decompress(input, output).map_err(|error| invalid(error.to_string()))?;
+        Ok(Step {
+            consumed: advanced(before.0, raw.total_in()),
+            produced: advanced(before.1, raw.total_out()),
+            ended: status == bzip2::Status::StreamEnd,
+            needs: None,
+        })
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.raw = None;
+        Ok(())
+    }
+}

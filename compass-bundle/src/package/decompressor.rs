@@ -1,0 +1,185 @@
+//! Compressed files of any making, read to their very end.
+
+use std::io::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use async_compression::tokio::bufread::GzipDecoder;
+use flate2::DecompressError;
+use tokio::io::{AsyncBufRead as _, AsyncRead, BufReader, ReadBuf};
+
+use super::compression::Compression;
+use super::decoder::Decoder;
+use super::decompress::Reader;
+use super::limits::{InflateLimit, Limits, TooLarge};
+use super::padding::Padding;
+
+/// Bytes that are read ahead of a decoder.
+pub(super) const AHEAD: usize = 128 << 10;
+
+/// Bytes that were read of what everything is decompressed from.
+pub(super) type InputCounter = Arc<AtomicU64>;
+
+/// The content of all members, frames or streams of a file, one after the other. It ends without an
+/// error only if every checksum is right, and nothing but zeros follows, which `gzip` takes as well.
+pub(super) struct Decompressor {
+    compression: Compression,
+    member: Member,
+    is_between: bool,
+    padding: Padding,
+    /// A decoder that failed and is asked again says that its end has come.
+    failed: Option<(ErrorKind, String)>,
+    /// Bytes that have come out.
+    inflated: u64,
+    input: InputCounter,
+    limit: InflateLimit,
+}
+
+type Input = BufReader<Reader>;
+
+enum Member {
+    Gzip(GzipDecoder<Input>),
+    Other(Decoder),
+}
+
+/// How many times as large deflate makes bytes at most (about 1032), and what may come before that
+/// counts. More is gzip in gzip, made to keep its reader busy for days.
+const MOST_TIMES: u64 = 1100;
+const ALWAYS: u64 = 1 << 30;
+
+impl Decompressor {
+    /// `input` counts what the reader takes from the file.
+    pub(super) fn new(
+        compression: Compression,
+        reader: Reader,
+        input: InputCounter,
+        limits: Limits,
+    ) -> Result<Self> {
+        let reader = BufReader::with_capacity(AHEAD, reader);
+        let member = match compression {
+            Compression::Gzip => Member::Gzip(GzipDecoder::new(reader)),
+            other => Member::Other(Decoder::new(other, reader, limits.memory)?),
+        };
+        Ok(Self {
+            compression,
+            member,
+            is_between: false,
+            padding: Padding::default(),
+            failed: None,
+            inflated: 0,
+            input,
+            limit: limits.inflate,
+        })
+    }
+
+    /// Counts what has come out.
+    fn count(&mut self, bytes: usize) -> Result<()> {
+        self.inflated += bytes as u64;
+        let most = self.input.load(Ordering::Relaxed).saturating_mul(MOST_TIMES);
+        if self.compression == Compression::Gzip && self.inflated > most.saturating_add(ALWAYS) {
+            return Err(Error::other("it inflates to more than gzip does once"));
+        }
+        self.limit.count(bytes as u64)
+    }
+
+    fn poll_members(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            if !self.is_between {
+                ready!(self.member.poll_read(cx, buffer))?;
+                if buffer.filled().len() > before || buffer.remaining() == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                self.is_between = true;
+            }
+            // Zeros between streams are part of the .xz format, and of no other.
+            let may_continue = self.padding.is_none() || self.compression == Compression::Xz;
+            let mut rest = Pin::new(self.member.input());
+            match ready!(rest.as_mut().poll_fill_buf(cx))? {
+                [] => return Poll::Ready(Ok(())),
+                [first, ..] if may_continue && self.compression.continues_with(*first) => {
+                    self.member.restart()?;
+                    self.is_between = false;
+                }
+                bytes => {
+                    // Zeros are counted apart from what may follow them.
+                    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                    let size = if zeros == 0 { bytes.len() } else { zeros };
+                    self.padding.take(&bytes[..size])?;
+                    rest.consume(size);
+                }
+            }
+        }
+    }
+}
+
+impl Member {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Gzip(decoder) => Pin::new(decoder).poll_read(cx, buffer),
+            Self::Other(decoder) => decoder.poll_read(cx, buffer),
+        }
+    }
+
+    fn input(&mut self) -> &mut Input {
+        match self {
+            Self::Gzip(decoder) => decoder.get_mut(),
+            Self::Other(decoder) => &mut decoder.input,
+        }
+    }
+
+    /// Begins the next member, frame or stream.
+    fn restart(&mut self) -> Result<()> {
+        match self {
+            Self::Gzip(decoder) => {
+                let nothing: Reader = Box::pin(tokio::io::empty());
+                let nothing = BufReader::with_capacity(1, nothing);
+                let rest = std::mem::replace(decoder.get_mut(), nothing);
+                *decoder = GzipDecoder::new(rest);
+                Ok(())
+            }
+            Self::Other(decoder) => decoder.restart(),
+        }
+    }
+}
+
+impl AsyncRead for Decompressor {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if let Some((kind, failed)) = &self.failed {
+            return Poll::Ready(Err(Error::new(*kind, failed.clone())));
+        }
+        let before = buffer.filled().len();
+        let read = ready!(self.poll_members(cx, buffer));
+        let read = read.map_err(|error| described(self.compression, error));
+        let read = read.and_then(|()| self.count(buffer.filled().len() - before));
+        self.failed = read.as_ref().err().map(|error| (error.kind(), error.to_string()));
+        Poll::Ready(read)
+    }
+}
+
+fn is_too_large(error: &Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()).is_some()
+}
+
+/// An error of a decoder, with the format named. What the decoder reads from speaks for itself, in
+/// other kinds.
+fn described(compression: Compression, error: Error) -> Error {
+    let is_deflate =
+        || error.get_ref().and_then(|inner| inner.downcast_ref::<DecompressError>()).is_some();
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::other(format!("its {compression} is cut off")),
+        kind if is_too_large(&error) => {
+            Error::new(kind, format!("it is {compression}, and {error}"))
+        }
+        kind if kind == ErrorKind::InvalidData || is_deflate() => {
+            Error::other(format!("its {compression} is damaged: {error}"))
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,248 @@
+//! The images of an archive: of an OCI layout, of what `docker save` writes, or of both in one.
+
+mod docker;
+mod layers;
+mod layout;
+mod names;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use compass_registry::{Digest, RawManifest, Reference, Tag};
+
+use self::names::unnamed;
+use super::archive::{Description, ScannedArchive};
+use crate::Error;
+
+/// An image of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageImage {
+    /// The archive that it is in.
+    pub archive: String,
+    /// What it is named there; images without a name are under `localhost/unnamed`.
+    pub reference: Reference,
+    /// Its manifest; if the archive has none, the one that a registry will have.
+    pub root: RawManifest,
+    /// The manifests below an image index: of images, and of indexes in it.
+    pub children: Vec<RawManifest>,
+    /// Digest of the configuration, of a single image.
+    pub config: Option<Digest>,
+    /// What is wrong with it.
+    pub problems: Vec<String>,
+    /// What is not wrong, and should be known: platforms that are elsewhere.
+    pub notes: Vec<String>,
+    /// The layers that registries need not hold, and that are not in the package either, with the
+    /// address that they have.
+    pub unavailable: Vec<(Digest, Option<String>)>,
+}
+
+impl PackageImage {
+    /// Its manifest, and if that is an index, the manifests below it.
+    pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
+        std::iter::once(&self.root).chain(&self.children)
+    }
+}
+
+/// Layers of one image, or images of one index. No kernel mounts as many.
+const MAX_LISTED: usize = 1000;
+
+/// What the images of a package list, counted again for every name of an image.
+const MAX_LISTED_BY_ALL: usize = 200_000;
+
+/// Where a blob is in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EntryBlob {
+    pub(super) entry: String,
+    /// The blob is what the entry holds when it is decompressed.
+    pub(super) is_decompressed: bool,
+}
+
+/// The images of a package, as they are found.
+#[derive(Debug, Default)]
+pub(super) struct ImageCollector {
+    pub(super) images: Vec<PackageImage>,
+    /// The images whose name is only a tag, by their number.
+    tagged: HashSet<usize>,
+    listed: usize,
+}
+
+/// What was found in one archive beside its images.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) blobs: Vec<(Digest, EntryBlob)>,
+    /// The entries that images consist of.
+    pub(super) used: HashSet<String>,
+    /// It is an image archive without an image.
+    pub(super) is_empty: bool,
+    /// What is not wrong with the archive, and should be known.
+    pub(super) notes: Vec<String>,
+}
+
+/// An image, and all its names in one archive.
+#[derive(Debug)]
+struct Candidate {
+    root: RawManifest,
+    children: Vec<RawManifest>,
+    config: Option<Digest>,
+    /// The configurations of all its images.
+    configs: Vec<Digest>,
+    names: Vec<Reference>,
+    /// A tag that is given without a name.
+    tag: Option<Tag>,
+    /// `index.json` lists it.
+    is_of_index: bool,
+    problems: Vec<String>,
+    notes: Vec<String>,
+    unavailable: Vec<(Digest, Option<String>)>,
+}
+
+impl Candidate {
+    fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
+        std::iter::once(&self.root).chain(&self.children)
+    }
+
+    fn add_name(&mut self, name: Reference) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+}
+
+/// An archive whose images are collected.
+struct Archive<'a> {
+    name: &'a str,
+    scanned: &'a ScannedArchive,
+    found: Found,
+    listed: &'a mut usize,
+}
+
+impl Archive<'_> {
+    /// Few bytes may name much, and all of it again and again: what comes is counted before memory is
+    /// taken for it.
+    fn reserve(&mut self, listed: usize, names: usize) -> Result<(), Error> {
+        *self.listed = self.listed.saturating_add(names.saturating_mul(listed.max(1)));
+        if listed > MAX_LISTED || *self.listed > MAX_LISTED_BY_ALL {
+            return Err(self.damaged("it names more images and layers than anyone makes"));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::reserve`] for JSON that is to be parsed.
+    fn reserve_json(&mut self, json: &[u8]) -> Result<(), Error> {
+        self.reserve(json.len() >> 13, 1)
+    }
+
+    fn damaged(&self, what: impl std::fmt::Display) -> Error {
+        Error::damaged(format!("{}: {what}", self.name))
+    }
+
+    /// A problem of this archive, in words.
+    fn problem(&self, what: impl std::fmt::Display) -> String {
+        format!("{}: {what}", self.name)
+    }
+
+    fn parse<'j, T: serde::Deserialize<'j>>(&self, name: &str, json: &'j [u8]) -> Result<T, Error> {
+        serde_json::from_slice(json)
+            .map_err(|error| self.damaged(format!("{name} is not readable: {error}")))
+    }
+
+    fn use_blob(&mut self, digest: Digest, entry: &str, is_decompressed: bool) {
+        self.found.used.insert(entry.to_owned());
+        let blob = EntryBlob { entry: entry.to_owned(), is_decompressed };
+        self.found.blobs.push((digest, blob));
+    }
+}
+
+impl ImageCollector {
+    /// Adds the images of an archive: those that `index.json` lists, and those that `manifest.json`
+    /// lists. What is in both is one image, with the registry's own digests.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if one of the two files cannot be read, or names what is missing.
+    pub(super) fn collect(&mut self, name: &str, scanned: &ScannedArchive) -> Result<Found, Error> {
+        let found = Found::default();
+        let mut archive = Archive { name, scanned, found, listed: &mut self.listed };
+        let mut candidates = Vec::new();
+        if scanned.description("index.json") == Some(Description::Index) {
+            candidates = layout::read_index(&mut archive)?;
+        }
+        match scanned.description("manifest.json") {
+            Some(Description::Docker) => docker::add_images(&mut archive, &mut candidates)?,
+            Some(Description::Directory) if candidates.is_empty() => {
+                candidates.push(layout::read_directory(&mut archive)?);
+            }
+            _ => {}
+        }
+        let described = ["index.json", "manifest.json", "oci-layout", "repositories", "version"];
+        archive.found.used.extend(described.map(str::to_owned));
+        archive.found.is_empty = candidates.is_empty();
+        let found = archive.found;
+        for candidate in candidates {
+            self.add(name, candidate)?;
+        }
+        Ok(found)
+    }
+
+    /// Adds an image under each of its names.
+    fn add(&mut self, archive: &str, candidate: Candidate) -> Result<(), Error> {
+        let Candidate { root, children, config, problems, notes, unavailable, .. } = candidate;
+        let mut references = candidate.names;
+        if references.is_empty() {
+            if candidate.tag.is_some() {
+                self.tagged.insert(self.images.len());
+            }
+            // Of `docker save`, the manifest is only made here.
+            let own = if candidate.is_of_index { None } else { config };
+            let digest = own.unwrap_or_else(|| root.digest());
+            let tag = candidate.tag.as_ref().map(Tag::as_str);
+            references.push(unnamed(archive, tag, &digest)?);
+        }
+        self.images.extend(references.into_iter().map(|reference| PackageImage {
+            archive: archive.to_owned(),
+            reference,
+            root: root.clone(),
+            children: children.clone(),
+            config,
+            problems: problems.clone(),
+            notes: notes.clone(),
+            unavailable: unavailable.clone(),
+        }));
+        Ok(())
+    }
+
+    /// Ends the collection, and says which names several images have.
+    pub(super) fn finish(mut self) -> Result<(Vec<PackageImage>, Vec<String>), Error> {
+        for number in self.conflicts().into_values().flatten() {
+            if self.tagged.contains(&number) {
+                let image = &mut self.images[number];
+                image.reference = unnamed(&image.archive, None, &image.root.digest())?;
+            }
+        }
+        let problems = self.conflicts().into_iter().map(|(name, images)| {
+            let archives = images.iter().map(|number| self.images[*number].archive.as_str());
+            let archives: Vec<_> = archives.collect();
+            format!("several images are named {name}: in {}", archives.join(", "))
+        });
+        let problems = problems.collect();
+        Ok((self.images, problems))
+    }
+
+    /// The names that different images have, and the first of them by their numbers.
+    fn conflicts(&self) -> BTreeMap<Reference, Vec<usize>> {
+        let mut named: HashMap<Reference, Vec<(Digest, usize)>> = HashMap::new();
+        for (number, image) in self.images.iter().enumerate() {
+            let reference = image.reference.explicit();
+            if reference.tag().is_none() {
+                continue;
+            }
+            let digests = named.entry(reference).or_default();
+            let digest = image.root.digest();
+            if digests.iter().all(|(other, _)| *other != digest) {
+                digests.push((digest, number));
+            }
+        }
+        let several = named.into_iter().filter(|(_, digests)| digests.len() > 1);
+        several
+            .map(|(name, digests)| (name, digests.into_iter().map(|(_, number)| number).collect()))
+            .collect()
+    }
+}

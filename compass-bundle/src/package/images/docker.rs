@@ -1,0 +1,232 @@
+//! What `docker save` writes: `manifest.json`.
+
+use compass_registry::{Digest, Manifest, RawManifest, Reference, media_type};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::layers::{Layer, wrong_layers};
+use super::names::{Name, read_name};
+use super::{Archive, Candidate};
+use crate::Error;
+use crate::package::archive::{Content, ScannedEntry};
+use crate::package::compression::Compression;
+use crate::package::entry_path::named_digest;
+
+/// An image of `manifest.json`. Lists that are `null` are empty, as Go writes them.
+#[derive(Deserialize)]
+struct DockerImage {
+    #[serde(rename = "Config")]
+    config: String,
+    #[serde(rename = "RepoTags", default)]
+    tags: Option<Vec<Option<String>>>,
+    #[serde(rename = "Layers", default)]
+    layers: Option<Vec<String>>,
+}
+
+/// The files of an image, with their paths.
+struct Files<'e> {
+    config: (&'e str, &'e ScannedEntry),
+    layers: Vec<(&'e str, &'e ScannedEntry)>,
+}
+
+/// Adds the images of `manifest.json` to those of `index.json`: to those that are there already their
+/// names, and the others.
+pub(super) fn add_images(
+    archive: &mut Archive<'_>,
+    candidates: &mut Vec<Candidate>,
+) -> Result<(), Error> {
+    let scanned = archive.scanned;
+    let Some((_, manifest)) = scanned.get("manifest.json") else { return Ok(()) };
+    if manifest.head.starts_with(b"null") {
+        return Ok(());
+    }
+    let images: Vec<DockerImage> = archive.parse("manifest.json", &manifest.head)?;
+    images.iter().try_for_each(|image| add_image(archive, image, candidates))
+}
+
+fn add_image(
+    archive: &mut Archive<'_>,
+    image: &DockerImage,
+    candidates: &mut Vec<Candidate>,
+) -> Result<(), Error> {
+    let files = find_files(archive, image)?;
+    let names = image.tags.as_ref().map_or(0, Vec::len).max(1);
+    archive.reserve(files.layers.len(), names)?;
+    archive.reserve_json(&files.config.1.head)?;
+    let (names, mut problems) = read_names(archive, image);
+    problems.extend(wrong_names(archive, &files, image));
+    let digest = files.config.1.digests.named;
+    let same = candidates.iter().position(|candidate| candidate.configs.contains(&digest));
+    for name in &names {
+        let mut others = candidates.iter().enumerate().filter(|(at, _)| Some(*at) != same);
+        if others.any(|(_, other)| other.is_of_index && other.names.contains(name)) {
+            let what = format!("index.json and manifest.json name different images {name}");
+            problems.push(archive.problem(what));
+        }
+    }
+    let Some(same) = same.map(|at| &mut candidates[at]) else {
+        let candidate = described(archive, &files, (names, problems))?;
+        candidates.push(candidate);
+        return Ok(());
+    };
+    if !has_layers(same, digest, &files.layers, archive) {
+        let what = format!(
+            "index.json and manifest.json name different layers of the image with the configuration {digest}"
+        );
+        problems.push(archive.problem(what));
+    }
+    for name in names {
+        same.add_name(name);
+    }
+    same.problems.extend(problems);
+    Ok(())
+}
+
+fn find_files<'a>(archive: &Archive<'a>, image: &DockerImage) -> Result<Files<'a>, Error> {
+    let find = |path: &str| {
+        if path.is_empty() {
+            let what = "manifest.json names a layer without a file, which only the Docker that saved it \
+                        has: pull the image, and save it again";
+            return Err(archive.damaged(what));
+        }
+        let found = archive.scanned.get(path);
+        found.ok_or_else(|| archive.damaged(format!("{} is missing", path.escape_debug())))
+    };
+    let layers = image.layers.iter().flatten();
+    Ok(Files {
+        config: find(&image.config)?,
+        layers: layers.map(|path| find(path)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The names of an image, and what is wrong with them.
+fn read_names(archive: &Archive<'_>, image: &DockerImage) -> (Vec<Reference>, Vec<String>) {
+    let (mut names, mut problems) = (Vec::new(), Vec::new());
+    for tag in image.tags.iter().flatten().flatten() {
+        match read_name(tag) {
+            Name::Full(name) if !names.contains(&name) => names.push(name),
+            Name::Full(_) | Name::None | Name::Tag(_) => {}
+            Name::Unusable => {
+                let tag: String = tag.chars().take(60).collect();
+                let what = format!("RepoTags has `{}`, which is not a name", tag.escape_debug());
+                problems.push(archive.problem(what));
+            }
+        }
+    }
+    (names, problems)
+}
+
+/// Files whose names are digests have those digests.
+fn wrong_names(archive: &Archive<'_>, files: &Files<'_>, image: &DockerImage) -> Vec<String> {
+    let layers = files.layers.iter().zip(image.layers.iter().flatten());
+    let named = std::iter::once((&image.config, files.config.1, config_digest(&image.config)))
+        .chain(layers.map(|((_, entry), path)| (path, *entry, named_digest(path))));
+    let wrong = named.filter(|(_, entry, digest)| {
+        let own = [entry.digests.named, entry.digests.sha256];
+        digest.is_some_and(|digest| !own.contains(&digest))
+    });
+    wrong.map(|(path, ..)| archive.problem(format!("{} is damaged", path.escape_debug()))).collect()
+}
+
+/// The digest that a configuration's name says. Its forms: `<hex>.json` of Docker, those of blobs,
+/// and the digest itself.
+fn config_digest(path: &str) -> Option<Digest> {
+    let hex = path.strip_suffix(".json").unwrap_or_default();
+    named_digest(path).or_else(|| sha256(hex)).or_else(|| sha256(path.strip_prefix("sha256:")?))
+}
+
+fn sha256(hex: &str) -> Option<Digest> {
+    format!("sha256:{hex}").parse().ok()
+}
+
+/// Whether an image of `index.json` has these layers: the same files, or others of the same content.
+fn has_layers(
+    candidate: &Candidate,
+    config: Digest,
+    layers: &[(&str, &ScannedEntry)],
+    archive: &Archive<'_>,
+) -> bool {
+    candidate.manifests().any(|manifest| match manifest.parse() {
+        Ok(Manifest::Image { config: own, layers: own_layers }) => {
+            let is_same =
+                |(layer, (_, entry)): (&compass_registry::Descriptor, &(&str, &ScannedEntry))| {
+                    let blob = archive.scanned.get(&super::layout::blob_path(&layer.digest));
+                    let diff_id = blob.and_then(|(_, blob)| blob.diff_id());
+                    layer.digest == entry.digests.named
+                        || layer.digest == entry.digests.sha256
+                        || (diff_id.is_some() && diff_id == entry.diff_id())
+                };
+            own.digest == config
+                && own_layers.len() == layers.len()
+                && own_layers.iter().zip(layers).all(is_same)
+        }
+        _ => false,
+    })
+}
+
+/// The image with the manifest that a registry will have.
+fn described(
+    archive: &mut Archive<'_>,
+    files: &Files<'_>,
+    (names, mut problems): (Vec<Reference>, Vec<String>),
+) -> Result<Candidate, Error> {
+    let (config_path, config) = files.config;
+    archive.use_blob(config.digests.named, config_path, false);
+    let mut layers = Vec::new();
+    for (path, entry) in &files.layers {
+        let (kind, digest, size) = blob_of(entry);
+        archive.use_blob(digest, path, digest != entry.digests.named);
+        layers.push(json!({"mediaType": kind, "digest": digest, "size": size}));
+        refuse_damaged(archive, path, entry)?;
+    }
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": {
+            "mediaType": media_type::OCI_CONFIG, "digest": config.digests.named, "size": config.size(),
+        },
+        "layers": layers,
+    });
+    let layers = files
+        .layers
+        .iter()
+        .map(|(path, entry)| Layer { name: path.escape_debug().to_string(), entry: Some(*entry) });
+    problems.extend(wrong_layers(archive, config, &layers.collect::<Vec<_>>()));
+    Ok(Candidate {
+        root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
+        children: Vec::new(),
+        config: Some(config.digests.named),
+        configs: vec![config.digests.named],
+        names,
+        tag: None,
+        is_of_index: false,
+        problems,
+        notes: Vec::new(),
+        unavailable: Vec::new(),
+    })
+}
+
+/// How a registry will have a layer. It takes gzip and zstd, and nothing else that compresses.
+fn blob_of(entry: &ScannedEntry) -> (&'static str, Digest, u64) {
+    let as_it_is = |kind| (kind, entry.digests.named, entry.size());
+    match &entry.content {
+        Content::Packed { compression: Compression::Gzip, .. } => {
+            as_it_is(media_type::OCI_LAYER_GZIP)
+        }
+        Content::Packed { compression: Compression::Zstd, .. } => {
+            as_it_is(media_type::OCI_LAYER_ZSTD)
+        }
+        Content::Packed { digest, size, .. } => (media_type::OCI_LAYER, *digest, *size),
+        _ => as_it_is(media_type::OCI_LAYER),
+    }
+}
+
+/// What cannot be decompressed, and has no digest in its name, is damaged for all that is known.
+fn refuse_damaged(archive: &Archive<'_>, path: &str, entry: &ScannedEntry) -> Result<(), Error> {
+    match &entry.content {
+        Content::Unreadable(reason) if named_digest(path).is_none() => {
+            Err(archive.damaged(format!("{}: {reason}", path.escape_debug())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,326 @@
+//! OCI image layouts (OCI image specification, "Image Layout"): `index.json`, and skopeo's `dir:`.
+
+use std::collections::HashSet;
+
+use compass_registry::{
+    Descriptor, Digest, MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH, Manifest, Platform,
+    RawManifest, media_type_of, sniff_media_type,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::layers::{Layer, wrong_layers};
+use super::names::{Name, read_name, read_ref_name};
+use super::{Archive, Candidate};
+use crate::package::archive::ScannedEntry;
+use crate::{Error, diff_ids};
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Option<Vec<Value>>,
+}
+
+/// The images that `index.json` lists.
+pub(super) fn read_index(archive: &mut Archive<'_>) -> Result<Vec<Candidate>, Error> {
+    let Some((_, index)) = archive.scanned.get("index.json") else { return Ok(Vec::new()) };
+    let index: Index = archive.parse("index.json", &index.head)?;
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for entry in index.manifests.unwrap_or_default() {
+        let named: Descriptor = serde_json::from_value(entry.clone())
+            .map_err(|error| archive.damaged(format!("index.json is not readable: {error}")))?;
+        // The specification allows other things, which are not to be errors.
+        if !named.is_manifest() {
+            let (kind, digest) = (named.media_type.escape_debug(), named.digest);
+            let what =
+                format!("index.json lists {digest} of the type `{kind}`, which is not an image");
+            archive.found.notes.push(archive.problem(what));
+            continue;
+        }
+        let mut candidate = Tree::read(archive, &named, blob_path)?;
+        add_names(archive, &entry, &mut candidate);
+        let same = candidates.iter_mut().find(|other| other.root.digest() == named.digest);
+        match same {
+            // One image under several names.
+            Some(same) => {
+                for name in candidate.names {
+                    same.add_name(name);
+                }
+                same.problems.extend(candidate.problems);
+                same.tag = same.tag.take().or(candidate.tag);
+            }
+            None => candidates.push(candidate),
+        }
+    }
+    Ok(candidates)
+}
+
+/// The image of a `dir:` directory: `manifest.json` is its manifest, and blobs are beside it.
+pub(super) fn read_directory(archive: &mut Archive<'_>) -> Result<Candidate, Error> {
+    let missing = || Error::damaged("manifest.json is missing");
+    let (_, entry) = archive.scanned.get("manifest.json").ok_or_else(missing)?;
+    let kind = sniff_media_type(&entry.head)
+        .ok_or_else(|| archive.damaged("manifest.json is not an image manifest"))?;
+    let root = Descriptor {
+        media_type: kind,
+        digest: entry.digests.named,
+        size: entry.size(),
+        platform: None,
+    };
+    let digest = root.digest;
+    Tree::read(archive, &root, |named| match *named == digest {
+        true => "manifest.json".to_owned(),
+        false => named.hex(),
+    })
+}
+
+/// The names that annotations give to an image. A tag alone is one only if there is no other name.
+fn add_names(archive: &Archive<'_>, entry: &Value, candidate: &mut Candidate) {
+    let annotation = |key: &str| entry["annotations"][key].as_str();
+    match annotation("io.containerd.image.name").map(read_name) {
+        Some(Name::Full(name)) => candidate.add_name(name),
+        Some(Name::Unusable) => {
+            let what = "index.json has an annotation `io.containerd.image.name` that is not a name";
+            candidate.problems.push(archive.problem(what));
+        }
+        _ => {}
+    }
+    match annotation("org.opencontainers.image.ref.name").map(read_ref_name) {
+        Some(Name::Full(name)) if candidate.names.is_empty() => candidate.add_name(name),
+        Some(Name::Tag(tag)) => candidate.tag = Some(tag),
+        // The specification allows any text there.
+        Some(Name::Unusable) => {
+            let what = "its annotation `org.opencontainers.image.ref.name` is not a name";
+            candidate.notes.push(archive.problem(what));
+        }
+        _ => {}
+    }
+}
+
+/// Where a layout has a blob.
+pub(super) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// A manifest with everything below it, as it is read.
+struct Tree<'t, 'a, P> {
+    archive: &'t mut Archive<'a>,
+    path: P,
+    children: Vec<RawManifest>,
+    configs: Vec<Digest>,
+    bytes: u64,
+    seen: HashSet<Digest>,
+    problems: Vec<String>,
+    notes: Vec<String>,
+    unavailable: Vec<(Digest, Option<String>)>,
+}
+
+impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
+    fn read(archive: &mut Archive<'a>, named: &Descriptor, path: P) -> Result<Candidate, Error> {
+        let mut tree = Tree {
+            archive,
+            path,
+            children: Vec::new(),
+            configs: Vec::new(),
+            bytes: 0,
+            seen: HashSet::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            unavailable: Vec::new(),
+        };
+        let root = tree.manifest(named)?;
+        let mut level = tree.add(&root, 0)?;
+        for depth in 1.. {
+            let mut below = Vec::new();
+            for named in level {
+                let child = tree.manifest(&named)?;
+                below.extend(tree.add(&child, depth)?);
+                tree.children.push(child);
+            }
+            if below.is_empty() {
+                break;
+            }
+            level = below;
+        }
+        let Tree { children, configs, problems, notes, unavailable, .. } = tree;
+        let config = (!root.is_index()).then(|| configs.first().copied()).flatten();
+        Ok(Candidate {
+            root,
+            children,
+            config,
+            configs,
+            names: Vec::new(),
+            tag: None,
+            is_of_index: true,
+            problems,
+            notes,
+            unavailable,
+        })
+    }
+
+    /// Takes what a manifest refers to, and gives the manifests of the next level.
+    fn add(&mut self, manifest: &RawManifest, depth: usize) -> Result<Vec<Descriptor>, Error> {
+        let parsed = manifest.parse().map_err(|error| self.archive.damaged(error))?;
+        match parsed {
+            Manifest::Image { config, layers } => {
+                self.configs.push(config.digest);
+                self.require(manifest, &config, &layers)?;
+                Ok(Vec::new())
+            }
+            Manifest::Index(_) if depth >= MAX_INDEX_DEPTH => {
+                let what = format!("indexes are nested more than {MAX_INDEX_DEPTH} deep");
+                Err(self.archive.damaged(what))
+            }
+            Manifest::Index(entries) => {
+                self.archive.reserve(entries.len(), 1)?;
+                // Indexes of build caches have blobs.
+                let (images, blobs): (Vec<_>, _) =
+                    entries.into_iter().partition(Descriptor::is_manifest);
+                for blob in &blobs {
+                    self.blob(manifest, blob);
+                }
+                Ok(self.below(manifest, depth, images, blobs.is_empty()))
+            }
+        }
+    }
+
+    /// The manifests of an index that are in the archive. Docker keeps indexes of which not every
+    /// platform is there.
+    fn below(
+        &mut self,
+        index: &RawManifest,
+        depth: usize,
+        images: Vec<Descriptor>,
+        must_have_images: bool,
+    ) -> Vec<Descriptor> {
+        let is_there = |image: &Descriptor| self.find(&image.digest).is_some();
+        let (there, absent): (Vec<_>, Vec<_>) = images.into_iter().partition(is_there);
+        let digest = index.digest();
+        if there.is_empty() && must_have_images {
+            let what = format!("none of the images of the index {digest} is in the archive");
+            self.problems.push(self.archive.problem(what));
+        } else if !absent.is_empty() {
+            let names: Vec<_> = absent.iter().map(described).collect();
+            let what =
+                format!("the index {digest} names images that are not here: {}", names.join(", "));
+            match depth {
+                0 => self.notes.push(self.archive.problem(what)),
+                _ => self.problems.push(self.archive.problem(what)),
+            }
+        }
+        there.into_iter().filter(|image| self.seen.insert(image.digest)).collect()
+    }
+
+    fn manifest(&mut self, named: &Descriptor) -> Result<RawManifest, Error> {
+        let path = (self.path)(&named.digest);
+        let (own_path, entry) = self
+            .find(&named.digest)
+            .ok_or_else(|| self.archive.damaged(format!("{path} is missing")))?;
+        self.archive.found.used.insert(own_path.to_owned());
+        self.archive.reserve_json(&entry.head)?;
+        self.bytes += entry.size();
+        if self.bytes > MAX_IMAGE_MANIFESTS_BYTES {
+            let what =
+                format!("an image has more than {MAX_IMAGE_MANIFESTS_BYTES} bytes of manifests");
+            return Err(self.archive.damaged(what));
+        }
+        let kind = media_type_of(&entry.head, Some(&named.media_type));
+        let kind =
+            kind.ok_or_else(|| self.archive.damaged(format!("{path} is not an image manifest")))?;
+        let algorithm = named.digest.algorithm();
+        let manifest = RawManifest::known_by(algorithm, kind, entry.head.clone());
+        if manifest.digest() != named.digest {
+            return Err(self.archive.damaged(format!("{path} is damaged")));
+        }
+        self.require_size(named, entry);
+        Ok(manifest)
+    }
+
+    /// Requires that blobs are there, and are what their descriptors say.
+    fn require(
+        &mut self,
+        manifest: &RawManifest,
+        config: &Descriptor,
+        layers: &[Descriptor],
+    ) -> Result<(), Error> {
+        self.archive.reserve(layers.len(), 1)?;
+        let config_entry = self.blob(manifest, config);
+        let mut described = Vec::new();
+        for layer in layers {
+            described
+                .push(Layer { name: layer.digest.to_string(), entry: self.blob(manifest, layer) });
+        }
+        let is_missing = |layer: &Layer<'_>, descriptor: &Descriptor| {
+            layer.entry.is_none() && !descriptor.is_held_elsewhere()
+        };
+        if let Some(entry) = config_entry
+            && diff_ids::are_compared(config, layers)
+            && !described
+                .iter()
+                .zip(layers)
+                .any(|(layer, descriptor)| is_missing(layer, descriptor))
+        {
+            self.archive.reserve_json(&entry.head)?;
+            self.problems.extend(wrong_layers(self.archive, entry, &described));
+        }
+        Ok(())
+    }
+
+    /// The entry of a blob, if it is there and right.
+    fn blob(&mut self, manifest: &RawManifest, blob: &Descriptor) -> Option<&'a ScannedEntry> {
+        let path = (self.path)(&blob.digest);
+        let Some((own, entry)) = self.find(&blob.digest) else {
+            match blob.is_held_elsewhere() {
+                true => self.unavailable.push((blob.digest, address_of(manifest, blob))),
+                false => self.problems.push(self.archive.problem(format!("{path} is missing"))),
+            }
+            return None;
+        };
+        self.archive.use_blob(blob.digest, own, false);
+        if !is_of_digest(entry, blob.digest) {
+            self.problems.push(self.archive.problem(format!("{path} is damaged")));
+            return None;
+        }
+        self.require_size(blob, entry);
+        Some(entry)
+    }
+
+    /// The entry of a digest. Skopeo's `dir:` gives another name to the manifests below an index.
+    fn find(&self, digest: &Digest) -> Option<(&'a str, &'a ScannedEntry)> {
+        let (path, scanned) = ((self.path)(digest), self.archive.scanned);
+        scanned.get(&path).or_else(|| scanned.get(&format!("{path}.manifest.json")))
+    }
+
+    fn require_size(&mut self, named: &Descriptor, entry: &ScannedEntry) {
+        if named.size != entry.size() {
+            let (digest, named, own) = (named.digest, named.size, entry.size());
+            let what = format!("{digest} has {own} bytes, and its descriptor says {named}");
+            self.problems.push(self.archive.problem(what));
+        }
+    }
+}
+
+fn is_of_digest(entry: &ScannedEntry, digest: Digest) -> bool {
+    [entry.digests.named, entry.digests.sha256].contains(&digest)
+}
+
+fn described(image: &Descriptor) -> String {
+    image.platform.as_ref().map_or_else(|| image.digest.to_string(), Platform::to_string)
+}
+
+/// The first address from which a layer may be fetched.
+fn address_of(manifest: &RawManifest, layer: &Descriptor) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Layers {
+        layers: Vec<Urls>,
+    }
+    #[derive(Deserialize)]
+    struct Urls {
+        digest: String,
+        #[serde(default)]
+        urls: Option<Vec<String>>,
+    }
+    let all: Layers = serde_json::from_slice(manifest.bytes()).ok()?;
+    let digest = layer.digest.to_string();
+    let layer = all.layers.into_iter().find(|layer| layer.digest == digest)?;
+    layer.urls?.into_iter().next()
+}

@@ -1,0 +1,147 @@
+//! A reader that hashes what passes, and that one reader after another goes on with.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use compass_registry::{Algorithm, Digest, Hasher};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+
+use super::decompress::Reader;
+use super::probe::Probe;
+
+/// Bytes from the beginning that are kept: enough for YAML and JSON.
+pub(super) const KEPT: usize = 4 << 20;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 64 << 10;
+
+/// A reader that is shared. Clones read on where the others have stopped.
+#[derive(Clone)]
+pub(crate) struct Tap(Arc<Mutex<State>>);
+
+struct State {
+    reader: Reader,
+    sum: Option<Sum>,
+    probe: Option<Probe>,
+}
+
+/// What has passed a tap.
+pub(super) struct Sum {
+    hasher: Hasher,
+    /// A second algorithm, if the name of the file has one.
+    named: Option<Hasher>,
+    size: u64,
+    head: Vec<u8>,
+    kept: usize,
+}
+
+/// The digests of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Digests {
+    pub(super) sha256: Digest,
+    /// Of the algorithm that the name of the file has.
+    pub(super) named: Digest,
+    pub(super) size: u64,
+}
+
+impl Tap {
+    pub(super) fn new(reader: Reader) -> Self {
+        Self(Arc::new(Mutex::new(State { reader, sum: None, probe: None })))
+    }
+
+    /// Begins to hash, and to keep the first bytes.
+    pub(super) fn hash(&self, named: Algorithm, kept: usize) {
+        let named = (named != Algorithm::Sha256).then(|| Hasher::new(named));
+        let hasher = Hasher::new(Algorithm::Sha256);
+        self.state().sum = Some(Sum { hasher, named, size: 0, head: Vec::new(), kept });
+    }
+
+    /// Begins to look for images in the archive that passes.
+    pub(super) fn probe(&self) {
+        self.state().probe = Some(Probe::default());
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        Box::pin(self.clone())
+    }
+
+    /// Reads the rest.
+    pub(super) async fn drain(&self) -> std::io::Result<()> {
+        self.drain_up_to(u64::MAX).await.map(drop)
+    }
+
+    /// Reads the rest, unless that is more than so many bytes. Says whether it was all.
+    pub(super) async fn drain_up_to(&self, limit: u64) -> std::io::Result<bool> {
+        let (mut reader, mut buffer, mut passed) = (self.clone(), vec![0; CHUNK], 0);
+        while passed <= limit {
+            match reader.read(&mut buffer).await? {
+                0 => return Ok(true),
+                read => passed += read as u64,
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first bytes.
+    pub(super) fn take_head(&self) -> Bytes {
+        let mut state = self.state();
+        state.sum.as_mut().map(|sum| std::mem::take(&mut sum.head)).unwrap_or_default().into()
+    }
+
+    pub(super) fn finish(&self) -> Digests {
+        let sum = self.state().sum.take();
+        let Some(Sum { hasher, named, size, .. }) = sum else {
+            let empty = Digest::of(b"");
+            return Digests { sha256: empty, named: empty, size: 0 };
+        };
+        let sha256 = hasher.finish();
+        Digests { sha256, named: named.map_or(sha256, Hasher::finish), size }
+    }
+
+    pub(super) fn take_probe(&self) -> Probe {
+        self.state().probe.take().unwrap_or_default()
+    }
+
+    /// Whether what has passed begins as a tar archive; known while it is probed.
+    pub(super) fn is_tar(&self) -> bool {
+        self.state().probe.as_ref().is_some_and(Probe::is_tar)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sum {
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        if let Some(named) = &mut self.named {
+            named.update(bytes);
+        }
+        self.size += bytes.len() as u64;
+        let room = self.kept - self.head.len();
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let state = &mut *self.state();
+        let before = buffer.filled().len();
+        ready!(state.reader.as_mut().poll_read(cx, buffer))?;
+        let new = &buffer.filled()[before..];
+        if let Some(sum) = &mut state.sum {
+            sum.update(new);
+        }
+        if let Some(probe) = &mut state.probe {
+            probe.push(new);
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,126 @@
+//! The `.sha256` beside a bundle, as `sha256sum` writes it.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use compass_registry::Digest;
+use rustix::fs::OFlags;
+
+use crate::Error;
+use crate::write::checksum_path;
+
+/// The largest `.sha256` that is read, in bytes.
+pub(crate) const MAX_CHECKSUM: u64 = 4 << 10;
+
+/// Reads the digest in the `.sha256` beside a file, if there is one.
+///
+/// # Errors
+/// [`Error::BadChecksum`] for what is not a small regular file that names this one.
+pub(crate) fn read_checksum(path: &Path) -> Result<Option<Digest>, Error> {
+    let beside = checksum_path(path);
+    let bad = |reason: &str| Error::bad_checksum(beside.display(), reason);
+    let mut options = OpenOptions::new();
+    // Opening a pipe would wait for a writer.
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = match options.open(&beside) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", &beside)(error)),
+    };
+    let metadata = file.metadata().map_err(Error::io("read", &beside))?;
+    if !metadata.is_file() {
+        return Err(bad("it is not a regular file"));
+    }
+    let mut text = Vec::new();
+    let read = file.take(MAX_CHECKSUM + 1).read_to_end(&mut text);
+    read.map_err(Error::io("read", &beside))?;
+    let name = path.file_name().unwrap_or_default();
+    checksum_in(&text, name.as_encoded_bytes()).map(Some).map_err(|reason| bad(&reason))
+}
+
+/// The digest that a `.sha256` gives for a file of this name.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn checksum_in(text: &[u8], name: &[u8]) -> Result<Digest, String> {
+    if text.len() as u64 > MAX_CHECKSUM {
+        return Err(format!("it has more than {MAX_CHECKSUM} bytes"));
+    }
+    let mut is_named = false;
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii();
+        let Some((hex, rest)) = line.split_at_checked(64) else { continue };
+        // The second blank is an asterisk for files that were read as binary.
+        let Some(file) = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *")) else {
+            continue;
+        };
+        if file.rsplit(|byte| *byte == b'/').next() != Some(name) {
+            continue;
+        }
+        is_named = true;
+        let hex = String::from_utf8_lossy(hex).to_ascii_lowercase();
+        if let Ok(digest) = format!("sha256:{hex}").parse() {
+            return Ok(digest);
+        }
+    }
+    Err(match is_named {
+        true => "it has no SHA-256".to_owned(),
+        false => format!("it does not name {}", String::from_utf8_lossy(name).escape_debug()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn checksum_must_name_its_file() {
+        let other = "0".repeat(64);
+        for (text, reason) in [
+            (format!("{HEX}  gpu.tar.gz\n"), None),
+            (format!("{HEX} *gpu.tar.gz"), None),
+            (format!("{HEX}  out/gpu.tar.gz\r\n"), None),
+            (format!("{}  gpu.tar.gz\n", HEX.to_uppercase()), None),
+            (format!("{other}  web.tar.gz\n{HEX}  gpu.tar.gz\n"), None),
+            (format!("{HEX}  web.tar.gz\n"), Some("it does not name gpu.tar.gz")),
+            (format!("{HEX}\n"), Some("it does not name gpu.tar.gz")),
+            (format!("{HEX}  -\n"), Some("it does not name gpu.tar.gz")),
+            (format!("{}  gpu.tar.gz\n", "x".repeat(64)), Some("it has no SHA-256")),
+            (String::new(), Some("it does not name")),
+            (format!("{}{HEX}  gpu.tar.gz\n", "\n".repeat(5000)), Some("more than 4096 bytes")),
+        ] {
+            match (checksum_in(text.as_bytes(), b"gpu.tar.gz"), reason) {
+                (Ok(digest), None) => assert_eq!(digest.hex(), HEX, "{text}"),
+                (Err(told), Some(reason)) => assert!(told.contains(reason), "{told}"),
+                (result, _) => panic!("{text:?}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn checksum_is_a_regular_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gpu.tar.gz");
+        assert_eq!(read_checksum(&path).unwrap(), None);
+        let beside = checksum_path(&path);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &beside,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let told = read_checksum(&path).unwrap_err().to_string();
+        assert!(told.contains("not a regular file"), "{told}");
+        std::fs::remove_file(&beside).unwrap();
+        let sparse = std::fs::File::create(&beside).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        let told = read_checksum(&path).unwrap_err().to_string();
+        assert!(told.contains("more than 4096 bytes"), "{told}");
+    }
+}

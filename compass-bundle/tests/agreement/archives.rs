@@ -1,0 +1,176 @@
+//! Archives of images as tools save them.
+
+use compass_registry::media_type;
+use serde_json::{Value, json};
+
+use super::choices::Choices;
+use super::flaw::Flaw;
+use super::images::Image;
+use super::manifests::{add_docker, add_layout, blob_path, describe, index_of};
+use super::tar::{Entry, Packing, Style, file, tar};
+
+/// Everything that is put into one archive.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) docker: Vec<Value>,
+    pub(crate) index: Vec<Value>,
+    pub(crate) is_layout: bool,
+    /// Whether layers that others need not hold may be missing.
+    pub(crate) may_lack_layers: bool,
+}
+
+impl Parts {
+    pub(crate) fn add_blob(&mut self, bytes: &[u8]) {
+        let path = blob_path(bytes).into_bytes();
+        if self.entries.iter().all(|entry| entry.path != path) {
+            self.entries.push(file(path, bytes));
+        }
+    }
+
+    /// The entry that has the bytes.
+    fn position_of(&self, bytes: &[u8]) -> usize {
+        self.entries.iter().position(|entry| entry.content == bytes).unwrap()
+    }
+
+    /// The first entry that is a layer.
+    fn first_layer(&self) -> usize {
+        let is_layer = |entry: &Entry| entry.kind == b'0' && !entry.content.starts_with(b"{");
+        self.entries.iter().position(is_layer).unwrap()
+    }
+}
+
+/// The forms in which an image is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `docker save` before version 25, skopeo, kaniko.
+    Docker,
+    /// An OCI layout.
+    Layout,
+    /// Both in one, as Docker 25.
+    Both,
+    /// Skopeo's `dir:`, of one image.
+    Directory,
+}
+
+/// An archive of images, broken in one way if there is a flaw.
+pub(crate) fn archive(choices: &mut Choices, images: &[Image], flaw: Option<Flaw>) -> Vec<u8> {
+    let form = match flaw.and_then(Flaw::form) {
+        Some(form) => form,
+        None if flaw.is_none() && images.len() == 1 && choices.once_in(6) => Form::Directory,
+        None => *choices.pick(&[Form::Docker, Form::Layout, Form::Both]),
+    };
+    let mut parts = Parts::default();
+    for image in images {
+        add_image(choices, &mut parts, image, (form, flaw));
+    }
+    if let Some(flaw) = flaw {
+        break_parts(choices, &mut parts, &images[0], flaw);
+    }
+    match form {
+        Form::Directory => tar(&directory(parts), Style::any(choices)),
+        _ => finish(choices, parts),
+    }
+}
+
+pub(crate) fn add_image(
+    choices: &mut Choices,
+    parts: &mut Parts,
+    image: &Image,
+    (form, flaw): (Form, Option<Flaw>),
+) {
+    let packings = match form {
+        Form::Docker => &Packing::ALL[..],
+        _ => &[Packing::Plain, Packing::Gzip, Packing::Stored, Packing::Zstd],
+    };
+    let pack = |choices: &mut Choices, layer| {
+        let packing = *choices.pick(packings);
+        (packing, packing.pack(layer, choices))
+    };
+    let packed: Vec<_> = image.layers.iter().map(|layer| pack(choices, layer)).collect();
+    let (mut tags, annotations) = image.any_names(choices);
+    if flaw == Some(Flaw::UnusableName) {
+        tags = json!(["reg.example/team/app:v 1"]);
+    }
+    if form == Form::Docker {
+        add_docker(choices, parts, image, &packed, &tags);
+        return;
+    }
+    parts.may_lack_layers = form != Form::Both;
+    add_layout(choices, parts, image, &packed, (annotations, flaw));
+    let differs = flaw == Some(Flaw::OtherLayersInManifest);
+    if form == Form::Both && (differs || !choices.once_in(6)) {
+        let kept = packed.len() - usize::from(differs);
+        let layers: Vec<_> = packed[..kept].iter().map(|(_, bytes)| blob_path(bytes)).collect();
+        let config = blob_path(&image.config);
+        parts.docker.push(json!({"Config": config, "RepoTags": tags, "Layers": layers}));
+    }
+}
+
+fn break_parts(choices: &mut Choices, parts: &mut Parts, image: &Image, flaw: Flaw) {
+    match flaw {
+        Flaw::IndexOfNothing => {
+            let index = index_of(&[describe(media_type::OCI_MANIFEST, b"elsewhere")]);
+            parts.add_blob(&index);
+            parts.index.push(describe(media_type::OCI_INDEX, &index));
+        }
+        Flaw::NameOfAnother => {
+            let name = json!("reg.example/team/two:v1");
+            parts.index[0]["annotations"] = json!({"io.containerd.image.name": name});
+            add_docker(choices, parts, &Image::empty(95), &[], &json!([name]));
+        }
+        Flaw::OtherContentTwice => {
+            let path = parts.entries[parts.position_of(&image.config)].path.clone();
+            parts.entries.push(file(path, "{}"));
+        }
+        Flaw::MissingConfig => drop(parts.entries.remove(parts.position_of(&image.config))),
+        Flaw::MissingLayer => drop(parts.entries.remove(parts.first_layer())),
+        Flaw::FlippedBit => {
+            let at = parts.first_layer();
+            let layer = &mut parts.entries[at].content;
+            let at = choices.below(layer.len());
+            layer[at] ^= 1 << choices.below(8);
+        }
+        _ => {}
+    }
+}
+
+/// The blobs of a layout as `skopeo copy dir:` puts them; the root has a name of its own.
+fn directory(parts: Parts) -> Vec<Entry> {
+    let root = parts.index[0]["digest"].as_str().unwrap().replace("sha256:", "");
+    let mut entries = vec![file("version", "Directory Transport Version: 1.1\n")];
+    for entry in parts.entries {
+        let hex = String::from_utf8(entry.path).unwrap().replace("blobs/sha256/", "");
+        let is_manifest = entry.content.windows(15).any(|bytes| bytes == b"\"schemaVersion\"");
+        let path = match is_manifest {
+            true if hex == root => "manifest.json".to_owned(),
+            true => format!("{hex}.manifest.json"),
+            false => hex,
+        };
+        entries.push(file(path, entry.content));
+    }
+    entries
+}
+
+/// Writes the lists of what is in an archive, and all of it.
+fn finish(choices: &mut Choices, mut parts: Parts) -> Vec<u8> {
+    if parts.is_layout {
+        parts.entries.push(file("oci-layout", &br#"{"imageLayoutVersion":"1.0.0"}"#[..]));
+        let index = json!({"schemaVersion": 2, "manifests": parts.index});
+        parts.entries.push(file("index.json", index.to_string()));
+    } else if choices.once_in(8) {
+        let text = *choices.pick(&[
+            r#"{"schemaVersion":2,"manifests":null}"#,
+            r#"{"schemaVersion":2,"manifests":[]}"#,
+            r#"{"schemaVersion":2}"#,
+        ]);
+        parts.entries.push(file("index.json", text));
+    }
+    if !parts.docker.is_empty() {
+        parts.entries.push(file("manifest.json", json!(parts.docker).to_string()));
+    }
+    if choices.once_in(2) {
+        parts.entries.reverse();
+    }
+    tar(&parts.entries, Style::any(choices))
+}

@@ -1,0 +1,42 @@
+//! Decisions that a seed or the bytes of a fuzzer make.
+
+/// Where decisions come from.
+pub(crate) struct Choices {
+    bytes: Vec<u8>,
+    /// What goes on after the bytes; nothing of a fuzzer, whose decisions end.
+    state: Option<u64>,
+}
+
+#[allow(dead_code, reason = "the test takes seeds, and the fuzz target bytes")]
+impl Choices {
+    pub(crate) fn of_seed(seed: u64) -> Self {
+        Self { bytes: Vec::new(), state: Some(seed) }
+    }
+
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        let bytes = bytes.iter().rev().copied().collect();
+        Self { bytes, state: None }
+    }
+
+    /// A number below another.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        let Some(state) = &mut self.state else {
+            return usize::from(self.bytes.pop().unwrap_or_default()) % end.max(1);
+        };
+        // SplitMix64.
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) >> 16).unwrap_or_default() % end.max(1)
+    }
+
+    /// Once in so many times.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == times - 1
+    }
+
+    pub(crate) fn pick<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+        &all[self.below(all.len())]
+    }
+}

@@ -1,0 +1,171 @@
+//! `manifest.json` and `index.json`: both are read, and must not contradict each other.
+
+use compass_registry::media_type;
+use serde_json::{Value, json};
+
+use super::archives::{file, tar};
+use super::judged::{assert_judged, judge};
+use super::saved::{Image, Saved, app, index, manifest};
+
+fn names(numbers: &[usize]) -> Vec<String> {
+    numbers.iter().map(|number| app(*number).0).collect()
+}
+
+async fn assert_images(what: &str, saved: &Saved, numbers: &[usize]) {
+    let names = names(numbers);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert_judged(what, &saved.tar(), Ok(&names)).await;
+}
+
+fn docker(saved: Saved, number: usize) -> Saved {
+    saved.docker(&Image::new(number), &json!([app(number).0]))
+}
+
+fn layout(saved: Saved, number: usize) -> Saved {
+    saved.layout(&Image::new(number), &app(number).1)
+}
+
+#[tokio::test]
+async fn images_of_both_lists_count() {
+    let none = Saved::default;
+    assert_images("docker", &docker(docker(none(), 1), 2), &[1, 2]).await;
+    assert_images("layout", &layout(layout(none(), 1), 2), &[1, 2]).await;
+    assert_images("the same in both", &docker(layout(none(), 1), 1), &[1]).await;
+    assert_images("more in manifest.json", &docker(docker(layout(none(), 1), 1), 2), &[1, 2]).await;
+    assert_images("more in index.json", &docker(layout(layout(none(), 1), 2), 2), &[1, 2]).await;
+    assert_images("none in both", &docker(layout(none(), 1), 2), &[1, 2]).await;
+}
+
+#[tokio::test]
+async fn empty_lists_are_no_images() {
+    let saved = docker(Saved::default(), 1);
+    let name = app(1).0;
+    for text in [
+        r#"{"schemaVersion":2,"manifests":null}"#,
+        r#"{"schemaVersion":2,"manifests":[]}"#,
+        r#"{"schemaVersion":2}"#,
+        r#"{"some":"thing else"}"#,
+        "[]",
+    ] {
+        assert_judged(text, &saved.tar_with(&[("index.json", text)]), Ok(&[&name])).await;
+    }
+    let saved = layout(Saved::default(), 1);
+    for text in ["[]", "null", r#"[{"Chart":"web"}]"#, r#"{"manifest_version":3}"#] {
+        assert_judged(text, &saved.tar_with(&[("manifest.json", text)]), Ok(&[&name])).await;
+    }
+    for (path, text) in
+        [("index.json", r#"{"schemaVersion":2,"manifests":null}"#), ("manifest.json", "[]")]
+    {
+        let bytes = tar(&[file(path, text.as_bytes())]);
+        assert_judged(text, &bytes, Err("it is an image archive, and holds no image")).await;
+    }
+}
+
+#[tokio::test]
+async fn images_without_layers_are_images() {
+    for root in [json!({"type": "layers"}), json!({"diff_ids": null}), json!({"diff_ids": []})] {
+        let scratch = Image::described(1, &[], &root);
+        let (name, annotations) = app(1);
+        let mut saved = Saved::default().docker(&scratch, &json!([name]));
+        assert_judged("docker", &saved.tar(), Ok(&[&name])).await;
+        saved.docker[0]["Layers"] = Value::Null;
+        assert_judged("null", &saved.tar(), Ok(&[&name])).await;
+        saved.docker[0].as_object_mut().unwrap().remove("Layers");
+        assert_judged("no list", &saved.tar(), Ok(&[&name])).await;
+        let mut listed = manifest(&scratch, media_type::OCI_LAYER);
+        listed["layers"] = Value::Null;
+        let mut saved = Saved::default();
+        saved.blob(&scratch.config);
+        assert_judged("layout", &saved.listed(&listed, &annotations).tar(), Ok(&[&name])).await;
+    }
+}
+
+#[tokio::test]
+async fn contradicting_lists_are_problems() {
+    let both = docker(layout(Saved::default(), 1), 1);
+    let mut fewer = both.clone();
+    fewer.docker[0]["Layers"].as_array_mut().unwrap().pop();
+    assert_judged("other layers", &fewer.tar(), Err("name different layers")).await;
+    let mut swapped = both.clone();
+    swapped.docker[0]["Layers"].as_array_mut().unwrap().reverse();
+    assert_judged("other order", &swapped.tar(), Err("name different layers")).await;
+    let other = docker(both, 2);
+    let mut renamed = other.clone();
+    renamed.docker[1]["RepoTags"] = json!([app(1).0]);
+    assert_judged("one name for two", &renamed.tar(), Err("name different images")).await;
+    let mut lost = other;
+    lost.docker[1]["Config"] = json!("lost.json");
+    assert_judged("lost", &lost.tar(), Err("lost.json is missing")).await;
+}
+
+#[tokio::test]
+async fn one_name_for_two_is_problem() {
+    let [one, two] = [1, 2].map(|number| Image::new(number));
+    let name = json!(["reg.example/team/app:v1"]);
+    let saved = |image: &Image| Saved::default().docker(image, &name).tar();
+    let apart = tar(&[file("p/one.tar", &saved(&one)), file("p/two.tar", &saved(&two))]);
+    assert_judged("apart", &apart, Err("several images are named")).await;
+    let same = tar(&[file("p/one.tar", &saved(&one)), file("p/two.tar", &saved(&one))]);
+    let named = ["reg.example/team/app:v1"; 2];
+    assert_judged("the same", &same, Ok(&named)).await;
+}
+
+#[tokio::test]
+async fn nested_indexes_are_followed() {
+    let (name, annotations) = app(1);
+    let image = Image::new(1);
+    let mut saved = Saved::default();
+    image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
+    let mut outer = manifest(&image, media_type::OCI_LAYER);
+    for depth in 1..=20 {
+        let inner = saved.inner(&outer);
+        outer = index(&[inner]);
+        let bytes = saved.clone().listed(&outer, &annotations).tar();
+        let expected: Result<&[&str], _> = match depth {
+            ..=16 => Ok(&[&name]),
+            _ => Err("indexes are nested more than 16 deep"),
+        };
+        assert_judged(&format!("{depth} indexes"), &bytes, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn missing_manifests_are_notes_or_problems() {
+    let (name, annotations) = app(1);
+    let image = Image::new(1);
+    let mut saved = Saved::default();
+    image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
+    let here = saved.inner(&manifest(&image, media_type::OCI_LAYER));
+    let elsewhere = Saved::default().inner(&manifest(&Image::new(2), media_type::OCI_LAYER));
+    // Docker keeps the indexes of images of which it has one platform.
+    let partial = index(&[here, elsewhere.clone()]);
+    let listed = saved.clone().listed(&partial, &annotations);
+    assert_judged("the outermost", &listed.tar(), Ok(&[&name])).await;
+    let notes = judge(&listed.tar()).await.unwrap().package.notes();
+    assert!(notes[0].contains("names images that are not here: sha256:"), "{notes:?}");
+    let inner = saved.inner(&partial);
+    let deeper = saved.clone().listed(&index(&[inner]), &annotations);
+    assert_judged("an inner one", &deeper.tar(), Err("names images that are not here")).await;
+    let none = saved.clone().listed(&index(&[elsewhere]), &annotations);
+    assert_judged("none", &none.tar(), Err("none of the images of the index")).await;
+    let mut lost = saved;
+    lost.index.push(Saved::default().inner(&manifest(&Image::new(3), media_type::OCI_LAYER)));
+    assert_judged("of index.json", &lost.tar(), Err("is missing")).await;
+}
+
+#[tokio::test]
+async fn lists_with_wrong_sizes_are_problems() {
+    let whole = layout(Saved::default(), 1);
+    let mut of_manifest = whole;
+    of_manifest.index[0]["size"] = json!(7);
+    assert_judged("manifest", &of_manifest.tar(), Err("and its descriptor says 7")).await;
+    for part in ["config", "layers"] {
+        let (image, mut saved) = (Image::new(1), Saved::default());
+        image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
+        let mut listed = manifest(&image, media_type::OCI_LAYER);
+        let descriptor = if part == "layers" { &mut listed[part][0] } else { &mut listed[part] };
+        descriptor["size"] = json!(7);
+        let bytes = saved.listed(&listed, &app(1).1).tar();
+        assert_judged(part, &bytes, Err("and its descriptor says 7")).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! Images that are not at the top of an archive of a package.
+
+use compass_registry::media_type;
+use serde_json::json;
+
+use super::archives::{file, gzip, tar};
+use super::compressions::FORMATS;
+use super::judged::{assert_judged, judge};
+use super::saved::{Image, Saved, app, index, manifest};
+
+fn docker(number: usize) -> Saved {
+    Saved::default().docker(&Image::new(number), &json!([app(number).0]))
+}
+
+fn layout(number: usize) -> Saved {
+    Saved::default().layout(&Image::new(number), &app(number).1)
+}
+
+fn below(directory: &str, saved: &Saved) -> Vec<Vec<u8>> {
+    let files = saved.files();
+    files.iter().map(|(path, content)| file(&format!("{directory}/{path}"), content)).collect()
+}
+
+#[tokio::test]
+async fn archives_in_archives_are_refused() {
+    let expected = "all.tar: it holds an image archive, `images/a.bin`, which is not read";
+    for (format, pack) in FORMATS {
+        for image in [docker(1), layout(1)] {
+            let inner = tar(&[file("images/a.bin", &pack(&image.tar()))]);
+            let bytes = tar(&[file("p/all.tar", &inner), file("p/b.tar", &docker(2).tar())]);
+            assert_judged(format, &bytes, Err(expected)).await;
+        }
+    }
+    let deeper = tar(&[file("a.tar", &tar(&[file("b.tar", &docker(1).tar())]))]);
+    let bytes = tar(&[file("p/all.tar", &deeper)]);
+    assert_judged("deeper", &bytes, Err("it holds an image archive, `a.tar`")).await;
+    // What is compressed once more is not looked into, which is said.
+    let deeper = tar(&[file("a.tar", &tar(&[file("b.tgz", &gzip(&docker(1).tar()))]))]);
+    let bytes = tar(&[file("p/all.tar", &deeper), file("p/b.tar", &docker(2).tar())]);
+    let judged = judge(&bytes).await.unwrap();
+    let note = "p/all.tar: archives in its archive `a.tar` are not looked into, and no image in them \
+                is read";
+    assert_eq!((judged.problems, judged.package.notes()), (Vec::new(), vec![note.to_owned()]));
+    // Beside an image that is read.
+    let bytes = docker(1).tar();
+    let inner = file("more/a.tar", &docker(2).tar());
+    let bytes = [&inner[..], &bytes].concat();
+    let both = tar(&[file("p/b.tar", &bytes)]);
+    assert_judged("beside", &both, Err("it holds an image archive, `more/a.tar`")).await;
+}
+
+#[tokio::test]
+async fn archives_without_images_are_files() {
+    let chart = tar(&[file("web/Chart.yaml", b"name: web\n"), file("web/manifest.json", b"{}")]);
+    for (format, pack) in FORMATS {
+        let files = [file("p/web.tgz", &pack(&chart)), file("p/a.tar", &docker(1).tar())];
+        let judged = judge(&tar(&files)).await.unwrap();
+        assert_eq!(judged.problems, [""; 0], "{format}");
+        let files: Vec<_> = judged.package.files().iter().map(|file| &*file.path).collect();
+        assert_eq!(files, ["p/web.tgz"], "{format}");
+    }
+}
+
+#[tokio::test]
+async fn images_in_directories_are_refused() {
+    let other = file("p/b.tar", &docker(2).tar());
+    for saved in [docker(1), layout(1)] {
+        for (what, entries) in [
+            ("of a package", [below("p/lay", &saved), vec![other.clone()]].concat()),
+            ("alone", below("lay", &saved)),
+            ("in an archive", vec![file("p/a.tar", &tar(&below("lay", &saved)))]),
+        ] {
+            let expected = "holds an image in its directory `";
+            assert_judged(what, &tar(&entries), Err(expected)).await;
+        }
+    }
+    // The same image is read elsewhere.
+    let entries = [below("p/lay", &layout(1)), vec![file("p/a.tar", &layout(1).tar())]].concat();
+    assert_judged("twice", &tar(&entries), Ok(&[&app(1).0])).await;
+}
+
+#[tokio::test]
+async fn skopeo_directories_are_images() {
+    let directory = |root: Vec<u8>, saved: &Saved| {
+        let mut entries = vec![
+            file("version", b"Directory Transport Version: 1.1\n"),
+            file("manifest.json", &root),
+        ];
+        for (path, content) in &saved.entries {
+            let hex = path.rsplit('/').next().unwrap();
+            let is_manifest = content.starts_with(b"{") && *content != Image::new(1).config;
+            let end = if is_manifest { ".manifest.json" } else { "" };
+            entries.push(file(&format!("{hex}{end}"), content));
+        }
+        tar(&entries)
+    };
+    let (image, mut saved) = (Image::new(1), Saved::default());
+    image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
+    let listed = manifest(&image, media_type::OCI_LAYER);
+    let single = directory(listed.to_string().into_bytes(), &saved);
+    let mut with_index = saved.clone();
+    let inner = with_index.inner(&listed);
+    let several = directory(index(&[inner]).to_string().into_bytes(), &with_index);
+    for (what, bytes) in [("an image", &single), ("an index", &several)] {
+        for bytes in [bytes.clone(), gzip(bytes), tar(&[file("p/dir.tar", bytes)])] {
+            let judged = judge(&bytes).await.unwrap();
+            assert_eq!(judged.problems, [""; 0], "{what}");
+            assert!(judged.names[0].starts_with("localhost/unnamed/"), "{:?}", judged.names);
+        }
+    }
+    saved.entries.remove(0);
+    let lacking = directory(listed.to_string().into_bytes(), &saved);
+    assert_judged("without a layer", &lacking, Err("is missing")).await;
+}

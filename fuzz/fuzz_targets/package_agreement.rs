@@ -1,0 +1,31 @@
+//! A random package of another tool, whole or broken in one way: `verify`, `install` and `extract`
+//! agree on it. The same packages are a test of compass-bundle (`tests/agreement`).
+#![no_main]
+
+#[path = "../../compass-bundle/tests/agreement/archives.rs"]
+mod archives;
+#[path = "../../compass-bundle/tests/agreement/check.rs"]
+mod check;
+#[path = "../../compass-bundle/tests/agreement/choices.rs"]
+mod choices;
+#[path = "../../compass-bundle/tests/agreement/flaw.rs"]
+mod flaw;
+#[path = "../../compass-bundle/tests/agreement/images.rs"]
+mod images;
+#[path = "../../compass-bundle/tests/agreement/manifests.rs"]
+mod manifests;
+#[path = "../../compass-bundle/tests/agreement/packages.rs"]
+mod packages;
+#[path = "../../compass-bundle/tests/agreement/tar.rs"]
+mod tar;
+
+use choices::Choices;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut choices = Choices::of_bytes(bytes);
+    let is_flawed = choices.once_in(2);
+    let generated = packages::generate(&mut choices, is_flawed);
+    runtime.expect("a runtime").block_on(check::check(generated));
+});
