@@ -308,6 +308,22 @@ fn a_single_image_for_another_platform_is_named() {
 }
 
 #[test]
+fn missing_nondistributable_layer_is_reported_twice() {
+    let world = World::new(&[], Script::default());
+    let layer = world.push_without_base("caicloud/windows:v1").to_string();
+    world.write("one.list", "release/windows:v1\n");
+    for result in ["copied", "there"] {
+        let sync = ["sync", "--list", "one.list", "--report", "r.json"];
+        let (code, _, error) = world.compass(&sync);
+        assert_eq!(code, 0, "{error}");
+        assert!(error.contains(&format!("non-distributable layer {layer}")), "{error}");
+        let report = world.json("r.json");
+        assert_eq!(report["images"][0]["result"], result, "{report}");
+        assert_eq!(report["images"][0]["unavailable"], serde_json::json!([layer]));
+    }
+}
+
+#[test]
 fn a_report_goes_where_it_is_wanted_and_one_that_cannot_be_written_is_known_first() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("one.list", "release/a:v1\n");

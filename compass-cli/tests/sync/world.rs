@@ -76,6 +76,25 @@ impl World {
         index.digest()
     }
 
+    /// An image whose non-distributable base layer the registry lacks; gives that layer.
+    pub(crate) fn push_without_base(&self, image: &str) -> Digest {
+        let (name, tag) = image.split_once(':').unwrap();
+        let (name, tag) = (name.parse().unwrap(), tag.parse().unwrap());
+        let image = SampleImage::with_layers(vec![b"own".to_vec()]);
+        self.runtime.block_on(image.store(&self.storage.0, &name, &tag)).unwrap();
+        let layer = Digest::of(b"base");
+        let mut manifest: Value = serde_json::from_slice(image.manifest.bytes()).unwrap();
+        manifest["layers"].as_array_mut().unwrap().push(serde_json::json!({
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "digest": layer,
+            "size": 4,
+        }));
+        let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+        let put = self.storage.0.put_manifest(&name, &manifest, Some(&tag));
+        self.runtime.block_on(put).unwrap();
+        layer
+    }
+
     pub(crate) fn has(&self, image: &str) -> bool {
         let (name, tag) = image.split_once(':').unwrap();
         let (name, tag): (_, compass_registry::Tag) = (name.parse().unwrap(), tag.parse().unwrap());

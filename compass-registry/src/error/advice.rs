@@ -18,9 +18,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotFound { .. } => Some(MISSING),
-            Self::Unauthorized { .. } => Some(
-                "log in with `docker login` or `skopeo login`, with an account that may do this",
-            ),
+            Self::Unauthorized { .. } => Some(LOGIN),
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 Some("the registry holds or sends damaged content: push the image again")
             }
@@ -49,6 +47,9 @@ impl Error {
 const NO_REGISTRY: &str = "no registry answers there: check the host and port, and whether the \
                            registry is behind another name";
 
+const LOGIN: &str =
+    "log in with `docker login` or `skopeo login`, with an account that may do this";
+
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
 
 /// Advice for a request that a registry refuses.
@@ -56,6 +57,7 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
     let writes = ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method));
     match status {
         404 if request == PING => Some(NO_REGISTRY),
+        400 if message.contains("DENIED") || message.contains("UNAUTHORIZED") => Some(LOGIN),
         400 | 404 if writes && message.contains("BLOB_UNKNOWN") => Some(
             "the registry does not find a blob that it took: run the command again, and see its own \
              log if that does not help",
@@ -145,6 +147,7 @@ mod tests {
             ("GET /v2/_catalog", 405, "", None),
             ("PUT /v2/a/blobs/uploads/1", 413, "", Some("client_max_body_size")),
             ("PUT /v2/a/manifests/v1", 412, "", None),
+            ("GET /v2/a/manifests/v1", 400, "DENIED the token is invalid", Some("log in with")),
             ("PUT /v2/a/manifests/v1", 400, "", None),
             ("GET /v2/a/manifests/v1", 429, "", Some("--jobs")),
             ("PUT /v2/a/blobs/uploads/1", 507, "", Some("free some space")),

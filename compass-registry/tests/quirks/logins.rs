@@ -190,6 +190,26 @@ async fn refusal_names_login_and_its_source() {
 }
 
 #[tokio::test]
+async fn hidden_refusal_names_login() {
+    for (status, code, named) in [
+        (404, "NAME_UNKNOWN", true),
+        (404, "NOT_FOUND", true),
+        (400, "DENIED", true),
+        (404, "MANIFEST_UNKNOWN", false),
+        (400, "MANIFEST_INVALID", false),
+    ] {
+        let source = Quirky::new(move |asked| {
+            asked.is("GET", "/manifests/").then(|| says(status, code, "not for you"))
+        });
+        let source = source.await;
+        let error = source.client_with(robot()).manifest(&name(), &by_tag()).await.unwrap_err();
+        let said = error.to_string();
+        assert_eq!(said.contains("(asked as `robot`"), named, "{said}");
+        assert!(said.contains(code), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn refusal_of_token_service_names_login() {
     let source = Quirky::new(|asked| match asked.path.as_str() {
         "/token" => Some(says(401, "UNAUTHORIZED", "the account is locked")),

@@ -105,11 +105,7 @@ impl Transport {
         if refusal.status.is_redirection() {
             message = redirect(refusal);
         }
-        // A registry may answer 404 for private repositories.
-        let hides = refusal.status == StatusCode::NOT_FOUND
-            && self.is_own(&refusal.url)
-            && request.scope.starts_with("repository:");
-        if hides && self.0.auth.login(&request.scope).is_none() {
+        if self.is_own(&refusal.url) && self.may_be_about_login(request, refusal) {
             let asked = format!("(asked {})", self.0.auth.who(&request.scope));
             let separator = if message.is_empty() { "" } else { " " };
             message = format!("{message}{separator}{asked}");
@@ -120,6 +116,21 @@ impl Transport {
             status: refusal.status.as_u16(),
             message,
             retry_after: retry_after(&refusal.headers),
+        }
+    }
+
+    /// Whether the answer may differ for another login: registries answer 404 for private
+    /// repositories, and some answer 400 instead of 403.
+    fn may_be_about_login(&self, request: &Request, refusal: &Refusal) -> bool {
+        let says = |code: &str| refusal.words.contains(code);
+        let is_anonymous = self.0.auth.login(&request.scope).is_none();
+        match refusal.status {
+            // A login that gets the code of a missing manifest can see the repository.
+            StatusCode::NOT_FOUND if request.scope.starts_with("repository:") => {
+                is_anonymous || !["MANIFEST_UNKNOWN", "BLOB_UNKNOWN"].into_iter().any(says)
+            }
+            StatusCode::BAD_REQUEST => says("DENIED") || says("UNAUTHORIZED"),
+            _ => false,
         }
     }
 
