@@ -44,6 +44,38 @@ pub(crate) fn require_count(named: usize, layers: usize) -> Result<(), String> {
     }
 }
 
+/// Reads the diff IDs of an image in a registry, one for each layer. A configuration that names none is
+/// nothing to compare with: what is not an image of files may have the types of one there.
+pub(crate) fn read_for(config: &[u8], layers: usize) -> Result<Option<Vec<String>>, String> {
+    let ids = read(config).map_err(|reason| format!("it is not readable: {reason}"))?;
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    require_count(ids.len(), layers)?;
+    Ok(Some(ids))
+}
+
+/// What layers have that a configuration does not say, as far as it can be known from their
+/// descriptors: how many they are, and the digests of those that are not compressed.
+pub(crate) fn problem(config: &[u8], layers: &[Descriptor]) -> Option<String> {
+    let expected = match read_for(config, layers.len()) {
+        Ok(expected) => expected?,
+        Err(reason) => return Some(format!("the configuration does not fit the image: {reason}")),
+    };
+    let mut plain = layers.iter().zip(&expected).filter(|(layer, _)| is_uncompressed(layer));
+    let (layer, id) = plain.find(|(layer, id)| {
+        let own = layer.digest.to_string();
+        id.split(':').next() == own.split(':').next() && **id != own
+    })?;
+    let (id, own): (String, _) = (id.chars().take(140).collect(), layer.digest);
+    Some(format!("the configuration names the layer `{}`, and not {own}", id.escape_debug()))
+}
+
+fn is_uncompressed(layer: &Descriptor) -> bool {
+    let plain = [media_type::OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar"];
+    plain.contains(&layer.media_type.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +93,26 @@ mod tests {
         }
         for config in ["", "[]", r#"{"rootfs":{"diff_ids":"sha256:a"}}"#] {
             assert!(read(config.as_bytes()).is_err(), "{config}");
+        }
+    }
+
+    #[test]
+    fn layers_must_fit_configuration() {
+        let plain = Descriptor::of(media_type::OCI_LAYER, b"plain");
+        let packed = Descriptor::of(media_type::OCI_LAYER_GZIP, b"packed");
+        let other = Descriptor::of(media_type::OCI_LAYER, b"other").digest;
+        let config = |ids: &[String]| serde_json::json!({"rootfs": {"diff_ids": ids}}).to_string();
+        let own = plain.digest.to_string();
+        for (ids, expected) in [
+            (vec![own.clone(), other.to_string()], None),
+            (vec![other.to_string(), own.clone()], Some("names the layer")),
+            (vec!["sha512:x".to_owned(), own.clone()], None),
+            (vec![own.clone()], Some("names 1 layers, and the image has 2")),
+            (vec![], None),
+        ] {
+            let found = problem(config(&ids).as_bytes(), &[plain.clone(), packed.clone()]);
+            assert_eq!(found.is_some(), expected.is_some(), "{ids:?}: {found:?}");
+            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()));
         }
     }
 

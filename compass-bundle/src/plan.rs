@@ -1,6 +1,7 @@
 //! A bundle as pure data: every byte known, or known by size and digest, at its place.
 
 pub(crate) mod archive;
+pub(crate) mod configs;
 pub(crate) mod contents;
 pub(crate) mod entry;
 mod gather;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, Platform, Repository};
 
 use self::archive::Archive;
+use self::configs::PlannedConfig;
 use self::contents::{ARCHIVES, BundleContents, ContentFile};
 use self::image::{ArchiveImage, share_available_layers};
 use self::tar::{Part, TarLayout};
@@ -32,6 +34,8 @@ pub struct BundlePlan {
     archives: Vec<PlannedArchive>,
     blobs: Vec<PlannedBlob>,
     segments: Vec<Segment>,
+    /// The configurations that have to fit their images.
+    configs: Vec<PlannedConfig>,
 }
 
 /// An image archive's place in the tar of a bundle.
@@ -134,13 +138,23 @@ impl BundlePlan {
             tar.archive(&file.path, index, file.size)?;
         }
         let (parts, length) = tar.end()?;
-        let (files, archived, blobs, segments) = (contents.files.clone(), vec![], vec![], vec![]);
-        let mut plan = Self { stem, document, length, files, archives: archived, blobs, segments };
+        let mut plan = Self {
+            stem,
+            document,
+            length,
+            files: contents.files.clone(),
+            archives: Vec::new(),
+            blobs: Vec::new(),
+            segments: Vec::new(),
+            configs: Vec::new(),
+        };
         plan.add_parts(parts, archives, &Owners::of(&contents.images)?);
+        plan.configs = configs::plan(&contents.images, &plan.blobs)?;
         Ok(plan)
     }
 
-    /// Plans an image archive as a file of its own.
+    /// Plans an image archive as a file of its own: what there is, whether or not its configuration
+    /// fits.
     pub(crate) fn archive(
         image: &ArchiveImage,
         platform: &Platform,
@@ -167,6 +181,7 @@ impl BundlePlan {
             archives: Vec::new(),
             blobs: Vec::new(),
             segments: Vec::new(),
+            configs: Vec::new(),
         };
         plan.add_parts(archive.parts, Vec::new(), &Owners::of(std::slice::from_ref(image))?);
         Ok(plan)
@@ -286,6 +301,10 @@ impl BundlePlan {
 
     pub(crate) fn blobs(&self) -> &[PlannedBlob] {
         &self.blobs
+    }
+
+    pub(crate) fn configs(&self) -> &[PlannedConfig] {
+        &self.configs
     }
 
     /// Where a segment stands in the file. The header of the file and its trailer stand in none.

@@ -148,7 +148,7 @@ async fn read_diff_ids(
     Ok(())
 }
 
-/// The diff IDs in a configuration, one for each layer; nothing of what is no image of files.
+/// The diff IDs in a configuration, one for each layer; nothing if it names none.
 async fn diff_ids_of(
     source: &dyn ImageSource,
     image: &ArchiveImage,
@@ -167,9 +167,7 @@ async fn diff_ids_of(
     }
     let bytes = source.read(&image.repository, config).await;
     let bytes = bytes.map_err(|error| error.in_image(&image.reference))?;
-    let expected = diff_ids::read(&bytes).map_err(bad)?;
-    diff_ids::require_count(expected.len(), layers.len()).map_err(bad)?;
-    Ok(Some(expected))
+    Ok(diff_ids::read_for(&bytes, layers.len()).map_err(bad)?)
 }
 
 /// A source, and the compressed layers beside it.

@@ -120,7 +120,7 @@ impl Bundle {
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Verified, Error> {
         let (bundle, options) = (self.clone(), options.clone());
         let quick = options.quick;
-        let configs = Arc::new(if quick { Configs::default() } else { Configs::of(self)? });
+        let configs = Arc::new(if quick { Configs::default() } else { Configs::of(self.plan()) });
         let passing = Arc::clone(&configs);
         let mut found = match self.source().local().cloned() {
             Some(file) => {

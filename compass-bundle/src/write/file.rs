@@ -21,6 +21,7 @@ use super::part_file::PartFile;
 use super::writer::{self, Order};
 use super::{WriteOptions, stopped};
 use crate::plan::{BundlePlan, Content};
+use crate::read::frames::FramedFile;
 use crate::{Error, frame};
 
 /// Chunks on their way to the writer. With the chunks of the blobs this bounds the memory of a run.
@@ -76,12 +77,33 @@ pub(crate) async fn write(
     if size != plan.size() {
         return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
     }
+    if let Err(error) = require_fitting_configs(plan, part.handle()?).await {
+        part.keeper().keep(false);
+        return Err(error);
+    }
     let file = part.handle()?;
     let synced = spawn_blocking(move || file.sync_all()).await;
     synced.map_err(|_| stopped(path))?.map_err(Error::io("write", part.part()))?;
     // From here on nothing waits: who gives up has a bundle with its checksum, or neither.
     part.show()?;
     Ok(digest)
+}
+
+/// Refuses images that no runtime unpacks: a proof of the bundle would call them damaged.
+async fn require_fitting_configs(plan: &BundlePlan, file: File) -> Result<(), Error> {
+    let file = Arc::new(file);
+    let place = |blob: usize| plan.blobs()[blob].places[0];
+    let configs = plan.configs().iter().map(|config| {
+        (FramedFile::of(plan, place(config.blob), Arc::clone(&file)), config.clone())
+    });
+    let configs: Vec<_> = configs.collect();
+    let checked = spawn_blocking(move || {
+        configs.iter().try_for_each(|(file, config)| {
+            config.require_small()?;
+            config.require_fitting(&file.read(0..config.size)?)
+        })
+    });
+    checked.await.map_err(|_| Error::damaged("a thread stopped"))?
 }
 
 /// How long a writer is waited for that may be on its way out: the thread of a write that was dropped

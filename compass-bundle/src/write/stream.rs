@@ -9,6 +9,7 @@ use futures_util::{Stream, StreamExt as _, stream as streams};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::encode::{Checksums, SegmentEncoder};
+use crate::plan::configs::PlannedConfig;
 use crate::plan::{BundlePlan, Content};
 use crate::{Error, frame};
 
@@ -22,7 +23,8 @@ pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-    let steps = Steps { sums: Checksums::new(Arc::clone(&plan)), plan, source, at: At::Header };
+    let steps =
+        Steps { sums: Checksums::new(Arc::clone(&plan)), plan, source, at: At::Header, kept: None };
     streams::try_unfold(steps, async |mut steps| {
         let bytes = steps.next().await?;
         Ok(bytes.map(|bytes| (bytes, steps)))
@@ -57,6 +59,8 @@ struct Steps {
     sums: Checksums<Arc<BundlePlan>>,
     source: Arc<dyn ImageSource>,
     at: At,
+    /// What has come of a configuration.
+    kept: Option<Vec<u8>>,
 }
 
 enum At {
@@ -79,6 +83,7 @@ impl Steps {
                     None => return Ok(Some(self.sums.file_trailer().to_vec().into())),
                     Some(segment) => {
                         if let Content::Blob(blob) = segment.content {
+                            self.kept = self.begin_config(number)?;
                             let blob = &self.plan.blobs()[blob];
                             let source = Arc::clone(&self.source);
                             let opened = open_resuming(source, &blob.repository, &blob.descriptor);
@@ -95,12 +100,17 @@ impl Steps {
                 At::Blob(number, mut blob, mut encoder) => match blob.next().await {
                     Some(bytes) => {
                         let bytes = bytes.map_err(|error| self.named(number, error))?;
+                        if let Some(kept) = &mut self.kept {
+                            kept.extend_from_slice(&bytes);
+                        }
                         let mut framed = Vec::with_capacity(bytes.len() + bytes.len() / 4096 + 64);
                         encoder.push(&bytes, |piece| framed.extend_from_slice(piece));
                         self.at = At::Blob(number, blob, encoder);
                         return Ok(Some(framed.into()));
                     }
                     None => {
+                        let kept = self.kept.take().unwrap_or_default();
+                        self.configs(number).try_for_each(|one| one.require_fitting(&kept))?;
                         self.sums.add(number, encoder.finish());
                         self.at = At::Segment(number + 1);
                     }
@@ -108,6 +118,23 @@ impl Steps {
                 At::End => return Ok(None),
             }
         }
+    }
+
+    /// Where to keep a segment that is a configuration.
+    fn begin_config(&self, segment: usize) -> Result<Option<Vec<u8>>, Error> {
+        let mut kept = None;
+        for config in self.configs(segment) {
+            config.require_small()?;
+            kept = Some(Vec::new());
+        }
+        Ok(kept)
+    }
+
+    /// The configurations that a segment holds, one for each image.
+    fn configs(&self, segment: usize) -> impl Iterator<Item = &PlannedConfig> {
+        let content = &self.plan.segments()[segment].content;
+        let blob = if let Content::Blob(blob) = content { Some(*blob) } else { None };
+        self.plan.configs().iter().filter(move |config| Some(config.blob) == blob)
     }
 
     fn named(&self, segment: usize, error: compass_registry::Error) -> Error {

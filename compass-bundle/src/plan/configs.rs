@@ -1,0 +1,73 @@
+//! The configurations of a bundle's images, which have to fit their layers.
+
+use std::collections::HashMap;
+
+use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest};
+
+use super::PlannedBlob;
+use super::image::ArchiveImage;
+use crate::{Error, diff_ids};
+
+/// The configuration of an image.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedConfig {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) layers: Vec<Descriptor>,
+    /// The number of its blob.
+    pub(crate) blob: usize,
+    /// The image.
+    pub(crate) reference: String,
+}
+
+/// The configurations of all images whose layers can be compared with them.
+pub(super) fn plan(
+    images: &[ArchiveImage],
+    blobs: &[PlannedBlob],
+) -> Result<Vec<PlannedConfig>, Error> {
+    let numbers = blobs.iter().enumerate().map(|(number, blob)| (blob.descriptor.digest, number));
+    let numbers: HashMap<_, _> = numbers.collect();
+    let mut found: HashMap<Digest, PlannedConfig> = HashMap::new();
+    for image in images {
+        for manifest in image.manifests() {
+            let Manifest::Image { config, layers } = manifest.parse()? else { continue };
+            let Some(blob) = numbers.get(&config.digest) else { continue };
+            if diff_ids::are_compared(&config, &layers) {
+                let (digest, size, blob) = (config.digest, config.size, *blob);
+                let reference = image.reference.to_string();
+                let planned = PlannedConfig { digest, size, layers, blob, reference };
+                found.entry(manifest.digest()).or_insert(planned);
+            }
+        }
+    }
+    let mut configs: Vec<_> = found.into_values().collect();
+    configs.sort_by(|one, other| (one.blob, &one.reference).cmp(&(other.blob, &other.reference)));
+    Ok(configs)
+}
+
+impl PlannedConfig {
+    /// What is wrong with the configuration, if its size says so.
+    pub(crate) fn size_problem(&self) -> Option<String> {
+        let is_large = self.size > MAX_MANIFEST_BYTES;
+        is_large.then(|| format!("a configuration of {} bytes is too large", self.size))
+    }
+
+    /// What is wrong with the configuration.
+    pub(crate) fn problem(&self, bytes: &[u8]) -> Option<String> {
+        diff_ids::problem(bytes, &self.layers)
+    }
+
+    /// Refuses a configuration that is too large to be read.
+    pub(crate) fn require_small(&self) -> Result<(), Error> {
+        self.size_problem().map_or(Ok(()), |what| Err(self.refused(&what)))
+    }
+
+    /// Refuses a configuration that does not fit its image.
+    pub(crate) fn require_fitting(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.problem(bytes).map_or(Ok(()), |what| Err(self.refused(&what)))
+    }
+
+    fn refused(&self, what: &str) -> Error {
+        Error::Unplannable(format!("{}: {what}", self.reference))
+    }
+}
