@@ -6,6 +6,7 @@ use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::version::ProductVersion;
 use compass_manifest::{Policy, Tree};
 
+use crate::checkout::is_undecodable;
 use crate::failure::Failure;
 use crate::git::{Entry, EntryKind, Git};
 use crate::repository::{READ_LIMIT, Repository, read_wanted};
@@ -58,6 +59,7 @@ fn list(entries: &BTreeMap<String, Entry>) -> Tree {
     let mut tree = Tree::new();
     for (path, entry) in entries {
         let kind = match entry.kind {
+            EntryKind::File if is_undecodable(path) => compass_manifest::EntryKind::UndecodablePath,
             EntryKind::File => compass_manifest::EntryKind::File,
             EntryKind::Link => compass_manifest::EntryKind::Link,
             EntryKind::Submodule => compass_manifest::EntryKind::Submodule,

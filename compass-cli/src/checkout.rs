@@ -7,14 +7,14 @@
 mod lfs;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use compass_manifest::escape::escape;
 use compass_registry::Digest;
 
 use crate::failure::Failure;
-use crate::git::{EntryKind, Git, WorkFile};
+use crate::git::{EntryKind, Git, WorkFile, is_blob};
 use crate::regular_file;
 
 /// What is at a path.
@@ -26,6 +26,8 @@ pub(crate) enum FileKind {
     Submodule,
     /// A pipe, a socket or a device.
     Special,
+    /// A regular file whose path is not UTF-8, and is shown with U+FFFD.
+    UndecodablePath,
 }
 
 /// The files of a release repository.
@@ -39,21 +41,15 @@ pub(crate) struct Checkout {
 #[derive(Debug)]
 struct Entry {
     kind: FileKind,
-    /// The blob of a file that did not change since `HEAD`.
-    committed: Option<Committed>,
-}
-
-#[derive(Debug)]
-struct Committed {
-    object: String,
-    is_comparable: bool,
+    /// The blob that has the content of a file, if it did not change since `HEAD`.
+    blob: Option<String>,
 }
 
 impl Checkout {
     /// Lists a directory, with git if it is in a git work tree ([`Git::discover`]).
     pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self, Failure> {
         if let Some(git) = Git::discover(root, is_explicit)? {
-            let files = list_work_tree(root, &git)?;
+            let files = list_work_tree(&git)?;
             // A directory that the repository around it ignores is no part of that repository.
             if !files.is_empty() || !git.ignores_root()? {
                 return Ok(Self { root: root.to_owned(), git: Some(git), files });
@@ -69,7 +65,7 @@ impl Checkout {
 
     /// Whether a regular file is as the last commit has it.
     pub(crate) fn is_committed(&self, path: &str) -> bool {
-        self.files.get(path).is_some_and(|entry| entry.committed.is_some())
+        self.files.get(path).is_some_and(|entry| entry.blob.is_some())
     }
 
     /// The kind of file at a path.
@@ -79,33 +75,27 @@ impl Checkout {
 
     /// The files and their kinds, ordered by path.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, FileKind)> {
-        self.files.iter().map(|(path, entry)| (path.as_str(), entry.kind))
+        self.files.iter().map(|(path, entry)| (path.as_str(), entry.kind.at(path)))
     }
 
     /// The contents of regular files, in the order of `paths`, each up to `limit` bytes. The bytes
-    /// of the work tree are taken if they have the size that the commit says: every conversion of
-    /// git changes the size.
+    /// of the work tree are taken where they are those of the commit: a checkout may convert them.
     pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>, Failure> {
-        let committed = self.committed(paths)?;
-        let (comparable, mut wanted): (Vec<_>, Vec<_>) =
-            committed.into_iter().partition(|(_, committed)| committed.is_comparable);
-        if let Some(git) = &self.git {
-            let sizes = git.sizes(comparable.iter().map(|(_, committed)| &*committed.object))?;
-            let differs = |path: &str, size| {
-                let metadata = self.root.join(path).symlink_metadata();
-                metadata.is_ok_and(|metadata| metadata.len() != size)
-            };
-            let sized = comparable.into_iter().zip(sizes);
-            wanted
-                .extend(sized.filter(|((path, _), size)| differs(path, *size)).map(|(one, _)| one));
+        let (mut same, mut others) = (HashMap::new(), Vec::new());
+        for (path, blob) in self.blobs(paths)? {
+            match regular_file::read(&self.root.join(path), limit) {
+                Ok(content) if is_blob(blob, &content) => drop(same.insert(path, content)),
+                // Converted, or left out of the checkout.
+                _ => others.push((path, blob)),
+            }
         }
-        self.read_with(paths, wanted, limit)
+        self.read_with(paths, same, others, limit)
     }
 
     /// The contents of regular files, in the order of `paths`: for packages, whose bytes depend on
     /// nothing but the commit.
     pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.read_with(paths, self.committed(paths)?, u64::MAX)
+        self.read_with(paths, HashMap::new(), self.blobs(paths)?, u64::MAX)
     }
 
     /// Files at or below `paths` whose committed form only a filter driver of the configuration could
@@ -124,7 +114,7 @@ impl Checkout {
             .iter()
             .filter_map(|path| {
                 let (path, entry) = self.files.get_key_value(path.as_str())?;
-                Some((path.as_str(), entry.committed.as_ref()?.object.as_str()))
+                Some((path.as_str(), entry.blob.as_deref()?))
             })
             .collect();
         let pointers =
@@ -142,33 +132,28 @@ impl Checkout {
         Ok(unverified)
     }
 
-    /// The files that did not change since the last commit, without those that pass a filter.
-    fn committed<'p>(
-        &'p self,
-        paths: &[&'p str],
-    ) -> Result<Vec<(&'p str, &'p Committed)>, Failure> {
+    /// The blobs of files that did not change since the last commit, without those that pass a filter.
+    fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, Failure> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let filtered = git.filtered(paths)?;
-        let committed = paths.iter().filter(|path| !filtered.contains(**path));
-        let committed =
-            committed.filter_map(|path| Some((*path, self.files.get(*path)?.committed.as_ref()?)));
-        Ok(committed.collect())
+        let unfiltered = paths.iter().filter(|path| !filtered.contains(**path));
+        let blob = |path: &&'p str| Some((*path, self.files.get(*path)?.blob.as_deref()?));
+        Ok(unfiltered.filter_map(blob).collect())
     }
 
-    /// Reads `committed` from git, and the others from the work tree.
-    fn read_with(
+    /// Reads `blobs` from git, and what is not in `known` either from the work tree.
+    fn read_with<'p>(
         &self,
-        paths: &[&str],
-        committed: Vec<(&str, &Committed)>,
+        paths: &[&'p str],
+        mut known: HashMap<&'p str, Vec<u8>>,
+        blobs: Vec<(&'p str, &str)>,
         limit: u64,
     ) -> Result<Vec<Vec<u8>>, Failure> {
-        let blobs = match &self.git {
-            Some(git) => git.blobs(committed.iter().map(|(_, one)| &*one.object), limit)?,
-            None => Vec::new(),
-        };
-        let mut blobs: HashMap<&str, Vec<u8>> =
-            committed.into_iter().map(|(path, _)| path).zip(blobs).collect();
-        let read = |path: &&str| match blobs.remove(*path) {
+        if let Some(git) = &self.git {
+            let contents = git.blobs(blobs.iter().map(|(_, blob)| *blob), limit)?;
+            known.extend(blobs.into_iter().map(|(path, _)| path).zip(contents));
+        }
+        let read = |path: &&str| match known.remove(*path) {
             Some(bytes) => Ok(bytes),
             None => {
                 let path = self.root.join(path);
@@ -180,7 +165,7 @@ impl Checkout {
 }
 
 /// The files of a git work tree.
-fn list_work_tree(root: &Path, git: &Git) -> Result<BTreeMap<String, Entry>, Failure> {
+fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, Failure> {
     let of_entry = |kind| match kind {
         EntryKind::File => FileKind::Regular,
         EntryKind::Link => FileKind::Link,
@@ -189,16 +174,11 @@ fn list_work_tree(root: &Path, git: &Git) -> Result<BTreeMap<String, Entry>, Fai
     let mut files = BTreeMap::new();
     for (path, file) in git.work_tree()?.files {
         let entry = match file {
-            WorkFile::Clean { entry, is_comparable } => Entry {
+            WorkFile::Stored(entry) => Entry {
                 kind: of_entry(entry.kind),
-                committed: (entry.kind == EntryKind::File)
-                    .then_some(Committed { object: entry.object, is_comparable }),
+                blob: (entry.kind == EntryKind::File).then_some(entry.object),
             },
-            WorkFile::Changed => match root.join(&path).symlink_metadata() {
-                Ok(metadata) => Entry { kind: FileKind::of(&metadata), committed: None },
-                // Removed since git listed it.
-                Err(_) => continue,
-            },
+            WorkFile::Changed(kind) => Entry { kind: FileKind::of(kind), blob: None },
         };
         files.insert(path, entry);
     }
@@ -223,7 +203,8 @@ fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
             if metadata.is_dir() {
                 pending.push((path, format!("{shown}/")));
             } else {
-                files.insert(shown, Entry { kind: FileKind::of(&metadata), committed: None });
+                let kind = FileKind::of(metadata.file_type());
+                files.insert(shown, Entry { kind, blob: None });
             }
         }
     }
@@ -231,8 +212,7 @@ fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
 }
 
 impl FileKind {
-    fn of(metadata: &Metadata) -> Self {
-        let kind = metadata.file_type();
+    fn of(kind: FileType) -> Self {
         match () {
             () if kind.is_file() => Self::Regular,
             () if kind.is_symlink() => Self::Link,
@@ -240,6 +220,19 @@ impl FileKind {
             () => Self::Special,
         }
     }
+
+    /// The kind, with regard to the path: a file is not found again if U+FFFD stands for bytes of it.
+    fn at(self, path: &str) -> Self {
+        match self {
+            Self::Regular if is_undecodable(path) => Self::UndecodablePath,
+            kind => kind,
+        }
+    }
+}
+
+/// Whether a path that was decoded may have been another one.
+pub(crate) fn is_undecodable(path: &str) -> bool {
+    path.contains(char::REPLACEMENT_CHARACTER)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -6,18 +6,25 @@
 
 mod command;
 mod history;
+mod index_copy;
 mod objects;
 mod revision;
 mod work_tree;
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use compass_manifest::escape::quote;
 
 use self::command::Environment;
+use self::index_copy::IndexCopy;
 use crate::failure::Failure;
 
 pub(crate) use self::history::{Change, History};
-pub(crate) use self::objects::{Entry, EntryKind};
+pub(crate) use self::objects::{Entry, EntryKind, is_blob};
 pub(crate) use self::work_tree::WorkFile;
 
 /// A git repository, and where the release repository is in it.
@@ -28,9 +35,13 @@ pub(crate) struct Git {
     /// The release repository below [`Self::top_level`]: empty, or ends with `/`.
     prefix: String,
     environment: Environment,
-    /// Configuration that switches off the filter drivers that the repository configures.
-    disabled_filters: Vec<OsString>,
+    /// The filter drivers that the configuration has. None of them is run.
+    filter_drivers: BTreeSet<String>,
     is_shallow: bool,
+    /// The index of the work tree; relative to [`Self::top_level`], or absolute.
+    index: PathBuf,
+    /// For commands that write the index, made when the first of them runs.
+    index_copy: OnceLock<IndexCopy>,
     /// What precedes the subcommand in a command that a message tells the user to run.
     shown: String,
 }
@@ -63,12 +74,14 @@ impl Git {
             top_level,
             prefix,
             environment,
-            disabled_filters: Vec::new(),
+            filter_drivers: BTreeSet::new(),
             is_shallow: false,
+            index: PathBuf::new(),
+            index_copy: OnceLock::new(),
             shown,
         };
-        git.is_shallow = git.verify()?;
-        git.disabled_filters = git.filter_drivers()?;
+        (git.is_shallow, git.index) = git.verify()?;
+        git.filter_drivers = git.filter_drivers()?;
         Ok(Some(git))
     }
 
@@ -78,48 +91,44 @@ impl Git {
     }
 
     /// Verifies that git takes the same directory for the work tree; returns whether the clone is
-    /// shallow.
-    fn verify(&self) -> Result<bool, Failure> {
-        let output = self.run(["rev-parse", "--is-shallow-repository", "--show-toplevel"])?;
+    /// shallow, and the path of its index.
+    fn verify(&self) -> Result<(bool, PathBuf), Failure> {
+        let asked = ["--is-shallow-repository", "--git-path", "index", "--show-toplevel"];
+        let output = self.run(["rev-parse"].iter().chain(&asked))?;
         if !output.status.success() {
             return Err(self.refused(&output));
         }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (shallow, top_level) = text.split_once('\n').unwrap_or_default();
-        let top_level = Path::new(top_level.trim_end_matches('\n'));
-        if top_level.canonicalize().ok().as_ref() != Some(&self.top_level) {
+        let text = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
+        let (shallow, rest) =
+            text.split_at(text.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+        let top_level = self.top_level.as_os_str().as_bytes();
+        let index = rest.strip_suffix(top_level).and_then(|rest| rest.strip_suffix(b"\n"));
+        let Some(index) = index.and_then(|rest| rest.strip_prefix(b"\n")) else {
+            let taken = rest.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
             let message = format!(
                 "git takes {} for the work tree of {}",
-                top_level.display(),
+                String::from_utf8_lossy(taken),
                 self.top_level.display()
             );
             return Err(Failure::usage(message).hint("remove `core.worktree` from `.git/config`"));
-        }
-        Ok(shallow == "true")
+        };
+        Ok((shallow == b"true", PathBuf::from(OsStr::from_bytes(index))))
     }
 
-    /// Overrides for the filter drivers of the configuration: with an empty command git runs none.
-    fn filter_drivers(&self) -> Result<Vec<OsString>, Failure> {
+    /// The names of the filter drivers that the configuration has.
+    fn filter_drivers(&self) -> Result<BTreeSet<String>, Failure> {
         let output = self.run(["config", "--null", "--name-only", "--get-regexp", r"^filter\."])?;
         // The exit status is 1 if no key matches.
         let keys = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut overrides = Vec::new();
-        let keys = keys.split('\0').filter(|key| !key.is_empty());
-        let mut drivers: Vec<_> = keys.filter_map(|key| Some(key.rsplit_once('.')?.0)).collect();
-        drivers.dedup();
-        for driver in drivers {
-            if driver.contains(['=', '\u{fffd}']) {
-                let message = format!("cannot switch off the git filter `{driver}`");
-                return Err(Failure::usage(message).hint("remove it from the git configuration"));
-            }
-            for (key, value) in
-                [("clean", ""), ("smudge", ""), ("process", ""), ("required", "false")]
-            {
-                overrides.push("-c".into());
-                overrides.push(format!("{driver}.{key}={value}").into());
+        let driver = |key: &str| Some(key.strip_prefix("filter.")?.rsplit_once('.')?.0.to_owned());
+        let drivers: BTreeSet<String> = keys.split('\0').filter_map(driver).collect();
+        match drivers.iter().find(|driver| driver.contains(['=', '\u{fffd}'])) {
+            None => Ok(drivers),
+            Some(driver) => {
+                let message = format!("cannot switch off the git filter {}", quote(driver));
+                Err(Failure::usage(message).hint("remove it from the git configuration"))
             }
         }
-        Ok(overrides)
     }
 }
 

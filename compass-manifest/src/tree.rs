@@ -16,6 +16,8 @@ pub enum EntryKind {
     Submodule,
     /// A pipe, a socket or a device.
     Special,
+    /// A regular file whose path is not UTF-8. Its path in the tree has U+FFFD in place of other bytes.
+    UndecodablePath,
 }
 
 #[derive(Debug, Clone)]
@@ -122,7 +124,10 @@ impl Tree {
 impl EntryKind {
     /// Whether neither it nor anything behind it is read.
     pub(crate) fn is_obstacle(self) -> bool {
-        matches!(self, Self::Link | Self::Submodule | Self::Special)
+        match self {
+            Self::File | Self::LfsPointer => false,
+            Self::Link | Self::Submodule | Self::Special | Self::UndecodablePath => true,
+        }
     }
 
     /// The kind in words, as `a symbolic link`.
@@ -133,6 +138,7 @@ impl EntryKind {
             Self::Link => "a symbolic link",
             Self::Submodule => "a submodule",
             Self::Special => "a pipe or device",
+            Self::UndecodablePath => "a file whose path is not UTF-8",
         }
     }
 }

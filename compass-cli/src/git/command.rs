@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 /// Variables that name another repository than the one that is found from the directory
 /// (`git rev-parse --local-env-vars`, without those that hold the user's own configuration).
-const REPOSITORY_VARIABLES: [&str; 12] = [
+const REPOSITORY_VARIABLES: [&str; 11] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_COMMON_DIR",
@@ -22,11 +22,13 @@ const REPOSITORY_VARIABLES: [&str; 12] = [
     "GIT_SHALLOW_FILE",
     "GIT_REPLACE_REF_BASE",
     "GIT_IMPLICIT_WORK_TREE",
-    "GIT_CONFIG",
 ];
 
-/// Variables that change what a command prints or which paths it means.
-const OUTPUT_VARIABLES: [&str; 8] = [
+/// Variables that change what a command prints, which paths it means, or which attributes and
+/// configuration it reads.
+const OUTPUT_VARIABLES: [&str; 10] = [
+    "GIT_ATTR_SOURCE",
+    "GIT_CONFIG",
     "GIT_EXTERNAL_DIFF",
     "GIT_DIFF_OPTS",
     "GIT_PREFIX",
@@ -41,14 +43,16 @@ const OUTPUT_VARIABLES: [&str; 8] = [
 /// - only a `.git` is a repository, never files that look like a bare one (a pull request can
 ///   commit these, and their `config` would count);
 /// - no hooks and no file system monitor, which are programs of the repository's choice;
-/// - names as they are.
+/// - names as they are;
+/// - no sparse index: git writes trees to make one, and its `git diff` fails for some.
 ///
-/// Filter drivers are switched off by name ([`Git::filter_drivers`]).
-const CONFIGURATION: [&str; 4] = [
+/// Filter drivers are switched off by name ([`Git::command`]).
+const CONFIGURATION: [&str; 5] = [
     "safe.bareRepository=explicit",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=",
     "core.quotePath=false",
+    "index.sparse=false",
 ];
 
 /// Which variables of the environment reach git.
@@ -104,7 +108,7 @@ impl Environment {
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "none")
             .env("GIT_TERMINAL_PROMPT", "0")
-            // Nothing is written: the index stays as it is.
+            // The index is not written, except by `git diff`, which gets a copy.
             .env("GIT_OPTIONAL_LOCKS", "0")
             .args(["--no-pager", "--literal-pathspecs"])
             .args(CONFIGURATION.iter().flat_map(|setting| ["-c", setting]));
@@ -116,7 +120,13 @@ impl Git {
     /// A git command, run at the root of the work tree.
     pub(super) fn command(&self) -> Command {
         let mut command = self.environment.command();
-        command.args(&self.disabled_filters).current_dir(&self.top_level);
+        for driver in &self.filter_drivers {
+            // Git runs no empty command.
+            for setting in ["clean=", "smudge=", "process=", "required=false"] {
+                command.arg("-c").arg(format!("filter.{driver}.{setting}"));
+            }
+        }
+        command.current_dir(&self.top_level);
         command
     }
 

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
+use compass_registry::{Algorithm, Hasher};
+use sha1::{Digest as _, Sha1};
+
 use super::Git;
 use super::command::not_run;
+use super::work_tree::parts;
 use crate::failure::Failure;
 
 /// What a tree or the index has at a path.
@@ -36,29 +40,46 @@ impl EntryKind {
     }
 }
 
+/// Whether `object` names the blob of `content`, in either object format of git.
+pub(crate) fn is_blob(object: &str, content: &[u8]) -> bool {
+    const SHA1_DIGITS: usize = 40;
+    let header = format!("blob {}\0", content.len());
+    if object.len() == SHA1_DIGITS {
+        let digest = Sha1::new_with_prefix(header).chain_update(content).finalize();
+        return digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == object;
+    }
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(header.as_bytes());
+    hasher.update(content);
+    hasher.finish().hex() == object
+}
+
+/// From `MODE TYPE OBJECT<tab>PATH`.
+fn tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let about = String::from_utf8_lossy(&line[..tab]);
+    let mut words = about.split(' ');
+    let (mode, _, object) = (words.next()?, words.next()?, words.next()?);
+    let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
+    Some((line[tab + 1..].to_vec(), entry))
+}
+
 impl Git {
     /// The entries of the release repository at a commit, by path.
     pub(crate) fn entries(&self, commit: &str) -> Result<BTreeMap<String, Entry>, Failure> {
+        let entries = self.tree(commit)?.into_iter();
+        Ok(entries.filter_map(|(path, entry)| Some((self.relative(&path)?, entry))).collect())
+    }
+
+    /// The entries of the release repository at a commit, by path of the git repository.
+    pub(super) fn tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>, Failure> {
         let mut command = self.command();
         command.args(["ls-tree", "-r", "-z", "--full-tree", commit]).args(self.pathspec());
         let output = command.output().map_err(|error| not_run(&error))?;
         if !output.status.success() {
             return Err(self.missing_objects().unwrap_or_else(|| self.refused(&output)));
         }
-        let mut entries = BTreeMap::new();
-        for line in output.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
-            let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
-            let about = String::from_utf8_lossy(&line[..tab]).into_owned();
-            let words: Vec<&str> = about.split(' ').collect();
-            let ([mode, _, object], Some(path)) = (&words[..], self.relative(&line[tab + 1..]))
-            else {
-                continue;
-            };
-            if let Some(kind) = EntryKind::of_mode(mode) {
-                entries.insert(path, Entry { kind, object: (*object).to_owned() });
-            }
-        }
-        Ok(entries)
+        Ok(parts(&output.stdout).filter_map(tree_entry).collect())
     }
 
     /// The contents of blobs, in the order of `objects`, each up to `limit` bytes.
@@ -71,7 +92,7 @@ impl Git {
         objects: impl IntoIterator<Item = &'o str>,
         limit: u64,
     ) -> Result<Vec<Vec<u8>>, Failure> {
-        self.cat_file("--batch", objects, |reader, size| {
+        self.cat_file(objects, |reader, size| {
             let mut bytes = Vec::new();
             reader.by_ref().take(size.min(limit)).read_to_end(&mut bytes)?;
             let rest = size - bytes.len() as u64;
@@ -81,18 +102,9 @@ impl Git {
         })
     }
 
-    /// The sizes of blobs in bytes, in the order of `objects`.
-    pub(crate) fn sizes<'o>(
-        &self,
-        objects: impl IntoIterator<Item = &'o str>,
-    ) -> Result<Vec<u64>, Failure> {
-        self.cat_file("--batch-check", objects, |_, size| Ok(size))
-    }
-
     /// Runs one `git cat-file` for many objects; `read` takes what follows an object's header.
     fn cat_file<'o, T>(
         &self,
-        mode: &str,
         objects: impl IntoIterator<Item = &'o str>,
         mut read: impl FnMut(&mut BufReader<std::process::ChildStdout>, u64) -> std::io::Result<T>,
     ) -> Result<Vec<T>, Failure> {
@@ -103,7 +115,7 @@ impl Git {
         let asked: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let mut child = self
             .command()
-            .args(["cat-file", mode, "--buffer"])
+            .args(["cat-file", "--batch", "--buffer"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -153,5 +165,23 @@ impl Git {
         );
         let fetch = self.shown(&format!("fetch --refetch --no-filter {remote}"));
         Some(Failure::usage(message).hint(format!("fetch them: {fetch}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_blob_compares_either_object_format() {
+        for (object, content) in [
+            ("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", ""),
+            ("ce013625030ba8dba906f756967f9e9ca394464a", "hello\n"),
+            ("473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813", ""),
+            ("2cf8d83d9ee29543b34a87727421fdecb7e3f3a183d337639025de576db9ebb4", "hello\n"),
+        ] {
+            assert!(is_blob(object, content.as_bytes()), "{object}");
+            assert!(!is_blob(object, b"hello\r\n"), "{object}");
+        }
     }
 }

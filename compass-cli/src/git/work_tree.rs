@@ -1,9 +1,13 @@
 //! The work tree as git sees it: which files belong to it, and which of them changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::FileType;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use super::Git;
+use super::command::not_run;
 use super::objects::{Entry, EntryKind};
 use crate::failure::Failure;
 
@@ -16,23 +20,22 @@ pub(crate) struct WorkTree {
 /// A file of the work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WorkFile {
-    /// As `HEAD` has it, after what git converts on a checkout (ends of lines, `ident`, encodings).
-    Clean {
-        entry: Entry,
-        /// Whether its content in the work tree can be used. It is absent in a sparse checkout,
-        /// and not compared if it is marked as unchanged (`git update-index --assume-unchanged`).
-        is_comparable: bool,
-    },
-    /// Differs from `HEAD`, or is not tracked.
-    Changed,
+    /// As `HEAD` has it, after what git converts on a checkout (ends of lines, `ident`, encodings); or
+    /// as the index has it, if git is told not to look at the file on disk, as in a sparse checkout.
+    Stored(Entry),
+    /// Differs from `HEAD`, or is not tracked: what is on disk counts.
+    Changed(FileType),
 }
 
 /// Options of every comparison: what the user's configuration may change is set here. A submodule
 /// counts by its commit, and git does not look into it.
-const COMPARISON: [&str; 11] = [
+const COMPARISON: [&str; 13] = [
     // Files that were only touched are compared, and are no difference.
     "-c",
     "diff.autoRefreshIndex=true",
+    // A split index would be written to the repository.
+    "-c",
+    "core.splitIndex=false",
     "diff",
     "--name-only",
     "-z",
@@ -47,52 +50,77 @@ const COMPARISON: [&str; 11] = [
 impl Git {
     /// Lists the work tree.
     pub(crate) fn work_tree(&self) -> Result<WorkTree, Failure> {
-        let changed = match self.commit_of("HEAD")? {
-            Some(head) => Some(self.differing(&head, &self.pathspec())?),
-            None => None,
+        let (mut stored, changed) = match self.commit_of("HEAD")? {
+            Some(head) => (self.tree(&head)?, Some(self.diff(&head, &self.pathspec())?)),
+            None => (BTreeMap::new(), None),
         };
-        let is_changed = |path: &str| changed.as_ref().is_none_or(|changed| changed.contains(path));
-        let mut files = BTreeMap::new();
-        for indexed in self.index()? {
-            let Indexed { path, entry, is_comparable, is_merged } = indexed;
-            let file = match is_merged && !is_changed(&path) {
-                true => WorkFile::Clean { entry, is_comparable },
-                // Deleted files are no part of the work tree.
-                false if !self.exists(&path) => continue,
-                false => WorkFile::Changed,
-            };
-            files.insert(path, file);
+        let mut on_disk = BTreeMap::new();
+        // The index is what git compares with the work tree.
+        let index = match &changed {
+            Some(changed) if changed.is_empty() => BTreeMap::new(),
+            _ => self.index()?,
+        };
+        let changed: Vec<&[u8]> = match &changed {
+            Some(changed) => parts(changed).collect(),
+            None => index.keys().map(Vec::as_slice).collect(),
+        };
+        for path in changed {
+            stored.remove(path);
+            let Some(indexed) = index.get(path) else { continue };
+            if indexed.is_assumed {
+                stored.insert(path.to_vec(), indexed.entry.clone());
+            } else if let Some(kind) = self.kind_on_disk(path)
+                // A directory in place of a file is none of git's entries.
+                && (!kind.is_dir() || indexed.entry.kind == EntryKind::Submodule)
+            {
+                on_disk.insert(path.to_vec(), kind);
+            }
         }
-        files.extend(self.untracked()?.into_iter().map(|path| (path, WorkFile::Changed)));
+        for path in parts(&self.untracked()?) {
+            on_disk.extend(self.kind_on_disk(path).map(|kind| (path.to_vec(), kind)));
+        }
+        let stored = stored.into_iter().map(|(path, entry)| (path, WorkFile::Stored(entry)));
+        let on_disk = on_disk.into_iter().map(|(path, kind)| (path, WorkFile::Changed(kind)));
+        let files = stored.chain(on_disk);
+        let files = files.filter_map(|(path, file)| Some((self.relative(&path)?, file))).collect();
         Ok(WorkTree { files })
     }
 
-    /// The paths that differ between a commit and the work tree, without untracked files: what
-    /// `git diff --name-only` says.
+    /// The paths that differ between a commit and the work tree, without untracked files.
     pub(super) fn differing(
         &self,
         commit: &str,
         pathspec: &[OsString],
     ) -> Result<BTreeSet<String>, Failure> {
-        let mut arguments: Vec<OsString> = COMPARISON.iter().map(Into::into).collect();
-        arguments.push(commit.into());
-        arguments.extend_from_slice(pathspec);
-        Ok(self.paths(&self.stdout(arguments)?))
+        Ok(self.paths(&self.diff(commit, pathspec)?))
+    }
+
+    /// What `git diff --name-only -z` prints for a commit and the work tree.
+    fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>, Failure> {
+        let mut command = self.command();
+        command.args(COMPARISON).arg(commit).args(pathspec);
+        // Git writes what it learns of files that were only touched.
+        let output = command.env("GIT_INDEX_FILE", self.index_copy()?).output();
+        let output = output.map_err(|error| not_run(&error))?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(self.refused(&output)),
+        }
     }
 
     /// The paths that differ between a commit and the work tree, untracked files included.
     pub(crate) fn changed_since(&self, commit: &str) -> Result<BTreeSet<String>, Failure> {
         let mut changed = self.differing(commit, &self.pathspec())?;
-        changed.extend(self.untracked()?);
+        changed.extend(self.paths(&self.untracked()?));
         Ok(changed)
     }
 
-    /// Files that are neither tracked nor ignored. A repository inside this one is one entry.
-    fn untracked(&self) -> Result<BTreeSet<String>, Failure> {
+    /// Lists files that are neither tracked nor ignored. A repository inside this one is one entry.
+    fn untracked(&self) -> Result<Vec<u8>, Failure> {
         let mut arguments: Vec<_> =
             ["ls-files", "-z", "--others", "--exclude-standard"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());
-        Ok(self.paths(&self.stdout(arguments)?))
+        self.stdout(arguments)
     }
 
     /// Whether the directory of the release repository is ignored.
@@ -111,7 +139,7 @@ impl Git {
     /// The paths, of those given, whose content passes a filter driver of the configuration
     /// (`gitattributes(5)`): no driver is run here, so git does not know their committed form.
     pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, Failure> {
-        if self.disabled_filters.is_empty() || paths.is_empty() {
+        if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());
         }
         let mut asked = Vec::new();
@@ -123,55 +151,58 @@ impl Git {
         let answer = self.answer(&["check-attr", "-z", "--stdin", "filter"], asked)?;
         // Three fields each: path, attribute, value.
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
-        let filtered = fields
-            .chunks_exact(3)
-            .filter(|fields| ![&b"unspecified"[..], b"unset", b"set"].contains(&fields[2]));
+        let is_filtered = |fields: &&[&[u8]]| {
+            str::from_utf8(fields[2]).is_ok_and(|driver| self.filter_drivers.contains(driver))
+        };
+        let filtered = fields.chunks_exact(3).filter(is_filtered);
         Ok(filtered.filter_map(|fields| self.relative(fields[0])).collect())
     }
 
     pub(super) fn paths(&self, output: &[u8]) -> BTreeSet<String> {
-        let names = output.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        let names = names.filter_map(|name| self.relative(name));
-        names.map(|name| name.trim_end_matches('/').to_owned()).collect()
+        parts(output).filter_map(|name| self.relative(name)).collect()
     }
 
-    fn exists(&self, path: &str) -> bool {
-        let path = self.top_level.join(&self.prefix).join(path);
-        path.symlink_metadata().is_ok()
+    /// What is at a path of the git repository. As for git, nothing is behind a symbolic link.
+    fn kind_on_disk(&self, path: &[u8]) -> Option<FileType> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let kind =
+            |path: &Path| Some(self.top_level.join(path).symlink_metadata().ok()?.file_type());
+        let mut above = path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+        match above.all(|directory| kind(directory).is_some_and(|kind| kind.is_dir())) {
+            true => kind(path),
+            false => None,
+        }
     }
 
-    fn index(&self) -> Result<Vec<Indexed>, Failure> {
+    /// The index, by path of the git repository.
+    fn index(&self) -> Result<BTreeMap<Vec<u8>, Indexed>, Failure> {
         let mut arguments: Vec<_> = ["ls-files", "-z", "-v", "--stage"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());
-        let output = self.stdout(arguments)?;
-        let lines = output.split(|byte| *byte == 0).filter(|line| !line.is_empty());
-        let mut indexed: Vec<Indexed> = lines.filter_map(|line| self.index_entry(line)).collect();
-        // A path with a conflict has an entry for each side.
-        indexed.dedup_by(|second, first| second.path == first.path);
-        Ok(indexed)
-    }
-
-    /// `TAG MODE OBJECT STAGE<tab>PATH`.
-    fn index_entry(&self, line: &[u8]) -> Option<Indexed> {
-        let tab = line.iter().position(|byte| *byte == b'\t')?;
-        let path = self.relative(&line[tab + 1..])?;
-        let about = String::from_utf8_lossy(&line[..tab]).into_owned();
-        let mut words = about.split(' ');
-        let (tag, mode) = (words.next()?, words.next()?);
-        let (object, stage) = (words.next()?.to_owned(), words.next()?);
-        Some(Indexed {
-            path,
-            entry: Entry { kind: EntryKind::of_mode(mode)?, object },
-            is_comparable: tag == "H",
-            is_merged: stage == "0",
-        })
+        Ok(parts(&self.stdout(arguments)?).filter_map(indexed).collect())
     }
 }
 
-/// An entry of the index.
+/// An entry of the index. Of a path with a conflict, it is one of the sides.
 struct Indexed {
-    path: String,
     entry: Entry,
-    is_comparable: bool,
-    is_merged: bool,
+    /// Whether git is told not to look at the file on disk (`git update-index --skip-worktree` and
+    /// `--assume-unchanged`).
+    is_assumed: bool,
+}
+
+/// From `TAG MODE OBJECT STAGE<tab>PATH`.
+fn indexed(line: &[u8]) -> Option<(Vec<u8>, Indexed)> {
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let about = String::from_utf8_lossy(&line[..tab]);
+    let mut words = about.split(' ');
+    let (tag, mode, object) = (words.next()?, words.next()?, words.next()?);
+    let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
+    let is_assumed = tag.eq_ignore_ascii_case("S") || tag == "h";
+    Some((line[tab + 1..].to_vec(), Indexed { entry, is_assumed }))
+}
+
+/// The parts of an output with `-z`. A repository inside this one ends with `/`.
+pub(super) fn parts(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = output.split(|byte| *byte == 0).filter(|part| !part.is_empty());
+    parts.map(|part| part.strip_suffix(b"/").unwrap_or(part))
 }

@@ -97,5 +97,6 @@ fn entry_kind(kind: FileKind) -> EntryKind {
         FileKind::Link => EntryKind::Link,
         FileKind::Submodule => EntryKind::Submodule,
         FileKind::Special => EntryKind::Special,
+        FileKind::UndecodablePath => EntryKind::UndecodablePath,
     }
 }

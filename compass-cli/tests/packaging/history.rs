@@ -166,3 +166,27 @@ fn package_converted_checkout_has_committed_bytes() {
     assert!(!manifest.exists());
     assert!(package(&world, &[]).1 == first, "other bytes in a sparse checkout");
 }
+
+#[test]
+fn package_staged_content_is_not_packaged() {
+    let world = committed();
+    let (_, first, named) = package(&world, &[]);
+    let manifest = world.path("repo/release-plugins/web.yaml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("# staged\n{text}")).unwrap();
+    git(&world, &["add", "-A"]);
+    std::fs::write(&manifest, text).unwrap();
+    let (error, bundle, commit) = package(&world, &[]);
+    assert_eq!((error.as_str(), &commit), ("", &named));
+    assert!(bundle == first, "other bytes");
+}
+
+#[test]
+fn package_log_encoding_names_commit() {
+    let world = committed();
+    let (_, first, named) = package(&world, &[]);
+    git(&world, &["config", "i18n.logOutputEncoding", "UTF-16"]);
+    let (error, bundle, commit) = package(&world, &[]);
+    assert_eq!((error.as_str(), &commit), ("", &named));
+    assert!(bundle == first, "other bytes");
+}

@@ -16,6 +16,8 @@ Reports symbolic links, submodules, pipes and devices in the place of a manifest
 another file that a release is made of, and in the place of a directory of such files. They are not
 read: a link may name any file of the machine that follows it.
 
+A file whose path is not UTF-8 is reported as well: no manifest can name it.
+
 A link beside image lists, behind which more of them may be, is a warning.
 
 ### Why is this bad?
@@ -37,6 +39,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let message = format!("{} is {}, and is not read", quote_name(path), kind.describe());
         let help = match kind {
             EntryKind::Link => "put the file itself there, or name the file that the link leads to",
+            EntryKind::UndecodablePath => "rename it",
             _ => "put the files themselves there",
         };
         findings.add(&SourceFile::new(path, ""), Span::default(), message, help).severity(severity);

@@ -2,6 +2,9 @@
 //! what git says, and runs nothing that they name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod index;
+mod names;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,53 @@
+//! A copy of the index, for commands that write it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::Git;
+use crate::failure::Failure;
+
+/// A copy of the index in a directory of its own, in which git can also make its lock file.
+#[derive(Debug)]
+pub(super) struct IndexCopy(TempDir);
+
+impl IndexCopy {
+    /// Copies `index`. No copy is made of an index that does not exist, which is an empty one.
+    fn new(index: &Path) -> io::Result<Self> {
+        let copy = Self(TempDir::with_prefix("compass-index-")?);
+        let mut source = match File::open(index) {
+            Ok(source) => source,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(copy),
+            Err(error) => return Err(error),
+        };
+        let mut target = File::create(copy.path())?;
+        io::copy(&mut source, &mut target)?;
+        // Git compares the contents of files that are not older than the index.
+        target.set_modified(source.metadata()?.modified()?)?;
+        Ok(copy)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("index")
+    }
+}
+
+impl Git {
+    /// The path of the copy of the index.
+    pub(super) fn index_copy(&self) -> Result<PathBuf, Failure> {
+        if let Some(copy) = self.index_copy.get() {
+            return Ok(copy.path());
+        }
+        let index = self.top_level.join(&self.index);
+        let copy = IndexCopy::new(&index).map_err(|error| {
+            Failure::outside(&error).while_doing(format!(
+                "cannot copy {} to {}",
+                index.display(),
+                std::env::temp_dir().display()
+            ))
+        })?;
+        Ok(self.index_copy.get_or_init(|| copy).path())
+    }
+}

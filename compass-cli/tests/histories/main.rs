@@ -1,0 +1,47 @@
+//! Random git histories with random attributes and configuration: `compass check --base` says what
+//! git says about what changed, runs nothing, writes nothing, and finds the same in a fresh clone.
+//!
+//! `COMPASS_SEED` is the first history, and `COMPASS_SECONDS` how long to go on (`fuzz/README.md`).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod choices;
+mod configuration;
+mod history;
+mod oracle;
+mod tree;
+mod work_tree;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use choices::Choices;
+use world::World;
+
+/// Histories of a run without `COMPASS_SECONDS`.
+const HISTORIES: u64 = 24;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+#[test]
+fn check_base_agrees_with_git() {
+    let first = variable("COMPASS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("COMPASS_SEED={first}");
+    let seconds = variable("COMPASS_SECONDS").map(Duration::from_secs);
+    let (begin, mut seed, mut summary) = (Instant::now(), first, oracle::Summary::default());
+    let mut failed = Vec::new();
+    while seconds.map_or(seed < first + HISTORIES, |seconds| begin.elapsed() < seconds) {
+        let world = World::random(&mut Choices::new(seed));
+        if let Err(difference) = oracle::compare(&world, &mut Choices::new(!seed), &mut summary) {
+            println!("COMPASS_SEED={seed}: {difference}");
+            if std::env::var_os("COMPASS_KEEP").is_some() {
+                println!("{}", world.directory.keep().display());
+            }
+            failed.push(seed);
+        }
+        seed += 1;
+    }
+    println!("{} histories in {:?}: {summary:?}", seed - first, begin.elapsed());
+    assert!(failed.is_empty(), "these histories differ: {failed:?}");
+}
