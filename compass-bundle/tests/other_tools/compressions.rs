@@ -9,8 +9,10 @@ use super::archives::{file, gzip, tar};
 use super::judged::{assert_judged, judge};
 use super::saved::{Image, Saved, app, manifest};
 
+type Compress = fn(&[u8]) -> Vec<u8>;
+
 /// Formats that are read, with what compresses.
-pub(crate) const FORMATS: [(&str, fn(&[u8]) -> Vec<u8>); 5] =
+pub(crate) const FORMATS: [(&str, Compress); 5] =
     [("none", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {

@@ -63,7 +63,7 @@ async fn layers_must_be_archives() {
     for (what, layer, expected) in [
         ("an empty layer", empty.clone(), Ok(())),
         ("an empty layer, gzip", gzip(&empty), Ok(())),
-        ("a text, gzip", gzip(&[&odd[..], &[1; 2 << 20]].concat()), Err("is not a tar archive")),
+        ("a text, gzip", gzip(&[odd, vec![1; 2 << 20]].concat()), Err("is not a tar archive")),
     ] {
         let plain = if layer.starts_with(b"\x1f\x8b") { empty.clone() } else { layer.clone() };
         let image = Image { layers: vec![layer], ..Image::of(1, &[plain]) };
@@ -82,7 +82,9 @@ async fn nondistributable_layers_may_be_missing() {
     listed["layers"][0]["mediaType"] = json!(foreign);
     listed["layers"][0]["urls"] = json!(["https://mcr.example/base"]);
     let mut lacking = Saved::default();
-    [&image.layers[1], &image.config].into_iter().for_each(|bytes| drop(lacking.blob(bytes)));
+    for bytes in [&image.layers[1], &image.config] {
+        lacking.blob(bytes);
+    }
     let mut holding = lacking.clone();
     holding.blob(&image.layers[0]);
     let lacking = lacking.listed(&listed, &annotations).tar();
@@ -101,7 +103,9 @@ async fn nondistributable_layers_may_be_missing() {
     assert_eq!(judge(&both).await.unwrap().package.unavailable_layers(), [""; 0]);
     // Another layer must not be missing.
     let mut saved = Saved::default();
-    [&image.layers[0], &image.config].into_iter().for_each(|bytes| drop(saved.blob(bytes)));
+    for bytes in [&image.layers[0], &image.config] {
+        saved.blob(bytes);
+    }
     let bytes = saved.listed(&listed, &annotations).tar();
     assert_judged("another", &bytes, Err("is missing")).await;
 }

@@ -100,7 +100,7 @@ async fn contradicting_lists_are_problems() {
 
 #[tokio::test]
 async fn one_name_for_two_is_problem() {
-    let [one, two] = [1, 2].map(|number| Image::new(number));
+    let [one, two] = [1, 2].map(Image::new);
     let name = json!(["reg.example/team/app:v1"]);
     let saved = |image: &Image| Saved::default().docker(image, &name).tar();
     let apart = tar(&[file("p/one.tar", &saved(&one)), file("p/two.tar", &saved(&two))]);

@@ -18,7 +18,7 @@ fn package(more: &[Vec<u8>]) -> Vec<u8> {
 
 fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = [format!(" {key}=").as_bytes(), value, b"\n"].concat();
-    let length = (1..).find(|length: &usize| length.to_string().len() + rest.len() == *length);
+    let length = (1..1000).find(|length: &usize| length.to_string().len() + rest.len() == *length);
     [length.unwrap().to_string().as_bytes(), &rest].concat()
 }
 

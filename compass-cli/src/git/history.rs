@@ -45,7 +45,8 @@ impl Git {
             return Ok(History::Changed(changed.into_iter().collect()));
         }
         // `git log` would run the program that verifies signatures, if the configuration asks for it.
-        let listed = self.stdout(with(&["rev-list", "-1", "--encoding=UTF-8", "--format=%ct %P", &head]))?;
+        let listed =
+            self.stdout(with(&["rev-list", "-1", "--encoding=UTF-8", "--format=%ct %P", &head]))?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         let mut lines = listed.lines();
         let commit = lines.next().and_then(|line| line.strip_prefix("commit "));

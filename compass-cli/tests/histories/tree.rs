@@ -361,7 +361,7 @@ pub(crate) fn edited(choices: &mut Choices, content: &[u8]) -> Vec<u8> {
 
 pub(crate) fn random_attributes(choices: &mut Choices, converts: bool) -> String {
     let mut text = String::new();
-    for _ in 0..1 + choices.below(4) {
+    for _ in 0..=choices.below(4) {
         let attribute = match choices.below(3) {
             0 if converts => "filter=x",
             1 if converts => choices.pick(&CONVERSIONS),
@@ -373,7 +373,7 @@ pub(crate) fn random_attributes(choices: &mut Choices, converts: bool) -> String
 }
 
 pub(crate) fn random_ignored(choices: &mut Choices) -> String {
-    (0..1 + choices.below(3)).map(|_| format!("{}\n", choices.pick(&IGNORED))).collect()
+    (0..=choices.below(3)).map(|_| format!("{}\n", choices.pick(&IGNORED))).collect()
 }
 
 /// The path with the case of its last letter changed.

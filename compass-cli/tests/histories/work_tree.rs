@@ -127,7 +127,7 @@ fn change_index(
             let step = choices.pick(&[0, 2, 3, 4]);
             change_file(world, choices, step, old, new)?;
         }
-        21 => nested_repository(world, choices, choices_path(world, old, new))?,
+        21 => nested_repository(world, choices, &choices_path(world, old, new))?,
         _ => {
             world.is_plain = false;
             let path = at(world, new);
@@ -172,7 +172,7 @@ fn conflict(world: &World, choices: &mut Choices, path: &[u8]) {
     world.run_git(&["update-index", "--index-info"], entries.as_bytes());
 }
 
-fn nested_repository(world: &mut World, choices: &mut Choices, path: PathBuf) -> io::Result<()> {
+fn nested_repository(world: &mut World, choices: &mut Choices, path: &Path) -> io::Result<()> {
     world.is_plain = false;
     fs::create_dir_all(path.join(".git/refs/heads"))?;
     fs::create_dir_all(path.join(".git/objects"))?;
