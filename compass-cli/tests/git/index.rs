@@ -63,7 +63,7 @@ fn check_sparse_checkout_judges_staged() {
     clone.commit();
     let complete = (clone.found(&[]), clone.found(&["--base", "main"]));
     assert!(complete.0.iter().any(|one| one.starts_with("port-conflict")), "{complete:?}");
-    clone.git(&["sparse-checkout", "set", "--no-cone", "/docs/"]);
+    clone.git(&["sparse-checkout", "set", "--no-cone", "/docs/", GPU]);
     // The index goes on to have what was committed.
     clone.git(&["reset", "-q", "--soft", "main"]);
     assert!(!clone.root().join(LOG).exists());

@@ -55,7 +55,7 @@ fn check_filter_without_driver_is_none() {
     fs::create_dir_all(clone.directory.path().join(".git/info")).unwrap();
     let attributes = clone.directory.path().join(".git/info/attributes");
     fs::write(attributes, "* filter=x text eol=crlf\n").unwrap();
-    clone.git(&["sparse-checkout", "set", "--no-cone", "/docs/"]);
+    clone.git(&["sparse-checkout", "set", "--no-cone", "/docs/", GPU]);
     assert!(!clone.root().join(LOG).exists());
     assert!(clone.found(&["--base", "main"]).is_empty());
 }
