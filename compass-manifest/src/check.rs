@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::finding::{Finding, Report};
 use crate::parallel;
 use crate::policy::{POLICY_FILE, Policy};
-use crate::release::{Change, Document, Release};
+use crate::release::{Change, Document, Kind, Release};
 use crate::rule::{Findings, Rule};
 use crate::rules;
 use crate::source::SourceFile;
@@ -136,8 +136,9 @@ impl<'c> Check<'c> {
     fn release(&self, tree: &'c Tree, policy: &'c Policy) -> Release<'c> {
         let mut release = Release::read(tree, policy);
         for (version, tree) in &self.products {
-            let addons = Release::read(tree, policy).addons;
-            release.base_addons.insert(version.clone(), addons);
+            let product =
+                Release::read_kinds(tree, policy, |kind| matches!(kind, Kind::Addon { .. }));
+            release.base_addons.insert(version.clone(), product.addons);
         }
         release
     }

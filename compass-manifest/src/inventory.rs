@@ -7,7 +7,7 @@ use crate::image_use::ImageUse;
 use crate::plugin::PluginManifest;
 use crate::policy::Policy;
 use crate::product::ProductManifest;
-use crate::release::{Document, HotfixFile, ListFile, ProductFile, Release};
+use crate::release::{Document, HotfixFile, Kind, ListFile, ProductFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::ProductVersion;
@@ -76,7 +76,7 @@ pub struct FileImage {
 /// assert_eq!(hotfix.namespace.as_deref(), Some("default"));
 /// ```
 pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
-    let release = Release::read(tree, policy);
+    let release = Release::read_kinds(tree, policy, |kind| kind == Kind::Hotfix);
     release.hotfixes.into_iter().map(|file| hotfix(file, policy)).collect()
 }
 
@@ -100,7 +100,8 @@ pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
 /// assert_eq!(plugins[0].images.len(), 2);
 /// ```
 pub fn plugins(tree: &Tree, policy: &Policy) -> Vec<Plugin> {
-    let plugins = Release::read(tree, policy).plugins.into_iter().map(|file| Plugin {
+    let release = Release::read_kinds(tree, policy, |kind| kind == Kind::Plugin);
+    let plugins = release.plugins.into_iter().map(|file| Plugin {
         images: document_images(&file.document, policy),
         name: file.stem,
         manifest: file.manifest,

@@ -45,6 +45,15 @@ pub(crate) struct Release<'p> {
 
 impl<'p> Release<'p> {
     pub(crate) fn read(tree: &'p Tree, policy: &'p Policy) -> Self {
+        Self::read_kinds(tree, policy, |_| true)
+    }
+
+    /// Reads product manifests, and of the other files only those of the wanted kinds.
+    pub(crate) fn read_kinds(
+        tree: &'p Tree,
+        policy: &'p Policy,
+        is_wanted: impl Fn(Kind) -> bool + Sync,
+    ) -> Self {
         let mut release = Self {
             policy,
             tree,
@@ -61,7 +70,7 @@ impl<'p> Release<'p> {
             change: None,
         };
         release.products = Self::products_of(tree, policy);
-        for file in reading::read_all(tree, policy, &release.products) {
+        for file in reading::read_all(tree, policy, &release.products, is_wanted) {
             release.take(file);
         }
         release

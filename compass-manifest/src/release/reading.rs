@@ -22,23 +22,24 @@ pub(super) enum ReadFile {
     Stray(String),
 }
 
-/// Reads all files but product manifests, in the order of their paths.
-pub(super) fn read_all(tree: &Tree, policy: &Policy, products: &[ProductFile]) -> Vec<ReadFile> {
+/// Reads all files of the wanted kinds but product manifests, in the order of their paths.
+pub(super) fn read_all(
+    tree: &Tree,
+    policy: &Policy,
+    products: &[ProductFile],
+    is_wanted: impl Fn(Kind) -> bool + Sync,
+) -> Vec<ReadFile> {
     let paths: Vec<&str> = tree.paths().collect();
     let parts: Vec<&[&str]> = paths.chunks(FILES_AT_ONCE).collect();
     let read = |part: &&[&str]| -> Vec<ReadFile> {
-        part.iter().filter_map(|path| read_file(path, tree, policy, products)).collect()
+        let kinds = part.iter().map(|path| (path, Kind::of(path, policy, products)));
+        let wanted = kinds.filter(|(_, kind)| is_wanted(*kind));
+        wanted.filter_map(|(path, kind)| read_file(path, kind, tree, policy)).collect()
     };
     parallel::map(&parts, read).into_iter().flatten().collect()
 }
 
-fn read_file(
-    path: &str,
-    tree: &Tree,
-    policy: &Policy,
-    products: &[ProductFile],
-) -> Option<ReadFile> {
-    let kind = Kind::of(path, policy, products);
+fn read_file(path: &str, kind: Kind, tree: &Tree, policy: &Policy) -> Option<ReadFile> {
     let Some(bytes) = tree.get(path) else {
         return (kind == Kind::Stray).then(|| ReadFile::Stray(path.to_owned()));
     };
