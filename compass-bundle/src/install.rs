@@ -112,8 +112,14 @@ async fn bring_packed(
     require_own_tags(&packed, place)?;
     let shown = Arc::new(Shown::of(&options.progress));
     let first: Arc<dyn Progress> = shown.clone();
-    let mut brought = in_order::bring((package, images), sink, place, &first).await?;
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
+    let mut needed = Vec::new();
+    for (image, packed) in images.iter().zip(&packed) {
+        if is_needed(&source, packed, place, (sink, options)).await? {
+            needed.push(image);
+        }
+    }
+    let mut brought = in_order::bring((package, &needed), sink, place, &first).await?;
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
     let progress = Arc::new(shown.rest());
@@ -216,6 +222,10 @@ impl<'i> Image<'i> {
         };
         Ok(Self { reference, root: root.digest(), only })
     }
+
+    fn options(&self, options: &CopyOptions) -> CopyOptions {
+        CopyOptions { only: self.only.clone(), ..options.clone() }
+    }
 }
 
 /// Where an image keeps its own name.
@@ -249,18 +259,29 @@ async fn bring_one(
     let reference = image.reference.moved_to(place)?.explicit();
     let from = (image.reference.repository(), &image.root.into());
     let to = (reference.repository(), reference.tag());
-    let copied = match &image.only {
+    let copied = match image.only {
         None => copier.copy(source, from, to).await,
-        Some(only) => {
-            let options = CopyOptions { only: Some(only.clone()), ..options.clone() };
-            Copier::new(sink, options).copy(source, from, to).await
-        }
+        Some(_) => Copier::new(sink, image.options(options)).copy(source, from, to).await,
     };
     let copied = copied.map_err(|error| error.in_image(&reference))?;
     options.progress.image_done();
     // Of an index of which not everything is there, something else arrives than a digest in the name
     // says.
     Ok(Installed { reference: reference.with_content(copied.digest), copied })
+}
+
+/// Whether an image has to be brought; an error if its tag names another one.
+async fn is_needed(
+    source: &Arc<dyn ImageSource>,
+    image: &Image<'_>,
+    place: &RegistryPlace,
+    (sink, options): (&dyn ImageSink, &CopyOptions),
+) -> Result<bool, Error> {
+    let reference = image.reference.moved_to(place)?.explicit();
+    let from = (image.reference.repository(), &image.root.into());
+    let to = (reference.repository(), reference.tag());
+    let needed = Copier::new(sink, image.options(options)).is_needed(source, from, to).await;
+    needed.map_err(|error| error.in_image(&reference).into())
 }
 
 /// Two images under one tag would be one that is lost.

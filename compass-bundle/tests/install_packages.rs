@@ -14,7 +14,7 @@ use compass_bundle::{BundleSource, Error, Package, copy_packed, install_package}
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
-use compass_registry::{CopyOptions, Digest, ImageSource, ImageSourceExt as _};
+use compass_registry::{CopyOptions, Digest, ImageSource, ImageSourceExt as _, OnExistingTag};
 use serde_json::json;
 
 /// A file in memory that counts what is read of it.
@@ -119,5 +119,30 @@ async fn a_package_of_many_layers_is_read_once_to_be_installed() {
         let before = source.read.load(Ordering::Relaxed);
         assert!(install().await.iter().all(|image| image.copied.was_there));
         assert_eq!(source.read.load(Ordering::Relaxed), before, "there is nothing to do");
+    }
+}
+
+#[tokio::test]
+async fn install_taken_tag_moves_nothing() {
+    let place = "site.example/all".parse().unwrap();
+    for (choice, is_refused) in [(OnExistingTag::Error, true), (OnExistingTag::Keep, false)] {
+        let site = MemoryStorage::default();
+        let options = CopyOptions { on_existing_tag: choice, ..CopyOptions::default() };
+        let (_, before) = scan(saved_image("app", &[layer(1)])).await;
+        let before = install_package(&before, &site, &place, &options).await.unwrap();
+        let (source, package) = scan(saved_image("app", &[layer(2)])).await;
+        let scanned = source.read.load(Ordering::Relaxed);
+        let installed = install_package(&package, &site, &place, &options).await;
+        assert_eq!(source.read.load(Ordering::Relaxed), scanned, "a layer was read: {choice:?}");
+        match installed {
+            Err(error) => {
+                assert!(is_refused && error.to_string().contains("app:v1"), "{error}");
+            }
+            Ok(installed) => {
+                assert_eq!(installed[0].copied.not_copied, Some(package.images()[0].root.digest()));
+                assert_eq!(installed[0].copied.digest, before[0].copied.digest);
+                assert!(!is_refused);
+            }
+        }
     }
 }

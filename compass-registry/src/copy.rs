@@ -237,6 +237,21 @@ impl<'s> Copier<'s> {
         Ok(copied)
     }
 
+    /// Whether [`Copier::copy`] would move an image: not if the destination has it, or keeps its tag.
+    ///
+    /// # Errors
+    /// [`Error::TagExists`] as [`Copier::copy`], and errors of either end.
+    pub async fn is_needed(
+        &self,
+        source: &Arc<dyn ImageSource>,
+        (from, locator): (&Repository, &Locator),
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<bool, Error> {
+        let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
+        let kept = found.kept(self.options.on_existing_tag, (to, tag))?;
+        Ok(kept.is_none() && !found.was_there)
+    }
+
     /// What [`Copier::copy`] would do. What is planned for one image counts as done for the next one
     /// that is planned.
     ///

@@ -25,17 +25,17 @@ struct Wanted<'p> {
 /// The blobs and bytes that were brought for each image.
 pub(super) type Brought = HashMap<Reference, (usize, u64)>;
 
-/// Brings what the sink lacks. Where that fails on the way, what is missing is left to whoever copies
+/// Brings the blobs of images that the sink lacks. Where that fails on the way, what is missing is left to whoever copies
 /// the images, who can try again and says what is wrong.
 pub(super) async fn bring(
-    (package, images): (&Package, &[PackageImage]),
+    (package, images): (&Package, &[&PackageImage]),
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     progress: &Arc<dyn Progress>,
 ) -> Result<Brought, Error> {
     let mut wanted = HashMap::new();
     for image in images {
-        want((package, image), sink, place, &mut wanted).await?;
+        want((package, image), place, &mut wanted)?;
     }
     let mut brought = Brought::new();
     if let Err(error) = bring_all(package, sink, wanted, progress, &mut brought).await {
@@ -44,17 +44,12 @@ pub(super) async fn bring(
     Ok(brought)
 }
 
-async fn want<'p>(
+fn want<'p>(
     (package, image): (&Package, &'p PackageImage),
-    sink: &dyn ImageSink,
     place: &RegistryPlace,
     wanted: &mut HashMap<Digest, Wanted<'p>>,
 ) -> Result<(), Error> {
     let to = image.reference.moved_to(place)?;
-    let there = sink.manifest_digest(to.repository(), &to.locator()).await?;
-    if there == Some(image.root.digest()) {
-        return Ok(());
-    }
     for manifest in image.manifests() {
         let manifest = manifest.parse()?;
         // Layers that registries need not hold come along if the package has them.
