@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The annotation that names an image in `index.json`.
-const NAME: &str = "org.opencontainers.image.ref.name";
+const NAME: &str = oci_spec::image::ANNOTATION_REF_NAME;
 
 /// An OCI layout directory.
 ///

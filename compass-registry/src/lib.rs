@@ -81,6 +81,10 @@ mod source;
 mod speed;
 mod verify;
 
+/// The annotation of an image layout's index that names an image (OCI image specification,
+/// "Pre-Defined Annotation Keys").
+pub use oci_spec::image::ANNOTATION_REF_NAME;
+
 pub use copy::{Copied, Copier, CopyOptions, CopyPlan, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};

@@ -1,7 +1,7 @@
 //! The image archive: one image as an OCI layout and a docker archive at once
 //! (bundle format, "Image archive").
 
-use compass_registry::{Platform, RawManifest, media_type};
+use compass_registry::{ANNOTATION_REF_NAME, Platform, RawManifest, media_type};
 use serde_json::json;
 
 use super::entry;
@@ -69,7 +69,7 @@ pub(crate) fn index_entry(image: &ArchiveImage, name: &str) -> serde_json::Value
     }
     entry["annotations"] = json!({
         "io.containerd.image.name": image.reference.to_string(),
-        "org.opencontainers.image.ref.name": name,
+        ANNOTATION_REF_NAME: name,
     });
     entry
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use compass_registry::{
-    Descriptor, Digest, MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH, Manifest, Platform,
-    RawManifest, media_type_of, sniff_media_type,
+    ANNOTATION_REF_NAME, Descriptor, Digest, MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH, Manifest,
+    Platform, RawManifest, media_type_of, sniff_media_type,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -84,7 +84,7 @@ fn add_names(archive: &Archive<'_>, entry: &Value, candidate: &mut Candidate) {
         }
         _ => {}
     }
-    match annotation("org.opencontainers.image.ref.name").map(read_ref_name) {
+    match annotation(ANNOTATION_REF_NAME).map(read_ref_name) {
         Some(Name::Full(name)) if candidate.names.is_empty() => candidate.add_name(name),
         Some(Name::Tag(tag)) => candidate.tag = Some(tag),
         // The specification allows any text there.
