@@ -55,10 +55,10 @@ impl Failure {
 
     /// Says first what was being done.
     pub(crate) fn while_doing(mut self, what: impl fmt::Display) -> Self {
-        let what = lines(what);
-        // Some errors say so themselves.
-        if self.message != what {
-            self.causes.insert(0, std::mem::replace(&mut self.message, what));
+        let message = std::mem::replace(&mut self.message, lines(what));
+        // Some errors only name what failed.
+        if !self.message.contains(&message) {
+            self.causes.insert(0, message);
         }
         self
     }
@@ -165,5 +165,23 @@ impl From<PolicyError> for Failure {
 impl From<tokio::task::JoinError> for Failure {
     fn from(error: tokio::task::JoinError) -> Self {
         Self::outside(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_doing_names_each_cause_once() {
+        for (message, causes) in [
+            ("cannot sync h/a:v1", vec![]),
+            ("h/a:v1", vec![]),
+            ("h/a:v1 cannot be reached", vec!["h/a:v1 cannot be reached"]),
+        ] {
+            let failure = Failure::usage(message).while_doing("cannot sync h/a:v1");
+            assert_eq!(failure.message, "cannot sync h/a:v1");
+            assert_eq!(failure.causes, causes);
+        }
     }
 }
