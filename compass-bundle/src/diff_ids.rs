@@ -44,8 +44,8 @@ pub(crate) fn require_count(named: usize, layers: usize) -> Result<(), String> {
     }
 }
 
-/// Reads the diff IDs of an image in a registry, one for each layer. A configuration that names none is
-/// nothing to compare with: what is not an image of files may have the types of one there.
+/// Reads the diff IDs of an image in a registry, one for each layer. Returns `None` for a configuration
+/// without any: artifacts in registries may have the media types of images.
 pub(crate) fn read_for(config: &[u8], layers: usize) -> Result<Option<Vec<String>>, String> {
     let ids = read(config).map_err(|reason| format!("it is not readable: {reason}"))?;
     if ids.is_empty() {

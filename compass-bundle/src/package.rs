@@ -72,7 +72,7 @@ pub struct PackageProblem {
     pub file: Option<String>,
     /// The image, if it is a problem of one.
     pub image: Option<String>,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -146,8 +146,8 @@ impl Package {
         self.0.problems.iter().cloned().chain(of_images).collect()
     }
 
-    /// What is not wrong with the package and its images, and should be known: platforms that are
-    /// elsewhere, and what is in no image.
+    /// Facts about the package and its images that are no problems: platforms that are not in it,
+    /// and files of no image.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.0.notes.clone();
         for image in self.images() {
@@ -229,7 +229,7 @@ impl Package {
         self.0.blobs.contains_key(digest)
     }
 
-    /// The file that a path leads to, over a link if it is one.
+    /// The file at a path, or the target of a link at it.
     pub(crate) fn target_of<'p>(&'p self, path: &'p str) -> &'p str {
         self.0.links.get(path).map_or(path, String::as_str)
     }

@@ -96,7 +96,7 @@ struct Wanted {
     layer: Descriptor,
     /// A repository that has it.
     repository: Repository,
-    /// What it unpacks to, by the configurations of its images.
+    /// The diff ID, by the configurations of its images.
     diff_ids: BTreeSet<String>,
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn read(
     Ok(Base { tree, changed, policy })
 }
 
-/// What is at each path of a commit, without contents.
+/// The kinds of entries of a commit by path, without contents.
 fn list(entries: &BTreeMap<String, Entry>) -> Tree {
     let mut tree = Tree::new();
     for (path, entry) in entries {

@@ -1,4 +1,4 @@
-//! The files of a release repository, where they are on disk.
+//! The files of a release repository on disk.
 //!
 //! In a git work tree these are the files that git does not ignore, and a file that did not change
 //! since `HEAD` has the committed bytes: a checkout may convert ends of lines, expand `$Id$` or
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::git::{EntryKind, Git, WorkFile, is_blob};
 use crate::regular_file;
 
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     Regular,

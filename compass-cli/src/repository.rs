@@ -297,7 +297,7 @@ impl Repository {
         self.target_images_of(distinct)
     }
 
-    /// Resolves images; the error names every one that is no image.
+    /// Resolves images; the error names every invalid reference.
     pub(crate) fn target_images_of(
         &self,
         images: impl IntoIterator<Item = FileImage>,

@@ -1,4 +1,4 @@
-//! Release manifests as people write them: what is read of them, and what refuses a target.
+//! Release manifests as people write them: the images read, and the reasons to refuse a target.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;

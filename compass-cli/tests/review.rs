@@ -80,7 +80,7 @@ fn an_event_and_comments_are_read_in_the_form_of_the_forge() {
     assert_eq!(standing["state"], "need-queue", "{standing:#}");
 }
 
-/// The state that an event, comments and facts lead to, or what is refused.
+/// The state after an event, comments and facts, or the refusal.
 fn state_of(event: &Value, comments: Option<&Value>, facts: &Value) -> Result<String, String> {
     let directory = repository();
     let mut arguments = vec!["plugin", "gpu", "--event", "event.json", "--facts", "facts.json"];

@@ -33,7 +33,7 @@
 //! - [`policy`]: what a release repository decides for itself.
 //! - [`rules`]: the catalogue; [`check`] applies it.
 //! - [`inventory`]: the hotfixes and images of a repository.
-//! - [`finding`], [`render`]: what comes out. [`escape`] makes text from outside safe to print.
+//! - [`finding`], [`render`]: findings, and their output formats. [`escape`] makes text from outside safe to print.
 //! - `strategies` (feature `proptest`): values and repositories for property tests.
 //! - [`review`]: review commands, and the queue that a pull request moves through.
 

@@ -1,4 +1,4 @@
-//! Image references of other tools' own tests. A host is never guessed here, so that what they take
+//! Image references of other tools' own tests. A host is never guessed here, so that references they take
 //! for a name at a default registry is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

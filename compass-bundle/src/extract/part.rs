@@ -21,7 +21,7 @@ const CHUNK: usize = 256 << 10;
 /// Bytes of the paths of all links.
 const MAX_LINK_PATHS: usize = 32 << 20;
 
-/// Links that lead to links.
+/// Links whose targets are links.
 const MAX_LINKS: usize = 8;
 
 /// A directory that is being filled; dropped, it is removed.
@@ -110,13 +110,13 @@ impl Part {
             chunk.reserve(CHUNK);
         }
         file.flush().await.map_err(Error::io("write", path))?;
-        // Whoever runs this may have a mask that takes more away.
+        // The umask of the process may remove more bits.
         let set = file.set_permissions(Permissions::from_mode(mode)).await;
         set.map_err(Error::io("write", path))?;
         Ok(size)
     }
 
-    /// What is there twice with one content is there once.
+    /// Entries of the same path and content count once.
     async fn require_same(&self, name: &str, entry: Entry, path: &Path) -> Result<u64, Error> {
         let shown = entry.path.text.clone();
         let mut present = tokio::fs::File::open(path).await.map_err(Error::io("read", path))?;

@@ -25,8 +25,8 @@ struct Wanted<'p> {
 /// The blobs and bytes that were brought for each image.
 pub(super) type Brought = HashMap<Reference, (usize, u64)>;
 
-/// Brings the blobs of images that the sink lacks. Where that fails on the way, what is missing is left to whoever copies
-/// the images, who can try again and says what is wrong.
+/// Pushes the blobs of images that the sink lacks. An error ends the pass without failing it: the copy of
+/// the images that follows retries what is missing, and reports the cause.
 pub(super) async fn bring(
     (package, images): (&Package, &[&PackageImage]),
     sink: &dyn ImageSink,

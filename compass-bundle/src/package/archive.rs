@@ -50,7 +50,7 @@ impl Default for MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Counts a name, and what is kept with it.
+    /// Counts a name, and the memory kept with it.
     pub(super) fn reserve(&mut self, name: &str, kept: usize) -> Result<()> {
         match self.0.checked_sub(name.len() + NAME + kept) {
             Some(left) => self.0 = left,
@@ -80,11 +80,11 @@ pub(super) struct ScannedEntry {
     /// The content if it may be JSON, otherwise the first bytes.
     pub(super) head: Bytes,
     pub(super) content: Content,
-    /// What it holds, if it is an archive.
+    /// Its entries, if it is an archive.
     pub(super) inside: Inside,
 }
 
-/// What is behind the compression of a file.
+/// The content of a file without its compression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     Plain,
@@ -223,7 +223,7 @@ impl ScannedArchive {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// The links, and the files that they lead to.
+    /// The links, and their targets.
     pub(super) fn links(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.links.keys().map(|path| (path.as_str(), self.follow(path).map(|(path, _)| path)))
     }
@@ -240,7 +240,7 @@ impl ScannedArchive {
         self.is_too_large
     }
 
-    /// What a file describes, if it is there.
+    /// The parsed content of a file, if it exists.
     pub(super) fn description(&self, path: &str) -> Option<Description> {
         let (_, entry) = self.follow(path)?;
         Some(describe(path, entry))

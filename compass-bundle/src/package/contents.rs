@@ -1,4 +1,4 @@
-//! What a package holds: the images of all its archives, its files, and what is wrong.
+//! The contents of a package: images of all archives, files, and problems.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Contents {
     pub(super) source: Arc<dyn BundleSource>,
     pub(super) digest: Option<Digest>,
     pub(super) files: Vec<PackageFile>,
-    /// The files that links lead to.
+    /// The targets of links.
     pub(super) links: HashMap<String, String>,
     pub(super) problems: Vec<PackageProblem>,
     pub(super) notes: Vec<String>,
@@ -39,7 +39,7 @@ pub(super) struct BlobLocation {
 }
 
 impl Contents {
-    /// Puts together what was found.
+    /// Combines the results of the scan.
     pub(super) fn of(
         source: Arc<dyn BundleSource>,
         digest: Option<Digest>,

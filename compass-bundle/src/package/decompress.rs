@@ -18,7 +18,7 @@ use crate::read::BundleSource;
 /// Bytes on their way.
 pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 
-/// What stands behind the compression.
+/// The content without its compression.
 pub(crate) enum Decompressed {
     Tar(Reader),
     /// Something else, or nothing that can be read.
@@ -38,7 +38,7 @@ pub(crate) enum Opened {
 /// Bytes that are asked for at once from far away.
 const AHEAD_REMOTE: u64 = 4 << 20;
 
-/// Old scripts compressed what was compressed already; nobody did it three times.
+/// Old scripts compress twice: `docker save | gzip` into a file that is gzipped again.
 const MAX_COMPRESSIONS: usize = 2;
 
 /// A tar header is as long.

@@ -1,4 +1,4 @@
-//! Compressed files of any making, read to their very end.
+//! Readers of compressed files that also verify their last bytes.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -74,7 +74,7 @@ impl Decompressor {
         })
     }
 
-    /// Counts what has come out.
+    /// Counts the decompressed bytes.
     fn count(&mut self, bytes: usize) -> Result<()> {
         self.inflated += bytes as u64;
         let most = self.input.load(Ordering::Relaxed).saturating_mul(MOST_TIMES);

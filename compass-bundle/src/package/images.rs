@@ -18,7 +18,7 @@ use crate::Error;
 pub struct PackageImage {
     /// The archive that it is in.
     pub archive: String,
-    /// What it is named there; images without a name are under `localhost/unnamed`.
+    /// Its name in the package; images without a name are under `localhost/unnamed`.
     pub reference: Reference,
     /// Its manifest; if the archive has none, the one that a registry will have.
     pub root: RawManifest,
@@ -26,9 +26,9 @@ pub struct PackageImage {
     pub children: Vec<RawManifest>,
     /// Digest of the configuration, of a single image.
     pub config: Option<Digest>,
-    /// What is wrong with it.
+    /// Problems of the image.
     pub problems: Vec<String>,
-    /// What is not wrong, and should be known: platforms that are elsewhere.
+    /// Facts that are no problems, as platforms that are not in the package.
     pub notes: Vec<String>,
     /// The layers that registries need not hold, and that are not in the package either, with the
     /// address that they have.
@@ -65,7 +65,7 @@ pub(super) struct ImageCollector {
     listed: usize,
 }
 
-/// What was found in one archive beside its images.
+/// Results for one archive besides its images.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) blobs: Vec<(Digest, EntryBlob)>,
@@ -73,7 +73,7 @@ pub(super) struct Found {
     pub(super) used: HashSet<String>,
     /// It is an image archive without an image.
     pub(super) is_empty: bool,
-    /// What is not wrong with the archive, and should be known.
+    /// Facts about the archive that are no problems.
     pub(super) notes: Vec<String>,
 }
 

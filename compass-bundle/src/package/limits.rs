@@ -47,7 +47,7 @@ impl Limits {
         Self { memory, ..Self::default() }
     }
 
-    /// Counts what is read of the file of the package.
+    /// Counts the bytes that are read of the package.
     pub(crate) fn count_input_of(&self, file: Reader) -> Reader {
         let limit = self.inflate.clone();
         Box::pin(InspectReader::new(file, move |bytes| limit.count_input(bytes.len() as u64)))

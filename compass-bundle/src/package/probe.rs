@@ -35,9 +35,9 @@ pub(super) struct Probe {
 enum State {
     /// The next header, of which these bytes have come.
     Header(Vec<u8>),
-    /// Content of a file that may describe images, and what is left of its blocks.
+    /// Content of a file that may describe images, and the number of bytes left.
     Text(Text, Vec<u8>, u64),
-    /// Content of a file that may be an archive, and what is left of its blocks.
+    /// Content of a file that may be an archive, and the number of bytes left.
     Inner(Box<Inner>, u64),
     End,
 }
@@ -67,7 +67,7 @@ impl Probe {
         self.is_tar
     }
 
-    /// What has passed.
+    /// The bytes so far.
     pub(super) fn inside(&self) -> Inside {
         self.inside
     }

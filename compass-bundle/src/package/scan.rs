@@ -48,7 +48,7 @@ pub(super) struct ScanError {
     pub(super) reason: Error,
 }
 
-/// What is in a file of a package.
+/// The content of a file of a package.
 struct Looked {
     content: Content,
     archive: Result<Option<ScannedArchive>>,

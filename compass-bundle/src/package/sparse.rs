@@ -84,7 +84,7 @@ async fn read_map(data: &mut Reader) -> Result<Vec<u64>> {
             text.drain(..=end);
             let count = numbers.first().and_then(|count: &u64| count.checked_mul(2));
             if count.ok_or_else(invalid)? == numbers.len() as u64 - 1 {
-                // What is left fills the block.
+                // Padding fills the block.
                 numbers.remove(0);
                 return Ok(numbers);
             }

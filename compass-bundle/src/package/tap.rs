@@ -1,4 +1,4 @@
-//! A reader that hashes what passes, and that one reader after another goes on with.
+//! A reader that hashes its bytes, shared by several readers in turn.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ struct State {
     probe: Option<Probe>,
 }
 
-/// What has passed a tap.
+/// Digest and number of the bytes read through a tap.
 pub(super) struct Sum {
     hasher: Hasher,
     /// A second algorithm, if the name of the file has one.

@@ -46,7 +46,7 @@ pub(crate) struct Entry {
 pub(crate) enum EntryKind {
     File,
     Directory,
-    /// A symbolic or hard link, and the path that it leads to if that is in the archive.
+    /// A symbolic or hard link, and its target if that is inside the archive.
     Link(Option<EntryPath>),
     Device,
 }

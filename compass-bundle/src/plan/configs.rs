@@ -46,13 +46,13 @@ pub(super) fn plan(
 }
 
 impl PlannedConfig {
-    /// What is wrong with the configuration, if its size says so.
+    /// The problem of a configuration that is too large.
     pub(crate) fn size_problem(&self) -> Option<String> {
         let is_large = self.size > MAX_MANIFEST_BYTES;
         is_large.then(|| format!("a configuration of {} bytes is too large", self.size))
     }
 
-    /// What is wrong with the configuration.
+    /// The problem of a configuration that does not fit its layers.
     pub(crate) fn problem(&self, bytes: &[u8]) -> Option<String> {
         diff_ids::problem(bytes, &self.layers)
     }

@@ -133,7 +133,7 @@ async fn children(
     Ok((below.children, below.absent))
 }
 
-/// What is below an index, as it is read level by level.
+/// The manifests below an index, read level by level.
 struct Below<'s> {
     source: &'s dyn ImageSource,
     repository: &'s Repository,

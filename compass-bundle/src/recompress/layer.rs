@@ -183,7 +183,7 @@ impl<S: Storage> Recompression<S> {
         Ok(Some(after.clone()))
     }
 
-    /// Notes what the layer has become, and what it unpacks to, for a later run.
+    /// Records the compressed layer's digest and its diff ID for a later run.
     async fn note(&self, after: &Descriptor, diff_id: Digest) -> Result<(), Error> {
         let content = json!({"mediaType": media_type::OCI_LAYER, "digest": diff_id, "size": 0});
         let index = json!({

@@ -18,7 +18,7 @@ pub(super) fn image(
 ) -> Result<ArchiveImage, Error> {
     let mut changed = changed.clone();
     let mut children = image.children.clone();
-    // An index is described anew after what is in it.
+    // Rewrite an index after its children: it names their digests.
     for _ in 0..MAX_INDEX_DEPTH {
         for (before, after) in image.children.iter().zip(&mut children) {
             *after = manifest(before, &changed)?;

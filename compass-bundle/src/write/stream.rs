@@ -59,7 +59,7 @@ struct Steps {
     sums: Checksums<Arc<BundlePlan>>,
     source: Arc<dyn ImageSource>,
     at: At,
-    /// What has come of a configuration.
+    /// The bytes of a configuration so far.
     kept: Option<Vec<u8>>,
 }
 

@@ -3,7 +3,7 @@
 /// Where decisions come from.
 pub(crate) struct Choices {
     bytes: Vec<u8>,
-    /// What goes on after the bytes; nothing of a fuzzer, whose decisions end.
+    /// The generator that continues behind the bytes; `None` for a fuzzer, whose decisions end.
     state: Option<u64>,
 }
 

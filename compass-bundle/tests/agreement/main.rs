@@ -1,6 +1,6 @@
 //! `verify`, `install` and `extract` agree on what packages of other tools hold.
 //!
-//! `COMPASS_SEED=N` begins with another seed, and `COMPASS_SECONDS=N` goes on for so long.
+//! `COMPASS_SEED=N` begins with another seed, and `COMPASS_SECONDS=N` sets the time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;

@@ -115,7 +115,7 @@ fn add_layers(
     }
     let mut missing = 0;
     if flaw.is_none() && choices.once_in(10) {
-        // Base layers of Windows are there or not, as it pleases them.
+        // Base layers of Windows may be missing.
         let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
         layers.iter_mut().take(1).for_each(|layer| layer["mediaType"] = json!(foreign));
         missing = usize::from(parts.may_lack_layers && choices.once_in(2));
@@ -142,7 +142,7 @@ fn add_indexes(
         }
         let mut images = vec![entry];
         let is_outermost = level + 1 == levels;
-        // Docker keeps indexes of which not every platform is there.
+        // Docker keeps indexes of which it has some platforms only.
         let is_partial = is_outermost && choices.once_in(3);
         if is_partial || (lacks_inner && !is_outermost) {
             let mut absent = describe(media_type::OCI_MANIFEST, format!("{level}").as_bytes());

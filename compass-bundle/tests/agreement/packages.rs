@@ -11,12 +11,12 @@ use super::images::Image;
 use super::manifests::add_docker;
 use super::tar::{Entry, Packing, Style, file, link, tar};
 
-/// A package, and what is known of it.
+/// A package, its configurations and its flaw.
 pub(crate) struct Generated {
     pub(crate) bytes: Vec<u8>,
     /// Digests of the configurations of all images that must arrive.
     pub(crate) configs: Vec<Digest>,
-    /// What is wrong with it.
+    /// Its flaw, if it has one.
     pub(crate) flaw: Option<Flaw>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn generate(choices: &mut Choices, is_flawed: bool) -> Generated {
     }
     let mut bytes = choices.pick(&Packing::ALL).pack(&bytes, choices);
     if choices.once_in(8) {
-        // Old scripts compress once more what is compressed.
+        // Old scripts compress twice.
         bytes = Packing::Gzip.pack(&bytes, choices);
     }
     if flaw == Some(Flaw::CutOffCompressed) && bytes.last() != Some(&0) {
@@ -68,7 +68,7 @@ fn package(choices: &mut Choices, images: &[Image], flaw: Option<Flaw>) -> Vec<u
     tar(&entries, Style::any(choices))
 }
 
-/// An archive of a package, and what may be there once more.
+/// An archive of a package, sometimes twice.
 fn any_archive(
     choices: &mut Choices,
     images: &[Image],

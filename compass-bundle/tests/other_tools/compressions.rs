@@ -1,4 +1,4 @@
-//! What is compressed: a package, an archive in it, a layer, an archive in an archive.
+//! Compressed packages, archives, layers, and archives in archives.
 
 use std::io::Write as _;
 

@@ -7,7 +7,7 @@ use super::archives::{file, gzip, tar};
 use super::judged::{assert_judged, judge};
 use super::saved::{Image, Saved, app, manifest};
 
-/// An image with two layers, and another list of what they unpack to.
+/// An image with two layers, and other diff IDs.
 fn image_with_ids(change: impl Fn(&mut Vec<Value>)) -> Image {
     let layers = Image::new(1).layers;
     let mut ids: Vec<Value> =

@@ -34,7 +34,7 @@ async fn archives_in_archives_are_refused() {
     let deeper = tar(&[file("a.tar", &tar(&[file("b.tar", &docker(1).tar())]))]);
     let bytes = tar(&[file("p/all.tar", &deeper)]);
     assert_judged("deeper", &bytes, Err("it holds an image archive, `a.tar`")).await;
-    // What is compressed once more is not looked into, which is said.
+    // A third compression is not read, and the package says so.
     let deeper = tar(&[file("a.tar", &tar(&[file("b.tgz", &gzip(&docker(1).tar()))]))]);
     let bytes = tar(&[file("p/all.tar", &deeper), file("p/b.tar", &docker(2).tar())]);
     let judged = judge(&bytes).await.unwrap();

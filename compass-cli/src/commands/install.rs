@@ -80,7 +80,7 @@ fn report(opened: &Opened, installed: &[Installed], output: &Output) {
     );
 }
 
-/// The files of a package that other tools made, which are no images and stay where they are.
+/// The files of a package of other tools that are not images, and are not installed.
 fn others(opened: &Opened) -> Vec<&str> {
     match opened {
         Opened::Bundle(_) => Vec::new(),

@@ -64,7 +64,7 @@ fn check_sparse_checkout_judges_staged() {
     let complete = (clone.found(&[]), clone.found(&["--base", "main"]));
     assert!(complete.0.iter().any(|one| one.starts_with("port-conflict")), "{complete:?}");
     clone.git(&["sparse-checkout", "set", "--no-cone", "/docs/", GPU]);
-    // The index goes on to have what was committed.
+    // The index keeps the committed entries.
     clone.git(&["reset", "-q", "--soft", "main"]);
     assert!(!clone.root().join(LOG).exists());
     assert_eq!((clone.found(&[]), clone.found(&["--base", "main"])), complete);

@@ -20,7 +20,7 @@ products: {directory: no-products, addons: no-addons, overlays: no-overlays, ima
                       addon_lists: [], descriptors: [], chart_lists: []}
 ";
 
-/// What was compared.
+/// Counts of what the comparison covered.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) changed_paths: usize,

@@ -184,7 +184,7 @@ pub(crate) enum Entry {
 pub(crate) struct Tree(pub(crate) BTreeMap<Vec<u8>, Entry>);
 
 impl Tree {
-    /// A random tree. What is below `prefix` is the release repository.
+    /// A random tree. The release repository is below `prefix`.
     pub(crate) fn random(choices: &mut Choices, prefix: &str) -> Self {
         let mut tree = Self::default();
         for _ in 0..4 + choices.below(20) {
@@ -258,7 +258,7 @@ impl Tree {
         }
     }
 
-    /// Adds attributes, what is ignored, and a policy.
+    /// Adds attributes, ignore patterns and a policy.
     pub(crate) fn configure(&mut self, choices: &mut Choices, prefix: &str, converts: bool) {
         if choices.percent(60) {
             let path = below(choices.pick(&["", prefix]), choices.pick(&ATTRIBUTE_FILES));

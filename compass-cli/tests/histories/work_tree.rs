@@ -20,7 +20,7 @@ use crate::world::World;
 const STEPS: usize = 23;
 const PLAIN_STEPS: usize = 19;
 
-/// Changes what is on disk and in the index. A step that does not apply is left out.
+/// Changes files on disk and in the index. A step that does not apply is left out.
 pub(crate) fn change(world: &mut World, choices: &mut Choices) {
     for _ in 0..choices.below(9) {
         let old = world.history.tree().pick(choices);

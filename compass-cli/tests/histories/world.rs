@@ -95,7 +95,7 @@ impl World {
         self.directory.path().join("program").display().to_string()
     }
 
-    /// A git command without an effect of what is hostile.
+    /// A git command that ignores the hostile configuration.
     pub(crate) fn git(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
         command.env_clear().env("HOME", self.home()).env("GIT_CONFIG_NOSYSTEM", "1");
@@ -226,7 +226,7 @@ impl World {
                 write_program(&hooks.join(hook), &script);
             }
         }
-        // The set-up may have run what is only forbidden from now on.
+        // The set-up may have run programs; from now on that is an error.
         let _ = fs::remove_file(self.marks());
     }
 

@@ -29,7 +29,7 @@ impl Document {
         Self::of_text(SourceFile::new(path, String::from_utf8_lossy(bytes)))
     }
 
-    /// A text that is no YAML.
+    /// A text file that is not YAML.
     pub(crate) fn of_text(source: SourceFile) -> Self {
         let error = SyntaxError { message: String::new(), help: None, span: Span::default() };
         Self { source, root: Err(error), departures: Vec::new(), images: OnceLock::new() }

@@ -124,7 +124,7 @@ async fn examine_project(transport: &Transport, project: &Repository, trials: &m
     }
 }
 
-/// Many registries do not list what they have, and nothing here needs it.
+/// Many registries disable the catalogue, and no command needs it.
 async fn catalogue(transport: &Transport, trials: &mut Trials) {
     match list::repositories(transport).await {
         Ok(repositories) => {

@@ -99,7 +99,7 @@ fn find_files<'a>(archive: &Archive<'a>, image: &DockerImage) -> Result<Files<'a
     })
 }
 
-/// The names of an image, and what is wrong with them.
+/// The names of an image, and their problems.
 fn read_names(archive: &Archive<'_>, image: &DockerImage) -> (Vec<Reference>, Vec<String>) {
     let (mut names, mut problems) = (Vec::new(), Vec::new());
     for tag in image.tags.iter().flatten().flatten() {

@@ -12,7 +12,7 @@ pub(super) struct Layer<'e> {
     pub(super) entry: Option<&'e ScannedEntry>,
 }
 
-/// What is wrong with the layers of an image, by its configuration.
+/// Problems of an image's layers, by its configuration.
 pub(super) fn wrong_layers(
     archive: &Archive<'_>,
     config: &ScannedEntry,

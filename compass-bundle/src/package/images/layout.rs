@@ -235,7 +235,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
         Ok(manifest)
     }
 
-    /// Requires that blobs are there, and are what their descriptors say.
+    /// Requires that blobs exist and match their descriptors.
     fn require(
         &mut self,
         manifest: &RawManifest,
@@ -265,7 +265,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
         Ok(())
     }
 
-    /// The entry of a blob, if it is there and right.
+    /// The entry of a blob, if it exists and matches.
     fn blob(&mut self, manifest: &RawManifest, blob: &Descriptor) -> Option<&'a ScannedEntry> {
         let path = (self.path)(&blob.digest);
         let Some((own, entry)) = self.find(&blob.digest) else {

@@ -12,7 +12,7 @@ pub(super) enum Name {
     Tag(Tag),
     /// The image has no name.
     None,
-    /// It is no name.
+    /// Text that is not a valid name.
     Unusable,
 }
 
