@@ -59,7 +59,7 @@ fn list(entries: &BTreeMap<String, Entry>) -> Tree {
     let mut tree = Tree::new();
     for (path, entry) in entries {
         let kind = match entry.kind {
-            EntryKind::File if is_undecodable(path) => compass_manifest::EntryKind::UndecodablePath,
+            _ if is_undecodable(path) => compass_manifest::EntryKind::UndecodablePath,
             EntryKind::File => compass_manifest::EntryKind::File,
             EntryKind::Link => compass_manifest::EntryKind::Link,
             EntryKind::Submodule => compass_manifest::EntryKind::Submodule,

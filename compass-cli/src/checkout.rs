@@ -26,7 +26,7 @@ pub(crate) enum FileKind {
     Submodule,
     /// A pipe, a socket or a device.
     Special,
-    /// A regular file whose path is not UTF-8, and is shown with U+FFFD.
+    /// Anything whose path is not UTF-8, and is shown with U+FFFD.
     UndecodablePath,
 }
 
@@ -132,13 +132,15 @@ impl Checkout {
         Ok(unverified)
     }
 
-    /// The blobs of files that did not change since the last commit, without those that pass a filter.
+    /// The blobs of files that did not change since the last commit. Of files that pass a filter the
+    /// content on disk counts, if they are there.
     fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, Failure> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let filtered = git.filtered(paths)?;
-        let unfiltered = paths.iter().filter(|path| !filtered.contains(**path));
+        let is_missing = |path: &str| self.root.join(path).symlink_metadata().is_err();
+        let counts = |path: &&&'p str| !filtered.contains(**path) || is_missing(path);
         let blob = |path: &&'p str| Some((*path, self.files.get(*path)?.blob.as_deref()?));
-        Ok(unfiltered.filter_map(blob).collect())
+        Ok(paths.iter().filter(counts).filter_map(blob).collect())
     }
 
     /// Reads `blobs` from git, and what is not in `known` either from the work tree.
@@ -221,12 +223,10 @@ impl FileKind {
         }
     }
 
-    /// The kind, with regard to the path: a file is not found again if U+FFFD stands for bytes of it.
+    /// The kind, with regard to the path: several entries may have the same one with U+FFFD for other
+    /// bytes.
     fn at(self, path: &str) -> Self {
-        match self {
-            Self::Regular if is_undecodable(path) => Self::UndecodablePath,
-            kind => kind,
-        }
+        if is_undecodable(path) { Self::UndecodablePath } else { self }
     }
 }
 

@@ -16,7 +16,7 @@ pub enum EntryKind {
     Submodule,
     /// A pipe, a socket or a device.
     Special,
-    /// A regular file whose path is not UTF-8. Its path in the tree has U+FFFD in place of other bytes.
+    /// An entry whose path is not UTF-8. Its path in the tree has U+FFFD in place of other bytes.
     UndecodablePath,
 }
 

@@ -137,7 +137,8 @@ impl Git {
     }
 
     /// The paths, of those given, whose content passes a filter driver of the configuration
-    /// (`gitattributes(5)`): no driver is run here, so git does not know their committed form.
+    /// (`gitattributes(5)`): no driver is run here, so git does not know their committed form. A file
+    /// with an encoding of its own on disk is not among them, since only the committed form is UTF-8.
     pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, Failure> {
         if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());
@@ -148,13 +149,16 @@ impl Git {
             asked.extend_from_slice(path.as_bytes());
             asked.push(0);
         }
-        let answer = self.answer(&["check-attr", "-z", "--stdin", "filter"], asked)?;
-        // Three fields each: path, attribute, value.
+        let attributes = ["check-attr", "-z", "--stdin", "filter", "working-tree-encoding"];
+        let answer = self.answer(&attributes, asked)?;
+        // Three fields for each attribute: path, attribute, value.
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
         let is_filtered = |fields: &&[&[u8]]| {
+            let encoding = fields[5];
             str::from_utf8(fields[2]).is_ok_and(|driver| self.filter_drivers.contains(driver))
+                && (encoding == b"unspecified" || encoding == b"unset")
         };
-        let filtered = fields.chunks_exact(3).filter(is_filtered);
+        let filtered = fields.chunks_exact(6).filter(is_filtered);
         Ok(filtered.filter_map(|fields| self.relative(fields[0])).collect())
     }
 

@@ -35,6 +35,7 @@ fn check_base_agrees_with_git() {
         let world = World::random(&mut Choices::new(seed));
         if let Err(difference) = oracle::compare(&world, &mut Choices::new(!seed), &mut summary) {
             println!("COMPASS_SEED={seed}: {difference}");
+            println!("with the environment {:?}", world.environment);
             if std::env::var_os("COMPASS_KEEP").is_some() {
                 println!("{}", world.directory.keep().display());
             }

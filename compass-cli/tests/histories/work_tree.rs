@@ -173,6 +173,10 @@ fn conflict(world: &World, choices: &mut Choices, path: &[u8]) {
 }
 
 fn nested_repository(world: &mut World, choices: &mut Choices, path: &Path) -> io::Result<()> {
+    // The release repository stays in the outer one. The path may be a link to the work tree.
+    if world.root().starts_with(path) || path.join(".git").exists() {
+        return Ok(());
+    }
     world.is_plain = false;
     fs::create_dir_all(path.join(".git/refs/heads"))?;
     fs::create_dir_all(path.join(".git/objects"))?;
