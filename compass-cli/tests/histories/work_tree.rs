@@ -173,8 +173,10 @@ fn conflict(world: &World, choices: &mut Choices, path: &[u8]) {
 }
 
 fn nested_repository(world: &mut World, choices: &mut Choices, path: &Path) -> io::Result<()> {
-    // The release repository stays in the outer one. The path may be a link to the work tree.
-    if world.root().starts_with(path) || path.join(".git").exists() {
+    // The release repository stays in the outer one.
+    let is_around =
+        |path: PathBuf| world.root().canonicalize().is_ok_and(|root| root.starts_with(path));
+    if path.canonicalize().is_ok_and(is_around) {
         return Ok(());
     }
     world.is_plain = false;
