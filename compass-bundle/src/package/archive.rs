@@ -32,6 +32,9 @@ const MAX_KEPT_OF_ALL: usize = 256 << 20;
 /// Bytes that are decompressed of what is no archive: an empty layer is 1 KiB of zeros.
 pub(super) const MAX_NO_ARCHIVE: u64 = 1 << 20;
 
+/// The file that marks an OCI layout (OCI image specification, "Image Layout").
+pub(super) const OCI_LAYOUT: &str = "oci-layout";
+
 /// What to do with images that no registry takes.
 pub(super) const PRE_1_10: &str =
     "a Docker before 1.10 saved it, and no registry takes that: load and save it with a newer one";
@@ -168,7 +171,7 @@ impl ScannedArchive {
         memory: &mut MemoryLimit,
     ) -> Result<()> {
         let is_whole = head.len() as u64 == digests.size && head.len() <= KEPT;
-        let is_json = is_whole && matches!(head.first(), Some(b'{' | b'['));
+        let is_json = is_whole && matches!(head.trim_ascii_start().first(), Some(b'{' | b'['));
         let head = match is_json && self.kept + head.len() <= MAX_KEPT {
             true => head,
             false => Bytes::copy_from_slice(&head[..head.len().min(4)]),
@@ -228,11 +231,11 @@ impl ScannedArchive {
         self.links.keys().map(|path| (path.as_str(), self.follow(path).map(|(path, _)| path)))
     }
 
-    /// Whether it holds images at its top.
+    /// Whether it is an image archive: its top describes images, or is marked as an OCI layout.
     pub(super) fn is_image(&self) -> bool {
         let describes =
             |path: &str| self.description(path).is_some_and(|d| d != Description::Other);
-        describes("manifest.json") || describes("index.json")
+        describes("manifest.json") || describes("index.json") || self.follow(OCI_LAYOUT).is_some()
     }
 
     /// Whether more entries follow than are known.
@@ -250,8 +253,12 @@ impl ScannedArchive {
     pub(super) fn image_directories(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
         self.entries.iter().filter_map(|(path, entry)| {
             let (directory, name) = path.rsplit_once('/')?;
+            let has = |file: &str| self.entries.contains_key(&format!("{directory}/{file}"));
+            if name == OCI_LAYOUT && !has("index.json") {
+                return Some((directory, entry));
+            }
             let is_description = matches!(name, "manifest.json" | "index.json");
-            let is_layout = || self.entries.contains_key(&format!("{directory}/oci-layout"));
+            let is_layout = || has(OCI_LAYOUT);
             let found = is_description.then(|| describe(name, entry))?;
             let is_image = match found {
                 Description::Other => false,
@@ -265,7 +272,16 @@ impl ScannedArchive {
 
     /// Whether it is what Docker saved before 1.10, with images of another kind.
     pub(super) fn is_pre_1_10(&self) -> bool {
-        !self.is_image() && self.entries.contains_key("repositories")
+        !self.is_image() && (self.entries.contains_key("repositories") || self.has_old_layers())
+    }
+
+    /// Whether it has layers as Docker before 1.10 saved them, each in a directory with its version.
+    pub(super) fn has_old_layers(&self) -> bool {
+        let is_layer = |path: &String| {
+            let directory = path.strip_suffix("/layer.tar");
+            directory.is_some_and(|id| self.entries.contains_key(&format!("{id}/VERSION")))
+        };
+        self.entries.keys().any(is_layer)
     }
 
     /// Why there are no images, where some should be.
@@ -289,12 +305,13 @@ fn describe(name: &str, entry: &ScannedEntry) -> Description {
     }
     let is_index = name.ends_with("index.json");
     let keys = serde_json::from_slice::<Keys>(&entry.head);
+    let begins_with = |byte: &[u8]| entry.head.trim_ascii_start().starts_with(byte);
     match (is_index, keys) {
         (true, Ok(Keys { manifests: None, schema_version: None, .. })) => Description::Other,
-        (true, _) if entry.head.starts_with(b"[") => Description::Other,
+        (true, _) if begins_with(b"[") => Description::Other,
         (true, _) => Description::Index,
         (false, _) if is_other_list(&entry.head) => Description::Other,
-        (false, _) if !entry.head.starts_with(b"{") => Description::Docker,
+        (false, _) if !begins_with(b"{") => Description::Docker,
         (false, Ok(Keys { manifests, config, layers, .. })) => {
             let is_manifest = manifests.is_some() || (config.is_some() && layers.is_some());
             if is_manifest { Description::Directory } else { Description::Other }
@@ -303,22 +320,21 @@ fn describe(name: &str, entry: &ScannedEntry) -> Description {
     }
 }
 
-/// What tells an image of `docker save` from other things.
-#[derive(Deserialize)]
-struct DockerKeys {
-    #[serde(rename = "Config")]
-    config: Option<IgnoredAny>,
-    #[serde(rename = "Layers")]
-    layers: Option<IgnoredAny>,
-}
-
-fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
+/// The keys of the images that `docker save` lists.
+fn docker_keys(json: &[u8]) -> Option<Vec<HashMap<String, IgnoredAny>>> {
     serde_json::from_slice(json).ok()
 }
 
-/// Whether a list is one of images, as `docker save` writes it.
+/// Whether a list is one of images, as `docker save` writes it. Docker itself does not tell small
+/// letters in keys from capital ones.
 fn describes_images(json: &[u8]) -> bool {
-    let is_image = |keys: &DockerKeys| keys.config.is_some() || keys.layers.is_some();
+    let has = |keys: &HashMap<String, IgnoredAny>, wanted: &str| {
+        keys.keys().any(|key| key.eq_ignore_ascii_case(wanted))
+    };
+    let is_image = |keys: &HashMap<String, IgnoredAny>| {
+        let is_exact = keys.contains_key("Config") || keys.contains_key("Layers");
+        is_exact || (has(keys, "Config") && has(keys, "Layers"))
+    };
     docker_keys(json).is_some_and(|all| all.iter().any(is_image))
 }
 

@@ -227,6 +227,11 @@ fn unread_reason(path: &str, looked: &Looked) -> Option<String> {
         (Ok(None), _) if is_archive_name(path) => {
             Some("is named as an archive, and is not a tar archive".to_owned())
         }
+        (Ok(Some(archive)), _) if archive.is_pre_1_10() && archive.has_old_layers() => {
+            let reason = "is an image archive that a Docker before 1.10 saved, and no registry takes that: \
+                          load and save it with a newer one";
+            Some(reason.to_owned())
+        }
         (Ok(Some(archive)), _) if !archive.is_image() => {
             deeper_images(archive, &HashSet::new(), &HashSet::new())
         }

@@ -62,6 +62,26 @@ async fn archives_without_images_are_files() {
 }
 
 #[tokio::test]
+async fn archives_of_old_docker_are_refused() {
+    let id = "0a".repeat(32);
+    let old = [
+        file(&format!("{id}/VERSION"), b"1.0"),
+        file(&format!("{id}/json"), b"{}"),
+        file(&format!("{id}/layer.tar"), &tar(&[file("etc/a", b"a")])),
+    ];
+    let named = [&old[..], &[file("repositories", b"{}")]].concat();
+    for (what, old) in [("without a name", &old[..]), ("with a name", &named)] {
+        assert_judged(what, &tar(old), Err("a Docker before 1.10 saved it")).await;
+        let package = tar(&[file("p/old.tar", &tar(old)), file("p/b.tar", &docker(2).tar())]);
+        assert_judged(what, &package, Err("p/old.tar: it is an image archive that a Docker")).await;
+    }
+    // A list of repositories is not an image.
+    let list = tar(&[file("repositories", b"https://mirror.example/alpine\n")]);
+    let package = tar(&[file("p/apk.tar", &list), file("p/b.tar", &docker(2).tar())]);
+    assert_judged("a list", &package, Ok(&[&app(2).0])).await;
+}
+
+#[tokio::test]
 async fn images_in_directories_are_refused() {
     let other = file("p/b.tar", &docker(2).tar());
     for saved in [docker(1), layout(1)] {
@@ -74,6 +94,10 @@ async fn images_in_directories_are_refused() {
             assert_judged(what, &tar(&entries), Err(expected)).await;
         }
     }
+    let mut unlisted = below("p/lay", &layout(1));
+    unlisted.pop();
+    unlisted.push(other);
+    assert_judged("without an index", &tar(&unlisted), Err("in its directory `p/lay`")).await;
     // The same image is read elsewhere.
     let entries = [below("p/lay", &layout(1)), vec![file("p/a.tar", &layout(1).tar())]].concat();
     assert_judged("twice", &tar(&entries), Ok(&[&app(1).0])).await;
