@@ -77,6 +77,10 @@ pub async fn install_package(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
+        // What is wrong may be why there is none.
+        if !package.is_archived_product() {
+            package.require_whole()?;
+        }
         return Err(Error::not_a_bundle(package.name(), package.no_image_reason()));
     }
     package.require_whole()?;

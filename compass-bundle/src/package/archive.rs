@@ -275,11 +275,12 @@ impl ScannedArchive {
         !self.is_image() && (self.entries.contains_key("repositories") || self.has_old_layers())
     }
 
-    /// Whether it has layers as Docker before 1.10 saved them, each in a directory with its version.
+    /// Whether it has layers as Docker before 1.10 saved them, each in a directory that describes it.
     pub(super) fn has_old_layers(&self) -> bool {
+        let has = |path: String| self.entries.contains_key(&path);
         let is_layer = |path: &String| {
             let directory = path.strip_suffix("/layer.tar");
-            directory.is_some_and(|id| self.entries.contains_key(&format!("{id}/VERSION")))
+            directory.is_some_and(|id| has(format!("{id}/VERSION")) || has(format!("{id}/json")))
         };
         self.entries.keys().any(is_layer)
     }
@@ -320,20 +321,29 @@ fn describe(name: &str, entry: &ScannedEntry) -> Description {
     }
 }
 
-/// The keys of the images that `docker save` lists.
-fn docker_keys(json: &[u8]) -> Option<Vec<HashMap<String, IgnoredAny>>> {
+/// What tells an image of `docker save` from other things. Docker itself does not tell small letters in
+/// keys from capital ones.
+#[derive(Deserialize)]
+struct DockerKeys {
+    #[serde(rename = "Config")]
+    config: Option<IgnoredAny>,
+    #[serde(rename = "Layers")]
+    layers: Option<IgnoredAny>,
+    #[serde(rename = "config")]
+    small_config: Option<IgnoredAny>,
+    #[serde(rename = "layers")]
+    small_layers: Option<IgnoredAny>,
+}
+
+fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
     serde_json::from_slice(json).ok()
 }
 
-/// Whether a list is one of images, as `docker save` writes it. Docker itself does not tell small
-/// letters in keys from capital ones.
+/// Whether a list is one of images, as `docker save` writes it.
 fn describes_images(json: &[u8]) -> bool {
-    let has = |keys: &HashMap<String, IgnoredAny>, wanted: &str| {
-        keys.keys().any(|key| key.eq_ignore_ascii_case(wanted))
-    };
-    let is_image = |keys: &HashMap<String, IgnoredAny>| {
-        let is_exact = keys.contains_key("Config") || keys.contains_key("Layers");
-        is_exact || (has(keys, "Config") && has(keys, "Layers"))
+    let is_image = |keys: &DockerKeys| {
+        let is_small = keys.small_config.is_some() && keys.small_layers.is_some();
+        keys.config.is_some() || keys.layers.is_some() || is_small
     };
     docker_keys(json).is_some_and(|all| all.iter().any(is_image))
 }

@@ -11,6 +11,7 @@ use super::scan::{Scan, ScanError, deeper_images, unread_archives};
 use super::walk::in_file;
 use super::{PackageFile, PackageProblem};
 use crate::Error;
+use crate::document::FILE_NAME;
 use crate::read::BundleSource;
 
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub(super) struct Contents {
     pub(super) problems: Vec<PackageProblem>,
     pub(super) notes: Vec<String>,
     /// Whether it is a product bundle that was archived anew.
-    pub(super) has_layout: bool,
+    pub(super) is_archived_product: bool,
     pub(super) images: Vec<PackageImage>,
     pub(super) blobs: HashMap<Digest, BlobLocation>,
 }
@@ -51,6 +52,8 @@ impl Contents {
         }
         let links = scan.whole.links().filter_map(|(path, file)| Some((path, file?)));
         let links = links.map(|(path, file)| (path.to_owned(), file.to_owned())).collect();
+        let name_of = |path: &str| path.rsplit('/').next() == Some(FILE_NAME);
+        let has_document = scan.files.iter().any(|file| name_of(&file.path));
         let mut contents = Self {
             digest,
             source,
@@ -58,7 +61,7 @@ impl Contents {
             links,
             problems: Vec::new(),
             notes: Vec::new(),
-            has_layout: scan.whole.image_directories().next().is_some(),
+            is_archived_product: has_document && scan.whole.image_directories().next().is_some(),
             images: Vec::new(),
             blobs: HashMap::new(),
         };

@@ -1,6 +1,8 @@
 //! Images that are not at the top of an archive of a package.
 
-use compass_registry::media_type;
+use compass_bundle::install_package;
+use compass_registry::storage::MemoryStorage;
+use compass_registry::{CopyOptions, media_type};
 use serde_json::json;
 
 use super::archives::{file, gzip, tar};
@@ -135,4 +137,28 @@ async fn skopeo_directories_are_images() {
     saved.entries.remove(0);
     let lacking = directory(listed.to_string().into_bytes(), &saved);
     assert_judged("without a layer", &lacking, Err("is missing")).await;
+}
+
+#[tokio::test]
+async fn install_without_images_names_the_problem() {
+    let refused = async |bytes: &[u8]| {
+        let package = judge(bytes).await.unwrap().package;
+        let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
+        let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
+        installed.unwrap_err().to_string()
+    };
+    let nested = tar(&[file("p/all.tar", &tar(&[file("a.tar", &docker(1).tar())]))]);
+    for (what, bytes, expected) in [
+        ("a directory", tar(&below("lay", &layout(1))), "holds an image in its directory `lay`"),
+        ("an archive in an archive", nested, "p/all.tar: it holds an image archive, `a.tar`"),
+        ("an empty layout", tar(&[file("manifest.json", b"[]")]), "and holds no image"),
+        ("files", tar(&[file("a.yaml", b"a: b\n")]), "is not a bundle: it holds no image"),
+    ] {
+        let told = refused(&bytes).await;
+        assert!(told.contains(expected), "{what}: {told}");
+    }
+    let document = file("compass-v2.7.0/bundle.json", b"{}");
+    let product = [vec![document], below("compass-v2.7.0/images", &layout(1))].concat();
+    let told = refused(&tar(&product)).await;
+    assert!(told.contains("take the bundle as it was published"), "{told}");
 }

@@ -82,5 +82,6 @@ pub(super) fn unusual_compression(layer: &Descriptor, entry: &ScannedEntry) -> O
 
 /// Whether a media type of OCI layers says that they are not compressed. That of Docker says nothing.
 fn is_uncompressed(media_type: &str) -> bool {
-    media_type.starts_with("application/vnd.oci.image.layer.") && media_type.ends_with(".tar")
+    let is_tar = media_type.rsplit('.').next() == Some("tar");
+    is_tar && media_type.starts_with("application/vnd.oci.image.layer.")
 }
