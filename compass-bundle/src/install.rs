@@ -277,8 +277,14 @@ fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), E
         }
         match taken.get(&moved) {
             Some(other) if other.root != image.root => {
+                let advice = match place.project.is_empty() {
+                    false => "install them without a project",
+                    true => {
+                        "take them out (`compass extract --image`), and push each under its own name"
+                    }
+                };
                 return Err(Error::Unplannable(format!(
-                    "{} and {} would both become {moved}: install them without a project",
+                    "{} and {} would both become {moved}: {advice}",
                     other.reference, image.reference
                 )));
             }

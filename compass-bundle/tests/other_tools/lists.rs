@@ -225,3 +225,19 @@ async fn lists_are_read_as_go_reads() {
     let files = Saved { index: Vec::new(), ..saved };
     assert_judged("index", &files.tar_with(&[("index.json", &index)]), Ok(&[&app(1).0])).await;
 }
+
+#[tokio::test]
+async fn platforms_against_configuration_are_noted() {
+    let (name, annotations) = app(1);
+    for (architecture, is_noted) in [("amd64", false), ("x86_64", false), ("arm64", true)] {
+        let (image, mut saved) = (Image::new(1), Saved::default());
+        image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
+        let mut inner = saved.inner(&manifest(&image, media_type::OCI_LAYER));
+        inner["platform"] = json!({"os": "linux", "architecture": architecture});
+        let bytes = saved.listed(&index(&[inner]), &annotations).tar();
+        assert_judged(architecture, &bytes, Ok(&[&name])).await;
+        let notes = judge(&bytes).await.unwrap().package.notes();
+        let expected = "is for linux/arm64 by its index, and for linux/amd64 by its configuration";
+        assert_eq!(notes.iter().any(|note| note.contains(expected)), is_noted, "{notes:?}");
+    }
+}

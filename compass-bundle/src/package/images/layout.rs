@@ -71,8 +71,7 @@ fn require_known_version(archive: &Archive<'_>) -> Result<(), Error> {
     if version == KNOWN_VERSION {
         return Ok(());
     }
-    let version: String = version.chars().take(60).collect();
-    let version = version.escape_debug();
+    let version = cut(&version);
     Err(archive.damaged(format!(
         "{OCI_LAYOUT} has the version `{version}`, and only {KNOWN_VERSION} is known"
     )))
@@ -158,6 +157,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
             for named in level {
                 let child = tree.manifest(&named)?;
                 below.extend(tree.add(&child, depth)?);
+                tree.compare_platform(&named, &child)?;
                 tree.children.push(child);
             }
             if below.is_empty() {
@@ -205,6 +205,34 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
                 Ok(self.below(manifest, depth, images, blobs.is_empty()))
             }
         }
+    }
+
+    /// Notes an image whose configuration is for another platform than its index says, by which tools
+    /// choose it.
+    fn compare_platform(&mut self, named: &Descriptor, image: &RawManifest) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Config {
+            os: String,
+            architecture: String,
+        }
+        let parsed = image.parse().map_err(|error| self.archive.damaged(error))?;
+        let (Some(platform), Manifest::Image { config, .. }) = (&named.platform, parsed) else {
+            return Ok(());
+        };
+        let Some((_, entry)) = self.find(&config.digest) else { return Ok(()) };
+        // Attestations and other things have configurations of their own.
+        let Ok(Config { os, architecture }) = serde_json::from_slice(&entry.head) else {
+            return Ok(());
+        };
+        let own = Platform::new(os, architecture);
+        if !own.satisfies(&Platform::new(&platform.os, &platform.architecture)) {
+            let digest = named.digest;
+            let (own, said) = (cut(&own.to_string()), cut(&platform.to_string()));
+            let what =
+                format!("{digest} is for {said} by its index, and for {own} by its configuration");
+            self.notes.push(self.archive.problem(what));
+        }
+        Ok(())
     }
 
     /// The manifests of an index that are in the archive. Docker keeps indexes of which not every
@@ -329,6 +357,12 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
 
 fn is_of_digest(entry: &ScannedEntry, digest: Digest) -> bool {
     [entry.digests.named, entry.digests.sha256].contains(&digest)
+}
+
+/// A text from outside, for a message.
+fn cut(text: &str) -> String {
+    let text: String = text.chars().take(60).collect();
+    text.escape_debug().to_string()
 }
 
 fn described(image: &Descriptor) -> String {
