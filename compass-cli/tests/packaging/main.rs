@@ -4,6 +4,7 @@
 mod gate;
 mod history;
 mod outputs;
+mod recompress;
 mod world;
 
 use std::os::unix::fs::FileTypeExt as _;
