@@ -32,6 +32,13 @@ const MAX_KEPT_OF_ALL: usize = 256 << 20;
 /// Bytes that are decompressed of what is no archive: an empty layer is 1 KiB of zeros.
 pub(super) const MAX_NO_ARCHIVE: u64 = 1 << 20;
 
+/// What separates the steps of a path; the second one is that of Windows.
+pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
+
+/// Why an archive that has parts of images is no image archive.
+pub(super) const UNLISTED: &str =
+    "has layers of images, and no manifest.json or index.json that lists them";
+
 /// The file that marks an OCI layout (OCI image specification, "Image Layout").
 pub(super) const OCI_LAYOUT: &str = "oci-layout";
 
@@ -252,8 +259,10 @@ impl ScannedArchive {
     /// The directories that hold images, and the description of those.
     pub(super) fn image_directories(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
         self.entries.iter().filter_map(|(path, entry)| {
-            let (directory, name) = path.rsplit_once('/')?;
-            let has = |file: &str| self.entries.contains_key(&format!("{directory}/{file}"));
+            let (directory, name) = path.rsplit_once(SEPARATORS)?;
+            let separator = &path[directory.len()..path.len() - name.len()];
+            let beside = |file: &str| format!("{directory}{separator}{file}");
+            let has = |file: &str| self.entries.contains_key(&beside(file));
             if name == OCI_LAYOUT && !has("index.json") {
                 return Some((directory, entry));
             }
@@ -283,6 +292,22 @@ impl ScannedArchive {
             directory.is_some_and(|id| has(format!("{id}/VERSION")) || has(format!("{id}/json")))
         };
         self.entries.keys().any(is_layer)
+    }
+
+    /// Whether it has layers and configurations of images, by names of digests that tools give them,
+    /// and no list of images.
+    pub(super) fn has_unlisted_images(&self) -> bool {
+        let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let any = |start: &str, end: &str| {
+            let name = |path: &'_ String| {
+                path.strip_prefix(start).and_then(|path| path.strip_suffix(end)).is_some_and(is_hex)
+            };
+            self.entries.keys().any(name)
+        };
+        let has_parts = any("blobs/sha256/", "")
+            || any("", "/layer.tar")
+            || (any("", ".tar") && any("", ".json"));
+        has_parts && !self.is_image()
     }
 
     /// Why there are no images, where some should be.

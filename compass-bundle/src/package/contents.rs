@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use compass_registry::{Digest, RawManifest};
 
-use super::archive::{PRE_1_10, ScannedArchive};
+use super::archive::{PRE_1_10, ScannedArchive, UNLISTED};
 use super::images::{EntryBlob, Found, ImageCollector, PackageImage};
 use super::scan::{Scan, ScanError, deeper_images, unread_archives};
 use super::walk::in_file;
@@ -66,6 +66,9 @@ impl Contents {
             blobs: HashMap::new(),
         };
         let used = contents.add_images(&mut scan)?;
+        if scan.whole.has_unlisted_images() {
+            contents.add_problem(None, format!("it {UNLISTED}"));
+        }
         if !scan.whole.is_image() {
             contents.files = scan.files;
         }

@@ -157,7 +157,9 @@ fn finish(choices: &mut Choices, mut parts: Parts, flaw: Option<Flaw>) -> Vec<u8
     if parts.is_layout {
         let version = if flaw == Some(Flaw::OtherLayoutVersion) { "2.0.0" } else { "1.0.0" };
         let mark = json!({"imageLayoutVersion": version}).to_string();
-        parts.entries.push(file("oci-layout", mark));
+        if flaw != Some(Flaw::LostIndex) || choices.once_in(2) {
+            parts.entries.push(file("oci-layout", mark));
+        }
         let index = json!({"schemaVersion": 2, "manifests": parts.index});
         if flaw != Some(Flaw::LostIndex) {
             parts.entries.push(file("index.json", text_of(choices, &index)));

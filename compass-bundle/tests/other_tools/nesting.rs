@@ -84,6 +84,25 @@ async fn archives_of_old_docker_are_refused() {
 }
 
 #[tokio::test]
+async fn images_without_a_list_are_problems() {
+    let id = "0a".repeat(32);
+    let expected = "has layers of images, and no manifest.json or index.json that lists them";
+    let blob = layout(1).entries[0].clone();
+    for parts in [
+        vec![file(&blob.0, &blob.1)],
+        vec![file(&format!("{id}/layer.tar"), &blob.1), file(&format!("{id}.json"), b"{}")],
+        vec![file(&format!("{id}.tar"), &blob.1), file(&format!("{id}.json"), b"{}")],
+    ] {
+        assert_judged("a package", &tar(&parts), Err(expected)).await;
+        let inner = tar(&[file("p/a.tar", &tar(&parts)), file("p/b.tar", &docker(2).tar())]);
+        assert_judged("an archive", &inner, Err(&format!("p/a.tar: it {expected}"))).await;
+    }
+    let others = [file(&format!("{id}.json"), b"{}"), file(&format!("sums/{id}"), b"x")];
+    let judged = judge(&tar(&others)).await.unwrap();
+    assert_eq!(judged.problems, [""; 0]);
+}
+
+#[tokio::test]
 async fn images_in_directories_are_refused() {
     let other = file("p/b.tar", &docker(2).tar());
     for saved in [docker(1), layout(1)] {
@@ -95,6 +114,16 @@ async fn images_in_directories_are_refused() {
             let expected = "holds an image in its directory `";
             assert_judged(what, &tar(&entries), Err(expected)).await;
         }
+    }
+    for saved in [docker(1), layout(1)] {
+        let files = saved.files();
+        let files = files.iter().map(|(path, content)| (path.replace('/', "\\"), content));
+        let mut entries: Vec<_> =
+            files.map(|(path, content)| file(&format!("lay\\{path}"), content)).collect();
+        let inner = tar(&[file("p/a.tar", &tar(&entries))]);
+        assert_judged("of Windows, in an archive", &inner, Err("in its directory `lay`")).await;
+        entries.push(other.clone());
+        assert_judged("of Windows", &tar(&entries), Err("in its directory `lay`")).await;
     }
     let mut unlisted = below("p/lay", &layout(1));
     unlisted.pop();
