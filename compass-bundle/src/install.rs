@@ -77,6 +77,10 @@ pub async fn install_package(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
+        // What is wrong may be why there is none.
+        if !package.is_archived_product() {
+            package.require_whole()?;
+        }
         return Err(Error::not_a_bundle(package.name(), package.no_image_reason()));
     }
     package.require_whole()?;
@@ -294,8 +298,14 @@ fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), E
         }
         match taken.get(&moved) {
             Some(other) if other.root != image.root => {
+                let advice = match place.project.is_empty() {
+                    false => "install them without a project",
+                    true => {
+                        "take them out (`compass extract --image`), and push each under its own name"
+                    }
+                };
                 return Err(Error::Unplannable(format!(
-                    "{} and {} would both become {moved}: install them without a project",
+                    "{} and {} would both become {moved}: {advice}",
                     other.reference, image.reference
                 )));
             }

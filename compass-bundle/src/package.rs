@@ -124,13 +124,18 @@ impl Package {
 
     /// Why there are no images, where there are none.
     pub(crate) fn no_image_reason(&self) -> &'static str {
-        match self.0.has_layout {
+        match self.is_archived_product() {
             true => {
                 "its images are in a directory, as in a product bundle that was archived or compressed \
                  anew: take the bundle as it was published"
             }
             false => "it holds no image",
         }
+    }
+
+    /// Whether it is a product bundle that was archived anew.
+    pub(crate) fn is_archived_product(&self) -> bool {
+        self.0.is_archived_product
     }
 
     /// Everything that is wrong with the package and its images. Without problems, all images can be

@@ -17,7 +17,7 @@ pub(crate) struct Failure {
 }
 
 /// Findings, or not verified.
-const NOT_RIGHT: u8 = 1;
+pub(crate) const NOT_RIGHT: u8 = 1;
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
 impl Failure {

@@ -43,7 +43,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let takes_stdout = matches!(&cli.command, Command::Package(args) if args.takes_stdout());
+    let takes_stdout = match &cli.command {
+        Command::Package(args) => args.takes_stdout(),
+        Command::Extract(args) => args.takes_stdout(),
+        _ => false,
+    };
     let output = Output::new(&cli.global).beside(takes_stdout);
     start_log(&cli);
     let runtime = match tokio::runtime::Runtime::new() {

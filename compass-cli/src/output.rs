@@ -61,6 +61,13 @@ impl Output {
         print(&self.formatted(json, human));
     }
 
+    /// Prints what a human reads of a part of the result, which in JSON is printed whole.
+    pub(crate) fn part(&self, human: impl FnOnce() -> String) {
+        if self.format != Format::Json {
+            print(&escape_lines(&human()));
+        }
+    }
+
     /// Prints a result where standard output is taken.
     pub(crate) fn aside(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
         let text = self.formatted(json, human);

@@ -11,30 +11,34 @@ use crate::{
 pub const MAX_INDEX_DEPTH: usize = 16;
 
 /// The images of an index and of its nested indexes, without attestations. An image without a
-/// platform gets that of its configuration, as containerd does, unless the source lacks it.
+/// platform gets that of its configuration, unless the source lacks it, and comes behind those that
+/// have one, as containerd does it.
 pub(crate) async fn of<S: ImageSource + ?Sized>(
     source: &S,
     repository: &Repository,
     index: &RawManifest,
 ) -> Result<Vec<Descriptor>, Error> {
     let mut reader = Reader { source, repository, bytes: 0, seen: HashSet::from([index.digest()]) };
-    let (mut images, mut level) = (Vec::new(), vec![index.clone()]);
+    let (mut images, mut implied, mut level) = (Vec::new(), Vec::new(), vec![index.clone()]);
     for _ in 0..MAX_INDEX_DEPTH {
         let mut below = Vec::new();
         for index in level {
             for entry in entries(&index)? {
-                let needs_reading = is_index(&entry) || entry.platform.is_none();
+                let is_implied = entry.platform.is_none();
+                let needs_reading = is_index(&entry) || is_implied;
+                let found = if is_implied { &mut implied } else { &mut images };
                 match if needs_reading { reader.read(&entry).await? } else { None } {
                     Some(manifest) if manifest.is_index() => below.push(manifest),
                     Some(manifest) => {
                         let platform = reader.platform_of(&manifest).await?;
-                        images.push(Descriptor { platform, ..entry });
+                        found.push(Descriptor { platform, ..entry });
                     }
-                    None => images.push(entry),
+                    None => found.push(entry),
                 }
             }
         }
         if below.is_empty() {
+            images.append(&mut implied);
             return Ok(images);
         }
         level = below;
@@ -223,6 +227,19 @@ mod tests {
         let root = RawManifest::new(media_type::OCI_INDEX, root.to_string());
         let images = of(&storage, &repository(), &root).await.unwrap();
         assert_eq!(names(&images), ["linux/amd64", "linux/s390x", "none", "linux/arm64"]);
+    }
+
+    #[tokio::test]
+    async fn named_platforms_come_first() {
+        let storage = MemoryStorage::default();
+        let (implied, mut named) = (image(&storage, "amd64").await, image(&storage, "arm64").await);
+        named["platform"] = json!({"os": "linux", "architecture": "amd64"});
+        for entries in [[implied.clone(), named.clone()], [named.clone(), implied]] {
+            let root = RawManifest::new(media_type::OCI_INDEX, index(&entries).to_string());
+            let images = of(&storage, &repository(), &root).await.unwrap();
+            let chosen = choose("a:v1", &images, &"linux/amd64".parse().unwrap()).unwrap();
+            assert_eq!(json!(chosen.digest), named["digest"]);
+        }
     }
 
     #[tokio::test]

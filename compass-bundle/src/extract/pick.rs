@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::{Digest, Platform, Reference};
-use tokio::io::AsyncReadExt as _;
+use compass_registry::{Digest, Platform, Progress, Reference};
+use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
 use super::write_below;
 use crate::Error;
@@ -20,7 +20,7 @@ use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, entries_of};
 use crate::plan::platforms::Platforms;
 use crate::read::{Bundle, MAX_FILE};
-use crate::write::{self, Existing, WriteOptions};
+use crate::write::{self, Existing, WriteOptions, write_into};
 
 impl Bundle {
     /// The image of a name: its whole reference, with or without the tag, or so much of its end as
@@ -43,10 +43,29 @@ impl Bundle {
         options: &WriteOptions,
     ) -> Result<u64, Error> {
         require_free(path)?;
-        let plan = BundlePlan::archive(image, &self.single_platform(), self.document().modified)?;
+        let plan = self.archive_plan(image)?;
         let to = (path, Existing::Kept);
         write::file::write(&plan, Arc::new(self.clone()), to, options).await?;
         Ok(plan.size())
+    }
+
+    /// Writes the archive of one image to a stream; `to` has a name for errors. Gives the size in bytes.
+    ///
+    /// # Errors
+    /// What reading and writing report.
+    pub async fn stream_archive(
+        &self,
+        image: &ArchiveImage,
+        to: (&mut (dyn AsyncWrite + Unpin + Send), &Path),
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        let plan = Arc::new(self.archive_plan(image)?);
+        write_into(&plan, Arc::new(self.clone()), to, progress).await?;
+        Ok(plan.size())
+    }
+
+    fn archive_plan(&self, image: &ArchiveImage) -> Result<BundlePlan, Error> {
+        BundlePlan::archive(image, &self.single_platform(), self.document().modified)
     }
 }
 
@@ -70,6 +89,30 @@ impl Package {
         options: &WriteOptions,
     ) -> Result<u64, Error> {
         require_free(path)?;
+        let plan = self.archive_plan(image).await?;
+        // Every layer is read up to from the beginning: several at once would be in each other's way.
+        let options = WriteOptions { jobs: 1, ..options.clone() };
+        let to = (path, Existing::Kept);
+        write::file::write(&plan, Arc::new(self.clone()), to, &options).await?;
+        Ok(plan.size())
+    }
+
+    /// Writes one image as an archive to a stream, as [`Bundle::stream_archive`] does.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the image has a problem; as [`Bundle::stream_archive`].
+    pub async fn stream_archive(
+        &self,
+        image: &PackageImage,
+        to: (&mut (dyn AsyncWrite + Unpin + Send), &Path),
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        let plan = Arc::new(self.archive_plan(image).await?);
+        write_into(&plan, Arc::new(self.clone()), to, progress).await?;
+        Ok(plan.size())
+    }
+
+    async fn archive_plan(&self, image: &PackageImage) -> Result<BundlePlan, Error> {
         if let Some(problem) = image.problems.first() {
             return Err(Error::damaged(problem));
         }
@@ -87,12 +130,7 @@ impl Package {
         image.ask_platform(self, &platforms).await?;
         image.ask_unavailable(self).await?;
         let platform = image.platform.as_ref().unwrap_or(platforms.single());
-        let plan = BundlePlan::archive(&image, platform, 0)?;
-        // Every layer is read up to from the beginning: several at once would be in each other's way.
-        let options = WriteOptions { jobs: 1, ..options.clone() };
-        let to = (path, Existing::Kept);
-        write::file::write(&plan, Arc::new(self.clone()), to, &options).await?;
-        Ok(plan.size())
+        BundlePlan::archive(&image, platform, 0)
     }
 
     /// Reads a file that is no image archive.

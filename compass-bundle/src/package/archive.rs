@@ -32,6 +32,16 @@ const MAX_KEPT_OF_ALL: usize = 256 << 20;
 /// Bytes that are decompressed of what is no archive: an empty layer is 1 KiB of zeros.
 pub(super) const MAX_NO_ARCHIVE: u64 = 1 << 20;
 
+/// What separates the steps of a path; the second one is that of Windows.
+pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
+
+/// Why an archive that has parts of images is no image archive.
+pub(super) const UNLISTED: &str =
+    "has layers of images, and no manifest.json or index.json that lists them";
+
+/// The file that marks an OCI layout (OCI image specification, "Image Layout").
+pub(super) const OCI_LAYOUT: &str = "oci-layout";
+
 /// What to do with images that no registry takes.
 pub(super) const PRE_1_10: &str =
     "a Docker before 1.10 saved it, and no registry takes that: load and save it with a newer one";
@@ -168,7 +178,7 @@ impl ScannedArchive {
         memory: &mut MemoryLimit,
     ) -> Result<()> {
         let is_whole = head.len() as u64 == digests.size && head.len() <= KEPT;
-        let is_json = is_whole && matches!(head.first(), Some(b'{' | b'['));
+        let is_json = is_whole && matches!(head.trim_ascii_start().first(), Some(b'{' | b'['));
         let head = match is_json && self.kept + head.len() <= MAX_KEPT {
             true => head,
             false => Bytes::copy_from_slice(&head[..head.len().min(4)]),
@@ -228,11 +238,11 @@ impl ScannedArchive {
         self.links.keys().map(|path| (path.as_str(), self.follow(path).map(|(path, _)| path)))
     }
 
-    /// Whether it holds images at its top.
+    /// Whether it is an image archive: its top describes images, or is marked as an OCI layout.
     pub(super) fn is_image(&self) -> bool {
         let describes =
             |path: &str| self.description(path).is_some_and(|d| d != Description::Other);
-        describes("manifest.json") || describes("index.json")
+        describes("manifest.json") || describes("index.json") || self.follow(OCI_LAYOUT).is_some()
     }
 
     /// Whether more entries follow than are known.
@@ -249,9 +259,15 @@ impl ScannedArchive {
     /// The directories that hold images, and the description of those.
     pub(super) fn image_directories(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
         self.entries.iter().filter_map(|(path, entry)| {
-            let (directory, name) = path.rsplit_once('/')?;
+            let (directory, name) = path.rsplit_once(SEPARATORS)?;
+            let separator = &path[directory.len()..path.len() - name.len()];
+            let beside = |file: &str| format!("{directory}{separator}{file}");
+            let has = |file: &str| self.entries.contains_key(&beside(file));
+            if name == OCI_LAYOUT && !has("index.json") {
+                return Some((directory, entry));
+            }
             let is_description = matches!(name, "manifest.json" | "index.json");
-            let is_layout = || self.entries.contains_key(&format!("{directory}/oci-layout"));
+            let is_layout = || has(OCI_LAYOUT);
             let found = is_description.then(|| describe(name, entry))?;
             let is_image = match found {
                 Description::Other => false,
@@ -265,7 +281,33 @@ impl ScannedArchive {
 
     /// Whether it is what Docker saved before 1.10, with images of another kind.
     pub(super) fn is_pre_1_10(&self) -> bool {
-        !self.is_image() && self.entries.contains_key("repositories")
+        !self.is_image() && (self.entries.contains_key("repositories") || self.has_old_layers())
+    }
+
+    /// Whether it has layers as Docker before 1.10 saved them, each in a directory that describes it.
+    pub(super) fn has_old_layers(&self) -> bool {
+        let has = |path: String| self.entries.contains_key(&path);
+        let is_layer = |path: &String| {
+            let directory = path.strip_suffix("/layer.tar");
+            directory.is_some_and(|id| has(format!("{id}/VERSION")) || has(format!("{id}/json")))
+        };
+        self.entries.keys().any(is_layer)
+    }
+
+    /// Whether it has layers and configurations of images, by names of digests that tools give them,
+    /// and no list of images.
+    pub(super) fn has_unlisted_images(&self) -> bool {
+        let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let any = |start: &str, end: &str| {
+            let name = |path: &'_ String| {
+                path.strip_prefix(start).and_then(|path| path.strip_suffix(end)).is_some_and(is_hex)
+            };
+            self.entries.keys().any(name)
+        };
+        let has_parts = any("blobs/sha256/", "")
+            || any("", "/layer.tar")
+            || (any("", ".tar") && any("", ".json"));
+        has_parts && !self.is_image()
     }
 
     /// Why there are no images, where some should be.
@@ -289,12 +331,13 @@ fn describe(name: &str, entry: &ScannedEntry) -> Description {
     }
     let is_index = name.ends_with("index.json");
     let keys = serde_json::from_slice::<Keys>(&entry.head);
+    let begins_with = |byte: &[u8]| entry.head.trim_ascii_start().starts_with(byte);
     match (is_index, keys) {
         (true, Ok(Keys { manifests: None, schema_version: None, .. })) => Description::Other,
-        (true, _) if entry.head.starts_with(b"[") => Description::Other,
+        (true, _) if begins_with(b"[") => Description::Other,
         (true, _) => Description::Index,
         (false, _) if is_other_list(&entry.head) => Description::Other,
-        (false, _) if !entry.head.starts_with(b"{") => Description::Docker,
+        (false, _) if !begins_with(b"{") => Description::Docker,
         (false, Ok(Keys { manifests, config, layers, .. })) => {
             let is_manifest = manifests.is_some() || (config.is_some() && layers.is_some());
             if is_manifest { Description::Directory } else { Description::Other }
@@ -303,13 +346,18 @@ fn describe(name: &str, entry: &ScannedEntry) -> Description {
     }
 }
 
-/// What tells an image of `docker save` from other things.
+/// What tells an image of `docker save` from other things. Docker itself does not tell small letters in
+/// keys from capital ones.
 #[derive(Deserialize)]
 struct DockerKeys {
     #[serde(rename = "Config")]
     config: Option<IgnoredAny>,
     #[serde(rename = "Layers")]
     layers: Option<IgnoredAny>,
+    #[serde(rename = "config")]
+    small_config: Option<IgnoredAny>,
+    #[serde(rename = "layers")]
+    small_layers: Option<IgnoredAny>,
 }
 
 fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
@@ -318,7 +366,10 @@ fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
 
 /// Whether a list is one of images, as `docker save` writes it.
 fn describes_images(json: &[u8]) -> bool {
-    let is_image = |keys: &DockerKeys| keys.config.is_some() || keys.layers.is_some();
+    let is_image = |keys: &DockerKeys| {
+        let is_small = keys.small_config.is_some() && keys.small_layers.is_some();
+        keys.config.is_some() || keys.layers.is_some() || is_small
+    };
     docker_keys(json).is_some_and(|all| all.iter().any(is_image))
 }
 

@@ -101,7 +101,8 @@ fn is_lzma_alone(head: &[u8]) -> bool {
     head.starts_with(&[0x5d, 0, 0]) && head.get(5..13) == Some(&[0xff; 8])
 }
 
-/// How file names end that are those of tar archives, whatever they are compressed with.
+/// How file names end that are those of tar archives, whatever they are compressed with, in small
+/// letters.
 const ARCHIVE_ENDS: [&str; 17] = [
     ".tar",
     ".tar.gz",
@@ -119,13 +120,13 @@ const ARCHIVE_ENDS: [&str; 17] = [
     ".tar.lz",
     ".tar.lzma",
     ".tlz",
-    ".tar.Z",
+    ".tar.z",
 ];
 
 /// Whether a file is named as a tar archive. macOS puts files with `._` before the name of another
 /// file beside that: they hold its attributes.
 pub(super) fn is_archive_name(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     !name.starts_with("._") && ARCHIVE_ENDS.iter().any(|end| name.ends_with(end))
 }
 
@@ -163,6 +164,8 @@ mod tests {
             ("a/b.tar", true),
             ("a/b.tar.zst", true),
             ("a/b.tgz", true),
+            ("a/b.tar.Z", true),
+            ("a/B.TAR.GZ", true),
             ("a/._b.tar.gz", false),
             ("a/b.gz", false),
             ("a.tar/b", false),

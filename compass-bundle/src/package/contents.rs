@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use compass_registry::{Digest, RawManifest};
 
-use super::archive::{PRE_1_10, ScannedArchive};
+use super::archive::{PRE_1_10, ScannedArchive, UNLISTED};
 use super::images::{EntryBlob, Found, ImageCollector, PackageImage};
 use super::scan::{Scan, ScanError, deeper_images, unread_archives};
 use super::walk::in_file;
 use super::{PackageFile, PackageProblem};
 use crate::Error;
+use crate::document::FILE_NAME;
 use crate::read::BundleSource;
 
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub(super) struct Contents {
     pub(super) problems: Vec<PackageProblem>,
     pub(super) notes: Vec<String>,
     /// Whether it is a product bundle that was archived anew.
-    pub(super) has_layout: bool,
+    pub(super) is_archived_product: bool,
     pub(super) images: Vec<PackageImage>,
     pub(super) blobs: HashMap<Digest, BlobLocation>,
 }
@@ -51,6 +52,8 @@ impl Contents {
         }
         let links = scan.whole.links().filter_map(|(path, file)| Some((path, file?)));
         let links = links.map(|(path, file)| (path.to_owned(), file.to_owned())).collect();
+        let name_of = |path: &str| path.rsplit('/').next() == Some(FILE_NAME);
+        let has_document = scan.files.iter().any(|file| name_of(&file.path));
         let mut contents = Self {
             digest,
             source,
@@ -58,11 +61,14 @@ impl Contents {
             links,
             problems: Vec::new(),
             notes: Vec::new(),
-            has_layout: scan.whole.image_directories().next().is_some(),
+            is_archived_product: has_document && scan.whole.image_directories().next().is_some(),
             images: Vec::new(),
             blobs: HashMap::new(),
         };
         let used = contents.add_images(&mut scan)?;
+        if scan.whole.has_unlisted_images() {
+            contents.add_problem(None, format!("it {UNLISTED}"));
+        }
         if !scan.whole.is_image() {
             contents.files = scan.files;
         }

@@ -184,8 +184,16 @@ impl ImageCollector {
 
     /// Adds an image under each of its names.
     fn add(&mut self, archive: &str, candidate: Candidate) -> Result<(), Error> {
-        let Candidate { root, children, config, problems, notes, unavailable, .. } = candidate;
+        let Candidate { root, children, config, problems, mut notes, unavailable, .. } = candidate;
         let mut references = candidate.names;
+        let own = root.digest();
+        let is_other = |name: &&Reference| name.digest().is_some_and(|digest| *digest != own);
+        notes.extend(references.iter().filter(is_other).map(|name| {
+            format!(
+                "{archive}: {name} is named by another digest than {own}, which it has in a registry: \
+                 what asks for the digest of its name does not find it"
+            )
+        }));
         if references.is_empty() {
             if candidate.tag.is_some() {
                 self.tagged.insert(self.images.len());

@@ -1,5 +1,6 @@
 //! Looks for images in a tar archive that is not read any further, as its bytes pass.
 
+use super::archive::SEPARATORS;
 use super::compression::is_archive_name;
 use super::decompress::is_tar;
 
@@ -129,7 +130,7 @@ impl Probe {
         let Some(blocks) = size.checked_next_multiple_of(BLOCK as u64) else { return State::End };
         let path = header.path_bytes();
         let path = String::from_utf8_lossy(&path);
-        match path.rsplit('/').next().unwrap_or_default() {
+        match path.rsplit(SEPARATORS).next().unwrap_or_default() {
             _ if blocks == 0 => State::default(),
             "manifest.json" => State::Text(Text::Docker, Vec::new(), blocks),
             "index.json" => State::Text(Text::Index, Vec::new(), blocks),
@@ -196,6 +197,7 @@ mod tests {
             ("manifest.json", &docker[..], Inside::Image),
             ("./image/manifest.json", docker, Inside::Image),
             ("a/b/manifest.json", docker, Inside::Image),
+            ("a\\manifest.json", docker, Inside::Image),
             ("index.json", index, Inside::Image),
             ("a.bin", &inner, Inside::Image),
             ("a.bin", &deeper, Inside::Image),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use compass_registry::{Algorithm, Digest};
 
 use super::PackageFile;
-use super::archive::{Content, MAX_NO_ARCHIVE, MemoryLimit, ScannedArchive, finish_packed};
+use super::archive::{
+    Content, MAX_NO_ARCHIVE, MemoryLimit, ScannedArchive, UNLISTED, finish_packed,
+};
 use super::compression::is_archive_name;
 use super::decompress::{Decompressed, Opened, Reader, decompress, open};
 use super::limits::Limits;
@@ -227,6 +229,12 @@ fn unread_reason(path: &str, looked: &Looked) -> Option<String> {
         (Ok(None), _) if is_archive_name(path) => {
             Some("is named as an archive, and is not a tar archive".to_owned())
         }
+        (Ok(Some(archive)), _) if archive.is_pre_1_10() && archive.has_old_layers() => {
+            let reason = "is an image archive that a Docker before 1.10 saved, and no registry takes that: \
+                          load and save it with a newer one";
+            Some(reason.to_owned())
+        }
+        (Ok(Some(archive)), _) if archive.has_unlisted_images() => Some(UNLISTED.to_owned()),
         (Ok(Some(archive)), _) if !archive.is_image() => {
             deeper_images(archive, &HashSet::new(), &HashSet::new())
         }

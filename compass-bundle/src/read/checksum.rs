@@ -48,27 +48,42 @@ pub(crate) fn checksum_in(text: &[u8], name: &[u8]) -> Result<Digest, String> {
     if text.len() as u64 > MAX_CHECKSUM {
         return Err(format!("it has more than {MAX_CHECKSUM} bytes"));
     }
-    let mut is_named = false;
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = line.trim_ascii();
-        let Some((hex, rest)) = line.split_at_checked(64) else { continue };
-        // The second blank is an asterisk for files that were read as binary.
-        let Some(file) = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *")) else {
-            continue;
-        };
-        if file.rsplit(|byte| *byte == b'/').next() != Some(name) {
-            continue;
-        }
-        is_named = true;
+    let named = text.split(|byte| *byte == b'\n').filter_map(named_digest);
+    let of_file = named.filter(|(_, file)| is_path_of(file, name));
+    let mut found = None;
+    for (hex, _) in of_file {
         let hex = String::from_utf8_lossy(hex).to_ascii_lowercase();
-        if let Ok(digest) = format!("sha256:{hex}").parse() {
-            return Ok(digest);
+        let digest = format!("sha256:{hex}").parse();
+        let digest: Digest = digest.map_err(|_| "it has no SHA-256".to_owned())?;
+        if found.replace(digest).is_some_and(|other| other != digest) {
+            return Err("it has several SHA-256 for this file".to_owned());
         }
     }
-    Err(match is_named {
-        true => "it has no SHA-256".to_owned(),
-        false => format!("it does not name {}", String::from_utf8_lossy(name).escape_debug()),
-    })
+    found
+        .ok_or_else(|| format!("it does not name {}", String::from_utf8_lossy(name).escape_debug()))
+}
+
+/// The digest of a line, and the file that it is of: as `sha256sum` writes them, or as BSD and
+/// `openssl dgst` do.
+fn named_digest(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+    let tagged = [&b"SHA256 ("[..], b"SHA256(", b"SHA2-256(", b"SHA2-256 ("]
+        .into_iter()
+        .find_map(|tag| line.strip_prefix(tag));
+    if let Some(rest) = tagged {
+        let end = rest.iter().rposition(|byte| *byte == b')')?;
+        let hex = rest[end + 1..].trim_ascii_start().strip_prefix(b"=")?;
+        return Some((hex.trim_ascii_start(), &rest[..end]));
+    }
+    let (hex, rest) = line.split_at_checked(64)?;
+    let file = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"\t"))?.trim_ascii_start();
+    // The asterisk is of files that were read as binary.
+    Some((hex, file.strip_prefix(b"*").unwrap_or(file)))
+}
+
+/// Whether a path, of Windows too, leads to a file of this name.
+fn is_path_of(path: &[u8], name: &[u8]) -> bool {
+    [b'/', b'\\'].iter().any(|separator| path.rsplit(|byte| byte == separator).next() == Some(name))
 }
 
 #[cfg(test)]
@@ -86,6 +101,18 @@ mod tests {
             (format!("{HEX}  out/gpu.tar.gz\r\n"), None),
             (format!("{}  gpu.tar.gz\n", HEX.to_uppercase()), None),
             (format!("{other}  web.tar.gz\n{HEX}  gpu.tar.gz\n"), None),
+            (format!("\u{feff}{HEX}  gpu.tar.gz\r\n"), None),
+            (format!("{HEX}\tgpu.tar.gz\n"), None),
+            (format!("{HEX}  C:\\out\\gpu.tar.gz\r\n"), None),
+            (format!("SHA256 (gpu.tar.gz) = {HEX}\n"), None),
+            (format!("SHA256(out/gpu.tar.gz)= {HEX}\n"), None),
+            (format!("SHA2-256(gpu.tar.gz)= {HEX}\n"), None),
+            (format!("{HEX}  gpu.tar.gz\nSHA256 (gpu.tar.gz) = {HEX}\n"), None),
+            (format!("{HEX}  gpu.tar.gz\n{other}  gpu.tar.gz\n"), Some("has several SHA-256")),
+            (format!("SHA256 (web.tar.gz) = {HEX}\n"), Some("it does not name gpu.tar.gz")),
+            (format!("SHA256 (gpu.tar.gz) = {}\n", &HEX[1..]), Some("it has no SHA-256")),
+            (format!("MD5 (gpu.tar.gz) = {HEX}\n"), Some("it does not name gpu.tar.gz")),
+            (format!("{HEX}gpu.tar.gz\n"), Some("it does not name gpu.tar.gz")),
             (format!("{HEX}  web.tar.gz\n"), Some("it does not name gpu.tar.gz")),
             (format!("{HEX}\n"), Some("it does not name gpu.tar.gz")),
             (format!("{HEX}  -\n"), Some("it does not name gpu.tar.gz")),

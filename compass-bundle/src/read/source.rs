@@ -57,6 +57,13 @@ impl LocalFile {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let metadata = file.metadata().map_err(Error::io("open", path))?;
+        if metadata.is_dir() {
+            let name = path.display();
+            let reason = format!(
+                "it is a directory: archive what is in it (`tar -C {name} -cf IMAGE.tar .`), and take that"
+            );
+            return Err(Error::not_a_bundle(name, reason));
+        }
         if !metadata.is_file() {
             return Err(Error::not_a_bundle(path.display(), "it is not a file"));
         }

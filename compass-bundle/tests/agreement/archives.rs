@@ -69,7 +69,7 @@ pub(crate) fn archive(choices: &mut Choices, images: &[Image], flaw: Option<Flaw
     }
     match form {
         Form::Directory => tar(&directory(parts), Style::any(choices)),
-        _ => finish(choices, parts),
+        _ => finish(choices, parts, flaw),
     }
 }
 
@@ -153,11 +153,17 @@ fn directory(parts: Parts) -> Vec<Entry> {
 }
 
 /// Writes the lists of what is in an archive, and all of it.
-fn finish(choices: &mut Choices, mut parts: Parts) -> Vec<u8> {
+fn finish(choices: &mut Choices, mut parts: Parts, flaw: Option<Flaw>) -> Vec<u8> {
     if parts.is_layout {
-        parts.entries.push(file("oci-layout", &br#"{"imageLayoutVersion":"1.0.0"}"#[..]));
+        let version = if flaw == Some(Flaw::OtherLayoutVersion) { "2.0.0" } else { "1.0.0" };
+        let mark = json!({"imageLayoutVersion": version}).to_string();
+        if flaw != Some(Flaw::LostIndex) || choices.once_in(2) {
+            parts.entries.push(file("oci-layout", mark));
+        }
         let index = json!({"schemaVersion": 2, "manifests": parts.index});
-        parts.entries.push(file("index.json", index.to_string()));
+        if flaw != Some(Flaw::LostIndex) {
+            parts.entries.push(file("index.json", text_of(choices, &index)));
+        }
     } else if choices.once_in(8) {
         let text = *choices.pick(&[
             r#"{"schemaVersion":2,"manifests":null}"#,
@@ -167,10 +173,20 @@ fn finish(choices: &mut Choices, mut parts: Parts) -> Vec<u8> {
         parts.entries.push(file("index.json", text));
     }
     if !parts.docker.is_empty() {
-        parts.entries.push(file("manifest.json", json!(parts.docker).to_string()));
+        let list = text_of(choices, &json!(parts.docker));
+        parts.entries.push(file("manifest.json", list));
     }
     if choices.once_in(2) {
         parts.entries.reverse();
     }
     tar(&parts.entries, Style::any(choices))
+}
+
+/// JSON as some tool or person writes it.
+fn text_of(choices: &mut Choices, value: &Value) -> String {
+    match choices.below(6) {
+        0 => format!("{value:#}\n"),
+        1 => format!("\n \t{value}"),
+        _ => value.to_string(),
+    }
 }

@@ -33,10 +33,13 @@ pub(crate) enum Flaw {
     TrailingBytes,
     OtherContentTwice,
     CutOffCompressed,
+    OtherLayoutVersion,
+    LostIndex,
+    OldArchive,
 }
 
 impl Flaw {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::MissingLayer,
         Self::MissingConfig,
         Self::SwappedLayers,
@@ -65,6 +68,9 @@ impl Flaw {
         Self::TrailingBytes,
         Self::OtherContentTwice,
         Self::CutOffCompressed,
+        Self::OtherLayoutVersion,
+        Self::LostIndex,
+        Self::OldArchive,
     ];
 
     /// Whether it is beside the archives of a package.
@@ -80,6 +86,7 @@ impl Flaw {
                 | Self::LayoutInDirectory
                 | Self::BelowFile
                 | Self::OneNameForTwo
+                | Self::OldArchive
         )
     }
 
@@ -96,7 +103,9 @@ impl Flaw {
             | Self::IndexOfNothing
             | Self::MissingInnerManifest
             | Self::WrongIndexSize
-            | Self::ImageAndIndex => Some(Form::Layout),
+            | Self::ImageAndIndex
+            | Self::OtherLayoutVersion
+            | Self::LostIndex => Some(Form::Layout),
             Self::UnusableName => Some(Form::Docker),
             Self::OtherLayersInManifest | Self::NameOfAnother => Some(Form::Both),
             _ => None,

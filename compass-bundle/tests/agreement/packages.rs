@@ -123,6 +123,11 @@ fn flawed_entries(choices: &mut Choices, flaw: Flaw) -> Vec<Entry> {
         Flaw::EmptyArchive => vec![file("pkg/empty.tar.gz", "")],
         Flaw::UnsupportedArchive => vec![file("pkg/a.tar.lz4", &b"\x04\x22\x4d\x18 and so on"[..])],
         Flaw::BelowFile => vec![file("pkg/app.yaml/below", "x")],
+        Flaw::OldArchive => {
+            let files =
+                [file("0a/VERSION", "1.0"), file("0a/json", "{}"), file("0a/layer.tar", "")];
+            vec![file("pkg/old.tar", tar(&files, Style::plain()))]
+        }
         Flaw::ArchiveInArchive => {
             let inner = saved(choices, Form::Docker);
             let inner = choices.pick(&Packing::ALL).pack(&tar(&inner, Style::plain()), choices);

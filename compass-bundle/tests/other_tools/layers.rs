@@ -4,6 +4,7 @@ use compass_registry::{Digest, media_type};
 use serde_json::{Value, json};
 
 use super::archives::{file, gzip, tar};
+use super::compressions::xz;
 use super::judged::{assert_judged, judge};
 use super::saved::{Image, Saved, app, manifest};
 
@@ -108,4 +109,30 @@ async fn nondistributable_layers_may_be_missing() {
     }
     let bytes = saved.listed(&listed, &annotations).tar();
     assert_judged("another", &bytes, Err("is missing")).await;
+}
+
+#[tokio::test]
+async fn layers_against_their_type_are_noted() {
+    let (image, (name, annotations)) = (Image::new(1), app(1));
+    let docker = "application/vnd.docker.image.rootfs.diff.tar";
+    for (pack, kind, expected) in [
+        (<[u8]>::to_vec as fn(&[u8]) -> Vec<u8>, media_type::OCI_LAYER, None),
+        (<[u8]>::to_vec, media_type::OCI_LAYER_GZIP, None),
+        (gzip, media_type::OCI_LAYER_GZIP, None),
+        (gzip, media_type::OCI_LAYER_ZSTD, None),
+        (gzip, docker, None),
+        (gzip, media_type::OCI_LAYER, Some("layers without compression")),
+        (xz, media_type::OCI_LAYER_GZIP, Some("compressed with xz, which containerd")),
+    ] {
+        let image = image.packed(pack);
+        let mut layout = Saved::default();
+        image.layers.iter().chain([&image.config]).for_each(|bytes| drop(layout.blob(bytes)));
+        let bytes = layout.listed(&manifest(&image, kind), &annotations).tar();
+        assert_judged(kind, &bytes, Ok(&[&name])).await;
+        let notes = judge(&bytes).await.unwrap().package.notes();
+        match expected {
+            Some(expected) => assert!(notes[0].contains(expected), "{kind}: {notes:?}"),
+            None => assert_eq!(notes, [""; 0], "{kind}"),
+        }
+    }
 }

@@ -53,9 +53,11 @@ async fn empty_lists_are_no_images() {
     for text in ["[]", "null", r#"[{"Chart":"web"}]"#, r#"{"manifest_version":3}"#] {
         assert_judged(text, &saved.tar_with(&[("manifest.json", text)]), Ok(&[&name])).await;
     }
-    for (path, text) in
-        [("index.json", r#"{"schemaVersion":2,"manifests":null}"#), ("manifest.json", "[]")]
-    {
+    for (path, text) in [
+        ("index.json", r#"{"schemaVersion":2,"manifests":null}"#),
+        ("manifest.json", "[]"),
+        ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
+    ] {
         let bytes = tar(&[file(path, text.as_bytes())]);
         assert_judged(text, &bytes, Err("it is an image archive, and holds no image")).await;
     }
@@ -167,5 +169,75 @@ async fn lists_with_wrong_sizes_are_problems() {
         descriptor["size"] = json!(7);
         let bytes = saved.listed(&listed, &app(1).1).tar();
         assert_judged(part, &bytes, Err("and its descriptor says 7")).await;
+    }
+}
+
+#[tokio::test]
+async fn layouts_of_other_versions_are_refused() {
+    let whole = layout(Saved::default(), 1);
+    let replaced = |text: &str| {
+        let files = whole.files().into_iter();
+        let files = files.map(|(path, content)| match path.as_str() {
+            "oci-layout" => file(&path, text.as_bytes()),
+            _ => file(&path, &content),
+        });
+        tar(&files.collect::<Vec<_>>())
+    };
+    for (text, reason) in [
+        (r#"{"imageLayoutVersion":"2.0.0"}"#, "oci-layout has the version `2.0.0`"),
+        (r#"{"imageLayoutVersion":2}"#, "oci-layout is not readable"),
+        ("{}", "oci-layout is not readable"),
+        ("", "oci-layout is not readable"),
+        ("1.0.0", "oci-layout is not readable"),
+    ] {
+        assert_judged(text, &replaced(text), Err(reason)).await;
+    }
+    assert_judged("the same", &replaced(r#" {"imageLayoutVersion":"1.0.0"}"#), Ok(&[&app(1).0]))
+        .await;
+    let without = |lost: &str| {
+        let files = whole.files().into_iter().filter(|(path, _)| path != lost);
+        tar(&files.map(|(path, content)| file(&path, &content)).collect::<Vec<_>>())
+    };
+    assert_judged("no mark", &without("oci-layout"), Ok(&[&app(1).0])).await;
+    assert_judged("no index", &without("index.json"), Err("holds no image")).await;
+}
+
+#[tokio::test]
+async fn lists_are_read_as_go_reads() {
+    let saved = docker(docker(Saved::default(), 1), 2);
+    let text = serde_json::to_string_pretty(&saved.docker).unwrap();
+    let names = names(&[1, 2]);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let small = text.replace("Config", "config").replace("RepoTags", "repotags");
+    let small = small.replace("Layers", "layers");
+    for (what, text, expected) in [
+        ("blanks before", format!("\n  {text}\n\n"), Ok(&names[..])),
+        ("small letters", small, Ok(&names[..])),
+        ("other letters", text.replace("Config", "CONFIG"), Err("manifest.json is not readable")),
+        ("a mark of order", format!("\u{feff}{text}"), Err("manifest.json is not readable")),
+        ("more behind", format!("{text}[]"), Err("manifest.json is not readable")),
+    ] {
+        let files = Saved { docker: Vec::new(), ..saved.clone() };
+        assert_judged(what, &files.tar_with(&[("manifest.json", &text)]), expected).await;
+    }
+    let saved = layout(Saved::default(), 1);
+    let index = format!(" {}", json!({"schemaVersion": 2, "manifests": saved.index}));
+    let files = Saved { index: Vec::new(), ..saved };
+    assert_judged("index", &files.tar_with(&[("index.json", &index)]), Ok(&[&app(1).0])).await;
+}
+
+#[tokio::test]
+async fn platforms_against_configuration_are_noted() {
+    let (name, annotations) = app(1);
+    for (architecture, is_noted) in [("amd64", false), ("x86_64", false), ("arm64", true)] {
+        let (image, mut saved) = (Image::new(1), Saved::default());
+        image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
+        let mut inner = saved.inner(&manifest(&image, media_type::OCI_LAYER));
+        inner["platform"] = json!({"os": "linux", "architecture": architecture});
+        let bytes = saved.listed(&index(&[inner]), &annotations).tar();
+        assert_judged(architecture, &bytes, Ok(&[&name])).await;
+        let notes = judge(&bytes).await.unwrap().package.notes();
+        let expected = "is for linux/arm64 by its index, and for linux/amd64 by its configuration";
+        assert_eq!(notes.iter().any(|note| note.contains(expected)), is_noted, "{notes:?}");
     }
 }

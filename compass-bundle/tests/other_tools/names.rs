@@ -100,3 +100,19 @@ async fn equal_tags_name_no_images() {
         .collect();
     assert_eq!(judged.names, expected);
 }
+
+#[tokio::test]
+async fn names_with_other_digests_are_noted() {
+    let image = Image::new(1);
+    let own = judge(&Saved::default().layout(&image, &json!({})).tar()).await.unwrap();
+    let own = own.package.images()[0].root.digest();
+    for (digest, is_noted) in [(own, false), (Digest::of(b"another"), true)] {
+        let name = format!("a.io/app@{digest}");
+        let annotations = json!({"io.containerd.image.name": name});
+        let judged = judge(&Saved::default().layout(&image, &annotations).tar()).await.unwrap();
+        assert_eq!((&judged.names, &judged.problems), (&vec![name], &Vec::new()));
+        let notes = judged.package.notes();
+        let is_told = notes.iter().any(|note| note.contains("is named by another digest"));
+        assert_eq!(is_told, is_noted, "{notes:?}");
+    }
+}

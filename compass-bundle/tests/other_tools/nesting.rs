@@ -1,6 +1,8 @@
 //! Images that are not at the top of an archive of a package.
 
-use compass_registry::media_type;
+use compass_bundle::install_package;
+use compass_registry::storage::MemoryStorage;
+use compass_registry::{CopyOptions, media_type};
 use serde_json::json;
 
 use super::archives::{file, gzip, tar};
@@ -62,6 +64,45 @@ async fn archives_without_images_are_files() {
 }
 
 #[tokio::test]
+async fn archives_of_old_docker_are_refused() {
+    let id = "0a".repeat(32);
+    let old = [
+        file(&format!("{id}/VERSION"), b"1.0"),
+        file(&format!("{id}/json"), b"{}"),
+        file(&format!("{id}/layer.tar"), &tar(&[file("etc/a", b"a")])),
+    ];
+    let named = [&old[..], &[file("repositories", b"{}")]].concat();
+    for (what, old) in [("without a name", &old[..]), ("with a name", &named)] {
+        assert_judged(what, &tar(old), Err("a Docker before 1.10 saved it")).await;
+        let package = tar(&[file("p/old.tar", &tar(old)), file("p/b.tar", &docker(2).tar())]);
+        assert_judged(what, &package, Err("p/old.tar: it is an image archive that a Docker")).await;
+    }
+    // A list of repositories is not an image.
+    let list = tar(&[file("repositories", b"https://mirror.example/alpine\n")]);
+    let package = tar(&[file("p/apk.tar", &list), file("p/b.tar", &docker(2).tar())]);
+    assert_judged("a list", &package, Ok(&[&app(2).0])).await;
+}
+
+#[tokio::test]
+async fn images_without_a_list_are_problems() {
+    let id = "0a".repeat(32);
+    let expected = "has layers of images, and no manifest.json or index.json that lists them";
+    let blob = layout(1).entries[0].clone();
+    for parts in [
+        vec![file(&blob.0, &blob.1)],
+        vec![file(&format!("{id}/layer.tar"), &blob.1), file(&format!("{id}.json"), b"{}")],
+        vec![file(&format!("{id}.tar"), &blob.1), file(&format!("{id}.json"), b"{}")],
+    ] {
+        assert_judged("a package", &tar(&parts), Err(expected)).await;
+        let inner = tar(&[file("p/a.tar", &tar(&parts)), file("p/b.tar", &docker(2).tar())]);
+        assert_judged("an archive", &inner, Err(&format!("p/a.tar: it {expected}"))).await;
+    }
+    let others = [file(&format!("{id}.json"), b"{}"), file(&format!("sums/{id}"), b"x")];
+    let judged = judge(&tar(&others)).await.unwrap();
+    assert_eq!(judged.problems, [""; 0]);
+}
+
+#[tokio::test]
 async fn images_in_directories_are_refused() {
     let other = file("p/b.tar", &docker(2).tar());
     for saved in [docker(1), layout(1)] {
@@ -74,6 +115,20 @@ async fn images_in_directories_are_refused() {
             assert_judged(what, &tar(&entries), Err(expected)).await;
         }
     }
+    for saved in [docker(1), layout(1)] {
+        let files = saved.files();
+        let files = files.iter().map(|(path, content)| (path.replace('/', "\\"), content));
+        let mut entries: Vec<_> =
+            files.map(|(path, content)| file(&format!("lay\\{path}"), content)).collect();
+        let inner = tar(&[file("p/a.tar", &tar(&entries))]);
+        assert_judged("of Windows, in an archive", &inner, Err("in its directory `lay`")).await;
+        entries.push(other.clone());
+        assert_judged("of Windows", &tar(&entries), Err("in its directory `lay`")).await;
+    }
+    let mut unlisted = below("p/lay", &layout(1));
+    unlisted.pop();
+    unlisted.push(other);
+    assert_judged("without an index", &tar(&unlisted), Err("in its directory `p/lay`")).await;
     // The same image is read elsewhere.
     let entries = [below("p/lay", &layout(1)), vec![file("p/a.tar", &layout(1).tar())]].concat();
     assert_judged("twice", &tar(&entries), Ok(&[&app(1).0])).await;
@@ -111,4 +166,28 @@ async fn skopeo_directories_are_images() {
     saved.entries.remove(0);
     let lacking = directory(listed.to_string().into_bytes(), &saved);
     assert_judged("without a layer", &lacking, Err("is missing")).await;
+}
+
+#[tokio::test]
+async fn install_without_images_names_the_problem() {
+    let refused = async |bytes: &[u8]| {
+        let package = judge(bytes).await.unwrap().package;
+        let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
+        let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
+        installed.unwrap_err().to_string()
+    };
+    let nested = tar(&[file("p/all.tar", &tar(&[file("a.tar", &docker(1).tar())]))]);
+    for (what, bytes, expected) in [
+        ("a directory", tar(&below("lay", &layout(1))), "holds an image in its directory `lay`"),
+        ("an archive in an archive", nested, "p/all.tar: it holds an image archive, `a.tar`"),
+        ("an empty layout", tar(&[file("manifest.json", b"[]")]), "and holds no image"),
+        ("files", tar(&[file("a.yaml", b"a: b\n")]), "is not a bundle: it holds no image"),
+    ] {
+        let told = refused(&bytes).await;
+        assert!(told.contains(expected), "{what}: {told}");
+    }
+    let document = file("compass-v2.7.0/bundle.json", b"{}");
+    let product = [vec![document], below("compass-v2.7.0/images", &layout(1))].concat();
+    let told = refused(&tar(&product)).await;
+    assert!(told.contains("take the bundle as it was published"), "{told}");
 }

@@ -34,13 +34,16 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is wrong with a package may be what differs.
+/// What is wrong with a package, and what is not looked into, may be what differs.
 fn warn_of_problems(name: &str, opened: &Opened, output: &Output) {
     let Opened::Package(package) = opened else { return };
     for problem in package.problems() {
         let file = problem.file.filter(|file| !problem.what.starts_with(file.as_str()));
         let file = file.map(|file| format!("{}: ", printable(&file))).unwrap_or_default();
         output.warn(&format!("{name}: {file}{}", printable(&problem.what)));
+    }
+    for note in package.notes().into_iter().chain(package.unavailable_layers()) {
+        output.warn(&note);
     }
 }
 

@@ -1,7 +1,9 @@
+use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use compass_bundle::store::open_source;
 use compass_bundle::{
     ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, copy_bundled, copy_packed,
@@ -10,12 +12,16 @@ use compass_bundle::{
 use compass_registry::layout::OciLayout;
 use compass_registry::{CopyOptions, Reference};
 use serde_json::json;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::verify::require_undamaged;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::opened::open;
 use crate::output::{Output, bytes, printable};
+
+/// What stands for standard output.
+const STDOUT: &str = "-";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,10 +39,17 @@ pub(crate) struct Args {
     /// Takes the YAML and the other small files
     #[arg(long)]
     yaml: bool,
-    /// Where to: a directory; of one file or image, a file name as well. Otherwise the current
-    /// directory, and for a layout one in it that has the image's name
+    /// Where to: a directory; of one file or image, a file name as well, or `-` for standard output.
+    /// Otherwise the current directory, and for a layout one in it that has the image's name
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
+}
+
+impl Args {
+    /// Whether standard output carries a file or an image.
+    pub(crate) fn takes_stdout(&self) -> bool {
+        self.output.as_deref() == Some(Path::new(STDOUT))
+    }
 }
 
 pub(crate) async fn run(
@@ -44,6 +57,9 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
+    if args.takes_stdout() {
+        return to_stdout(args, global, output).await;
+    }
     let out = args.output.as_deref().unwrap_or(Path::new("."));
     let paths = match args {
         Args { file: None, image: None, yaml: false, .. } => {
@@ -56,12 +72,12 @@ pub(crate) async fn run(
                 vec![file(opened, path, out, global, output).await?]
             }
             (opened, Args { layout: true, image, .. }) => {
-                let name = image.as_deref().unwrap_or_default();
-                vec![layout(opened, name, args.output.as_deref(), global, output).await?]
+                let image = Image::named(opened, image.as_deref().unwrap_or_default(), output)?;
+                vec![layout(image, args.output.as_deref(), global, output).await?]
             }
             (opened, Args { image, .. }) => {
-                let image = Image::named(opened, image.as_deref().unwrap_or_default())?;
-                let name = format!("{}-image.tar.gz", image.reference().repository().name());
+                let image = Image::named(opened, image.as_deref().unwrap_or_default(), output)?;
+                let name = image.archive_name();
                 vec![archive(image, &name, out, global, output).await?]
             }
         },
@@ -71,6 +87,69 @@ pub(crate) async fn run(
         || paths.iter().map(|path| printable(&path.display().to_string()) + "\n").collect(),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes one file or the archive of one image to standard output.
+async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let opened = match args {
+        Args { file: Some(_), .. } | Args { image: Some(_), layout: false, .. } => {
+            open(&args.bundle, global).await?
+        }
+        _ => {
+            let message = "cannot write several files to standard output";
+            let hint =
+                "take one with `--file PATH` or `--image REFERENCE`, or name a directory with `-o`";
+            return Err(Failure::usage(message).hint(hint));
+        }
+    };
+    let image = match args {
+        Args { file: Some(path), .. } => bundled_at(&opened, path),
+        Args { image, .. } => {
+            Some(Image::named(&opened, image.as_deref().unwrap_or_default(), output)?)
+        }
+    };
+    let size = match (image, &args.file) {
+        (Some(image), _) => stream(&image, output).await?,
+        (None, path) => {
+            let (bytes, _) = bytes_of(&opened, path.as_deref().unwrap_or_default()).await?;
+            write_stdout(&bytes).await?;
+            bytes.len() as u64
+        }
+    };
+    output.aside(|| json!({"paths": [STDOUT], "size": size}), String::new);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stream(image: &Image<'_>, output: &Output) -> Result<u64, Failure> {
+    if std::io::stdout().is_terminal() {
+        let message = "refusing to write an image archive to a terminal";
+        return Err(Failure::usage(message).hint("redirect it, or name a file with `-o`"));
+    }
+    let bar = output.bar("extract");
+    let (mut stdout, progress) = (tokio::io::stdout(), bar.shared());
+    let to: (&mut (dyn AsyncWrite + Unpin + Send), _) = (&mut stdout, Path::new(STDOUT));
+    let written = match image {
+        Image::Bundled(bundle, image) => bundle.stream_archive(image, to, &*progress).await,
+        Image::Packed(package, image) => package.stream_archive(image, to, &*progress).await,
+    };
+    bar.done();
+    image.require_undamaged(&written, output).await?;
+    Ok(written?)
+}
+
+async fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = tokio::io::stdout();
+    let written = async {
+        stdout.write_all(bytes).await?;
+        stdout.flush().await
+    };
+    match written.await {
+        // A reader that stops early is not a failure.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::outside(&error).while_doing("cannot write to standard output"))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn everything(
@@ -119,19 +198,24 @@ async fn file(
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
-    let (bytes, mode) = match opened {
+    if let Some(image) = bundled_at(opened, path) {
+        return archive(image, path, out, global, output).await;
+    }
+    let (bytes, mode) = bytes_of(opened, path).await?;
+    let target = target(out, path)?;
+    write_file(&target, &bytes, mode)?;
+    Ok(target)
+}
+
+/// A small file, and its permissions.
+async fn bytes_of(opened: &Opened, path: &str) -> Result<(Bytes, u32), Failure> {
+    Ok(match opened {
         Opened::Bundle(bundle) => {
-            if let Some(image) = archive_at(bundle, path) {
-                return archive(Image::Bundled(bundle, image), path, out, global, output).await;
-            }
             let entry = bundle.entries().find(|entry| entry.path == path);
             (bundle.file(path).await?, entry.map_or(0o644, |entry| entry.mode))
         }
         Opened::Package(package) => (package.file(path).await?, 0o644),
-    };
-    let target = target(out, path)?;
-    write_file(&target, &bytes, mode)?;
-    Ok(target)
+    })
 }
 
 async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -143,11 +227,13 @@ async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, Fai
     Ok(paths)
 }
 
-/// The image whose archive has a path.
-fn archive_at<'b>(bundle: &'b Bundle, path: &str) -> Option<&'b ArchiveImage> {
+/// The image whose archive in a bundle has a path.
+fn bundled_at<'o>(opened: &'o Opened, path: &str) -> Option<Image<'o>> {
+    let Opened::Bundle(bundle) = opened else { return None };
     let file = bundle.document().files.iter().find(|file| file.path == path)?;
     let reference = &file.image.as_ref()?.reference;
-    bundle.images().iter().find(|image| image.reference.to_string() == *reference)
+    let image = bundle.images().iter().find(|image| image.reference.to_string() == *reference)?;
+    Some(Image::Bundled(bundle, image))
 }
 
 /// An image of what was opened.
@@ -157,10 +243,15 @@ enum Image<'o> {
 }
 
 impl<'o> Image<'o> {
-    fn named(opened: &'o Opened, name: &str) -> Result<Self, Failure> {
+    /// The image of a name; what should be known of it is a warning.
+    fn named(opened: &'o Opened, name: &str, output: &Output) -> Result<Self, Failure> {
         Ok(match opened {
             Opened::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
-            Opened::Package(package) => Self::Packed(package, package.image_named(name)?),
+            Opened::Package(package) => {
+                let image = package.image_named(name)?;
+                image.notes.iter().for_each(|note| output.warn(note));
+                Self::Packed(package, image)
+            }
         })
     }
 
@@ -176,6 +267,17 @@ impl<'o> Image<'o> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The name of its archive: with the tag, or with the beginning of the digest if it has none.
+    fn archive_name(&self) -> String {
+        let reference = self.reference().explicit();
+        let version = match (reference.tag(), reference.digest()) {
+            (Some(tag), _) => tag.to_string(),
+            (None, Some(digest)) => digest.hex()[..12].to_owned(),
+            (None, None) => "latest".to_owned(),
+        };
+        format!("{}-{version}-image.tar.gz", reference.repository().name())
     }
 
     fn reference(&self) -> &Reference {
@@ -207,13 +309,11 @@ async fn archive(
 }
 
 async fn layout(
-    opened: &Opened,
-    name: &str,
+    image: Image<'_>,
     out: Option<&Path>,
     global: &Global,
     output: &Output,
 ) -> Result<PathBuf, Failure> {
-    let image = Image::named(opened, name)?;
     let path = out.unwrap_or(Path::new(image.reference().repository().name()));
     let bar = output.bar("extract");
     let options =

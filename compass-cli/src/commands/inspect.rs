@@ -31,6 +31,8 @@ pub(crate) async fn run(
             );
         }
         Opened::Package(package) => {
+            let notes = package.notes().into_iter().chain(package.unavailable_layers());
+            notes.for_each(|note| output.warn(&note));
             output.result(|| package_json(&package), || describe_package(&package));
         }
     }
@@ -187,9 +189,6 @@ fn describe_package(package: &Package) -> String {
         }
         for problem in &image.problems {
             text.push_str(&format!("  problem: {}\n", printable(problem)));
-        }
-        for note in &image.notes {
-            text.push_str(&format!("  note: {}\n", printable(note)));
         }
     }
     for problem in package.problems().iter().filter(|problem| problem.image.is_none()) {

@@ -119,7 +119,7 @@ pub(crate) async fn run(
         if args.recompress.is_some() {
             recompress::require_none(&source)?;
         }
-        warn_of_zstd(&source.plan, output);
+        warn_of_zstd(&source.plan, args.recompress.is_some(), output);
         output.result(|| dry_json(&source.plan), || dry_text(&source.plan));
         return Ok(ExitCode::SUCCESS);
     }
@@ -142,19 +142,24 @@ async fn ready(
     jobs: usize,
     output: &Output,
 ) -> Result<(Source, Vec<Changed>), Failure> {
-    match staging {
-        Some(staging) => recompress::gzip(source, staging, jobs, output).await,
-        None => {
-            warn_of_zstd(&source.plan, output);
-            Ok((source, Vec::new()))
-        }
-    }
+    let (source, changed) = match staging {
+        Some(staging) => recompress::gzip(source, staging, jobs, output).await?,
+        None => (source, Vec::new()),
+    };
+    warn_of_zstd(&source.plan, staging.is_some(), output);
+    Ok((source, changed))
 }
 
-fn warn_of_zstd(plan: &BundlePlan, output: &Output) {
+/// Warns of layers that old Docker cannot load. Those that are left after a recompression are
+/// non-distributable, and stay as their owner made them.
+fn warn_of_zstd(plan: &BundlePlan, is_recompressed: bool, output: &Output) {
+    let advice = match is_recompressed {
+        true => "; it is non-distributable, and is not recompressed",
+        false => " (`--recompress gzip`)",
+    };
     for (image, layer) in plan.zstd_layers() {
         output.warn(&format!(
-            "{image}: layer {layer} is zstd, which Docker before 23 cannot load (`--recompress gzip`)"
+            "{image}: layer {layer} is zstd, which Docker before 23 cannot load{advice}"
         ));
     }
 }

@@ -10,14 +10,15 @@ use compass_bundle::{
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::failure::{Failure, NOT_RIGHT};
 use crate::opened::{Named, named_by};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
-    bundle: String,
+    /// Bundles, or packages of any making: paths, or URLs with `http`, `https`, `s3`, `oss`
+    #[arg(required = true, value_name = "BUNDLE")]
+    bundles: Vec<String>,
     /// Looks at the structure only: names, sizes, manifests and YAML, and no layer
     #[arg(long)]
     quick: bool,
@@ -27,11 +28,34 @@ pub(crate) struct Args {
 struct Proof {
     verified: Verified,
     named: Named,
+    /// Whether it is a bundle, of which every byte is known.
+    is_bundle: bool,
 }
 
 impl Proof {
     fn holds(&self) -> bool {
         self.verified.holds() && self.named.missing.is_empty()
+    }
+
+    fn exit(&self) -> u8 {
+        if self.holds() { 0 } else { NOT_RIGHT }
+    }
+
+    /// Says what to do about what is damaged.
+    fn help(&self, output: &Output) {
+        if !self.verified.damages.is_empty() {
+            output.note("help: copy or download the bundle again, or package it again");
+        }
+    }
+
+    /// Where something is damaged. Of what is not a bundle, the structure has no parts that are known.
+    fn place(&self, damage: &Damage) -> String {
+        let is_whole = damage.file.is_none() && damage.image.is_none() && damage.blob.is_none();
+        match damage.range.end {
+            _ if !is_whole || self.is_bundle => damage.place(),
+            0 => "the file".to_owned(),
+            end => format!("the file, bytes {}-{}", damage.range.start, end - 1),
+        }
     }
 }
 
@@ -40,29 +64,68 @@ pub(crate) async fn run(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let source = open_source(&args.bundle, &global.retry()).await?;
-    let proof = match Opened::read(Arc::clone(&source)).await {
+    if let [address] = &args.bundles[..] {
+        let proof = prove(address, args.quick, global, output).await?;
+        let name = without_secrets(address);
+        output.result(|| to_json(&name, &proof), || to_text(&name, &proof));
+        proof.help(output);
+        return Ok(proof.exit().into());
+    }
+    several(args, global, output).await
+}
+
+/// Proves several bundles, whatever becomes of each of them. The worst exit code is that of all.
+async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let (mut results, mut worst) = (Vec::new(), 0);
+    for address in &args.bundles {
+        let name = without_secrets(address);
+        let exit = match prove(address, args.quick, global, output).await {
+            Ok(proof) => {
+                output.part(|| to_text(&name, &proof));
+                proof.help(output);
+                results.push(to_json(&name, &proof));
+                proof.exit()
+            }
+            Err(failure) => {
+                output.mention(&failure);
+                let error = failure.to_json()["error"].take();
+                results.push(json!({"bundle": name, "holds": false, "error": error}));
+                failure.exit
+            }
+        };
+        worst = exit.max(worst);
+    }
+    let verified = results.iter().filter(|result| result["holds"] == true).count();
+    let text = format!("{verified} of {} verified\n", results.len());
+    output.result(|| json!({"holds": worst == 0, "bundles": results}), || text);
+    Ok(worst.into())
+}
+
+/// Proves what is at an address.
+async fn prove(
+    address: &str,
+    quick: bool,
+    global: &Global,
+    output: &Output,
+) -> Result<Proof, Failure> {
+    let source = open_source(address, &global.retry()).await?;
+    Ok(match Opened::read(Arc::clone(&source)).await {
         Ok(Opened::Bundle(bundle)) => {
-            let verified = verify(&bundle, args.quick, output).await?;
-            Proof { verified, named: named_by(&Opened::Bundle(bundle)).await }
+            let verified = verify(&bundle, quick, output).await?;
+            let named = named_by(&Opened::Bundle(bundle)).await;
+            Proof { verified, named, is_bundle: true }
         }
         Ok(Opened::Package(package)) => of_package(&package, &source, output).await?,
         Err(error) => {
             let bar = output.bar("verify");
-            let options =
-                VerifyOptions { quick: args.quick, progress: bar.shared(), ..Default::default() };
+            let options = VerifyOptions { quick, progress: bar.shared(), ..Default::default() };
             let verified = verify_unopened(source, &error, &options).await;
             bar.done();
             let Some(verified) = verified? else { return Err(error.into()) };
-            Proof { verified, named: Named::default() }
+            let is_bundle = false;
+            Proof { verified, named: Named::default(), is_bundle }
         }
-    };
-    let name = without_secrets(&args.bundle);
-    output.result(|| to_json(&name, &proof), || to_text(&name, &proof));
-    if !proof.verified.damages.is_empty() {
-        output.note("help: copy or download the bundle again, or package it again");
-    }
-    Ok(if proof.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// Proves a bundle.
@@ -126,11 +189,11 @@ async fn of_package(
     let (size, digest) = (package.size(), package.digest());
     let mut verified = Verified { size, digest, checksum: None, damages };
     verified.compare_checksum(&**source).await?;
-    Ok(Proof { verified, named })
+    Ok(Proof { verified, named, is_bundle: false })
 }
 
 fn to_json(path: &str, proof: &Proof) -> Value {
-    let Proof { verified, named: Named { missing, unread } } = proof;
+    let Proof { verified, named: Named { missing, unread }, .. } = proof;
     let missing = missing.iter().map(|(file, image)| json!({"file": file, "image": image}));
     let unread = unread.iter().map(|(file, reason)| json!({"file": file, "reason": reason}));
     json!({
@@ -146,10 +209,10 @@ fn to_json(path: &str, proof: &Proof) -> Value {
 }
 
 fn to_text(path: &str, proof: &Proof) -> String {
-    let Proof { verified, named: Named { missing, unread } } = proof;
+    let Proof { verified, named: Named { missing, unread }, .. } = proof;
     let mut text = String::new();
     for damage in &verified.damages {
-        let (place, what) = (printable(&damage.place()), printable(&damage.what));
+        let (place, what) = (printable(&proof.place(damage)), printable(&damage.what));
         text.push_str(&format!("damaged: {place}: {what}\n"));
     }
     for (file, image) in missing {

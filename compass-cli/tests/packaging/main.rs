@@ -3,6 +3,8 @@
 
 mod gate;
 mod history;
+mod outputs;
+mod recompress;
 mod world;
 
 use std::os::unix::fs::FileTypeExt as _;
@@ -401,7 +403,7 @@ fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
         (["--file", &archive, "-o", "by-path.tar.gz"], "by-path.tar.gz"),
         (["--image", &digest, "-o", "by-digest.tar.gz"], "by-digest.tar.gz"),
         (["--file", "bundle.json", "-o", "document.json"], "document.json"),
-        (["--image", "web", "-o", "."], "web-image.tar.gz"),
+        (["--image", "web", "-o", "."], "web-v1-image.tar.gz"),
         (["--image", "web", "--layout", "--quiet"], "web/index.json"),
     ] {
         let ran = world.run(&[&["extract", &bundle], &arguments[..]].concat());

@@ -12,14 +12,15 @@ use crate::package::archive::{Content, ScannedEntry};
 use crate::package::compression::Compression;
 use crate::package::entry_path::named_digest;
 
-/// An image of `manifest.json`. Lists that are `null` are empty, as Go writes them.
+/// An image of `manifest.json`. Lists that are `null` are empty, as Go writes them, which does not tell
+/// small letters in keys from capital ones either.
 #[derive(Deserialize)]
 struct DockerImage {
-    #[serde(rename = "Config")]
+    #[serde(rename = "Config", alias = "config")]
     config: String,
-    #[serde(rename = "RepoTags", default)]
+    #[serde(rename = "RepoTags", alias = "repoTags", alias = "repotags", default)]
     tags: Option<Vec<Option<String>>>,
-    #[serde(rename = "Layers", default)]
+    #[serde(rename = "Layers", alias = "layers", default)]
     layers: Option<Vec<String>>,
 }
 

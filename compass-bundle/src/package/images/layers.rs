@@ -1,8 +1,11 @@
 //! Compares the layers of an image with its configuration.
 
+use compass_registry::Descriptor;
+
 use super::Archive;
 use crate::diff_ids;
 use crate::package::archive::{Content, ScannedEntry};
+use crate::package::compression::Compression;
 
 /// A layer of an image, as it is in an archive.
 pub(super) struct Layer<'e> {
@@ -58,4 +61,27 @@ fn wrong_layer(layer: &Layer<'_>, expected: &str) -> Option<String> {
         "layer {name} has the diff ID {own}, and the configuration names `{}`",
         expected.escape_debug()
     ))
+}
+
+/// Why containerd does not unpack a layer that Docker and Podman do. They look at the content, and
+/// containerd at the media type first (`DiffCompression` of containerd/images).
+pub(super) fn unusual_compression(layer: &Descriptor, entry: &ScannedEntry) -> Option<String> {
+    let Content::Packed { compression, .. } = &entry.content else { return None };
+    let (digest, kind) = (layer.digest, layer.media_type.as_str());
+    let reason = match compression {
+        Compression::Xz | Compression::Bzip2 => "which containerd does not read".to_owned(),
+        Compression::Gzip | Compression::Zstd if is_uncompressed(kind) => {
+            format!(
+                "and has the type `{kind}` of layers without compression: containerd does not unpack it"
+            )
+        }
+        Compression::Gzip | Compression::Zstd => return None,
+    };
+    Some(format!("layer {digest} is compressed with {compression}, {reason}"))
+}
+
+/// Whether a media type of OCI layers says that they are not compressed. That of Docker says nothing.
+fn is_uncompressed(media_type: &str) -> bool {
+    let is_tar = media_type.rsplit('.').next() == Some("tar");
+    is_tar && media_type.starts_with("application/vnd.oci.image.layer.")
 }

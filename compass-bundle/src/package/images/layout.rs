@@ -9,11 +9,14 @@ use compass_registry::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::layers::{Layer, wrong_layers};
+use super::layers::{Layer, unusual_compression, wrong_layers};
 use super::names::{Name, read_name, read_ref_name};
 use super::{Archive, Candidate};
-use crate::package::archive::ScannedEntry;
+use crate::package::archive::{OCI_LAYOUT, ScannedEntry};
 use crate::{Error, diff_ids};
+
+/// The only version of OCI layouts that the specification has.
+const KNOWN_VERSION: &str = "1.0.0";
 
 #[derive(Deserialize)]
 struct Index {
@@ -23,6 +26,7 @@ struct Index {
 /// The images that `index.json` lists.
 pub(super) fn read_index(archive: &mut Archive<'_>) -> Result<Vec<Candidate>, Error> {
     let Some((_, index)) = archive.scanned.get("index.json") else { return Ok(Vec::new()) };
+    require_known_version(archive)?;
     let index: Index = archive.parse("index.json", &index.head)?;
     let mut candidates: Vec<Candidate> = Vec::new();
     for entry in index.manifests.unwrap_or_default() {
@@ -52,6 +56,25 @@ pub(super) fn read_index(archive: &mut Archive<'_>) -> Result<Vec<Candidate>, Er
         }
     }
     Ok(candidates)
+}
+
+/// Refuses a layout of a version that is not known: its blobs may be elsewhere. A layout without the
+/// file is one of tools that do not write it.
+fn require_known_version(archive: &Archive<'_>) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Layout {
+        image_layout_version: String,
+    }
+    let Some((_, entry)) = archive.scanned.get(OCI_LAYOUT) else { return Ok(()) };
+    let Layout { image_layout_version: version } = archive.parse(OCI_LAYOUT, &entry.head)?;
+    if version == KNOWN_VERSION {
+        return Ok(());
+    }
+    let version = cut(&version);
+    Err(archive.damaged(format!(
+        "{OCI_LAYOUT} has the version `{version}`, and only {KNOWN_VERSION} is known"
+    )))
 }
 
 /// The image of a `dir:` directory: `manifest.json` is its manifest, and blobs are beside it.
@@ -134,6 +157,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
             for named in level {
                 let child = tree.manifest(&named)?;
                 below.extend(tree.add(&child, depth)?);
+                tree.compare_platform(&named, &child)?;
                 tree.children.push(child);
             }
             if below.is_empty() {
@@ -181,6 +205,34 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
                 Ok(self.below(manifest, depth, images, blobs.is_empty()))
             }
         }
+    }
+
+    /// Notes an image whose configuration is for another platform than its index says, by which tools
+    /// choose it.
+    fn compare_platform(&mut self, named: &Descriptor, image: &RawManifest) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Config {
+            os: String,
+            architecture: String,
+        }
+        let parsed = image.parse().map_err(|error| self.archive.damaged(error))?;
+        let (Some(platform), Manifest::Image { config, .. }) = (&named.platform, parsed) else {
+            return Ok(());
+        };
+        let Some((_, entry)) = self.find(&config.digest) else { return Ok(()) };
+        // Attestations and other things have configurations of their own.
+        let Ok(Config { os, architecture }) = serde_json::from_slice(&entry.head) else {
+            return Ok(());
+        };
+        let own = Platform::new(os, architecture);
+        if !own.satisfies(&Platform::new(&platform.os, &platform.architecture)) {
+            let digest = named.digest;
+            let (own, said) = (cut(&own.to_string()), cut(&platform.to_string()));
+            let what =
+                format!("{digest} is for {said} by its index, and for {own} by its configuration");
+            self.notes.push(self.archive.problem(what));
+        }
+        Ok(())
     }
 
     /// The manifests of an index that are in the archive. Docker keeps indexes of which not every
@@ -244,16 +296,20 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
     ) -> Result<(), Error> {
         self.archive.reserve(layers.len(), 1)?;
         let config_entry = self.blob(manifest, config);
-        let mut described = Vec::new();
+        let (is_of_files, mut described) = (diff_ids::are_compared(config, layers), Vec::new());
         for layer in layers {
-            described
-                .push(Layer { name: layer.digest.to_string(), entry: self.blob(manifest, layer) });
+            let entry = self.blob(manifest, layer);
+            if let (true, Some(entry)) = (is_of_files, entry) {
+                let unusual = unusual_compression(layer, entry);
+                self.notes.extend(unusual.map(|what| self.archive.problem(what)));
+            }
+            described.push(Layer { name: layer.digest.to_string(), entry });
         }
         let is_missing = |layer: &Layer<'_>, descriptor: &Descriptor| {
             layer.entry.is_none() && !descriptor.is_held_elsewhere()
         };
         if let Some(entry) = config_entry
-            && diff_ids::are_compared(config, layers)
+            && is_of_files
             && !described
                 .iter()
                 .zip(layers)
@@ -301,6 +357,12 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
 
 fn is_of_digest(entry: &ScannedEntry, digest: Digest) -> bool {
     [entry.digests.named, entry.digests.sha256].contains(&digest)
+}
+
+/// A text from outside, for a message.
+fn cut(text: &str) -> String {
+    let text: String = text.chars().take(60).collect();
+    text.escape_debug().to_string()
 }
 
 fn described(image: &Descriptor) -> String {

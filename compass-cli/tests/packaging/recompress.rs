@@ -1,0 +1,30 @@
+//! `package --recompress`.
+
+use compass_registry::RawManifest;
+use compass_registry::testing::{SampleImage, noise};
+use serde_json::Value;
+
+use super::world::World;
+
+#[test]
+fn recompress_names_zstd_layers_left() {
+    let world = World::new();
+    let mut image = SampleImage::with_layers(vec![noise(1, 1000)]);
+    let mut manifest: Value = serde_json::from_slice(image.manifest.bytes()).unwrap();
+    let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
+    manifest["layers"][0]["mediaType"] = kind.into();
+    let media_type = image.manifest.descriptor().media_type.clone();
+    image.manifest = RawManifest::new(media_type, manifest.to_string());
+    world.push("web", &image);
+    world.add_plugin("web");
+    for (arguments, told) in [
+        (&["--recompress", "gzip", "-o", "gzip"][..], "and is not recompressed"),
+        (&["--recompress", "gzip", "--dry-run"], "and is not recompressed"),
+        (&["-o", "as-it-is"], "(`--recompress gzip`)"),
+    ] {
+        let ran = world.package("web", arguments);
+        assert_eq!(ran.code, 0, "{}", ran.error);
+        assert!(ran.error.contains("is zstd, which Docker before 23"), "{}", ran.error);
+        assert!(ran.error.contains(told), "{}", ran.error);
+    }
+}
