@@ -1,5 +1,6 @@
 //! Reading: `HEAD` that is refused or wrong, media types, encodings, lists, web pages.
 
+use compass_registry::testing::SampleImage;
 use compass_registry::{
     Digest, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, media_type,
 };
@@ -86,6 +87,31 @@ async fn wrong_digest_of_head_moves_no_tag() {
         assert_eq!((copied.was_there, copied.replaced), (was_there, None));
         assert_eq!(copied.digest, image.manifest.digest());
     }
+}
+
+#[tokio::test]
+async fn head_that_finds_nothing_moves_no_tag() {
+    let blind = |asked: &Asked| asked.is("HEAD", "/manifests/").then(|| status_of(404, ""));
+    let destination = Quirky::new(blind).await;
+    let existing = SampleImage::new(2, &[100]);
+    existing.store(&destination.storage, &name(), &tag()).await.unwrap();
+    let source = Quirky::plain().await;
+    store(&source).await;
+    let error = copy(source.client(), &destination).await.unwrap_err();
+    assert!(matches!(error, Error::TagExists { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn head_that_found_something_is_believed() {
+    let registry = Quirky::plain().await;
+    store(&registry).await;
+    let client = registry.client();
+    let gone = "gone".parse().unwrap();
+    assert_eq!(client.manifest_digest(&name(), &gone).await.unwrap(), None);
+    assert_eq!(registry.count("GET", "/manifests/"), 1);
+    client.manifest_digest(&name(), &by_tag()).await.unwrap().unwrap();
+    assert_eq!(client.manifest_digest(&name(), &gone).await.unwrap(), None);
+    assert_eq!(registry.count("GET", "/manifests/"), 1);
 }
 
 #[tokio::test]
