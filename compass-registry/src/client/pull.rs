@@ -245,7 +245,7 @@ fn require_identity(
 }
 
 /// The `Content-Encoding` of an answer, unless it is none.
-fn encoding(response: &Response) -> Option<String> {
+pub(super) fn encoding(response: &Response) -> Option<String> {
     let encoding = header(response, &CONTENT_ENCODING)?.to_ascii_lowercase();
     (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
 }

@@ -242,6 +242,37 @@ async fn answer_that_is_no_manifest_is_shown() {
 }
 
 #[tokio::test]
+async fn signature_in_refusal_is_not_shown() {
+    let storage = Quirky::new(|_| {
+        let body =
+            "<Error>SignatureDoesNotMatch<SignatureProvided>c0ffeec0ffee</SignatureProvided>";
+        Some(status_of(403, body))
+    })
+    .await;
+    let location = format!("http://{}/blob?X-Amz-Signature=c0ffeec0ffee&v=1", storage.host);
+    let source = Quirky::new(move |asked| {
+        let redirect = || with_header(status_of(307, ""), "location", &location);
+        asked.is("GET", "/blobs/").then(redirect)
+    })
+    .await;
+    store(&source).await;
+    let error = copy(source.client(), &Quirky::plain().await).await.unwrap_err();
+    let said = format!("{error:?}");
+    assert!(said.contains("SignatureDoesNotMatch") && !said.contains("c0ffee"), "{said}");
+}
+
+#[tokio::test]
+async fn encoding_of_refusal_is_named() {
+    let source = Quirky::new(|_| {
+        let answer = status_of(400, vec![0x1f, 0x8b, 8, 0, 0xff]);
+        Some(with_header(answer, "content-encoding", "gzip"))
+    })
+    .await;
+    let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
+    assert!(error.to_string().ends_with("with `Content-Encoding: gzip`"), "{error}");
+}
+
+#[tokio::test]
 async fn words_of_any_refusal_are_shown() {
     for (status, body) in [
         (400, "plain words"),
@@ -295,10 +326,14 @@ async fn registry_is_told_from_web_page() {
     for (is_registry, answer) in [
         (true, status_of(200, "{}")),
         (true, status_of(200, "")),
+        (true, status_of(200, "{ }\n")),
+        (true, status_of(200, "true")),
         (
             true,
-            with_header(status_of(200, "true"), "docker-distribution-api-version", "registry/2.0"),
+            with_header(status_of(200, "hi"), "docker-distribution-api-version", "registry/2.0"),
         ),
+        (false, status_of(200, r#"{"status":"ok"}"#)),
+        (false, html("{}")),
         (false, html("<html>hello</html>")),
         (false, status_of(200, "<!doctype html><html>")),
         (false, status_of(200, "it works")),
