@@ -54,9 +54,22 @@ const NO_REGISTRY: &str = "no registry answers there: check the host and port, a
 const LOGIN: &str =
     "log in with `docker login` or `skopeo login`, with an account that may do this";
 
+/// What the error for a request without a login ends with.
+const ANONYMOUS: &str = "(asked without a login)";
+
 const BUSY: &str = "wait, use fewer `--jobs`, or log in with an account that may ask more often";
 
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
+
+const MISSING_OR_HIDDEN: &str = "check the name and tag, and whether the image has been pushed; a \
+                                 private one needs a login";
+
+const MISSING_PROJECT: &str = "check the project's name, and whether it must be created at the \
+                               registry before images are pushed to it";
+
+const MISSING_OR_HIDDEN_PROJECT: &str = "check the project's name, whether it must be created at the \
+                                         registry before images are pushed to it, and whether a \
+                                         login is needed";
 
 /// Advice for what some registries say with a status that tells little.
 fn of_words(message: &str) -> Option<&'static str> {
@@ -95,16 +108,18 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
         ),
         // Other error codes explain themselves.
         404 if writes && (request.starts_with("POST ") || message.contains("NAME_UNKNOWN")) => {
-            Some(
-                "check the project's name, and whether it must be created at the registry before images \
-             are pushed to it",
-            )
+            Some(if message.contains(ANONYMOUS) {
+                MISSING_OR_HIDDEN_PROJECT
+            } else {
+                MISSING_PROJECT
+            })
         }
         404 if writes => None,
         404 if request.starts_with("GET ") && request.contains("/blobs/") => Some(
             "the registry lacks a part of the image that its manifest names: push the image again from \
              where it is whole",
         ),
+        404 if message.contains(ANONYMOUS) => Some(MISSING_OR_HIDDEN),
         404 => Some(MISSING),
         405 | 501 if writes => {
             Some("the registry takes no pushes: it may be a mirror, a cache, or read-only")
@@ -176,6 +191,11 @@ mod tests {
             ("GET /v2/a/manifests/v1", 404, "", Some("has been pushed")),
             ("HEAD /v2/a/blobs/sha256:00", 404, "", Some("has been pushed")),
             ("GET /v2/", 404, "", Some("no registry answers there")),
+            ("GET /v2/", 404, ANONYMOUS, Some("no registry answers there")),
+            ("GET /v2/a/manifests/v1", 404, ANONYMOUS, Some("a private one needs a login")),
+            ("POST /v2/a/blobs/uploads/", 404, ANONYMOUS, Some("must be created")),
+            ("GET /v2/a/blobs/sha256:00", 404, ANONYMOUS, Some("lacks a part")),
+            ("PUT /v2/a/manifests/v1", 404, "BLOB_UNKNOWN (asked without a login)", Some("again")),
             ("GET /v2/a/blobs/sha256:00", 404, "", Some("lacks a part")),
             ("POST /v2/a/blobs/uploads/", 404, "", Some("must be created")),
             ("POST /v2/a/blobs/uploads/", 412, "the upper Quota is reached", Some("limit raised")),
