@@ -47,8 +47,9 @@ struct Upload<'u> {
     chunk: Option<u64>,
     /// How far the registry got in any attempt: only what is new counts as progress.
     furthest: u64,
-    /// The registry has taken the blob, and does not have it.
+    /// The registry has taken the blob, and does not have it: it is sent once more.
     unconfirmed: bool,
+    sent_again: bool,
     /// Why the registry takes no blob in one request, if it is tried in two: bytes and end.
     refused_whole: Option<Error>,
 }
@@ -96,6 +97,7 @@ impl<'u> Upload<'u> {
             chunk: None,
             furthest: 0,
             unconfirmed: false,
+            sent_again: false,
             refused_whole: None,
         }
     }
@@ -171,8 +173,10 @@ impl<'u> Upload<'u> {
         match error {
             // A session that could not be opened cannot be gone.
             _ if self.session.at.is_none() => false,
-            // It may take a registry a moment to see what it has.
-            Error::BadContent { .. } => std::mem::take(&mut self.unconfirmed),
+            Error::BadContent { .. } if self.unconfirmed => {
+                self.unconfirmed = false;
+                !std::mem::replace(&mut self.sent_again, true)
+            }
             // The session is gone, or a fresh token is there.
             Error::Refused { status: 401 | 404 | 416, .. } => true,
             // A proxy lets no more through.

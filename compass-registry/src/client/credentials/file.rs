@@ -114,7 +114,7 @@ impl File {
         let own = best(self.helpers.iter().flatten(), |key| rank_of(key, host, Format::Current));
         let own = own.map(|helper| helper.as_deref().unwrap_or_default());
         match (own, self.store.as_deref()) {
-            (Some(helper), _) if helper.is_empty() => None,
+            (Some(""), _) => None,
             (Some(helper), _) => Some(Helper::OfHost(helper)),
             (None, Some(store)) if !store.is_empty() => Some(Helper::OfAll(store)),
             _ => None,
