@@ -16,6 +16,7 @@ mod credentials;
 mod doctor;
 mod feed;
 mod list;
+mod mount;
 mod pace;
 mod pull;
 mod push;
@@ -246,7 +247,7 @@ impl ImageSink for Client {
     ) -> Result<bool, Error> {
         let there = push::has_blob(&self.transport, repository, descriptor, push::PUSH).await?;
         if there {
-            upload::cancel_declined(&self.transport, repository, descriptor).await;
+            mount::cancel_declined(&self.transport, repository, descriptor).await;
         }
         Ok(there)
     }
@@ -261,7 +262,7 @@ impl ImageSink for Client {
         to: &Repository,
         descriptor: &Descriptor,
     ) -> Result<bool, Error> {
-        upload::mount_blob(&self.transport, from, to, descriptor).await
+        mount::mount_blob(&self.transport, from, to, descriptor).await
     }
 
     fn registry(&self) -> Option<&str> {

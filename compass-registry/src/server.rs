@@ -15,6 +15,7 @@
 //! ```
 
 mod activity;
+mod ambiguity;
 mod answer;
 mod blobs;
 mod connections;
@@ -71,8 +72,8 @@ pub struct ServerOptions {
     pub upload_patience: Duration,
     /// How long the body of a request may be silent before the request ends.
     pub body_idle_timeout: Duration,
-    /// Bytes of memory that all manifests share that are being received or sent; a request waits
-    /// for its share.
+    /// Bytes of memory that all manifests share that are being received or sent, half for either; a
+    /// request waits for its share.
     pub manifest_memory: usize,
     /// Connections at once; more wait until one ends.
     pub connections: usize,
@@ -107,7 +108,8 @@ pub(crate) struct Registry {
     login: Option<String>,
     read_only: bool,
     body_idle_timeout: Duration,
-    manifest_memory: MemoryBudget,
+    received_memory: MemoryBudget,
+    sent_memory: MemoryBudget,
 }
 
 impl Server {
@@ -192,7 +194,8 @@ impl Registry {
             login: options.basic_auth.as_ref().map(basic),
             read_only: options.read_only,
             body_idle_timeout: options.body_idle_timeout,
-            manifest_memory: MemoryBudget::new(options.manifest_memory),
+            received_memory: MemoryBudget::new(options.manifest_memory / 2),
+            sent_memory: MemoryBudget::new(options.manifest_memory / 2),
         }
     }
 

@@ -206,6 +206,29 @@ fn config_json_is_read_as_docker_does() {
         ("\u{feff}{}".to_owned(), "test.io", None),
         (r#"{"auths": null, "credHelpers": null, "credsStore": null}"#.to_owned(), "test.io", None),
         (r#"{"auths": {"test.io": null}, "credsStore": ""}"#.to_owned(), "test.io", None),
+        // Go's decoder reads names of fields in any case, and takes the last of equal ones.
+        (
+            r#"{"Auths": {"test.io": {"AUTH": "Zm9vOmJhcg=="}}}"#.to_owned(),
+            "test.io",
+            Some("foo:bar"),
+        ),
+        (
+            r#"{"AUTHS": {"test.io": {}}, "auths": {"test.io": {"auth": "x", "auth": "Zm9vOmJhcg=="}}}"#
+                .to_owned(),
+            "test.io",
+            Some("foo:bar"),
+        ),
+        (
+            r#"{"auths": {"test.io": {"auth": "Zm9vOmJhcg=="}}, "credHelpers": {"a.b": null}}"#
+                .to_owned(),
+            "test.io",
+            Some("foo:bar"),
+        ),
+        (
+            r#"{"credHelpers": {"test.io": null}, "credsStore": "no-such"}"#.to_owned(),
+            "test.io",
+            None,
+        ),
         (
             r#"{"credHelpers": {"test.io": ""}, "credsStore": "no-such"}"#.to_owned(),
             "test.io",
@@ -377,6 +400,14 @@ fn missing_file_is_an_error_if_named() {
     std::fs::create_dir_all(files.path("config.json")).unwrap();
     let found = files.environment(&[("DOCKER_CONFIG", ".")]);
     assert_eq!(found.find("reg.a").unwrap(), []);
+}
+
+#[test]
+fn variable_with_file_name_says_so() {
+    let files = Files::new(&[("auth.json", "{}")]);
+    let file = files.path("auth.json").display().to_string();
+    let error = variables(&[("DOCKER_AUTH_CONFIG", &file)]).find("reg.a").unwrap_err();
+    assert!(error.to_string().contains("name files with REGISTRY_AUTH_FILE"), "{error}");
 }
 
 #[test]

@@ -221,6 +221,37 @@ async fn a_body_that_stalls_is_given_up_with_its_upload() {
     assert!(answer.contains("no byte of the body came for 1s"), "{answer}");
 }
 
+#[tokio::test]
+async fn manifests_that_stall_keep_nobody_out() {
+    use tokio::io::AsyncWriteExt as _;
+    everywhere(async |registry| {
+        let text = empty_image(&registry, "").await;
+        assert_eq!(registry.push_manifest("a/one", "v1", &text).await.status(), 201);
+        let head = format!(
+            "PUT /v2/a/one/manifests/v2 HTTP/1.1\r\nhost: x\r\ncontent-type: {}\r\n\
+             content-length: 4000000\r\n\r\n",
+            media_type::OCI_MANIFEST
+        );
+        let mut stalled = Vec::new();
+        for sent in [vec![b' '; 1], vec![b' '; 3_900_000]].iter().cycle().take(40) {
+            let host = registry.server.host();
+            let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // Where there is no memory left, the bytes are not read.
+            let written = stream.write_all(sent);
+            let _ = tokio::time::timeout(Duration::from_millis(200), written).await;
+            stalled.push(stream);
+        }
+        let asked = async {
+            let read = registry.ask("GET", "/v2/a/one/manifests/v1", b"").await;
+            (read.status(), registry.push_manifest("a/one", "v3", &text).await.status())
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
+        assert_eq!(answered, (StatusCode::OK, StatusCode::CREATED));
+    })
+    .await;
+}
+
 /// A manifest of an image without layers, whose configuration has been pushed.
 async fn empty_image(registry: &Registry, more: &str) -> String {
     let config = registry.push_blob("a/one", b"{}").await;
@@ -234,7 +265,8 @@ async fn empty_image(registry: &Registry, more: &str) -> String {
 async fn put_ambiguous_manifest_is_refused() {
     everywhere(async |registry| {
         let index = format!(r#""mediaType":"{}","#, media_type::OCI_INDEX);
-        for more in [r#""manifests":[],"#, index.as_str(), r#""mediaType":"text/plain","#] {
+        let odd_case = r#""Manifests":[],"#;
+        for more in [r#""manifests":[],"#, &index, r#""mediaType":"text/plain","#, odd_case] {
             let text = empty_image(&registry, more).await;
             let answer = registry.push_manifest("a/one", "v1", &text).await;
             assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{more}");

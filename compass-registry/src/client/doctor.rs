@@ -9,7 +9,7 @@ use reqwest::{Method, Version};
 use serde_json::json;
 
 use super::transport::{Root, Transport, is_ok};
-use super::{list, pull, push, upload};
+use super::{list, mount, pull, push, upload};
 use crate::referrer::fallback_tag;
 use crate::{Descriptor, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob, media_type};
 
@@ -200,7 +200,7 @@ async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, trial
 async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, trials: &mut Trials) {
     let mounted = async {
         let below: Repository = format!("{scratch}/mounted").parse()?;
-        let done = upload::mount_blob(transport, scratch, &below, &describe(blob)).await?;
+        let done = mount::mount_blob(transport, scratch, &below, &describe(blob)).await?;
         if done {
             // As above.
             let digest = describe(blob).digest;

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::pull::{manifest, read_limited};
 use super::push::{PUSH, put_manifest};
 use super::transport::{Request, Transport, is_ok, is_success};
+use super::words;
 use crate::referrer::{Index, fallback_tag};
 use crate::{Digest, Error, Locator, RawManifest, Referrer, Repository, Tag};
 
@@ -72,7 +73,9 @@ async fn pages<T: DeserializeOwned>(
     loop {
         let (headers, body) = get(transport, &request).await?;
         bytes += body.len();
-        pages.push(serde_json::from_slice(&body).map_err(|e| bad(&request, &e.to_string()))?);
+        let page = serde_json::from_slice(&body);
+        let page = page.map_err(|error| bad(&request, &format!("{error}: {}", words::of(&body))));
+        pages.push(page?);
         let Some(link) = next_link(&headers) else { return Ok(pages) };
         let next = next_page(&request.url, &link);
         let next = next.ok_or_else(|| bad(&request, "its next page is somewhere else"))?;

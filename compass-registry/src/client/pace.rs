@@ -3,7 +3,7 @@
 //! what it answers lets it grow again. Pauses without anything between them are an error in the end.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Response, StatusCode};
@@ -149,16 +149,20 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// How long an answer asks us to wait, in seconds or up to a date (RFC 9110, § 10.2.3).
+/// Longer pauses than this, some thirty years, are the seconds of Unix time at their end, as Docker
+/// Hub writes them.
+const UNIX_TIME: f64 = 1e9;
+
+/// How long an answer asks us to wait, in seconds or up to a date (RFC 9110, § 10.2.3). Some services
+/// write fractions of seconds, or Unix time.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-        }
-    }
+    let until = match text.parse::<f64>() {
+        Ok(seconds) if seconds < UNIX_TIME => return Duration::try_from_secs_f64(seconds).ok(),
+        Ok(time) => UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(time).ok()?)?,
+        Err(_) => httpdate::parse_http_date(text).ok()?,
+    };
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// The number in front of parameters, as in `ratelimit-remaining: 76;w=21600`.
@@ -267,9 +271,16 @@ mod tests {
         let asked = |text: &str| retry_after(&headers(&[("retry-after", text)]));
         assert_eq!(asked("90"), Some(Duration::from_secs(90)));
         assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("soon"), None);
-        let later = std::time::SystemTime::now() + Duration::from_secs(100);
-        let seconds = asked(&httpdate::fmt_http_date(later)).unwrap().as_secs();
-        assert!((97..=100).contains(&seconds), "{seconds}");
+        assert_eq!(asked("1.5"), Some(Duration::from_millis(1500)));
+        for text in ["soon", "-1", "NaN", "inf", "1e300", ""] {
+            assert_eq!(asked(text), None, "{text}");
+        }
+        let later = SystemTime::now() + Duration::from_secs(100);
+        let unix = later.duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+        for text in [httpdate::fmt_http_date(later), unix] {
+            let seconds = asked(&text).unwrap().as_secs();
+            assert!((97..=100).contains(&seconds), "{text}: {seconds}");
+        }
+        assert_eq!(asked("1000000001"), Some(Duration::ZERO));
     }
 }

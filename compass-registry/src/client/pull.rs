@@ -106,7 +106,7 @@ fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
 
 /// The digest of the manifest that a tag or digest names; nothing if there is none. A registry that
 /// refuses `HEAD`, or does not tell the digest in the algorithm that is asked for, is asked for the
-/// manifest itself.
+/// manifest itself; also if it finds nothing by `HEAD`, until it has found something that way.
 pub(super) async fn manifest_digest(
     transport: &Transport,
     repository: &Repository,
@@ -115,6 +115,7 @@ pub(super) async fn manifest_digest(
     let request = manifest_request(transport, Method::HEAD, repository, locator);
     match transport.send(&request, is_ok).await {
         Ok(response) => {
+            transport.head_finds_manifests();
             let fits = |told: &Digest| match locator {
                 Locator::Tag(_) => told.algorithm() == locator.algorithm(),
                 Locator::Digest(asked) => told == asked,
@@ -123,7 +124,11 @@ pub(super) async fn manifest_digest(
                 return Ok(Some(told));
             }
         }
-        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) if error.is_not_found() => {
+            if transport.is_head_known() {
+                return Ok(None);
+            }
+        }
         Err(error) if is_head_refused(&error) => {}
         Err(error) => return Err(error),
     }
@@ -240,7 +245,7 @@ fn require_identity(
 }
 
 /// The `Content-Encoding` of an answer, unless it is none.
-fn encoding(response: &Response) -> Option<String> {
+pub(super) fn encoding(response: &Response) -> Option<String> {
     let encoding = header(response, &CONTENT_ENCODING)?.to_ascii_lowercase();
     (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
 }

@@ -6,7 +6,7 @@ use reqwest::{Method, Response, StatusCode};
 use super::list;
 use super::pull::{self, digest_header, holds_first_byte, is_head_refused};
 use super::transport::{Transport, is_ok, is_success};
-use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag};
+use crate::{Descriptor, Digest, Error, Locator, RawManifest, Repository, Tag};
 
 /// Both actions: the token that looks for a blob then also writes it.
 pub(super) const PUSH: &str = "pull,push";
@@ -39,17 +39,26 @@ fn contradicts(response: &Response, descriptor: &Descriptor) -> bool {
         || digest.is_some_and(|digest| digest != descriptor.digest)
 }
 
-/// Confirms a pushed manifest with a request, if the answer to the push has no digest.
+/// Confirms a pushed manifest with a request, if the answer to the push has no digest. A registry may
+/// show it some moments later, or know it by its tag only.
 async fn require_manifest(
     transport: &Transport,
     repository: &Repository,
-    digest: Digest,
+    (digest, tag): (Digest, Option<&Tag>),
 ) -> Result<(), Error> {
-    if pull::manifest_digest(transport, repository, &digest.into()).await? == Some(digest) {
-        return Ok(());
-    }
-    let what = format!("{}/{repository}", transport.host());
-    Err(Error::BadContent { what, reason: format!("the registry took {digest} and has it not") })
+    let names = [Some(Locator::Digest(digest)), tag.cloned().map(Locator::Tag)];
+    let look = || async {
+        for name in names.iter().flatten() {
+            if pull::manifest_digest(transport, repository, name).await? == Some(digest) {
+                return Ok(());
+            }
+        }
+        let what = format!("{}/{repository}", transport.host());
+        let reason = format!("the registry took {digest} and has it not");
+        Err(Error::BadContent { what, reason })
+    };
+    let is_missing = |error: &Error| matches!(error, Error::BadContent { .. });
+    transport.retry().run_while(is_missing, look).await
 }
 
 pub(super) async fn put_manifest(
@@ -85,7 +94,7 @@ pub(super) async fn put_manifest(
             });
         }
         Some(_) if response.status() == StatusCode::CREATED => {}
-        _ => require_manifest(transport, repository, digest).await?,
+        _ => require_manifest(transport, repository, (digest, tag)).await?,
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {

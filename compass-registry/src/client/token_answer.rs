@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::credentials::Secret;
@@ -18,23 +17,24 @@ const SHORTEST_LIFE: f64 = 10.0;
 /// Longer than any run, in seconds.
 const LONGEST_LIFE: f64 = 24.0 * 60.0 * 60.0;
 
-#[derive(Deserialize)]
-struct TokenAnswer {
-    #[serde(default, alias = "Token")]
-    token: Option<String>,
-    #[serde(default, alias = "accessToken", alias = "AccessToken")]
-    access_token: Option<String>,
-    /// Seconds; services write fractions, texts, null and negative numbers.
-    #[serde(default)]
-    expires_in: Value,
-}
-
 /// The header for a token; nothing if there is none in the answer.
 pub(super) fn read(body: &[u8]) -> Option<Header> {
-    let answer: TokenAnswer = serde_json::from_slice(body).ok()?;
-    let given = |token: Option<String>| token.filter(|token| !token.is_empty());
-    let token = given(answer.token).or_else(|| given(answer.access_token))?;
-    let life = life(&answer.expires_in);
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let answer: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let field = |names: &[&str]| {
+        let is_named = |key: &str| names.iter().any(|name| key.eq_ignore_ascii_case(name));
+        let named = answer.iter().find(|(key, value)| is_named(key) && !value.is_null());
+        named.map(|(_, value)| value)
+    };
+    let token = |names: &[&str]| match field(names) {
+        None => Some(""),
+        // A header has no line ends.
+        Some(value) => value.as_str().map(str::trim),
+    };
+    let (token, other) = (token(&["token"])?, token(&["access_token", "accessToken"])?);
+    let token = [token, other].into_iter().find(|token| !token.is_empty())?;
+    // Seconds; services write fractions, texts, null and negative numbers.
+    let life = life(field(&["expires_in"]).unwrap_or(&Value::Null));
     // A tenth earlier, so that no request starts with a token that dies on the way.
     let expires = Instant::now() + Duration::from_secs_f64(life - life / 10.0);
     Some(Header { value: Secret::new(format!("Bearer {token}")), expires: Some(expires) })
@@ -64,7 +64,12 @@ mod tests {
             (r#"{"token":"t","access_token":"other"}"#, Some("t")),
             (r#"{"token":"t","expires_in":null}"#, Some("t")),
             (r#"{"token":"t","issued_at":"nonsense","refresh_token":null}"#, Some("t")),
+            (r#"{"Token":"t","EXPIRES_IN":7}"#, Some("t")),
+            (r#"{"Access_Token":"t"}"#, Some("t")),
+            (r#"{"token":"other","token":"t"}"#, Some("t")),
+            ("\u{feff}{\"token\":\" t\\n\"}", Some("t")),
             (r#"{"token":"","access_token":""}"#, None),
+            (r#"{"token":7,"access_token":"t"}"#, None),
             (r#"{"token":7}"#, None),
             ("{}", None),
             ("<html>", None),

@@ -61,6 +61,8 @@ struct Inner {
     asked_root: tokio::sync::OnceCell<()>,
     /// The registry was asked for a part of a blob, and sent all of it.
     ranges_ignored: AtomicBool,
+    /// The registry has found a manifest by `HEAD`: some answer 404 whatever they have.
+    head_finds_manifests: AtomicBool,
     /// Uploads that were opened where a mount was declined.
     declined: Mutex<HashMap<(Repository, Digest), Url>>,
 }
@@ -110,6 +112,7 @@ impl Transport {
             introduced: AtomicBool::new(false),
             asked_root: tokio::sync::OnceCell::new(),
             ranges_ignored: AtomicBool::new(false),
+            head_finds_manifests: AtomicBool::new(false),
             declined: Mutex::default(),
         })))
     }
@@ -145,6 +148,16 @@ impl Transport {
 
     pub(super) fn ranges_are_ignored(&self) {
         self.0.ranges_ignored.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the registry has found a manifest by `HEAD`.
+    pub(super) fn head_finds_manifests(&self) {
+        self.0.head_finds_manifests.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a manifest that `HEAD` does not find is not there.
+    pub(super) fn is_head_known(&self) -> bool {
+        self.0.head_finds_manifests.load(Ordering::Relaxed)
     }
 
     /// Keeps the upload that was opened where a mount was declined.

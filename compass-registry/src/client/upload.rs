@@ -47,8 +47,11 @@ struct Upload<'u> {
     chunk: Option<u64>,
     /// How far the registry got in any attempt: only what is new counts as progress.
     furthest: u64,
-    /// The registry has taken the blob, and does not have it.
+    /// The registry has taken the blob, and does not have it: it is sent once more.
     unconfirmed: bool,
+    sent_again: bool,
+    /// Why the registry takes no blob in one request, if it is tried in two: bytes and end.
+    refused_whole: Option<Error>,
 }
 
 pub(super) async fn put_blob(
@@ -71,49 +74,8 @@ pub(super) async fn put_in_chunks(
     Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
 }
 
-/// Takes a blob over from another repository. Where the registry does not do that, it opens an
-/// upload instead, which is kept for [`put_blob`].
-pub(super) async fn mount_blob(
-    transport: &Transport,
-    from: &Repository,
-    to: &Repository,
-    descriptor: &Descriptor,
-) -> Result<bool, Error> {
-    let mut request = transport.request(Method::POST, to, "blobs/uploads/", PUSH);
-    request
-        .url
-        .query_pairs_mut()
-        .append_pair("mount", &descriptor.digest.to_string())
-        .append_pair("from", from.as_str());
-    request.scope = format!("{} repository:{from}:pull", request.scope);
-    // Whatever keeps us from mounting need not keep us from uploading, which is tried again if that
-    // may help.
-    let Ok(response) = transport.send_once(&request, is_success).await else { return Ok(false) };
-    if response.status() == StatusCode::CREATED {
-        let told = digest_header(&response);
-        return Ok(told.is_none_or(|told| {
-            told == descriptor.digest || told.algorithm() != descriptor.digest.algorithm()
-        }));
-    }
-    if let Ok(upload) = transport.location(&request.url, &response) {
-        transport.keep_declined(to, descriptor.digest, upload);
-    }
-    Ok(false)
-}
-
-/// Gives up the upload that was opened where a mount was declined: the blob is there already.
-pub(super) async fn cancel_declined(
-    transport: &Transport,
-    repository: &Repository,
-    descriptor: &Descriptor,
-) {
-    if let Some(session) = transport.take_declined(repository, descriptor.digest) {
-        cancel(transport, repository, session).await;
-    }
-}
-
 /// Gives an open session up, as far as the registry can be asked to.
-async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
+pub(super) async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
     let request = transport.request(Method::DELETE, repository, "", PUSH);
     let request = Request { url: session, ..request };
     if let Err(error) = transport.send_once(&request, is_success).await {
@@ -126,8 +88,18 @@ impl<'u> Upload<'u> {
         let descriptor = blob.descriptor().clone();
         let feed = Feed::new(blob);
         let session = Session { transport, repository, at: None };
-        let (chunk, furthest, unconfirmed) = (None, 0, false);
-        Self { transport, repository, descriptor, feed, session, chunk, furthest, unconfirmed }
+        Self {
+            transport,
+            repository,
+            descriptor,
+            feed,
+            session,
+            chunk: None,
+            furthest: 0,
+            unconfirmed: false,
+            sent_again: false,
+            refused_whole: None,
+        }
     }
 
     /// Runs the upload; one that fails does not stay open.
@@ -137,7 +109,11 @@ impl<'u> Upload<'u> {
             Ok(()) => self.session.at = None,
             Err(_) => self.cancel().await,
         }
-        result
+        // If the other way does not help either, the first refusal tells more.
+        match (result, self.refused_whole) {
+            (Err(Error::Refused { .. }), Some(refused)) => Err(refused),
+            (result, _) => result,
+        }
     }
 
     async fn run(&mut self) -> Result<(), Error> {
@@ -152,31 +128,27 @@ impl<'u> Upload<'u> {
             if let Some(failure) = self.feed.failure() {
                 return Err(failure);
             }
-            let curable = match &error {
-                // A session that could not be opened cannot be gone.
-                _ if self.session.at.is_none() => false,
-                // It may take a registry a moment to see what it has.
-                Error::BadContent { .. } => std::mem::take(&mut self.unconfirmed),
-                // The session is gone, or a fresh token is there.
-                Error::Refused { status: 401 | 404 | 416, .. } => true,
-                // A proxy lets no more through.
-                Error::Refused { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
-                // What was put together of pieces may have been put together wrongly.
-                Error::Refused { status: 400, .. } => {
-                    self.chunk.is_some() && !std::mem::replace(&mut restarted, true)
-                }
-                _ => false,
-            };
+            let refuses_whole = self.refuses_whole(&error);
+            let curable = refuses_whole || self.is_curable(&error, &mut restarted);
             if !(curable || error.is_transient()) || !retry.bears(&error, failures + 1) {
                 return Err(error);
             }
             failures += 1;
             retry.wait(&error, failures).await;
-            let again = matches!(&error, Error::Refused { status: 400 | 416, .. });
-            match self.take_up(again).await? {
+            let again = refuses_whole || matches!(&error, Error::Refused { status: 400 | 416, .. });
+            let taken_up = match self.take_up(again).await {
+                Err(_) if refuses_whole => return Err(error),
+                taken_up => taken_up?,
+            };
+            match taken_up {
                 TakenUp::Further => failures = 0,
                 TakenUp::Again => {}
                 TakenUp::Complete => return Ok(()),
+            }
+            if refuses_whole {
+                self.chunk = Some(self.descriptor.size.max(MIN_CHUNK));
+                self.refused_whole = Some(error);
+                continue;
             }
             // That a chunk is too large says nothing about a smaller one.
             let too_large = matches!(error, Error::Refused { status: 413, .. });
@@ -184,6 +156,36 @@ impl<'u> Upload<'u> {
                 smallest = chunk;
                 failures = 0;
             }
+        }
+    }
+
+    /// Whether a registry refuses the blob in one request with its end, for the first time: not all
+    /// implement that, and some take it in a chunk.
+    fn refuses_whole(&self, error: &Error) -> bool {
+        let statuses = [400, 405, 411, 415, 416, 422, 501];
+        let is_such = matches!(error, Error::Refused { status, .. } if statuses.contains(status));
+        let is_first = self.refused_whole.is_none();
+        is_such && is_first && self.chunk.is_none() && self.session.at.is_some()
+    }
+
+    /// Whether an error that does not pass by itself is no reason to give up.
+    fn is_curable(&mut self, error: &Error, restarted: &mut bool) -> bool {
+        match error {
+            // A session that could not be opened cannot be gone.
+            _ if self.session.at.is_none() => false,
+            Error::BadContent { .. } if self.unconfirmed => {
+                self.unconfirmed = false;
+                !std::mem::replace(&mut self.sent_again, true)
+            }
+            // The session is gone, or a fresh token is there.
+            Error::Refused { status: 401 | 404 | 416, .. } => true,
+            // A proxy lets no more through.
+            Error::Refused { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
+            // What was put together of pieces may have been put together wrongly.
+            Error::Refused { status: 400, .. } => {
+                self.chunk.is_some() && !std::mem::replace(restarted, true)
+            }
+            _ => false,
         }
     }
 
@@ -320,13 +322,26 @@ impl<'u> Upload<'u> {
             }),
             // Another status than that of the specification promises less.
             Some(_) if response.status() == StatusCode::CREATED => Ok(()),
-            _ if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? => Ok(()),
             _ => {
-                self.unconfirmed = true;
-                let reason = format!("the registry took {} and has it not", self.descriptor.digest);
-                Err(Error::BadContent { what: what(), reason })
+                let result = self.appears().await;
+                self.unconfirmed = matches!(&result, Err(Error::BadContent { .. }));
+                result
             }
         }
+    }
+
+    /// Waits until the registry has the blob: it may show it some moments after it took it.
+    async fn appears(&self) -> Result<(), Error> {
+        let look = || async {
+            if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
+                return Ok(());
+            }
+            let what = format!("{}/{}", self.transport.host(), self.repository);
+            let reason = format!("the registry took {} and has it not", self.descriptor.digest);
+            Err(Error::BadContent { what, reason })
+        };
+        let is_missing = |error: &Error| matches!(error, Error::BadContent { .. });
+        self.transport.retry().run_while(is_missing, look).await
     }
 
     async fn cancel(&mut self) {

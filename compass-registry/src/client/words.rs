@@ -26,12 +26,12 @@ struct OneError {
 /// the body itself. They are on one line and may hold anything else: whoever shows them escapes
 /// them.
 pub(super) fn of(body: &[u8]) -> String {
-    let line = match serde_json::from_slice::<Answer>(body) {
-        Ok(answer) if !answer.errors.is_empty() => {
-            let errors: Vec<_> = answer.errors.iter().map(OneError::to_line).collect();
-            errors.join("; ")
-        }
-        _ => String::from_utf8_lossy(body).into_owned(),
+    let errors = serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |it| it.errors);
+    let lines: Vec<_> = errors.iter().map(OneError::to_line).collect();
+    // What has none of the usual fields is shown as it is.
+    let line = match lines.iter().any(String::is_empty) || lines.is_empty() {
+        true => String::from_utf8_lossy(body).into_owned(),
+        false => lines.join("; "),
     };
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_SHOWN) {
@@ -87,6 +87,10 @@ mod tests {
             (r#"{"errors":[{"status":403,"message":"Forbidden"}]}"#, "Forbidden"),
             (r#"{"errors":[{"code":401,"message":"no"}]}"#, "401 no"),
             (r#"{"errors":[]}"#, r#"{"errors":[]}"#),
+            (r#"{"errors":[{"title":"no room"}]}"#, r#"{"errors":[{"title":"no room"}]}"#),
+            (r#"{"errors":["no room"]}"#, r#"{"errors":["no room"]}"#),
+            (r#"{"errors":{"code":"DENIED"}}"#, r#"{"errors":{"code":"DENIED"}}"#),
+            (r#"{"errors":[{"message":["a"]}]}"#, r#"{"errors":[{"message":["a"]}]}"#),
             (r#"{"message":"project not found"}"#, r#"{"message":"project not found"}"#),
             ("<html>\r\n <body>502 Bad Gateway</body>\n", "<html> <body>502 Bad Gateway</body>"),
             ("404 page not found\n", "404 page not found"),

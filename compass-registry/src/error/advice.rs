@@ -18,7 +18,11 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotFound { .. } => Some(MISSING),
-            Self::Unauthorized { .. } => Some(LOGIN),
+            Self::Unauthorized { reason, .. } => {
+                // Before the status, there are names of images and files.
+                let words = reason.split_once("(403)").map_or("", |(_, words)| words);
+                of_words(words).or(Some(LOGIN))
+            }
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 Some("the registry holds or sends damaged content: push the image again")
             }
@@ -50,12 +54,52 @@ const NO_REGISTRY: &str = "no registry answers there: check the host and port, a
 const LOGIN: &str =
     "log in with `docker login` or `skopeo login`, with an account that may do this";
 
+/// What the error for a request without a login ends with.
+const ANONYMOUS: &str = "(asked without a login)";
+
+const BUSY: &str = "wait, use fewer `--jobs`, or log in with an account that may ask more often";
+
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
+
+const MISSING_OR_HIDDEN: &str = "check the name and tag, and whether the image has been pushed; a \
+                                 private one needs a login";
+
+const MISSING_PROJECT: &str = "check the project's name, and whether it must be created at the \
+                               registry before images are pushed to it";
+
+const MISSING_OR_HIDDEN_PROJECT: &str = "check the project's name, whether it must be created at the \
+                                         registry before images are pushed to it, and whether a \
+                                         login is needed";
+
+/// Advice for what some registries say with a status that tells little.
+fn of_words(message: &str) -> Option<&'static str> {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let is_exceeded = says(&["exceed", "reach", "limit"]);
+    if is_exceeded && says(&["quota", "storage resource"]) {
+        return Some("free some space in the project, or have its limit raised at the registry");
+    }
+    if says(&["immutable"]) && says(&["tag"]) {
+        return Some("the registry lets no tag change there: raise the version, and push that");
+    }
+    if says(&["rate limit", "rate exceeded", "toomanyrequests", "too many requests"]) {
+        return Some(BUSY);
+    }
+    if says(&["http request to an https server", "http request was sent to https port"]) {
+        return Some(
+            "it speaks TLS at that port: leave out `--plain-http` and `plain_http`, and name a \
+             registry on this machine otherwise than `localhost`, `127.0.0.1` or `[::1]`, which are \
+             spoken with without TLS",
+        );
+    }
+    None
+}
 
 /// Advice for a request that a registry refuses.
 fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str> {
     let writes = ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method));
     match status {
+        400..=499 if of_words(message).is_some() => of_words(message),
         404 if request == PING => Some(NO_REGISTRY),
         400 if message.contains("DENIED") || message.contains("UNAUTHORIZED") => Some(LOGIN),
         400 | 404 if writes && message.contains("BLOB_UNKNOWN") => Some(
@@ -64,12 +108,18 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
         ),
         // Other error codes explain themselves.
         404 if writes && (request.starts_with("POST ") || message.contains("NAME_UNKNOWN")) => {
-            Some(
-                "check the project's name, and whether it must be created at the registry before images \
-             are pushed to it",
-            )
+            Some(if message.contains(ANONYMOUS) {
+                MISSING_OR_HIDDEN_PROJECT
+            } else {
+                MISSING_PROJECT
+            })
         }
         404 if writes => None,
+        404 if request.starts_with("GET ") && request.contains("/blobs/") => Some(
+            "the registry lacks a part of the image that its manifest names: push the image again from \
+             where it is whole",
+        ),
+        404 if message.contains(ANONYMOUS) => Some(MISSING_OR_HIDDEN),
         404 => Some(MISSING),
         405 | 501 if writes => {
             Some("the registry takes no pushes: it may be a mirror, a cache, or read-only")
@@ -78,7 +128,7 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
             "a proxy before the registry limits how large a request may be: raise that limit (nginx: \
              `client_max_body_size 0`)",
         ),
-        429 => Some("wait, use fewer `--jobs`, or log in with an account that may ask more often"),
+        429 => Some(BUSY),
         300..=399 => Some("name the registry by the address that it redirects to"),
         INSUFFICIENT_STORAGE => Some("free some space where the registry keeps its images"),
         500..=599 => Some("see the registry's own log, and run the command again"),
@@ -94,7 +144,7 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
     if error.is::<TooSlow>() {
         return "check the connection; `--min-speed` sets what is too slow";
     }
-    if error.is::<RefusedConnections>() {
+    if error.is::<RefusedConnections>() || refuses_connections(error) {
         return "check the host and port, and whether the registry is running";
     }
     if says(error, "UnknownIssuer") {
@@ -106,10 +156,18 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
     if says(error, "InvalidContentType") {
         return "it does not speak TLS: use `--plain-http`, or write `plain_http: true` under `registries.hosts` in the policy";
     }
+    if says(error, "invalid HTTP version parsed") {
+        return "it does not speak HTTP at that port, or only with TLS: check the host and port; `localhost`, `127.0.0.1` and what is asked with `--plain-http` are spoken with without TLS";
+    }
     if error.downcast_ref().is_some_and(|error: &ConnectionError| error.was_open) {
         return "run the command again; check the network, and proxies that end long transfers";
     }
     "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy"
+}
+
+fn refuses_connections(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// Whether the TLS library rejects the server's certificate.
@@ -133,7 +191,19 @@ mod tests {
             ("GET /v2/a/manifests/v1", 404, "", Some("has been pushed")),
             ("HEAD /v2/a/blobs/sha256:00", 404, "", Some("has been pushed")),
             ("GET /v2/", 404, "", Some("no registry answers there")),
+            ("GET /v2/", 404, ANONYMOUS, Some("no registry answers there")),
+            ("GET /v2/a/manifests/v1", 404, ANONYMOUS, Some("a private one needs a login")),
+            ("POST /v2/a/blobs/uploads/", 404, ANONYMOUS, Some("must be created")),
+            ("GET /v2/a/blobs/sha256:00", 404, ANONYMOUS, Some("lacks a part")),
+            ("PUT /v2/a/manifests/v1", 404, "BLOB_UNKNOWN (asked without a login)", Some("again")),
+            ("GET /v2/a/blobs/sha256:00", 404, "", Some("lacks a part")),
             ("POST /v2/a/blobs/uploads/", 404, "", Some("must be created")),
+            ("POST /v2/a/blobs/uploads/", 412, "the upper Quota is reached", Some("limit raised")),
+            ("PUT /v2/a/manifests/v1", 412, "the tag is immutable", Some("raise the version")),
+            ("GET /v2/a/manifests/v1", 400, "Rate exceeded", Some("--jobs")),
+            ("GET /v2/", 400, "Client sent an HTTP request to an HTTPS server.", Some("TLS")),
+            ("PUT /v2/a/manifests/v1", 500, "quota exceeded", Some("own log")),
+            ("GET /v2/a/manifests/v1", 404, "no team/quota", Some("has been pushed")),
             ("PUT /v2/a/manifests/v1", 404, "NAME_UNKNOWN no", Some("must be created")),
             ("PUT /v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN read only", None),
             (
@@ -167,6 +237,34 @@ mod tests {
                 }
                 None => assert_eq!(hint, None, "{request} {status}"),
             }
+        }
+    }
+
+    #[test]
+    fn advice_for_refused_login_follows_its_words() {
+        for (reason, advice) in [
+            ("POST /v2/a/blobs/uploads/ as `u` (403): DENIED not a member", "log in with"),
+            ("POST /v2/a/blobs/uploads/ as `u` (403): DENIED quota exceeded", "limit raised"),
+            ("GET /v2/a/manifests/v1 as `u` (403): rate limit exceeded", "--jobs"),
+            ("GET /v2/quota-limit/manifests/v1 as `u` (401)", "log in with"),
+        ] {
+            let (host, reason) = ("a.b".to_owned(), reason.to_owned());
+            let hint = Error::Unauthorized { host, reason }.hint().unwrap_or_default();
+            assert!(hint.contains(advice), "{hint}");
+        }
+    }
+
+    #[test]
+    fn advice_for_connection_fits_its_cause() {
+        for (cause, advice) in [
+            (std::io::Error::from(std::io::ErrorKind::ConnectionRefused), "is running"),
+            (std::io::Error::other("invalid HTTP version parsed"), "does not speak HTTP"),
+            (std::io::Error::other("no route"), "check the network"),
+        ] {
+            let source = Box::new(ConnectionError::new(true, cause));
+            let (host, request) = ("a.b".to_owned(), "GET /v2/".to_owned());
+            let hint = Error::Unreachable { host, request, source }.hint().unwrap_or_default();
+            assert!(hint.contains(advice), "{hint}");
         }
     }
 }

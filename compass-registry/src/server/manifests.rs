@@ -5,10 +5,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::Registry;
+use super::ambiguity::require_unambiguous;
 use super::answer::Refusal;
 use super::blobs::insert;
 use super::request_body::RequestBody;
@@ -54,7 +54,7 @@ impl Registry {
         locator: &Locator,
         with_body: bool,
     ) -> Result<Response, Refusal> {
-        let memory = self.manifest_memory.acquire(MAX_BYTES).await?;
+        let memory = self.sent_memory.acquire(MAX_BYTES).await?;
         let manifest = self.storage.manifest(repository, locator).await?;
         let manifest = manifest.ok_or_else(Refusal::manifest_unknown)?;
         let memory = memory.shrink(manifest.bytes().len());
@@ -80,11 +80,12 @@ impl Registry {
         let invalid =
             |reason: String| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason);
         let media_type = content_type(&request.headers);
-        let _memory = self.manifest_memory.acquire(PARSED * MAX_BYTES).await?;
-        let bytes = body.read_to_end(MAX_BYTES).await?.ok_or_else(|| {
+        let mut memory = self.received_memory.growing();
+        let bytes = body.read_to_end(MAX_BYTES, &mut memory).await?.ok_or_else(|| {
             let message = "a manifest may have 4 MiB";
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
         })?;
+        memory.grow(PARSED * bytes.len()).await?;
         let media_type = media_type
             .or_else(|| crate::sniff_media_type(&bytes))
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
@@ -161,7 +162,7 @@ impl Registry {
         }
         let (mut referrers, mut bytes, mut more): (Vec<Referrer>, _, _) = (Vec::new(), 0, false);
         for digest in digests {
-            let _memory = self.manifest_memory.acquire(PARSED * MAX_BYTES).await?;
+            let _memory = self.sent_memory.acquire(PARSED * MAX_BYTES).await?;
             let found = self.storage.manifest(repository, &Locator::Digest(digest)).await?;
             let Some(referrer) = found.as_ref().map(Referrer::of) else { continue };
             if wanted.is_some_and(|wanted| referrer.artifact_type.as_ref() != Some(wanted)) {
@@ -236,29 +237,6 @@ fn page(
         insert(headers, "link", &format!(r#"<{path}?n={limit}&last={last}>; rel="next""#));
     }
     response
-}
-
-/// Refuses a manifest that could be read as an image and as an index, or that says of itself that
-/// it is of another type (OCI image specification, § Media Types, "mediaType" property).
-fn require_unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), String> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Fields {
-        media_type: Option<String>,
-        manifests: Option<IgnoredAny>,
-        config: Option<IgnoredAny>,
-        layers: Option<IgnoredAny>,
-    }
-    let fields: Fields = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if fields.manifests.is_some() && (fields.layers.is_some() || fields.config.is_some()) {
-        return Err("it has the fields of an image and of an index".to_owned());
-    }
-    match fields.media_type {
-        Some(own) if !own.is_empty() && !own.eq_ignore_ascii_case(media_type) => {
-            Err(format!("its `mediaType` is {own}, and its Content-Type {media_type}"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn content_type(headers: &HeaderMap) -> Option<String> {

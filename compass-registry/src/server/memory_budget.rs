@@ -23,14 +23,30 @@ pub(super) struct MemoryBudget {
     units: usize,
 }
 
+/// Bytes of each manifest that need no share: the number of connections bounds them. So manifests of
+/// the usual size pass although larger ones stall.
+const FREE: usize = 16 << 10;
+
 /// A share of the budget, which is given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share(OwnedSemaphorePermit);
+
+/// The share of something that grows.
+#[derive(Debug)]
+pub(super) struct GrowingShare {
+    budget: MemoryBudget,
+    share: Option<Share>,
+}
 
 impl MemoryBudget {
     pub(super) fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(units)), units }
+    }
+
+    /// A share of nothing yet.
+    pub(super) fn growing(&self) -> GrowingShare {
+        GrowingShare { budget: self.clone(), share: None }
     }
 
     /// Waits for a share; one that is larger than the budget gets all of it.
@@ -47,6 +63,26 @@ impl MemoryBudget {
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", message))
             }
         }
+    }
+}
+
+impl GrowingShare {
+    /// Waits until the share is for so many bytes, or for all of the budget.
+    ///
+    /// # Errors
+    /// Those of [`MemoryBudget::acquire`].
+    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let bytes = bytes.min(self.budget.units * UNIT);
+        let held = self.share.as_ref().map_or(0, |share| share.0.num_permits() * UNIT);
+        if bytes <= held.max(FREE) {
+            return Ok(());
+        }
+        let more = self.budget.acquire(bytes - held).await?;
+        match &mut self.share {
+            Some(share) => share.0.merge(more.0),
+            None => self.share = Some(more),
+        }
+        Ok(())
     }
 }
 
@@ -86,5 +122,18 @@ mod tests {
         assert!(budget.acquire(usize::MAX).await.is_err(), "the bytes are still in memory");
         drop(sent);
         assert!(budget.acquire(usize::MAX).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn growing_share_begins_free() {
+        let budget = MemoryBudget::new(100 * UNIT);
+        let (mut small, mut large) = (budget.growing(), budget.growing());
+        large.grow(60 * UNIT).await.unwrap();
+        large.grow(90 * UNIT).await.unwrap();
+        small.grow(FREE).await.unwrap();
+        assert!(small.grow(20 * UNIT).await.is_err());
+        drop(large);
+        small.grow(usize::MAX).await.unwrap();
+        assert!(budget.acquire(1).await.is_err());
     }
 }

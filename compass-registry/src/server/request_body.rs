@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 
 use super::activity::Activity;
 use super::answer::Refusal;
+use super::memory_budget::GrowingShare;
 
 /// The body of a request.
 pub(super) struct RequestBody {
@@ -43,16 +44,24 @@ impl RequestBody {
         })
     }
 
-    /// The whole body, or `None` if it has more than `limit` bytes.
+    /// The whole body, or `None` if it has more than `limit` bytes. The share of memory grows with
+    /// what has come: a client that stalls holds no more.
     ///
     /// # Errors
-    /// Those of [`Self::next`].
-    pub(super) async fn read_to_end(mut self, limit: usize) -> Result<Option<Bytes>, Refusal> {
+    /// Those of [`Self::next`], and 503 if there is no memory.
+    pub(super) async fn read_to_end(
+        mut self,
+        limit: usize,
+        memory: &mut GrowingShare,
+    ) -> Result<Option<Bytes>, Refusal> {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.next().await? {
-            if bytes.len() + chunk.len() > limit {
+            let length = bytes.len() + chunk.len();
+            if length > limit {
                 return Ok(None);
             }
+            // A buffer that grows has up to twice the bytes.
+            memory.grow(2 * length).await?;
             bytes.extend_from_slice(&chunk);
         }
         Ok(Some(bytes.freeze()))

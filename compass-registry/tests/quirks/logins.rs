@@ -155,6 +155,7 @@ async fn dead_token_without_challenge_is_renewed() {
         (403, "DENIED", "The token has expired"),
         (403, "UNAUTHORIZED", "expired"),
         (400, "UNKNOWN", "token is not valid yet"),
+        (401, "UNAUTHORIZED", "no"),
     ] {
         let source = withdrawing(status, code, message).await;
         let copied = copy(source.client(), &Quirky::plain().await).await;

@@ -1,5 +1,6 @@
 //! Reading: `HEAD` that is refused or wrong, media types, encodings, lists, web pages.
 
+use compass_registry::testing::SampleImage;
 use compass_registry::{
     Digest, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, media_type,
 };
@@ -86,6 +87,31 @@ async fn wrong_digest_of_head_moves_no_tag() {
         assert_eq!((copied.was_there, copied.replaced), (was_there, None));
         assert_eq!(copied.digest, image.manifest.digest());
     }
+}
+
+#[tokio::test]
+async fn head_that_finds_nothing_moves_no_tag() {
+    let blind = |asked: &Asked| asked.is("HEAD", "/manifests/").then(|| status_of(404, ""));
+    let destination = Quirky::new(blind).await;
+    let existing = SampleImage::new(2, &[100]);
+    existing.store(&destination.storage, &name(), &tag()).await.unwrap();
+    let source = Quirky::plain().await;
+    store(&source).await;
+    let error = copy(source.client(), &destination).await.unwrap_err();
+    assert!(matches!(error, Error::TagExists { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn head_that_found_something_is_believed() {
+    let registry = Quirky::plain().await;
+    store(&registry).await;
+    let client = registry.client();
+    let gone = "gone".parse().unwrap();
+    assert_eq!(client.manifest_digest(&name(), &gone).await.unwrap(), None);
+    assert_eq!(registry.count("GET", "/manifests/"), 1);
+    client.manifest_digest(&name(), &by_tag()).await.unwrap().unwrap();
+    assert_eq!(client.manifest_digest(&name(), &gone).await.unwrap(), None);
+    assert_eq!(registry.count("GET", "/manifests/"), 1);
 }
 
 #[tokio::test]
@@ -216,6 +242,37 @@ async fn answer_that_is_no_manifest_is_shown() {
 }
 
 #[tokio::test]
+async fn signature_in_refusal_is_not_shown() {
+    let storage = Quirky::new(|_| {
+        let body =
+            "<Error>SignatureDoesNotMatch<SignatureProvided>c0ffeec0ffee</SignatureProvided>";
+        Some(status_of(403, body))
+    })
+    .await;
+    let location = format!("http://{}/blob?X-Amz-Signature=c0ffeec0ffee&v=1", storage.host);
+    let source = Quirky::new(move |asked| {
+        let redirect = || with_header(status_of(307, ""), "location", &location);
+        asked.is("GET", "/blobs/").then(redirect)
+    })
+    .await;
+    store(&source).await;
+    let error = copy(source.client(), &Quirky::plain().await).await.unwrap_err();
+    let said = format!("{error:?}");
+    assert!(said.contains("SignatureDoesNotMatch") && !said.contains("c0ffee"), "{said}");
+}
+
+#[tokio::test]
+async fn encoding_of_refusal_is_named() {
+    let source = Quirky::new(|_| {
+        let answer = status_of(400, vec![0x1f, 0x8b, 8, 0, 0xff]);
+        Some(with_header(answer, "content-encoding", "gzip"))
+    })
+    .await;
+    let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
+    assert!(error.to_string().ends_with("with `Content-Encoding: gzip`"), "{error}");
+}
+
+#[tokio::test]
 async fn words_of_any_refusal_are_shown() {
     for (status, body) in [
         (400, "plain words"),
@@ -269,10 +326,14 @@ async fn registry_is_told_from_web_page() {
     for (is_registry, answer) in [
         (true, status_of(200, "{}")),
         (true, status_of(200, "")),
+        (true, status_of(200, "{ }\n")),
+        (true, status_of(200, "true")),
         (
             true,
-            with_header(status_of(200, "true"), "docker-distribution-api-version", "registry/2.0"),
+            with_header(status_of(200, "hi"), "docker-distribution-api-version", "registry/2.0"),
         ),
+        (false, status_of(200, r#"{"status":"ok"}"#)),
+        (false, html("{}")),
         (false, html("<html>hello</html>")),
         (false, status_of(200, "<!doctype html><html>")),
         (false, status_of(200, "it works")),

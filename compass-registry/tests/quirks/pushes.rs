@@ -54,6 +54,43 @@ async fn success_without_content_is_no_success() {
 }
 
 #[tokio::test]
+async fn pushed_content_may_appear_some_moments_later() {
+    for (kind, status) in [("/blobs/", 202), ("/manifests/", 202), ("/manifests/", 201)] {
+        let destination = Quirky::changed(move |asked, response| {
+            let looks = matches!(asked.method.as_str(), "GET" | "HEAD");
+            match asked.method.as_str() {
+                "PUT" if asked.path.contains(kind) || asked.path.contains("/uploads/") => {
+                    with_header(with_status(response, status), "docker-content-digest", "")
+                }
+                _ if looks && asked.path.contains(kind) && asked.before < 3 => status_of(404, ""),
+                _ => response,
+            }
+        })
+        .await;
+        let source = Quirky::plain().await;
+        let image = store(&source).await;
+        let copied = copy(source.client(), &destination).await;
+        let copied = copied.unwrap_or_else(|error| panic!("{kind} {status}: {error:?}"));
+        assert_eq!(copied.bytes, image.bytes(), "{kind} {status}");
+        let uploads = destination.count("PUT", "/uploads/");
+        assert_eq!(uploads, image.blobs.len(), "{kind} {status}: nothing is sent twice");
+    }
+}
+
+#[tokio::test]
+async fn manifest_known_by_tag_only_is_confirmed() {
+    let destination = Quirky::changed(|asked, response| match asked.method.as_str() {
+        "PUT" => with_header(response, "docker-content-digest", ""),
+        _ if asked.path.contains("/manifests/sha256:") => status_of(404, ""),
+        _ => response,
+    })
+    .await;
+    let source = Quirky::plain().await;
+    store(&source).await;
+    copy(source.client(), &destination).await.unwrap();
+}
+
+#[tokio::test]
 async fn redirect_of_write_is_followed_within_registry() {
     for status in [307, 308] {
         for (method, path) in [("POST", "/uploads/"), ("PUT", "/uploads/"), ("PUT", "/manifests/")]

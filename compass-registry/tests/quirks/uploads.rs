@@ -1,10 +1,10 @@
 //! Upload sessions: odd addresses and odd answers.
 
-use crate::world::{Quirky, copy, name, status_of, store, with_header};
+use crate::world::{Asked, Quirky, copy, name, says, status_of, store, with_header};
 
 #[tokio::test]
 async fn location_may_be_relative_or_absolute() {
-    for form in ["absolute", "relative", "query"] {
+    for form in ["absolute", "relative", "query", "other scheme"] {
         let destination = Quirky::changed(move |asked, response| {
             let host = asked.headers["host"].to_str().unwrap().to_owned();
             let location = response.headers().get("location").cloned();
@@ -14,6 +14,7 @@ async fn location_may_be_relative_or_absolute() {
             let location = location.to_str().unwrap().to_owned();
             let location = match form {
                 "absolute" => format!("http://{host}{location}"),
+                "other scheme" => format!("https://{host}{location}"),
                 "relative" => location.rsplit('/').next().unwrap().to_owned(),
                 _ => format!("{location}?_state=a%2Fb%3D&x=y"),
             };
@@ -47,4 +48,52 @@ async fn upload_without_location_says_so() {
     store(&source).await;
     let error = copy(source.client(), &destination).await.unwrap_err();
     assert!(format!("{error:?}").contains("it has no `Location`"), "{error:?}");
+}
+
+/// Whether a request sends the bytes of a blob and ends the upload.
+fn sends_whole(asked: &Asked) -> bool {
+    asked.is("PUT", "/uploads/") && !asked.body.is_empty()
+}
+
+#[tokio::test]
+async fn blob_refused_whole_is_sent_in_chunk() {
+    for status in [400, 405, 411, 415, 416, 422, 501] {
+        let destination = Quirky::new(move |asked| {
+            sends_whole(asked).then(|| says(status, "UNSUPPORTED", "no monolithic upload"))
+        })
+        .await;
+        let source = Quirky::plain().await;
+        store(&source).await;
+        let copied = copy(source.client(), &destination).await;
+        copied.unwrap_or_else(|error| panic!("{status}: {error:?}"));
+    }
+}
+
+#[tokio::test]
+async fn refusal_of_every_upload_shows_first_words() {
+    for (status, other) in [(400, 405), (422, 400), (405, 404)] {
+        let destination = Quirky::new(move |asked| match asked.method.as_str() {
+            "PUT" => Some(says(status, "BLOB_UPLOAD_INVALID", "the project is frozen")),
+            "PATCH" => Some(status_of(other, "")),
+            _ => None,
+        })
+        .await;
+        let source = Quirky::plain().await;
+        store(&source).await;
+        let error = copy(source.client(), &destination).await.unwrap_err();
+        assert!(format!("{error:?}").contains("the project is frozen"), "{status}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn refused_blob_that_is_there_is_taken() {
+    let destination = Quirky::changed(|asked, response| match sends_whole(asked) {
+        true => says(400, "BLOB_UPLOAD_INVALID", "it exists"),
+        false => response,
+    })
+    .await;
+    let source = Quirky::plain().await;
+    store(&source).await;
+    copy(source.client(), &destination).await.unwrap();
+    assert_eq!(destination.count("PATCH", "/uploads/"), 0);
 }

@@ -9,6 +9,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{Credentials, Secret};
 use crate::{Error, Repository};
@@ -28,7 +29,7 @@ pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
 pub(super) struct File {
     auths: Option<BTreeMap<String, Option<Entry>>>,
     #[serde(rename = "credHelpers")]
-    helpers: Option<BTreeMap<String, String>>,
+    helpers: Option<BTreeMap<String, Option<String>>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
 }
@@ -77,23 +78,43 @@ impl File {
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        let parsed = match format {
-            Format::Current => serde_json::from_slice(text),
-            Format::Legacy => serde_json::from_slice(text)
-                .map(|auths| Self { auths: Some(auths), ..Self::default() }),
-        };
+        let bad = |reason: String| Error::BadContent { what: name.to_owned(), reason };
         // The parser's own message may quote a secret, so only its line is shown.
-        parsed.map_err(|error| Error::BadContent {
-            what: name.to_owned(),
-            reason: format!("line {} is not a Docker configuration", error.line()),
+        let value: Value = serde_json::from_slice(text)
+            .map_err(|error| bad(format!("line {} is not a Docker configuration", error.line())))?;
+        Self::of(value, format).ok_or_else(|| {
+            bad("some values in it are not of the kind that a Docker configuration has".to_owned())
         })
+    }
+
+    /// Reads a value as Go does: the names of fields may be in any case, and null is nothing.
+    fn of(mut value: Value, format: Format) -> Option<Self> {
+        if format == Format::Current {
+            rename_keys(&mut value, &["auths", "credHelpers", "credsStore"]);
+        }
+        let entries = match format {
+            Format::Current => value.get_mut("auths"),
+            Format::Legacy => Some(&mut value),
+        };
+        for entry in entries.and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            let names = ["auth", "username", "password", "identitytoken", "registrytoken"];
+            rename_keys(entry, &names);
+        }
+        match format {
+            Format::Current => serde_json::from_value(value).ok(),
+            Format::Legacy => {
+                let auths = serde_json::from_value(value).ok()?;
+                Some(Self { auths, ..Self::default() })
+            }
+        }
     }
 
     /// The helper for a host. One without a name takes the host out of the common one.
     pub(super) fn helper(&self, host: &str) -> Option<Helper<'_>> {
         let own = best(self.helpers.iter().flatten(), |key| rank_of(key, host, Format::Current));
+        let own = own.map(|helper| helper.as_deref().unwrap_or_default());
         match (own, self.store.as_deref()) {
-            (Some(helper), _) if helper.is_empty() => None,
+            (Some(""), _) => None,
             (Some(helper), _) => Some(Helper::OfHost(helper)),
             (None, Some(store)) if !store.is_empty() => Some(Helper::OfAll(store)),
             _ => None,
@@ -130,6 +151,17 @@ impl File {
         }
         found.sort_by_key(|(path, _)| std::cmp::Reverse(path.as_str().len()));
         Ok(found)
+    }
+}
+
+/// Gives the known keys of an object their own case; an exact key counts first.
+fn rename_keys(value: &mut Value, known: &[&str]) {
+    let Some(object) = value.as_object_mut() else { return };
+    for known in known.iter().filter(|known| !object.contains_key(**known)).collect::<Vec<_>>() {
+        let other = object.keys().find(|key| key.eq_ignore_ascii_case(known)).cloned();
+        if let Some(value) = other.and_then(|other| object.remove(&other)) {
+            object.insert((*known).to_owned(), value);
+        }
     }
 }
 

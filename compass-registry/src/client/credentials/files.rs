@@ -140,7 +140,18 @@ impl Source {
 
     fn read(&self) -> Result<File, Error> {
         match self {
-            Self::Variable(name, text) => File::parse(name, text.as_bytes(), Format::Current),
+            Self::Variable(name, text) => {
+                let file = File::parse(name, text.as_bytes(), Format::Current);
+                file.map_err(|error| match Path::new(text.trim()).is_file() {
+                    true => Error::BadContent {
+                        what: (*name).to_owned(),
+                        reason: format!(
+                            "it names a file, and should hold its text: name files with {NAMED}"
+                        ),
+                    },
+                    false => error,
+                })
+            }
             Self::Named(path) => {
                 let what = || format!("cannot read {}, which {NAMED} names", path.display());
                 let text = std::fs::read(path).map_err(|error| Error::io(what(), error))?;

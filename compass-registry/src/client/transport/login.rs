@@ -25,8 +25,11 @@ impl Transport {
         match (refusal.status, sent) {
             (StatusCode::UNAUTHORIZED, _) => match challenge_of(refusal) {
                 Some(challenge) => self.0.auth.answer(door, &challenge, scope, sent).await,
-                None if sent.is_none() => self.ask_root(request).await,
-                None => Ok(None),
+                None => match sent {
+                    None => self.ask_root(request).await,
+                    // It may be a token that has died.
+                    Some(sent) => self.0.auth.renew(door, scope, sent).await,
+                },
             },
             // Private images are hidden from those who do not say who they are.
             (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, None) => self.ask_root(request).await,

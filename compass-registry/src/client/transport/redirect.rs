@@ -97,8 +97,8 @@ impl Transport {
         Some(header)
     }
 
-    /// The address that an answer names. TLS is never left; a registry behind a proxy that ends TLS
-    /// may name itself without it.
+    /// The address that an answer names. TLS is never left. A registry behind a proxy that ends TLS
+    /// may name itself without it, and one that is asked without the proxy may name itself with it.
     pub(in crate::client) fn location(
         &self,
         from: &Url,
@@ -114,10 +114,17 @@ impl Transport {
             return bad("its `Location` is not an address".to_owned());
         };
         let base = &self.0.base;
+        let is_same_host = url.host_str() == base.host_str();
+        let is_base_port = url.port_or_known_default() == base.port_or_known_default();
+        if (base.scheme(), url.scheme()) == ("http", "https") && is_same_host && is_base_port {
+            // A port speaks TLS or it does not. This changes nothing if the scheme cannot be set.
+            let _ = url.set_scheme("http");
+            return Ok(url);
+        }
         if url.scheme() == "https" || url.scheme() == base.scheme() {
             return Ok(url);
         }
-        let is_same_host = url.scheme() == "http" && url.host_str() == base.host_str();
+        let is_same_host = url.scheme() == "http" && is_same_host;
         let is_same_port = url.port().is_none() || url.port() == base.port();
         if is_same_host
             && is_same_port
@@ -127,8 +134,8 @@ impl Transport {
             return Ok(url);
         }
         // The rest of the address may be signed.
-        let (scheme, host) = (url.scheme(), url.host_str().unwrap_or_default());
-        bad(format!("refusing to follow a redirect from https to {scheme}://{host}"))
+        let (own, scheme, host) = (base.scheme(), url.scheme(), url.host_str().unwrap_or_default());
+        bad(format!("refusing to follow a redirect from {own} to {scheme}://{host}"))
     }
 }
 

@@ -15,6 +15,9 @@ use crate::error::connection::ConnectionError;
 /// Bytes of an error answer that are read.
 const MAX_BODY: usize = 64 << 10;
 
+/// Shorter parameters are not looked for in what a host says: they would be parts of its words.
+const MIN_PARAMETER: usize = 8;
+
 /// The header by which registries say that they are one (Docker Registry HTTP API V2).
 const VERSION: &str = "docker-distribution-api-version";
 
@@ -32,7 +35,14 @@ impl Refusal {
     pub(super) async fn read(response: Response, silence: Duration) -> Self {
         let (status, url) = (response.status(), response.url().clone());
         let headers = response.headers().clone();
-        let words = words::of(&beginning(response, silence).await);
+        let encoding = super::super::pull::encoding(&response);
+        let body = beginning(response, silence).await;
+        let words = match encoding {
+            Some(encoding) if std::str::from_utf8(&body).is_err() => {
+                format!("its words are sent with `Content-Encoding: {encoding}`")
+            }
+            _ => without_parameters(words::of(&body), &url),
+        };
         Self { status, headers, url, words }
     }
 
@@ -58,6 +68,17 @@ impl Refusal {
             _ => false,
         }
     }
+}
+
+/// Words without the longer parameters of the address that was asked: an object storage repeats its
+/// signature in them.
+fn without_parameters(mut words: String, url: &Url) -> String {
+    for (_, value) in url.query_pairs() {
+        if value.len() >= MIN_PARAMETER && words.contains(&*value) {
+            words = words.replace(&*value, "…");
+        }
+    }
+    words
 }
 
 /// The beginning of a body, as far as it arrives within the time limit.
@@ -145,8 +166,10 @@ impl Transport {
         let body = beginning(response, self.0.retry.silence).await;
         let text = String::from_utf8_lossy(&body);
         let text = text.trim();
-        // An object is what registries answer with, or nothing at all.
-        if text.is_empty() || (!kind.contains("html") && text.starts_with('{')) {
+        // Registries without that header answer with an object without fields, or nothing at all, and
+        // Quay with `true`. Any web service may answer with another object.
+        let is_known = matches!(text, "" | "{}" | "true") || text.split_whitespace().eq(["{", "}"]);
+        if is_known && !kind.contains("html") || text.is_empty() {
             return Ok(());
         }
         let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };

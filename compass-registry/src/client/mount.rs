@@ -1,0 +1,50 @@
+//! Mounting a blob (distribution specification, § Mounting a blob from another repository).
+
+use reqwest::{Method, StatusCode};
+
+use super::pull::digest_header;
+use super::push::PUSH;
+use super::transport::{Transport, is_success};
+use super::upload::cancel;
+use crate::{Descriptor, Error, Repository};
+
+/// Takes a blob over from another repository. Where the registry does not do that, it opens an
+/// upload instead, which is kept for [`put_blob`](super::upload::put_blob).
+pub(super) async fn mount_blob(
+    transport: &Transport,
+    from: &Repository,
+    to: &Repository,
+    descriptor: &Descriptor,
+) -> Result<bool, Error> {
+    let mut request = transport.request(Method::POST, to, "blobs/uploads/", PUSH);
+    request
+        .url
+        .query_pairs_mut()
+        .append_pair("mount", &descriptor.digest.to_string())
+        .append_pair("from", from.as_str());
+    request.scope = format!("{} repository:{from}:pull", request.scope);
+    // Whatever keeps us from mounting need not keep us from uploading, which is tried again if that
+    // may help.
+    let Ok(response) = transport.send_once(&request, is_success).await else { return Ok(false) };
+    if response.status() == StatusCode::CREATED {
+        let told = digest_header(&response);
+        return Ok(told.is_none_or(|told| {
+            told == descriptor.digest || told.algorithm() != descriptor.digest.algorithm()
+        }));
+    }
+    if let Ok(upload) = transport.location(&request.url, &response) {
+        transport.keep_declined(to, descriptor.digest, upload);
+    }
+    Ok(false)
+}
+
+/// Gives up the upload that was opened where a mount was declined: the blob is there already.
+pub(super) async fn cancel_declined(
+    transport: &Transport,
+    repository: &Repository,
+    descriptor: &Descriptor,
+) {
+    if let Some(session) = transport.take_declined(repository, descriptor.digest) {
+        cancel(transport, repository, session).await;
+    }
+}
