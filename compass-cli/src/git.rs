@@ -110,7 +110,11 @@ impl Git {
                 String::from_utf8_lossy(taken),
                 self.top_level.display()
             );
-            return Err(Failure::usage(message).hint("remove `core.worktree` from `.git/config`"));
+            let is_above = top_level.starts_with(taken) && taken != top_level;
+            return Err(Failure::usage(message).hint(match is_above {
+                true => "the `.git` there is no repository: repair it, or remove it",
+                false => "remove `core.worktree` from `.git/config`",
+            }));
         };
         Ok((shallow == b"true", PathBuf::from(OsStr::from_bytes(index))))
     }
@@ -160,10 +164,16 @@ pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), Failure> {
 
 /// The nearest directory that has a `.git`. Git itself would also take a directory that looks like
 /// a bare repository, and a pull request can commit one.
+///
+/// A `.git` that git cannot read, or that lacks a part, is found too, so that git says what is wrong. An
+/// empty directory is none: some containers put one in place of the repository.
 fn enclosing(canonical: &Path) -> Option<&Path> {
     canonical.ancestors().find(|directory| {
         let git = directory.join(".git");
-        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
+        match git.read_dir() {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(_) => git.symlink_metadata().is_ok(),
+        }
     })
 }
 

@@ -206,7 +206,10 @@ pub(super) fn refused(output: &Output, directory: &Path) -> Failure {
     }
     let words = stderr.trim();
     let words = if words.is_empty() { output.status.to_string() } else { words.to_owned() };
-    Failure::usage(format!("git cannot read {}", directory.display())).because(words)
+    Failure::usage(format!("git cannot read {}", directory.display())).because(words).hint(format!(
+        "repair its `.git`, or remove it to go on without git; `git -C {} status` shows more",
+        quoted(directory)
+    ))
 }
 
 /// The error for a git that does not run.

@@ -15,7 +15,7 @@ impl Git {
         if output.status.success() {
             return Ok(first_line(&output.stdout));
         }
-        if self.commit_of("HEAD")?.is_none() {
+        if self.head()?.is_none() {
             let message = "there is no commit yet, so there is nothing to compare";
             return Err(Failure::usage(message).hint("commit first, or leave `--base` out"));
         }
@@ -40,6 +40,19 @@ impl Git {
         let name = format!("{revision}^{{commit}}");
         let output = self.run(["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
         Ok(output.status.success().then(|| first_line(&output.stdout)))
+    }
+
+    /// The commit of `HEAD`; `None` before the first commit of a branch.
+    pub(super) fn head(&self) -> Result<Option<String>, Failure> {
+        if let Some(head) = self.commit_of("HEAD")? {
+            return Ok(Some(head));
+        }
+        // What HEAD names may be missing, which is another thing.
+        let output = self.run(["rev-parse", "--verify", "--quiet", "HEAD"])?;
+        match output.status.success() {
+            true => Err(self.absent(&first_line(&output.stdout))),
+            false => Ok(None),
+        }
     }
 
     fn commit(&self, revision: &str) -> Result<String, Failure> {

@@ -356,6 +356,28 @@ fn check_without_git_program_is_error() {
 }
 
 #[test]
+fn check_broken_git_directory_is_error() {
+    for (part, content, says) in [
+        ("HEAD", None, "not a git repository"),
+        ("HEAD", Some("garbage"), "not a git repository"),
+        ("HEAD", Some("0000000000000000000000000000000000000001"), "lacks the object 0000"),
+        ("config", Some("[[["), "bad config"),
+        ("index", Some("x"), "index"),
+    ] {
+        let clone = Clone::new();
+        let path = clone.directory.path().join(".git").join(part);
+        match content {
+            Some(content) => fs::write(path, content).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        let output = clone.compass(&["check"]).output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{part} {content:?}: {message}");
+        assert!(message.contains(says) && message.contains("help: "), "{part}: {message}");
+    }
+}
+
+#[test]
 fn check_repo_option_ignores_git_dir_variable() {
     let clone = Clone::new();
     clone.write(LOG, &plugin("log", "v0.0.9", 9002));
