@@ -105,13 +105,17 @@ impl Git {
         let index = rest.strip_suffix(top_level).and_then(|rest| rest.strip_suffix(b"\n"));
         let Some(index) = index.and_then(|rest| rest.strip_prefix(b"\n")) else {
             let taken = rest.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let taken = Path::new(OsStr::from_bytes(taken));
             let message = format!(
                 "git takes {} for the work tree of {}",
-                String::from_utf8_lossy(taken),
+                taken.display(),
                 self.top_level.display()
             );
-            let is_above = top_level.starts_with(taken) && taken != top_level;
+            let is_above = self.top_level.starts_with(taken) && taken.join(".git").exists();
             return Err(Failure::usage(message).hint(match is_above {
+                _ if self.environment.passes("GIT_WORK_TREE") => {
+                    "unset `GIT_WORK_TREE`, or name the release repository with `--repo DIR`"
+                }
                 true => "the `.git` there is no repository: repair it, or remove it",
                 false => "remove `core.worktree` from `.git/config`",
             }));
