@@ -42,6 +42,9 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     }
 }
 
+/// How many of them are reported for one file.
+const MAX_LINE_ENDS: usize = 20;
+
 /// Reports what only readers of YAML 1.1 take for the end of a line.
 fn report_line_ends(document: &Document, root: &Node, findings: &mut Findings<'_>) {
     let text = document.source.text();
@@ -50,10 +53,11 @@ fn report_line_ends(document: &Document, root: &Node, findings: &mut Findings<'_
         return;
     }
     let quoted = quoted_texts(text, root);
-    for (start, character) in line_ends {
-        if quoted.iter().any(|span| (span.start..span.end).contains(&start)) {
-            continue;
-        }
+    let is_quoted = |at: usize| {
+        let before = quoted.partition_point(|span| span.start <= at);
+        before.checked_sub(1).is_some_and(|last| at < quoted[last].end)
+    };
+    for (start, character) in line_ends.filter(|(at, _)| !is_quoted(*at)).take(MAX_LINE_ENDS) {
         let span = Span { start, end: start + character.len() };
         let message =
             format!("some readers of YAML take {} for the end of a line", quote(character));
@@ -61,7 +65,7 @@ fn report_line_ends(document: &Document, root: &Node, findings: &mut Findings<'_
     }
 }
 
-/// Where the quoted scalars of a document stand.
+/// Where the quoted scalars of a document stand, in order.
 fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
     let (mut quoted, mut pending) = (Vec::new(), vec![root]);
     while let Some(node) = pending.pop() {
@@ -71,6 +75,7 @@ fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
             quoted.push(node.span);
         }
     }
+    quoted.sort_unstable_by_key(|span| span.start);
     quoted
 }
 
