@@ -479,3 +479,22 @@ fn missing_product_tag_is_warning_in_every_format() {
         assert!(text.contains(&shown), "{format}: {text}");
     }
 }
+
+#[test]
+fn missing_product_tag_is_fetched_from_remote() {
+    let clone = Clone::new();
+    clone.write(HOTFIX, &hotfix(""));
+    for (remote, command) in [
+        (None, None),
+        (Some("upstream"), Some("fetch upstream tag v2.7.0` may help")),
+        (Some("fork"), None),
+        (Some("origin"), Some("fetch origin tag v2.7.0` may help")),
+    ] {
+        if let Some(remote) = remote {
+            clone.git(&["remote", "add", remote, "/nonexistent"]);
+        }
+        let (_, text) = clone.said(&["check"]);
+        assert_eq!(text.contains("fetch"), command.is_some(), "{remote:?}: {text}");
+        assert!(command.is_none_or(|command| text.contains(command)), "{remote:?}: {text}");
+    }
+}
