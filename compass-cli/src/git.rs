@@ -105,12 +105,20 @@ impl Git {
         let index = rest.strip_suffix(top_level).and_then(|rest| rest.strip_suffix(b"\n"));
         let Some(index) = index.and_then(|rest| rest.strip_prefix(b"\n")) else {
             let taken = rest.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let taken = Path::new(OsStr::from_bytes(taken));
             let message = format!(
                 "git takes {} for the work tree of {}",
-                String::from_utf8_lossy(taken),
+                taken.display(),
                 self.top_level.display()
             );
-            return Err(Failure::usage(message).hint("remove `core.worktree` from `.git/config`"));
+            let is_above = self.top_level.starts_with(taken) && taken.join(".git").exists();
+            return Err(Failure::usage(message).hint(match is_above {
+                _ if self.environment.passes("GIT_WORK_TREE") => {
+                    "unset `GIT_WORK_TREE`, or name the release repository with `--repo DIR`"
+                }
+                true => "the `.git` there is no repository: repair it, or remove it",
+                false => "remove `core.worktree` from `.git/config`",
+            }));
         };
         Ok((shallow == b"true", PathBuf::from(OsStr::from_bytes(index))))
     }
@@ -160,10 +168,16 @@ pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), Failure> {
 
 /// The nearest directory that has a `.git`. Git itself would also take a directory that looks like
 /// a bare repository, and a pull request can commit one.
+///
+/// A `.git` that git cannot read, or that lacks a part, is found too, so that git says what is wrong. An
+/// empty directory is none: some containers put one in place of the repository.
 fn enclosing(canonical: &Path) -> Option<&Path> {
     canonical.ancestors().find(|directory| {
         let git = directory.join(".git");
-        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
+        match git.read_dir() {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(_) => git.symlink_metadata().is_ok(),
+        }
     })
 }
 

@@ -282,7 +282,13 @@ impl Repository {
     }
 
     fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, Failure> {
-        self.distinct_images(self.product(version)?.images)
+        let product = self.product(version)?;
+        if product.images.is_empty() {
+            let manifest = escape(product.source.path());
+            return Err(Failure::not_right(format!("product `{version}` has no image"))
+                .hint(format!("name image lists with images in `spec.imageLists` of {manifest}")));
+        }
+        self.distinct_images(product.images)
     }
 
     /// Images as targets have them, each once.

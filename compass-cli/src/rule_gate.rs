@@ -86,11 +86,15 @@ impl Repository {
             let Ok(parsed) = version.parse::<ProductVersion>() else { continue };
             match base::product(git, &parsed, &self.policy, wanted)? {
                 Some(tree) => drop(products.insert(version, tree)),
-                None => output.warn(&format!(
-                    "there is no tag of {version}, so its hotfixes are not compared with its \
-                     addons; {} may help",
-                    git.shown(&format!("fetch origin tag {version}")),
-                )),
+                None => {
+                    let fetch = git.fetch_of_tag(&version)?;
+                    let fetch = fetch.map(|fetch| format!("; {fetch} may help"));
+                    output.warn(&format!(
+                        "there is no tag of {version}, so its hotfixes are not compared with its \
+                         addons{}",
+                        fetch.unwrap_or_default(),
+                    ));
+                }
             }
         }
         Ok(products)

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use compass_manifest::check;
 use compass_manifest::escape::escape;
-use compass_manifest::finding::Finding;
+use compass_manifest::finding::{Finding, Severity};
 
 use crate::failure::Failure;
 use crate::repository::Repository;
 
-/// The rules whose findings hide an image.
+/// The rules whose errors hide an image.
 const HIDING: [&str; 6] = [
     "container-without-image",
     "image-list-syntax",
@@ -37,7 +37,7 @@ impl Repository {
         let hides = |finding: &Finding| {
             let file = finding.place.file.as_str();
             let in_manifest = manifest == Some(file) && HIDING_MORE.contains(&finding.code);
-            is_part(file) && (HIDING.contains(&finding.code) || in_manifest)
+            is_part(file) && (hides_image(finding) || in_manifest)
         };
         let hiding = self.findings_that(hides);
         if hiding.is_empty() {
@@ -55,9 +55,7 @@ impl Repository {
     pub(crate) fn omissions(&self, known: &BTreeSet<String>) -> Vec<String> {
         let hides = |finding: &Finding| {
             let place = format!("{}:{}", finding.place.file, finding.place.start.line);
-            HIDING.contains(&finding.code)
-                && finding.code != "image-list-syntax"
-                && !known.contains(&place)
+            hides_image(finding) && finding.code != "image-list-syntax" && !known.contains(&place)
         };
         self.findings_that(hides).iter().map(describe).collect()
     }
@@ -74,6 +72,10 @@ impl Repository {
         let allowed = report.allowed().iter().map(|allowed| &allowed.finding);
         report.findings().iter().chain(allowed).filter(|finding| hides(finding)).cloned().collect()
     }
+}
+
+fn hides_image(finding: &Finding) -> bool {
+    HIDING.contains(&finding.code) && finding.severity == Severity::Error
 }
 
 /// A finding in one line.

@@ -277,6 +277,28 @@ fn sync_list_unreadable_is_refused() {
 }
 
 #[test]
+fn product_without_image_is_refused() {
+    let manifest = product("  imageLists: [images-lists/platform.list]");
+    for (manifest, list) in
+        [(manifest.as_str(), ""), (&manifest, "# none yet\n"), (&product(""), "library/redis:7\n")]
+    {
+        let files = [("release-products/v2.7.0.yaml", manifest), (LIST, list)];
+        Repository::new(&files).refuses(["product", "v2.7.0"], "has no image");
+    }
+}
+
+#[test]
+fn product_list_with_blanks_is_listed() {
+    let manifest = product("  imageLists: [images-lists/platform.list]");
+    let files =
+        [("release-products/v2.7.0.yaml", manifest.as_str()), (LIST, " library/redis:7 \n")];
+    let repository = Repository::new(&files);
+    let (code, out, err) = repository.compass(&["images", "product", "v2.7.0"]);
+    assert_eq!((code, out.as_str()), (0, "harbor.caicloud.xyz/library/redis:7\n"), "{err}");
+    assert_eq!(repository.findings(), ["image-list-syntax"]);
+}
+
+#[test]
 fn hotfix_addon_with_version_is_bumped() {
     let addon = addon("[[ registry_release ]]/kube-dns-v2:v1.0.0")
         .replace("name: web", "name: kube-dns-v2");

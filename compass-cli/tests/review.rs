@@ -135,6 +135,34 @@ fn comments_are_read_or_refused() {
 }
 
 #[test]
+fn comments_pages_and_marks_are_read() {
+    let comment = json!({"user": {"login": "alice"}, "body": pushed()}).to_string();
+    let utf16 = comment.encode_utf16().flat_map(u16::to_le_bytes);
+    let directory = repository();
+    let facts = json!({"in_source": [SOURCE]}).to_string();
+    fs::write(directory.path().join("facts.json"), format!("\u{feff}{facts}")).unwrap();
+    let event = json!({"pull_request": pull()}).to_string();
+    fs::write(directory.path().join("event.json"), event).unwrap();
+    for (bytes, says) in [
+        (format!("[{comment}][]").into_bytes(), "patches-need-sync-image"),
+        (format!("[]\n[{comment}]\n").into_bytes(), "patches-need-sync-image"),
+        (format!("{comment}\n{comment}\n").into_bytes(), "patches-need-sync-image"),
+        (format!("\u{feff}[{comment}]").into_bytes(), "patches-need-sync-image"),
+        (format!("[{comment}][").into_bytes(), "is not JSON"),
+        (format!("[{comment}] \"x\"").into_bytes(), "`[1]` should be an object"),
+        ([0xff, 0xfe].into_iter().chain(utf16).collect(), "UTF-16"),
+        (Vec::new(), "comments.json is empty"),
+    ] {
+        fs::write(directory.path().join("comments.json"), &bytes).unwrap();
+        let files = ["--event", "event.json", "--comments", "comments.json"];
+        let target = ["plugin", "gpu", "--facts", "facts.json"];
+        let (exit, out, err) = review(directory.path(), &[&target[..], &files].concat());
+        assert!(format!("{out}{err}").contains(says), "{says}: {exit} {out}{err}");
+        assert_eq!(exit, if says.starts_with("patches") { 0 } else { 2 }, "{says}: {out}{err}");
+    }
+}
+
+#[test]
 fn unknown_author_has_no_role() {
     let (facts, mut event) = (json!({"in_source": [SOURCE]}), json!({"pull_request": pull()}));
     event["pull_request"]["user"] = Value::Null;

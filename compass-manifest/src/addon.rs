@@ -37,10 +37,19 @@ pub struct Container {
     /// The container itself: its first key.
     pub span: Span,
     /// `ports[].hostPort`; 0 claims nothing.
-    pub host_ports: Vec<Spanned<u16>>,
+    pub host_ports: Vec<HostPort>,
 }
 
-/// A node port that a service claims.
+/// A port of the host that a container claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// The protocol; one port may serve several.
+    pub protocol: String,
+    /// The port.
+    pub port: Spanned<u16>,
+}
+
+/// A node port that a service claims, for one protocol or for several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePort {
     /// The service's name.
@@ -79,9 +88,8 @@ impl AddonValues {
                 init: key == "initContainers",
                 image: Node::spanned_text(container.get("image")),
                 span: container.entries().first().map_or(container.span, |entry| entry.key.span),
-                host_ports: ports
-                    .iter()
-                    .filter_map(|p| Node::spanned_port(p.get("hostPort")))
+                host_ports: claims(ports, "hostPort")
+                    .map(|(protocol, port)| HostPort { protocol, port })
                     .collect(),
             });
         }
@@ -91,9 +99,55 @@ impl AddonValues {
         for service in controller.get("services").map(Node::items).unwrap_or_default() {
             let name = service.get("name").and_then(Node::text).unwrap_or_default();
             let ports = service.get("ports").map(Node::items).unwrap_or_default();
-            let claimed =
-                ports.iter().filter_map(|port_| Node::spanned_port(port_.get("nodePort")));
-            self.node_ports.extend(claimed.map(|port| NodePort { service: name.to_owned(), port }));
+            let mut claimed: Vec<(String, Spanned<u16>)> = Vec::new();
+            for (protocol, port) in claims(ports, "nodePort") {
+                let mut same = claimed.iter().filter(|(_, other)| other.value == port.value);
+                // Kubernetes gives a service one port for several protocols, as DNS needs it.
+                let is_shared = same.clone().count() > 0 && same.all(|(one, _)| *one != protocol);
+                if !is_shared {
+                    let service = name.to_owned();
+                    self.node_ports.push(NodePort { service, port: port.clone() });
+                }
+                claimed.push((protocol, port));
+            }
         }
+    }
+}
+
+/// The ports that a list of ports claims in the field `key`, with their protocols.
+fn claims(ports: &[Node], key: &str) -> impl Iterator<Item = (String, Spanned<u16>)> {
+    ports.iter().filter_map(move |port| {
+        let protocol = port.get("protocol").filter(|protocol| !protocol.is_null());
+        let protocol = protocol.and_then(Node::text).unwrap_or("TCP").to_uppercase();
+        Some((protocol, Node::spanned_port(port.get(key))?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    #[test]
+    fn service_shares_node_port_between_protocols() {
+        let service = |ports: &str| format!("- {{name: dns, ports: [{ports}]}}\n");
+        let claimed = |services: &str| {
+            let root =
+                parse(&format!("_config:\n controllers:\n - services:\n{services}")).unwrap();
+            AddonValues::read(&root).node_ports.len()
+        };
+        let (tcp, udp) = ("{protocol: TCP, nodePort: 30053}", "{protocol: UDP, nodePort: 30053}");
+        for (ports, expected) in [
+            (format!("{tcp}, {udp}"), 1),
+            (format!("{{nodePort: 30053}}, {udp}"), 1),
+            (format!("{udp}, {udp}"), 2),
+            (format!("{{nodePort: 30053}}, {tcp}"), 2),
+            (format!("{tcp}, {udp}, {tcp}"), 2),
+            ("{protocol: UDP, nodePort: 0}".to_owned(), 0),
+        ] {
+            assert_eq!(claimed(&format!("   {}", service(&ports))), expected, "{ports}");
+        }
+        let two = format!("   {}   {}", service(tcp), service(udp));
+        assert_eq!(claimed(&two), 2);
     }
 }

@@ -130,6 +130,11 @@ impl Policy {
         if let Some(departure) = compare(&root, shape::POLICY).into_iter().next() {
             return Err(error(departure.span, departure.message, departure.help));
         }
+        if let Some(duplicate) = root.duplicate_keys().first() {
+            let key = quote(duplicate.again.text().unwrap_or_default());
+            let message = format!("{key} stands twice in this mapping");
+            return Err(error(duplicate.again.span, message, "keep one of them".to_owned()));
+        }
         let mut policy = Self::default();
         policy.read_fields(&root).map_err(|wrong| error(wrong.span, wrong.message, wrong.help))?;
         policy.source = Some(source.clone());
@@ -242,6 +247,8 @@ mod tests {
             ("version: 2\n", "only policy version 1"),
             ("store: oss://x\n", "`version` is missing"),
             ("version: 1\nstore: /tmp/x\n", "not the URL of a store"),
+            ("version: 1\nplugins: {}\nplugins: {}\n", "`plugins` stands twice"),
+            ("version: 1\nreview: {queue: [{to: a, to: b, who: []}]}\n", "`to` stands twice"),
             ("version: 1\nplatforms: [linux]\n", "not a platform"),
             ("version: 1\nplatforms: []\n", "no platform"),
             ("version: 1\nregistries: {release: harbor.example}\n", "with a project"),

@@ -58,7 +58,7 @@ use crate::finding::Subject;
 use crate::release::{AddonFile, PluginFile, Release};
 use crate::rule::{Findings, Rule};
 use crate::shape::DepartureKind;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 
 /// Every rule, ordered by code.
 pub static ALL: &[&Rule] = &[
@@ -133,19 +133,26 @@ fn report_departures(release: &Release<'_>, kind: DepartureKind, findings: &mut 
     }
 }
 
+/// An addon's claim on a port of every node.
+struct PortClaim<'r> {
+    protocol: &'r str,
+    port: &'r Spanned<u16>,
+}
+
 /// Adds a finding at every claim of a port after the first, among the addons of each product.
 fn report_port_conflicts(
     release: &Release<'_>,
     what: &str,
-    claims: fn(&AddonFile) -> Vec<(u16, Span)>,
+    claims: fn(&AddonFile) -> Vec<PortClaim<'_>>,
     findings: &mut Findings<'_>,
 ) {
-    let mut first: BTreeMap<(&str, u16), (&AddonFile, Span)> = BTreeMap::new();
+    let mut first: BTreeMap<(&str, u16, &str), (&AddonFile, Span)> = BTreeMap::new();
     for addon in release.installed_addons() {
         let product = release.addon_directory(addon);
-        for (port, span) in claims(addon) {
-            let Some((other, there)) = first.get(&(product, port)) else {
-                first.insert((product, port), (addon, span));
+        for PortClaim { protocol, port } in claims(addon) {
+            let Spanned { value: port, span } = *port;
+            let Some((other, there)) = first.get(&(product, port, protocol)) else {
+                first.insert((product, port, protocol), (addon, span));
                 continue;
             };
             let (ours, theirs) = (addon.name(), other.name());

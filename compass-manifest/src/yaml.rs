@@ -4,12 +4,14 @@
 //! span of keys, duplicate keys, and whether a scalar was quoted.
 
 mod build;
+mod duplicate;
 mod merge;
 mod scalar;
 
 use crate::content;
 use crate::source::{SourceFile, Span, Spanned};
 
+pub(crate) use duplicate::DuplicateKey;
 pub(crate) use scalar::{OlderMeaning, decimal};
 
 /// A release manifest larger than this is refused; real ones have a few kilobytes.

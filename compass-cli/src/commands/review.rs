@@ -83,7 +83,7 @@ fn pull_request(args: &Args) -> Result<Facts, Failure> {
     facts.labels = args.labels.clone().unwrap_or(event.labels);
     facts.comments = match &args.comments {
         Some(file) => {
-            let comments = forge::comments(&read_json(file)?);
+            let comments = forge::comments(&read_pages(file)?);
             comments.map_err(|error| unusable(file, &error, COMMENTS_FORM))?
         }
         None => event.comment.into_iter().collect(),
@@ -91,8 +91,7 @@ fn pull_request(args: &Args) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-const COMMENTS_FORM: &str =
-    "comments are a list, as from `gh api --paginate repos/OWNER/NAME/issues/NUMBER/comments`";
+const COMMENTS_FORM: &str = "comments are a list, as from `gh api --paginate --slurp repos/OWNER/NAME/issues/NUMBER/comments`";
 
 fn read_event(file: &Path) -> Result<PullRequest, Failure> {
     let event = PullRequest::of_event(&read_json(file)?);
@@ -161,9 +160,18 @@ fn images(
 /// How large a file may be; forges send events of up to 25 MB.
 const READ_LIMIT: u64 = 64 << 20;
 
+/// The bytes of a file, without a byte order mark.
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    regular_file::read_argument(file, READ_LIMIT)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))
+    let mut bytes = regular_file::read_argument(file, READ_LIMIT)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        let message = format!("{} is UTF-16 text, which is not UTF-8", file.display());
+        return Err(Failure::usage(message).hint("save it as UTF-8"));
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
 }
 
 fn read_text(file: &Path) -> Result<String, Failure> {
@@ -172,6 +180,23 @@ fn read_text(file: &Path) -> Result<String, Failure> {
 }
 
 fn read_json(file: &Path) -> Result<Value, Failure> {
-    serde_json::from_slice(&read(file)?)
-        .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", file.display())))
+    serde_json::from_slice(&read(file)?).map_err(|error| not_json(file, &error))
+}
+
+/// One JSON value, or several one after another, which become a list: `gh api --paginate` without
+/// `--slurp` gives a list for each page, and `--jq '.[]'` an object for each comment.
+fn read_pages(file: &Path) -> Result<Value, Failure> {
+    let bytes = read(file)?;
+    let values = serde_json::Deserializer::from_slice(&bytes).into_iter();
+    let mut values: Vec<Value> =
+        values.collect::<Result<_, _>>().map_err(|error| not_json(file, &error))?;
+    match values.len() {
+        0 => Err(Failure::usage(format!("{} is empty", file.display())).hint(COMMENTS_FORM)),
+        1 => Ok(values.remove(0)),
+        _ => Ok(Value::Array(values)),
+    }
+}
+
+fn not_json(file: &Path, error: &serde_json::Error) -> Failure {
+    Failure::usage(format!("{} is not JSON: {error}", file.display()))
 }

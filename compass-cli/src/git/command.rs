@@ -73,8 +73,13 @@ impl Environment {
 
     /// Whether the environment says which repository is meant, as that of a git hook does.
     pub(super) fn names_repository(&self) -> bool {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        !self.removed.contains(&"GIT_DIR") && is_set("GIT_DIR")
+        self.passes("GIT_DIR")
+    }
+
+    /// Whether a variable is set and reaches git.
+    pub(super) fn passes(&self, variable: &str) -> bool {
+        let is_set = std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+        is_set && !self.removed.contains(&variable)
     }
 
     /// Asks git where the repository is that the environment names, relative to the current
@@ -206,7 +211,10 @@ pub(super) fn refused(output: &Output, directory: &Path) -> Failure {
     }
     let words = stderr.trim();
     let words = if words.is_empty() { output.status.to_string() } else { words.to_owned() };
-    Failure::usage(format!("git cannot read {}", directory.display())).because(words)
+    Failure::usage(format!("git cannot read {}", directory.display())).because(words).hint(format!(
+        "repair its `.git`, or remove it to go on without git; `git -C {} status` shows more",
+        quoted(directory)
+    ))
 }
 
 /// The error for a git that does not run.

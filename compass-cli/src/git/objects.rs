@@ -146,7 +146,7 @@ impl Git {
         result.map(|()| found)
     }
 
-    fn absent(&self, object: &str) -> Failure {
+    pub(super) fn absent(&self, object: &str) -> Failure {
         self.missing_objects().unwrap_or_else(|| {
             let message = format!("{} lacks the object {object}", self.top_level.display());
             Failure::usage(message).hint(format!("check the clone: {}", self.shown("fsck")))

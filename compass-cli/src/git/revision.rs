@@ -15,7 +15,7 @@ impl Git {
         if output.status.success() {
             return Ok(first_line(&output.stdout));
         }
-        if self.commit_of("HEAD")?.is_none() {
+        if self.head()?.is_none() {
             let message = "there is no commit yet, so there is nothing to compare";
             return Err(Failure::usage(message).hint("commit first, or leave `--base` out"));
         }
@@ -35,11 +35,35 @@ impl Git {
         Ok(String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect())
     }
 
+    /// The command that fetches a tag, in backticks, if there is a remote to fetch it from.
+    pub(crate) fn fetch_of_tag(&self, tag: &str) -> Result<Option<String>, Failure> {
+        let remotes = self.remotes()?;
+        Ok(usual(&remotes).map(|remote| self.shown(&format!("fetch {remote} tag {tag}"))))
+    }
+
+    fn remotes(&self) -> Result<Vec<String>, Failure> {
+        let remotes = self.stdout(["remote"])?;
+        Ok(String::from_utf8_lossy(&remotes).lines().map(str::to_owned).collect())
+    }
+
     /// The commit of a revision, if there is one.
     pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, Failure> {
         let name = format!("{revision}^{{commit}}");
         let output = self.run(["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
         Ok(output.status.success().then(|| first_line(&output.stdout)))
+    }
+
+    /// The commit of `HEAD`; `None` before the first commit of a branch.
+    pub(super) fn head(&self) -> Result<Option<String>, Failure> {
+        if let Some(head) = self.commit_of("HEAD")? {
+            return Ok(Some(head));
+        }
+        // What HEAD names may be missing, which is another thing.
+        let output = self.run(["rev-parse", "--verify", "--quiet", "HEAD"])?;
+        match output.status.success() {
+            true => Err(self.absent(&first_line(&output.stdout))),
+            false => Ok(None),
+        }
     }
 
     fn commit(&self, revision: &str) -> Result<String, Failure> {
@@ -66,14 +90,11 @@ impl Git {
                 false => None,
             });
         }
-        let remotes = self.stdout(["remote"])?;
-        let remotes = String::from_utf8_lossy(&remotes).into_owned();
-        let of_remote = remotes
-            .lines()
-            .find_map(|remote| Some((remote, revision.strip_prefix(remote)?.strip_prefix('/')?)));
-        let only = (remotes.lines().count() == 1).then(|| remotes.trim_end());
-        let only = only.or_else(|| remotes.lines().find(|remote| *remote == "origin"));
-        let (remote, branch) = match (of_remote, only) {
+        let remotes = self.remotes()?;
+        let of_remote = remotes.iter().find_map(|remote| {
+            Some((remote.as_str(), revision.strip_prefix(remote.as_str())?.strip_prefix('/')?))
+        });
+        let (remote, branch) = match (of_remote, usual(&remotes)) {
             (Some((remote, branch)), _) => (remote, branch),
             (None, Some(remote)) => (remote, revision),
             (None, None) => return Ok(None),
@@ -85,6 +106,14 @@ impl Git {
         let valid = self.run(["check-ref-format", "--branch", branch])?.status.success();
         let fetch = self.shown(&format!("fetch {remote} {branch}"));
         Ok(valid.then(|| format!("fetch it: {fetch}, then `--base FETCH_HEAD`")))
+    }
+}
+
+/// The remote that is meant where none is named: the only one, or `origin`.
+fn usual(remotes: &[String]) -> Option<&str> {
+    match remotes {
+        [only] => Some(only),
+        several => several.iter().map(String::as_str).find(|remote| *remote == "origin"),
     }
 }
 

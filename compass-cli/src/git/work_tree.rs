@@ -50,7 +50,7 @@ const COMPARISON: [&str; 13] = [
 impl Git {
     /// Lists the work tree.
     pub(crate) fn work_tree(&self) -> Result<WorkTree, Failure> {
-        let (mut stored, changed) = match self.commit_of("HEAD")? {
+        let (mut stored, changed) = match self.head()? {
             Some(head) => (self.tree(&head)?, Some(self.diff(&head, &self.pathspec())?)),
             None => (BTreeMap::new(), None),
         };

@@ -37,7 +37,13 @@ pub(super) fn read_policy(
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::default())
         }
-        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+        Err(error) => {
+            let failure = Failure::usage(format!("cannot read {}: {error}", path.display()));
+            Err(match named {
+                Some(_) => failure,
+                None => failure.hint("put the file itself there, or name another: `--policy FILE`"),
+            })
+        }
     }
 }
 

@@ -356,6 +356,28 @@ fn check_without_git_program_is_error() {
 }
 
 #[test]
+fn check_broken_git_directory_is_error() {
+    for (part, content, says) in [
+        ("HEAD", None, "not a git repository"),
+        ("HEAD", Some("garbage"), "not a git repository"),
+        ("HEAD", Some("0000000000000000000000000000000000000001"), "lacks the object 0000"),
+        ("config", Some("[[["), "bad config"),
+        ("index", Some("x"), "index"),
+    ] {
+        let clone = Clone::new();
+        let path = clone.directory.path().join(".git").join(part);
+        match content {
+            Some(content) => fs::write(path, content).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        let output = clone.compass(&["check"]).output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{part} {content:?}: {message}");
+        assert!(message.contains(says) && message.contains("help: "), "{part}: {message}");
+    }
+}
+
+#[test]
 fn check_repo_option_ignores_git_dir_variable() {
     let clone = Clone::new();
     clone.write(LOG, &plugin("log", "v0.0.9", 9002));
@@ -455,5 +477,24 @@ fn missing_product_tag_is_warning_in_every_format() {
     ] {
         let (_, text) = clone.said(&["check", "--format", format]);
         assert!(text.contains(&shown), "{format}: {text}");
+    }
+}
+
+#[test]
+fn missing_product_tag_is_fetched_from_remote() {
+    let clone = Clone::new();
+    clone.write(HOTFIX, &hotfix(""));
+    for (remote, command) in [
+        (None, None),
+        (Some("upstream"), Some("fetch upstream tag v2.7.0` may help")),
+        (Some("fork"), None),
+        (Some("origin"), Some("fetch origin tag v2.7.0` may help")),
+    ] {
+        if let Some(remote) = remote {
+            clone.git(&["remote", "add", remote, "/nonexistent"]);
+        }
+        let (_, text) = clone.said(&["check"]);
+        assert_eq!(text.contains("fetch"), command.is_some(), "{remote:?}: {text}");
+        assert!(command.is_none_or(|command| text.contains(command)), "{remote:?}: {text}");
     }
 }

@@ -35,6 +35,10 @@ impl<'s> Editor<'s> {
         BumpError::Unusable { place: Place::new(self.source, span), message }
     }
 
+    pub(super) fn pinned(&self, path: &str, span: Span) -> BumpError {
+        BumpError::Pinned { place: Place::new(self.source, span), path: path.to_owned() }
+    }
+
     /// Notes that a text becomes another: the scalar at a place, or a part of a scalar.
     pub(super) fn replace(
         &mut self,

@@ -31,6 +31,17 @@ pub enum BumpError {
         /// What is wrong.
         message: String,
     },
+    /// An image has a digest beside its tag.
+    #[error(
+        "{place}: {} is pinned to a digest, which another tag would not have",
+        quote_name(path)
+    )]
+    Pinned {
+        /// Where.
+        place: Place,
+        /// Path of the field.
+        path: String,
+    },
     /// A value is written in a way that cannot be replaced without touching something else.
     #[error("{place}: {} is {form}, which cannot be replaced in place", quote_name(path))]
     NotInPlace {
@@ -125,6 +136,9 @@ impl BumpError {
             Self::Syntax { .. } | Self::Missing { .. } | Self::Unusable { .. } => {
                 "`compass check` shows what is wrong with the file".to_owned()
             }
+            Self::Pinned { .. } => {
+                "take the digest away, or write the new version, tag and digest by hand".to_owned()
+            }
             Self::NotInPlace { .. } => {
                 "write the value out, on one line and without escapes".to_owned()
             }
@@ -166,6 +180,7 @@ impl BumpError {
             Self::Syntax { .. }
                 | Self::Missing { .. }
                 | Self::Unusable { .. }
+                | Self::Pinned { .. }
                 | Self::NotInPlace { .. }
                 | Self::ElseChanged { .. }
                 | Self::NoPlace { .. }

@@ -2,7 +2,7 @@ use super::base_addon::{self, AddonPlace};
 use super::edit::{Editor, with_tag};
 use super::{BumpError, ChangedValue, NewFile};
 use crate::addon::{AddonValues, Container};
-use crate::escape::{quote, quote_name};
+use crate::escape::quote;
 use crate::image_use;
 use crate::policy::{Policy, VersionForm};
 use crate::release::{AddonFile, HotfixFile, Release};
@@ -228,11 +228,7 @@ fn values(
         )
     })?;
     if read.digest.is_some() {
-        let message = format!(
-            "{} is pinned to a digest, which another tag would not have",
-            quote_name(&path)
-        );
-        return Err(editor.unusable(image.span, message));
+        return Err(editor.pinned(&path, image.span));
     }
     editor.replace(&path, image.span, &image.value, &with_tag(&image.value, &tag))?;
     editor.finish()

@@ -1,6 +1,5 @@
 use super::edit::{Editor, with_tag};
 use super::{BumpError, Bumped};
-use crate::escape::quote_name;
 use crate::image::ImageReference;
 use crate::image_use::image_uses;
 use crate::plugin::PluginManifest;
@@ -84,9 +83,7 @@ fn replace_tag(
     tag: &str,
 ) -> Result<(), BumpError> {
     if image.digest().is_some() {
-        let message =
-            format!("{} is pinned to a digest, which another tag would not have", quote_name(path));
-        return Err(editor.unusable(written.span, message));
+        return Err(editor.pinned(path, written.span));
     }
     editor.replace(path, written.span, &written.value, &with_tag(&written.value, tag))
 }
@@ -200,6 +197,8 @@ spec:
             "0".repeat(64)
         );
         assert!(says(&digest).contains("pinned to a digest"));
+        let hint = bump(&digest, Part::Patch).unwrap_err().hint();
+        assert!(hint.is_some_and(|hint| hint.contains("take the digest away")));
         let largest =
             format!("spec: {{version: v1.0.{}, service: {{image: a.b/r/gpu:v1}}}}", u64::MAX);
         assert!(says(&largest).contains("no version after"));

@@ -87,6 +87,10 @@ impl PullRequest {
 /// The comment or review that an event brings.
 fn comment_of_event(event: &Value) -> Result<Option<Comment>, FormError> {
     let action = event["action"].as_str().unwrap_or_default();
+    let said = ["comment", "review"].into_iter().find(|key| !event[*key].is_null());
+    if let Some(key) = said.filter(|key| !event[*key].is_object()) {
+        return Err(malformed(key, "an object with `user` and `body`"));
+    }
     if event["comment"].is_object() {
         let is_deleted = action == "deleted";
         return (!is_deleted).then(|| comment(&event["comment"], "comment")).transpose();
@@ -308,6 +312,8 @@ mod tests {
             (json!({"pull_request": {"labels": [1]}}), "`pull_request.labels[0].name`"),
             (json!({"pull_request": {"labels": "l"}}), "`pull_request.labels` should be a list"),
             (json!({"pull_request": {}, "comment": {"user": "a"}}), "`comment.body`"),
+            (json!({"pull_request": {}, "comment": "x"}), "`comment` should be an object"),
+            (json!({"pull_request": {}, "review": ["x"]}), "`review` should be an object"),
         ] {
             assert!(event(&value).unwrap_err().contains(says), "{value}: {:?}", event(&value));
         }

@@ -1,7 +1,7 @@
 use crate::finding::Severity;
 use crate::release::{AddonFile, Release};
 use crate::rule::{Findings, Rule};
-use crate::source::Span;
+use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
     code: "host-port-conflict",
@@ -9,9 +9,9 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a host port that containers of several addons of one product claim, or of one addon twice. An
-addon of an overlay directory replaces the one of its name, and a hotfix repeats the ports of the
-addon that it replaces.
+Reports a host port that containers of several addons of one product claim for one protocol, or of
+one addon twice. An addon of an overlay directory replaces the one of its name, and a hotfix repeats
+the ports of the addon that it replaces.
 
 ### Why is this bad?
 Whichever is installed second does not start.
@@ -32,12 +32,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     super::report_port_conflicts(release, "host port", claims, findings);
 }
 
-fn claims(addon: &AddonFile) -> Vec<(u16, Span)> {
-    addon
-        .values
-        .containers
-        .iter()
-        .flat_map(|container| &container.host_ports)
-        .map(|port| (port.value, port.span))
-        .collect()
+fn claims(addon: &AddonFile) -> Vec<PortClaim<'_>> {
+    let claims = addon.values.containers.iter().flat_map(|container| &container.host_ports);
+    claims.map(|claim| PortClaim { protocol: &claim.protocol, port: &claim.port }).collect()
 }

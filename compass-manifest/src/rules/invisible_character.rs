@@ -3,6 +3,7 @@ use crate::finding::Severity;
 use crate::image_use::DESCRIPTIVE;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
+use crate::source::Span;
 use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
@@ -13,10 +14,13 @@ pub(crate) static RULE: Rule = Rule {
 ### What it does
 Reports no-break and other wide spaces at the ends of keys and values, and characters without a shape
 (zero-width, byte order mark, change of direction) anywhere in them. Texts for people and texts of
-several lines may have them.
+several lines may have them. Outside of quotes it also reports the line and paragraph separators of
+Unicode and the next-line character (U+2028, U+2029, U+0085), also in comments.
 
 ### Why is this bad?
 `system.gpu` with a no-break space behind it is another slot than `system.gpu`, and looks the same.
+Readers of YAML 1.1 end a line at U+2028, U+2029 and U+0085, and readers of YAML 1.2 do not: what
+follows in a comment is a field for the first.
 
 ### Example
 A name that was pasted from a web page or a chat
@@ -33,8 +37,46 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             && may_have_some(document.source.text())
         {
             walk(document, root, findings);
+            report_line_ends(document, root, findings);
         }
     }
+}
+
+/// How many of them are reported for one file.
+const MAX_LINE_ENDS: usize = 20;
+
+/// Reports what only readers of YAML 1.1 take for the end of a line.
+fn report_line_ends(document: &Document, root: &Node, findings: &mut Findings<'_>) {
+    let text = document.source.text();
+    let mut line_ends = text.match_indices(['\u{85}', '\u{2028}', '\u{2029}']).peekable();
+    if line_ends.peek().is_none() {
+        return;
+    }
+    let quoted = quoted_texts(text, root);
+    let is_quoted = |at: usize| {
+        let before = quoted.partition_point(|span| span.start <= at);
+        before.checked_sub(1).is_some_and(|last| at < quoted[last].end)
+    };
+    for (start, character) in line_ends.filter(|(at, _)| !is_quoted(*at)).take(MAX_LINE_ENDS) {
+        let span = Span { start, end: start + character.len() };
+        let message =
+            format!("some readers of YAML take {} for the end of a line", quote(character));
+        findings.add(&document.source, span, message, "remove it, or begin a new line");
+    }
+}
+
+/// Where the quoted scalars of a document stand, in order.
+fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
+    let (mut quoted, mut pending) = (Vec::new(), vec![root]);
+    while let Some(node) = pending.pop() {
+        pending.extend(node.items());
+        pending.extend(node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]));
+        if node.text().is_some() && text[node.span.range()].starts_with(['"', '\'']) {
+            quoted.push(node.span);
+        }
+    }
+    quoted.sort_unstable_by_key(|span| span.start);
+    quoted
 }
 
 /// Whether a text is worth a closer look. Most files have only what can be seen; in double quotes a
@@ -97,6 +139,28 @@ mod tests {
         }
         let key = found("_config: {\u{a0}_metadata: {}}");
         assert_eq!(key, [r"the key `\u{a0}_metadata` has an invisible character"]);
+    }
+
+    #[test]
+    fn line_ends_of_older_readers_are_found() {
+        for (character, shown) in
+            [('\u{85}', r"\u{85}"), ('\u{2028}', r"\u{2028}"), ('\u{2029}', r"\u{2029}")]
+        {
+            let message = format!("some readers of YAML take `{shown}` for the end of a line");
+            for text in [
+                format!("a: b # why{character}c: d\n"),
+                format!("a: b c{character}d e\n"),
+                format!("a: |\n  b{character}c: d\n"),
+                format!("description: b{character}c\n"),
+            ] {
+                assert!(found(&text).contains(&message), "{text:?}: {:?}", found(&text));
+            }
+            for text in
+                [format!("description: 'b{character}c'\n"), format!("a: \"b {character}c\"\n")]
+            {
+                assert_eq!(found(&text), Vec::<String>::new(), "{text:?}");
+            }
+        }
     }
 
     #[test]

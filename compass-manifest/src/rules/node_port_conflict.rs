@@ -1,7 +1,7 @@
 use crate::finding::Severity;
 use crate::release::{AddonFile, Release};
 use crate::rule::{Findings, Rule};
-use crate::source::Span;
+use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
     code: "node-port-conflict",
@@ -9,9 +9,9 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a node port that services of several addons of one product claim, or of one addon twice. An
-addon of an overlay directory replaces the one of its name, and a hotfix repeats the ports of the
-addon that it replaces.
+Reports a node port that services of several addons of one product claim, or of one addon twice. One
+service may have a port for several protocols. An addon of an overlay directory replaces the one of
+its name, and a hotfix repeats the ports of the addon that it replaces.
 
 ### Why is this bad?
 Whichever is installed second does not start.
@@ -32,6 +32,8 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     super::report_port_conflicts(release, "node port", claims, findings);
 }
 
-fn claims(addon: &AddonFile) -> Vec<(u16, Span)> {
-    addon.values.node_ports.iter().map(|claim| (claim.port.value, claim.port.span)).collect()
+fn claims(addon: &AddonFile) -> Vec<PortClaim<'_>> {
+    let claims = addon.values.node_ports.iter();
+    // Services may not share a port, whatever their protocols are.
+    claims.map(|claim| PortClaim { protocol: "", port: &claim.port }).collect()
 }

@@ -105,15 +105,12 @@ fn base(
         return Ok(asked.clone());
     }
     let names: Vec<_> = tagged.iter().chain(&known).map(ProductVersion::as_str).collect();
-    let hint = match repository.checkout.git() {
-        Some(git) => format!(
-            "products known here: {}; {} fetches tags",
-            names.join(", "),
-            git.shown("fetch --tags")
-        ),
-        None => format!("products known here: {}", names.join(", ")),
-    };
-    Err(Failure::usage(format!("there is no product {asked}")).hint(hint))
+    let fetch =
+        repository.checkout.git().map(|git| git.fetch_of_tag(asked.as_str())).transpose()?;
+    let fetch = fetch.flatten().map(|fetch| format!("; {fetch} may fetch its tag"));
+    let known = format!("products known here: {}", names.join(", "));
+    Err(Failure::usage(format!("there is no product {asked}"))
+        .hint(known + fetch.as_deref().unwrap_or_default()))
 }
 
 /// The newest release. Tags come first: a manifest may be of a version that is being prepared.
