@@ -124,7 +124,11 @@ fn break_parts(choices: &mut Choices, parts: &mut Parts, image: &Image, flaw: Fl
             parts.entries.push(file(path, "{}"));
         }
         Flaw::MissingConfig => drop(parts.entries.remove(parts.position_of(&image.config))),
-        Flaw::MissingLayer => drop(parts.entries.remove(parts.first_layer())),
+        Flaw::MissingLayer => {
+            // Images that share a layer may each have written it.
+            let path = parts.entries[parts.first_layer()].path.clone();
+            parts.entries.retain(|entry| entry.path != path);
+        }
         Flaw::FlippedBit => {
             let at = parts.first_layer();
             let layer = &mut parts.entries[at].content;
