@@ -76,9 +76,17 @@ impl Repository {
         output: &Output,
     ) -> Result<BTreeMap<String, Tree>, Failure> {
         let mut products = BTreeMap::new();
-        let Some(git) = self.checkout.git() else { return Ok(products) };
         let hotfixes = inventory::hotfixes(&self.tree, &self.policy).into_iter().filter(is_wanted);
         let versions: BTreeSet<_> = hotfixes.filter_map(|hotfix| hotfix.base).collect();
+        let Some(git) = self.checkout.git() else {
+            if !versions.is_empty() {
+                output.warn(
+                    "there is no git repository, so hotfixes are not compared with the addons of \
+                     their product versions",
+                );
+            }
+            return Ok(products);
+        };
         for version in versions {
             let directories = &self.policy.products.addons;
             let wanted =

@@ -1,5 +1,7 @@
 //! Two YAML documents compared by structure.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::escape::quote;
 use crate::source::Span;
 use crate::yaml::{Kind, Node};
@@ -22,13 +24,23 @@ pub struct Difference {
 /// Lists are compared by position, except that items with a `name` or `key` each are compared by
 /// it, so that one more environment variable is one difference.
 pub fn differences(old: &Node, new: &Node) -> Vec<Difference> {
-    let mut walk = Walk { found: Vec::new() };
+    let mut walk = Walk { found: Vec::new(), is_detailed: false };
+    walk.compare(old, new, "");
+    walk.found
+}
+
+/// As [`differences`], with one for each part of a mapping, or of a list of named items, that only the
+/// new document has.
+pub(crate) fn detailed_differences(old: &Node, new: &Node) -> Vec<Difference> {
+    let mut walk = Walk { found: Vec::new(), is_detailed: true };
     walk.compare(old, new, "");
     walk.found
 }
 
 struct Walk {
     found: Vec<Difference>,
+    /// Whether parts of what only the new document has are told apart.
+    is_detailed: bool,
 }
 
 impl Walk {
@@ -46,16 +58,17 @@ impl Walk {
     fn compare_mappings(&mut self, old: &Node, new: &Node, path: &str) {
         let below =
             |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let (olds, news) = (Values::of(old), Values::of(new));
         for entry in new.entries() {
             let key = entry.key.text().unwrap_or_default();
-            match old.get(key) {
+            match olds.get(key) {
                 Some(before) => self.compare(before, &entry.value, &below(key)),
-                None => self.add(&below(key), None, Some(&entry.value), entry.key.span),
+                None => self.add_new(&entry.value, &below(key), entry.key.span),
             }
         }
         for entry in old.entries() {
             let key = entry.key.text().unwrap_or_default();
-            if new.get(key).is_none() {
+            if news.get(key).is_none() {
                 self.add(&below(key), Some(&entry.value), None, head(new));
             }
         }
@@ -63,15 +76,15 @@ impl Walk {
 
     fn compare_lists(&mut self, olds: &[Node], news: &[Node], list: &Node, path: &str) {
         if let (Some(old_names), Some(new_names)) = (names(olds), names(news)) {
+            let by_name: HashMap<&str, &Node> = old_names.iter().copied().zip(olds).collect();
+            let known: HashSet<&str> = new_names.iter().copied().collect();
             for (index, (name, new)) in new_names.iter().zip(news).enumerate() {
-                match old_names.iter().position(|old| old == name) {
-                    Some(before) => self.compare(&olds[before], new, &format!("{path}[{index}]")),
+                match by_name.get(name) {
+                    Some(old) => self.compare(old, new, &format!("{path}[{index}]")),
                     None => self.add(&format!("{path}[{index}]"), None, Some(new), head(new)),
                 }
             }
-            for (index, name) in
-                old_names.iter().enumerate().filter(|(_, n)| !new_names.contains(n))
-            {
+            for (index, name) in old_names.iter().enumerate().filter(|(_, n)| !known.contains(*n)) {
                 let path = format!("{path}[{index}]");
                 let text = quote(name);
                 self.found.push(Difference { path, old: Some(text), new: None, span: head(list) });
@@ -90,6 +103,24 @@ impl Walk {
         }
     }
 
+    /// Adds what only the new document has.
+    fn add_new(&mut self, new: &Node, path: &str, span: Span) {
+        match &new.kind {
+            Kind::Mapping(entries) if self.is_detailed && !entries.is_empty() => {
+                for entry in entries {
+                    let key = entry.key.text().unwrap_or_default();
+                    self.add_new(&entry.value, &format!("{path}.{key}"), entry.key.span);
+                }
+            }
+            Kind::Sequence(items) if self.is_detailed && names(items).is_some() => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(&format!("{path}[{index}]"), None, Some(item), head(item));
+                }
+            }
+            _ => self.add(path, None, Some(new), span),
+        }
+    }
+
     fn add(&mut self, path: &str, old: Option<&Node>, new: Option<&Node>, span: Span) {
         let (old, new) = match (old, new) {
             (Some(old), Some(new)) => {
@@ -99,6 +130,32 @@ impl Walk {
             (old, new) => (old.map(brief), new.map(brief)),
         };
         self.found.push(Difference { path: path.to_owned(), old, new, span });
+    }
+}
+
+/// The values of a mapping, to be found by their keys.
+struct Values<'n> {
+    mapping: &'n Node,
+    /// Of a large mapping only: others are searched faster than they are hashed.
+    by_key: Option<HashMap<&'n str, &'n Node>>,
+}
+
+impl<'n> Values<'n> {
+    const SMALL: usize = 32;
+
+    fn of(mapping: &'n Node) -> Self {
+        let entries = mapping.entries();
+        let is_large = entries.len() > Self::SMALL;
+        let entries = entries.iter().filter_map(|entry| Some((entry.key.text()?, &entry.value)));
+        // Of equal keys the last one counts.
+        Self { mapping, by_key: is_large.then(|| entries.collect()) }
+    }
+
+    fn get(&self, key: &str) -> Option<&'n Node> {
+        match &self.by_key {
+            Some(by_key) => by_key.get(key).copied(),
+            None => self.mapping.get(key),
+        }
     }
 }
 
@@ -179,6 +236,17 @@ mod tests {
         let long = |end: &str| format!("a: mongodb://{}-{end}", "infra-mongo.".repeat(8));
         let found = paths(&long("one"), &long("two"));
         assert_eq!(found, ["a `…ra-mongo.-one` `…ra-mongo.-two`"]);
+    }
+
+    #[test]
+    fn detailed_differences_name_new_parts() {
+        let old = parse("{a: 1}").unwrap();
+        let new = parse(
+            "{a: 1, env: [{name: A, value: x}, {name: B}], limits: {cpu: 1, gpu: {}}, args: [x, y]}",
+        );
+        let found = detailed_differences(&old, &new.unwrap());
+        let paths: Vec<_> = found.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(paths, ["env[0]", "env[1]", "limits.cpu", "limits.gpu", "args"]);
     }
 
     #[test]

@@ -481,6 +481,19 @@ fn missing_product_tag_is_warning_in_every_format() {
 }
 
 #[test]
+fn hotfix_without_git_repository_is_warned_of() {
+    let clone = Clone::new();
+    let warning = "there is no git repository, so hotfixes are not compared";
+    fs::remove_dir_all(clone.directory.path().join(".git")).unwrap();
+    assert!(!clone.said(&["check"]).1.contains(warning));
+    clone.write(HOTFIX, &hotfix(""));
+    for format in ["human", "json", "github", "sarif"] {
+        let (_, text) = clone.said(&["check", "--format", format]);
+        assert!(text.contains(warning), "{format}: {text}");
+    }
+}
+
+#[test]
 fn missing_product_tag_is_fetched_from_remote() {
     let clone = Clone::new();
     clone.write(HOTFIX, &hotfix(""));

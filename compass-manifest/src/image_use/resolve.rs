@@ -73,7 +73,8 @@ fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
 fn read_written_out(text: &str) -> Result<UsedImage, String> {
     let image: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
     // Docker Hub keeps images without a project in `library`.
-    let of_host = if image.host() == "docker.io" { "library" } else { "" };
+    let is_hub = matches!(image.host(), "docker.io" | "index.docker.io" | "registry-1.docker.io");
+    let of_host = if is_hub { "library" } else { "" };
     let (project, repository) =
         image.repository().split_once('/').unwrap_or((of_host, image.repository()));
     Ok(UsedImage {
@@ -104,6 +105,7 @@ mod tests {
     fn image_below_host_has_no_project() {
         for (written, release, listed) in [
             ("docker.io/nginx:1.25", "docker.io/library/nginx:1.25", "library/nginx:1.25"),
+            ("index.docker.io/a:1", "index.docker.io/library/a:1", "library/a:1"),
             ("docker.io/a/nginx:1.25", "docker.io/a/nginx:1.25", "a/nginx:1.25"),
             ("registry.example/pause:3.9", "registry.example/pause:3.9", "pause:3.9"),
             ("localhost:5000/web:v1", "localhost:5000/web:v1", "web:v1"),

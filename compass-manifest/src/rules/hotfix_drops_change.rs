@@ -1,11 +1,14 @@
+use std::collections::{HashMap, HashSet};
+
 use super::base_addon;
-use crate::difference::{Difference, differences};
+use crate::difference::{Difference, detailed_differences, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::Span;
 use crate::version::HotfixVersion;
+use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-drops-change",
@@ -38,20 +41,49 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let Some(addon) = base_addon::of(release, hotfix) else { continue };
         let roots = (&addon.document.root, &previous.document.root, &hotfix.document.root);
         let (Ok(addon), Ok(before), Ok(now)) = roots else { continue };
-        // Both name paths of the previous hotfix.
-        let changed = differences(addon, before);
-        let missing = differences(now, before);
         let places = differences(before, now);
+        let places: HashMap<&str, Span> =
+            places.iter().map(|place| (place.path.as_str(), place.span)).collect();
+        for dropped in dropped(addon, before, now) {
+            let place = outwards(&dropped.path).find_map(|path| places.get(path));
+            let message = message(&version, &dropped);
+            let help = "begin from the previous hotfix, or allow it with the reason";
+            let span = place.copied().unwrap_or_default();
+            findings.add(&hotfix.document.source, span, message, help);
+        }
+    }
+}
+
+/// What a hotfix changed of its addon and the next one did not: whole fields first, then parts of what
+/// it added.
+fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
+    let (mut dropped, mut known) = (Vec::new(), HashSet::new());
+    for compare in [differences, detailed_differences] {
+        // Both name paths of the previous hotfix.
+        let (changed, missing) = (compare(addon, before), compare(now, before));
+        let missing: HashMap<_, _> = missing.iter().rev().map(|one| (identity(one), one)).collect();
         for change in changed.iter().filter(|change| !IGNORED.contains(&change.path.as_str())) {
-            if let Some(dropped) = missing.iter().find(|other| is_same(change, other)) {
-                let place = places.iter().find(|place| place.path == dropped.path);
-                let span = place.map_or_else(Span::default, |place| place.span);
-                let message = message(&version, dropped);
-                let help = "begin from the previous hotfix, or allow it with the reason";
-                findings.add(&hotfix.document.source, span, message, help);
+            let Some(missing) = missing.get(&identity(change)) else { continue };
+            if !outwards(&change.path).any(|path| known.contains(path)) {
+                known.insert(change.path.clone());
+                dropped.push((*missing).clone());
             }
         }
     }
+    dropped
+}
+
+/// What two differences have in common if the same thing is missing: the path, with the value that the
+/// addon has. Items that the previous hotfix removed have no path in it, and are known by their names.
+fn identity(one: &Difference) -> (&str, Option<&str>, Option<&str>) {
+    let list = one.path.rsplit_once('[').filter(|_| one.new.is_none());
+    let place = list.map_or(one.path.as_str(), |(list, _)| list);
+    (place, one.old.as_deref(), one.new.as_deref())
+}
+
+/// A path, and those that it is below.
+fn outwards(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|at| &path[..at]))
 }
 
 /// The latest hotfix before this one, of the same addon and product version.
@@ -70,18 +102,6 @@ fn previous<'r>(
     earlier.max_by(|(one, _), (other, _)| one.cmp(other))
 }
 
-/// Whether the same thing is missing: at the same path, with the value that the addon has. Items
-/// that the previous hotfix removed have no path in it, and are known by their names.
-fn is_same(change: &Difference, missing: &Difference) -> bool {
-    let is_removed = change.new.is_none() && missing.new.is_none();
-    let list = |path: &str| path.rsplit_once('[').map(|(list, _)| list.to_owned());
-    let is_same_place = change.path == missing.path
-        || (is_removed
-            && list(&change.path).is_some()
-            && list(&change.path) == list(&missing.path));
-    is_same_place && change.old == missing.old && change.new == missing.new
-}
-
 fn message(version: &HotfixVersion, dropped: &Difference) -> String {
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     format!(
@@ -94,3 +114,34 @@ fn message(version: &HotfixVersion, dropped: &Difference) -> String {
 
 const IGNORED: &[&str] =
     &["_config._metadata.name", "_config._metadata.version", "_config._metadata.description"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    #[test]
+    fn dropped_parts_of_additions_are_found() {
+        for (addon, before, now, expected) in [
+            ("{}", "{env: [{name: A, value: x}]}", "{}", &["env"][..]),
+            ("{}", "{env: [{name: A}, {name: B}]}", "{env: [{name: B}]}", &["env[0]"]),
+            ("{}", "{env: [{name: A}, {name: B}]}", "{env: [{name: B}, {name: A}]}", &[]),
+            (
+                "{env: [{name: B}]}",
+                "{env: [{name: A}, {name: B}]}",
+                "{env: [{name: B}]}",
+                &["env[0]"],
+            ),
+            ("{}", "{limits: {cpu: 1, memory: 2}}", "{limits: {cpu: 1}}", &["limits.memory"]),
+            ("{}", "{limits: {cpu: 1}}", "{limits: {cpu: 2}}", &[]),
+            ("{}", "{limits: {cpu: 1}}", "{}", &["limits"]),
+            ("{a: 1, b: 2}", "{a: 1}", "{a: 1, b: 2}", &["b"]),
+            ("{a: 1}", "{a: 2}", "{a: 1}", &["a"]),
+        ] {
+            let [addon, before, after] = [addon, before, now].map(|text| parse(text).unwrap());
+            let found = dropped(&addon, &before, &after);
+            let paths: Vec<_> = found.iter().map(|one| one.path.as_str()).collect();
+            assert_eq!(paths, expected, "{now}");
+        }
+    }
+}

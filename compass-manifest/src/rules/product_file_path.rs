@@ -54,24 +54,36 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
 
 fn is_inside(path: &str) -> bool {
     path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        && !path.contains(['\\', '\0', '\n'])
+        && !path.contains(|c: char| c == '\\' || c.is_control())
 }
 
 fn is_mode(mode: &str) -> bool {
-    (3..=4).contains(&mode.len()) && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
+    // Those of a file's owner, its group and others: no bundle has a `setuid` file.
+    let permissions = if mode.len() == 4 { mode.strip_prefix('0') } else { Some(mode) };
+    permissions.is_some_and(|digits| {
+        digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_mode;
+    use super::{is_inside, is_mode};
 
     #[test]
-    fn a_mode_has_three_or_four_octal_digits() {
-        for mode in ["644", "0755"] {
+    fn a_mode_has_three_octal_digits() {
+        for mode in ["644", "0755", "055"] {
             assert!(is_mode(mode), "{mode}");
         }
-        for mode in ["", "75", "00755", "0778", "rwx"] {
+        for mode in ["", "75", "00755", "0778", "4755", "rwx"] {
             assert!(!is_mode(mode), "{mode}");
+        }
+    }
+
+    #[test]
+    fn place_has_no_control_characters() {
+        assert!(is_inside("a/b c"));
+        for path in ["", "/a", "a/../b", "a\\b", "a\u{1b}[2J", "a\nb", "a\u{9b}"] {
+            assert!(!is_inside(path), "{path:?}");
         }
     }
 }
