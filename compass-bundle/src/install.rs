@@ -77,7 +77,7 @@ pub async fn install_package(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
-        // What is wrong may be why there is none.
+        // A problem may be the reason for the lack of images.
         if !package.is_archived_product() {
             package.require_whole()?;
         }

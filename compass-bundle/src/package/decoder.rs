@@ -27,8 +27,8 @@ struct Step {
 
 /// Decodes one frame or stream.
 trait Decode: Send {
-    /// Decodes bytes. `limit` is the memory that may be had in all.
-    fn decode(&mut self, input: &[u8], output: &mut [u8], limit: u64) -> Result<Step>;
+    /// Decodes bytes.
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step>;
 
     /// Prepares for the next frame or stream.
     fn restart(&mut self) -> Result<()>;
@@ -71,8 +71,8 @@ impl Decoder {
                 self.needs = None;
             }
             let input = ready!(Pin::new(&mut self.input).poll_fill_buf(cx))?;
-            let (is_end, limit) = (input.is_empty(), self.reservation.limit());
-            let step = self.decode.decode(input, buffer.initialize_unfilled(), limit)?;
+            let is_end = input.is_empty();
+            let step = self.decode.decode(input, buffer.initialize_unfilled())?;
             Pin::new(&mut self.input).consume(step.consumed);
             buffer.advance(step.produced);
             (self.needs, self.ended) = (step.needs, step.ended);
@@ -143,7 +143,7 @@ impl Zstd {
 }
 
 impl Decode for Zstd {
-    fn decode(&mut self, input: &[u8], output: &mut [u8], _: u64) -> Result<Step> {
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
         let damaged = |error: Error| invalid(error.to_string());
         if let Some(mut header) = self.header.take() {
             if !self.is_header_complete {
@@ -169,6 +169,9 @@ impl Decode for Zstd {
 /// Steps in which the memory limit of an xz decoder grows.
 const XZ_STEP: u64 = 1 << 20;
 
+/// More than any xz decoder needs: the largest dictionary has 1.5 GiB.
+const MAX_XZ_MEMORY: u64 = 2 << 30;
+
 struct Xz(Stream);
 
 impl Xz {
@@ -177,20 +180,21 @@ impl Xz {
         Ok(Self(Stream::new_stream_decoder(1, 0).map_err(xz_error)?))
     }
 
-    /// Raises the limit to what the current block needs.
-    fn raise_limit(&mut self, limit: u64) -> u64 {
-        let mut steps = (1..=limit / XZ_STEP).map(|step| step * XZ_STEP);
+    /// Raises the limit to what the current block needs, and returns it. The decoder allocates nothing
+    /// before it is called again.
+    fn raise_limit(&mut self) -> u64 {
+        let mut steps = (1..=MAX_XZ_MEMORY / XZ_STEP).map(|step| step * XZ_STEP);
         let enough = steps.find(|bytes| self.0.set_memlimit(*bytes).is_ok());
-        enough.unwrap_or(limit + XZ_STEP)
+        enough.unwrap_or(MAX_XZ_MEMORY)
     }
 }
 
 impl Decode for Xz {
-    fn decode(&mut self, input: &[u8], output: &mut [u8], limit: u64) -> Result<Step> {
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
         use liblzma::stream::{Error, Status};
         let before = (self.0.total_in(), self.0.total_out());
         let (ended, needs) = match self.0.process(input, output, Action::Run) {
-            Err(Error::MemLimit) => (false, Some(self.raise_limit(limit))),
+            Err(Error::MemLimit) => (false, Some(self.raise_limit())),
             status => (status.map_err(xz_error)? == Status::StreamEnd, None),
         };
         Ok(Step {
@@ -228,7 +232,7 @@ struct Bzip2 {
 }
 
 impl Decode for Bzip2 {
-    fn decode(&mut self, input: &[u8], output: &mut [u8], _: u64) -> Result<Step> {
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
         if !std::mem::replace(&mut self.is_reserved, true) {
             return Ok(Step { needs: Some(BZIP2_MEMORY), ..Step::default() });
         }

@@ -144,11 +144,6 @@ impl Reservation {
             None => Err(too_large(bytes, self.memory.permits.available_permits() as u64 * UNIT)),
         })
     }
-
-    /// Bytes that could be reserved at most.
-    pub(super) fn limit(&self) -> u64 {
-        self.memory.total
-    }
 }
 
 /// Why memory could not be reserved; the content may be right.

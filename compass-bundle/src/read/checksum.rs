@@ -81,7 +81,7 @@ fn named_digest(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((hex, file.strip_prefix(b"*").unwrap_or(file)))
 }
 
-/// Whether a path, of Windows too, leads to a file of this name.
+/// Whether a path ends with this file name, also one of Windows.
 fn is_path_of(path: &[u8], name: &[u8]) -> bool {
     [b'/', b'\\'].iter().any(|separator| path.rsplit(|byte| byte == separator).next() == Some(name))
 }

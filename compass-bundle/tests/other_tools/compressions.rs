@@ -132,9 +132,12 @@ async fn decoders_that_need_much_are_refused() {
         let bytes = zstd_with_window(&archive, bits);
         assert_judged(&format!("a window of {bits} bits"), &bytes, Ok(&[&name])).await;
     }
-    let large = [xz_of_preset(&archive, 9), zstd_with_window(&archive, 27)];
-    for bytes in large {
-        assert_judged("a package", &bytes, Err("of memory")).await;
+    let large = [
+        (xz_of_preset(&archive, 9), "needs 65 MiB of memory"),
+        (zstd_with_window(&archive, 27), "needs 129 MiB of memory"),
+    ];
+    for (bytes, expected) in large {
+        assert_judged("a package", &bytes, Err(expected)).await;
         assert_judged("an archive", &package(&bytes), Err("of memory")).await;
         let image = Image::new(1).packed(|layer| match bytes[0] {
             0xfd => xz_of_preset(layer, 9),

@@ -34,7 +34,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is wrong with a package, and what is not looked into, may be what differs.
+/// Warns of the problems of a package, and of what is not looked into: they may be the difference.
 fn warn_of_problems(name: &str, opened: &Opened, output: &Output) {
     let Opened::Package(package) = opened else { return };
     for problem in package.problems() {

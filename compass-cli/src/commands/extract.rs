@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::opened::open;
 use crate::output::{Output, bytes, printable};
 
-/// What stands for standard output.
+/// The path that means standard output.
 const STDOUT: &str = "-";
 
 #[derive(Debug, clap::Args)]

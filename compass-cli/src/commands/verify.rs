@@ -41,14 +41,14 @@ impl Proof {
         if self.holds() { 0 } else { NOT_RIGHT }
     }
 
-    /// Says what to do about what is damaged.
+    /// Prints a hint if something is damaged.
     fn help(&self, output: &Output) {
         if !self.verified.damages.is_empty() {
             output.note("help: copy or download the bundle again, or package it again");
         }
     }
 
-    /// Where something is damaged. Of what is not a bundle, the structure has no parts that are known.
+    /// The location of damage. The structure of a package of other tools has no parts that can be named.
     fn place(&self, damage: &Damage) -> String {
         let is_whole = damage.file.is_none() && damage.image.is_none() && damage.blob.is_none();
         match damage.range.end {
@@ -74,7 +74,7 @@ pub(crate) async fn run(
     several(args, global, output).await
 }
 
-/// Proves several bundles, whatever becomes of each of them. The worst exit code is that of all.
+/// Verifies several bundles, also after one of them failed. The exit code is the worst of theirs.
 async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let (mut results, mut worst) = (Vec::new(), 0);
     for address in &args.bundles {
@@ -101,7 +101,7 @@ async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCo
     Ok(worst.into())
 }
 
-/// Proves what is at an address.
+/// Verifies the bundle or package at an address.
 async fn prove(
     address: &str,
     quick: bool,
