@@ -144,7 +144,7 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
         return "check the connection; `--min-speed` sets what is too slow";
     }
     if error.is::<RefusedConnections>() || refuses_connections(error) {
-        return "check the host and port, and whether the registry is running";
+        return "check the host name and port, and whether the registry is running";
     }
     if says(error, "UnknownIssuer") {
         return "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy";
