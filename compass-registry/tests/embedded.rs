@@ -222,7 +222,7 @@ async fn a_body_that_stalls_is_given_up_with_its_upload() {
 }
 
 #[tokio::test]
-async fn manifests_that_stall_keep_nobody_out() {
+async fn stalled_manifests_leave_memory_for_others() {
     use tokio::io::AsyncWriteExt as _;
     everywhere(async |registry| {
         let text = empty_image(&registry, "").await;
@@ -237,7 +237,7 @@ async fn manifests_that_stall_keep_nobody_out() {
             let host = registry.server.host();
             let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
             stream.write_all(head.as_bytes()).await.unwrap();
-            // Where there is no memory left, the bytes are not read.
+            // The server stops reading when the budget is used up.
             let written = stream.write_all(sent);
             let _ = tokio::time::timeout(Duration::from_millis(200), written).await;
             stalled.push(stream);

@@ -106,7 +106,8 @@ fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
 
 /// The digest of the manifest that a tag or digest names; nothing if there is none. A registry that
 /// refuses `HEAD`, or does not tell the digest in the algorithm that is asked for, is asked for the
-/// manifest itself; also if it finds nothing by `HEAD`, until it has found something that way.
+/// manifest itself; so is one that answers 404 to `HEAD`, until `HEAD` has found a
+/// manifest.
 pub(super) async fn manifest_digest(
     transport: &Transport,
     repository: &Repository,

@@ -39,8 +39,8 @@ fn contradicts(response: &Response, descriptor: &Descriptor) -> bool {
         || digest.is_some_and(|digest| digest != descriptor.digest)
 }
 
-/// Confirms a pushed manifest with a request, if the answer to the push has no digest. A registry may
-/// show it some moments later, or know it by its tag only.
+/// Confirms a pushed manifest with a request, if the answer to the push has no digest. Some registries
+/// show it with a delay, or by its tag only.
 async fn require_manifest(
     transport: &Transport,
     repository: &Repository,

@@ -61,7 +61,7 @@ struct Inner {
     asked_root: tokio::sync::OnceCell<()>,
     /// The registry was asked for a part of a blob, and sent all of it.
     ranges_ignored: AtomicBool,
-    /// The registry has found a manifest by `HEAD`: some answer 404 whatever they have.
+    /// A `HEAD` request has found a manifest. Some registries answer 404 to all of them.
     head_finds_manifests: AtomicBool,
     /// Uploads that were opened where a mount was declined.
     declined: Mutex<HashMap<(Repository, Digest), Url>>,
@@ -150,12 +150,12 @@ impl Transport {
         self.0.ranges_ignored.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the registry has found a manifest by `HEAD`.
+    /// Notes that a `HEAD` request has found a manifest.
     pub(super) fn head_finds_manifests(&self) {
         self.0.head_finds_manifests.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a manifest that `HEAD` does not find is not there.
+    /// Whether 404 to `HEAD` means that the manifest does not exist.
     pub(super) fn is_head_known(&self) -> bool {
         self.0.head_finds_manifests.load(Ordering::Relaxed)
     }

@@ -47,10 +47,10 @@ struct Upload<'u> {
     chunk: Option<u64>,
     /// How far the registry got in any attempt: only what is new counts as progress.
     furthest: u64,
-    /// The registry has taken the blob, and does not have it: it is sent once more.
+    /// The registry acknowledged the blob and does not show it: send it once more.
     unconfirmed: bool,
     sent_again: bool,
-    /// Why the registry takes no blob in one request, if it is tried in two: bytes and end.
+    /// Why the registry refused a monolithic upload, if a chunked one was tried after it.
     refused_whole: Option<Error>,
 }
 
@@ -109,7 +109,7 @@ impl<'u> Upload<'u> {
             Ok(()) => self.session.at = None,
             Err(_) => self.cancel().await,
         }
-        // If the other way does not help either, the first refusal tells more.
+        // If a chunked upload fails as well, the first refusal tells more.
         match (result, self.refused_whole) {
             (Err(Error::Refused { .. }), Some(refused)) => Err(refused),
             (result, _) => result,
@@ -159,8 +159,8 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Whether a registry refuses the blob in one request with its end, for the first time: not all
-    /// implement that, and some take it in a chunk.
+    /// Whether the registry refuses a monolithic upload, for the first time: some implement chunked
+    /// uploads only.
     fn refuses_whole(&self, error: &Error) -> bool {
         let statuses = [400, 405, 411, 415, 416, 422, 501];
         let is_such = matches!(error, Error::Refused { status, .. } if statuses.contains(status));
@@ -168,7 +168,7 @@ impl<'u> Upload<'u> {
         is_such && is_first && self.chunk.is_none() && self.session.at.is_some()
     }
 
-    /// Whether an error that does not pass by itself is no reason to give up.
+    /// Whether another attempt may succeed, although the error is not transient.
     fn is_curable(&mut self, error: &Error, restarted: &mut bool) -> bool {
         match error {
             // A session that could not be opened cannot be gone.
@@ -177,11 +177,11 @@ impl<'u> Upload<'u> {
                 self.unconfirmed = false;
                 !std::mem::replace(&mut self.sent_again, true)
             }
-            // The session is gone, or a fresh token is there.
+            // The session has expired, or the token was renewed.
             Error::Refused { status: 401 | 404 | 416, .. } => true,
             // A proxy lets no more through.
             Error::Refused { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
-            // What was put together of pieces may have been put together wrongly.
+            // The registry may have assembled the chunks wrongly.
             Error::Refused { status: 400, .. } => {
                 self.chunk.is_some() && !std::mem::replace(restarted, true)
             }
@@ -330,7 +330,7 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Waits until the registry has the blob: it may show it some moments after it took it.
+    /// Waits until the registry shows the blob, which some do with a delay.
     async fn appears(&self) -> Result<(), Error> {
         let look = || async {
             if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {

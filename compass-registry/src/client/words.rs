@@ -28,7 +28,7 @@ struct OneError {
 pub(super) fn of(body: &[u8]) -> String {
     let errors = serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |it| it.errors);
     let lines: Vec<_> = errors.iter().map(OneError::to_line).collect();
-    // What has none of the usual fields is shown as it is.
+    // An error without the usual fields: show the whole body.
     let line = match lines.iter().any(String::is_empty) || lines.is_empty() {
         true => String::from_utf8_lossy(body).into_owned(),
         false => lines.join("; "),

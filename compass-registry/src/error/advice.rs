@@ -87,9 +87,8 @@ fn of_words(message: &str) -> Option<&'static str> {
     }
     if says(&["http request to an https server", "http request was sent to https port"]) {
         return Some(
-            "it speaks TLS at that port: leave out `--plain-http` and `plain_http`, and name a \
-             registry on this machine otherwise than `localhost`, `127.0.0.1` or `[::1]`, which are \
-             spoken with without TLS",
+            "the port speaks TLS: leave out `--plain-http` and `plain_http`; for `localhost`, \
+             `127.0.0.1` and `[::1]` plain HTTP is always used, so use another name of this machine",
         );
     }
     None
@@ -145,7 +144,7 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
         return "check the connection; `--min-speed` sets what is too slow";
     }
     if error.is::<RefusedConnections>() || refuses_connections(error) {
-        return "check the host and port, and whether the registry is running";
+        return "check the host name and port, and whether the registry is running";
     }
     if says(error, "UnknownIssuer") {
         return "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy";
@@ -157,7 +156,7 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
         return "it does not speak TLS: use `--plain-http`, or write `plain_http: true` under `registries.hosts` in the policy";
     }
     if says(error, "invalid HTTP version parsed") {
-        return "it does not speak HTTP at that port, or only with TLS: check the host and port; `localhost`, `127.0.0.1` and what is asked with `--plain-http` are spoken with without TLS";
+        return "the port does not speak HTTP, or only over TLS: check the host and port; plain HTTP is used for `localhost`, `127.0.0.1` and with `--plain-http`";
     }
     if error.downcast_ref().is_some_and(|error: &ConnectionError| error.was_open) {
         return "run the command again; check the network, and proxies that end long transfers";
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_for_refused_login_follows_its_words() {
+    fn login_advice_follows_refusal_words() {
         for (reason, advice) in [
             ("POST /v2/a/blobs/uploads/ as `u` (403): DENIED not a member", "log in with"),
             ("POST /v2/a/blobs/uploads/ as `u` (403): DENIED quota exceeded", "limit raised"),

@@ -24,7 +24,7 @@ pub(super) fn require_unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), 
     }
 }
 
-/// The fields of [`FIELDS`] that a manifest has; what they hold is not kept.
+/// Which of [`FIELDS`] a manifest has. Their values are skipped: they may be large.
 #[derive(Default)]
 struct Fields {
     media_type: Option<String>,

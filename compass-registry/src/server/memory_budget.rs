@@ -23,15 +23,15 @@ pub(super) struct MemoryBudget {
     units: usize,
 }
 
-/// Bytes of each manifest that need no share: the number of connections bounds them. So manifests of
-/// the usual size pass although larger ones stall.
+/// Bytes of each manifest that need no share, so that manifests of the usual size are stored although
+/// larger ones stall. The number of connections bounds them.
 const FREE: usize = 16 << 10;
 
 /// A share of the budget, which is given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share(OwnedSemaphorePermit);
 
-/// The share of something that grows.
+/// A share that grows with a buffer.
 #[derive(Debug)]
 pub(super) struct GrowingShare {
     budget: MemoryBudget,
@@ -44,7 +44,7 @@ impl MemoryBudget {
         Self { free: Arc::new(Semaphore::new(units)), units }
     }
 
-    /// A share of nothing yet.
+    /// An empty share.
     pub(super) fn growing(&self) -> GrowingShare {
         GrowingShare { budget: self.clone(), share: None }
     }

@@ -45,10 +45,10 @@ impl RequestBody {
     }
 
     /// The whole body, or `None` if it has more than `limit` bytes. The share of memory grows with
-    /// what has come: a client that stalls holds no more.
+    /// the bytes that have arrived, so that a stalled client holds no more than it sent.
     ///
     /// # Errors
-    /// Those of [`Self::next`], and 503 if there is no memory.
+    /// Those of [`Self::next`], and 503 if no memory becomes free.
     pub(super) async fn read_to_end(
         mut self,
         limit: usize,

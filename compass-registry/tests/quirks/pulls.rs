@@ -90,7 +90,7 @@ async fn wrong_digest_of_head_moves_no_tag() {
 }
 
 #[tokio::test]
-async fn head_that_finds_nothing_moves_no_tag() {
+async fn head_not_found_moves_no_tag() {
     let blind = |asked: &Asked| asked.is("HEAD", "/manifests/").then(|| status_of(404, ""));
     let destination = Quirky::new(blind).await;
     let existing = SampleImage::new(2, &[100]);

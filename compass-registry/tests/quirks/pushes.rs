@@ -78,7 +78,7 @@ async fn pushed_content_may_appear_some_moments_later() {
 }
 
 #[tokio::test]
-async fn manifest_known_by_tag_only_is_confirmed() {
+async fn manifest_known_by_tag_is_confirmed() {
     let destination = Quirky::changed(|asked, response| match asked.method.as_str() {
         "PUT" => with_header(response, "docker-content-digest", ""),
         _ if asked.path.contains("/manifests/sha256:") => status_of(404, ""),

@@ -56,7 +56,7 @@ fn sends_whole(asked: &Asked) -> bool {
 }
 
 #[tokio::test]
-async fn blob_refused_whole_is_sent_in_chunk() {
+async fn blob_refused_whole_is_chunked() {
     for status in [400, 405, 411, 415, 416, 422, 501] {
         let destination = Quirky::new(move |asked| {
             sends_whole(asked).then(|| says(status, "UNSUPPORTED", "no monolithic upload"))
@@ -86,7 +86,7 @@ async fn refusal_of_every_upload_shows_first_words() {
 }
 
 #[tokio::test]
-async fn refused_blob_that_is_there_is_taken() {
+async fn refused_blob_that_exists_is_accepted() {
     let destination = Quirky::changed(|asked, response| match sends_whole(asked) {
         true => says(400, "BLOB_UPLOAD_INVALID", "it exists"),
         false => response,

@@ -27,7 +27,7 @@ impl Transport {
                 Some(challenge) => self.0.auth.answer(door, &challenge, scope, sent).await,
                 None => match sent {
                     None => self.ask_root(request).await,
-                    // It may be a token that has died.
+                    // The token may have expired.
                     Some(sent) => self.0.auth.renew(door, scope, sent).await,
                 },
             },

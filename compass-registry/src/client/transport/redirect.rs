@@ -98,7 +98,7 @@ impl Transport {
     }
 
     /// The address that an answer names. TLS is never left. A registry behind a proxy that ends TLS
-    /// may name itself without it, and one that is asked without the proxy may name itself with it.
+    /// may use `http` in its addresses, and one that is asked without that proxy may use `https`.
     pub(in crate::client) fn location(
         &self,
         from: &Url,
@@ -117,7 +117,8 @@ impl Transport {
         let is_same_host = url.host_str() == base.host_str();
         let is_base_port = url.port_or_known_default() == base.port_or_known_default();
         if (base.scheme(), url.scheme()) == ("http", "https") && is_same_host && is_base_port {
-            // A port speaks TLS or it does not. This changes nothing if the scheme cannot be set.
+            // One port does not speak both. The result of `set_scheme` is of no interest: `http` is
+            // always allowed.
             let _ = url.set_scheme("http");
             return Ok(url);
         }
