@@ -77,7 +77,7 @@ fn the_doctor_tries_out_what_a_registry_can_do_and_leaves_nothing() {
     let (code, out, _) = world.compass(&["doctor", "127.0.0.1:1"]);
     assert_eq!(code, 3);
     assert!(out.starts_with("reachable       no   127.0.0.1:1 cannot be reached"), "{out}");
-    assert!(out.contains("help: check the host and port"), "{out}");
+    assert!(out.contains("help: check the host name and port"), "{out}");
 }
 
 /// Listens, and gives each request the answer that its path has.
