@@ -13,8 +13,9 @@ const COMPASS: &str = env!("CARGO_BIN_EXE_compass");
 /// Starts a registry through a shell, after `setup`; gives its process and its host.
 fn serve(directory: &Path, setup: &str) -> (Child, String) {
     let command = format!("{setup} exec \"$0\" serve --listen 127.0.0.1:0 --writable \"$1\"");
-    let mut child = Command::new("sh")
-        .args(["-c", &command, COMPASS])
+    // Whatever runs the tests may ignore signals, as `nohup` does.
+    let mut child = Command::new("env")
+        .args(["--default-signal", "sh", "-c", &command, COMPASS])
         .arg(directory)
         .stdout(Stdio::piped())
         .spawn()
