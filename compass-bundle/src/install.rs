@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_registry::{
     Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, Progress, RawManifest,
-    Reference, RegistryPlace,
+    Reference, RegistryPlace, Repository,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -227,6 +227,15 @@ impl<'i> Image<'i> {
         Ok(Self { reference, root: root.digest(), only })
     }
 
+    fn repository(&self) -> &Repository {
+        self.reference.repository()
+    }
+
+    /// Its name at a place, with a tag or a digest.
+    fn destination(&self, place: &RegistryPlace) -> Result<Reference, Error> {
+        Ok(self.reference.moved_to(place)?.explicit())
+    }
+
     fn options(&self, options: &CopyOptions) -> CopyOptions {
         CopyOptions { only: self.only.clone(), ..options.clone() }
     }
@@ -260,8 +269,8 @@ async fn bring_one(
     place: &RegistryPlace,
     (copier, sink, options): (&Copier<'_>, &dyn ImageSink, &CopyOptions),
 ) -> Result<Installed, Error> {
-    let reference = image.reference.moved_to(place)?.explicit();
-    let from = (image.reference.repository(), &image.root.into());
+    let reference = image.destination(place)?;
+    let from = (image.repository(), &image.root.into());
     let to = (reference.repository(), reference.tag());
     let copied = match image.only {
         None => copier.copy(source, from, to).await,
@@ -281,10 +290,10 @@ async fn is_needed(
     place: &RegistryPlace,
     (sink, options): (&dyn ImageSink, &CopyOptions),
 ) -> Result<bool, Error> {
-    let reference = image.reference.moved_to(place)?.explicit();
-    let from = (image.reference.repository(), &image.root.into());
+    let reference = image.destination(place)?;
     let to = (reference.repository(), reference.tag());
-    let needed = Copier::new(sink, image.options(options)).is_needed(source, from, to).await;
+    let copier = Copier::new(sink, image.options(options));
+    let needed = copier.is_needed(source, (image.repository(), &image.root.into()), to).await;
     needed.map_err(|error| error.in_image(&reference).into())
 }
 
@@ -292,7 +301,7 @@ async fn is_needed(
 fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
     for image in images {
-        let moved = image.reference.moved_to(place)?.explicit();
+        let moved = image.destination(place)?;
         if moved.tag().is_none() {
             continue;
         }

@@ -78,8 +78,8 @@ impl Checkout {
         self.files.iter().map(|(path, entry)| (path.as_str(), entry.kind.at(path)))
     }
 
-    /// The contents of regular files, in the order of `paths`, each up to `limit` bytes. The bytes
-    /// of the work tree are taken where they are those of the commit: a checkout may convert them.
+    /// The contents of regular files, in the order of `paths`, each up to `limit` bytes. A file that
+    /// the checkout converted is read from the commit, any other one from the work tree.
     pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>, Failure> {
         let (mut same, mut others) = (HashMap::new(), Vec::new());
         for (path, blob) in self.blobs(paths)? {
@@ -132,8 +132,8 @@ impl Checkout {
         Ok(unverified)
     }
 
-    /// The blobs of files that did not change since the last commit. Of files that pass a filter the
-    /// content on disk counts, if they are there.
+    /// The blobs of files that did not change since the last commit. A file that passes a filter
+    /// is among them only if it is missing on disk.
     fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, Failure> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let filtered = git.filtered(paths)?;
@@ -143,7 +143,7 @@ impl Checkout {
         Ok(paths.iter().filter(counts).filter_map(blob).collect())
     }
 
-    /// Reads `blobs` from git, and what is not in `known` either from the work tree.
+    /// Reads `blobs` from git, and files in neither `known` nor `blobs` from the work tree.
     fn read_with<'p>(
         &self,
         paths: &[&'p str],

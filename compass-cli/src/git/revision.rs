@@ -109,7 +109,7 @@ impl Git {
     }
 }
 
-/// The remote that is meant where none is named: the only one, or `origin`.
+/// The default remote: the only one, or `origin`.
 fn usual(remotes: &[String]) -> Option<&str> {
     match remotes {
         [only] => Some(only),

@@ -23,7 +23,7 @@ pub(crate) enum WorkFile {
     /// As `HEAD` has it, after what git converts on a checkout (ends of lines, `ident`, encodings); or
     /// as the index has it, if git is told not to look at the file on disk, as in a sparse checkout.
     Stored(Entry),
-    /// Differs from `HEAD`, or is not tracked: what is on disk counts.
+    /// Differs from `HEAD`, or is not tracked: the file on disk is read.
     Changed(FileType),
 }
 
@@ -99,7 +99,7 @@ impl Git {
     fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>, Failure> {
         let mut command = self.command();
         command.args(COMPARISON).arg(commit).args(pathspec);
-        // Git writes what it learns of files that were only touched.
+        // Git updates the index for files that were only touched.
         let output = command.env("GIT_INDEX_FILE", self.index_copy()?).output();
         let output = output.map_err(|error| not_run(&error))?;
         match output.status.success() {
@@ -166,7 +166,7 @@ impl Git {
         parts(output).filter_map(|name| self.relative(name)).collect()
     }
 
-    /// What is at a path of the git repository. As for git, nothing is behind a symbolic link.
+    /// The kind of file at a path of the git repository. As in git, symbolic links are not followed.
     fn kind_on_disk(&self, path: &[u8]) -> Option<FileType> {
         let path = Path::new(OsStr::from_bytes(path));
         let kind =

@@ -1,7 +1,7 @@
 //! Random git histories with random attributes and configuration: `compass check --base` says what
 //! git says about what changed, runs nothing, writes nothing, and finds the same in a fresh clone.
 //!
-//! `COMPASS_SEED` is the first history (default 1), and `COMPASS_SECONDS` how long to go on (`fuzz/README.md`).
+//! `COMPASS_SEED` is the first history (default 1), and `COMPASS_SECONDS` the time to run (`fuzz/README.md`).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod choices;

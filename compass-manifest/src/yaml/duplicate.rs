@@ -1,10 +1,10 @@
-//! Keys that stand twice in one mapping.
+//! Keys that occur twice in one mapping.
 
 use std::collections::HashMap;
 
 use super::{Entry, Node};
 
-/// A key that stands in a mapping for the second time or later.
+/// The second or a later occurrence of a key in a mapping.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DuplicateKey<'n> {
     pub(crate) first: &'n Node,

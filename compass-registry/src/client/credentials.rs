@@ -1,9 +1,9 @@
 //! Credentials as the tools keep them: Docker's `config.json`, `containers-auth.json(5)`, credential
 //! helpers.
 
+mod credential_helper;
 mod file;
 mod files;
-mod helper;
 
 use std::fmt;
 

@@ -263,14 +263,23 @@ impl Upload for FileUpload {
     }
 }
 
-/// Removes the files whose names begin so.
+fn untidy(directory: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot tidy {}", directory.display()), error)
+}
+
+/// The entries of a directory that is tidied, if it exists.
+async fn entries_of(directory: &Path) -> Result<Option<tokio::fs::ReadDir>, Error> {
+    match tokio::fs::read_dir(directory).await {
+        Ok(entries) => Ok(Some(entries)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(untidy(directory, error)),
+    }
+}
+
+/// Removes the files whose names begin with a prefix.
 async fn remove_files(directory: &Path, prefix: &str) -> Result<(), Error> {
-    let failed = |error| Error::io(format!("cannot tidy {}", directory.display()), error);
-    let mut entries = match tokio::fs::read_dir(directory).await {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
+    let failed = |error| untidy(directory, error);
+    let Some(mut entries) = entries_of(directory).await? else { return Ok(()) };
     while let Some(entry) = entries.next_entry().await.map_err(failed)? {
         let is_named = entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes());
         if is_named && entry.file_type().await.map_err(failed)?.is_file() {
@@ -281,12 +290,8 @@ async fn remove_files(directory: &Path, prefix: &str) -> Result<(), Error> {
 }
 
 async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
-    let failed = |error| Error::io(format!("cannot tidy {}", directory.display()), error);
-    let mut entries = match tokio::fs::read_dir(directory).await {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
+    let failed = |error| untidy(directory, error);
+    let Some(mut entries) = entries_of(directory).await? else { return Ok(()) };
     while let Some(entry) = entries.next_entry().await.map_err(failed)? {
         if !entry.file_name().to_str().is_some_and(&keep) {
             tokio::fs::remove_file(entry.path()).await.map_err(failed)?;
@@ -303,7 +308,7 @@ fn for_everybody() -> Permissions {
 /// How the names of small files begin that are not complete.
 pub(crate) const PART: &str = ".part-";
 
-/// Removes small files that earlier processes did not complete. Nobody else may be writing.
+/// Removes small files that earlier processes did not complete. No other process may be writing.
 #[cfg(feature = "layout")]
 pub(crate) async fn remove_parts(directory: &Path) -> Result<(), Error> {
     remove_files(directory, PART).await

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, File, Format, Helper};
-use super::{Login, helper};
+use super::{Login, credential_helper};
 use crate::Error;
 
 /// The files in which `docker login`, `podman login` and `skopeo login` keep credentials, in order
@@ -112,8 +112,8 @@ fn of_host(file: &File, name: &str, format: Format, host: &str) -> Result<Option
 
 /// Asks a helper that a key of a file names.
 fn ask(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Login>, Error> {
-    let program = helper::program(helper);
-    let credentials = helper::ask(helper, host).map_err(|error| {
+    let program = credential_helper::program(helper);
+    let credentials = credential_helper::ask(helper, host).map_err(|error| {
         let what = format!(
             "cannot run the credential helper `{program}` for {host}, which `{key}` in {file} names"
         );
