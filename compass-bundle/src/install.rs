@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_registry::{
-    Copied, Copier, CopyOptions, Digest, ImageSink, ImageSource, Manifest, Progress, RawManifest,
-    Reference, RegistryPlace, Repository,
+    Copier, CopyOptions, CopyReport, Digest, ImageSink, ImageSource, Manifest, Progress,
+    RawManifest, Reference, RegistryPlace, Repository,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -26,7 +26,7 @@ pub struct Installed {
     /// Its name at the site.
     pub reference: Reference,
     /// What was moved.
-    pub copied: Copied,
+    pub copied: CopyReport,
 }
 
 /// Pushes all images of a bundle to a registry. With a project the place replaces the images' own,
@@ -57,7 +57,7 @@ pub async fn copy_bundled(
     image: &ArchiveImage,
     sink: &dyn ImageSink,
     options: &CopyOptions,
-) -> Result<Copied, Error> {
+) -> Result<CopyReport, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
     let (image, own) = (Image::bundled(image)?, own_place(&image.reference));
     let mut installed = bring(&source, &[image], sink, &own, (options, 1)).await?;
@@ -96,7 +96,7 @@ pub async fn copy_packed(
     image: &PackageImage,
     sink: &dyn ImageSink,
     options: &CopyOptions,
-) -> Result<Copied, Error> {
+) -> Result<CopyReport, Error> {
     let (images, own) = (std::slice::from_ref(image), own_place(&image.reference));
     let mut installed = bring_packed((package, images), sink, &own, options).await?;
     Ok(installed.remove(0).copied)
@@ -133,7 +133,7 @@ async fn bring_packed(
         let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
         installed.copied.blobs += blobs;
         installed.copied.bytes += bytes;
-        installed.copied.present = installed.copied.present.saturating_sub(bytes);
+        installed.copied.present_bytes = installed.copied.present_bytes.saturating_sub(bytes);
     }
     Ok(installed)
 }
@@ -237,7 +237,7 @@ impl<'i> Image<'i> {
     }
 
     fn options(&self, options: &CopyOptions) -> CopyOptions {
-        CopyOptions { only: self.only.clone(), ..options.clone() }
+        CopyOptions { available: self.only.clone(), ..options.clone() }
     }
 }
 

@@ -117,7 +117,7 @@ async fn a_package_of_many_layers_is_read_once_to_be_installed() {
         }
         assert!(moved > 0 && moved < source.size() + 50_000, "{moved} bytes");
         let before = source.read.load(Ordering::Relaxed);
-        assert!(install().await.iter().all(|image| image.copied.was_there));
+        assert!(install().await.iter().all(|image| image.copied.already_present));
         assert_eq!(source.read.load(Ordering::Relaxed), before, "there is nothing to do");
     }
 }

@@ -32,7 +32,7 @@ pub struct CopyOptions {
     /// where none is named, everything, whole indexes included.
     pub platforms: Vec<Platform>,
     /// Of an index, knows the images with these digests only: the source has no others.
-    pub only: Option<HashSet<Digest>>,
+    pub available: Option<HashSet<Digest>>,
     /// How many blobs move at once; at least one.
     pub jobs: usize,
     /// What happens if the destination has another image under the tag.
@@ -57,7 +57,7 @@ impl Default for CopyOptions {
     fn default() -> Self {
         Self {
             platforms: Vec::new(),
-            only: None,
+            available: None,
             jobs: 4,
             on_existing_tag: OnExistingTag::default(),
             progress: Arc::new(NoProgress),
@@ -67,20 +67,20 @@ impl Default for CopyOptions {
 
 /// What a copy did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
+pub struct CopyReport {
     /// The digest of the image manifest or index at the destination.
     pub digest: Digest,
     /// The destination had it already: nothing was looked at any further.
-    pub was_there: bool,
+    pub already_present: bool,
     /// Whether that is an index of some of the source's images, and not what the source has.
-    pub reduced: bool,
+    pub platform_subset: bool,
     /// The wanted platforms that a single image is not for. It is copied all the same.
-    pub lacks: Vec<Platform>,
+    pub missing_platforms: Vec<Platform>,
     /// The non-distributable layers that neither the source nor the destination has: a host can run
     /// the image only if it can fetch them from their publisher.
     pub unavailable: Vec<Digest>,
     /// What the destination had under the tag before, where that was something else.
-    pub replaced: Option<Digest>,
+    pub replaced_digest: Option<Digest>,
     /// The image that was not copied, because the destination keeps the tag for another one
     /// ([`OnExistingTag::Keep`]).
     pub not_copied: Option<Digest>,
@@ -89,16 +89,16 @@ pub struct Copied {
     /// Bytes of the blobs that were moved.
     pub bytes: u64,
     /// Bytes of the blobs that another repository of the destination had.
-    pub mounted: u64,
+    pub mounted_bytes: u64,
     /// Bytes of the blobs that were there already, as far as that had to be looked up.
-    pub present: u64,
+    pub present_bytes: u64,
 }
 
-impl Copied {
+impl CopyReport {
     fn count(&mut self, blob: &Descriptor, arrival: Arrival) {
         match arrival {
-            Arrival::Present => self.present += blob.size,
-            Arrival::Mounted => self.mounted += blob.size,
+            Arrival::Present => self.present_bytes += blob.size,
+            Arrival::Mounted => self.mounted_bytes += blob.size,
             Arrival::Moved => {
                 self.blobs += 1;
                 self.bytes += blob.size;
@@ -113,14 +113,14 @@ pub struct CopyPlan {
     /// The digest that the destination would have.
     pub digest: Digest,
     /// The destination has it already.
-    pub was_there: bool,
-    /// As [`Copied::lacks`].
-    pub lacks: Vec<Platform>,
-    /// As [`Copied::unavailable`].
+    pub already_present: bool,
+    /// As [`CopyReport::missing_platforms`].
+    pub missing_platforms: Vec<Platform>,
+    /// As [`CopyReport::unavailable`].
     pub unavailable: Vec<Digest>,
-    /// As [`Copied::replaced`].
-    pub replaced: Option<Digest>,
-    /// As [`Copied::not_copied`].
+    /// As [`CopyReport::replaced_digest`].
+    pub replaced_digest: Option<Digest>,
+    /// As [`CopyReport::not_copied`].
     pub not_copied: Option<Digest>,
     /// Blobs that would be moved.
     pub blobs: usize,
@@ -156,7 +156,7 @@ pub async fn copy(
     sink: &dyn ImageSink,
     to: (&Repository, Option<&Tag>),
     options: &CopyOptions,
-) -> Result<Copied, Error> {
+) -> Result<CopyReport, Error> {
     Copier::new(sink, options.clone()).copy(&source, from, to).await
 }
 
@@ -180,28 +180,28 @@ impl<'s> Copier<'s> {
         source: &Arc<dyn ImageSource>,
         (from, locator): (&Repository, &Locator),
         (to, tag): (&Repository, Option<&Tag>),
-    ) -> Result<Copied, Error> {
+    ) -> Result<CopyReport, Error> {
         let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
         let route = Route { source, from, to };
-        let mut copied = Copied {
+        let mut copied = CopyReport {
             digest: found.wanted.digest(),
-            was_there: found.was_there,
-            reduced: found.is_reduced(),
-            lacks: Vec::new(),
+            already_present: found.already_present,
+            platform_subset: found.is_reduced(),
+            missing_platforms: Vec::new(),
             unavailable: Vec::new(),
-            replaced: found.replaced,
+            replaced_digest: found.replaced_digest,
             not_copied: None,
             blobs: 0,
             bytes: 0,
-            mounted: 0,
-            present: 0,
+            mounted_bytes: 0,
+            present_bytes: 0,
         };
         if let Some(kept) = found.kept(self.options.on_existing_tag, (to, tag))? {
             let not_copied = Some(copied.digest);
-            return Ok(Copied { digest: kept, replaced: None, not_copied, ..copied });
+            return Ok(CopyReport { digest: kept, replaced_digest: None, not_copied, ..copied });
         }
-        if found.was_there {
-            copied.lacks = self.lacked(&**source, from, found.wanted.alone()).await?;
+        if found.already_present {
+            copied.missing_platforms = self.lacked(&**source, from, found.wanted.alone()).await?;
             let layers = found.wanted.nondistributable_layers(&**source, from).await?;
             self.bring_nondistributable(route, &layers, &mut copied).await?;
             return Ok(copied);
@@ -214,7 +214,7 @@ impl<'s> Copier<'s> {
         let arrivals = at_once(BLOBS_AT_ONCE, moves.collect());
         let lacked = self.lacked(&**source, from, alone);
         let (arrivals, lacks) = try_join(arrivals, lacked).await?;
-        copied.lacks = lacks;
+        copied.missing_platforms = lacks;
         for (blob, arrival) in image.blobs.iter().zip(&arrivals) {
             copied.count(blob, *arrival);
         }
@@ -249,7 +249,7 @@ impl<'s> Copier<'s> {
     ) -> Result<bool, Error> {
         let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
         let kept = found.kept(self.options.on_existing_tag, (to, tag))?;
-        Ok(kept.is_none() && !found.was_there)
+        Ok(kept.is_none() && !found.already_present)
     }
 
     /// What [`Copier::copy`] would do. What is planned for one image counts as done for the next one
@@ -268,19 +268,19 @@ impl<'s> Copier<'s> {
         let kept = found.kept(self.options.on_existing_tag, (to, tag))?;
         let mut plan = CopyPlan {
             digest: found.wanted.digest(),
-            was_there: found.was_there,
-            lacks: self.lacked(&**source, from, found.wanted.alone()).await?,
+            already_present: found.already_present,
+            missing_platforms: self.lacked(&**source, from, found.wanted.alone()).await?,
             unavailable: Vec::new(),
-            replaced: found.replaced,
+            replaced_digest: found.replaced_digest,
             not_copied: None,
             blobs: 0,
             bytes: 0,
         };
         if let Some(kept) = kept {
             let not_copied = Some(plan.digest);
-            return Ok(CopyPlan { digest: kept, replaced: None, not_copied, ..plan });
+            return Ok(CopyPlan { digest: kept, replaced_digest: None, not_copied, ..plan });
         }
-        let (blobs, nondistributable) = if found.was_there {
+        let (blobs, nondistributable) = if found.already_present {
             (Vec::new(), found.wanted.nondistributable_layers(&**source, from).await?)
         } else {
             let image = self.read(&**source, from, found.wanted).await?;
@@ -305,7 +305,7 @@ impl<'s> Copier<'s> {
         &self,
         route: Route<'_>,
         layers: &[Descriptor],
-        copied: &mut Copied,
+        copied: &mut CopyReport,
     ) -> Result<(), Error> {
         for layer in layers {
             match self.blobs.bring_if_held(route, layer).await? {

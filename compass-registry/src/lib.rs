@@ -85,7 +85,7 @@ mod verify;
 /// "Pre-Defined Annotation Keys").
 pub use oci_spec::image::ANNOTATION_REF_NAME;
 
-pub use copy::{Copied, Copier, CopyOptions, CopyPlan, OnExistingTag, copy};
+pub use copy::{Copier, CopyOptions, CopyPlan, CopyReport, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, may_pass, password_in};

@@ -70,7 +70,7 @@ async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_ima
     let copied = copy_all().await;
     let distinct: u64 = images.iter().map(own_bytes).sum();
     assert_eq!(reading.blob_bytes(), base.len() as u64 + distinct);
-    let mounted: u64 = copied.iter().map(|one| one.mounted).sum();
+    let mounted: u64 = copied.iter().map(|one| one.mounted_bytes).sum();
     assert_eq!(mounted, 11 * base.len() as u64);
     for repository in &repositories {
         read_whole(&destination, repository, &by_tag).await.unwrap();
@@ -78,7 +78,7 @@ async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_ima
 
     let before = (reading.requests(), writing.requests());
     let copied = copy_all().await;
-    assert!(copied.iter().all(|one| one.was_there), "{copied:?}");
+    assert!(copied.iter().all(|one| one.already_present), "{copied:?}");
     assert_eq!((reading.requests() - before.0, writing.requests() - before.1), (12, 12));
 }
 
@@ -92,12 +92,12 @@ async fn within_one_registry_blobs_are_mounted() {
     let source: Arc<dyn ImageSource> = Arc::new(client.clone());
     let copier = Copier::new(&client, CopyOptions::default());
     let plan = copier.plan(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
-    assert_eq!((plan.was_there, plan.bytes), (false, 0), "nothing would have to move");
+    assert_eq!((plan.already_present, plan.bytes), (false, 0), "nothing would have to move");
 
     let copier = Copier::new(&client, CopyOptions::default());
     let copied =
         copier.copy(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
-    assert_eq!((copied.bytes, copied.mounted, registry.blob_bytes()), (0, image.bytes(), 0));
+    assert_eq!((copied.bytes, copied.mounted_bytes, registry.blob_bytes()), (0, image.bytes(), 0));
     read_whole(&storage, &to, &tag.into()).await.unwrap();
 }
 
@@ -208,16 +208,16 @@ async fn an_index_arrives_whole_reduced_or_as_one_image() {
         let whole = read_whole(&destination, &repository, &by_tag).await.unwrap();
         assert_eq!(whole.digest(), copied.digest);
         let again = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
-        assert!(again.was_there, "{again:?}");
+        assert!(again.already_present, "{again:?}");
         (copied, whole)
     };
     let digest = |number: usize| -> Digest { images[number].manifest.digest() };
     let (copied, _) = copy(&[]).await;
-    assert_eq!((copied.digest, copied.reduced), (index.digest(), false));
+    assert_eq!((copied.digest, copied.platform_subset), (index.digest(), false));
     let (copied, _) = copy(&["linux/arm64"]).await;
-    assert_eq!((copied.digest, copied.reduced), (digest(1), false));
+    assert_eq!((copied.digest, copied.platform_subset), (digest(1), false));
     let (copied, reduced) = copy(&["linux/s390x", "linux/amd64"]).await;
-    assert!(copied.reduced);
+    assert!(copied.platform_subset);
     let compass_registry::Manifest::Index(kept) = reduced.parse().unwrap() else { panic!("index") };
     let kept: Vec<_> = kept.iter().map(|image| image.digest).collect();
     assert_eq!(kept, [digest(0), digest(2)], "in the order of the index");
@@ -258,7 +258,10 @@ async fn a_single_image_for_another_platform_is_copied_and_named() {
         let from = (&repository, &Locator::from(tag.clone()));
         let to = (&repository, Some(&tag));
         let copied = Copier::new(&destination, options).copy(&source, from, to).await.unwrap();
-        assert_eq!((copied.digest, copied.lacks), (image.manifest.digest(), platforms(lacked)));
+        assert_eq!(
+            (copied.digest, copied.missing_platforms),
+            (image.manifest.digest(), platforms(lacked))
+        );
     }
 }
 

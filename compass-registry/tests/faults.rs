@@ -9,7 +9,7 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
 use compass_registry::{
-    Copied, CopyOptions, Error, Locator, Parts, Repository, RetryPolicy, Tag, copy,
+    CopyOptions, CopyReport, Error, Locator, Parts, Repository, RetryPolicy, Tag, copy,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -45,7 +45,7 @@ fn client(registry: &FaultyRegistry) -> Client {
 /// One copy from a registry to another.
 #[derive(Debug)]
 struct Run {
-    result: Result<Copied, Error>,
+    result: Result<CopyReport, Error>,
     image: SampleImage,
     source: FaultyRegistry,
     destination: MemoryStorage,

@@ -59,7 +59,7 @@ async fn arrive(sink: &dyn ImageSink) -> Result<Digest, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(source);
     let copied =
         copy(Arc::clone(&source), (&from, &locator), sink, (&to, Some(&v1)), &options).await?;
-    assert_eq!((copied.digest, copied.blobs, copied.present), (digest, 3, 0));
+    assert_eq!((copied.digest, copied.blobs, copied.present_bytes), (digest, 3, 0));
     let again = copy(source, (&from, &locator), sink, (&to, Some(&v1)), &options).await?;
     assert_eq!((again.digest, again.blobs), (digest, 0));
     Ok(digest)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, noise, read_whole};
 use compass_registry::{
-    Copied, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, ImageSourceExt as _,
+    Copier, CopyOptions, CopyReport, Descriptor, Digest, Error, ImageSource, ImageSourceExt as _,
     Locator, RawManifest, Repository, Tag, media_type,
 };
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn copy(
     source: &MemoryStorage,
     sink: &MemoryStorage,
     platforms: &[&str],
-) -> Result<Copied, Error> {
+) -> Result<CopyReport, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(source.clone());
     let platforms = platforms.iter().map(|one| one.parse().unwrap()).collect();
     let options = CopyOptions { platforms, ..CopyOptions::default() };
@@ -35,7 +35,10 @@ async fn copy(
     let planned = copier.plan(&source, (&repository, &by_tag), to).await;
     let copied = copier.copy(&source, (&repository, &by_tag), to).await;
     if let (Ok(planned), Ok(copied)) = (&planned, &copied) {
-        assert_eq!((planned.digest, &planned.lacks), (copied.digest, &copied.lacks));
+        assert_eq!(
+            (planned.digest, &planned.missing_platforms),
+            (copied.digest, &copied.missing_platforms)
+        );
         assert_eq!(planned.unavailable, copied.unavailable);
     }
     copied
@@ -146,13 +149,13 @@ async fn nondistributable_layer_is_copied_or_named() {
     let layer = Descriptor::of("x", base);
     for was_there in [false, true] {
         let copied = copy(&storage, &sink, &[]).await.unwrap();
-        assert_eq!((copied.was_there, copied.unavailable), (was_there, vec![layer.digest]));
+        assert_eq!((copied.already_present, copied.unavailable), (was_there, vec![layer.digest]));
     }
     // A layer that the source gets later is copied even if the image exists already.
     storage.add_blob(&repository(), base);
     for (was_there, blobs) in [(true, 1), (true, 0)] {
         let copied = copy(&storage, &sink, &[]).await.unwrap();
-        assert_eq!((copied.was_there, copied.blobs), (was_there, blobs));
+        assert_eq!((copied.already_present, copied.blobs), (was_there, blobs));
         assert_eq!(copied.unavailable, []);
     }
     assert_eq!(&sink.read(&repository(), &layer).await.unwrap()[..], base);
@@ -170,7 +173,7 @@ async fn second_copy_names_same_lacks() {
     image.store(&storage, &repository(), &tag()).await.unwrap();
     for was_there in [false, true] {
         let copied = copy(&storage, &sink, &["linux/amd64", "linux/arm64"]).await.unwrap();
-        assert_eq!(copied.was_there, was_there);
-        assert_eq!(copied.lacks, ["linux/amd64".parse().unwrap()]);
+        assert_eq!(copied.already_present, was_there);
+        assert_eq!(copied.missing_platforms, ["linux/amd64".parse().unwrap()]);
     }
 }

@@ -104,7 +104,7 @@ fn others_text(files: &[&str]) -> Option<String> {
 /// What a person should know of what was installed.
 async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
     let replaced = installed.iter().filter_map(|one| {
-        let old = one.copied.replaced?;
+        let old = one.copied.replaced_digest?;
         Some(format!("{} was {old}: its tag is moved", one.reference))
     });
     let unavailable = installed.iter().flat_map(|one| {
@@ -133,7 +133,7 @@ fn line(installed: &Installed) -> String {
         let kept = copied.digest;
         return format!("{} {kept} (kept; not copied: {not_copied})\n", installed.reference);
     }
-    let reduced = if copied.reduced { ", the platforms of the bundle only" } else { "" };
+    let reduced = if copied.platform_subset { ", the platforms of the bundle only" } else { "" };
     let moved = bytes(copied.bytes);
     format!("{} {} ({moved} moved{reduced})\n", installed.reference, copied.digest)
 }
@@ -144,8 +144,8 @@ fn installed_json(installed: &Installed) -> Value {
         "digest": installed.copied.digest,
         "blobs": installed.copied.blobs,
         "bytes": installed.copied.bytes,
-        "present": installed.copied.present,
-        "replaced": installed.copied.replaced,
+        "present": installed.copied.present_bytes,
+        "replaced": installed.copied.replaced_digest,
         "notCopied": installed.copied.not_copied,
     })
 }

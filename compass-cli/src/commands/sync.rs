@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::ArgGroup;
 use compass_registry::client::Client;
 use compass_registry::{
-    Copied, Copier, CopyOptions, CopyPlan, ImageSource, Platform, Reference, RegistryPlace,
+    Copier, CopyOptions, CopyPlan, CopyReport, ImageSource, Platform, Reference, RegistryPlace,
     counting_retries,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -89,7 +89,7 @@ pub(crate) struct Synced {
 
 #[derive(Debug)]
 pub(crate) enum Done {
-    Copied(Copied),
+    Copied(CopyReport),
     Planned(CopyPlan),
 }
 

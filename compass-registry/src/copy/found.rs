@@ -15,9 +15,9 @@ pub(super) struct Found {
     pub(super) named: Digest,
     pub(super) wanted: Wanted,
     /// The destination has it.
-    pub(super) was_there: bool,
+    pub(super) already_present: bool,
     /// The destination has something else under the tag.
-    pub(super) replaced: Option<Digest>,
+    pub(super) replaced_digest: Option<Digest>,
 }
 
 pub(super) enum Wanted {
@@ -43,7 +43,7 @@ impl Found {
         let (root, tagged) = try_join(source.verified_manifest(from, locator), tagged).await?;
         let named = root.digest();
         let what = format!("{from}:{locator}");
-        let (platforms, only) = (&copier.options.platforms[..], copier.options.only.as_ref());
+        let (platforms, only) = (&copier.options.platforms[..], copier.options.available.as_ref());
         let images = match root.is_index() && !platforms.is_empty() {
             true => source.images_of(from, &root).await?,
             false => Vec::new(),
@@ -57,9 +57,9 @@ impl Found {
             Some(_) => tagged,
             None => copier.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
         };
-        let mut found = Self { named, was_there: false, replaced: None, wanted };
+        let mut found = Self { named, already_present: false, replaced_digest: None, wanted };
         found.compare(present, tag.is_some());
-        if let (Some(tag), Some(_)) = (&tag, found.replaced) {
+        if let (Some(tag), Some(_)) = (&tag, found.replaced_digest) {
             // A wrong digest in the answer must not move a tag, or keep it.
             found.compare(copier.sink.verified_manifest_digest(to, tag).await?, true);
         }
@@ -68,8 +68,8 @@ impl Found {
 
     /// Notes what the destination has under the tag, or the digest.
     fn compare(&mut self, present: Option<Digest>, by_tag: bool) {
-        self.was_there = present == Some(self.wanted.digest());
-        self.replaced = present.filter(|_| by_tag && !self.was_there);
+        self.already_present = present == Some(self.wanted.digest());
+        self.replaced_digest = present.filter(|_| by_tag && !self.already_present);
     }
 
     /// The image that the destination keeps under the tag, instead of the one that is wanted.
@@ -81,7 +81,7 @@ impl Found {
         on_existing: OnExistingTag,
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<Option<Digest>, Error> {
-        match (self.replaced, on_existing) {
+        match (self.replaced_digest, on_existing) {
             (None, _) | (_, OnExistingTag::Move) => Ok(None),
             (Some(existing), OnExistingTag::Keep) => Ok(Some(existing)),
             (Some(existing), OnExistingTag::Error) => Err(Error::TagExists {

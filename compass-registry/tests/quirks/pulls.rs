@@ -18,7 +18,7 @@ async fn refused_head_of_manifest_falls_back() {
         let copied = copy(source.client(), &destination).await.unwrap();
         assert_eq!(copied.digest, image.manifest.digest(), "{status}");
         let again = copy(source.client(), &destination).await.unwrap();
-        assert!(again.was_there, "{status}");
+        assert!(again.already_present, "{status}");
         let missing = source.client().resolve(&name(), &"gone".parse().unwrap()).await;
         assert!(missing.unwrap_err().is_not_found(), "{status}");
     }
@@ -44,7 +44,11 @@ async fn refused_head_of_blob_falls_back() {
         destination.storage.add_blob(&name(), Vec::new());
         let copied = copy(source.client(), &destination).await.unwrap();
         let present = image.blobs[1].len() as u64;
-        assert_eq!((copied.present, copied.bytes), (present, image.bytes() - present), "{status}");
+        assert_eq!(
+            (copied.present_bytes, copied.bytes),
+            (present, image.bytes() - present),
+            "{status}"
+        );
         let empty = compass_registry::Descriptor::of("x", b"");
         assert!(destination.client().has_blob(&name(), &empty).await.unwrap());
     }
@@ -84,7 +88,7 @@ async fn wrong_digest_of_head_moves_no_tag() {
     let destination = Quirky::changed(lying).await;
     for was_there in [false, true] {
         let copied = copy(source.client(), &destination).await.unwrap();
-        assert_eq!((copied.was_there, copied.replaced), (was_there, None));
+        assert_eq!((copied.already_present, copied.replaced_digest), (was_there, None));
         assert_eq!(copied.digest, image.manifest.digest());
     }
 }

@@ -170,7 +170,7 @@ async fn failed_mount_becomes_upload() {
         let image = store(&registry).await;
         let copied =
             mount_copy(&registry).await.unwrap_or_else(|error| panic!("{status}: {error:?}"));
-        assert_eq!((copied.mounted, copied.bytes), (0, image.bytes()), "{status}");
+        assert_eq!((copied.mounted_bytes, copied.bytes), (0, image.bytes()), "{status}");
     }
 }
 
@@ -186,7 +186,7 @@ async fn claimed_mount_without_blob_is_mended() {
     mount_copy(&registry).await.unwrap();
 }
 
-async fn mount_copy(registry: &Quirky) -> Result<compass_registry::Copied, Error> {
+async fn mount_copy(registry: &Quirky) -> Result<compass_registry::CopyReport, Error> {
     let client = registry.client();
     let source: Arc<dyn ImageSource> = Arc::new(client.clone());
     let to: Repository = "other/web".parse().unwrap();

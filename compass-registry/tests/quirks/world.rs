@@ -14,7 +14,7 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, read_whole};
 use compass_registry::{
-    Copied, Copier, CopyOptions, Error, ImageSource, Locator, Repository, RetryPolicy, Tag,
+    Copier, CopyOptions, CopyReport, Error, ImageSource, Locator, Repository, RetryPolicy, Tag,
 };
 
 /// A request as the proxy sees it.
@@ -198,7 +198,7 @@ pub(crate) async fn store(quirky: &Quirky) -> SampleImage {
 }
 
 /// Copies an image from one registry to another, and reads it there.
-pub(crate) async fn copy(source: Client, destination: &Quirky) -> Result<Copied, Error> {
+pub(crate) async fn copy(source: Client, destination: &Quirky) -> Result<CopyReport, Error> {
     copy_with(source, &destination.client(), &destination.storage).await
 }
 
@@ -206,7 +206,7 @@ pub(crate) async fn copy_with(
     source: Client,
     sink: &Client,
     storage: &MemoryStorage,
-) -> Result<Copied, Error> {
+) -> Result<CopyReport, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(source);
     let copier = Copier::new(sink, CopyOptions::default());
     let copied = copier.copy(&source, (&name(), &by_tag()), (&name(), Some(&tag()))).await?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use compass_registry::{Copied, CopyPlan, Digest, Platform};
+use compass_registry::{CopyPlan, CopyReport, Digest, Platform};
 use serde_json::{Value, json};
 
 use super::{Done, Synced};
@@ -59,9 +59,9 @@ impl Report {
         self.synced.iter().flat_map(|one| {
             let (lacks, unavailable, replaced) = match &one.result {
                 Ok(Done::Copied(copied)) => {
-                    (&copied.lacks[..], &copied.unavailable[..], copied.replaced)
+                    (&copied.missing_platforms[..], &copied.unavailable[..], copied.replaced_digest)
                 }
-                Ok(Done::Planned(plan)) => (&plan.lacks[..], &plan.unavailable[..], plan.replaced),
+                Ok(Done::Planned(plan)) => (&plan.missing_platforms[..], &plan.unavailable[..], plan.replaced_digest),
                 Err(_) => (&[][..], &[][..], None),
             };
             let release = &one.route.release;
@@ -150,8 +150,8 @@ impl Report {
 impl Done {
     fn was_there(&self) -> bool {
         match self {
-            Self::Copied(copied) => copied.was_there,
-            Self::Planned(plan) => plan.was_there,
+            Self::Copied(copied) => copied.already_present,
+            Self::Planned(plan) => plan.already_present,
         }
     }
 
@@ -165,19 +165,23 @@ impl Done {
 
     pub(super) fn digest(&self) -> Digest {
         match self {
-            Self::Copied(Copied { digest, .. }) | Self::Planned(CopyPlan { digest, .. }) => *digest,
+            Self::Copied(CopyReport { digest, .. }) | Self::Planned(CopyPlan { digest, .. }) => {
+                *digest
+            }
         }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Self::Copied(Copied { bytes, .. }) | Self::Planned(CopyPlan { bytes, .. }) => *bytes,
+            Self::Copied(CopyReport { bytes, .. }) | Self::Planned(CopyPlan { bytes, .. }) => {
+                *bytes
+            }
         }
     }
 
     fn mounted(&self) -> u64 {
         match self {
-            Self::Copied(copied) => copied.mounted,
+            Self::Copied(copied) => copied.mounted_bytes,
             Self::Planned(_) => 0,
         }
     }
@@ -223,10 +227,12 @@ fn line(synced: &Synced) -> Option<String> {
     }
     Some(match done {
         Done::Copied(copied) => {
-            let reduced = if copied.reduced { ", the wanted platforms only" } else { "" };
+            let reduced = if copied.platform_subset { ", the wanted platforms only" } else { "" };
             format!("{release} {} ({} moved{reduced})\n", copied.digest, bytes(copied.bytes))
         }
-        Done::Planned(plan) if plan.was_there => format!("{release} {} (there)\n", plan.digest),
+        Done::Planned(plan) if plan.already_present => {
+            format!("{release} {} (there)\n", plan.digest)
+        }
         Done::Planned(plan) => {
             format!("{release} {} ({} to move)\n", plan.digest, bytes(plan.bytes))
         }
@@ -244,22 +250,22 @@ fn image_json(synced: &Synced) -> Value {
         Ok(Done::Copied(copied)) => json!({
             "result": result(synced, "copied"),
             "digest": copied.digest,
-            "reduced": copied.reduced,
-            "lacks": copied.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "reduced": copied.platform_subset,
+            "lacks": copied.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unavailable": copied.unavailable,
-            "replaced": copied.replaced,
+            "replaced": copied.replaced_digest,
             "notCopied": copied.not_copied,
             "blobs": copied.blobs,
             "bytes": copied.bytes,
-            "mounted": copied.mounted,
-            "present": copied.present,
+            "mounted": copied.mounted_bytes,
+            "present": copied.present_bytes,
         }),
         Ok(Done::Planned(plan)) => json!({
             "result": result(synced, "planned"),
             "digest": plan.digest,
-            "lacks": plan.lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "lacks": plan.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unavailable": plan.unavailable,
-            "replaced": plan.replaced,
+            "replaced": plan.replaced_digest,
             "notCopied": plan.not_copied,
             "blobs": plan.blobs,
             "bytes": plan.bytes,
