@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::frame::{Framer, Unframer};
 use compass_bundle::{ArchiveImage, BundleContents, BundleDocument, BundlePlan, ContentFile};
 use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
@@ -89,7 +89,7 @@ fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
 
 fn product() -> BundleContents {
     BundleContents {
-        kind: Kind::Product,
+        kind: BundleKind::Product,
         name: "compass".to_owned(),
         version: "v2.7.0".to_owned(),
         base: None,

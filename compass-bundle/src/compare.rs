@@ -1,15 +1,15 @@
 //! What differs between two bundles.
 
-mod sides;
+mod images;
 
 use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, Platform};
 
-use self::sides::{NamedImage, Pair, pairs};
+use self::images::{NamedImage, Pair, pairs};
 use crate::document::BundleDocument;
-use crate::{Error, Opened};
+use crate::{Error, Package};
 
 /// What differs between two bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Room {
 ///
 /// # Errors
 /// Where one of them cannot be read.
-pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
+pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> {
     let (mut images, mut same_images, mut room) = (Vec::new(), 0, Room::default());
     let files = file_changes(old, new, &mut room).await?;
     for Pair { name, old: before, new: after } in pairs(old.images(), new.images()) {
@@ -151,8 +151,8 @@ pub async fn compare(old: &Opened, new: &Opened) -> Result<Comparison, Error> {
 
 async fn image_change(
     name: &str,
-    (old, old_image): (&Opened, Option<&NamedImage<'_>>),
-    (new, new_image): (&Opened, Option<&NamedImage<'_>>),
+    (old, old_image): (&Package, Option<&NamedImage<'_>>),
+    (new, new_image): (&Package, Option<&NamedImage<'_>>),
     room: &mut Room,
 ) -> Result<ImageChange, Error> {
     let config = |image: Option<&NamedImage<'_>>| image.map(NamedImage::config).transpose();
@@ -186,8 +186,8 @@ async fn image_change(
     Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added, configs })
 }
 
-fn document_changes(old: &Opened, new: &Opened) -> Vec<DocumentChange> {
-    let (Opened::Bundle(old), Opened::Bundle(new)) = (old, new) else { return Vec::new() };
+fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
+    let (Package::Bundle(old), Package::Bundle(new)) = (old, new) else { return Vec::new() };
     let facts = |document: &BundleDocument| {
         let kind = serde_json::to_value(document.kind).ok();
         [
@@ -205,8 +205,8 @@ fn document_changes(old: &Opened, new: &Opened) -> Vec<DocumentChange> {
 }
 
 async fn file_changes(
-    old: &Opened,
-    new: &Opened,
+    old: &Package,
+    new: &Package,
     room: &mut Room,
 ) -> Result<Vec<FileChange>, Error> {
     let (olds, news) = (old.files(), new.files());

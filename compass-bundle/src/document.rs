@@ -37,7 +37,7 @@ pub struct BundleDocument {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
     /// The kind of package.
-    pub kind: Kind,
+    pub kind: BundleKind,
     /// The plugin.
     pub name: String,
     /// Its version.
@@ -46,7 +46,7 @@ pub struct BundleDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// The platforms that the bundle is for, if it is named by them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub platforms: Vec<Platform>,
     /// The commit that last changed the release manifest, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ pub struct BundleDocument {
     pub modified: u64,
     /// The small files after this document, and then the image archives, in the order of the
     /// archive.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "bounded_list")]
     pub files: Vec<BundleFile>,
     /// The images of a product. They stand between the small files and the image archives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub struct BundleDocument {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum BundleKind {
     /// A plugin package.
     Plugin,
     /// A package that patches one addon.
@@ -109,10 +109,10 @@ pub struct BundleImage {
     /// The platform that tools see which know only single images.
     pub single_platform: Platform,
     /// The platforms of a kept image index whose images are not in the bundle.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub absent: Vec<Platform>,
     /// Manifests, configurations and layers in the order of the archive.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
 }
 
@@ -123,10 +123,10 @@ pub struct ImageStore {
     /// The directory below the bundle's.
     pub path: String,
     /// The images, in the order of the release manifest.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "bounded_list")]
     pub images: Vec<StoredImage>,
     /// Manifests, configurations and layers in the order of the archive, each once.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
 }
 
@@ -144,7 +144,7 @@ pub struct StoredImage {
     /// The platform that tools see which know only single images.
     pub single_platform: Platform,
     /// The platforms of a kept image index whose images are not in the bundle.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub absent: Vec<Platform>,
 }
 
@@ -161,10 +161,12 @@ pub struct PlacedBlob {
 }
 
 /// Reads a list that is not longer than any list of a bundle.
-fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
-    struct Few<T>(PhantomData<T>);
+fn bounded_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    list: D,
+) -> Result<Vec<T>, D::Error> {
+    struct BoundedList<T>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for BoundedList<T> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,15 +185,15 @@ fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>
         }
     }
 
-    list.deserialize_seq(Few(PhantomData))
+    list.deserialize_seq(BoundedList(PhantomData))
 }
 
 impl BundleDocument {
     /// Whether readers take lists as long as these.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where not.
-    pub(crate) fn require_few(&self) -> Result<(), Error> {
+    /// [`Error::InvalidInput`] where not.
+    pub(crate) fn check_limits(&self) -> Result<(), Error> {
         let of_store = |store: &ImageStore| {
             let absent = store.images.iter().map(|image| image.absent.len());
             absent.chain([store.images.len(), store.blobs.len()]).max().unwrap_or_default()
@@ -205,7 +207,7 @@ impl BundleDocument {
                 let message = format!(
                     "{most} files or blobs are more than the {MAX_LISTED} that readers take"
                 );
-                Err(Error::Unplannable(message))
+                Err(Error::InvalidInput(message))
             }
             _ => Ok(()),
         }
@@ -291,7 +293,7 @@ mod tests {
         };
         let document = BundleDocument {
             format_version: FORMAT_VERSION,
-            kind: Kind::Plugin,
+            kind: BundleKind::Plugin,
             name: "gpu".to_owned(),
             version: "v1.0.0".to_owned(),
             base: Some("v2.7.0".to_owned()),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// A bundle cannot be built from this.
     #[error("{0}")]
-    Unplannable(String),
+    InvalidInput(String),
     /// The file is not a bundle that this crate writes.
     #[error("{path} is not a bundle: {reason}")]
     NotABundle {
@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// The `.sha256` beside a bundle says nothing of it.
     #[error("{path} does not say what the SHA-256 of the bundle should be: {reason}")]
-    BadChecksum {
+    InvalidChecksum {
         /// The `.sha256`, or its address.
         path: String,
         /// Why not.
@@ -63,13 +63,13 @@ pub enum Error {
     },
     /// Something has the name of what should be written.
     #[error("{path} is there already")]
-    Exists {
+    AlreadyExists {
         /// The place.
         path: String,
     },
     /// An address that leads nowhere.
     #[error("`{address}` is not an address to use here: {reason}")]
-    BadAddress {
+    InvalidAddress {
         /// The address.
         address: String,
         /// Why not.
@@ -94,7 +94,7 @@ pub enum Error {
     },
     /// Another user created what this process would take over.
     #[error("{path} belongs to another user (uid {owner})")]
-    Foreign {
+    WrongOwner {
         /// The file or directory.
         path: PathBuf,
         /// The user's number.
@@ -125,13 +125,16 @@ impl Error {
         Self::NotABundle { path: name.to_string(), reason: reason.into() }
     }
 
-    pub(crate) fn bad_checksum(path: impl std::fmt::Display, reason: impl Into<String>) -> Self {
-        Self::BadChecksum { path: path.to_string(), reason: reason.into() }
+    pub(crate) fn invalid_checksum(
+        path: impl std::fmt::Display,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::InvalidChecksum { path: path.to_string(), reason: reason.into() }
     }
 
     #[cfg(feature = "store")]
-    pub(crate) fn bad_address(address: &str, reason: impl Into<String>) -> Self {
-        Self::BadAddress { address: crate::store::without_secrets(address), reason: reason.into() }
+    pub(crate) fn invalid_address(address: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidAddress { address: crate::store::redact_url(address), reason: reason.into() }
     }
 
     /// What was read in passing could not be read, or is not what it should be.
@@ -198,10 +201,10 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
-            Self::BadChecksum { .. } => {
+            Self::InvalidChecksum { .. } => {
                 Some("remove it, or write it anew: `sha256sum BUNDLE > BUNDLE.sha256`")
             }
-            Self::Exists { .. } => Some("remove it, or choose another place with `-o`"),
+            Self::AlreadyExists { .. } => Some("remove it, or choose another place with `-o`"),
             Self::Conflict { .. } => {
                 Some("choose another place; or raise the version: what is published never changes")
             }
@@ -210,7 +213,7 @@ impl Error {
                 Some("`compass inspect` lists what it holds")
             }
             Self::Busy { .. } => Some("wait for it, or stop it"),
-            Self::Foreign { .. } => Some("remove it, or write to a directory of your own"),
+            Self::WrongOwner { .. } => Some("remove it, or write to a directory of your own"),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull => {
                     Some("free some space, or write to another disk")

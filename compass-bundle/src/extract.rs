@@ -1,8 +1,8 @@
 //! Takes things out of bundles and packages. Nothing is ever written beside the target, whatever
 //! names, links or modes say.
 
-mod part;
 mod pick;
+mod unpack_dir;
 
 use std::fs;
 use std::io;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compass_registry::Progress;
 
-use self::part::Part;
-use crate::package::decompress::{Decompressed, decompress, reader_of};
-use crate::package::limits::Limits;
-use crate::package::walk::Entries;
-use crate::package::{Package, no_archive};
+use self::unpack_dir::UnpackDir;
+use crate::foreign::decompress::{Decompressed, decompress, reader_of};
+use crate::foreign::limits::Limits;
+use crate::foreign::tar_entries::TarEntries;
+use crate::foreign::{ForeignPackage, no_archive};
 use crate::read::BundleSource;
 use crate::write::part_file::{rename_to_new, sync_directory_of, unnamed_beside};
 use crate::{Error, naming};
@@ -40,8 +40,8 @@ pub struct Unpacked {
 /// Links to files of the archive become files; nothing else is linked.
 ///
 /// # Errors
-/// [`Error::Exists`] where something of it is there; [`Error::Damaged`] for paths that lead
-/// elsewhere, links that lead to no file, devices, and what is there twice; [`Error::Foreign`] if
+/// [`Error::AlreadyExists`] where something of it is there; [`Error::Damaged`] for paths that lead
+/// elsewhere, links that lead to no file, devices, and what is there twice; [`Error::WrongOwner`] if
 /// another user created the directory that is filled first.
 pub async fn unpack(
     source: Arc<dyn BundleSource>,
@@ -50,7 +50,7 @@ pub async fn unpack(
 ) -> Result<Unpacked, Error> {
     let name = source.name();
     let last = name.rsplit('/').next().unwrap_or_default();
-    let mut part = Part::create(directory.join(format!(".{last}.unpacking")))?;
+    let mut part = UnpackDir::create(directory.join(format!(".{last}.unpacking")))?;
     let damaged = |error: io::Error| Error::reading(&name, error);
     let limits = Limits::of_package();
     let reader = limits.count_input_of(reader_of(source));
@@ -58,7 +58,7 @@ pub async fn unpack(
         Decompressed::Tar(tar) => tar,
         Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
     };
-    let mut entries = Entries::of(tar, &limits).await.map_err(damaged)?;
+    let mut entries = TarEntries::of(tar, &limits).await.map_err(damaged)?;
     let (mut files, mut bytes, mut count) = (0, 0, 0);
     while let Some(entry) = entries.next().await.map_err(damaged)? {
         count += 1;
@@ -76,11 +76,11 @@ pub async fn unpack(
     Ok(Unpacked { paths: part.finish(directory)?, files, bytes })
 }
 
-impl Package {
+impl ForeignPackage {
     /// Unpacks everything, as [`unpack()`] does, of a package that has no problem.
     ///
     /// # Errors
-    /// As [`Package::require_whole`] and [`unpack()`].
+    /// As [`ForeignPackage::require_whole`] and [`unpack()`].
     pub async fn unpack(
         &self,
         directory: &Path,
@@ -94,7 +94,7 @@ impl Package {
 /// Writes bytes to a file that appears when it is complete, with these permissions.
 ///
 /// # Errors
-/// [`Error::Exists`] where something has the name.
+/// [`Error::AlreadyExists`] where something has the name.
 pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     pick::require_free(path)?;
     if let Some(parent) = path.parent() {
@@ -108,7 +108,7 @@ pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     };
     write().map_err(Error::io("write", path))?;
     rename_to_new(part.path(), path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::Exists { path: path.display().to_string() },
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists { path: path.display().to_string() },
         _ => Error::io("create", path)(error),
     })?;
     sync_directory_of(path)
@@ -124,7 +124,7 @@ pub fn write_file_below(
     bytes: &Bytes,
     mode: u32,
 ) -> Result<(), Error> {
-    naming::require_inside(path)?;
+    naming::validate_path(path)?;
     write_below(directory, Path::new(path), bytes, mode)
 }
 

@@ -1,6 +1,6 @@
 //! Brings the images of a bundle to the site's registry.
 
-mod in_order;
+mod sequential;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use compass_registry::{
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use crate::Error;
-use crate::package::{Package, PackageImage};
+use crate::foreign::{ForeignImage, ForeignPackage};
 use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
 
@@ -71,7 +71,7 @@ pub async fn copy_bundled(
 /// As [`install`]; [`Error::Damaged`] if the package has a problem, before anything is pushed;
 /// [`Error::NotABundle`] where there is no image.
 pub async fn install_package(
-    package: &Package,
+    package: &ForeignPackage,
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     options: &CopyOptions,
@@ -92,8 +92,8 @@ pub async fn install_package(
 /// # Errors
 /// As [`install_package`].
 pub async fn copy_packed(
-    package: &Package,
-    image: &PackageImage,
+    package: &ForeignPackage,
+    image: &ForeignImage,
     sink: &dyn ImageSink,
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
@@ -104,7 +104,7 @@ pub async fn copy_packed(
 
 /// Brings images of a package, as many as are asked for.
 async fn bring_packed(
-    (package, images): (&Package, &[PackageImage]),
+    (package, images): (&ForeignPackage, &[ForeignImage]),
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     options: &CopyOptions,
@@ -123,7 +123,7 @@ async fn bring_packed(
             needed.push(image);
         }
     }
-    let mut brought = in_order::bring((package, &needed), sink, place, &first).await?;
+    let mut brought = sequential::bring((package, &needed), sink, place, &first).await?;
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
     let progress = Arc::new(shown.rest());
@@ -208,7 +208,7 @@ impl<'i> Image<'i> {
         Self::new(&image.reference, &image.root, &image.children)
     }
 
-    fn packed(image: &'i PackageImage) -> Result<Self, Error> {
+    fn packed(image: &'i ForeignImage) -> Result<Self, Error> {
         Self::new(&image.reference, &image.root, &image.children)
     }
 
@@ -313,7 +313,7 @@ fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), E
                         "take them out (`compass extract --image`), and push each under its own name"
                     }
                 };
-                return Err(Error::Unplannable(format!(
+                return Err(Error::InvalidInput(format!(
                     "{} and {} would both become {moved}: {advice}",
                     other.reference, image.reference
                 )));

@@ -6,7 +6,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use compass_bundle::document::Kind;
+//! use compass_bundle::document::BundleKind;
 //! use compass_bundle::{
 //!     ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Platforms, VerifyOptions,
 //!     WriteOptions, write,
@@ -31,7 +31,7 @@
 //! let image = ArchiveImage::gather(&source, from, reference.clone(), &platforms).await?;
 //!
 //! let plan = BundlePlan::new(&BundleContents {
-//!     kind: Kind::Plugin,
+//!     kind: BundleKind::Plugin,
 //!     name: "gpu".to_owned(),
 //!     version: "v0.1.0".to_owned(),
 //!     base: None,
@@ -71,8 +71,8 @@ mod compare;
 mod diff_ids;
 mod error;
 mod extract;
+mod foreign;
 mod install;
-mod opened;
 mod package;
 mod plan;
 mod read;
@@ -83,9 +83,9 @@ pub use compare::{Comparison, DocumentChange, FileChange, ImageChange, ImageSide
 pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
+pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
 pub use install::{Installed, copy_bundled, copy_packed, install, install_package};
-pub use opened::{Opened, unlike_bundle, verify_unopened};
-pub use package::{Package, PackageFile, PackageImage, PackageProblem};
+pub use package::{Package, mismatch_range, verify_unreadable};
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::ArchiveImage;

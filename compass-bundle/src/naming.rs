@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use compass_registry::{Digest, Platform, Reference};
 
 use crate::Error;
-use crate::document::Kind;
+use crate::document::BundleKind;
 
 /// What the names of image archives end in.
-pub(crate) const ARCHIVE_END: &str = "-image.tar.gz";
+pub(crate) const ARCHIVE_SUFFIX: &str = "-image.tar.gz";
 
 /// Names become parts of paths, also of bundles that come from elsewhere.
-pub(crate) fn require_plain(what: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn validate_name(what: &str, text: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
         Ok(())
     } else {
-        Err(Error::Unplannable(format!(
+        Err(Error::InvalidInput(format!(
             "`{}` is not a {what}: expected letters, digits, `.`, `_`, `-`",
             text.escape_debug()
         )))
@@ -24,16 +24,16 @@ pub(crate) fn require_plain(what: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Paths of files that are written into bundles stay inside, on every system.
-pub(crate) fn require_portable(path: &str) -> Result<(), Error> {
+pub(crate) fn validate_portable_path(path: &str) -> Result<(), Error> {
     if path.contains(':') {
         return Err(outside(path));
     }
-    require_inside(path)
+    validate_path(path)
 }
 
 /// Paths of files stay inside the directory that they are unpacked to.
-pub(crate) fn require_inside(path: &str) -> Result<(), Error> {
-    match outside_by(path) {
+pub(crate) fn validate_path(path: &str) -> Result<(), Error> {
+    match unsafe_path_reason(path) {
         Some(_) => Err(outside(path)),
         None => Ok(()),
     }
@@ -41,7 +41,7 @@ pub(crate) fn require_inside(path: &str) -> Result<(), Error> {
 
 /// Why a path may lead out of the directory that it is unpacked to, on whatever system. Others name
 /// files with colons, as images are, though not after one letter: that is a drive.
-pub(crate) fn outside_by(path: &str) -> Option<&'static str> {
+pub(crate) fn unsafe_path_reason(path: &str) -> Option<&'static str> {
     if path.split('/').any(|step| matches!(step, "" | "." | "..")) {
         return Some("leads outside");
     }
@@ -52,17 +52,17 @@ pub(crate) fn outside_by(path: &str) -> Option<&'static str> {
 }
 
 fn outside(path: &str) -> Error {
-    Error::Unplannable(format!("`{}` is no path inside a bundle", path.escape_debug()))
+    Error::InvalidInput(format!("`{}` is no path inside a bundle", path.escape_debug()))
 }
 
 /// The file name of a bundle without `.tar.gz`. `platforms` are [`BundleContents::platforms`].
 ///
 /// [`BundleContents::platforms`]: crate::BundleContents::platforms
-pub fn stem(kind: Kind, name: &str, version: &str, platforms: &[Platform]) -> String {
+pub fn stem(kind: BundleKind, name: &str, version: &str, platforms: &[Platform]) -> String {
     let stem = match kind {
-        Kind::Plugin => format!("compass-plugins-{name}-{version}"),
-        Kind::Hotfix => format!("compass-hotfixes-{name}-{version}"),
-        Kind::Product => format!("{name}-{version}"),
+        BundleKind::Plugin => format!("compass-plugins-{name}-{version}"),
+        BundleKind::Hotfix => format!("compass-hotfixes-{name}-{version}"),
+        BundleKind::Product => format!("{name}-{version}"),
     };
     let platforms: Vec<_> = platforms.iter().map(platform_name).collect();
     if platforms.is_empty() { stem } else { format!("{stem}-{}", platforms.join("+")) }
@@ -76,8 +76,8 @@ fn platform_name(platform: &Platform) -> String {
 }
 
 /// Platforms in a name are plain words.
-pub(crate) fn require_platforms(platforms: &[Platform]) -> Result<(), Error> {
-    platforms.iter().try_for_each(|one| require_plain("platform", &platform_name(one)))
+pub(crate) fn validate_platforms(platforms: &[Platform]) -> Result<(), Error> {
+    platforms.iter().try_for_each(|one| validate_name("platform", &platform_name(one)))
 }
 
 /// The names of the image archives of a package, in the order of its images: the last element of
@@ -117,7 +117,7 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
     let (chosen, counts) = counted(&chosen, Clone::clone);
     let names = chosen.into_iter().zip(images).map(|(name, image)| {
         let name = if counts[&name.to_lowercase()] == 1 { name } else { hashed(image) };
-        format!("{package}-{name}-{version}{ARCHIVE_END}")
+        format!("{package}-{name}-{version}{ARCHIVE_SUFFIX}")
     });
     names.collect()
 }
@@ -150,20 +150,20 @@ mod tests {
     #[test]
     fn a_name_that_would_lead_elsewhere_is_refused() {
         for bad in ["", ".", "..", "../x", "/etc", "a/b", "a b", "-x", "a\n", "\u{4e2d}"] {
-            assert!(require_plain("version", bad).is_err(), "{bad:?}");
+            assert!(validate_name("version", bad).is_err(), "{bad:?}");
         }
-        assert!(require_plain("version", "v1.0.0-rc.1").is_ok());
+        assert!(validate_name("version", "v1.0.0-rc.1").is_ok());
     }
 
     #[test]
     fn colons_are_read_and_never_written() {
         for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "a/./b", "C:a", "C:/a", "a\\b", "a\0"] {
-            assert!(require_inside(bad).is_err(), "{bad:?}");
-            assert!(require_portable(bad).is_err(), "{bad:?}");
+            assert!(validate_path(bad).is_err(), "{bad:?}");
+            assert!(validate_portable_path(bad).is_err(), "{bad:?}");
         }
-        assert!(require_inside("gpu/redis:4.0.yaml").is_ok());
-        assert!(require_portable("gpu/redis:4.0.yaml").is_err());
-        assert!(require_portable("gpu/redis-4.0.yaml").is_ok());
+        assert!(validate_path("gpu/redis:4.0.yaml").is_ok());
+        assert!(validate_portable_path("gpu/redis:4.0.yaml").is_err());
+        assert!(validate_portable_path("gpu/redis-4.0.yaml").is_ok());
     }
 
     #[test]

@@ -1,325 +1,185 @@
-//! Packages of any making, read from their beginning to their end: what old scripts made with
-//! `docker save` and `tar`, whatever its names say. What things are is told by their content.
-
-mod archive;
-pub(crate) mod blobs;
-pub(crate) mod compression;
-mod contents;
-mod decoder;
-pub(crate) mod decompress;
-mod decompressor;
-mod entry_path;
-mod images;
-pub(crate) mod limits;
-mod padding;
-mod probe;
-mod scan;
-mod sparse;
-mod tap;
-pub(crate) mod walk;
-mod zstd_frame;
+//! A bundle, or a package of any making.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, RawManifest,
-    Repository,
-};
-use tokio::io::AsyncReadExt as _;
+use bytes::{Bytes, BytesMut};
+use compass_registry::{Error as RegistryError, Hasher, Locator, RawManifest, Reference};
 
-use self::blobs::chunks_of;
-use self::contents::{BlobLocation, Contents};
-use self::decompress::{Decompressed, Opened, Reader, decompress, open, reader_of};
-pub use self::images::PackageImage;
-use self::limits::Limits;
-use self::scan::{Scan, unsupported_reason};
-use self::tap::Tap;
-use self::walk::Entries;
-use crate::Error;
 use crate::document::FILE_NAME;
-use crate::opened::image_by;
-use crate::read::BundleSource;
+use crate::plan::entry;
+use crate::{Bundle, BundleSource, Damage, Error, ForeignPackage, Verified, VerifyOptions, frame};
 
-/// A package of any making.
-///
-/// It has been read once, from its beginning to its end: every layer's digest is known. As an
-/// [`ImageSource`] it has its images; a layer is found by reading up to it again. Whoever wants many
-/// of them, as [`install_package`](crate::install_package), reads it once.
+/// Bytes of the name in the header of a tar entry.
+const NAME: u64 = 100;
+
+/// Bytes that are hashed at once.
+const READ: u64 = 4 << 20;
+
+/// What was opened: a bundle, or a package of any making.
 #[derive(Debug, Clone)]
-pub struct Package(Arc<Contents>);
-
-/// A file of a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageFile {
-    /// Its path in the package. Bytes that are not UTF-8 are written as `\xNN`.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    /// Their digest.
-    pub digest: Digest,
-    /// The text, where it is YAML.
-    pub yaml: Option<Bytes>,
-}
-
-/// Why a package is not whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PackageProblem {
-    /// The file in the package; nothing if it is a problem of the package itself.
-    pub file: Option<String>,
-    /// The image, if it is a problem of one.
-    pub image: Option<String>,
-    /// The problem.
-    pub what: String,
+pub enum Package {
+    /// A bundle that this crate wrote.
+    Bundle(Bundle),
+    /// What other tools made.
+    Foreign(ForeignPackage),
 }
 
 impl Package {
-    /// Reads a package.
+    /// Reads whatever it is: a bundle at its beginning only, a package to its end. Which of the two
+    /// is found out from the content: a bundle begins with `bundle.json`.
     ///
     /// # Errors
-    /// [`Error::NotABundle`] for what is no tar archive, compressed or not, or is damaged.
-    pub async fn scan(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
-        let name = source.name();
-        let not = |error| Error::reading_anything(&name, error);
-        let file = Tap::new(reader_of(Arc::clone(&source)));
-        file.hash(compass_registry::Algorithm::Sha256, 0);
-        let limits = Limits::of_package();
-        let reader = limits.count_input_of(file.reader());
-        let tar = match decompress(reader, &limits).await.map_err(not)? {
-            Decompressed::Tar(tar) => tar,
-            Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
+    /// As [`Bundle::read`] and [`ForeignPackage::read`]. What begins as a bundle does and is neither is
+    /// described as a bundle.
+    pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
+        let of_bundle = match Bundle::read(Arc::clone(&source)).await {
+            Ok(bundle) => return Ok(Self::Bundle(bundle)),
+            Err(error @ (Error::NotABundle { .. } | Error::Damaged { .. })) => error,
+            Err(error) => return Err(error),
         };
-        let scan = Scan::of(tar, limits).await.map_err(not)?;
-        let passed = file.finish();
-        let digest = (passed.size == source.size()).then_some(passed.sha256);
-        let contents = Contents::of(source, digest, scan)?;
-        if contents.is_empty() {
-            return Err(Error::not_a_bundle(&name, "it holds nothing"));
+        let is_bundle = begins_with_document(&*source).await?;
+        if is_bundle && matches!(of_bundle, Error::Damaged { .. }) {
+            return Err(of_bundle);
         }
-        Ok(Self(Arc::new(contents)))
-    }
-
-    /// What people know the package by.
-    pub fn name(&self) -> String {
-        self.0.source.name()
-    }
-
-    /// Bytes of the file.
-    pub fn size(&self) -> u64 {
-        self.0.source.size()
-    }
-
-    /// Digest of the file; nothing where it ends with what nobody needs to read.
-    pub fn digest(&self) -> Option<Digest> {
-        self.0.digest
-    }
-
-    /// The files that are no image archives.
-    pub fn files(&self) -> &[PackageFile] {
-        &self.0.files
-    }
-
-    /// Why there are no images, where there are none.
-    pub(crate) fn no_image_reason(&self) -> &'static str {
-        match self.is_archived_product() {
-            true => {
-                "its images are in a directory, as in a product bundle that was archived or compressed \
-                 anew: take the bundle as it was published"
-            }
-            false => "it holds no image",
-        }
-    }
-
-    /// Whether it is a product bundle that was archived anew.
-    pub(crate) fn is_archived_product(&self) -> bool {
-        self.0.is_archived_product
-    }
-
-    /// Everything that is wrong with the package and its images. Without problems, all images can be
-    /// installed, and everything can be unpacked.
-    pub fn problems(&self) -> Vec<PackageProblem> {
-        let of_images = self.images().iter().flat_map(|image| {
-            image.problems.iter().map(|what| PackageProblem {
-                file: Some(image.archive.clone()),
-                image: Some(image.reference.to_string()),
-                what: what.clone(),
-            })
-        });
-        self.0.problems.iter().cloned().chain(of_images).collect()
-    }
-
-    /// Facts about the package and its images that are no problems: platforms that are not in it,
-    /// and files of no image.
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = self.0.notes.clone();
-        for image in self.images() {
-            // An image is listed under each of its names.
-            for note in &image.notes {
-                if !notes.contains(note) {
-                    notes.push(note.clone());
-                }
-            }
-        }
-        notes
-    }
-
-    /// The layers of images that registries need not hold and that are not in the package, each in a
-    /// sentence.
-    pub fn unavailable_layers(&self) -> Vec<String> {
-        let layers = self.images().iter().flat_map(|image| {
-            image.unavailable.iter().map(move |(layer, address)| {
-                let from = address.as_ref().map_or_else(|| "its owner".to_owned(), Clone::clone);
-                format!(
-                    "{}: its non-distributable layer {layer} is not in the package; whatever runs the \
-                     image fetches it from {from}",
-                    image.reference
-                )
-            })
-        });
-        layers.collect()
-    }
-
-    /// The same package, of which `bundle.json` describes a bundle that the file is not.
-    pub(crate) fn of_altered_bundle(self) -> Self {
-        let is_document = |file: &&PackageFile| {
-            matches!(file.path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
-        };
-        let Some(document) = self.files().iter().find(is_document) else { return self };
-        let mut problems = vec![PackageProblem {
-            file: Some(document.path.clone()),
-            image: None,
-            what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
-        }];
-        problems.extend_from_slice(&self.0.problems);
-        Self(Arc::new(Contents { problems, ..(*self.0).clone() }))
-    }
-
-    /// Refuses a package that has problems.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] with the first problem, and how many there are.
-    pub fn require_whole(&self) -> Result<(), Error> {
-        let problems = self.problems();
-        let Some(first) = problems.first() else { return Ok(()) };
-        let place = match &first.file {
-            Some(file) if !first.what.starts_with(file) => format!("{}: ", file.escape_debug()),
-            _ => String::new(),
-        };
-        let more = match problems.len() - 1 {
-            0 => String::new(),
-            more => format!(" (and {more} more: `compass verify` lists them)"),
-        };
-        Err(Error::damaged(format!("{place}{}{more}", first.what)))
-    }
-
-    /// The one directory that everything stands in, where there is one.
-    pub(crate) fn directory(&self) -> Option<&str> {
-        let files = self.files().iter().map(|file| file.path.as_str());
-        let archives = self.images().iter().map(|image| image.archive.as_str());
-        let mut tops = files.chain(archives).map(|path| path.split_once('/').map(|(top, _)| top));
-        let first = tops.next().flatten()?;
-        tops.all(|top| top == Some(first)).then_some(first)
-    }
-
-    /// The images.
-    pub fn images(&self) -> &[PackageImage] {
-        &self.0.images
-    }
-
-    /// Whether a blob of an image is in the package.
-    pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        self.0.blobs.contains_key(digest)
-    }
-
-    /// The file at a path, or the target of a link at it.
-    pub(crate) fn target_of<'p>(&'p self, path: &'p str) -> &'p str {
-        self.0.links.get(path).map_or(path, String::as_str)
-    }
-
-    pub(crate) fn source(&self) -> Arc<dyn BundleSource> {
-        Arc::clone(&self.0.source)
-    }
-
-    /// Opens a blob by reading up to it.
-    async fn find(&self, location: &BlobLocation) -> std::io::Result<Option<Reader>> {
-        let limits = Limits::default();
-        let source = reader_of(self.source());
-        let Decompressed::Tar(mut tar) = decompress(source, &limits).await? else {
-            return Ok(None);
-        };
-        if let Some(archive) = &location.archive {
-            let Some(found) = find_entry(tar, archive, &limits).await? else { return Ok(None) };
-            let Decompressed::Tar(inner) = decompress(found, &limits).await? else {
-                return Ok(None);
-            };
-            tar = inner;
-        }
-        match find_entry(tar, &location.entry, &limits).await? {
-            Some(blob) if location.is_decompressed => {
-                decompressed_blob(blob, &limits).await.map(Some)
-            }
-            found => Ok(found),
+        match ForeignPackage::read(Arc::clone(&source)).await {
+            Ok(package) => Ok(Self::Foreign(package.of_altered_bundle())),
+            Err(_) if is_bundle || is_cut_off(&*source).await? => Err(of_bundle),
+            Err(error) => Err(error),
         }
     }
 }
 
-async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result<Option<Reader>> {
-    let mut entries = Entries::of(tar, limits).await?;
-    while let Some(entry) = entries.next().await? {
-        if entry.path.text == path && entry.is_file() {
-            return Ok(Some(entry.into_reader()));
-        }
+/// What could not be opened, as a proof says it: the content is damaged, somewhere in what was read
+/// to find that out. Nothing where the error says nothing of the content.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub async fn verify_unreadable(
+    source: Arc<dyn BundleSource>,
+    error: &Error,
+    options: &VerifyOptions,
+) -> Result<Option<Verified>, Error> {
+    if !matches!(error, Error::Damaged { .. } | Error::NotABundle { .. }) {
+        return Ok(None);
     }
-    Ok(None)
+    let (size, range) = (source.size(), mismatch_range(&source).await?);
+    let damage = Damage { file: None, image: None, blob: None, range, what: error.to_string() };
+    let mut verified = Verified { size, digest: None, checksum: None, damages: vec![damage] };
+    if !options.quick {
+        let (mut hasher, mut position) = (Hasher::default(), 0);
+        options.progress.expect(size);
+        while position < size {
+            let bytes = source.read(position..size.min(position + READ)).await?;
+            hasher.update(&bytes);
+            position += bytes.len() as u64;
+            options.progress.advance(bytes.len() as u64);
+        }
+        verified.digest = Some(hasher.finish());
+        verified.compare_checksum(&*source).await?;
+    }
+    Ok(Some(verified))
 }
 
-/// A layer without its compression, which registries do not know.
-async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Reader> {
-    match open(blob, limits).await? {
-        Opened::Packed(_, reader) | Opened::Plain(reader) => Ok(reader),
-        Opened::Unsupported(name) => Err(std::io::Error::other(unsupported_reason(name))),
-    }
+/// Where a file is not as a bundle is, as far as anybody can tell: its gzip header, what was read to
+/// find out its structure, or all of it.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
+    let begins_so = has_bundle_header(&**source).await?;
+    let recording =
+        Arc::new(RecordingSource { source: Arc::clone(source), end: AtomicU64::new(0) });
+    let opened = Bundle::read(recording.clone()).await;
+    Ok(match (begins_so, opened) {
+        (true, _) => 0..recording.end.load(Ordering::Relaxed),
+        (false, Ok(_)) => 0..frame::HEADER.len() as u64,
+        (false, Err(_)) => 0..source.size(),
+    })
 }
 
-pub(crate) fn no_archive(name: &str, unsupported: Option<&'static str>) -> Error {
-    match unsupported {
-        Some(format) => {
-            let reason = format!("it {}", unsupported_reason(format));
-            Error::not_a_bundle(name, reason)
+/// The image manifest that a locator names, among images of one repository: their references, what
+/// each begins with, and the others of it. Registries at two hosts may have the same name for
+/// different images; by a tag nobody can tell them apart.
+pub(crate) fn find_manifest<'i>(
+    locator: &Locator,
+    images: impl Iterator<Item = (&'i Reference, &'i RawManifest, &'i [RawManifest])>,
+    what: impl Fn() -> String,
+) -> Result<RawManifest, RegistryError> {
+    let mut found: Option<&RawManifest> = None;
+    for (reference, root, children) in images {
+        let fits = match locator {
+            Locator::Tag(tag) => (reference.explicit().tag() == Some(tag)).then_some(root),
+            Locator::Digest(digest) => {
+                let mut all = std::iter::once(root).chain(children);
+                all.find(|manifest| manifest.digest() == *digest)
+            }
+        };
+        match (found, fits) {
+            (Some(one), Some(other)) if one.digest() != other.digest() => {
+                let reason = "several images have this name: ask for one by its digest".to_owned();
+                return Err(RegistryError::BadContent { what: what(), reason });
+            }
+            (None, fits) => found = fits,
+            _ => {}
         }
-        None => Error::not_a_bundle(name, "it is not a tar archive"),
     }
+    found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
+}
+
+/// A source that begins as bundles do, whatever it begins with, and knows how far it was read.
+#[derive(Debug)]
+struct RecordingSource {
+    source: Arc<dyn BundleSource>,
+    end: AtomicU64,
 }
 
 #[async_trait]
-impl ImageSource for Package {
-    async fn manifest(
-        &self,
-        repository: &Repository,
-        locator: &Locator,
-    ) -> Result<RawManifest, RegistryError> {
-        let own = self.images().iter().filter(|image| image.reference.repository() == repository);
-        let own = own.map(|image| (&image.reference, &image.root, &image.children[..]));
-        image_by(locator, own, || format!("{repository}:{locator} in {}", self.name()))
+impl BundleSource for RecordingSource {
+    fn name(&self) -> String {
+        self.source.name()
     }
 
-    async fn blob(
-        &self,
-        repository: &Repository,
-        descriptor: &Descriptor,
-        range: Range<u64>,
-    ) -> Result<ByteStream, RegistryError> {
-        let what = format!("{repository}@{} in {}", descriptor.digest, self.name());
-        let failed = |error| RegistryError::io(format!("cannot read {what}"), error);
-        let missing = || RegistryError::NotFound { what: what.clone() };
-        let location = self.0.blobs.get(&descriptor.digest).ok_or_else(missing)?;
-        let mut reader = self.find(location).await.map_err(failed)?.ok_or_else(missing)?;
-        let mut skipped = (&mut reader).take(range.start);
-        tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await.map_err(failed)?;
-        let rest = reader.take(range.end.saturating_sub(range.start));
-        Ok(chunks_of(rest, what.clone()))
+    fn size(&self) -> u64 {
+        self.source.size()
     }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        self.end.fetch_max(range.end, Ordering::Relaxed);
+        let mut bytes = BytesMut::from(self.source.read(range.clone()).await?);
+        let header =
+            frame::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
+        for ((_, expected), byte) in header.zip(bytes.iter_mut()) {
+            *byte = *expected;
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+/// Whether the first entry of a file that is framed as bundles are is `bundle.json`. Other tools may
+/// frame archives so as well: gzip of level 0 is the same.
+async fn begins_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
+    let start = frame::HEADER.len() as u64 + frame::BLOCK_HEADER;
+    let end = start + NAME;
+    if source.size() < end || !has_bundle_header(source).await? {
+        return Ok(false);
+    }
+    let name = source.read(start..end).await?;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    // A long directory is in another field, or in an extended header before the entry.
+    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    Ok(last == FILE_NAME.as_bytes() || name == entry::PAX_HEADER.as_bytes())
+}
+
+/// Whether a file has nothing but the beginning of a frame.
+async fn is_cut_off(source: &dyn BundleSource) -> Result<bool, Error> {
+    let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + NAME;
+    Ok(source.size() < end && has_bundle_header(source).await?)
+}
+
+async fn has_bundle_header(source: &dyn BundleSource) -> Result<bool, Error> {
+    let length = source.size().min(frame::HEADER.len() as u64);
+    Ok(source.read(0..length).await?[..] == frame::HEADER)
 }

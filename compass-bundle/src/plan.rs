@@ -21,7 +21,7 @@ use self::configs::PlannedConfig;
 use self::contents::{ARCHIVES, BundleContents, ContentFile};
 use self::image::{ArchiveImage, share_available_layers};
 use self::tar::{Part, TarLayout};
-use crate::document::{self, BundleDocument, BundleFile, FORMAT_VERSION, Kind};
+use crate::document::{self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION};
 use crate::{Error, frame, naming};
 
 /// A bundle before it is written: size, offsets and contents, all known.
@@ -89,7 +89,7 @@ impl BundlePlan {
     /// Plans a bundle.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where a name leads elsewhere, is there twice or is too long for tar,
+    /// [`Error::InvalidInput`] where a name leads elsewhere, is there twice or is too long for tar,
     /// or `bundle.json` or the image manifests are too large to be read again.
     pub fn new(contents: &BundleContents) -> Result<Self, Error> {
         contents.require_usable()?;
@@ -108,7 +108,7 @@ impl BundlePlan {
         let mut paths = HashSet::new();
         if let Some(twice) = archived.iter().find(|file| !paths.insert(file.path.as_str())) {
             let image = twice.image.as_ref().map_or("", |image| image.reference.as_str());
-            return Err(Error::Unplannable(format!("{image} is there twice")));
+            return Err(Error::InvalidInput(format!("{image} is there twice")));
         }
         files.extend(archived);
         let document = BundleDocument {
@@ -123,7 +123,7 @@ impl BundlePlan {
             files,
             store: store.as_ref().map(|store| store.described.clone()),
         };
-        document.require_few()?;
+        document.check_limits()?;
         let described = document.to_bytes();
         contents::require_readable(described.len())?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);
@@ -163,7 +163,7 @@ impl BundlePlan {
         let archive = archive::lay_out(image, platform, modified)?;
         let document = BundleDocument {
             format_version: FORMAT_VERSION,
-            kind: Kind::Plugin,
+            kind: BundleKind::Plugin,
             name: image.reference.to_string(),
             version: image.root.digest().to_string(),
             base: None,

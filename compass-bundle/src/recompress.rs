@@ -19,7 +19,7 @@ use compass_registry::{
 use tokio::task::JoinSet;
 
 use self::layer::{Packing, Recompression};
-use crate::package::limits::DecoderMemory;
+use crate::foreign::limits::DecoderMemory;
 use crate::plan::image::ArchiveImage;
 use crate::{Error, WriteOptions, diff_ids};
 
@@ -109,7 +109,7 @@ fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, Wanted>, Error> {
             let layers = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
             for layer in layers.filter(|layer| Packing::of(layer).is_some()) {
                 if matches!(image.reference.locator(), Locator::Digest(_)) {
-                    return Err(Error::Unplannable(format!(
+                    return Err(Error::InvalidInput(format!(
                         "{} is named by its digest, which other layers change",
                         image.reference
                     )));

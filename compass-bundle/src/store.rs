@@ -2,15 +2,15 @@
 
 mod directory;
 #[cfg(feature = "store")]
-mod failure;
-#[cfg(feature = "store")]
 mod http;
+#[cfg(feature = "store")]
+mod min_speed;
 #[cfg(feature = "store")]
 mod object;
 #[cfg(feature = "store")]
-mod upload;
+mod storage_error;
 #[cfg(feature = "store")]
-mod watched;
+mod upload;
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "store")]
@@ -24,14 +24,14 @@ pub use self::directory::publish;
 #[cfg(feature = "store")]
 pub use self::http::HttpFile;
 #[cfg(feature = "store")]
+use self::min_speed::MinSpeedSource;
+#[cfg(feature = "store")]
+pub(crate) use self::min_speed::TooSlow;
+#[cfg(feature = "store")]
 pub use self::object::{ObjectFile, ObjectStore};
 #[cfg(feature = "store")]
-pub use self::upload::{has_uploads, settle};
-#[cfg(feature = "store")]
-pub(crate) use self::watched::TooSlow;
-#[cfg(feature = "store")]
-use self::watched::Watched;
-use crate::document::{BundleDocument, Kind};
+pub use self::upload::{has_pending_uploads, wait_for_pending_uploads};
+use crate::document::{BundleDocument, BundleKind};
 #[cfg(feature = "store")]
 use crate::write::{Existing, write_beside};
 #[cfg(feature = "store")]
@@ -54,21 +54,21 @@ pub struct Published {
 /// The path of a bundle below its store (bundle format, "Store layout").
 ///
 /// # Errors
-/// [`Error::Unplannable`] where the name or the version is more than one step of a path.
+/// [`Error::InvalidInput`] where the name or the version is more than one step of a path.
 pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     let (name, version) = (&document.name, &document.version);
-    naming::require_plain("name", name)?;
-    naming::require_plain("version", version)?;
-    naming::require_platforms(&document.platforms)?;
+    naming::validate_name("name", name)?;
+    naming::validate_name("version", version)?;
+    naming::validate_platforms(&document.platforms)?;
     let file = format!("{}.tar.gz", document.stem());
     let directory = match document.kind {
-        Kind::Plugin => Path::new("plugins").join(name),
-        Kind::Hotfix => {
+        BundleKind::Plugin => Path::new("plugins").join(name),
+        BundleKind::Hotfix => {
             let base = document.base.as_deref().unwrap_or(base_version(version));
-            naming::require_plain("product version", base)?;
+            naming::validate_name("product version", base)?;
             Path::new("hotfixes").join("compass").join(base)
         }
-        Kind::Product => Path::new("products").join(name).join(version),
+        BundleKind::Product => Path::new("products").join(name).join(version),
     };
     Ok(directory.join(file))
 }
@@ -99,16 +99,16 @@ impl Store {
     /// take them. Nothing is asked for yet.
     ///
     /// # Errors
-    /// [`Error::BadAddress`].
+    /// [`Error::InvalidAddress`].
     pub fn open(address: &str) -> Result<Self, Error> {
         match address.split_once("://") {
             Some(("file", path)) if path.starts_with('/') => Ok(Self::Directory(path.into())),
-            Some(("file", _)) => Err(Error::bad_address(
+            Some(("file", _)) => Err(Error::invalid_address(
                 address,
                 "not an absolute path: write three slashes, `file:///path`",
             )),
             Some(("s3" | "oss", _)) => Ok(Self::Objects(ObjectStore::open(address)?)),
-            _ => Err(Error::bad_address(
+            _ => Err(Error::invalid_address(
                 address,
                 "expected `file:///path`, `s3://bucket` or `oss://bucket`",
             )),
@@ -159,7 +159,7 @@ impl Store {
                 let to = (&*path, Existing::Kept);
                 let written = match write_beside(plan, Arc::clone(&source), to, options).await {
                     // Somebody was faster.
-                    Err(Error::Exists { .. }) if path.is_file() => {
+                    Err(Error::AlreadyExists { .. }) if path.is_file() => {
                         return same_as_plan(path, plan, source, options).await;
                     }
                     written => written?,
@@ -208,7 +208,7 @@ async fn digest_of_plan(
 /// An address as it may be shown: who logs in is left away, and what comes after `?`, which is often
 /// a signature.
 #[cfg(feature = "store")]
-pub fn without_secrets(address: &str) -> String {
+pub fn redact_url(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let first = rest.split('/').next().unwrap_or_default();
@@ -240,15 +240,15 @@ pub async fn open_source(
 ) -> Result<Arc<dyn BundleSource>, Error> {
     Ok(match address.split_once("://") {
         Some(("http" | "https", _)) => {
-            Watched::open(address, policy, HttpFile::open(address)).await?
+            MinSpeedSource::open(address, policy, HttpFile::open(address)).await?
         }
         Some(("s3" | "oss", _)) => {
-            Watched::open(address, policy, ObjectFile::open(address)).await?
+            MinSpeedSource::open(address, policy, ObjectFile::open(address)).await?
         }
         Some(("file", path)) => Arc::new(LocalFile::open(Path::new(path))?),
         Some(_) if !Path::new(address).exists() => {
             let reason = "expected a path, or an address of `file`, `http`, `https`, `s3` or `oss`";
-            return Err(Error::bad_address(address, reason));
+            return Err(Error::invalid_address(address, reason));
         }
         _ => Arc::new(LocalFile::open(Path::new(address))?),
     })
@@ -265,7 +265,7 @@ pub async fn open(address: &str) -> Result<Bundle, Error> {
 
 #[cfg(all(test, feature = "store"))]
 mod tests {
-    use super::without_secrets;
+    use super::redact_url;
 
     #[test]
     fn addresses_are_shown_without_what_logs_in() {
@@ -280,7 +280,7 @@ mod tests {
             ("s3://bucket", "s3://bucket"),
             ("out/a#b.tar.gz", "out/a#b.tar.gz"),
         ] {
-            assert_eq!(without_secrets(address), shown);
+            assert_eq!(redact_url(address), shown);
         }
     }
 }

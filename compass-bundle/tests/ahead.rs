@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{Bundle, Error, VerifyOptions, WriteOptions, write};
 use compass_registry::testing::noise;
 use compass_registry::{
@@ -81,7 +81,7 @@ fn images() -> Vec<Vec<Vec<u8>>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_come_early_make_the_same_bundle() {
-    for kind in [Kind::Plugin, Kind::Product] {
+    for kind in [BundleKind::Plugin, BundleKind::Product] {
         let (storage, references) = sample::store(&images()).await;
         let plan = sample::plan(&storage, &references, kind, false).await;
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -106,7 +106,7 @@ async fn parts_that_come_early_make_the_same_bundle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_run_that_was_interrupted_goes_on() {
     let (storage, references) = sample::store(&images()).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let options = WriteOptions::default();
     let expected = write(&plan, Arc::new(storage.clone()), one.path(), &options).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_slow_run_that_was_interrupted_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_wrong_is_an_error_that_names_the_blob() {
     let (storage, references) = sample::store(&[vec![noise(1, LARGE)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let layer = Digest::of(&noise(1, LARGE));
     let directory = tempfile::tempdir().unwrap();
     for fast_enough in [u64::MAX, 0] {

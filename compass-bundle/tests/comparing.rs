@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, Comparison, LocalFile, Opened, Platforms, compare, stream,
+    ArchiveImage, Bundle, BundlePlan, Comparison, LocalFile, Package, Platforms, compare, stream,
 };
 use compass_registry::testing::noise;
 use compass_registry::{Locator, Reference};
 use futures_util::TryStreamExt as _;
 
 /// A product of images under these names, each with content of its own, by its number.
-async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Opened) {
+async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
     let layers: Vec<_> = images.iter().map(|(_, seed)| vec![noise(*seed, 500)]).collect();
     let (storage, stored) = sample::store(&layers).await;
     let mut gathered = Vec::new();
@@ -30,7 +30,7 @@ async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Opened) {
     let path = directory.path().join("bundle");
     std::fs::write(&path, chunks.concat()).unwrap();
     let bundle = Bundle::read(Arc::new(LocalFile::open(&path).unwrap())).await.unwrap();
-    (directory, Opened::Bundle(bundle))
+    (directory, Package::Bundle(bundle))
 }
 
 /// How many are the same, and what became of the others.

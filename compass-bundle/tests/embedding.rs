@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::document::{BundleDocument, Kind};
+use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_bundle::store::{publish, store_path};
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, Package, Platforms,
+    ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, ForeignPackage, Platforms,
     VerifyOptions, WriteOptions, copy_bundled, copy_packed, install, install_package, stream,
     write, write_file, write_into,
 };
@@ -60,7 +60,7 @@ impl BundleSource for InMemory {
 /// A bundle of one image of this many bytes, in memory.
 async fn bundle_of(bytes: usize) -> Bytes {
     let (storage, references) = sample::store(&[vec![noise(1, bytes)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     chunks.concat().into()
 }
@@ -129,19 +129,19 @@ fn a_file_takes_nothing_away_that_has_a_name_like_its_own() {
     assert_eq!(std::fs::read(&neighbour).unwrap(), b"mine");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
     let again = write_file(&path, &Bytes::from("y"), 0o640);
-    assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
+    assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
 }
 
 #[tokio::test]
 async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would() {
     let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let (source, options) = (Arc::new(storage), WriteOptions::default());
     let directory = tempfile::tempdir().unwrap();
     let beside = |end: &str| directory.path().join(format!("{}{end}", plan.file_name()));
     std::fs::write(beside(".part"), "mine").unwrap();
     let refused = write(&plan, source.clone(), directory.path(), &options).await;
-    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{refused:?}");
     assert_eq!(std::fs::read(beside(".part")).unwrap(), b"mine");
 
     std::fs::remove_file(beside(".part")).unwrap();
@@ -154,7 +154,7 @@ async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would
     std::fs::create_dir_all(part.parent().unwrap()).unwrap();
     std::fs::write(&part, "mine").unwrap();
     let refused = publish(&beside(""), plan.document(), store.path(), &NoProgress);
-    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{refused:?}");
     assert_eq!(std::fs::read(&part).unwrap(), b"mine");
 
     let elsewhere = directory.path().join("elsewhere");
@@ -167,7 +167,7 @@ async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_was_dropped_is_taken_up_at_once() {
     let (storage, references) = sample::store(&[vec![noise(1, 8 << 20)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let counting = Arc::new(Counting::new(storage));
     counting.limit.store(3 << 20, Ordering::Relaxed);
     let (directory, options) = (tempfile::tempdir().unwrap(), WriteOptions::default());
@@ -192,7 +192,7 @@ async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
     assert!(bytes.windows(docker.len()).any(|window| window == docker), "docker load names it");
 
     let bundle = Bundle::read(in_memory(bytes.clone())).await.unwrap();
-    let package = Package::scan(in_memory(bytes)).await.unwrap();
+    let package = ForeignPackage::read(in_memory(bytes)).await.unwrap();
     let (of_bundle, of_package) = (MemoryStorage::default(), MemoryStorage::default());
     let options = CopyOptions::default();
     let installed = install(&bundle, &of_bundle, &site(), &options).await.unwrap();
@@ -259,7 +259,7 @@ impl Progress for Counted {
 
 #[tokio::test]
 async fn what_a_package_brings_is_shown_once() {
-    let package = Package::scan(in_memory(bundle_of(300_000).await)).await.unwrap();
+    let package = ForeignPackage::read(in_memory(bundle_of(300_000).await)).await.unwrap();
     let (progress, storage) = (Arc::new(Counted::default()), MemoryStorage::default());
     let options = CopyOptions { progress: progress.clone(), ..CopyOptions::default() };
     let installed = install_package(&package, &storage, &site(), &options).await.unwrap();
@@ -271,11 +271,11 @@ async fn what_a_package_brings_is_shown_once() {
 #[tokio::test]
 async fn a_product_that_was_packed_anew_says_what_it_is() {
     let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Product, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Product, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(&chunks.concat()[..]).read_to_end(&mut tar).unwrap();
-    let package = Package::scan(in_memory(tar.into())).await.unwrap();
+    let package = ForeignPackage::read(in_memory(tar.into())).await.unwrap();
     let storage = MemoryStorage::default();
     let error = install_package(&package, &storage, &site(), &CopyOptions::default()).await;
     let error = error.unwrap_err().to_string();
@@ -295,7 +295,7 @@ fn sizes_and_names_that_lead_nowhere_are_refused() {
 
     let document = |name: &str, version: &str| BundleDocument {
         format_version: 1,
-        kind: Kind::Plugin,
+        kind: BundleKind::Plugin,
         name: name.to_owned(),
         version: version.to_owned(),
         base: None,
@@ -312,7 +312,7 @@ fn sizes_and_names_that_lead_nowhere_are_refused() {
 
 /// Never called: that this compiles says that what takes time can be spawned.
 #[expect(dead_code)]
-fn all_can_be_spawned(bundle: &Bundle, package: &Package, sink: &dyn ImageSink) {
+fn all_can_be_spawned(bundle: &Bundle, package: &ForeignPackage, sink: &dyn ImageSink) {
     fn is_sent(_: impl Send) {}
     let (options, place) = (CopyOptions::default(), site());
     is_sent(install(bundle, sink, &place, &options));

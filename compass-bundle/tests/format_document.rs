@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{WriteOptions, write};
 use compass_registry::testing::noise;
 use compass_registry::{ImageSource as _, Manifest};
@@ -23,10 +23,10 @@ async fn a_reader_that_was_written_from_the_document_finds_every_blob() {
     let (storage, references) = sample::store(&images).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format/reader.py");
     for (kind, archives) in [
-        (Kind::Plugin, false),
-        (Kind::Hotfix, false),
-        (Kind::Product, false),
-        (Kind::Product, true),
+        (BundleKind::Plugin, false),
+        (BundleKind::Hotfix, false),
+        (BundleKind::Product, false),
+        (BundleKind::Product, true),
     ] {
         let plan = sample::plan(&storage, &references, kind, archives).await;
         let directory = tempfile::tempdir().unwrap();

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{
-    Bundle, BundleSource, Error, LocalFile, Opened, Package, VerifyOptions, WriteOptions, unpack,
-    write,
+    Bundle, BundleSource, Error, ForeignPackage, LocalFile, Package, VerifyOptions, WriteOptions,
+    unpack, write,
 };
 use compass_registry::NoProgress;
 use compass_registry::testing::noise;
@@ -55,7 +55,7 @@ impl World {
             drop(bundle.verify(&VerifyOptions::default()).await);
         }
         let source = Arc::new(LocalFile::open(&path).unwrap());
-        if let Err(error) = Package::scan(source.clone()).await {
+        if let Err(error) = ForeignPackage::read(source.clone()).await {
             assert!(!error.to_string().is_empty());
         }
         let unpacked = unpack(source, &self.path("target"), &NoProgress).await;
@@ -227,7 +227,7 @@ async fn what_was_compressed_twice_to_keep_somebody_busy_is_given_up() {
 async fn good(directory: &Path) -> Vec<u8> {
     let (storage, references) =
         sample::store(&[vec![noise(1, 70_000)], vec![noise(2, 9_000)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let options = WriteOptions::default();
     let written = write(&plan, Arc::new(storage), directory, &options).await.unwrap();
     std::fs::read(&written.path).unwrap()
@@ -313,11 +313,11 @@ async fn whatever_is_opened_is_known_by_its_content() {
     let bundles = tempfile::tempdir().unwrap();
     let bundle = good(bundles.path()).await;
     let open = async |bytes: &[u8]| {
-        Opened::read(Arc::new(LocalFile::open(&world.put(bytes)).unwrap())).await
+        Package::read(Arc::new(LocalFile::open(&world.put(bytes)).unwrap())).await
     };
-    assert!(matches!(open(&bundle).await, Ok(Opened::Bundle(_))));
+    assert!(matches!(open(&bundle).await, Ok(Package::Bundle(_))));
     let tar = tar(&[file("gpu/gpu.yaml", b"a: b\n")]);
-    assert!(matches!(open(&tar).await, Ok(Opened::Package(_))));
+    assert!(matches!(open(&tar).await, Ok(Package::Foreign(_))));
     for left in [1, 70_000] {
         let cut = open(&bundle[..bundle.len() - left]).await.unwrap_err().to_string();
         assert!(cut.contains("cut off"), "{cut}");
@@ -326,6 +326,6 @@ async fn whatever_is_opened_is_known_by_its_content() {
     assert!(other.contains("its size is not that of a bundle"), "{other}");
     let text = open(b"hello").await.unwrap_err().to_string();
     assert!(text.contains("it is not a tar archive"), "{text}");
-    let unreadable = Opened::read(Arc::new(Unreadable)).await.unwrap_err();
+    let unreadable = Package::read(Arc::new(Unreadable)).await.unwrap_err();
     assert!(matches!(unreadable, Error::Io { .. }), "{unreadable}");
 }

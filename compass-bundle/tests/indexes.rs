@@ -7,7 +7,7 @@ mod sample;
 use std::sync::Arc;
 
 use compass_bundle::{
-    ArchiveImage, Bundle, BundleContents, BundlePlan, Opened, Platforms, VerifyOptions,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, Package, Platforms, VerifyOptions,
     WriteOptions, compare, copy_bundled, copy_packed, install, install_package, write,
 };
 use compass_registry::layout::OciLayout;
@@ -222,7 +222,7 @@ async fn nondistributable_layer_that_is_missing_is_named() {
     assert!(refused.contains("non-distributable layer sha256:"), "{refused}");
     // Without archives there is nothing against it.
     let (_other, alone) = bundle_of(&storage, &sample::product(vec![alone], false)).await;
-    let compared = compare(&Opened::Bundle(bundle), &Opened::Bundle(alone)).await.unwrap();
+    let compared = compare(&Package::Bundle(bundle), &Package::Bundle(alone)).await.unwrap();
     assert_eq!(compared.images.len(), 1);
 }
 
@@ -261,7 +261,7 @@ async fn what_changed_for_one_platform_only_is_shown() {
         let all = Platforms::All(sample::platform());
         let image = gather(&storage, &web(), &all).await.unwrap();
         let (directory, bundle) = bundle_of(&storage, &sample::product(vec![image], true)).await;
-        opened.push((Opened::Bundle(bundle), directory));
+        opened.push((Package::Bundle(bundle), directory));
     }
     let changed = compare(&opened[0].0, &opened[1].0).await.unwrap();
     let [image] = &changed.images[..] else { panic!("one image: {changed:?}") };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use archives::{config, file, gzip, tar};
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::{BundleSource, Error, Package, copy_packed, install_package};
+use compass_bundle::{BundleSource, Error, ForeignPackage, copy_packed, install_package};
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
@@ -61,9 +61,9 @@ fn layer(seed: u64) -> Vec<u8> {
 }
 
 /// Scans a package; the source counts from there on.
-async fn scan(bytes: Vec<u8>) -> (Arc<Counting>, Package) {
+async fn scan(bytes: Vec<u8>) -> (Arc<Counting>, ForeignPackage) {
     let source = Arc::new(Counting { bytes, read: AtomicU64::new(0) });
-    let package = Package::scan(source.clone()).await.unwrap();
+    let package = ForeignPackage::read(source.clone()).await.unwrap();
     (source, package)
 }
 

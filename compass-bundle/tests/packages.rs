@@ -10,7 +10,7 @@ use archives::{
     ARCHIVE, Tried, config, entry, file, gzip, layer, linked, package, problems, refusal, saved,
     saved_as, scan, tar,
 };
-use compass_bundle::{LocalFile, Opened, Package, compare, install_package, unpack};
+use compass_bundle::{ForeignPackage, LocalFile, Package, compare, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
 use compass_registry::{Algorithm, CopyOptions, Digest, Manifest, NoProgress, media_type};
@@ -364,7 +364,7 @@ async fn packages_are_compared_whatever_directory_they_stand_in() {
         file("other/gpu-one-v1-image.tar.gz", &archive),
         file("other/new.yaml", b"d: e\n"),
     ]);
-    let compared = async |bytes: &[u8]| Opened::Package(scan(bytes).await);
+    let compared = async |bytes: &[u8]| Package::Foreign(scan(bytes).await);
     let (old, new) = (compared(&old).await, compared(&moved).await);
     let same = compare(&old, &old).await.unwrap();
     assert_eq!((same.same_images, same.files.len(), same.images.len()), (1, 0, 0));
@@ -388,13 +388,13 @@ async fn packages_are_compared_whatever_directory_they_stand_in() {
     assert_eq!(image.configs.as_ref().unwrap().1, config);
 }
 
-async fn install_to_memory(package: &Package) -> Result<(), String> {
+async fn install_to_memory(package: &ForeignPackage) -> Result<(), String> {
     let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
     let installed = install_package(package, &storage, &place, &CopyOptions::default()).await;
     installed.map(drop).map_err(|error| error.to_string())
 }
 
-fn layer_types(package: &Package) -> Vec<String> {
+fn layer_types(package: &ForeignPackage) -> Vec<String> {
     let Manifest::Image { layers, .. } = package.images()[0].root.parse().unwrap() else {
         panic!("an image manifest")
     };

@@ -5,7 +5,7 @@ mod sample;
 
 use std::sync::Arc;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{
     ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Platforms, VerifyOptions,
     WriteOptions, install, write,
@@ -29,7 +29,8 @@ fn images(bases: usize, bytes: usize) -> Vec<Vec<Vec<u8>>> {
 async fn each_blob_of_a_product_is_asked_for_once() {
     let (storage, references) = sample::store(&images(180, 30_000)).await;
     let source = Arc::new(Counting::new(storage));
-    let plan = sample::plan(&Shared(Arc::clone(&source)), &references, Kind::Product, true).await;
+    let plan =
+        sample::plan(&Shared(Arc::clone(&source)), &references, BundleKind::Product, true).await;
     let directory = tempfile::tempdir().unwrap();
     let options = WriteOptions::default();
     let shared = Arc::new(Shared(Arc::clone(&source)));
@@ -88,7 +89,7 @@ fn a_product_is_as_large_as_its_distinct_blobs() {
 async fn what_a_product_holds_arrives_and_archives_may_come_along() {
     let (storage, references) = sample::store(&images(7, 70_000)).await;
     for archives in [false, true] {
-        let plan = sample::plan(&storage, &references, Kind::Product, archives).await;
+        let plan = sample::plan(&storage, &references, BundleKind::Product, archives).await;
         let directory = tempfile::tempdir().unwrap();
         let source = Arc::new(storage.clone());
         let options = WriteOptions::default();
@@ -204,7 +205,7 @@ async fn images_that_only_their_projects_tell_apart_are_installed_apart_or_not_a
         image.store(&storage, reference.repository(), tag).await.unwrap();
         references.push(reference);
     }
-    let plan = sample::plan(&storage, &references, Kind::Product, true).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Product, true).await;
     let directory = tempfile::tempdir().unwrap();
     let (source, options) = (Arc::new(storage), WriteOptions::default());
     let written = write(&plan, source, directory.path(), &options).await.unwrap();

@@ -5,7 +5,7 @@ mod sample;
 
 use std::sync::Arc;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, stream, write};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
@@ -30,12 +30,12 @@ fn images() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
     proptest::collection::vec(proptest::collection::vec(layer(), 0..4), 1..4)
 }
 
-fn kind() -> impl Strategy<Value = (Kind, bool)> {
+fn kind() -> impl Strategy<Value = (BundleKind, bool)> {
     prop_oneof![
-        Just((Kind::Plugin, false)),
-        Just((Kind::Hotfix, false)),
-        Just((Kind::Product, false)),
-        Just((Kind::Product, true)),
+        Just((BundleKind::Plugin, false)),
+        Just((BundleKind::Hotfix, false)),
+        Just((BundleKind::Product, false)),
+        Just((BundleKind::Product, true)),
     ]
 }
 
@@ -48,7 +48,12 @@ async fn streamed(plan: &BundlePlan, source: MemoryStorage) -> Vec<u8> {
     bytes
 }
 
-async fn round_trip(images: Vec<Vec<Vec<u8>>>, kind: (Kind, bool), jobs: usize, chunk: usize) {
+async fn round_trip(
+    images: Vec<Vec<Vec<u8>>>,
+    kind: (BundleKind, bool),
+    jobs: usize,
+    chunk: usize,
+) {
     let (storage, references) = sample::store(&images).await;
     let plan = sample::plan(&storage, &references, kind.0, kind.1).await;
     let expected = streamed(&plan, storage.clone()).await;

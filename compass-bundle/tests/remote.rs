@@ -8,10 +8,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::store::open_source;
 use compass_bundle::{
-    Bundle, BundleSource, LocalFile, Opened, VerifyOptions, WriteOptions, compare, unpack, write,
+    Bundle, BundleSource, LocalFile, Package, VerifyOptions, WriteOptions, compare, unpack, write,
 };
 use compass_registry::testing::noise;
 use compass_registry::{NoProgress, RetryPolicy};
@@ -21,7 +21,7 @@ use sample::CountedFile;
 async fn bundle(directory: &std::path::Path, seed: u64, bytes: usize) -> Arc<CountedFile> {
     let images: Vec<_> = (0..3).map(|number| vec![noise(seed + number, bytes)]).collect();
     let (storage, references) = sample::store(&images).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let path = directory.join(seed.to_string());
     std::fs::create_dir(&path).unwrap();
     let source = Arc::new(storage);
@@ -45,7 +45,7 @@ async fn looking_into_a_bundle_reads_a_few_kilobytes() {
     assert!(opened.verify(&quick).await.unwrap().holds());
     let other = bundle(directory.path(), 2, 1_000_000).await;
     let other_bundle = Bundle::read(other.clone()).await.unwrap();
-    let compared = compare(&Opened::Bundle(opened), &Opened::Bundle(other_bundle)).await.unwrap();
+    let compared = compare(&Package::Bundle(opened), &Package::Bundle(other_bundle)).await.unwrap();
     assert_eq!(compared.images.len(), 3);
     let read = file.bytes.load(Ordering::Relaxed);
     assert!(read <= 1 << 20, "{read} bytes");

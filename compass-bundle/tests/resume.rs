@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{BundlePlan, Error, WriteOptions, Written, write};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::noise;
@@ -32,7 +32,7 @@ async fn sample() -> (MemoryStorage, BundlePlan) {
     let shared = noise(1, 3_000_000);
     let images = vec![vec![shared.clone(), noise(2, 1_500_000)], vec![shared, noise(3, 2_200_000)]];
     let (storage, references) = sample::store(&images).await;
-    let plan = sample::plan(&storage, &references, Kind::Plugin, false).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     (storage, plan)
 }
 
@@ -142,7 +142,7 @@ async fn another_release_does_not_go_on_with_this_one() {
     let source = Arc::new(Counting::new(storage.clone()));
     interrupted(&source, &plan, directory.path(), plan.blob_bytes() / 2).await;
     let (other, references) = sample::store(&[vec![noise(9, 2_000_000)]]).await;
-    let other_plan = sample::plan(&other, &references, Kind::Plugin, false).await;
+    let other_plan = sample::plan(&other, &references, BundleKind::Plugin, false).await;
     assert_eq!(other_plan.file_name(), plan.file_name());
     let alone = tempfile::tempdir().unwrap();
     let other = Arc::new(Counting::new(other));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::store::publish;
 use compass_bundle::{
     ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Error, Platforms, Verified,
@@ -64,7 +64,7 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
         images.push(image.unwrap());
     }
     BundlePlan::new(&BundleContents {
-        kind: Kind::Plugin,
+        kind: BundleKind::Plugin,
         name: "gpu".to_owned(),
         version: "v0.1.0".to_owned(),
         base: None,

@@ -5,10 +5,10 @@ mod sample;
 
 use std::sync::Arc;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{
-    BundleSource, LocalFile, Opened, VerifyOptions, WriteOptions, unlike_bundle, verify_unopened,
-    write,
+    BundleSource, LocalFile, Package, VerifyOptions, WriteOptions, mismatch_range,
+    verify_unreadable, write,
 };
 use compass_registry::Digest;
 use compass_registry::testing::noise;
@@ -17,7 +17,7 @@ use compass_registry::testing::noise;
 async fn what_cannot_be_opened_is_located_in_what_was_read_of_it() {
     let layer = noise(1, 200_000);
     let (storage, references) = sample::store(&[vec![layer.clone()], vec![noise(2, 1000)]]).await;
-    let plan = sample::plan(&storage, &references, Kind::Product, true).await;
+    let plan = sample::plan(&storage, &references, BundleKind::Product, true).await;
     let (directory, options) = (tempfile::tempdir().unwrap(), WriteOptions::default());
     let written = write(&plan, Arc::new(storage), directory.path(), &options).await.unwrap();
     let good = std::fs::read(&written.path).unwrap();
@@ -28,16 +28,16 @@ async fn what_cannot_be_opened_is_located_in_what_was_read_of_it() {
         std::fs::write(&written.path, &bad).unwrap();
         let file: Arc<dyn BundleSource> = Arc::new(LocalFile::open(&written.path).unwrap());
         let options = VerifyOptions::default();
-        let (range, digest) = match Opened::read(Arc::clone(&file)).await {
-            Ok(Opened::Bundle(bundle)) => {
+        let (range, digest) = match Package::read(Arc::clone(&file)).await {
+            Ok(Package::Bundle(bundle)) => {
                 let verified = bundle.verify(&options).await.unwrap();
                 assert!(!verified.holds(), "byte {at}");
                 let mut damages = verified.damages.iter().map(|damage| damage.range.clone());
                 (damages.find(|range| range.contains(&(at as u64))).unwrap(), verified.digest)
             }
-            Ok(Opened::Package(_)) => (unlike_bundle(&file).await.unwrap(), None),
+            Ok(Package::Foreign(_)) => (mismatch_range(&file).await.unwrap(), None),
             Err(error) => {
-                let verified = verify_unopened(file, &error, &options).await.unwrap();
+                let verified = verify_unreadable(file, &error, &options).await.unwrap();
                 let verified = verified.unwrap_or_else(|| panic!("byte {at}: {error:?}"));
                 assert_eq!(verified.checksum, Some(false));
                 (verified.damages[0].range.clone(), verified.digest)

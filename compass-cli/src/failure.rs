@@ -117,13 +117,13 @@ impl From<compass_registry::Error> for Failure {
 impl From<compass_bundle::Error> for Failure {
     fn from(error: compass_bundle::Error) -> Self {
         let exit = match &error {
-            compass_bundle::Error::BadChecksum { .. }
+            compass_bundle::Error::InvalidChecksum { .. }
             | compass_bundle::Error::Damaged { .. }
             | compass_bundle::Error::NotABundle { .. }
-            | compass_bundle::Error::Unplannable(_) => NOT_RIGHT,
-            compass_bundle::Error::BadAddress { .. }
-            | compass_bundle::Error::Exists { .. }
-            | compass_bundle::Error::Foreign { .. }
+            | compass_bundle::Error::InvalidInput(_) => NOT_RIGHT,
+            compass_bundle::Error::InvalidAddress { .. }
+            | compass_bundle::Error::AlreadyExists { .. }
+            | compass_bundle::Error::WrongOwner { .. }
             | compass_bundle::Error::NoSuchFile { .. }
             | compass_bundle::Error::NoSuchImage { .. } => USAGE,
             compass_bundle::Error::Registry(error) => return of_registry(error),

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
             },
         }
     });
-    if result.is_err() && compass_bundle::store::has_uploads() {
+    if result.is_err() && compass_bundle::store::has_pending_uploads() {
         runtime.block_on(abort_uploads(&output));
     }
     // Everything unfinished is removed by whoever made it; a thread that waits for a pipe is not
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 /// Lets stores forget unfinished uploads, and says of which they do not.
 async fn abort_uploads(output: &Output) {
     let left = tokio::select! {
-        left = tokio::time::timeout(PATIENCE, compass_bundle::store::settle()) => left,
+        left = tokio::time::timeout(PATIENCE, compass_bundle::store::wait_for_pending_uploads()) => left,
         // Asked twice, this ends now.
         _ = interruption() => Ok(vec!["the interrupted object".to_owned()]),
     };

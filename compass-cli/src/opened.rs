@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use compass_bundle::Opened;
+use compass_bundle::Package;
 use compass_bundle::store::open_source;
 use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
@@ -11,8 +11,8 @@ use crate::cli::Global;
 use crate::failure::Failure;
 
 /// Opens a bundle, or a package of any making.
-pub(crate) async fn open(address: &str, global: &Global) -> Result<Opened, Failure> {
-    Ok(Opened::read(open_source(address, &global.retry()).await?).await?)
+pub(crate) async fn open(address: &str, global: &Global) -> Result<Package, Failure> {
+    Ok(Package::read(open_source(address, &global.retry()).await?).await?)
 }
 
 /// What the YAML of a bundle or a package names.
@@ -25,10 +25,10 @@ pub(crate) struct Named {
 }
 
 /// What the YAML of what was opened names. What is damaged of it is reported by a proof.
-pub(crate) async fn named_by(opened: &Opened) -> Named {
+pub(crate) async fn named_by(opened: &Package) -> Named {
     let mut named = Named::default();
     match opened {
-        Opened::Bundle(bundle) => {
+        Package::Bundle(bundle) => {
             let there = There::of(bundle.images().iter().map(|image| &image.reference));
             for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
                 if let Ok(bytes) = bundle.file(entry.path).await {
@@ -36,7 +36,7 @@ pub(crate) async fn named_by(opened: &Opened) -> Named {
                 }
             }
         }
-        Opened::Package(package) => {
+        Package::Foreign(package) => {
             let there = There::of(package.images().iter().map(|image| &image.reference));
             for file in package.files() {
                 if let Some(yaml) = &file.yaml {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use compass_bundle::ContentFile;
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_manifest::escape::escape;
 use compass_manifest::has_conflict_markers;
 use compass_manifest::inventory::Product;
@@ -16,7 +16,7 @@ use crate::repository::{Plugin, Repository, TargetImage, file_images};
 /// A package before its images are known to the registry.
 #[derive(Debug)]
 pub(crate) struct Package {
-    pub(crate) kind: Kind,
+    pub(crate) kind: BundleKind,
     pub(crate) name: String,
     pub(crate) version: String,
     /// The product version that a hotfix is for, where its own version does not begin with it.
@@ -55,7 +55,7 @@ impl Repository {
         let path = plugin.source.path();
         let name = format!("{}.yaml", plugin.name);
         Ok(Package {
-            kind: Kind::Plugin,
+            kind: BundleKind::Plugin,
             name: plugin.name.clone(),
             version: plugin.version.clone(),
             base: None,
@@ -88,7 +88,7 @@ impl Repository {
         let paths = hotfixes.iter().map(|hotfix| hotfix.source.path().to_owned()).collect();
         let base = first.base.as_deref().and_then(|base| base_beside(base, &version));
         let images = self.distinct_images(hotfixes.into_iter().flat_map(file_images).collect())?;
-        Ok(Package { kind: Kind::Hotfix, name: addon, version, base, paths, files, images })
+        Ok(Package { kind: BundleKind::Hotfix, name: addon, version, base, paths, files, images })
     }
 
     fn product_package(&self, version: &str) -> Result<Package, Failure> {
@@ -112,7 +112,7 @@ impl Repository {
         paths.extend(product.lists.iter().cloned());
         files.extend(self.addon_files(&product, &mut paths)?);
         files.extend(self.extra_files(&product, &mut paths)?);
-        Ok(Package { kind: Kind::Product, name, version, base: None, paths, files, images })
+        Ok(Package { kind: BundleKind::Product, name, version, base: None, paths, files, images })
     }
 
     /// The files of the addons directory, as they are.

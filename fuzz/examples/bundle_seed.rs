@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::frame::{self, Unframer};
 use compass_bundle::{
     ArchiveImage, BundleContents, BundlePlan, ContentFile, WriteOptions, write_as,
@@ -29,7 +29,7 @@ fn main() -> Result<(), Failure> {
     storage.add_blob(reference.repository(), layer);
     let platform: Platform = "linux/amd64".parse()?;
     let plan = BundlePlan::new(&BundleContents {
-        kind: Kind::Plugin,
+        kind: BundleKind::Plugin,
         name: "gpu".to_owned(),
         version: "v0.1.0".to_owned(),
         base: None,

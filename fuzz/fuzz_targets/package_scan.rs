@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::{BundleSource, Error, Package, unpack};
+use compass_bundle::{BundleSource, Error, ForeignPackage, unpack};
 use compass_registry::{ImageSource as _, Locator, NoProgress};
 use futures_util::StreamExt as _;
 use libfuzzer_sys::fuzz_target;
@@ -56,7 +56,7 @@ fn packed(name: &str, content: &[u8]) -> Bytes {
 
 async fn read(bytes: Bytes) {
     let source = Arc::new(Memory(bytes));
-    match Package::scan(source.clone()).await {
+    match ForeignPackage::read(source.clone()).await {
         Ok(package) => read_images(&package).await,
         Err(error) => assert!(!error.to_string().is_empty()),
     }
@@ -70,7 +70,7 @@ async fn read(bytes: Bytes) {
     assert_eq!(left, unpacked.map_or(0, |unpacked| unpacked.paths.len()));
 }
 
-async fn read_images(package: &Package) {
+async fn read_images(package: &ForeignPackage) {
     for image in package.images().iter().take(4) {
         let repository = image.reference.repository();
         let root = Locator::Digest(image.root.digest());

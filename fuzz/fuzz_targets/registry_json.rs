@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, ContentFile};
 use compass_registry::{Manifest, Platform, RawManifest, Reference, media_type, sniff_media_type};
 use libfuzzer_sys::fuzz_target;
@@ -41,7 +41,7 @@ fn plan(root: RawManifest) {
         unavailable: Vec::new(),
     };
     let planned = BundlePlan::new(&BundleContents {
-        kind: Kind::Plugin,
+        kind: BundleKind::Plugin,
         name: "gpu".to_owned(),
         version: "v1".to_owned(),
         base: None,

@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
 use super::write_below;
 use crate::Error;
-use crate::package::decompress::{Decompressed, decompress, reader_of};
-use crate::package::limits::Limits;
-use crate::package::walk::{Entries, Entry};
-use crate::package::{Package, PackageFile, PackageImage, no_archive};
+use crate::foreign::decompress::{Decompressed, decompress, reader_of};
+use crate::foreign::limits::Limits;
+use crate::foreign::tar_entries::{TarEntries, TarEntry};
+use crate::foreign::{ForeignFile, ForeignImage, ForeignPackage, no_archive};
 use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, entries_of};
 use crate::plan::platforms::Platforms;
@@ -35,7 +35,7 @@ impl Bundle {
     /// Writes the archive of one image, as bundles of plugins hold it.
     ///
     /// # Errors
-    /// [`Error::Exists`] where the file is there; what reading and writing report.
+    /// [`Error::AlreadyExists`] where the file is there; what reading and writing report.
     pub async fn write_archive(
         &self,
         image: &ArchiveImage,
@@ -69,12 +69,12 @@ impl Bundle {
     }
 }
 
-impl Package {
+impl ForeignPackage {
     /// The image of a name, as [`Bundle::image_named`] finds it.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], also where several fit.
-    pub fn image_named(&self, name: &str) -> Result<&PackageImage, Error> {
+    pub fn image_named(&self, name: &str) -> Result<&ForeignImage, Error> {
         named(self.images(), name, |image| (&image.reference, image.root.digest()))
     }
 
@@ -84,7 +84,7 @@ impl Package {
     /// [`Error::Damaged`] where the image has a problem; as [`Bundle::write_archive`].
     pub async fn write_archive(
         &self,
-        image: &PackageImage,
+        image: &ForeignImage,
         path: &Path,
         options: &WriteOptions,
     ) -> Result<u64, Error> {
@@ -103,7 +103,7 @@ impl Package {
     /// [`Error::Damaged`] where the image has a problem; as [`Bundle::stream_archive`].
     pub async fn stream_archive(
         &self,
-        image: &PackageImage,
+        image: &ForeignImage,
         to: (&mut (dyn AsyncWrite + Unpin + Send), &Path),
         progress: &dyn Progress,
     ) -> Result<u64, Error> {
@@ -112,7 +112,7 @@ impl Package {
         Ok(plan.size())
     }
 
-    async fn archive_plan(&self, image: &PackageImage) -> Result<BundlePlan, Error> {
+    async fn archive_plan(&self, image: &ForeignImage) -> Result<BundlePlan, Error> {
         if let Some(problem) = image.problems.first() {
             return Err(Error::damaged(problem));
         }
@@ -152,9 +152,9 @@ impl Package {
     /// Writes all files that are no image archives below a directory, and gives their paths.
     ///
     /// # Errors
-    /// [`Error::Exists`] where something of it is there; as [`Package::file`].
+    /// [`Error::AlreadyExists`] where something of it is there; as [`ForeignPackage::file`].
     pub async fn write_files(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
-        let mut named: HashMap<&str, Vec<&PackageFile>> = HashMap::new();
+        let mut named: HashMap<&str, Vec<&ForeignFile>> = HashMap::new();
         for file in self.files() {
             named.entry(self.target_of(&file.path)).or_default().push(file);
         }
@@ -180,17 +180,17 @@ impl Package {
         Ok(paths)
     }
 
-    async fn entries(&self) -> Result<Entries, Error> {
+    async fn entries(&self) -> Result<TarEntries, Error> {
         let (limits, source) = (Limits::default(), reader_of(self.source()));
         match decompress(source, &limits).await.map_err(|error| self.broken(error))? {
             Decompressed::Tar(tar) => {
-                Entries::of(tar, &limits).await.map_err(|error| self.broken(error))
+                TarEntries::of(tar, &limits).await.map_err(|error| self.broken(error))
             }
             Decompressed::Other { unsupported } => Err(no_archive(&self.name(), unsupported)),
         }
     }
 
-    async fn content(&self, file: &PackageFile, entry: Entry) -> Result<Bytes, Error> {
+    async fn content(&self, file: &ForeignFile, entry: TarEntry) -> Result<Bytes, Error> {
         let damaged = |what: &str| Error::damaged(format!("{}: {} {what}", self.name(), file.path));
         if file.size > MAX_FILE {
             return Err(damaged("is too large to be read at once"));
@@ -211,7 +211,7 @@ impl Package {
 
 /// The platforms of an image index whose images are not there, and the first of those that are: it
 /// is what tools see which know only single images.
-fn absent_and_first(image: &PackageImage) -> Result<(Vec<Platform>, Platform), Error> {
+fn absent_and_first(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
     let (mut absent, mut first) = (Vec::new(), None);
     for manifest in image.manifests() {
         for entry in entries_of(manifest)? {
@@ -249,7 +249,7 @@ fn named<'i, I>(
 
 pub(super) fn require_free(path: &Path) -> Result<(), Error> {
     match path.symlink_metadata() {
-        Ok(_) => Err(Error::Exists { path: path.display().to_string() }),
+        Ok(_) => Err(Error::AlreadyExists { path: path.display().to_string() }),
         Err(_) => Ok(()),
     }
 }

@@ -87,7 +87,7 @@ fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
 fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
     let (config, layers) = image.single(platform)?;
     if let Some(missing) = layers.iter().find(|layer| !image.is_available(layer)) {
-        return Err(Error::Unplannable(format!(
+        return Err(Error::InvalidInput(format!(
             "{} cannot be loaded from an archive: its non-distributable layer {} is not in the \
              registry, and only its owner gives it out",
             image.reference, missing.digest

@@ -68,6 +68,6 @@ impl PlannedConfig {
     }
 
     fn refused(&self, what: &str) -> Error {
-        Error::Unplannable(format!("{}: {what}", self.reference))
+        Error::InvalidInput(format!("{}: {what}", self.reference))
     }
 }

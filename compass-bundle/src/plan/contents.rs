@@ -7,14 +7,14 @@ use compass_registry::{Digest, Platform, RawManifest};
 
 use super::entry;
 use super::image::ArchiveImage;
-use crate::document::{FILE_NAME, Kind, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS};
+use crate::document::{BundleKind, FILE_NAME, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS};
 use crate::{Error, naming};
 
 /// What goes into a bundle.
 #[derive(Debug, Clone)]
 pub struct BundleContents {
     /// The kind of package.
-    pub kind: Kind,
+    pub kind: BundleKind,
     /// The plugin, the addon, or the product.
     pub name: String,
     /// Its version.
@@ -77,19 +77,19 @@ impl ContentFile {
     /// bytes.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where not.
+    /// [`Error::InvalidInput`] where not.
     pub fn require_usable(&self) -> Result<(), Error> {
-        naming::require_portable(&self.path)?;
+        naming::validate_portable_path(&self.path)?;
         if let Some(bytes) = &self.bytes
             && (bytes.len() as u64 != self.size
                 || self.digest.algorithm().digest(bytes) != self.digest)
         {
             let path = &self.path;
-            return Err(Error::Unplannable(format!("{path}: its bytes are not those described")));
+            return Err(Error::InvalidInput(format!("{path}: its bytes are not those described")));
         }
         if self.mode & !0o777 != 0 {
             let (path, mode) = (&self.path, self.mode);
-            return Err(Error::Unplannable(format!("{path}: {mode:o} are no permissions")));
+            return Err(Error::InvalidInput(format!("{path}: {mode:o} are no permissions")));
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl BundleContents {
 
     /// Whether images stand in one store.
     pub(crate) fn has_store(&self) -> bool {
-        self.kind == Kind::Product
+        self.kind == BundleKind::Product
     }
 
     /// Whether images stand in archives of their own.
@@ -113,21 +113,21 @@ impl BundleContents {
 
     /// Names lead nowhere else, and no two things of a bundle have the same one.
     pub(crate) fn require_usable(&self) -> Result<(), Error> {
-        naming::require_plain("name", &self.name)?;
-        naming::require_plain("version", &self.version)?;
+        naming::validate_name("name", &self.name)?;
+        naming::validate_name("version", &self.version)?;
         if let Some(base) = &self.base {
-            naming::require_plain("product version", base)?;
+            naming::validate_name("product version", base)?;
         }
-        naming::require_platforms(&self.platforms)?;
+        naming::validate_platforms(&self.platforms)?;
         let mut seen = BTreeSet::from([FILE_NAME]);
         for file in &self.files {
             file.require_usable()?;
             let first = file.path.split('/').next().unwrap_or_default();
             let reserved = (self.has_store() && [super::store::PATH, ARCHIVES].contains(&first))
-                || file.path.ends_with(naming::ARCHIVE_END);
+                || file.path.ends_with(naming::ARCHIVE_SUFFIX);
             if reserved || is_taken(&seen, &file.path) {
                 let path = &file.path;
-                return Err(Error::Unplannable(format!("`{path}` is taken in the bundle")));
+                return Err(Error::InvalidInput(format!("`{path}` is taken in the bundle")));
             }
             seen.insert(&file.path);
         }
@@ -158,7 +158,7 @@ fn require_at_most(what: &str, size: u64, most: u64) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!("{what} would take {size} bytes, and readers take at most {most}");
-    Err(Error::Unplannable(message))
+    Err(Error::InvalidInput(message))
 }
 
 /// Whether a path is there already, leads through a file, or is a directory that others are in.

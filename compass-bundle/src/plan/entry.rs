@@ -43,7 +43,7 @@ fn header(
     if let Some(header) = ustar(path, kind, mode, size, modified) {
         return Ok(header);
     }
-    let too_long = || Error::Unplannable(format!("`{path}` is too long a name for a tar archive"));
+    let too_long = || Error::InvalidInput(format!("`{path}` is too long a name for a tar archive"));
     let record = path_record(path).filter(|record| record.len() as u64 <= BLOCK);
     let record = record.ok_or_else(too_long)?;
     let length = record.len() as u64;

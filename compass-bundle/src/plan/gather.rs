@@ -25,7 +25,7 @@ impl ArchiveImage {
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
         if platforms.wanted().is_empty() {
-            return Err(Error::Unplannable(format!("{reference} is wanted for no platform")));
+            return Err(Error::InvalidInput(format!("{reference} is wanted for no platform")));
         }
         let (root, platform) = if let Platforms::One(platform) = platforms {
             let root = source.image(repository, locator, platform).await.map_err(named)?;
@@ -125,7 +125,7 @@ async fn children(
             break;
         }
         if depth == MAX_INDEX_DEPTH {
-            return Err(Error::Unplannable(format!(
+            return Err(Error::InvalidInput(format!(
                 "{reference} has indexes that are nested more than {MAX_INDEX_DEPTH} deep"
             )));
         }
@@ -167,7 +167,7 @@ impl Below<'_> {
             let child = child.map_err(named)?;
             self.bytes += child.descriptor().size;
             if self.bytes > MAX_IMAGE_MANIFESTS_BYTES {
-                return Err(Error::Unplannable(format!(
+                return Err(Error::InvalidInput(format!(
                     "{} has more than {MAX_IMAGE_MANIFESTS_BYTES} bytes of manifests",
                     self.reference
                 )));
@@ -182,7 +182,7 @@ impl Below<'_> {
 /// An index of a build cache has layers where others have images.
 fn require_images(reference: &Reference, entries: &[Descriptor]) -> Result<(), Error> {
     match entries.iter().find(|entry| !entry.is_manifest()) {
-        Some(blob) => Err(Error::Unplannable(format!(
+        Some(blob) => Err(Error::InvalidInput(format!(
             "{reference} is a build cache instead of an image: its index lists {} of type `{}`",
             blob.digest, blob.media_type
         ))),
@@ -199,7 +199,7 @@ fn require_pinned(
 ) -> Result<(), Error> {
     match reference.locator() {
         Locator::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
-            Err(Error::Unplannable(format!(
+            Err(Error::InvalidInput(format!(
                 "{reference} names an image index by its digest, which a part of it does not have: \
                  take it with all platforms (`--platform all`)"
             )))

@@ -55,7 +55,7 @@ impl ArchiveImage {
                 let child = self.children.iter().find(|child| Some(child.digest()) == chosen);
                 match child.map(RawManifest::parse).transpose()? {
                     Some(Manifest::Image { config, layers }) => Ok((config, layers)),
-                    _ => Err(Error::Unplannable(format!(
+                    _ => Err(Error::InvalidInput(format!(
                         "{} has no image for {platform}",
                         self.reference
                     ))),
@@ -105,7 +105,7 @@ impl ArchiveImage {
         if let Some(blob) =
             configs.iter().chain(&all_layers).find(|blob| blob.size > MAX_BLOB_BYTES)
         {
-            return Err(Error::Unplannable(format!(
+            return Err(Error::InvalidInput(format!(
                 "{}: blob {} claims to have {} bytes",
                 self.reference, blob.digest, blob.size
             )));

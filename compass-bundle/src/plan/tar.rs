@@ -118,12 +118,12 @@ impl TarLayout {
     /// The entries so far, and their length.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where that is more than any disk takes.
+    /// [`Error::InvalidInput`] where that is more than any disk takes.
     pub(crate) fn into_parts(mut self) -> Result<(Vec<Part>, u64), Error> {
         self.end_literal();
         if self.position > MAX_LENGTH {
             let message = "it would be larger than a pebibyte: some size is wrong".to_owned();
-            return Err(Error::Unplannable(message));
+            return Err(Error::InvalidInput(message));
         }
         Ok((self.parts, self.position))
     }

@@ -17,10 +17,10 @@ pub(crate) const MAX_CHECKSUM: u64 = 4 << 10;
 /// Reads the digest in the `.sha256` beside a file, if there is one.
 ///
 /// # Errors
-/// [`Error::BadChecksum`] for what is not a small regular file that names this one.
+/// [`Error::InvalidChecksum`] for what is not a small regular file that names this one.
 pub(crate) fn read_checksum(path: &Path) -> Result<Option<Digest>, Error> {
     let beside = checksum_path(path);
-    let bad = |reason: &str| Error::bad_checksum(beside.display(), reason);
+    let bad = |reason: &str| Error::invalid_checksum(beside.display(), reason);
     let mut options = OpenOptions::new();
     // Opening a pipe would wait for a writer.
     options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());

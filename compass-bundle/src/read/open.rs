@@ -18,8 +18,8 @@ use super::frames::Frames;
 use super::opening::{Opening, content_file, read_tar};
 use super::source::{BundleSource, LocalFile, Windowed};
 use crate::Error;
-use crate::document::{BundleDocument, FILE_NAME, Kind};
-use crate::opened::image_by;
+use crate::document::{BundleDocument, BundleKind, FILE_NAME};
+use crate::package::find_manifest;
 use crate::plan::contents::{BundleContents, ContentFile};
 use crate::plan::image::ArchiveImage;
 use crate::plan::{BundlePlan, Content, Segment};
@@ -92,7 +92,7 @@ impl Bundle {
         let mut images = opening.stored_images(&document, position).await?;
         let archived = opening.archived_images(&document, position).await?;
         let archives = !archived.is_empty();
-        if document.kind != Kind::Product {
+        if document.kind != BundleKind::Product {
             images = archived;
         }
         let plan = plan_again(&document, files, images.clone(), archives)?;
@@ -254,7 +254,7 @@ impl ImageSource for Bundle {
     ) -> Result<RawManifest, RegistryError> {
         let own = self.0.images.iter().filter(|image| image.reference.repository() == repository);
         let own = own.map(|image| (&image.reference, &image.root, &image.children[..]));
-        image_by(locator, own, || format!("{repository}:{locator} in {}", self.name()))
+        find_manifest(locator, own, || format!("{repository}:{locator} in {}", self.name()))
     }
 
     async fn blob(

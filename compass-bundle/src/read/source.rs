@@ -30,7 +30,7 @@ pub trait BundleSource: Debug + Send + Sync {
     /// What the `.sha256` beside the file says of it, if there is one.
     ///
     /// # Errors
-    /// [`Error::BadChecksum`] if it says nothing of the file.
+    /// [`Error::InvalidChecksum`] if it says nothing of the file.
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
         Ok(None)
     }

@@ -75,7 +75,7 @@ impl Verified {
         let Some(digest) = self.digest else { return Ok(()) };
         match source.checksum().await {
             Ok(written) => self.checksum = written.map(|written| written == digest),
-            Err(Error::BadChecksum { path, reason }) => {
+            Err(Error::InvalidChecksum { path, reason }) => {
                 let what = format!("it does not say what the SHA-256 should be: {reason}");
                 let (file, range) = (Some(path), 0..0);
                 self.damages.push(Damage { file, image: None, blob: None, range, what });

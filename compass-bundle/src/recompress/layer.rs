@@ -18,8 +18,8 @@ use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
 use crate::Error;
-use crate::package::decompress::{Opened, Reader, open, zstd};
-use crate::package::limits::{DecoderMemory, Limits};
+use crate::foreign::decompress::{Decoded, Reader, open, zstd};
+use crate::foreign::limits::{DecoderMemory, Limits};
 
 /// Bytes between two steps of a layer's way.
 const CHUNK: usize = 128 << 10;
@@ -143,9 +143,9 @@ impl<S: Storage> Recompression<S> {
         let unpacked = match packing {
             Packing::Zstd => zstd(packed, self.memory.clone()),
             Packing::Plain => match open(packed, &Limits::default()).await {
-                Ok(Opened::Plain(reader)) => Ok(reader),
-                Ok(Opened::Packed(compression, _)) => Err(denied(compression)),
-                Ok(Opened::Unsupported(name)) => Err(denied(name)),
+                Ok(Decoded::Plain(reader)) => Ok(reader),
+                Ok(Decoded::Compressed(compression, _)) => Err(denied(compression)),
+                Ok(Decoded::Unsupported(name)) => Err(denied(name)),
                 Err(error) => Err(error),
             },
         };

@@ -38,7 +38,7 @@ fn manifest(
     changed: &HashMap<Digest, Descriptor>,
 ) -> Result<RawManifest, Error> {
     let unreadable = |error: serde_json::Error| {
-        Error::Unplannable(format!("manifest {} is not readable: {error}", manifest.digest()))
+        Error::InvalidInput(format!("manifest {} is not readable: {error}", manifest.digest()))
     };
     let mut document: Value = serde_json::from_slice(manifest.bytes()).map_err(unreadable)?;
     let mut touched = false;

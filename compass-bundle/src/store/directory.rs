@@ -47,7 +47,7 @@ pub fn publish(
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;
     require_checksum(bundle, digest)?;
     match part.finish() {
-        Err(Error::Exists { .. }) if path.is_file() => return same(&path, digest, progress),
+        Err(Error::AlreadyExists { .. }) if path.is_file() => return same(&path, digest, progress),
         finished => finished?,
     }
     write_checksum(&path, digest)?;

@@ -13,7 +13,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
 use crate::read::{BundleSource, MAX_CHECKSUM, checksum_in};
-use crate::store::without_secrets;
+use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
 
 /// How often a read is tried.
@@ -38,8 +38,8 @@ impl HttpFile {
     /// # Errors
     /// Where it is not there, or the server does not answer ranges.
     pub async fn open(address: &str) -> Result<Self, Error> {
-        let shown = without_secrets(address);
-        let url: Url = address.parse().map_err(|_| Error::bad_address(address, "not a URL"))?;
+        let shown = redact_url(address);
+        let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
         let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
         let mut file = Self { client, url, shown, size: 0 };
         let response = patiently(|| file.get(0..1)).await?;
@@ -147,7 +147,7 @@ impl BundleSource for HttpFile {
             return Ok(None);
         };
         let name = self.url.path().rsplit('/').next().unwrap_or_default();
-        let bad = |reason| Error::bad_checksum(format!("{}{CHECKSUM_END}", self.shown), reason);
+        let bad = |reason| Error::invalid_checksum(format!("{}{CHECKSUM_END}", self.shown), reason);
         checksum_in(&text, name.as_bytes()).map(Some).map_err(bad)
     }
 }

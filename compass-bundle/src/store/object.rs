@@ -16,9 +16,9 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::task::spawn_blocking;
 
 use super::directory::digest_of;
-use super::failure::{StorageFailure, login_variables};
+use super::storage_error::{StorageError, login_variables};
 use super::upload::Upload;
-use super::{Published, digest_of_plan, store_path, without_secrets};
+use super::{Published, digest_of_plan, redact_url, store_path};
 use crate::document::BundleDocument;
 use crate::read::{BundleSource, LocalFile, MAX_CHECKSUM, checksum_in, require_checksum};
 use crate::write::{CHECKSUM_END, checksum_line, checksum_path};
@@ -63,12 +63,12 @@ impl ObjectStore {
     /// Opens `s3://bucket/prefix` or `oss://bucket/prefix`. Nothing is asked for yet.
     ///
     /// # Errors
-    /// [`Error::BadAddress`], also where the environment lacks an endpoint.
+    /// [`Error::InvalidAddress`], also where the environment lacks an endpoint.
     pub fn open(address: &str) -> Result<Self, Error> {
         let address = address.trim_end_matches('/');
         let (bucket, prefix) = split(address)?;
         let operator = operator(address, bucket, prefix)?;
-        Ok(Self { operator, address: without_secrets(address) })
+        Ok(Self { operator, address: redact_url(address) })
     }
 
     /// Publishes a bundle that is a file.
@@ -286,7 +286,7 @@ impl ObjectFile {
         let (bucket, path) = split(address)?;
         let operator = operator(address, bucket, "")?;
         let metadata = operator.stat(path).await;
-        let address = without_secrets(address);
+        let address = redact_url(address);
         let metadata = metadata.map_err(|error| failed("read", &address, error))?;
         let path = path.to_owned();
         Ok(Self { operator, address, path, size: metadata.content_length() })
@@ -294,7 +294,7 @@ impl ObjectFile {
 }
 
 fn failed(action: &'static str, address: &str, error: opendal::Error) -> Error {
-    Error::store(action, address, StorageFailure::new(error, address))
+    Error::store(action, address, StorageError::new(error, address))
 }
 
 #[async_trait]
@@ -314,7 +314,8 @@ impl BundleSource for ObjectFile {
 
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
         let beside = format!("{}{CHECKSUM_END}", self.path);
-        let bad = |reason| Error::bad_checksum(format!("{}{CHECKSUM_END}", self.address), reason);
+        let bad =
+            |reason| Error::invalid_checksum(format!("{}{CHECKSUM_END}", self.address), reason);
         match read_small(&self.operator, &beside).await {
             Ok(text) => {
                 let name = self.path.rsplit('/').next().unwrap_or_default();
@@ -331,7 +332,7 @@ fn split(address: &str) -> Result<(&str, &str), Error> {
     let rest = address.split_once("://").map_or("", |(_, rest)| rest);
     let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
-        return Err(Error::bad_address(address, "it names no bucket"));
+        return Err(Error::invalid_address(address, "it names no bucket"));
     }
     Ok((bucket, path))
 }
@@ -345,15 +346,15 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
         true => &["OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"],
         false => &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
     });
-    if endpoint.as_ref().is_some_and(|endpoint| without_secrets(endpoint) != *endpoint) {
+    if endpoint.as_ref().is_some_and(|endpoint| redact_url(endpoint) != *endpoint) {
         let variables = login_variables(is_oss);
         let reason = format!("a login belongs into {variables}, and not into the endpoint");
-        return Err(Error::bad_address(address, reason));
+        return Err(Error::invalid_address(address, reason));
     }
     let root = format!("/{root}");
     let operator = if is_oss {
         let endpoint = endpoint.ok_or_else(|| {
-            Error::bad_address(address, "OSS_ENDPOINT does not say where the storage is")
+            Error::invalid_address(address, "OSS_ENDPOINT does not say where the storage is")
         })?;
         Operator::new(Oss::default().bucket(bucket).root(&root).endpoint(&endpoint))
     } else {
@@ -364,12 +365,12 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
         let region = environment(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
         Operator::new(s3.region(region.as_deref().unwrap_or("us-east-1")))
     };
-    let operator = operator.map_err(|error| Error::bad_address(address, error.to_string()))?;
+    let operator = operator.map_err(|error| Error::invalid_address(address, error.to_string()))?;
     let timeout = TimeoutLayer::default().with_io_timeout(Duration::from_mins(1));
     let retry = RetryLayer::new().with_max_times(4).with_jitter();
     // Storages are spoken with over the same TLS as web servers, and as patiently.
     let client = super::http::client();
-    let client = client.map_err(|error| Error::bad_address(address, error.to_string()))?;
+    let client = client.map_err(|error| Error::invalid_address(address, error.to_string()))?;
     let transport = HttpTransporter::new(ReqwestTransport::new(client));
     let context = OperationContext::new().with_http_transport(transport);
     Ok(operator.with_context(context).layer(timeout).layer(retry))

@@ -73,7 +73,7 @@ impl Upload {
 /// [`ObjectStore`](super::ObjectStore) was dropped, a program calls this before it ends; otherwise
 /// the storage may keep parts of an object that never appears, and its owner pays for them. It can
 /// take as long as the storage does. Returns the objects of which the storage kept parts all the same.
-pub async fn settle() -> Vec<String> {
+pub async fn wait_for_pending_uploads() -> Vec<String> {
     UPLOADS.close();
     UPLOADS.wait().await;
     UPLOADS.reopen();
@@ -81,7 +81,7 @@ pub async fn settle() -> Vec<String> {
 }
 
 /// Whether uploads are under way, or being given up.
-pub fn has_uploads() -> bool {
+pub fn has_pending_uploads() -> bool {
     !UPLOADS.is_empty()
 }
 

@@ -124,14 +124,14 @@ impl BundlePlan {
     /// Whether the small files are at hand: those of a plan that came from a bundle are not.
     ///
     /// # Errors
-    /// [`Error::Unplannable`] where one is missing.
+    /// [`Error::InvalidInput`] where one is missing.
     pub(crate) fn require_bytes(&self) -> Result<(), Error> {
         match self.files().iter().find(|file| file.bytes.is_none()) {
             None => Ok(()),
             Some(file) => {
                 let message =
                     format!("the plan has no bytes of {}: it came from a bundle", file.path);
-                Err(Error::Unplannable(message))
+                Err(Error::InvalidInput(message))
             }
         }
     }

@@ -48,7 +48,7 @@ pub(crate) async fn write(
         // Somebody may have been faster, and holds it no longer.
         if path.symlink_metadata().is_ok() {
             part.keeper().keep(false);
-            return Err(Error::Exists { path: path.display().to_string() });
+            return Err(Error::AlreadyExists { path: path.display().to_string() });
         }
     }
     part.accompany(&Journal::path_beside(part.part()));
@@ -113,7 +113,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// Goes on with an unfinished bundle, or begins one.
 async fn resume(path: &Path) -> Result<PartFile, Error> {
     if path.is_dir() {
-        return Err(Error::Exists { path: path.display().to_string() });
+        return Err(Error::AlreadyExists { path: path.display().to_string() });
     }
     let until = Instant::now() + LEAVE;
     loop {

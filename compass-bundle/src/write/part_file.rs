@@ -82,7 +82,7 @@ impl PartFile {
         let file = claim(&part, || Self::open(&part).map(Some))?;
         let left = Left::of(&file).map_err(Error::io("read", &part))?;
         if left == Left::Foreign {
-            return Err(Error::Exists { path: part.display().to_string() });
+            return Err(Error::AlreadyExists { path: part.display().to_string() });
         }
         let keeper = Keeper::default();
         // What fails before anybody has looked into it takes nothing away.
@@ -144,7 +144,7 @@ impl PartFile {
         named.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 self.keeper.keep(false);
-                Error::Exists { path: self.path.display().to_string() }
+                Error::AlreadyExists { path: self.path.display().to_string() }
             }
             _ => Error::io("create", &self.path)(error),
         })?;
@@ -197,7 +197,7 @@ pub(crate) fn open_own_directory(path: &Path) -> Result<Option<File>, Error> {
 /// this user created before.
 ///
 /// # Errors
-/// [`Error::Foreign`] if another user created it; [`Error::Io`].
+/// [`Error::WrongOwner`] if another user created it; [`Error::Io`].
 pub fn create_own_directory(path: &Path) -> Result<(), Error> {
     match open_own_directory(path)? {
         Some(_) => Ok(()),
@@ -210,13 +210,13 @@ pub fn create_own_directory(path: &Path) -> Result<(), Error> {
 pub(crate) fn require_own(file: &File, path: &Path) -> Result<(), Error> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Error::Foreign { path: path.to_owned(), owner: metadata.uid() });
+        return Err(Error::WrongOwner { path: path.to_owned(), owner: metadata.uid() });
     }
     let is_alone = metadata.is_file() && metadata.nlink() == 1;
     if metadata.is_dir() || is_alone {
         return Ok(());
     }
-    Err(Error::Exists { path: path.display().to_string() })
+    Err(Error::AlreadyExists { path: path.display().to_string() })
 }
 
 /// Gives a file a name that nobody has. File systems that cannot do that at once are asked first.
@@ -318,7 +318,7 @@ mod tests {
         let mut part = PartFile::create(&path).unwrap();
         part.replace_nothing();
         std::fs::write(&path, "first").unwrap();
-        assert!(matches!(part.finish(), Err(Error::Exists { .. })));
+        assert!(matches!(part.finish(), Err(Error::AlreadyExists { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         std::fs::remove_file(&path).unwrap();
         let mut part = PartFile::create(&path).unwrap();
@@ -333,7 +333,7 @@ mod tests {
         let (path, mine) = (directory.path().join("bundle"), directory.path().join("mine"));
         std::fs::write(&mine, "").unwrap();
         std::fs::hard_link(&mine, directory.path().join("bundle.part")).unwrap();
-        assert!(matches!(PartFile::create(&path), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(&path), Err(Error::AlreadyExists { .. })));
         assert!(mine.exists());
     }
 
@@ -347,12 +347,12 @@ mod tests {
         if std::os::unix::fs::chown(&part, Some(1), None).is_err() {
             return;
         }
-        assert!(matches!(PartFile::create(&path), Err(Error::Foreign { owner: 1, .. })));
+        assert!(matches!(PartFile::create(&path), Err(Error::WrongOwner { owner: 1, .. })));
         assert!(part.exists());
         let theirs = directory.path().join("theirs");
         std::fs::create_dir(&theirs).unwrap();
         std::os::unix::fs::chown(&theirs, Some(1), None).unwrap();
-        assert!(matches!(create_own_directory(&theirs), Err(Error::Foreign { owner: 1, .. })));
+        assert!(matches!(create_own_directory(&theirs), Err(Error::WrongOwner { owner: 1, .. })));
     }
 
     #[test]

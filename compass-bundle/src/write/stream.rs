@@ -18,7 +18,7 @@ use crate::{Error, frame};
 ///
 /// A blob's last bytes come out only when its digest was right; a stream that ended without an
 /// error was the whole bundle. The plan of a bundle that was read lacks the small files, and is an
-/// error ([`Error::Unplannable`]).
+/// error ([`Error::InvalidInput`]).
 pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::{BundleSource, Error, Opened, Package, WriteOptions, install_package};
+use compass_bundle::{BundleSource, Error, ForeignPackage, Package, WriteOptions, install_package};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{
     CopyOptions, Digest, ImageSource, ImageSourceExt as _, Locator, Manifest, NoProgress,
@@ -36,10 +36,10 @@ impl BundleSource for Memory {
     }
 }
 
-async fn open(bytes: Vec<u8>) -> Result<Package, String> {
-    match Opened::read(Arc::new(Memory(bytes.into()))).await {
-        Ok(Opened::Package(package)) => Ok(package),
-        Ok(Opened::Bundle(_)) => panic!("it is not a bundle"),
+async fn open(bytes: Vec<u8>) -> Result<ForeignPackage, String> {
+    match Package::read(Arc::new(Memory(bytes.into()))).await {
+        Ok(Package::Foreign(package)) => Ok(package),
+        Ok(Package::Bundle(_)) => panic!("it is not a bundle"),
         Err(error @ (Error::Damaged { .. } | Error::NotABundle { .. })) => Err(error.to_string()),
         Err(error) => panic!("it says nothing of the package: {error:?}"),
     }
@@ -81,7 +81,7 @@ pub(crate) async fn check(Generated { bytes, configs, flaw }: Generated) {
 }
 
 /// Requires that each image of a package can be written as an archive, which is whole again.
-async fn check_archives(package: &Package, directory: &Path) {
+async fn check_archives(package: &ForeignPackage, directory: &Path) {
     for (number, image) in package.images().iter().enumerate() {
         let path = directory.join(format!("{number}.tar.gz"));
         let written = package.write_archive(image, &path, &WriteOptions::default()).await;

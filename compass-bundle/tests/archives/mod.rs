@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use compass_bundle::{LocalFile, Package, PackageImage, unpack};
+use compass_bundle::{ForeignImage, ForeignPackage, LocalFile, unpack};
 use compass_registry::testing::noise;
 use compass_registry::{Digest, NoProgress};
 use flate2::Compression;
@@ -59,7 +59,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// Bytes as a file, inspected and unpacked.
 pub(crate) struct Tried {
-    pub(crate) package: Result<Package, String>,
+    pub(crate) package: Result<ForeignPackage, String>,
     pub(crate) unpacked: Result<(), String>,
 }
 
@@ -69,7 +69,7 @@ impl Tried {
         let path = directory.path().join("old.tar.gz");
         std::fs::write(&path, bytes).unwrap();
         let source = Arc::new(LocalFile::open(&path).unwrap());
-        let package = Package::scan(source.clone()).await.map_err(|error| error.to_string());
+        let package = ForeignPackage::read(source.clone()).await.map_err(|error| error.to_string());
         let target = directory.path().join("target");
         let unpacked = unpack(source, &target, &NoProgress).await;
         let unpacked = unpacked.map(drop).map_err(|error| error.to_string());
@@ -84,7 +84,7 @@ impl Tried {
     }
 }
 
-pub(crate) async fn scan(bytes: &[u8]) -> Package {
+pub(crate) async fn scan(bytes: &[u8]) -> ForeignPackage {
     Tried::of(bytes).await.package.unwrap()
 }
 
@@ -126,8 +126,8 @@ pub(crate) fn package(archive: &[u8]) -> Vec<u8> {
     tar(&[file("gpu/gpu.yaml", b"a: b\n"), file(ARCHIVE, archive)])
 }
 
-pub(crate) fn problems(package: &Package) -> Vec<String> {
-    package.images().iter().flat_map(|image: &PackageImage| image.problems.clone()).collect()
+pub(crate) fn problems(package: &ForeignPackage) -> Vec<String> {
+    package.images().iter().flat_map(|image: &ForeignImage| image.problems.clone()).collect()
 }
 
 /// Peak memory of this process, in bytes.

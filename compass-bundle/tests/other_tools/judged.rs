@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use compass_bundle::{LocalFile, Opened, Package, install_package};
+use compass_bundle::{ForeignPackage, LocalFile, Package, install_package};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{CopyOptions, NoProgress};
 
 /// What a package holds, if it is whole.
 pub(crate) struct Judged {
-    pub(crate) package: Package,
+    pub(crate) package: ForeignPackage,
     pub(crate) problems: Vec<String>,
     /// What its images are named, in order.
     pub(crate) names: Vec<String>,
@@ -23,9 +23,9 @@ pub(crate) async fn judge(bytes: &[u8]) -> Result<Judged, String> {
     let path = directory.path().join("package");
     std::fs::write(&path, bytes).unwrap();
     let source = Arc::new(LocalFile::open(&path).unwrap());
-    let package = match Opened::read(source).await.map_err(|error| error.to_string())? {
-        Opened::Package(package) => package,
-        Opened::Bundle(_) => return Err("it is a bundle".to_owned()),
+    let package = match Package::read(source).await.map_err(|error| error.to_string())? {
+        Package::Foreign(package) => package,
+        Package::Bundle(_) => return Err("it is a bundle".to_owned()),
     };
     let found = package.problems();
     let problems: Vec<_> = found

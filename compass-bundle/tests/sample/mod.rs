@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{
     ArchiveImage, BundleContents, BundlePlan, BundleSource, ContentFile, Error, LocalFile,
     Platforms,
@@ -42,7 +42,7 @@ pub(crate) async fn store(images: &[Vec<Vec<u8>>]) -> (MemoryStorage, Vec<Refere
 pub(crate) async fn plan(
     source: &dyn ImageSource,
     references: &[Reference],
-    kind: Kind,
+    kind: BundleKind,
     archives: bool,
 ) -> BundlePlan {
     let mut images = Vec::new();
@@ -53,16 +53,16 @@ pub(crate) async fn plan(
         images.push(image.unwrap());
     }
     let files = match kind {
-        Kind::Hotfix => vec![ContentFile::new("default/a/b/values.yaml", "_config: {}\n")],
-        Kind::Product => vec![
+        BundleKind::Hotfix => vec![ContentFile::new("default/a/b/values.yaml", "_config: {}\n")],
+        BundleKind::Product => vec![
             ContentFile::new("product.yaml", "metadata: {name: compass}\n"),
             ContentFile::new("install.sh", "#!/bin/sh\n").with_mode(0o755),
         ],
         _ => vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
     };
     let (name, version) = match kind {
-        Kind::Hotfix => ("web", "v2.7.0-20180605-p1"),
-        Kind::Product => ("compass", "v2.7.0"),
+        BundleKind::Hotfix => ("web", "v2.7.0-20180605-p1"),
+        BundleKind::Product => ("compass", "v2.7.0"),
         _ => ("gpu", "v0.1.0"),
     };
     BundlePlan::new(&BundleContents {
@@ -84,7 +84,7 @@ pub(crate) async fn plan(
 /// A product of these images and nothing else.
 pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleContents {
     BundleContents {
-        kind: Kind::Product,
+        kind: BundleKind::Product,
         name: "compass".to_owned(),
         version: "v2.7.0".to_owned(),
         base: None,

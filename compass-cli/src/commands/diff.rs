@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use compass_bundle::store::without_secrets;
-use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, Opened, compare};
+use compass_bundle::store::redact_url;
+use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, Package, compare};
 use compass_manifest::difference::{Difference, differences};
 use compass_manifest::yaml;
 use compass_registry::{Descriptor, Platform};
@@ -28,15 +28,15 @@ pub(crate) async fn run(
     let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
     let comparison = compare(&old, &new).await?;
     for (address, opened) in [(&args.old, &old), (&args.new, &new)] {
-        warn_of_problems(&without_secrets(address), opened, output);
+        warn_of_problems(&redact_url(address), opened, output);
     }
     output.result(|| to_json(&comparison), || to_text(&comparison));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Warns of the problems of a package, and of what is not looked into: they may be the difference.
-fn warn_of_problems(name: &str, opened: &Opened, output: &Output) {
-    let Opened::Package(package) = opened else { return };
+fn warn_of_problems(name: &str, opened: &Package, output: &Output) {
+    let Package::Foreign(package) = opened else { return };
     for problem in package.problems() {
         let file = problem.file.filter(|file| !problem.what.starts_with(file.as_str()));
         let file = file.map(|file| format!("{}: ", printable(&file))).unwrap_or_default();

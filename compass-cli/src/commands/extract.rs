@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compass_bundle::store::open_source;
 use compass_bundle::{
-    ArchiveImage, Bundle, Opened, Package, PackageImage, WriteOptions, copy_bundled, copy_packed,
-    unpack, write_file, write_file_below,
+    ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package, WriteOptions, copy_bundled,
+    copy_packed, unpack, write_file, write_file_below,
 };
 use compass_registry::layout::OciLayout;
 use compass_registry::{CopyOptions, Reference};
@@ -66,8 +66,10 @@ pub(crate) async fn run(
             everything(args, out, global, output).await?
         }
         _ => match (&open(&args.bundle, global).await?, args) {
-            (Opened::Bundle(bundle), Args { yaml: true, .. }) => small_files(bundle, out).await?,
-            (Opened::Package(package), Args { yaml: true, .. }) => package.write_files(out).await?,
+            (Package::Bundle(bundle), Args { yaml: true, .. }) => small_files(bundle, out).await?,
+            (Package::Foreign(package), Args { yaml: true, .. }) => {
+                package.write_files(out).await?
+            }
             (opened, Args { file: Some(path), .. }) => {
                 vec![file(opened, path, out, global, output).await?]
             }
@@ -159,15 +161,15 @@ async fn everything(
     output: &Output,
 ) -> Result<Vec<PathBuf>, Failure> {
     let source = open_source(&args.bundle, &global.retry()).await?;
-    let opened = Opened::read(Arc::clone(&source)).await?;
+    let opened = Package::read(Arc::clone(&source)).await?;
     let bar = output.bar("extract");
     let unpacked = match &opened {
-        Opened::Bundle(_) => unpack(source, out, &*bar.shared()).await,
-        Opened::Package(package) => package.unpack(out, &*bar.shared()).await,
+        Package::Bundle(_) => unpack(source, out, &*bar.shared()).await,
+        Package::Foreign(package) => package.unpack(out, &*bar.shared()).await,
     };
     bar.done();
     let unpacked = unpacked.map_err(|error| match &opened {
-        Opened::Package(package) if package.require_whole().is_err() => {
+        Package::Foreign(package) if package.require_whole().is_err() => {
             let hint = "`compass verify` lists what is wrong; `--image`, `--file` and `--yaml` take out \
                         single things, and `tar` everything";
             Failure::from(error).while_doing(format!("cannot extract {}", args.bundle)).hint(hint)
@@ -192,7 +194,7 @@ fn target(output: &Path, path: &str) -> Result<PathBuf, Failure> {
 
 /// A file by its path: where that is an image archive of a bundle, it is written as any archive.
 async fn file(
-    opened: &Opened,
+    opened: &Package,
     path: &str,
     out: &Path,
     global: &Global,
@@ -208,13 +210,13 @@ async fn file(
 }
 
 /// A small file, and its permissions.
-async fn bytes_of(opened: &Opened, path: &str) -> Result<(Bytes, u32), Failure> {
+async fn bytes_of(opened: &Package, path: &str) -> Result<(Bytes, u32), Failure> {
     Ok(match opened {
-        Opened::Bundle(bundle) => {
+        Package::Bundle(bundle) => {
             let entry = bundle.entries().find(|entry| entry.path == path);
             (bundle.file(path).await?, entry.map_or(0o644, |entry| entry.mode))
         }
-        Opened::Package(package) => (package.file(path).await?, 0o644),
+        Package::Foreign(package) => (package.file(path).await?, 0o644),
     })
 }
 
@@ -228,8 +230,8 @@ async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, Fai
 }
 
 /// The image whose archive in a bundle has a path.
-fn bundled_at<'o>(opened: &'o Opened, path: &str) -> Option<Image<'o>> {
-    let Opened::Bundle(bundle) = opened else { return None };
+fn bundled_at<'o>(opened: &'o Package, path: &str) -> Option<Image<'o>> {
+    let Package::Bundle(bundle) = opened else { return None };
     let file = bundle.document().files.iter().find(|file| file.path == path)?;
     let reference = &file.image.as_ref()?.reference;
     let image = bundle.images().iter().find(|image| image.reference.to_string() == *reference)?;
@@ -239,15 +241,15 @@ fn bundled_at<'o>(opened: &'o Opened, path: &str) -> Option<Image<'o>> {
 /// An image of what was opened.
 enum Image<'o> {
     Bundled(&'o Bundle, &'o ArchiveImage),
-    Packed(&'o Package, &'o PackageImage),
+    Packed(&'o ForeignPackage, &'o ForeignImage),
 }
 
 impl<'o> Image<'o> {
     /// The image of a name; what should be known of it is a warning.
-    fn named(opened: &'o Opened, name: &str, output: &Output) -> Result<Self, Failure> {
+    fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self, Failure> {
         Ok(match opened {
-            Opened::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
-            Opened::Package(package) => {
+            Package::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
+            Package::Foreign(package) => {
                 let image = package.image_named(name)?;
                 image.notes.iter().for_each(|note| output.warn(note));
                 Self::Packed(package, image)

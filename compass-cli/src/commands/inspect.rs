@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use compass_bundle::document::{BundleDocument, BundleImage, Kind, PlacedBlob, StoredImage};
-use compass_bundle::{ArchiveImage, Bundle, Opened, Package, PackageImage};
+use compass_bundle::document::{BundleDocument, BundleImage, BundleKind, PlacedBlob, StoredImage};
+use compass_bundle::{ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package};
 use compass_registry::{Descriptor, Digest, Manifest, Platform};
 use serde_json::{Value, json};
 
@@ -23,14 +23,14 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     match open(&args.bundle, global).await? {
-        Opened::Bundle(bundle) => {
+        Package::Bundle(bundle) => {
             let document = bundle.document();
             output.result(
                 || serde_json::to_value(document).unwrap_or_default(),
                 || describe(&bundle),
             );
         }
-        Opened::Package(package) => {
+        Package::Foreign(package) => {
             let notes = package.notes().into_iter().chain(package.unavailable_layers());
             notes.for_each(|note| output.warn(&note));
             output.result(|| package_json(&package), || describe_package(&package));
@@ -54,8 +54,8 @@ fn describe(bundle: &Bundle) -> String {
     let document = bundle.document();
     let BundleDocument { name, version, commit, .. } = document;
     let what = match document.kind {
-        Kind::Plugin => "plugin",
-        Kind::Hotfix => "hotfix",
+        BundleKind::Plugin => "plugin",
+        BundleKind::Hotfix => "hotfix",
         _ => "product",
     };
     let commit = commit.as_deref().unwrap_or("unknown");
@@ -133,12 +133,12 @@ fn in_store(stored: &StoredImage, image: &ArchiveImage, uses: &HashMap<Digest, u
     text
 }
 
-fn package_json(package: &Package) -> Value {
+fn package_json(package: &ForeignPackage) -> Value {
     let files = package
         .files()
         .iter()
         .map(|file| json!({"path": file.path, "size": file.size, "digest": file.digest}));
-    let image = |image: &PackageImage| {
+    let image = |image: &ForeignImage| {
         json!({
             "archive": image.archive,
             "reference": image.reference.to_string(),
@@ -163,7 +163,7 @@ fn package_json(package: &Package) -> Value {
     })
 }
 
-fn package_layers(image: &PackageImage) -> Vec<Descriptor> {
+fn package_layers(image: &ForeignImage) -> Vec<Descriptor> {
     let manifests = image.manifests();
     let all = manifests.filter_map(|manifest| match manifest.parse() {
         Ok(Manifest::Image { layers, .. }) => Some(layers),
@@ -172,7 +172,7 @@ fn package_layers(image: &PackageImage) -> Vec<Descriptor> {
     all.flatten().collect()
 }
 
-fn describe_package(package: &Package) -> String {
+fn describe_package(package: &ForeignPackage) -> String {
     let size = package.size();
     let mut text = format!("package that other tools made\nsize   {size} ({})\n", bytes(size));
     for file in package.files() {

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use compass_bundle::store::without_secrets;
-use compass_bundle::{Installed, Opened, install, install_package};
+use compass_bundle::store::redact_url;
+use compass_bundle::{Installed, Package, install, install_package};
 use compass_registry::{CopyOptions, RegistryPlace};
 use serde_json::{Value, json};
 
@@ -35,11 +35,11 @@ pub(crate) async fn run(
     let opened = open(&args.bundle, global).await?;
     let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
-    let name = without_secrets(&args.bundle);
+    let name = redact_url(&args.bundle);
     let bar = output.bar("install");
     bar.expect_images(match &opened {
-        Opened::Bundle(bundle) => bundle.images().len(),
-        Opened::Package(package) => package.images().len(),
+        Package::Bundle(bundle) => bundle.images().len(),
+        Package::Foreign(package) => package.images().len(),
     });
     let options = CopyOptions {
         jobs: global.jobs.into(),
@@ -49,11 +49,11 @@ pub(crate) async fn run(
     };
     let place = &args.registry;
     let installed = match &opened {
-        Opened::Bundle(bundle) => install(bundle, &client, place, &options).await,
-        Opened::Package(package) => install_package(package, &client, place, &options).await,
+        Package::Bundle(bundle) => install(bundle, &client, place, &options).await,
+        Package::Foreign(package) => install_package(package, &client, place, &options).await,
     };
     bar.done();
-    if let (Err(error), Opened::Bundle(bundle)) = (&installed, &opened) {
+    if let (Err(error), Package::Bundle(bundle)) = (&installed, &opened) {
         require_undamaged(bundle, error, output).await?;
     }
     let installed = installed
@@ -66,7 +66,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(opened: &Opened, installed: &[Installed], output: &Output) {
+fn report(opened: &Package, installed: &[Installed], output: &Output) {
     let others = others(opened);
     if let Some(text) = others_text(&others) {
         output.note(&text);
@@ -81,10 +81,12 @@ fn report(opened: &Opened, installed: &[Installed], output: &Output) {
 }
 
 /// The files of a package of other tools that are not images, and are not installed.
-fn others(opened: &Opened) -> Vec<&str> {
+fn others(opened: &Package) -> Vec<&str> {
     match opened {
-        Opened::Bundle(_) => Vec::new(),
-        Opened::Package(package) => package.files().iter().map(|file| file.path.as_str()).collect(),
+        Package::Bundle(_) => Vec::new(),
+        Package::Foreign(package) => {
+            package.files().iter().map(|file| file.path.as_str()).collect()
+        }
     }
 }
 
@@ -102,7 +104,7 @@ fn others_text(files: &[&str]) -> Option<String> {
 }
 
 /// What a person should know of what was installed.
-async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
+async fn warnings(opened: &Package, installed: &[Installed]) -> Vec<String> {
     let replaced = installed.iter().filter_map(|one| {
         let old = one.copied.replaced_digest?;
         Some(format!("{} was {old}: its tag is moved", one.reference))
@@ -121,8 +123,8 @@ async fn warnings(opened: &Opened, installed: &[Installed]) -> Vec<String> {
     let missing =
         missing.map(|(file, image)| format!("{file} names {image}, which is not in the bundle"));
     let notes = match opened {
-        Opened::Bundle(_) => Vec::new(),
-        Opened::Package(package) => package.notes(),
+        Package::Bundle(_) => Vec::new(),
+        Package::Foreign(package) => package.notes(),
     };
     replaced.chain(unavailable).chain(notes).chain(missing).collect()
 }

@@ -5,7 +5,7 @@ mod recompress;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use compass_bundle::document::Kind;
+use compass_bundle::document::BundleKind;
 use compass_bundle::{BundleContents, BundlePlan, Platforms};
 use compass_registry::{ImageSource, Platform, RegistryPlace};
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ pub(crate) async fn run(
         archives: args.include_archives,
         jobs: global.jobs.into(),
     };
-    if options.archives && package.kind != Kind::Product {
+    if options.archives && package.kind != BundleKind::Product {
         output.warn("this kind of package has an archive for each image anyway");
     }
     let registries = Registries::of(&repository, global);

@@ -2,10 +2,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::document::FILE_NAME;
-use compass_bundle::store::{open_source, without_secrets};
+use compass_bundle::store::{open_source, redact_url};
 use compass_bundle::{
-    Bundle, BundleSource, Damage, Opened, Package, Verified, VerifyOptions, unlike_bundle,
-    verify_unopened,
+    Bundle, BundleSource, Damage, ForeignPackage, Package, Verified, VerifyOptions, mismatch_range,
+    verify_unreadable,
 };
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     if let [address] = &args.bundles[..] {
         let proof = prove(address, args.quick, global, output).await?;
-        let name = without_secrets(address);
+        let name = redact_url(address);
         output.result(|| to_json(&name, &proof), || to_text(&name, &proof));
         proof.help(output);
         return Ok(proof.exit().into());
@@ -78,7 +78,7 @@ pub(crate) async fn run(
 async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let (mut results, mut worst) = (Vec::new(), 0);
     for address in &args.bundles {
-        let name = without_secrets(address);
+        let name = redact_url(address);
         let exit = match prove(address, args.quick, global, output).await {
             Ok(proof) => {
                 output.part(|| to_text(&name, &proof));
@@ -109,17 +109,17 @@ async fn prove(
     output: &Output,
 ) -> Result<Proof, Failure> {
     let source = open_source(address, &global.retry()).await?;
-    Ok(match Opened::read(Arc::clone(&source)).await {
-        Ok(Opened::Bundle(bundle)) => {
+    Ok(match Package::read(Arc::clone(&source)).await {
+        Ok(Package::Bundle(bundle)) => {
             let verified = verify(&bundle, quick, output).await?;
-            let named = named_by(&Opened::Bundle(bundle)).await;
+            let named = named_by(&Package::Bundle(bundle)).await;
             Proof { verified, named, is_bundle: true }
         }
-        Ok(Opened::Package(package)) => of_package(&package, &source, output).await?,
+        Ok(Package::Foreign(package)) => of_package(&package, &source, output).await?,
         Err(error) => {
             let bar = output.bar("verify");
             let options = VerifyOptions { quick, progress: bar.shared(), ..Default::default() };
-            let verified = verify_unopened(source, &error, &options).await;
+            let verified = verify_unreadable(source, &error, &options).await;
             bar.done();
             let Some(verified) = verified? else { return Err(error.into()) };
             let is_bundle = false;
@@ -165,7 +165,7 @@ fn is_document(path: &str) -> bool {
 
 /// A package has been read whole when it is open; its problems are known.
 async fn of_package(
-    package: &Package,
+    package: &ForeignPackage,
     source: &Arc<dyn BundleSource>,
     output: &Output,
 ) -> Result<Proof, Failure> {
@@ -175,7 +175,7 @@ async fn of_package(
             problem.image.is_none() && problem.file.as_deref().is_some_and(is_document);
         damages.push(Damage {
             range: match is_document {
-                true => unlike_bundle(source).await?,
+                true => mismatch_range(source).await?,
                 false => 0..package.size(),
             },
             file: problem.file,
@@ -185,7 +185,7 @@ async fn of_package(
         });
     }
     package.notes().iter().chain(&package.unavailable_layers()).for_each(|note| output.warn(note));
-    let named = named_by(&Opened::Package(package.clone())).await;
+    let named = named_by(&Package::Foreign(package.clone())).await;
     let (size, digest) = (package.size(), package.digest());
     let mut verified = Verified { size, digest, checksum: None, damages };
     verified.compare_checksum(&**source).await?;

@@ -1,7 +1,7 @@
 //! The YAML of a bundle that is to be published.
 
 use compass_bundle::Bundle;
-use compass_bundle::document::{BundleDocument, Kind};
+use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_manifest::finding::Finding;
 use compass_manifest::product::ProductManifest;
 use compass_manifest::{Policy, Tree, check, yaml};
@@ -47,7 +47,7 @@ async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree, Failure> {
             continue;
         }
         let bytes = bundle.file(entry.path).await?;
-        if document.kind == Kind::Product && entry.path == "product.yaml" {
+        if document.kind == BundleKind::Product && entry.path == "product.yaml" {
             let root = yaml::read(entry.path, &bytes).1;
             let manifest = root.as_ref().map(ProductManifest::read).unwrap_or_default();
             addons = manifest.addons_directory().map(str::to_owned);
@@ -67,8 +67,8 @@ fn path_in_repository(
     let first = |directories: &[String]| directories.first().cloned().unwrap_or_default();
     let BundleDocument { kind, name, version, .. } = document;
     match kind {
-        Kind::Plugin => format!("{}/{path}", first(&policy.plugins.directories)),
-        Kind::Hotfix => {
+        BundleKind::Plugin => format!("{}/{path}", first(&policy.plugins.directories)),
+        BundleKind::Hotfix => {
             let base = document.base.clone().or_else(|| {
                 let version = version.parse::<compass_manifest::version::HotfixVersion>();
                 version.ok().map(|version| version.base().to_string())

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::Error;
-use crate::package::walk::{Entry, EntryKind, NO_FILE};
+use crate::foreign::tar_entries::{EntryKind, NO_FILE, TarEntry};
 use crate::write::part_file;
 
 /// Bytes that are copied at once.
@@ -25,7 +25,7 @@ const MAX_LINK_PATHS: usize = 32 << 20;
 const MAX_LINKS: usize = 8;
 
 /// A directory that is being filled; dropped, it is removed.
-pub(super) struct Part {
+pub(super) struct UnpackDir {
     path: PathBuf,
     /// Locked as long as it is filled.
     _lock: File,
@@ -34,7 +34,7 @@ pub(super) struct Part {
     link_bytes: usize,
 }
 
-impl Part {
+impl UnpackDir {
     pub(super) fn create(path: PathBuf) -> Result<Self, Error> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -59,7 +59,7 @@ impl Part {
     }
 
     /// Writes an entry, and says how many bytes it has if it is a file.
-    pub(super) async fn add(&mut self, name: &str, entry: Entry) -> Result<Option<u64>, Error> {
+    pub(super) async fn add(&mut self, name: &str, entry: TarEntry) -> Result<Option<u64>, Error> {
         if entry.path.is_top() {
             return Ok(None);
         }
@@ -88,7 +88,7 @@ impl Part {
         }
     }
 
-    async fn write(&self, name: &str, entry: Entry, path: &Path) -> Result<u64, Error> {
+    async fn write(&self, name: &str, entry: TarEntry, path: &Path) -> Result<u64, Error> {
         let shown = entry.path.text.clone();
         let mode = entry.mode & 0o777 | 0o600;
         create_parent(name, &shown, path)?;
@@ -117,7 +117,7 @@ impl Part {
     }
 
     /// Entries of the same path and content count once.
-    async fn require_same(&self, name: &str, entry: Entry, path: &Path) -> Result<u64, Error> {
+    async fn require_same(&self, name: &str, entry: TarEntry, path: &Path) -> Result<u64, Error> {
         let shown = entry.path.text.clone();
         let mut present = tokio::fs::File::open(path).await.map_err(Error::io("read", path))?;
         let (mut chunk, mut own) = (vec![0; CHUNK], vec![0; CHUNK]);
@@ -167,7 +167,7 @@ impl Part {
         names.sort();
         let paths: Vec<_> = names.iter().map(|name| directory.join(name)).collect();
         if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-            return Err(Error::Exists { path: there.display().to_string() });
+            return Err(Error::AlreadyExists { path: there.display().to_string() });
         }
         for (name, path) in names.iter().zip(&paths) {
             fs::rename(self.path.join(name), path).map_err(Error::io("create", path))?;
@@ -176,7 +176,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for UnpackDir {
     fn drop(&mut self) {
         // Nothing more can be done about what cannot be removed.
         let _ = fs::remove_dir_all(&self.path);
@@ -219,14 +219,14 @@ mod tests {
     fn a_directory_is_filled_by_one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gpu.part");
-        let first = Part::create(path.clone()).unwrap();
+        let first = UnpackDir::create(path.clone()).unwrap();
         fs::write(path.join("file"), "half").unwrap();
         assert!(
-            matches!(Part::create(path.clone()), Err(Error::Busy { path: busy }) if busy == path)
+            matches!(UnpackDir::create(path.clone()), Err(Error::Busy { path: busy }) if busy == path)
         );
         assert!(path.join("file").exists());
         drop(first);
-        drop(Part::create(path.clone()).unwrap());
+        drop(UnpackDir::create(path.clone()).unwrap());
         assert!(!path.exists());
     }
 }

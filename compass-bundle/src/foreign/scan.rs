@@ -6,17 +6,17 @@ use std::io::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use compass_registry::{Algorithm, Digest};
 
-use super::PackageFile;
+use super::ForeignFile;
 use super::archive::{
     Content, MAX_NO_ARCHIVE, MemoryLimit, ScannedArchive, UNLISTED, finish_packed,
 };
 use super::compression::is_archive_name;
-use super::decompress::{Decompressed, Opened, Reader, decompress, open};
+use super::decompress::{Decoded, Decompressed, Reader, decompress, open};
+use super::hashing_reader::HashingReader;
 use super::limits::Limits;
 use super::probe::Inside;
-use super::tap::Tap;
-use super::walk::{Entries, Entry, EntryKind, NO_FILE, in_entry};
-use crate::naming::ARCHIVE_END;
+use super::tar_entries::{EntryKind, NO_FILE, TarEntries, TarEntry, in_entry};
+use crate::naming::ARCHIVE_SUFFIX;
 
 /// The largest YAML that is kept: the limit of release manifests.
 const MAX_YAML: u64 = 4 << 20;
@@ -29,7 +29,7 @@ const MAX_FILES: usize = 100_000;
 pub(super) struct Scan {
     /// The package, as if it were an image archive.
     pub(super) whole: ScannedArchive,
-    pub(super) files: Vec<PackageFile>,
+    pub(super) files: Vec<ForeignFile>,
     pub(super) archives: Vec<(String, ScannedArchive)>,
     /// Entries that cannot be unpacked, and why.
     pub(super) refused: Vec<(String, &'static str)>,
@@ -59,7 +59,7 @@ struct Looked {
 impl Scan {
     /// Reads a package to its end.
     pub(super) async fn of(tar: Reader, limits: Limits) -> Result<Self> {
-        let mut entries = Entries::of(tar, &limits).await?;
+        let mut entries = TarEntries::of(tar, &limits).await?;
         let mut scan = Self { limits, ..Self::default() };
         while let Some(entry) = entries.next().await? {
             scan.visit(entry).await?;
@@ -87,7 +87,7 @@ impl Scan {
         found
     }
 
-    async fn visit(&mut self, entry: Entry) -> Result<()> {
+    async fn visit(&mut self, entry: TarEntry) -> Result<()> {
         let count = self.files.len() + self.archives.len() + self.faults.len() + self.refused.len();
         if count >= MAX_FILES {
             return Err(Error::other("it holds too many files"));
@@ -117,7 +117,7 @@ impl Scan {
         self.add(path, &raw, looked)
     }
 
-    fn add(&mut self, path: String, raw: &Tap, looked: Looked) -> Result<()> {
+    fn add(&mut self, path: String, raw: &HashingReader, looked: Looked) -> Result<()> {
         let (head, digests) = (raw.take_head(), raw.finish());
         let is_plain = matches!(looked.archive, Ok(None));
         let yaml = is_plain.then(|| kept_yaml(&path, digests.size, &head)).flatten();
@@ -133,7 +133,7 @@ impl Scan {
                 let note = other.and_then(|archive| unread_archives(&archive, &HashSet::new()));
                 self.notes.extend(note.map(|note| (path.clone(), note)));
                 let (size, digest) = (digests.size, digests.named);
-                self.files.push(PackageFile { path, size, digest, yaml });
+                self.files.push(ForeignFile { path, size, digest, yaml });
             }
             Err(reason) => {
                 self.memory.reserve("", reason.to_string().len())?;
@@ -149,7 +149,7 @@ impl Scan {
             self.files.iter().map(|file| (file.path.as_str(), file)).collect();
         let links = self.whole.links().filter_map(|(path, target)| {
             let file = files.get(target?)?;
-            Some(PackageFile { path: path.to_owned(), ..(*file).clone() })
+            Some(ForeignFile { path: path.to_owned(), ..(*file).clone() })
         });
         let mut linked: Vec<_> = links.collect();
         linked.sort_by(|one, other| one.path.cmp(&other.path));
@@ -157,7 +157,11 @@ impl Scan {
     }
 }
 
-async fn look_into(path: &str, raw: &Tap, (memory, limits): (&mut MemoryLimit, &Limits)) -> Looked {
+async fn look_into(
+    path: &str,
+    raw: &HashingReader,
+    (memory, limits): (&mut MemoryLimit, &Limits),
+) -> Looked {
     let opened = match open(raw.reader(), limits).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -166,15 +170,15 @@ async fn look_into(path: &str, raw: &Tap, (memory, limits): (&mut MemoryLimit, &
         }
     };
     match opened {
-        Opened::Unsupported(name) => {
+        Decoded::Unsupported(name) => {
             Looked { content: Content::Unsupported(name), archive: archive_or_file(path, None) }
         }
-        Opened::Plain(reader) => {
+        Decoded::Plain(reader) => {
             let archive = read_archive(path, reader, (memory, limits)).await;
             Looked { content: Content::Plain, archive }
         }
-        Opened::Packed(compression, reader) => {
-            let tap = Tap::new(reader);
+        Decoded::Compressed(compression, reader) => {
+            let tap = HashingReader::new(reader);
             tap.hash(Algorithm::Sha256, 0);
             let archive = read_archive(path, tap.reader(), (memory, limits)).await;
             let limit = if matches!(archive, Ok(None)) { MAX_NO_ARCHIVE } else { u64::MAX };
@@ -194,7 +198,7 @@ async fn read_archive(
         return archive_or_file(path, None);
     };
     let mut archive = ScannedArchive::default();
-    let mut entries = Entries::of(tar, limits).await?;
+    let mut entries = TarEntries::of(tar, limits).await?;
     while let Some(entry) = entries.next().await? {
         archive.visit(entry, (memory, limits)).await?;
     }
@@ -208,7 +212,7 @@ async fn read_archive(
 /// What is named as an image archive is one.
 fn archive_or_file(path: &str, archive: Option<ScannedArchive>) -> Result<Option<ScannedArchive>> {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let must_be_image = name.ends_with(ARCHIVE_END) && !name.starts_with("._");
+    let must_be_image = name.ends_with(ARCHIVE_SUFFIX) && !name.starts_with("._");
     match &archive {
         None if must_be_image => {
             Err(Error::other("it is named as an image archive, and is not an archive"))

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::layers::{Layer, unusual_compression, wrong_layers};
 use super::names::{Name, read_name, read_ref_name};
 use super::{Archive, Candidate};
-use crate::package::archive::{OCI_LAYOUT, ScannedEntry};
+use crate::foreign::archive::{OCI_LAYOUT, ScannedEntry};
 use crate::{Error, diff_ids};
 
 /// The only version of OCI layouts that the specification has.

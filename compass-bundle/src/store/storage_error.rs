@@ -6,7 +6,7 @@ use opendal::ErrorKind;
 
 /// An error of the library, as it is shown: that one names its own parts as well.
 #[derive(Debug)]
-pub(super) struct StorageFailure {
+pub(super) struct StorageError {
     error: opendal::Error,
     /// Whether the storage is Alibaba's.
     is_oss: bool,
@@ -20,7 +20,7 @@ pub(super) fn login_variables(is_oss: bool) -> &'static str {
     }
 }
 
-impl StorageFailure {
+impl StorageError {
     pub(super) fn new(error: opendal::Error, address: &str) -> Self {
         tracing::debug!(%error, address, "the storage failed");
         Self { error, is_oss: address.starts_with("oss://") }
@@ -31,7 +31,7 @@ impl StorageFailure {
     }
 }
 
-impl fmt::Display for StorageFailure {
+impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = self.error.message();
         match self.error.kind() {
@@ -46,7 +46,7 @@ impl fmt::Display for StorageFailure {
     }
 }
 
-impl std::error::Error for StorageFailure {
+impl std::error::Error for StorageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.error)
     }
@@ -64,10 +64,10 @@ mod tests {
             let error = opendal::Error::new(ErrorKind::Unexpected, "signing http request");
             error.set_source(std::io::Error::other("failed to load signing credential"))
         };
-        let s3 = StorageFailure::new(error(), "s3://bucket/x");
+        let s3 = StorageError::new(error(), "s3://bucket/x");
         assert!(s3.to_string().contains("set AWS_ACCESS_KEY_ID"), "{s3}");
         assert!(s3.source().is_some());
-        let oss = StorageFailure::new(error(), "oss://bucket/x");
+        let oss = StorageError::new(error(), "oss://bucket/x");
         assert!(oss.to_string().contains("set ALIBABA_CLOUD_ACCESS_KEY_ID"), "{oss}");
     }
 
@@ -75,9 +75,6 @@ mod tests {
     fn what_the_storage_said_is_shown_without_the_parts_of_the_library() {
         let error = opendal::Error::new(ErrorKind::NotFound, "NoSuchKey");
         let error = error.with_context("service", "s3");
-        assert_eq!(
-            StorageFailure::new(error, "s3://b/x").to_string(),
-            "it is not there: NoSuchKey"
-        );
+        assert_eq!(StorageError::new(error, "s3://b/x").to_string(), "it is not there: NoSuchKey");
     }
 }

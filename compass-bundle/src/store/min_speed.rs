@@ -10,12 +10,12 @@ use bytes::Bytes;
 use compass_registry::{Digest, RetryPolicy};
 use tokio::time::timeout;
 
-use super::without_secrets;
+use super::redact_url;
 use crate::{BundleSource, Error, LocalFile};
 
 /// A source whose reads end.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct MinSpeedSource {
     source: Arc<dyn BundleSource>,
     policy: RetryPolicy,
 }
@@ -29,20 +29,20 @@ pub(crate) struct TooSlow {
     least: u64,
 }
 
-impl Watched {
+impl MinSpeedSource {
     /// Opens a source.
     pub(super) async fn open<S: BundleSource + 'static>(
         address: &str,
         policy: &RetryPolicy,
         opening: impl Future<Output = Result<S, Error>>,
     ) -> Result<Arc<dyn BundleSource>, Error> {
-        let source = in_time(policy, &without_secrets(address), 0, opening).await?;
+        let source = in_time(policy, &redact_url(address), 0, opening).await?;
         Ok(Arc::new(Self { source: Arc::new(source), policy: *policy }))
     }
 }
 
 #[async_trait]
-impl BundleSource for Watched {
+impl BundleSource for MinSpeedSource {
     fn name(&self) -> String {
         self.source.name()
     }
@@ -110,7 +110,8 @@ mod tests {
     async fn read_below_least_speed_ends() {
         let policy = RetryPolicy::default();
         let read = async |speed: u64, bytes: u64, policy: &RetryPolicy| {
-            let opened = Watched::open("https://host/a", policy, async { Ok(Slow(speed)) }).await;
+            let opened =
+                MinSpeedSource::open("https://host/a", policy, async { Ok(Slow(speed)) }).await;
             opened.unwrap().read(0..bytes).await
         };
         assert!(read(2000, 1 << 30, &policy).await.is_ok());

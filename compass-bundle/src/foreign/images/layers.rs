@@ -4,8 +4,8 @@ use compass_registry::Descriptor;
 
 use super::Archive;
 use crate::diff_ids;
-use crate::package::archive::{Content, ScannedEntry};
-use crate::package::compression::Compression;
+use crate::foreign::archive::{Content, ScannedEntry};
+use crate::foreign::compression::Compression;
 
 /// A layer of an image, as it is in an archive.
 pub(super) struct Layer<'e> {

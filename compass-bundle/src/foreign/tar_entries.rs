@@ -13,10 +13,10 @@ use tokio_tar::{Archive, ArchiveBuilder, EntryType};
 
 use super::decompress::{Reader, is_tar};
 use super::entry_path::{EntryPath, named_digest};
+use super::hashing_reader::{HashingReader, KEPT};
 use super::limits::Limits;
 use super::padding;
 use super::sparse::SparseHeaders;
-use super::tap::{KEPT, Tap};
 use crate::plan::entry::BLOCK;
 
 /// Bytes of headers and long names before an entry; more is no archive that a person made.
@@ -24,21 +24,21 @@ const MAX_HEADERS: u64 = 2 << 20;
 
 /// The entries of an archive. Each is read to its end before the next one, and after the last one
 /// whatever the archive came in.
-pub(crate) struct Entries {
+pub(crate) struct TarEntries {
     archive: Archive<Bounded>,
     stream: tokio_tar::Entries<Bounded>,
     budget: Arc<AtomicU64>,
     limits: Limits,
     /// The path of the last entry, for messages about damage, and its content.
-    last: Option<(String, Tap)>,
+    last: Option<(String, HashingReader)>,
 }
 
 /// One entry.
-pub(crate) struct Entry {
+pub(crate) struct TarEntry {
     pub(crate) path: EntryPath,
     pub(crate) kind: EntryKind,
     pub(crate) mode: u32,
-    content: Tap,
+    content: HashingReader,
 }
 
 /// What an entry is, as GNU tar sees it.
@@ -62,7 +62,7 @@ const VOLUME_LABEL: EntryType = EntryType::Other(b'V');
 const VOLUME_PART: EntryType = EntryType::Other(b'M');
 const DUMPED_DIRECTORY: EntryType = EntryType::Other(b'D');
 
-impl Entries {
+impl TarEntries {
     pub(crate) async fn of(tar: Reader, limits: &Limits) -> Result<Self> {
         let tar = without_label(tar).await?;
         let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
@@ -72,7 +72,7 @@ impl Entries {
         Ok(Self { archive, stream, budget, limits: limits.clone(), last: None })
     }
 
-    pub(crate) async fn next(&mut self) -> Result<Option<Entry>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<TarEntry>> {
         loop {
             if let Some((path, content)) = &self.last {
                 content.drain().await.map_err(|error| in_entry(path, &error))?;
@@ -103,7 +103,7 @@ impl Entries {
         Ok(None)
     }
 
-    async fn entry(&mut self, mut raw: Raw) -> Result<Entry> {
+    async fn entry(&mut self, mut raw: Raw) -> Result<TarEntry> {
         let sparse = sparse_headers(&mut raw).await?;
         let path = match &sparse.name {
             Some(name) => EntryPath::new(name)?,
@@ -112,9 +112,9 @@ impl Entries {
         let kind = kind_of(&path, &raw).map_err(|error| in_file(&path.text, &error))?;
         let mode = raw.header().mode().unwrap_or(0o644);
         let content = self.expanded(sparse, raw).await;
-        let content = Tap::new(content.map_err(|error| in_file(&path.text, &error))?);
+        let content = HashingReader::new(content.map_err(|error| in_file(&path.text, &error))?);
         self.last = Some((path.text.clone(), content.clone()));
-        Ok(Entry { path, kind, mode, content })
+        Ok(TarEntry { path, kind, mode, content })
     }
 
     /// The content with its holes. A few bytes may stand for many zeros: they are counted.
@@ -143,7 +143,7 @@ impl Entries {
     }
 }
 
-impl Entry {
+impl TarEntry {
     pub(crate) fn is_file(&self) -> bool {
         self.kind == EntryKind::File
     }
@@ -165,7 +165,7 @@ impl Entry {
     }
 
     /// The content, hashed as it passes.
-    pub(super) fn hashed(&self) -> Tap {
+    pub(super) fn hashed(&self) -> HashingReader {
         let named = named_digest(&self.path.text);
         self.content.hash(named.map_or_else(Algorithm::default, |digest| digest.algorithm()), KEPT);
         self.content.clone()

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::compression::Compression;
-use super::decompress::{Opened, open};
+use super::decompress::{Decoded, open};
 use super::entry_path::EntryPath;
+use super::hashing_reader::{Digests, HashingReader, KEPT};
 use super::limits::Limits;
 use super::probe::Inside;
-use super::tap::{Digests, KEPT, Tap};
-use super::walk::{Entry, EntryKind, in_entry, in_file};
+use super::tar_entries::{EntryKind, TarEntry, in_entry, in_file};
 
 /// Entries of one archive.
 const MAX_ENTRIES: usize = 100_000;
@@ -148,7 +148,7 @@ impl ScannedArchive {
     /// Takes an entry of an archive in a package.
     pub(super) async fn visit(
         &mut self,
-        entry: Entry,
+        entry: TarEntry,
         (memory, limits): (&mut MemoryLimit, &Limits),
     ) -> Result<()> {
         let is_description = matches!(entry.path.text.as_str(), "manifest.json" | "index.json");
@@ -199,7 +199,7 @@ impl ScannedArchive {
         }
     }
 
-    pub(super) fn link(&mut self, entry: &Entry, memory: &mut MemoryLimit) -> Result<()> {
+    pub(super) fn link(&mut self, entry: &TarEntry, memory: &mut MemoryLimit) -> Result<()> {
         if let EntryKind::Link(Some(EntryPath { text, .. })) = &entry.kind {
             memory.reserve(&entry.path.text, text.len())?;
             self.links.insert(entry.path.text.clone(), text.clone());
@@ -380,19 +380,19 @@ fn is_other_list(json: &[u8]) -> bool {
 
 /// Reads a file of an archive, and says what is behind its compression, and what is in it if that is an
 /// archive.
-async fn read_content(raw: &Tap, limits: &Limits) -> (Content, Inside) {
+async fn read_content(raw: &HashingReader, limits: &Limits) -> (Content, Inside) {
     match open(raw.reader(), limits).await {
         Err(error) => (Content::Unreadable(error.to_string()), Inside::Nothing),
-        Ok(Opened::Unsupported(name)) => (Content::Unsupported(name), Inside::Nothing),
-        Ok(Opened::Plain(reader)) => {
-            let tap = Tap::new(reader);
+        Ok(Decoded::Unsupported(name)) => (Content::Unsupported(name), Inside::Nothing),
+        Ok(Decoded::Plain(reader)) => {
+            let tap = HashingReader::new(reader);
             tap.probe();
             // An error of the archive is told where that is read on.
             let _ = tap.drain().await;
             (Content::Plain, tap.take_probe().inside())
         }
-        Ok(Opened::Packed(compression, reader)) => {
-            let tap = Tap::new(reader);
+        Ok(Decoded::Compressed(compression, reader)) => {
+            let tap = HashingReader::new(reader);
             tap.probe();
             let content = drain_packed(&tap, compression).await;
             (content, tap.take_probe().inside())
@@ -401,7 +401,7 @@ async fn read_content(raw: &Tap, limits: &Limits) -> (Content, Inside) {
 }
 
 /// Reads compressed content to its end, which proves its checksum.
-async fn drain_packed(tap: &Tap, compression: Compression) -> Content {
+async fn drain_packed(tap: &HashingReader, compression: Compression) -> Content {
     tap.hash(Algorithm::Sha256, 0);
     match finish_packed(tap, compression, MAX_NO_ARCHIVE).await {
         Content::NoArchive if tap.is_tar() => finish_packed(tap, compression, u64::MAX).await,
@@ -410,7 +410,11 @@ async fn drain_packed(tap: &Tap, compression: Compression) -> Content {
 }
 
 /// As [`drain_packed`], of content that is hashed already, and has at most so many bytes.
-pub(super) async fn finish_packed(tap: &Tap, compression: Compression, limit: u64) -> Content {
+pub(super) async fn finish_packed(
+    tap: &HashingReader,
+    compression: Compression,
+    limit: u64,
+) -> Content {
     match tap.drain_up_to(limit).await {
         Ok(true) => {
             let Digests { sha256: digest, size, .. } = tap.finish();

@@ -15,7 +15,7 @@ use crate::Error;
 
 /// An image of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageImage {
+pub struct ForeignImage {
     /// The archive that it is in.
     pub archive: String,
     /// Its name in the package; images without a name are under `localhost/unnamed`.
@@ -35,7 +35,7 @@ pub struct PackageImage {
     pub unavailable: Vec<(Digest, Option<String>)>,
 }
 
-impl PackageImage {
+impl ForeignImage {
     /// Its manifest, and if that is an index, the manifests below it.
     pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
@@ -59,7 +59,7 @@ pub(super) struct EntryBlob {
 /// The images of a package, as they are found.
 #[derive(Debug, Default)]
 pub(super) struct ImageCollector {
-    pub(super) images: Vec<PackageImage>,
+    pub(super) images: Vec<ForeignImage>,
     /// The images whose name is only a tag, by their number.
     tagged: HashSet<usize>,
     listed: usize,
@@ -204,7 +204,7 @@ impl ImageCollector {
             let tag = candidate.tag.as_ref().map(Tag::as_str);
             references.push(unnamed(archive, tag, &digest)?);
         }
-        self.images.extend(references.into_iter().map(|reference| PackageImage {
+        self.images.extend(references.into_iter().map(|reference| ForeignImage {
             archive: archive.to_owned(),
             reference,
             root: root.clone(),
@@ -218,7 +218,7 @@ impl ImageCollector {
     }
 
     /// Ends the collection, and says which names several images have.
-    pub(super) fn finish(mut self) -> Result<(Vec<PackageImage>, Vec<String>), Error> {
+    pub(super) fn finish(mut self) -> Result<(Vec<ForeignImage>, Vec<String>), Error> {
         for number in self.conflicts().into_values().flatten() {
             if self.tagged.contains(&number) {
                 let image = &mut self.images[number];

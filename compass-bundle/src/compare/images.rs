@@ -8,9 +8,9 @@ use compass_registry::{
 };
 
 use crate::document::BundleFile;
-use crate::package::{PackageFile, PackageImage};
+use crate::foreign::{ForeignFile, ForeignImage};
 use crate::plan::image::ArchiveImage;
-use crate::{Error, Opened};
+use crate::{Error, Package};
 
 /// A small file of one side.
 pub(super) struct SmallFile {
@@ -41,14 +41,14 @@ pub(super) struct NamedImage<'c> {
 
 enum EitherImage<'c> {
     Bundled(&'c ArchiveImage, Platform),
-    Packed(&'c PackageImage),
+    Packed(&'c ForeignImage),
 }
 
-impl Opened {
+impl Package {
     pub(super) fn size(&self) -> u64 {
         match self {
             Self::Bundle(bundle) => bundle.size(),
-            Self::Package(package) => package.size(),
+            Self::Foreign(package) => package.size(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Opened {
                 let named = |image| NamedImage::of_bundle(image, platform.clone());
                 bundle.images().iter().map(named).collect()
             }
-            Self::Package(package) => package.images().iter().map(NamedImage::of_package).collect(),
+            Self::Foreign(package) => package.images().iter().map(NamedImage::of_package).collect(),
         }
     }
 
@@ -76,9 +76,9 @@ impl Opened {
                 };
                 small.map(|one| (one.path.clone(), file(one))).collect()
             }
-            Self::Package(package) => {
+            Self::Foreign(package) => {
                 let top = package.directory().map_or(0, |directory| directory.len() + 1);
-                let file = |one: &PackageFile| SmallFile {
+                let file = |one: &ForeignFile| SmallFile {
                     digest: Some(one.digest),
                     size: one.size,
                     mode: None,
@@ -93,7 +93,7 @@ impl Opened {
     pub(super) async fn file(&self, path: &str) -> Result<Bytes, Error> {
         match self {
             Self::Bundle(bundle) => bundle.file(path).await,
-            Self::Package(package) => package.file(path).await,
+            Self::Foreign(package) => package.file(path).await,
         }
     }
 
@@ -104,7 +104,7 @@ impl Opened {
     ) -> Result<Bytes, Error> {
         Ok(match self {
             Self::Bundle(bundle) => bundle.read(repository, blob).await?,
-            Self::Package(package) => package.read(repository, blob).await?,
+            Self::Foreign(package) => package.read(repository, blob).await?,
         })
     }
 
@@ -114,7 +114,7 @@ impl Opened {
                 let blobs = bundle.plan().blobs().iter();
                 Ok(blobs.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect())
             }
-            Self::Package(package) => {
+            Self::Foreign(package) => {
                 let mut blobs = BTreeMap::new();
                 for image in package.images() {
                     for manifest in image.manifests() {
@@ -136,7 +136,7 @@ impl<'c> NamedImage<'c> {
         Self { reference, digest, image: EitherImage::Bundled(image, platform) }
     }
 
-    fn of_package(image: &'c PackageImage) -> Self {
+    fn of_package(image: &'c ForeignImage) -> Self {
         let (reference, digest) = (&image.reference, image.root.digest());
         Self { reference, digest, image: EitherImage::Packed(image) }
     }

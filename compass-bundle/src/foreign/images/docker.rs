@@ -8,9 +8,9 @@ use super::layers::{Layer, wrong_layers};
 use super::names::{Name, read_name};
 use super::{Archive, Candidate};
 use crate::Error;
-use crate::package::archive::{Content, ScannedEntry};
-use crate::package::compression::Compression;
-use crate::package::entry_path::named_digest;
+use crate::foreign::archive::{Content, ScannedEntry};
+use crate::foreign::compression::Compression;
+use crate::foreign::entry_path::named_digest;
 
 /// An image of `manifest.json`. Lists that are `null` are empty, as Go writes them, which does not tell
 /// small letters in keys from capital ones either.

@@ -19,16 +19,16 @@ const CHUNK: usize = 64 << 10;
 
 /// A reader that is shared. Clones read on where the others have stopped.
 #[derive(Clone)]
-pub(crate) struct Tap(Arc<Mutex<State>>);
+pub(crate) struct HashingReader(Arc<Mutex<State>>);
 
 struct State {
     reader: Reader,
-    sum: Option<Sum>,
+    sum: Option<EntryDigest>,
     probe: Option<Probe>,
 }
 
 /// Digest and number of the bytes read through a tap.
-pub(super) struct Sum {
+pub(super) struct EntryDigest {
     hasher: Hasher,
     /// A second algorithm, if the name of the file has one.
     named: Option<Hasher>,
@@ -46,7 +46,7 @@ pub(super) struct Digests {
     pub(super) size: u64,
 }
 
-impl Tap {
+impl HashingReader {
     pub(super) fn new(reader: Reader) -> Self {
         Self(Arc::new(Mutex::new(State { reader, sum: None, probe: None })))
     }
@@ -55,7 +55,7 @@ impl Tap {
     pub(super) fn hash(&self, named: Algorithm, kept: usize) {
         let named = (named != Algorithm::Sha256).then(|| Hasher::new(named));
         let hasher = Hasher::new(Algorithm::Sha256);
-        self.state().sum = Some(Sum { hasher, named, size: 0, head: Vec::new(), kept });
+        self.state().sum = Some(EntryDigest { hasher, named, size: 0, head: Vec::new(), kept });
     }
 
     /// Begins to look for images in the archive that passes.
@@ -92,7 +92,7 @@ impl Tap {
 
     pub(super) fn finish(&self) -> Digests {
         let sum = self.state().sum.take();
-        let Some(Sum { hasher, named, size, .. }) = sum else {
+        let Some(EntryDigest { hasher, named, size, .. }) = sum else {
             let empty = Digest::of(b"");
             return Digests { sha256: empty, named: empty, size: 0 };
         };
@@ -114,7 +114,7 @@ impl Tap {
     }
 }
 
-impl Sum {
+impl EntryDigest {
     fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         if let Some(named) = &mut self.named {
@@ -126,7 +126,7 @@ impl Sum {
     }
 }
 
-impl AsyncRead for Tap {
+impl AsyncRead for HashingReader {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

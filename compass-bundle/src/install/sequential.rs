@@ -11,8 +11,8 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::Error;
-use crate::package::blobs::{BlobsInOrder, chunks_of};
-use crate::package::{Package, PackageImage};
+use crate::foreign::sequential_blobs::{SequentialBlobs, chunks_of};
+use crate::foreign::{ForeignImage, ForeignPackage};
 
 /// A blob that an image needs, and the repository that it goes to first. Others that need it take it
 /// from there.
@@ -28,7 +28,7 @@ pub(super) type Brought = HashMap<Reference, (usize, u64)>;
 /// Pushes the blobs of images that the sink lacks. An error ends the pass without failing it: the copy of
 /// the images that follows retries what is missing, and reports the cause.
 pub(super) async fn bring(
-    (package, images): (&Package, &[&PackageImage]),
+    (package, images): (&ForeignPackage, &[&ForeignImage]),
     sink: &dyn ImageSink,
     place: &RegistryPlace,
     progress: &Arc<dyn Progress>,
@@ -45,7 +45,7 @@ pub(super) async fn bring(
 }
 
 fn want<'p>(
-    (package, image): (&Package, &'p PackageImage),
+    (package, image): (&ForeignPackage, &'p ForeignImage),
     place: &RegistryPlace,
     wanted: &mut HashMap<Digest, Wanted<'p>>,
 ) -> Result<(), Error> {
@@ -66,7 +66,7 @@ fn want<'p>(
 }
 
 async fn bring_all(
-    package: &Package,
+    package: &ForeignPackage,
     sink: &dyn ImageSink,
     mut wanted: HashMap<Digest, Wanted<'_>>,
     progress: &Arc<dyn Progress>,
@@ -76,7 +76,9 @@ async fn bring_all(
         return Ok(());
     }
     let failed = |error| RegistryError::io(format!("cannot read {}", package.name()), error);
-    let Some(mut blobs) = BlobsInOrder::of(package).await.map_err(failed)? else { return Ok(()) };
+    let Some(mut blobs) = SequentialBlobs::of(package).await.map_err(failed)? else {
+        return Ok(());
+    };
     while !wanted.is_empty()
         && let Some((digest, reader)) = blobs.next().await.map_err(failed)?
     {

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::decompress::{Decompressed, Reader, decompress, reader_of};
 use super::limits::Limits;
-use super::walk::Entries;
-use super::{Package, decompressed_blob};
+use super::tar_entries::TarEntries;
+use super::{ForeignPackage, decompressed_blob};
 
 /// Bytes of a blob that are handed out at once.
 const READ: usize = 256 << 10;
@@ -20,19 +20,19 @@ type Place = (Option<String>, String);
 
 /// Reads a package once, from its beginning to its end, and gives the blobs on the way. Each is to be
 /// read before the next one is asked for.
-pub(crate) struct BlobsInOrder {
-    package: Entries,
+pub(crate) struct SequentialBlobs {
+    package: TarEntries,
     /// The image archive that is being read, and its path.
-    archive: Option<(String, Entries)>,
+    archive: Option<(String, TarEntries)>,
     archives: HashSet<String>,
     /// The blobs, and whether they are what their entry holds when it is decompressed.
     blobs: HashMap<Place, (Digest, bool)>,
     limits: Limits,
 }
 
-impl BlobsInOrder {
+impl SequentialBlobs {
     /// Begins at the beginning; nothing where the package is none any more.
-    pub(crate) async fn of(package: &Package) -> std::io::Result<Option<Self>> {
+    pub(crate) async fn of(package: &ForeignPackage) -> std::io::Result<Option<Self>> {
         let limits = Limits::default();
         let source = reader_of(package.source());
         let Decompressed::Tar(tar) = decompress(source, &limits).await? else { return Ok(None) };
@@ -42,7 +42,7 @@ impl BlobsInOrder {
         let blobs: HashMap<Place, _> = blobs.collect();
         let archives = blobs.keys().filter_map(|(archive, _)| archive.clone()).collect();
         Ok(Some(Self {
-            package: Entries::of(tar, &limits).await?,
+            package: TarEntries::of(tar, &limits).await?,
             archive: None,
             archives,
             blobs,
@@ -82,7 +82,7 @@ impl BlobsInOrder {
                 && let Decompressed::Tar(tar) =
                     decompress(entry.into_reader(), &self.limits).await?
             {
-                self.archive = Some((place.1, Entries::of(tar, &self.limits).await?));
+                self.archive = Some((place.1, TarEntries::of(tar, &self.limits).await?));
             }
         }
     }

@@ -29,9 +29,9 @@ pub(crate) enum Decompressed {
 }
 
 /// A file without its outermost compression.
-pub(crate) enum Opened {
+pub(crate) enum Decoded {
     Plain(Reader),
-    Packed(Compression, Reader),
+    Compressed(Compression, Reader),
     Unsupported(&'static str),
 }
 
@@ -62,29 +62,29 @@ fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = Result<Bytes>>
 }
 
 /// Takes the outermost compression off. What only begins like gzip is something else.
-pub(crate) async fn open(reader: Reader, limits: &Limits) -> Result<Opened> {
+pub(crate) async fn open(reader: Reader, limits: &Limits) -> Result<Decoded> {
     let input = InputCounter::default();
     open_counted(counted(reader, &input), &input, limits).await
 }
 
 /// As [`open`], of a reader whose bytes are counted where they come from.
-async fn open_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Opened> {
+async fn open_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
     let (head, whole) = sniffed(reader).await?;
     let (compression, is_sure) = match Compression::sniff(&head) {
-        _ if is_tar(&head) => return Ok(Opened::Plain(whole)),
-        Match::No => return Ok(Opened::Plain(whole)),
-        Match::Unsupported(name) => return Ok(Opened::Unsupported(name)),
+        _ if is_tar(&head) => return Ok(Decoded::Plain(whole)),
+        Match::No => return Ok(Decoded::Plain(whole)),
+        Match::Unsupported(name) => return Ok(Decoded::Unsupported(name)),
         Match::Maybe(compression) => (compression, false),
         Match::Yes(compression) => (compression, true),
     };
     let inner = Decompressor::new(compression, whole, Arc::clone(input), limits.clone())?;
     if is_sure {
-        return Ok(Opened::Packed(compression, Box::pin(inner)));
+        return Ok(Decoded::Compressed(compression, Box::pin(inner)));
     }
     Ok(match sniffed(Box::pin(inner)).await {
-        Ok((_, reader)) => Opened::Packed(compression, reader),
+        Ok((_, reader)) => Decoded::Compressed(compression, reader),
         // Its own bytes are hashed where they come from, and nothing else is asked of it.
-        Err(_) => Opened::Plain(Box::pin(tokio::io::empty())),
+        Err(_) => Decoded::Plain(Box::pin(tokio::io::empty())),
     })
 }
 
@@ -95,11 +95,11 @@ pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decomp
     let mut reader = counted(reader, &input);
     for _ in 0..=MAX_COMPRESSIONS {
         reader = match open_counted(reader, &input, limits).await? {
-            Opened::Unsupported(name) => {
+            Decoded::Unsupported(name) => {
                 return Ok(Decompressed::Other { unsupported: Some(name) });
             }
-            Opened::Packed(_, reader) => reader,
-            Opened::Plain(reader) => {
+            Decoded::Compressed(_, reader) => reader,
+            Decoded::Plain(reader) => {
                 let (head, reader) = sniffed(reader).await?;
                 return Ok(match is_tar(&head) {
                     true => Decompressed::Tar(reader),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use compass_registry::{Digest, RawManifest};
 
 use super::archive::{PRE_1_10, ScannedArchive, UNLISTED};
-use super::images::{EntryBlob, Found, ImageCollector, PackageImage};
+use super::images::{EntryBlob, ForeignImage, Found, ImageCollector};
 use super::scan::{Scan, ScanError, deeper_images, unread_archives};
-use super::walk::in_file;
-use super::{PackageFile, PackageProblem};
+use super::tar_entries::in_file;
+use super::{ForeignFile, PackageProblem};
 use crate::Error;
 use crate::document::FILE_NAME;
 use crate::read::BundleSource;
@@ -18,14 +18,14 @@ use crate::read::BundleSource;
 pub(super) struct Contents {
     pub(super) source: Arc<dyn BundleSource>,
     pub(super) digest: Option<Digest>,
-    pub(super) files: Vec<PackageFile>,
+    pub(super) files: Vec<ForeignFile>,
     /// The targets of links.
     pub(super) links: HashMap<String, String>,
     pub(super) problems: Vec<PackageProblem>,
     pub(super) notes: Vec<String>,
     /// Whether it is a product bundle that was archived anew.
     pub(super) is_archived_product: bool,
-    pub(super) images: Vec<PackageImage>,
+    pub(super) images: Vec<ForeignImage>,
     pub(super) blobs: HashMap<Digest, BlobLocation>,
 }
 
@@ -142,7 +142,7 @@ impl Contents {
         &mut self,
         archives: &[(Option<&String>, &ScannedArchive, HashSet<String>)],
     ) {
-        let manifests = self.images.iter().flat_map(PackageImage::manifests);
+        let manifests = self.images.iter().flat_map(ForeignImage::manifests);
         let known: HashSet<_> = manifests.map(RawManifest::digest).collect();
         for (archive, scanned, used) in archives {
             if let Some(reason) = deeper_images(scanned, used, &known) {
