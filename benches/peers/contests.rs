@@ -2,7 +2,7 @@
 
 use compass_benches::Failure;
 use compass_registry::client::{Client, ClientOptions};
-use compass_registry::{ImageSource as _, Locator, Repository, Tag};
+use compass_registry::{ImageSource as _, Repository, Tag, TagOrDigest};
 
 use crate::contest::{Arena, Contender, Contest, Place};
 use crate::images::{self, LARGE, MIDDLE, SMALL, TAG};
@@ -62,8 +62,8 @@ fn plugin() -> String {
 async fn curl(host: &str) -> Result<String, Failure> {
     let client = Client::new(host, ClientOptions::default())?;
     let (name, tag): (Repository, Tag) = (format!("release/{LARGE}").parse()?, TAG.parse()?);
-    let manifest = client.manifest(&name, &Locator::from(tag)).await?.parse()?;
-    let blobs = manifest.held_blobs().map(|blob| blob.digest);
+    let manifest = client.manifest(&name, &TagOrDigest::from(tag)).await?.parse()?;
+    let blobs = manifest.distributable_blobs().map(|blob| blob.digest);
     Ok(blobs
         .map(|digest| format!("curl -sf -o {digest} http://{host}/v2/{name}/blobs/{digest}; "))
         .collect())

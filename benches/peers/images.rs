@@ -6,10 +6,10 @@ use std::sync::Arc;
 use compass_benches::Failure;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{
-    CopyOptions, Descriptor, Digest, Hasher, ImageSink as _, Locator, RawManifest, Repository, Tag,
-    copy, media_type,
+    CopyOptions, Descriptor, Digest, Hasher, ImageSink as _, RawManifest, Repository, Tag,
+    TagOrDigest, copy, media_type,
 };
 use serde_json::json;
 
@@ -70,7 +70,7 @@ fn layer(seed: u64, compressed: u64, times: usize) -> Result<Layer, Failure> {
     };
     write(&header(parts * PART * times))?;
     for part in 0..parts as u64 {
-        write(&noise(seed << 32 | part, PART))?;
+        write(&random_bytes(seed << 32 | part, PART))?;
         write(&zeros)?;
     }
     write(&[0; 1024])?;
@@ -97,7 +97,7 @@ async fn push(
     layers: impl FnOnce() -> Result<Vec<Layer>, Failure>,
 ) -> Result<(), Failure> {
     let (name, tag): (Repository, Tag) = (format!("release/{name}").parse()?, TAG.parse()?);
-    let locator = Locator::from(tag.clone());
+    let locator = TagOrDigest::from(tag.clone());
     if client.manifest_digest(&name, &locator).await?.is_some() {
         return Ok(());
     }

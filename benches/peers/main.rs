@@ -21,7 +21,7 @@ use std::sync::Arc;
 use compass_benches::Failure;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::layout::OciLayout;
-use compass_registry::{CopyOptions, Locator, Repository, Tag, copy};
+use compass_registry::{CopyOptions, Repository, Tag, TagOrDigest, copy};
 
 use self::contest::Arena;
 
@@ -88,7 +88,7 @@ async fn run(wanted: Wanted) -> Result<(), Failure> {
 async fn to_layout(host: String, repository: String, directory: PathBuf) -> Result<(), Failure> {
     let client = Arc::new(Client::new(&host, ClientOptions::default())?);
     let (name, tag): (Repository, Tag) = (repository.parse()?, images::TAG.parse()?);
-    let locator = Locator::from(tag.clone());
+    let locator = TagOrDigest::from(tag.clone());
     let layout = OciLayout::new(directory);
     let options = CopyOptions::default();
     copy(client, (&name, &locator), &layout, (&name, Some(&tag)), &options).await?;

@@ -190,7 +190,7 @@ impl Error {
                 what: format!("cannot {action} {address}"),
                 source: std::io::Error::other(source),
             },
-            other => compass_registry::Error::BadContent {
+            other => compass_registry::Error::InvalidContent {
                 what: "the bundle".to_owned(),
                 reason: other.to_string(),
             },

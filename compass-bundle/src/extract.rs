@@ -66,7 +66,7 @@ pub async fn unpack(
             return Err(Error::damaged(format!("{name}: it holds too many files")));
         }
         if let Some(size) = part.add(&name, entry).await? {
-            progress.expect(size);
+            progress.add_total(size);
             progress.advance(size);
             files += 1;
             bytes += size;

@@ -25,8 +25,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, RawManifest,
-    Repository,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, RawManifest, Repository,
+    TagOrDigest,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -299,7 +299,7 @@ impl ImageSource for ForeignPackage {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         let own = self.images().iter().filter(|image| image.reference.repository() == repository);
         let own = own.map(|image| (&image.reference, &image.root, &image.children[..]));

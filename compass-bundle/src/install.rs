@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_registry::{
     Copier, CopyOptions, CopyReport, Digest, ImageSink, ImageSource, Manifest, Progress,
-    RawManifest, Reference, RegistryPlace, Repository,
+    RawManifest, Reference, RegistryPrefix, Repository,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -38,7 +38,7 @@ pub struct Installed {
 pub async fn install(
     bundle: &Bundle,
     sink: &dyn ImageSink,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
@@ -73,7 +73,7 @@ pub async fn copy_bundled(
 pub async fn install_package(
     package: &ForeignPackage,
     sink: &dyn ImageSink,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
@@ -106,7 +106,7 @@ pub async fn copy_packed(
 async fn bring_packed(
     (package, images): (&ForeignPackage, &[ForeignImage]),
     sink: &dyn ImageSink,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if let Some(problem) = images.iter().find_map(|image| image.problems.first()) {
@@ -176,9 +176,9 @@ fn unseen(before: &AtomicU64, bytes: u64) -> u64 {
 }
 
 impl Progress for Shown {
-    fn expect(&self, bytes: u64) {
+    fn add_total(&self, bytes: u64) {
         self.expected.fetch_add(bytes, Ordering::Relaxed);
-        self.progress.expect(unseen(&self.before.0, bytes));
+        self.progress.add_total(unseen(&self.before.0, bytes));
     }
 
     fn advance(&self, bytes: u64) {
@@ -232,8 +232,8 @@ impl<'i> Image<'i> {
     }
 
     /// Its name at a place, with a tag or a digest.
-    fn destination(&self, place: &RegistryPlace) -> Result<Reference, Error> {
-        Ok(self.reference.moved_to(place)?.explicit())
+    fn destination(&self, place: &RegistryPrefix) -> Result<Reference, Error> {
+        Ok(self.reference.rebase(place)?.with_default_tag())
     }
 
     fn options(&self, options: &CopyOptions) -> CopyOptions {
@@ -242,15 +242,15 @@ impl<'i> Image<'i> {
 }
 
 /// Where an image keeps its own name.
-fn own_place(reference: &Reference) -> RegistryPlace {
-    RegistryPlace { host: reference.host().to_owned(), project: String::new() }
+fn own_place(reference: &Reference) -> RegistryPrefix {
+    RegistryPrefix { host: reference.host().to_owned(), project: String::new() }
 }
 
 async fn bring(
     source: &Arc<dyn ImageSource>,
     images: &[Image<'_>],
     sink: &dyn ImageSink,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     (options, at_once): (&CopyOptions, usize),
 ) -> Result<Vec<Installed>, Error> {
     let copier = &Copier::new(sink, options.clone());
@@ -266,7 +266,7 @@ async fn bring(
 async fn bring_one(
     source: &Arc<dyn ImageSource>,
     image: &Image<'_>,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     (copier, sink, options): (&Copier<'_>, &dyn ImageSink, &CopyOptions),
 ) -> Result<Installed, Error> {
     let reference = image.destination(place)?;
@@ -280,14 +280,14 @@ async fn bring_one(
     options.progress.image_done();
     // Of an index of which not everything is there, something else arrives than a digest in the name
     // says.
-    Ok(Installed { reference: reference.with_content(copied.digest), copied })
+    Ok(Installed { reference: reference.with_digest(copied.digest), copied })
 }
 
 /// Whether an image has to be brought; an error if its tag names another one.
 async fn is_needed(
     source: &Arc<dyn ImageSource>,
     image: &Image<'_>,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     (sink, options): (&dyn ImageSink, &CopyOptions),
 ) -> Result<bool, Error> {
     let reference = image.destination(place)?;
@@ -298,7 +298,7 @@ async fn is_needed(
 }
 
 /// Two images under one tag would be one that is lost.
-fn require_own_tags(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
+fn require_own_tags(images: &[Image<'_>], place: &RegistryPrefix) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
     for image in images {
         let moved = image.destination(place)?;

@@ -12,7 +12,7 @@
 //!     WriteOptions, write,
 //! };
 //! use compass_registry::storage::{MemoryStorage, Storage};
-//! use compass_registry::{Digest, Locator, RawManifest, Reference, media_type};
+//! use compass_registry::{Digest, TagOrDigest, RawManifest, Reference, media_type};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@
 //! # let manifest = RawManifest::new(media_type::OCI_MANIFEST, text);
 //! # source.put_manifest(reference.repository(), &manifest, reference.tag()).await?;
 //! let platform: compass_registry::Platform = "linux/amd64".parse()?;
-//! let from = (reference.repository(), &reference.locator());
+//! let from = (reference.repository(), &reference.tag_or_digest());
 //! let platforms = Platforms::One(platform.clone());
 //! let image = ArchiveImage::gather(&source, from, reference.clone(), &platforms).await?;
 //!

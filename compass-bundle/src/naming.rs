@@ -91,9 +91,9 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
         path.split_once('/').map_or(path, |(_, below)| below).replace('/', "-")
     };
     let tagged =
-        |image: &Reference| format!("{}-{}", path(image), image.locator()).replace(':', "-");
+        |image: &Reference| format!("{}-{}", path(image), image.tag_or_digest()).replace(':', "-");
     let whole = |image: &Reference| {
-        format!("{}-{}", image.repository(), image.locator()).replace(['/', ':'], "-")
+        format!("{}-{}", image.repository(), image.tag_or_digest()).replace(['/', ':'], "-")
     };
     let hashed = |image: &Reference| {
         format!("{}-{}", whole(image), &Digest::of(image.to_string().as_bytes()).hex()[..12])

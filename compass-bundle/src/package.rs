@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use compass_registry::{Error as RegistryError, Hasher, Locator, RawManifest, Reference};
+use compass_registry::{Error as RegistryError, Hasher, RawManifest, Reference, TagOrDigest};
 
 use crate::document::FILE_NAME;
 use crate::plan::entry;
@@ -70,7 +70,7 @@ pub async fn verify_unreadable(
     let mut verified = Verified { size, digest: None, checksum: None, damages: vec![damage] };
     if !options.quick {
         let (mut hasher, mut position) = (Hasher::default(), 0);
-        options.progress.expect(size);
+        options.progress.add_total(size);
         while position < size {
             let bytes = source.read(position..size.min(position + READ)).await?;
             hasher.update(&bytes);
@@ -104,15 +104,17 @@ pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>
 /// each begins with, and the others of it. Registries at two hosts may have the same name for
 /// different images; by a tag nobody can tell them apart.
 pub(crate) fn find_manifest<'i>(
-    locator: &Locator,
+    locator: &TagOrDigest,
     images: impl Iterator<Item = (&'i Reference, &'i RawManifest, &'i [RawManifest])>,
     what: impl Fn() -> String,
 ) -> Result<RawManifest, RegistryError> {
     let mut found: Option<&RawManifest> = None;
     for (reference, root, children) in images {
         let fits = match locator {
-            Locator::Tag(tag) => (reference.explicit().tag() == Some(tag)).then_some(root),
-            Locator::Digest(digest) => {
+            TagOrDigest::Tag(tag) => {
+                (reference.with_default_tag().tag() == Some(tag)).then_some(root)
+            }
+            TagOrDigest::Digest(digest) => {
                 let mut all = std::iter::once(root).chain(children);
                 all.find(|manifest| manifest.digest() == *digest)
             }
@@ -120,7 +122,7 @@ pub(crate) fn find_manifest<'i>(
         match (found, fits) {
             (Some(one), Some(other)) if one.digest() != other.digest() => {
                 let reason = "several images have this name: ask for one by its digest".to_owned();
-                return Err(RegistryError::BadContent { what: what(), reason });
+                return Err(RegistryError::InvalidContent { what: what(), reason });
             }
             (None, fits) => found = fits,
             _ => {}

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use compass_registry::storage::Storage;
 use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, ImageSourceExt as _,
-    Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Repository,
+    MAX_MANIFEST_BYTES, Manifest, RawManifest, Repository, TagOrDigest,
 };
 use tokio::task::JoinSet;
 
@@ -60,7 +60,7 @@ pub async fn recompress<S: Storage>(
 ) -> Result<Recompressed, Error> {
     let mut wanted = wanted(&images)?;
     read_diff_ids(&*source, &images, &mut wanted).await?;
-    options.progress.expect(wanted.values().map(|wanted| wanted.layer.size).sum());
+    options.progress.add_total(wanted.values().map(|wanted| wanted.layer.size).sum());
     let mut waiting = wanted.into_values();
     let memory = DecoderMemory::shared();
     let (mut running, mut layers) = (JoinSet::new(), Vec::new());
@@ -106,9 +106,9 @@ fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, Wanted>, Error> {
     for image in images {
         for manifest in image.manifests() {
             let Manifest::Image { layers, .. } = manifest.parse()? else { continue };
-            let layers = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
+            let layers = layers.into_iter().filter(|layer| !layer.is_nondistributable());
             for layer in layers.filter(|layer| Packing::of(layer).is_some()) {
-                if matches!(image.reference.locator(), Locator::Digest(_)) {
+                if matches!(image.reference.tag_or_digest(), TagOrDigest::Digest(_)) {
                     return Err(Error::InvalidInput(format!(
                         "{} is named by its digest, which other layers change",
                         image.reference
@@ -158,7 +158,7 @@ async fn diff_ids_of(
     if !diff_ids::are_compared(config, layers) {
         return Ok(None);
     }
-    let bad = |reason: String| RegistryError::BadContent {
+    let bad = |reason: String| RegistryError::InvalidContent {
         what: format!("the configuration {} of {}", config.digest, image.reference),
         reason,
     };
@@ -182,7 +182,7 @@ impl<S: Storage> ImageSource for WithStaged<S> {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         self.source.manifest(repository, locator).await
     }
@@ -212,8 +212,8 @@ impl<S: Storage> ImageSource for WithStaged<S> {
         }
     }
 
-    fn parts(&self) -> Option<&compass_registry::Parts> {
-        self.source.parts()
+    fn range_options(&self) -> Option<&compass_registry::RangeOptions> {
+        self.source.range_options()
     }
 
     fn registry(&self) -> Option<&str> {

@@ -12,10 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use compass_bundle::document::BundleKind;
 use compass_bundle::{Bundle, Error, VerifyOptions, WriteOptions, write};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Parts,
-    RawManifest, Repository,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, RangeOptions, RawManifest,
+    Repository, TagOrDigest,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sample::{Counting, Shared};
@@ -23,14 +23,14 @@ use sample::{Counting, Shared};
 /// A source that is never fast enough with one connection.
 struct Slow {
     source: Shared,
-    parts: Parts,
+    parts: RangeOptions,
     /// A byte of the large blobs that is wrong.
     wrong: Option<u64>,
 }
 
 impl Slow {
     fn new(source: &Arc<Counting>) -> Arc<Self> {
-        let parts = Parts::new(64 << 10, 5).unless_faster_than(u64::MAX);
+        let parts = RangeOptions::new(64 << 10, 5).sequential_above(u64::MAX);
         Arc::new(Self { source: Shared(Arc::clone(source)), parts, wrong: None })
     }
 }
@@ -40,7 +40,7 @@ impl ImageSource for Slow {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         self.source.manifest(repository, locator).await
     }
@@ -66,7 +66,7 @@ impl ImageSource for Slow {
         Ok(bytes.boxed())
     }
 
-    fn parts(&self) -> Option<&Parts> {
+    fn range_options(&self) -> Option<&RangeOptions> {
         Some(&self.parts)
     }
 }
@@ -75,8 +75,8 @@ impl ImageSource for Slow {
 const LARGE: usize = 4_400_000;
 
 fn images() -> Vec<Vec<Vec<u8>>> {
-    let shared = noise(1, LARGE);
-    vec![vec![shared.clone(), noise(2, 700_001)], vec![shared, noise(3, 65_535 * 3)]]
+    let shared = random_bytes(1, LARGE);
+    vec![vec![shared.clone(), random_bytes(2, 700_001)], vec![shared, random_bytes(3, 65_535 * 3)]]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,13 +130,13 @@ async fn a_slow_run_that_was_interrupted_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_wrong_is_an_error_that_names_the_blob() {
-    let (storage, references) = sample::store(&[vec![noise(1, LARGE)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, LARGE)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
-    let layer = Digest::of(&noise(1, LARGE));
+    let layer = Digest::of(&random_bytes(1, LARGE));
     let directory = tempfile::tempdir().unwrap();
     for fast_enough in [u64::MAX, 0] {
         let source = Shared(Arc::new(Counting::new(storage.clone())));
-        let parts = Parts::new(64 << 10, 5).unless_faster_than(fast_enough);
+        let parts = RangeOptions::new(64 << 10, 5).sequential_above(fast_enough);
         let slow = Arc::new(Slow { source, parts, wrong: Some(800_000) });
         let options = WriteOptions::default();
         let failed = write(&plan, slow, directory.path(), &options).await.unwrap_err();

@@ -9,18 +9,18 @@ use bytes::Bytes;
 use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, Comparison, LocalFile, Package, Platforms, compare, stream,
 };
-use compass_registry::testing::noise;
-use compass_registry::{Locator, Reference};
+use compass_registry::testing::random_bytes;
+use compass_registry::{Reference, TagOrDigest};
 use futures_util::TryStreamExt as _;
 
 /// A product of images under these names, each with content of its own, by its number.
 async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
-    let layers: Vec<_> = images.iter().map(|(_, seed)| vec![noise(*seed, 500)]).collect();
+    let layers: Vec<_> = images.iter().map(|(_, seed)| vec![random_bytes(*seed, 500)]).collect();
     let (storage, stored) = sample::store(&layers).await;
     let mut gathered = Vec::new();
     for ((name, _), own) in images.iter().zip(&stored) {
         let reference: Reference = format!("h.example/release/{name}").parse().unwrap();
-        let from = (own.repository(), &Locator::from(own.tag().unwrap().clone()));
+        let from = (own.repository(), &TagOrDigest::from(own.tag().unwrap().clone()));
         let platforms = Platforms::One(sample::platform());
         gathered.push(ArchiveImage::gather(&storage, from, reference, &platforms).await.unwrap());
     }

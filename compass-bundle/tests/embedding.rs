@@ -21,9 +21,9 @@ use compass_bundle::{
     write, write_file, write_into,
 };
 use compass_registry::storage::{MemoryStorage, Storage as _};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{
-    CopyOptions, ImageSink, ImageSource, NoProgress, Progress, Reference, RegistryPlace,
+    CopyOptions, ImageSink, ImageSource, NoProgress, Progress, Reference, RegistryPrefix,
 };
 use futures_util::TryStreamExt as _;
 use sample::{Counting, Shared};
@@ -59,7 +59,7 @@ impl BundleSource for InMemory {
 
 /// A bundle of one image of this many bytes, in memory.
 async fn bundle_of(bytes: usize) -> Bytes {
-    let (storage, references) = sample::store(&[vec![noise(1, bytes)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, bytes)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     chunks.concat().into()
@@ -69,7 +69,7 @@ fn in_memory(bytes: Bytes) -> Arc<InMemory> {
     Arc::new(InMemory { bytes, left: AtomicU64::new(u64::MAX) })
 }
 
-fn site() -> RegistryPlace {
+fn site() -> RegistryPrefix {
     "site.example/all".parse().unwrap()
 }
 
@@ -91,7 +91,7 @@ async fn the_plan_of_a_bundle_that_was_read_is_not_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_bundle_is_read_at_several_places_at_once() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let mut contents = sample::product(Vec::new(), false);
     contents.files = vec![
         ContentFile::new("a.yaml", vec![b'a'; 1000]),
@@ -99,7 +99,7 @@ async fn a_bundle_is_read_at_several_places_at_once() {
         ContentFile::new("b.yaml", vec![b'b'; 1000]),
     ];
     let reference: &Reference = &references[0];
-    let from = (reference.repository(), &reference.locator());
+    let from = (reference.repository(), &reference.tag_or_digest());
     let platforms = Platforms::One(sample::platform());
     let image = ArchiveImage::gather(&storage, from, reference.clone(), &platforms).await;
     contents.images = vec![image.unwrap()];
@@ -134,7 +134,7 @@ fn a_file_takes_nothing_away_that_has_a_name_like_its_own() {
 
 #[tokio::test]
 async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let (source, options) = (Arc::new(storage), WriteOptions::default());
     let directory = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_was_dropped_is_taken_up_at_once() {
-    let (storage, references) = sample::store(&[vec![noise(1, 8 << 20)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 8 << 20)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let counting = Arc::new(Counting::new(storage));
     counting.limit.store(3 << 20, Ordering::Relaxed);
@@ -180,9 +180,9 @@ async fn a_write_that_was_dropped_is_taken_up_at_once() {
 
 #[tokio::test]
 async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
-    let (storage, tagged) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, tagged) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let reference: Reference = "h.example/release/app-0".parse().unwrap();
-    let from = (tagged[0].repository(), &tagged[0].locator());
+    let from = (tagged[0].repository(), &tagged[0].tag_or_digest());
     let platforms = Platforms::One(sample::platform());
     let image = ArchiveImage::gather(&storage, from, reference.clone(), &platforms).await.unwrap();
     let plan = Arc::new(BundlePlan::new(&sample::product(vec![image], true)).unwrap());
@@ -207,11 +207,12 @@ async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
 
 #[tokio::test]
 async fn a_name_that_two_registries_have_is_no_name_for_one_image() {
-    let (storage, references) = sample::store(&[vec![noise(1, 100)], vec![noise(2, 100)]]).await;
+    let (storage, references) =
+        sample::store(&[vec![random_bytes(1, 100)], vec![random_bytes(2, 100)]]).await;
     let (mut images, platforms) = (Vec::new(), Platforms::One(sample::platform()));
     for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
         let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
-        let from = (own.repository(), &own.locator());
+        let from = (own.repository(), &own.tag_or_digest());
         images.push(ArchiveImage::gather(&storage, from, reference, &platforms).await.unwrap());
     }
     let plan = Arc::new(BundlePlan::new(&sample::product(images, false)).unwrap());
@@ -219,7 +220,8 @@ async fn a_name_that_two_registries_have_is_no_name_for_one_image() {
     let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
     for image in bundle.images() {
         let (repository, digest) = (image.reference.repository(), image.root.digest());
-        let by_tag = bundle.manifest(repository, &image.reference.locator()).await.unwrap_err();
+        let by_tag =
+            bundle.manifest(repository, &image.reference.tag_or_digest()).await.unwrap_err();
         assert!(by_tag.to_string().contains("ask for one by its digest"), "{by_tag}");
         let by_digest = bundle.manifest(repository, &digest.into()).await.unwrap();
         assert_eq!(by_digest.digest(), digest);
@@ -248,7 +250,7 @@ async fn what_cannot_be_reached_for_a_while_is_not_called_damaged() {
 struct Counted(AtomicU64, AtomicU64);
 
 impl Progress for Counted {
-    fn expect(&self, bytes: u64) {
+    fn add_total(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -270,7 +272,7 @@ async fn what_a_package_brings_is_shown_once() {
 
 #[tokio::test]
 async fn a_product_that_was_packed_anew_says_what_it_is() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Product, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     let mut tar = Vec::new();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
 use compass_bundle::{WriteOptions, write};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{ImageSource as _, Manifest};
 
 #[tokio::test]
@@ -18,8 +18,10 @@ async fn a_reader_that_was_written_from_the_document_finds_every_blob() {
         eprintln!("SKIPPED: this needs python3, which this machine lacks");
         return;
     }
-    let images =
-        vec![vec![noise(1, 200_000), noise(2, 65_535)], vec![noise(1, 200_000), noise(3, 7)]];
+    let images = vec![
+        vec![random_bytes(1, 200_000), random_bytes(2, 65_535)],
+        vec![random_bytes(1, 200_000), random_bytes(3, 7)],
+    ];
     let (storage, references) = sample::store(&images).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format/reader.py");
     for (kind, archives) in [
@@ -35,7 +37,7 @@ async fn a_reader_that_was_written_from_the_document_finds_every_blob() {
         let written = write(&plan, source, directory.path(), &options).await.unwrap();
         for reference in &references {
             let manifest =
-                storage.manifest(reference.repository(), &reference.locator()).await.unwrap();
+                storage.manifest(reference.repository(), &reference.tag_or_digest()).await.unwrap();
             let Manifest::Image { config, layers } = manifest.parse().unwrap() else { panic!() };
             for blob in [config].iter().chain(&layers).chain([manifest.descriptor()]) {
                 let digest = blob.digest.to_string();

@@ -19,7 +19,7 @@ use compass_bundle::{
     unpack, write,
 };
 use compass_registry::NoProgress;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio_tar::EntryType;
@@ -135,7 +135,7 @@ async fn unpack_keeps_odd_names_inside() {
 
 #[tokio::test]
 async fn what_is_cut_off_or_lies_about_its_size_is_refused() {
-    let whole = tar(&[file("stem/a.yaml", &[7; 3000]), file("stem/b", &noise(1, 4000))]);
+    let whole = tar(&[file("stem/a.yaml", &[7; 3000]), file("stem/b", &random_bytes(1, 4000))]);
     let compressed = gzip(&whole);
     let mut bad = Vec::new();
     for cut in [1, 10, 100, 511, 513, 1500, 3000, 5000, 7000] {
@@ -152,8 +152,8 @@ async fn what_is_cut_off_or_lies_about_its_size_is_refused() {
     bad.push(entry(b"stem/huge", EntryType::Regular, 1 << 40, b"little"));
     bad.push(tar(&[entry(b"stem/huge", EntryType::Regular, u64::MAX >> 2, b"little")]));
     bad.push(Vec::new());
-    bad.push(noise(3, 5000));
-    bad.push(gzip(&noise(4, 5000)));
+    bad.push(random_bytes(3, 5000));
+    bad.push(gzip(&random_bytes(4, 5000)));
     bad.push(gzip(&gzip(&gzip(&gzip(&whole)))));
     for (number, bytes) in bad.iter().enumerate() {
         let world = World::new();
@@ -226,7 +226,7 @@ async fn what_was_compressed_twice_to_keep_somebody_busy_is_given_up() {
 /// A good bundle, taken apart: its tar, in which anything can be changed.
 async fn good(directory: &Path) -> Vec<u8> {
     let (storage, references) =
-        sample::store(&[vec![noise(1, 70_000)], vec![noise(2, 9_000)]]).await;
+        sample::store(&[vec![random_bytes(1, 70_000)], vec![random_bytes(2, 9_000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let options = WriteOptions::default();
     let written = write(&plan, Arc::new(storage), directory, &options).await.unwrap();

@@ -12,7 +12,7 @@ use compass_bundle::{
 };
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{SampleImage, noise, read_whole};
+use compass_registry::testing::{SampleImage, random_bytes, read_image};
 use compass_registry::{
     CopyOptions, Descriptor, Digest, ImageSource, ImageSourceExt as _, Manifest, Platform,
     RawManifest, Reference, media_type,
@@ -27,7 +27,7 @@ async fn store_index(
 ) -> Digest {
     let mut entries = Vec::new();
     for (platform, seed) in platforms {
-        let image = SampleImage::with_layers(vec![noise(*seed, 2000)]);
+        let image = SampleImage::with_layers(vec![random_bytes(*seed, 2000)]);
         for blob in &image.blobs {
             storage.add_blob(name.repository(), blob.clone());
         }
@@ -54,7 +54,7 @@ async fn gather(
     name: &Reference,
     platforms: &Platforms,
 ) -> Result<ArchiveImage, compass_bundle::Error> {
-    let from = (name.repository(), &name.locator());
+    let from = (name.repository(), &name.tag_or_digest());
     ArchiveImage::gather(storage, from, name.clone(), platforms).await
 }
 
@@ -81,7 +81,7 @@ async fn bundle_of(
 
 /// The platforms of an index that has arrived whole.
 async fn platforms_at(source: &dyn ImageSource, name: &Reference) -> Vec<String> {
-    let root = read_whole(source, name.repository(), &name.locator()).await.unwrap();
+    let root = read_image(source, name.repository(), &name.tag_or_digest()).await.unwrap();
     let Manifest::Index(images) = root.parse().unwrap() else { return Vec::new() };
     images.iter().map(|image| image.platform.as_ref().map(Platform::to_string).unwrap()).collect()
 }
@@ -123,7 +123,8 @@ async fn all_that_is_there_of_an_index_is_installed_and_taken_out() {
 
 /// What `docker save` writes of an index of which the image for one platform was pulled.
 async fn saved_index(storage: &MemoryStorage, kept: usize) -> Vec<u8> {
-    let root = ImageSource::manifest(storage, web().repository(), &web().locator()).await.unwrap();
+    let root =
+        ImageSource::manifest(storage, web().repository(), &web().tag_or_digest()).await.unwrap();
     let Manifest::Index(images) = root.parse().unwrap() else { panic!("an index") };
     let blob = |digest: &Digest, bytes: &[u8]| {
         archives::file(&format!("blobs/sha256/{}", digest.hex()), bytes)
@@ -133,7 +134,7 @@ async fn saved_index(storage: &MemoryStorage, kept: usize) -> Vec<u8> {
         let child = image.digest.into();
         let child = ImageSource::manifest(storage, web().repository(), &child).await.unwrap();
         entries.push(blob(&child.digest(), child.bytes()));
-        for held in child.parse().unwrap().held_blobs() {
+        for held in child.parse().unwrap().distributable_blobs() {
             let content = storage.read(web().repository(), held).await.unwrap();
             entries.push(blob(&held.digest, &content));
         }
@@ -179,8 +180,8 @@ async fn what_docker_saved_of_an_index_is_installed_and_taken_out() {
 /// An index of an image for Linux and one for Windows, whose base layer registries need not hold.
 /// Gives the digest of the index, and the layer.
 async fn store_windows(storage: &MemoryStorage) -> (Digest, &'static [u8]) {
-    let (base, image) = (b"their own", SampleImage::with_layers(vec![noise(1, 2000)]));
-    let on_base = SampleImage::with_layers(vec![base.to_vec(), noise(1, 2000)]);
+    let (base, image) = (b"their own", SampleImage::with_layers(vec![random_bytes(1, 2000)]));
+    let on_base = SampleImage::with_layers(vec![base.to_vec(), random_bytes(1, 2000)]);
     let held = on_base.blobs.iter().filter(|blob| blob[..] != base[..]);
     for blob in image.blobs.iter().chain(held) {
         storage.add_blob(web().repository(), blob.clone());

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use compass_bundle::{BundleSource, Error, ForeignPackage, copy_packed, install_package};
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{CopyOptions, Digest, ImageSource, ImageSourceExt as _, OnExistingTag};
 use serde_json::json;
 
@@ -57,7 +57,7 @@ fn saved_image(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn layer(seed: u64) -> Vec<u8> {
-    tar(&[file("blob", &noise(seed, 100_000))])
+    tar(&[file("blob", &random_bytes(seed, 100_000))])
 }
 
 /// Scans a package; the source counts from there on.
@@ -77,10 +77,10 @@ async fn an_image_of_many_layers_is_read_once_to_be_taken_out() {
     let (image, options) = (&package.images()[0], CopyOptions::default());
     copy_packed(&package, image, &layout, &options).await.unwrap();
     assert!(source.read.load(Ordering::Relaxed) <= 2 * scanned, "it was read several times");
-    let (repository, tag) = (image.reference.repository(), image.reference.locator());
+    let (repository, tag) = (image.reference.repository(), image.reference.tag_or_digest());
     let root = ImageSource::manifest(&layout, repository, &tag).await.unwrap();
     assert_eq!(root.digest(), image.root.digest());
-    for blob in root.parse().unwrap().held_blobs() {
+    for blob in root.parse().unwrap().distributable_blobs() {
         layout.read(repository, blob).await.unwrap();
     }
 }
@@ -106,11 +106,11 @@ async fn a_package_of_many_layers_is_read_once_to_be_installed() {
         assert_eq!(installed.len(), package.images().len());
         let mut moved = 0;
         for image in &installed {
-            let tag = image.reference.locator();
+            let tag = image.reference.tag_or_digest();
             let repository = image.reference.repository();
             let root = ImageSource::manifest(&site, repository, &tag).await.unwrap();
             assert_eq!(root.digest(), image.copied.digest);
-            for blob in root.parse().unwrap().held_blobs() {
+            for blob in root.parse().unwrap().distributable_blobs() {
                 site.read(repository, blob).await.unwrap();
             }
             moved += image.copied.bytes;

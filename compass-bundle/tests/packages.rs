@@ -12,7 +12,7 @@ use archives::{
 };
 use compass_bundle::{ForeignPackage, LocalFile, Package, compare, install_package, unpack};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{Algorithm, CopyOptions, Digest, Manifest, NoProgress, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -27,7 +27,7 @@ fn damaged_at_the_end(compressed: &[u8]) -> [(Vec<u8>, &'static str); 5] {
     let mut wrong_size = compressed.to_vec();
     *wrong_size.last_mut().unwrap() ^= 1;
     let cut = compressed[..compressed.len() - 8].to_vec();
-    let more = [compressed, &noise(9, 1600)].concat();
+    let more = [compressed, &random_bytes(9, 1600)].concat();
     let member = [compressed, &gzip(b"and more")].concat();
     [
         (wrong, "its gzip is damaged"),
@@ -257,7 +257,7 @@ async fn a_file_that_begins_like_gzip_is_a_file() {
         b"\x1f\x8b".to_vec(),
         b"\x1f\x8b is how gzip begins".to_vec(),
         b"\x1f\x8b\x08\x00 is how gzip begins, mostly".to_vec(),
-        [b"\x1f\x8b\x08\xff", &noise(6, 4000)[..]].concat(),
+        [b"\x1f\x8b\x08\xff", &random_bytes(6, 4000)[..]].concat(),
         head.to_vec(),
         gzip(b"\x1f\x8b is how gzip begins"),
     ] {

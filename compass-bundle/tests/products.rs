@@ -11,7 +11,7 @@ use compass_bundle::{
     WriteOptions, install, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use compass_registry::{
     CopyOptions, Digest, ImageSource, Manifest, RawManifest, Reference, media_type,
 };
@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 
 /// 180 images over 30 bases, as products are.
 fn images(bases: usize, bytes: usize) -> Vec<Vec<Vec<u8>>> {
-    let own = |number: usize| noise(1000 + number as u64, bytes / 3);
-    let base = |number: usize| noise((number % 30) as u64, bytes);
+    let own = |number: usize| random_bytes(1000 + number as u64, bytes / 3);
+    let base = |number: usize| random_bytes((number % 30) as u64, bytes);
     (0..bases).map(|number| vec![base(number), own(number)]).collect()
 }
 
@@ -106,7 +106,7 @@ async fn what_a_product_holds_arrives_and_archives_may_come_along() {
         let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
         assert_eq!(installed.len(), references.len());
         for (image, original) in installed.iter().zip(&references) {
-            let (name, locator) = (original.repository(), original.locator());
+            let (name, locator) = (original.repository(), original.tag_or_digest());
             let there =
                 ImageSource::manifest(&site, image.reference.repository(), &locator).await.unwrap();
             assert_eq!(there, ImageSource::manifest(&storage, name, &locator).await.unwrap());
@@ -124,11 +124,11 @@ fn refusal(contents: &BundleContents) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_nobody_could_open_is_not_planned() {
-    let (storage, references) = sample::store(&vec![vec![noise(1, 1000)]; 9]).await;
+    let (storage, references) = sample::store(&vec![vec![random_bytes(1, 1000)]; 9]).await;
     let source: Arc<MemoryStorage> = Arc::new(storage);
     let mut images = Vec::new();
     for reference in references {
-        let from = (reference.repository(), &reference.locator());
+        let from = (reference.repository(), &reference.tag_or_digest());
         let platforms = Platforms::One(sample::platform());
         let image = ArchiveImage::gather(&*source, from, reference.clone(), &platforms);
         let mut image = image.await.unwrap();
@@ -164,7 +164,7 @@ async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
     let storage = MemoryStorage::default();
     let reference: Reference = "h.example/release/app:v1".parse().unwrap();
     let (repository, tag) = (reference.repository(), reference.tag().unwrap());
-    let image = SampleImage::with_layers(vec![noise(1, 100)]);
+    let image = SampleImage::with_layers(vec![random_bytes(1, 100)]);
     image.store(&storage, repository, tag).await.unwrap();
     let mut entries = Vec::new();
     for (number, architecture) in ["amd64", "arm64", "riscv64"].into_iter().enumerate() {
@@ -184,7 +184,8 @@ async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
         });
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         Storage::put_manifest(&storage, repository, &index, Some(tag)).await.unwrap();
-        let (from, all) = ((repository, &reference.locator()), Platforms::All(sample::platform()));
+        let (from, all) =
+            ((repository, &reference.tag_or_digest()), Platforms::All(sample::platform()));
         ArchiveImage::gather(&storage, from, reference.clone(), &all).await
     };
     let refused = gather(&entries).await.unwrap_err().to_string();
@@ -200,7 +201,7 @@ async fn images_that_only_their_projects_tell_apart_are_installed_apart_or_not_a
     let mut references = Vec::new();
     for (number, project) in ["release", "library"].into_iter().enumerate() {
         let reference: Reference = format!("h.example/{project}/web:v1").parse().unwrap();
-        let image = SampleImage::with_layers(vec![noise(number as u64, 2000)]);
+        let image = SampleImage::with_layers(vec![random_bytes(number as u64, 2000)]);
         let tag = reference.tag().unwrap();
         image.store(&storage, reference.repository(), tag).await.unwrap();
         references.push(reference);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use compass_bundle::document::BundleKind;
 use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, stream, write};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{Digest, ImageSource, ImageSourceExt as _, Manifest};
 use futures_util::StreamExt as _;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn layer() -> impl Strategy<Value = Vec<u8>> {
         131_060_usize..131_080,
         1_usize..400_000,
     ];
-    (0_u64..6, size).prop_map(|(seed, size)| noise(seed, size))
+    (0_u64..6, size).prop_map(|(seed, size)| random_bytes(seed, size))
 }
 
 fn images() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
@@ -70,7 +70,7 @@ async fn round_trip(
     let bundle = Bundle::open(&written.path).await.unwrap();
     assert_eq!(bundle.document(), plan.document());
     for reference in &references {
-        let (name, locator) = (reference.repository(), reference.locator());
+        let (name, locator) = (reference.repository(), reference.tag_or_digest());
         let manifest = bundle.manifest(name, &locator).await.unwrap();
         assert_eq!(manifest, ImageSource::manifest(&storage, name, &locator).await.unwrap());
         let Manifest::Image { config, layers } = manifest.parse().unwrap() else { panic!() };

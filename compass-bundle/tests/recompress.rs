@@ -11,10 +11,10 @@ use compass_bundle::{
     layers_to_recompress, recompress, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage as _};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{
-    Descriptor, Digest, Error as RegistryError, ImageSource, ImageSourceExt as _, Locator,
-    Manifest, RawManifest, Reference, Repository, media_type,
+    Descriptor, Digest, Error as RegistryError, ImageSource, ImageSourceExt as _, Manifest,
+    RawManifest, Reference, Repository, TagOrDigest, media_type,
 };
 use sample::{Counting, Shared, platform};
 use serde_json::json;
@@ -86,7 +86,7 @@ async fn gather(
     let mut images = Vec::new();
     for name in names {
         let reference = reference(name);
-        let from = (reference.repository(), &reference.locator());
+        let from = (reference.repository(), &reference.tag_or_digest());
         let image = ArchiveImage::gather(storage, from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
@@ -109,7 +109,7 @@ async fn layers_of(
 /// Two images: one has layers of every kind, the other shares its zstd layer.
 async fn two_images() -> (MemoryStorage, [Vec<u8>; 3]) {
     let storage = MemoryStorage::default();
-    let contents = [noise(1, 300_000), vec![7; 2_000_000], noise(3, 1000)];
+    let contents = [random_bytes(1, 300_000), vec![7; 2_000_000], random_bytes(3, 1000)];
     let packed = zstd(&contents[0]);
     let layers = [
         (media_type::OCI_LAYER_ZSTD, packed.clone()),
@@ -239,7 +239,7 @@ async fn a_layer_that_is_not_what_its_media_type_says_is_named() {
             gzip(b"gzip after all"),
             "it is gzip, and its media type denies it",
         ),
-        (media_type::OCI_LAYER_ZSTD, zstd(&noise(9, 5000))[..3000].to_vec(), "not readable"),
+        (media_type::OCI_LAYER_ZSTD, zstd(&random_bytes(9, 5000))[..3000].to_vec(), "not readable"),
     ] {
         let storage = MemoryStorage::default();
         let digest = Digest::of(&bytes);
@@ -284,7 +284,7 @@ impl compass_registry::ImageSource for Lying {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         compass_registry::ImageSource::manifest(&self.0, repository, locator).await
     }

@@ -13,13 +13,13 @@ use compass_bundle::store::open_source;
 use compass_bundle::{
     Bundle, BundleSource, LocalFile, Package, VerifyOptions, WriteOptions, compare, unpack, write,
 };
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{NoProgress, RetryPolicy};
 use sample::CountedFile;
 
 /// A bundle of three images of this many bytes each, of which little is ever read.
 async fn bundle(directory: &std::path::Path, seed: u64, bytes: usize) -> Arc<CountedFile> {
-    let images: Vec<_> = (0..3).map(|number| vec![noise(seed + number, bytes)]).collect();
+    let images: Vec<_> = (0..3).map(|number| vec![random_bytes(seed + number, bytes)]).collect();
     let (storage, references) = sample::store(&images).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let path = directory.join(seed.to_string());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use compass_bundle::document::BundleKind;
 use compass_bundle::{BundlePlan, Error, WriteOptions, Written, write};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use sample::{Counting, Shared};
 
 /// Workers of a run.
@@ -29,8 +29,11 @@ fn options() -> WriteOptions {
 }
 
 async fn sample() -> (MemoryStorage, BundlePlan) {
-    let shared = noise(1, 3_000_000);
-    let images = vec![vec![shared.clone(), noise(2, 1_500_000)], vec![shared, noise(3, 2_200_000)]];
+    let shared = random_bytes(1, 3_000_000);
+    let images = vec![
+        vec![shared.clone(), random_bytes(2, 1_500_000)],
+        vec![shared, random_bytes(3, 2_200_000)],
+    ];
     let (storage, references) = sample::store(&images).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     (storage, plan)
@@ -141,7 +144,7 @@ async fn another_release_does_not_go_on_with_this_one() {
     let directory = tempfile::tempdir().unwrap();
     let source = Arc::new(Counting::new(storage.clone()));
     interrupted(&source, &plan, directory.path(), plan.blob_bytes() / 2).await;
-    let (other, references) = sample::store(&[vec![noise(9, 2_000_000)]]).await;
+    let (other, references) = sample::store(&[vec![random_bytes(9, 2_000_000)]]).await;
     let other_plan = sample::plan(&other, &references, BundleKind::Plugin, false).await;
     assert_eq!(other_plan.file_name(), plan.file_name());
     let alone = tempfile::tempdir().unwrap();

@@ -15,10 +15,10 @@ use compass_bundle::{
     VerifyOptions, WriteOptions, install, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{
-    ByteStream, CopyOptions, Descriptor, Digest, Error as RegistryError, ImageSource, Locator,
-    NoProgress, Platform, RawManifest, Reference, Repository, media_type,
+    ByteStream, CopyOptions, Descriptor, Digest, Error as RegistryError, ImageSource, NoProgress,
+    Platform, RawManifest, Reference, Repository, TagOrDigest, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -38,7 +38,7 @@ async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usi
     let config = format!(r#"{{"os":"linux","architecture":"amd64","of":"{reference}"}}"#);
     let mut described = Vec::new();
     for (seed, size) in layers.iter().enumerate() {
-        let layer = noise(seed as u64 + 1, *size);
+        let layer = random_bytes(seed as u64 + 1, *size);
         described.push(describe(media_type::OCI_LAYER_GZIP, &layer));
         storage.add_blob(reference.repository(), layer);
     }
@@ -58,7 +58,7 @@ async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usi
 async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan {
     let mut images = Vec::new();
     for reference in references {
-        let from = (reference.repository(), &reference.locator());
+        let from = (reference.repository(), &reference.tag_or_digest());
         let platforms = Platforms::One(platform());
         let image = ArchiveImage::gather(source, from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
@@ -168,7 +168,7 @@ async fn what_is_installed_is_what_was_pushed() {
     let place = "site.example/compass".parse().unwrap();
     let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
     for (installed, original) in installed.iter().zip(references()) {
-        let locator = original.locator();
+        let locator = original.tag_or_digest();
         let there = Storage::manifest(&site, installed.reference.repository(), &locator).await;
         let here = Storage::manifest(&source, original.repository(), &locator).await;
         assert_eq!(there.unwrap(), here.unwrap());
@@ -210,7 +210,7 @@ async fn a_damaged_layer_is_named_with_its_image_and_place() {
     let directory = tempfile::tempdir().unwrap();
     let written = write(&plan, Arc::new(source), directory.path(), &options()).await.unwrap();
     let mut bytes = std::fs::read(&written.path).unwrap();
-    let layer = noise(1, 200_000);
+    let layer = random_bytes(1, 200_000);
     let at = bytes.windows(64).position(|window| window == &layer[..64]).unwrap() + 1000;
     bytes[at] ^= 1;
     std::fs::write(&written.path, bytes).unwrap();
@@ -272,7 +272,7 @@ impl ImageSource for Faulty {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         ImageSource::manifest(&self.good, repository, locator).await
     }

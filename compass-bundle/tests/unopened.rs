@@ -11,12 +11,13 @@ use compass_bundle::{
     verify_unreadable, write,
 };
 use compass_registry::Digest;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 
 #[tokio::test]
 async fn what_cannot_be_opened_is_located_in_what_was_read_of_it() {
-    let layer = noise(1, 200_000);
-    let (storage, references) = sample::store(&[vec![layer.clone()], vec![noise(2, 1000)]]).await;
+    let layer = random_bytes(1, 200_000);
+    let (storage, references) =
+        sample::store(&[vec![layer.clone()], vec![random_bytes(2, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Product, true).await;
     let (directory, options) = (tempfile::tempdir().unwrap(), WriteOptions::default());
     let written = write(&plan, Arc::new(storage), directory.path(), &options).await.unwrap();

@@ -148,7 +148,7 @@ fn of_registry(error: &compass_registry::Error) -> Failure {
 fn exit_of(error: &compass_registry::Error) -> u8 {
     use compass_registry::Error as E;
     match error {
-        E::Invalid { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => USAGE,
+        E::Parse { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => USAGE,
         E::TagExists { .. } => NOT_RIGHT,
         E::Image { source, .. } | E::Blob { source, .. } => exit_of(source),
         _ => Failure::OUTSIDE,

@@ -127,7 +127,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn without_passwords(text: &str) -> String {
     let mut shown = text.to_owned();
     for argument in std::env::args_os() {
-        if let Some(password) = argument.to_str().and_then(compass_registry::password_in) {
+        if let Some(password) =
+            argument.to_str().and_then(compass_registry::Reference::find_password)
+        {
             shown = shown.replace(&format!(":{password}@"), ":…@");
         }
     }

@@ -63,7 +63,7 @@ impl<'r> There<'r> {
         let mut images: HashMap<_, Vec<_>> = HashMap::new();
         for reference in references {
             let repository = reference.repository();
-            let image = (repository.as_str(), reference.locator().to_string());
+            let image = (repository.as_str(), reference.tag_or_digest().to_string());
             images.entry(repository.name()).or_default().push(image);
         }
         Self { images, policy: Policy::default() }

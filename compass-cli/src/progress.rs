@@ -126,7 +126,7 @@ impl State {
 }
 
 impl Progress for State {
-    fn expect(&self, bytes: u64) {
+    fn add_total(&self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc_length(bytes);
     }
@@ -159,7 +159,7 @@ mod tests {
     fn busy(bar: &Bar) {
         bar.expect_images(180);
         let progress = bar.shared();
-        progress.expect(987_654_321_000);
+        progress.add_total(987_654_321_000);
         progress.advance(123_456_789_000);
         for _ in 0..123 {
             progress.image_done();

@@ -51,8 +51,8 @@ impl Registries {
 
     /// With short timeouts and few retries, for interactive commands.
     pub(crate) fn impatient(self) -> Self {
-        let (silence, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
-        let retry = RetryPolicy { tries: 2, silence, connect_retry, ..self.retry };
+        let (idle_timeout, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
+        let retry = RetryPolicy { max_attempts: 2, idle_timeout, connect_retry, ..self.retry };
         Self { retry, ..self }
     }
 
@@ -60,8 +60,8 @@ impl Registries {
         let known = self.hosts.get(host).cloned().unwrap_or_default();
         let options = ClientOptions {
             plain_http: plain_http || known.plain_http,
-            ca: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
-            identity: self.identity(&known)?,
+            ca_pem: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
+            client_cert_pem: self.identity(&known)?,
             logins: self.credentials.find(host).map_err(misconfigured)?,
             retry: self.retry,
             ..ClientOptions::default()

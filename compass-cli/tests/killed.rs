@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use compass_registry::Digest;
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, noise};
+use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, random_bytes};
 
 const BUNDLE: &str = "compass-plugins-demo-v0.1.0.tar.gz";
 
@@ -123,7 +123,7 @@ fn seed() -> u64 {
 
 /// A number below `end`, the same for the same seed.
 fn random(seed: u64, end: u128) -> u128 {
-    u128::from(u64::from_le_bytes(noise(seed, 8).try_into().unwrap())) % end.max(1)
+    u128::from(u64::from_le_bytes(random_bytes(seed, 8).try_into().unwrap())) % end.max(1)
 }
 
 #[test]

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::{SampleImage, read_whole};
-use compass_registry::{CopyOptions, Digest, Error, Locator, Repository, RetryPolicy, Tag, copy};
+use compass_registry::testing::{SampleImage, read_image};
+use compass_registry::{
+    CopyOptions, Digest, Error, Repository, RetryPolicy, Tag, TagOrDigest, copy,
+};
 use futures_util::future::join_all;
 
 /// Gives the process, and the host it serves.
@@ -32,7 +34,7 @@ async fn push(client: &Client, number: u64) -> Result<(), Error> {
     let (name, tag): (Repository, Tag) =
         (format!("team/app-{number}").parse().unwrap(), "v1".parse().unwrap());
     SampleImage::new(number, &[700_000, 1000]).store(&storage, &name, &tag).await?;
-    let locator = Locator::from(tag.clone());
+    let locator = TagOrDigest::from(tag.clone());
     let options = CopyOptions::default();
     copy(Arc::new(storage), (&name, &locator), client, (&name, Some(&tag)), &options).await?;
     Ok(())
@@ -54,7 +56,7 @@ fn verified_blobs(directory: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_during_a_hundred_uploads_it_has_no_blob_that_is_not_what_it_is_called() {
     let directory = tempfile::tempdir().unwrap();
-    let retry = RetryPolicy { tries: 1, ..RetryPolicy::default() };
+    let retry = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
     // The later it is killed, the more has been committed.
     for (round, millis) in [30, 120, 400].into_iter().enumerate() {
         let (mut server, host) = serve(directory.path());
@@ -76,7 +78,7 @@ async fn killed_during_a_hundred_uploads_it_has_no_blob_that_is_not_what_it_is_c
         for (number, result) in (first..).zip(results) {
             let name: Repository = format!("team/app-{number}").parse().unwrap();
             let tag: Tag = "v1".parse().unwrap();
-            match read_whole(&client, &name, &tag.into()).await {
+            match read_image(&client, &name, &tag.into()).await {
                 Ok(_) => {}
                 Err(error) => assert!(error.is_not_found() && result.is_err(), "{error}"),
             }
@@ -145,7 +147,7 @@ async fn a_registry_whose_disk_is_full_says_so_and_takes_what_fits_afterwards() 
     let (name, tag): (Repository, Tag) = ("team/large".parse().unwrap(), "v1".parse().unwrap());
     let storage = MemoryStorage::default();
     large.store(&storage, &name, &tag).await.unwrap();
-    let (locator, options) = (Locator::from(tag.clone()), CopyOptions::default());
+    let (locator, options) = (TagOrDigest::from(tag.clone()), CopyOptions::default());
     let pushed =
         copy(Arc::new(storage), (&name, &locator), &client, (&name, Some(&tag)), &options).await;
     let afterwards = push(&client, 7).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::Value;
 
 const BUNDLE: &str = "compass-plugins-demo-v0.1.0.tar.gz";
@@ -73,7 +73,10 @@ impl World {
 
     /// Puts an image of 20 MB, three parts, under the one tag.
     fn release(&self, seed: u64) {
-        let image = SampleImage::with_layers(vec![noise(seed, 12_000_000), noise(2, 8_000_000)]);
+        let image = SampleImage::with_layers(vec![
+            random_bytes(seed, 12_000_000),
+            random_bytes(2, 8_000_000),
+        ]);
         let name = "release/compass-plugins-demo".parse().unwrap();
         let tag = "v0.1.0".parse().unwrap();
         self.runtime.block_on(image.store(&self.storage, &name, &tag)).unwrap();

@@ -11,33 +11,33 @@
 
 mod auth;
 mod challenge;
-mod connect;
 mod credentials;
 mod doctor;
-mod feed;
+mod error_body;
+mod http;
 mod list;
 mod mount;
-mod pace;
 mod pull;
 mod push;
+mod rate_limit;
+mod resumable_body;
 mod scopes;
-mod token_answer;
-mod tokens;
+mod token_cache;
+mod token_response;
 mod transport;
 mod upload;
-mod words;
 
 use std::ops::Range;
 
 use async_trait::async_trait;
 
 use crate::{
-    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, Parts, RawManifest,
-    Referrer, Repository, RetryPolicy, Tag, VerifiedBlob,
+    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, RangeOptions, RawManifest,
+    Referrer, Repository, RetryPolicy, Tag, TagOrDigest, VerifiedBlob,
 };
 
 pub use credentials::{CredentialFiles, Credentials, Login, Secret};
-pub use doctor::Trial;
+pub use doctor::Check;
 use transport::Transport;
 
 /// A registry over HTTP. Clones share connections and tokens.
@@ -52,9 +52,9 @@ pub struct ClientOptions {
     /// Without TLS. `localhost`, `127.0.0.1` and `[::1]` never use it.
     pub plain_http: bool,
     /// Certificates in PEM form that are trusted besides the system's.
-    pub ca: Option<Vec<u8>>,
+    pub ca_pem: Option<Vec<u8>>,
     /// A client certificate and its key, both in PEM form.
-    pub identity: Option<Secret>,
+    pub client_cert_pem: Option<Secret>,
     /// Credentials for everything that [`Self::logins`] have none for.
     pub credentials: Option<Credentials>,
     /// Credentials as the tools keep them ([`CredentialFiles::find`]).
@@ -62,22 +62,22 @@ pub struct ClientOptions {
     /// How failures that may pass are dealt with.
     pub retry: RetryPolicy,
     /// How large blobs are read.
-    pub parts: Parts,
+    pub range_options: RangeOptions,
     /// Requests that wait for an answer at once, at most; fewer where the registry wants that.
-    pub requests: u16,
+    pub max_in_flight: u16,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             plain_http: false,
-            ca: None,
-            identity: None,
+            ca_pem: None,
+            client_cert_pem: None,
             credentials: None,
             logins: Vec::new(),
             retry: RetryPolicy::default(),
-            parts: Parts::default(),
-            requests: 32,
+            range_options: RangeOptions::default(),
+            max_in_flight: 32,
         }
     }
 }
@@ -93,7 +93,7 @@ impl Client {
     /// A client for a registry host, with its port where it has one. Nothing is asked for yet.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a host or CA file that is none.
+    /// [`Error::Parse`] for a host or CA file that is none.
     pub fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
         Ok(Self { transport: Transport::new(host, options)? })
     }
@@ -108,19 +108,19 @@ impl Client {
 
     /// Says which repositories will be read, so that one token does for several of them where the
     /// registry works with tokens; otherwise each costs a request more. Nothing is asked for yet.
-    pub fn expect_pulls<'r>(&self, repositories: impl IntoIterator<Item = &'r Repository>) {
-        self.transport.expect_pulls(repositories.into_iter());
+    pub fn prefetch_pull_tokens<'r>(&self, repositories: impl IntoIterator<Item = &'r Repository>) {
+        self.transport.prefetch_pull_tokens(repositories.into_iter());
     }
 
     /// Tries out what the registry can do, with the login for a project if one is given. Without a
     /// scratch repository nothing is written; with one, blobs and a tag are written to it and to
     /// `<scratch>/mounted`, and removed again if the registry allows it.
-    pub async fn examine(
+    pub async fn diagnose(
         &self,
         project: Option<&Repository>,
         scratch: Option<&Repository>,
-    ) -> Vec<Trial> {
-        doctor::examine(&self.transport, project, scratch).await
+    ) -> Vec<Check> {
+        doctor::diagnose(&self.transport, project, scratch).await
     }
 
     /// The tags of a repository, in the registry's order.
@@ -155,14 +155,14 @@ impl Client {
     /// Removes a tag, or a manifest with all its tags.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where it is not there; [`Error::Refused`] where the registry removes
+    /// [`Error::NotFound`] where it is not there; [`Error::Status`] where the registry removes
     /// nothing.
     pub async fn delete_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<(), Error> {
-        list::delete(&self.transport, repository, &format!("manifests/{locator}")).await
+        list::delete(&self.transport, repository, &format!("manifests/{reference}")).await
     }
 
     /// Removes a blob from a repository.
@@ -179,9 +179,9 @@ impl ImageSource for Client {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        pull::manifest(&self.transport, repository, locator).await
+        pull::manifest(&self.transport, repository, reference).await
     }
 
     async fn blob(
@@ -193,11 +193,15 @@ impl ImageSource for Client {
         pull::blob(&self.transport, repository, descriptor, range).await
     }
 
-    async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
-        match pull::manifest_digest(&self.transport, repository, locator).await? {
+    async fn resolve(
+        &self,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Digest, Error> {
+        match pull::manifest_digest(&self.transport, repository, reference).await? {
             Some(digest) => Ok(digest),
             // Some registries answer `HEAD` so whatever they have, and the words are those of `GET`.
-            None => Ok(pull::manifest(&self.transport, repository, locator).await?.digest()),
+            None => Ok(pull::manifest(&self.transport, repository, reference).await?.digest()),
         }
     }
 
@@ -209,8 +213,8 @@ impl ImageSource for Client {
         push::has_blob(&self.transport, repository, descriptor, "pull").await
     }
 
-    fn parts(&self) -> Option<&Parts> {
-        self.transport.parts()
+    fn range_options(&self) -> Option<&RangeOptions> {
+        self.transport.range_options()
     }
 
     fn registry(&self) -> Option<&str> {
@@ -227,17 +231,17 @@ impl ImageSink for Client {
     async fn manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        pull::manifest_digest(&self.transport, repository, locator).await
+        pull::manifest_digest(&self.transport, repository, reference).await
     }
 
     async fn verified_manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        pull::verified_manifest_digest(&self.transport, repository, locator).await
+        pull::verified_manifest_digest(&self.transport, repository, reference).await
     }
 
     async fn has_blob(

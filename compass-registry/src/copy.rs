@@ -12,8 +12,8 @@ use futures_util::future::{BoxFuture, FutureExt as _, try_join};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, ImageSourceExt as _, Locator, NoProgress,
-    Platform, Progress, RawManifest, Repository, Tag,
+    Descriptor, Digest, Error, ImageSink, ImageSource, ImageSourceExt as _, NoProgress, Platform,
+    Progress, RawManifest, Repository, Tag, TagOrDigest,
 };
 use blobs::{Arrival, Blobs, Route};
 use found::{Found, Wanted};
@@ -152,7 +152,7 @@ pub struct Copier<'s> {
 /// As [`Copier::copy`].
 pub async fn copy(
     source: Arc<dyn ImageSource>,
-    from: (&Repository, &Locator),
+    from: (&Repository, &TagOrDigest),
     sink: &dyn ImageSink,
     to: (&Repository, Option<&Tag>),
     options: &CopyOptions,
@@ -178,7 +178,7 @@ impl<'s> Copier<'s> {
     pub async fn copy(
         &self,
         source: &Arc<dyn ImageSource>,
-        (from, locator): (&Repository, &Locator),
+        (from, locator): (&Repository, &TagOrDigest),
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<CopyReport, Error> {
         let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
@@ -208,7 +208,7 @@ impl<'s> Copier<'s> {
         }
         let alone = found.wanted.alone();
         let image = self.read(&**source, from, found.wanted).await?;
-        self.options.progress.expect(image.blobs.iter().map(|blob| blob.size).sum());
+        self.options.progress.add_total(image.blobs.iter().map(|blob| blob.size).sum());
 
         let moves = image.blobs.iter().map(|blob| self.blobs.bring(route, blob).boxed());
         let arrivals = at_once(BLOBS_AT_ONCE, moves.collect());
@@ -244,7 +244,7 @@ impl<'s> Copier<'s> {
     pub async fn is_needed(
         &self,
         source: &Arc<dyn ImageSource>,
-        (from, locator): (&Repository, &Locator),
+        (from, locator): (&Repository, &TagOrDigest),
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<bool, Error> {
         let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
@@ -260,7 +260,7 @@ impl<'s> Copier<'s> {
     pub async fn plan(
         &self,
         source: &Arc<dyn ImageSource>,
-        (from, locator): (&Repository, &Locator),
+        (from, locator): (&Repository, &TagOrDigest),
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<CopyPlan, Error> {
         let found = Found::find(self, &**source, (from, locator), (to, tag)).await?;
@@ -325,7 +325,7 @@ impl<'s> Copier<'s> {
         let root = match wanted {
             Wanted::Known(root) => root,
             Wanted::Image(image) => {
-                source.verified_manifest(from, &Locator::Digest(image.digest)).await?
+                source.verified_manifest(from, &TagOrDigest::Digest(image.digest)).await?
             }
         };
         Tree::read(source, from, root, &self.room).await
@@ -371,10 +371,10 @@ async fn at_once<T>(
 /// A tag may have been moved while its image was copied.
 async fn still_named(
     source: &dyn ImageSource,
-    (from, locator): (&Repository, &Locator),
+    (from, locator): (&Repository, &TagOrDigest),
     was: Digest,
 ) -> Result<(), Error> {
-    let Locator::Tag(tag) = locator else { return Ok(()) };
+    let TagOrDigest::Tag(tag) = locator else { return Ok(()) };
     if source.resolve(from, locator).await? == was {
         return Ok(());
     }
@@ -383,5 +383,5 @@ async fn still_named(
     if is == was {
         return Ok(());
     }
-    Err(Error::TagMoved { what: format!("{from}:{tag}"), was: Box::new(was), is: Box::new(is) })
+    Err(Error::TagMoved { what: format!("{from}:{tag}"), old: Box::new(was), new: Box::new(is) })
 }

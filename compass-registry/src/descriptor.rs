@@ -24,10 +24,14 @@ pub struct Descriptor {
 impl Descriptor {
     /// Describes bytes at hand, by their SHA-256 digest.
     pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
-        Self::with(media_type, bytes, Algorithm::Sha256)
+        Self::with_algorithm(media_type, bytes, Algorithm::Sha256)
     }
 
-    pub(crate) fn with(media_type: impl Into<String>, bytes: &[u8], algorithm: Algorithm) -> Self {
+    pub(crate) fn with_algorithm(
+        media_type: impl Into<String>,
+        bytes: &[u8],
+        algorithm: Algorithm,
+    ) -> Self {
         Self {
             media_type: media_type.into(),
             digest: algorithm.digest(bytes),
@@ -41,7 +45,7 @@ impl Descriptor {
     /// Whether this is a layer that registries need not hold, such as a base layer of Windows:
     /// whoever runs the image fetches it from its owner (OCI image specification,
     /// § Non-Distributable Layers).
-    pub fn is_held_elsewhere(&self) -> bool {
+    pub fn is_nondistributable(&self) -> bool {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
     }
 

@@ -117,9 +117,9 @@ impl Hasher {
         }
     }
 
-    /// Whether [`Self::update_both`] takes less time on this machine than one message after the
+    /// Whether [`Self::update_pair`] takes less time on this machine than one message after the
     /// other: where processors have instructions for the algorithm.
-    pub fn gains_from_both(algorithm: Algorithm) -> bool {
+    pub fn is_pair_faster(algorithm: Algorithm) -> bool {
         #[cfg(target_arch = "x86_64")]
         let has_instructions = std::arch::is_x86_feature_detected!("sha");
         #[cfg(target_arch = "aarch64")]
@@ -130,10 +130,10 @@ impl Hasher {
     }
 
     /// Takes the next bytes of two messages, each with its own hasher, at the same time.
-    pub fn update_both(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
+    pub fn update_pair(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         match (&mut first.0, &mut second.0) {
             (State::Sha256(first), State::Sha256(second)) => {
-                Sha256::update_both(first, bytes, second, others);
+                Sha256::update_pair(first, bytes, second, others);
             }
             _ => {
                 first.update(bytes);

@@ -1,18 +1,18 @@
 //! What can go wrong.
 
-mod advice;
 pub(crate) mod connection;
-mod text;
+mod hint;
+mod sanitize;
 
 use std::fmt;
 use std::time::Duration;
 
-use self::advice::is_about_certificate;
-pub use self::text::password_in;
-use self::text::{excerpt, without_password};
-use crate::Digest;
-use crate::refused::RefusedConnections;
-use crate::speed::TooSlow;
+use self::hint::is_about_certificate;
+pub(crate) use self::sanitize::find_password;
+use self::sanitize::{excerpt, without_password};
+use crate::connect_retry::RefusedConnections;
+use crate::min_speed::TooSlow;
+use crate::{Digest, RetryPolicy};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,7 +22,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     /// A text is not what it should be.
     #[error("`{}` is not a valid {what}: {}", excerpt(&without_password(.text)), excerpt(.reason))]
-    Invalid {
+    Parse {
         /// What it should be.
         what: &'static str,
         /// What was read.
@@ -30,7 +30,7 @@ pub enum Error {
         /// Why it is not.
         reason: String,
     },
-    /// Something does not exist. A registry says so with [`Error::Refused`] and status 404, for which
+    /// Something does not exist. A registry says so with [`Error::Status`] and status 404, for which
     /// [`Error::is_not_found`] holds as well.
     #[error("{what} is not there")]
     NotFound {
@@ -67,8 +67,16 @@ pub enum Error {
     },
     /// An image manifest or index cannot be read.
     #[error("{what} is not readable: {}", excerpt(.reason))]
-    BadContent {
+    InvalidContent {
         /// Whose content.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A registry or token service sent an answer that cannot be used.
+    #[error("{what} is not readable: {}", excerpt(.reason))]
+    InvalidResponse {
+        /// Which answer, of which host.
         what: String,
         /// Why.
         reason: String,
@@ -103,7 +111,7 @@ pub enum Error {
     },
     /// The registry answered with an error.
     #[error("{host} answered {status} to {request}{}{}", detail(.message), pause(*.retry_after))]
-    Refused {
+    Status {
         /// The registry.
         host: String,
         /// What was asked, without secrets.
@@ -126,14 +134,14 @@ pub enum Error {
         new: Box<Digest>,
     },
     /// A tag was moved while the image that it named was copied.
-    #[error("{what} was moved from {was} to {is} meanwhile")]
+    #[error("{what} was moved from {old} to {new} meanwhile")]
     TagMoved {
         /// The tag.
         what: String,
         /// The image it named first.
-        was: Box<Digest>,
+        old: Box<Digest>,
         /// The image it names now.
-        is: Box<Digest>,
+        new: Box<Digest>,
     },
     /// The registry could not be reached, or the connection broke.
     #[error("{host} cannot be reached for {request}")]
@@ -180,7 +188,7 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
         // What may be shown in one form is shown in all of them.
-        Self::Invalid { what, text: without_password(text).into_owned(), reason: reason.into() }
+        Self::Parse { what, text: without_password(text).into_owned(), reason: reason.into() }
     }
 
     /// A failed file operation; `what` says which, on which file.
@@ -217,7 +225,7 @@ impl Error {
                     || source.is::<RefusedConnections>()
                     || source.is::<TooSlow>())
             }
-            Self::Refused { status, .. } => may_pass(*status),
+            Self::Status { status, .. } => RetryPolicy::is_transient_status(*status),
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
             _ => false,
         }
@@ -226,7 +234,7 @@ impl Error {
     /// How long a registry asks us to wait before we try again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Status { retry_after, .. } => *retry_after,
             Self::Blob { source, .. } | Self::Image { source, .. } => source.retry_after(),
             _ => None,
         }
@@ -237,7 +245,7 @@ impl Error {
         match self {
             Self::NotFound { .. } => true,
             // To a push, it says that the project or the upload does not exist.
-            Self::Refused { request, status: 404, .. } => {
+            Self::Status { request, status: 404, .. } => {
                 ["GET ", "HEAD ", "DELETE "].iter().any(|method| request.starts_with(method))
             }
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_not_found(),
@@ -248,7 +256,7 @@ impl Error {
     /// Whether a registry refuses a manifest because it lacks one of its blobs.
     pub(crate) fn is_blob_unknown(&self) -> bool {
         match self {
-            Self::Refused { status: 400 | 404, message, .. } => message.contains("BLOB_UNKNOWN"),
+            Self::Status { status: 400 | 404, message, .. } => message.contains("BLOB_UNKNOWN"),
             _ => false,
         }
     }
@@ -277,10 +285,4 @@ fn pause(asked: Option<Duration>) -> String {
 
 fn detail(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {}", excerpt(message)) }
-}
-
-/// Whether a server that answers with this HTTP status may answer otherwise the next moment.
-pub fn may_pass(status: u16) -> bool {
-    // 501 and 505 say what a server cannot do, and 507 that its disk is full.
-    matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
 }

@@ -17,7 +17,8 @@ pub mod media_type {
     /// Docker image manifest, version 2 schema 2.
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker manifest list.
-    pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    pub const DOCKER_MANIFEST_LIST: &str =
+        "application/vnd.docker.distribution.manifest.list.v2+json";
     /// OCI image configuration.
     pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     /// OCI layer, gzipped.
@@ -60,13 +61,13 @@ pub enum Manifest {
 impl Manifest {
     /// The blobs that a registry with the image holds: the configuration, and the layers that are
     /// not kept elsewhere; of an index, the entries that are no manifests.
-    pub fn held_blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        self.blobs().filter(|blob| !blob.is_held_elsewhere())
+    pub fn distributable_blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.blobs().filter(|blob| !blob.is_nondistributable())
     }
 
-    /// The layers that registries need not hold ([`Descriptor::is_held_elsewhere`]).
+    /// The layers that registries need not hold ([`Descriptor::is_nondistributable`]).
     pub fn nondistributable_layers(&self) -> impl Iterator<Item = &Descriptor> {
-        self.blobs().filter(|blob| blob.is_held_elsewhere())
+        self.blobs().filter(|blob| blob.is_nondistributable())
     }
 
     fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
@@ -92,13 +93,13 @@ impl RawManifest {
     }
 
     /// Takes bytes that are known by a digest of this algorithm.
-    pub fn known_by(
+    pub fn with_algorithm(
         algorithm: Algorithm,
         media_type: impl Into<String>,
         bytes: impl Into<Bytes>,
     ) -> Self {
         let bytes = bytes.into();
-        Self { descriptor: Descriptor::with(media_type, &bytes, algorithm), bytes }
+        Self { descriptor: Descriptor::with_algorithm(media_type, &bytes, algorithm), bytes }
     }
 
     /// Media type, digest and size.
@@ -123,7 +124,7 @@ impl RawManifest {
 
     /// Whether a media type is that of an image index.
     pub(crate) fn is_index_type(media_type: &str) -> bool {
-        matches!(media_type, media_type::OCI_INDEX | media_type::DOCKER_LIST)
+        matches!(media_type, media_type::OCI_INDEX | media_type::DOCKER_MANIFEST_LIST)
     }
 
     /// Whether a media type is that of an image manifest or index.
@@ -133,19 +134,18 @@ impl RawManifest {
             media_type::OCI_MANIFEST
                 | media_type::OCI_INDEX
                 | media_type::DOCKER_MANIFEST
-                | media_type::DOCKER_LIST
+                | media_type::DOCKER_MANIFEST_LIST
         )
     }
 
     /// Reads what the manifest refers to.
     ///
     /// # Errors
-    /// [`Error::BadContent`] if it is not a manifest of a known kind, or could be read as an image
+    /// [`Error::InvalidContent`] if it is not a manifest of a known kind, or could be read as an image
     /// and as an index.
     pub fn parse(&self) -> Result<Manifest, Error> {
-        Schema::read(&self.bytes, &self.descriptor.media_type).map_err(|reason| Error::BadContent {
-            what: format!("manifest {}", self.digest()),
-            reason,
+        Schema::read(&self.bytes, &self.descriptor.media_type).map_err(|reason| {
+            Error::InvalidContent { what: format!("manifest {}", self.digest()), reason }
         })
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::image_manifest::{MAX_IMAGE_MANIFESTS_BYTES, Manifest};
 use crate::{
-    Descriptor, Error, ImageSource, ImageSourceExt as _, Locator, Platform, RawManifest, Repository,
+    Descriptor, Error, ImageSource, ImageSourceExt as _, Platform, RawManifest, Repository,
+    TagOrDigest,
 };
 
 /// An index may hold indexes; more levels than this are an attack.
@@ -43,7 +44,7 @@ pub(crate) async fn of<S: ImageSource + ?Sized>(
         }
         level = below;
     }
-    Err(Error::BadContent { what: format!("index {}", index.digest()), reason: too_deep() })
+    Err(Error::InvalidContent { what: format!("index {}", index.digest()), reason: too_deep() })
 }
 
 /// The one image of an index for a platform.
@@ -138,8 +139,8 @@ impl<S: ImageSource + ?Sized> Reader<'_, S> {
         if !self.seen.insert(entry.digest) {
             return Ok(None);
         }
-        let locator = Locator::Digest(entry.digest);
-        match self.source.verified_manifest(self.repository, &locator).await {
+        let reference = TagOrDigest::Digest(entry.digest);
+        match self.source.verified_manifest(self.repository, &reference).await {
             Ok(manifest) => {
                 self.count(manifest.descriptor().size)?;
                 Ok(Some(manifest))
@@ -164,7 +165,7 @@ impl<S: ImageSource + ?Sized> Reader<'_, S> {
         if self.bytes <= MAX_IMAGE_MANIFESTS_BYTES {
             return Ok(());
         }
-        Err(Error::BadContent {
+        Err(Error::InvalidContent {
             what: format!("the index of {}", self.repository),
             reason: format!(
                 "to find the platforms of its images, more than {MAX_IMAGE_MANIFESTS_BYTES} bytes \

@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::image_manifest::{media_type, sniff_media_type};
 use crate::storage::{BlobFiles, Reading, fill, read_whole, remove_parts, write_whole};
 use crate::{
-    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
-    Repository, Tag, VerifiedBlob,
+    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest, Repository, Tag,
+    TagOrDigest, VerifiedBlob,
 };
 
 /// The annotation that names an image in `index.json`.
@@ -84,7 +84,8 @@ impl OciLayout {
             let media_type = media_type::OCI_INDEX;
             return Ok(json!({"schemaVersion": 2, "mediaType": media_type, "manifests": []}));
         };
-        let bad = |reason: String| Error::BadContent { what: path.display().to_string(), reason };
+        let bad =
+            |reason: String| Error::InvalidContent { what: path.display().to_string(), reason };
         let index: Value =
             serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         match index["manifests"].is_array() {
@@ -109,11 +110,11 @@ impl OciLayout {
     async fn resolve(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        let tag = match locator {
-            Locator::Digest(digest) => return Ok(Some(*digest)),
-            Locator::Tag(tag) => tag,
+        let tag = match reference {
+            TagOrDigest::Digest(digest) => return Ok(Some(*digest)),
+            TagOrDigest::Tag(tag) => tag,
         };
         let index = self.index().await?;
         let all = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -129,18 +130,18 @@ impl OciLayout {
             None => return Ok(None),
             Some(size) if size > crate::MAX_MANIFEST_BYTES => {
                 let reason = format!("{size} bytes are too many for a manifest");
-                return Err(Error::BadContent { what: digest.to_string(), reason });
+                return Err(Error::InvalidContent { what: digest.to_string(), reason });
             }
             Some(_) => {}
         }
         let chunks = self.blobs.read(digest, 0..crate::MAX_MANIFEST_BYTES).await?;
         let chunks: Vec<_> = chunks.try_collect().await?;
         let bytes = chunks.concat();
-        let media_type = sniff_media_type(&bytes).ok_or_else(|| Error::BadContent {
+        let media_type = sniff_media_type(&bytes).ok_or_else(|| Error::InvalidContent {
             what: digest.to_string(),
             reason: "it is neither an image manifest nor an index".to_owned(),
         })?;
-        Ok(Some(RawManifest::known_by(digest.algorithm(), media_type, bytes)))
+        Ok(Some(RawManifest::with_algorithm(digest.algorithm(), media_type, bytes)))
     }
 
     async fn name(&self, name: String, manifest: &RawManifest) -> Result<(), Error> {
@@ -183,16 +184,16 @@ impl ImageSource for OciLayout {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        let digest = self.resolve(repository, locator).await?;
+        let digest = self.resolve(repository, reference).await?;
         let manifest = match digest {
             Some(digest) => self.read(&digest).await?,
             None => None,
         };
         let place = self.root.display();
         manifest
-            .ok_or_else(|| Error::NotFound { what: format!("{repository}:{locator} in {place}") })
+            .ok_or_else(|| Error::NotFound { what: format!("{repository}:{reference} in {place}") })
     }
 
     async fn blob(
@@ -210,10 +211,10 @@ impl ImageSink for OciLayout {
     async fn manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
         self.claim().await?;
-        let Some(digest) = self.resolve(repository, locator).await? else { return Ok(None) };
+        let Some(digest) = self.resolve(repository, reference).await? else { return Ok(None) };
         Ok(self.blobs.size(&digest).await?.map(|_| digest))
     }
 

@@ -43,64 +43,64 @@
 //! copy engine. The media are siblings: [`storage`] (memory, and with feature `disk` a directory),
 //! [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature `server`),
 //! which serves a storage over HTTP.
-//! [`uncached`] (feature `disk`) writes large files.
+//! [`direct_io`] (feature `disk`) writes large files.
 
 // The words and the traits are whole without the media that use all of them.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "disk")]
+pub mod direct_io;
 #[cfg(feature = "layout")]
 pub mod layout;
+pub mod range_fetch;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(feature = "disk")]
-pub mod uncached;
 
+mod blob_reader;
+mod buffer_pool;
+mod cache;
+mod connect_retry;
 mod copy;
 mod descriptor;
 mod digest;
 mod error;
 mod image_manifest;
 mod index_images;
-mod parts;
+mod min_speed;
 mod platform;
 mod progress;
-mod recycled;
 mod reference;
 mod referrer;
-mod refused;
-mod remembered;
-mod resume;
 mod retry;
 mod sink;
 mod source;
-mod speed;
 mod verify;
 
 /// The annotation of an image layout's index that names an image (OCI image specification,
 /// "Pre-Defined Annotation Keys").
 pub use oci_spec::image::ANNOTATION_REF_NAME;
 
+pub use cache::CachingSource;
 pub use copy::{Copier, CopyOptions, CopyPlan, CopyReport, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
-pub use error::{Error, may_pass, password_in};
+pub use error::Error;
 pub use image_manifest::{
     MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
     media_type_of, sniff_media_type,
 };
 pub use index_images::MAX_INDEX_DEPTH;
-pub use parts::{Pace, Parts, Speed, TWO_GIGABITS};
 pub use platform::Platform;
 pub use progress::{NoProgress, Progress};
-pub use reference::{Locator, Reference, RegistryPlace, Repository, Tag};
+pub use range_fetch::RangeOptions;
+pub use reference::{Reference, RegistryPrefix, Repository, Tag, TagOrDigest};
 pub use referrer::Referrer;
-pub use remembered::Remembered;
-pub use retry::{RetryPolicy, counting_retries};
+pub use retry::{RetryPolicy, with_retry_counter};
 pub use sink::ImageSink;
-pub use source::{ByteStream, ImageSource, ImageSourceExt, open_part, open_resuming};
+pub use source::{ByteStream, ImageSource, ImageSourceExt, open_blob, open_blob_range};
 pub use verify::VerifiedBlob;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Hears how a transfer goes on.
 pub trait Progress: Send + Sync {
     /// This many bytes more will have to be moved.
-    fn expect(&self, bytes: u64);
+    fn add_total(&self, bytes: u64);
 
     /// This many bytes more have been moved, or were found to be there already.
     fn advance(&self, bytes: u64);
@@ -23,7 +23,7 @@ pub trait Progress: Send + Sync {
 pub struct NoProgress;
 
 impl Progress for NoProgress {
-    fn expect(&self, _bytes: u64) {}
+    fn add_total(&self, _bytes: u64) {}
 
     fn advance(&self, _bytes: u64) {}
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::error::find_password;
 use crate::{Algorithm, Digest, Error};
 
 /// A repository's path below its registry, as `release/compass-plugins-gpu`
@@ -17,7 +18,7 @@ pub struct Tag(String);
 
 /// What a manifest is asked for by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Locator {
+pub enum TagOrDigest {
     /// By a tag, which may move.
     Tag(Tag),
     /// By its digest.
@@ -35,7 +36,7 @@ pub enum Locator {
 /// let image: Reference = "localhost:5000/release/web:v1.2.0".parse()?;
 /// assert_eq!(image.host(), "localhost:5000");
 /// assert_eq!(image.repository().as_str(), "release/web");
-/// assert_eq!(image.locator().to_string(), "v1.2.0");
+/// assert_eq!(image.tag_or_digest().to_string(), "v1.2.0");
 /// # Ok::<(), compass_registry::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +61,7 @@ impl Repository {
     /// The same name in another project; `project` may be several elements, or empty.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the project is not a path.
+    /// [`Error::Parse`] where the project is not a path.
     pub fn in_project(&self, project: &str) -> Result<Self, Error> {
         if project.is_empty() {
             Ok(self.clone())
@@ -83,6 +84,12 @@ impl Reference {
         Self { host: host.into(), repository, tag, digest: None }
     }
 
+    /// The password in a text that begins `user:password@host`, if it has one. References have no
+    /// user, but people write one, and the password must not be shown.
+    pub fn find_password(text: &str) -> Option<&str> {
+        find_password(text)
+    }
+
     /// The registry's host, with its port where one is written.
     pub fn host(&self) -> &str {
         &self.host
@@ -100,7 +107,7 @@ impl Reference {
 
     /// The same image with the tag that is meant: `latest` where neither tag nor digest is written.
     #[must_use]
-    pub fn explicit(&self) -> Self {
+    pub fn with_default_tag(&self) -> Self {
         let is_bare = self.tag.is_none() && self.digest.is_none();
         let tag = if is_bare { Some(Tag("latest".to_owned())) } else { self.tag.clone() };
         Self { tag, ..self.clone() }
@@ -112,25 +119,25 @@ impl Reference {
     }
 
     /// What to ask the registry for.
-    pub fn locator(&self) -> Locator {
+    pub fn tag_or_digest(&self) -> TagOrDigest {
         match (&self.digest, &self.tag) {
-            (Some(digest), _) => Locator::Digest(*digest),
-            (None, Some(tag)) => Locator::Tag(tag.clone()),
-            (None, None) => Locator::Tag(Tag("latest".to_owned())),
+            (Some(digest), _) => TagOrDigest::Digest(*digest),
+            (None, Some(tag)) => TagOrDigest::Tag(tag.clone()),
+            (None, None) => TagOrDigest::Tag(Tag("latest".to_owned())),
         }
     }
 
     /// The same name, for other content: where the reference has a digest, it has this one.
     #[must_use]
-    pub fn with_content(&self, digest: Digest) -> Self {
+    pub fn with_digest(&self, digest: Digest) -> Self {
         Self { digest: self.digest.map(|_| digest), ..self.clone() }
     }
 
     /// The same image at another registry; with a project there, in that project.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the project is not a path.
-    pub fn moved_to(&self, place: &RegistryPlace) -> Result<Self, Error> {
+    /// [`Error::Parse`] where the project is not a path.
+    pub fn rebase(&self, place: &RegistryPrefix) -> Result<Self, Error> {
         Ok(Self {
             host: place.host.clone(),
             repository: self.repository.in_project(&place.project)?,
@@ -142,14 +149,14 @@ impl Reference {
 
 /// A registry, or one project of it: `HOST[:PORT][/PROJECT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryPlace {
+pub struct RegistryPrefix {
     /// The host, with its port where one is written.
     pub host: String,
     /// The project, or nothing where images keep their own.
     pub project: String,
 }
 
-impl FromStr for RegistryPlace {
+impl FromStr for RegistryPrefix {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -163,20 +170,20 @@ impl FromStr for RegistryPlace {
     }
 }
 
-impl fmt::Display for RegistryPlace {
+impl fmt::Display for RegistryPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.host)?;
         if self.project.is_empty() { Ok(()) } else { write!(f, "/{}", self.project) }
     }
 }
 
-impl From<Tag> for Locator {
+impl From<Tag> for TagOrDigest {
     fn from(tag: Tag) -> Self {
         Self::Tag(tag)
     }
 }
 
-impl Locator {
+impl TagOrDigest {
     /// The algorithm of the digest that is expected.
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self {
@@ -186,7 +193,7 @@ impl Locator {
     }
 }
 
-impl From<Digest> for Locator {
+impl From<Digest> for TagOrDigest {
     fn from(digest: Digest) -> Self {
         Self::Digest(digest)
     }
@@ -225,7 +232,7 @@ impl FromStr for Tag {
     }
 }
 
-impl FromStr for Locator {
+impl FromStr for TagOrDigest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -305,7 +312,7 @@ impl fmt::Display for Tag {
     }
 }
 
-impl fmt::Display for Locator {
+impl fmt::Display for TagOrDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => tag.fmt(f),
@@ -383,16 +390,16 @@ mod tests {
     fn other_content_changes_the_digest_and_a_name_without_one_stays() {
         let of = |text: &str| Digest::of(text.as_bytes());
         let image = format!("a.example/web:v1@{}", of("old")).parse::<Reference>().unwrap();
-        let other = image.with_content(of("new")).to_string();
+        let other = image.with_digest(of("new")).to_string();
         assert_eq!(other, format!("a.example/web:v1@{}", of("new")));
         let image: Reference = "a.example/web:v1".parse().unwrap();
-        assert_eq!(image.with_content(of("new")), image);
+        assert_eq!(image.with_digest(of("new")), image);
     }
 
     #[test]
     fn a_project_replaces_the_references_own_and_a_bare_host_keeps_it() {
         let image: Reference = "dev.example/caicloud/web:v1".parse().unwrap();
-        let moved = |place: &str| image.moved_to(&place.parse().unwrap()).unwrap().to_string();
+        let moved = |place: &str| image.rebase(&place.parse().unwrap()).unwrap().to_string();
         assert_eq!(moved("site.example:5000/compass"), "site.example:5000/compass/web:v1");
         assert_eq!(moved("localhost:5000"), "localhost:5000/caicloud/web:v1");
     }

@@ -54,12 +54,13 @@ impl Referrer {
     /// Reads an index of referrers.
     ///
     /// # Errors
-    /// [`Error::BadContent`] where it is none.
+    /// [`Error::InvalidContent`] where it is none.
     pub(crate) fn parse_index(bytes: &[u8], subject: &Digest) -> Result<Vec<Self>, Error> {
-        let index: Index = serde_json::from_slice(bytes).map_err(|error| Error::BadContent {
-            what: format!("the list of referrers of {subject}"),
-            reason: error.to_string(),
-        })?;
+        let index: Index =
+            serde_json::from_slice(bytes).map_err(|error| Error::InvalidContent {
+                what: format!("the list of referrers of {subject}"),
+                reason: error.to_string(),
+            })?;
         Ok(index.manifests)
     }
 

@@ -11,18 +11,18 @@ use crate::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How often something is tried before its error is final; at least once.
-    pub tries: u32,
+    pub max_attempts: u32,
     /// The pause before the second try; it is doubled each time, and shortened by up to a half by
     /// chance, so that many workers do not come back at once.
-    pub pause: Duration,
+    pub initial_backoff: Duration,
     /// The longest pause that a registry may ask for with `Retry-After`. Where it asks for more,
     /// its refusal is final.
-    pub longest_pause: Duration,
+    pub max_retry_after: Duration,
     /// How long a peer may be silent before the connection counts as broken.
-    pub silence: Duration,
+    pub idle_timeout: Duration,
     /// How long a registry may take to answer after the last byte of a blob: it may copy it to an
     /// object storage first.
-    pub commit: Duration,
+    pub commit_timeout: Duration,
     /// How long a host that refuses connections is asked again: it may be restarting. All requests
     /// to it wait together.
     pub connect_retry: Duration,
@@ -37,11 +37,11 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            tries: 5,
-            pause: Duration::from_millis(200),
-            longest_pause: Duration::from_mins(2),
-            silence: Duration::from_mins(1),
-            commit: Duration::from_mins(15),
+            max_attempts: 5,
+            initial_backoff: Duration::from_millis(200),
+            max_retry_after: Duration::from_mins(2),
+            idle_timeout: Duration::from_mins(1),
+            commit_timeout: Duration::from_mins(15),
             connect_retry: Duration::from_secs(30),
             min_speed: 1024,
             speed_window: Duration::from_mins(5),
@@ -61,11 +61,11 @@ impl RetryPolicy {
     #[cfg(feature = "client")]
     pub(crate) fn bounded(self) -> Self {
         Self {
-            tries: self.tries,
-            pause: self.pause.min(A_YEAR),
-            longest_pause: self.longest_pause.min(A_YEAR),
-            silence: self.silence.min(A_YEAR),
-            commit: self.commit.min(A_YEAR),
+            max_attempts: self.max_attempts,
+            initial_backoff: self.initial_backoff.min(A_YEAR),
+            max_retry_after: self.max_retry_after.min(A_YEAR),
+            idle_timeout: self.idle_timeout.min(A_YEAR),
+            commit_timeout: self.commit_timeout.min(A_YEAR),
             connect_retry: self.connect_retry.min(A_YEAR),
             min_speed: self.min_speed,
             speed_window: self.speed_window.min(A_YEAR),
@@ -79,19 +79,25 @@ impl RetryPolicy {
 
     /// Whether what an error asks for can be waited for, after this many failures.
     pub(crate) fn bears(&self, error: &Error, failures: u32) -> bool {
-        let bearable = error.retry_after().is_none_or(|pause| pause <= self.longest_pause);
-        bearable && failures < self.tries
+        let bearable = error.retry_after().is_none_or(|pause| pause <= self.max_retry_after);
+        bearable && failures < self.max_attempts
     }
 
     /// Waits after a failure, as long as it asks for, or else longer each time.
     pub(crate) async fn wait(&self, error: &Error, failures: u32) {
         count();
         tracing::debug!(error = error as &dyn std::error::Error, failures, "try again");
-        let longest = self.pause.saturating_mul(1 << failures.saturating_sub(1).min(6));
+        let longest = self.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
         let chance = RandomState::new().build_hasher().finish() % (micros / 2);
         let own = Duration::from_micros(micros - chance);
         tokio::time::sleep(error.retry_after().map_or(own, |asked| asked.max(own))).await;
+    }
+
+    /// Whether a server that answers with this HTTP status may answer otherwise the next moment.
+    pub fn is_transient_status(status: u16) -> bool {
+        // 501 and 505 say what a server cannot do, and 507 that its disk is full.
+        matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
     }
 
     /// Runs an operation again while it fails for a reason that may pass, with a pause before each
@@ -137,7 +143,7 @@ pub(crate) fn count() {
 }
 
 /// Counts how often something was tried again while a future ran.
-pub async fn counting_retries<T>(future: impl Future<Output = T>) -> (T, u32) {
+pub async fn with_retry_counter<T>(future: impl Future<Output = T>) -> (T, u32) {
     let count = Arc::new(AtomicU32::new(0));
     let result = COUNT.scope(Arc::clone(&count), future).await;
     (result, count.load(Ordering::Relaxed))
@@ -168,7 +174,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, retry_after: Option<u64>) -> Error {
-        Error::Refused {
+        Error::Status {
             host: "a.b".to_owned(),
             request: "GET /v2/".to_owned(),
             status,
@@ -207,7 +213,7 @@ mod tests {
             let policy = RetryPolicy::default();
             policy.run(|| async { Err::<(), _>(refused(503, None)) }).await
         };
-        let ((), count) = counting_retries(async {
+        let ((), count) = with_retry_counter(async {
             fails().await.unwrap_err();
             let fails = async move { fails().await.unwrap_err() };
             tokio::spawn(Counter::current().during(fails)).await.unwrap();

@@ -16,9 +16,9 @@
 
 mod activity;
 mod ambiguity;
-mod answer;
 mod blobs;
 mod connections;
+mod error;
 mod manifests;
 mod memory_budget;
 mod request_body;
@@ -43,7 +43,7 @@ use tokio::task::JoinHandle;
 use crate::Error;
 use crate::storage::Storage;
 use activity::Activity;
-use answer::Refusal;
+use error::ApiError;
 use memory_budget::MemoryBudget;
 use request_body::RequestBody;
 use route::Route;
@@ -69,21 +69,21 @@ pub struct ServerOptions {
     /// Refuses everything that writes.
     pub read_only: bool,
     /// How long an upload may rest before it counts as abandoned and is removed.
-    pub upload_patience: Duration,
+    pub upload_idle_timeout: Duration,
     /// How long the body of a request may be silent before the request ends.
     pub body_idle_timeout: Duration,
     /// Bytes of memory that all manifests share that are being received or sent, half for either; a
     /// request waits for its share.
     pub manifest_memory: usize,
     /// Connections at once; more wait until one ends.
-    pub connections: usize,
+    pub max_connections: usize,
     /// Once all connections are taken, the next client gets the place of the one that has been
     /// silent longest, if for at least this long: otherwise stalled connections would keep everyone
     /// else out.
     pub idle_timeout_when_full: Duration,
     /// How long a connection may take to ask for something, at its beginning and between two
     /// requests, and how long it may take nothing of an answer, before it is closed.
-    pub connection_patience: Duration,
+    pub connection_idle_timeout: Duration,
 }
 
 impl Default for ServerOptions {
@@ -91,12 +91,12 @@ impl Default for ServerOptions {
         Self {
             basic_auth: None,
             read_only: false,
-            upload_patience: Duration::from_hours(1),
+            upload_idle_timeout: Duration::from_hours(1),
             body_idle_timeout: Duration::from_secs(30),
             manifest_memory: 64 << 20,
-            connections: 1024,
+            max_connections: 1024,
             idle_timeout_when_full: Duration::from_secs(5),
-            connection_patience: Duration::from_mins(2),
+            connection_idle_timeout: Duration::from_mins(2),
         }
     }
 }
@@ -126,7 +126,7 @@ impl Server {
         let registry = Arc::new(Registry::new(storage, &options));
         let router = registry.router();
         let (stop, stopped) = oneshot::channel();
-        let tidying = registry.tidy(options.upload_patience);
+        let tidying = registry.tidy(options.upload_idle_timeout);
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = connections::serve(listener, router, &options, stopped) => {}
@@ -145,7 +145,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Io`] always: why it ended.
-    pub async fn ended(mut self) -> Result<(), Error> {
+    pub async fn stopped(mut self) -> Result<(), Error> {
         let _ = (&mut self.task).await;
         let reason = std::io::Error::other("it takes no more connections");
         Err(Error::io(format!("the registry at {} stopped", self.address), reason))
@@ -176,7 +176,7 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
     let activity = parts.extensions.get::<Arc<Activity>>();
     let set_working = |is_working| activity.iter().for_each(|one| one.set_working(is_working));
     set_working(true);
-    let mut response = registry.handle(&parts, body).await.unwrap_or_else(Refusal::into_response);
+    let mut response = registry.handle(&parts, body).await.unwrap_or_else(ApiError::into_response);
     set_working(false);
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
@@ -217,7 +217,7 @@ impl Registry {
         self.uploads.forget_abandoned(patience).await;
     }
 
-    async fn handle(&self, request: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn handle(&self, request: &Parts, body: Body) -> Result<Response, ApiError> {
         self.admit(request)?;
         let path = percent_encoding::percent_decode_str(request.uri.path()).decode_utf8_lossy();
         let route = Route::parse(&path)?;
@@ -225,13 +225,13 @@ impl Registry {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         match route {
             Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) if !reads => {
-                Err(Refusal::unsupported("this is only read"))
+                Err(ApiError::unsupported("this is only read"))
             }
             Route::Base => Ok(StatusCode::OK.into_response()),
             Route::Catalog => self.catalog(request).await,
             Route::Tags(repository) => self.tags(&repository, request).await,
-            Route::Manifest(repository, locator) => {
-                self.manifest(&repository, &locator, request, body).await
+            Route::Manifest(repository, reference) => {
+                self.manifest(&repository, &reference, request, body).await
             }
             Route::Blob(repository, digest) => self.blob(&repository, &digest, request).await,
             Route::Referrers(repository, digest) => {
@@ -242,17 +242,17 @@ impl Registry {
         }
     }
 
-    fn admit(&self, request: &Parts) -> Result<(), Refusal> {
+    fn admit(&self, request: &Parts) -> Result<(), ApiError> {
         if let Some(expected) = &self.login {
             let given = request.headers.get(header::AUTHORIZATION);
             let given = given.and_then(|given| given.to_str().ok()?.split_once(' '));
             let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
             if given.is_none_or(|(_, given)| !same(given.trim().as_bytes(), expected.as_bytes())) {
-                return Err(Refusal::unauthorized());
+                return Err(ApiError::unauthorized());
             }
         }
         if self.read_only && !matches!(request.method.as_str(), "GET" | "HEAD") {
-            return Err(Refusal::unsupported("this registry is read-only"));
+            return Err(ApiError::unsupported("this registry is read-only"));
         }
         Ok(())
     }

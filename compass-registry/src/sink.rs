@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Descriptor, Digest, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob};
+use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob};
 
 /// A place that images can be written to.
 ///
@@ -20,16 +20,16 @@ pub trait ImageSink: Send + Sync {
     async fn manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error>;
 
     /// The same, computed from the manifest itself: registries may report a wrong digest.
     async fn verified_manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        self.manifest_digest(repository, locator).await
+        self.manifest_digest(repository, reference).await
     }
 
     /// Whether a blob is there.

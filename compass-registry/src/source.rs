@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
+use crate::blob_reader::resuming;
 use crate::image_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::index_images;
-use crate::parts::Parts;
-use crate::resume::resuming;
+use crate::min_speed::SpeedGuard;
+use crate::range_fetch::RangeOptions;
 use crate::retry::RetryPolicy;
-use crate::speed::SpeedGuard;
 use crate::verify::VerifiedBlob;
-use crate::{Descriptor, Digest, Error, Locator, Platform, RawManifest, Repository};
+use crate::{Descriptor, Digest, Error, Platform, RawManifest, Repository, TagOrDigest};
 
 /// Bytes on their way. Nothing is promised about them; see [`VerifiedBlob`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
@@ -38,7 +38,7 @@ pub trait ImageSource: Send + Sync {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error>;
 
     /// Begins to read a range of a blob.
@@ -67,12 +67,16 @@ pub trait ImageSource: Send + Sync {
     }
 
     /// The digest of the manifest that a tag names.
-    async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
-        Ok(self.manifest(repository, locator).await?.digest())
+    async fn resolve(
+        &self,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Digest, Error> {
+        Ok(self.manifest(repository, reference).await?.digest())
     }
 
     /// How large blobs are read in parts, several at once; otherwise they are one stream.
-    fn parts(&self) -> Option<&Parts> {
+    fn range_options(&self) -> Option<&RangeOptions> {
         None
     }
 
@@ -94,7 +98,7 @@ pub trait ImageSourceExt: ImageSource {
     async fn verified_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error>;
 
     /// Reads a small blob, such as an image configuration, into memory.
@@ -109,7 +113,7 @@ pub trait ImageSourceExt: ImageSource {
     async fn image(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
         platform: &Platform,
     ) -> Result<RawManifest, Error>;
 
@@ -117,7 +121,7 @@ pub trait ImageSourceExt: ImageSource {
     /// index names none have the platform of their configuration, which is read for it.
     ///
     /// # Errors
-    /// [`Error::BadContent`] for indexes that are nested too deep, or are too large together.
+    /// [`Error::InvalidContent`] for indexes that are nested too deep, or are too large together.
     async fn images_of(
         &self,
         repository: &Repository,
@@ -138,11 +142,11 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
     async fn verified_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        let manifest = self.manifest(repository, locator).await?;
-        match locator {
-            Locator::Digest(expected) if manifest.digest() != *expected => {
+        let manifest = self.manifest(repository, reference).await?;
+        match reference {
+            TagOrDigest::Digest(expected) if manifest.digest() != *expected => {
                 Err(Error::DigestMismatch {
                     what: format!("manifest {repository}@{expected}"),
                     expected: Box::new(*expected),
@@ -155,7 +159,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
 
     async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error> {
         if descriptor.size > MAX_MANIFEST_BYTES {
-            return Err(Error::BadContent {
+            return Err(Error::InvalidContent {
                 what: format!("{repository}@{}", descriptor.digest),
                 reason: format!("{} bytes are too many to be read at once", descriptor.size),
             });
@@ -174,7 +178,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
             let mut guard = SpeedGuard::new(&retry);
             loop {
                 let received = content.len() as u64;
-                let chunk = tokio::time::timeout(retry.silence, blob.next());
+                let chunk = tokio::time::timeout(retry.idle_timeout, blob.next());
                 let chunk = guard.watch(|| received, chunk).await;
                 let chunk = chunk.map_err(|slow| broken(Box::new(slow)))?;
                 match chunk.map_err(|elapsed| broken(Box::new(elapsed)))? {
@@ -189,17 +193,17 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
     async fn image(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
         platform: &Platform,
     ) -> Result<RawManifest, Error> {
-        let manifest = self.verified_manifest(repository, locator).await?;
+        let manifest = self.verified_manifest(repository, reference).await?;
         if !matches!(manifest.parse()?, Manifest::Index(_)) {
             return Ok(manifest);
         }
         let images = index_images::of(self, repository, &manifest).await?;
-        let what = format!("{repository}:{locator}");
+        let what = format!("{repository}:{reference}");
         let image = index_images::choose(&what, &images, platform)?;
-        self.verified_manifest(repository, &Locator::Digest(image.digest)).await
+        self.verified_manifest(repository, &TagOrDigest::Digest(image.digest)).await
     }
 
     async fn images_of(
@@ -229,7 +233,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
 /// stream is polled; a connection that breaks is opened again where it broke.
 ///
 /// The bytes are as they came: who has all of them proves them by the digest.
-pub fn open_part(
+pub fn open_blob_range(
     source: Arc<dyn ImageSource>,
     repository: &Repository,
     descriptor: &Descriptor,
@@ -240,7 +244,7 @@ pub fn open_part(
 
 /// Opens a blob of a shared source. Nothing is asked for before the stream is polled; a connection
 /// that breaks is opened again where it broke.
-pub fn open_resuming(
+pub fn open_blob(
     source: Arc<dyn ImageSource>,
     repository: &Repository,
     descriptor: &Descriptor,

@@ -6,10 +6,10 @@
 #[cfg(feature = "disk")]
 mod blob_files;
 #[cfg(feature = "disk")]
+mod chunked_read;
+#[cfg(feature = "disk")]
 mod disk;
 mod memory;
-#[cfg(feature = "disk")]
-mod pieces;
 
 use std::ops::Range;
 
@@ -19,8 +19,8 @@ use futures_util::StreamExt as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Algorithm, ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
-    Repository, Tag, VerifiedBlob,
+    Algorithm, ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest,
+    Repository, Tag, TagOrDigest, VerifiedBlob,
 };
 
 #[cfg(feature = "layout")]
@@ -69,7 +69,7 @@ pub trait Storage: Send + Sync + 'static {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, Error>;
 
     /// Writes a manifest, and lets a tag point at it.
@@ -84,7 +84,7 @@ pub trait Storage: Send + Sync + 'static {
     async fn delete_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<bool, Error>;
 
     /// The digests of a repository's manifests whose subject is this one, in order.
@@ -136,10 +136,10 @@ impl<S: Storage> ImageSource for S {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        let manifest = Storage::manifest(self, repository, locator).await?;
-        manifest.ok_or_else(|| Error::NotFound { what: format!("{repository}:{locator}") })
+        let manifest = Storage::manifest(self, repository, reference).await?;
+        manifest.ok_or_else(|| Error::NotFound { what: format!("{repository}:{reference}") })
     }
 
     async fn blob(
@@ -164,9 +164,9 @@ impl<S: Storage> ImageSink for S {
     async fn manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        Ok(Storage::manifest(self, repository, locator).await?.map(|manifest| manifest.digest()))
+        Ok(Storage::manifest(self, repository, reference).await?.map(|manifest| manifest.digest()))
     }
 
     async fn has_blob(

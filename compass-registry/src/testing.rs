@@ -5,7 +5,7 @@
 //! ```
 //! use compass_registry::client::{Client, ClientOptions};
 //! use compass_registry::storage::MemoryStorage;
-//! use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
+//! use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_image};
 //! use compass_registry::{Repository, Tag};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -20,20 +20,20 @@
 //! let credentials = Some(FaultyRegistry::credentials());
 //! let options = ClientOptions { credentials, ..ClientOptions::default() };
 //! let client = Client::new(&registry.host(), options)?;
-//! assert_eq!(read_whole(&client, &name, &tag.into()).await?, image.manifest);
+//! assert_eq!(read_image(&client, &name, &tag.into()).await?, image.manifest);
 //! # Ok(())
 //! # }
 //! ```
 
-mod chance;
 mod conformance;
 mod fault;
+mod kill_switch;
 mod registry;
+mod rng;
 mod sample;
-mod switch;
 
-pub use chance::noise;
 pub use conformance::conformance;
 pub use fault::{Fault, Script};
 pub use registry::FaultyRegistry;
-pub use sample::{SampleImage, read_whole};
+pub use rng::random_bytes;
+pub use sample::{SampleImage, read_image};

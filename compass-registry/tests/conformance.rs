@@ -12,8 +12,8 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage};
 use compass_registry::testing::{SampleImage, conformance};
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest,
-    Repository, Tag, VerifiedBlob, media_type,
+    ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest, Repository, Tag,
+    TagOrDigest, VerifiedBlob, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
@@ -45,9 +45,9 @@ impl ImageSource for Careless {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        ImageSource::manifest(&self.0, repository, locator).await
+        ImageSource::manifest(&self.0, repository, reference).await
     }
 
     async fn blob(
@@ -76,11 +76,11 @@ impl ImageSink for Boastful {
     async fn manifest_digest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        match locator {
-            Locator::Digest(digest) => Ok(Some(*digest)),
-            Locator::Tag(_) => self.0.manifest_digest(repository, locator).await,
+        match reference {
+            TagOrDigest::Digest(digest) => Ok(Some(*digest)),
+            TagOrDigest::Tag(_) => self.0.manifest_digest(repository, reference).await,
         }
     }
 

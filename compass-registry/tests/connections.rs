@@ -6,7 +6,7 @@ use std::time::Duration;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::{ImageSource as _, Parts, RetryPolicy, Tag};
+use compass_registry::{ImageSource as _, RangeOptions, RetryPolicy, Tag};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -37,7 +37,8 @@ async fn ends(connection: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn a_connection_that_asks_for_nothing_is_closed() {
-    let server = serve(ServerOptions { connection_patience: SHORT, ..Default::default() }).await;
+    let server =
+        serve(ServerOptions { connection_idle_timeout: SHORT, ..Default::default() }).await;
     let mut silent = TcpStream::connect(server.host()).await.unwrap();
     assert!(ends(&mut silent).await);
 
@@ -53,7 +54,7 @@ async fn a_connection_that_asks_for_nothing_is_closed() {
 
 #[tokio::test]
 async fn one_connection_more_than_there_may_be_waits_until_another_ends() {
-    let server = serve(ServerOptions { connections: 1, ..Default::default() }).await;
+    let server = serve(ServerOptions { max_connections: 1, ..Default::default() }).await;
     let mut first = TcpStream::connect(server.host()).await.unwrap();
     ask(&mut first).await;
     assert_eq!(answer(&mut first).await, "HTTP/1.1 200 OK");
@@ -68,7 +69,7 @@ async fn one_connection_more_than_there_may_be_waits_until_another_ends() {
 #[tokio::test]
 async fn full_server_closes_most_silent_connection() {
     let options = ServerOptions {
-        connections: 2,
+        max_connections: 2,
         idle_timeout_when_full: SHORT,
         body_idle_timeout: LONG,
         ..Default::default()
@@ -104,7 +105,7 @@ async fn who_asks_for_a_blob_and_does_not_read_it_makes_room_for_others() {
     let (storage, repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
     let blob = storage.add_blob(&repository, vec![0; 32 << 20]);
     let options =
-        ServerOptions { connections: 1, connection_patience: SHORT, ..Default::default() };
+        ServerOptions { max_connections: 1, connection_idle_timeout: SHORT, ..Default::default() };
     let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
     let mut silent = TcpStream::connect(server.host()).await.unwrap();
     let request = format!("GET /v2/a/b/blobs/{blob} HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -121,24 +122,24 @@ async fn who_asks_for_a_blob_and_does_not_read_it_makes_room_for_others() {
 #[tokio::test]
 async fn as_much_as_can_be_said_is_as_much_as_there_is() {
     let options = ServerOptions {
-        connections: usize::MAX,
-        connection_patience: Duration::MAX,
-        upload_patience: Duration::MAX,
+        max_connections: usize::MAX,
+        connection_idle_timeout: Duration::MAX,
+        upload_idle_timeout: Duration::MAX,
         ..Default::default()
     };
     let server = serve(options).await;
     let retry = RetryPolicy {
-        tries: 1,
-        pause: Duration::MAX,
-        longest_pause: Duration::MAX,
-        silence: Duration::MAX,
-        commit: Duration::MAX,
+        max_attempts: 1,
+        initial_backoff: Duration::MAX,
+        max_retry_after: Duration::MAX,
+        idle_timeout: Duration::MAX,
+        commit_timeout: Duration::MAX,
         connect_retry: Duration::MAX,
         min_speed: u64::MAX,
         speed_window: Duration::MAX,
     };
-    let parts = Parts::new(u64::MAX, usize::MAX);
-    let options = ClientOptions { retry, parts, ..ClientOptions::default() };
+    let parts = RangeOptions::new(u64::MAX, usize::MAX);
+    let options = ClientOptions { retry, range_options: parts, ..ClientOptions::default() };
     let client = Client::new(&server.host(), options).unwrap();
     client.ping().await.unwrap();
     let (repository, tag): (_, Tag) = ("a/b".parse().unwrap(), "v1".parse().unwrap());

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{FaultyRegistry, SampleImage, Script, noise, read_whole};
+use compass_registry::testing::{FaultyRegistry, SampleImage, Script, random_bytes, read_image};
 use compass_registry::{
-    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Locator, Platform,
-    RawManifest, Repository, Tag, media_type,
+    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Platform, RawManifest,
+    Repository, Tag, TagOrDigest, media_type,
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn counted(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
 }
 
 fn sharing_images(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
-    let base = noise(99, 400_000);
+    let base = random_bytes(99, 400_000);
     let own = |number: u8| vec![number; 5000 + usize::from(number)];
     let image = |number| SampleImage::with_layers(vec![base.clone(), own(number)]);
     (base.clone(), (0..count).map(image).collect())
@@ -59,7 +59,7 @@ async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_ima
     let (reading, reader) = counted(&source).await;
     let (writing, writer) = counted(&destination).await;
     let reader: Arc<dyn ImageSource> = Arc::new(reader);
-    let (by_tag, tag) = (Locator::from(tag()), tag());
+    let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
     let copy_all = async || {
         let copier = Copier::new(&writer, CopyOptions::default());
         let copies =
@@ -73,7 +73,7 @@ async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_ima
     let mounted: u64 = copied.iter().map(|one| one.mounted_bytes).sum();
     assert_eq!(mounted, 11 * base.len() as u64);
     for repository in &repositories {
-        read_whole(&destination, repository, &by_tag).await.unwrap();
+        read_image(&destination, repository, &by_tag).await.unwrap();
     }
 
     let before = (reading.requests(), writing.requests());
@@ -98,14 +98,14 @@ async fn within_one_registry_blobs_are_mounted() {
     let copied =
         copier.copy(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
     assert_eq!((copied.bytes, copied.mounted_bytes, registry.blob_bytes()), (0, image.bytes(), 0));
-    read_whole(&storage, &to, &tag.into()).await.unwrap();
+    read_image(&storage, &to, &tag.into()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_plan_moves_nothing_and_counts_what_is_shared_once() {
     let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
     let (base, images) = sharing_images(3);
-    let (by_tag, tag) = (Locator::from(tag()), tag());
+    let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
     let repositories: Vec<_> = (0..3).map(|n| name(&format!("team/app-{n}"))).collect();
     for (image, repository) in images.iter().zip(&repositories) {
         image.store(&source, repository, &tag).await.unwrap();
@@ -135,7 +135,7 @@ impl ImageSource for Restless {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
         ImageSource::manifest(&self.storage, repository, locator).await
     }
@@ -164,11 +164,11 @@ async fn a_tag_that_is_moved_meanwhile_is_noticed_and_not_published() {
     let source: Arc<dyn ImageSource> =
         Arc::new(Restless { storage, next: new.manifest.clone(), reads });
     let copier = Copier::new(&destination, CopyOptions::default());
-    let (by_tag, tag) = (Locator::from(tag()), tag());
+    let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
     let from = (&repository, &by_tag);
     let error = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap_err();
     assert!(
-        matches!(&error, Error::TagMoved { is, .. } if **is == new.manifest.digest()),
+        matches!(&error, Error::TagMoved { new: moved_to, .. } if **moved_to == new.manifest.digest()),
         "{error}"
     );
     assert_eq!(Storage::manifest(&destination, &repository, &by_tag).await.unwrap(), None);
@@ -180,7 +180,7 @@ async fn a_tag_that_is_moved_meanwhile_is_noticed_and_not_published() {
 #[tokio::test]
 async fn an_index_arrives_whole_reduced_or_as_one_image() {
     let storage = MemoryStorage::default();
-    let (repository, by_tag, tag) = (name("team/web"), Locator::from(tag()), tag());
+    let (repository, by_tag, tag) = (name("team/web"), TagOrDigest::from(tag()), tag());
     let images: Vec<_> = (0..3).map(|seed| SampleImage::new(seed, &[2000, 300])).collect();
     let platforms = ["amd64", "arm64", "s390x"];
     let mut described = Vec::new();
@@ -205,7 +205,7 @@ async fn an_index_arrives_whole_reduced_or_as_one_image() {
         let copier = Copier::new(&destination, options);
         let to = (&repository, Some(&tag));
         let copied = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
-        let whole = read_whole(&destination, &repository, &by_tag).await.unwrap();
+        let whole = read_image(&destination, &repository, &by_tag).await.unwrap();
         assert_eq!(whole.digest(), copied.digest);
         let again = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
         assert!(again.already_present, "{again:?}");
@@ -230,13 +230,13 @@ async fn what_was_planned_is_yet_to_be_copied() {
     image.store(&storage, &repository, &tag).await.unwrap();
     let (source, sink): (Arc<dyn ImageSource>, _) = (Arc::new(storage), MemoryStorage::default());
     let copier = Copier::new(&sink, CopyOptions::default());
-    let (from, to) = ((&repository, &Locator::from(tag.clone())), (&repository, Some(&tag)));
+    let (from, to) = ((&repository, &TagOrDigest::from(tag.clone())), (&repository, Some(&tag)));
     let planned = copier.plan(&source, from, to).await.unwrap();
     let next = copier.plan(&source, from, to).await.unwrap();
     assert!(planned.blobs > 0 && next.blobs == 0, "{planned:?}, {next:?}");
     let copied = copier.copy(&source, from, to).await.unwrap();
     assert_eq!((copied.blobs, copied.bytes), (planned.blobs, planned.bytes));
-    read_whole(&sink, &repository, &tag.into()).await.unwrap();
+    read_image(&sink, &repository, &tag.into()).await.unwrap();
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn a_single_image_for_another_platform_is_copied_and_named() {
         };
         let destination = MemoryStorage::default();
         let options = CopyOptions { platforms: platforms(wanted), ..CopyOptions::default() };
-        let from = (&repository, &Locator::from(tag.clone()));
+        let from = (&repository, &TagOrDigest::from(tag.clone()));
         let to = (&repository, Some(&tag));
         let copied = Copier::new(&destination, options).copy(&source, from, to).await.unwrap();
         assert_eq!(
@@ -274,7 +274,7 @@ async fn copy_index(storage: MemoryStorage, images: &[serde_json::Value]) -> Err
     Storage::put_manifest(&storage, &repository, &index, Some(&tag)).await.unwrap();
     let (source, sink): (Arc<dyn ImageSource>, _) = (Arc::new(storage), MemoryStorage::default());
     let copier = Copier::new(&sink, CopyOptions::default());
-    let from = (&repository, &Locator::from(tag.clone()));
+    let from = (&repository, &TagOrDigest::from(tag.clone()));
     copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap_err()
 }
 
@@ -310,7 +310,7 @@ async fn a_copy_can_be_spawned() {
         let (source, sink): (Arc<dyn ImageSource>, _) =
             (Arc::new(source), MemoryStorage::default());
         let copier = Copier::new(&sink, CopyOptions::default());
-        let (by_tag, tag) = (Locator::from(tag()), tag());
+        let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
         let (from, to) = ((&repository, &by_tag), (&repository, Some(&tag)));
         let planned = copier.plan(&source, from, to).await.unwrap();
         (planned.digest, copier.copy(&source, from, to).await.unwrap().digest)

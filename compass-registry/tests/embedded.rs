@@ -148,8 +148,10 @@ async fn a_cancelled_upload_and_a_wrong_digest_leave_no_blob() {
 #[tokio::test]
 async fn an_abandoned_upload_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
-    let options =
-        ServerOptions { upload_patience: Duration::from_millis(50), ..ServerOptions::default() };
+    let options = ServerOptions {
+        upload_idle_timeout: Duration::from_millis(50),
+        ..ServerOptions::default()
+    };
     let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
     let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
     let place = header(&opened, "location").to_owned();
@@ -206,8 +208,9 @@ async fn an_upload_whose_connection_stalled_goes_on_with_another() {
 async fn a_body_that_stalls_is_given_up_with_its_upload() {
     let directory = tempfile::tempdir().unwrap();
     // Long enough for a busy machine to send three bytes.
-    let (upload_patience, body_idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    let options = ServerOptions { upload_patience, body_idle_timeout, ..ServerOptions::default() };
+    let (upload_idle_timeout, body_idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    let options =
+        ServerOptions { upload_idle_timeout, body_idle_timeout, ..ServerOptions::default() };
     let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
     let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
     let mut connection = stalled(&registry, header(&opened, "location"), b"abc").await;
@@ -337,7 +340,7 @@ async fn open_removes_leftovers_of_kills() {
     for leftover in &leftovers {
         std::fs::write(leftover, "half").unwrap();
     }
-    let storage = DiskStorage::open_alone(directory.path()).await.unwrap();
+    let storage = DiskStorage::open_exclusive(directory.path()).await.unwrap();
     for leftover in &leftovers {
         assert!(!leftover.exists(), "{}", leftover.display());
     }
@@ -475,14 +478,14 @@ async fn what_a_killed_server_left_is_removed_by_the_next_one_alone() {
     let unused = directory.path().join("blobs/sha256").join(Digest::of(b"unused").hex());
     std::fs::write(&unused, "unused").unwrap();
 
-    let alone = DiskStorage::open_alone(directory.path()).await.unwrap();
+    let alone = DiskStorage::open_exclusive(directory.path()).await.unwrap();
     assert_eq!(std::fs::read_dir(directory.path().join("uploads")).unwrap().count(), 0);
     assert!(!unused.exists());
     assert_eq!(alone.blob_size(&name, &Digest::of(b"used")).await.unwrap(), Some(4));
-    let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
+    let error = DiskStorage::open_exclusive(directory.path()).await.unwrap_err();
     assert!(format!("{error:?}").contains("another process serves"), "{error:?}");
     drop(alone);
-    DiskStorage::open_alone(directory.path()).await.unwrap();
+    DiskStorage::open_exclusive(directory.path()).await.unwrap();
 }
 
 #[tokio::test]
@@ -494,7 +497,7 @@ async fn an_oci_layout_and_files_of_others_are_left_alone() {
     let marker = directory.path().join("oci-layout");
     std::fs::write(&marker, "{}").unwrap();
     let is_refused = async || {
-        let error = DiskStorage::open_alone(directory.path()).await.unwrap_err();
+        let error = DiskStorage::open_exclusive(directory.path()).await.unwrap_err();
         assert!(error.to_string().contains("take an empty directory"), "{error}");
         assert!(!directory.path().join(".compass-registry").exists());
     };
@@ -511,6 +514,6 @@ async fn an_oci_layout_and_files_of_others_are_left_alone() {
     is_refused().await;
     std::fs::remove_file(directory.path().join("photo.jpg")).unwrap();
     std::fs::create_dir(directory.path().join("lost+found")).unwrap();
-    DiskStorage::open_alone(directory.path()).await.unwrap();
-    DiskStorage::open_alone(directory.path()).await.unwrap();
+    DiskStorage::open_exclusive(directory.path()).await.unwrap();
+    DiskStorage::open_exclusive(directory.path()).await.unwrap();
 }

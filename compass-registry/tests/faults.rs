@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_whole};
+use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_image};
 use compass_registry::{
-    CopyOptions, CopyReport, Error, Locator, Parts, Repository, RetryPolicy, Tag, copy,
+    CopyOptions, CopyReport, Error, RangeOptions, Repository, RetryPolicy, Tag, TagOrDigest, copy,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -26,17 +26,17 @@ fn tag() -> Tag {
 
 fn client(registry: &FaultyRegistry) -> Client {
     let retry = RetryPolicy {
-        tries: 5,
-        pause: Duration::from_millis(1),
-        longest_pause: Duration::from_millis(50),
-        silence: Duration::from_millis(1500),
-        commit: Duration::from_secs(2),
+        max_attempts: 5,
+        initial_backoff: Duration::from_millis(1),
+        max_retry_after: Duration::from_millis(50),
+        idle_timeout: Duration::from_millis(1500),
+        commit_timeout: Duration::from_secs(2),
         ..RetryPolicy::default()
     };
     let options = ClientOptions {
         credentials: Some(FaultyRegistry::credentials()),
         retry,
-        parts: Parts::new(PART, 6).unless_faster_than(u64::MAX),
+        range_options: RangeOptions::new(PART, 6).sequential_above(u64::MAX),
         ..ClientOptions::default()
     };
     Client::new(&registry.host(), options).unwrap()
@@ -63,8 +63,8 @@ impl Run {
         let (reader, writer) = (Arc::new(client(&source)), client(&sink));
         let options = CopyOptions { jobs: 2, ..CopyOptions::default() };
         let (name, tag) = (name(), tag());
-        let locator = Locator::from(tag.clone());
-        let copied = copy(reader, (&name, &locator), &writer, (&name, Some(&tag)), &options);
+        let reference = TagOrDigest::from(tag.clone());
+        let copied = copy(reader, (&name, &reference), &writer, (&name, Some(&tag)), &options);
         let result = tokio::time::timeout(Duration::from_mins(1), copied).await;
         let result = result.expect("it hangs");
         let requests = (source.requests(), sink.requests());
@@ -81,7 +81,7 @@ impl Run {
         }
         if let Some(manifest) = tagged {
             assert_eq!(manifest, self.image.manifest, "{what}");
-            read_whole(&self.destination, &name(), &tag().into()).await.expect(what);
+            read_image(&self.destination, &name(), &tag().into()).await.expect(what);
         }
     }
 }
@@ -123,7 +123,7 @@ async fn at_every_request(
             let what = format!("{fault:?} at request {request}");
             let run = Run::new(read, write).await;
             run.assert_sound(&what).await;
-            if fault.passes() {
+            if fault.is_recoverable() {
                 assert!(run.result.is_ok(), "{what}: {:?}", run.result);
             }
             (fault, run)
@@ -165,7 +165,7 @@ async fn whatever_goes_wrong_nothing_wrong_arrives() {
         let run = Run::new(read.clone(), write.clone()).await;
         let what = format!("seed {seed}: {read:?} {write:?}");
         run.assert_sound(&what).await;
-        let passes = |script: &Script| script.0.iter().all(|(_, fault)| fault.passes());
+        let passes = |script: &Script| script.0.iter().all(|(_, fault)| fault.is_recoverable());
         if passes(&read) && passes(&write) {
             assert!(run.result.is_ok(), "{what}: {:?}", run.result);
         }

@@ -9,8 +9,8 @@ use compass_registry::layout::OciLayout;
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
 use compass_registry::{
-    CopyOptions, Digest, Error, ImageSink, ImageSource, ImageSourceExt, Locator, RawManifest,
-    Repository, RetryPolicy, Tag, copy, media_type,
+    CopyOptions, Digest, Error, ImageSink, ImageSource, ImageSourceExt, RawManifest, Repository,
+    RetryPolicy, Tag, TagOrDigest, copy, media_type,
 };
 
 fn layer(seed: u32, bytes: u32) -> Vec<u8> {
@@ -55,12 +55,12 @@ async fn arrive(sink: &dyn ImageSink) -> Result<Digest, Error> {
     let source = MemoryStorage::default();
     let digest = image(&source, &from, &v1).await;
     let options = CopyOptions::default();
-    let locator = Locator::Tag(v1.clone());
+    let reference = TagOrDigest::Tag(v1.clone());
     let source: Arc<dyn ImageSource> = Arc::new(source);
     let copied =
-        copy(Arc::clone(&source), (&from, &locator), sink, (&to, Some(&v1)), &options).await?;
+        copy(Arc::clone(&source), (&from, &reference), sink, (&to, Some(&v1)), &options).await?;
     assert_eq!((copied.digest, copied.blobs, copied.present_bytes), (digest, 3, 0));
-    let again = copy(source, (&from, &locator), sink, (&to, Some(&v1)), &options).await?;
+    let again = copy(source, (&from, &reference), sink, (&to, Some(&v1)), &options).await?;
     assert_eq!((again.digest, again.blobs), (digest, 0));
     Ok(digest)
 }
@@ -76,7 +76,7 @@ async fn an_image_goes_through_http_disk_and_layout_and_stays_itself() {
 
     let layout = OciLayout::new(directory.path().join("layout"));
     let (from, v1) = (name("release/team/web"), tag("v1"));
-    let by_tag = Locator::Tag(v1.clone());
+    let by_tag = TagOrDigest::Tag(v1.clone());
     let options = CopyOptions::default();
     let copied =
         copy(Arc::new(client), (&from, &by_tag), &layout, (&from, Some(&v1)), &options).await;

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{SampleImage, noise, read_whole};
+use compass_registry::testing::{SampleImage, random_bytes, read_image};
 use compass_registry::{
     Copier, CopyOptions, CopyReport, Descriptor, Digest, Error, ImageSource, ImageSourceExt as _,
-    Locator, RawManifest, Repository, Tag, media_type,
+    RawManifest, Repository, Tag, TagOrDigest, media_type,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ async fn copy(
     let source: Arc<dyn ImageSource> = Arc::new(source.clone());
     let platforms = platforms.iter().map(|one| one.parse().unwrap()).collect();
     let options = CopyOptions { platforms, ..CopyOptions::default() };
-    let (repository, by_tag, tag) = (repository(), Locator::from(tag()), tag());
+    let (repository, by_tag, tag) = (repository(), TagOrDigest::from(tag()), tag());
     let copier = Copier::new(sink, options);
     let to = (&repository, Some(&tag));
     let planned = copier.plan(&source, (&repository, &by_tag), to).await;
@@ -82,7 +82,7 @@ async fn image_in_nested_index_is_found() {
     assert!(both.unwrap_err().to_string().contains("an index of indexes"));
     let sink = MemoryStorage::default();
     copy(&storage, &sink, &[]).await.unwrap();
-    read_whole(&sink, &repository(), &tag().into()).await.unwrap();
+    read_image(&sink, &repository(), &tag().into()).await.unwrap();
     let none = copy(&storage, &MemoryStorage::default(), &["linux/s390x"]).await.unwrap_err();
     let text = none.to_string();
     assert!(text.contains("linux/amd64") && text.contains("linux/arm64"), "{text}");
@@ -91,8 +91,8 @@ async fn image_in_nested_index_is_found() {
 #[tokio::test]
 async fn entry_without_platform_is_told_by_config() {
     let storage = MemoryStorage::default();
-    let amd64 = SampleImage::for_architecture("amd64", vec![noise(1, 100)]);
-    let arm64 = SampleImage::for_architecture("arm64", vec![noise(2, 100)]);
+    let amd64 = SampleImage::for_architecture("amd64", vec![random_bytes(1, 100)]);
+    let arm64 = SampleImage::for_architecture("arm64", vec![random_bytes(2, 100)]);
     let entries = [store(&storage, &amd64).await, store(&storage, &arm64).await];
     put_index(&storage, &entries, Some(&tag())).await;
     for (platform, image) in [("linux/amd64", &amd64), ("linux/arm64", &arm64)] {
@@ -106,8 +106,8 @@ async fn entry_without_platform_is_told_by_config() {
 #[tokio::test]
 async fn attestations_are_never_chosen() {
     let storage = MemoryStorage::default();
-    let image = SampleImage::for_architecture("amd64", vec![noise(1, 100)]);
-    let attestation = SampleImage::for_architecture("unknown", vec![noise(2, 100)]);
+    let image = SampleImage::for_architecture("amd64", vec![random_bytes(1, 100)]);
+    let attestation = SampleImage::for_architecture("unknown", vec![random_bytes(2, 100)]);
     let note = json!({
         "platform": {"os": "unknown", "architecture": "unknown"},
         "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
@@ -124,7 +124,7 @@ async fn attestations_are_never_chosen() {
 
 /// An image for Windows, whose base layer registries need not hold; and that layer.
 async fn store_windows(storage: &MemoryStorage) -> &'static [u8] {
-    let (base, image) = (b"their own", SampleImage::with_layers(vec![noise(1, 2000)]));
+    let (base, image) = (b"their own", SampleImage::with_layers(vec![random_bytes(1, 2000)]));
     for blob in &image.blobs {
         storage.add_blob(&repository(), blob.clone());
     }

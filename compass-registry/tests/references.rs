@@ -2,7 +2,7 @@
 //! for a name at a default registry is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use compass_registry::{Reference, RegistryPlace};
+use compass_registry::{Reference, RegistryPrefix};
 
 const F: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
@@ -218,9 +218,9 @@ fn reference_accepted_by_crane_is_accepted() {
     // TestParseReferenceWithTagAndDigest: the digest counts.
     let text = format!("example.text/foo/bar:v1.0.0@{VALID}");
     let reference: Reference = text.parse().unwrap();
-    assert_eq!(reference.locator().to_string(), VALID);
+    assert_eq!(reference.tag_or_digest().to_string(), VALID);
     let bare: Reference = "gcr.io/project-id/implicit-latest".parse().unwrap();
-    assert_eq!(bare.locator().to_string(), "latest");
+    assert_eq!(bare.tag_or_digest().to_string(), "latest");
 }
 
 #[test]
@@ -283,12 +283,12 @@ fn registry_names_are_those_of_crane() {
         "localhost:9090",
         "[::1]:5000",
     ] {
-        let place: RegistryPlace = text.parse().unwrap();
+        let place: RegistryPrefix = text.parse().unwrap();
         assert_eq!((place.host.as_str(), place.project.as_str()), (text, ""));
     }
     // The last two are accepted by crane: the empty one is Docker Hub there, and an address without
     // brackets cannot be told from a host with a port.
     for text in ["white space", "gcr?com", "", "::1"] {
-        assert!(text.parse::<RegistryPlace>().is_err(), "{text}");
+        assert!(text.parse::<RegistryPrefix>().is_err(), "{text}");
     }
 }

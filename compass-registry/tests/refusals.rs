@@ -15,8 +15,8 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script};
 use compass_registry::{
-    CopyOptions, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, Locator,
-    RawManifest, RetryPolicy, Tag, copy, media_type,
+    CopyOptions, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, RawManifest,
+    RetryPolicy, Tag, TagOrDigest, copy, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Without pauses.
 fn brisk() -> RetryPolicy {
     RetryPolicy {
-        pause: Duration::from_millis(1),
-        longest_pause: Duration::from_secs(1),
+        initial_backoff: Duration::from_millis(1),
+        max_retry_after: Duration::from_secs(1),
         connect_retry: Duration::ZERO,
         ..RetryPolicy::default()
     }
@@ -36,7 +36,7 @@ fn brisk() -> RetryPolicy {
 
 /// With little patience, for hosts that say nothing.
 fn impatient() -> RetryPolicy {
-    RetryPolicy { silence: Duration::from_millis(200), ..brisk() }
+    RetryPolicy { idle_timeout: Duration::from_millis(200), ..brisk() }
 }
 
 fn with(host: &str, retry: RetryPolicy) -> Client {
@@ -58,7 +58,7 @@ async fn an_upload_that_is_refused_for_an_hour_is_not_waited_for() {
         .await;
         let pushed = tokio::time::timeout(PATIENCE, push_layer(&client(&registry))).await;
         let error = pushed.expect("it waits").unwrap_err();
-        let refused = matches!(&error, Error::Refused { status: said, .. } if *said == status);
+        let refused = matches!(&error, Error::Status { status: said, .. } if *said == status);
         assert!(refused, "{error}");
     }
 }
@@ -67,7 +67,7 @@ async fn an_upload_that_is_refused_for_an_hour_is_not_waited_for() {
 async fn a_registry_that_always_fails_is_tried_as_often_as_it_should_be_at_either_end() {
     let always = |from: usize| Script((from..500).map(|n| (n, Fault::Status(503))).collect());
     let tag: Tag = "v1".parse().unwrap();
-    let tries = usize::try_from(brisk().tries).unwrap();
+    let tries = usize::try_from(brisk().max_attempts).unwrap();
     // What goes well at first: a challenge and a manifest at the source; a challenge, a tag that is
     // not there, and three blobs that are not, at the destination.
     for (well, at_source) in [(2, true), (5, false)] {
@@ -78,7 +78,7 @@ async fn a_registry_that_always_fails_is_tried_as_often_as_it_should_be_at_eithe
         let source = FaultyRegistry::start(storage, script(at_source)).await.unwrap();
         let sink =
             FaultyRegistry::start(MemoryStorage::default(), script(!at_source)).await.unwrap();
-        let from = (&name(), &Locator::Tag(tag.clone()));
+        let from = (&name(), &TagOrDigest::Tag(tag.clone()));
         let (reader, writer) = (Arc::new(client(&source.host())), client(&sink.host()));
         let copied =
             copy(reader, from, &writer, (&name(), Some(&tag)), &CopyOptions::default()).await;
@@ -102,7 +102,7 @@ async fn credentials_are_asked_for_once_however_many_requests_begin_together() {
         image.store(&storage, name, &tag).await.unwrap();
     }
     let registry = FaultyRegistry::start(storage, Script::default()).await.unwrap();
-    let (client, by_tag) = (client(&registry.host()), Locator::Tag(tag));
+    let (client, by_tag) = (client(&registry.host()), TagOrDigest::Tag(tag));
     let reads = names.iter().map(|name| client.manifest_digest(name, &by_tag));
     for digest in futures_util::future::join_all(reads).await {
         assert_eq!(digest.unwrap(), Some(image.manifest.digest()));
@@ -114,11 +114,11 @@ async fn credentials_are_asked_for_once_however_many_requests_begin_together() {
 async fn a_dead_registry_does_not_make_requests_wait_for_one_another() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = with(&listener.local_addr().unwrap().to_string(), impatient());
-    let tag = Locator::Tag("v1".parse().unwrap());
+    let tag = TagOrDigest::Tag("v1".parse().unwrap());
     let repository = name();
     let reads = (0..20).map(|_| client.manifest_digest(&repository, &tag));
     // One after the other, they would take as long as all their silences together.
-    let together = 20 * impatient().silence * impatient().tries;
+    let together = 20 * impatient().idle_timeout * impatient().max_attempts;
     let answers = tokio::time::timeout(together, futures_util::future::join_all(reads)).await;
     assert!(answers.expect("they wait for one another").iter().all(Result::is_err));
 }
@@ -141,7 +141,7 @@ async fn a_manifest_that_a_registry_only_says_it_took_is_missed() {
     assert!(error.to_string().contains("has it not"), "{error}");
     // In each try for the digest and the tag, by `HEAD` and `GET`, and once for `/v2/`, because the
     // manifest may be hidden.
-    assert_eq!(asked.load(Ordering::Relaxed), 4 * brisk().tries as usize + 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 4 * brisk().max_attempts as usize + 1);
 }
 
 #[tokio::test]
@@ -174,8 +174,8 @@ async fn a_manifest_that_drips_for_ever_is_given_up() {
         Body::from_stream(drops).into_response()
     })
     .await;
-    let client = with(&registry, RetryPolicy { tries: 1, ..impatient() });
-    let (repository, tag) = (name(), Locator::Tag("v1".parse().unwrap()));
+    let client = with(&registry, RetryPolicy { max_attempts: 1, ..impatient() });
+    let (repository, tag) = (name(), TagOrDigest::Tag("v1".parse().unwrap()));
     let reading = client.manifest(&repository, &tag);
     let read = tokio::time::timeout(PATIENCE, reading).await.expect("it waits");
     assert!(matches!(read, Err(Error::Unreachable { .. })), "{read:?}");
@@ -241,7 +241,7 @@ async fn upload_that_is_not_read_ends() {
         }
     });
     let client = with(&host, demanding());
-    let bytes = compass_registry::testing::noise(1, 16 << 20);
+    let bytes = compass_registry::testing::random_bytes(1, 16 << 20);
     let pushing = answering::push_blob(&client, &bytes);
     let error = tokio::time::timeout(PATIENCE, pushing).await.expect("it waits").unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -256,7 +256,7 @@ async fn a_content_type_that_only_begins_like_one_is_none() {
         ([(header::CONTENT_TYPE, "application/vnd.oci")], bytes.clone()).into_response()
     })
     .await;
-    let read = client(&registry).manifest(&name(), &Locator::Tag("v1".parse().unwrap())).await;
+    let read = client(&registry).manifest(&name(), &TagOrDigest::Tag("v1".parse().unwrap())).await;
     let read: RawManifest = read.unwrap();
     assert_eq!(read.descriptor().media_type, media_type::OCI_MANIFEST);
 }

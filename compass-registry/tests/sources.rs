@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
-    ByteStream, Descriptor, Error, ImageSource, ImageSourceExt as _, Locator, Parts, RawManifest,
-    Repository, open_part, open_resuming,
+    ByteStream, Descriptor, Error, ImageSource, ImageSourceExt as _, RangeOptions, RawManifest,
+    Repository, TagOrDigest, open_blob, open_blob_range,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
@@ -20,11 +20,11 @@ fn name(text: &str) -> Repository {
 }
 
 /// Has blobs whose last part never ends, while the first takes its time.
-struct Endless(Parts);
+struct Endless(RangeOptions);
 
 #[async_trait]
 impl ImageSource for Endless {
-    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
+    async fn manifest(&self, _: &Repository, _: &TagOrDigest) -> Result<RawManifest, Error> {
         Err(Error::NotFound { what: "a manifest".to_owned() })
     }
 
@@ -45,14 +45,14 @@ impl ImageSource for Endless {
         Ok(slow.boxed())
     }
 
-    fn parts(&self) -> Option<&Parts> {
+    fn range_options(&self) -> Option<&RangeOptions> {
         Some(&self.0)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
-    let source = Arc::new(Endless(Parts::new(64 << 10, 4)));
+    let source = Arc::new(Endless(RangeOptions::new(64 << 10, 4)));
     let blob = |size| Descriptor { size, ..Descriptor::of("x", &[]) };
     let read = async |mut bytes: BoxStream<'_, Result<Bytes, Error>>| loop {
         match bytes.next().await {
@@ -61,10 +61,10 @@ async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
             None => panic!("it ended"),
         }
     };
-    let ahead = open_resuming(source.clone(), &name("a/b"), &blob(192 << 10));
+    let ahead = open_blob(source.clone(), &name("a/b"), &blob(192 << 10));
     let error = read(ahead.boxed()).await;
     assert!(matches!(error, Error::SizeMismatch { .. }), "{error:?}");
-    let one = open_part(source, &name("a/b"), &blob(100), 0..100);
+    let one = open_blob_range(source, &name("a/b"), &blob(100), 0..100);
     let error = read(one).await;
     assert!(matches!(error, Error::SizeMismatch { expected: 100, .. }), "{error:?}");
 }
@@ -77,7 +77,7 @@ struct Dripping {
 
 #[async_trait]
 impl ImageSource for Dripping {
-    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
+    async fn manifest(&self, _: &Repository, _: &TagOrDigest) -> Result<RawManifest, Error> {
         Err(Error::NotFound { what: "a manifest".to_owned() })
     }
 
@@ -106,7 +106,7 @@ async fn a_byte_for_each_connection_is_not_getting_on() {
     for breaks in [true, false] {
         let source = Arc::new(Dripping { asked: AtomicUsize::new(0), breaks });
         let descriptor = Descriptor { size: 10_000, ..Descriptor::of("x", &[]) };
-        let mut bytes = open_part(source.clone(), &name("a/b"), &descriptor, 0..10_000);
+        let mut bytes = open_blob_range(source.clone(), &name("a/b"), &descriptor, 0..10_000);
         let error = loop {
             match bytes.next().await {
                 Some(Ok(_)) => {}
@@ -125,7 +125,7 @@ struct Trickling;
 
 #[async_trait]
 impl ImageSource for Trickling {
-    async fn manifest(&self, _: &Repository, _: &Locator) -> Result<RawManifest, Error> {
+    async fn manifest(&self, _: &Repository, _: &TagOrDigest) -> Result<RawManifest, Error> {
         Err(Error::NotFound { what: "a manifest".to_owned() })
     }
 
@@ -147,7 +147,7 @@ impl ImageSource for Trickling {
 async fn source_that_trickles_ends_with_error() {
     let descriptor = Descriptor { size: 1 << 20, ..Descriptor::of("x", &[]) };
     let before = tokio::time::Instant::now();
-    let mut bytes = open_part(Arc::new(Trickling), &name("a/b"), &descriptor, 0..1 << 20);
+    let mut bytes = open_blob_range(Arc::new(Trickling), &name("a/b"), &descriptor, 0..1 << 20);
     let error = loop {
         match bytes.next().await {
             Some(Ok(_)) => {}

@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use compass_registry::client::{Client, ClientOptions};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{Descriptor, RetryPolicy};
 
 /// A registry with one upload behind a proxy: whole blobs do not pass.
@@ -65,8 +65,8 @@ impl Narrow {
 
 async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
     let retry = RetryPolicy {
-        pause: Duration::from_millis(1),
-        silence: Duration::from_millis(500),
+        initial_backoff: Duration::from_millis(1),
+        idle_timeout: Duration::from_millis(500),
         ..RetryPolicy::default()
     };
     push_blob(&Client::new(host, ClientOptions { retry, ..options() }).unwrap(), bytes).await
@@ -74,7 +74,7 @@ async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
 
 #[tokio::test]
 async fn what_a_proxy_lets_through_is_found_however_little_it_is() {
-    let bytes = noise(1, 5 << 20);
+    let bytes = random_bytes(1, 5 << 20);
     let (host, received) = Narrow::serve(1 << 20, Duration::ZERO).await;
     push(&host, &bytes).await.unwrap();
     assert!(*received.lock().unwrap() == bytes);
@@ -83,7 +83,7 @@ async fn what_a_proxy_lets_through_is_found_however_little_it_is() {
 #[tokio::test]
 async fn a_proxy_that_lets_nothing_through_is_given_up() {
     let (host, _) = Narrow::serve(1000, Duration::ZERO).await;
-    let error = push(&host, &noise(1, 5 << 20)).await.unwrap_err();
+    let error = push(&host, &random_bytes(1, 5 << 20)).await.unwrap_err();
     assert!(error.to_string().contains("413"), "{error}");
 }
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use compass_manifest::image::ImageReference;
-use compass_registry::{Digest, Platform, Reference, RegistryPlace, Repository, Tag};
+use compass_registry::{Digest, Platform, Reference, RegistryPrefix, Repository, Tag};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -26,5 +26,5 @@ fuzz_target!(|text: &str| {
         assert_eq!(parsed, text);
     }
     // Its scheme and slashes are not kept: only that it comes back.
-    drop(text.parse::<RegistryPlace>());
+    drop(text.parse::<RegistryPrefix>());
 });

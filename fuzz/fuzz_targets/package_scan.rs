@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_bundle::{BundleSource, Error, ForeignPackage, unpack};
-use compass_registry::{ImageSource as _, Locator, NoProgress};
+use compass_registry::{ImageSource as _, NoProgress, TagOrDigest};
 use futures_util::StreamExt as _;
 use libfuzzer_sys::fuzz_target;
 
@@ -73,10 +73,10 @@ async fn read(bytes: Bytes) {
 async fn read_images(package: &ForeignPackage) {
     for image in package.images().iter().take(4) {
         let repository = image.reference.repository();
-        let root = Locator::Digest(image.root.digest());
+        let root = TagOrDigest::Digest(image.root.digest());
         assert!(package.manifest(repository, &root).await.is_ok());
         let Ok(manifest) = image.root.parse() else { continue };
-        for blob in manifest.held_blobs().take(8) {
+        for blob in manifest.distributable_blobs().take(8) {
             let Ok(mut chunks) = package.blob(repository, blob, 0..blob.size).await else {
                 continue;
             };

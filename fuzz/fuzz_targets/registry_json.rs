@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
         media_type::OCI_MANIFEST,
         media_type::OCI_INDEX,
         media_type::DOCKER_MANIFEST,
-        media_type::DOCKER_LIST,
+        media_type::DOCKER_MANIFEST_LIST,
     ] {
         let raw = RawManifest::new(media_type, Bytes::copy_from_slice(bytes));
         match raw.parse() {

@@ -119,7 +119,9 @@ impl Package {
                 for image in package.images() {
                     for manifest in image.manifests() {
                         let manifest = manifest.parse()?;
-                        let all = manifest.held_blobs().chain(manifest.nondistributable_layers());
+                        let all = manifest
+                            .distributable_blobs()
+                            .chain(manifest.nondistributable_layers());
                         let held = all.filter(|blob| package.holds(&blob.digest));
                         blobs.extend(held.map(|blob| (blob.digest, blob.size)));
                     }
@@ -208,16 +210,18 @@ fn pairs_of_one<'c>(
 ) -> Vec<Pair<'c>> {
     let is_alone = old.len() <= 1 && new.len() <= 1;
     let name = |image: Option<&NamedImage<'c>>| match image {
-        Some(image) if !is_alone => format!("{repository}:{}", image.reference.locator()),
+        Some(image) if !is_alone => format!("{repository}:{}", image.reference.tag_or_digest()),
         _ => repository.to_owned(),
     };
-    let by_locator = |image: &NamedImage<'c>| image.reference.locator().to_string();
+    let by_locator = |image: &NamedImage<'c>| image.reference.tag_or_digest().to_string();
     old.sort_by_cached_key(by_locator);
     new.sort_by_cached_key(by_locator);
     let mut found = Vec::new();
     let mut changed = Vec::new();
     for image in new {
-        let same = |other: &NamedImage<'c>| other.reference.locator() == image.reference.locator();
+        let same = |other: &NamedImage<'c>| {
+            other.reference.tag_or_digest() == image.reference.tag_or_digest()
+        };
         match old.iter().position(same) {
             Some(at) => {
                 let before = old.remove(at);

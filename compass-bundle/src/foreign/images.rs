@@ -238,7 +238,7 @@ impl ImageCollector {
     fn conflicts(&self) -> BTreeMap<Reference, Vec<usize>> {
         let mut named: HashMap<Reference, Vec<(Digest, usize)>> = HashMap::new();
         for (number, image) in self.images.iter().enumerate() {
-            let reference = image.reference.explicit();
+            let reference = image.reference.with_default_tag();
             if reference.tag().is_none() {
                 continue;
             }

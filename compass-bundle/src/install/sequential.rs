@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use compass_registry::{
-    Descriptor, Digest, Error as RegistryError, ImageSink, Progress, Reference, RegistryPlace,
+    Descriptor, Digest, Error as RegistryError, ImageSink, Progress, Reference, RegistryPrefix,
     Repository, VerifiedBlob,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -30,7 +30,7 @@ pub(super) type Brought = HashMap<Reference, (usize, u64)>;
 pub(super) async fn bring(
     (package, images): (&ForeignPackage, &[&ForeignImage]),
     sink: &dyn ImageSink,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     progress: &Arc<dyn Progress>,
 ) -> Result<Brought, Error> {
     let mut wanted = HashMap::new();
@@ -46,14 +46,14 @@ pub(super) async fn bring(
 
 fn want<'p>(
     (package, image): (&ForeignPackage, &'p ForeignImage),
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     wanted: &mut HashMap<Digest, Wanted<'p>>,
 ) -> Result<(), Error> {
-    let to = image.reference.moved_to(place)?;
+    let to = image.reference.rebase(place)?;
     for manifest in image.manifests() {
         let manifest = manifest.parse()?;
         // Layers that registries need not hold come along if the package has them.
-        let blobs = manifest.held_blobs().chain(manifest.nondistributable_layers());
+        let blobs = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
         for descriptor in blobs.filter(|blob| package.holds(&blob.digest)) {
             wanted.entry(descriptor.digest).or_insert_with(|| Wanted {
                 image: &image.reference,
@@ -90,7 +90,7 @@ async fn bring_all(
         let passed = Arc::clone(progress);
         let bytes = chunks_of(reader, what.clone());
         let bytes = bytes.inspect_ok(move |chunk| passed.advance(chunk.len() as u64)).boxed();
-        progress.expect(size);
+        progress.add_total(size);
         sink.put_blob(&to, VerifiedBlob::new(what, descriptor, bytes)).await?;
         let (blobs, bytes) = brought.entry(image.clone()).or_default();
         *blobs += 1;

@@ -27,7 +27,7 @@ pub(crate) fn lay_out(
     modified: u64,
 ) -> Result<Archive, Error> {
     let mut tar = TarLayout::new("", modified);
-    let tag = image.reference.locator().to_string();
+    let tag = image.reference.tag_or_digest().to_string();
     let index = json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_INDEX,
@@ -94,7 +94,7 @@ fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_js
         )));
     }
     let layers: Vec<String> = layers.iter().map(blob_path).collect();
-    let reference = image.reference.explicit();
+    let reference = image.reference.with_default_tag();
     let tags: Vec<String> = reference.tag().map(|_| reference.to_string()).into_iter().collect();
     Ok(json!([{"Config": blob_path(&config), "RepoTags": tags, "Layers": layers}]))
 }

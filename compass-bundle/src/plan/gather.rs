@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use compass_registry::{
-    Descriptor, Digest, ImageSource, ImageSourceExt as _, Locator, MAX_IMAGE_MANIFESTS_BYTES,
-    MAX_INDEX_DEPTH, Platform, RawManifest, Reference, Repository,
+    Descriptor, Digest, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
+    MAX_INDEX_DEPTH, Platform, RawManifest, Reference, Repository, TagOrDigest,
 };
 
 use super::image::{ArchiveImage, entries_of};
@@ -19,7 +19,7 @@ impl ArchiveImage {
     /// [`MAX_IMAGE_MANIFESTS_BYTES`] together.
     pub async fn gather(
         source: &dyn ImageSource,
-        (repository, locator): (&Repository, &Locator),
+        (repository, locator): (&Repository, &TagOrDigest),
         reference: Reference,
         platforms: &Platforms,
     ) -> Result<Self, Error> {
@@ -48,7 +48,7 @@ impl ArchiveImage {
 
     /// Asks the configuration of a single image what platform it is for: where no index says it, it
     /// may be another than the wanted one. The configuration is read; see
-    /// [`Remembered`](compass_registry::Remembered), which spares the bundle from doing so again.
+    /// [`CachingSource`](compass_registry::CachingSource), which spares the bundle from doing so again.
     ///
     /// # Errors
     /// If the configuration cannot be read.
@@ -162,7 +162,7 @@ impl Below<'_> {
             if !self.seen.insert(entry.digest) {
                 continue;
             }
-            let locator = Locator::Digest(entry.digest);
+            let locator = TagOrDigest::Digest(entry.digest);
             let child = self.source.verified_manifest(self.repository, &locator).await;
             let child = child.map_err(named)?;
             self.bytes += child.descriptor().size;
@@ -197,8 +197,8 @@ fn require_pinned(
     root: &RawManifest,
     absent: &[Platform],
 ) -> Result<(), Error> {
-    match reference.locator() {
-        Locator::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
+    match reference.tag_or_digest() {
+        TagOrDigest::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
             Err(Error::InvalidInput(format!(
                 "{reference} names an image index by its digest, which a part of it does not have: \
                  take it with all platforms (`--platform all`)"

@@ -27,7 +27,7 @@ pub struct ArchiveImage {
     /// The platforms of a kept image index whose images stay behind.
     pub absent: Vec<Platform>,
     /// The layers that registries need not hold
-    /// ([`Descriptor::is_held_elsewhere`](compass_registry::Descriptor::is_held_elsewhere)), and that
+    /// ([`Descriptor::is_nondistributable`](compass_registry::Descriptor::is_nondistributable)), and that
     /// the source does not have either: the bundle is without them.
     pub unavailable: Vec<Digest>,
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Platform,
-    RawManifest, Repository,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Platform, RawManifest,
+    Repository, TagOrDigest,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
@@ -250,7 +250,7 @@ impl ImageSource for Bundle {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         let own = self.0.images.iter().filter(|image| image.reference.repository() == repository);
         let own = own.map(|image| (&image.reference, &image.root, &image.children[..]));

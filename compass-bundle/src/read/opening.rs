@@ -218,7 +218,7 @@ impl<'f> Opening<'f> {
             let range = range.ok_or_else(|| self.cut_off())?;
             let bytes = read_tar(self.file, frames, range).await?;
             let (algorithm, kind) = (descriptor.digest.algorithm(), &descriptor.media_type);
-            let manifest = RawManifest::known_by(algorithm, kind, bytes);
+            let manifest = RawManifest::with_algorithm(algorithm, kind, bytes);
             if manifest.digest() != descriptor.digest {
                 return Err(Error::damaged(format!(
                     "{}: an image manifest has digest {}, and not {}",

@@ -145,7 +145,7 @@ impl Bundle {
         let plan = self.plan();
         let wanted: Vec<usize> = wanted(plan, options.quick).collect();
         let (next, proofs) = (AtomicUsize::new(0), Mutex::new(Proofs::new(plan)));
-        options.progress.expect(if options.quick { 0 } else { plan.size() });
+        options.progress.add_total(if options.quick { 0 } else { plan.size() });
         let prove = || {
             let mut buffer = Vec::new();
             while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -184,7 +184,7 @@ impl Bundle {
         configs: &Configs,
     ) -> Result<Verified, Error> {
         let (plan, source) = (self.plan(), self.source());
-        options.progress.expect(if options.quick { 0 } else { plan.size() });
+        options.progress.add_total(if options.quick { 0 } else { plan.size() });
         let mut hasher = Hasher::default();
         let mut proofs = Proofs::new(plan);
         let header = source.read(header_range()).await?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use compass_registry::storage::Storage;
 use compass_registry::{
-    Descriptor, Digest, Error as RegistryError, Hasher, ImageSource, Locator, Manifest, Progress,
-    RawManifest, Repository, Tag, VerifiedBlob, media_type, open_resuming,
+    Descriptor, Digest, Error as RegistryError, Hasher, ImageSource, Manifest, Progress,
+    RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type, open_blob,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -84,7 +84,7 @@ impl<S: Storage> Recompression<S> {
         let Some((packing, gzipped)) = Packing::named(&self.layer.media_type) else {
             return Ok((self.layer.clone(), self.layer));
         };
-        let blob = open_resuming(Arc::clone(&self.source), &self.repository, &self.layer);
+        let blob = open_blob(Arc::clone(&self.source), &self.repository, &self.layer);
         let packed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
         let mut unpacked = self.unpack(packing, Box::pin(packed)).await?;
         let mut upload = self.staged.begin_upload(&repository()?).await?;
@@ -158,7 +158,7 @@ impl<S: Storage> Recompression<S> {
         let what = format!("{}@{}", self.repository, self.layer.digest);
         let error = match error.downcast::<RegistryError>() {
             Ok(error) => error,
-            Err(error) => RegistryError::BadContent { what, reason: error.to_string() },
+            Err(error) => RegistryError::InvalidContent { what, reason: error.to_string() },
         };
         error.into()
     }
@@ -170,7 +170,8 @@ impl<S: Storage> Recompression<S> {
 
     async fn noted_before(&self) -> Result<Option<Descriptor>, Error> {
         let noted =
-            Storage::manifest(&*self.staged, &repository()?, &Locator::Tag(self.tag()?)).await?;
+            Storage::manifest(&*self.staged, &repository()?, &TagOrDigest::Tag(self.tag()?))
+                .await?;
         let Some(Ok(Manifest::Index(layers))) = noted.map(|note| note.parse()) else {
             return Ok(None);
         };

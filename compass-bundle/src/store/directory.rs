@@ -83,7 +83,7 @@ fn read(
     mut take: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<Digest, Error> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
-    progress.expect(file.metadata().map_err(Error::io("open", path))?.len());
+    progress.add_total(file.metadata().map_err(Error::io("open", path))?.len());
     let mut hasher = Hasher::default();
     let mut chunk = vec![0; CHUNK];
     loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use compass_registry::{Digest, may_pass};
+use compass_registry::{Digest, RetryPolicy};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
@@ -56,7 +56,7 @@ impl HttpFile {
         let mut response = response.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::OK => {}
-            status if may_pass(status.as_u16()) => {
+            status if RetryPolicy::is_transient_status(status.as_u16()) => {
                 return Err(self.failed(format!("the server answered {status} for {ending}")));
             }
             _ => return Ok(None),
@@ -79,7 +79,7 @@ impl HttpFile {
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK => Err(self.refused("the server does not answer ranges: download it")),
-            status if may_pass(status.as_u16()) => {
+            status if RetryPolicy::is_transient_status(status.as_u16()) => {
                 Err(self.failed(format!("the server answered {status}")))
             }
             status => Err(self.refused(format!("the server answered {status}"))),

@@ -95,7 +95,7 @@ impl ObjectStore {
             require_checksum(bundle, digest)?;
             return self.same(&path, there, digest).await;
         }
-        progress.expect(size);
+        progress.add_total(size);
         let chunks = stream::try_unfold(0, async |position| {
             let next = size.min(position + READ);
             if position == next {
@@ -127,7 +127,7 @@ impl ObjectStore {
             let digest = digest_of_plan(plan, source, progress).await?;
             return self.same(&path, there, digest).await;
         }
-        progress.expect(plan.size());
+        progress.add_total(plan.size());
         let chunks = crate::stream(Arc::clone(plan), source).boxed();
         self.upload(&path, chunks, (plan.size(), &|_| Ok(())), progress).await
     }

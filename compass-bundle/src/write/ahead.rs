@@ -39,12 +39,12 @@ impl Ahead {
 
     /// Fetches parts from this byte on, as long as there are connections for them.
     pub(super) fn fetch_from(&mut self, byte: u64) {
-        let Some(parts) = self.job.source().parts() else { return };
+        let Some(parts) = self.job.source().range_options() else { return };
         self.next = self.next.max(byte);
         while self.next < self.job.size() {
             let Some(room) = self.job.appetite().room_ahead() else { return };
-            let Some(connection) = parts.connection() else { return };
-            let range = self.next..(self.next + parts.bytes()).min(self.job.size());
+            let Some(connection) = parts.try_acquire_connection() else { return };
+            let range = self.next..(self.next + parts.range_len()).min(self.job.size());
             self.next = range.end;
             let task = tokio::spawn(Arc::clone(&self.job).fetch(range.clone()));
             let task = AbortOnDropHandle::new(task);

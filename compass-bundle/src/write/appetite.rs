@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use compass_registry::TWO_GIGABITS;
+use compass_registry::range_fetch::LOCAL_LINK_BPS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long each blob is waited for until it is known how fast they come.
@@ -151,7 +151,7 @@ impl Appetite {
             (waits.arrived, waits.waited) = (arrived, Duration::ZERO);
             waits.began_large = false;
         }
-        under_way < self.most && !waits.began_large && waits.rate < TWO_GIGABITS
+        under_way < self.most && !waits.began_large && waits.rate < LOCAL_LINK_BPS
     }
 
     /// Until it is worth asking again.

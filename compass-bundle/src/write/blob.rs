@@ -6,9 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use compass_registry::{
-    Error as RegistryError, Hasher, ImageSource, Pace, Parts, Progress, Speed, open_part,
-};
+use compass_registry::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
+use compass_registry::{Error as RegistryError, Hasher, ImageSource, Progress, open_blob_range};
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -136,7 +135,7 @@ impl Job {
     ) -> Result<Vec<(usize, Sums)>, RegistryError> {
         let mut attempt = self.begin(mark).await?;
         self.show(attempt.received(), shown);
-        let (mut pace, mut ahead) = (Pace::default(), Ahead::new(self));
+        let (mut pace, mut ahead) = (ThroughputMeter::default(), Ahead::new(self));
         // A blob of no bytes is asked for as well: who holds it must have it.
         if self.size() == 0 {
             self.stream(&mut attempt, &mut pace, &mut ahead, shown).await?;
@@ -163,7 +162,7 @@ impl Job {
         }
         // What passes in the order of the file is hashed together with it.
         let together =
-            self.passes && Hasher::gains_from_both(self.blob.descriptor.digest.algorithm());
+            self.passes && Hasher::is_pair_faster(self.blob.descriptor.digest.algorithm());
         let hasher = match self.places.first() {
             Some(place) if together => {
                 let passing = Passing::new(self.number, place.unframer(), hasher);
@@ -248,17 +247,17 @@ impl Job {
     async fn stream(
         &self,
         attempt: &mut Attempt,
-        pace: &mut Pace,
+        pace: &mut ThroughputMeter,
         ahead: &mut Ahead,
         shown: &mut u64,
     ) -> Result<(), RegistryError> {
-        let (from, parts) = (attempt.received(), self.source.parts());
-        let stretch = parts.map_or(u64::MAX, |parts| pace.stretch(parts));
+        let (from, parts) = (attempt.received(), self.source.range_options());
+        let stretch = parts.map_or(u64::MAX, |parts| pace.next_range_len(parts));
         let end = from.saturating_add(stretch).min(ahead.start().unwrap_or(self.size()));
         // Counted with the parts that are fetched ahead; without one, it streams all the same.
-        let _connection = parts.and_then(Parts::connection);
+        let _connection = parts.and_then(RangeOptions::try_acquire_connection);
         let mut bytes = self.open(from..end);
-        pace.ask();
+        pace.start_request();
         loop {
             let asked = Instant::now();
             let chunk = self.appetite.wait(bytes.next()).await.transpose()?;
@@ -276,7 +275,8 @@ impl Job {
                 self.show(attempt.received(), shown);
             }
             if let Some(parts) = parts
-                && pace.count(chunk.len() as u64, waited, parts) == Some(Speed::Slow)
+                && pace.record(chunk.len() as u64, waited, parts)
+                    == Some(Throughput::NeedsParallelism)
             {
                 ahead.fetch_from(end);
             }
@@ -286,11 +286,11 @@ impl Job {
     /// Brings a part to its places. When this ends well, it stands in the file.
     pub(super) async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<(), RegistryError> {
         let mut outlets = self.outlets(range.start, (AHEAD, &Pool::default()));
-        let (mut bytes, parts) = (self.open(range), self.source.parts());
+        let (mut bytes, parts) = (self.open(range), self.source.range_options());
         while let Some(chunk) = bytes.next().await.transpose()? {
             self.appetite.arrived(chunk.len() as u64);
             if let Some(parts) = parts {
-                parts.arrived(chunk.len() as u64);
+                parts.add_received(chunk.len() as u64);
             }
             self.require_room(outlets.received() + chunk.len() as u64)?;
             outlets.push(&chunk);
@@ -321,7 +321,7 @@ impl Job {
 
     fn open(&self, range: Range<u64>) -> compass_registry::ByteStream {
         let PlannedBlob { descriptor, repository, .. } = &self.blob;
-        open_part(Arc::clone(&self.source), repository, descriptor, range)
+        open_blob_range(Arc::clone(&self.source), repository, descriptor, range)
     }
 
     /// Gives complete chunks to the writer, and says whether there were any.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
-use compass_registry::uncached::{AlignedBuffer, UncachedFile};
+use compass_registry::direct_io::{AlignedBuffer, DirectFile};
 
 use super::journal::Journal;
 use super::part_file::Keeper;
@@ -69,7 +69,7 @@ impl Pool {
 
 /// What all threads share.
 pub(super) struct Disk {
-    file: UncachedFile,
+    file: DirectFile,
     journal: Journal,
     notes: Mutex<Notes>,
     keeper: Keeper,
@@ -97,7 +97,7 @@ pub(super) struct Disks {
 
 impl Disk {
     pub(super) fn new(
-        file: UncachedFile,
+        file: DirectFile,
         (journal, marks): (Journal, Vec<u64>),
         keeper: Keeper,
         pool: Pool,
@@ -133,7 +133,7 @@ impl Disk {
     fn carry_out(&self, write: Write) -> Result<Done, Error> {
         let Write { number, offset, bytes, mark, cached, early } = write;
         let range = offset..offset + bytes.len() as u64;
-        let written = if cached || !self.file.is_uncached() {
+        let written = if cached || !self.file.uses_direct_io() {
             let written = self.file.file().write_all_at(bytes.bytes(), offset);
             written.and_then(|()| self.flush_when_due(bytes.len() as u64))
         } else {

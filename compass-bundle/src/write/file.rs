@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compass_registry::uncached::UncachedFile;
+use compass_registry::direct_io::DirectFile;
 use compass_registry::{Digest, ImageSource};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -61,10 +61,10 @@ pub(crate) async fn write(
     require_space(&file, part.part(), plan.size())?;
     file.set_len(plan.size()).map_err(Error::io("write", part.part()))?;
 
-    options.progress.expect(plan.size());
+    options.progress.add_total(plan.size());
     let (orders, received) = mpsc::channel(QUEUE);
     let (pool, shown) = (Pool::default(), part.part().to_owned());
-    let to_disk = UncachedFile::new(part.handle()?, &shown);
+    let to_disk = DirectFile::new(part.handle()?, &shown);
     let journal = (journal, marks.clone());
     let disk = Disk::new(to_disk, journal, part.keeper(), pool.clone(), &shown);
     let read_back = part.handle()?;

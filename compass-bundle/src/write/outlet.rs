@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use compass_registry::uncached::AlignedBuffer;
+use compass_registry::direct_io::AlignedBuffer;
 
 use super::disk::Pool;
 use super::encode::{SegmentEncoder, Sums};

@@ -49,7 +49,7 @@ impl Passing {
         let passed = frames.pieces(bytes, |piece| {
             // The file lags behind by the frames, which changes nothing.
             let (now, later) = rest.split_at(piece.len());
-            Hasher::update_both(hasher, piece, file, now);
+            Hasher::update_pair(hasher, piece, file, now);
             rest = later;
         });
         file.update(rest);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::{Digest, Hasher, ImageSource, Progress, VerifiedBlob, open_resuming};
+use compass_registry::{Digest, Hasher, ImageSource, Progress, VerifiedBlob, open_blob};
 use futures_util::{Stream, StreamExt as _, stream as streams};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -42,7 +42,7 @@ pub async fn write_into(
     (to, name): (&mut (dyn AsyncWrite + Unpin + Send), &Path),
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
-    progress.expect(plan.size());
+    progress.add_total(plan.size());
     let (mut chunks, mut hasher) = (stream(Arc::clone(plan), source).boxed(), Hasher::default());
     while let Some(bytes) = chunks.next().await {
         let bytes = bytes?;
@@ -86,7 +86,7 @@ impl Steps {
                             self.kept = self.begin_config(number)?;
                             let blob = &self.plan.blobs()[blob];
                             let source = Arc::clone(&self.source);
-                            let opened = open_resuming(source, &blob.repository, &blob.descriptor);
+                            let opened = open_blob(source, &blob.repository, &blob.descriptor);
                             let encoder = SegmentEncoder::new(&self.plan, segment);
                             self.at = At::Blob(number, Box::new(opened), encoder);
                             continue;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use compass_registry::uncached::AlignedBuffer;
+use compass_registry::direct_io::AlignedBuffer;
 use compass_registry::{Digest, Hasher};
 use tokio::sync::{mpsc, oneshot};
 

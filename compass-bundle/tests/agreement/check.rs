@@ -10,8 +10,8 @@ use bytes::Bytes;
 use compass_bundle::{BundleSource, Error, ForeignPackage, Package, WriteOptions, install_package};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{
-    CopyOptions, Digest, ImageSource, ImageSourceExt as _, Locator, Manifest, NoProgress,
-    RawManifest, Repository,
+    CopyOptions, Digest, ImageSource, ImageSourceExt as _, Manifest, NoProgress, RawManifest,
+    Repository, TagOrDigest,
 };
 
 use super::flaw::Flaw;
@@ -71,7 +71,7 @@ pub(crate) async fn check(Generated { bytes, configs, flaw }: Generated) {
     for (image, packed) in installed.into_iter().zip(package.images()) {
         let unavailable: Vec<_> = packed.unavailable.iter().map(|(layer, _)| *layer).collect();
         let repository = image.reference.repository();
-        let root = Locator::Digest(image.copied.digest);
+        let root = TagOrDigest::Digest(image.copied.digest);
         let root = site.verified_manifest(repository, &root).await.unwrap();
         arrived.extend(read_all(&site, repository, (root, &unavailable)).await);
     }
@@ -114,7 +114,7 @@ async fn read_all(
             }
             Manifest::Index(entries) => {
                 for entry in entries {
-                    let locator = Locator::Digest(entry.digest);
+                    let locator = TagOrDigest::Digest(entry.digest);
                     rest.push(ImageSource::manifest(site, repository, &locator).await.unwrap());
                 }
             }

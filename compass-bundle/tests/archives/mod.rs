@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use compass_bundle::{ForeignImage, ForeignPackage, LocalFile, unpack};
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{Digest, NoProgress};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -94,7 +94,7 @@ pub(crate) async fn refusal(bytes: &[u8]) -> String {
 
 /// A layer: a plain tar.
 pub(crate) fn layer() -> Vec<u8> {
-    tar(&[file("etc/hostname", b"here\n"), file("blob", &noise(5, 3000))])
+    tar(&[file("etc/hostname", b"here\n"), file("blob", &random_bytes(5, 3000))])
 }
 
 pub(crate) fn config(layers: &[Vec<u8>]) -> Vec<u8> {

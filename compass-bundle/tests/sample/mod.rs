@@ -16,8 +16,8 @@ use compass_bundle::{
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::SampleImage;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Locator, Platform,
-    RawManifest, Reference, Repository,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Platform, RawManifest,
+    Reference, Repository, TagOrDigest,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -47,7 +47,7 @@ pub(crate) async fn plan(
 ) -> BundlePlan {
     let mut images = Vec::new();
     for reference in references {
-        let from = (reference.repository(), &reference.locator());
+        let from = (reference.repository(), &reference.tag_or_digest());
         let platforms = Platforms::One(platform());
         let image = ArchiveImage::gather(source, from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
@@ -131,7 +131,7 @@ impl ImageSource for Shared {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        locator: &TagOrDigest,
     ) -> Result<RawManifest, RegistryError> {
         ImageSource::manifest(&self.0.storage, repository, locator).await
     }

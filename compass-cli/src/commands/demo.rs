@@ -9,7 +9,7 @@ use compass_manifest::{check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPlace};
+use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPrefix};
 
 use super::package::destination::to_file;
 use super::sync::{self, Route};
@@ -91,9 +91,9 @@ pub(crate) async fn run(
         output.result(|| world.to_json(&folder), || world.to_text(&folder));
         let World { source, release, site } = world;
         tokio::select! {
-            ended = source.ended() => ended?,
-            ended = release.ended() => ended?,
-            ended = site.ended() => ended?,
+            ended = source.stopped() => ended?,
+            ended = release.stopped() => ended?,
+            ended = site.stopped() => ended?,
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -287,7 +287,7 @@ impl Demo<'_> {
     ) -> Result<(), Failure> {
         self.output.note("install: from the bundles to the site's registry");
         let began = Instant::now();
-        let place: RegistryPlace = format!("{}/compass", self.world.site.host()).parse()?;
+        let place: RegistryPrefix = format!("{}/compass", self.world.site.host()).parse()?;
         let client = Client::new(&place.host, ClientOptions::default())?;
         let (mut installed, mut moved) = (BTreeSet::new(), 0);
         for bundle in published {
@@ -304,7 +304,8 @@ impl Demo<'_> {
         self.step("install", began, moved);
         for reference in installed {
             let parsed: Reference = reference.parse()?;
-            let at_site = client.manifest_digest(parsed.repository(), &parsed.locator()).await?;
+            let at_site =
+                client.manifest_digest(parsed.repository(), &parsed.tag_or_digest()).await?;
             let developer = pushed.get(&name_of(&parsed)).copied();
             let (Some(site), Some(developer)) = (at_site, developer) else {
                 return Err(Failure::not_right(format!("{reference} did not arrive")));
@@ -317,5 +318,5 @@ impl Demo<'_> {
 
 /// What an image is called in every registry.
 fn name_of(reference: &Reference) -> String {
-    format!("{}:{}", reference.repository().name(), reference.locator())
+    format!("{}:{}", reference.repository().name(), reference.tag_or_digest())
 }

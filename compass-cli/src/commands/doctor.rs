@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use compass_registry::client::Trial;
-use compass_registry::{RegistryPlace, Repository as Name};
+use compass_registry::client::Check;
+use compass_registry::{RegistryPrefix, Repository as Name};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The registry, as `HOST[:PORT]`, or a project of it, as `HOST[:PORT]/PROJECT`, whose login is
     /// then tried
     #[arg(value_name = "PLACE")]
-    registry: RegistryPlace,
+    registry: RegistryPrefix,
     /// A repository that may be written, as `PROJECT/NAME`; without it, nothing that writes is
     /// tried. What is written there, and below it to `mounted`, is removed again
     #[arg(long, value_name = "REPOSITORY")]
@@ -40,32 +40,32 @@ pub(crate) async fn run(
         project => Some(project.parse::<Name>()?),
     };
     let client = registries.impatient().client(&place.host, args.plain_http)?;
-    let trials = client.examine(project.as_ref(), args.scratch.as_ref()).await;
-    let enters = trials.iter().all(|one| one.works != Some(false) || !is_needed(one));
+    let checks = client.diagnose(project.as_ref(), args.scratch.as_ref()).await;
+    let enters = checks.iter().all(|one| one.passed != Some(false) || !is_needed(one));
     output.result(
-        || json!({"registry": place.to_string(), "usable": enters, "trials": trials.iter().map(to_json).collect::<Vec<_>>()}),
-        || trials.iter().map(line).collect(),
+        || json!({"registry": place.to_string(), "usable": enters, "trials": checks.iter().map(to_json).collect::<Vec<_>>()}),
+        || checks.iter().map(line).collect(),
     );
     Ok(if enters { ExitCode::SUCCESS } else { Failure::OUTSIDE.into() })
 }
 
 /// What nothing goes without.
-fn is_needed(trial: &Trial) -> bool {
-    matches!(trial.name, "reachable" | "login" | "project" | "upload" | "push")
+fn is_needed(check: &Check) -> bool {
+    matches!(check.name, "reachable" | "login" | "project" | "upload" | "push")
 }
 
-fn line(trial: &Trial) -> String {
-    let works = match trial.works {
+fn line(check: &Check) -> String {
+    let works = match check.passed {
         Some(true) => "yes",
         Some(false) => "no",
         None => "-",
     };
-    let help = trial.help.map(|help| format!("{:<20} help: {help}\n", "")).unwrap_or_default();
-    format!("{:<15} {works:<4} {}\n{help}", trial.name, trial.detail)
+    let help = check.help.map(|help| format!("{:<20} help: {help}\n", "")).unwrap_or_default();
+    format!("{:<15} {works:<4} {}\n{help}", check.name, check.detail)
 }
 
-fn to_json(trial: &Trial) -> serde_json::Value {
+fn to_json(check: &Check) -> serde_json::Value {
     json!({
-        "name": trial.name, "works": trial.works, "detail": trial.detail, "help": trial.help,
+        "name": check.name, "works": check.passed, "detail": check.detail, "help": check.help,
     })
 }

@@ -273,7 +273,7 @@ impl<'o> Image<'o> {
 
     /// The name of its archive: with the tag, or with the beginning of the digest if it has none.
     fn archive_name(&self) -> String {
-        let reference = self.reference().explicit();
+        let reference = self.reference().with_default_tag();
         let version = match (reference.tag(), reference.digest()) {
             (Some(tag), _) => tag.to_string(),
             (None, Some(digest)) => digest.hex()[..12].to_owned(),

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;
 use compass_bundle::{Installed, Package, install, install_package};
-use compass_registry::{CopyOptions, RegistryPlace};
+use compass_registry::{CopyOptions, RegistryPrefix};
 use serde_json::{Value, json};
 
 use super::verify::require_undamaged;
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     bundle: String,
     /// The site's registry, as `HOST[/PROJECT]`; without a project images keep theirs
     #[arg(long, value_name = "PLACE")]
-    registry: RegistryPlace,
+    registry: RegistryPrefix,
     /// Speaks with the registry without TLS
     #[arg(long)]
     plain_http: bool,

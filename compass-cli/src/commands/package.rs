@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
 use compass_bundle::{BundleContents, BundlePlan, Platforms};
-use compass_registry::{ImageSource, Platform, RegistryPlace};
+use compass_registry::{ImageSource, Platform, RegistryPrefix};
 use serde_json::{Value, json};
 
 use self::destination::Destination;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     output: String,
     /// Reads images from here, as `HOST[/PROJECT]`, and not from where the manifest names them
     #[arg(long, value_name = "PLACE")]
-    from: Option<RegistryPlace>,
+    from: Option<RegistryPrefix>,
     #[command(flatten)]
     platform: PlatformArgs,
     /// Gives a product an archive for each image as well, for sites that only know `docker load`
@@ -81,7 +81,7 @@ impl Args {
 
 /// How a package is made.
 pub(crate) struct Options<'o> {
-    pub(crate) from: Option<&'o RegistryPlace>,
+    pub(crate) from: Option<&'o RegistryPrefix>,
     pub(crate) platforms: Platforms,
     pub(crate) allow_other_platform: bool,
     pub(crate) archives: bool,

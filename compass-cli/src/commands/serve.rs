@@ -41,8 +41,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
         (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
         _ => None,
     };
-    let storage = DiskStorage::open_alone(directory).await.map_err(|error| {
-        let is_of_others = matches!(error, Error::BadContent { .. });
+    let storage = DiskStorage::open_exclusive(directory).await.map_err(|error| {
+        let is_of_others = matches!(error, Error::InvalidContent { .. });
         let failure = Failure::from(error);
         if is_of_others { failure.of_configuration() } else { failure }
     })?;
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
         || json!({"host": host, "directory": directory.display().to_string()}),
         || format!("{host} serves {}; stop it with Ctrl-C\n", directory.display()),
     );
-    server.ended().await?;
+    server.stopped().await?;
     Ok(ExitCode::SUCCESS)
 }
 

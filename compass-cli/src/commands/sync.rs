@@ -11,8 +11,8 @@ use std::time::Instant;
 use clap::ArgGroup;
 use compass_registry::client::Client;
 use compass_registry::{
-    Copier, CopyOptions, CopyPlan, CopyReport, ImageSource, Platform, Reference, RegistryPlace,
-    counting_retries,
+    Copier, CopyOptions, CopyPlan, CopyReport, ImageSource, Platform, Reference, RegistryPrefix,
+    with_retry_counter,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
@@ -44,10 +44,10 @@ pub(crate) struct Args {
     list: Vec<String>,
     /// Copies from here, as `HOST[/PROJECT]`, and not from the policy's source registry
     #[arg(long, value_name = "PLACE")]
-    from: Option<RegistryPlace>,
+    from: Option<RegistryPrefix>,
     /// Copies to here, as `HOST[/PROJECT]`, and not to the policy's release registry
     #[arg(long, value_name = "PLACE")]
-    to: Option<RegistryPlace>,
+    to: Option<RegistryPrefix>,
     /// Of an image index, copies the image for one platform, or an index of those for several with
     /// commas between them; whole image indexes otherwise, or with `all`
     #[arg(long)]
@@ -227,11 +227,11 @@ fn require_own_tags(routes: &[Route]) -> Result<(), Failure> {
 /// Where images go; a place replaces the policy's.
 pub(crate) fn moved(
     routes: Vec<Route>,
-    (from, to): (Option<&RegistryPlace>, Option<&RegistryPlace>),
+    (from, to): (Option<&RegistryPrefix>, Option<&RegistryPrefix>),
 ) -> Result<Vec<Route>, Failure> {
     let moved = |route: Route| {
-        let place = |written: &Reference, place: Option<&RegistryPlace>| {
-            place.map_or_else(|| Ok(written.clone()), |place| route.release.moved_to(place))
+        let place = |written: &Reference, place: Option<&RegistryPrefix>| {
+            place.map_or_else(|| Ok(written.clone()), |place| route.release.rebase(place))
         };
         Ok(Route { source: place(&route.source, from)?, release: place(&route.release, to)? })
     };
@@ -242,8 +242,8 @@ pub(crate) fn moved(
 fn distinct(routes: Vec<Route>) -> Vec<Route> {
     let mut seen = HashSet::new();
     let explicit = routes.into_iter().map(|Route { source, release }| Route {
-        source: source.explicit(),
-        release: release.explicit(),
+        source: source.with_default_tag(),
+        release: release.with_default_tag(),
     });
     explicit.filter(|route| seen.insert(route.clone())).collect()
 }
@@ -264,7 +264,9 @@ pub(crate) async fn sync(
         }
     }
     for (host, client) in &clients {
-        client.expect_pulls(both().filter(|one| one.host() == *host).map(Reference::repository));
+        client.prefetch_pull_tokens(
+            both().filter(|one| one.host() == *host).map(Reference::repository),
+        );
     }
     let releases = routes.iter().map(|route| route.release.host());
     let copiers: BTreeMap<&str, Copier<'_>> =
@@ -291,7 +293,7 @@ async fn sync_one(
     let (from, to) = (&route.source, &route.release);
     let began = Instant::now();
     let work = async {
-        let locator = from.locator();
+        let locator = from.tag_or_digest();
         let (from, to) = ((from.repository(), &locator), (to.repository(), to.tag()));
         if dry_run {
             copier.plan(&source, from, to).await.map(Done::Planned)
@@ -299,13 +301,12 @@ async fn sync_one(
             copier.copy(&source, from, to).await.map(Done::Copied)
         }
     };
-    let (result, retries) = counting_retries(work).await;
+    let (result, retries) = with_retry_counter(work).await;
     let result = result
         .map_err(existing_tag::with_options)
         .map_err(|failure| failure.while_doing(format!("cannot copy {from} to {to}")));
     // An index of some platforms only is not what a digest in the name says.
-    let release =
-        result.as_ref().map_or_else(|_| to.clone(), |done| to.with_content(done.digest()));
+    let release = result.as_ref().map_or_else(|_| to.clone(), |done| to.with_digest(done.digest()));
     let route = Route { source: from.clone(), release };
     Synced { route, result, retries, seconds: began.elapsed().as_secs_f64() }
 }

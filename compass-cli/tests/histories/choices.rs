@@ -1,6 +1,6 @@
 //! Random decisions, the same for the same seed.
 
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 
 /// Bytes per seed; a history uses a few thousand.
 const LENGTH: usize = 1 << 16;
@@ -12,7 +12,7 @@ pub(crate) struct Choices {
 
 impl Choices {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { bytes: noise(seed, LENGTH), position: 0 }
+        Self { bytes: random_bytes(seed, LENGTH), position: 0 }
     }
 
     /// A number below `end`.

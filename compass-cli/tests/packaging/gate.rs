@@ -1,6 +1,6 @@
 //! `sync`, `package` and `publish` refuse targets with errors.
 
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::Value;
 
 use super::BUNDLE;
@@ -9,7 +9,7 @@ use super::world::{Ran, World};
 /// A world whose plugin `web` claims the slot and the port of another one.
 fn with_conflict() -> World {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
     world.add_plugin("log");
     let path = world.path("repo/release-plugins/log.yaml");
@@ -42,7 +42,7 @@ fn ship_target_with_errors_is_refused() {
 #[test]
 fn ship_target_unaffected_by_errors_is_done() {
     let world = with_conflict();
-    world.push("alone", &SampleImage::with_layers(vec![noise(2, 1000)]));
+    world.push("alone", &SampleImage::with_layers(vec![random_bytes(2, 1000)]));
     world.add_plugin("alone");
     let path = world.path("repo/release-plugins/alone.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -72,7 +72,7 @@ fn ship_no_check_says_reason_in_result() {
 #[test]
 fn publish_uncommitted_bundle_is_refused() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
     let (bundle, store) =
@@ -92,7 +92,7 @@ fn publish_uncommitted_bundle_is_refused() {
 #[test]
 fn publish_bundle_with_errors_is_refused() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
     // The policy of the repository decides, and it has become stricter.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::Value;
 
 use super::BUNDLE;
@@ -15,7 +15,7 @@ const MADE: &str = "1527811200";
 /// A world whose release repository is a clone with one commit.
 fn committed() -> World {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
     git(&world, &["init", "-q"]);
     commit(&world);

@@ -10,7 +10,7 @@ mod world;
 use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Command, Stdio};
 
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::{Value, json};
 
 use world::{World, ran};
@@ -20,7 +20,7 @@ const BUNDLE: &str = "compass-plugins-web-v1.0.0.tar.gz";
 #[test]
 fn a_bundle_in_order_is_the_bundle_and_stdout_is_its_own() {
     let world = World::new();
-    let image = SampleImage::with_layers(vec![noise(1, 900_000), noise(2, 70_000)]);
+    let image = SampleImage::with_layers(vec![random_bytes(1, 900_000), random_bytes(2, 70_000)]);
     world.push("web", &image);
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
@@ -48,7 +48,7 @@ fn a_bundle_in_order_is_the_bundle_and_stdout_is_its_own() {
 #[test]
 fn a_reader_that_goes_away_is_an_error() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 4_000_000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 4_000_000)]));
     world.add_plugin("web");
     let arguments = ["package", "plugin", "web", "--repo", "repo", "-o", "-"];
     let mut child = world.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
@@ -59,7 +59,7 @@ fn a_reader_that_goes_away_is_an_error() {
 #[test]
 fn package_image_for_other_platform_is_refused() {
     let world = World::new();
-    let image = SampleImage::for_architecture("arm64", vec![noise(1, 1000)]);
+    let image = SampleImage::for_architecture("arm64", vec![random_bytes(1, 1000)]);
     world.push("web", &image);
     world.add_plugin("web");
     let ran = world.package("web", &["-o", "out"]);
@@ -133,7 +133,7 @@ fn package_platform_that_index_lacks_is_refused() {
 #[test]
 fn a_product_without_something_that_it_names_is_no_package() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.write("repo/images-lists/a.list", "release/web:v1\n");
     world.write("repo/install.sh", "#!/bin/sh\n");
     world.write(
@@ -217,7 +217,7 @@ fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied(
 
 /// The bundle of one plugin, `web`, of a layer of 300 KB.
 fn bundle_of(world: &World) -> Vec<u8> {
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 300_000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 300_000)]));
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
     std::fs::read(world.path("out").join(BUNDLE)).unwrap()
@@ -269,7 +269,7 @@ fn an_install_names_what_it_replaces_and_what_nobody_packed() {
     let install = ["install", &format!("out/{BUNDLE}"), "--registry", &site];
     let first = world.run(&install);
     assert_eq!((first.code, first.error.as_str()), (0, ""));
-    world.push("web", &SampleImage::with_layers(vec![noise(2, 100)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(2, 100)]));
     assert_eq!(world.package("web", &["-o", "new"]).code, 0);
     let new = format!("new/{BUNDLE}");
     let again = ["install", &new, "--registry", &site, "--on-existing-tag"];
@@ -348,7 +348,7 @@ fn a_bundle_with_fewer_platforms_is_another_bundle() {
 #[test]
 fn what_is_said_of_a_bundle_and_who_may_run_its_files_are_differences_too() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.write("repo/images-lists/a.list", "release/web:v1\n");
     world.write("repo/install.sh", "#!/bin/sh\n");
     for (mode, out, time) in [("0755", "one", "0"), ("0644", "other", "86400")] {
@@ -378,7 +378,7 @@ fn what_is_said_of_a_bundle_and_who_may_run_its_files_are_differences_too() {
 #[test]
 fn a_time_that_no_archive_has_room_for_is_refused() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 1000)]));
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
     for (epoch, code) in [("8589934591", 0), ("8589934592", 2), ("-1", 2), ("soon", 2)] {
         let mut command =
@@ -392,7 +392,7 @@ fn a_time_that_no_archive_has_room_for_is_refused() {
 #[test]
 fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
     let world = World::new();
-    let image = SampleImage::with_layers(vec![noise(1, 30_000)]);
+    let image = SampleImage::with_layers(vec![random_bytes(1, 30_000)]);
     world.push("web", &image);
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
@@ -426,7 +426,8 @@ fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
 #[test]
 fn a_layout_that_the_disk_is_too_small_for_leaves_nothing_unfinished() {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers((1..5).map(|n| noise(n, 3 << 20)).collect()));
+    world
+        .push("web", &SampleImage::with_layers((1..5).map(|n| random_bytes(n, 3 << 20)).collect()));
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
     let small = world.path("small");

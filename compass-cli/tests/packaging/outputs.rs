@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use compass_registry::Digest;
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::{Value, json};
 
 use super::world::{Ran, World};
@@ -12,7 +12,10 @@ const BUNDLE: &str = "out/compass-plugins-web-v1.0.0.tar.gz";
 
 fn world() -> World {
     let world = World::new();
-    world.push("web", &SampleImage::with_layers(vec![noise(1, 300_000), noise(2, 20_000)]));
+    world.push(
+        "web",
+        &SampleImage::with_layers(vec![random_bytes(1, 300_000), random_bytes(2, 20_000)]),
+    );
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
     world

@@ -1,7 +1,7 @@
 //! `package --recompress`.
 
 use compass_registry::RawManifest;
-use compass_registry::testing::{SampleImage, noise};
+use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::Value;
 
 use super::world::World;
@@ -9,7 +9,7 @@ use super::world::World;
 #[test]
 fn recompress_names_zstd_layers_left() {
     let world = World::new();
-    let mut image = SampleImage::with_layers(vec![noise(1, 1000)]);
+    let mut image = SampleImage::with_layers(vec![random_bytes(1, 1000)]);
     let mut manifest: Value = serde_json::from_slice(image.manifest.bytes()).unwrap();
     let kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
     manifest["layers"][0]["mediaType"] = kind.into();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{FaultyRegistry, SampleImage, Script, read_whole};
+use compass_registry::testing::{FaultyRegistry, SampleImage, Script, read_image};
 use compass_registry::{Digest, RawManifest, media_type};
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ impl World {
         if there.unwrap().is_none() {
             return false;
         }
-        self.runtime.block_on(read_whole(release, &name, &tag.into())).unwrap();
+        self.runtime.block_on(read_image(release, &name, &tag.into())).unwrap();
         true
     }
 

@@ -10,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 
 use super::challenge::Challenge;
-use super::connect::Door;
 use super::credentials::{Credentials, Login, Secret};
+use super::http::Door;
 use super::scopes::{for_everything, merge_scopes};
-use super::tokens::{Header, Scope, Tokens};
+use super::token_cache::{Header, Scope, Tokens};
 use crate::{Error, Repository};
 
 #[derive(Debug)]

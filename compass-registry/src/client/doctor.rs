@@ -11,15 +11,17 @@ use serde_json::json;
 use super::transport::{Root, Transport, is_ok};
 use super::{list, mount, pull, push, upload};
 use crate::referrer::fallback_tag;
-use crate::{Descriptor, Error, Locator, RawManifest, Repository, Tag, VerifiedBlob, media_type};
+use crate::{
+    Descriptor, Error, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type,
+};
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
+pub struct Check {
     /// What, as `ranges`.
     pub name: &'static str,
-    /// Whether it works; nothing where it was not tried.
-    pub works: Option<bool>,
+    /// Whether it passed; nothing where it was not tried.
+    pub passed: Option<bool>,
     /// More about it, in words.
     pub detail: String,
     /// What a person can do where it does not work.
@@ -36,21 +38,21 @@ const CHUNK: u64 = 1 << 20;
 const TAG: &str = "compass-doctor";
 
 #[derive(Default)]
-struct Trials(Vec<Trial>);
+struct Checks(Vec<Check>);
 
-impl Trials {
-    fn add(&mut self, name: &'static str, works: Option<bool>, detail: impl Into<String>) {
-        self.0.push(Trial { name, works, detail: detail.into(), help: None });
+impl Checks {
+    fn add(&mut self, name: &'static str, passed: Option<bool>, detail: impl Into<String>) {
+        self.0.push(Check { name, passed, detail: detail.into(), help: None });
     }
 
     /// Notes how something went, and says whether it went well.
     fn note<T>(&mut self, name: &'static str, result: Result<T, Error>, well: &str) -> bool {
-        let (works, detail, help) = match result {
+        let (passed, detail, help) = match result {
             Ok(_) => (true, well.to_owned(), None),
             Err(error) => (false, whole(&error), error.hint()),
         };
-        self.0.push(Trial { name, works: Some(works), detail, help });
-        works
+        self.0.push(Check { name, passed: Some(passed), detail, help });
+        passed
     }
 }
 
@@ -65,12 +67,12 @@ fn whole(error: &Error) -> String {
     text
 }
 
-pub(super) async fn examine(
+pub(super) async fn diagnose(
     transport: &Transport,
     project: Option<&Repository>,
     scratch: Option<&Repository>,
-) -> Vec<Trial> {
-    let mut trials = Trials::default();
+) -> Vec<Check> {
+    let mut checks = Checks::default();
     if let Some(project) = project {
         transport.ask_as(project);
     }
@@ -78,62 +80,62 @@ pub(super) async fn examine(
     match transport.ping().await {
         Ok(root) => {
             let millis = began.elapsed().as_millis();
-            trials.add("reachable", Some(true), format!("answers in {millis} ms"));
-            trials.add("login", Some(true), transport.login(project.or(scratch)));
-            let (works, detail) = version(&root, transport);
-            trials.add("http-2", works, detail);
-            trials.add("limits", Some(true), limits(&root));
+            checks.add("reachable", Some(true), format!("answers in {millis} ms"));
+            checks.add("login", Some(true), transport.login(project.or(scratch)));
+            let (passed, detail) = version(&root, transport);
+            checks.add("http-2", passed, detail);
+            checks.add("limits", Some(true), limits(&root));
         }
         Err(error) => {
             let name = match error {
                 Error::Unauthorized { .. } => "login",
                 _ => "reachable",
             };
-            trials.note(name, Err::<(), _>(error), "");
-            return trials.0;
+            checks.note(name, Err::<(), _>(error), "");
+            return checks.0;
         }
     }
     if let Some(project) = project {
-        examine_project(transport, project, &mut trials).await;
+        diagnose_project(transport, project, &mut checks).await;
     }
-    catalogue(transport, &mut trials).await;
+    catalogue(transport, &mut checks).await;
     match scratch {
-        Some(scratch) => write(transport, scratch, &mut trials).await,
+        Some(scratch) => write(transport, scratch, &mut checks).await,
         None => {
             let names = ["upload", "chunked-upload", "ranges", "mount", "push", "referrers"];
             for name in names.into_iter().chain(["delete"]) {
-                trials.add(name, None, "needs a repository that may be written");
+                checks.add(name, None, "needs a repository that may be written");
             }
         }
     }
-    trials.0
+    checks.0
 }
 
 /// Tries to list the tags of a project or repository. Most projects are no repositories, so that 404
 /// says nothing.
-async fn examine_project(transport: &Transport, project: &Repository, trials: &mut Trials) {
+async fn diagnose_project(transport: &Transport, project: &Repository, checks: &mut Checks) {
     match list::tags(transport, project).await {
         Ok(tags) => {
-            trials.add("project", Some(true), format!("a repository of {} tags", tags.len()))
+            checks.add("project", Some(true), format!("a repository of {} tags", tags.len()))
         }
         Err(error) if error.is_not_found() => {
             let detail = format!("no repository of that name may be seen: {}", whole(&error));
-            trials.add("project", None, detail);
+            checks.add("project", None, detail);
         }
-        Err(error) => drop(trials.note("project", Err::<(), _>(error), "")),
+        Err(error) => drop(checks.note("project", Err::<(), _>(error), "")),
     }
 }
 
 /// Many registries disable the catalogue, and no command needs it.
-async fn catalogue(transport: &Transport, trials: &mut Trials) {
+async fn catalogue(transport: &Transport, checks: &mut Checks) {
     match list::repositories(transport).await {
         Ok(repositories) => {
             let detail = format!("{} repositories", repositories.len());
-            trials.add("catalogue", Some(true), detail);
+            checks.add("catalogue", Some(true), detail);
         }
-        Err(error) => trials.0.push(Trial {
+        Err(error) => checks.0.push(Check {
             name: "catalogue",
-            works: Some(false),
+            passed: Some(false),
             detail: whole(&error),
             help: Some("nothing here needs it"),
         }),
@@ -160,17 +162,17 @@ fn limits(root: &Root) -> String {
 }
 
 /// Everything that writes, in the scratch repository and one below it.
-async fn write(transport: &Transport, scratch: &Repository, trials: &mut Trials) {
+async fn write(transport: &Transport, scratch: &Repository, checks: &mut Checks) {
     let (whole, chunked) = (fresh(BLOB), fresh(BLOB));
     let sent = upload::put_blob(transport, scratch, verified(&whole)).await;
-    if !trials.note("upload", sent, "in one stream") {
+    if !checks.note("upload", sent, "in one stream") {
         return;
     }
     let sent = upload::put_in_chunks(transport, scratch, verified(&chunked), CHUNK).await;
-    trials.note("chunked-upload", sent, "broken uploads go on where they broke");
-    ranges(transport, scratch, &whole, trials).await;
-    mount(transport, scratch, &whole, trials).await;
-    image(transport, scratch, &whole, trials).await;
+    checks.note("chunked-upload", sent, "broken uploads go on where they broke");
+    ranges(transport, scratch, &whole, checks).await;
+    mount(transport, scratch, &whole, checks).await;
+    image(transport, scratch, &whole, checks).await;
     let digest = |bytes: &[u8]| describe(bytes).digest;
     for blob in [&whole, &chunked] {
         // What cannot be removed is left to the registry's own cleaning.
@@ -178,7 +180,7 @@ async fn write(transport: &Transport, scratch: &Repository, trials: &mut Trials)
     }
 }
 
-async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, trials: &mut Trials) {
+async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, checks: &mut Checks) {
     let part = 1000..2000;
     let read = async {
         let range = part.start as u64..part.end as u64;
@@ -186,18 +188,18 @@ async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, trial
         bytes.take(64).try_collect::<Vec<_>>().await
     };
     match read.await {
-        Ok(_) if transport.parts().is_none() => {
-            trials.add("ranges", Some(false), "it sends whole blobs: they are read in one stream");
+        Ok(_) if transport.range_options().is_none() => {
+            checks.add("ranges", Some(false), "it sends whole blobs: they are read in one stream");
         }
         Ok(chunks) if chunks.concat().get(..1000) == blob.get(part) => {
-            trials.add("ranges", Some(true), "large blobs are read in parts, several at once");
+            checks.add("ranges", Some(true), "large blobs are read in parts, several at once");
         }
-        Ok(_) => trials.add("ranges", Some(false), "it sends other bytes than were asked for"),
-        Err(error) => trials.add("ranges", Some(false), self::whole(&error)),
+        Ok(_) => checks.add("ranges", Some(false), "it sends other bytes than were asked for"),
+        Err(error) => checks.add("ranges", Some(false), self::whole(&error)),
     }
 }
 
-async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, trials: &mut Trials) {
+async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, checks: &mut Checks) {
     let mounted = async {
         let below: Repository = format!("{scratch}/mounted").parse()?;
         let done = mount::mount_blob(transport, scratch, &below, &describe(blob)).await?;
@@ -209,14 +211,14 @@ async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, trials
         Ok::<_, Error>(done)
     };
     match mounted.await {
-        Ok(true) => trials.add("mount", Some(true), "blobs that a neighbour has need not move"),
-        Ok(false) => trials.add("mount", Some(false), "it takes nothing over: every blob moves"),
-        Err(error) => trials.add("mount", Some(false), self::whole(&error)),
+        Ok(true) => checks.add("mount", Some(true), "blobs that a neighbour has need not move"),
+        Ok(false) => checks.add("mount", Some(false), "it takes nothing over: every blob moves"),
+        Err(error) => checks.add("mount", Some(false), self::whole(&error)),
     }
 }
 
 /// A small image with something that refers to it, and their removal.
-async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, trials: &mut Trials) {
+async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, checks: &mut Checks) {
     let image = manifest(config, None);
     let signature = manifest(config, Some(&image));
     let pushed = async {
@@ -225,40 +227,40 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, tria
         push::put_manifest(transport, scratch, &signature, None).await?;
         pull::manifest(transport, scratch, &tag.into()).await
     };
-    if !trials.note("push", pushed.await, "an image with a tag") {
+    if !checks.note("push", pushed.await, "an image with a tag") {
         return;
     }
     let subject = image.digest();
     let asked = format!("referrers/{subject}");
     let request = transport.request(Method::GET, scratch, &asked, "pull");
     match transport.send(&request, is_ok).await {
-        Ok(_) => trials.add("referrers", Some(true), "by the registry itself"),
+        Ok(_) => checks.add("referrers", Some(true), "by the registry itself"),
         Err(error) if error.is_not_found() => {
             let found = list::referrers(transport, scratch, &subject, None).await;
             let detail = match found {
                 Ok(found) if !found.is_empty() => "by a tag, as registries without the API have it",
                 _ => "neither by the API nor by a tag",
             };
-            trials.add("referrers", Some(false), detail);
+            checks.add("referrers", Some(false), detail);
         }
-        Err(error) => trials.add("referrers", Some(false), self::whole(&error)),
+        Err(error) => checks.add("referrers", Some(false), self::whole(&error)),
     }
     let removed = async {
         for manifest in [&signature, &image] {
-            let locator = Locator::Digest(manifest.digest());
-            list::delete(transport, scratch, &format!("manifests/{locator}")).await?;
+            let reference = TagOrDigest::Digest(manifest.digest());
+            list::delete(transport, scratch, &format!("manifests/{reference}")).await?;
         }
         // Where the registry has no API for it, the list of what refers to the image is one more.
-        let list = Locator::Tag(fallback_tag(&subject)?);
+        let list = TagOrDigest::Tag(fallback_tag(&subject)?);
         if let Some(list) = pull::manifest_digest(transport, scratch, &list).await? {
             list::delete(transport, scratch, &format!("manifests/{list}")).await?;
         }
         Ok(())
     };
-    if !trials.note("delete", removed.await, "manifests and their tags")
-        && let Some(trial) = trials.0.last_mut()
+    if !checks.note("delete", removed.await, "manifests and their tags")
+        && let Some(check) = checks.0.last_mut()
     {
-        trial.help =
+        check.help =
             Some("what was pushed to the scratch repository stays there: remove it by hand");
     }
 }

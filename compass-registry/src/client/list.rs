@@ -8,12 +8,12 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::error_body;
 use super::pull::{manifest, read_limited};
 use super::push::{PUSH, put_manifest};
 use super::transport::{Request, Transport, is_ok, is_success};
-use super::words;
 use crate::referrer::{Index, fallback_tag};
-use crate::{Digest, Error, Locator, RawManifest, Referrer, Repository, Tag};
+use crate::{Digest, Error, RawManifest, Referrer, Repository, Tag, TagOrDigest};
 
 /// Entries that are asked for at once.
 const PAGE: &str = "1000";
@@ -66,7 +66,7 @@ async fn pages<T: DeserializeOwned>(
     mut request: Request,
 ) -> Result<Vec<T>, Error> {
     let (mut pages, mut bytes) = (Vec::new(), 0);
-    let bad = |request: &Request, reason: &str| Error::BadContent {
+    let bad = |request: &Request, reason: &str| Error::InvalidResponse {
         what: format!("the list {}{}", transport.host(), request.url.path()),
         reason: reason.to_owned(),
     };
@@ -74,7 +74,8 @@ async fn pages<T: DeserializeOwned>(
         let (headers, body) = get(transport, &request).await?;
         bytes += body.len();
         let page = serde_json::from_slice(&body);
-        let page = page.map_err(|error| bad(&request, &format!("{error}: {}", words::of(&body))));
+        let page =
+            page.map_err(|error| bad(&request, &format!("{error}: {}", error_body::of(&body))));
         pages.push(page?);
         let Some(link) = next_link(&headers) else { return Ok(pages) };
         let next = next_page(&request.url, &link);
@@ -165,7 +166,7 @@ async fn fallback_referrers(
     repository: &Repository,
     subject: &Digest,
 ) -> Result<Vec<Referrer>, Error> {
-    let tag = Locator::Tag(fallback_tag(subject)?);
+    let tag = TagOrDigest::Tag(fallback_tag(subject)?);
     match manifest(transport, repository, &tag).await {
         Ok(index) => Referrer::parse_index(index.bytes(), subject),
         Err(error) if error.is_not_found() => Ok(Vec::new()),

@@ -12,11 +12,11 @@ use reqwest::{Method, Response, StatusCode};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
+use super::error_body;
 use super::transport::{Request, Transport, is_ok};
-use super::words;
 use crate::error::connection::ConnectionError;
 use crate::image_manifest::{MAX_MANIFEST_BYTES, media_type_of};
-use crate::{ByteStream, Descriptor, Digest, Error, Locator, RawManifest, Repository};
+use crate::{ByteStream, Descriptor, Digest, Error, RawManifest, Repository, TagOrDigest};
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -29,14 +29,17 @@ const MOST_SILENCES: u32 = 5;
 pub(super) async fn manifest(
     transport: &Transport,
     repository: &Repository,
-    locator: &Locator,
+    reference: &TagOrDigest,
 ) -> Result<RawManifest, Error> {
-    let place = format!("{}/{repository}:{locator}", transport.host());
-    let Answered { content_type, bytes } = fetch(transport, repository, locator).await?;
+    let place = format!("{}/{repository}:{reference}", transport.host());
+    let Answered { content_type, bytes } = fetch(transport, repository, reference).await?;
     let Some(media_type) = media_type_of(&bytes, content_type.as_deref()) else {
-        return Err(Error::BadContent { what: place, reason: no_manifest(content_type, &bytes) });
+        return Err(Error::InvalidResponse {
+            what: place,
+            reason: no_manifest(content_type, &bytes),
+        });
     };
-    Ok(RawManifest::known_by(locator.algorithm(), media_type, bytes))
+    Ok(RawManifest::with_algorithm(reference.algorithm(), media_type, bytes))
 }
 
 /// A manifest as a registry sends it.
@@ -48,17 +51,17 @@ struct Answered {
 async fn fetch(
     transport: &Transport,
     repository: &Repository,
-    locator: &Locator,
+    reference: &TagOrDigest,
 ) -> Result<Answered, Error> {
-    let request = manifest_request(transport, Method::GET, repository, locator);
-    let what = format!("manifest {}/{repository}:{locator}", transport.host());
-    transport.retry().run(|| fetch_once(transport, &request, locator, &what)).await
+    let request = manifest_request(transport, Method::GET, repository, reference);
+    let what = format!("manifest {}/{repository}:{reference}", transport.host());
+    transport.retry().run(|| fetch_once(transport, &request, reference, &what)).await
 }
 
 async fn fetch_once(
     transport: &Transport,
     request: &Request,
-    locator: &Locator,
+    reference: &TagOrDigest,
     what: &str,
 ) -> Result<Answered, Error> {
     let response = transport.send_once(request, is_ok).await?;
@@ -68,7 +71,7 @@ async fn fetch_once(
     let (encoding, promised) = (encoding(&response), digest_header(&response));
     let at = response.url().clone();
     let bytes = read_limited(transport, request, response).await?;
-    let bad = |reason| Err(Error::BadContent { what: what.to_owned(), reason });
+    let bad = |reason| Err(Error::InvalidResponse { what: what.to_owned(), reason });
     if let Some(encoding) = encoding
         && !bytes.trim_ascii_start().starts_with(b"{")
     {
@@ -82,7 +85,7 @@ async fn fetch_once(
         return Err(transport.unreachable(request, &at, ConnectionError::new(true, cut)));
     }
     // A digest that was asked for is verified in any case.
-    if let (Some(promised), Locator::Tag(_)) = (promised, locator) {
+    if let (Some(promised), TagOrDigest::Tag(_)) = (promised, reference) {
         let sent = promised.algorithm().digest(&bytes);
         if sent != promised {
             let (expected, actual) = (Box::new(promised), Box::new(sent));
@@ -101,7 +104,7 @@ fn is_cut_off(bytes: &[u8]) -> bool {
 /// Explains why an answer cannot be a manifest.
 fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
     let kind = content_type.map_or_else(String::new, |kind| format!(" (`{kind}`)"));
-    format!("what the registry sent{kind} is no manifest: {}", words::of(bytes))
+    format!("what the registry sent{kind} is no manifest: {}", error_body::of(bytes))
 }
 
 /// The digest of the manifest that a tag or digest names; nothing if there is none. A registry that
@@ -111,15 +114,15 @@ fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
 pub(super) async fn manifest_digest(
     transport: &Transport,
     repository: &Repository,
-    locator: &Locator,
+    reference: &TagOrDigest,
 ) -> Result<Option<Digest>, Error> {
-    let request = manifest_request(transport, Method::HEAD, repository, locator);
+    let request = manifest_request(transport, Method::HEAD, repository, reference);
     match transport.send(&request, is_ok).await {
         Ok(response) => {
             transport.head_finds_manifests();
-            let fits = |told: &Digest| match locator {
-                Locator::Tag(_) => told.algorithm() == locator.algorithm(),
-                Locator::Digest(asked) => told == asked,
+            let fits = |told: &Digest| match reference {
+                TagOrDigest::Tag(_) => told.algorithm() == reference.algorithm(),
+                TagOrDigest::Digest(asked) => told == asked,
             };
             if let Some(told) = digest_header(&response).filter(fits) {
                 return Ok(Some(told));
@@ -133,17 +136,17 @@ pub(super) async fn manifest_digest(
         Err(error) if is_head_refused(&error) => {}
         Err(error) => return Err(error),
     }
-    verified_manifest_digest(transport, repository, locator).await
+    verified_manifest_digest(transport, repository, reference).await
 }
 
 /// The same, computed from the manifest itself.
 pub(super) async fn verified_manifest_digest(
     transport: &Transport,
     repository: &Repository,
-    locator: &Locator,
+    reference: &TagOrDigest,
 ) -> Result<Option<Digest>, Error> {
-    match fetch(transport, repository, locator).await {
-        Ok(answered) => Ok(Some(locator.algorithm().digest(&answered.bytes))),
+    match fetch(transport, repository, reference).await {
+        Ok(answered) => Ok(Some(reference.algorithm().digest(&answered.bytes))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
@@ -154,8 +157,8 @@ pub(super) async fn verified_manifest_digest(
 pub(super) fn is_head_refused(error: &Error) -> bool {
     match error {
         // A redirect without an address is no answer either.
-        Error::Unauthorized { .. } | Error::BadContent { .. } => true,
-        Error::Refused { status, .. } => *status == 500 || !error.is_transient(),
+        Error::Unauthorized { .. } | Error::InvalidResponse { .. } => true,
+        Error::Status { status, .. } => *status == 500 || !error.is_transient(),
         _ => false,
     }
 }
@@ -225,7 +228,7 @@ fn bad_blob(
     reason: String,
 ) -> Error {
     let what = format!("{}/{repository}@{}", transport.host(), descriptor.digest);
-    Error::BadContent { what, reason }
+    Error::InvalidResponse { what, reason }
 }
 
 /// Refuses a body with a `Content-Encoding`: its bytes are not the blob's. Some storages set that
@@ -275,7 +278,7 @@ fn too_short(
         Some(actual) if actual != descriptor.size => {
             Error::SizeMismatch { what, expected: descriptor.size, actual }
         }
-        _ => Error::BadContent {
+        _ => Error::InvalidResponse {
             what,
             reason: format!("the registry has nothing at byte {start} of {}", descriptor.size),
         },
@@ -290,7 +293,7 @@ fn begins_at(response: &Response, offset: u64) -> Result<u64, Error> {
     match start {
         Some(start) if start <= offset => Ok(offset - start),
         None if offset == 0 => Ok(0),
-        _ => Err(Error::BadContent {
+        _ => Err(Error::InvalidResponse {
             what: "a partial answer of the registry".to_owned(),
             reason: format!("it does not begin at byte {offset}"),
         }),
@@ -310,10 +313,10 @@ fn manifest_request(
     transport: &Transport,
     method: Method,
     repository: &Repository,
-    locator: &Locator,
+    reference: &TagOrDigest,
 ) -> Request {
     let mut request =
-        transport.request(method, repository, &format!("manifests/{locator}"), "pull");
+        transport.request(method, repository, &format!("manifests/{reference}"), "pull");
     request.headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     request
@@ -330,7 +333,7 @@ pub(super) async fn read_limited(
     mut response: Response,
 ) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
-    let (at, silence) = (response.url().clone(), transport.retry().silence);
+    let (at, silence) = (response.url().clone(), transport.retry().idle_timeout);
     let deadline = Instant::now() + silence * MOST_SILENCES;
     loop {
         let end = deadline.min(Instant::now() + silence);
@@ -341,7 +344,7 @@ pub(super) async fn read_limited(
             Err(elapsed) => return Err(transport.unreachable(request, &at, elapsed)),
         }
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(Error::BadContent {
+            return Err(Error::InvalidResponse {
                 what: format!("{}{}", transport.host(), request.url.path()),
                 reason: "it is larger than 4 MiB, more than a manifest may be".to_owned(),
             });

@@ -6,7 +6,7 @@ use reqwest::{Method, Response, StatusCode};
 use super::list;
 use super::pull::{self, digest_header, holds_first_byte, is_head_refused};
 use super::transport::{Transport, is_ok, is_success};
-use crate::{Descriptor, Digest, Error, Locator, RawManifest, Repository, Tag};
+use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
 /// Both actions: the token that looks for a blob then also writes it.
 pub(super) const PUSH: &str = "pull,push";
@@ -46,7 +46,7 @@ async fn require_manifest(
     repository: &Repository,
     (digest, tag): (Digest, Option<&Tag>),
 ) -> Result<(), Error> {
-    let names = [Some(Locator::Digest(digest)), tag.cloned().map(Locator::Tag)];
+    let names = [Some(TagOrDigest::Digest(digest)), tag.cloned().map(TagOrDigest::Tag)];
     let look = || async {
         for name in names.iter().flatten() {
             if pull::manifest_digest(transport, repository, name).await? == Some(digest) {
@@ -55,9 +55,9 @@ async fn require_manifest(
         }
         let what = format!("{}/{repository}", transport.host());
         let reason = format!("the registry took {digest} and has it not");
-        Err(Error::BadContent { what, reason })
+        Err(Error::InvalidResponse { what, reason })
     };
-    let is_missing = |error: &Error| matches!(error, Error::BadContent { .. });
+    let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
     transport.retry().run_while(is_missing, look).await
 }
 
@@ -68,9 +68,9 @@ pub(super) async fn put_manifest(
     tag: Option<&Tag>,
 ) -> Result<(), Error> {
     let digest = manifest.digest();
-    let locator = tag.map_or_else(|| digest.to_string(), Tag::to_string);
+    let reference = tag.map_or_else(|| digest.to_string(), Tag::to_string);
     let mut request =
-        transport.request(Method::PUT, repository, &format!("manifests/{locator}"), PUSH);
+        transport.request(Method::PUT, repository, &format!("manifests/{reference}"), PUSH);
     let media_type = HeaderValue::from_str(&manifest.descriptor().media_type);
     let media_type = media_type.map_err(|_| {
         Error::invalid("media type", &manifest.descriptor().media_type, "expected plain text")
@@ -88,7 +88,7 @@ pub(super) async fn put_manifest(
         Some((told, own)) if told != own => {
             let host = transport.host();
             return Err(Error::DigestMismatch {
-                what: format!("{host}/{repository}:{locator} as the registry stored it"),
+                what: format!("{host}/{repository}:{reference} as the registry stored it"),
                 expected: Box::new(own),
                 actual: Box::new(told),
             });

@@ -14,12 +14,12 @@ use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 
 use super::ClientOptions;
 use super::auth::Auth;
-use super::connect::{Connections, Door, install_crypto};
-use super::pace::Pace;
-use super::tokens::Scope;
+use super::http::{Connections, Door, install_crypto};
+use super::rate_limit::RateLimiter;
+use super::token_cache::Scope;
+use crate::connect_retry::Refusals;
 use crate::reference::split_port;
-use crate::refused::Refusals;
-use crate::{Digest, Error, Parts, Repository, RetryPolicy};
+use crate::{Digest, Error, RangeOptions, Repository, RetryPolicy};
 use redirect::is_repeatable_redirect;
 pub(super) use redirect::{MAX_REDIRECTS, too_many};
 use refusal::Refusal;
@@ -49,10 +49,10 @@ struct Inner {
     base: Url,
     connections: Connections,
     auth: Auth,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     refusals: Refusals,
     retry: RetryPolicy,
-    parts: Parts,
+    parts: RangeOptions,
     /// Held by the first request, where there are credentials: others wait for what it learns.
     first: tokio::sync::Mutex<()>,
     /// The first request has been answered, or has failed.
@@ -103,11 +103,15 @@ impl Transport {
             host: host.to_owned(),
             base,
             connections,
-            auth: Auth::new(options.all_logins(), retry.silence),
-            pace: Pace::new(options.requests, retry.longest_pause, retry.speed_window),
+            auth: Auth::new(options.all_logins(), retry.idle_timeout),
+            rate_limiter: RateLimiter::new(
+                options.max_in_flight,
+                retry.max_retry_after,
+                retry.speed_window,
+            ),
             refusals: Refusals::new(retry.connect_retry),
             retry,
-            parts: options.parts,
+            parts: options.range_options,
             first: tokio::sync::Mutex::default(),
             introduced: AtomicBool::new(false),
             asked_root: tokio::sync::OnceCell::new(),
@@ -142,7 +146,7 @@ impl Transport {
     }
 
     /// How blobs are read in parts, unless the registry does not know how.
-    pub(super) fn parts(&self) -> Option<&Parts> {
+    pub(super) fn range_options(&self) -> Option<&RangeOptions> {
         (!self.0.ranges_ignored.load(Ordering::Relaxed)).then_some(&self.0.parts)
     }
 
@@ -224,7 +228,7 @@ impl Transport {
             if expected(response.status()) {
                 return Ok(response);
             }
-            let refusal = Refusal::read(response, self.0.retry.silence).await;
+            let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
             match self.authorize(request, &refusal, header.as_ref()).await? {
                 Some(answer) => header = Some(answer),
                 None => return Err(self.refused(request, &refusal)),
@@ -234,7 +238,7 @@ impl Transport {
         if expected(response.status()) {
             return Ok(response);
         }
-        let refusal = Refusal::read(response, self.0.retry.silence).await;
+        let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
         Err(self.refused(request, &refusal))
     }
 
@@ -250,7 +254,10 @@ impl Transport {
     }
 
     /// Says what will be read.
-    pub(super) fn expect_pulls<'r>(&self, repositories: impl Iterator<Item = &'r Repository>) {
+    pub(super) fn prefetch_pull_tokens<'r>(
+        &self,
+        repositories: impl Iterator<Item = &'r Repository>,
+    ) {
         let scopes = repositories.map(|repository| format!("repository:{repository}:pull"));
         self.0.auth.expect(scopes.collect());
     }
@@ -264,7 +271,7 @@ impl Transport {
     }
 
     /// Sends a body that can be sent only once to an upload address. A refusal that a fresh token
-    /// may lift is [`Error::Refused`] with status 401, when the token is there. A redirect is an
+    /// may lift is [`Error::Status`] with status 401, when the token is there. A redirect is an
     /// answer like others.
     pub(super) async fn send_stream(
         &self,
@@ -272,7 +279,11 @@ impl Transport {
         body: Body,
     ) -> Result<Response, Error> {
         let known = self.0.auth.known(self.door(), &request.scope).await?;
-        self.0.pace.pause().await.map_err(|slow| self.unreachable(request, &request.url, slow))?;
+        self.0
+            .rate_limiter
+            .wait_while_paused()
+            .await
+            .map_err(|slow| self.unreachable(request, &request.url, slow))?;
         let way = self.0.connections.to(self.is_own(&request.url), true);
         let mut builder = way
             .request(request.method.clone(), request.url.clone())
@@ -283,12 +294,12 @@ impl Transport {
         }
         let response = builder.send().await;
         let response = response.map_err(|error| self.unreachable(request, &request.url, error))?;
-        self.0.pace.learn(&response);
+        self.0.rate_limiter.observe(&response);
         let status = response.status();
         if status.is_success() || is_repeatable_redirect(status) {
             return Ok(response);
         }
-        let refusal = Refusal::read(response, self.0.retry.silence).await;
+        let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
         if self.authorize(request, &refusal, known.as_ref()).await?.is_some() {
             let expired = refusal.with_status(StatusCode::UNAUTHORIZED);
             return Err(self.refusal_error(request, &expired));

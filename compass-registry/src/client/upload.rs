@@ -6,9 +6,9 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, 
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::Handle;
 
-use super::feed::Feed;
 use super::pull::digest_header;
 use super::push::{PUSH, has_blob};
+use super::resumable_body::Feed;
 use super::transport::{MAX_REDIRECTS, Request, Transport, is_success, too_many};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
@@ -111,7 +111,7 @@ impl<'u> Upload<'u> {
         }
         // If a chunked upload fails as well, the first refusal tells more.
         match (result, self.refused_whole) {
-            (Err(Error::Refused { .. }), Some(refused)) => Err(refused),
+            (Err(Error::Status { .. }), Some(refused)) => Err(refused),
             (result, _) => result,
         }
     }
@@ -135,7 +135,7 @@ impl<'u> Upload<'u> {
             }
             failures += 1;
             retry.wait(&error, failures).await;
-            let again = refuses_whole || matches!(&error, Error::Refused { status: 400 | 416, .. });
+            let again = refuses_whole || matches!(&error, Error::Status { status: 400 | 416, .. });
             let taken_up = match self.take_up(again).await {
                 Err(_) if refuses_whole => return Err(error),
                 taken_up => taken_up?,
@@ -151,7 +151,7 @@ impl<'u> Upload<'u> {
                 continue;
             }
             // That a chunk is too large says nothing about a smaller one.
-            let too_large = matches!(error, Error::Refused { status: 413, .. });
+            let too_large = matches!(error, Error::Status { status: 413, .. });
             if let Some(chunk) = self.chunk.filter(|chunk| too_large && *chunk < smallest) {
                 smallest = chunk;
                 failures = 0;
@@ -163,7 +163,7 @@ impl<'u> Upload<'u> {
     /// uploads only.
     fn refuses_whole(&self, error: &Error) -> bool {
         let statuses = [400, 405, 411, 415, 416, 422, 501];
-        let is_such = matches!(error, Error::Refused { status, .. } if statuses.contains(status));
+        let is_such = matches!(error, Error::Status { status, .. } if statuses.contains(status));
         let is_first = self.refused_whole.is_none();
         is_such && is_first && self.chunk.is_none() && self.session.at.is_some()
     }
@@ -173,16 +173,16 @@ impl<'u> Upload<'u> {
         match error {
             // A session that could not be opened cannot be gone.
             _ if self.session.at.is_none() => false,
-            Error::BadContent { .. } if self.unconfirmed => {
+            Error::InvalidResponse { .. } if self.unconfirmed => {
                 self.unconfirmed = false;
                 !std::mem::replace(&mut self.sent_again, true)
             }
             // The session has expired, or the token was renewed.
-            Error::Refused { status: 401 | 404 | 416, .. } => true,
+            Error::Status { status: 401 | 404 | 416, .. } => true,
             // A proxy lets no more through.
-            Error::Refused { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
+            Error::Status { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
             // The registry may have assembled the chunks wrongly.
-            Error::Refused { status: 400, .. } => {
+            Error::Status { status: 400, .. } => {
                 self.chunk.is_some() && !std::mem::replace(restarted, true)
             }
             _ => false,
@@ -264,7 +264,7 @@ impl<'u> Upload<'u> {
                 None => start + length,
             };
             if reached <= start || reached > start + length || !self.feed.go_to(reached) {
-                return Err(Error::BadContent {
+                return Err(Error::InvalidResponse {
                     what: format!("the upload to {}", self.transport.host()),
                     reason: format!("it stands at byte {reached} after bytes {range}"),
                 });
@@ -274,7 +274,7 @@ impl<'u> Upload<'u> {
         let mut request = self.request(Method::PUT, self.complete(session));
         request.headers.insert(CONTENT_LENGTH, 0.into());
         // Only now the registry may put the chunks together, and bring them to where they stay.
-        request.patience = Some(self.transport.retry().commit);
+        request.patience = Some(self.transport.retry().commit_timeout);
         let response = self.transport.send_once(&request, is_success).await?;
         self.confirm(&response).await
     }
@@ -324,7 +324,7 @@ impl<'u> Upload<'u> {
             Some(_) if response.status() == StatusCode::CREATED => Ok(()),
             _ => {
                 let result = self.appears().await;
-                self.unconfirmed = matches!(&result, Err(Error::BadContent { .. }));
+                self.unconfirmed = matches!(&result, Err(Error::InvalidResponse { .. }));
                 result
             }
         }
@@ -338,9 +338,9 @@ impl<'u> Upload<'u> {
             }
             let what = format!("{}/{}", self.transport.host(), self.repository);
             let reason = format!("the registry took {} and has it not", self.descriptor.digest);
-            Err(Error::BadContent { what, reason })
+            Err(Error::InvalidResponse { what, reason })
         };
-        let is_missing = |error: &Error| matches!(error, Error::BadContent { .. });
+        let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
         self.transport.retry().run_while(is_missing, look).await
     }
 

@@ -7,8 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::progress::BlobProgress;
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, NoProgress, Progress, Repository,
-    open_resuming,
+    Descriptor, Digest, Error, ImageSink, ImageSource, NoProgress, Progress, Repository, open_blob,
 };
 
 /// How a blob came to be where it is wanted.
@@ -97,7 +96,7 @@ impl<'s> Blobs<'s> {
             if !is_held {
                 return Ok(None);
             }
-            self.progress.expect(descriptor.size);
+            self.progress.add_total(descriptor.size);
             self.try_to_bring(route, descriptor).await.map(Some)
         };
         arrival.await.map_err(|error: Error| error.in_blob(route.to, descriptor.digest))
@@ -191,7 +190,7 @@ impl<'s> Blobs<'s> {
     ) -> Result<(), Error> {
         // The semaphore is never closed; without a permit there would only be more at once.
         let _permit = self.transfers.acquire().await.ok();
-        let blob = open_resuming(Arc::clone(route.source), route.from, descriptor);
+        let blob = open_blob(Arc::clone(route.source), route.from, descriptor);
         self.sink.put_blob(route.to, blob.reporting_to(progress.clone())).await
     }
 }

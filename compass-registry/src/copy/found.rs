@@ -5,8 +5,8 @@ use futures_util::future::try_join;
 use super::selection::{Selection, select};
 use super::{Copier, OnExistingTag};
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
-    Repository, Tag,
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Manifest, RawManifest, Repository,
+    Tag, TagOrDigest,
 };
 
 /// An image at its source, and the state of the destination.
@@ -30,10 +30,10 @@ impl Found {
     pub(super) async fn find(
         copier: &Copier<'_>,
         source: &dyn ImageSource,
-        (from, locator): (&Repository, &Locator),
+        (from, locator): (&Repository, &TagOrDigest),
         (to, tag): (&Repository, Option<&Tag>),
     ) -> Result<Self, Error> {
-        let tag = tag.map(|tag| Locator::Tag(tag.clone()));
+        let tag = tag.map(|tag| TagOrDigest::Tag(tag.clone()));
         let tagged = async {
             match &tag {
                 Some(tag) => copier.sink.manifest_digest(to, tag).await,
@@ -55,7 +55,7 @@ impl Found {
         };
         let present = match &tag {
             Some(_) => tagged,
-            None => copier.sink.manifest_digest(to, &Locator::Digest(wanted.digest())).await?,
+            None => copier.sink.manifest_digest(to, &TagOrDigest::Digest(wanted.digest())).await?,
         };
         let mut found = Self { named, already_present: false, replaced_digest: None, wanted };
         found.compare(present, tag.is_some());
@@ -135,7 +135,8 @@ impl Wanted {
             image.platform.as_ref().is_some_and(|platform| platform.os == "windows")
         };
         for image in entries.iter().filter(is_windows) {
-            let manifest = source.verified_manifest(from, &Locator::Digest(image.digest)).await?;
+            let manifest =
+                source.verified_manifest(from, &TagOrDigest::Digest(image.digest)).await?;
             for layer in manifest.parse()?.nondistributable_layers() {
                 if !layers.contains(layer) {
                     layers.push(layer.clone());

@@ -48,7 +48,7 @@ pub(super) fn select(
         _ if wanted.iter().all(|one| is_in(&all, one)) => {
             reduced(manifest, &wanted).map(Selection::Some)
         }
-        _ => Err(Error::BadContent {
+        _ => Err(Error::InvalidContent {
             what: what.to_owned(),
             reason:
                 "it is an index of indexes, of which several platforms cannot be taken: take one \
@@ -86,8 +86,10 @@ fn suitable(
 
 /// The index with these images only, and whatever else it says.
 fn reduced(index: &RawManifest, wanted: &[Descriptor]) -> Result<RawManifest, Error> {
-    let bad =
-        |reason: String| Error::BadContent { what: format!("index {}", index.digest()), reason };
+    let bad = |reason: String| Error::InvalidContent {
+        what: format!("index {}", index.digest()),
+        reason,
+    };
     let mut value: serde_json::Value =
         serde_json::from_slice(index.bytes()).map_err(|error| bad(error.to_string()))?;
     let digests: HashSet<_> = wanted.iter().map(|image| image.digest.to_string()).collect();

@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::at_once;
 use crate::index_images::{MAX_INDEX_DEPTH, too_deep};
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator,
-    MAX_IMAGE_MANIFESTS_BYTES, Manifest, RawManifest, Repository,
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
+    Manifest, RawManifest, Repository, TagOrDigest,
 };
 
 /// Manifests that are read at once.
@@ -81,14 +81,14 @@ impl Tree {
         let (mut below, mut named) = (Vec::new(), HashSet::new());
         for manifest in &level {
             let content = manifest.parse()?;
-            let new = content.held_blobs().filter(|blob| seen.insert(blob.digest));
+            let new = content.distributable_blobs().filter(|blob| seen.insert(blob.digest));
             self.blobs.extend(new.cloned());
             let new = content.nondistributable_layers().filter(|blob| seen.insert(blob.digest));
             self.nondistributable.extend(new.cloned());
             match content {
                 Manifest::Image { .. } => {}
                 Manifest::Index(_) if self.levels.len() >= MAX_INDEX_DEPTH => {
-                    return Err(Error::BadContent {
+                    return Err(Error::InvalidContent {
                         what: format!("index {}", manifest.digest()),
                         reason: too_deep(),
                     });
@@ -103,7 +103,7 @@ impl Tree {
         let bytes = self.bytes + sizes.map(|manifest| manifest.size).sum::<u64>();
         if bytes > MAX_IMAGE_MANIFESTS_BYTES {
             let root = self.levels.first().unwrap_or(&level).first().map(RawManifest::digest);
-            return Err(Error::BadContent {
+            return Err(Error::InvalidContent {
                 what: root.map_or_else(String::new, |root| format!("index {root}")),
                 reason: format!(
                     "its manifests have {bytes} bytes, of {MAX_IMAGE_MANIFESTS_BYTES} that they may"
@@ -121,7 +121,7 @@ async fn read(
     repository: &Repository,
     named: &Descriptor,
 ) -> Result<RawManifest, Error> {
-    let manifest = source.verified_manifest(repository, &Locator::Digest(named.digest)).await?;
+    let manifest = source.verified_manifest(repository, &TagOrDigest::Digest(named.digest)).await?;
     if manifest.descriptor().size == named.size {
         return Ok(manifest);
     }

@@ -34,7 +34,7 @@ impl Sha256 {
 
     /// Takes the next bytes of two messages. Within one, each round waits for the one before; a
     /// processor computes the other message in that time where their blocks alternate.
-    pub(super) fn update_both(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
+    pub(super) fn update_pair(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         let (blocks, rest) = first.whole_blocks(bytes);
         let (other_blocks, other_rest) = second.whole_blocks(others);
         let pieces = blocks.chunks(FETCHED / BLOCK).zip(other_blocks.chunks(FETCHED / BLOCK));
@@ -102,7 +102,7 @@ mod tests {
             let (mut one, mut two) = (Sha256::default(), Sha256::default());
             let (mut first, mut second) = (Vec::new(), Vec::new());
             for (bytes, other) in &pieces {
-                Sha256::update_both(&mut one, bytes, &mut two, other);
+                Sha256::update_pair(&mut one, bytes, &mut two, other);
                 first.extend_from_slice(bytes);
                 second.extend_from_slice(other);
             }

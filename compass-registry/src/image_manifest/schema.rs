@@ -209,9 +209,13 @@ mod tests {
             (image, Some(media_type::OCI_INDEX), media_type::OCI_MANIFEST),
             (image, Some("text/plain"), media_type::OCI_MANIFEST),
             (index, None, media_type::OCI_INDEX),
-            (index, Some(media_type::DOCKER_LIST), media_type::DOCKER_LIST),
+            (index, Some(media_type::DOCKER_MANIFEST_LIST), media_type::DOCKER_MANIFEST_LIST),
             (index, Some(media_type::OCI_MANIFEST), media_type::OCI_INDEX),
-            (&own(media_type::OCI_INDEX), Some(media_type::DOCKER_LIST), media_type::OCI_INDEX),
+            (
+                &own(media_type::OCI_INDEX),
+                Some(media_type::DOCKER_MANIFEST_LIST),
+                media_type::OCI_INDEX,
+            ),
             (&own("a/b"), Some(media_type::OCI_INDEX), "a/b"),
             ("{}", Some(media_type::OCI_INDEX), media_type::OCI_INDEX),
         ] {

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::Registry;
-use super::answer::Refusal;
+use super::error::ApiError;
 use crate::{Digest, Repository};
 
 impl Registry {
@@ -17,14 +17,14 @@ impl Registry {
         repository: &Repository,
         digest: &Digest,
         request: &Parts,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         match request.method {
             Method::GET | Method::HEAD => self.get_blob(repository, digest, request).await,
             Method::DELETE => match self.storage.delete_blob(repository, digest).await? {
                 true => Ok(StatusCode::ACCEPTED.into_response()),
-                false => Err(Refusal::blob_unknown()),
+                false => Err(ApiError::blob_unknown()),
             },
-            _ => Err(Refusal::unsupported("blobs know GET, HEAD and DELETE")),
+            _ => Err(ApiError::unsupported("blobs know GET, HEAD and DELETE")),
         }
     }
 
@@ -33,9 +33,9 @@ impl Registry {
         repository: &Repository,
         digest: &Digest,
         request: &Parts,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let size = self.storage.blob_size(repository, digest).await?;
-        let size = size.ok_or_else(Refusal::blob_unknown)?;
+        let size = size.ok_or_else(ApiError::blob_unknown)?;
         // A range means something where there is a body (RFC 9110, § 14.2).
         let wanted = match request.method {
             Method::HEAD => Wanted::All,

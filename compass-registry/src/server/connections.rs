@@ -36,7 +36,7 @@ pub(super) async fn serve(
     mut stopped: oneshot::Receiver<()>,
 ) {
     let places = Places::new(options);
-    let patience = options.connection_patience.min(LONGEST);
+    let patience = options.connection_idle_timeout.min(LONGEST);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
@@ -97,7 +97,7 @@ struct Place {
 
 impl Places {
     fn new(options: &ServerOptions) -> Self {
-        let connections = options.connections.clamp(1, Semaphore::MAX_PERMITS);
+        let connections = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             room: Arc::new(Semaphore::new(connections)),
             idle_timeout: options.idle_timeout_when_full,

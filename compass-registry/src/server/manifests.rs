@@ -9,13 +9,14 @@ use serde_json::json;
 
 use super::Registry;
 use super::ambiguity::require_unambiguous;
-use super::answer::Refusal;
 use super::blobs::insert;
+use super::error::ApiError;
 use super::request_body::RequestBody;
 use super::route::parse_digest;
 use super::uploads::query;
 use crate::{
-    Descriptor, Digest, Locator, MAX_MANIFEST_BYTES, Manifest, RawManifest, Referrer, Repository,
+    Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, RawManifest, Referrer, Repository,
+    TagOrDigest,
 };
 
 /// Bytes of a list of referrers; what is left comes on the next page.
@@ -32,31 +33,31 @@ impl Registry {
     pub(super) async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
         request: &Parts,
         body: RequestBody,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         match request.method {
-            Method::GET => self.get_manifest(repository, locator, true).await,
-            Method::HEAD => self.get_manifest(repository, locator, false).await,
-            Method::PUT => self.put_manifest(repository, locator, request, body).await,
-            Method::DELETE => match self.storage.delete_manifest(repository, locator).await? {
+            Method::GET => self.get_manifest(repository, reference, true).await,
+            Method::HEAD => self.get_manifest(repository, reference, false).await,
+            Method::PUT => self.put_manifest(repository, reference, request, body).await,
+            Method::DELETE => match self.storage.delete_manifest(repository, reference).await? {
                 true => Ok(StatusCode::ACCEPTED.into_response()),
-                false => Err(Refusal::manifest_unknown()),
+                false => Err(ApiError::manifest_unknown()),
             },
-            _ => Err(Refusal::unsupported("manifests know GET, HEAD, PUT and DELETE")),
+            _ => Err(ApiError::unsupported("manifests know GET, HEAD, PUT and DELETE")),
         }
     }
 
     async fn get_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
         with_body: bool,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let memory = self.sent_memory.acquire(MAX_BYTES).await?;
-        let manifest = self.storage.manifest(repository, locator).await?;
-        let manifest = manifest.ok_or_else(Refusal::manifest_unknown)?;
+        let manifest = self.storage.manifest(repository, reference).await?;
+        let manifest = manifest.ok_or_else(ApiError::manifest_unknown)?;
         let memory = memory.shrink(manifest.bytes().len());
         let body = match with_body {
             true => Body::from(memory.hold(manifest.bytes().clone())),
@@ -73,31 +74,31 @@ impl Registry {
     async fn put_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
         request: &Parts,
         body: RequestBody,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let invalid =
-            |reason: String| Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason);
+            |reason: String| ApiError::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", reason);
         let media_type = content_type(&request.headers);
         let mut memory = self.received_memory.growing();
         let bytes = body.read_to_end(MAX_BYTES, &mut memory).await?.ok_or_else(|| {
             let message = "a manifest may have 4 MiB";
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
         })?;
         memory.grow(PARSED * bytes.len()).await?;
         let media_type = media_type
             .or_else(|| crate::sniff_media_type(&bytes))
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
         require_unambiguous(&media_type, &bytes).map_err(invalid)?;
-        let manifest = RawManifest::known_by(locator.algorithm(), media_type, bytes);
+        let manifest = RawManifest::with_algorithm(reference.algorithm(), media_type, bytes);
         let content = manifest.parse().map_err(|error| invalid(error.to_string()))?;
         self.require_parts(repository, &content).await?;
-        let tag = match locator {
-            Locator::Tag(tag) => Some(tag),
-            Locator::Digest(digest) if *digest == manifest.digest() => None,
-            Locator::Digest(_) => {
-                return Err(Refusal::digest_invalid("the content has another digest"));
+        let tag = match reference {
+            TagOrDigest::Tag(tag) => Some(tag),
+            TagOrDigest::Digest(digest) if *digest == manifest.digest() => None,
+            TagOrDigest::Digest(_) => {
+                return Err(ApiError::digest_invalid("the content has another digest"));
             }
         };
         self.require_same_type(repository, &manifest).await?;
@@ -118,15 +119,16 @@ impl Registry {
         &self,
         repository: &Repository,
         manifest: &RawManifest,
-    ) -> Result<(), Refusal> {
-        let stored = self.storage.manifest(repository, &Locator::Digest(manifest.digest())).await?;
+    ) -> Result<(), ApiError> {
+        let stored =
+            self.storage.manifest(repository, &TagOrDigest::Digest(manifest.digest())).await?;
         let Some(stored) = stored else { return Ok(()) };
         let (new, old) = (&manifest.descriptor().media_type, &stored.descriptor().media_type);
         if new == old {
             return Ok(());
         }
         let message = format!("{} was pushed as {old}, and not as {new}", manifest.digest());
-        Err(Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message))
+        Err(ApiError::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message))
     }
 
     /// Everything that a manifest refers to must be there, so that no tag shows something
@@ -135,12 +137,12 @@ impl Registry {
         &self,
         repository: &Repository,
         content: &Manifest,
-    ) -> Result<(), Refusal> {
-        for Descriptor { digest, .. } in content.held_blobs() {
+    ) -> Result<(), ApiError> {
+        for Descriptor { digest, .. } in content.distributable_blobs() {
             if self.storage.blob_size(repository, digest).await?.is_none() {
                 let message = format!("{repository} has no blob {digest}");
                 let code = "MANIFEST_BLOB_UNKNOWN";
-                return Err(Refusal::new(StatusCode::NOT_FOUND, code, message));
+                return Err(ApiError::new(StatusCode::NOT_FOUND, code, message));
             }
         }
         Ok(())
@@ -151,7 +153,7 @@ impl Registry {
         repository: &Repository,
         subject: &Digest,
         request: &Parts,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let parameters = query(&request.uri);
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
         let (wanted, last) = (get("artifactType"), get("last"));
@@ -163,7 +165,7 @@ impl Registry {
         let (mut referrers, mut bytes, mut more): (Vec<Referrer>, _, _) = (Vec::new(), 0, false);
         for digest in digests {
             let _memory = self.sent_memory.acquire(PARSED * MAX_BYTES).await?;
-            let found = self.storage.manifest(repository, &Locator::Digest(digest)).await?;
+            let found = self.storage.manifest(repository, &TagOrDigest::Digest(digest)).await?;
             let Some(referrer) = found.as_ref().map(Referrer::of) else { continue };
             if wanted.is_some_and(|wanted| referrer.artifact_type.as_ref() != Some(wanted)) {
                 continue;
@@ -196,8 +198,8 @@ impl Registry {
         &self,
         repository: &Repository,
         request: &Parts,
-    ) -> Result<Response, Refusal> {
-        let tags = self.storage.tags(repository).await?.ok_or_else(Refusal::name_unknown)?;
+    ) -> Result<Response, ApiError> {
+        let tags = self.storage.tags(repository).await?.ok_or_else(ApiError::name_unknown)?;
         let names = tags.iter().map(|tag| tag.as_str().to_owned());
         let path = format!("/v2/{repository}/tags/list");
         Ok(page(
@@ -208,7 +210,7 @@ impl Registry {
         ))
     }
 
-    pub(super) async fn catalog(&self, request: &Parts) -> Result<Response, Refusal> {
+    pub(super) async fn catalog(&self, request: &Parts) -> Result<Response, ApiError> {
         let repositories = self.storage.repositories().await?;
         let names = repositories.iter().map(|name| name.as_str().to_owned());
         Ok(page(request, "/v2/_catalog", names.collect(), |names| json!({"repositories": names})))

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::Refusal;
+use super::error::ApiError;
 
 /// Bytes that a permit of the semaphore stands for.
 const UNIT: usize = 1024;
@@ -53,14 +53,14 @@ impl MemoryBudget {
     ///
     /// # Errors
     /// 503 if there is none for half a minute.
-    pub(super) async fn acquire(&self, bytes: usize) -> Result<Share, Refusal> {
+    pub(super) async fn acquire(&self, bytes: usize) -> Result<Share, ApiError> {
         let units = u32::try_from(bytes.div_ceil(UNIT).min(self.units)).unwrap_or(u32::MAX);
         let acquiring = Arc::clone(&self.free).acquire_many_owned(units);
         match tokio::time::timeout(WAIT, acquiring).await {
             Ok(Ok(permit)) => Ok(Share(permit)),
             _ => {
                 let message = "the server is busy with too many manifests";
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", message))
+                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", message))
             }
         }
     }
@@ -71,7 +71,7 @@ impl GrowingShare {
     ///
     /// # Errors
     /// Those of [`MemoryBudget::acquire`].
-    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let bytes = bytes.min(self.budget.units * UNIT);
         let held = self.share.as_ref().map_or(0, |share| share.0.num_permits() * UNIT);
         if bytes <= held.max(FREE) {

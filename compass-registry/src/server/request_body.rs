@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
 use super::activity::Activity;
-use super::answer::Refusal;
+use super::error::ApiError;
 use super::memory_budget::GrowingShare;
 
 /// The body of a request.
@@ -30,17 +30,17 @@ impl RequestBody {
     ///
     /// # Errors
     /// If the connection breaks, or nothing comes for the idle timeout.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.set_working(false);
         let next = tokio::time::timeout(self.idle_timeout, self.chunks.next()).await;
         self.set_working(true);
         let next = next.map_err(|_| {
             let message = format!("no byte of the body came for {:?}", self.idle_timeout);
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID", message)
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID", message)
         })?;
         next.transpose().map_err(|_| {
             let message = "the connection broke within the body";
-            Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
+            ApiError::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
         })
     }
 
@@ -53,7 +53,7 @@ impl RequestBody {
         mut self,
         limit: usize,
         memory: &mut GrowingShare,
-    ) -> Result<Option<Bytes>, Refusal> {
+    ) -> Result<Option<Bytes>, ApiError> {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.next().await? {
             let length = bytes.len() + chunk.len();

@@ -2,15 +2,15 @@
 
 use axum::http::StatusCode;
 
-use super::answer::Refusal;
-use crate::{Digest, Locator, Repository};
+use super::error::ApiError;
+use crate::{Digest, Repository, TagOrDigest};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Base,
     Catalog,
     Tags(Repository),
-    Manifest(Repository, Locator),
+    Manifest(Repository, TagOrDigest),
     Blob(Repository, Digest),
     Uploads(Repository),
     Upload(Repository, String),
@@ -18,8 +18,8 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
-        let not_found = || Refusal::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such resource");
+    pub(super) fn parse(path: &str) -> Result<Self, ApiError> {
+        let not_found = || ApiError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such resource");
         let rest = path.strip_prefix("/v2").ok_or_else(not_found)?;
         match rest {
             "" | "/" => return Ok(Self::Base),
@@ -33,7 +33,9 @@ impl Route {
         match (kind, last) {
             ("referrers", digest) => Ok(Self::Referrers(name(&parts)?, parse_digest(digest)?)),
             ("tags", "list") => Ok(Self::Tags(name(&parts)?)),
-            ("manifests", locator) => Ok(Self::Manifest(name(&parts)?, parse_locator(locator)?)),
+            ("manifests", reference) => {
+                Ok(Self::Manifest(name(&parts)?, parse_locator(reference)?))
+            }
             ("blobs", "uploads") => Ok(Self::Uploads(name(&parts)?)),
             ("blobs", digest) => Ok(Self::Blob(name(&parts)?, parse_digest(digest)?)),
             ("uploads", id) if parts.pop() == Some("blobs") => match id {
@@ -45,26 +47,26 @@ impl Route {
     }
 }
 
-fn name(parts: &[&str]) -> Result<Repository, Refusal> {
+fn name(parts: &[&str]) -> Result<Repository, ApiError> {
     parse_name(&parts.join("/"))
 }
 
-pub(super) fn parse_name(text: &str) -> Result<Repository, Refusal> {
+pub(super) fn parse_name(text: &str) -> Result<Repository, ApiError> {
     text.parse().map_err(|error: crate::Error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
+        ApiError::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
     })
 }
 
-fn parse_locator(text: &str) -> Result<Locator, Refusal> {
+fn parse_locator(text: &str) -> Result<TagOrDigest, ApiError> {
     match text.contains(':') {
-        true => parse_digest(text).map(Locator::Digest),
+        true => parse_digest(text).map(TagOrDigest::Digest),
         // A tag that is none names nothing.
-        false => text.parse().map_err(|_| Refusal::manifest_unknown()),
+        false => text.parse().map_err(|_| ApiError::manifest_unknown()),
     }
 }
 
-pub(super) fn parse_digest(text: &str) -> Result<Digest, Refusal> {
-    text.parse().map_err(|error: crate::Error| Refusal::digest_invalid(error.to_string()))
+pub(super) fn parse_digest(text: &str) -> Result<Digest, ApiError> {
+    text.parse().map_err(|error: crate::Error| ApiError::digest_invalid(error.to_string()))
 }
 
 #[cfg(test)]

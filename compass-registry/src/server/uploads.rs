@@ -12,8 +12,8 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::Registry;
-use super::answer::Refusal;
 use super::blobs::insert;
+use super::error::ApiError;
 use super::request_body::RequestBody;
 use super::route::{parse_digest, parse_name};
 use crate::storage::Upload;
@@ -67,9 +67,9 @@ impl Registry {
         repository: &Repository,
         request: &Parts,
         body: RequestBody,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         if request.method != Method::POST {
-            return Err(Refusal::unsupported("uploads are opened with POST"));
+            return Err(ApiError::unsupported("uploads are opened with POST"));
         }
         let parameters = query(&request.uri);
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
@@ -99,11 +99,11 @@ impl Registry {
         id: &str,
         request: &Parts,
         body: RequestBody,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, ApiError> {
         let session = self.uploads.get(repository, id).await;
-        let session = session.ok_or_else(Refusal::upload_unknown)?;
+        let session = session.ok_or_else(ApiError::upload_unknown)?;
         match request.method {
-            Method::GET if session.is_over() => Err(Refusal::upload_unknown()),
+            Method::GET if session.is_over() => Err(ApiError::upload_unknown()),
             Method::GET => Ok(progress(StatusCode::NO_CONTENT, repository, id, session.offset())),
             Method::DELETE => {
                 session.take_turn().await.taken.upload = None;
@@ -114,7 +114,7 @@ impl Registry {
                 let mut turn = session.take_turn().await;
                 let offset = session.offset();
                 if turn.taken.upload.is_none() {
-                    return Err(Refusal::upload_unknown());
+                    return Err(ApiError::upload_unknown());
                 }
                 if begins_elsewhere(&request.headers, offset) {
                     return Ok(progress(StatusCode::RANGE_NOT_SATISFIABLE, repository, id, offset));
@@ -126,14 +126,15 @@ impl Registry {
                 }
                 let parameters = query(&request.uri);
                 let digest = parameters.iter().find(|(name, _)| name == "digest");
-                let digest = digest.ok_or_else(|| Refusal::digest_invalid("no digest is given"))?;
+                let digest =
+                    digest.ok_or_else(|| ApiError::digest_invalid("no digest is given"))?;
                 let digest = parse_digest(&digest.1)?;
                 turn.take(body).await?;
                 self.uploads.remove(id).await;
                 turn.commit(&digest).await?;
                 Ok(created(repository, &digest))
             }
-            _ => Err(Refusal::unsupported("uploads know GET, PATCH, PUT and DELETE")),
+            _ => Err(ApiError::unsupported("uploads know GET, PATCH, PUT and DELETE")),
         }
     }
 }
@@ -217,20 +218,20 @@ impl Session {
 
 impl Turn<'_> {
     /// A storage that had not taken a chunk when its client went lacks bytes that are counted.
-    fn require_all_taken(&mut self) -> Result<(), Refusal> {
+    fn require_all_taken(&mut self) -> Result<(), ApiError> {
         let offset = self.session.offset();
         if self.taken.upload.as_ref().is_some_and(|upload| upload.offset() == offset) {
             return Ok(());
         }
         self.taken.upload = None;
-        Err(Refusal::upload_unknown())
+        Err(ApiError::upload_unknown())
     }
 
     /// Appends a body. After a broken connection, the client can continue at the new offset.
-    async fn take(&mut self, mut body: RequestBody) -> Result<(), Refusal> {
+    async fn take(&mut self, mut body: RequestBody) -> Result<(), ApiError> {
         self.require_all_taken()?;
         let Taken { upload, hasher } = &mut *self.taken;
-        let upload = upload.as_mut().ok_or_else(Refusal::upload_unknown)?;
+        let upload = upload.as_mut().ok_or_else(ApiError::upload_unknown)?;
         let mut turns = self.session.turn.subscribe();
         loop {
             let next = tokio::select! {
@@ -238,7 +239,7 @@ impl Turn<'_> {
                 _ = turns.wait_for(|turn| *turn != self.number) => {
                     let message = "another request continues the upload";
                     let status = StatusCode::BAD_REQUEST;
-                    return Err(Refusal::new(status, "BLOB_UPLOAD_INVALID", message));
+                    return Err(ApiError::new(status, "BLOB_UPLOAD_INVALID", message));
                 }
                 next = body.next() => next?,
             };
@@ -254,14 +255,14 @@ impl Turn<'_> {
         }
     }
 
-    async fn commit(&mut self, digest: &Digest) -> Result<(), Refusal> {
-        let mut upload = self.taken.upload.take().ok_or_else(Refusal::upload_unknown)?;
+    async fn commit(&mut self, digest: &Digest) -> Result<(), ApiError> {
+        let mut upload = self.taken.upload.take().ok_or_else(ApiError::upload_unknown)?;
         let actual = match digest.algorithm() {
             Algorithm::Sha256 => std::mem::take(&mut self.taken.hasher).finish(),
             other @ Algorithm::Sha512 => upload.digest(other).await?,
         };
         if actual != *digest {
-            return Err(Refusal::digest_invalid(format!("the content has digest {actual}")));
+            return Err(ApiError::digest_invalid(format!("the content has digest {actual}")));
         }
         Ok(upload.commit(digest).await?)
     }
@@ -283,13 +284,13 @@ fn chunk_range(range: &HeaderValue) -> Option<(u64, u64)> {
 }
 
 /// A chunk is as long as its range says.
-fn require_length(headers: &HeaderMap) -> Result<(), Refusal> {
+fn require_length(headers: &HeaderMap) -> Result<(), ApiError> {
     let range = headers.get(header::CONTENT_RANGE).and_then(chunk_range);
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
     match (range, length) {
         (Some((start, end)), Some(length)) if (end - start).checked_add(1) != Some(length) => {
             let message = format!("{length} bytes are not those from {start} to {end}");
-            Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message))
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message))
         }
         _ => Ok(()),
     }

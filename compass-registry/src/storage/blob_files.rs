@@ -17,8 +17,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Upload;
-use super::pieces::read_in_pieces;
-use crate::uncached::{AlignedBuffer, UncachedFile};
+use super::chunked_read::read_in_pieces;
+use crate::direct_io::{AlignedBuffer, DirectFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
 /// What the names of unfinished files begin with.
@@ -50,7 +50,7 @@ const WRITE: usize = 512 << 10;
 /// A file that is written from its beginning to its end: one write is under way while the next is
 /// gathered. Who gives up waiting loses nothing.
 struct FileUpload {
-    file: Arc<UncachedFile>,
+    file: Arc<DirectFile>,
     /// What has come and is not gathered yet.
     come: VecDeque<Bytes>,
     gathered: AlignedBuffer,
@@ -91,7 +91,7 @@ fn failed_before() -> io::Error {
 }
 
 impl FileUpload {
-    fn new(file: UncachedFile, path: TempPath, directory: PathBuf) -> Self {
+    fn new(file: DirectFile, path: TempPath, directory: PathBuf) -> Self {
         Self {
             file: Arc::new(file),
             come: VecDeque::new(),
@@ -190,9 +190,9 @@ impl BlobFiles {
             })?
             .into_parts();
         let file = match self.reading {
-            Reading::Soon => UncachedFile::cached(file),
+            Reading::Soon => DirectFile::buffered(file),
             #[cfg(feature = "layout")]
-            Reading::Later => UncachedFile::new(file, &path),
+            Reading::Later => DirectFile::new(file, &path),
         };
         Ok(Box::new(FileUpload::new(file, path, self.directory.clone())))
     }

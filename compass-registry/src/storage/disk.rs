@@ -1,4 +1,4 @@
-mod leftovers;
+mod stale_files;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::blob_files::{BlobFiles, PART, Reading, read_whole, write_whole};
 use super::{Storage, Upload};
-use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
+use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
 /// Says whose a directory is.
 const MARK: &str = ".compass-registry";
@@ -65,8 +65,8 @@ impl DiskStorage {
     ///
     /// # Errors
     /// [`Error::Io`] where another process has it open, or it cannot be read;
-    /// [`Error::BadContent`] where it holds something, and no registry of this kind put it there.
-    pub async fn open_alone(root: impl Into<PathBuf>) -> Result<Self, Error> {
+    /// [`Error::InvalidContent`] where it holds something, and no registry of this kind put it there.
+    pub async fn open_exclusive(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut storage = Self::new(root);
         storage.require_own()?;
         let path = storage.root.join(LOCK);
@@ -85,7 +85,7 @@ impl DiskStorage {
         storage.lock = Some(Arc::new(lock));
         storage.mark().await?;
         storage.blobs.remove_unfinished().await?;
-        leftovers::remove(&storage.root, &storage.root.join("repositories")).await?;
+        stale_files::remove(&storage.root, &storage.root.join("repositories")).await?;
         storage.remove_unused().await?;
         Ok(storage)
     }
@@ -117,7 +117,7 @@ impl DiskStorage {
                     "it holds something, and no registry of this kind put it there: take an \
                               empty directory"
                         .to_owned();
-                Err(Error::BadContent { what, reason })
+                Err(Error::InvalidContent { what, reason })
             }
         }
     }
@@ -168,11 +168,11 @@ impl DiskStorage {
     async fn resolve(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        match locator {
-            Locator::Digest(digest) => Ok(Some(*digest)),
-            Locator::Tag(tag) => {
+        match reference {
+            TagOrDigest::Digest(digest) => Ok(Some(*digest)),
+            TagOrDigest::Tag(tag) => {
                 let digest = read_whole(&self.tag_file(repository, tag)).await?;
                 digest.map(|text| String::from_utf8_lossy(&text).parse()).transpose()
             }
@@ -243,15 +243,15 @@ impl Storage for DiskStorage {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, Error> {
-        let Some(digest) = self.resolve(repository, locator).await? else { return Ok(None) };
+        let Some(digest) = self.resolve(repository, reference).await? else { return Ok(None) };
         let Some(media_type) = read_whole(&self.manifest_file(repository, &digest)).await? else {
             return Ok(None);
         };
         let media_type = String::from_utf8_lossy(&media_type).into_owned();
         let bytes = self.content(&digest).await?;
-        Ok(Some(RawManifest::known_by(digest.algorithm(), media_type, bytes)))
+        Ok(Some(RawManifest::with_algorithm(digest.algorithm(), media_type, bytes)))
     }
 
     async fn put_manifest(
@@ -282,18 +282,18 @@ impl Storage for DiskStorage {
     async fn delete_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<bool, Error> {
-        let digest = match locator {
-            Locator::Tag(tag) => return remove(&self.tag_file(repository, tag)).await,
-            Locator::Digest(digest) => digest,
+        let digest = match reference {
+            TagOrDigest::Tag(tag) => return remove(&self.tag_file(repository, tag)).await,
+            TagOrDigest::Digest(digest) => digest,
         };
         for tag in self.tags(repository).await?.unwrap_or_default() {
             if self.resolve(repository, &tag.clone().into()).await? == Some(*digest) {
                 remove(&self.tag_file(repository, &tag)).await?;
             }
         }
-        let subject = Storage::manifest(self, repository, locator).await?;
+        let subject = Storage::manifest(self, repository, reference).await?;
         if let Some(subject) = subject.and_then(|manifest| manifest.subject()) {
             remove(&self.referrers_of(repository, &subject).join(digest.hex())).await?;
         }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 
 use super::{Storage, Upload};
-use crate::{Algorithm, ByteStream, Digest, Error, Locator, RawManifest, Repository, Tag};
+use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
 /// Keeps everything in memory, for tests and small things.
 #[derive(Debug, Clone, Default)]
@@ -123,13 +123,13 @@ impl Storage for MemoryStorage {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, Error> {
         let content = self.content();
         let Some(parts) = content.repositories.get(repository) else { return Ok(None) };
-        let digest = match locator {
-            Locator::Tag(tag) => parts.tags.get(tag),
-            Locator::Digest(digest) => Some(digest),
+        let digest = match reference {
+            TagOrDigest::Tag(tag) => parts.tags.get(tag),
+            TagOrDigest::Digest(digest) => Some(digest),
         };
         Ok(digest.and_then(|digest| parts.manifests.get(digest)).cloned())
     }
@@ -152,13 +152,13 @@ impl Storage for MemoryStorage {
     async fn delete_manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<bool, Error> {
         let mut content = self.content();
         let Some(parts) = content.repositories.get_mut(repository) else { return Ok(false) };
-        Ok(match locator {
-            Locator::Tag(tag) => parts.tags.remove(tag).is_some(),
-            Locator::Digest(digest) => {
+        Ok(match reference {
+            TagOrDigest::Tag(tag) => parts.tags.remove(tag).is_some(),
+            TagOrDigest::Digest(digest) => {
                 parts.tags.retain(|_, tagged| tagged != digest);
                 parts.manifests.remove(digest).is_some()
             }

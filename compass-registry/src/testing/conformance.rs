@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
-use super::chance::noise;
-use super::sample::{SampleImage, read_whole};
+use super::rng::random_bytes;
+use super::sample::{SampleImage, read_image};
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, Locator, RawManifest, Repository, Tag,
+    Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest, Repository, Tag, TagOrDigest,
     VerifiedBlob, media_type,
 };
 
@@ -80,7 +80,7 @@ impl Trial<'_> {
         );
         let digest = self.sink.manifest_digest(&self.repository, &tag.into()).await?;
         self.expect(digest.is_none(), "a tag that is not there has no digest");
-        let by_digest = Locator::Digest(Digest::of(b"never pushed"));
+        let by_digest = TagOrDigest::Digest(Digest::of(b"never pushed"));
         let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
         self.expect(digest.is_none(), "a manifest that is not there has no digest");
         let absent = b"never pushed";
@@ -99,7 +99,7 @@ impl Trial<'_> {
     }
 
     async fn blobs(&mut self) -> Result<(), Error> {
-        let large = noise(5, 300_000);
+        let large = random_bytes(5, 300_000);
         for blob in [&large[..], b"x", b""] {
             self.put(blob, blob).await?;
             self.put(blob, blob).await?;
@@ -125,7 +125,7 @@ impl Trial<'_> {
     }
 
     async fn wrong_blobs(&mut self) -> Result<(), Error> {
-        let promised = noise(6, 20_000);
+        let promised = random_bytes(6, 20_000);
         let mut wrong = promised.clone();
         wrong[15_000] ^= 1;
         let cut = &promised[..promised.len() - 1];
@@ -153,7 +153,7 @@ impl Trial<'_> {
 
     async fn manifests(&mut self) -> Result<(), Error> {
         let tag: Tag = "v1".parse()?;
-        let by_tag = Locator::from(tag.clone());
+        let by_tag = TagOrDigest::from(tag.clone());
         let images = [SampleImage::new(7, &[4000, 10]), SampleImage::new(8, &[5000])];
         for image in &images {
             for blob in &image.blobs {
@@ -167,14 +167,14 @@ impl Trial<'_> {
             );
             let resolved = self.source.resolve(&self.repository, &by_tag).await?;
             self.expect(resolved == image.manifest.digest(), "a source resolves a tag to a digest");
-            let whole = read_whole(self.source, &self.repository, &by_tag).await;
+            let whole = read_image(self.source, &self.repository, &by_tag).await;
             self.expect(
                 whole.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
                 "an image is read with the bytes and the media type that it was put with",
             );
         }
-        let first = Locator::Digest(images[0].manifest.digest());
-        let kept = read_whole(self.source, &self.repository, &first).await;
+        let first = TagOrDigest::Digest(images[0].manifest.digest());
+        let kept = read_image(self.source, &self.repository, &first).await;
         self.expect(kept.is_ok(), "an image whose tag was moved stays there by its digest");
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Trial<'_> {
 impl Trial<'_> {
     async fn mounts(&mut self) -> Result<(), Error> {
         let neighbour: Repository = "compass-conformance/neighbour".parse()?;
-        let (there, absent) = (noise(9, 5000), b"never pushed anywhere");
+        let (there, absent) = (random_bytes(9, 5000), b"never pushed anywhere");
         self.put(&there, &there).await?;
         let own = self.repository.clone();
         for (blob, is_there) in [(&there[..], true), (absent, false)] {
@@ -206,7 +206,7 @@ impl Trial<'_> {
                 self.put(blob, blob).await?;
             }
             self.sink.put_manifest(&self.repository, &image.manifest, None).await?;
-            let by_digest = Locator::Digest(image.manifest.digest());
+            let by_digest = TagOrDigest::Digest(image.manifest.digest());
             let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
             self.expect(
                 digest == Some(image.manifest.digest()),
@@ -224,7 +224,7 @@ impl Trial<'_> {
         });
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         self.sink.put_manifest(&self.repository, &index, Some(&tag)).await?;
-        let whole = read_whole(self.source, &self.repository, &tag.into()).await;
+        let whole = read_image(self.source, &self.repository, &tag.into()).await;
         self.expect(
             whole.is_ok_and(|manifest| is_same(&manifest, &index)),
             "an image index is read with everything in it",

@@ -1,6 +1,6 @@
 //! What may go wrong with one request, and scripts of it.
 
-use super::chance::Chance;
+use super::rng::Rng;
 
 /// What goes wrong with one request. Bytes are those of its body, and then of the answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Fault {
 
 impl Fault {
     /// Whether nothing but time and another try is needed to get over it.
-    pub fn passes(self) -> bool {
+    pub fn is_recoverable(self) -> bool {
         !matches!(self, Self::WrongByte(_) | Self::WrongLength(_))
     }
 }
@@ -51,11 +51,11 @@ impl Script {
     /// Up to three faults at some of the first requests, the same for the same seed. Bodies are
     /// thought to be about `body` bytes long.
     pub fn random(seed: u64, requests: usize, body: u64) -> Self {
-        let mut chance = Chance::new(seed);
-        let count = 1 + chance.below(3);
-        let mut at = || chance.below(body + body / 4);
+        let mut rng = Rng::new(seed);
+        let count = 1 + rng.below(3);
+        let mut at = || rng.below(body + body / 4);
         let places = [at(), at(), at(), at()];
-        let fault = |chance: &mut Chance| match chance.below(13) {
+        let fault = |rng: &mut Rng| match rng.below(13) {
             0 => Fault::Cut(places[0]),
             1 => Fault::Reset(places[1]),
             2 => Fault::Stall(places[2]),
@@ -65,17 +65,17 @@ impl Script {
             6 => Fault::TooMany(Some(0)),
             7 => Fault::Unauthorized,
             8 => Fault::ExpiredTokens,
-            9 => Fault::WrongLength(if chance.below(2) == 0 { 7 } else { -7 }),
+            9 => Fault::WrongLength(if rng.below(2) == 0 { 7 } else { -7 }),
             10 => Fault::WrongByte(places[3]),
             11 => Fault::Redirect,
-            _ if chance.below(2) == 0 => Fault::LostUploads,
+            _ if rng.below(2) == 0 => Fault::LostUploads,
             _ => Fault::IgnoredRange,
         };
         let requests = u64::try_from(requests).unwrap_or(u64::MAX);
         let mut script = Vec::new();
         for _ in 0..count {
-            let request = usize::try_from(chance.below(requests)).unwrap_or(0);
-            script.push((request, fault(&mut chance)));
+            let request = usize::try_from(rng.below(requests)).unwrap_or(0);
+            script.push((request, fault(&mut rng)));
         }
         Self(script)
     }

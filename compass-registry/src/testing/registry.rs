@@ -17,7 +17,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Script};
-use super::switch::{Switch, SwitchedListener};
+use super::kill_switch::{Switch, SwitchedListener};
 use crate::client::{Credentials, Secret};
 use crate::server::{Registry, Server, ServerOptions, listen};
 use crate::storage::Storage;

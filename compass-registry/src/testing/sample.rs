@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::chance::noise;
+use super::rng::random_bytes;
 use crate::storage::{MemoryStorage, Storage as _};
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Locator, Manifest, RawManifest,
-    Repository, Tag, media_type,
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Manifest, RawManifest, Repository,
+    Tag, TagOrDigest, media_type,
 };
 
 /// An image with made-up layers, the same for the same seed.
@@ -22,7 +22,7 @@ impl SampleImage {
     /// An image whose layers have these sizes in bytes.
     pub fn new(seed: u64, layers: &[usize]) -> Self {
         let layers = layers.iter().zip(seed * 1000..);
-        Self::with_layers(layers.map(|(bytes, seed)| noise(seed, *bytes)).collect())
+        Self::with_layers(layers.map(|(bytes, seed)| random_bytes(seed, *bytes)).collect())
     }
 
     /// An image with these layers.
@@ -74,12 +74,12 @@ impl SampleImage {
 ///
 /// # Errors
 /// The first thing that is not there, or is wrong.
-pub async fn read_whole(
+pub async fn read_image(
     source: &dyn ImageSource,
     repository: &Repository,
-    locator: &Locator,
+    reference: &TagOrDigest,
 ) -> Result<RawManifest, Error> {
-    let root = source.verified_manifest(repository, locator).await?;
+    let root = source.verified_manifest(repository, reference).await?;
     match root.parse()? {
         Manifest::Image { config, layers } => {
             for blob in std::iter::once(config).chain(layers) {
@@ -88,8 +88,8 @@ pub async fn read_whole(
         }
         Manifest::Index(images) => {
             for image in images {
-                let image = Locator::Digest(image.digest);
-                Box::pin(read_whole(source, repository, &image)).await?;
+                let image = TagOrDigest::Digest(image.digest);
+                Box::pin(read_image(source, repository, &image)).await?;
             }
         }
     }

@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::{Descriptor, Error, ImageSink as _, Repository, open_resuming};
+use compass_registry::{Descriptor, Error, ImageSink as _, Repository, open_blob};
 
 /// Serves with a function, and gives the host.
 pub(crate) async fn serve(
@@ -52,7 +52,7 @@ pub(crate) async fn push_layer(client: &Client) -> Result<(), Error> {
 pub(crate) async fn push_blob(client: &Client, bytes: &[u8]) -> Result<(), Error> {
     let storage = MemoryStorage::default();
     storage.add_blob(&name(), bytes);
-    client.put_blob(&name(), open_resuming(Arc::new(storage), &name(), &blob(bytes))).await
+    client.put_blob(&name(), open_blob(Arc::new(storage), &name(), &blob(bytes))).await
 }
 
 fn blob(bytes: &[u8]) -> Descriptor {

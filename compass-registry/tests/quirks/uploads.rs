@@ -35,9 +35,9 @@ async fn chunk_answer_without_location_keeps_address() {
         _ => response,
     })
     .await;
-    let trials = destination.client().examine(None, Some(&name())).await;
+    let trials = destination.client().diagnose(None, Some(&name())).await;
     let chunked = trials.iter().find(|trial| trial.name == "chunked-upload").unwrap();
-    assert_eq!(chunked.works, Some(true), "{chunked:?}");
+    assert_eq!(chunked.passed, Some(true), "{chunked:?}");
 }
 
 #[tokio::test]

@@ -12,9 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
-use compass_registry::testing::{SampleImage, read_whole};
+use compass_registry::testing::{SampleImage, read_image};
 use compass_registry::{
-    Copier, CopyOptions, CopyReport, Error, ImageSource, Locator, Repository, RetryPolicy, Tag,
+    Copier, CopyOptions, CopyReport, Error, ImageSource, Repository, RetryPolicy, Tag, TagOrDigest,
 };
 
 /// A request as the proxy sees it.
@@ -144,9 +144,9 @@ async fn forward(http: &reqwest::Client, behind: &str, asked: &Asked) -> Respons
 /// Without pauses between retries, and without retries of refused connections.
 pub(crate) fn options() -> ClientOptions {
     let retry = RetryPolicy {
-        pause: Duration::from_millis(1),
+        initial_backoff: Duration::from_millis(1),
         connect_retry: Duration::ZERO,
-        silence: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(10),
         ..RetryPolicy::default()
     };
     ClientOptions { retry, ..ClientOptions::default() }
@@ -167,7 +167,7 @@ pub(crate) fn tag() -> Tag {
     "v1".parse().unwrap()
 }
 
-pub(crate) fn by_tag() -> Locator {
+pub(crate) fn by_tag() -> TagOrDigest {
     tag().into()
 }
 
@@ -212,6 +212,6 @@ pub(crate) async fn copy_with(
     let copied = copier.copy(&source, (&name(), &by_tag()), (&name(), Some(&tag()))).await?;
     let stored = Storage::manifest(storage, &name(), &by_tag()).await.unwrap().unwrap();
     assert_eq!(stored.digest(), copied.digest);
-    read_whole(storage, &name(), &by_tag()).await.unwrap();
+    read_image(storage, &name(), &by_tag()).await.unwrap();
     Ok(copied)
 }

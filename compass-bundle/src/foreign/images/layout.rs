@@ -279,7 +279,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
         let kind =
             kind.ok_or_else(|| self.archive.damaged(format!("{path} is not an image manifest")))?;
         let algorithm = named.digest.algorithm();
-        let manifest = RawManifest::known_by(algorithm, kind, entry.head.clone());
+        let manifest = RawManifest::with_algorithm(algorithm, kind, entry.head.clone());
         if manifest.digest() != named.digest {
             return Err(self.archive.damaged(format!("{path} is damaged")));
         }
@@ -306,7 +306,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
             described.push(Layer { name: layer.digest.to_string(), entry });
         }
         let is_missing = |layer: &Layer<'_>, descriptor: &Descriptor| {
-            layer.entry.is_none() && !descriptor.is_held_elsewhere()
+            layer.entry.is_none() && !descriptor.is_nondistributable()
         };
         if let Some(entry) = config_entry
             && is_of_files
@@ -325,7 +325,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
     fn blob(&mut self, manifest: &RawManifest, blob: &Descriptor) -> Option<&'a ScannedEntry> {
         let path = (self.path)(&blob.digest);
         let Some((own, entry)) = self.find(&blob.digest) else {
-            match blob.is_held_elsewhere() {
+            match blob.is_nondistributable() {
                 true => self.unavailable.push((blob.digest, address_of(manifest, blob))),
                 false => self.problems.push(self.archive.problem(format!("{path} is missing"))),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use compass_bundle::{ArchiveImage, Error, Platforms};
 use compass_registry::client::Client;
 use compass_registry::{
-    Error as RegistryError, ImageSource, ImageSourceExt as _, Platform, Reference, Remembered,
+    CachingSource, Error as RegistryError, ImageSource, ImageSourceExt as _, Platform, Reference,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -28,13 +28,13 @@ pub(super) async fn gather(
     output: &Output,
 ) -> Result<Gathered, Failure> {
     let place = |release: &Reference| match options.from {
-        Some(place) => release.moved_to(place),
+        Some(place) => release.rebase(place),
         None => Ok(release.clone()),
     };
     let places = releases.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     let client = one_client(&places, registries)?;
     // Configurations are read for the plan, and once more for the bundle.
-    let source: Arc<dyn ImageSource> = Arc::new(Remembered::new(Arc::new(client)));
+    let source: Arc<dyn ImageSource> = Arc::new(CachingSource::new(Arc::new(client)));
     let wanted = Wanted { source: &*source, options };
     let gathering =
         places.iter().zip(releases).map(|(place, release)| wanted.gather(place, release));
@@ -56,7 +56,7 @@ fn one_client(places: &[Reference], registries: &Registries) -> Result<Client, F
         return Err(Failure::usage(message).hint("name one registry with `--from`"));
     }
     let client = registries.client(host, false)?;
-    client.expect_pulls(places.iter().map(Reference::repository));
+    client.prefetch_pull_tokens(places.iter().map(Reference::repository));
     Ok(client)
 }
 
@@ -107,7 +107,8 @@ impl Wanted<'_> {
         if !matches!(self.options.platforms, Platforms::One(_)) {
             return Ok(false);
         }
-        let named = self.source.verified_manifest(place.repository(), &place.locator()).await?;
+        let named =
+            self.source.verified_manifest(place.repository(), &place.tag_or_digest()).await?;
         Ok(named.digest() != image.root.digest())
     }
 
@@ -139,7 +140,7 @@ impl Wanted<'_> {
         release: &Reference,
         platforms: &Platforms,
     ) -> Result<ArchiveImage, Error> {
-        let from = (place.repository(), &place.locator());
+        let from = (place.repository(), &place.tag_or_digest());
         let mut image = ArchiveImage::gather(self.source, from, release.clone(), platforms).await?;
         image.ask_platform(self.source, platforms).await?;
         Ok(image)
@@ -148,7 +149,7 @@ impl Wanted<'_> {
     /// The platform of an index that has an image for one only.
     async fn only_platform(&self, place: &Reference) -> Result<Option<Platform>, Error> {
         let repository = place.repository();
-        let index = self.source.verified_manifest(repository, &place.locator()).await?;
+        let index = self.source.verified_manifest(repository, &place.tag_or_digest()).await?;
         let images = self.source.images_of(repository, &index).await?;
         let mut platforms: Vec<_> = images.into_iter().filter_map(|image| image.platform).collect();
         platforms.dedup();

@@ -59,7 +59,7 @@ impl Staging {
 
     async fn open(&self) -> Result<DiskStorage, Failure> {
         create_own_directory(&self.path)?;
-        let storage = DiskStorage::open_alone(&self.path).await?;
+        let storage = DiskStorage::open_exclusive(&self.path).await?;
         self.is_locked.set(true);
         Ok(storage)
     }

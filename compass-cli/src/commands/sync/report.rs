@@ -195,7 +195,8 @@ fn without_names(synced: &Synced) -> String {
     let text = synced.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
     let route = &synced.route;
     [&route.source, &route.release].into_iter().fold(text, |text, image| {
-        let (locator, repository) = (image.locator().to_string(), image.repository().as_str());
+        let (locator, repository) =
+            (image.tag_or_digest().to_string(), image.repository().as_str());
         let text = text.replace(&image.to_string(), "*").replace(repository, "*");
         text.replace(&format!("/{locator}"), "/*").replace(&format!(":{locator}"), ":*")
     })

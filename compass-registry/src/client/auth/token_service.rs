@@ -3,12 +3,12 @@
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::connect::Door;
 use super::super::credentials::{Credentials, Secret};
-use super::super::pace::retry_after;
-use super::super::tokens::Header;
+use super::super::http::Door;
+use super::super::rate_limit::retry_after;
+use super::super::token_cache::Header;
 use super::super::transport::{MAX_REDIRECTS, host_of, unreachable};
-use super::super::{token_answer, words};
+use super::super::{error_body, token_response};
 use super::Auth;
 use crate::Error;
 
@@ -108,14 +108,14 @@ impl Auth {
 
     /// The token of an answer.
     fn read(&self, request: &TokenRequest, answer: &Answer, who: &str) -> Result<Header, Error> {
-        let said = || self.redact(words::of(&answer.body));
+        let said = || self.redact(error_body::of(&answer.body));
         match answer.status.as_u16() {
-            200..=299 => token_answer::read(&answer.body).ok_or_else(|| Error::BadContent {
+            200..=299 => token_response::read(&answer.body).ok_or_else(|| Error::InvalidResponse {
                 what: format!("the answer of {}", request.host()),
                 // The body may contain a token in some other form, so it is not shown.
                 reason: format!("it holds no token ({})", answer.describe(who)),
             }),
-            status @ (408 | 429 | 500..=599) => Err(Error::Refused {
+            status @ (408 | 429 | 500..=599) => Err(Error::Status {
                 host: request.host(),
                 request: request.url.path().to_owned(),
                 status,
@@ -127,7 +127,7 @@ impl Auth {
                 reason: format!(
                     "it answered {status} to {}, {who}{}",
                     request.url.path(),
-                    words::after(&said())
+                    error_body::after(&said())
                 ),
             }),
         }

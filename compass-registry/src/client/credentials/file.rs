@@ -78,7 +78,7 @@ impl File {
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        let bad = |reason: String| Error::BadContent { what: name.to_owned(), reason };
+        let bad = |reason: String| Error::InvalidContent { what: name.to_owned(), reason };
         // The parser's own message may quote a secret, so only its line is shown.
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| bad(format!("line {} is not a Docker configuration", error.line())))?;
@@ -224,7 +224,7 @@ impl Entry {
             return Ok(Some(Credentials::IdentityToken(Secret(token))));
         }
         if let Some(auth) = given(&self.auth) {
-            let bad = || Error::BadContent {
+            let bad = || Error::InvalidContent {
                 what: name.to_owned(),
                 reason: format!("`auth` of {key} is not base64 of `user:password`"),
             };

@@ -73,7 +73,7 @@ impl CredentialFiles {
     /// take a minute.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::BadContent`] if a file cannot be read, or one that was named does
+    /// [`Error::Io`] and [`Error::InvalidContent`] if a file cannot be read, or one that was named does
     /// not exist, and [`Error::Io`] if a credential helper fails.
     pub fn find(&self, host: &str) -> Result<Vec<Login>, Error> {
         let mut logins = Vec::new();
@@ -143,7 +143,7 @@ impl Source {
             Self::Variable(name, text) => {
                 let file = File::parse(name, text.as_bytes(), Format::Current);
                 file.map_err(|error| match Path::new(text.trim()).is_file() {
-                    true => Error::BadContent {
+                    true => Error::InvalidContent {
                         what: (*name).to_owned(),
                         reason: format!(
                             "it names a file, and should hold its text: name files with {NAMED}"

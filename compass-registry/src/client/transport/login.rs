@@ -55,7 +55,7 @@ impl Transport {
                 && response.status() == StatusCode::UNAUTHORIZED
                 && self.is_own(response.url())
             {
-                let refusal = Refusal::read(response, self.0.retry.silence).await;
+                let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
                 if let Some(challenge) = challenge_of(&refusal) {
                     self.0.auth.remember(&challenge);
                 }

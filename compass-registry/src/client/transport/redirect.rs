@@ -76,15 +76,15 @@ impl Transport {
         if !request.body.is_empty() || request.method == Method::POST {
             builder = builder.body(request.body.clone());
         }
-        let turn = self.0.pace.turn().await;
+        let turn = self.0.rate_limiter.acquire().await;
         let turn = turn.map_err(|slow| self.unreachable(request, url, slow))?;
-        let patience = request.patience.unwrap_or(self.0.retry.silence);
+        let patience = request.patience.unwrap_or(self.0.retry.idle_timeout);
         let response = match tokio::time::timeout(patience, builder.send()).await {
             Ok(response) => response.map_err(|error| self.unreachable(request, url, error))?,
             Err(elapsed) => return Err(self.unreachable(request, url, elapsed)),
         };
         // The next waiter sees what this answer says only if that is noted first.
-        self.0.pace.learn(&response);
+        self.0.rate_limiter.observe(&response);
         drop(turn);
         Ok(response)
     }
@@ -106,7 +106,7 @@ impl Transport {
     ) -> Result<Url, Error> {
         let bad = |reason: String| {
             let what = format!("the answer of {} to {}", self.place(from), from.path());
-            Err(Error::BadContent { what, reason })
+            Err(Error::InvalidResponse { what, reason })
         };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(text) = text else { return bad("it has no `Location`".to_owned()) };
@@ -141,7 +141,7 @@ impl Transport {
 }
 
 pub(in crate::client) fn too_many(request: &Request) -> Error {
-    Error::BadContent {
+    Error::InvalidResponse {
         what: format!("the answer to {} {}", request.method, request.url.path()),
         reason: format!("{} redirects in a row", MAX_REDIRECTS + 1),
     }

@@ -8,8 +8,8 @@ use reqwest::{Response, StatusCode, Url};
 use super::login::unknown_scheme;
 use super::{Request, Transport};
 use crate::Error;
-use crate::client::pace::retry_after;
-use crate::client::words;
+use crate::client::error_body;
+use crate::client::rate_limit::retry_after;
 use crate::error::connection::ConnectionError;
 
 /// Bytes of an error answer that are read.
@@ -41,7 +41,7 @@ impl Refusal {
             Some(encoding) if std::str::from_utf8(&body).is_err() => {
                 format!("its words are sent with `Content-Encoding: {encoding}`")
             }
-            _ => without_parameters(words::of(&body), &url),
+            _ => without_parameters(error_body::of(&body), &url),
         };
         Self { status, headers, url, words }
     }
@@ -107,7 +107,7 @@ impl Transport {
         let unknown = unknown.map_or_else(String::new, |scheme| {
             format!("; it asks for `{scheme}`, which is unknown here")
         });
-        let words = words::after(&self.0.auth.redact(refusal.words.clone()));
+        let words = error_body::after(&self.0.auth.redact(refusal.words.clone()));
         Error::Unauthorized {
             host: self.0.host.clone(),
             reason: format!(
@@ -131,7 +131,7 @@ impl Transport {
             let separator = if message.is_empty() { "" } else { " " };
             message = format!("{message}{separator}{asked}");
         }
-        Error::Refused {
+        Error::Status {
             host: self.place(&refusal.url),
             request: format!("{} {}", request.method, refusal.url.path()),
             status: refusal.status.as_u16(),
@@ -163,7 +163,7 @@ impl Transport {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
         let path = response.url().path().to_owned();
-        let body = beginning(response, self.0.retry.silence).await;
+        let body = beginning(response, self.0.retry.idle_timeout).await;
         let text = String::from_utf8_lossy(&body);
         let text = text.trim();
         // Registries without that header answer with an object without fields, or nothing at all, and
@@ -173,7 +173,7 @@ impl Transport {
             return Ok(());
         }
         let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };
-        let reason = format!("it answers GET {path} with {kind}: {}", words::of(&body));
+        let reason = format!("it answers GET {path} with {kind}: {}", error_body::of(&body));
         Err(Error::NotARegistry { host: self.0.host.clone(), reason })
     }
 

@@ -12,9 +12,10 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::min_speed::SpeedGuard;
+use crate::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
 use crate::retry::{Counter, RetryPolicy};
-use crate::speed::SpeedGuard;
-use crate::{ByteStream, Descriptor, Error, ImageSource, Pace, Parts, Repository, Speed};
+use crate::{ByteStream, Descriptor, Error, ImageSource, Repository};
 
 /// Bytes after which a connection that broke is forgotten.
 const GETTING_ON: u64 = 64 << 10;
@@ -34,8 +35,8 @@ pub(crate) fn resuming(
     // A blob of no bytes is asked for as well: who holds it must have it.
     let empty = blob.descriptor.size == 0;
     let head = empty.then(|| Head::Streamed(Part::new(Arc::clone(&blob), 0..0)));
-    let (ahead, pace) = (VecDeque::new(), Pace::default());
-    let connection = blob.parts().and_then(Parts::connection);
+    let (ahead, pace) = (VecDeque::new(), ThroughputMeter::default());
+    let connection = blob.range_options().and_then(RangeOptions::try_acquire_connection);
     let reader = Reader { blob, _connection: connection, pace, head, ahead, next: start, end };
     let guard = SpeedGuard::new(&reader.blob.retry);
     let steps = stream::unfold(Some((reader, guard)), |state| async move {
@@ -71,7 +72,7 @@ struct Reader {
     blob: Arc<Blob>,
     /// For the part that is streamed; without it, it is streamed all the same.
     _connection: Option<OwnedSemaphorePermit>,
-    pace: Pace,
+    pace: ThroughputMeter,
     /// The part that is being handed out.
     head: Option<Head>,
     /// Parts that are fetched meanwhile, in order.
@@ -109,14 +110,15 @@ impl Reader {
                         continue;
                     };
                     // A source that knows no parts is sending all of the blob.
-                    let whole = self.blob.parts().is_none() && self.ahead.is_empty();
+                    let whole = self.blob.range_options().is_none() && self.ahead.is_empty();
                     if whole && !part.range.is_empty() {
                         part.range.end = self.end;
                         self.next = self.end;
                     }
                     let (bytes, waited) = (chunk.len() as u64, asked.elapsed());
-                    if let Some(parts) = self.blob.parts()
-                        && self.pace.count(bytes, waited, parts) == Some(Speed::Slow)
+                    if let Some(parts) = self.blob.range_options()
+                        && self.pace.record(bytes, waited, parts)
+                            == Some(Throughput::NeedsParallelism)
                     {
                         self.fetch_ahead();
                     }
@@ -141,8 +143,9 @@ impl Reader {
         if self.next >= self.end {
             return Ok(None);
         }
-        let length = self.blob.parts().map_or(u64::MAX, |parts| self.pace.stretch(parts));
-        self.pace.ask();
+        let length =
+            self.blob.range_options().map_or(u64::MAX, |parts| self.pace.next_range_len(parts));
+        self.pace.start_request();
         let range = self.next..self.next.saturating_add(length).min(self.end);
         self.next = range.end;
         Ok(Some(Head::Streamed(Part::new(Arc::clone(&self.blob), range))))
@@ -150,16 +153,16 @@ impl Reader {
 
     /// Fetches parts ahead, as long as there are connections for them.
     fn fetch_ahead(&mut self) {
-        let Some(parts) = self.blob.parts() else { return };
+        let Some(parts) = self.blob.range_options() else { return };
         while self.next < self.end {
-            let Some(permit) = parts.connection() else { return };
-            let range = self.next..(self.next + parts.bytes()).min(self.end);
+            let Some(permit) = parts.try_acquire_connection() else { return };
+            let range = self.next..(self.next + parts.range_len()).min(self.end);
             self.next = range.end;
             let mut memory = parts.memory();
             let (mut part, parts) = (Part::new(Arc::clone(&self.blob), range), parts.clone());
             let task = AbortOnDropHandle::new(tokio::spawn(async move {
                 while let Some(chunk) = part.next().await? {
-                    parts.arrived(chunk.len() as u64);
+                    parts.add_received(chunk.len() as u64);
                     memory.bytes.extend_from_slice(&chunk);
                 }
                 Ok(Bytes::from_owner(memory))
@@ -213,13 +216,13 @@ impl Part {
                 Ok(None) if self.range.start >= self.range.end => return Ok(None),
                 // Once more: a proxy may have cut it. Twice at the same place, or again and again: it
                 // is all there is.
-                Ok(None) if !self.cut_short && self.failures + 1 < self.blob.retry.tries => {
+                Ok(None) if !self.cut_short && self.failures + 1 < self.blob.retry.max_attempts => {
                     self.cut_short = true;
                     let ended = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
                     self.again_after(&self.blob.unreachable(Box::new(ended))).await;
                 }
                 Ok(None) => return Err(self.wrong_size(self.range.start)),
-                Err(Error::BadContent { .. }) if self.cut_short => {
+                Err(Error::InvalidResponse { .. }) if self.cut_short => {
                     return Err(self.wrong_size(self.range.start));
                 }
                 Err(error) if self.blob.retry.allows(&error, self.failures + 1) => {
@@ -252,7 +255,7 @@ impl Part {
             None if self.range.is_empty() && descriptor.size > 0 => return Ok(None),
             closed => closed.insert(source.blob(repository, descriptor, self.range.clone()).await?),
         };
-        match tokio::time::timeout(retry.silence, bytes.next()).await {
+        match tokio::time::timeout(retry.idle_timeout, bytes.next()).await {
             Ok(chunk) => chunk.transpose(),
             Err(elapsed) => Err(self.blob.unreachable(Box::new(elapsed))),
         }
@@ -266,8 +269,8 @@ impl Part {
 }
 
 impl Blob {
-    fn parts(&self) -> Option<&Parts> {
-        self.source.parts().filter(|_| !self.alone)
+    fn range_options(&self) -> Option<&RangeOptions> {
+        self.source.range_options().filter(|_| !self.alone)
     }
 
     fn name(&self) -> String {

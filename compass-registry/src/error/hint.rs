@@ -4,8 +4,8 @@ use tokio::time::error::Elapsed;
 
 use super::Error;
 use super::connection::{ConnectionError, causes};
-use crate::refused::RefusedConnections;
-use crate::speed::TooSlow;
+use crate::connect_retry::RefusedConnections;
+use crate::min_speed::TooSlow;
 
 /// What servers answer whose disk is full (RFC 4918, § 11.5).
 const INSUFFICIENT_STORAGE: u16 = 507;
@@ -38,7 +38,7 @@ impl Error {
                 Some("a published tag does not change: raise the version, and push it under that")
             }
             Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
-            Self::Refused { request, status, message, .. } => of_refusal(request, *status, message),
+            Self::Status { request, status, message, .. } => of_refusal(request, *status, message),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another disk")
             }
@@ -222,7 +222,7 @@ mod tests {
             ("PUT /v2/a/blobs/uploads/1", 507, "", Some("free some space")),
             ("GET /v2/a/manifests/v1", 502, "", Some("own log")),
         ] {
-            let error = Error::Refused {
+            let error = Error::Status {
                 host: "a.b".to_owned(),
                 request: request.to_owned(),
                 status,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::credentials::Secret;
-use super::tokens::Header;
+use super::token_cache::Header;
 
 /// How long a token lives of which the service does not say it, in seconds.
 const DEFAULT_LIFE: f64 = 60.0;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Body;
 
-use crate::speed::SpeedGuard;
+use crate::min_speed::SpeedGuard;
 use crate::{Error, RetryPolicy, VerifiedBlob};
 
 /// The most bytes that a body yields at once: yielded bytes count as sent.
@@ -80,7 +80,7 @@ impl Feed {
         &self,
         retry: &RetryPolicy,
     ) -> Box<dyn std::error::Error + Send + Sync> {
-        let step = (retry.silence / 8).min(Duration::from_secs(1));
+        let step = (retry.idle_timeout / 8).min(Duration::from_secs(1));
         let mut guard = SpeedGuard::new(retry);
         let start = self.position();
         loop {
@@ -93,7 +93,7 @@ impl Feed {
                 return Box::new(slow);
             }
             // The blob's own source watches itself, and gets the first word.
-            let limit = if state.left == 0 { retry.commit } else { retry.silence * 2 };
+            let limit = if state.left == 0 { retry.commit_timeout } else { retry.idle_timeout * 2 };
             if state.moved.elapsed() > limit {
                 let stalled = "the registry takes no more bytes";
                 return Box::new(std::io::Error::new(std::io::ErrorKind::TimedOut, stalled));

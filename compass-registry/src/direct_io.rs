@@ -16,7 +16,7 @@ pub const BLOCK: usize = 4096;
 
 /// A file that is written in large pieces, in any order.
 #[derive(Debug)]
-pub struct UncachedFile {
+pub struct DirectFile {
     cached: File,
     uncached: Option<File>,
     /// The file system refused, whatever it said when the file was opened.
@@ -33,7 +33,7 @@ pub struct AlignedBuffer {
     end: usize,
 }
 
-impl UncachedFile {
+impl DirectFile {
     /// Takes a file that is open for writing, and its path.
     pub fn new(file: File, path: &Path) -> Self {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
@@ -43,12 +43,12 @@ impl UncachedFile {
     }
 
     /// A file that is written through the cache, for those who read it soon.
-    pub fn cached(file: File) -> Self {
+    pub fn buffered(file: File) -> Self {
         Self { cached: file, uncached: None, refused: AtomicBool::new(false) }
     }
 
     /// Whether anything can go past the cache.
-    pub fn is_uncached(&self) -> bool {
+    pub fn uses_direct_io(&self) -> bool {
         self.uncached.is_some() && !self.refused.load(Ordering::Relaxed)
     }
 
@@ -71,7 +71,7 @@ impl UncachedFile {
 
     /// How many bytes stand before the first block, and how many are in whole blocks.
     fn aligned_part(&self, bytes: &[u8], offset: u64) -> Option<(usize, usize)> {
-        if !self.is_uncached() {
+        if !self.uses_direct_io() {
             return None;
         }
         let head = bytes.as_ptr().align_offset(BLOCK);
@@ -161,7 +161,7 @@ mod tests {
         ) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("file");
-            let file = UncachedFile::new(File::create(&path).unwrap(), &path);
+            let file = DirectFile::new(File::create(&path).unwrap(), &path);
             let mut buffer = AlignedBuffer::default();
             let (mut offset, mut expected) = (start, vec![0; usize::try_from(start).unwrap()]);
             for (number, size) in pieces.into_iter().enumerate() {

@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    ByteStream, Descriptor, Digest, Error, ImageSource, Locator, Parts, RawManifest, Repository,
-    RetryPolicy,
+    ByteStream, Descriptor, Digest, Error, ImageSource, RangeOptions, RawManifest, Repository,
+    RetryPolicy, TagOrDigest,
 };
 
 /// The largest blob in bytes that is remembered. Image configurations have a few thousand.
@@ -21,7 +21,7 @@ const MEMORY: usize = 16 << 20;
 
 /// Remembers the small blobs that were read from a source whole: image configurations, which say
 /// what an image is before it is moved with everything else.
-pub struct Remembered {
+pub struct CachingSource {
     source: Arc<dyn ImageSource>,
     blobs: Arc<Blobs>,
 }
@@ -29,7 +29,7 @@ pub struct Remembered {
 #[derive(Default)]
 struct Blobs(Mutex<HashMap<Digest, Bytes>>);
 
-impl Remembered {
+impl CachingSource {
     /// Reads from this source.
     pub fn new(source: Arc<dyn ImageSource>) -> Self {
         Self { source, blobs: Arc::default() }
@@ -52,13 +52,13 @@ impl Blobs {
 }
 
 #[async_trait]
-impl ImageSource for Remembered {
+impl ImageSource for CachingSource {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &Locator,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        self.source.manifest(repository, locator).await
+        self.source.manifest(repository, reference).await
     }
 
     async fn blob(
@@ -96,12 +96,16 @@ impl ImageSource for Remembered {
         self.source.holds_blob(repository, descriptor).await
     }
 
-    async fn resolve(&self, repository: &Repository, locator: &Locator) -> Result<Digest, Error> {
-        self.source.resolve(repository, locator).await
+    async fn resolve(
+        &self,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Digest, Error> {
+        self.source.resolve(repository, reference).await
     }
 
-    fn parts(&self) -> Option<&Parts> {
-        self.source.parts()
+    fn range_options(&self) -> Option<&RangeOptions> {
+        self.source.range_options()
     }
 
     fn registry(&self) -> Option<&str> {
@@ -130,7 +134,7 @@ mod tests {
         for (size, kept) in [(100, true), ((256 << 10) + 1, false)] {
             let blob = vec![7; size];
             let (storage, name, descriptor) = holding(&blob);
-            let remembered = Remembered::new(Arc::new(storage.clone()));
+            let remembered = CachingSource::new(Arc::new(storage.clone()));
             assert_eq!(remembered.read(&name, &descriptor).await.unwrap(), blob);
             crate::storage::Storage::delete_blob(&storage, &name, &descriptor.digest)
                 .await
@@ -143,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn any_range_of_what_is_remembered_can_be_read() {
         let (storage, name, descriptor) = holding(b"0123456789");
-        let remembered = Remembered::new(Arc::new(storage));
+        let remembered = CachingSource::new(Arc::new(storage));
         remembered.read(&name, &descriptor).await.unwrap();
         for (range, part) in [(0..10, "0123456789"), (3..5, "34"), (9..10, "9"), (10..10, "")] {
             let bytes = remembered.blob(&name, &descriptor, range).await.unwrap();

@@ -13,7 +13,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 
-use crate::recycled::Recycler;
+use crate::buffer_pool::Recycler;
 use crate::{ByteStream, Error};
 
 /// Bytes of a piece: so few that they are still near the processor when they go on.

@@ -10,17 +10,17 @@ use reqwest::{Response, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::speed::TooSlow;
+use crate::min_speed::TooSlow;
 
 #[derive(Debug)]
-pub(super) struct Pace {
-    most: f64,
+pub(super) struct RateLimiter {
+    max: f64,
     /// No registry makes us wait longer than this.
-    longest_pause: Duration,
+    max_retry_after: Duration,
     /// Nor, in several pauses without a request between them that asks for none, than this.
     pauses_in_a_row: Duration,
     state: Mutex<State>,
-    freed: Notify,
+    released: Notify,
 }
 
 #[derive(Debug)]
@@ -43,51 +43,51 @@ impl State {
 
 /// The right to wait for one answer.
 #[derive(Debug)]
-pub(super) struct Turn<'p>(&'p Pace);
+pub(super) struct Permit<'l>(&'l RateLimiter);
 
-impl Pace {
-    pub(super) fn new(most: u16, longest_pause: Duration, pauses_in_a_row: Duration) -> Self {
-        let most = f64::from(most.max(1));
+impl RateLimiter {
+    pub(super) fn new(max: u16, max_retry_after: Duration, pauses_in_a_row: Duration) -> Self {
+        let max = f64::from(max.max(1));
         let paused = Duration::ZERO;
-        let state = State { limit: most, waiting: 0, paused_until: None, paused };
-        let (state, freed) = (Mutex::new(state), Notify::new());
-        Self { most, longest_pause, pauses_in_a_row, state, freed }
+        let state = State { limit: max, waiting: 0, paused_until: None, paused };
+        let (state, released) = (Mutex::new(state), Notify::new());
+        Self { max, max_retry_after, pauses_in_a_row, state, released }
     }
 
     /// Waits until one more request may be sent.
     ///
     /// # Errors
     /// If the registry asks for one pause after another.
-    pub(super) async fn turn(&self) -> Result<Turn<'_>, TooSlow> {
+    pub(super) async fn acquire(&self) -> Result<Permit<'_>, TooSlow> {
         loop {
             // Who gives up during the pause gives the place back, which wakes the next one.
-            let turn = self.place().await;
-            self.pause().await?;
+            let permit = self.acquire_slot().await;
+            self.wait_while_paused().await?;
             if self.state().has_room(0) {
-                return Ok(turn);
+                return Ok(permit);
             }
         }
     }
 
-    async fn place(&self) -> Turn<'_> {
+    async fn acquire_slot(&self) -> Permit<'_> {
         loop {
-            let freed = self.freed.notified();
+            let released = self.released.notified();
             {
                 let mut state = self.state();
                 if state.has_room(1) {
                     state.waiting += 1;
-                    return Turn(self);
+                    return Permit(self);
                 }
             }
-            freed.await;
+            released.await;
         }
     }
 
     /// Waits while the registry wants no requests.
     ///
     /// # Errors
-    /// As [`Pace::turn`].
-    pub(super) async fn pause(&self) -> Result<(), TooSlow> {
+    /// As [`RateLimiter::acquire`].
+    pub(super) async fn wait_while_paused(&self) -> Result<(), TooSlow> {
         loop {
             let (until, paused) = {
                 let state = self.state();
@@ -102,11 +102,11 @@ impl Pace {
     }
 
     /// Learns from an answer.
-    pub(super) fn learn(&self, response: &Response) {
-        self.learn_from(response.status(), response.headers());
+    pub(super) fn observe(&self, response: &Response) {
+        self.observe_headers(response.status(), response.headers());
     }
 
-    fn learn_from(&self, status: StatusCode, headers: &HeaderMap) {
+    fn observe_headers(&self, status: StatusCode, headers: &HeaderMap) {
         let mut state = self.state();
         let asked = retry_after(headers);
         let busy = status == StatusCode::TOO_MANY_REQUESTS
@@ -115,16 +115,16 @@ impl Pace {
             state.limit = (state.limit / 2.0).max(1.0);
         } else if status.is_success() {
             let places = state.limit.ceil();
-            state.limit = (state.limit + 1.0 / state.limit).min(self.most);
+            state.limit = (state.limit + 1.0 / state.limit).min(self.max);
             if state.limit.ceil() > places {
-                self.freed.notify_one();
+                self.released.notify_one();
             }
         }
         let used_up = number(headers, "ratelimit-remaining") == Some(0);
         let reset = number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
         let wanted = asked.filter(|_| busy).into_iter().chain(reset).max();
         // What asks for more is refused where it is asked for, and not waited for by everybody.
-        let wanted = wanted.filter(|pause| *pause <= self.longest_pause);
+        let wanted = wanted.filter(|pause| *pause <= self.max_retry_after);
         match wanted.filter(|pause| !pause.is_zero()) {
             Some(pause) => {
                 let until = Instant::now() + pause;
@@ -142,10 +142,10 @@ impl Pace {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
-        self.0.freed.notify_one();
+        self.0.released.notify_one();
     }
 }
 
@@ -184,20 +184,20 @@ mod tests {
             .collect()
     }
 
-    fn pace() -> Pace {
-        Pace::new(8, Duration::from_mins(1), Duration::from_mins(5))
+    fn limiter() -> RateLimiter {
+        RateLimiter::new(8, Duration::from_mins(1), Duration::from_mins(5))
     }
 
     #[test]
     fn refusals_halve_the_limit_and_answers_let_it_grow_back() {
-        let pace = pace();
-        let limit = || pace.state().limit;
+        let limiter = limiter();
+        let limit = || limiter.state().limit;
         for expected in [4.0, 2.0, 1.0, 1.0] {
-            pace.learn_from(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
+            limiter.observe_headers(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
             assert!((limit() - expected).abs() < 0.01, "{}", limit());
         }
         for _ in 0..100 {
-            pace.learn_from(StatusCode::OK, &HeaderMap::new());
+            limiter.observe_headers(StatusCode::OK, &HeaderMap::new());
         }
         assert!((limit() - 8.0).abs() < 0.01, "{}", limit());
     }
@@ -212,35 +212,35 @@ mod tests {
             (200, vec![("ratelimit-remaining", "0;w=60"), ("ratelimit-reset", "5")], 5),
             (200, vec![("ratelimit-remaining", "9"), ("ratelimit-reset", "5")], 0),
         ] {
-            let pace = pace();
-            pace.learn_from(StatusCode::from_u16(status).unwrap(), &headers(&pairs));
+            let limiter = limiter();
+            limiter.observe_headers(StatusCode::from_u16(status).unwrap(), &headers(&pairs));
             let before = Instant::now();
-            drop(pace.turn().await.unwrap());
+            drop(limiter.acquire().await.unwrap());
             assert_eq!(before.elapsed().as_secs(), seconds, "{status} {pairs:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_requests_wait_than_the_limit_allows() {
-        let pace = Pace::new(2, Duration::from_mins(1), Duration::from_mins(5));
-        let (first, _second) = (pace.turn().await.unwrap(), pace.turn().await.unwrap());
-        let third = tokio::time::timeout(Duration::from_secs(1), pace.turn()).await;
+        let limiter = RateLimiter::new(2, Duration::from_mins(1), Duration::from_mins(5));
+        let (first, _second) = (limiter.acquire().await.unwrap(), limiter.acquire().await.unwrap());
+        let third = tokio::time::timeout(Duration::from_secs(1), limiter.acquire()).await;
         assert!(third.is_err());
         drop(third);
         drop(first);
-        tokio::time::timeout(Duration::from_secs(1), pace.turn()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(1), limiter.acquire()).await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_during_a_pause_wakes_the_next_one() {
-        let pace = Pace::new(1, Duration::from_mins(1), Duration::from_mins(5));
-        let first = pace.turn().await.unwrap();
-        let (mut second, third) = (Box::pin(pace.turn()), pace.turn());
+        let limiter = RateLimiter::new(1, Duration::from_mins(1), Duration::from_mins(5));
+        let first = limiter.acquire().await.unwrap();
+        let (mut second, third) = (Box::pin(limiter.acquire()), limiter.acquire());
         assert!((&mut second).now_or_never().is_none());
         let asked = headers(&[("retry-after", "30")]);
         let give_up = async {
             tokio::task::yield_now().await;
-            pace.learn_from(StatusCode::TOO_MANY_REQUESTS, &asked);
+            limiter.observe_headers(StatusCode::TOO_MANY_REQUESTS, &asked);
             drop(first);
             assert!(tokio::time::timeout(Duration::from_secs(1), second).await.is_err());
         };
@@ -253,13 +253,13 @@ mod tests {
     async fn pauses_without_end_are_an_error() {
         let used_up = headers(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "50")]);
         for (between, ends) in [(false, true), (true, false)] {
-            let pace = pace();
+            let limiter = limiter();
             let mut ended = false;
             for _ in 0..20 {
-                pace.learn_from(StatusCode::OK, &used_up);
-                ended |= pace.turn().await.is_err();
+                limiter.observe_headers(StatusCode::OK, &used_up);
+                ended |= limiter.acquire().await.is_err();
                 if between {
-                    pace.learn_from(StatusCode::OK, &HeaderMap::new());
+                    limiter.observe_headers(StatusCode::OK, &HeaderMap::new());
                 }
             }
             assert_eq!(ended, ends, "{between}");

@@ -7,13 +7,13 @@ use serde_json::json;
 use crate::Error;
 
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
-impl Refusal {
+impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
@@ -47,7 +47,7 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ApiError {
     /// What the storage could not do. Paths on the server are for its log, not for its clients.
     fn from(error: Error) -> Self {
         // Removed since the request began.
@@ -74,7 +74,7 @@ fn no_room(kind: std::io::ErrorKind) -> Option<&'static str> {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"errors": [{"code": self.code, "message": self.message}]});
         let mut response = (self.status, body.to_string()).into_response();

@@ -31,9 +31,8 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// The password of a text that begins as `user:password@host`, where it has one: people write that
-/// although registries are named without it, and it is not to be shown.
-pub fn password_in(text: &str) -> Option<&str> {
+/// The password of a text that begins as `user:password@host`, where it has one.
+pub(crate) fn find_password(text: &str) -> Option<&str> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let (login, place) = rest.rsplit_once('@')?;
     let (_, password) = login.split_once(':')?;
@@ -43,7 +42,7 @@ pub fn password_in(text: &str) -> Option<&str> {
 }
 
 pub(super) fn without_password(text: &str) -> Cow<'_, str> {
-    match password_in(text) {
+    match find_password(text) {
         Some(password) => text.replacen(&format!(":{password}@"), ":…@", 1).into(),
         None => text.into(),
     }
@@ -65,10 +64,10 @@ mod tests {
             ("me:se/cr+et=@host/project", Some("se/cr+et=")),
             ("me@host", None),
         ] {
-            assert_eq!(password_in(text), password, "{text}");
+            assert_eq!(find_password(text), password, "{text}");
         }
         let (text, reason) = ("me:secret@host/project".to_owned(), "it is not".to_owned());
-        let error = Error::Invalid { what: "registry", text, reason };
+        let error = Error::Parse { what: "registry", text, reason };
         assert_eq!(error.to_string(), "`me:…@host/project` is not a valid registry: it is not");
     }
 

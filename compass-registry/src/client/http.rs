@@ -8,8 +8,8 @@ use reqwest::Url;
 use super::transport::unreachable;
 use super::{ClientOptions, Secret};
 use crate::Error;
+use crate::connect_retry::Refusals;
 use crate::error::connection::causes;
-use crate::refused::Refusals;
 
 /// The ways to a registry, and to the hosts that it sends us to.
 #[derive(Debug)]
@@ -30,14 +30,14 @@ impl Connections {
     /// The ways to a host. What is on this machine, as `local` says, is spoken with without a proxy.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where certificates are none.
+    /// [`Error::Parse`] where certificates are none.
     pub(super) fn new(
         host: &str,
         (local, plain): (bool, bool),
         options: &ClientOptions,
     ) -> Result<Self, Error> {
         let stranger = Ways::new(host, (local, plain), (options, None))?;
-        let registry = match &options.identity {
+        let registry = match &options.client_cert_pem {
             Some(identity) => Ways::new(host, (local, plain), (options, Some(identity)))?,
             None => stranger.clone(),
         };
@@ -102,14 +102,14 @@ fn builder(
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("compass/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(options.retry.silence.min(Duration::from_secs(10)))
+        .connect_timeout(options.retry.idle_timeout.min(Duration::from_secs(10)))
         .pool_max_idle_per_host(64)
         .tcp_nodelay(true);
     if local {
         // No proxy elsewhere can reach this machine by that name.
         builder = builder.no_proxy();
     }
-    if let Some(pem) = &options.ca {
+    if let Some(pem) = &options.ca_pem {
         let bad = || Error::invalid("CA file", host, "expected certificates in PEM form");
         let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| bad())?;
         if certificates.is_empty() {
