@@ -79,8 +79,8 @@ impl<'r> There<'r> {
             }
         };
         for image in images {
-            let written = &image.used.written;
-            let is_there = match &image.used.image {
+            let written = &image.image_use.written;
+            let is_there = match &image.image_use.image {
                 Ok(used) => self.has(&used.repository, used.tag.as_deref(), used.digest.as_deref()),
                 // A template of another policy; what stands behind it is as good a name.
                 Err(_) => match written.split_once("]]/") {

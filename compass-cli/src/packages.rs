@@ -123,7 +123,7 @@ impl Repository {
     ) -> Result<Vec<ContentFile>, Failure> {
         let Some(directory) = product.manifest.addons_directory() else { return Ok(Vec::new()) };
         let files = self.read(self.tree.paths().filter_map(|path| {
-            Some((path, format!("addons/{}", product.manifest.below_addons(path)?)))
+            Some((path, format!("addons/{}", product.manifest.path_in_addons(path)?)))
         }))?;
         if !files.is_empty() {
             paths.push(directory.to_owned());

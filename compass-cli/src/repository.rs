@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use compass_manifest::bump::known_products;
+use compass_manifest::bump::known_product_versions;
 use compass_manifest::escape::{escape, quote};
 use compass_manifest::inventory::{self, FileImage, Hotfix, Product};
 use compass_manifest::policy::POLICY_FILE;
@@ -193,7 +193,7 @@ impl Repository {
                 [kind, version] if kind == "product" => {
                     let product = self.product(version)?;
                     let paths = self.tree.paths();
-                    let parts = paths.filter(|path| product.is_part(path, &self.policy));
+                    let parts = paths.filter(|path| product.includes(path, &self.policy));
                     files.extend(parts.map(str::to_owned));
                 }
                 _ => {
@@ -264,7 +264,7 @@ impl Repository {
         let mut products = inventory::products(&self.tree, &self.policy, &parsed);
         let product = products.pop().ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
-            let known = known_products(&self.tree, &self.policy);
+            let known = known_product_versions(&self.tree, &self.policy);
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
             Failure::usage(format!("there is no product `{version}` in {directories}"))
                 .hint(known_names("products", version, &known))
@@ -277,7 +277,7 @@ impl Repository {
             .hint("keep one of them: nothing says which one is meant"));
         }
         let manifest = product.source.path();
-        self.require_whole(|path| product.is_part(path, &self.policy), Some(manifest))?;
+        self.require_whole(|path| product.includes(path, &self.policy), Some(manifest))?;
         Ok(product)
     }
 
@@ -298,7 +298,7 @@ impl Repository {
     ) -> Result<Vec<TargetImage>, Failure> {
         let mut seen = BTreeSet::new();
         let distinct = images.into_iter().filter(|image| {
-            image.used.image.as_ref().map_or(true, |image| seen.insert(image.listed()))
+            image.image_use.image.as_ref().map_or(true, |image| seen.insert(image.list_entry()))
         });
         self.target_images_of(distinct)
     }
@@ -324,20 +324,20 @@ impl Repository {
     fn target_image(&self, image: FileImage) -> Result<TargetImage, Failure> {
         let broken = |reason: &dyn std::fmt::Display| {
             let place = format!("{}:{}", escape(&image.file), image.line);
-            let written = quote(&image.used.written);
+            let written = quote(&image.image_use.written);
             Failure::not_right(format!("{place}: {written} is no image: {reason}"))
         };
-        let used = image.used.image.as_ref().map_err(|reason| broken(reason))?;
+        let used = image.image_use.image.as_ref().map_err(|reason| broken(reason))?;
         let parse = |reference: String| -> Result<Reference, Failure> {
             reference.parse().map_err(|error: compass_registry::Error| broken(&error))
         };
         Ok(TargetImage {
-            release: parse(used.release(&self.policy))?,
-            source: parse(used.source(&self.policy))?,
+            release: parse(used.release_reference(&self.policy))?,
+            source: parse(used.source_reference(&self.policy))?,
             file: image.file.to_string(),
             line: image.line,
-            path: image.used.path.to_string(),
-            written: image.used.written,
+            path: image.image_use.path.to_string(),
+            written: image.image_use.written,
         })
     }
 }
@@ -349,7 +349,7 @@ pub(crate) fn file_images(hotfix: Hotfix) -> impl Iterator<Item = FileImage> {
     hotfix.images.into_iter().map(move |used| FileImage {
         file: Arc::clone(&file),
         line: source.position(used.span.start).line,
-        used,
+        image_use: used,
     })
 }
 

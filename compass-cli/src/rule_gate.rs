@@ -62,8 +62,8 @@ impl Repository {
         }
         let report = check.run();
         let concerns = |finding: &&Finding| {
-            let related = finding.related.iter().map(|related| &related.place.file);
-            related.chain([&finding.place.file]).any(|file| files.contains(file))
+            let related = finding.related.iter().map(|related| &related.location.file);
+            related.chain([&finding.location.file]).any(|file| files.contains(file))
         };
         require_none(report.findings().iter().filter(concerns))
     }

@@ -35,7 +35,7 @@ impl Repository {
         manifest: Option<&str>,
     ) -> Result<(), Failure> {
         let hides = |finding: &Finding| {
-            let file = finding.place.file.as_str();
+            let file = finding.location.file.as_str();
             let in_manifest = manifest == Some(file) && HIDING_MORE.contains(&finding.code);
             is_part(file) && (hides_image(finding) || in_manifest)
         };
@@ -54,7 +54,7 @@ impl Repository {
     /// `known` lines, as `FILE:LINE`.
     pub(crate) fn omissions(&self, known: &BTreeSet<String>) -> Vec<String> {
         let hides = |finding: &Finding| {
-            let place = format!("{}:{}", finding.place.file, finding.place.start.line);
+            let place = format!("{}:{}", finding.location.file, finding.location.start.line);
             hides_image(finding) && finding.code != "image-list-syntax" && !known.contains(&place)
         };
         self.findings_that(hides).iter().map(describe).collect()
@@ -66,10 +66,10 @@ impl Repository {
         let report = self.unabridged.get_or_init(|| {
             let mut policy = self.policy.clone();
             policy.severities.clear();
-            policy.allowances.clear();
+            policy.suppressions.clear();
             check(&self.tree, &policy)
         });
-        let allowed = report.allowed().iter().map(|allowed| &allowed.finding);
+        let allowed = report.suppressed().iter().map(|allowed| &allowed.finding);
         report.findings().iter().chain(allowed).filter(|finding| hides(finding)).cloned().collect()
     }
 }
@@ -80,6 +80,6 @@ fn hides_image(finding: &Finding) -> bool {
 
 /// A finding in one line.
 pub(crate) fn describe(finding: &Finding) -> String {
-    let place = &finding.place;
+    let place = &finding.location;
     format!("{}:{}: {} ({})", escape(&place.file), place.start.line, finding.message, finding.code)
 }

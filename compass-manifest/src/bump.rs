@@ -14,7 +14,7 @@
 //!     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0
 //! ";
 //! let policy = Policy::default();
-//! let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &policy, Part::Minor)?;
+//! let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &policy, BumpLevel::Minor)?;
 //! assert_eq!(bumped.text, text.replace("v0.1.0", "v0.2.0"));
 //! # Ok::<(), compass_manifest::bump::BumpError>(())
 //! ```
@@ -27,14 +27,14 @@ mod plugin;
 
 use crate::version::{HotfixVersion, PluginVersion};
 
-pub use base_addon::known_products;
+pub use base_addon::known_product_versions;
 pub use error::BumpError;
 pub use hotfix::{HotfixOrigin, HotfixRequest, new_hotfix};
 pub use plugin::{bump_plugin, set_plugin_version};
 
 /// A plugin manifest with another version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bumped {
+pub struct BumpedPlugin {
     /// The text of the file. As in [`SourceFile`](crate::source::SourceFile), a byte order mark is
     /// not part of it: whoever writes the file keeps the one that it has.
     pub text: String,
@@ -48,7 +48,7 @@ pub struct Bumped {
 
 /// A file that a release repository does not have yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewFile {
+pub struct NewHotfix {
     /// Its path in the repository.
     pub path: String,
     /// Its text, with a byte order mark if the file has one that it begins from.

@@ -1,14 +1,14 @@
 //! Applies the rules to a release repository.
 
-mod allow;
 mod proposed_policy;
+mod suppress;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::finding::{Finding, Report};
 use crate::parallel;
 use crate::policy::{POLICY_FILE, Policy};
-use crate::release::{Change, Document, Kind, Release};
+use crate::release::{Change, Document, FileKind, Release};
 use crate::rule::{Findings, Rule};
 use crate::rules;
 use crate::source::SourceFile;
@@ -46,7 +46,7 @@ pub fn check(tree: &Tree, policy: &Policy) -> Report {
 /// assert_eq!(codes, ["plugin-version-not-increased"]);
 /// ```
 pub fn check_change(base: &Tree, head: &Tree, policy: &Policy) -> Report {
-    Check::new(head, policy).against(base).run()
+    Check::new(head, policy).with_base(base).run()
 }
 
 /// A check with all that it may be given.
@@ -68,7 +68,7 @@ impl<'c> Check<'c> {
 
     /// Also of the change that led there from a base.
     #[must_use]
-    pub fn against(mut self, base: &'c Tree) -> Self {
+    pub fn with_base(mut self, base: &'c Tree) -> Self {
         self.base = Some(base);
         self
     }
@@ -113,7 +113,7 @@ impl<'c> Check<'c> {
             let stood = findings(&base);
             let paths = match self.changed {
                 Some(changed) => changed.iter().map(String::as_str).collect(),
-                None => self.tree.differing(base.tree),
+                None => self.tree.changed_paths(base.tree),
             };
             head.change = Some(Change { paths, base: Box::new(base) });
             stood
@@ -121,7 +121,7 @@ impl<'c> Check<'c> {
         let (mut found, mut sources) = findings(&head);
         let (stood, stood_in) = stood.unwrap_or_default();
         mark_preexisting((&mut found, &sources), (&stood, &stood_in), &moves(&head));
-        let (findings, allowed) = allow::apply(&head, found, &mut sources);
+        let (findings, allowed) = suppress::apply(&head, found, &mut sources);
         let mut report = Report {
             findings,
             allowed,
@@ -137,7 +137,7 @@ impl<'c> Check<'c> {
         let mut release = Release::read(tree, policy);
         for (version, tree) in &self.products {
             let product =
-                Release::read_kinds(tree, policy, |kind| matches!(kind, Kind::Addon { .. }));
+                Release::read_kinds(tree, policy, |kind| matches!(kind, FileKind::Addon { .. }));
             release.base_addons.insert(version.clone(), product.addons);
         }
         release
@@ -152,8 +152,8 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
     };
     let wanted = |document: &&Document| {
         found.iter().any(|finding| {
-            finding.place.file == document.path()
-                || finding.related.iter().any(|related| related.place.file == document.path())
+            finding.location.file == document.path()
+                || finding.related.iter().any(|related| related.location.file == document.path())
         })
     };
     let mut sources: Vec<SourceFile> = if found.is_empty() {
@@ -161,7 +161,7 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
     } else {
         release.sources().filter(wanted).map(|document| document.source.clone()).collect()
     };
-    if found.iter().any(|finding| finding.place.file == POLICY_FILE)
+    if found.iter().any(|finding| finding.location.file == POLICY_FILE)
         && let Some(bytes) = release.tree.get(POLICY_FILE)
     {
         sources.push(yaml::read(POLICY_FILE, bytes).0);
@@ -197,11 +197,11 @@ fn mark_preexisting(
 ) {
     let mut left: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
     for old in stood {
-        let key = (old.code, old.place.file.as_str(), old.message.as_str());
+        let key = (old.code, old.location.file.as_str(), old.message.as_str());
         *left.entry((key.0, key.1, key.2, shortened(old, stood_in))).or_default() += 1;
     }
     for new in found {
-        let file = new.place.file.as_str();
+        let file = new.location.file.as_str();
         let file = moves.get(file).copied().unwrap_or(file);
         let value = shortened(new, found_in);
         if let Some(count) = left.get_mut(&(new.code, file, new.message.as_str(), value)) {
@@ -217,8 +217,8 @@ fn shortened<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
     if !finding.message.contains('…') {
         return "";
     }
-    let source = sources.iter().find(|source| source.path() == finding.place.file);
-    source.and_then(|source| source.text().get(finding.place.span.range())).unwrap_or_default()
+    let source = sources.iter().find(|source| source.path() == finding.location.file);
+    source.and_then(|source| source.text().get(finding.location.span.range())).unwrap_or_default()
 }
 
 /// Where the files came from that the change only moved.

@@ -20,7 +20,7 @@ pub enum Severity {
 
 /// A place in a file of the release repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// Path in the repository.
     pub file: String,
     /// Bytes in the file.
@@ -35,7 +35,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Related {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What stands there.
     pub label: String,
 }
@@ -59,7 +59,7 @@ pub struct Finding {
     /// How much it weighs.
     pub severity: Severity,
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What is wrong.
     pub message: String,
     /// What stands at the place, in a few words; empty where the message says it all.
@@ -76,7 +76,7 @@ pub struct Finding {
 
 /// A finding that is meant to be so, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allowed {
+pub struct Suppressed {
     /// The finding.
     pub finding: Finding,
     /// The reason that the allowance gives.
@@ -87,13 +87,13 @@ pub struct Allowed {
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub(crate) findings: Vec<Finding>,
-    pub(crate) allowed: Vec<Allowed>,
+    pub(crate) allowed: Vec<Suppressed>,
     pub(crate) files: usize,
     pub(crate) sources: BTreeMap<String, SourceFile>,
     pub(crate) directory: String,
 }
 
-impl Place {
+impl Location {
     pub(crate) fn new(source: &SourceFile, span: Span) -> Self {
         Self {
             file: source.path().to_owned(),
@@ -105,7 +105,7 @@ impl Place {
 }
 
 /// `FILE:LINE:COLUMN`, as editors read it.
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", escape(&self.file), self.start.line, self.start.column)
     }
@@ -123,7 +123,7 @@ impl Report {
     }
 
     /// The findings that an allowance speaks of, which count for nothing.
-    pub fn allowed(&self) -> &[Allowed] {
+    pub fn suppressed(&self) -> &[Suppressed] {
         &self.allowed
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::addon::AddonValues;
-use crate::image_use::ImageUse;
+use crate::image_refs::ImageUse;
 use crate::plugin::PluginManifest;
 use crate::policy::Policy;
 use crate::product::ProductManifest;
-use crate::release::{Document, HotfixFile, Kind, ListFile, ProductFile, Release};
+use crate::release::{Document, FileKind, HotfixFile, ListFile, ProductFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::ProductVersion;
@@ -57,7 +57,7 @@ pub struct FileImage {
     /// The line, from 1.
     pub line: usize,
     /// The image, and where it stands.
-    pub used: ImageUse,
+    pub image_use: ImageUse,
 }
 
 /// All hotfixes, ordered by path.
@@ -76,7 +76,7 @@ pub struct FileImage {
 /// assert_eq!(hotfix.namespace.as_deref(), Some("default"));
 /// ```
 pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
-    let release = Release::read_kinds(tree, policy, |kind| kind == Kind::Hotfix);
+    let release = Release::read_kinds(tree, policy, |kind| kind == FileKind::Hotfix);
     release.hotfixes.into_iter().map(|file| hotfix(file, policy)).collect()
 }
 
@@ -100,7 +100,7 @@ pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
 /// assert_eq!(plugins[0].images.len(), 2);
 /// ```
 pub fn plugins(tree: &Tree, policy: &Policy) -> Vec<Plugin> {
-    let release = Release::read_kinds(tree, policy, |kind| kind == Kind::Plugin);
+    let release = Release::read_kinds(tree, policy, |kind| kind == FileKind::Plugin);
     let plugins = release.plugins.into_iter().map(|file| Plugin {
         images: document_images(&file.document, policy),
         name: file.stem,
@@ -134,7 +134,7 @@ pub struct Product {
 
 impl Product {
     /// Whether the product consists of a file, or of files behind it if it is a link.
-    pub fn is_part(&self, path: &str, policy: &Policy) -> bool {
+    pub fn includes(&self, path: &str, policy: &Policy) -> bool {
         let leads_to = |named: &str| {
             named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -145,7 +145,7 @@ impl Product {
         let mut sources = manifest.files.iter().filter_map(|file| file.source.as_ref());
         path == self.source.path()
             || is_list.any(|is_list| is_list)
-            || manifest.below_addons(path).is_some()
+            || manifest.path_in_addons(path).is_some()
             || sources.any(|source| leads_to(&source.value))
             || manifest
                 .addons_directory()
@@ -189,12 +189,12 @@ fn hotfix(file: HotfixFile, policy: &Policy) -> Hotfix {
     Hotfix {
         addon: file.addon().map(str::to_owned),
         version: file.version().map(str::to_owned),
-        package: file.place.package,
-        base: file.place.base,
-        date: file.place.date,
-        namespace: file.place.namespace.or(own),
+        package: file.path.package,
+        base: file.path.base,
+        date: file.path.date,
+        namespace: file.path.namespace.or(own),
         values: file.values,
-        images: images.into_iter().map(|image| image.used).collect(),
+        images: images.into_iter().map(|image| image.image_use).collect(),
         source: file.document.source,
     }
 }
@@ -218,10 +218,10 @@ pub fn file_images(
 fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
     let file: Arc<str> = document.path().into();
     let uses = document.images(policy).iter().cloned();
-    uses.map(|used| FileImage {
+    uses.map(|image_use| FileImage {
         file: Arc::clone(&file),
-        line: document.source.position(used.span.start).line,
-        used,
+        line: document.source.position(image_use.span.start).line,
+        image_use,
     })
     .collect()
 }
@@ -248,7 +248,7 @@ fn listed_images(list: &ListFile, policy: &Policy) -> Vec<FileImage> {
     let images = list.images.iter().map(|listed| FileImage {
         file: Arc::clone(&file),
         line: source.position(listed.span.start).line,
-        used: crate::image_use::listed(listed, policy),
+        image_use: crate::image_refs::listed(listed, policy),
     });
     images.collect()
 }
@@ -269,7 +269,11 @@ mod tests {
         let shown: Vec<_> = images
             .iter()
             .map(|image| {
-                format!("{} {}", image.line, image.used.image.as_ref().unwrap().release(&policy))
+                format!(
+                    "{} {}",
+                    image.line,
+                    image.image_use.image.as_ref().unwrap().release_reference(&policy)
+                )
             })
             .collect();
         let release = "harbor.caicloud.xyz";

@@ -29,7 +29,7 @@
 //! # Modules
 //! - [`version`], [`image`]: values that exist only if they are valid.
 //! - [`plugin`], [`addon`], [`product`]: what the release manifests say.
-//! - [`template`], [`image_use`]: template variables, and the images that manifests use.
+//! - [`template`], [`image_refs`]: template variables, and the images that manifests use.
 //! - [`policy`]: what a release repository decides for itself.
 //! - [`rules`]: the catalogue; [`check`] applies it.
 //! - [`inventory`]: the hotfixes and images of a repository.
@@ -39,11 +39,11 @@
 
 pub mod addon;
 pub mod bump;
-pub mod difference;
+pub mod diff;
 pub mod escape;
 pub mod finding;
 pub mod image;
-pub mod image_use;
+pub mod image_refs;
 pub mod inventory;
 pub mod plugin;
 pub mod policy;
@@ -75,6 +75,6 @@ pub use check::{Check, check, check_change};
 pub use content::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
-pub use reading::{packed_files, unread_files};
+pub use reading::{files_to_read, unread_packed_files};
 pub use suggest::suggest;
 pub use tree::{EntryKind, Tree};

@@ -3,7 +3,6 @@
 //! What the file leaves out is the written process, which [`Policy::default`] holds. A policy is
 //! used whole or not at all: the first thing in it that is wrong is an error with its place.
 
-mod allowance;
 mod hotfixes;
 mod pattern;
 mod plugins;
@@ -12,6 +11,7 @@ mod registries;
 mod review;
 mod scope;
 mod shape;
+mod suppression;
 mod templates;
 mod value;
 
@@ -19,14 +19,13 @@ use std::collections::BTreeMap;
 
 use crate::content;
 use crate::escape::{escape, quote};
-use crate::finding::{Place, Severity};
+use crate::finding::{Location, Severity};
 use crate::rules;
 use crate::shape::compare;
 use crate::source::SourceFile;
 use crate::yaml::{self, Node};
 
-pub use allowance::Allowance;
-pub use hotfixes::{HotfixPolicy, PathPattern, VersionForm};
+pub use hotfixes::{HotfixPolicy, PathPattern, VersionFormat};
 pub(crate) use pattern::MAX_PATTERNS;
 pub use pattern::{MAX_PATTERN_BYTES, Pattern, PatternError};
 pub use plugins::PluginPolicy;
@@ -34,6 +33,7 @@ pub use products::ProductPolicy;
 pub use registries::{Host, Project, Registries};
 pub use review::ReviewPolicy;
 pub use scope::ScopePolicy;
+pub use suppression::Suppression;
 pub use templates::{TemplateValue, Templates};
 
 use value::{Wrong, wrong};
@@ -62,7 +62,7 @@ pub struct Policy {
     /// The severities that differ from a rule's own; `None` turns a rule off.
     pub severities: BTreeMap<&'static str, Option<Severity>>,
     /// Findings that are meant to be so.
-    pub allowances: Vec<Allowance>,
+    pub suppressions: Vec<Suppression>,
     /// What one pull request may touch.
     pub scope: ScopePolicy,
     /// Who must know of a release, and the queue that it moves through.
@@ -72,10 +72,10 @@ pub struct Policy {
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}", escape(message))]
+#[error("{location}: {}", escape(message))]
 pub struct PolicyError {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -93,7 +93,7 @@ impl Default for Policy {
             products: ProductPolicy::default(),
             templates: Templates::default(),
             severities: BTreeMap::new(),
-            allowances: Vec::new(),
+            suppressions: Vec::new(),
             scope: ScopePolicy::default(),
             review: ReviewPolicy::default(),
             source: None,
@@ -109,7 +109,7 @@ impl Policy {
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
         let (source, text) = content::read(path, bytes);
         text.map_err(|error| PolicyError {
-            place: Place::new(&source, error.span),
+            location: Location::new(&source, error.span),
             message: error.message,
             help: error.help.unwrap_or_default().to_owned(),
         })?;
@@ -122,8 +122,11 @@ impl Policy {
     /// The first thing in the file that is wrong, with its place: a policy is used whole or not at
     /// all.
     pub fn parse(source: &SourceFile) -> Result<Self, PolicyError> {
-        let error =
-            |span, message, help| PolicyError { place: Place::new(source, span), message, help };
+        let error = |span, message, help| PolicyError {
+            location: Location::new(source, span),
+            message,
+            help,
+        };
         let root = yaml::parse(source.text()).map_err(|syntax| {
             error(syntax.span, syntax.message, syntax.help.unwrap_or_default().to_owned())
         })?;
@@ -167,7 +170,7 @@ impl Policy {
         part("products").map_or(Ok(()), |node| self.products.read(node))?;
         part("rules").map_or(Ok(()), |node| self.read_severities(node))?;
         for node in part("allow").map(Node::items).unwrap_or_default() {
-            self.allowances.push(Allowance::read(node)?);
+            self.suppressions.push(Suppression::read(node)?);
         }
         if let Some(scope) = part("scope") {
             self.scope.read(scope);

@@ -34,7 +34,7 @@ pub struct ExtraFile {
 
 /// A line of an image list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedImage {
+pub struct ImageListEntry {
     /// The line without blanks at its ends.
     pub text: String,
     /// Where it stands.
@@ -48,13 +48,13 @@ impl ProductManifest {
     }
 
     /// The part of a path below the directory of the addons, where it is in there.
-    pub fn below_addons<'p>(&self, path: &'p str) -> Option<&'p str> {
+    pub fn path_in_addons<'p>(&self, path: &'p str) -> Option<&'p str> {
         below(path, self.addons_directory()?)
     }
 
     /// Whether the product's package has a file as it is in the repository.
     pub(crate) fn packs(&self, path: &str) -> bool {
-        self.below_addons(path).is_some()
+        self.path_in_addons(path).is_some()
             || self
                 .files
                 .iter()
@@ -124,7 +124,7 @@ impl ProductManifest {
 
 /// The lines of an image list that name images: those that are not empty, and no `#` comments. Only
 /// blanks of ASCII are taken off their ends: other tools take a no-break space for a part of the tag.
-pub fn listed_images(source: &SourceFile) -> Vec<ListedImage> {
+pub fn listed_images(source: &SourceFile) -> Vec<ImageListEntry> {
     let mut start = 0;
     let mut images = Vec::new();
     for line in source.text().split_inclusive('\n') {
@@ -132,7 +132,7 @@ pub fn listed_images(source: &SourceFile) -> Vec<ListedImage> {
         if !trimmed.is_empty() && !trimmed.starts_with('#') {
             let at = start + (line.len() - line.trim_ascii_start().len());
             let span = Span { start: at, end: at + trimmed.len() };
-            images.push(ListedImage { text: trimmed.to_owned(), span });
+            images.push(ImageListEntry { text: trimmed.to_owned(), span });
         }
         start += line.len();
     }
@@ -179,7 +179,7 @@ mod tests {
             let tree = [("release-products/v2.7.0.yaml", text.as_str()), ("l/a.list", "")];
             let report = check(&tree.into_iter().collect(), &Policy::default());
             let [finding] = report.findings() else { panic!("{:?}", report.findings()) };
-            assert_eq!((finding.code, finding.place.start.line), ("wrong-type", 2));
+            assert_eq!((finding.code, finding.location.start.line), ("wrong-type", 2));
             assert!(finding.message.contains(says), "{}", finding.message);
         }
     }

@@ -1,7 +1,7 @@
 //! Which files of a repository must be read to judge it.
 
 use crate::policy::{POLICY_FILE, Policy};
-use crate::release::{Kind, ProductFile, Release};
+use crate::release::{FileKind, ProductFile, Release};
 use crate::tree::{EntryKind, Tree};
 
 /// The regular files that the rules read and that have not been read yet, ordered by path.
@@ -10,23 +10,23 @@ use crate::tree::{EntryKind, Tree};
 /// their contents with [`Tree::insert`], and asks again until there are none.
 ///
 /// ```
-/// use compass_manifest::{Policy, Tree, unread_files};
+/// use compass_manifest::{Policy, Tree, files_to_read};
 ///
 /// let mut tree = Tree::new();
 /// for path in ["release-products/v2.7.0.yaml", "lists/extra.txt", "docs/x.yaml"] {
 ///     tree.insert_unread(path, "");
 /// }
 /// let policy = Policy::default();
-/// assert_eq!(unread_files(&tree, &policy), ["release-products/v2.7.0.yaml"]);
+/// assert_eq!(files_to_read(&tree, &policy), ["release-products/v2.7.0.yaml"]);
 ///
 /// let product = "metadata: {name: x}\nspec: {version: v2.7.0, imageLists: [lists/extra.txt]}\n";
 /// tree.insert("release-products/v2.7.0.yaml", product);
-/// assert_eq!(unread_files(&tree, &policy), ["lists/extra.txt"]);
+/// assert_eq!(files_to_read(&tree, &policy), ["lists/extra.txt"]);
 ///
 /// tree.insert("lists/extra.txt", "library/redis:7.2\n");
-/// assert!(unread_files(&tree, &policy).is_empty());
+/// assert!(files_to_read(&tree, &policy).is_empty());
 /// ```
-pub fn unread_files(tree: &Tree, policy: &Policy) -> Vec<String> {
+pub fn files_to_read(tree: &Tree, policy: &Policy) -> Vec<String> {
     let products = Release::products_of(tree, policy);
     unread(tree, |path| is_read(path, policy, &products))
 }
@@ -34,7 +34,7 @@ pub fn unread_files(tree: &Tree, policy: &Policy) -> Vec<String> {
 /// The regular files that a product's package has besides those that the rules read, ordered by path:
 /// callers look whether these are Git LFS pointers
 /// ([`is_lfs_pointer`](crate::is_lfs_pointer), [`EntryKind::LfsPointer`]).
-pub fn packed_files(tree: &Tree, policy: &Policy) -> Vec<String> {
+pub fn unread_packed_files(tree: &Tree, policy: &Policy) -> Vec<String> {
     let products = Release::products_of(tree, policy);
     unread(tree, |path| products.iter().any(|product| product.manifest.packs(path)))
 }
@@ -46,11 +46,11 @@ fn unread(tree: &Tree, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 fn is_read(path: &str, policy: &Policy, products: &[ProductFile]) -> bool {
-    match Kind::of(path, policy, products) {
+    match FileKind::of(path, policy, products) {
         _ if path == POLICY_FILE => true,
-        Kind::Stray | Kind::Other => false,
+        FileKind::Stray | FileKind::Other => false,
         // Hidden files are listed, and not read.
-        Kind::Readme => !path.rsplit('/').next().unwrap_or(path).starts_with('.'),
+        FileKind::Readme => !path.rsplit('/').next().unwrap_or(path).starts_with('.'),
         _ => true,
     }
 }

@@ -3,7 +3,7 @@
 mod change;
 mod document;
 mod files;
-mod hotfix_place;
+mod hotfix_path;
 mod kind;
 mod reading;
 
@@ -16,7 +16,7 @@ use crate::tree::Tree;
 pub(crate) use change::Change;
 pub(crate) use document::Document;
 pub(crate) use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
-pub(crate) use kind::Kind;
+pub(crate) use kind::FileKind;
 use reading::ReadFile;
 
 /// A release repository, read as far as it could be.
@@ -52,7 +52,7 @@ impl<'p> Release<'p> {
     pub(crate) fn read_kinds(
         tree: &'p Tree,
         policy: &'p Policy,
-        is_wanted: impl Fn(Kind) -> bool + Sync,
+        is_wanted: impl Fn(FileKind) -> bool + Sync,
     ) -> Self {
         let mut release = Self {
             policy,
@@ -80,7 +80,8 @@ impl<'p> Release<'p> {
     /// image lists.
     pub(crate) fn products_of(tree: &Tree, policy: &Policy) -> Vec<ProductFile> {
         let files = tree.files();
-        let products = files.filter(|(path, _)| Kind::of(path, policy, &[]) == Kind::Product);
+        let products =
+            files.filter(|(path, _)| FileKind::of(path, policy, &[]) == FileKind::Product);
         products.map(|(path, bytes)| ProductFile::read(path, bytes)).collect()
     }
 
@@ -98,15 +99,15 @@ impl<'p> Release<'p> {
     }
 
     /// What a file of this repository is, by its place.
-    pub(crate) fn kind_of(&self, path: &str) -> Kind {
-        Kind::of(path, self.policy, &self.products)
+    pub(crate) fn kind_of(&self, path: &str) -> FileKind {
+        FileKind::of(path, self.policy, &self.products)
     }
 
     /// The directory that a product manifest names for its addons, where this addon is in one.
     pub(crate) fn addon_directory<'r>(&'r self, addon: &AddonFile) -> &'r str {
         let path = addon.document.path();
         let mut manifests = self.products.iter().map(|product| &product.manifest);
-        let holds = manifests.find(|manifest| manifest.below_addons(path).is_some());
+        let holds = manifests.find(|manifest| manifest.path_in_addons(path).is_some());
         holds.and_then(ProductManifest::addons_directory).unwrap_or_default()
     }
 

@@ -1,7 +1,7 @@
 //! Review of release pull requests: what people say to the queue, and where that leads.
 //!
 //! [`forge`] reads the JSON of a forge, and [`command::parse`] what a body or a comment says.
-//! [`Queue::standing`] says where a pull
+//! [`Queue::evaluate`] says where a pull
 //! request stands, why, and what is next. Both are functions of their arguments: whether an image
 //! is in a registry is a fact that the caller looks up and puts into [`Facts`].
 //!
@@ -23,15 +23,15 @@
 //!     in_source: Evidence::Yes,
 //!     in_release: Evidence::No("the tag does not exist".to_owned()),
 //! }]);
-//! facts.comment("alice", "\
+//! facts.add_comment("alice", "\
 //! image(s) pushed to
 //! cargo.caicloudprivatetest.com/caicloud/compass-plugins-gpu:v0.1.1
 //! /queue patches-need-sync-image
 //! ");
-//! facts.comment("bob", "/queue patches-need-package");
-//! facts.grant("supereagle", "platform-release");
+//! facts.add_comment("bob", "/queue patches-need-package");
+//! facts.grant_role("supereagle", "platform-release");
 //!
-//! let standing = Queue::default().standing(&facts);
+//! let standing = Queue::default().evaluate(&facts);
 //! assert_eq!(standing.state.as_deref(), Some("patches-need-sync-image"));
 //! assert_eq!(standing.add_labels, ["kind/release", "queue/patches-need-sync-image"]);
 //! assert_eq!(standing.transitions[1].outcome, Outcome::Granted);
@@ -54,12 +54,12 @@ mod note;
 mod queue;
 mod replay;
 mod slash;
-mod standing;
+mod status;
 mod text;
 mod thread;
 
 pub use facts::{Comment, Evidence, Facts, ReleaseImage};
-pub use guard::{Guard, GuardReport, UnknownGuard, Verdict};
+pub use guard::{Guard, GuardNameError, GuardReport, Verdict};
 pub use queue::{Queue, QueueError, Role, Step};
-pub use standing::{NextStep, Outcome, Standing, Transition};
+pub use status::{NextStep, Outcome, Status, Transition};
 pub use thread::Origin;

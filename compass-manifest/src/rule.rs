@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::escape::{escape, escape_lines};
-use crate::finding::{Finding, Place, Related, Severity, Subject};
+use crate::finding::{Finding, Location, Related, Severity, Subject};
 use crate::release::Release;
 use crate::source::{SourceFile, Span};
 
@@ -43,7 +43,7 @@ impl<'f> Findings<'f> {
     pub(crate) fn new(rule: &'static Rule, found: &'f mut Vec<Finding>) -> Self {
         let nowhere = SourceFile::new("", "");
         let spare =
-            rule.finding(Place::new(&nowhere, Span::default()), String::new(), String::new());
+            rule.finding(Location::new(&nowhere, Span::default()), String::new(), String::new());
         Self { rule, found, files: HashMap::new(), spare }
     }
 
@@ -69,10 +69,10 @@ impl<'f> Findings<'f> {
             return &mut self.spare;
         }
         *last = self.found.len();
-        let place = Place::new(source, span);
+        let location = Location::new(source, span);
         let message = escape(message.as_ref()).into_owned();
         let help = escape_lines(help.as_ref()).into_owned();
-        self.found.push(self.rule.finding(place, message, help));
+        self.found.push(self.rule.finding(location, message, help));
         let last = self.found.len() - 1;
         &mut self.found[last]
     }
@@ -93,11 +93,11 @@ impl<'f> Findings<'f> {
 }
 
 impl Rule {
-    fn finding(&self, place: Place, message: String, help: String) -> Finding {
+    fn finding(&self, location: Location, message: String, help: String) -> Finding {
         Finding {
             code: self.code,
             severity: self.severity,
-            place,
+            location,
             message,
             label: String::new(),
             help,
@@ -131,7 +131,7 @@ impl Finding {
         label: impl AsRef<str>,
     ) -> &mut Self {
         let label = escape(label.as_ref()).into_owned();
-        self.related.push(Related { place: Place::new(source, span), label });
+        self.related.push(Related { location: Location::new(source, span), label });
         self
     }
 }

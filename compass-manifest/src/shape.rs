@@ -4,7 +4,7 @@ use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::path::{NodePath, Step};
 use crate::source::Span;
 use crate::suggest;
-use crate::yaml::{Kind, Node, ScalarType, decimal};
+use crate::yaml::{Node, NodeKind, ScalarType, decimal};
 
 /// What a node should be.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,7 @@ impl<'n> Walk<'n> {
             Shape::Port => self.port(node, head, 1),
             Shape::PortOrZero => self.port(node, head, 0),
             Shape::List(item) => self.list(node, *item, head),
-            Shape::OneOrMore(item) if matches!(node.kind, Kind::Sequence(_)) => {
+            Shape::OneOrMore(item) if matches!(node.kind, NodeKind::Sequence(_)) => {
                 self.list(node, *item, head);
             }
             Shape::OneOrMore(item) => self.node(node, *item, head),
@@ -126,10 +126,10 @@ impl<'n> Walk<'n> {
         fits: impl Fn(ScalarType) -> bool,
     ) {
         match &node.kind {
-            Kind::Scalar(scalar)
+            NodeKind::Scalar(scalar)
                 if fits(scalar.scalar_type())
                     && !(expected == "text" && scalar.is_older_boolean()) => {}
-            Kind::Scalar(scalar)
+            NodeKind::Scalar(scalar)
                 if expected == "text" && scalar.scalar_type() != ScalarType::Null =>
             {
                 let help = format!("put it in quotes: '{}'", shorten(&scalar.text, MAX_QUOTED));
@@ -140,7 +140,7 @@ impl<'n> Walk<'n> {
     }
 
     fn port(&mut self, node: &Node, head: Span, least: u16) {
-        let valid = matches!(&node.kind, Kind::Scalar(scalar)
+        let valid = matches!(&node.kind, NodeKind::Scalar(scalar)
             if scalar.plain && decimal(&scalar.text).is_some_and(|port| port >= least));
         if !valid {
             let help = format!(
@@ -151,7 +151,7 @@ impl<'n> Walk<'n> {
     }
 
     fn list(&mut self, node: &'n Node, item: Shape, head: Span) {
-        let Kind::Sequence(items) = &node.kind else {
+        let NodeKind::Sequence(items) = &node.kind else {
             return self.wrong_type(
                 node,
                 head,
@@ -165,7 +165,7 @@ impl<'n> Walk<'n> {
     }
 
     fn map(&mut self, node: &'n Node, value: Shape, head: Span) {
-        let Kind::Mapping(entries) = &node.kind else {
+        let NodeKind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
                 head,
@@ -180,7 +180,7 @@ impl<'n> Walk<'n> {
     }
 
     fn fields(&mut self, node: &'n Node, fields: &[Field], head: Span) {
-        let Kind::Mapping(entries) = &node.kind else {
+        let NodeKind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
                 head,
@@ -229,10 +229,10 @@ impl<'n> Walk<'n> {
         let path = &self.path;
         let subject = if path.is_empty() { "the file".to_owned() } else { quote_name(path) };
         let found = match &node.kind {
-            Kind::Scalar(scalar) if !scalar.text.is_empty() => quote(&scalar.text),
+            NodeKind::Scalar(scalar) if !scalar.text.is_empty() => quote(&scalar.text),
             _ => node.describe().to_owned(),
         };
-        let span = if matches!(&node.kind, Kind::Scalar(s) if !s.text.is_empty()) {
+        let span = if matches!(&node.kind, NodeKind::Scalar(s) if !s.text.is_empty()) {
             node.span
         } else {
             head

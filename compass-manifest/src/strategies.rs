@@ -4,7 +4,7 @@
 //! A property test of a tool that embeds this crate:
 //!
 //! ```
-//! use compass_manifest::strategies::{Flaw, broken_repositories, repositories};
+//! use compass_manifest::strategies::{Mutation, mutated_repositories, repositories};
 //! use compass_manifest::{Policy, check};
 //! use proptest::prelude::*;
 //!
@@ -14,7 +14,7 @@
 //!         prop_assert!(check(&repository.tree(), &Policy::default()).passes());
 //!     }
 //!
-//!     fn my_gate_stops_what_is_wrong((tree, flaw) in broken_repositories()) {
+//!     fn my_gate_stops_what_is_wrong((tree, flaw) in mutated_repositories()) {
 //!         let report = check(&tree, &Policy::default());
 //!         prop_assert_eq!(report.findings()[0].code, flaw.code());
 //!     }
@@ -23,14 +23,14 @@
 //! my_gate_stops_what_is_wrong();
 //! ```
 
-mod flaw;
+mod mutation;
 mod repository;
 
 use proptest::prelude::*;
 
 use crate::version::Date;
 
-pub use flaw::{Flaw, broken_repositories};
+pub use mutation::{Mutation, mutated_repositories};
 pub use repository::{Addon, Hotfix, Plugin, Repository, repositories};
 
 /// Plugin versions, as `v0.1.0`, without pre-releases.

@@ -109,7 +109,7 @@ impl Tree {
     }
 
     /// The paths whose content differs between two trees, ordered; also those that only one has.
-    pub fn differing<'t>(&'t self, other: &'t Self) -> Vec<&'t str> {
+    pub fn changed_paths<'t>(&'t self, other: &'t Self) -> Vec<&'t str> {
         let changed = self.files.iter().filter(|(path, content)| {
             other.files.get(*path).is_none_or(|theirs| !theirs.is_same(content))
         });

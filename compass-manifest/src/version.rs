@@ -10,7 +10,7 @@ mod product;
 
 pub use component::ComponentVersion;
 pub use hotfix::{Date, HotfixVersion};
-pub use plugin::{Part, PluginVersion};
+pub use plugin::{BumpLevel, PluginVersion};
 pub use product::ProductVersion;
 
 use crate::escape::quote;

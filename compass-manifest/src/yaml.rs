@@ -27,14 +27,14 @@ pub const MAX_KEY_BYTES: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// What it holds.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Where it stands.
     pub span: Span,
 }
 
 /// What a [`Node`] holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum NodeKind {
     /// A scalar.
     Scalar(Scalar),
     /// A sequence.
@@ -102,7 +102,7 @@ impl Node {
     /// The entries of a mapping; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.kind {
-            Kind::Mapping(entries) => entries,
+            NodeKind::Mapping(entries) => entries,
             _ => &[],
         }
     }
@@ -110,7 +110,7 @@ impl Node {
     /// The items of a sequence; empty for anything else.
     pub fn items(&self) -> &[Node] {
         match &self.kind {
-            Kind::Sequence(items) => items,
+            NodeKind::Sequence(items) => items,
             _ => &[],
         }
     }
@@ -118,7 +118,7 @@ impl Node {
     /// The text of a scalar, whatever its type.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Scalar(scalar) => Some(&scalar.text),
+            NodeKind::Scalar(scalar) => Some(&scalar.text),
             _ => None,
         }
     }
@@ -138,36 +138,39 @@ impl Node {
 
     /// Whether the node is `null`, `~` or nothing.
     pub fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
+        matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
     }
 
     /// The variable of a `[[ name ]]` without quotes, which YAML reads as a list in a list.
     pub(crate) fn unquoted_template(&self) -> Option<&str> {
-        let ([inner], true) = (self.items(), matches!(self.kind, Kind::Sequence(_))) else {
+        let ([inner], true) = (self.items(), matches!(self.kind, NodeKind::Sequence(_))) else {
             return None;
         };
         let [name] = inner.items() else { return None };
-        let Kind::Scalar(scalar) = &name.kind else { return None };
+        let NodeKind::Scalar(scalar) = &name.kind else { return None };
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         let begins = scalar.text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         (scalar.plain && begins && scalar.text.chars().all(is_name)).then_some(&scalar.text)
     }
 
     /// Whether two nodes mean the same, wherever they stand and however they are quoted.
-    pub fn means(&self, other: &Node) -> bool {
+    pub fn semantically_eq(&self, other: &Node) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Scalar(one), Kind::Scalar(two)) => {
+            (NodeKind::Scalar(one), NodeKind::Scalar(two)) => {
                 let types = (one.scalar_type(), two.scalar_type());
                 types.0 == types.1 && (types.0 == ScalarType::Null || one.text == two.text)
             }
-            (Kind::Sequence(one), Kind::Sequence(two)) => {
-                one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.means(two))
+            (NodeKind::Sequence(one), NodeKind::Sequence(two)) => {
+                one.len() == two.len()
+                    && one.iter().zip(two).all(|(one, two)| one.semantically_eq(two))
             }
-            (Kind::Mapping(one), Kind::Mapping(two)) => {
+            (NodeKind::Mapping(one), NodeKind::Mapping(two)) => {
                 one.len() == two.len()
                     && one.iter().all(|entry| {
-                        let same = |other: &&Entry| entry.key.means(&other.key);
-                        two.iter().rfind(same).is_some_and(|other| entry.value.means(&other.value))
+                        let same = |other: &&Entry| entry.key.semantically_eq(&other.key);
+                        two.iter()
+                            .rfind(same)
+                            .is_some_and(|other| entry.value.semantically_eq(&other.value))
                     })
             }
             _ => false,
@@ -177,9 +180,9 @@ impl Node {
     /// What the node is, in words.
     pub fn describe(&self) -> &'static str {
         match &self.kind {
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
-            Kind::Scalar(scalar) => match scalar.scalar_type() {
+            NodeKind::Sequence(_) => "a list",
+            NodeKind::Mapping(_) => "a mapping",
+            NodeKind::Scalar(scalar) => match scalar.scalar_type() {
                 ScalarType::Text => "text",
                 ScalarType::Null => "nothing",
                 ScalarType::Boolean => "a boolean",
@@ -275,7 +278,7 @@ mod tests {
         }
         let inner = root.get("h").unwrap();
         assert!(inner.entries().iter().all(|entry| entry.value.text() == Some("")));
-        assert!(root.get("a").unwrap().means(root.get("b").unwrap()));
+        assert!(root.get("a").unwrap().semantically_eq(root.get("b").unwrap()));
     }
 
     #[test]

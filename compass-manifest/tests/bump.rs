@@ -3,15 +3,15 @@
 
 use compass_manifest::bump::{HotfixRequest, bump_plugin, new_hotfix, set_plugin_version};
 use compass_manifest::source::SourceFile;
-use compass_manifest::version::{Date, HotfixVersion, Part, PluginVersion, ProductVersion};
+use compass_manifest::version::{BumpLevel, Date, HotfixVersion, PluginVersion, ProductVersion};
 use compass_manifest::{Policy, Tree};
 use proptest::prelude::*;
 
 /// Stands for the version in a generated text.
 const VERSION: &str = "\u{1}";
 
-fn part() -> impl Strategy<Value = Part> {
-    prop_oneof![Just(Part::Major), Just(Part::Minor), Just(Part::Patch)]
+fn part() -> impl Strategy<Value = BumpLevel> {
+    prop_oneof![Just(BumpLevel::Major), Just(BumpLevel::Minor), Just(BumpLevel::Patch)]
 }
 
 fn version() -> impl Strategy<Value = PluginVersion> {

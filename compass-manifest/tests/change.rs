@@ -257,7 +257,7 @@ fn an_allowance_names_what_it_allows() {
             &head,
             &policy(&format!("allow: [{{code: port-conflict, {allow} reason: x}}]\n")),
         );
-        (codes(&report).join(" "), report.allowed().len())
+        (codes(&report).join(" "), report.suppressed().len())
     };
     for allow in
         ["", "plugin: a,", "plugin: b,", "port: 80,", "plugin: a, port: 80,", "file: '*/b.yaml',"]
@@ -326,7 +326,7 @@ fn a_product_has_a_version_whatever_its_file_is_called() {
         tree([("release-products/v2.7.0.yaml", product.to_owned()), (ADDON, values("v1.0.0", ""))]);
     let report = check(&head, &Policy::default());
     assert_eq!(codes(&report), ["product-version-format"], "{:?}", report.findings());
-    assert_eq!(report.findings()[0].place.start.line, 3);
+    assert_eq!(report.findings()[0].location.start.line, 3);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn text<'v>(value: &'v Value, key: &str) -> &'v str {
 /// `code file` of every finding.
 fn said(report: &Report) -> BTreeSet<String> {
     let all = report.findings().iter();
-    all.map(|finding| format!("{} {}", finding.code, finding.place.file)).collect()
+    all.map(|finding| format!("{} {}", finding.code, finding.location.file)).collect()
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn images_are_exactly_those_that_the_corpus_lists() {
         let mut found: Vec<_> = found
             .iter()
             .map(|image| {
-                let listed = image.used.image.as_ref().unwrap().listed();
-                format!("{} {} {listed}", image.file, image.used.path)
+                let listed = image.image_use.image.as_ref().unwrap().list_entry();
+                format!("{} {} {listed}", image.file, image.image_use.path)
             })
             .collect();
         expected.sort();
@@ -242,7 +242,7 @@ fn hotfixes_are_compared_with_the_product_that_they_patch() {
         .findings()
         .iter()
         .filter(|finding| finding.code == "hotfix-field-changed")
-        .map(|finding| finding.place.file.as_str())
+        .map(|finding| finding.location.file.as_str())
         .collect();
     assert!(changed.iter().all(|file| file.contains("/2.7.1/")), "{changed:?}");
 }
@@ -261,7 +261,9 @@ fn every_change_of_the_history_is_judged_as_listed() {
             .findings()
             .iter()
             .filter(|finding| !finding.preexisting)
-            .map(|finding| format!("{} {}: {}", finding.code, finding.place.file, finding.message))
+            .map(|finding| {
+                format!("{} {}: {}", finding.code, finding.location.file, finding.message)
+            })
             .collect();
         let says = |code: &str, part: &str| {
             new.iter().any(|one| one.starts_with(&format!("{code} ")) && one.contains(part))

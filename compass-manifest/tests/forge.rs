@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use compass_manifest::review::forge::{FormError, PullRequest};
+use compass_manifest::review::forge::{PayloadError, PullRequest};
 use serde_json::Value;
 
 fn payloads() -> Option<PathBuf> {
@@ -36,7 +36,7 @@ fn pull_request_events_are_read() {
     for kind in ["pull_request", "pull_request_review", "pull_request_review_comment"] {
         for (file, event) in events(kind) {
             let pull =
-                PullRequest::of_event(&event).unwrap_or_else(|error| panic!("{file}: {error}"));
+                PullRequest::from_event(&event).unwrap_or_else(|error| panic!("{file}: {error}"));
             assert!(!pull.author.is_empty(), "{file}");
             let is_withdrawn = ["deleted", "dismissed"].iter().any(|one| event["action"] == *one);
             let expected = kind != "pull_request" && !is_withdrawn;
@@ -49,12 +49,12 @@ fn pull_request_events_are_read() {
 fn comment_on_issue_is_refused() {
     for (file, event) in events("issue_comment") {
         let is_pull = event["issue"]["pull_request"].is_object();
-        match PullRequest::of_event(&event) {
+        match PullRequest::from_event(&event) {
             Ok(pull) => {
                 assert!(is_pull, "{file}");
                 assert_eq!(pull.comment.is_some(), event["action"] != "deleted", "{file}");
             }
-            Err(error) => assert!(!is_pull && error == FormError::Issue, "{file}: {error}"),
+            Err(error) => assert!(!is_pull && error == PayloadError::Issue, "{file}: {error}"),
         }
     }
 }
@@ -62,6 +62,6 @@ fn comment_on_issue_is_refused() {
 #[test]
 fn other_events_are_refused() {
     for (file, event) in ["ping", "push", "status", "label"].into_iter().flat_map(events) {
-        assert_eq!(PullRequest::of_event(&event), Err(FormError::NoPullRequest), "{file}");
+        assert_eq!(PullRequest::from_event(&event), Err(PayloadError::NoPullRequest), "{file}");
     }
 }

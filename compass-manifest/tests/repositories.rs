@@ -3,7 +3,7 @@
 
 use compass_manifest::image::ImageReference;
 use compass_manifest::strategies::{
-    Flaw, broken_repositories, component_versions, dates, hotfix_versions, image_references,
+    Mutation, component_versions, dates, hotfix_versions, image_references, mutated_repositories,
     plugin_versions, product_versions, repositories,
 };
 use compass_manifest::version::{
@@ -25,9 +25,9 @@ proptest! {
 
     #[test]
     fn removing_the_cause_of_a_finding_removes_exactly_that_finding(
-        repository in repositories(), flaw in prop::sample::select(Flaw::ALL)
+        repository in repositories(), flaw in prop::sample::select(Mutation::ALL)
     ) {
-        let broken = flaw.breaks(&repository);
+        let broken = flaw.apply_to(&repository);
         prop_assert_eq!(codes(&broken), vec![flaw.code()], "{:?}", flaw);
         prop_assert!(codes(&repository.tree()).is_empty());
     }
@@ -36,9 +36,9 @@ proptest! {
     fn two_flaws_in_different_files_are_found_each(
         repository in repositories(), port in any::<bool>()
     ) {
-        let (one, two) = (Flaw::MisplacedFile, if port { Flaw::SamePort } else { Flaw::NoImage });
-        let mut tree = two.breaks(&repository);
-        for (path, bytes) in one.breaks(&repository).files() {
+        let (one, two) = (Mutation::MisplacedFile, if port { Mutation::SamePort } else { Mutation::NoImage });
+        let mut tree = two.apply_to(&repository);
+        for (path, bytes) in one.apply_to(&repository).files() {
             if tree.get(path).is_none() {
                 tree.insert(path, bytes);
             }
@@ -51,7 +51,7 @@ proptest! {
 
     #[test]
     fn findings_do_not_depend_on_the_order_of_the_files(
-        (tree, _) in broken_repositories(), order in any::<prop::sample::Index>()
+        (tree, _) in mutated_repositories(), order in any::<prop::sample::Index>()
     ) {
         let mut files: Vec<_> = tree.files().map(|(p, b)| (p.to_owned(), b.to_vec())).collect();
         let middle = order.index(files.len());
@@ -63,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn what_does_not_change_is_not_the_fault_of_a_change((tree, flaw) in broken_repositories()) {
+    fn what_does_not_change_is_not_the_fault_of_a_change((tree, flaw) in mutated_repositories()) {
         let report = check_change(&tree, &tree, &Policy::default());
         prop_assert!(report.passes());
         prop_assert_eq!(report.preexisting(), 1, "{:?}", flaw);
@@ -118,6 +118,6 @@ proptest! {
         ];
         let tree: Tree = paths.iter().map(|path| (*path, bytes.clone())).collect();
         let report = check(&tree, &Policy::default());
-        prop_assert!(report.findings().iter().all(|finding| finding.place.start.line > 0));
+        prop_assert!(report.findings().iter().all(|finding| finding.location.start.line > 0));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use compass_manifest::review::command::{Item, Said, parse};
+use compass_manifest::review::command::{CommandKind, ListItem, parse};
 
 const CASES: &str = include_str!("review/comments.txt");
 const FEWEST: usize = 200;
@@ -56,29 +56,31 @@ fn unescape(text: &str) -> String {
 
 fn shown(text: &str) -> String {
     let mut out = String::new();
-    for statement in parse(text) {
-        let line = statement.line;
-        match statement.said {
-            Said::Kind(label) => writeln!(out, "{line} kind {label}"),
-            Said::Queue(label) => writeln!(out, "{line} queue {label}"),
-            Said::Cc(logins) => writeln!(out, "{line} cc {}", logins.join(" ")),
-            Said::Images(items) => writeln!(out, "{line} images").map(|()| list(&mut out, &items)),
-            Said::Packages(items) => {
+    for command in parse(text) {
+        let line = command.line;
+        match command.kind {
+            CommandKind::Kind(label) => writeln!(out, "{line} kind {label}"),
+            CommandKind::Queue(label) => writeln!(out, "{line} queue {label}"),
+            CommandKind::Cc(logins) => writeln!(out, "{line} cc {}", logins.join(" ")),
+            CommandKind::Images(items) => {
+                writeln!(out, "{line} images").map(|()| list(&mut out, &items))
+            }
+            CommandKind::Packages(items) => {
                 writeln!(out, "{line} packages").map(|()| list(&mut out, &items))
             }
-            Said::ReleaseNote(None) => writeln!(out, "{line} note"),
-            Said::ReleaseNote(Some(note)) => {
+            CommandKind::ReleaseNote(None) => writeln!(out, "{line} note"),
+            CommandKind::ReleaseNote(Some(note)) => {
                 writeln!(out, "{line} note: {}", note.replace('\n', " | "))
             }
-            Said::Incomplete { command, .. } => writeln!(out, "{line} incomplete {command}"),
-            _ => panic!("a statement that the table does not know"),
+            CommandKind::Incomplete { command, .. } => writeln!(out, "{line} incomplete {command}"),
+            _ => panic!("a command that the table does not know"),
         }
         .unwrap();
     }
     out.trim_end().to_owned()
 }
 
-fn list<T: std::fmt::Display>(out: &mut String, items: &[Item<T>]) {
+fn list<T: std::fmt::Display>(out: &mut String, items: &[ListItem<T>]) {
     for item in items {
         match &item.value {
             Ok(value) => writeln!(out, "  {} {value}", item.line),

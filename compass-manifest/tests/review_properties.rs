@@ -1,6 +1,6 @@
 //! What holds for every comment, and not only for those that somebody thought of.
 
-use compass_manifest::review::command::{Said, Statement, parse};
+use compass_manifest::review::command::{Command, CommandKind, parse};
 use proptest::prelude::*;
 
 /// A quadratic reader would not come back in time to be waited for.
@@ -93,10 +93,10 @@ proptest! {
 
     #[test]
     fn fences_change_nothing_but_line_numbers((plain, decorated) in lines(&["\n"])) {
-        let said = |statements: Vec<Statement>| -> Vec<String> {
-            let moved = statements.into_iter().map(|statement| match statement.said {
-                Said::Images(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
-                Said::Packages(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
+        let said = |commands: Vec<Command>| -> Vec<String> {
+            let moved = commands.into_iter().map(|command| match command.kind {
+                CommandKind::Images(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
+                CommandKind::Packages(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
                 other => format!("{other:?}"),
             });
             moved.collect()
@@ -110,23 +110,23 @@ proptest! {
             decorated.lines().map(|line| format!("{}{line}\n", QUOTES[quote])).collect();
         prop_assert_eq!(parse(&quoted), Vec::new());
         let mut around = parse(&format!("/kind release\n{quoted}\n/queue need-queue\n"));
-        prop_assert_eq!(around.pop().map(|said| said.said), Some(Said::Queue("need-queue".into())));
+        prop_assert_eq!(around.pop().map(|command| command.kind), Some(CommandKind::Queue("need-queue".into())));
         prop_assert_eq!(around.len(), 1);
     }
 
     #[test]
     fn no_text_makes_the_parser_panic(text in any::<String>()) {
         let lines = text.replace("\r\n", "\n").split(['\n', '\r']).count();
-        let statements = parse(&text);
-        prop_assert!(statements.is_sorted_by_key(|statement| statement.line));
-        prop_assert!(statements.iter().all(|statement| (1..=lines).contains(&statement.line)));
+        let commands = parse(&text);
+        prop_assert!(commands.is_sorted_by_key(|command| command.line));
+        prop_assert!(commands.iter().all(|command| (1..=lines).contains(&command.line)));
     }
 
     #[test]
     fn no_mixture_of_its_own_words_makes_the_parser_panic(
         text in r"((/kind|/queue|/cc|@|image\(s\) pushed to|镜像已推送到|packages uploaded to|release note|[-*>`#\[\]<>x ./:：、1é\u{200b}]|<!--|-->|```|oss://|a.b/c:v1|\r|\n| ){1,3}){0,40}"
     ) {
-        let statements = parse(&text);
-        prop_assert!(statements.is_sorted_by_key(|statement| statement.line));
+        let commands = parse(&text);
+        prop_assert!(commands.is_sorted_by_key(|command| command.line));
     }
 }

@@ -1,14 +1,14 @@
 //! SARIF logs have the parts that the standard requires, and every rule has its place in them.
 #![allow(clippy::unwrap_used)]
 
-use compass_manifest::strategies::broken_repositories;
+use compass_manifest::strategies::mutated_repositories;
 use compass_manifest::{Policy, check, check_change, render, rules};
 use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn every_result_points_at_its_rule_and_place((tree, flaw) in broken_repositories()) {
+    fn every_result_points_at_its_rule_and_place((tree, flaw) in mutated_repositories()) {
         let report = check_change(&tree, &tree, &Policy::default());
         let log = render::sarif(&report, "1.0.0");
         let run = &log["runs"][0];
@@ -21,7 +21,7 @@ proptest! {
             prop_assert_eq!(&result["ruleId"], flaw.code());
             prop_assert_eq!(&result["baselineState"], "unchanged");
             let place = &result["locations"][0]["physicalLocation"];
-            prop_assert_eq!(&place["artifactLocation"]["uri"], &report.findings()[0].place.file);
+            prop_assert_eq!(&place["artifactLocation"]["uri"], &report.findings()[0].location.file);
             prop_assert!(place["region"]["startLine"].as_u64().unwrap() >= 1);
             prop_assert!(place["region"]["startColumn"].as_u64().unwrap() >= 1);
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::source::SourceFile;
-use compass_manifest::strategies::broken_repositories;
+use compass_manifest::strategies::mutated_repositories;
 use compass_manifest::{Policy, Report, Tree, check, check_change, render};
 use jsonschema::Validator;
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ fn both(report: &Report) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn findings_are_valid((tree, _) in broken_repositories()) {
+    fn findings_are_valid((tree, _) in mutated_repositories()) {
         let policy = Policy::default();
         prop_assert_eq!(both(&check(&tree, &policy)), Vec::<String>::new());
         prop_assert_eq!(both(&check_change(&tree, &tree, &policy)), Vec::<String>::new());
@@ -62,7 +62,7 @@ fn findings_of_odd_files_and_allowed_ones_are_valid() {
     .into_iter()
     .collect();
     let report = check(&tree, &policy);
-    assert!(!report.findings().is_empty() && !report.allowed().is_empty());
+    assert!(!report.findings().is_empty() && !report.suppressed().is_empty());
     assert_eq!(both(&report), Vec::<String>::new());
 }
 

@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
             }
         }
         Err(error) => {
-            assert!(source.text().get(error.place.span.range()).is_some());
+            assert!(source.text().get(error.location.span.range()).is_some());
             assert!(!error.render(&source, Style::Plain).is_empty());
         }
     }

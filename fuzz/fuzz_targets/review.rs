@@ -17,9 +17,9 @@ fuzz_target!(|text: &str| {
     let mut comments = text.split(BETWEEN);
     let mut facts = Facts::new("alice", comments.next().unwrap_or_default());
     for (comment, author) in comments.zip(["alice", "bob"].into_iter().cycle()) {
-        facts.comment(author, comment);
+        facts.add_comment(author, comment);
     }
-    facts.grant("bob", "platform-release");
-    let (standing, again) = (Queue::default().standing(&facts), Queue::default().standing(&facts));
+    facts.grant_role("bob", "platform-release");
+    let (standing, again) = (Queue::default().evaluate(&facts), Queue::default().evaluate(&facts));
     assert_eq!(standing.to_string(), again.to_string());
 });

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     let found = base.as_ref().and_then(|base| base.policy.as_ref());
     let mut check = Check::new(&repository.tree, found.unwrap_or(&repository.policy));
     if let Some(base) = &base {
-        check = check.against(&base.tree).with_changed_paths(&base.changed);
+        check = check.with_base(&base.tree).with_changed_paths(&base.changed);
         if found.is_some() && base.changed.contains(POLICY_FILE) {
             check = check.with_proposed_policy(&repository.policy);
         }
@@ -97,8 +97,8 @@ fn summary(report: &Report) -> String {
     if report.preexisting() > 0 {
         summary += &format!("; {} stood before", report.preexisting());
     }
-    if !report.allowed().is_empty() {
-        summary += &format!("; {} allowed", report.allowed().len());
+    if !report.suppressed().is_empty() {
+        summary += &format!("; {} allowed", report.suppressed().len());
     }
     summary
 }

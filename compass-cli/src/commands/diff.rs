@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;
 use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, Package, compare};
-use compass_manifest::difference::{Difference, differences};
+use compass_manifest::diff::{Difference, differences};
 use compass_manifest::yaml;
 use compass_registry::{Descriptor, Platform};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use compass_manifest::check;
 use compass_manifest::finding::Severity;
 use compass_manifest::image::ImageReference;
-use compass_manifest::review::forge::{self, FormError, PullRequest};
+use compass_manifest::review::forge::{self, PayloadError, PullRequest};
 use compass_manifest::review::{Evidence, Facts, ReleaseImage};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     let mut facts = pull_request(args)?;
     for (role, accounts) in &repository.policy.review.roles {
         for account in accounts {
-            facts.grant(account.trim_start_matches('@'), role);
+            facts.grant_role(account.trim_start_matches('@'), role);
         }
     }
     let report = check(&repository.tree, &repository.policy);
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
         Some(false) => Evidence::No("it is not in the store".to_owned()),
         None => Evidence::Unknown("the store was not asked".to_owned()),
     };
-    let standing = repository.policy.review.queue.standing(&facts);
+    let standing = repository.policy.review.queue.evaluate(&facts);
     output.result(
         || serde_json::to_value(&standing).unwrap_or_default(),
         || format!("{}\n", standing.to_string().trim_end()),
@@ -83,7 +83,7 @@ fn pull_request(args: &Args) -> Result<Facts, Failure> {
     facts.labels = args.labels.clone().unwrap_or(event.labels);
     facts.comments = match &args.comments {
         Some(file) => {
-            let comments = forge::comments(&read_pages(file)?);
+            let comments = forge::parse_comments(&read_pages(file)?);
             comments.map_err(|error| unusable(file, &error, COMMENTS_FORM))?
         }
         None => event.comment.into_iter().collect(),
@@ -94,7 +94,7 @@ fn pull_request(args: &Args) -> Result<Facts, Failure> {
 const COMMENTS_FORM: &str = "comments are a list, as from `gh api --paginate --slurp repos/OWNER/NAME/issues/NUMBER/comments`";
 
 fn read_event(file: &Path) -> Result<PullRequest, Failure> {
-    let event = PullRequest::of_event(&read_json(file)?);
+    let event = PullRequest::from_event(&read_json(file)?);
     event.map_err(|error| {
         let hint =
             "an event is the file that `GITHUB_EVENT_PATH` names; `--body FILE` takes a body";
@@ -102,7 +102,7 @@ fn read_event(file: &Path) -> Result<PullRequest, Failure> {
     })
 }
 
-fn unusable(file: &Path, error: &FormError, hint: &str) -> Failure {
+fn unusable(file: &Path, error: &PayloadError, hint: &str) -> Failure {
     Failure::usage(format!("cannot use {}: {error}", file.display())).hint(hint)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{
-    EntryKind, MAX_POINTER_BYTES, Policy, Tree, is_lfs_pointer, packed_files, unread_files,
+    EntryKind, MAX_POINTER_BYTES, Policy, Tree, files_to_read, is_lfs_pointer, unread_packed_files,
 };
 
 use super::READ_LIMIT;
@@ -69,7 +69,7 @@ pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, Fa
         tree.insert_entry(path, entry_kind(kind), "");
     }
     read_wanted(&mut tree, policy, |paths| checkout.read(paths, READ_LIMIT))?;
-    let packed = packed_files(&tree, policy);
+    let packed = unread_packed_files(&tree, policy);
     let paths: Vec<&str> = packed.iter().map(String::as_str).collect();
     for (path, beginning) in paths.iter().zip(checkout.read(&paths, MAX_POINTER_BYTES as u64)?) {
         if is_lfs_pointer(&beginning) {
@@ -86,7 +86,7 @@ pub(crate) fn read_wanted(
     mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, Failure>,
 ) -> Result<(), Failure> {
     loop {
-        let unread = unread_files(tree, policy);
+        let unread = files_to_read(tree, policy);
         if unread.is_empty() {
             return Ok(());
         }

@@ -16,7 +16,7 @@ pub(super) struct AddonPlace {
 
 /// The product versions that a repository knows, ordered: those of its product manifests, and those
 /// that the policy names. Versions of components are none, however they are written.
-pub fn known_products(tree: &Tree, policy: &Policy) -> Vec<ProductVersion> {
+pub fn known_product_versions(tree: &Tree, policy: &Policy) -> Vec<ProductVersion> {
     let products = Release::products_of(tree, policy);
     let manifests = products.iter().filter_map(|product| product.stem.parse().ok());
     let mut known: Vec<_> = manifests.chain(policy.products.versions.iter().cloned()).collect();

@@ -1,8 +1,8 @@
 //! Scalars of a YAML text replaced in place.
 
 use super::{BumpError, ChangedValue};
-use crate::difference::differences;
-use crate::finding::Place;
+use crate::diff::differences;
+use crate::finding::Location;
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node};
 
@@ -21,7 +21,7 @@ struct Edit {
 impl<'s> Editor<'s> {
     pub(super) fn new(source: &'s SourceFile) -> Result<Self, BumpError> {
         let root = yaml::parse(source.text()).map_err(|error| BumpError::Syntax {
-            place: Place::new(source, error.span),
+            location: Location::new(source, error.span),
             message: error.message,
         })?;
         Ok(Self { source, root, edits: Vec::new() })
@@ -32,11 +32,11 @@ impl<'s> Editor<'s> {
     }
 
     pub(super) fn unusable(&self, span: Span, message: String) -> BumpError {
-        BumpError::Unusable { place: Place::new(self.source, span), message }
+        BumpError::Unusable { location: Location::new(self.source, span), message }
     }
 
     pub(super) fn pinned(&self, path: &str, span: Span) -> BumpError {
-        BumpError::Pinned { place: Place::new(self.source, span), path: path.to_owned() }
+        BumpError::Pinned { location: Location::new(self.source, span), path: path.to_owned() }
     }
 
     /// Notes that a text becomes another: the scalar at a place, or a part of a scalar.
@@ -52,7 +52,7 @@ impl<'s> Editor<'s> {
         }
         let written = self.source.text().get(span.range()).unwrap_or_default();
         let inner = Self::inner(written, old).map_err(|form| BumpError::NotInPlace {
-            place: Place::new(self.source, span),
+            location: Location::new(self.source, span),
             path: path.to_owned(),
             form,
         })?;
@@ -104,7 +104,7 @@ impl<'s> Editor<'s> {
 
     fn verify(&self, text: &str) -> Result<(), BumpError> {
         let new = yaml::parse(text).map_err(|error| BumpError::Syntax {
-            place: Place::new(self.source, error.span),
+            location: Location::new(self.source, error.span),
             message: error.message,
         })?;
         // Duplicate keys differ from themselves.

@@ -1,5 +1,5 @@
 use crate::escape::{escape, quote, quote_name};
-use crate::finding::Place;
+use crate::finding::Location;
 use crate::suggest;
 use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError};
 
@@ -8,10 +8,10 @@ use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError}
 #[non_exhaustive]
 pub enum BumpError {
     /// The file is not YAML that could be read.
-    #[error("{place}: {message}")]
+    #[error("{location}: {message}")]
     Syntax {
         /// Where.
-        place: Place,
+        location: Location,
         /// What is wrong.
         message: String,
     },
@@ -24,29 +24,29 @@ pub enum BumpError {
         path: String,
     },
     /// A value is not what it should be.
-    #[error("{place}: {message}")]
+    #[error("{location}: {message}")]
     Unusable {
         /// Where.
-        place: Place,
+        location: Location,
         /// What is wrong.
         message: String,
     },
     /// An image has a digest beside its tag.
     #[error(
-        "{place}: {} is pinned to a digest, which another tag would not have",
+        "{location}: {} is pinned to a digest, which another tag would not have",
         quote_name(path)
     )]
     Pinned {
         /// Where.
-        place: Place,
+        location: Location,
         /// Path of the field.
         path: String,
     },
     /// A value is written in a way that cannot be replaced without touching something else.
-    #[error("{place}: {} is {form}, which cannot be replaced in place", quote_name(path))]
+    #[error("{location}: {} is {form}, which cannot be replaced in place", quote_name(path))]
     NotInPlace {
         /// Where.
-        place: Place,
+        location: Location,
         /// Path of the field.
         path: String,
         /// How it is written.

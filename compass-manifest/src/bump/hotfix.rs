@@ -1,10 +1,10 @@
 use super::base_addon::{self, AddonPlace};
 use super::edit::{Editor, with_tag};
-use super::{BumpError, ChangedValue, NewFile};
+use super::{BumpError, ChangedValue, NewHotfix};
 use crate::addon::{AddonValues, Container};
 use crate::escape::quote;
-use crate::image_use;
-use crate::policy::{Policy, VersionForm};
+use crate::image_refs;
+use crate::policy::{Policy, VersionFormat};
 use crate::release::{AddonFile, HotfixFile, Release};
 use crate::source::SourceFile;
 use crate::tree::Tree;
@@ -67,7 +67,7 @@ pub fn new_hotfix(
     policy: &Policy,
     addons: &Tree,
     request: &HotfixRequest<'_>,
-) -> Result<NewFile, BumpError> {
+) -> Result<NewHotfix, BumpError> {
     let products = Release::read(addons, policy);
     let addon = base_addon::find(&products, request.addon, request.base)?;
     let addon_path = addon.document.path();
@@ -92,7 +92,7 @@ pub fn new_hotfix(
     let (text, changes) = values(&document.source, policy, &version, previous.as_ref())?;
     let bytes = within.get(document.path()).unwrap_or_default();
     let mark = if bytes.starts_with(MARK.as_bytes()) { MARK } else { "" };
-    Ok(NewFile {
+    Ok(NewHotfix {
         path,
         text: format!("{mark}{text}"),
         version,
@@ -115,7 +115,7 @@ fn earlier<'r>(
 ) -> Vec<(HotfixVersion, &'r HotfixFile)> {
     let own = file.values.name.as_ref().map(|name| name.value.as_str());
     let of_addon = |hotfix: &&HotfixFile| {
-        let theirs = &hotfix.place;
+        let theirs = &hotfix.path;
         match (&theirs.namespace, &theirs.group, &theirs.leaf) {
             (Some(namespace), Some(group), Some(leaf)) => {
                 format!("{namespace}/{group}/{leaf}") == place.path()
@@ -125,7 +125,7 @@ fn earlier<'r>(
     };
     let version = |hotfix: &HotfixFile| {
         let written = hotfix.values.version.as_ref().map(|version| &version.value);
-        let in_path = hotfix.place.version.as_ref();
+        let in_path = hotfix.path.version.as_ref();
         [in_path, written].into_iter().flatten().find_map(|text| text.parse::<HotfixVersion>().ok())
     };
     let hotfixes = release.hotfixes.iter().filter(of_addon);
@@ -141,7 +141,7 @@ fn package_name(
     asked: &str,
     latest: Option<&HotfixFile>,
 ) -> String {
-    let earlier = latest.and_then(|hotfix| hotfix.place.addon.as_deref());
+    let earlier = latest.and_then(|hotfix| hotfix.path.addon.as_deref());
     let own = file.values.name.as_ref().map(|name| name.value.as_str());
     let fitting = [earlier, own, Some(asked)].into_iter().flatten();
     fitting
@@ -184,10 +184,10 @@ fn new_path(
     let release = Release::read(&tree, policy);
     let (base, version) = (version.base().to_string(), version.to_string());
     let accepted = release.hotfixes.first().is_some_and(|hotfix| {
-        let read = &hotfix.place;
+        let read = &hotfix.path;
         let agree =
             |read: &Option<String>, ours: &str| read.as_ref().is_none_or(|read| read == ours);
-        read.form == Some(VersionForm::Hotfix)
+        read.form == Some(VersionFormat::Hotfix)
             && read.version.as_deref() == Some(&version)
             && agree(&read.addon, name)
             && agree(&read.base, &base)
@@ -221,7 +221,7 @@ fn values(
     let container = container.ok_or_else(|| editor.missing(FIRST_CONTAINER))?;
     let path = format!("{}.image", container.path);
     let image = container.image.as_ref().ok_or_else(|| editor.missing(&path))?;
-    let read = image_use::read(&image.value, policy).map_err(|reason| {
+    let read = image_refs::read(&image.value, policy).map_err(|reason| {
         editor.unusable(
             image.span,
             format!("{} is not an image reference: {reason}", quote(&image.value)),

@@ -1,11 +1,11 @@
 use super::edit::{Editor, with_tag};
-use super::{BumpError, Bumped};
+use super::{BumpError, BumpedPlugin};
 use crate::image::ImageReference;
-use crate::image_use::image_uses;
+use crate::image_refs::image_uses;
 use crate::plugin::PluginManifest;
 use crate::policy::Policy;
 use crate::source::{SourceFile, Spanned};
-use crate::version::{Part, PluginVersion};
+use crate::version::{BumpLevel, PluginVersion};
 
 /// Writes the next version into a plugin manifest: into `spec.version`, as the tag of
 /// `spec.service.image`, and as the tag of the plugin's own images that have the old version, wherever
@@ -15,7 +15,11 @@ use crate::version::{Part, PluginVersion};
 /// # Errors
 /// If the manifest lacks version or image, one of them cannot be replaced in place, or an anchor
 /// would carry the change on to another value.
-pub fn bump_plugin(source: &SourceFile, policy: &Policy, part: Part) -> Result<Bumped, BumpError> {
+pub fn bump_plugin(
+    source: &SourceFile,
+    policy: &Policy,
+    part: BumpLevel,
+) -> Result<BumpedPlugin, BumpError> {
     write(source, policy, |old| old.next(part).ok_or_else(|| BumpError::NoneAfter(old.to_string())))
 }
 
@@ -27,7 +31,7 @@ pub fn set_plugin_version(
     source: &SourceFile,
     policy: &Policy,
     version: &PluginVersion,
-) -> Result<Bumped, BumpError> {
+) -> Result<BumpedPlugin, BumpError> {
     write(source, policy, |old| match version > old {
         true => Ok(version.clone()),
         false => Err(BumpError::NotGreater { old: old.clone(), new: version.clone() }),
@@ -38,7 +42,7 @@ fn write(
     source: &SourceFile,
     policy: &Policy,
     choose: impl FnOnce(&PluginVersion) -> Result<PluginVersion, BumpError>,
-) -> Result<Bumped, BumpError> {
+) -> Result<BumpedPlugin, BumpError> {
     let mut editor = Editor::new(source)?;
     let manifest = PluginManifest::read(&editor.root);
     let version = manifest.version.as_ref().ok_or_else(|| editor.missing(VERSION))?;
@@ -53,7 +57,8 @@ fn write(
         image.value.parse().map_err(|error| editor.unusable(image.span, format!("{error}")))?;
     replace_tag(&mut editor, IMAGE, image, &service, &tag)?;
     for used in image_uses(source, &editor.root, policy) {
-        let reference = used.image.as_ref().ok().and_then(|one| one.release(policy).parse().ok());
+        let reference =
+            used.image.as_ref().ok().and_then(|one| one.release_reference(policy).parse().ok());
         let Some(own) = reference.filter(|_| &*used.path != IMAGE) else { continue };
         if is_of_version(&own, &service, &version.value) {
             let written = Spanned { value: used.written, span: used.span };
@@ -61,7 +66,7 @@ fn write(
         }
     }
     let (text, changes) = editor.finish()?;
-    Ok(Bumped { text, old, new, changes })
+    Ok(BumpedPlugin { text, old, new, changes })
 }
 
 /// Whether an image is one of the plugin's, and has the plugin's version. The service's own image
@@ -95,12 +100,12 @@ const IMAGE: &str = "spec.service.image";
 mod tests {
     use super::*;
 
-    fn bump(text: &str, part: Part) -> Result<Bumped, BumpError> {
+    fn bump(text: &str, part: BumpLevel) -> Result<BumpedPlugin, BumpError> {
         bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), part)
     }
 
     fn says(text: &str) -> String {
-        bump(text, Part::Patch).unwrap_err().to_string()
+        bump(text, BumpLevel::Patch).unwrap_err().to_string()
     }
 
     #[test]
@@ -108,7 +113,7 @@ mod tests {
         let text = "spec: {version: v1.0.0, service: {image: 'a.b/r/gpu:v0.9.9', configs: {envs: [\
             {name: A, value: a.b/r/helper:v1.0.0}, {name: B, value: a.b/x/other:v1.0.0},\
             {name: C, value: a.b/r/tool:v7}, {name: D, value: a.b/r/gpu:v0.9.9}, {name: E, value: v1.0.0}]}}}";
-        let bumped = bump(text, Part::Major).unwrap();
+        let bumped = bump(text, BumpLevel::Major).unwrap();
         let paths: Vec<_> = bumped.changes.iter().map(|change| change.path.as_str()).collect();
         let env = |n: usize| format!("spec.service.configs.envs[{n}].value");
         assert_eq!(paths, ["spec.version", "spec.service.image", &env(0), &env(3)]);
@@ -147,7 +152,7 @@ spec:
 "
             )
         };
-        let bumped = bump(&text("v1.0.0"), Part::Patch).unwrap();
+        let bumped = bump(&text("v1.0.0"), BumpLevel::Patch).unwrap();
         assert_eq!(bumped.text, text("v1.0.1"));
         let paths: Vec<_> = bumped.changes.iter().map(|change| change.path.as_str()).collect();
         assert_eq!(paths.len(), 9, "{paths:?}");
@@ -163,7 +168,9 @@ spec:
     #[test]
     fn an_image_without_a_tag_gets_one() {
         let text = "spec: {version: v1.0.0, service: {image: 'localhost:5000/r/gpu'}}";
-        assert!(bump(text, Part::Patch).unwrap().text.contains("'localhost:5000/r/gpu:v1.0.1'"));
+        assert!(
+            bump(text, BumpLevel::Patch).unwrap().text.contains("'localhost:5000/r/gpu:v1.0.1'")
+        );
     }
 
     #[test]
@@ -197,7 +204,7 @@ spec:
             "0".repeat(64)
         );
         assert!(says(&digest).contains("pinned to a digest"));
-        let hint = bump(&digest, Part::Patch).unwrap_err().hint();
+        let hint = bump(&digest, BumpLevel::Patch).unwrap_err().hint();
         assert!(hint.is_some_and(|hint| hint.contains("take the digest away")));
         let largest =
             format!("spec: {{version: v1.0.{}, service: {{image: a.b/r/gpu:v1}}}}", u64::MAX);
@@ -221,6 +228,6 @@ spec:
     #[test]
     fn duplicate_keys_elsewhere_are_left_alone() {
         let text = "metadata: {labels: {a: 1, a: 2}}\nspec: {version: v1.0.0, service: {image: a.b/r/g:v1.0.0}}";
-        assert_eq!(bump(text, Part::Patch).unwrap().text, text.replace("v1.0.0", "v1.0.1"));
+        assert_eq!(bump(text, BumpLevel::Patch).unwrap().text, text.replace("v1.0.0", "v1.0.1"));
     }
 }

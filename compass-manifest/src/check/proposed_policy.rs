@@ -37,10 +37,10 @@ pub(super) fn compare(mut report: Report, proposed: &Report) -> Report {
     report.findings.extend(added);
     report
         .findings
-        .sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
+        .sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
     report
 }
 
 fn key(finding: &Finding) -> Key<'_> {
-    (finding.code, &finding.place.file, finding.place.span.start, &finding.message)
+    (finding.code, &finding.location.file, finding.location.span.start, &finding.message)
 }

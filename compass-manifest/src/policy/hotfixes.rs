@@ -27,12 +27,12 @@ pub struct PathPattern {
     text: String,
     regex: Regex,
     /// The form of the version in the path.
-    pub form: VersionForm,
+    pub form: VersionFormat,
 }
 
 /// The form of the version in a hotfix's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum VersionForm {
+pub enum VersionFormat {
     /// A HOTFIXVERSION.
     Hotfix,
     /// The component's own version, with whatever a team adds to it.
@@ -53,7 +53,9 @@ impl Default for HotfixPolicy {
         Self {
             directories: vec!["release-hotfixes".to_owned()],
             namespaces: vec!["default".to_owned(), "kube-system".to_owned()],
-            patterns: PathPattern::new(DEFAULT_PATTERN, VersionForm::Hotfix).into_iter().collect(),
+            patterns: PathPattern::new(DEFAULT_PATTERN, VersionFormat::Hotfix)
+                .into_iter()
+                .collect(),
             placeholders: Vec::new(),
         }
     }
@@ -83,7 +85,7 @@ impl PathPattern {
     /// # Errors
     /// If the text is no regular expression, or one whose compiled form takes more memory than
     /// any that paths need.
-    pub fn new(text: &str, form: VersionForm) -> Result<Self, regex::Error> {
+    pub fn new(text: &str, form: VersionFormat) -> Result<Self, regex::Error> {
         let regex = RegexBuilder::new(&format!("^(?:{text})$"))
             .size_limit(MAX_COMPILED_BYTES)
             .dfa_size_limit(MAX_COMPILED_BYTES)
@@ -116,9 +118,9 @@ impl PathPattern {
 
     fn read(node: &Node) -> Result<Self, Wrong> {
         let form = match node.get("version").and_then(Node::text).unwrap_or_default() {
-            "hotfix" => VersionForm::Hotfix,
-            "component" => VersionForm::Component,
-            "none" => VersionForm::None,
+            "hotfix" => VersionFormat::Hotfix,
+            "component" => VersionFormat::Component,
+            "none" => VersionFormat::None,
             other => {
                 return Err(wrong(
                     node.get("version").unwrap_or(node),
@@ -131,7 +133,7 @@ impl PathPattern {
         let text = path.text().unwrap_or_default();
         let pattern = Self::new(text, form).map_err(|error| unusable(path, &error))?;
         let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
-        if form != VersionForm::None && !has("version") {
+        if form != VersionFormat::None && !has("version") {
             return Err(wrong(
                 path,
                 "the pattern has no group `version`",

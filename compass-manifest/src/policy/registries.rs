@@ -67,7 +67,7 @@ impl Registries {
 
     /// The reference of an image in the source registry, by its repository path in the release
     /// registry: the project's other name, and the same path below it.
-    pub fn source_of(&self, release_repository: &str) -> String {
+    pub fn source_repository(&self, release_repository: &str) -> String {
         let below = |project: &str| {
             release_repository.strip_prefix(project).and_then(|rest| rest.strip_prefix('/'))
         };
@@ -83,7 +83,7 @@ impl Registries {
     }
 
     /// The reference of an image in the release registry, by project name and name below it.
-    pub fn release_of(&self, project: &str, name: &str) -> String {
+    pub fn release_repository(&self, project: &str, name: &str) -> String {
         let project = self.projects.get(project).map_or(project, |project| &project.release);
         format!("{}/{project}/{name}", self.release_host())
     }
@@ -168,18 +168,18 @@ mod tests {
     fn a_project_may_have_another_name_in_each_registry() {
         let registries = Registries::default();
         assert_eq!(
-            registries.source_of("release/console-web"),
+            registries.source_repository("release/console-web"),
             "cargo.caicloudprivatetest.com/caicloud/console-web"
         );
         assert_eq!(
-            registries.source_of("library/redis"),
+            registries.source_repository("library/redis"),
             "cargo.caicloudprivatetest.com/library/redis"
         );
         assert_eq!(
-            registries.source_of("releases/x"),
+            registries.source_repository("releases/x"),
             "cargo.caicloudprivatetest.com/releases/x",
             "a project is matched by whole path elements"
         );
-        assert_eq!(registries.release_of("release", "x"), "harbor.caicloud.xyz/release/x");
+        assert_eq!(registries.release_repository("release", "x"), "harbor.caicloud.xyz/release/x");
     }
 }

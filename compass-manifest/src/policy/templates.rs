@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::escape::quote;
 use crate::template::variables;
-use crate::yaml::{Kind, Node, ScalarType};
+use crate::yaml::{Node, NodeKind, ScalarType};
 
 /// The template variables that release manifests may use, as `[[ registry_release ]]`.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ impl Templates {
     }
 
     /// The variable that stands for a project.
-    pub fn of_project(&self, project: &str) -> Option<&str> {
+    pub fn variable_of_project(&self, project: &str) -> Option<&str> {
         let stands = |value: &TemplateValue| *value == TemplateValue::Project(project.to_owned());
         self.variables.iter().find(|(_, value)| stands(value)).map(|(name, _)| name.as_str())
     }
@@ -106,7 +106,7 @@ impl Templates {
 }
 
 fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wrong> {
-    let Kind::Scalar(scalar) = &node.kind else { return Ok(TemplateValue::OnSite) };
+    let NodeKind::Scalar(scalar) = &node.kind else { return Ok(TemplateValue::OnSite) };
     if scalar.scalar_type() == ScalarType::Null {
         return Ok(TemplateValue::OnSite);
     }

@@ -31,9 +31,9 @@ impl Change<'_> {
             self.touches(old.document.path())
                 && old.addon().is_some()
                 && old.addon() == hotfix.addon()
-                && old.place.base == hotfix.place.base
-                && old.place.version.is_some()
-                && old.place.version == hotfix.place.version
+                && old.path.base == hotfix.path.base
+                && old.path.version.is_some()
+                && old.path.version == hotfix.path.version
         };
         let hotfixes = self.base.hotfixes.iter();
         let old = hotfixes.clone().find(same_file).or_else(|| hotfixes.clone().find(moved));

@@ -1,6 +1,6 @@
 use std::sync::OnceLock;
 
-use crate::image_use::{ImageUse, image_uses};
+use crate::image_refs::{ImageUse, image_uses};
 use crate::policy::Policy;
 use crate::shape::{self, Departure, Shape};
 use crate::source::{SourceFile, Span};
@@ -49,9 +49,9 @@ impl Document {
     }
 
     /// Whether two documents mean the same; two that are not YAML do where their texts are equal.
-    pub(crate) fn means(&self, other: &Self) -> bool {
+    pub(crate) fn semantically_eq(&self, other: &Self) -> bool {
         match (&self.root, &other.root) {
-            (Ok(one), Ok(two)) => one.means(two),
+            (Ok(one), Ok(two)) => one.semantically_eq(two),
             _ => self.source.text() == other.source.text(),
         }
     }

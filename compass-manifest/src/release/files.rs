@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::document::Document;
-use super::hotfix_place::HotfixPlace;
+use super::hotfix_path::HotfixPath;
 use crate::addon::{self, AddonValues};
 use crate::content;
 use crate::plugin::{self, PluginManifest};
-use crate::policy::{Pattern, Policy, VersionForm};
-use crate::product::{self, ListedImage, ProductManifest};
+use crate::policy::{Pattern, Policy, VersionFormat};
+use crate::product::{self, ImageListEntry, ProductManifest};
 use crate::version::{HotfixVersion, ProductVersion};
 use crate::yaml::SyntaxError;
 
@@ -24,7 +24,7 @@ pub(crate) struct PluginFile {
 /// The addon values of a hotfix.
 #[derive(Debug)]
 pub(crate) struct HotfixFile {
-    pub(crate) place: HotfixPlace,
+    pub(crate) path: HotfixPath,
     pub(crate) document: Document,
     pub(crate) values: AddonValues,
 }
@@ -53,7 +53,7 @@ pub(crate) struct ProductFile {
 #[derive(Debug)]
 pub(crate) struct ListFile {
     pub(crate) document: Document,
-    pub(crate) images: Vec<ListedImage>,
+    pub(crate) images: Vec<ImageListEntry>,
     /// Why the file is no text of which the lines could be read.
     pub(crate) unreadable: Option<SyntaxError>,
 }
@@ -80,25 +80,25 @@ impl HotfixFile {
     pub(super) fn read(path: &str, bytes: &[u8], policy: &Policy) -> Self {
         let document = Document::read(path, bytes, Some(addon::SHAPE));
         let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
-        Self { place: HotfixPlace::of(path, policy), document, values }
+        Self { path: HotfixPath::of(path, policy), document, values }
     }
 
     /// The addon's name: as the path has it, otherwise as the values have it.
     pub(crate) fn addon(&self) -> Option<&str> {
         let own = self.values.name.as_ref().map(|name| name.value.as_str());
-        self.place.addon.as_deref().or(own)
+        self.path.addon.as_deref().or(own)
     }
 
     /// The HOTFIXVERSION of the path, where the policy says that it has one.
     pub(crate) fn hotfix_version(&self) -> Option<HotfixVersion> {
-        let version = self.place.version.as_ref()?;
-        (self.place.form == Some(VersionForm::Hotfix)).then(|| version.parse().ok())?
+        let version = self.path.version.as_ref()?;
+        (self.path.form == Some(VersionFormat::Hotfix)).then(|| version.parse().ok())?
     }
 
     /// The package's version: as the path has it, otherwise as the values have it.
     pub(crate) fn version(&self) -> Option<&str> {
         let own = self.values.version.as_ref().map(|version| version.value.as_str());
-        self.place.version.as_deref().or(own)
+        self.path.version.as_deref().or(own)
     }
 }
 
@@ -117,9 +117,9 @@ impl AddonFile {
     /// Whether this is the addon that a hotfix patches: by its place, otherwise by its name.
     pub(crate) fn is_patched_by(&self, hotfix: &HotfixFile) -> bool {
         let path = self.document.path();
-        let place = &hotfix.place;
+        let patched = &hotfix.path;
         if let (Some(namespace), Some(group), Some(leaf)) =
-            (&place.namespace, &place.group, &place.leaf)
+            (&patched.namespace, &patched.group, &patched.leaf)
             && path.ends_with(&format!("/{namespace}/{group}/{leaf}/values.yaml"))
         {
             return true;
@@ -128,7 +128,7 @@ impl AddonFile {
         let theirs = hotfix.values.name.as_ref().map(|name| &name.value);
         // In the older layout a name is unique only within its group.
         let flat = !path.ends_with("/values.yaml");
-        flat && ours.is_some() && (ours == theirs || ours == hotfix.place.addon.as_ref())
+        flat && ours.is_some() && (ours == theirs || ours == hotfix.path.addon.as_ref())
     }
 }
 

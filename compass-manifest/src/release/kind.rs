@@ -6,7 +6,7 @@ use crate::tree::below_any;
 
 /// What a file is, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     Plugin,
     Hotfix,
     Product,
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Kind {
+impl FileKind {
     pub(crate) fn of(path: &str, policy: &Policy, products: &[ProductFile]) -> Self {
         let kind = Self::in_release_directory(path, policy);
         let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(path));
@@ -52,7 +52,7 @@ impl Kind {
             return Self::Addon { overlay: true };
         }
         let is_addon = below_any(path, &policy.products.addons).is_some()
-            || products.iter().any(|product| product.manifest.below_addons(path).is_some());
+            || products.iter().any(|product| product.manifest.path_in_addons(path).is_some());
         if is_yaml && is_addon { Self::Addon { overlay: false } } else { Self::Other }
     }
 

@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
-use super::kind::Kind;
+use super::kind::FileKind;
 use crate::parallel;
 use crate::policy::Policy;
 use crate::tree::Tree;
@@ -27,31 +27,31 @@ pub(super) fn read_all(
     tree: &Tree,
     policy: &Policy,
     products: &[ProductFile],
-    is_wanted: impl Fn(Kind) -> bool + Sync,
+    is_wanted: impl Fn(FileKind) -> bool + Sync,
 ) -> Vec<ReadFile> {
     let paths: Vec<&str> = tree.paths().collect();
     let parts: Vec<&[&str]> = paths.chunks(FILES_AT_ONCE).collect();
     let read = |part: &&[&str]| -> Vec<ReadFile> {
-        let kinds = part.iter().map(|path| (path, Kind::of(path, policy, products)));
+        let kinds = part.iter().map(|path| (path, FileKind::of(path, policy, products)));
         let wanted = kinds.filter(|(_, kind)| is_wanted(*kind));
         wanted.filter_map(|(path, kind)| read_file(path, kind, tree, policy)).collect()
     };
     parallel::map(&parts, read).into_iter().flatten().collect()
 }
 
-fn read_file(path: &str, kind: Kind, tree: &Tree, policy: &Policy) -> Option<ReadFile> {
+fn read_file(path: &str, kind: FileKind, tree: &Tree, policy: &Policy) -> Option<ReadFile> {
     let Some(bytes) = tree.get(path) else {
-        return (kind == Kind::Stray).then(|| ReadFile::Stray(path.to_owned()));
+        return (kind == FileKind::Stray).then(|| ReadFile::Stray(path.to_owned()));
     };
     Some(match kind {
-        Kind::Plugin => ReadFile::Plugin(PluginFile::read(path, bytes)),
-        Kind::Hotfix => ReadFile::Hotfix(HotfixFile::read(path, bytes, policy)),
-        Kind::Addon { overlay } => ReadFile::Addon(AddonFile::read(path, bytes, overlay)),
-        Kind::ImageList => ReadFile::List(ListFile::read(path, bytes)),
-        Kind::Descriptor => ReadFile::Descriptor(Document::read(path, bytes, None)),
-        Kind::ChartList => ReadFile::Charts(Document::read(path, bytes, None)),
-        Kind::Readme => ReadFile::Readme(Document::read_text(path, bytes)),
-        Kind::Stray => ReadFile::Stray(path.to_owned()),
-        Kind::Product | Kind::Other => return None,
+        FileKind::Plugin => ReadFile::Plugin(PluginFile::read(path, bytes)),
+        FileKind::Hotfix => ReadFile::Hotfix(HotfixFile::read(path, bytes, policy)),
+        FileKind::Addon { overlay } => ReadFile::Addon(AddonFile::read(path, bytes, overlay)),
+        FileKind::ImageList => ReadFile::List(ListFile::read(path, bytes)),
+        FileKind::Descriptor => ReadFile::Descriptor(Document::read(path, bytes, None)),
+        FileKind::ChartList => ReadFile::Charts(Document::read(path, bytes, None)),
+        FileKind::Readme => ReadFile::Readme(Document::read_text(path, bytes)),
+        FileKind::Stray => ReadFile::Stray(path.to_owned()),
+        FileKind::Product | FileKind::Other => return None,
     })
 }

@@ -9,7 +9,7 @@ use crate::finding::{Finding, Report, Severity};
 pub fn github(report: &Report) -> String {
     let mut output = String::new();
     for finding in report.findings() {
-        let (start, end) = (finding.place.start, finding.place.end);
+        let (start, end) = (finding.location.start, finding.location.end);
         // Columns may be named only where the annotation stays in one line.
         let columns = if start.line == end.line {
             format!(",col={},endColumn={}", start.column, end.column.max(start.column))
@@ -20,7 +20,7 @@ pub fn github(report: &Report) -> String {
             output,
             "::{} file={},line={},endLine={}{columns},title={}::{}",
             command(finding),
-            property(&report.path_from_root(&finding.place.file)),
+            property(&report.path_from_root(&finding.location.file)),
             start.line,
             end.line,
             property(finding.code),

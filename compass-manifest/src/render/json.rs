@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::escape::is_unprintable;
-use crate::finding::{Place, Report, Severity};
+use crate::finding::{Location, Report, Severity};
 use crate::source::Position;
 
 #[derive(Serialize)]
@@ -12,7 +12,7 @@ struct Document<'r> {
     errors: usize,
     notes: usize,
     preexisting: usize,
-    allowed: Vec<Allowed<'r>>,
+    allowed: Vec<Suppressed<'r>>,
     /// For the caller, whose own warnings belong here.
     warnings: [String; 0],
 }
@@ -25,7 +25,7 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct Allowed<'r> {
+struct Suppressed<'r> {
     reason: &'r str,
     finding: Finding<'r>,
 }
@@ -54,9 +54,9 @@ struct Related<'r> {
 /// The report as the JSON object that `docs/cli-json.md` describes. `warnings` is empty: these are the
 /// warnings of the command that prints it.
 pub fn json(report: &Report) -> Value {
-    let allowed = report.allowed().iter();
+    let allowed = report.suppressed().iter();
     let allowed =
-        allowed.map(|one| Allowed { reason: &one.reason, finding: Finding::of(&one.finding) });
+        allowed.map(|one| Suppressed { reason: &one.reason, finding: Finding::of(&one.finding) });
     let object = Document {
         findings: report.findings().iter().map(Finding::of).collect(),
         counts: Counts {
@@ -105,12 +105,12 @@ pub fn json_text(value: &Value) -> String {
 
 impl<'r> Finding<'r> {
     fn of(finding: &'r crate::finding::Finding) -> Self {
-        let Place { file, start, end, .. } = &finding.place;
+        let Location { file, start, end, .. } = &finding.location;
         let related = finding.related.iter().map(|related| Related {
             label: &related.label,
-            file: &related.place.file,
-            start: related.place.start,
-            end: related.place.end,
+            file: &related.location.file,
+            start: related.location.start,
+            end: related.location.end,
         });
         Self {
             code: finding.code,

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use crate::finding::{Finding, Place, Report, Severity};
+use crate::finding::{Finding, Location, Report, Severity};
 use crate::rule::Rule;
 use crate::rules;
 
@@ -11,7 +11,7 @@ use crate::rules;
 /// ([`Report::in_directory`]).
 pub fn sarif(report: &Report, version: &str) -> Value {
     let results = report.findings().iter().map(|finding| result(report, finding));
-    let suppressed = report.allowed().iter().map(|allowed| {
+    let suppressed = report.suppressed().iter().map(|allowed| {
         let mut result = result(report, &allowed.finding);
         result["suppressions"] =
             json!([{"kind": "external", "status": "accepted", "justification": allowed.reason}]);
@@ -61,9 +61,9 @@ fn result(report: &Report, finding: &Finding) -> Value {
         help => format!("{}: {help}", finding.message),
     };
     set("message", json!({"text": text}));
-    set("locations", json!([location(report, &finding.place)]));
+    set("locations", json!([location(report, &finding.location)]));
     let related = finding.related.iter().enumerate().map(|(id, related)| {
-        let mut location = location(report, &related.place);
+        let mut location = location(report, &related.location);
         location["id"] = json!(id);
         location["message"] = json!({"text": related.label});
         location
@@ -79,18 +79,18 @@ fn result(report: &Report, finding: &Finding) -> Value {
     Value::Object(result)
 }
 
-fn location(report: &Report, place: &Place) -> Value {
+fn location(report: &Report, location: &Location) -> Value {
     let mut region = json!({
-        "startLine": place.start.line,
-        "startColumn": place.start.column,
-        "endLine": place.end.line,
-        "endColumn": place.end.column,
+        "startLine": location.start.line,
+        "startColumn": location.start.column,
+        "endLine": location.end.line,
+        "endColumn": location.end.column,
     });
-    if (place.end.line, place.end.column) < (place.start.line, place.start.column) {
-        region = json!({"startLine": place.start.line});
+    if (location.end.line, location.end.column) < (location.start.line, location.start.column) {
+        region = json!({"startLine": location.start.line});
     }
     json!({"physicalLocation": {
-        "artifactLocation": {"uri": uri(&report.path_from_root(&place.file)), "uriBaseId": "SRCROOT"},
+        "artifactLocation": {"uri": uri(&report.path_from_root(&location.file)), "uriBaseId": "SRCROOT"},
         "region": region,
     }})
 }
@@ -99,12 +99,12 @@ fn location(report: &Report, place: &Place) -> Value {
 fn fingerprint(report: &Report, finding: &Finding) -> String {
     let same = |other: &&Finding| {
         other.code == finding.code
-            && other.place.file == finding.place.file
+            && other.location.file == finding.location.file
             && other.message == finding.message
-            && other.place < finding.place
+            && other.location < finding.location
     };
     let number = report.findings().iter().filter(same).count();
-    format!("{}:{}:{}:{number}", finding.code, finding.place.file, finding.message)
+    format!("{}:{}:{}:{number}", finding.code, finding.location.file, finding.message)
 }
 
 fn level(severity: Severity) -> &'static str {

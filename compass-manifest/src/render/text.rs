@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::escape::{escape, escape_lines};
-use crate::finding::{Finding, Place, Report, Severity};
+use crate::finding::{Finding, Location, Report, Severity};
 use crate::policy::PolicyError;
 use crate::source::SourceFile;
 
@@ -32,7 +32,7 @@ impl PolicyError {
     pub fn render(&self, source: &SourceFile, style: Style) -> String {
         let group = Level::ERROR
             .primary_title(escape(&self.message))
-            .element(snippet(source).annotation(primary(&self.place, "")));
+            .element(snippet(source).annotation(primary(&self.location, "")));
         renderer(style).render(&[with_help(group, &self.help)])
     }
 }
@@ -48,20 +48,22 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         false => escape(&finding.message).into_owned(),
     };
     let mut group = Group::with_title(level.primary_title(title).id(finding.code));
-    let source = report.source(&finding.place.file);
+    let source = report.source(&finding.location.file);
     if let Some(source) = source.filter(|source| !source.text().is_empty()) {
-        let (here, elsewhere): (Vec<_>, Vec<_>) =
-            finding.related.iter().partition(|related| related.place.file == finding.place.file);
-        let mut shown = snippet(source).annotation(primary(&finding.place, &finding.label));
+        let (here, elsewhere): (Vec<_>, Vec<_>) = finding
+            .related
+            .iter()
+            .partition(|related| related.location.file == finding.location.file);
+        let mut shown = snippet(source).annotation(primary(&finding.location, &finding.label));
         for related in here {
-            let span = related.place.span.range();
+            let span = related.location.span.range();
             shown =
                 shown.annotation(AnnotationKind::Context.span(span).label(escape(&related.label)));
         }
         group = group.element(shown);
         for related in elsewhere {
-            if let Some(source) = report.source(&related.place.file) {
-                let span = related.place.span.range();
+            if let Some(source) = report.source(&related.location.file) {
+                let span = related.location.span.range();
                 group =
                     group.element(snippet(source).annotation(
                         AnnotationKind::Context.span(span).label(escape(&related.label)),
@@ -70,7 +72,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         }
     } else {
         // A file that was not read, or is empty, has no line to show.
-        group = group.element(Origin::path(escape(&finding.place.file)));
+        group = group.element(Origin::path(escape(&finding.location.file)));
     }
     renderer(style).render(&[with_help(group, &finding.help)])
 }
@@ -103,8 +105,8 @@ fn printable_source(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-fn primary<'a>(place: &Place, label: &'a str) -> annotate_snippets::Annotation<'a> {
-    let annotation = AnnotationKind::Primary.span(place.span.range());
+fn primary<'a>(location: &Location, label: &'a str) -> annotate_snippets::Annotation<'a> {
+    let annotation = AnnotationKind::Primary.span(location.span.range());
     if label.is_empty() { annotation } else { annotation.label(escape(label)) }
 }
 

@@ -9,17 +9,17 @@ use super::text::{self, Line, Mark};
 
 /// One thing that a text says to the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct Command {
     /// The line it stands on, from 1. That of the heading, for lists and notes.
     pub line: usize,
     /// What is said.
-    pub said: Said,
+    pub kind: CommandKind,
 }
 
-/// What a statement says.
+/// What a command says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Said {
+pub enum CommandKind {
     /// `/kind LABEL`; the label in lower case and without `kind/`.
     Kind(String),
     /// `/queue LABEL`; the label in lower case and without `queue/`.
@@ -27,9 +27,9 @@ pub enum Said {
     /// `/cc @a @b`; logins, or teams as `org/team`, without `@`.
     Cc(Vec<String>),
     /// `image(s) pushed to` and the images that follow.
-    Images(Vec<Item<ImageReference>>),
+    Images(Vec<ListItem<ImageReference>>),
     /// `packages uploaded to` and the addresses that follow.
-    Packages(Vec<Item<String>>),
+    Packages(Vec<ListItem<String>>),
     /// A release note; `None` where its heading stands and nothing is noted.
     ReleaseNote(Option<String>),
     /// A command that lacks what belongs to it.
@@ -43,7 +43,7 @@ pub enum Said {
 
 /// One line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item<T> {
+pub struct ListItem<T> {
     /// The line it stands on, from 1.
     pub line: usize,
     /// What is written, shortened where it is very long.
@@ -52,40 +52,40 @@ pub struct Item<T> {
     pub value: Result<T, String>,
 }
 
-impl<T> Item<T> {
+impl<T> ListItem<T> {
     /// Whether the item cannot be read.
     pub fn is_malformed(&self) -> bool {
         self.value.is_err()
     }
 }
 
-/// Reads all statements of a pull request's body or of a comment, in their order.
+/// Reads all commands of a pull request's body or of a comment, in their order.
 ///
 /// A command must begin its line, after Markdown's decoration: bullets, numbers, ticked boxes,
 /// headings, emphasis, code. HTML comments, quoted lines, lines behind an empty box and the middle of
 /// a sentence say nothing. Takes time in proportion to the text, whatever it is.
 ///
 /// ```
-/// use compass_manifest::review::command::{Said, parse};
+/// use compass_manifest::review::command::{CommandKind, parse};
 ///
-/// let said = parse("> /queue done\r\nLGTM, thanks!\r\n - `/queue need-queue`\r\n");
-/// assert_eq!(said.len(), 1);
-/// assert_eq!(said[0].line, 3);
-/// assert_eq!(said[0].said, Said::Queue("need-queue".to_owned()));
+/// let commands = parse("> /queue done\r\nLGTM, thanks!\r\n - `/queue need-queue`\r\n");
+/// assert_eq!(commands.len(), 1);
+/// assert_eq!(commands[0].line, 3);
+/// assert_eq!(commands[0].kind, CommandKind::Queue("need-queue".to_owned()));
 /// ```
-pub fn parse(text: &str) -> Vec<Statement> {
+pub fn parse(text: &str) -> Vec<Command> {
     let shown = text::without_comments(text);
     let mut reader = Reader::default();
     for line in text::lines(&shown) {
         reader.read(&line);
     }
     reader.finish_section();
-    reader.statements
+    reader.commands
 }
 
 #[derive(Debug, Default)]
 struct Reader {
-    statements: Vec<Statement>,
+    commands: Vec<Command>,
     section: Section,
 }
 
@@ -95,8 +95,8 @@ enum Section {
     #[default]
     None,
     Note(Note),
-    Images(usize, Vec<Item<ImageReference>>),
-    Packages(usize, Vec<Item<String>>),
+    Images(usize, Vec<ListItem<ImageReference>>),
+    Packages(usize, Vec<ListItem<String>>),
 }
 
 impl Reader {
@@ -125,8 +125,8 @@ impl Reader {
         let commands = slash::commands(&line.content);
         if !commands.is_empty() {
             self.finish_section();
-            let statements = commands.into_iter().map(|said| Statement { line: line.number, said });
-            self.statements.extend(statements);
+            let commands = commands.into_iter().map(|kind| Command { line: line.number, kind });
+            self.commands.extend(commands);
         } else if let Some(heading) = list::heading(&line.content) {
             self.begin(match heading.kind {
                 Kind::Images => {
@@ -162,21 +162,21 @@ impl Reader {
     }
 
     fn finish_section(&mut self) {
-        let (line, said) = match std::mem::take(&mut self.section) {
+        let (line, kind) = match std::mem::take(&mut self.section) {
             Section::None => return,
-            Section::Note(note) => (note.line(), Said::ReleaseNote(note.text())),
-            Section::Images(line, items) => (line, Said::Images(items)),
-            Section::Packages(line, items) => (line, Said::Packages(items)),
+            Section::Note(note) => (note.line(), CommandKind::ReleaseNote(note.text())),
+            Section::Images(line, items) => (line, CommandKind::Images(items)),
+            Section::Packages(line, items) => (line, CommandKind::Packages(items)),
         };
-        self.statements.push(Statement { line, said });
+        self.commands.push(Command { line, kind });
     }
 }
 
 /// Adds a line's items to a list; `false` where the list ended before that line.
 fn take<T>(
-    items: &mut Vec<Item<T>>,
+    items: &mut Vec<ListItem<T>>,
     line: &Line<'_>,
-    read: fn(usize, &str) -> Vec<Item<T>>,
+    read: fn(usize, &str) -> Vec<ListItem<T>>,
 ) -> bool {
     // Rules, dots and empty quotes may be between items.
     if !line.content.contains(char::is_alphanumeric) {

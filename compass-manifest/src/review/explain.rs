@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::guard::{GuardReport, Verdict};
 use super::replay::{account, list_roles, place};
-use super::standing::{NextStep, Outcome, Standing, Transition};
+use super::status::{NextStep, Outcome, Status, Transition};
 
 /// The answer to "why is this pull request here, and what is next".
-impl fmt::Display for Standing {
+impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {
             Some(state) => writeln!(f, "stands at queue/{state}")?,

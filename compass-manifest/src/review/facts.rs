@@ -77,12 +77,12 @@ impl Facts {
     }
 
     /// Gives somebody a role.
-    pub fn grant(&mut self, login: impl Into<String>, role: &str) {
+    pub fn grant_role(&mut self, login: impl Into<String>, role: &str) {
         self.roles.entry(login.into()).or_default().insert(Role::new(role));
     }
 
     /// Adds a comment after the others.
-    pub fn comment(&mut self, author: impl Into<String>, text: impl Into<String>) {
+    pub fn add_comment(&mut self, author: impl Into<String>, text: impl Into<String>) {
         self.comments.push(Comment { author: author.into(), text: text.into() });
     }
 

@@ -22,7 +22,7 @@ pub struct PullRequest {
 /// Why a JSON value says nothing of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum FormError {
+pub enum PayloadError {
     /// It is about an issue.
     #[error("the event is about an issue, and not about a pull request")]
     Issue,
@@ -50,7 +50,7 @@ impl PullRequest {
     /// `pull_request_review` and `pull_request_review_comment`.
     ///
     /// ```
-    /// use compass_manifest::review::forge::{FormError, PullRequest};
+    /// use compass_manifest::review::forge::{PayloadError, PullRequest};
     /// use serde_json::json;
     ///
     /// let event = json!({
@@ -58,22 +58,22 @@ impl PullRequest {
     ///     "issue": {"user": {"login": "alice"}, "body": null, "labels": [], "pull_request": {}},
     ///     "comment": {"user": {"login": "bob"}, "body": "/queue need-queue"},
     /// });
-    /// let pull = PullRequest::of_event(&event)?;
+    /// let pull = PullRequest::from_event(&event)?;
     /// assert_eq!(pull.comment.as_ref().map(|comment| comment.author.as_str()), Some("bob"));
     ///
     /// let issue = json!({"issue": {"user": {"login": "alice"}}});
-    /// assert_eq!(PullRequest::of_event(&issue).unwrap_err(), FormError::Issue);
-    /// # Ok::<(), FormError>(())
+    /// assert_eq!(PullRequest::from_event(&issue).unwrap_err(), PayloadError::Issue);
+    /// # Ok::<(), PayloadError>(())
     /// ```
     ///
     /// # Errors
     /// If the event is about something else, or has another form.
-    pub fn of_event(event: &Value) -> Result<Self, FormError> {
+    pub fn from_event(event: &Value) -> Result<Self, PayloadError> {
         let (key, pull) = match (&event["pull_request"], &event["issue"]) {
             (pull, _) if pull.is_object() => ("pull_request", pull),
             (_, issue) if issue["pull_request"].is_object() => ("issue", issue),
-            (_, issue) if issue.is_object() => return Err(FormError::Issue),
-            _ => return Err(FormError::NoPullRequest),
+            (_, issue) if issue.is_object() => return Err(PayloadError::Issue),
+            _ => return Err(PayloadError::NoPullRequest),
         };
         Ok(Self {
             author: login(&pull["user"]),
@@ -85,7 +85,7 @@ impl PullRequest {
 }
 
 /// The comment or review that an event brings.
-fn comment_of_event(event: &Value) -> Result<Option<Comment>, FormError> {
+fn comment_of_event(event: &Value) -> Result<Option<Comment>, PayloadError> {
     let action = event["action"].as_str().unwrap_or_default();
     let said = ["comment", "review"].into_iter().find(|key| !event[*key].is_null());
     if let Some(key) = said.filter(|key| !event[*key].is_object()) {
@@ -107,7 +107,7 @@ fn comment_of_event(event: &Value) -> Result<Option<Comment>, FormError> {
 ///
 /// # Errors
 /// If the value, or a comment in it, has another form.
-pub fn comments(value: &Value) -> Result<Vec<Comment>, FormError> {
+pub fn parse_comments(value: &Value) -> Result<Vec<Comment>, PayloadError> {
     let mut dated = Vec::new();
     match value {
         Value::Array(items) => read_list(items, "", &mut dated)?,
@@ -132,7 +132,7 @@ fn read_list<'v>(
     items: &'v [Value],
     path: &str,
     dated: &mut Vec<(Option<&'v str>, Comment)>,
-) -> Result<(), FormError> {
+) -> Result<(), PayloadError> {
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
         match item {
@@ -149,18 +149,18 @@ fn read_list<'v>(
 }
 
 /// A comment, or a review with words that was submitted and not dismissed.
-fn review(value: &Value, path: &str) -> Result<Option<Comment>, FormError> {
+fn review(value: &Value, path: &str) -> Result<Option<Comment>, PayloadError> {
     let state = value["state"].as_str().unwrap_or_default();
     let is_withdrawn = ["dismissed", "pending"].iter().any(|one| one.eq_ignore_ascii_case(state));
     Ok(Some(comment(value, path)?).filter(|_| !is_withdrawn))
 }
 
-fn comment(value: &Value, path: &str) -> Result<Comment, FormError> {
+fn comment(value: &Value, path: &str) -> Result<Comment, PayloadError> {
     let Value::Object(fields) = value else {
         return Err(malformed(path, "an object with `user` and `body`"));
     };
     let Some(key) = ["body", "text"].into_iter().find(|key| fields.contains_key(*key)) else {
-        return Err(FormError::Missing { path: format!("{path}.body") });
+        return Err(PayloadError::Missing { path: format!("{path}.body") });
     };
     let author = [&value["user"], &value["author"]].into_iter().map(login);
     Ok(Comment {
@@ -176,7 +176,7 @@ fn login(value: &Value) -> String {
     if login.eq_ignore_ascii_case("ghost") { String::new() } else { login.to_owned() }
 }
 
-fn labels(value: &Value, path: &str) -> Result<Vec<String>, FormError> {
+fn labels(value: &Value, path: &str) -> Result<Vec<String>, PayloadError> {
     let items = match value {
         Value::Null => return Ok(Vec::new()),
         Value::Array(items) => items,
@@ -189,7 +189,7 @@ fn labels(value: &Value, path: &str) -> Result<Vec<String>, FormError> {
     read.collect()
 }
 
-fn text(value: &Value, path: impl Fn() -> String) -> Result<String, FormError> {
+fn text(value: &Value, path: impl Fn() -> String) -> Result<String, PayloadError> {
     match value {
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
@@ -197,9 +197,9 @@ fn text(value: &Value, path: impl Fn() -> String) -> Result<String, FormError> {
     }
 }
 
-fn malformed(path: &str, expected: &'static str) -> FormError {
+fn malformed(path: &str, expected: &'static str) -> PayloadError {
     let path = if path.is_empty() { "the file" } else { path };
-    FormError::Malformed { path: path.to_owned(), expected }
+    PayloadError::Malformed { path: path.to_owned(), expected }
 }
 
 #[cfg(test)]
@@ -209,12 +209,12 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Result<Vec<String>, String> {
-        let comments = comments(value).map_err(|error| error.to_string())?;
+        let comments = parse_comments(value).map_err(|error| error.to_string())?;
         Ok(comments.into_iter().map(|one| format!("{}: {}", one.author, one.text)).collect())
     }
 
     fn event(value: &Value) -> Result<Option<String>, String> {
-        let pull = PullRequest::of_event(value).map_err(|error| error.to_string())?;
+        let pull = PullRequest::from_event(value).map_err(|error| error.to_string())?;
         Ok(pull.comment.map(|comment| comment.text))
     }
 

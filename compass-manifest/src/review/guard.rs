@@ -59,7 +59,7 @@ pub struct GuardReport {
 /// A text names no guard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not a guard", quote(.0))]
-pub struct UnknownGuard(pub String);
+pub struct GuardNameError(pub String);
 
 impl Guard {
     /// All guards.
@@ -100,10 +100,10 @@ impl fmt::Display for Guard {
 }
 
 impl FromStr for Guard {
-    type Err = UnknownGuard;
+    type Err = GuardNameError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownGuard> {
+    fn from_str(name: &str) -> Result<Self, GuardNameError> {
         let guard = Self::ALL.iter().find(|guard| guard.name() == name);
-        guard.copied().ok_or_else(|| UnknownGuard(name.to_owned()))
+        guard.copied().ok_or_else(|| GuardNameError(name.to_owned()))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::escape::quote;
 use crate::image::ImageReference;
 
-use super::command::{Item, Said};
+use super::command::{CommandKind, ListItem};
 use super::facts::{Evidence, Facts, ReleaseImage};
 use super::guard::{Guard, GuardReport, Verdict};
 use super::queue::{Queue, Step, same};
@@ -65,7 +65,7 @@ impl Asked<'_> {
 
     fn kind(&self) -> Judgement {
         let said = self.thread.body().filter_map(|said| match said {
-            Said::Kind(kind) => Some(kind),
+            CommandKind::Kind(kind) => Some(kind),
             _ => None,
         });
         let kinds = self.queue.kinds();
@@ -81,7 +81,7 @@ impl Asked<'_> {
 
     fn in_body(&self) -> Judgement {
         let command = format!("`/queue {}`", self.step.to);
-        let asked = |said: &Said| matches!(said, Said::Queue(label) if same(label, &self.step.to));
+        let asked = |said: &CommandKind| matches!(said, CommandKind::Queue(label) if same(label, &self.step.to));
         if self.thread.body().any(asked) {
             holds(format!("the body has {command}"))
         } else {
@@ -96,8 +96,8 @@ impl Asked<'_> {
         let mut headed = false;
         for said in self.thread.body() {
             match said {
-                Said::ReleaseNote(Some(_)) => return holds("the body has a release note"),
-                Said::ReleaseNote(None) => headed = true,
+                CommandKind::ReleaseNote(Some(_)) => return holds("the body has a release note"),
+                CommandKind::ReleaseNote(None) => headed = true,
                 _ => {}
             }
         }
@@ -118,7 +118,7 @@ impl Asked<'_> {
         let told: Vec<&String> = self
             .thread
             .body()
-            .filter_map(|said| if let Said::Cc(logins) = said { Some(logins) } else { None })
+            .filter_map(|said| if let CommandKind::Cc(logins) = said { Some(logins) } else { None })
             .flatten()
             .collect();
         // Nobody needs to tell themselves.
@@ -251,7 +251,7 @@ fn some_of(lines: &[String]) -> String {
 /// How many lines an explanation has.
 const MAX_LINES: usize = 20;
 
-fn describe_broken<T>(item: &Item<T>) -> String {
+fn describe_broken<T>(item: &ListItem<T>) -> String {
     let why = item.value.as_ref().err().map_or("", String::as_str);
     format!("line {} of the list cannot be read: {}: {why}", item.line, quote(&item.text))
 }

@@ -2,7 +2,7 @@
 
 use crate::image::ImageReference;
 
-use super::command::Item;
+use super::command::ListItem;
 use super::text::MARKUP;
 
 /// A registry takes no longer reference, and nobody wants to read one.
@@ -116,16 +116,16 @@ fn chinese(line: &str) -> Option<(Kind, &str)> {
 }
 
 /// The images that a line lists; none where the line is not of a list.
-pub(super) fn images(line: usize, content: &str) -> Vec<Item<ImageReference>> {
+pub(super) fn images(line: usize, content: &str) -> Vec<ListItem<ImageReference>> {
     if content.starts_with("[[") && content.contains("]]/") {
         let value = Err("a template variable stands in it: write the registry".to_owned());
-        return vec![Item { line, text: shorten(content), value }];
+        return vec![ListItem { line, text: shorten(content), value }];
     }
     items(line, content, image)
 }
 
 /// The addresses that a line lists; none where the line is not of a list.
-pub(super) fn packages(line: usize, content: &str) -> Vec<Item<String>> {
+pub(super) fn packages(line: usize, content: &str) -> Vec<ListItem<String>> {
     items(line, content, address)
 }
 
@@ -133,14 +133,14 @@ pub(super) fn packages(line: usize, content: &str) -> Vec<Item<String>> {
 type Reading<T> = Option<Result<T, String>>;
 
 /// Items at the beginning of a line; the first word that is none begins a remark.
-fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> Reading<T>) -> Vec<Item<T>> {
+fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> Reading<T>) -> Vec<ListItem<T>> {
     let between = |character: char| character.is_whitespace() || matches!(character, ',' | ';');
     let mut words = content.split(between).map(bare).filter(|word| !word.is_empty()).peekable();
     let mut found = Vec::new();
     while let Some(word) = words.next() {
         let alone = found.is_empty() && words.peek().is_none();
         match read(word, alone) {
-            Some(value) => found.push(Item { line, text: shorten(word), value }),
+            Some(value) => found.push(ListItem { line, text: shorten(word), value }),
             None if !found.is_empty() && matches!(word, "and" | "&" | "和" | "及") => {}
             None => break,
         }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use crate::escape::{MAX_QUOTED, escape, quote, shorten};
 use crate::suggest;
 
-use super::command::Said;
+use super::command::CommandKind;
 use super::facts::Facts;
 use super::guard::{GuardReport, Verdict};
 use super::judge::Asked;
 use super::queue::{Queue, Role, Step, same};
-use super::standing::{NextStep, Outcome, Standing, Transition};
+use super::status::{NextStep, Outcome, Status, Transition};
 use super::thread::{Origin, Thread};
 
 impl Queue {
@@ -20,7 +20,7 @@ impl Queue {
     /// say and whose guards hold moves the pull request. A label of the queue on the pull request
     /// is the memory that the guards of the way there held once, so a registry that was cleaned
     /// up since undoes nothing. A label alone moves nothing: somebody must have asked.
-    pub fn standing(&self, facts: &Facts) -> Standing {
+    pub fn evaluate(&self, facts: &Facts) -> Status {
         let thread = Thread::new(facts);
         let replay = Replay::new(self, facts, &thread);
         let requests = thread.requests();
@@ -48,7 +48,7 @@ impl Queue {
             ));
         }
         let next = self.steps_from(state).map(|step| replay.next(step)).collect();
-        Standing {
+        Status {
             state: state.map(str::to_owned),
             transitions: transitions.into(),
             omitted_requests,
@@ -78,9 +78,9 @@ impl Thread {
     fn requests(&self) -> Vec<Request<'_>> {
         let mut requests = Vec::new();
         for text in self.texts() {
-            for statement in &text.statements {
-                if let Said::Queue(to) = &statement.said {
-                    let (origin, line) = (text.origin, statement.line);
+            for command in &text.commands {
+                if let CommandKind::Queue(to) = &command.kind {
+                    let (origin, line) = (text.origin, command.line);
                     requests.push(Request { origin, line, by: &text.author, to });
                 }
             }
@@ -92,9 +92,9 @@ impl Thread {
         let mut remarks = Vec::new();
         let mut count = 0;
         for text in self.texts() {
-            for statement in &text.statements {
-                if let Said::Incomplete { command, reason } = &statement.said {
-                    let place = place(text.origin, statement.line);
+            for entry in &text.commands {
+                if let CommandKind::Incomplete { command, reason } = &entry.kind {
+                    let place = place(text.origin, entry.line);
                     count += 1;
                     if count <= MAX_INCOMPLETE {
                         remarks.push(format!("{place}: `{command}` says nothing: {reason}"));
@@ -270,7 +270,9 @@ impl<'a> Replay<'a> {
 
     fn labels_to_add(&self, state: Option<&str>) -> Vec<String> {
         let kinds = self.queue.kinds().iter().filter(|kind| {
-            self.thread.body().any(|said| matches!(said, Said::Kind(said) if same(said, kind)))
+            self.thread
+                .body()
+                .any(|said| matches!(said, CommandKind::Kind(said) if same(said, kind)))
         });
         let kinds = kinds.map(|kind| ("kind", kind.as_str()));
         let wanted = kinds.chain(state.map(|state| ("queue", state)));

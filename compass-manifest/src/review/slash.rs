@@ -1,6 +1,6 @@
 //! Commands that begin with a slash.
 
-use super::command::Said;
+use super::command::CommandKind;
 use super::text::MARKUP;
 use crate::escape::quote;
 
@@ -8,13 +8,13 @@ use crate::escape::quote;
 const LONGEST_LABEL: usize = 100;
 
 /// The commands that a line without decoration begins with; none where it is text.
-pub(super) fn commands(line: &str) -> Vec<Said> {
+pub(super) fn commands(line: &str) -> Vec<CommandKind> {
     let mut found = Vec::new();
     let mut rest = line;
     while let Some((name, arguments)) = command_name(rest) {
         let (said, after) = match name {
-            Name::Kind => label("/kind", "kind/", arguments, Said::Kind),
-            Name::Queue => label("/queue", "queue/", arguments, Said::Queue),
+            Name::Kind => label("/kind", "kind/", arguments, CommandKind::Kind),
+            Name::Queue => label("/queue", "queue/", arguments, CommandKind::Queue),
             Name::Cc => mentions(arguments),
         };
         found.push(said);
@@ -51,9 +51,9 @@ fn label<'t>(
     command: &'static str,
     prefix: &str,
     arguments: &'t str,
-    said: fn(String) -> Said,
-) -> (Said, &'t str) {
-    let incomplete = |reason: String| Said::Incomplete { command, reason };
+    said: fn(String) -> CommandKind,
+) -> (CommandKind, &'t str) {
+    let incomplete = |reason: String| CommandKind::Incomplete { command, reason };
     let text = arguments.trim_start_matches(|character: char| {
         separates(character) || matches!(character, '"' | '\'')
     });
@@ -90,7 +90,7 @@ pub(super) fn is_label(text: &str) -> bool {
             .all(|character| character.is_alphanumeric() || matches!(character, '.' | '_' | '-'))
 }
 
-fn mentions(arguments: &str) -> (Said, &str) {
+fn mentions(arguments: &str) -> (CommandKind, &str) {
     let mut logins = Vec::new();
     let mut rest = arguments;
     loop {
@@ -111,9 +111,9 @@ fn mentions(arguments: &str) -> (Said, &str) {
     }
     if logins.is_empty() {
         let reason = "it names nobody: people are written as `@login`".to_owned();
-        return (Said::Incomplete { command: "/cc", reason }, rest);
+        return (CommandKind::Incomplete { command: "/cc", reason }, rest);
     }
-    (Said::Cc(logins), rest)
+    (CommandKind::Cc(logins), rest)
 }
 
 /// What follows a word that joins two mentions.

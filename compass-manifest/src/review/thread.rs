@@ -2,7 +2,7 @@
 
 use crate::image::ImageReference;
 
-use super::command::{Item, Said, Statement, parse};
+use super::command::{Command, CommandKind, ListItem, parse};
 use super::facts::Facts;
 use super::queue::Role;
 
@@ -16,7 +16,7 @@ pub enum Origin {
     Comment(usize),
 }
 
-/// All statements of a pull request, oldest first.
+/// All commands of a pull request, oldest first.
 pub(super) struct Thread {
     texts: Vec<Text>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Thread {
 pub(super) struct Text {
     pub(super) origin: Origin,
     pub(super) author: String,
-    pub(super) statements: Vec<Statement>,
+    pub(super) commands: Vec<Command>,
 }
 
 impl Thread {
@@ -33,12 +33,12 @@ impl Thread {
         let body = Text {
             origin: Origin::Body,
             author: facts.author.clone(),
-            statements: parse(&facts.body),
+            commands: parse(&facts.body),
         };
         let comments = facts.comments.iter().enumerate().map(|(index, comment)| Text {
             origin: Origin::Comment(index),
             author: comment.author.clone(),
-            statements: parse(&comment.text),
+            commands: parse(&comment.text),
         });
         Self { texts: std::iter::once(body).chain(comments).collect() }
     }
@@ -47,8 +47,8 @@ impl Thread {
         &self.texts
     }
 
-    pub(super) fn body(&self) -> impl Iterator<Item = &Said> {
-        self.texts.iter().take(1).flat_map(|text| &text.statements).map(|statement| &statement.said)
+    pub(super) fn body(&self) -> impl Iterator<Item = &CommandKind> {
+        self.texts.iter().take(1).flat_map(|text| &text.commands).map(|command| &command.kind)
     }
 
     /// The latest complete list of images by somebody with one of some roles, and the latest item
@@ -57,14 +57,14 @@ impl Thread {
         &self,
         facts: &Facts,
         who: &[Role],
-    ) -> (Option<Vec<ImageReference>>, Option<Item<ImageReference>>) {
+    ) -> (Option<Vec<ImageReference>>, Option<ListItem<ImageReference>>) {
         let mut broken = None;
         for text in self.by(facts, who).rev() {
-            let items: Vec<&Item<ImageReference>> = text
-                .statements
+            let items: Vec<&ListItem<ImageReference>> = text
+                .commands
                 .iter()
-                .filter_map(|statement| match &statement.said {
-                    Said::Images(items) => Some(items),
+                .filter_map(|command| match &command.kind {
+                    CommandKind::Images(items) => Some(items),
                     _ => None,
                 })
                 .flatten()
@@ -84,10 +84,10 @@ impl Thread {
     }
 
     /// The packages of the latest text by somebody with one of some roles that lists any.
-    pub(super) fn packages(&self, facts: &Facts, who: &[Role]) -> Vec<Item<String>> {
+    pub(super) fn packages(&self, facts: &Facts, who: &[Role]) -> Vec<ListItem<String>> {
         let lists = self.by(facts, who).rev().map(|text| {
-            let items = text.statements.iter().filter_map(|statement| match &statement.said {
-                Said::Packages(items) => Some(items),
+            let items = text.commands.iter().filter_map(|command| match &command.kind {
+                CommandKind::Packages(items) => Some(items),
                 _ => None,
             });
             items.flatten().cloned().collect::<Vec<_>>()

@@ -52,7 +52,7 @@ type Values<'r> = (&'r Document, &'r AddonValues);
 
 fn compare(before: Values<'_>, after: Values<'_>, severity: Severity, findings: &mut Findings<'_>) {
     let (Some(old), Some(new)) = (&before.1.version, &after.1.version) else { return };
-    if before.0.means(after.0) {
+    if before.0.semantically_eq(after.0) {
         return;
     }
     let (old, written) = (&old.value, &new.value);

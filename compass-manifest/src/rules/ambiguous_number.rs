@@ -3,7 +3,7 @@ use crate::finding::Severity;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 use crate::shape::DepartureKind;
-use crate::yaml::{Kind, OlderMeaning};
+use crate::yaml::{NodeKind, OlderMeaning};
 
 pub(crate) static RULE: Rule = Rule {
     code: "ambiguous-number",
@@ -36,7 +36,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         while let Some(node) = pending.pop() {
             pending.extend(node.entries().iter().map(|entry| &entry.value));
             pending.extend(node.items());
-            let Kind::Scalar(scalar) = &node.kind else { continue };
+            let NodeKind::Scalar(scalar) = &node.kind else { continue };
             let Some(meaning) = scalar.older_number() else { continue };
             // A field of another type is reported already.
             let is_reported = document.departures.iter().any(|departure| {

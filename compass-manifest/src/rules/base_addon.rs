@@ -16,8 +16,9 @@ pub(super) fn of<'r>(release: &'r Release<'_>, hotfix: &HotfixFile) -> Option<&'
             return addons.iter().find(patched);
         }
         if let Some(product) = release.products.iter().find(|product| same(&product.stem)) {
-            let inside =
-                |addon: &&AddonFile| product.manifest.below_addons(addon.document.path()).is_some();
+            let inside = |addon: &&AddonFile| {
+                product.manifest.path_in_addons(addon.document.path()).is_some()
+            };
             return release.addons.iter().filter(inside).find(patched);
         }
     }
@@ -30,6 +31,6 @@ pub(super) fn of<'r>(release: &'r Release<'_>, hotfix: &HotfixFile) -> Option<&'
 }
 
 fn base_version(hotfix: &HotfixFile) -> Option<ProductVersion> {
-    let directory = hotfix.place.base.as_ref().and_then(|base| base.parse().ok());
+    let directory = hotfix.path.base.as_ref().and_then(|base| base.parse().ok());
     directory.or_else(|| hotfix.hotfix_version().map(|version| version.base().clone()))
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{Change, HotfixFile, Kind, PluginFile, Release};
+use crate::release::{Change, FileKind, HotfixFile, PluginFile, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::{SourceFile, Span};
 
@@ -70,10 +70,9 @@ fn deleted(
         return Some(plugin_name(plugin)).filter(|name| !kept && !is_released(name));
     }
     let hotfix = change.base.hotfixes.iter().find(|old| old.document.path() == path)?;
-    let moved = release
-        .hotfixes
-        .iter()
-        .any(|new| change.adds(new.document.path()) && hotfix.document.means(&new.document));
+    let moved = release.hotfixes.iter().any(|new| {
+        change.adds(new.document.path()) && hotfix.document.semantically_eq(&new.document)
+    });
     Some(hotfix_name(hotfix)).filter(|name| !moved && !is_released(name))
 }
 
@@ -82,7 +81,7 @@ fn plugin_name(plugin: &PluginFile) -> String {
 }
 
 fn hotfix_name(hotfix: &HotfixFile) -> String {
-    format!("hotfix {}", quote_name(&hotfix.place.package))
+    format!("hotfix {}", quote_name(&hotfix.path.package))
 }
 
 struct Released<'r> {
@@ -103,7 +102,7 @@ fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'
     let hotfixes = release.hotfixes.iter().filter(|file| change.touches(file.document.path()));
     let hotfixes = hotfixes
         .filter(|file| !is_moved(file, release, change))
-        .filter(|file| packages.insert(&file.place.package))
+        .filter(|file| packages.insert(&file.path.package))
         .map(|file| Released {
             name: hotfix_name(file),
             path: file.document.path(),
@@ -116,14 +115,15 @@ fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'
 fn is_moved(file: &HotfixFile, release: &Release<'_>, change: &Change<'_>) -> bool {
     change.adds(file.document.path())
         && change.base.hotfixes.iter().any(|old| {
-            !release.tree.contains(old.document.path()) && old.document.means(&file.document)
+            !release.tree.contains(old.document.path())
+                && old.document.semantically_eq(&file.document)
         })
 }
 
 fn comes_together(release: &Release<'_>, released: &[Released<'_>]) -> bool {
     let date = |hotfix: &HotfixFile| {
         let written = hotfix.hotfix_version().map(|version| version.date().to_string());
-        hotfix.place.date.clone().or(written)
+        hotfix.path.date.clone().or(written)
     };
     let dates: Option<BTreeSet<_>> = released.iter().map(|one| one.hotfix.map(date)).collect();
     release.policy.scope.hotfixes_together && dates.is_some_and(|dates| dates.len() == 1)
@@ -132,8 +132,8 @@ fn comes_together(release: &Release<'_>, released: &[Released<'_>]) -> bool {
 /// Whether a path may change together with a release.
 fn belongs(release: &Release<'_>, path: &str) -> bool {
     match release.kind_of(path) {
-        Kind::Plugin | Kind::Hotfix | Kind::Readme => true,
-        Kind::ImageList => release.policy.scope.image_lists,
+        FileKind::Plugin | FileKind::Hotfix | FileKind::Readme => true,
+        FileKind::ImageList => release.policy.scope.image_lists,
         _ => false,
     }
 }

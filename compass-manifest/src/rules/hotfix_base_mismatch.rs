@@ -28,7 +28,7 @@ Move the directory, or correct the HOTFIXVERSION.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for hotfix in &release.hotfixes {
-        let Some(base) = &hotfix.place.base else { continue };
+        let Some(base) = &hotfix.path.base else { continue };
         let parsed = (base.parse::<ProductVersion>(), hotfix.hotfix_version());
         if let (Ok(directory), Some(version)) = parsed
             && !directory.is_same_release(version.base())

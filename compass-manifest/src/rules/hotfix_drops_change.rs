@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::base_addon;
-use crate::difference::{Difference, detailed_differences, differences};
+use crate::diff::{Difference, detailed_differences, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};
@@ -95,7 +95,7 @@ fn previous<'r>(
     let earlier = release.hotfixes.iter().filter_map(|other| {
         let earlier = other.hotfix_version()?;
         let is_of_series = other.addon() == Some(addon)
-            && other.place.group == hotfix.place.group
+            && other.path.group == hotfix.path.group
             && earlier.base().is_same_release(version.base());
         (is_of_series && earlier < version).then_some((earlier, other))
     });

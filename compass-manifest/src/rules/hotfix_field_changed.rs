@@ -1,5 +1,5 @@
 use super::base_addon;
-use crate::difference::{Difference, differences};
+use crate::diff::{Difference, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::release::{HotfixFile, Release};

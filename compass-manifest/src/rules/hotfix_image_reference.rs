@@ -1,8 +1,8 @@
 use super::base_addon;
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::image_use;
-use crate::policy::VersionForm;
+use crate::image_refs;
+use crate::policy::VersionFormat;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::Spanned;
@@ -40,7 +40,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 check_form(release, hotfix, image, findings);
             }
         }
-        if let (Some(VersionForm::Hotfix), Some(version)) = (hotfix.place.form, hotfix.version()) {
+        if let (Some(VersionFormat::Hotfix), Some(version)) = (hotfix.path.form, hotfix.version()) {
             check_changed(release, hotfix, version, findings);
         }
     }
@@ -53,8 +53,9 @@ fn check_form(
     findings: &mut Findings<'_>,
 ) {
     let name = written.value.rsplit('/').next().unwrap_or_default();
-    let variable = release.policy.templates.of_project("release").unwrap_or("registry_release");
-    let message = match image_use::read(&written.value, release.policy) {
+    let variable =
+        release.policy.templates.variable_of_project("release").unwrap_or("registry_release");
+    let message = match image_refs::read(&written.value, release.policy) {
         Ok(image) if image.host.is_none() => return,
         Ok(image) => {
             let host = image.host.unwrap_or_default();
@@ -77,7 +78,7 @@ fn check_changed(
         let Some(image) = &container.image else { continue };
         let old = addon.values.containers.iter().find(|old| old.path == container.path);
         let old = old.and_then(|old| old.image.as_ref()).map(|image| &image.value);
-        let Ok(read) = image_use::read(&image.value, release.policy) else { continue };
+        let Ok(read) = image_refs::read(&image.value, release.policy) else { continue };
         if old != Some(&image.value) && read.tag.as_deref() != Some(version) {
             let tag = read.tag.unwrap_or_default();
             findings.add(

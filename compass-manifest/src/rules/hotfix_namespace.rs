@@ -31,7 +31,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for hotfix in &release.hotfixes {
         let source = &hotfix.document.source;
         let written = hotfix.values.namespace.as_ref();
-        let directory = hotfix.place.namespace.as_ref();
+        let directory = hotfix.path.namespace.as_ref();
         if let Some(namespace) = directory.filter(|namespace| !known.contains(namespace)) {
             let message = format!("the path has {} where a namespace belongs", quote(namespace));
             findings.add(source, Span::default(), message, help.as_str());

@@ -30,15 +30,15 @@ Move the file, or add a pattern to `hotfixes.patterns` of the policy.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for hotfix in &release.hotfixes {
-        let (source, place) = (&hotfix.document.source, &hotfix.place);
-        if place.form.is_none() {
+        let (source, path) = (&hotfix.document.source, &hotfix.path);
+        if path.form.is_none() {
             findings.add(
                 source,
                 Span::default(),
                 "the path is not that of a hotfix",
                 expected(release.policy),
             );
-        } else if place.among_plugins {
+        } else if path.among_plugins {
             let directory = release.policy.hotfixes.directories.first();
             let directory = directory.map_or("release-hotfixes", String::as_str);
             findings
@@ -49,9 +49,9 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                     format!("move it to `{directory}/`"),
                 )
                 .severity(Severity::Warning);
-        } else if let (Some(addon), Some(leaf)) = (&place.addon, &place.leaf) {
-            let grouped = place.group.as_ref().map(|group| format!("{group}-{leaf}"));
-            if ![Some(leaf), grouped.as_ref(), place.group.as_ref()].contains(&Some(addon)) {
+        } else if let (Some(addon), Some(leaf)) = (&path.addon, &path.leaf) {
+            let grouped = path.group.as_ref().map(|group| format!("{group}-{leaf}"));
+            if ![Some(leaf), grouped.as_ref(), path.group.as_ref()].contains(&Some(addon)) {
                 findings.add(
                     source,
                     Span::default(),

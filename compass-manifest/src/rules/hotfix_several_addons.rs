@@ -29,7 +29,7 @@ Make a package for each.
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     let mut first: BTreeMap<&str, &HotfixFile> = BTreeMap::new();
     for hotfix in &release.hotfixes {
-        let package = hotfix.place.package.as_str();
+        let package = hotfix.path.package.as_str();
         let earlier = *first.entry(package).or_insert(hotfix);
         if !std::ptr::eq(earlier, hotfix) {
             findings

@@ -1,6 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::policy::VersionForm;
+use crate::policy::VersionFormat;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 use crate::source::Span;
@@ -30,17 +30,17 @@ Rename the directory.
 
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for hotfix in &release.hotfixes {
-        let place = &hotfix.place;
+        let path = &hotfix.path;
         let mut add = |message: String, help: &str| {
             findings.add(&hotfix.document.source, Span::default(), message, help);
         };
-        if let Some(Err(error)) = place.base.as_ref().map(|base| base.parse::<ProductVersion>()) {
+        if let Some(Err(error)) = path.base.as_ref().map(|base| base.parse::<ProductVersion>()) {
             add(error.to_string(), "name the directory after a product version, as `v2.7.0`");
         }
-        if let Some(date) = place.date.as_ref().filter(|date| Date::parse(date).is_none()) {
+        if let Some(date) = path.date.as_ref().filter(|date| Date::parse(date).is_none()) {
             add(format!("{} is not a calendar date", quote(date)), "write the day as `YYYYMMDD`");
         }
-        if let (Some(VersionForm::Hotfix), Some(version)) = (place.form, &place.version)
+        if let (Some(VersionFormat::Hotfix), Some(version)) = (path.form, &path.version)
             && let Err(error) = version.parse::<HotfixVersion>()
         {
             add(

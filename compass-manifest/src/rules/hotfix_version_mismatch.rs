@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::image_use;
-use crate::policy::VersionForm;
+use crate::image_refs;
+use crate::policy::VersionFormat;
 use crate::release::{HotfixFile, Release};
 use crate::rule::{Findings, Rule};
 
@@ -39,8 +39,8 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let version = release.policy.templates.fill(&written.value);
         let version = version.unwrap_or(Cow::Borrowed(&written.value));
         let source = &hotfix.document.source;
-        if let Some(path) = &hotfix.place.version
-            && !agrees(hotfix.place.form, path, &version)
+        if let Some(path) = &hotfix.path.version
+            && !agrees(hotfix.path.form, path, &version)
         {
             let message =
                 format!("the version is {} here, and {} in the path", quote(&version), quote(path));
@@ -57,11 +57,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-fn agrees(form: Option<VersionForm>, path: &str, written: &str) -> bool {
+fn agrees(form: Option<VersionFormat>, path: &str, written: &str) -> bool {
     if path == written {
         return true;
     }
-    form == Some(VersionForm::Component) && (holds(path, written) || same_patch(path, written))
+    form == Some(VersionFormat::Component) && (holds(path, written) || same_patch(path, written))
 }
 
 /// Whether the version stands in the path's at the boundaries of its parts.
@@ -83,7 +83,7 @@ fn same_patch(path: &str, written: &str) -> bool {
 fn tags(release: &Release<'_>, hotfix: &HotfixFile) -> Vec<String> {
     let containers = hotfix.values.containers.iter().filter(|container| !container.init);
     let images = containers.filter_map(|container| container.image.as_ref());
-    let read = images.filter_map(|image| image_use::read(&image.value, release.policy).ok());
+    let read = images.filter_map(|image| image_refs::read(&image.value, release.policy).ok());
     read.filter_map(|image| image.tag).collect()
 }
 
@@ -93,14 +93,14 @@ mod tests {
 
     #[test]
     fn a_component_version_may_have_more_behind_it() {
-        let component = Some(VersionForm::Component);
+        let component = Some(VersionFormat::Component);
         for (path, written) in [
             ("v2.1.4-fix-306", "v2.1.4"),
             ("v0.5.11-v2.7.0-20180615-p1", "v2.7.0-20180615-p1"),
             ("v3.1.53-20180627-p2", "v3.1.53-patch-2"),
         ] {
             assert!(agrees(component, path, written), "{path} {written}");
-            assert!(!agrees(Some(VersionForm::Hotfix), path, written), "{path} {written}");
+            assert!(!agrees(Some(VersionFormat::Hotfix), path, written), "{path} {written}");
         }
     }
 
@@ -113,7 +113,7 @@ mod tests {
             ("v3.1.53-20180627-p12", "v3.1.53-patch-2"),
             ("v3.1.57-20180615-p1", "v3.1.53-patch-1"),
         ] {
-            assert!(!agrees(Some(VersionForm::Component), path, written), "{path} {written}");
+            assert!(!agrees(Some(VersionFormat::Component), path, written), "{path} {written}");
         }
     }
 }

@@ -35,11 +35,11 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
 
 fn report_reused(release: &Release<'_>, findings: &mut Findings<'_>) {
     let mut first: BTreeMap<(&str, &str, Option<&str>), &HotfixFile> = BTreeMap::new();
-    for hotfix in release.hotfixes.iter().filter(|hotfix| hotfix.place.version.is_some()) {
+    for hotfix in release.hotfixes.iter().filter(|hotfix| hotfix.path.version.is_some()) {
         let (Some(addon), Some(version)) = (hotfix.addon(), hotfix.version()) else { continue };
-        let base = hotfix.place.base.as_deref();
+        let base = hotfix.path.base.as_deref();
         let earlier = *first.entry((addon, version, base)).or_insert(hotfix);
-        if earlier.place.package != hotfix.place.package {
+        if earlier.path.package != hotfix.path.package {
             findings
                 .add(
                     &hotfix.document.source,

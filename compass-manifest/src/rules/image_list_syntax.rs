@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::{is_repository, is_tag};
-use crate::image_use::names_host;
+use crate::image_refs::names_host;
 use crate::policy::Registries;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};

@@ -35,7 +35,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         let mut seen = BTreeSet::new();
         for used in addon.document.images(release.policy) {
             let Ok(image) = &used.image else { continue };
-            let name = image.listed();
+            let name = image.list_entry();
             if !listed.contains(name.as_str()) && seen.insert(name.clone()) {
                 let message = format!("{} stands in no image list", quote_name(&name));
                 let help = match image.project.as_str() {

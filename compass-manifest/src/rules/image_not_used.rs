@@ -51,5 +51,5 @@ fn used(release: &Release<'_>) -> BTreeSet<String> {
     let addons = release.addons.iter().map(|file| &file.document);
     let documents = addons.chain(release.plugins.iter().map(|file| &file.document));
     let uses = documents.flat_map(|document| document.images(release.policy));
-    uses.filter_map(|used| Some(used.image.as_ref().ok()?.listed())).collect()
+    uses.filter_map(|used| Some(used.image.as_ref().ok()?.list_entry())).collect()
 }

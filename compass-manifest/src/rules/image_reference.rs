@@ -1,6 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::image_use::ImageUse;
+use crate::image_refs::ImageUse;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::Span;

@@ -1,6 +1,6 @@
 use crate::escape::{is_format, quote};
 use crate::finding::Severity;
-use crate::image_use::DESCRIPTIVE;
+use crate::image_refs::DESCRIPTIVE;
 use crate::release::{Document, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::Span;

@@ -58,7 +58,8 @@ fn check_lists(release: &Release<'_>, product: &ProductFile, findings: &mut Find
 fn check_addons(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
     let Some(named) = &product.manifest.addons else { return };
     let directory = product.manifest.addons_directory().unwrap_or_default();
-    let has_files = release.tree.paths().any(|path| product.manifest.below_addons(path).is_some());
+    let has_files =
+        release.tree.paths().any(|path| product.manifest.path_in_addons(path).is_some());
     if !has_files && release.tree.obstacle(directory).is_none() {
         let message =
             format!("{} is not there: the directory of the addons is empty", quote(&named.value));

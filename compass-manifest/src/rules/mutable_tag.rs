@@ -1,6 +1,6 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
-use crate::image_use::UsedImage;
+use crate::image_refs::ResolvedImage;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 
@@ -30,7 +30,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     let help = "name a version";
     for document in release.addon_documents() {
         for used in document.images(release.policy) {
-            let latest = |image: &UsedImage| {
+            let latest = |image: &ResolvedImage| {
                 image.tag.as_deref() == Some("latest") && image.digest.is_none()
             };
             if used.image.as_ref().is_ok_and(latest) {

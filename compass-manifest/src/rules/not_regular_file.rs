@@ -1,7 +1,7 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::policy::Pattern;
-use crate::release::{Kind, Release};
+use crate::release::{FileKind, Release};
 use crate::rule::{Findings, Rule};
 use crate::source::{SourceFile, Span};
 use crate::tree::{EntryKind, below_any};
@@ -51,14 +51,14 @@ fn severity(release: &Release<'_>, path: &str) -> Option<Severity> {
     let policy = &release.policy.products;
     match release.kind_of(path) {
         // `file-misplaced` reports it.
-        Kind::Stray | Kind::Readme => return None,
-        Kind::Other => {}
+        FileKind::Stray | FileKind::Readme => return None,
+        FileKind::Other => {}
         _ => return Some(Severity::Error),
     }
     let manifests = || release.products.iter().map(|product| &product.manifest);
     let is_addon = below_any(path, &policy.addons).is_some()
         || policy.is_overlay(path)
-        || manifests().any(|manifest| manifest.below_addons(path).is_some());
+        || manifests().any(|manifest| manifest.path_in_addons(path).is_some());
     let leads_to = |named: &str| {
         named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

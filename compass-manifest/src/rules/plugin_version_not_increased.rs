@@ -32,7 +32,8 @@ spec:
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     let Some(change) = &release.change else { return };
     for plugin in &release.plugins {
-        let Some(old) = change.plugin(plugin).filter(|old| !old.document.means(&plugin.document))
+        let Some(old) =
+            change.plugin(plugin).filter(|old| !old.document.semantically_eq(&plugin.document))
         else {
             continue;
         };

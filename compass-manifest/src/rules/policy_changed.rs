@@ -1,4 +1,4 @@
-use crate::difference::differences;
+use crate::diff::differences;
 use crate::finding::Severity;
 use crate::policy::POLICY_FILE;
 use crate::release::Release;

@@ -1,6 +1,6 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::image_use::UsedImage;
+use crate::image_refs::ResolvedImage;
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 
@@ -29,7 +29,7 @@ Add the tag.
 fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     for document in release.addon_documents() {
         for used in document.images(release.policy) {
-            let bare = |image: &UsedImage| image.tag.is_none() && image.digest.is_none();
+            let bare = |image: &ResolvedImage| image.tag.is_none() && image.digest.is_none();
             if used.is_field && used.image.as_ref().is_ok_and(bare) {
                 let message = format!("{} has no tag", quote_name(&used.written));
                 findings.add(&document.source, used.span, message, "add `:<version>`");

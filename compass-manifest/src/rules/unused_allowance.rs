@@ -1,5 +1,5 @@
 use crate::escape::escape;
-use crate::finding::{Finding, Place, Severity};
+use crate::finding::{Finding, Location, Severity};
 use crate::release::Release;
 use crate::rule::{Findings, Rule};
 
@@ -31,11 +31,11 @@ Remove it, or correct its code.
 /// Allowances are known to be unused only after all other rules: [`crate::check`] reports them.
 fn apply(_: &Release<'_>, _: &mut Findings<'_>) {}
 
-pub(crate) fn finding(place: Place, message: &str, help: &str) -> Finding {
+pub(crate) fn finding(location: Location, message: &str, help: &str) -> Finding {
     Finding {
         code: RULE.code,
         severity: RULE.severity,
-        place,
+        location,
         message: escape(message).into_owned(),
         label: String::new(),
         help: help.to_owned(),

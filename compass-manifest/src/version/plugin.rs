@@ -24,7 +24,7 @@ pub struct PluginVersion(semver::Version);
 
 /// Which number of a version the next one counts up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum BumpLevel {
     /// The first: what was may break.
     Major,
     /// The second: there is something new.
@@ -43,26 +43,26 @@ impl PluginVersion {
     /// pre-release is the release that it leads to. `None` where a number is too large to count on.
     ///
     /// ```
-    /// use compass_manifest::version::{Part, PluginVersion};
+    /// use compass_manifest::version::{BumpLevel, PluginVersion};
     ///
     /// let next = |text: &str, part| Some(text.parse::<PluginVersion>().ok()?.next(part)?.to_string());
-    /// assert_eq!(next("v0.9.3", Part::Minor).as_deref(), Some("v0.10.0"));
-    /// assert_eq!(next("v1.0.0-rc.1", Part::Patch).as_deref(), Some("v1.0.0"));
-    /// assert_eq!(next("v1.0.1-rc.1", Part::Minor).as_deref(), Some("v1.1.0"));
+    /// assert_eq!(next("v0.9.3", BumpLevel::Minor).as_deref(), Some("v0.10.0"));
+    /// assert_eq!(next("v1.0.0-rc.1", BumpLevel::Patch).as_deref(), Some("v1.0.0"));
+    /// assert_eq!(next("v1.0.1-rc.1", BumpLevel::Minor).as_deref(), Some("v1.1.0"));
     /// ```
     #[must_use]
-    pub fn next(&self, part: Part) -> Option<Self> {
+    pub fn next(&self, part: BumpLevel) -> Option<Self> {
         let semver::Version { major, minor, patch, .. } = self.0;
         let leads_here = match part {
-            Part::Major => (minor, patch) == (0, 0),
-            Part::Minor => patch == 0,
-            Part::Patch => true,
+            BumpLevel::Major => (minor, patch) == (0, 0),
+            BumpLevel::Minor => patch == 0,
+            BumpLevel::Patch => true,
         };
         let one = u64::from(!(self.is_prerelease() && leads_here));
         let (major, minor, patch) = match part {
-            Part::Major => (major.checked_add(one)?, 0, 0),
-            Part::Minor => (major, minor.checked_add(one)?, 0),
-            Part::Patch => (major, minor, patch.checked_add(one)?),
+            BumpLevel::Major => (major.checked_add(one)?, 0, 0),
+            BumpLevel::Minor => (major, minor.checked_add(one)?, 0),
+            BumpLevel::Patch => (major, minor, patch.checked_add(one)?),
         };
         Some(Self(semver::Version::new(major, minor, patch)))
     }
@@ -86,19 +86,19 @@ impl fmt::Display for PluginVersion {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, PluginVersion};
+    use super::{BumpLevel, PluginVersion};
 
     #[test]
     fn a_prerelease_is_followed_by_the_release_that_it_leads_to() {
         for (version, part, next) in [
-            ("v2.0.0-rc.1", Part::Major, "v2.0.0"),
-            ("v2.1.0-rc.1", Part::Major, "v3.0.0"),
-            ("v2.0.1-rc.1", Part::Major, "v3.0.0"),
-            ("v2.1.0-rc.1", Part::Minor, "v2.1.0"),
-            ("v2.1.1-rc.1", Part::Minor, "v2.2.0"),
-            ("v2.1.1-rc.1", Part::Patch, "v2.1.1"),
-            ("v2.1.1", Part::Patch, "v2.1.2"),
-            ("v2.0.0", Part::Major, "v3.0.0"),
+            ("v2.0.0-rc.1", BumpLevel::Major, "v2.0.0"),
+            ("v2.1.0-rc.1", BumpLevel::Major, "v3.0.0"),
+            ("v2.0.1-rc.1", BumpLevel::Major, "v3.0.0"),
+            ("v2.1.0-rc.1", BumpLevel::Minor, "v2.1.0"),
+            ("v2.1.1-rc.1", BumpLevel::Minor, "v2.2.0"),
+            ("v2.1.1-rc.1", BumpLevel::Patch, "v2.1.1"),
+            ("v2.1.1", BumpLevel::Patch, "v2.1.2"),
+            ("v2.0.0", BumpLevel::Major, "v3.0.0"),
         ] {
             let written: PluginVersion = version.parse().unwrap();
             assert_eq!(written.next(part).unwrap().to_string(), next, "{version}");

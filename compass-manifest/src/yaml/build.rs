@@ -6,7 +6,7 @@ use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, Sca
 
 use super::merge::merge;
 use super::{
-    Entry, Kind, MAX_BYTES, MAX_DEPTH, MAX_KEY_BYTES, MAX_NODES, Node, Scalar, SyntaxError,
+    Entry, MAX_BYTES, MAX_DEPTH, MAX_KEY_BYTES, MAX_NODES, Node, NodeKind, Scalar, SyntaxError,
 };
 use crate::source::Span;
 
@@ -41,9 +41,9 @@ impl Weight {
     fn of(node: &Node) -> Self {
         let mut weight = Self { nodes: 1, bytes: 0 };
         match &node.kind {
-            Kind::Scalar(scalar) => weight.bytes += scalar.text.len(),
-            Kind::Sequence(items) => items.iter().for_each(|item| weight.add(Self::of(item))),
-            Kind::Mapping(entries) => {
+            NodeKind::Scalar(scalar) => weight.bytes += scalar.text.len(),
+            NodeKind::Sequence(items) => items.iter().for_each(|item| weight.add(Self::of(item))),
+            NodeKind::Mapping(entries) => {
                 for entry in entries {
                     weight.add(Self::of(&entry.key));
                     weight.add(Self::of(&entry.value));
@@ -112,7 +112,7 @@ impl<'t> Builder<'t> {
                 // The parser gives an empty node the text `~`.
                 let is_empty = plain && text == "~" && self.text.get(span.range()) != Some("~");
                 let text = if is_empty { "".into() } else { text.into() };
-                self.complete(Node { kind: Kind::Scalar(Scalar { text, plain }), span }, anchor)
+                self.complete(Node { kind: NodeKind::Scalar(Scalar { text, plain }), span }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(false, span, anchor),
             Event::MappingStart(_, anchor, _) => self.begin(true, span, anchor),
@@ -163,9 +163,9 @@ impl<'t> Builder<'t> {
             while let (Some(key), Some(value)) = (children.next(), children.next()) {
                 entries.push(Entry { key, value });
             }
-            Kind::Mapping(merge(self.text, entries)?.into_boxed_slice())
+            NodeKind::Mapping(merge(self.text, entries)?.into_boxed_slice())
         } else {
-            Kind::Sequence(children.by_ref().collect())
+            NodeKind::Sequence(children.by_ref().collect())
         };
         drop(children);
         self.complete(Node { kind, span }, open.anchor)

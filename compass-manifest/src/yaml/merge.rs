@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Entry, Kind, Node, SyntaxError};
+use super::{Entry, Node, NodeKind, SyntaxError};
 
 /// The entries of a mapping with those that its merge key names: after its own, and without those whose
 /// keys it has itself. Entries of an alias have the place of the alias.
@@ -15,11 +15,11 @@ pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, S
     let mut known: HashSet<Box<str>> =
         entries.iter().filter_map(|entry| entry.key.text().map(Into::into)).collect();
     let sources = match merged.value.kind {
-        Kind::Sequence(items) => items.into_vec(),
+        NodeKind::Sequence(items) => items.into_vec(),
         _ => vec![merged.value],
     };
     for source in sources {
-        let Node { kind: Kind::Mapping(found), span } = source else {
+        let Node { kind: NodeKind::Mapping(found), span } = source else {
             return Err(refusal("`<<` needs a mapping, or a list of mappings", &source));
         };
         let is_alias = text[span.start..].starts_with('*');
@@ -39,7 +39,7 @@ pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, S
 }
 
 fn is_merge(entry: &Entry) -> bool {
-    matches!(&entry.key.kind, Kind::Scalar(scalar) if scalar.plain && &*scalar.text == "<<")
+    matches!(&entry.key.kind, NodeKind::Scalar(scalar) if scalar.plain && &*scalar.text == "<<")
 }
 
 fn refusal(message: &str, node: &Node) -> SyntaxError {
@@ -88,7 +88,7 @@ quoted: {'<<': *a}
     fn merge_result_equals_written_out() {
         let merged = parse("a: &a {x: 1, y: {z: 2}}\nb: {<<: *a, w: 3}\n").unwrap();
         let written = parse("a: {x: 1, y: {z: 2}}\nb: {x: 1, y: {z: 2}, w: 3}\n").unwrap();
-        assert!(merged.means(&written));
+        assert!(merged.semantically_eq(&written));
     }
 
     #[test]

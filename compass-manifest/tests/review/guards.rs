@@ -27,7 +27,7 @@ fn each_demand_on_the_body_is_missed_by_name() {
 fn the_body_itself_must_ask_for_the_queue() {
     let mut facts = facts();
     facts.body = BODY.replace("/queue need-queue\n", "");
-    facts.comment("alice", "/queue need-queue");
+    facts.add_comment("alice", "/queue need-queue");
     let standing = standing(&facts);
     assert_eq!(guard(&standing, Guard::AskedInBody).verdict, Verdict::Fails);
     assert!(refusal(&standing).1.contains("add `/queue need-queue` to the body"));
@@ -97,7 +97,7 @@ fn the_listed_images_are_exactly_those_of_the_release_manifests() {
     ] {
         let mut facts = facts();
         facts.images = Some(vec![image("gpu:v1"), image("web:v1")]);
-        facts.comment("alice", list(&images));
+        facts.add_comment("alice", list(&images));
         let report = guard(&standing(&facts), Guard::ImagesListed);
         assert_eq!(report.verdict, verdict, "{images}: {}", report.explanation);
         assert!(report.explanation.contains(says), "{}", report.explanation);
@@ -110,11 +110,11 @@ fn the_listed_images_are_exactly_those_of_the_release_manifests() {
 #[test]
 fn the_latest_complete_list_by_somebody_who_may_counts() {
     let mut facts = facts();
-    facts.comment("alice", PUSHED.replace("gpu:v1", "gpu:v0"));
+    facts.add_comment("alice", PUSHED.replace("gpu:v1", "gpu:v0"));
     assert_eq!(state(&facts), "need-queue");
-    facts.comment("mallory", PUSHED.replace("gpu:v1", "gpu:v6"));
-    facts.comment("olga", "images pushed to:\n- cargo.caicloudprivatetest.com/caicloud/gpu:v1");
-    facts.comment(
+    facts.add_comment("mallory", PUSHED.replace("gpu:v1", "gpu:v6"));
+    facts.add_comment("olga", "images pushed to:\n- cargo.caicloudprivatetest.com/caicloud/gpu:v1");
+    facts.add_comment(
         "alice",
         "image(s) pushed to\ncargo.caicloudprivatetest.com/caicloud/gpu:<VERSION>",
     );
@@ -126,7 +126,7 @@ fn lists_of_one_comment_belong_together() {
     let mut facts = facts();
     facts.images = Some(vec![image("gpu:v1"), image("web:v1")]);
     let web = "image(s) pushed to\ncargo.caicloudprivatetest.com/caicloud/web:v1\n";
-    facts.comment("alice", format!("{web}{PUSHED}"));
+    facts.add_comment("alice", format!("{web}{PUSHED}"));
     assert_eq!(state(&facts), "patches-need-sync-image");
 }
 
@@ -134,7 +134,7 @@ fn lists_of_one_comment_belong_together() {
 fn a_release_without_images_needs_no_list() {
     let mut facts = facts();
     facts.images = Some(Vec::new());
-    facts.comment("alice", "/queue patches-need-sync-image");
+    facts.add_comment("alice", "/queue patches-need-sync-image");
     assert_eq!(state(&facts), "patches-need-sync-image");
 }
 
@@ -142,7 +142,7 @@ fn a_release_without_images_needs_no_list() {
 fn unknown_images_leave_the_step_open() {
     let mut facts = facts();
     facts.images = None;
-    facts.comment("alice", PUSHED);
+    facts.add_comment("alice", PUSHED);
     let standing = standing(&facts);
     assert_eq!(standing.transitions[1].outcome, Outcome::Open);
     assert_eq!(guard(&standing, Guard::ImagesListed).verdict, Verdict::Unknown);
@@ -157,7 +157,7 @@ fn images_must_be_in_the_source_registry() {
     ] {
         let mut facts = facts();
         facts.images.as_mut().unwrap()[0].in_source = evidence;
-        facts.comment("olga", PUSHED);
+        facts.add_comment("olga", PUSHED);
         let standing = standing(&facts);
         assert_eq!(standing.transitions[1].outcome == Outcome::Open, outcome_is_open);
         let report = guard(&standing, Guard::ImagesInSource);

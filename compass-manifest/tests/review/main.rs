@@ -6,7 +6,7 @@ mod policies;
 mod steps;
 
 use compass_manifest::review::{
-    Evidence, Facts, Guard, GuardReport, Origin, Outcome, Queue, ReleaseImage, Standing, Verdict,
+    Evidence, Facts, Guard, GuardReport, Origin, Outcome, Queue, ReleaseImage, Status, Verdict,
 };
 use proptest::prelude::*;
 
@@ -28,36 +28,36 @@ fn facts() -> Facts {
     facts.check_errors = Some(0);
     facts.images = Some(vec![image("gpu:v1")]);
     facts.bundle = Evidence::Yes;
-    facts.grant("olga", "owner");
-    facts.grant("supereagle", "platform-release");
-    facts.grant("pendoragon", "infra");
+    facts.grant_role("olga", "owner");
+    facts.grant_role("supereagle", "platform-release");
+    facts.grant_role("pendoragon", "infra");
     facts
 }
 
 fn whole_road() -> Facts {
     let mut facts = facts();
-    facts.comment("alice", PUSHED);
-    facts.comment("supereagle", "/queue patches-need-package");
-    facts.comment("pendoragon", "/queue done-package-uploaded");
+    facts.add_comment("alice", PUSHED);
+    facts.add_comment("supereagle", "/queue patches-need-package");
+    facts.add_comment("pendoragon", "/queue done-package-uploaded");
     facts
 }
 
-fn standing(facts: &Facts) -> Standing {
-    Queue::default().standing(facts)
+fn standing(facts: &Facts) -> Status {
+    Queue::default().evaluate(facts)
 }
 
 fn state(facts: &Facts) -> String {
     standing(facts).state.unwrap_or_default()
 }
 
-fn refusal(standing: &Standing) -> (String, String) {
+fn refusal(standing: &Status) -> (String, String) {
     match &standing.transitions.last().unwrap().outcome {
         Outcome::Refused { reason, help } => (reason.clone(), help.clone()),
         other => panic!("{other:?}"),
     }
 }
 
-fn guard(standing: &Standing, guard: Guard) -> GuardReport {
+fn guard(standing: &Status, guard: Guard) -> GuardReport {
     let mut reports = standing.transitions.iter().rev().flat_map(|transition| &transition.guards);
     reports.find(|report| report.guard == guard.name()).unwrap().clone()
 }
@@ -80,7 +80,7 @@ fn standing_of_long_thread_is_shortened() {
     let mut facts = facts();
     facts.check_errors = Some(1);
     facts.body += &"/queue need-queue\n".repeat(20_000);
-    facts.comment("alice", PUSHED.repeat(5_000));
+    facts.add_comment("alice", PUSHED.repeat(5_000));
     let standing = standing(&facts);
     assert_eq!(standing.transitions.len() + standing.omitted_requests, 20_001 + 5_000);
     assert_eq!((standing.transitions.len(), standing.omitted_refusals), (50, 25_001 - 50));
@@ -96,7 +96,7 @@ proptest! {
     ) {
         let mut facts = facts();
         for (author, text) in comments {
-            facts.comment(author, text);
+            facts.add_comment(author, text);
         }
         facts.labels = labels;
         let standing = standing(&facts);
@@ -104,7 +104,7 @@ proptest! {
         // Doing what it says is enough, and doing it twice changes nothing.
         facts.labels.retain(|label| !standing.remove_labels.contains(label));
         facts.labels.extend(standing.add_labels.clone());
-        let again = Queue::default().standing(&facts);
+        let again = Queue::default().evaluate(&facts);
         prop_assert_eq!(&again.state, &standing.state);
         prop_assert!(again.add_labels.is_empty() && again.remove_labels.is_empty());
     }

@@ -28,21 +28,21 @@ fn a_policy_can_have_a_queue_of_its_own() {
 
     let mut facts = facts();
     let pushed = PUSHED.replace("patches-need-sync-image", "working-image-pushed");
-    facts.comment("alice", pushed.clone());
-    facts.comment("supereagle", "/queue need-queue");
-    facts.comment("alice", pushed);
-    facts.comment("supereagle", "/queue done");
-    let refused = queue.standing(&facts);
+    facts.add_comment("alice", pushed.clone());
+    facts.add_comment("supereagle", "/queue need-queue");
+    facts.add_comment("alice", pushed);
+    facts.add_comment("supereagle", "/queue done");
+    let refused = queue.evaluate(&facts);
     assert_eq!(refused.state.as_deref(), Some("working-image-pushed"));
     assert!(refusal(&refused).0.contains("no package is listed"));
     assert_eq!(refused.next.len(), 2);
 
-    facts.comment("supereagle", "packages uploaded to\ninfra-release/a.tar.gz\n/queue done");
-    assert!(refusal(&queue.standing(&facts)).0.contains("line 2 of the list cannot be read"));
-    facts.comment("supereagle", "packages uploaded to\noss://infra-release/a.tar.gz");
+    facts.add_comment("supereagle", "packages uploaded to\ninfra-release/a.tar.gz\n/queue done");
+    assert!(refusal(&queue.evaluate(&facts)).0.contains("line 2 of the list cannot be read"));
+    facts.add_comment("supereagle", "packages uploaded to\noss://infra-release/a.tar.gz");
     facts.labels = vec!["queue/working-image-pushed".to_owned()];
     facts.images = None;
-    let done = queue.standing(&facts);
+    let done = queue.evaluate(&facts);
     assert_eq!(done.state.as_deref(), Some("done"));
     assert_eq!(done.transitions[3].outcome, Outcome::GrantedEarlier);
 }

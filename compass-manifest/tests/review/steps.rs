@@ -26,20 +26,20 @@ fn only_some_may_ask_for_a_step() {
 #[test]
 fn steps_are_neither_skipped_nor_taken_back() {
     let mut facts = facts();
-    facts.comment("pendoragon", "/queue done-package-uploaded");
+    facts.add_comment("pendoragon", "/queue done-package-uploaded");
     let (reason, help) = refusal(&standing(&facts));
     assert!(reason.contains("stands at `need-queue`, and steps cannot be skipped"), "{reason}");
     assert!(help.ends_with("patches-need-sync-image, patches-need-package"), "{help}");
 
     facts = whole_road();
     facts.comments.truncate(2);
-    facts.comment("alice", "/queue need-queue");
+    facts.add_comment("alice", "/queue need-queue");
     let (reason, help) = refusal(&standing(&facts));
     assert!(reason.contains("does not lead back to `need-queue`"), "{reason}");
     assert_eq!(help, "the next command is `/queue done-package-uploaded`");
 
     facts = whole_road();
-    facts.comment("alice", "/queue need-queue");
+    facts.add_comment("alice", "/queue need-queue");
     assert_eq!(refusal(&standing(&facts)).1, "the queue ends here");
 
     facts = self::facts();
@@ -51,7 +51,7 @@ fn steps_are_neither_skipped_nor_taken_back() {
 #[test]
 fn repeating_where_it_stands_changes_nothing() {
     let mut facts = facts();
-    facts.comment("mallory", "/queue need-queue");
+    facts.add_comment("mallory", "/queue need-queue");
     let standing = standing(&facts);
     assert_eq!(standing.transitions[1].outcome, Outcome::Unchanged);
     assert_eq!(standing.state.as_deref(), Some("need-queue"));
@@ -60,11 +60,11 @@ fn repeating_where_it_stands_changes_nothing() {
 #[test]
 fn a_label_that_the_queue_has_not_is_refused_with_a_suggestion() {
     let mut facts = facts();
-    facts.comment("alice", "/queue patches-need-sync-images");
+    facts.add_comment("alice", "/queue patches-need-sync-images");
     let (reason, help) = refusal(&standing(&facts));
     assert_eq!(reason, "the queue has no label `patches-need-sync-images`");
     assert_eq!(help, "did you mean `/queue patches-need-sync-image`?");
-    facts.comment("alice", "/queue zzz");
+    facts.add_comment("alice", "/queue zzz");
     assert!(refusal(&standing(&facts)).1.starts_with("the queue has these labels: need-queue, "));
 }
 
@@ -109,7 +109,7 @@ fn of_several_labels_the_least_advanced_is_believed() {
 #[test]
 fn commands_that_cannot_be_read_are_remarked() {
     let mut facts = facts();
-    facts.comment("alice", "thanks\n/queue <label>");
+    facts.add_comment("alice", "thanks\n/queue <label>");
     let standing = standing(&facts);
     assert_eq!(
         standing.remarks,
@@ -120,7 +120,7 @@ fn commands_that_cannot_be_read_are_remarked() {
 #[test]
 fn the_explanation_says_why_and_what_is_next() {
     let mut facts = facts();
-    facts.comment("alice", "/queue patches-need-sync-image");
+    facts.add_comment("alice", "/queue patches-need-sync-image");
     assert_eq!(
         standing(&facts).to_string(),
         "\

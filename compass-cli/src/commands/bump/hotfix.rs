@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use compass_manifest::bump::{HotfixOrigin, HotfixRequest, NewFile, known_products, new_hotfix};
+use compass_manifest::bump::{
+    HotfixOrigin, HotfixRequest, NewHotfix, known_product_versions, new_hotfix,
+};
 use compass_manifest::version::{Date, HotfixVersion, ProductVersion};
 use serde_json::json;
 
@@ -84,7 +86,7 @@ fn base(
     let tags = repository.checkout.git().map(crate::git::Git::tags).transpose()?;
     let tags = tags.unwrap_or_default();
     let tagged: BTreeSet<ProductVersion> = tags.iter().filter_map(|tag| tag.parse().ok()).collect();
-    let known = known_products(&repository.tree, &repository.policy);
+    let known = known_product_versions(&repository.tree, &repository.policy);
     let asked = match (&args.base, after) {
         (Some(base), Some(after)) if !base.is_same_release(after.base()) => {
             let message = format!("`{after}` is no hotfix of the product {base}");
@@ -130,7 +132,7 @@ fn newest(
     })
 }
 
-fn show(args: &Args, file: &NewFile, output: &Output) {
+fn show(args: &Args, file: &NewHotfix, output: &Output) {
     let (path, new) = (&file.path, file.version.to_string());
     let old = file.changes.first().map_or("", |change| change.old.as_str());
     output.result(

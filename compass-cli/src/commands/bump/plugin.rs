@@ -1,6 +1,6 @@
-use compass_manifest::bump::{Bumped, bump_plugin, set_plugin_version};
+use compass_manifest::bump::{BumpedPlugin, bump_plugin, set_plugin_version};
 use compass_manifest::escape::escape;
-use compass_manifest::version::{Part, PluginVersion};
+use compass_manifest::version::{BumpLevel, PluginVersion};
 use serde_json::json;
 
 use super::{failure, not_written};
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     Ok(())
 }
 
-fn show(args: &Args, path: &str, bumped: &Bumped, output: &Output) {
+fn show(args: &Args, path: &str, bumped: &BumpedPlugin, output: &Output) {
     let (old, new) = (bumped.old.to_string(), bumped.new.to_string());
     output.result(
         || {
@@ -83,11 +83,11 @@ fn show(args: &Args, path: &str, bumped: &Bumped, output: &Output) {
 }
 
 impl Step {
-    fn part(&self) -> Part {
+    fn part(&self) -> BumpLevel {
         match (self.major, self.minor) {
-            (true, _) => Part::Major,
-            (_, true) => Part::Minor,
-            _ => Part::Patch,
+            (true, _) => BumpLevel::Major,
+            (_, true) => BumpLevel::Minor,
+            _ => BumpLevel::Patch,
         }
     }
 }

@@ -20,7 +20,7 @@ fn tree(files: &[&str]) -> Tree {
     files.iter().map(|path| (*path, values_of("console-web"))).collect()
 }
 
-fn new(tree: &Tree, addon: &str, date: &str) -> Result<NewFile, BumpError> {
+fn new(tree: &Tree, addon: &str, date: &str) -> Result<NewHotfix, BumpError> {
     let (base, date) = ("2.7.0".parse().unwrap(), Date::parse(date).unwrap());
     let request = HotfixRequest::new(addon, &base, date);
     new_hotfix(tree, &Policy::default(), tree, &request)
@@ -44,7 +44,7 @@ fn what_is_made_passes_the_check() {
     let file = new(&tree, "web", "20180605").unwrap();
     tree.insert(file.path.clone(), file.text);
     let report = check(&tree, &Policy::default());
-    let about = |finding: &&crate::finding::Finding| finding.place.file == file.path;
+    let about = |finding: &&crate::finding::Finding| finding.location.file == file.path;
     let errors = report.findings().iter().filter(about).filter(|f| f.severity == Severity::Error);
     assert_eq!(errors.map(|finding| finding.code).collect::<Vec<_>>(), Vec::<&str>::new());
 }
@@ -112,7 +112,7 @@ fn known_products_are_manifests_and_policy() {
     tree.insert(hotfix("v3.1.53-20180605-p1"), values_of("web"));
     let mut policy = Policy::default();
     policy.products.versions = vec!["v2.6.0".parse().unwrap()];
-    let known = base_addon::known_products(&tree, &policy);
+    let known = base_addon::known_product_versions(&tree, &policy);
     let known: Vec<_> = known.iter().map(ToString::to_string).collect();
     assert_eq!(known, ["v2.6.0", "v2.7.0"]);
 }
@@ -151,7 +151,7 @@ fn new_hotfix_changes_tag_of_patched_image() {
 #[test]
 fn a_path_that_the_policy_reads_otherwise_is_refused() {
     let mut policy = Policy::default();
-    let pattern = PathPattern::new("(?P<version>.*)/values.yaml", VersionForm::Component);
+    let pattern = PathPattern::new("(?P<version>.*)/values.yaml", VersionFormat::Component);
     policy.hotfixes.patterns = vec![pattern.unwrap()];
     let tree = tree(&[ADDON]);
     let base = "v2.7.0".parse().unwrap();

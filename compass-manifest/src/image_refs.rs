@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::path::{NodePath, Step};
 use crate::policy::{Policy, TemplateValue};
 use crate::source::{SourceFile, Span};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 pub(crate) use resolve::{listed, names_host, read};
 
@@ -27,12 +27,12 @@ pub struct ImageUse {
     /// Whether the whole value is meant to be an image reference, as under the key `image`.
     pub is_field: bool,
     /// What is meant, or why that cannot be said.
-    pub image: Result<UsedImage, String>,
+    pub image: Result<ResolvedImage, String>,
 }
 
 /// An image by project and name, wherever its registry is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UsedImage {
+pub struct ResolvedImage {
     /// The registry's host where it is written out; otherwise a template variable stands for it.
     pub host: Option<String>,
     /// The project, by the name that image lists use; empty for an image directly below a host.
@@ -45,9 +45,9 @@ pub struct UsedImage {
     pub digest: Option<String>,
 }
 
-impl UsedImage {
+impl ResolvedImage {
     /// The image as image lists write it: `project/name:tag`.
-    pub fn listed(&self) -> String {
+    pub fn list_entry(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
         format!("{}{tag}{digest}", self.path())
@@ -62,20 +62,22 @@ impl UsedImage {
     }
 
     /// The reference in the release registry.
-    pub fn release(&self, policy: &Policy) -> String {
+    pub fn release_reference(&self, policy: &Policy) -> String {
         let version = self.version();
         match &self.host {
             Some(host) => format!("{host}/{}{version}", self.path()),
-            None => policy.registries.release_of(&self.project, &self.repository) + &version,
+            None => {
+                policy.registries.release_repository(&self.project, &self.repository) + &version
+            }
         }
     }
 
     /// The reference in the source registry.
-    pub fn source(&self, policy: &Policy) -> String {
-        let release = self.release(policy);
+    pub fn source_reference(&self, policy: &Policy) -> String {
+        let release = self.release_reference(policy);
         let path = release.split_once('/').map_or("", |(_, path)| path);
         let repository = path.strip_suffix(&self.version()).unwrap_or(path);
-        policy.registries.source_of(repository) + &self.version()
+        policy.registries.source_repository(repository) + &self.version()
     }
 
     fn version(&self) -> String {
@@ -106,15 +108,15 @@ struct Walk<'w> {
 impl<'w> Walk<'w> {
     fn node(&mut self, node: &'w Node, key: &str) {
         match &node.kind {
-            Kind::Scalar(_) if node.is_null() => {}
-            Kind::Scalar(scalar) if key == "image" => self.field(&scalar.text, node.span),
-            Kind::Scalar(scalar) => self.text(&scalar.text, node.span),
-            Kind::Sequence(items) => {
+            NodeKind::Scalar(_) if node.is_null() => {}
+            NodeKind::Scalar(scalar) if key == "image" => self.field(&scalar.text, node.span),
+            NodeKind::Scalar(scalar) => self.text(&scalar.text, node.span),
+            NodeKind::Sequence(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.below(Step::Item(index), |walk| walk.node(item, ""));
                 }
             }
-            Kind::Mapping(entries) => {
+            NodeKind::Mapping(entries) => {
                 for entry in entries {
                     let key = entry.key.text().unwrap_or_default();
                     let names_no_image = DESCRIPTIVE.contains(&key)
@@ -158,7 +160,7 @@ impl<'w> Walk<'w> {
     }
 
     /// Whether a part of a text is meant as an image: one of our registries, with a version.
-    fn is_meant(&self, written: &str, image: &Result<UsedImage, String>) -> bool {
+    fn is_meant(&self, written: &str, image: &Result<ResolvedImage, String>) -> bool {
         match image {
             Ok(image) => {
                 let is_ours = image.host.as_ref().is_none_or(|host| self.is_known(host));
@@ -191,7 +193,7 @@ impl<'w> Walk<'w> {
         path: &Arc<str>,
         (text, span): (&str, Span),
         is_field: bool,
-        image: Result<UsedImage, String>,
+        image: Result<ResolvedImage, String>,
     ) {
         let (path, written) = (Arc::clone(path), text.to_owned());
         self.found.push(ImageUse { path, written, span, is_field, image });
@@ -226,7 +228,7 @@ mod tests {
         let (policy, source) = (Policy::default(), SourceFile::new("a.yaml", text));
         let uses = image_uses(&source, &parse(text).unwrap(), &policy);
         let shown = uses.iter().map(|used| match &used.image {
-            Ok(image) => format!("{}: {}", used.path, image.release(&policy)),
+            Ok(image) => format!("{}: {}", used.path, image.release_reference(&policy)),
             Err(_) => format!("{}: !", used.path),
         });
         shown.collect()

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{ImageUse, UsedImage};
+use super::{ImageUse, ResolvedImage};
 use crate::escape::quote;
 use crate::image::{ImageReference, is_digest, is_repository, is_tag};
 use crate::policy::{Policy, TemplateValue};
-use crate::product::ListedImage;
+use crate::product::ImageListEntry;
 
 /// Reads a reference whose registry is a template variable or a host.
-pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
+pub(crate) fn read(text: &str, policy: &Policy) -> Result<ResolvedImage, String> {
     let Some(rest) = text.strip_prefix("[[") else {
         return read_written_out(&policy.templates.fill(text)?);
     };
@@ -25,7 +25,7 @@ pub(crate) fn read(text: &str, policy: &Policy) -> Result<UsedImage, String> {
 }
 
 /// Reads the line of an image list: `project/name:tag`.
-pub(crate) fn listed(line: &ListedImage, policy: &Policy) -> ImageUse {
+pub(crate) fn listed(line: &ImageListEntry, policy: &Policy) -> ImageUse {
     let projects = &policy.registries.projects;
     let image = match line.text.split_once('/') {
         Some((host, _)) if !projects.contains_key(host) && names_host(host) => {
@@ -43,7 +43,7 @@ pub(crate) fn names_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }
 
-fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
+fn below_project(project: String, rest: &str) -> Result<ResolvedImage, String> {
     let (rest, digest) = match rest.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),
         None => (rest, None),
@@ -61,7 +61,7 @@ fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
     if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
         return Err(format!("{} is not a digest", quote(digest)));
     }
-    Ok(UsedImage {
+    Ok(ResolvedImage {
         host: None,
         project,
         repository: repository.to_owned(),
@@ -70,14 +70,14 @@ fn below_project(project: String, rest: &str) -> Result<UsedImage, String> {
     })
 }
 
-fn read_written_out(text: &str) -> Result<UsedImage, String> {
+fn read_written_out(text: &str) -> Result<ResolvedImage, String> {
     let image: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
     // Docker Hub keeps images without a project in `library`.
     let is_hub = matches!(image.host(), "docker.io" | "index.docker.io" | "registry-1.docker.io");
     let of_host = if is_hub { "library" } else { "" };
     let (project, repository) =
         image.repository().split_once('/').unwrap_or((of_host, image.repository()));
-    Ok(UsedImage {
+    Ok(ResolvedImage {
         host: Some(image.host().to_owned()),
         project: project.to_owned(),
         repository: repository.to_owned(),
@@ -98,7 +98,7 @@ mod tests {
     /// What an image is in the release registry, or why it is none.
     fn resolved(written: &str, templates: &str) -> Result<String, String> {
         let policy = policy(templates);
-        Ok(read(written, &policy)?.release(&policy))
+        Ok(read(written, &policy)?.release_reference(&policy))
     }
 
     #[test]
@@ -112,12 +112,15 @@ mod tests {
         ] {
             let image = read(written, &Policy::default()).unwrap();
             assert_eq!(
-                (image.release(&Policy::default()).as_str(), image.listed().as_str()),
+                (image.release_reference(&Policy::default()).as_str(), image.list_entry().as_str()),
                 (release, listed)
             );
         }
         let source = read("registry.example/pause:3.9", &Policy::default()).unwrap();
-        assert_eq!(source.source(&Policy::default()), "cargo.caicloudprivatetest.com/pause:3.9");
+        assert_eq!(
+            source.source_reference(&Policy::default()),
+            "cargo.caicloudprivatetest.com/pause:3.9"
+        );
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! Allowances: in the policy, and on a line of a file.
 
 use crate::escape::quote;
-use crate::finding::{Allowed, Finding, Place};
+use crate::finding::{Finding, Location, Suppressed};
 use crate::policy::POLICY_FILE;
 use crate::release::{Document, Release};
 use crate::rule::MOST_IN_A_FILE;
 use crate::rules;
 use crate::rules::unused_allowance;
 use crate::source::{SourceFile, Span};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 /// What an allowance on a line begins with.
 const MARK: &str = "compass:allow";
 
 /// `# compass:allow code reason`, behind a line or on the line above it.
-struct LineAllowance<'d> {
+struct LineSuppression<'d> {
     document: &'d Document,
     span: Span,
     /// The line that it speaks of, from 1.
@@ -29,9 +29,9 @@ pub(super) fn apply(
     release: &Release<'_>,
     found: Vec<Finding>,
     sources: &mut Vec<SourceFile>,
-) -> (Vec<Finding>, Vec<Allowed>) {
-    let lines: Vec<_> = release.sources().flat_map(line_allowances).collect();
-    let policy = &release.policy.allowances;
+) -> (Vec<Finding>, Vec<Suppressed>) {
+    let lines: Vec<_> = release.sources().flat_map(line_suppressions).collect();
+    let policy = &release.policy.suppressions;
     let (mut used, mut lines_used) = (vec![false; policy.len()], vec![false; lines.len()]);
     let (mut findings, mut allowed) = (Vec::new(), Vec::new());
     for finding in found {
@@ -39,17 +39,17 @@ pub(super) fn apply(
         let by_line = lines.iter().position(|allowance| allowance.allows(&finding));
         if let Some(index) = by_policy {
             used[index] = true;
-            allowed.push(Allowed { finding, reason: policy[index].reason.clone() });
+            allowed.push(Suppressed { finding, reason: policy[index].reason.clone() });
         } else if let Some(index) = by_line {
             lines_used[index] = true;
-            allowed.push(Allowed { finding, reason: lines[index].reason.to_owned() });
+            allowed.push(Suppressed { finding, reason: lines[index].reason.to_owned() });
         } else {
             findings.push(finding);
         }
     }
     let Some(severity) = unused_severity(release) else { return (sorted(findings), allowed) };
     let mut report = |source: &SourceFile, span, message: String, help: &str| {
-        let mut finding = unused_allowance::finding(Place::new(source, span), &message, help);
+        let mut finding = unused_allowance::finding(Location::new(source, span), &message, help);
         finding.severity = severity;
         findings.push(finding);
         if sources.iter().all(|known| known.path() != source.path()) {
@@ -75,16 +75,17 @@ fn unused_severity(release: &Release<'_>) -> Option<crate::finding::Severity> {
 }
 
 fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
+    findings
+        .sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
     findings
 }
 
-impl LineAllowance<'_> {
+impl LineSuppression<'_> {
     fn allows(&self, finding: &Finding) -> bool {
         self.code == finding.code
             && !self.reason.is_empty()
-            && finding.place.file == self.document.path()
-            && (finding.place.start.line..=finding.place.end.line).contains(&self.line)
+            && finding.location.file == self.document.path()
+            && (finding.location.start.line..=finding.location.end.line).contains(&self.line)
     }
 
     fn complaint(&self) -> (String, &'static str) {
@@ -100,7 +101,7 @@ impl LineAllowance<'_> {
     }
 }
 
-fn line_allowances(document: &Document) -> Vec<LineAllowance<'_>> {
+fn line_suppressions(document: &Document) -> Vec<LineSuppression<'_>> {
     let text = document.source.text();
     if !text.contains(MARK) {
         return Vec::new();
@@ -108,10 +109,10 @@ fn line_allowances(document: &Document) -> Vec<LineAllowance<'_>> {
     // In what cannot be read nobody knows what is a comment, and nothing there excuses it.
     let Ok(root) = &document.root else { return Vec::new() };
     let marks = text.match_indices(MARK).filter(|(at, _)| !in_scalar(root, *at));
-    marks.filter_map(|(at, _)| line_allowance(document, at)).take(MOST_IN_A_FILE).collect()
+    marks.filter_map(|(at, _)| line_suppression(document, at)).take(MOST_IN_A_FILE).collect()
 }
 
-fn line_allowance(document: &Document, at: usize) -> Option<LineAllowance<'_>> {
+fn line_suppression(document: &Document, at: usize) -> Option<LineSuppression<'_>> {
     let text = document.source.text();
     let line_start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let before = text[line_start..at].trim_end();
@@ -122,15 +123,15 @@ fn line_allowance(document: &Document, at: usize) -> Option<LineAllowance<'_>> {
     let own_line = document.source.position(at).line;
     let line = if content.trim().is_empty() { own_line + 1 } else { own_line };
     let span = Span { start: at, end: at + text[at..end].trim_end().len() };
-    Some(LineAllowance { document, span, line, code, reason: reason.trim() })
+    Some(LineSuppression { document, span, line, code, reason: reason.trim() })
 }
 
 /// Whether an offset is inside a scalar, and so not in a comment.
 fn in_scalar(node: &Node, at: usize) -> bool {
     match &node.kind {
-        Kind::Scalar(_) => node.span.range().contains(&at),
-        Kind::Sequence(items) => items.iter().any(|item| in_scalar(item, at)),
-        Kind::Mapping(entries) => {
+        NodeKind::Scalar(_) => node.span.range().contains(&at),
+        NodeKind::Sequence(items) => items.iter().any(|item| in_scalar(item, at)),
+        NodeKind::Mapping(entries) => {
             entries.iter().any(|entry| in_scalar(&entry.key, at) || in_scalar(&entry.value, at))
         }
     }

@@ -6,7 +6,7 @@ use crate::tree::Tree;
 /// One way to break a release repository. Each gives exactly one finding of its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Flaw {
+pub enum Mutation {
     /// A key stands twice.
     DuplicateKey,
     /// A file stands where nothing is released from.
@@ -57,7 +57,7 @@ pub enum Flaw {
     SameLine,
 }
 
-impl Flaw {
+impl Mutation {
     /// All of them.
     pub const ALL: &'static [Self] = &[
         Self::DuplicateKey,
@@ -117,7 +117,7 @@ impl Flaw {
     }
 
     /// The files of a repository with this flaw, and no other.
-    pub fn breaks(self, repository: &Repository) -> Tree {
+    pub fn apply_to(self, repository: &Repository) -> Tree {
         let mut tree = repository.tree();
         match self {
             Self::DuplicateKey
@@ -234,7 +234,7 @@ impl Flaw {
 }
 
 /// The files of repositories that are broken in one way, and the way.
-pub fn broken_repositories() -> impl Strategy<Value = (Tree, Flaw)> {
-    (repositories(), prop::sample::select(Flaw::ALL))
-        .prop_map(|(repository, flaw)| (flaw.breaks(&repository), flaw))
+pub fn mutated_repositories() -> impl Strategy<Value = (Tree, Mutation)> {
+    (repositories(), prop::sample::select(Mutation::ALL))
+        .prop_map(|(repository, flaw)| (flaw.apply_to(&repository), flaw))
 }

@@ -6,7 +6,7 @@ use super::thread::Origin;
 
 /// Where a pull request stands, how it came there, and what is next.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Standing {
+pub struct Status {
     /// The label of the queue that it should have, without `queue/`; `None` before the queue.
     pub state: Option<String>,
     /// The steps that were asked for, in order: the latest, if there are very many.
@@ -82,7 +82,7 @@ pub struct NextStep {
     pub guards: Vec<GuardReport>,
 }
 
-impl Standing {
+impl Status {
     /// Whether a step that was asked for was refused.
     pub fn has_refusals(&self) -> bool {
         self.omitted_refusals > 0 || self.transitions.iter().any(Transition::is_refused)

@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 
 /// A finding that is meant to be so, and why.
 #[derive(Debug, Clone)]
-pub struct Allowance {
+pub struct Suppression {
     /// The rule's code.
     pub code: &'static str,
     /// The file, where one is named; `*` is any text.
@@ -20,11 +20,11 @@ pub struct Allowance {
     pub(crate) span: Span,
 }
 
-impl Allowance {
+impl Suppression {
     /// Whether the allowance speaks of a finding.
     pub fn allows(&self, finding: &Finding) -> bool {
         self.code == finding.code
-            && self.file.as_ref().is_none_or(|file| file.matches(&finding.place.file))
+            && self.file.as_ref().is_none_or(|file| file.matches(&finding.location.file))
             && self.subjects.iter().all(|subject| finding.subjects.contains(subject))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::escape::quote;
 use crate::source::Span;
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 /// A path at which two documents differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +46,11 @@ struct Walk {
 impl Walk {
     fn compare(&mut self, old: &Node, new: &Node, path: &str) {
         match (&old.kind, &new.kind) {
-            (Kind::Mapping(_), Kind::Mapping(_)) => self.compare_mappings(old, new, path),
-            (Kind::Sequence(olds), Kind::Sequence(news)) => {
+            (NodeKind::Mapping(_), NodeKind::Mapping(_)) => self.compare_mappings(old, new, path),
+            (NodeKind::Sequence(olds), NodeKind::Sequence(news)) => {
                 self.compare_lists(olds, news, new, path);
             }
-            _ if old.means(new) => {}
+            _ if old.semantically_eq(new) => {}
             _ => self.add(path, Some(old), Some(new), head(new)),
         }
     }
@@ -106,13 +106,13 @@ impl Walk {
     /// Adds what only the new document has.
     fn add_new(&mut self, new: &Node, path: &str, span: Span) {
         match &new.kind {
-            Kind::Mapping(entries) if self.is_detailed && !entries.is_empty() => {
+            NodeKind::Mapping(entries) if self.is_detailed && !entries.is_empty() => {
                 for entry in entries {
                     let key = entry.key.text().unwrap_or_default();
                     self.add_new(&entry.value, &format!("{path}.{key}"), entry.key.span);
                 }
             }
-            Kind::Sequence(items) if self.is_detailed && names(items).is_some() => {
+            NodeKind::Sequence(items) if self.is_detailed && names(items).is_some() => {
                 for (index, item) in items.iter().enumerate() {
                     self.add(&format!("{path}[{index}]"), None, Some(item), head(item));
                 }

@@ -2,15 +2,15 @@
 
 use regex::Captures;
 
-use crate::policy::{HotfixPolicy, Policy, VersionForm};
+use crate::policy::{HotfixPolicy, Policy, VersionFormat};
 use crate::tree::below_any;
 use crate::version::HotfixVersion;
 
 /// What the path of a hotfix says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HotfixPlace {
+pub(crate) struct HotfixPath {
     /// The form of the version; `None` where no pattern of the policy fits the path.
-    pub(crate) form: Option<VersionForm>,
+    pub(crate) form: Option<VersionFormat>,
     /// The directory of the package, from the repository's root.
     pub(crate) package: String,
     pub(crate) addon: Option<String>,
@@ -26,17 +26,17 @@ pub(crate) struct HotfixPlace {
     pub(crate) among_plugins: bool,
 }
 
-impl HotfixPlace {
+impl HotfixPath {
     pub(super) fn of(path: &str, policy: &Policy) -> Self {
         let hotfixes = below_any(path, &policy.hotfixes.directories);
         let among_plugins = hotfixes.is_none();
         let rest = hotfixes.or_else(|| below_any(path, &policy.plugins.directories));
         let rest = rest.unwrap_or(path);
         let directory = &path[..path.len() - rest.len()];
-        let mut place = Self::matched(rest, directory, &policy.hotfixes)
+        let mut parsed = Self::matched(rest, directory, &policy.hotfixes)
             .unwrap_or_else(|| Self::unmatched(rest, directory));
-        place.among_plugins = among_plugins;
-        place
+        parsed.among_plugins = among_plugins;
+        parsed
     }
 
     fn matched(rest: &str, directory: &str, policy: &HotfixPolicy) -> Option<Self> {
@@ -85,7 +85,7 @@ impl HotfixPlace {
 /// only then the version is a HOTFIXVERSION, or the addon has the name of its directory.
 fn addon_and_version(
     path: &str,
-    form: VersionForm,
+    form: VersionFormat,
     captures: &Captures<'_>,
 ) -> (Option<String>, Option<String>) {
     let group = |name| captures.name(name);
@@ -103,7 +103,7 @@ fn addon_and_version(
             [leaf, both].contains(&Some(name.to_owned()))
         };
         let fits = |at: usize| match form {
-            VersionForm::Hotfix => text[at + 1..].parse::<HotfixVersion>().is_ok(),
+            VersionFormat::Hotfix => text[at + 1..].parse::<HotfixVersion>().is_ok(),
             _ => is_directory(&text[..at]),
         };
         let others = text.match_indices("-v").map(|(at, _)| at).filter(|at| *at > first);
@@ -122,8 +122,8 @@ mod tests {
     use crate::policy::PathPattern;
 
     fn read(path: &str, policy: &Policy) -> (String, String) {
-        let place = HotfixPlace::of(path, policy);
-        (place.addon.unwrap_or_default(), place.version.unwrap_or_default())
+        let parsed = HotfixPath::of(path, policy);
+        (parsed.addon.unwrap_or_default(), parsed.version.unwrap_or_default())
     }
 
     #[test]
@@ -146,7 +146,8 @@ mod tests {
     fn component_addon_name_follows_directory() {
         let pattern = r"compass-hotfixes-(?P<addon>[^/]+?)-(?P<version>v\d[^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
         let mut policy = Policy::default();
-        policy.hotfixes.patterns = vec![PathPattern::new(pattern, VersionForm::Component).unwrap()];
+        policy.hotfixes.patterns =
+            vec![PathPattern::new(pattern, VersionFormat::Component).unwrap()];
         for (package, leaf, addon, version) in [
             ("kube-dns-v2-v1.0.3", "kube-dns-v2", "kube-dns-v2", "v1.0.3"),
             ("dns-kube-v2-v1.0.3", "kube-v2", "dns-kube-v2", "v1.0.3"),
