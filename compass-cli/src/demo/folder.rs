@@ -12,7 +12,7 @@ const MARK: &str = ".compass-demo";
 
 macro_rules! example {
     ($($path:literal),* $(,)?) => {
-        [$(($path, include_str!(concat!("../../../examples/release/", $path)))),*]
+        [$(($path, include_str!(concat!("example/", $path)))),*]
     };
 }
 
