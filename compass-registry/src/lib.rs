@@ -86,7 +86,7 @@ mod verify;
 pub use oci_spec::image::ANNOTATION_REF_NAME;
 
 pub use cache::CachingSource;
-pub use copy::{Copier, CopyOptions, CopyPlan, CopyReport, OnExistingTag, copy};
+pub use copy::{Copier, CopyOptions, CopyReport, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::Error;

@@ -1,21 +1,23 @@
-//! Copies of several images: what is shared moves once, what is there costs next to nothing, and
-//! what changes meanwhile is noticed.
+//! Copies of several images: shared blobs, repeated copies, concurrency, indexes, and sources that
+//! change during a copy.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{FaultyRegistry, SampleImage, Script, random_bytes, read_image};
 use compass_registry::{
-    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Platform, RawManifest,
-    Repository, Tag, TagOrDigest, media_type,
+    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSink, ImageSource, Platform,
+    RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type,
 };
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::Barrier;
 
 fn name(text: &str) -> Repository {
     text.parse().unwrap()
@@ -25,39 +27,40 @@ fn tag() -> Tag {
     "v1".parse().unwrap()
 }
 
-/// A registry that counts, and a client for it.
-async fn counted(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
+/// Starts a registry that counts requests, with a client for it.
+async fn counting_registry(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
     let registry = FaultyRegistry::start(storage.clone(), Script::default()).await.unwrap();
     let credentials = Some(FaultyRegistry::credentials());
     let options = ClientOptions { credentials, ..ClientOptions::default() };
     let client = Client::new(&registry.host(), options).unwrap();
-    // The first request of all is refused, and tells how to ask.
+    // The registry refuses the first request with a challenge.
     client.ping().await.unwrap();
     (registry, client)
 }
 
-fn sharing_images(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
+/// Images that share a base layer, and the base.
+fn images_with_shared_base(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
     let base = random_bytes(99, 400_000);
     let own = |number: u8| vec![number; 5000 + usize::from(number)];
     let image = |number| SampleImage::with_layers(vec![base.clone(), own(number)]);
     (base.clone(), (0..count).map(image).collect())
 }
 
-/// Bytes of what no other image has: the configuration and a layer.
+/// The size of the configuration and the layer that no other image has.
 fn own_bytes(image: &SampleImage) -> u64 {
     (image.blobs[0].len() + image.blobs[2].len()) as u64
 }
 
 #[tokio::test]
-async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_image() {
+async fn copy_shared_base_is_transferred_once() {
     let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
-    let (base, images) = sharing_images(12);
+    let (base, images) = images_with_shared_base(12);
     let repositories: Vec<_> = (0..12).map(|n| name(&format!("team/app-{n}"))).collect();
     for (image, repository) in images.iter().zip(&repositories) {
         image.store(&source, repository, &tag()).await.unwrap();
     }
-    let (reading, reader) = counted(&source).await;
-    let (writing, writer) = counted(&destination).await;
+    let (reading, reader) = counting_registry(&source).await;
+    let (writing, writer) = counting_registry(&destination).await;
     let reader: Arc<dyn ImageSource> = Arc::new(reader);
     let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
     let copy_all = async || {
@@ -79,20 +82,149 @@ async fn what_images_share_moves_once_and_a_second_run_costs_two_requests_an_ima
     let before = (reading.requests(), writing.requests());
     let copied = copy_all().await;
     assert!(copied.iter().all(|one| one.already_present), "{copied:?}");
-    assert_eq!((reading.requests() - before.0, writing.requests() - before.1), (12, 12));
+    let requests = (reading.requests() - before.0, writing.requests() - before.1);
+    assert_eq!(requests, (12, 12), "an image that is present costs two requests");
+}
+
+/// A destination that observes how it is written to.
+struct ObservedSink {
+    storage: MemoryStorage,
+    /// How many mounts must be in flight before any of them succeeds; 0 declines all mounts.
+    mounts: Barrier,
+    declines_mounts: bool,
+    puts: AtomicUsize,
+}
+
+impl ObservedSink {
+    fn new(concurrent_mounts: usize) -> Self {
+        Self {
+            storage: MemoryStorage::default(),
+            mounts: Barrier::new(concurrent_mounts),
+            declines_mounts: concurrent_mounts == 0,
+            puts: AtomicUsize::new(0),
+        }
+    }
+
+    /// Copies images from a source, all at once.
+    async fn copy_all(&self, source: &MemoryStorage, images: &[(Repository, Tag)]) {
+        let source: Arc<dyn ImageSource> = Arc::new(source.clone());
+        let copier = Copier::new(self, CopyOptions::default());
+        let copies = images.iter().map(async |(repository, tag)| {
+            let by_tag = TagOrDigest::from(tag.clone());
+            let copied = copier.copy(&source, (repository, &by_tag), (repository, Some(tag))).await;
+            copied.unwrap();
+            read_image(&self.storage, repository, &by_tag).await.unwrap();
+        });
+        let copies = join_all(copies);
+        // Only a deadlock takes this long.
+        tokio::time::timeout(Duration::from_secs(60), copies).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl ImageSink for ObservedSink {
+    async fn manifest_digest(
+        &self,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Digest>, Error> {
+        self.storage.manifest_digest(repository, reference).await
+    }
+
+    async fn has_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        self.storage.has_blob(repository, descriptor).await
+    }
+
+    async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
+        self.puts.fetch_add(1, Ordering::Relaxed);
+        // Gives other copies the chance to start the same transfer.
+        tokio::task::yield_now().await;
+        self.storage.put_blob(repository, blob).await
+    }
+
+    async fn mount_blob(
+        &self,
+        from: &Repository,
+        to: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        if self.declines_mounts {
+            return Ok(false);
+        }
+        self.mounts.wait().await;
+        ImageSink::mount_blob(&self.storage, from, to, descriptor).await
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        ImageSink::put_manifest(&self.storage, repository, manifest, tag).await
+    }
+}
+
+/// Stores images with a shared base, each in a repository of its own.
+async fn store_images(source: &MemoryStorage, count: u8) -> Vec<(Repository, Tag)> {
+    let (_, images) = images_with_shared_base(count);
+    let mut names = Vec::new();
+    for (number, image) in images.iter().enumerate() {
+        let repository = name(&format!("team/app-{number}"));
+        image.store(source, &repository, &tag()).await.unwrap();
+        names.push((repository, tag()));
+    }
+    names
 }
 
 #[tokio::test]
-async fn within_one_registry_blobs_are_mounted() {
+async fn copy_shared_base_mounts_run_concurrently() {
+    let source = MemoryStorage::default();
+    let images = store_images(&source, 40).await;
+    // The first image transfers the base. The 39 others mount it, and each mount waits for all.
+    let sink = ObservedSink::new(39);
+    sink.copy_all(&source, &images).await;
+    assert_eq!(sink.puts.load(Ordering::Relaxed), 1 + 2 * 40);
+}
+
+#[tokio::test]
+async fn copy_declined_mounts_transfer_to_each() {
+    let source = MemoryStorage::default();
+    let images = store_images(&source, 5).await;
+    let sink = ObservedSink::new(0);
+    sink.copy_all(&source, &images).await;
+    assert_eq!(sink.puts.load(Ordering::Relaxed), 3 * 5);
+}
+
+#[tokio::test]
+async fn copy_same_repository_transfers_blobs_once() {
+    let source = MemoryStorage::default();
+    let (repository, image) = (name("team/web"), SampleImage::new(1, &[900, 20]));
+    let tags: Vec<Tag> = ["v1", "v2", "latest"].map(|tag| tag.parse().unwrap()).into();
+    for tag in &tags {
+        image.store(&source, &repository, tag).await.unwrap();
+    }
+    let images: Vec<_> = tags.into_iter().map(|tag| (repository.clone(), tag)).collect();
+    let sink = ObservedSink::new(0);
+    sink.copy_all(&source, &images).await;
+    assert_eq!(sink.puts.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn copy_within_registry_mounts_blobs() {
     let storage = MemoryStorage::default();
     let image = SampleImage::new(3, &[70_000, 100]);
     let (from, to, tag) = (name("dev/web"), name("release/web"), tag());
     image.store(&storage, &from, &tag).await.unwrap();
-    let (registry, client) = counted(&storage).await;
+    let (registry, client) = counting_registry(&storage).await;
     let source: Arc<dyn ImageSource> = Arc::new(client.clone());
     let copier = Copier::new(&client, CopyOptions::default());
     let plan = copier.plan(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
-    assert_eq!((plan.already_present, plan.bytes), (false, 0), "nothing would have to move");
+    assert_eq!((plan.already_present, plan.bytes), (false, 0));
 
     let copier = Copier::new(&client, CopyOptions::default());
     let copied =
@@ -102,9 +234,9 @@ async fn within_one_registry_blobs_are_mounted() {
 }
 
 #[tokio::test]
-async fn a_plan_moves_nothing_and_counts_what_is_shared_once() {
+async fn plan_shared_base_is_counted_once() {
     let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
-    let (base, images) = sharing_images(3);
+    let (base, images) = images_with_shared_base(3);
     let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
     let repositories: Vec<_> = (0..3).map(|n| name(&format!("team/app-{n}"))).collect();
     for (image, repository) in images.iter().zip(&repositories) {
@@ -119,25 +251,25 @@ async fn a_plan_moves_nothing_and_counts_what_is_shared_once() {
     }
     let own: u64 = images.iter().map(own_bytes).sum();
     assert_eq!(bytes, base.len() as u64 + own);
-    let there = Storage::manifest(&destination, &repositories[0], &by_tag).await.unwrap();
-    assert_eq!(there, None);
+    let written = Storage::manifest(&destination, &repositories[0], &by_tag).await.unwrap();
+    assert_eq!(written, None);
 }
 
-/// Somebody pushes the tag again while its blobs are read.
-struct Restless {
+/// A source whose tag is moved when the first blob is read.
+struct MovingTag {
     storage: MemoryStorage,
     next: RawManifest,
     reads: AtomicUsize,
 }
 
 #[async_trait]
-impl ImageSource for Restless {
+impl ImageSource for MovingTag {
     async fn manifest(
         &self,
         repository: &Repository,
-        locator: &TagOrDigest,
+        reference: &TagOrDigest,
     ) -> Result<RawManifest, Error> {
-        ImageSource::manifest(&self.storage, repository, locator).await
+        ImageSource::manifest(&self.storage, repository, reference).await
     }
 
     async fn blob(
@@ -154,7 +286,7 @@ impl ImageSource for Restless {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_moved_meanwhile_is_noticed_and_not_published() {
+async fn copy_moved_source_tag_is_error() {
     let (storage, destination) = (MemoryStorage::default(), MemoryStorage::default());
     let repository = name("team/web");
     let (old, new) = (SampleImage::new(1, &[900]), SampleImage::new(2, &[900]));
@@ -162,7 +294,7 @@ async fn a_tag_that_is_moved_meanwhile_is_noticed_and_not_published() {
     old.store(&storage, &repository, &tag()).await.unwrap();
     let reads = AtomicUsize::new(0);
     let source: Arc<dyn ImageSource> =
-        Arc::new(Restless { storage, next: new.manifest.clone(), reads });
+        Arc::new(MovingTag { storage, next: new.manifest.clone(), reads });
     let copier = Copier::new(&destination, CopyOptions::default());
     let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
     let from = (&repository, &by_tag);
@@ -172,13 +304,13 @@ async fn a_tag_that_is_moved_meanwhile_is_noticed_and_not_published() {
         "{error}"
     );
     assert_eq!(Storage::manifest(&destination, &repository, &by_tag).await.unwrap(), None);
-    // Once more, and it is the new one.
+    // The next copy gets the new image.
     let copied = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap();
     assert_eq!(copied.digest, new.manifest.digest());
 }
 
 #[tokio::test]
-async fn an_index_arrives_whole_reduced_or_as_one_image() {
+async fn copy_index_selects_platforms() {
     let storage = MemoryStorage::default();
     let (repository, by_tag, tag) = (name("team/web"), TagOrDigest::from(tag()), tag());
     let images: Vec<_> = (0..3).map(|seed| SampleImage::new(seed, &[2000, 300])).collect();
@@ -216,15 +348,15 @@ async fn an_index_arrives_whole_reduced_or_as_one_image() {
     assert_eq!((copied.digest, copied.platform_subset), (index.digest(), false));
     let (copied, _) = copy(&["linux/arm64"]).await;
     assert_eq!((copied.digest, copied.platform_subset), (digest(1), false));
-    let (copied, reduced) = copy(&["linux/s390x", "linux/amd64"]).await;
+    let (copied, subset) = copy(&["linux/s390x", "linux/amd64"]).await;
     assert!(copied.platform_subset);
-    let compass_registry::Manifest::Index(kept) = reduced.parse().unwrap() else { panic!("index") };
+    let compass_registry::Manifest::Index(kept) = subset.parse().unwrap() else { panic!("index") };
     let kept: Vec<_> = kept.iter().map(|image| image.digest).collect();
-    assert_eq!(kept, [digest(0), digest(2)], "in the order of the index");
+    assert_eq!(kept, [digest(0), digest(2)], "the order of the index is kept");
 }
 
 #[tokio::test]
-async fn what_was_planned_is_yet_to_be_copied() {
+async fn plan_does_not_count_as_copied() {
     let (storage, repository, tag) = (MemoryStorage::default(), name("team/web"), tag());
     let image = SampleImage::new(1, &[3000, 10]);
     image.store(&storage, &repository, &tag).await.unwrap();
@@ -240,12 +372,12 @@ async fn what_was_planned_is_yet_to_be_copied() {
 }
 
 #[tokio::test]
-async fn a_single_image_for_another_platform_is_copied_and_named() {
+async fn copy_single_image_reports_missing_platforms() {
     let (storage, repository, tag) = (MemoryStorage::default(), name("team/web"), tag());
     let image = SampleImage::for_architecture("arm64", vec![vec![1; 100]]);
     image.store(&storage, &repository, &tag).await.unwrap();
     let source: Arc<dyn ImageSource> = Arc::new(storage);
-    for (wanted, lacked) in [
+    for (wanted, missing) in [
         (&[][..], &[][..]),
         (&["linux/arm64"], &[]),
         (&["linux/amd64", "linux/arm64"], &["linux/amd64"]),
@@ -260,13 +392,13 @@ async fn a_single_image_for_another_platform_is_copied_and_named() {
         let copied = Copier::new(&destination, options).copy(&source, from, to).await.unwrap();
         assert_eq!(
             (copied.digest, copied.missing_platforms),
-            (image.manifest.digest(), platforms(lacked))
+            (image.manifest.digest(), platforms(missing))
         );
     }
 }
 
-/// What becomes of the copy of an index of these images.
-async fn copy_index(storage: MemoryStorage, images: &[serde_json::Value]) -> Error {
+/// Copies an index of these images, and returns the error.
+async fn copy_index_fails(storage: MemoryStorage, images: &[serde_json::Value]) -> Error {
     let index =
         json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": images});
     let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
@@ -279,30 +411,30 @@ async fn copy_index(storage: MemoryStorage, images: &[serde_json::Value]) -> Err
 }
 
 #[tokio::test]
-async fn an_index_of_more_manifests_than_memory_should_hold_is_refused_before_they_are_read() {
+async fn copy_too_many_manifests_is_error() {
     let image = |number: u32| {
         let digest = Digest::of(&number.to_le_bytes());
         json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": 4 << 20})
     };
     let images: Vec<_> = (0..120).map(image).collect();
-    let error = copy_index(MemoryStorage::default(), &images).await.to_string();
+    let error = copy_index_fails(MemoryStorage::default(), &images).await.to_string();
     assert!(error.contains("its manifests have 503"), "{error}");
 }
 
 #[tokio::test]
-async fn a_manifest_is_as_long_as_its_index_says() {
+async fn copy_manifest_of_other_size_is_error() {
     let storage = MemoryStorage::default();
     let image = SampleImage::new(1, &[100]);
     image.store(&storage, &name("team/web"), &"part".parse().unwrap()).await.unwrap();
     let (digest, real) = (image.manifest.digest(), image.manifest.descriptor().size);
-    let lie = json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": real - 1});
-    let error = copy_index(storage, &[lie]).await;
+    let wrong = json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": real - 1});
+    let error = copy_index_fails(storage, &[wrong]).await;
     let Error::SizeMismatch { expected, actual, .. } = error else { panic!("{error}") };
     assert_eq!((expected, actual), (real - 1, real));
 }
 
 #[tokio::test]
-async fn a_copy_can_be_spawned() {
+async fn copy_future_can_be_spawned() {
     let (source, repository) = (MemoryStorage::default(), name("team/web"));
     let image = SampleImage::new(1, &[900]);
     image.store(&source, &repository, &tag()).await.unwrap();

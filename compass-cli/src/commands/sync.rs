@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::ArgGroup;
 use compass_registry::client::Client;
 use compass_registry::{
-    Copier, CopyOptions, CopyPlan, CopyReport, ImageSource, Platform, Reference, RegistryPrefix,
+    Copier, CopyOptions, CopyReport, ImageSource, Platform, Reference, RegistryPrefix,
     with_retry_counter,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -90,7 +90,7 @@ pub(crate) struct Synced {
 #[derive(Debug)]
 pub(crate) enum Done {
     Copied(CopyReport),
-    Planned(CopyPlan),
+    Planned(CopyReport),
 }
 
 pub(crate) async fn run(

@@ -1,201 +1,186 @@
-//! What blobs are where, as far as one run has seen: each is moved once, whoever asks first.
+//! Copies single blobs: each is transferred once a run, and mounted everywhere else.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
+use super::concurrency::AdaptiveConcurrency;
+use super::locations::Locations;
 use crate::progress::BlobProgress;
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, NoProgress, Progress, Repository, open_blob,
+    Descriptor, Error, ImageSink, ImageSource, NoProgress, Progress, Repository, open_blob,
 };
 
-/// How a blob came to be where it is wanted.
+/// How a repository of the sink got a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// It was there.
+pub(super) enum BlobOutcome {
+    /// The repository had the blob.
     Present,
-    /// Another repository of the same place had it.
+    /// The sink mounted it from another of its repositories.
     Mounted,
-    /// Its bytes were moved.
-    Moved,
+    /// Its bytes were transferred.
+    Copied,
 }
 
-/// From where to where a blob is wanted.
+/// The source of a copy, and the repositories that it reads from and writes to.
 #[derive(Clone, Copy)]
-pub(super) struct Route<'r> {
-    pub(super) source: &'r Arc<dyn ImageSource>,
-    pub(super) from: &'r Repository,
-    pub(super) to: &'r Repository,
+pub(super) struct CopyPath<'p> {
+    pub(super) source: &'p Arc<dyn ImageSource>,
+    pub(super) from: &'p Repository,
+    pub(super) to: &'p Repository,
 }
 
-pub(super) struct Blobs<'s> {
+/// Copies the blobs of all images of a run.
+pub(super) struct BlobCopier<'s> {
     sink: &'s dyn ImageSink,
-    transfers: Semaphore,
+    transfers: AdaptiveConcurrency,
     progress: Arc<dyn Progress>,
-    /// The repositories of the sink that have a blob. The lock is held while it is moved.
-    holders: Holders,
-    /// Those that would have one by now if plans had been carried out.
-    foreseen: Holders,
+    locations: Locations,
+    /// The locations that plans would add.
+    planned: Locations,
 }
 
-/// Repositories by what they hold.
-type Holders = Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<Vec<Repository>>>>>;
-
-impl<'s> Blobs<'s> {
+impl<'s> BlobCopier<'s> {
     pub(super) fn new(sink: &'s dyn ImageSink, jobs: usize, progress: Arc<dyn Progress>) -> Self {
-        let transfers = Semaphore::new(jobs.clamp(1, Semaphore::MAX_PERMITS));
-        let (holders, foreseen) = (Mutex::default(), Mutex::default());
-        Self { sink, transfers, progress, holders, foreseen }
+        let transfers = AdaptiveConcurrency::new(jobs);
+        let (locations, planned) = Default::default();
+        Self { sink, transfers, progress, locations, planned }
     }
 
-    /// Brings a blob to where it is wanted.
-    pub(super) async fn bring(
+    /// Copies a blob, unless the destination has it.
+    pub(super) async fn copy_blob(
         &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-    ) -> Result<Arrival, Error> {
-        let arrival = self.try_to_bring(route, descriptor).await;
-        arrival.map_err(|error| error.in_blob(route.to, descriptor.digest))
-    }
-
-    async fn try_to_bring(
-        &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-    ) -> Result<Arrival, Error> {
-        let holders = holders_of(&self.holders, descriptor.digest);
-        let mut holders = holders.lock().await;
-        let progress = BlobProgress::new(Arc::clone(&self.progress));
-        let arrival = match self.look(route, descriptor, &holders).await? {
-            Some(arrival) => arrival,
-            None => {
-                self.transfer(route, descriptor, &progress).await?;
-                Arrival::Moved
-            }
-        };
-        if !holders.contains(route.to) {
-            holders.push(route.to.clone());
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+    ) -> Result<BlobOutcome, Error> {
+        let (first, next) =
+            (self.copy_first(path, blob), |known| self.mount_or_transfer(path, blob, known));
+        let outcome = self.locations.ensure(blob.digest, path.to, first, next).await;
+        let outcome = outcome.map_err(|error| error.in_blob(path.to, blob.digest))?;
+        if outcome != BlobOutcome::Copied {
+            self.progress.advance(blob.size);
         }
-        progress.reach(descriptor.size);
-        Ok(arrival)
+        Ok(outcome)
     }
 
-    /// Brings a layer that registries need not hold, or nothing if neither end has it.
-    pub(super) async fn bring_if_held(
+    /// Copies a layer that registries need not have. Returns nothing if neither end has it.
+    pub(super) async fn copy_if_available(
         &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-    ) -> Result<Option<Arrival>, Error> {
-        let arrival = async {
-            let holders = holders_of(&self.holders, descriptor.digest);
-            let is_known = !holders.lock().await.is_empty();
-            let is_held = is_known
-                || self.sink.has_blob(route.to, descriptor).await?
-                || route.source.holds_blob(route.from, descriptor).await?;
-            if !is_held {
-                return Ok(None);
-            }
-            self.progress.add_total(descriptor.size);
-            self.try_to_bring(route, descriptor).await.map(Some)
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+    ) -> Result<Option<BlobOutcome>, Error> {
+        let available = async {
+            Ok(self.locations.is_known(blob.digest)
+                || self.sink.has_blob(path.to, blob).await?
+                || path.source.holds_blob(path.from, blob).await?)
         };
-        arrival.await.map_err(|error: Error| error.in_blob(route.to, descriptor.digest))
+        if !available.await.map_err(|error: Error| error.in_blob(path.to, blob.digest))? {
+            return Ok(None);
+        }
+        self.progress.add_total(blob.size);
+        self.copy_blob(path, blob).await.map(Some)
     }
 
-    /// Uploads blobs although the sink says that it has them.
-    pub(super) async fn bring_again(
+    /// Transfers blobs even if the sink claims to have them.
+    pub(super) async fn force_copy(
         &self,
-        route: Route<'_>,
+        path: CopyPath<'_>,
         blobs: &[&Descriptor],
     ) -> Result<(), Error> {
         for blob in blobs {
-            let progress = BlobProgress::new(Arc::new(NoProgress));
-            let moved = self.transfer(route, blob, &progress).await;
-            moved.map_err(|error| error.in_blob(route.to, blob.digest))?;
+            let copied = self.transfer(path, blob, Arc::new(NoProgress)).await;
+            copied.map_err(|error| error.in_blob(path.to, blob.digest))?;
         }
         Ok(())
     }
 
-    /// How a layer that registries need not hold would come there.
-    pub(super) async fn foresee_if_held(
+    /// Predicts the outcome of [`Self::copy_blob`], without changing anything.
+    pub(super) async fn plan_blob(
         &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-    ) -> Result<Option<Arrival>, Error> {
-        match self.foresee(route, descriptor).await? {
-            Arrival::Moved if !route.source.holds_blob(route.from, descriptor).await? => Ok(None),
-            arrival => Ok(Some(arrival)),
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+    ) -> Result<BlobOutcome, Error> {
+        if self.locations.contains(blob.digest, path.to) {
+            return Ok(BlobOutcome::Present);
+        }
+        let is_mountable = self.locations.is_known(blob.digest) || self.is_same_registry(path);
+        let first = if is_mountable { BlobOutcome::Mounted } else { BlobOutcome::Copied };
+        let first = self.present_or(first, path, blob);
+        let next = |_| self.present_or(BlobOutcome::Mounted, path, blob);
+        self.planned.ensure(blob.digest, path.to, first, next).await
+    }
+
+    /// Predicts the outcome of [`Self::copy_if_available`].
+    pub(super) async fn plan_if_available(
+        &self,
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+    ) -> Result<Option<BlobOutcome>, Error> {
+        match self.plan_blob(path, blob).await? {
+            BlobOutcome::Copied if !path.source.holds_blob(path.from, blob).await? => Ok(None),
+            outcome => Ok(Some(outcome)),
         }
     }
 
-    /// How a blob would come there, without changing anything.
-    pub(super) async fn foresee(
+    async fn present_or(
         &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-    ) -> Result<Arrival, Error> {
-        let holders = holders_of(&self.holders, descriptor.digest);
-        let holders = holders.lock().await;
-        let foreseen = holders_of(&self.foreseen, descriptor.digest);
-        let mut foreseen = foreseen.lock().await;
-        if holders.contains(route.to) || foreseen.contains(route.to) {
-            return Ok(Arrival::Present);
-        }
-        let is_alone = holders.is_empty() && foreseen.is_empty();
-        let arrival = if self.sink.has_blob(route.to, descriptor).await? {
-            Arrival::Present
-        } else if is_alone && !self.is_one_registry(route) {
-            Arrival::Moved
-        } else {
-            Arrival::Mounted
-        };
-        foreseen.push(route.to.clone());
-        Ok(arrival)
+        outcome: BlobOutcome,
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+    ) -> Result<BlobOutcome, Error> {
+        let is_present = self.sink.has_blob(path.to, blob).await?;
+        Ok(if is_present { BlobOutcome::Present } else { outcome })
     }
 
-    fn is_one_registry(&self, route: Route<'_>) -> bool {
+    fn is_same_registry(&self, path: CopyPath<'_>) -> bool {
         let sink = self.sink.registry();
-        sink.is_some() && sink == route.source.registry()
+        sink.is_some() && sink == path.source.registry()
     }
 
-    /// Whether a blob is there already, or can be had from next door.
-    async fn look(
+    /// Copies a blob that no repository of the sink is known to have.
+    async fn copy_first(
         &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-        holders: &[Repository],
-    ) -> Result<Option<Arrival>, Error> {
-        if holders.contains(route.to) {
-            return Ok(Some(Arrival::Present));
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+    ) -> Result<BlobOutcome, Error> {
+        if self.sink.has_blob(path.to, blob).await? {
+            return Ok(BlobOutcome::Present);
         }
-        // Where another repository has it, it need not be asked for first: a mount does no harm.
-        let next_door = self.is_one_registry(route).then_some(route.from);
-        if holders.is_empty() && self.sink.has_blob(route.to, descriptor).await? {
-            return Ok(Some(Arrival::Present));
+        if self.is_same_registry(path) && self.sink.mount_blob(path.from, path.to, blob).await? {
+            return Ok(BlobOutcome::Mounted);
         }
-        let Some(neighbour) = holders.first().or(next_door) else { return Ok(None) };
-        if self.sink.mount_blob(neighbour, route.to, descriptor).await? {
-            return Ok(Some(Arrival::Mounted));
-        }
-        let there = !holders.is_empty() && self.sink.has_blob(route.to, descriptor).await?;
-        Ok(there.then_some(Arrival::Present))
+        self.transfer(path, blob, Arc::clone(&self.progress)).await
     }
 
-    /// Moves a blob. Either end tries again by itself what may pass.
+    /// Copies a blob that another repository of the sink has. Mounting costs the same request as
+    /// asking whether the blob is present, so it is tried first.
+    async fn mount_or_transfer(
+        &self,
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+        mount_source: Repository,
+    ) -> Result<BlobOutcome, Error> {
+        if self.sink.mount_blob(&mount_source, path.to, blob).await? {
+            return Ok(BlobOutcome::Mounted);
+        }
+        if self.sink.has_blob(path.to, blob).await? {
+            return Ok(BlobOutcome::Present);
+        }
+        self.transfer(path, blob, Arc::clone(&self.progress)).await
+    }
+
+    /// Transfers the bytes of a blob. The source and the sink retry transient failures themselves.
     async fn transfer(
         &self,
-        route: Route<'_>,
-        descriptor: &Descriptor,
-        progress: &BlobProgress,
-    ) -> Result<(), Error> {
-        // The semaphore is never closed; without a permit there would only be more at once.
-        let _permit = self.transfers.acquire().await.ok();
-        let blob = open_blob(Arc::clone(route.source), route.from, descriptor);
-        self.sink.put_blob(route.to, blob.reporting_to(progress.clone())).await
+        path: CopyPath<'_>,
+        blob: &Descriptor,
+        progress: Arc<dyn Progress>,
+    ) -> Result<BlobOutcome, Error> {
+        let permit = self.transfers.acquire(blob.size).await;
+        let progress = BlobProgress::new(progress);
+        let content = open_blob(Arc::clone(path.source), path.from, blob);
+        self.sink.put_blob(path.to, content.reporting_to(progress.clone())).await?;
+        permit.finished();
+        // A sink that has the blob need not read it.
+        progress.reach(blob.size);
+        Ok(BlobOutcome::Copied)
     }
-}
-
-fn holders_of(holders: &Holders, digest: Digest) -> Arc<tokio::sync::Mutex<Vec<Repository>>> {
-    let mut holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(holders.entry(digest).or_default())
 }

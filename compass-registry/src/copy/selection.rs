@@ -1,100 +1,100 @@
-//! Which of an index's images are wanted.
+//! Selects the images of an index to copy.
 
 use std::collections::HashSet;
 
 use crate::{Descriptor, Digest, Error, Manifest, Platform, RawManifest, index_images};
 
-/// What of a manifest is wanted.
+/// The part of a manifest to copy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// All of it.
+    /// The manifest as it is.
     Whole,
     /// One image of the index.
     One(Descriptor),
-    /// Some images of the index, as an index of its own.
-    Some(RawManifest),
+    /// An index of some of its images.
+    Subset(RawManifest),
 }
 
-/// Chooses the images for these platforms; all of them if there are none. If digests are given, the
-/// source has no others than these. `images` are those of the index, and of the indexes in it
-/// ([`ImageSourceExt::images_of`](crate::ImageSourceExt::images_of)).
+/// Selects the images for `platforms`, or all images if there are none.
+///
+/// `images` are the images of the index and of the indexes in it
+/// ([`ImageSourceExt::images_of`](crate::ImageSourceExt::images_of)). If `available` is set, images
+/// with other digests are ignored. A single image is always selected whole.
 ///
 /// # Errors
-/// [`Error::NoSuchPlatform`] if the index has no image for one of them, and
-/// [`Error::AmbiguousPlatform`] if it has several for the only one.
+/// [`Error::NoSuchPlatform`] if the index has no image for one of the platforms;
+/// [`Error::AmbiguousPlatform`] if it has several for the only one; [`Error::InvalidContent`] if an
+/// index of indexes would have to be split.
 pub(super) fn select(
     what: &str,
     manifest: &RawManifest,
     images: &[Descriptor],
-    (platforms, only): (&[Platform], Option<&HashSet<Digest>>),
+    (platforms, available): (&[Platform], Option<&HashSet<Digest>>),
 ) -> Result<Selection, Error> {
-    if platforms.is_empty() && only.is_none() {
+    if platforms.is_empty() && available.is_none() {
         return Ok(Selection::Whole);
     }
     let Manifest::Index(all) = manifest.parse()? else { return Ok(Selection::Whole) };
-    let available = |image: &&Descriptor| only.is_none_or(|only| only.contains(&image.digest));
-    let wanted = match platforms {
-        [] => all.iter().filter(available).cloned().collect(),
+    let is_available =
+        |image: &&Descriptor| available.is_none_or(|digests| digests.contains(&image.digest));
+    let selected = match platforms {
+        [] => all.iter().filter(is_available).cloned().collect(),
         platforms => {
-            let images: Vec<_> = images.iter().filter(available).cloned().collect();
-            suitable(what, &images, platforms)?
+            let images: Vec<_> = images.iter().filter(is_available).cloned().collect();
+            select_by_platform(what, &images, platforms)?
         }
     };
-    match &wanted[..] {
+    let is_direct = selected.iter().all(|one| contains(&all, one));
+    match &selected[..] {
         [one] if all.len() > 1 || !platforms.is_empty() => Ok(Selection::One(one.clone())),
-        _ if wanted.len() == all.len() && wanted.iter().all(|one| is_in(&all, one)) => {
-            Ok(Selection::Whole)
-        }
-        _ if wanted.iter().all(|one| is_in(&all, one)) => {
-            reduced(manifest, &wanted).map(Selection::Some)
-        }
+        _ if is_direct && selected.len() == all.len() => Ok(Selection::Whole),
+        _ if is_direct => subset(manifest, &selected).map(Selection::Subset),
         _ => Err(Error::InvalidContent {
             what: what.to_owned(),
-            reason:
-                "it is an index of indexes, of which several platforms cannot be taken: take one \
-                     (`--platform`), or all"
-                    .to_owned(),
+            reason: "it is an index of indexes, from which several platforms cannot be selected: \
+                     select one platform (`--platform`), or all"
+                .to_owned(),
         }),
     }
 }
 
-fn is_in(entries: &[Descriptor], image: &Descriptor) -> bool {
+fn contains(entries: &[Descriptor], image: &Descriptor) -> bool {
     entries.iter().any(|entry| entry.digest == image.digest)
 }
 
-/// For each platform the images that suit it best, each once. Of an index for several platforms, all
-/// versions of an operating system are kept, as its user chooses between them.
-fn suitable(
+/// The images that match each platform best, without duplicates. With several platforms, all versions of an
+/// operating system are kept, because the user of the index chooses between them.
+fn select_by_platform(
     what: &str,
     images: &[Descriptor],
     platforms: &[Platform],
 ) -> Result<Vec<Descriptor>, Error> {
-    let mut wanted: Vec<Descriptor> = Vec::new();
+    let mut selected: Vec<Descriptor> = Vec::new();
     for platform in platforms {
         let best = match (platform.best_of(images), platforms.len()) {
             (best, 2..) if !best.is_empty() => best,
             _ => vec![index_images::choose(what, images, platform)?],
         };
         for image in best {
-            if !is_in(&wanted, image) {
-                wanted.push(image.clone());
+            if !contains(&selected, image) {
+                selected.push(image.clone());
             }
         }
     }
-    Ok(wanted)
+    Ok(selected)
 }
 
-/// The index with these images only, and whatever else it says.
-fn reduced(index: &RawManifest, wanted: &[Descriptor]) -> Result<RawManifest, Error> {
-    let bad = |reason: String| Error::InvalidContent {
+/// The index with these images only. All other fields are kept.
+fn subset(index: &RawManifest, selected: &[Descriptor]) -> Result<RawManifest, Error> {
+    let invalid = |reason: String| Error::InvalidContent {
         what: format!("index {}", index.digest()),
         reason,
     };
     let mut value: serde_json::Value =
-        serde_json::from_slice(index.bytes()).map_err(|error| bad(error.to_string()))?;
-    let digests: HashSet<_> = wanted.iter().map(|image| image.digest.to_string()).collect();
+        serde_json::from_slice(index.bytes()).map_err(|error| invalid(error.to_string()))?;
+    let digests: HashSet<_> = selected.iter().map(|image| image.digest.to_string()).collect();
     let images = value.get_mut("manifests").and_then(serde_json::Value::as_array_mut);
-    let images = images.ok_or_else(|| bad("it has no `manifests`".to_owned()))?;
+    let images = images.ok_or_else(|| invalid("it has no `manifests`".to_owned()))?;
     images.retain(|image| image["digest"].as_str().is_some_and(|own| digests.contains(own)));
     Ok(RawManifest::new(index.descriptor().media_type.clone(), value.to_string()))
 }
@@ -124,54 +124,66 @@ mod tests {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
 
-    /// Selects of an index whose entries are all of its images.
-    fn selected(
+    /// Selects from an index without nested indexes.
+    fn select_flat(
         index: &RawManifest,
         wanted: &[&str],
-        only: Option<&HashSet<Digest>>,
+        available: Option<&HashSet<Digest>>,
     ) -> Result<Selection, Error> {
         let Manifest::Index(images) = index.parse().unwrap() else { panic!("an index") };
-        select("a:v1", index, &images, (&platforms(wanted), only))
+        select("a:v1", index, &images, (&platforms(wanted), available))
     }
 
     #[test]
-    fn one_platform_is_one_image_and_all_of_them_are_the_index() {
+    fn select_all_platforms_is_whole_index() {
         let whole = index(&["linux/amd64", "linux/arm64"]);
-        let select = |wanted: &[&str]| selected(&whole, wanted, None);
+        let select = |wanted: &[&str]| select_flat(&whole, wanted, None);
         assert_eq!(select(&[]).unwrap(), Selection::Whole);
         assert_eq!(select(&["linux/arm64", "linux/amd64"]).unwrap(), Selection::Whole);
-        let Selection::One(image) = select(&["linux/arm64"]).unwrap() else { panic!("one") };
+    }
+
+    #[test]
+    fn select_one_platform_is_one_image() {
+        let whole = index(&["linux/amd64", "linux/arm64"]);
+        let Selection::One(image) = select_flat(&whole, &["linux/arm64"], None).unwrap() else {
+            panic!("one")
+        };
         assert_eq!(image.digest, Digest::of(b"linux/arm64"));
-        let error = select(&["linux/s390x"]).unwrap_err().to_string();
+    }
+
+    #[test]
+    fn select_unknown_platform_lists_platforms() {
+        let whole = index(&["linux/amd64", "linux/arm64"]);
+        let error = select_flat(&whole, &["linux/s390x"], None).unwrap_err().to_string();
         assert!(error.contains("linux/s390x; it has linux/amd64, linux/arm64"), "{error}");
     }
 
     #[test]
-    fn several_platforms_are_an_index_that_keeps_everything_else() {
+    fn select_several_platforms_keeps_other_fields() {
         let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
         let wanted = ["linux/amd64", "linux/arm64"];
-        let Selection::Some(some) = selected(&whole, &wanted, None).unwrap() else {
+        let Selection::Subset(subset) = select_flat(&whole, &wanted, None).unwrap() else {
             panic!("several")
         };
-        assert_eq!(some, index(&["linux/amd64", "linux/arm64"]));
+        assert_eq!(subset, index(&["linux/amd64", "linux/arm64"]));
     }
 
     #[test]
-    fn of_an_index_of_which_not_everything_is_there_the_rest_is_left_out() {
+    fn select_available_leaves_out_the_rest() {
         let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
-        let select = |there: &[&str]| {
-            let there = there.iter().map(|image| Digest::of(image.as_bytes())).collect();
-            selected(&whole, &[], Some(&there)).unwrap()
+        let select = |available: &[&str]| {
+            let available = available.iter().map(|image| Digest::of(image.as_bytes())).collect();
+            select_flat(&whole, &[], Some(&available)).unwrap()
         };
         assert_eq!(select(&["linux/amd64", "linux/arm64", "windows/amd64"]), Selection::Whole);
-        let some = Selection::Some(index(&["linux/arm64", "windows/amd64"]));
-        assert_eq!(select(&["windows/amd64", "linux/arm64"]), some);
+        let subset = Selection::Subset(index(&["linux/arm64", "windows/amd64"]));
+        assert_eq!(select(&["windows/amd64", "linux/arm64"]), subset);
         let Selection::One(one) = select(&["linux/arm64"]) else { panic!("one") };
         assert_eq!(one.digest, Digest::of(b"linux/arm64"));
     }
 
     #[test]
-    fn images_of_inner_indexes_are_taken_alone() {
+    fn select_nested_index_allows_one_platform() {
         let whole = index(&["linux/amd64"]);
         let inner: Vec<_> = ["linux/arm64", "linux/s390x"]
             .map(|platform| Descriptor {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use compass_registry::{CopyPlan, CopyReport, Digest, Platform};
+use compass_registry::{CopyReport, Digest, Platform};
 use serde_json::{Value, json};
 
 use super::{Done, Synced};
@@ -165,7 +165,7 @@ impl Done {
 
     pub(super) fn digest(&self) -> Digest {
         match self {
-            Self::Copied(CopyReport { digest, .. }) | Self::Planned(CopyPlan { digest, .. }) => {
+            Self::Copied(CopyReport { digest, .. }) | Self::Planned(CopyReport { digest, .. }) => {
                 *digest
             }
         }
@@ -173,7 +173,7 @@ impl Done {
 
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Self::Copied(CopyReport { bytes, .. }) | Self::Planned(CopyPlan { bytes, .. }) => {
+            Self::Copied(CopyReport { bytes, .. }) | Self::Planned(CopyReport { bytes, .. }) => {
                 *bytes
             }
         }

@@ -1,0 +1,58 @@
+//! The options of a copy.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::{Digest, NoProgress, Platform, Progress};
+
+/// Images that are copied at once, for each blob that may be transferred at once: while some images
+/// transfer blobs, others are looked up.
+const IMAGES_PER_JOB: usize = 2;
+
+/// How to copy images.
+#[derive(Clone)]
+pub struct CopyOptions {
+    /// The platforms to copy of an index: one copies a single image, several copy a smaller index.
+    /// If empty, indexes are copied whole.
+    pub platforms: Vec<Platform>,
+    /// The manifests that the source has of an index. `None` means all.
+    pub available: Option<HashSet<Digest>>,
+    /// The maximum number of blobs that are transferred at once; at least one. The copier starts
+    /// with fewer, and adds more while that raises the throughput.
+    pub jobs: usize,
+    /// What to do if the destination has another image under the tag.
+    pub on_existing_tag: OnExistingTag,
+    /// Receives the progress, in bytes of blobs.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// What to do with a tag that names another image at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnExistingTag {
+    /// Fail with [`Error::TagExists`](crate::Error::TagExists), before a blob is transferred.
+    #[default]
+    Error,
+    /// Keep the tag, and do not copy the image.
+    Keep,
+    /// Move the tag to the new image.
+    Move,
+}
+
+impl CopyOptions {
+    /// The number of images to copy at once with one [`Copier`](crate::Copier).
+    pub fn concurrent_images(&self) -> usize {
+        self.jobs.max(1).saturating_mul(IMAGES_PER_JOB)
+    }
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self {
+            platforms: Vec::new(),
+            available: None,
+            jobs: 32,
+            on_existing_tag: OnExistingTag::default(),
+            progress: Arc::new(NoProgress),
+        }
+    }
+}

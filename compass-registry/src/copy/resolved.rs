@@ -1,0 +1,162 @@
+//! Resolves what to copy, and compares it with the destination.
+
+use futures_util::future::try_join;
+
+use super::selection::{Selection, select};
+use super::{Copier, OnExistingTag};
+use crate::{
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Manifest, RawManifest, Repository,
+    Tag, TagOrDigest,
+};
+
+/// The image to copy, and whether the destination has it.
+pub(super) struct Resolved {
+    /// The digest that the source's tag or digest resolves to.
+    pub(super) source_digest: Digest,
+    pub(super) target: Target,
+    /// Whether the destination has the target.
+    pub(super) already_present: bool,
+    /// Another image that the destination has under the tag.
+    pub(super) replaced_digest: Option<Digest>,
+}
+
+/// The manifest that the destination is to get.
+pub(super) enum Target {
+    Manifest(RawManifest),
+    /// An image of an index. It is read only if the destination does not have it.
+    Image(Descriptor),
+}
+
+impl Resolved {
+    /// Reads the source's manifest, and what the destination has under the tag or digest.
+    pub(super) async fn resolve(
+        copier: &Copier<'_>,
+        source: &dyn ImageSource,
+        (from, reference): (&Repository, &TagOrDigest),
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<Self, Error> {
+        let tag = tag.map(|tag| TagOrDigest::Tag(tag.clone()));
+        let tagged = async {
+            match &tag {
+                Some(tag) => copier.sink.manifest_digest(to, tag).await,
+                None => Ok(None),
+            }
+        };
+        let (root, tagged) = try_join(source.verified_manifest(from, reference), tagged).await?;
+        let source_digest = root.digest();
+        let target = Target::select(copier, source, (from, reference), root).await?;
+        let existing = match &tag {
+            Some(_) => tagged,
+            None => copier.sink.manifest_digest(to, &TagOrDigest::Digest(target.digest())).await?,
+        };
+        let mut resolved =
+            Self { source_digest, target, already_present: false, replaced_digest: None };
+        resolved.compare(existing, tag.is_some());
+        if let (Some(tag), Some(_)) = (&tag, resolved.replaced_digest) {
+            // Registries may report a wrong digest, which must neither move nor keep a tag.
+            resolved.compare(copier.sink.verified_manifest_digest(to, tag).await?, true);
+        }
+        Ok(resolved)
+    }
+
+    /// Records what the destination has under the tag or digest.
+    fn compare(&mut self, existing: Option<Digest>, by_tag: bool) {
+        self.already_present = existing == Some(self.target.digest());
+        self.replaced_digest = existing.filter(|_| by_tag && !self.already_present);
+    }
+
+    /// The image that the destination keeps under the tag instead of the target.
+    ///
+    /// # Errors
+    /// [`Error::TagExists`] if the tag names another image and `on_existing` is
+    /// [`OnExistingTag::Error`].
+    pub(super) fn kept(
+        &self,
+        on_existing: OnExistingTag,
+        (to, tag): (&Repository, Option<&Tag>),
+    ) -> Result<Option<Digest>, Error> {
+        match (self.replaced_digest, on_existing) {
+            (None, _) | (_, OnExistingTag::Move) => Ok(None),
+            (Some(existing), OnExistingTag::Keep) => Ok(Some(existing)),
+            (Some(existing), OnExistingTag::Error) => Err(Error::TagExists {
+                what: tag.map_or_else(|| to.to_string(), |tag| format!("{to}:{tag}")),
+                existing: Box::new(existing),
+                new: Box::new(self.target.digest()),
+            }),
+        }
+    }
+
+    /// Whether the target is an index of only some of the source's images.
+    pub(super) fn is_platform_subset(&self) -> bool {
+        matches!(&self.target, Target::Manifest(root) if root.digest() != self.source_digest)
+    }
+}
+
+impl Target {
+    async fn select(
+        copier: &Copier<'_>,
+        source: &dyn ImageSource,
+        (from, reference): (&Repository, &TagOrDigest),
+        root: RawManifest,
+    ) -> Result<Self, Error> {
+        let platforms = &copier.options.platforms[..];
+        let images = match root.is_index() && !platforms.is_empty() {
+            true => source.images_of(from, &root).await?,
+            false => Vec::new(),
+        };
+        let what = format!("{from}:{reference}");
+        let available = copier.options.available.as_ref();
+        Ok(match select(&what, &root, &images, (platforms, available))? {
+            Selection::Whole => Self::Manifest(root),
+            Selection::Subset(index) => Self::Manifest(index),
+            Selection::One(image) => Self::Image(image),
+        })
+    }
+
+    /// The manifest, if it is a single image that was not selected by platform.
+    pub(super) fn single_image(&self) -> Option<RawManifest> {
+        match self {
+            Self::Manifest(manifest) if !manifest.is_index() => Some(manifest.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        match self {
+            Self::Manifest(manifest) => manifest.digest(),
+            Self::Image(descriptor) => descriptor.digest,
+        }
+    }
+
+    /// The non-distributable layers of an image that the destination has. Only images for Windows
+    /// have such layers, so that no other manifest of an index is read.
+    pub(super) async fn nondistributable_layers(
+        &self,
+        source: &dyn ImageSource,
+        from: &Repository,
+    ) -> Result<Vec<Descriptor>, Error> {
+        let mut layers: Vec<Descriptor> = Vec::new();
+        let entries = match self {
+            Self::Image(image) => vec![image.clone()],
+            Self::Manifest(manifest) => match manifest.parse()? {
+                Manifest::Index(entries) => entries,
+                image @ Manifest::Image { .. } => {
+                    return Ok(image.nondistributable_layers().cloned().collect());
+                }
+            },
+        };
+        let is_windows = |image: &&Descriptor| {
+            image.platform.as_ref().is_some_and(|platform| platform.os == "windows")
+        };
+        for image in entries.iter().filter(is_windows) {
+            let manifest =
+                source.verified_manifest(from, &TagOrDigest::Digest(image.digest)).await?;
+            for layer in manifest.parse()?.nondistributable_layers() {
+                if !layers.contains(layer) {
+                    layers.push(layer.clone());
+                }
+            }
+        }
+        Ok(layers)
+    }
+}
