@@ -1,11 +1,11 @@
 //! Addon values: `values.yaml` of a component of the product, and of a hotfix for it.
 
-mod shape;
+mod schema;
 
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
-pub(crate) use shape::SHAPE;
+pub(crate) use schema::SCHEMA;
 
 /// Addon values, as far as they could be read. Fields that are missing or of a wrong type are
 /// `None`; the rules report them.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::finding::{Finding, Report};
 use crate::parallel;
 use crate::policy::{POLICY_FILE, Policy};
-use crate::release::{Change, Document, FileKind, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Change, Document, FileKind, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::rules;
 use crate::source::SourceFile;
 use crate::tree::Tree;
@@ -125,7 +125,7 @@ impl<'c> Check<'c> {
         let mut report = Report {
             findings,
             allowed,
-            files: head.sources().count() + head.strays.len(),
+            files: head.sources().count() + head.unexpected_files.len(),
             sources: BTreeMap::new(),
             directory: String::new(),
         };
@@ -133,18 +133,19 @@ impl<'c> Check<'c> {
         report
     }
 
-    fn release(&self, tree: &'c Tree, policy: &'c Policy) -> Release<'c> {
-        let mut release = Release::read(tree, policy);
+    fn release(&self, tree: &'c Tree, policy: &'c Policy) -> ReleaseRepository<'c> {
+        let mut release = ReleaseRepository::read(tree, policy);
         for (version, tree) in &self.products {
-            let product =
-                Release::read_kinds(tree, policy, |kind| matches!(kind, FileKind::Addon { .. }));
+            let product = ReleaseRepository::read_kinds(tree, policy, |kind| {
+                matches!(kind, FileKind::Addon { .. })
+            });
             release.base_addons.insert(version.clone(), product.addons);
         }
         release
     }
 }
 
-fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
+fn findings(release: &ReleaseRepository<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
     let found: Vec<Finding> = if release.is_small() {
         rules::ALL.iter().flat_map(|rule| findings_of(rule, release)).collect()
     } else {
@@ -170,14 +171,14 @@ fn findings(release: &Release<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
 }
 
 /// What one rule finds, with the severity that the policy gives it.
-fn findings_of(rule: &'static Rule, release: &Release<'_>) -> Vec<Finding> {
+fn findings_of(rule: &'static Rule, release: &ReleaseRepository<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let severity = match release.policy.severities.get(rule.code) {
         Some(None) => return found,
         Some(Some(severity)) => Some(*severity),
         None => None,
     };
-    let mut findings = Findings::new(rule, &mut found);
+    let mut findings = FindingSink::new(rule, &mut found);
     (rule.apply)(release, &mut findings);
     findings.finish();
     if let Some(severity) = severity {
@@ -222,7 +223,7 @@ fn shortened<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
 }
 
 /// Where the files came from that the change only moved.
-fn moves<'p>(head: &Release<'p>) -> BTreeMap<&'p str, &'p str> {
+fn moves<'p>(head: &ReleaseRepository<'p>) -> BTreeMap<&'p str, &'p str> {
     let Some(change) = &head.change else { return BTreeMap::new() };
     let base = change.base.tree;
     let gone = change.paths.iter().copied().filter(|path| !head.tree.contains(path));

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 
-use crate::path::{NodePath, Step};
+use crate::node_path::{NodePath, Step};
 use crate::policy::{Policy, TemplateValue};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Node, NodeKind};

@@ -7,7 +7,7 @@ use crate::image_refs::ImageUse;
 use crate::plugin::PluginManifest;
 use crate::policy::Policy;
 use crate::product::ProductManifest;
-use crate::release::{Document, FileKind, HotfixFile, ListFile, ProductFile, Release};
+use crate::repository::{Document, FileKind, HotfixFile, ListFile, ProductFile, ReleaseRepository};
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::ProductVersion;
@@ -76,7 +76,7 @@ pub struct FileImage {
 /// assert_eq!(hotfix.namespace.as_deref(), Some("default"));
 /// ```
 pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
-    let release = Release::read_kinds(tree, policy, |kind| kind == FileKind::Hotfix);
+    let release = ReleaseRepository::read_kinds(tree, policy, |kind| kind == FileKind::Hotfix);
     release.hotfixes.into_iter().map(|file| hotfix(file, policy)).collect()
 }
 
@@ -100,7 +100,7 @@ pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
 /// assert_eq!(plugins[0].images.len(), 2);
 /// ```
 pub fn plugins(tree: &Tree, policy: &Policy) -> Vec<Plugin> {
-    let release = Release::read_kinds(tree, policy, |kind| kind == FileKind::Plugin);
+    let release = ReleaseRepository::read_kinds(tree, policy, |kind| kind == FileKind::Plugin);
     let plugins = release.plugins.into_iter().map(|file| Plugin {
         images: document_images(&file.document, policy),
         name: file.stem,
@@ -112,7 +112,7 @@ pub fn plugins(tree: &Tree, policy: &Policy) -> Vec<Plugin> {
 
 /// The images of all plugins, hotfixes and addons, in the order of the files.
 pub fn images(tree: &Tree, policy: &Policy) -> Vec<FileImage> {
-    let release = Release::read(tree, policy);
+    let release = ReleaseRepository::read(tree, policy);
     let mut documents: Vec<&Document> = release.addon_documents().collect();
     documents.extend(release.plugins.iter().map(|file| &file.document));
     documents.sort_by(|one, two| one.path().cmp(two.path()));
@@ -155,14 +155,14 @@ impl Product {
 
 /// The products of a version, ordered by path: one, unless several manifests have it.
 pub fn products(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Vec<Product> {
-    let release = Release::read(tree, policy);
+    let release = ReleaseRepository::read(tree, policy);
     let is_meant = |product: &&ProductFile| {
         product.version().is_some_and(|named| named.is_same_release(version))
     };
     release.products.iter().filter(is_meant).map(|file| product(file, &release)).collect()
 }
 
-fn product(product: &ProductFile, release: &Release<'_>) -> Product {
+fn product(product: &ProductFile, release: &ReleaseRepository<'_>) -> Product {
     let policy = release.policy;
     let lists = release.lists.iter().filter(|list| product.lists(list.document.path()));
     let lists: Vec<_> = lists.collect();

@@ -60,21 +60,20 @@ pub mod version;
 pub mod yaml;
 
 mod check;
-mod content;
+mod decode;
 #[cfg(test)]
 mod manifest_docs;
+mod node_path;
 mod parallel;
-mod path;
-mod reading;
-mod release;
-mod shape;
+mod repository;
+mod schema;
 mod suggest;
 mod tree;
 
 pub use check::{Check, check, check_change};
-pub use content::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
+pub use decode::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
-pub use reading::{files_to_read, unread_packed_files};
+pub use repository::{files_to_read, unread_packed_files};
 pub use suggest::suggest;
 pub use tree::{EntryKind, Tree};

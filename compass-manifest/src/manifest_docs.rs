@@ -1,7 +1,7 @@
 //! `docs/manifests.md`: its examples pass the rules, and it names every field and shows each.
 
-use crate::release::Document;
-use crate::shape::Shape;
+use crate::repository::Document;
+use crate::schema::Schema;
 use crate::yaml::Node;
 use crate::{Policy, Tree, addon, check, plugin, product};
 
@@ -19,10 +19,10 @@ fn examples() -> Tree {
 }
 
 /// The paths of all fields of a shape, as `spec.modules[].name`.
-fn fields(shape: &Shape, path: &str, found: &mut Vec<String>) {
+fn fields(shape: &Schema, path: &str, found: &mut Vec<String>) {
     match shape {
-        Shape::List(item) | Shape::OneOrMore(item) => fields(item, &format!("{path}[]"), found),
-        Shape::Fields(known) => {
+        Schema::List(item) | Schema::OneOrMore(item) => fields(item, &format!("{path}[]"), found),
+        Schema::Fields(known) => {
             for field in *known {
                 let path = match path {
                     "" => field.name.to_owned(),
@@ -59,9 +59,9 @@ fn every_field_is_documented_and_shown() {
     // Described once for both.
     let same = [("initContainers[].", "containers[]."), ("probe.readiness.", "probe.liveness.")];
     for (shape, directory) in [
-        (plugin::SHAPE, "release-plugins/"),
-        (addon::SHAPE, "addons/"),
-        (product::SHAPE, "release-products/"),
+        (plugin::SCHEMA, "release-plugins/"),
+        (addon::SCHEMA, "addons/"),
+        (product::SCHEMA, "release-products/"),
     ] {
         let mut paths = Vec::new();
         fields(&shape, "", &mut paths);

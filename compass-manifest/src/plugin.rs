@@ -1,6 +1,6 @@
 //! Plugin manifests: `release-plugins/<plugin>.yaml`.
 
-use crate::shape::{Field, Shape, optional, required};
+use crate::schema::{Field, Schema, optional, required};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -54,68 +54,68 @@ impl Module {
 }
 
 /// What the plugin centre's API takes.
-pub(crate) const SHAPE: Shape = Shape::Fields(&[
-    optional("apiVersion", Shape::Text),
-    optional("kind", Shape::Text),
-    required("metadata", Shape::Fields(METADATA)),
-    required("spec", Shape::Fields(SPEC)),
+pub(crate) const SCHEMA: Schema = Schema::Fields(&[
+    optional("apiVersion", Schema::Text),
+    optional("kind", Schema::Text),
+    required("metadata", Schema::Fields(METADATA)),
+    required("spec", Schema::Fields(SPEC)),
 ]);
 
 const METADATA: &[Field] = &[
-    required("name", Shape::Text),
-    optional("alias", Shape::Text),
-    optional("description", Shape::Text),
-    optional("labels", Shape::MapOf(&Shape::Text)),
-    optional("annotations", Shape::MapOf(&Shape::Text)),
+    required("name", Schema::Text),
+    optional("alias", Schema::Text),
+    optional("description", Schema::Text),
+    optional("labels", Schema::MapOf(&Schema::Text)),
+    optional("annotations", Schema::MapOf(&Schema::Text)),
 ];
 
 const SPEC: &[Field] = &[
-    optional("class", Shape::Text),
-    required("version", Shape::Text),
-    optional("compassRequirement", Shape::Text),
-    optional("description", Shape::Text),
-    optional("note", Shape::Text),
-    optional("author", Shape::Text),
-    required("service", Shape::Fields(SERVICE)),
-    required("modules", Shape::List(&Shape::Fields(MODULE))),
+    optional("class", Schema::Text),
+    required("version", Schema::Text),
+    optional("compassRequirement", Schema::Text),
+    optional("description", Schema::Text),
+    optional("note", Schema::Text),
+    optional("author", Schema::Text),
+    required("service", Schema::Fields(SERVICE)),
+    required("modules", Schema::List(&Schema::Fields(MODULE))),
 ];
 
 const SERVICE: &[Field] = &[
-    required("port", Shape::Port),
-    optional("nodePort", Shape::PortOrZero),
-    required("image", Shape::Text),
-    optional("configs", Shape::Fields(CONFIGS)),
-    optional("security", Shape::Fields(SECURITY)),
-    optional("resources", Shape::Fields(RESOURCES)),
+    required("port", Schema::Port),
+    optional("nodePort", Schema::PortOrZero),
+    required("image", Schema::Text),
+    optional("configs", Schema::Fields(CONFIGS)),
+    optional("security", Schema::Fields(SECURITY)),
+    optional("resources", Schema::Fields(RESOURCES)),
 ];
 
 const CONFIGS: &[Field] = &[
-    optional("envs", Shape::List(&Shape::Fields(ENV))),
-    optional("files", Shape::List(&Shape::Any)),
+    optional("envs", Schema::List(&Schema::Fields(ENV))),
+    optional("files", Schema::List(&Schema::Any)),
 ];
 
 const ENV: &[Field] = &[
-    required("name", Shape::Text),
-    optional("value", Shape::Text),
-    optional("description", Shape::Text),
+    required("name", Schema::Text),
+    optional("value", Schema::Text),
+    optional("description", Schema::Text),
 ];
 
 const SECURITY: &[Field] = &[
-    optional("privileged", Shape::Boolean),
-    optional("clusterAccessible", Shape::Boolean),
-    optional("apiAccessible", Shape::Boolean),
-    optional("cauth", Shape::Boolean),
+    optional("privileged", Schema::Boolean),
+    optional("clusterAccessible", Schema::Boolean),
+    optional("apiAccessible", Schema::Boolean),
+    optional("cauth", Schema::Boolean),
 ];
 
 const RESOURCES: &[Field] = &[
-    optional("limits", Shape::MapOf(&Shape::Scalar)),
-    optional("requests", Shape::MapOf(&Shape::Scalar)),
+    optional("limits", Schema::MapOf(&Schema::Scalar)),
+    optional("requests", Schema::MapOf(&Schema::Scalar)),
 ];
 
 const MODULE: &[Field] = &[
-    required("name", Shape::Text),
-    optional("alias", Shape::MapOf(&Shape::Text)),
-    optional("icon", Shape::Text),
-    optional("sources", Shape::List(&Shape::Text)),
-    required("slots", Shape::List(&Shape::Text)),
+    required("name", Schema::Text),
+    optional("alias", Schema::MapOf(&Schema::Text)),
+    optional("icon", Schema::Text),
+    optional("sources", Schema::List(&Schema::Text)),
+    required("slots", Schema::List(&Schema::Text)),
 ];

@@ -9,19 +9,19 @@ mod plugins;
 mod products;
 mod registries;
 mod review;
+mod schema;
 mod scope;
-mod shape;
 mod suppression;
 mod templates;
 mod value;
 
 use std::collections::BTreeMap;
 
-use crate::content;
+use crate::decode;
 use crate::escape::{escape, quote};
 use crate::finding::{Location, Severity};
 use crate::rules;
-use crate::shape::compare;
+use crate::schema::compare;
 use crate::source::SourceFile;
 use crate::yaml::{self, Node};
 
@@ -36,7 +36,7 @@ pub use scope::ScopePolicy;
 pub use suppression::Suppression;
 pub use templates::{TemplateValue, Templates};
 
-use value::{Wrong, wrong};
+use value::{ValueError, value_error};
 
 /// Where the policy stands in a release repository.
 pub const POLICY_FILE: &str = ".compass.yaml";
@@ -107,7 +107,7 @@ impl Policy {
     /// # Errors
     /// As [`Policy::parse`]; also if the bytes are not UTF-8 text.
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
-        let (source, text) = content::read(path, bytes);
+        let (source, text) = decode::read(path, bytes);
         text.map_err(|error| PolicyError {
             location: Location::new(&source, error.span),
             message: error.message,
@@ -130,8 +130,8 @@ impl Policy {
         let root = yaml::parse(source.text()).map_err(|syntax| {
             error(syntax.span, syntax.message, syntax.help.unwrap_or_default().to_owned())
         })?;
-        if let Some(departure) = compare(&root, shape::POLICY).into_iter().next() {
-            return Err(error(departure.span, departure.message, departure.help));
+        if let Some(violation) = compare(&root, schema::POLICY).into_iter().next() {
+            return Err(error(violation.span, violation.message, violation.help));
         }
         if let Some(duplicate) = root.duplicate_keys().first() {
             let key = quote(duplicate.again.text().unwrap_or_default());
@@ -144,9 +144,13 @@ impl Policy {
         Ok(policy)
     }
 
-    fn read_fields(&mut self, root: &Node) -> Result<(), Wrong> {
+    fn read_fields(&mut self, root: &Node) -> Result<(), ValueError> {
         if let Some(version) = root.get("version").filter(|version| version.text() != Some("1")) {
-            return Err(wrong(version, "only policy version 1 is known", "write `version: 1`"));
+            return Err(value_error(
+                version,
+                "only policy version 1 is known",
+                "write `version: 1`",
+            ));
         }
         if let Some(registries) = root.get("registries") {
             self.registries.read(registries)?;
@@ -158,7 +162,11 @@ impl Policy {
             self.platforms =
                 platforms.items().iter().map(value::platform).collect::<Result<_, _>>()?;
             if self.platforms.is_empty() {
-                return Err(wrong(platforms, "no platform is listed", "write `[linux/amd64]`"));
+                return Err(value_error(
+                    platforms,
+                    "no platform is listed",
+                    "write `[linux/amd64]`",
+                ));
             }
         }
         if let Some(templates) = root.get("templates") {
@@ -178,7 +186,7 @@ impl Policy {
         part("review").map_or(Ok(()), |node| self.review.read(node))
     }
 
-    fn read_severities(&mut self, node: &Node) -> Result<(), Wrong> {
+    fn read_severities(&mut self, node: &Node) -> Result<(), ValueError> {
         for entry in node.entries() {
             let code = known_rule(&entry.key)?;
             let severity = match entry.value.text().unwrap_or_default() {
@@ -187,7 +195,7 @@ impl Policy {
                 "warning" => Some(Severity::Warning),
                 "error" => Some(Severity::Error),
                 other => {
-                    return Err(wrong(
+                    return Err(value_error(
                         &entry.value,
                         format!("{} is not a severity", quote(other)),
                         "write `error`, `warning`, `note` or `off`",
@@ -201,7 +209,7 @@ impl Policy {
 }
 
 /// The code of a rule that a policy names.
-fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
+fn known_rule(node: &Node) -> Result<&'static str, ValueError> {
     let text = node.text().unwrap_or_default();
     if let Some(rule) = rules::find(text) {
         return Ok(rule.code);
@@ -210,7 +218,7 @@ fn known_rule(node: &Node) -> Result<&'static str, Wrong> {
         || "`compass explain` lists the rules".to_owned(),
         |known| format!("did you mean {}?", quote(known.code)),
     );
-    Err(wrong(node, format!("there is no rule {}", quote(text)), help))
+    Err(value_error(node, format!("there is no rule {}", quote(text)), help))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Product manifests, `release-products/<VERSION>.yaml`, and the image lists they name.
 
 use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
-use crate::shape::{Departure, DepartureKind, Field, Shape, optional, required};
+use crate::schema::{Field, Schema, Violation, ViolationKind, optional, required};
 use crate::source::{SourceFile, Span, Spanned};
 use crate::tree::below;
 use crate::yaml::Node;
@@ -78,22 +78,22 @@ impl ProductManifest {
     }
 
     /// What the manifest has too much of to be read.
-    pub(crate) fn excess(&self) -> Vec<Departure> {
-        let departure = |span, message: String, help: &str| Departure {
-            kind: DepartureKind::WrongType,
+    pub(crate) fn excess(&self) -> Vec<Violation> {
+        let violation = |span, message: String, help: &str| Violation {
+            kind: ViolationKind::WrongType,
             message,
             help: help.to_owned(),
             span,
         };
         let long = self.list_patterns().filter_map(|(list, pattern)| {
             let error = pattern.err()?;
-            Some(departure(list.span, error.to_string(), "shorten it"))
+            Some(violation(list.span, error.to_string(), "shorten it"))
         });
         let many = self.image_lists.get(MAX_PATTERNS).map(|list| {
             let count = self.image_lists.len();
             let message = format!("`spec.imageLists` names {count} lists");
             let help = format!("name at most {MAX_PATTERNS}: `*` stands for any characters");
-            departure(list.span, message, &help)
+            violation(list.span, message, &help)
         });
         long.chain(many).collect()
     }
@@ -139,28 +139,28 @@ pub fn listed_images(source: &SourceFile) -> Vec<ImageListEntry> {
     images
 }
 
-pub(crate) const SHAPE: Shape = Shape::Fields(&[
-    required("metadata", Shape::Fields(METADATA)),
-    required("spec", Shape::Fields(SPEC)),
+pub(crate) const SCHEMA: Schema = Schema::Fields(&[
+    required("metadata", Schema::Fields(METADATA)),
+    required("spec", Schema::Fields(SPEC)),
 ]);
 
 const METADATA: &[Field] = &[
-    required("name", Shape::Text),
-    optional("description", Shape::Text),
-    optional("annotations", Shape::MapOf(&Shape::Text)),
+    required("name", Schema::Text),
+    optional("description", Schema::Text),
+    optional("annotations", Schema::MapOf(&Schema::Text)),
 ];
 
 const SPEC: &[Field] = &[
-    required("version", Shape::Text),
-    optional("imageLists", Shape::List(&Shape::Text)),
-    optional("addons", Shape::Text),
-    optional("files", Shape::List(&Shape::Fields(FILE))),
+    required("version", Schema::Text),
+    optional("imageLists", Schema::List(&Schema::Text)),
+    optional("addons", Schema::Text),
+    optional("files", Schema::List(&Schema::Fields(FILE))),
 ];
 
 const FILE: &[Field] = &[
-    required("source", Shape::Text),
-    required("path", Shape::Text),
-    optional("mode", Shape::Text),
+    required("source", Schema::Text),
+    required("path", Schema::Text),
+    optional("mode", Schema::Text),
 ];
 
 #[cfg(test)]

@@ -45,21 +45,21 @@
 pub mod command;
 pub mod forge;
 
+mod conversation;
+mod evaluate;
 mod explain;
 mod facts;
 mod guard;
-mod judge;
-mod list;
-mod note;
+mod guards;
+mod item_lists;
+mod markdown;
 mod queue;
-mod replay;
-mod slash;
+mod release_note;
+mod slash_commands;
 mod status;
-mod text;
-mod thread;
 
+pub use conversation::Origin;
 pub use facts::{Comment, Evidence, Facts, ReleaseImage};
 pub use guard::{Guard, GuardNameError, GuardReport, Verdict};
 pub use queue::{Queue, QueueError, Role, Step};
 pub use status::{NextStep, Outcome, Status, Transition};
-pub use thread::Origin;

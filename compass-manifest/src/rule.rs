@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::escape::{escape, escape_lines};
 use crate::finding::{Finding, Location, Related, Severity, Subject};
-use crate::release::Release;
+use crate::repository::ReleaseRepository;
 use crate::source::{SourceFile, Span};
 
 /// A rule: what it is called, what it says in general, and the function that applies it.
@@ -21,7 +21,7 @@ pub struct Rule {
     /// Documentation in Markdown.
     pub docs: &'static str,
     /// Applies the rule.
-    pub(crate) apply: fn(&Release<'_>, &mut Findings<'_>),
+    pub(crate) apply: fn(&ReleaseRepository<'_>, &mut FindingSink<'_>),
 }
 
 /// How many findings of one rule a file is shown with; a file that was not meant to be one of a
@@ -30,7 +30,7 @@ pub(crate) const MOST_IN_A_FILE: usize = 50;
 
 /// Where a rule puts what it finds.
 #[derive(Debug)]
-pub(crate) struct Findings<'f> {
+pub(crate) struct FindingSink<'f> {
     rule: &'static Rule,
     found: &'f mut Vec<Finding>,
     /// How many findings each file has, and where the last one stands.
@@ -39,7 +39,7 @@ pub(crate) struct Findings<'f> {
     spare: Finding,
 }
 
-impl<'f> Findings<'f> {
+impl<'f> FindingSink<'f> {
     pub(crate) fn new(rule: &'static Rule, found: &'f mut Vec<Finding>) -> Self {
         let nowhere = SourceFile::new("", "");
         let spare =

@@ -55,9 +55,9 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::Subject;
-use crate::release::{AddonFile, PluginFile, Release};
-use crate::rule::{Findings, Rule};
-use crate::shape::DepartureKind;
+use crate::repository::{AddonFile, PluginFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
+use crate::schema::ViolationKind;
 use crate::source::{Span, Spanned};
 
 /// Every rule, ordered by code.
@@ -123,12 +123,16 @@ pub fn suggest(code: &str) -> Option<&'static Rule> {
     crate::suggest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
 
-/// Adds a finding for each departure of a kind: the rules about a file's shape differ in nothing
+/// Adds a finding for each violation of a kind: the rules about a file's shape differ in nothing
 /// else.
-fn report_departures(release: &Release<'_>, kind: DepartureKind, findings: &mut Findings<'_>) {
-    for document in release.documents() {
-        for departure in document.departures.iter().filter(|departure| departure.kind == kind) {
-            findings.add(&document.source, departure.span, &departure.message, &departure.help);
+fn report_violations(
+    repository: &ReleaseRepository<'_>,
+    kind: ViolationKind,
+    sink: &mut FindingSink<'_>,
+) {
+    for document in repository.documents() {
+        for violation in document.violations.iter().filter(|violation| violation.kind == kind) {
+            sink.add(&document.source, violation.span, &violation.message, &violation.help);
         }
     }
 }
@@ -141,14 +145,14 @@ struct PortClaim<'r> {
 
 /// Adds a finding at every claim of a port after the first, among the addons of each product.
 fn report_port_conflicts(
-    release: &Release<'_>,
+    repository: &ReleaseRepository<'_>,
     what: &str,
     claims: fn(&AddonFile) -> Vec<PortClaim<'_>>,
-    findings: &mut Findings<'_>,
+    sink: &mut FindingSink<'_>,
 ) {
     let mut first: BTreeMap<(&str, u16, &str), (&AddonFile, Span)> = BTreeMap::new();
-    for addon in release.installed_addons() {
-        let product = release.addon_directory(addon);
+    for addon in repository.installed_addons() {
+        let product = repository.addon_directory(addon);
         for PortClaim { protocol, port } in claims(addon) {
             let Spanned { value: port, span } = *port;
             let Some((other, there)) = first.get(&(product, port, protocol)) else {
@@ -157,19 +161,18 @@ fn report_port_conflicts(
             };
             let (ours, theirs) = (addon.name(), other.name());
             let source = &addon.document.source;
-            findings
-                .add(
-                    source,
-                    span,
-                    format!(
-                        "addons {} and {} both claim {what} {port}",
-                        quote(theirs),
-                        quote(ours)
-                    ),
-                    "choose another port for one of them",
-                )
-                .about(Subject::Port(port))
-                .related(&other.document.source, *there, format!("claimed by {}", quote(theirs)));
+            sink.add(
+                source,
+                span,
+                format!("addons {} and {} both claim {what} {port}", quote(theirs), quote(ours)),
+                "choose another port for one of them",
+            )
+            .about(Subject::Port(port))
+            .related(
+                &other.document.source,
+                *there,
+                format!("claimed by {}", quote(theirs)),
+            );
         }
     }
 }
@@ -186,28 +189,27 @@ fn report_conflict(
     what: &str,
     subject: &Subject,
     help: &str,
-    findings: &mut Findings<'_>,
+    sink: &mut FindingSink<'_>,
 ) {
     let Some((first, rest)) = claims.split_first() else {
         return;
     };
     for claim in rest {
         let (ours, theirs) = (&claim.plugin.stem, &first.plugin.stem);
-        findings
-            .add(
-                &claim.plugin.document.source,
-                claim.span,
-                format!("plugins {} and {} both claim {what}", quote(theirs), quote(ours)),
-                help,
-            )
-            .label(format!("claimed by {}", quote(ours)))
-            .about(subject.clone())
-            .about(Subject::Plugin(ours.clone()))
-            .about(Subject::Plugin(theirs.clone()))
-            .related(
-                &first.plugin.document.source,
-                first.span,
-                format!("claimed by {}", quote(theirs)),
-            );
+        sink.add(
+            &claim.plugin.document.source,
+            claim.span,
+            format!("plugins {} and {} both claim {what}", quote(theirs), quote(ours)),
+            help,
+        )
+        .label(format!("claimed by {}", quote(ours)))
+        .about(subject.clone())
+        .about(Subject::Plugin(ours.clone()))
+        .about(Subject::Plugin(theirs.clone()))
+        .related(
+            &first.plugin.document.source,
+            first.span,
+            format!("claimed by {}", quote(theirs)),
+        );
     }
 }

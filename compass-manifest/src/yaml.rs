@@ -4,15 +4,15 @@
 //! span of keys, duplicate keys, and whether a scalar was quoted.
 
 mod build;
-mod duplicate;
+mod duplicate_keys;
 mod merge;
 mod scalar;
 
-use crate::content;
+use crate::decode;
 use crate::source::{SourceFile, Span, Spanned};
 
-pub(crate) use duplicate::DuplicateKey;
-pub(crate) use scalar::{OlderMeaning, decimal};
+pub(crate) use duplicate_keys::DuplicateKey;
+pub(crate) use scalar::{Yaml11Meaning, decimal};
 
 /// A release manifest larger than this is refused; real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -201,15 +201,15 @@ impl Node {
 /// [`MAX_KEY_BYTES`], or grows beyond bounds through aliases; also if it is a Git LFS pointer or has
 /// conflict markers.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
-    content::refuse_oversized(text.len())?;
-    content::refuse_unfinished(text)?;
+    decode::refuse_oversized(text.len())?;
+    decode::refuse_unfinished(text)?;
     build::document(text)
 }
 
 /// Reads a file's bytes as a text that holds one YAML document, as [`parse`] does. The text of a file
 /// that is larger than [`MAX_BYTES`] is not kept.
 pub fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<Node, SyntaxError>) {
-    let (source, text) = content::read(path, bytes);
+    let (source, text) = decode::read(path, bytes);
     let document = text.and_then(|()| build::document(source.text()));
     (source, document)
 }

@@ -2,7 +2,7 @@
 
 use super::BumpError;
 use crate::policy::Policy;
-use crate::release::{AddonFile, Release};
+use crate::repository::{AddonFile, ReleaseRepository};
 use crate::tree::{Tree, below};
 use crate::version::ProductVersion;
 
@@ -17,7 +17,7 @@ pub(super) struct AddonPlace {
 /// The product versions that a repository knows, ordered: those of its product manifests, and those
 /// that the policy names. Versions of components are none, however they are written.
 pub fn known_product_versions(tree: &Tree, policy: &Policy) -> Vec<ProductVersion> {
-    let products = Release::products_of(tree, policy);
+    let products = ReleaseRepository::products_of(tree, policy);
     let manifests = products.iter().filter_map(|product| product.stem.parse().ok());
     let mut known: Vec<_> = manifests.chain(policy.products.versions.iter().cloned()).collect();
     known.sort();
@@ -26,7 +26,7 @@ pub fn known_product_versions(tree: &Tree, policy: &Policy) -> Vec<ProductVersio
 
 /// The addon of a product version that has a name.
 pub(super) fn find<'r>(
-    release: &'r Release<'_>,
+    release: &'r ReleaseRepository<'_>,
     name: &str,
     base: &ProductVersion,
 ) -> Result<&'r AddonFile, BumpError> {
@@ -57,7 +57,7 @@ pub(super) fn find<'r>(
 
 /// The addons of a product version: those in the directory that its manifest names, otherwise all.
 /// What an overlay puts over them belongs to one customer, and is nothing to begin from.
-fn of_product<'r>(release: &'r Release<'_>, base: &ProductVersion) -> Vec<&'r AddonFile> {
+fn of_product<'r>(release: &'r ReleaseRepository<'_>, base: &ProductVersion) -> Vec<&'r AddonFile> {
     let is_base = |stem: &str| {
         stem.parse::<ProductVersion>().is_ok_and(|version| version.is_same_release(base))
     };
@@ -72,7 +72,7 @@ fn of_product<'r>(release: &'r Release<'_>, base: &ProductVersion) -> Vec<&'r Ad
 impl AddonPlace {
     /// What the addon's path says; the namespace may stand in its values instead. In the older
     /// layout, `<group>/<group>-<addon>.yaml`, it always does.
-    pub(super) fn of(release: &Release<'_>, addon: &AddonFile) -> Option<Self> {
+    pub(super) fn of(release: &ReleaseRepository<'_>, addon: &AddonFile) -> Option<Self> {
         let path = addon.document.path();
         let directories = release.policy.products.addons.iter().map(String::as_str);
         let mut directories = directories.chain([release.addon_directory(addon)]);

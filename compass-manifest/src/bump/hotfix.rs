@@ -5,7 +5,7 @@ use crate::addon::{AddonValues, Container};
 use crate::escape::quote;
 use crate::image_refs;
 use crate::policy::{Policy, VersionFormat};
-use crate::release::{AddonFile, HotfixFile, Release};
+use crate::repository::{AddonFile, HotfixFile, ReleaseRepository};
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::version::{Date, HotfixVersion, ProductVersion};
@@ -68,12 +68,12 @@ pub fn new_hotfix(
     addons: &Tree,
     request: &HotfixRequest<'_>,
 ) -> Result<NewHotfix, BumpError> {
-    let products = Release::read(addons, policy);
+    let products = ReleaseRepository::read(addons, policy);
     let addon = base_addon::find(&products, request.addon, request.base)?;
     let addon_path = addon.document.path();
     let place = AddonPlace::of(&products, addon)
         .ok_or_else(|| BumpError::NoPlace { file: addon_path.to_owned() })?;
-    let release = Release::read(tree, policy);
+    let release = ReleaseRepository::read(tree, policy);
     let earlier = earlier(&release, &place, addon, request.base);
     let latest = earlier.iter().max_by_key(|(version, _)| (version.date(), version.patch()));
     let name = package_name(&place, addon, request.addon, latest.map(|(_, hotfix)| *hotfix));
@@ -108,7 +108,7 @@ const MARK: &str = "\u{feff}";
 
 /// The hotfixes that the addon has already for the product version.
 fn earlier<'r>(
-    release: &'r Release<'_>,
+    release: &'r ReleaseRepository<'_>,
     place: &AddonPlace,
     file: &AddonFile,
     base: &ProductVersion,
@@ -181,7 +181,7 @@ fn new_path(
     let below = format!("{}/{name}-{version}/{}/values.yaml", version.base(), place.path());
     let path = format!("{directory}/{below}");
     let tree: Tree = [(path.as_str(), "")].into_iter().collect();
-    let release = Release::read(&tree, policy);
+    let release = ReleaseRepository::read(&tree, policy);
     let (base, version) = (version.base().to_string(), version.to_string());
     let accepted = release.hotfixes.first().is_some_and(|hotfix| {
         let read = &hotfix.path;

@@ -3,7 +3,7 @@
 use crate::escape::quote;
 use crate::finding::{Finding, Location, Suppressed};
 use crate::policy::POLICY_FILE;
-use crate::release::{Document, Release};
+use crate::repository::{Document, ReleaseRepository};
 use crate::rule::MOST_IN_A_FILE;
 use crate::rules;
 use crate::rules::unused_allowance;
@@ -26,7 +26,7 @@ struct LineSuppression<'d> {
 /// Takes out the findings that are meant to be so, and adds one for each allowance that is not
 /// needed.
 pub(super) fn apply(
-    release: &Release<'_>,
+    release: &ReleaseRepository<'_>,
     found: Vec<Finding>,
     sources: &mut Vec<SourceFile>,
 ) -> (Vec<Finding>, Vec<Suppressed>) {
@@ -69,7 +69,7 @@ pub(super) fn apply(
     (sorted(findings), allowed)
 }
 
-fn unused_severity(release: &Release<'_>) -> Option<crate::finding::Severity> {
+fn unused_severity(release: &ReleaseRepository<'_>) -> Option<crate::finding::Severity> {
     let rule = &unused_allowance::RULE;
     release.policy.severities.get(rule.code).copied().unwrap_or(Some(rule.severity))
 }

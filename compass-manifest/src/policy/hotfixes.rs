@@ -1,6 +1,6 @@
 use regex::{Regex, RegexBuilder};
 
-use super::value::{Wrong, directories, texts, wrong};
+use super::value::{ValueError, directories, texts, value_error};
 use crate::escape::quote;
 use crate::yaml::Node;
 
@@ -62,7 +62,7 @@ impl Default for HotfixPolicy {
 }
 
 impl HotfixPolicy {
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
         if let Some(directory) = node.get("directory") {
             self.directories = directories(directory)?;
         }
@@ -107,22 +107,22 @@ impl PathPattern {
         self.regex.captures(path)
     }
 
-    fn list(node: &Node) -> Result<Vec<Self>, Wrong> {
+    fn list(node: &Node) -> Result<Vec<Self>, ValueError> {
         let nodes = node.items();
         if nodes.len() > MAX_PATH_PATTERNS {
             let message = format!("the list has {} patterns", nodes.len());
-            return Err(wrong(node, message, format!("write at most {MAX_PATH_PATTERNS}")));
+            return Err(value_error(node, message, format!("write at most {MAX_PATH_PATTERNS}")));
         }
         nodes.iter().map(Self::read).collect()
     }
 
-    fn read(node: &Node) -> Result<Self, Wrong> {
+    fn read(node: &Node) -> Result<Self, ValueError> {
         let form = match node.get("version").and_then(Node::text).unwrap_or_default() {
             "hotfix" => VersionFormat::Hotfix,
             "component" => VersionFormat::Component,
             "none" => VersionFormat::None,
             other => {
-                return Err(wrong(
+                return Err(value_error(
                     node.get("version").unwrap_or(node),
                     format!("{} is not a version form", quote(other)),
                     "write `hotfix` (a HOTFIXVERSION), `component` or `none`",
@@ -134,7 +134,7 @@ impl PathPattern {
         let pattern = Self::new(text, form).map_err(|error| unusable(path, &error))?;
         let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
         if form != VersionFormat::None && !has("version") {
-            return Err(wrong(
+            return Err(value_error(
                 path,
                 "the pattern has no group `version`",
                 "add `(?P<version>…)`, or write `version: none`",
@@ -142,7 +142,7 @@ impl PathPattern {
         }
         if let Some(unknown) = pattern.regex.capture_names().flatten().find(|n| !GROUPS.contains(n))
         {
-            return Err(wrong(
+            return Err(value_error(
                 path,
                 format!("{} is not a group that means something", quote(unknown)),
                 format!("known groups: {}", GROUPS.join(", ")),
@@ -152,14 +152,14 @@ impl PathPattern {
     }
 }
 
-fn unusable(node: &Node, error: &regex::Error) -> Wrong {
+fn unusable(node: &Node, error: &regex::Error) -> ValueError {
     if matches!(error, regex::Error::CompiledTooBig(_)) {
         let help = "repeat less, and write `[0-9]` and `[A-Za-z0-9_]` for `\\d` and `\\w`";
-        return wrong(node, "this regular expression takes too much memory", help);
+        return value_error(node, "this regular expression takes too much memory", help);
     }
     let reason = error.to_string();
     let reason = reason.lines().last().unwrap_or_default().to_owned();
-    wrong(node, "this is not a regular expression", reason)
+    value_error(node, "this is not a regular expression", reason)
 }
 
 const GROUPS: &[&str] =

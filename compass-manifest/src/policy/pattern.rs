@@ -1,4 +1,4 @@
-use super::value::{Wrong, one_or_more, wrong};
+use super::value::{ValueError, one_or_more, value_error};
 use crate::yaml::Node;
 
 /// How long a pattern may be: no path is longer.
@@ -120,24 +120,24 @@ impl Pattern {
     }
 
     /// One pattern of a policy, or a list of them.
-    pub(super) fn list(node: &Node) -> Result<Vec<Self>, Wrong> {
+    pub(super) fn list(node: &Node) -> Result<Vec<Self>, ValueError> {
         let nodes = one_or_more(node);
         if nodes.len() > MAX_PATTERNS {
             let message = format!("the list has {} patterns", nodes.len());
             let help = format!("write at most {MAX_PATTERNS}: `*` stands for any characters");
-            return Err(wrong(node, message, help));
+            return Err(value_error(node, message, help));
         }
         nodes.iter().map(Self::read).collect()
     }
 
     /// One pattern for paths of a policy, or a list of them: wildcards of shells that have no meaning
     /// here are refused, because such a pattern would find nothing.
-    pub(super) fn paths(node: &Node) -> Result<Vec<Self>, Wrong> {
+    pub(super) fn paths(node: &Node) -> Result<Vec<Self>, ValueError> {
         let other = |text: &&str| text.contains(['?', '[', '{', '\\']) || text.starts_with('!');
         let mut nodes = one_or_more(node).iter();
         if let Some(node) = nodes.find(|node| node.text().as_ref().is_some_and(other)) {
             let message = "the pattern has a wildcard that is not known here";
-            return Err(wrong(
+            return Err(value_error(
                 node,
                 message,
                 "write `*` for any characters, `**/` for directories",
@@ -146,9 +146,9 @@ impl Pattern {
         Self::list(node)
     }
 
-    pub(super) fn read(node: &Node) -> Result<Self, Wrong> {
+    pub(super) fn read(node: &Node) -> Result<Self, ValueError> {
         let text = node.text().unwrap_or_default();
-        Self::new(text).map_err(|error| wrong(node, error.to_string(), "shorten it"))
+        Self::new(text).map_err(|error| value_error(node, error.to_string(), "shorten it"))
     }
 }
 

@@ -1,5 +1,5 @@
 use super::pattern::Pattern;
-use super::value::{Wrong, directories, flag};
+use super::value::{ValueError, directories, flag};
 use crate::yaml::{Node, decimal};
 
 /// What holds for plugins.
@@ -27,7 +27,7 @@ impl Default for PluginPolicy {
 }
 
 impl PluginPolicy {
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
         if let Some(directory) = node.get("directory") {
             self.directories = directories(directory)?;
         }

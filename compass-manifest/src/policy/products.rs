@@ -1,5 +1,5 @@
 use super::pattern::Pattern;
-use super::value::{Wrong, directories, one_or_more, wrong};
+use super::value::{ValueError, directories, one_or_more, value_error};
 use crate::escape::quote;
 use crate::tree::below_any;
 use crate::version::ProductVersion;
@@ -47,7 +47,7 @@ impl ProductPolicy {
         below_any(path, &self.overlays).is_some()
     }
 
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
         for (key, field) in [
             ("directory", &mut self.directories),
             ("addons", &mut self.addons),
@@ -74,12 +74,12 @@ impl ProductPolicy {
     }
 }
 
-fn versions(node: &Node) -> Result<Vec<ProductVersion>, Wrong> {
+fn versions(node: &Node) -> Result<Vec<ProductVersion>, ValueError> {
     let version = |node: &Node| {
         let text = node.text().unwrap_or_default();
         text.parse().map_err(|_| {
             let message = format!("{} is not a product version", quote(text));
-            wrong(node, message, "write it as `v2.7.0`")
+            value_error(node, message, "write it as `v2.7.0`")
         })
     };
     one_or_more(node).iter().map(version).collect()

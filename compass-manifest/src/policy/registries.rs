@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::value::{Wrong, flag, wrong};
+use super::value::{ValueError, flag, value_error};
 use crate::escape::quote;
 use crate::image::{ImageReference, is_repository};
 use crate::yaml::Node;
@@ -88,7 +88,7 @@ impl Registries {
         format!("{}/{project}/{name}", self.release_host())
     }
 
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
         for (key, field) in [("source", &mut self.source), ("release", &mut self.release)] {
             if let Some(value) = node.get(key) {
                 *field = host_and_project(value)?;
@@ -126,11 +126,11 @@ fn split_place(place: &str) -> (&str, &str) {
     place.split_once('/').unwrap_or((place, ""))
 }
 
-fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, Wrong> {
-    let name = |node: Option<&Node>| -> Result<String, Wrong> {
+fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, ValueError> {
+    let name = |node: Option<&Node>| -> Result<String, ValueError> {
         let text = node.and_then(Node::text).unwrap_or_default();
         match node {
-            Some(node) if !is_repository(text) => Err(wrong(
+            Some(node) if !is_repository(text) => Err(value_error(
                 node,
                 format!("{} is not a project", quote(text)),
                 "write lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
@@ -148,11 +148,11 @@ fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, Wrong> {
     entries.collect()
 }
 
-fn host_and_project(node: &Node) -> Result<String, Wrong> {
+fn host_and_project(node: &Node) -> Result<String, ValueError> {
     let text = node.text().unwrap_or_default();
     match format!("{text}/x").parse::<ImageReference>() {
         Ok(image) if image.repository() != "x" => Ok(text.to_owned()),
-        _ => Err(wrong(
+        _ => Err(value_error(
             node,
             format!("{} is not a registry host with a project", quote(text)),
             "write `HOST[:PORT]/PROJECT`, as `harbor.example/release`",

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::value::{Wrong, texts, wrong};
+use super::value::{ValueError, texts, value_error};
 use crate::escape::quote;
 use crate::review::{Guard, Queue, Role, Step};
 use crate::yaml::Node;
@@ -33,7 +33,7 @@ impl Default for ReviewPolicy {
 }
 
 impl ReviewPolicy {
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), Wrong> {
+    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
         if let Some(cc) = node.get("cc") {
             self.cc = accounts(cc)?;
         }
@@ -44,7 +44,7 @@ impl ReviewPolicy {
             let read = roles.entries().iter().map(|entry| {
                 Ok((entry.key.text().unwrap_or_default().to_owned(), accounts(&entry.value)?))
             });
-            self.roles = read.collect::<Result<_, Wrong>>()?;
+            self.roles = read.collect::<Result<_, ValueError>>()?;
         }
         let steps = match node.get("queue") {
             Some(queue) => queue.items().iter().map(step).collect::<Result<_, _>>()?,
@@ -52,19 +52,19 @@ impl ReviewPolicy {
         };
         self.queue = Queue::new(steps, self.kinds.clone(), self.cc.clone()).map_err(|error| {
             let at = node.get("queue").or_else(|| node.get("kinds")).unwrap_or(node);
-            wrong(at, error.to_string(), error.hint())
+            value_error(at, error.to_string(), error.hint())
         })?;
         Ok(())
     }
 }
 
-fn step(node: &Node) -> Result<Step, Wrong> {
+fn step(node: &Node) -> Result<Step, ValueError> {
     let text = |key| node.get(key).and_then(Node::text).map(str::to_owned);
     let list = |key| node.get(key).map(Node::items).unwrap_or_default();
     let guards = list("guards").iter().map(|guard| {
         guard.text().unwrap_or_default().parse::<Guard>().map_err(|error| {
             let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
-            wrong(guard, error.to_string(), format!("guards are {}", known.join(", ")))
+            value_error(guard, error.to_string(), format!("guards are {}", known.join(", ")))
         })
     });
     Ok(Step {
@@ -75,11 +75,11 @@ fn step(node: &Node) -> Result<Step, Wrong> {
     })
 }
 
-fn accounts(node: &Node) -> Result<Vec<String>, Wrong> {
+fn accounts(node: &Node) -> Result<Vec<String>, ValueError> {
     for account in node.items() {
         let text = account.text().unwrap_or_default();
         if !text.starts_with('@') || text.len() == 1 {
-            return Err(wrong(
+            return Err(value_error(
                 account,
                 format!("{} is not an account", quote(text)),
                 "write it with `@`, in quotes: \"@name\"",

@@ -1,5 +1,5 @@
 use super::known_rule;
-use super::value::{Wrong, wrong};
+use super::value::{ValueError, value_error};
 use crate::finding::{Finding, Subject};
 use crate::source::Span;
 use crate::yaml::{Node, decimal};
@@ -28,13 +28,17 @@ impl Suppression {
             && self.subjects.iter().all(|subject| finding.subjects.contains(subject))
     }
 
-    pub(super) fn read(node: &Node) -> Result<Self, Wrong> {
+    pub(super) fn read(node: &Node) -> Result<Self, ValueError> {
         let text = |key| node.get(key).and_then(Node::text);
         let code = node.get("code").map_or(Ok(""), known_rule)?;
         let reason = text("reason").unwrap_or_default().trim();
         if reason.is_empty() {
             let at = node.get("reason").unwrap_or(node);
-            return Err(wrong(at, "the allowance gives no reason", "say why it is meant to be so"));
+            return Err(value_error(
+                at,
+                "the allowance gives no reason",
+                "say why it is meant to be so",
+            ));
         }
         let plugin = text("plugin").map(|name| Subject::Plugin(name.to_owned()));
         let slot = text("slot").map(|name| Subject::Slot(name.to_owned()));

@@ -1,6 +1,6 @@
 use super::pattern::Pattern;
 use super::registries::Registries;
-use super::value::{Wrong, wrong};
+use super::value::{ValueError, value_error};
 use std::borrow::Cow;
 
 use crate::escape::quote;
@@ -96,7 +96,7 @@ impl Templates {
         self.variables.iter().find(|(_, value)| stands(value)).map(|(name, _)| name.as_str())
     }
 
-    pub(super) fn read(&mut self, node: &Node, registries: &Registries) -> Result<(), Wrong> {
+    pub(super) fn read(&mut self, node: &Node, registries: &Registries) -> Result<(), ValueError> {
         for entry in node.entries() {
             let value = read_value(&entry.value, registries)?;
             self.variables.push((Pattern::read(&entry.key)?, value));
@@ -105,7 +105,7 @@ impl Templates {
     }
 }
 
-fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wrong> {
+fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, ValueError> {
     let NodeKind::Scalar(scalar) = &node.kind else { return Ok(TemplateValue::OnSite) };
     if scalar.scalar_type() == ScalarType::Null {
         return Ok(TemplateValue::OnSite);
@@ -116,7 +116,7 @@ fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Wro
         }
         Some(project) => {
             let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
-            Err(wrong(
+            Err(value_error(
                 node,
                 format!("{} is not a project", quote(project)),
                 format!("projects here: {}", known.join(", ")),

@@ -5,14 +5,18 @@ use crate::source::Span;
 use crate::yaml::Node;
 
 /// What is wrong with a value, where, and what to write instead.
-pub(super) struct Wrong {
+pub(super) struct ValueError {
     pub(super) span: Span,
     pub(super) message: String,
     pub(super) help: String,
 }
 
-pub(super) fn wrong(node: &Node, message: impl Into<String>, help: impl Into<String>) -> Wrong {
-    Wrong { span: node.span, message: message.into(), help: help.into() }
+pub(super) fn value_error(
+    node: &Node,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> ValueError {
+    ValueError { span: node.span, message: message.into(), help: help.into() }
 }
 
 pub(super) fn flag(node: Option<&Node>) -> bool {
@@ -28,11 +32,11 @@ pub(super) fn one_or_more(node: &Node) -> &[Node] {
     if node.text().is_some() { std::slice::from_ref(node) } else { node.items() }
 }
 
-pub(super) fn directories(node: &Node) -> Result<Vec<String>, Wrong> {
+pub(super) fn directories(node: &Node) -> Result<Vec<String>, ValueError> {
     one_or_more(node).iter().map(relative_directory).collect()
 }
 
-pub(super) fn store_url(node: &Node) -> Result<String, Wrong> {
+pub(super) fn store_url(node: &Node) -> Result<String, ValueError> {
     let text = node.text().unwrap_or_default();
     let known = ["file://", "oss://", "s3://"]
         .iter()
@@ -40,7 +44,7 @@ pub(super) fn store_url(node: &Node) -> Result<String, Wrong> {
     if known {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
-        Err(wrong(
+        Err(value_error(
             node,
             format!("{} is not the URL of a store", quote(text)),
             "write `oss://BUCKET`, `s3://BUCKET` or `file:///DIRECTORY`",
@@ -48,13 +52,13 @@ pub(super) fn store_url(node: &Node) -> Result<String, Wrong> {
     }
 }
 
-pub(super) fn platform(node: &Node) -> Result<String, Wrong> {
+pub(super) fn platform(node: &Node) -> Result<String, ValueError> {
     let text = node.text().unwrap_or_default();
     let parts: Vec<&str> = text.split('/').collect();
     if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
         Ok(text.to_owned())
     } else {
-        Err(wrong(
+        Err(value_error(
             node,
             format!("{} is not a platform", quote(text)),
             "write `OS/ARCH`, as `linux/amd64`",
@@ -62,13 +66,13 @@ pub(super) fn platform(node: &Node) -> Result<String, Wrong> {
     }
 }
 
-fn relative_directory(node: &Node) -> Result<String, Wrong> {
+fn relative_directory(node: &Node) -> Result<String, ValueError> {
     let text = node.text().unwrap_or_default().trim_end_matches('/');
     let inside = !text.is_empty() && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if inside {
         Ok(text.to_owned())
     } else {
-        Err(wrong(
+        Err(value_error(
             node,
             format!("{} is not a directory inside the release repository", quote(text)),
             "write a relative path without `.` and `..`",

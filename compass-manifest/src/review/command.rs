@@ -2,10 +2,10 @@
 
 use crate::image::ImageReference;
 
-use super::list::{self, Kind};
-use super::note::{self, Note};
-use super::slash;
-use super::text::{self, Line, Mark};
+use super::item_lists::{self, Kind};
+use super::markdown::{self, Line, Mark};
+use super::release_note::{self, Note};
+use super::slash_commands;
 
 /// One thing that a text says to the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl<T> ListItem<T> {
 /// assert_eq!(commands[0].kind, CommandKind::Queue("need-queue".to_owned()));
 /// ```
 pub fn parse(text: &str) -> Vec<Command> {
-    let shown = text::without_comments(text);
+    let shown = markdown::without_comments(text);
     let mut reader = Reader::default();
-    for line in text::lines(&shown) {
+    for line in markdown::lines(&shown) {
         reader.read(&line);
     }
     reader.finish_section();
@@ -106,7 +106,7 @@ impl Reader {
             // A note ends with its fence, and with a fence that it stands in.
             Mark::FenceCloses if matches!(self.section, Section::Note(_)) => self.finish_section(),
             Mark::FenceCloses => {}
-            Mark::Unticked | Mark::Quoted => self.belongs_to_section(line),
+            Mark::UncheckedTask | Mark::Quoted => self.belongs_to_section(line),
             Mark::Text => self.read_text(line),
         }
     }
@@ -122,21 +122,21 @@ impl Reader {
     }
 
     fn read_text(&mut self, line: &Line<'_>) {
-        let commands = slash::commands(&line.content);
+        let commands = slash_commands::commands(&line.content);
         if !commands.is_empty() {
             self.finish_section();
             let commands = commands.into_iter().map(|kind| Command { line: line.number, kind });
             self.commands.extend(commands);
-        } else if let Some(heading) = list::heading(&line.content) {
+        } else if let Some(heading) = item_lists::heading(&line.content) {
             self.begin(match heading.kind {
                 Kind::Images => {
-                    Section::Images(line.number, list::images(line.number, heading.rest))
+                    Section::Images(line.number, item_lists::images(line.number, heading.rest))
                 }
                 Kind::Packages => {
-                    Section::Packages(line.number, list::packages(line.number, heading.rest))
+                    Section::Packages(line.number, item_lists::packages(line.number, heading.rest))
                 }
             });
-        } else if let Some(rest) = note::heading(&line.content) {
+        } else if let Some(rest) = release_note::heading(&line.content) {
             self.begin(Section::Note(Note::headed(line.number, rest)));
         } else {
             self.belongs_to_section(line);
@@ -148,8 +148,8 @@ impl Reader {
         let goes_on = match &mut self.section {
             Section::None => true,
             Section::Note(note) => note.take(line),
-            Section::Images(_, items) => take(items, line, list::images),
-            Section::Packages(_, items) => take(items, line, list::packages),
+            Section::Images(_, items) => take(items, line, item_lists::images),
+            Section::Packages(_, items) => take(items, line, item_lists::packages),
         };
         if !goes_on {
             self.finish_section();
@@ -186,7 +186,7 @@ fn take<T>(
         return false;
     }
     let mut found = read(line.number, &line.content);
-    if line.mark == Mark::Unticked {
+    if line.mark == Mark::UncheckedTask {
         for item in &mut found {
             item.value = Err("its box is not ticked".to_owned());
         }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::evaluate::{account, list_roles, place};
 use super::guard::{GuardReport, Verdict};
-use super::replay::{account, list_roles, place};
 use super::status::{NextStep, Outcome, Status, Transition};
 
 /// The answer to "why is this pull request here, and what is next".

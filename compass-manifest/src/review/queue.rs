@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::guard::Guard;
-use super::slash::is_label;
+use super::slash_commands::is_label;
 use crate::escape::quote;
 
 /// Who may ask for a step.

@@ -1,8 +1,8 @@
 //! Where a pull request stands, and why.
 
+use super::conversation::Origin;
 use super::guard::GuardReport;
 use super::queue::Role;
-use super::thread::Origin;
 
 /// Where a pull request stands, how it came there, and what is next.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -1,8 +1,8 @@
 use crate::addon::AddonValues;
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::version::ComponentVersion;
 
 pub(crate) static RULE: Rule = Rule {
@@ -31,26 +31,26 @@ Give the addon the version of what it brings; give a hotfix the next HOTFIXVERSI
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let Some(change) = &release.change else { return };
-    for hotfix in &release.hotfixes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let Some(change) = &repository.change else { return };
+    for hotfix in &repository.hotfixes {
         if let Some(old) = change.hotfix(hotfix) {
             let (before, after) =
                 ((&old.document, &old.values), (&hotfix.document, &hotfix.values));
-            compare(before, after, Severity::Error, findings);
+            compare(before, after, Severity::Error, sink);
         }
     }
-    for addon in &release.addons {
+    for addon in &repository.addons {
         if let Some(old) = change.addon(addon) {
             let (before, after) = ((&old.document, &old.values), (&addon.document, &addon.values));
-            compare(before, after, Severity::Warning, findings);
+            compare(before, after, Severity::Warning, sink);
         }
     }
 }
 
 type Values<'r> = (&'r Document, &'r AddonValues);
 
-fn compare(before: Values<'_>, after: Values<'_>, severity: Severity, findings: &mut Findings<'_>) {
+fn compare(before: Values<'_>, after: Values<'_>, severity: Severity, sink: &mut FindingSink<'_>) {
     let (Some(old), Some(new)) = (&before.1.version, &after.1.version) else { return };
     if before.0.semantically_eq(after.0) {
         return;
@@ -64,7 +64,7 @@ fn compare(before: Values<'_>, after: Values<'_>, severity: Severity, findings: 
         return;
     };
     let help = "write the version of what the change brings";
-    findings.add(&after.0.source, new.span, message, help).severity(severity);
+    sink.add(&after.0.source, new.span, message, help).severity(severity);
 }
 
 fn goes_down(old: &str, new: &str) -> bool {

@@ -1,9 +1,9 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
-use crate::shape::DepartureKind;
-use crate::yaml::{NodeKind, OlderMeaning};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
+use crate::schema::ViolationKind;
+use crate::yaml::{NodeKind, Yaml11Meaning};
 
 pub(crate) static RULE: Rule = Rule {
     code: "ambiguous-number",
@@ -29,8 +29,8 @@ Write the decimal number, or put the value in quotes if it is meant as text.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.documents() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.documents() {
         let Ok(root) = &document.root else { continue };
         let mut pending = vec![root];
         while let Some(node) = pending.pop() {
@@ -39,24 +39,24 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             let NodeKind::Scalar(scalar) = &node.kind else { continue };
             let Some(meaning) = scalar.older_number() else { continue };
             // A field of another type is reported already.
-            let is_reported = document.departures.iter().any(|departure| {
-                departure.kind == DepartureKind::WrongType && departure.span == node.span
+            let is_reported = document.violations.iter().any(|violation| {
+                violation.kind == ViolationKind::WrongType && violation.span == node.span
             });
             if is_reported {
                 continue;
             }
             let (value, help) = match meaning {
-                OlderMeaning::Number(Some(number)) => {
+                Yaml11Meaning::Number(Some(number)) => {
                     let help = format!("write `{number}` if that is meant, or put it in quotes");
                     (format!("the number {number}"), help)
                 }
-                OlderMeaning::Number(None) => {
+                Yaml11Meaning::Number(None) => {
                     ("a number".to_owned(), "put it in quotes".to_owned())
                 }
-                OlderMeaning::Text => ("text".to_owned(), "put it in quotes".to_owned()),
+                Yaml11Meaning::Text => ("text".to_owned(), "put it in quotes".to_owned()),
             };
             let message = format!("some readers of YAML take {} for {value}", quote(&scalar.text));
-            findings.add(&document.source, node.span, message, help);
+            sink.add(&document.source, node.span, message, help);
         }
     }
 }

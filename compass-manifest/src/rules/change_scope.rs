@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{Change, FileKind, HotfixFile, PluginFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Change, FileKind, HotfixFile, PluginFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
@@ -29,48 +29,48 @@ Put the other change into a pull request of its own.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let Some(change) = &release.change else { return };
-    let released = released(release, change);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let Some(change) = &repository.change else { return };
+    let released = released(repository, change);
     let Some((first, rest)) = released.split_first() else { return };
-    if !comes_together(release, &released) {
+    if !comes_together(repository, &released) {
         for one in rest {
             let message = format!("the change releases {}, and {} too", first.name, one.name);
             let help = "make a pull request for each";
-            findings.add(&SourceFile::new(one.path, ""), Span::default(), message, help);
+            sink.add(&SourceFile::new(one.path, ""), Span::default(), message, help);
         }
     }
     for path in &change.paths {
-        let message = if let Some(deleted) = deleted(release, change, &released, path) {
+        let message = if let Some(deleted) = deleted(repository, change, &released, path) {
             format!("the change releases {}, and deletes {deleted} too", first.name)
-        } else if !belongs(release, path) {
+        } else if !belongs(repository, path) {
             format!("the change releases {}, and touches this file too", first.name)
         } else {
             continue;
         };
         let help = "put this into a pull request of its own";
-        findings.add(&SourceFile::new(*path, ""), Span::default(), message, help);
+        sink.add(&SourceFile::new(*path, ""), Span::default(), message, help);
     }
 }
 
 /// The plugin or hotfix of a path that the change deletes; `None` if it is another state of
 /// something that the change releases, or has only moved.
 fn deleted(
-    release: &Release<'_>,
+    repository: &ReleaseRepository<'_>,
     change: &Change<'_>,
     released: &[Released<'_>],
     path: &str,
 ) -> Option<String> {
-    if release.tree.contains(path) {
+    if repository.tree.contains(path) {
         return None;
     }
     let is_released = |name: &String| released.iter().any(|one| one.name == *name);
     if let Some(plugin) = change.base.plugins.iter().find(|old| old.document.path() == path) {
-        let kept = release.plugins.iter().any(|new| new.is_same_plugin(plugin));
+        let kept = repository.plugins.iter().any(|new| new.is_same_plugin(plugin));
         return Some(plugin_name(plugin)).filter(|name| !kept && !is_released(name));
     }
     let hotfix = change.base.hotfixes.iter().find(|old| old.document.path() == path)?;
-    let moved = release.hotfixes.iter().any(|new| {
+    let moved = repository.hotfixes.iter().any(|new| {
         change.adds(new.document.path()) && hotfix.document.semantically_eq(&new.document)
     });
     Some(hotfix_name(hotfix)).filter(|name| !moved && !is_released(name))
@@ -91,17 +91,17 @@ struct Released<'r> {
 }
 
 /// What the change releases: each plugin, and each package of hotfixes once.
-fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'r>> {
-    let plugins = release.plugins.iter().filter(|file| change.touches(file.document.path()));
+fn released<'r>(repository: &'r ReleaseRepository<'_>, change: &Change<'_>) -> Vec<Released<'r>> {
+    let plugins = repository.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {
         name: plugin_name(file),
         path: file.document.path(),
         hotfix: None,
     });
     let mut packages = BTreeSet::new();
-    let hotfixes = release.hotfixes.iter().filter(|file| change.touches(file.document.path()));
+    let hotfixes = repository.hotfixes.iter().filter(|file| change.touches(file.document.path()));
     let hotfixes = hotfixes
-        .filter(|file| !is_moved(file, release, change))
+        .filter(|file| !is_moved(file, repository, change))
         .filter(|file| packages.insert(&file.path.package))
         .map(|file| Released {
             name: hotfix_name(file),
@@ -112,28 +112,28 @@ fn released<'r>(release: &'r Release<'_>, change: &Change<'_>) -> Vec<Released<'
 }
 
 /// Whether the same values stood elsewhere at the base, and stand there no longer.
-fn is_moved(file: &HotfixFile, release: &Release<'_>, change: &Change<'_>) -> bool {
+fn is_moved(file: &HotfixFile, repository: &ReleaseRepository<'_>, change: &Change<'_>) -> bool {
     change.adds(file.document.path())
         && change.base.hotfixes.iter().any(|old| {
-            !release.tree.contains(old.document.path())
+            !repository.tree.contains(old.document.path())
                 && old.document.semantically_eq(&file.document)
         })
 }
 
-fn comes_together(release: &Release<'_>, released: &[Released<'_>]) -> bool {
+fn comes_together(repository: &ReleaseRepository<'_>, released: &[Released<'_>]) -> bool {
     let date = |hotfix: &HotfixFile| {
         let written = hotfix.hotfix_version().map(|version| version.date().to_string());
         hotfix.path.date.clone().or(written)
     };
     let dates: Option<BTreeSet<_>> = released.iter().map(|one| one.hotfix.map(date)).collect();
-    release.policy.scope.hotfixes_together && dates.is_some_and(|dates| dates.len() == 1)
+    repository.policy.scope.hotfixes_together && dates.is_some_and(|dates| dates.len() == 1)
 }
 
 /// Whether a path may change together with a release.
-fn belongs(release: &Release<'_>, path: &str) -> bool {
-    match release.kind_of(path) {
+fn belongs(repository: &ReleaseRepository<'_>, path: &str) -> bool {
+    match repository.kind_of(path) {
         FileKind::Plugin | FileKind::Hotfix | FileKind::Readme => true,
-        FileKind::ImageList => release.policy.scope.image_lists,
+        FileKind::ImageList => repository.policy.scope.image_lists,
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::version::ComponentVersion;
 use crate::yaml::Node;
 
@@ -29,9 +29,9 @@ Write the tag that is meant.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in &release.charts {
-        let old = release
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in &repository.charts {
+        let old = repository
             .change
             .as_ref()
             .and_then(|change| change.base.charts.iter().find(|old| old.path() == document.path()));
@@ -40,13 +40,13 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             let text = tag.text().unwrap_or_default();
             if text.parse::<ComponentVersion>().is_err() {
                 let message = format!("{} is not a version", quote(text));
-                findings.add(&document.source, tag.span, message, "write the tag of a release");
+                sink.add(&document.source, tag.span, message, "write the tag of a release");
             } else if let Some(before) = old.and_then(|old| tag_before(old, entry))
                 && is_earlier(text, before)
             {
                 let message =
                     format!("the tag goes back, from {} to {}", quote(before), quote(text));
-                findings.add(&document.source, tag.span, message, "write the tag that is meant");
+                sink.add(&document.source, tag.span, message, "write the tag that is meant");
             }
         }
     }

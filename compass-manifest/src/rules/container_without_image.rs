@@ -1,7 +1,7 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "container-without-image",
@@ -26,15 +26,15 @@ Add `image:`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let hotfixes = release.hotfixes.iter().map(|file| (&file.document, &file.values));
-    let addons = release.addons.iter().map(|file| (&file.document, &file.values));
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let hotfixes = repository.hotfixes.iter().map(|file| (&file.document, &file.values));
+    let addons = repository.addons.iter().map(|file| (&file.document, &file.values));
     for (document, values) in hotfixes.chain(addons) {
         for container in &values.containers {
             if container.image.as_ref().is_none_or(|image| image.value.trim().is_empty()) {
                 let message = format!("{} has no image", quote_name(&container.path));
                 let help = "add `image: '[[ registry_release ]]/<component>:<tag>'`";
-                findings.add(&document.source, container.span, message, help);
+                sink.add(&document.source, container.span, message, help);
             }
         }
     }

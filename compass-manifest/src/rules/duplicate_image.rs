@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -29,15 +29,14 @@ Remove one of them.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for list in &release.lists {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for list in &repository.lists {
         let source = &list.document.source;
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
         for image in &list.images {
             if let Some(earlier) = first.get(image.text.as_str()) {
                 let message = format!("{} stands twice in this list", quote(&image.text));
-                findings
-                    .add(source, image.span, message, "remove this line")
+                sink.add(source, image.span, message, "remove this line")
                     .related(source, *earlier, "here too");
             } else {
                 first.insert(&image.text, image.span);

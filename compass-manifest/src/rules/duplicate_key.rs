@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::yaml::{DuplicateKey, Node};
 
 pub(super) static RULE: Rule = Rule {
@@ -29,25 +29,24 @@ Keep one of them, or merge what stands below both.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.documents() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.documents() {
         if let Ok(root) = &document.root {
             for DuplicateKey { first, again } in root.duplicate_keys() {
-                report(document, first, again, findings);
+                report(document, first, again, sink);
             }
         }
     }
 }
 
-fn report(document: &Document, first: &Node, again: &Node, findings: &mut Findings<'_>) {
+fn report(document: &Document, first: &Node, again: &Node, sink: &mut FindingSink<'_>) {
     let key = again.text().unwrap_or_default();
-    findings
-        .add(
-            &document.source,
-            again.span,
-            format!("{} stands twice in this mapping", quote(key)),
-            "keep one of them: only the last one counts",
-        )
-        .label("this one counts")
-        .related(&document.source, first.span, "this one is lost");
+    sink.add(
+        &document.source,
+        again.span,
+        format!("{} stands twice in this mapping", quote(key)),
+        "keep one of them: only the last one counts",
+    )
+    .label("this one counts")
+    .related(&document.source, first.span, "this one is lost");
 }

@@ -4,8 +4,8 @@ use std::hash::Hash;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -30,22 +30,22 @@ Keep one of them.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let plugins = release.plugins.iter().map(|file| (file.stem.as_str(), &file.document));
-    report(plugins, "plugin", findings);
-    let products = release.products.iter();
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let plugins = repository.plugins.iter().map(|file| (file.stem.as_str(), &file.document));
+    report(plugins, "plugin", sink);
+    let products = repository.products.iter();
     let products = products.filter_map(|file| Some((file.version()?, &file.document)));
     let products = products.map(|(version, document)| (version.release(), document));
-    report(products, "product version", findings);
-    let addons = release.addons.iter().map(|file| &file.document);
-    report(addons.map(|document| (without_ending(document.path()), document)), "addon", findings);
+    report(products, "product version", sink);
+    let addons = repository.addons.iter().map(|file| &file.document);
+    report(addons.map(|document| (without_ending(document.path()), document)), "addon", sink);
 }
 
 /// Adds a finding for each file after the first of the same thing.
 fn report<'r, K: Hash + Eq>(
     files: impl Iterator<Item = (K, &'r Document)>,
     what: &str,
-    findings: &mut Findings<'_>,
+    sink: &mut FindingSink<'_>,
 ) {
     let mut first: HashMap<K, &Document> = HashMap::new();
     for (name, document) in files {
@@ -58,7 +58,7 @@ fn report<'r, K: Hash + Eq>(
         };
         let path = quote_name(earlier.path());
         let message = format!("this is a second file of one {what}, besides {path}");
-        findings.add(&document.source, Span::default(), message, "keep one of them").related(
+        sink.add(&document.source, Span::default(), message, "keep one of them").related(
             &earlier.source,
             Span::default(),
             "the first file",

@@ -1,6 +1,6 @@
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
@@ -24,10 +24,10 @@ Move it to its place, or out of the release directories.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for path in &release.strays {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for path in &repository.unexpected_files {
         let source = SourceFile::new(path.as_str(), "");
-        findings.add(
+        sink.add(
             &source,
             Span::default(),
             "nothing is released from this file",

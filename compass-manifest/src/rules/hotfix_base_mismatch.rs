@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 use crate::version::ProductVersion;
 
@@ -26,14 +26,14 @@ Move the directory, or correct the HOTFIXVERSION.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
         let Some(base) = &hotfix.path.base else { continue };
         let parsed = (base.parse::<ProductVersion>(), hotfix.hotfix_version());
         if let (Ok(directory), Some(version)) = parsed
             && !directory.is_same_release(version.base())
         {
-            findings.add(
+            sink.add(
                 &hotfix.document.source,
                 Span::default(),
                 format!(

@@ -4,8 +4,8 @@ use super::base_addon;
 use crate::diff::{Difference, detailed_differences, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{HotfixFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{HotfixFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 use crate::version::HotfixVersion;
 use crate::yaml::Node;
@@ -35,10 +35,10 @@ purpose, say so: `# compass:allow hotfix-drops-change REASON` on the line.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
-        let Some((version, previous)) = previous(release, hotfix) else { continue };
-        let Some(addon) = base_addon::of(release, hotfix) else { continue };
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
+        let Some((version, previous)) = previous(repository, hotfix) else { continue };
+        let Some(addon) = base_addon::of(repository, hotfix) else { continue };
         let roots = (&addon.document.root, &previous.document.root, &hotfix.document.root);
         let (Ok(addon), Ok(before), Ok(now)) = roots else { continue };
         let places = differences(before, now);
@@ -49,7 +49,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             let message = message(&version, &dropped);
             let help = "begin from the previous hotfix, or allow it with the reason";
             let span = place.copied().unwrap_or_default();
-            findings.add(&hotfix.document.source, span, message, help);
+            sink.add(&hotfix.document.source, span, message, help);
         }
     }
 }
@@ -88,11 +88,11 @@ fn outwards(path: &str) -> impl Iterator<Item = &str> {
 
 /// The latest hotfix before this one, of the same addon and product version.
 fn previous<'r>(
-    release: &'r Release<'_>,
+    repository: &'r ReleaseRepository<'_>,
     hotfix: &HotfixFile,
 ) -> Option<(HotfixVersion, &'r HotfixFile)> {
     let (addon, version) = (hotfix.addon()?, hotfix.hotfix_version()?);
-    let earlier = release.hotfixes.iter().filter_map(|other| {
+    let earlier = repository.hotfixes.iter().filter_map(|other| {
         let earlier = other.hotfix_version()?;
         let is_of_series = other.addon() == Some(addon)
             && other.path.group == hotfix.path.group

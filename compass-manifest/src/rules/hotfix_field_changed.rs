@@ -2,8 +2,8 @@ use super::base_addon;
 use crate::diff::{Difference, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{HotfixFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{HotfixFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-field-changed",
@@ -32,18 +32,18 @@ Begin from the values of the addon: `compass bump hotfix ADDON` copies them.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
-        let Some(addon) = base_addon::of(release, hotfix) else { continue };
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
+        let Some(addon) = base_addon::of(repository, hotfix) else { continue };
         let documents = (&addon.document.root, &hotfix.document.root);
         let (Ok(old), Ok(new)) = documents else { continue };
         for difference in differences(old, new) {
-            report(hotfix, &difference, findings);
+            report(hotfix, &difference, sink);
         }
     }
 }
 
-fn report(hotfix: &HotfixFile, difference: &Difference, findings: &mut Findings<'_>) {
+fn report(hotfix: &HotfixFile, difference: &Difference, sink: &mut FindingSink<'_>) {
     let path = &difference.path;
     if EXPECTED.contains(&path.as_str()) {
         return;
@@ -65,7 +65,7 @@ fn report(hotfix: &HotfixFile, difference: &Difference, findings: &mut Findings<
         (None, Some(new)) => format!("{} is new: {new}", quote_name(path)),
         (None, None) => return,
     };
-    findings.add(&hotfix.document.source, difference.span, message, help).severity(severity);
+    sink.add(&hotfix.document.source, difference.span, message, help).severity(severity);
 }
 
 const EXPECTED: &[&str] = &[

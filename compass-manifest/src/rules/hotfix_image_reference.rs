@@ -3,8 +3,8 @@ use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_refs;
 use crate::policy::VersionFormat;
-use crate::release::{HotfixFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{HotfixFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Spanned;
 
 pub(crate) static RULE: Rule = Rule {
@@ -33,29 +33,29 @@ Write the reference that the help line shows.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
         for container in &hotfix.values.containers {
             if let Some(image) = &container.image {
-                check_form(release, hotfix, image, findings);
+                check_form(repository, hotfix, image, sink);
             }
         }
         if let (Some(VersionFormat::Hotfix), Some(version)) = (hotfix.path.form, hotfix.version()) {
-            check_changed(release, hotfix, version, findings);
+            check_changed(repository, hotfix, version, sink);
         }
     }
 }
 
 fn check_form(
-    release: &Release<'_>,
+    repository: &ReleaseRepository<'_>,
     hotfix: &HotfixFile,
     written: &Spanned<String>,
-    findings: &mut Findings<'_>,
+    sink: &mut FindingSink<'_>,
 ) {
     let name = written.value.rsplit('/').next().unwrap_or_default();
     let variable =
-        release.policy.templates.variable_of_project("release").unwrap_or("registry_release");
-    let message = match image_refs::read(&written.value, release.policy) {
+        repository.policy.templates.variable_of_project("release").unwrap_or("registry_release");
+    let message = match image_refs::read(&written.value, repository.policy) {
         Ok(image) if image.host.is_none() => return,
         Ok(image) => {
             let host = image.host.unwrap_or_default();
@@ -64,24 +64,24 @@ fn check_form(
         Err(reason) => format!("{} is not an image reference: {reason}", quote(&written.value)),
     };
     let help = format!("write `[[ {variable} ]]/{name}`");
-    findings.add(&hotfix.document.source, written.span, message, help);
+    sink.add(&hotfix.document.source, written.span, message, help);
 }
 
 fn check_changed(
-    release: &Release<'_>,
+    repository: &ReleaseRepository<'_>,
     hotfix: &HotfixFile,
     version: &str,
-    findings: &mut Findings<'_>,
+    sink: &mut FindingSink<'_>,
 ) {
-    let Some(addon) = base_addon::of(release, hotfix) else { return };
+    let Some(addon) = base_addon::of(repository, hotfix) else { return };
     for container in &hotfix.values.containers {
         let Some(image) = &container.image else { continue };
         let old = addon.values.containers.iter().find(|old| old.path == container.path);
         let old = old.and_then(|old| old.image.as_ref()).map(|image| &image.value);
-        let Ok(read) = image_refs::read(&image.value, release.policy) else { continue };
+        let Ok(read) = image_refs::read(&image.value, repository.policy) else { continue };
         if old != Some(&image.value) && read.tag.as_deref() != Some(version) {
             let tag = read.tag.unwrap_or_default();
-            findings.add(
+            sink.add(
                 &hotfix.document.source,
                 image.span,
                 format!("the image is changed, and its tag is {}", quote(&tag)),

@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -25,20 +25,20 @@ Use the namespace of the addon.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let known = &release.policy.hotfixes.namespaces;
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let known = &repository.policy.hotfixes.namespaces;
     let help = format!("write one of {}", known.join(", "));
-    for hotfix in &release.hotfixes {
+    for hotfix in &repository.hotfixes {
         let source = &hotfix.document.source;
         let written = hotfix.values.namespace.as_ref();
         let directory = hotfix.path.namespace.as_ref();
         if let Some(namespace) = directory.filter(|namespace| !known.contains(namespace)) {
             let message = format!("the path has {} where a namespace belongs", quote(namespace));
-            findings.add(source, Span::default(), message, help.as_str());
+            sink.add(source, Span::default(), message, help.as_str());
         }
         if let Some(namespace) = written.filter(|namespace| !known.contains(&namespace.value)) {
             let message = format!("{} is not a namespace of the platform", quote(&namespace.value));
-            findings.add(source, namespace.span, message, help.as_str());
+            sink.add(source, namespace.span, message, help.as_str());
         }
         if let (Some(directory), Some(written)) = (directory, written)
             && *directory != written.value
@@ -50,7 +50,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 quote(&written.value),
                 quote(directory)
             );
-            findings.add(source, written.span, message, "use one namespace in both places");
+            sink.add(source, written.span, message, "use one namespace in both places");
         }
     }
 }

@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::{PathPattern, Policy};
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -28,31 +28,30 @@ Move the file, or add a pattern to `hotfixes.patterns` of the policy.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
         let (source, path) = (&hotfix.document.source, &hotfix.path);
         if path.form.is_none() {
-            findings.add(
+            sink.add(
                 source,
                 Span::default(),
                 "the path is not that of a hotfix",
-                expected(release.policy),
+                expected(repository.policy),
             );
         } else if path.among_plugins {
-            let directory = release.policy.hotfixes.directories.first();
+            let directory = repository.policy.hotfixes.directories.first();
             let directory = directory.map_or("release-hotfixes", String::as_str);
-            findings
-                .add(
-                    source,
-                    Span::default(),
-                    "the hotfix stands in the directory of the plugins",
-                    format!("move it to `{directory}/`"),
-                )
-                .severity(Severity::Warning);
+            sink.add(
+                source,
+                Span::default(),
+                "the hotfix stands in the directory of the plugins",
+                format!("move it to `{directory}/`"),
+            )
+            .severity(Severity::Warning);
         } else if let (Some(addon), Some(leaf)) = (&path.addon, &path.leaf) {
             let grouped = path.group.as_ref().map(|group| format!("{group}-{leaf}"));
             if ![Some(leaf), grouped.as_ref(), path.group.as_ref()].contains(&Some(addon)) {
-                findings.add(
+                sink.add(
                     source,
                     Span::default(),
                     format!(

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{HotfixFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{HotfixFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -26,23 +26,22 @@ Make a package for each.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     let mut first: BTreeMap<&str, &HotfixFile> = BTreeMap::new();
-    for hotfix in &release.hotfixes {
+    for hotfix in &repository.hotfixes {
         let package = hotfix.path.package.as_str();
         let earlier = *first.entry(package).or_insert(hotfix);
         if !std::ptr::eq(earlier, hotfix) {
-            findings
-                .add(
-                    &hotfix.document.source,
-                    Span::default(),
-                    format!(
-                        "the package {} patches a second addon with this file",
-                        quote_name(package)
-                    ),
-                    "make a package for each addon",
-                )
-                .related(&earlier.document.source, Span::default(), "the first addon");
+            sink.add(
+                &hotfix.document.source,
+                Span::default(),
+                format!(
+                    "the package {} patches a second addon with this file",
+                    quote_name(package)
+                ),
+                "make a package for each addon",
+            )
+            .related(&earlier.document.source, Span::default(), "the first addon");
         }
     }
 }

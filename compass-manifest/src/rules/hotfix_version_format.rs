@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::VersionFormat;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 use crate::version::{Date, HotfixVersion, ProductVersion};
 
@@ -28,11 +28,11 @@ Rename the directory.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
         let path = &hotfix.path;
         let mut add = |message: String, help: &str| {
-            findings.add(&hotfix.document.source, Span::default(), message, help);
+            sink.add(&hotfix.document.source, Span::default(), message, help);
         };
         if let Some(Err(error)) = path.base.as_ref().map(|base| base.parse::<ProductVersion>()) {
             add(error.to_string(), "name the directory after a product version, as `v2.7.0`");

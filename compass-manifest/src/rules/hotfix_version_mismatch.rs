@@ -4,8 +4,8 @@ use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_refs;
 use crate::policy::VersionFormat;
-use crate::release::{HotfixFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{HotfixFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-mismatch",
@@ -33,10 +33,10 @@ Correct the one that is wrong.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for hotfix in &release.hotfixes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &repository.hotfixes {
         let Some(written) = &hotfix.values.version else { continue };
-        let version = release.policy.templates.fill(&written.value);
+        let version = repository.policy.templates.fill(&written.value);
         let version = version.unwrap_or(Cow::Borrowed(&written.value));
         let source = &hotfix.document.source;
         if let Some(path) = &hotfix.path.version
@@ -44,15 +44,15 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         {
             let message =
                 format!("the version is {} here, and {} in the path", quote(&version), quote(path));
-            findings.add(source, written.span, message, "use one version in both places");
+            sink.add(source, written.span, message, "use one version in both places");
         }
-        let tags = tags(release, hotfix);
+        let tags = tags(repository, hotfix);
         if !tags.is_empty() && !tags.iter().any(|tag| *tag == version) {
             let tags = tags.join("`, `");
             let message =
                 format!("no container has the tag {}; there is {}", quote(&version), quote(&tags));
             let help = "the version is that of an image that the hotfix brings";
-            findings.add(source, written.span, message, help);
+            sink.add(source, written.span, message, help);
         }
     }
 }
@@ -80,10 +80,10 @@ fn same_patch(path: &str, written: &str) -> bool {
     rest.is_some_and(|rest| rest.rsplit('-').next() == Some(&format!("p{number}")))
 }
 
-fn tags(release: &Release<'_>, hotfix: &HotfixFile) -> Vec<String> {
+fn tags(repository: &ReleaseRepository<'_>, hotfix: &HotfixFile) -> Vec<String> {
     let containers = hotfix.values.containers.iter().filter(|container| !container.init);
     let images = containers.filter_map(|container| container.image.as_ref());
-    let read = images.filter_map(|image| image_refs::read(&image.value, release.policy).ok());
+    let read = images.filter_map(|image| image_refs::read(&image.value, repository.policy).ok());
     read.filter_map(|image| image.tag).collect()
 }
 

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::{HotfixFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{HotfixFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -28,35 +28,34 @@ Use the next number: `compass bump hotfix ADDON` makes the directory.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    report_reused(release, findings);
-    report_not_latest(release, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    report_reused(repository, sink);
+    report_not_latest(repository, sink);
 }
 
-fn report_reused(release: &Release<'_>, findings: &mut Findings<'_>) {
+fn report_reused(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     let mut first: BTreeMap<(&str, &str, Option<&str>), &HotfixFile> = BTreeMap::new();
-    for hotfix in release.hotfixes.iter().filter(|hotfix| hotfix.path.version.is_some()) {
+    for hotfix in repository.hotfixes.iter().filter(|hotfix| hotfix.path.version.is_some()) {
         let (Some(addon), Some(version)) = (hotfix.addon(), hotfix.version()) else { continue };
         let base = hotfix.path.base.as_deref();
         let earlier = *first.entry((addon, version, base)).or_insert(hotfix);
         if earlier.path.package != hotfix.path.package {
-            findings
-                .add(
-                    &hotfix.document.source,
-                    Span::default(),
-                    format!("addon {} has another hotfix {}", quote(addon), quote(version)),
-                    "use the next version",
-                )
-                .related(&earlier.document.source, Span::default(), "the other one");
+            sink.add(
+                &hotfix.document.source,
+                Span::default(),
+                format!("addon {} has another hotfix {}", quote(addon), quote(version)),
+                "use the next version",
+            )
+            .related(&earlier.document.source, Span::default(), "the other one");
         }
     }
 }
 
-fn report_not_latest(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let Some(change) = &release.change else { return };
+fn report_not_latest(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let Some(change) = &repository.change else { return };
     let parsed = |hotfix: &HotfixFile| Some((hotfix.addon()?.to_owned(), hotfix.hotfix_version()?));
     let stood: Vec<_> = change.base.hotfixes.iter().filter_map(parsed).collect();
-    for hotfix in release.hotfixes.iter().filter(|new| change.adds(new.document.path())) {
+    for hotfix in repository.hotfixes.iter().filter(|new| change.adds(new.document.path())) {
         let Some(new) = parsed(hotfix) else { continue };
         // A hotfix that has only moved is not new. One that moves to an older version is.
         if stood.contains(&new) {
@@ -69,7 +68,7 @@ fn report_not_latest(release: &Release<'_>, findings: &mut Findings<'_>) {
             .map(|(_, old)| old)
             .max();
         if let Some(latest) = latest.filter(|latest| **latest > version) {
-            findings.add(
+            sink.add(
                 &hotfix.document.source,
                 Span::default(),
                 format!("addon {} has a later hotfix already: {}", quote(&addon), quote(latest)),

@@ -3,8 +3,8 @@ use crate::finding::Severity;
 use crate::image::{is_repository, is_tag};
 use crate::image_refs::names_host;
 use crate::policy::Registries;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -33,21 +33,20 @@ Write `library/php:7.1-apache`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for list in &release.lists {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for list in &repository.lists {
         let source = &list.document.source;
         if let Some(error) = &list.unreadable {
             let help = error.help.unwrap_or("write one `project/name:tag` on a line");
-            findings.add(source, error.span, &error.message, help);
+            sink.add(source, error.span, &error.message, help);
         }
         for image in &list.images {
-            if let Some(fault) = fault(&image.text, &release.policy.registries) {
+            if let Some(fault) = fault(&image.text, &repository.policy.registries) {
                 let message = format!("{} is not an image of a list: {fault}", quote(&image.text));
-                findings.add(source, image.span, message, "write `project/name:tag`");
+                sink.add(source, image.span, message, "write `project/name:tag`");
             } else if has_blanks(source.text(), image.span) {
                 let help = "remove them: some tools take them for a part of the tag";
-                findings
-                    .add(source, image.span, "there are blanks around this image", help)
+                sink.add(source, image.span, "there are blanks around this image", help)
                     .severity(Severity::Warning);
             }
         }

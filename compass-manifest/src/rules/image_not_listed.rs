@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{ListFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{ListFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-not-listed",
@@ -26,14 +26,14 @@ Add the line that the help line shows.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    if release.lists.is_empty() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    if repository.lists.is_empty() {
         return;
     }
-    let listed: BTreeSet<&str> = release.lists.iter().flat_map(ListFile::names).collect();
-    for addon in release.installed_addons() {
+    let listed: BTreeSet<&str> = repository.lists.iter().flat_map(ListFile::names).collect();
+    for addon in repository.installed_addons() {
         let mut seen = BTreeSet::new();
-        for used in addon.document.images(release.policy) {
+        for used in addon.document.images(repository.policy) {
             let Ok(image) = &used.image else { continue };
             let name = image.list_entry();
             if !listed.contains(name.as_str()) && seen.insert(name.clone()) {
@@ -42,7 +42,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                     "" => "name it with a project, in the addon and in an image list".to_owned(),
                     _ => format!("add the line {} to an image list", quote_name(&name)),
                 };
-                findings.add(&addon.document.source, used.span, message, help);
+                sink.add(&addon.document.source, used.span, message, help);
             }
         }
     }

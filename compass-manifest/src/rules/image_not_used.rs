@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use super::image_list_syntax::is_listable;
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::release::{ListFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{ListFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-not-used",
@@ -27,29 +27,29 @@ Remove the line, or correct it.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     let own = |list: &&ListFile| {
         let path = list.document.path();
-        release.policy.products.addon_lists.iter().any(|pattern| pattern.matches(path))
+        repository.policy.products.addon_lists.iter().any(|pattern| pattern.matches(path))
     };
-    if release.addons.is_empty() {
+    if repository.addons.is_empty() {
         return;
     }
-    let used = used(release);
-    for list in release.lists.iter().filter(own) {
+    let used = used(repository);
+    for list in repository.lists.iter().filter(own) {
         for image in &list.images {
             if is_listable(&image.text) && !used.contains(&image.text) {
                 let message = format!("no addon uses {}", quote_name(&image.text));
                 let help = "remove the line, or correct it";
-                findings.add(&list.document.source, image.span, message, help);
+                sink.add(&list.document.source, image.span, message, help);
             }
         }
     }
 }
 
-fn used(release: &Release<'_>) -> BTreeSet<String> {
-    let addons = release.addons.iter().map(|file| &file.document);
-    let documents = addons.chain(release.plugins.iter().map(|file| &file.document));
-    let uses = documents.flat_map(|document| document.images(release.policy));
+fn used(repository: &ReleaseRepository<'_>) -> BTreeSet<String> {
+    let addons = repository.addons.iter().map(|file| &file.document);
+    let documents = addons.chain(repository.plugins.iter().map(|file| &file.document));
+    let uses = documents.flat_map(|document| document.images(repository.policy));
     uses.filter_map(|used| Some(used.image.as_ref().ok()?.list_entry())).collect()
 }

@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_refs::ImageUse;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -28,34 +28,34 @@ Write `'[[ registry_release ]]/<component>:<tag>'`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for addon in &release.addons {
-        check(release, &addon.document, |_| false, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for addon in &repository.addons {
+        check(repository, &addon.document, |_| false, sink);
     }
-    for hotfix in &release.hotfixes {
+    for hotfix in &repository.hotfixes {
         let containers = hotfix.values.containers.iter();
         let images: Vec<Span> =
             containers.filter_map(|container| Some(container.image.as_ref()?.span)).collect();
-        check(release, &hotfix.document, |used| images.contains(&used.span), findings);
+        check(repository, &hotfix.document, |used| images.contains(&used.span), sink);
     }
-    for plugin in &release.plugins {
+    for plugin in &repository.plugins {
         let image = plugin.manifest.image.as_ref().map(|image| image.span);
-        check(release, &plugin.document, |used| Some(used.span) == image, findings);
+        check(repository, &plugin.document, |used| Some(used.span) == image, sink);
     }
 }
 
 /// Reports the images of a document that cannot be resolved, without those that another rule reports.
 fn check(
-    release: &Release<'_>,
+    repository: &ReleaseRepository<'_>,
     document: &Document,
     is_reported: impl Fn(&ImageUse) -> bool,
-    findings: &mut Findings<'_>,
+    sink: &mut FindingSink<'_>,
 ) {
-    for used in document.images(release.policy).iter().filter(|used| !is_reported(used)) {
+    for used in document.images(repository.policy).iter().filter(|used| !is_reported(used)) {
         if let Err(reason) = &used.image {
             let message = format!("{} is not an image reference: {reason}", quote(&used.written));
             let help = "write `[[ registry_release ]]/<component>:<tag>`";
-            findings.add(&document.source, used.span, message, help);
+            sink.add(&document.source, used.span, message, help);
         }
     }
 }

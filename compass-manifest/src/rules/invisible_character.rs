@@ -1,8 +1,8 @@
 use crate::escape::{is_format, quote};
 use crate::finding::Severity;
 use crate::image_refs::DESCRIPTIVE;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -31,13 +31,13 @@ Write the value again.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.documents() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.documents() {
         if let Ok(root) = &document.root
             && may_have_some(document.source.text())
         {
-            walk(document, root, findings);
-            report_line_ends(document, root, findings);
+            walk(document, root, sink);
+            report_line_ends(document, root, sink);
         }
     }
 }
@@ -46,7 +46,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
 const MAX_LINE_ENDS: usize = 20;
 
 /// Reports what only readers of YAML 1.1 take for the end of a line.
-fn report_line_ends(document: &Document, root: &Node, findings: &mut Findings<'_>) {
+fn report_line_ends(document: &Document, root: &Node, sink: &mut FindingSink<'_>) {
     let text = document.source.text();
     let mut line_ends = text.match_indices(['\u{85}', '\u{2028}', '\u{2029}']).peekable();
     if line_ends.peek().is_none() {
@@ -61,7 +61,7 @@ fn report_line_ends(document: &Document, root: &Node, findings: &mut Findings<'_
         let span = Span { start, end: start + character.len() };
         let message =
             format!("some readers of YAML take {} for the end of a line", quote(character));
-        findings.add(&document.source, span, message, "remove it, or begin a new line");
+        sink.add(&document.source, span, message, "remove it, or begin a new line");
     }
 }
 
@@ -85,26 +85,26 @@ fn may_have_some(text: &str) -> bool {
     text.contains('\\') || (!text.is_ascii() && text.contains(is_suspicious))
 }
 
-fn walk(document: &Document, root: &Node, findings: &mut Findings<'_>) {
+fn walk(document: &Document, root: &Node, sink: &mut FindingSink<'_>) {
     let mut pending = vec![root];
     while let Some(node) = pending.pop() {
         pending.extend(node.items());
         for entry in node.entries() {
-            check(document, &entry.key, "key", findings);
+            check(document, &entry.key, "key", sink);
             if !entry.key.text().is_some_and(|key| DESCRIPTIVE.contains(&key)) {
                 pending.push(&entry.value);
             }
         }
-        check(document, node, "value", findings);
+        check(document, node, "value", sink);
     }
 }
 
-fn check(document: &Document, node: &Node, what: &str, findings: &mut Findings<'_>) {
+fn check(document: &Document, node: &Node, what: &str, sink: &mut FindingSink<'_>) {
     let Some(text) = node.text().filter(|text| !text.contains('\n')) else { return };
     let at_end = text.starts_with(is_suspicious) || text.ends_with(is_suspicious);
     if at_end || text.contains(is_format) {
         let message = format!("the {what} {} has an invisible character", quote(text));
-        findings.add(&document.source, node.span, message, "write it again");
+        sink.add(&document.source, node.span, message, "write it again");
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
-use crate::shape::DepartureKind;
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
+use crate::schema::ViolationKind;
 
 pub(super) static RULE: Rule = Rule {
     code: "missing-field",
@@ -26,6 +26,6 @@ Add the field.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    super::report_departures(release, DepartureKind::MissingField, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    super::report_violations(repository, ViolationKind::MissingField, sink);
 }

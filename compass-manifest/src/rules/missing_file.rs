@@ -1,7 +1,7 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
-use crate::release::{ProductFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{ProductFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::tree::EntryKind;
 use crate::yaml::Node;
 
@@ -29,56 +29,70 @@ Correct the path, or add the file.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for product in &release.products {
-        check_lists(release, product, findings);
-        check_addons(release, product, findings);
-        check_files(release, product, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for product in &repository.products {
+        check_lists(repository, product, sink);
+        check_addons(repository, product, sink);
+        check_files(repository, product, sink);
     }
-    charts(release, findings);
+    charts(repository, sink);
 }
 
-fn check_lists(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
+fn check_lists(
+    repository: &ReleaseRepository<'_>,
+    product: &ProductFile,
+    sink: &mut FindingSink<'_>,
+) {
     for (named, pattern) in product.manifest.list_patterns() {
         let Ok(pattern) = pattern else { continue };
-        let is_read = release.lists.iter().any(|list| pattern.matches(list.document.path()));
+        let is_read = repository.lists.iter().any(|list| pattern.matches(list.document.path()));
         // `not-regular-file` reports it.
-        let is_obstructed = release.tree.entries().any(|(path, kind)| {
+        let is_obstructed = repository.tree.entries().any(|(path, kind)| {
             kind.is_obstacle() && (pattern.matches(path) || pattern.may_match_below(path))
         });
         if !is_read && !is_obstructed {
             let message =
                 format!("{} is not there: no image list has this path", quote(&named.value));
             let help = "correct the path, or add the file";
-            findings.add(&product.document.source, named.span, message, help);
+            sink.add(&product.document.source, named.span, message, help);
         }
     }
 }
 
-fn check_addons(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
+fn check_addons(
+    repository: &ReleaseRepository<'_>,
+    product: &ProductFile,
+    sink: &mut FindingSink<'_>,
+) {
     let Some(named) = &product.manifest.addons else { return };
     let directory = product.manifest.addons_directory().unwrap_or_default();
     let has_files =
-        release.tree.paths().any(|path| product.manifest.path_in_addons(path).is_some());
-    if !has_files && release.tree.obstacle(directory).is_none() {
+        repository.tree.paths().any(|path| product.manifest.path_in_addons(path).is_some());
+    if !has_files && repository.tree.obstacle(directory).is_none() {
         let message =
             format!("{} is not there: the directory of the addons is empty", quote(&named.value));
         let help = "correct the path, or add the addons";
-        findings.add(&product.document.source, named.span, message, help);
+        sink.add(&product.document.source, named.span, message, help);
     }
 }
 
-fn check_files(release: &Release<'_>, product: &ProductFile, findings: &mut Findings<'_>) {
+fn check_files(
+    repository: &ReleaseRepository<'_>,
+    product: &ProductFile,
+    sink: &mut FindingSink<'_>,
+) {
     let source = &product.document.source;
     for named in product.manifest.files.iter().filter_map(|file| file.source.as_ref()) {
-        if release.tree.obstacle(&named.value).is_none() && !release.tree.contains(&named.value) {
+        if repository.tree.obstacle(&named.value).is_none()
+            && !repository.tree.contains(&named.value)
+        {
             let message = format!("{} is not there: there is no such file", quote(&named.value));
             let help = "correct the path, or add the file";
-            findings.add(source, named.span, message, help);
+            sink.add(source, named.span, message, help);
         }
     }
     // Checkouts without large files are usual, except for packaging.
-    let pointers = release
+    let pointers = repository
         .tree
         .entries()
         .filter(|(path, kind)| *kind == EntryKind::LfsPointer && product.manifest.packs(path));
@@ -86,18 +100,18 @@ fn check_files(release: &Release<'_>, product: &ProductFile, findings: &mut Find
         let span = product.manifest.names(path);
         let message = format!("{} is a Git LFS pointer instead of its content", quote_name(path));
         let help = "fetch the content before it is packaged: `git lfs pull`";
-        findings.add(source, span, message, help).severity(Severity::Warning);
+        sink.add(source, span, message, help).severity(Severity::Warning);
     }
 }
 
 /// Charts are collected into the first addon or overlay directory.
-fn charts(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let policy = &release.policy.products;
+fn charts(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let policy = &repository.policy.products;
     let directories: Vec<_> = policy.addons.iter().chain(&policy.overlays).collect();
-    if release.addons.is_empty() {
+    if repository.addons.is_empty() {
         return;
     }
-    for document in &release.charts {
+    for document in &repository.charts {
         let Ok(root) = &document.root else { continue };
         for entry in root.get("spec").map(Node::items).unwrap_or_default() {
             let target = entry.get("targetPath").and_then(Node::text).unwrap_or_default();
@@ -105,13 +119,13 @@ fn charts(release: &Release<'_>, findings: &mut Findings<'_>) {
                 let path = resource.text().unwrap_or_default();
                 let name = path.rsplit('/').next().unwrap_or(path);
                 let there = directories.iter().any(|directory| {
-                    release.tree.contains(&format!("{directory}/{target}/{name}"))
+                    repository.tree.contains(&format!("{directory}/{target}/{name}"))
                 });
                 if !there {
                     let message =
                         format!("no addon was collected from {} to `{target}/{name}`", quote(path));
                     let help = "collect the charts again, or remove the entry";
-                    findings.add(&document.source, resource.span, message, help);
+                    sink.add(&document.source, resource.span, message, help);
                 }
             }
         }

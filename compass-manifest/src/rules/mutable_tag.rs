@@ -1,8 +1,8 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "mutable-tag",
@@ -26,23 +26,23 @@ Name a version.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     let help = "name a version";
-    for document in release.addon_documents() {
-        for used in document.images(release.policy) {
+    for document in repository.addon_documents() {
+        for used in document.images(repository.policy) {
             let latest = |image: &ResolvedImage| {
                 image.tag.as_deref() == Some("latest") && image.digest.is_none()
             };
             if used.image.as_ref().is_ok_and(latest) {
                 let message = format!("{} means another image tomorrow", quote_name(&used.written));
-                findings.add(&document.source, used.span, message, help);
+                sink.add(&document.source, used.span, message, help);
             }
         }
     }
-    for list in &release.lists {
+    for list in &repository.lists {
         for image in list.images.iter().filter(|image| image.text.ends_with(":latest")) {
             let message = format!("{} means another image tomorrow", quote(&image.text));
-            findings.add(&list.document.source, image.span, message, help);
+            sink.add(&list.document.source, image.span, message, help);
         }
     }
 }

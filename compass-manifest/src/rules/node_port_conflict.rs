@@ -1,6 +1,6 @@
 use crate::finding::Severity;
-use crate::release::{AddonFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{AddonFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
@@ -28,8 +28,8 @@ Choose another port for one of them.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    super::report_port_conflicts(release, "node port", claims, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    super::report_port_conflicts(repository, "node port", claims, sink);
 }
 
 fn claims(addon: &AddonFile) -> Vec<PortClaim<'_>> {

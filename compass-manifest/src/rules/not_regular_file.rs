@@ -1,8 +1,8 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::policy::Pattern;
-use crate::release::{FileKind, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{FileKind, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::{SourceFile, Span};
 use crate::tree::{EntryKind, below_any};
 
@@ -32,39 +32,40 @@ Put the file itself there, or name the file that the link leads to.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let obstacles = release.tree.entries().filter(|(_, kind)| kind.is_obstacle());
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let obstacles = repository.tree.entries().filter(|(_, kind)| kind.is_obstacle());
     for (path, kind) in obstacles {
-        let Some(severity) = severity(release, path) else { continue };
+        let Some(severity) = severity(repository, path) else { continue };
         let message = format!("{} is {}, and is not read", quote_name(path), kind.describe());
         let help = match kind {
             EntryKind::Link => "put the file itself there, or name the file that the link leads to",
             EntryKind::UndecodablePath => "rename it",
             _ => "put the files themselves there",
         };
-        findings.add(&SourceFile::new(path, ""), Span::default(), message, help).severity(severity);
+        sink.add(&SourceFile::new(path, ""), Span::default(), message, help).severity(severity);
     }
 }
 
 /// How much an entry weighs that is not read; `None` if nothing is missed.
-fn severity(release: &Release<'_>, path: &str) -> Option<Severity> {
-    let policy = &release.policy.products;
-    match release.kind_of(path) {
+fn severity(repository: &ReleaseRepository<'_>, path: &str) -> Option<Severity> {
+    let policy = &repository.policy.products;
+    match repository.kind_of(path) {
         // `file-misplaced` reports it.
-        FileKind::Stray | FileKind::Readme => return None,
+        FileKind::Unexpected | FileKind::Readme => return None,
         FileKind::Other => {}
         _ => return Some(Severity::Error),
     }
-    let manifests = || release.products.iter().map(|product| &product.manifest);
+    let manifests = || repository.products.iter().map(|product| &product.manifest);
     let is_addon = below_any(path, &policy.addons).is_some()
         || policy.is_overlay(path)
         || manifests().any(|manifest| manifest.path_in_addons(path).is_some());
     let leads_to = |named: &str| {
         named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let directories = [&release.policy.plugins.directories, &release.policy.hotfixes.directories]
-        .into_iter()
-        .chain([&policy.directories, &policy.addons, &policy.overlays]);
+    let directories =
+        [&repository.policy.plugins.directories, &repository.policy.hotfixes.directories]
+            .into_iter()
+            .chain([&policy.directories, &policy.addons, &policy.overlays]);
     let is_directory = directories.flatten().any(|directory| leads_to(directory))
         || manifests().any(|manifest| manifest.addons_directory().is_some_and(leads_to));
     let is_packed =
@@ -73,7 +74,7 @@ fn severity(release: &Release<'_>, path: &str) -> Option<Severity> {
         return Some(Severity::Error);
     }
     let own = [&policy.image_lists, &policy.descriptors, &policy.chart_lists];
-    let lists = release.products.iter().map(|product| &product.lists);
+    let lists = repository.products.iter().map(|product| &product.lists);
     let hides = |pattern: &Pattern| pattern.may_match_below(path);
     let hiding = own.into_iter().chain(lists).flatten().filter(|pattern| hides(pattern));
     // All that a pattern names is behind a link at or above its directory.

@@ -1,6 +1,6 @@
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -24,14 +24,15 @@ Replace it.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for readme in &release.readmes {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for readme in &repository.readmes {
         let text = readme.source.text();
-        for placeholder in release.policy.hotfixes.placeholders.iter().filter(|p| !p.is_empty()) {
+        for placeholder in repository.policy.hotfixes.placeholders.iter().filter(|p| !p.is_empty())
+        {
             if let Some(start) = text.find(placeholder.as_str()) {
                 let span = Span { start, end: start + placeholder.len() };
                 let help = "replace it by what the release is about";
-                findings.add(&readme.source, span, "this was never filled in", help);
+                sink.add(&readme.source, span, "this was never filled in", help);
             }
         }
     }

@@ -2,8 +2,8 @@ use super::plugin_name_mismatch::IMAGE_PREFIX;
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image::ImageReference;
-use crate::release::{PluginFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{PluginFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "plugin-image-reference",
@@ -32,13 +32,13 @@ Write the reference that the help line shows.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for plugin in &release.plugins {
-        check(plugin, &release.policy.registries.release, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for plugin in &repository.plugins {
+        check(plugin, &repository.policy.registries.release, sink);
     }
 }
 
-fn check(plugin: &PluginFile, registry: &str, findings: &mut Findings<'_>) {
+fn check(plugin: &PluginFile, registry: &str, sink: &mut FindingSink<'_>) {
     let Some(written) = &plugin.manifest.image else {
         return;
     };
@@ -48,16 +48,12 @@ fn check(plugin: &PluginFile, registry: &str, findings: &mut Findings<'_>) {
     let help = format!("write {}", quote_name(&expected));
     match written.value.parse::<ImageReference>() {
         Err(error) => {
-            findings.add(&plugin.document.source, written.span, error.to_string(), help);
+            sink.add(&plugin.document.source, written.span, error.to_string(), help);
         }
         Ok(image) => {
             for fault in faults(&image, registry, tag) {
-                let finding = findings.add(
-                    &plugin.document.source,
-                    written.span,
-                    fault.message,
-                    help.clone(),
-                );
+                let finding =
+                    sink.add(&plugin.document.source, written.span, fault.message, help.clone());
                 if let Some(version) = version.filter(|_| fault.about_version) {
                     finding.related(&plugin.document.source, version.span, "the version");
                 }

@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::ImageReference;
-use crate::release::{PluginFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{PluginFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 
 /// What the name of a plugin's image begins with.
 pub(super) const IMAGE_PREFIX: &str = "compass-plugins-";
@@ -31,35 +31,34 @@ Use one name in all three places.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for plugin in &release.plugins {
-        compare_name(plugin, findings);
-        compare_image(plugin, findings);
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for plugin in &repository.plugins {
+        compare_name(plugin, sink);
+        compare_image(plugin, sink);
     }
 }
 
-fn compare_name(plugin: &PluginFile, findings: &mut Findings<'_>) {
+fn compare_name(plugin: &PluginFile, sink: &mut FindingSink<'_>) {
     let stem = &plugin.stem;
     if let Some(name) = plugin.manifest.name.as_ref().filter(|name| name.value != *stem) {
-        findings
-            .add(
-                &plugin.document.source,
-                name.span,
-                format!(
-                    "the plugin is named {} here and {} by its file",
-                    quote(&name.value),
-                    quote(stem)
-                ),
-                format!(
-                    "write `name: {stem}`, or rename the file to {}",
-                    quote(format!("{}.yaml", name.value))
-                ),
-            )
-            .label(format!("the file is `{stem}.yaml`"));
+        sink.add(
+            &plugin.document.source,
+            name.span,
+            format!(
+                "the plugin is named {} here and {} by its file",
+                quote(&name.value),
+                quote(stem)
+            ),
+            format!(
+                "write `name: {stem}`, or rename the file to {}",
+                quote(format!("{}.yaml", name.value))
+            ),
+        )
+        .label(format!("the file is `{stem}.yaml`"));
     }
 }
 
-fn compare_image(plugin: &PluginFile, findings: &mut Findings<'_>) {
+fn compare_image(plugin: &PluginFile, sink: &mut FindingSink<'_>) {
     let stem = &plugin.stem;
     let Some(written) = &plugin.manifest.image else {
         return;
@@ -70,18 +69,13 @@ fn compare_image(plugin: &PluginFile, findings: &mut Findings<'_>) {
     let Some(named) = image.name().strip_prefix(IMAGE_PREFIX).filter(|named| named != stem) else {
         return;
     };
-    findings
-        .add(
-            &plugin.document.source,
-            written.span,
-            format!(
-                "the image is that of plugin {}, and this is plugin {}",
-                quote(named),
-                quote(stem)
-            ),
-            format!("name the image `{IMAGE_PREFIX}{stem}`"),
-        )
-        .label(format!("the file is `{stem}.yaml`"));
+    sink.add(
+        &plugin.document.source,
+        written.span,
+        format!("the image is that of plugin {}, and this is plugin {}", quote(named), quote(stem)),
+        format!("name the image `{IMAGE_PREFIX}{stem}`"),
+    )
+    .label(format!("the file is `{stem}.yaml`"));
 }
 
 #[cfg(test)]

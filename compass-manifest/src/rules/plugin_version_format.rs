@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::version::PluginVersion;
 
 pub(super) static RULE: Rule = Rule {
@@ -28,14 +28,14 @@ Write `v1.0.6`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for plugin in &release.plugins {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for plugin in &repository.plugins {
         let Some(written) = &plugin.manifest.version else {
             continue;
         };
         match written.value.parse::<PluginVersion>() {
-            Ok(version) if version.is_prerelease() && !release.policy.plugins.prerelease => {
-                findings.add(
+            Ok(version) if version.is_prerelease() && !repository.policy.plugins.prerelease => {
+                sink.add(
                     &plugin.document.source,
                     written.span,
                     format!("{} is a pre-release", quote(&version)),
@@ -44,7 +44,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             }
             Ok(_) => {}
             Err(error) => {
-                findings.add(
+                sink.add(
                     &plugin.document.source,
                     written.span,
                     error.to_string(),

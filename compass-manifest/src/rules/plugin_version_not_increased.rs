@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::version::PluginVersion;
 
 pub(crate) static RULE: Rule = Rule {
@@ -29,9 +29,9 @@ spec:
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let Some(change) = &release.change else { return };
-    for plugin in &release.plugins {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let Some(change) = &repository.change else { return };
+    for plugin in &repository.plugins {
         let Some(old) =
             change.plugin(plugin).filter(|old| !old.document.semantically_eq(&plugin.document))
         else {
@@ -46,7 +46,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
         if written.value == before.value {
             let message =
                 format!("the plugin changed, and its version is still {}", quote(&before.value));
-            findings.add(source, written.span, message, help);
+            sink.add(source, written.span, message, help);
             continue;
         }
         let versions = (written.value.parse::<PluginVersion>(), before.value.parse());
@@ -54,7 +54,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             && new <= old
         {
             let message = format!("the version goes down, from {} to {}", quote(&old), quote(&new));
-            findings.add(source, written.span, message, help);
+            sink.add(source, written.span, message, help);
         }
     }
 }

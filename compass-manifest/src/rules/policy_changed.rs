@@ -1,8 +1,8 @@
 use crate::diff::differences;
 use crate::finding::Severity;
 use crate::policy::POLICY_FILE;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::{SourceFile, Span};
 use crate::tree::Tree;
 use crate::yaml::{self, Node};
@@ -17,7 +17,7 @@ Compares `.compass.yaml` with the one at the base, and names each key that diffe
 layout do not count.
 
 The change itself is judged by the policy of the base, so it cannot switch off a rule for itself, or
-this one. Findings that only one of the two policies gives say so.
+this one. FindingSink that only one of the two policies gives say so.
 
 ### Why is this bad?
 The policy decides what is checked, where images come from and go to, and who may approve. A change
@@ -38,17 +38,17 @@ Review the keys that the message names. Put a change of the policy into a pull r
 /// Keys that a message names.
 const MAX_KEYS: usize = 20;
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let Some(change) = &release.change else { return };
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let Some(change) = &repository.change else { return };
     if !change.touches(POLICY_FILE) {
         return;
     }
     let help = "the change is judged by the policy of its base; review each key, best on its own";
-    let (source, new) = read(release.tree);
+    let (source, new) = read(repository.tree);
     let (_, old) = read(change.base.tree);
     let (Some(old), Some(new)) = (old, new) else {
         let message = "the change replaces the policy, and it cannot be read";
-        findings.add(&source, Span::default(), message, help);
+        sink.add(&source, Span::default(), message, help);
         return;
     };
     let changed = differences(&old, &new);
@@ -60,7 +60,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
     if changed.len() > MAX_KEYS {
         keys += &format!(" and {} more", changed.len() - MAX_KEYS);
     }
-    findings.add(&source, first.span, format!("the change edits the policy: {keys}"), help);
+    sink.add(&source, first.span, format!("the change edits the policy: {keys}"), help);
 }
 
 /// The policy's file, and what YAML makes of it; a missing file is an empty mapping.

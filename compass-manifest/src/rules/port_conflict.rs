@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Severity, Subject};
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "port-conflict",
@@ -30,21 +30,21 @@ has its own address.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     let mut claims: BTreeMap<u16, Vec<super::Claim<'_>>> = BTreeMap::new();
-    for plugin in &release.plugins {
+    for plugin in &repository.plugins {
         if let Some(port) = &plugin.manifest.port {
             claims.entry(port.value).or_default().push(super::Claim { plugin, span: port.span });
         }
     }
-    claims.retain(|port, _| !release.policy.plugins.shared_ports.contains(port));
+    claims.retain(|port, _| !repository.policy.plugins.shared_ports.contains(port));
     for (port, claims) in claims {
         super::report_conflict(
             &claims,
             &format!("port {port}"),
             &Subject::Port(port),
             "choose another port, or list it in `plugins.shared_ports` of the policy",
-            findings,
+            sink,
         );
     }
 }

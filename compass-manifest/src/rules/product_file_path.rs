@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "product-file-path",
@@ -28,8 +28,8 @@ Write a relative path.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for product in &release.products {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for product in &repository.products {
         let source = &product.document.source;
         let mut seen = BTreeSet::new();
         for file in &product.manifest.files {
@@ -38,15 +38,15 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 if !is_inside(&path.value) {
                     let message =
                         format!("{} is not a place inside the bundle", quote(&path.value));
-                    findings.add(source, path.span, message, help);
+                    sink.add(source, path.span, message, help);
                 } else if !seen.insert(&path.value) {
                     let message = format!("two files have the place {}", quote(&path.value));
-                    findings.add(source, path.span, message, help);
+                    sink.add(source, path.span, message, help);
                 }
             }
             if let Some(mode) = file.mode.as_ref().filter(|mode| !is_mode(&mode.value)) {
                 let message = format!("{} is not a file mode", quote(&mode.value));
-                findings.add(source, mode.span, message, "write it in quotes, as `\"0755\"`");
+                sink.add(source, mode.span, message, "write it in quotes, as `\"0755\"`");
             }
         }
     }

@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 use crate::version::ProductVersion;
 
@@ -25,18 +25,18 @@ Use one product version, as `v2.7.0` or `v2.8.0-rc.1`, in both places.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for product in &release.products {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for product in &repository.products {
         let source = &product.document.source;
         let help = "write a product version, as `v2.7.0` or `v2.8.0-rc.1`";
         let stem = product.stem.parse::<ProductVersion>();
         if let Err(error) = &stem {
-            findings.add(source, Span::default(), format!("the file's name: {error}"), help);
+            sink.add(source, Span::default(), format!("the file's name: {error}"), help);
         }
         let Some(written) = &product.manifest.version else { continue };
         match (written.value.parse::<ProductVersion>(), stem) {
             (Err(error), _) => {
-                findings.add(source, written.span, error.to_string(), help);
+                sink.add(source, written.span, error.to_string(), help);
             }
             (Ok(version), Ok(stem)) if !version.is_same_release(&stem) => {
                 let message = format!(
@@ -44,7 +44,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                     quote(&version),
                     quote(&stem)
                 );
-                findings.add(source, written.span, message, "use one version in both places");
+                sink.add(source, written.span, message, "use one version in both places");
             }
             _ => {}
         }

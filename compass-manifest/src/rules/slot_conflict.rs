@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::{Severity, Subject};
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "slot-conflict",
@@ -31,9 +31,9 @@ Choose another slot for one of them, or add the slot to `plugins.shared_slots`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     let mut claims: BTreeMap<&str, Vec<super::Claim<'_>>> = BTreeMap::new();
-    for plugin in &release.plugins {
+    for plugin in &repository.plugins {
         for slot in plugin.manifest.modules.iter().flat_map(|module| &module.slots) {
             let claims = claims.entry(&slot.value).or_default();
             if claims.last().is_none_or(|claim| claim.plugin.stem != plugin.stem) {
@@ -41,7 +41,8 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             }
         }
     }
-    let shared = |slot: &str| release.policy.plugins.shared_slots.iter().any(|p| p.matches(slot));
+    let shared =
+        |slot: &str| repository.policy.plugins.shared_slots.iter().any(|p| p.matches(slot));
     claims.retain(|slot, _| !shared(slot));
     for (slot, claims) in claims {
         super::report_conflict(
@@ -49,7 +50,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
             &format!("slot {}", quote(slot)),
             &Subject::Slot(slot.to_owned()),
             "choose another slot, or list it in `plugins.shared_slots` of the policy",
-            findings,
+            sink,
         );
     }
 }

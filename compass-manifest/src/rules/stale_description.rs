@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "stale-description",
@@ -25,9 +25,9 @@ Write the version, or leave it out.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let hotfixes = release.hotfixes.iter().map(|file| (&file.document, &file.values));
-    let addons = release.addons.iter().map(|file| (&file.document, &file.values));
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let hotfixes = repository.hotfixes.iter().map(|file| (&file.document, &file.values));
+    let addons = repository.addons.iter().map(|file| (&file.document, &file.values));
     for (document, values) in hotfixes.chain(addons) {
         let (Some(description), Some(version)) = (&values.description, &values.version) else {
             continue;
@@ -40,7 +40,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 quote(&version.value)
             );
             let help = "write the version, or leave it out";
-            findings.add(&document.source, description.span, message, help).related(
+            sink.add(&document.source, description.span, message, help).related(
                 &document.source,
                 version.span,
                 "the version",

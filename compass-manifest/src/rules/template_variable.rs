@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::Policy;
-use crate::release::{Document, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{Document, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::source::Span;
 use crate::suggest;
 use crate::template::variables;
@@ -31,30 +31,24 @@ Correct the name, or add it to `templates`: `name: ~`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.addon_documents() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.addon_documents() {
         let Ok(root) = &document.root else { continue };
         let mut pending = vec![root];
         while let Some(node) = pending.pop() {
             pending.extend(node.entries().iter().map(|entry| &entry.value));
             pending.extend(node.items());
             if let Some(text) = node.text().filter(|text| text.contains("[[")) {
-                check(release.policy, document, text, node.span, findings);
+                check(repository.policy, document, text, node.span, sink);
             }
         }
     }
 }
 
-fn check(
-    policy: &Policy,
-    document: &Document,
-    text: &str,
-    span: Span,
-    findings: &mut Findings<'_>,
-) {
+fn check(policy: &Policy, document: &Document, text: &str, span: Span, sink: &mut FindingSink<'_>) {
     let mut after = span.start;
     for variable in variables(text) {
-        if findings.is_full(&document.source) {
+        if sink.is_full(&document.source) {
             return;
         }
         let written = &text[variable.start..variable.end];
@@ -68,11 +62,11 @@ fn check(
                 |known| format!("did you mean {}?", quote(known)),
             );
             let message = format!("the policy does not know the variable {}", quote(name));
-            findings.add(&document.source, place, message, help);
+            sink.add(&document.source, place, message, help);
         } else if !variable.well_formed {
             let message = format!("{} is not filled in", quote(written));
             let help = format!("write `[[ {name} ]]`, with one blank on each side");
-            findings.add(&document.source, place, message, help);
+            sink.add(&document.source, place, message, help);
         }
     }
 }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::release::{AddonFile, Release};
-use crate::rule::{Findings, Rule};
+use crate::repository::{AddonFile, ReleaseRepository};
+use crate::rule::{FindingSink, Rule};
 use crate::suggest;
 use crate::yaml::Node;
 
@@ -31,12 +31,12 @@ Remove the entry, or correct its name.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    let known: BTreeSet<String> = release.addons.iter().flat_map(names).collect();
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    let known: BTreeSet<String> = repository.addons.iter().flat_map(names).collect();
     if known.is_empty() {
         return;
     }
-    for document in &release.descriptors {
+    for document in &repository.descriptors {
         let Ok(root) = &document.root else { continue };
         for name in named(root) {
             let text = name.text().unwrap_or_default();
@@ -46,7 +46,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                     |near| format!("did you mean {}?", quote(near)),
                 );
                 let message = format!("no addon is named {}", quote(text));
-                findings.add(&document.source, name.span, message, help);
+                sink.add(&document.source, name.span, message, help);
             }
         }
     }

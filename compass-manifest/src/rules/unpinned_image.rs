@@ -1,8 +1,8 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unpinned-image",
@@ -26,13 +26,13 @@ Add the tag.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.addon_documents() {
-        for used in document.images(release.policy) {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.addon_documents() {
+        for used in document.images(repository.policy) {
             let bare = |image: &ResolvedImage| image.tag.is_none() && image.digest.is_none();
             if used.is_field && used.image.as_ref().is_ok_and(bare) {
                 let message = format!("{} has no tag", quote_name(&used.written));
-                findings.add(&document.source, used.span, message, "add `:<version>`");
+                sink.add(&document.source, used.span, message, "add `:<version>`");
             }
         }
     }

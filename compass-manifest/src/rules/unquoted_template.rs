@@ -1,6 +1,6 @@
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unquoted-template",
@@ -24,15 +24,15 @@ Write `'[[ oidcIssuer ]]'`.
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.documents() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.documents() {
         let Ok(root) = &document.root else { continue };
         let mut pending = vec![root];
         while let Some(node) = pending.pop() {
             if let Some(name) = node.unquoted_template() {
                 let message = format!("`[[ {name} ]]` without quotes is a list");
                 let help = format!("write `'[[ {name} ]]'`");
-                findings.add(&document.source, node.span, message, help);
+                sink.add(&document.source, node.span, message, help);
                 continue;
             }
             pending.extend(node.entries().iter().map(|entry| &entry.value));

@@ -1,7 +1,7 @@
 use crate::escape::escape;
 use crate::finding::{Finding, Location, Severity};
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unused-allowance",
@@ -29,7 +29,7 @@ Remove it, or correct its code.
 };
 
 /// Allowances are known to be unused only after all other rules: [`crate::check`] reports them.
-fn apply(_: &Release<'_>, _: &mut Findings<'_>) {}
+fn apply(_: &ReleaseRepository<'_>, _: &mut FindingSink<'_>) {}
 
 pub(crate) fn finding(location: Location, message: &str, help: &str) -> Finding {
     Finding {

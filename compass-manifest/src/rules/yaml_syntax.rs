@@ -1,6 +1,6 @@
 use crate::finding::Severity;
-use crate::release::Release;
-use crate::rule::{Findings, Rule};
+use crate::repository::ReleaseRepository;
+use crate::rule::{FindingSink, Rule};
 
 pub(super) static RULE: Rule = Rule {
     code: "yaml-syntax",
@@ -26,8 +26,8 @@ Fix the syntax at the place shown. Values that begin with `{`, `[`, `*`, `&` or 
     apply,
 };
 
-fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
-    for document in release.documents() {
+fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+    for document in repository.documents() {
         if let Err(error) = &document.root {
             let unquoted = line(document.source.text(), error.span.start).contains(": [[");
             let help = match error.help {
@@ -35,7 +35,7 @@ fn apply(release: &Release<'_>, findings: &mut Findings<'_>) {
                 None if unquoted => "a value that begins with `[[` needs quotes: '[[ name ]]/…'",
                 None => "fix the YAML here; nothing else in this file was checked",
             };
-            findings.add(&document.source, error.span, &error.message, help);
+            sink.add(&document.source, error.span, &error.message, help);
         }
     }
 }

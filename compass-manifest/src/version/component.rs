@@ -27,7 +27,7 @@ pub struct ComponentVersion {
     text: String,
     numbers: Vec<u64>,
     stage: Stage,
-    suffix: Vec<BumpLevel>,
+    suffix: Vec<SuffixPart>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +39,7 @@ enum Stage {
 
 /// A run of digits, or of anything else, of a suffix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum BumpLevel {
+enum SuffixPart {
     Number(u64),
     Word(String),
 }
@@ -89,7 +89,7 @@ fn stage(suffix: &str) -> Stage {
     }
 }
 
-fn parts(suffix: &str) -> Vec<BumpLevel> {
+fn parts(suffix: &str) -> Vec<SuffixPart> {
     let mut parts = Vec::new();
     let mut rest = suffix;
     while let Some(first) = rest.chars().next() {
@@ -97,8 +97,8 @@ fn parts(suffix: &str) -> Vec<BumpLevel> {
         let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
         parts.push(match run.parse() {
-            Ok(number) if digits => BumpLevel::Number(number),
-            _ => BumpLevel::Word(run.to_owned()),
+            Ok(number) if digits => SuffixPart::Number(number),
+            _ => SuffixPart::Word(run.to_owned()),
         });
         rest = after;
     }

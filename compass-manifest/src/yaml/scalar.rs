@@ -20,7 +20,7 @@ impl Scalar {
 
 /// What readers of YAML 1.1 take a scalar for, if readers of YAML 1.2 take it for something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OlderMeaning {
+pub(crate) enum Yaml11Meaning {
     /// Text.
     Text,
     /// This number; `None` if it is larger than one counts.
@@ -29,7 +29,7 @@ pub(crate) enum OlderMeaning {
 
 impl Scalar {
     /// What readers of YAML 1.1 take a plain number for, if that is something else.
-    pub(crate) fn older_number(&self) -> Option<OlderMeaning> {
+    pub(crate) fn older_number(&self) -> Option<Yaml11Meaning> {
         if !self.plain {
             return None;
         }
@@ -41,10 +41,10 @@ impl Scalar {
             text.bytes().any(|b| fits(&b)) && text.bytes().all(|b| b == b'_' || fits(&b))
         };
         let number = |text: &str, radix| {
-            OlderMeaning::Number(u64::from_str_radix(&text.replace('_', ""), radix).ok())
+            Yaml11Meaning::Number(u64::from_str_radix(&text.replace('_', ""), radix).ok())
         };
         if let Some(octal) = text.strip_prefix("0o") {
-            return all(octal, |b| (b'0'..=b'7').contains(b)).then_some(OlderMeaning::Text);
+            return all(octal, |b| (b'0'..=b'7').contains(b)).then_some(Yaml11Meaning::Text);
         }
         if let Some(binary) = text.strip_prefix("0b") {
             return all(binary, |b| matches!(b, b'0' | b'1')).then(|| number(binary, 2));
@@ -54,7 +54,7 @@ impl Scalar {
                 let octal = number(rest, 8);
                 return (octal != number(rest, 10)).then_some(octal);
             }
-            return all(rest, u8::is_ascii_digit).then_some(OlderMeaning::Text);
+            return all(rest, u8::is_ascii_digit).then_some(Yaml11Meaning::Text);
         }
         if text.contains(':') {
             return sexagesimal(text);
@@ -76,7 +76,7 @@ impl Scalar {
 }
 
 /// What `1:30` is, whose digits YAML 1.1 counts by sixty.
-fn sexagesimal(text: &str) -> Option<OlderMeaning> {
+fn sexagesimal(text: &str) -> Option<Yaml11Meaning> {
     let (first, rest) = text.split_once(':')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let digit = |text: &str| {
@@ -86,7 +86,7 @@ fn sexagesimal(text: &str) -> Option<OlderMeaning> {
     let digits: Vec<u64> = rest.split(':').map(digit).collect::<Option<_>>()?;
     let sum = |value: Option<u64>, digit: &u64| value?.checked_mul(60)?.checked_add(*digit);
     let value = digits.iter().fold(first.parse().ok(), sum);
-    is_number(first).then_some(OlderMeaning::Number(value))
+    is_number(first).then_some(Yaml11Meaning::Number(value))
 }
 
 /// A number in digits without a sign and leading zeros, which all readers of YAML take for the same.
@@ -126,18 +126,18 @@ mod tests {
 
     #[test]
     fn older_number_differs_from_core_schema() {
-        let number = |value| Some(OlderMeaning::Number(Some(value)));
+        let number = |value| Some(Yaml11Meaning::Number(Some(value)));
         for (text, meaning) in [
             ("010000", number(4096)),
             ("-0644", number(420)),
             ("0_17", number(15)),
-            ("089", Some(OlderMeaning::Text)),
-            ("0o17", Some(OlderMeaning::Text)),
+            ("089", Some(Yaml11Meaning::Text)),
+            ("0o17", Some(Yaml11Meaning::Text)),
             ("0b101", number(5)),
             ("1_000", number(1000)),
             ("1:30", number(90)),
             ("190:20:30", number(685_230)),
-            ("99999999999999999999:00", Some(OlderMeaning::Number(None))),
+            ("99999999999999999999:00", Some(Yaml11Meaning::Number(None))),
         ] {
             assert_eq!(plain(text).older_number(), meaning, "{text}");
             assert_eq!(Scalar { text: text.into(), plain: false }.older_number(), None, "{text}");

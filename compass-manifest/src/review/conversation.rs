@@ -17,7 +17,7 @@ pub enum Origin {
 }
 
 /// All commands of a pull request, oldest first.
-pub(super) struct Thread {
+pub(super) struct Conversation {
     texts: Vec<Text>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Text {
     pub(super) commands: Vec<Command>,
 }
 
-impl Thread {
+impl Conversation {
     pub(super) fn new(facts: &Facts) -> Self {
         let body = Text {
             origin: Origin::Body,

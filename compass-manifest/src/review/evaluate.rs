@@ -6,12 +6,12 @@ use crate::escape::{MAX_QUOTED, escape, quote, shorten};
 use crate::suggest;
 
 use super::command::CommandKind;
+use super::conversation::{Conversation, Origin};
 use super::facts::Facts;
 use super::guard::{GuardReport, Verdict};
-use super::judge::Asked;
+use super::guards::GuardContext;
 use super::queue::{Queue, Role, Step, same};
 use super::status::{NextStep, Outcome, Status, Transition};
-use super::thread::{Origin, Thread};
 
 impl Queue {
     /// Says where a pull request stands, why, and what is next.
@@ -21,11 +21,11 @@ impl Queue {
     /// is the memory that the guards of the way there held once, so a registry that was cleaned
     /// up since undoes nothing. A label alone moves nothing: somebody must have asked.
     pub fn evaluate(&self, facts: &Facts) -> Status {
-        let thread = Thread::new(facts);
-        let replay = Replay::new(self, facts, &thread);
-        let requests = thread.requests();
+        let conversation = Conversation::new(facts);
+        let replay = Replay::new(self, facts, &conversation);
+        let requests = conversation.requests();
         let (label, granted_earlier) = replay.remembered(&requests);
-        let mut remarks = thread.incomplete();
+        let mut remarks = conversation.incomplete();
         let mut state: Option<&str> = None;
         let mut transitions = VecDeque::new();
         let (mut omitted_requests, mut omitted_refusals) = (0, 0);
@@ -61,7 +61,7 @@ impl Queue {
     }
 }
 
-/// How many requests are shown, the latest ones: a thread may have many thousands.
+/// How many requests are shown, the latest ones: a conversation may have many thousands.
 const MAX_TRANSITIONS: usize = 50;
 /// How many commands that say nothing are shown.
 const MAX_INCOMPLETE: usize = 50;
@@ -74,7 +74,7 @@ struct Request<'t> {
     to: &'t str,
 }
 
-impl Thread {
+impl Conversation {
     fn requests(&self) -> Vec<Request<'_>> {
         let mut requests = Vec::new();
         for text in self.texts() {
@@ -128,18 +128,18 @@ pub(super) fn place(origin: Origin, line: usize) -> String {
 struct Replay<'a> {
     queue: &'a Queue,
     facts: &'a Facts,
-    thread: &'a Thread,
+    conversation: &'a Conversation,
     /// What became of the guards of each step. They look at what holds now, whoever asks.
     guards: Vec<(&'a Step, Vec<GuardReport>)>,
 }
 
 impl<'a> Replay<'a> {
-    fn new(queue: &'a Queue, facts: &'a Facts, thread: &'a Thread) -> Self {
+    fn new(queue: &'a Queue, facts: &'a Facts, conversation: &'a Conversation) -> Self {
         let judge = |step: &'a Step| {
-            let asked = Asked { queue, step, facts, thread };
+            let asked = GuardContext { queue, step, facts, conversation };
             (step, step.guards.iter().map(|guard| asked.judge(*guard)).collect())
         };
-        Self { queue, facts, thread, guards: queue.steps().iter().map(judge).collect() }
+        Self { queue, facts, conversation, guards: queue.steps().iter().map(judge).collect() }
     }
 
     /// The label that the pull request has, and how many requests led there. Where it has several
@@ -270,7 +270,7 @@ impl<'a> Replay<'a> {
 
     fn labels_to_add(&self, state: Option<&str>) -> Vec<String> {
         let kinds = self.queue.kinds().iter().filter(|kind| {
-            self.thread
+            self.conversation
                 .body()
                 .any(|said| matches!(said, CommandKind::Kind(said) if same(said, kind)))
         });

@@ -19,7 +19,7 @@ pub(crate) enum FileKind {
     /// Words for people in a release directory.
     Readme,
     /// In a release directory, and nothing that belongs there.
-    Stray,
+    Unexpected,
     /// Not for the rules.
     Other,
 }
@@ -34,7 +34,7 @@ impl FileKind {
         };
         match kind {
             // A list may be where nothing else is released from.
-            Some(Self::Stray) if is_list() => return Self::ImageList,
+            Some(Self::Unexpected) if is_list() => return Self::ImageList,
             Some(kind) => return kind,
             None => {}
         }
@@ -68,7 +68,7 @@ impl FileKind {
                 true if !rest.contains('/') => Self::Plugin,
                 // The written process spells the hotfix directory so in one place.
                 true if named_hotfix(rest) => Self::Hotfix,
-                _ => Self::Stray,
+                _ => Self::Unexpected,
             });
         }
         if let Some(rest) = below_any(path, &policy.hotfixes.directories) {
@@ -76,14 +76,14 @@ impl FileKind {
                 _ if is_accompanying(path) => Self::Readme,
                 true => Self::Hotfix,
                 false if named_hotfix(rest) => Self::Hotfix,
-                false => Self::Stray,
+                false => Self::Unexpected,
             });
         }
         let rest = below_any(path, &policy.products.directories)?;
         Some(match is_yaml {
             _ if is_accompanying(path) => Self::Readme,
             true if !rest.contains('/') => Self::Product,
-            _ => Self::Stray,
+            _ => Self::Unexpected,
         })
     }
 }

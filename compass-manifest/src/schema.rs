@@ -1,14 +1,14 @@
 //! What a YAML file of a kind may hold, declared as data, and how a file departs from it.
 
 use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
-use crate::path::{NodePath, Step};
+use crate::node_path::{NodePath, Step};
 use crate::source::Span;
 use crate::suggest;
 use crate::yaml::{Node, NodeKind, ScalarType, decimal};
 
 /// What a node should be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Shape {
+pub(crate) enum Schema {
     /// Text; a number or boolean must be quoted.
     Text,
     /// `true` or `false`.
@@ -24,34 +24,34 @@ pub(crate) enum Shape {
     /// Anything at all.
     Any,
     /// A list of one shape.
-    List(&'static Shape),
+    List(&'static Schema),
     /// One of a shape, or a list of them.
-    OneOrMore(&'static Shape),
+    OneOrMore(&'static Schema),
     /// A mapping of any keys to one shape.
-    MapOf(&'static Shape),
+    MapOf(&'static Schema),
     /// A mapping of known fields.
     Fields(&'static [Field]),
 }
 
-/// A field of [`Shape::Fields`].
+/// A field of [`Schema::Fields`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) required: bool,
-    pub(crate) shape: Shape,
+    pub(crate) shape: Schema,
 }
 
 /// How a file departs from its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Departure {
-    pub(crate) kind: DepartureKind,
+pub(crate) struct Violation {
+    pub(crate) kind: ViolationKind,
     pub(crate) message: String,
     pub(crate) help: String,
     pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DepartureKind {
+pub(crate) enum ViolationKind {
     MissingField,
     UnknownField,
     WrongType,
@@ -59,62 +59,63 @@ pub(crate) enum DepartureKind {
 
 impl Field {
     fn is_left_empty(&self, value: &Node) -> bool {
-        let collection = matches!(self.shape, Shape::List(_) | Shape::MapOf(_) | Shape::Fields(_));
+        let collection =
+            matches!(self.shape, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
         collection && !self.required && value.is_null()
     }
 }
 
 /// A field that must be there.
-pub(crate) const fn required(name: &'static str, shape: Shape) -> Field {
+pub(crate) const fn required(name: &'static str, shape: Schema) -> Field {
     Field { name, required: true, shape }
 }
 
 /// A field that may be left out.
-pub(crate) const fn optional(name: &'static str, shape: Shape) -> Field {
+pub(crate) const fn optional(name: &'static str, shape: Schema) -> Field {
     Field { name, required: false, shape }
 }
 
-/// Compares a document with its shape and collects every departure.
-pub(crate) fn compare(root: &Node, shape: Shape) -> Vec<Departure> {
-    let mut walk = Walk { path: NodePath::default(), departures: Vec::new() };
+/// Compares a document with its shape and collects every violation.
+pub(crate) fn compare(root: &Node, shape: Schema) -> Vec<Violation> {
+    let mut walk = Walk { path: NodePath::default(), violations: Vec::new() };
     let head = root.entries().first().map_or(root.span, |entry| entry.key.span);
     walk.node(root, shape, head);
-    walk.departures
+    walk.violations
 }
 
 struct Walk<'n> {
     path: NodePath<'n>,
-    departures: Vec<Departure>,
+    violations: Vec<Violation>,
 }
 
 impl<'n> Walk<'n> {
     /// `head` is the short span that stands for the node: the key it hangs on.
-    fn node(&mut self, node: &'n Node, shape: Shape, head: Span) {
+    fn node(&mut self, node: &'n Node, shape: Schema, head: Span) {
         // A rule of its own says what is wrong with it.
         if node.unquoted_template().is_some() {
             return;
         }
         match shape {
-            Shape::Any => {}
-            Shape::Text => self.scalar(node, head, "text", |scalar| scalar == ScalarType::Text),
-            Shape::Boolean => {
+            Schema::Any => {}
+            Schema::Text => self.scalar(node, head, "text", |scalar| scalar == ScalarType::Text),
+            Schema::Boolean => {
                 self.scalar(node, head, "`true` or `false`", |scalar| {
                     scalar == ScalarType::Boolean
                 });
             }
-            Shape::Scalar => {
+            Schema::Scalar => {
                 self.scalar(node, head, "a value", |scalar| scalar != ScalarType::Null)
             }
-            Shape::ScalarOrNothing => self.scalar(node, head, "a value", |_| true),
-            Shape::Port => self.port(node, head, 1),
-            Shape::PortOrZero => self.port(node, head, 0),
-            Shape::List(item) => self.list(node, *item, head),
-            Shape::OneOrMore(item) if matches!(node.kind, NodeKind::Sequence(_)) => {
+            Schema::ScalarOrNothing => self.scalar(node, head, "a value", |_| true),
+            Schema::Port => self.port(node, head, 1),
+            Schema::PortOrZero => self.port(node, head, 0),
+            Schema::List(item) => self.list(node, *item, head),
+            Schema::OneOrMore(item) if matches!(node.kind, NodeKind::Sequence(_)) => {
                 self.list(node, *item, head);
             }
-            Shape::OneOrMore(item) => self.node(node, *item, head),
-            Shape::MapOf(value) => self.map(node, *value, head),
-            Shape::Fields(fields) => self.fields(node, fields, head),
+            Schema::OneOrMore(item) => self.node(node, *item, head),
+            Schema::MapOf(value) => self.map(node, *value, head),
+            Schema::Fields(fields) => self.fields(node, fields, head),
         }
     }
 
@@ -150,7 +151,7 @@ impl<'n> Walk<'n> {
         }
     }
 
-    fn list(&mut self, node: &'n Node, item: Shape, head: Span) {
+    fn list(&mut self, node: &'n Node, item: Schema, head: Span) {
         let NodeKind::Sequence(items) = &node.kind else {
             return self.wrong_type(
                 node,
@@ -164,7 +165,7 @@ impl<'n> Walk<'n> {
         }
     }
 
-    fn map(&mut self, node: &'n Node, value: Shape, head: Span) {
+    fn map(&mut self, node: &'n Node, value: Schema, head: Span) {
         let NodeKind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
@@ -202,8 +203,8 @@ impl<'n> Walk<'n> {
         for field in fields.iter().filter(|field| field.required && node.get(field.name).is_none())
         {
             let path = self.path_of(field.name);
-            self.depart(
-                DepartureKind::MissingField,
+            self.report(
+                ViolationKind::MissingField,
                 format!("{} is missing", quote_name(&path)),
                 format!("add `{}:` to this mapping", field.name),
                 head,
@@ -217,8 +218,8 @@ impl<'n> Walk<'n> {
             None => format!("known here are {}", list_names(fields)),
         };
         let path = self.path_of(name);
-        self.depart(
-            DepartureKind::UnknownField,
+        self.report(
+            ViolationKind::UnknownField,
             format!("{} is not a known field", quote_name(&path)),
             help,
             span,
@@ -238,11 +239,11 @@ impl<'n> Walk<'n> {
             head
         };
         let message = format!("{subject} should be {expected}, and is {found}");
-        self.depart(DepartureKind::WrongType, message, help, span);
+        self.report(ViolationKind::WrongType, message, help, span);
     }
 
-    fn depart(&mut self, kind: DepartureKind, message: String, help: String, span: Span) {
-        self.departures.push(Departure { kind, message, help, span });
+    fn report(&mut self, kind: ViolationKind, message: String, help: String, span: Span) {
+        self.violations.push(Violation { kind, message, help, span });
     }
 
     fn below(&mut self, step: Step<'n>, then: impl FnOnce(&mut Self)) {

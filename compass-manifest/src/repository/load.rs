@@ -1,8 +1,8 @@
 //! Reads the files of a repository, on as many processors as there are.
 
 use super::document::Document;
+use super::file_kind::FileKind;
 use super::files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
-use super::kind::FileKind;
 use crate::parallel;
 use crate::policy::Policy;
 use crate::tree::Tree;
@@ -19,7 +19,7 @@ pub(super) enum ReadFile {
     Descriptor(Document),
     Charts(Document),
     Readme(Document),
-    Stray(String),
+    Unexpected(String),
 }
 
 /// Reads all files of the wanted kinds but product manifests, in the order of their paths.
@@ -41,7 +41,7 @@ pub(super) fn read_all(
 
 fn read_file(path: &str, kind: FileKind, tree: &Tree, policy: &Policy) -> Option<ReadFile> {
     let Some(bytes) = tree.get(path) else {
-        return (kind == FileKind::Stray).then(|| ReadFile::Stray(path.to_owned()));
+        return (kind == FileKind::Unexpected).then(|| ReadFile::Unexpected(path.to_owned()));
     };
     Some(match kind {
         FileKind::Plugin => ReadFile::Plugin(PluginFile::read(path, bytes)),
@@ -51,7 +51,7 @@ fn read_file(path: &str, kind: FileKind, tree: &Tree, policy: &Policy) -> Option
         FileKind::Descriptor => ReadFile::Descriptor(Document::read(path, bytes, None)),
         FileKind::ChartList => ReadFile::Charts(Document::read(path, bytes, None)),
         FileKind::Readme => ReadFile::Readme(Document::read_text(path, bytes)),
-        FileKind::Stray => ReadFile::Stray(path.to_owned()),
+        FileKind::Unexpected => ReadFile::Unexpected(path.to_owned()),
         FileKind::Product | FileKind::Other => return None,
     })
 }

@@ -24,7 +24,7 @@ pub(super) enum Mark {
     /// Anything that is not one of the others.
     Text,
     /// An item whose box is not ticked: `- [ ] …`.
-    Unticked,
+    UncheckedTask,
     /// Opens a fence; the content is its info string.
     FenceOpens,
     /// Closes a fence.
@@ -110,12 +110,12 @@ pub(super) fn lines(shown: &str) -> impl Iterator<Item = Line<'_>> {
     let mut open = None;
     shown.split('\n').enumerate().map(move |(index, line)| {
         let clean = clean(line);
-        let Undecorated { text, is_unticked, is_quoted } = undecorated(&clean);
+        let Undecorated { text, is_unticked, is_quoted } = strip_markdown(&clean);
         let (mark, content) = match fence(&clean) {
             // A fence in a quote ends with the quote.
             _ if is_quoted => (Mark::Quoted, text),
             Some(fence) => (fence.follow(&mut open), fence.info),
-            None if is_unticked => (Mark::Unticked, text),
+            None if is_unticked => (Mark::UncheckedTask, text),
             None => (Mark::Text, text),
         };
         let content = content.to_owned();
@@ -194,7 +194,7 @@ struct Undecorated<'l> {
 }
 
 /// Takes quotes, bullets, numbers, heading marks, emphasis and line breaks off a line.
-fn undecorated(line: &str) -> Undecorated<'_> {
+fn strip_markdown(line: &str) -> Undecorated<'_> {
     let mut rest = line;
     let (mut is_unticked, mut is_quoted) = (false, false);
     loop {

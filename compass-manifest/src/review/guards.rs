@@ -6,17 +6,17 @@ use crate::escape::quote;
 use crate::image::ImageReference;
 
 use super::command::{CommandKind, ListItem};
+use super::conversation::Conversation;
 use super::facts::{Evidence, Facts, ReleaseImage};
 use super::guard::{Guard, GuardReport, Verdict};
 use super::queue::{Queue, Step, same};
-use super::thread::Thread;
 
 /// A step that is asked for, and all that its guards may look at.
-pub(super) struct Asked<'a> {
+pub(super) struct GuardContext<'a> {
     pub(super) queue: &'a Queue,
     pub(super) step: &'a Step,
     pub(super) facts: &'a Facts,
-    pub(super) thread: &'a Thread,
+    pub(super) conversation: &'a Conversation,
 }
 
 struct Judgement {
@@ -37,7 +37,7 @@ fn unknown(explanation: impl Into<String>, help: impl Into<String>) -> Judgement
     Judgement { verdict: Verdict::Unknown, explanation: explanation.into(), help: help.into() }
 }
 
-impl Asked<'_> {
+impl GuardContext<'_> {
     pub(super) fn judge(&self, guard: Guard) -> GuardReport {
         let judgement = match guard {
             Guard::Kind => self.kind(),
@@ -64,7 +64,7 @@ impl Asked<'_> {
     }
 
     fn kind(&self) -> Judgement {
-        let said = self.thread.body().filter_map(|said| match said {
+        let said = self.conversation.body().filter_map(|said| match said {
             CommandKind::Kind(kind) => Some(kind),
             _ => None,
         });
@@ -82,7 +82,7 @@ impl Asked<'_> {
     fn in_body(&self) -> Judgement {
         let command = format!("`/queue {}`", self.step.to);
         let asked = |said: &CommandKind| matches!(said, CommandKind::Queue(label) if same(label, &self.step.to));
-        if self.thread.body().any(asked) {
+        if self.conversation.body().any(asked) {
             holds(format!("the body has {command}"))
         } else {
             fails(
@@ -94,7 +94,7 @@ impl Asked<'_> {
 
     fn release_note(&self) -> Judgement {
         let mut headed = false;
-        for said in self.thread.body() {
+        for said in self.conversation.body() {
             match said {
                 CommandKind::ReleaseNote(Some(_)) => return holds("the body has a release note"),
                 CommandKind::ReleaseNote(None) => headed = true,
@@ -116,7 +116,7 @@ impl Asked<'_> {
 
     fn cc(&self) -> Judgement {
         let told: Vec<&String> = self
-            .thread
+            .conversation
             .body()
             .filter_map(|said| if let CommandKind::Cc(logins) = said { Some(logins) } else { None })
             .flatten()
@@ -159,7 +159,7 @@ impl Asked<'_> {
                 "look from within a checkout of the pull request",
             );
         };
-        let lists = self.thread.image_lists(self.facts, &self.step.who);
+        let lists = self.conversation.image_lists(self.facts, &self.step.who);
         let (complete, broken) = lists;
         let write = || {
             let sources: Vec<_> = needed.iter().map(|image| image.source.to_string()).collect();
@@ -225,7 +225,7 @@ impl Asked<'_> {
     }
 
     fn packages_listed(&self) -> Judgement {
-        let listed = self.thread.packages(self.facts, &self.step.who);
+        let listed = self.conversation.packages(self.facts, &self.step.who);
         if listed.is_empty() {
             fails(
                 "no package is listed by anybody who may ask for this",

@@ -1,12 +1,12 @@
 //! What changed between two states of a release repository.
 
-use super::{HotfixFile, PluginFile, Release};
-use crate::release::AddonFile;
+use super::{HotfixFile, PluginFile, ReleaseRepository};
+use crate::repository::AddonFile;
 
 /// What the change began from.
 #[derive(Debug)]
 pub(crate) struct Change<'p> {
-    pub(crate) base: Box<Release<'p>>,
+    pub(crate) base: Box<ReleaseRepository<'p>>,
     /// The paths that differ, ordered; also those that are gone.
     pub(crate) paths: Vec<&'p str>,
 }

@@ -2,10 +2,11 @@
 
 mod change;
 mod document;
+mod file_kind;
 mod files;
 mod hotfix_path;
-mod kind;
-mod reading;
+mod load;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +16,14 @@ use crate::tree::Tree;
 
 pub(crate) use change::Change;
 pub(crate) use document::Document;
+pub(crate) use file_kind::FileKind;
 pub(crate) use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
-pub(crate) use kind::FileKind;
-use reading::ReadFile;
+use load::ReadFile;
+pub use unread::{files_to_read, unread_packed_files};
 
 /// A release repository, read as far as it could be.
 #[derive(Debug)]
-pub(crate) struct Release<'p> {
+pub(crate) struct ReleaseRepository<'p> {
     pub(crate) policy: &'p Policy,
     pub(crate) tree: &'p Tree,
     pub(crate) plugins: Vec<PluginFile>,
@@ -36,14 +38,14 @@ pub(crate) struct Release<'p> {
     /// Words for people beside the manifests.
     pub(crate) readmes: Vec<Document>,
     /// Files under a release directory that no kind claims.
-    pub(crate) strays: Vec<String>,
+    pub(crate) unexpected_files: Vec<String>,
     /// The addons of the product versions that hotfixes are based on, by version.
     pub(crate) base_addons: BTreeMap<String, Vec<AddonFile>>,
     /// What the change began from, where one is judged.
     pub(crate) change: Option<Change<'p>>,
 }
 
-impl<'p> Release<'p> {
+impl<'p> ReleaseRepository<'p> {
     pub(crate) fn read(tree: &'p Tree, policy: &'p Policy) -> Self {
         Self::read_kinds(tree, policy, |_| true)
     }
@@ -65,12 +67,12 @@ impl<'p> Release<'p> {
             descriptors: Vec::new(),
             charts: Vec::new(),
             readmes: Vec::new(),
-            strays: Vec::new(),
+            unexpected_files: Vec::new(),
             base_addons: BTreeMap::new(),
             change: None,
         };
         release.products = Self::products_of(tree, policy);
-        for file in reading::read_all(tree, policy, &release.products, is_wanted) {
+        for file in load::read_all(tree, policy, &release.products, is_wanted) {
             release.take(file);
         }
         release
@@ -94,7 +96,7 @@ impl<'p> Release<'p> {
             ReadFile::Descriptor(document) => self.descriptors.push(document),
             ReadFile::Charts(document) => self.charts.push(document),
             ReadFile::Readme(document) => self.readmes.push(document),
-            ReadFile::Stray(path) => self.strays.push(path),
+            ReadFile::Unexpected(path) => self.unexpected_files.push(path),
         }
     }
 
@@ -113,7 +115,7 @@ impl<'p> Release<'p> {
 
     /// Whether another thread would cost more than it gains.
     pub(crate) fn is_small(&self) -> bool {
-        self.sources().count() < 2 * reading::FILES_AT_ONCE
+        self.sources().count() < 2 * load::FILES_AT_ONCE
     }
 
     /// All YAML documents.

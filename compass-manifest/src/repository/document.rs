@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 
 use crate::image_refs::{ImageUse, image_uses};
 use crate::policy::Policy;
-use crate::shape::{self, Departure, Shape};
+use crate::schema::{self, Schema, Violation};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node, SyntaxError};
 
@@ -11,17 +11,17 @@ use crate::yaml::{self, Node, SyntaxError};
 pub(crate) struct Document {
     pub(crate) source: SourceFile,
     pub(crate) root: Result<Node, SyntaxError>,
-    pub(crate) departures: Vec<Departure>,
+    pub(crate) violations: Vec<Violation>,
     images: OnceLock<Vec<ImageUse>>,
 }
 
 impl Document {
     /// Reads YAML, and compares it with a shape.
-    pub(crate) fn read(path: &str, bytes: &[u8], shape: Option<Shape>) -> Self {
+    pub(crate) fn read(path: &str, bytes: &[u8], shape: Option<Schema>) -> Self {
         let (source, root) = yaml::read(path, bytes);
         let compared = root.as_ref().ok().zip(shape);
-        let departures = compared.map(|(root, shape)| shape::compare(root, shape));
-        Self { source, root, departures: departures.unwrap_or_default(), images: OnceLock::new() }
+        let violations = compared.map(|(root, shape)| schema::compare(root, shape));
+        Self { source, root, violations: violations.unwrap_or_default(), images: OnceLock::new() }
     }
 
     /// Reads a text that is no YAML.
@@ -32,7 +32,7 @@ impl Document {
     /// A text file that is not YAML.
     pub(crate) fn of_text(source: SourceFile) -> Self {
         let error = SyntaxError { message: String::new(), help: None, span: Span::default() };
-        Self { source, root: Err(error), departures: Vec::new(), images: OnceLock::new() }
+        Self { source, root: Err(error), violations: Vec::new(), images: OnceLock::new() }
     }
 
     /// The images that it uses, in order; none if it cannot be read. A document belongs to one

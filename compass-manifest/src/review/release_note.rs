@@ -1,6 +1,6 @@
 //! The release note of a pull request.
 
-use super::text::{self, Line, MARKUP};
+use super::markdown::{self, Line, MARKUP};
 
 /// A release note while it is read.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ fn says_something(content: &str) -> bool {
 
 /// A heading, or a line that is bold from end to end.
 fn begins_another_section(shown: &str) -> bool {
-    let clean = text::clean(shown);
+    let clean = markdown::clean(shown);
     let line = quoted(&clean).trim();
     let hashes = line.len() - line.trim_start_matches('#').len();
     if (1..=6).contains(&hashes) && line[hashes..].starts_with(char::is_whitespace) {

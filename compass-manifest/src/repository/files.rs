@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::document::Document;
 use super::hotfix_path::HotfixPath;
 use crate::addon::{self, AddonValues};
-use crate::content;
+use crate::decode;
 use crate::plugin::{self, PluginManifest};
 use crate::policy::{Pattern, Policy, VersionFormat};
 use crate::product::{self, ImageListEntry, ProductManifest};
@@ -60,7 +60,7 @@ pub(crate) struct ListFile {
 
 impl PluginFile {
     pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
-        let document = Document::read(path, bytes, Some(plugin::SHAPE));
+        let document = Document::read(path, bytes, Some(plugin::SCHEMA));
         let manifest = document.root.as_ref().map(PluginManifest::read).unwrap_or_default();
         Self { stem: stem(path), document, manifest }
     }
@@ -78,7 +78,7 @@ impl PluginFile {
 
 impl HotfixFile {
     pub(super) fn read(path: &str, bytes: &[u8], policy: &Policy) -> Self {
-        let document = Document::read(path, bytes, Some(addon::SHAPE));
+        let document = Document::read(path, bytes, Some(addon::SCHEMA));
         let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
         Self { path: HotfixPath::of(path, policy), document, values }
     }
@@ -104,7 +104,7 @@ impl HotfixFile {
 
 impl AddonFile {
     pub(super) fn read(path: &str, bytes: &[u8], overlay: bool) -> Self {
-        let document = Document::read(path, bytes, Some(addon::SHAPE));
+        let document = Document::read(path, bytes, Some(addon::SCHEMA));
         let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
         Self { overlay, document, values }
     }
@@ -134,9 +134,9 @@ impl AddonFile {
 
 impl ProductFile {
     pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
-        let mut document = Document::read(path, bytes, Some(product::SHAPE));
+        let mut document = Document::read(path, bytes, Some(product::SCHEMA));
         let manifest = document.root.as_ref().map(ProductManifest::read).unwrap_or_default();
-        document.departures.extend(manifest.excess());
+        document.violations.extend(manifest.excess());
         let lists = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok()).collect();
         Self { stem: stem(path), document, manifest, lists }
     }
@@ -154,7 +154,7 @@ impl ProductFile {
 
 impl ListFile {
     pub(crate) fn read(path: &str, bytes: &[u8]) -> Self {
-        let (source, text) = content::read(path, bytes);
+        let (source, text) = decode::read(path, bytes);
         let unreadable = text.err();
         let images = match unreadable {
             None => product::listed_images(&source),

@@ -3,7 +3,7 @@
 use crate::image::ImageReference;
 
 use super::command::ListItem;
-use super::text::MARKUP;
+use super::markdown::MARKUP;
 
 /// A registry takes no longer reference, and nobody wants to read one.
 const LONGEST_ITEM: usize = 512;

@@ -1,7 +1,7 @@
 //! Which files of a repository must be read to judge it.
 
+use super::{FileKind, ProductFile, ReleaseRepository};
 use crate::policy::{POLICY_FILE, Policy};
-use crate::release::{FileKind, ProductFile, Release};
 use crate::tree::{EntryKind, Tree};
 
 /// The regular files that the rules read and that have not been read yet, ordered by path.
@@ -27,7 +27,7 @@ use crate::tree::{EntryKind, Tree};
 /// assert!(files_to_read(&tree, &policy).is_empty());
 /// ```
 pub fn files_to_read(tree: &Tree, policy: &Policy) -> Vec<String> {
-    let products = Release::products_of(tree, policy);
+    let products = ReleaseRepository::products_of(tree, policy);
     unread(tree, |path| is_read(path, policy, &products))
 }
 
@@ -35,7 +35,7 @@ pub fn files_to_read(tree: &Tree, policy: &Policy) -> Vec<String> {
 /// callers look whether these are Git LFS pointers
 /// ([`is_lfs_pointer`](crate::is_lfs_pointer), [`EntryKind::LfsPointer`]).
 pub fn unread_packed_files(tree: &Tree, policy: &Policy) -> Vec<String> {
-    let products = Release::products_of(tree, policy);
+    let products = ReleaseRepository::products_of(tree, policy);
     unread(tree, |path| products.iter().any(|product| product.manifest.packs(path)))
 }
 
@@ -48,7 +48,7 @@ fn unread(tree: &Tree, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
 fn is_read(path: &str, policy: &Policy, products: &[ProductFile]) -> bool {
     match FileKind::of(path, policy, products) {
         _ if path == POLICY_FILE => true,
-        FileKind::Stray | FileKind::Other => false,
+        FileKind::Unexpected | FileKind::Other => false,
         // Hidden files are listed, and not read.
         FileKind::Readme => !path.rsplit('/').next().unwrap_or(path).starts_with('.'),
         _ => true,

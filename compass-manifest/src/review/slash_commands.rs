@@ -1,7 +1,7 @@
 //! Commands that begin with a slash.
 
 use super::command::CommandKind;
-use super::text::MARKUP;
+use super::markdown::MARKUP;
 use crate::escape::quote;
 
 /// No forge has longer labels.
