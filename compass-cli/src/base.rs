@@ -7,7 +7,7 @@ use compass_manifest::version::ProductVersion;
 use compass_manifest::{Policy, Tree};
 
 use crate::checkout::is_undecodable;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::git::{Entry, EntryKind, Git};
 use crate::repository::{READ_LIMIT, Repository, read_wanted};
 
@@ -26,10 +26,10 @@ pub(crate) fn read(
     repository: &Repository,
     revision: &str,
     with_policy: bool,
-) -> Result<Base, Failure> {
+) -> Result<Base, CliError> {
     let Some(git) = repository.checkout.git() else {
         let message = format!("{} is not in a git repository", repository.root.display());
-        return Err(Failure::usage(message).hint("`--base` compares with a git revision"));
+        return Err(CliError::usage(message).hint("`--base` compares with a git revision"));
     };
     let commit = git.merge_base(revision)?;
     let entries = git.entries(&commit)?;
@@ -74,24 +74,24 @@ fn blobs(
     git: &Git,
     entries: &BTreeMap<String, Entry>,
     paths: &[&str],
-) -> Result<Vec<Vec<u8>>, Failure> {
+) -> Result<Vec<Vec<u8>>, CliError> {
     let objects = paths.iter().filter_map(|path| Some(entries.get(*path)?.object.as_str()));
     git.blobs(objects, READ_LIMIT)
 }
 
 /// The policy at a commit; the built-in one if it has no file.
-fn policy_at(git: &Git, commit: &str, entry: Option<&Entry>) -> Result<Policy, Failure> {
+fn policy_at(git: &Git, commit: &str, entry: Option<&Entry>) -> Result<Policy, CliError> {
     let Some(entry) = entry else { return Ok(Policy::default()) };
     let parse = || {
         if entry.kind != EntryKind::File {
-            return Err(Failure::usage(format!("{POLICY_FILE} is not a regular file")));
+            return Err(CliError::usage(format!("{POLICY_FILE} is not a regular file")));
         }
         let bytes = git.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0);
         Ok(Policy::read(POLICY_FILE, &bytes)?)
     };
     parse().map_err(|failure| {
         failure
-            .while_doing(format!("cannot use the policy of the base, {commit}"))
+            .context(format!("cannot use the policy of the base, {commit}"))
             .hint("judge by another policy: `--policy FILE`")
     })
 }
@@ -103,7 +103,7 @@ pub(crate) fn product(
     version: &ProductVersion,
     policy: &Policy,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Option<Tree>, Failure> {
+) -> Result<Option<Tree>, CliError> {
     let tags = git.tags()?;
     let same = |tag: &&String| {
         tag.parse::<ProductVersion>().is_ok_and(|tagged| tagged.is_same_release(version))

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use compass_manifest::escape::escape;
 use compass_registry::Digest;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::git::{EntryKind, Git, WorkFile, is_blob};
 use crate::regular_file;
 
@@ -47,7 +47,7 @@ struct Entry {
 
 impl Checkout {
     /// Lists a directory, with git if it is in a git work tree ([`Git::discover`]).
-    pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self, CliError> {
         if let Some(git) = Git::discover(root, is_explicit)? {
             let files = list_work_tree(&git)?;
             // A directory that the repository around it ignores is no part of that repository.
@@ -80,7 +80,7 @@ impl Checkout {
 
     /// The contents of regular files, in the order of `paths`, each up to `limit` bytes. A file that
     /// the checkout converted is read from the commit, any other one from the work tree.
-    pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>, Failure> {
+    pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>, CliError> {
         let (mut same, mut others) = (HashMap::new(), Vec::new());
         for (path, blob) in self.blobs(paths)? {
             match regular_file::read(&self.root.join(path), limit) {
@@ -94,13 +94,13 @@ impl Checkout {
 
     /// The contents of regular files, in the order of `paths`: for packages, whose bytes depend on
     /// nothing but the commit.
-    pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>, Failure> {
+    pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>, CliError> {
         self.read_with(paths, HashMap::new(), self.blobs(paths)?, u64::MAX)
     }
 
     /// Files at or below `paths` whose committed form only a filter driver of the configuration could
     /// produce. Files of Git LFS are not among them if their content has the digest of the pointer.
-    pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>, Failure> {
+    pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>, CliError> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let is_below = |file: &&str| {
             paths.iter().any(|path| {
@@ -134,7 +134,7 @@ impl Checkout {
 
     /// The blobs of files that did not change since the last commit. A file that passes a filter
     /// is among them only if it is missing on disk.
-    fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, Failure> {
+    fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, CliError> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let filtered = git.filtered(paths)?;
         let is_missing = |path: &str| self.root.join(path).symlink_metadata().is_err();
@@ -150,7 +150,7 @@ impl Checkout {
         mut known: HashMap<&'p str, Vec<u8>>,
         blobs: Vec<(&'p str, &str)>,
         limit: u64,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, CliError> {
         if let Some(git) = &self.git {
             let contents = git.blobs(blobs.iter().map(|(_, blob)| *blob), limit)?;
             known.extend(blobs.into_iter().map(|(path, _)| path).zip(contents));
@@ -167,7 +167,7 @@ impl Checkout {
 }
 
 /// The files of a git work tree.
-fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, Failure> {
+fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, CliError> {
     let of_entry = |kind| match kind {
         EntryKind::File => FileKind::Regular,
         EntryKind::Link => FileKind::Link,
@@ -188,7 +188,7 @@ fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, Failure> {
 }
 
 /// The files of a directory that no git repository is around.
-fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
+fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, CliError> {
     let mut files = BTreeMap::new();
     let mut pending = vec![(root.to_owned(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {
@@ -235,7 +235,7 @@ pub(crate) fn is_undecodable(path: &str) -> bool {
     path.contains(char::REPLACEMENT_CHARACTER)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
     let path = path.display().to_string();
-    Failure::outside(error).while_doing(format!("cannot read {}", escape(&path)))
+    CliError::external(error).context(format!("cannot read {}", escape(&path)))
 }

@@ -22,15 +22,15 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::{Cli, Command, Format};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 
-pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, CliError> {
     let global = &cli.global;
     let of_check = matches!(cli.command, Command::Check(_));
     if matches!(global.format, Format::Sarif | Format::Github) && !of_check {
         let message = "`--format sarif` and `--format github` are for `compass check`";
-        return Err(Failure::usage(message).hint("write `--format human` or `--format json`"));
+        return Err(CliError::usage(message).hint("write `--format human` or `--format json`"));
     }
     match &cli.command {
         Command::Check(args) => check::run(args, global, output),

@@ -2,7 +2,7 @@
 
 use compass_registry::OnExistingTag;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExistingTagArgs {
@@ -32,9 +32,9 @@ impl ExistingTagArgs {
 }
 
 /// Says which option would have let a failure pass.
-pub(crate) fn with_options(error: compass_registry::Error) -> Failure {
+pub(crate) fn with_options(error: compass_registry::Error) -> CliError {
     let is_about_tag = has_existing_tag(&error);
-    let failure = Failure::from(error);
+    let failure = CliError::from(error);
     let Some(advice) = failure.hint.clone().filter(|_| is_about_tag) else { return failure };
     failure.hint(format!(
         "{advice}; `--on-existing-tag keep` leaves it alone, and `--on-existing-tag move` moves it"
@@ -42,7 +42,7 @@ pub(crate) fn with_options(error: compass_registry::Error) -> Failure {
 }
 
 /// As [`with_options`], of an error in a bundle.
-pub(crate) fn of_bundle(error: compass_bundle::Error) -> Failure {
+pub(crate) fn of_bundle(error: compass_bundle::Error) -> CliError {
     match error {
         compass_bundle::Error::Registry(error) => with_options(error),
         error => error.into(),

@@ -21,7 +21,7 @@ use compass_manifest::escape::quote;
 
 use self::command::Environment;
 use self::index_copy::IndexCopy;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 pub(crate) use self::history::{Change, History};
 pub(crate) use self::objects::{Entry, EntryKind, is_blob};
@@ -43,7 +43,7 @@ pub(crate) struct Git {
     /// For commands that write the index, made when the first of them runs.
     index_copy: OnceLock<IndexCopy>,
     /// What precedes the subcommand in a command that a message tells the user to run.
-    shown: String,
+    command_prefix: String,
 }
 
 impl Git {
@@ -55,9 +55,9 @@ impl Git {
     /// # Errors
     ///
     /// If there is a `.git` and git does not run, or refuses the repository.
-    pub(crate) fn discover(root: &Path, is_explicit: bool) -> Result<Option<Self>, Failure> {
+    pub(crate) fn discover(root: &Path, is_explicit: bool) -> Result<Option<Self>, CliError> {
         let canonical = root.canonicalize().map_err(|error| {
-            Failure::outside(&error).while_doing(format!("cannot read {}", root.display()))
+            CliError::external(&error).context(format!("cannot read {}", root.display()))
         })?;
         let environment = Environment::new(is_explicit);
         let (top_level, environment) = if environment.names_repository() {
@@ -69,7 +69,8 @@ impl Git {
             }
         };
         let prefix = prefix(&canonical, &top_level)?;
-        let shown = if is_explicit { format!("git -C {}", quoted(root)) } else { "git".to_owned() };
+        let command_prefix =
+            if is_explicit { format!("git -C {}", quoted(root)) } else { "git".to_owned() };
         let mut git = Self {
             top_level,
             prefix,
@@ -78,7 +79,7 @@ impl Git {
             is_shallow: false,
             index: PathBuf::new(),
             index_copy: OnceLock::new(),
-            shown,
+            command_prefix,
         };
         (git.is_shallow, git.index) = git.verify()?;
         git.filter_drivers = git.filter_drivers()?;
@@ -92,11 +93,11 @@ impl Git {
 
     /// Verifies that git takes the same directory for the work tree; returns whether the clone is
     /// shallow, and the path of its index.
-    fn verify(&self) -> Result<(bool, PathBuf), Failure> {
+    fn verify(&self) -> Result<(bool, PathBuf), CliError> {
         let asked = ["--is-shallow-repository", "--git-path", "index", "--show-toplevel"];
         let output = self.run(["rev-parse"].iter().chain(&asked))?;
         if !output.status.success() {
-            return Err(self.refused(&output));
+            return Err(self.git_error(&output));
         }
         let text = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
         let (shallow, rest) =
@@ -112,7 +113,7 @@ impl Git {
                 self.top_level.display()
             );
             let is_above = self.top_level.starts_with(taken) && taken.join(".git").exists();
-            return Err(Failure::usage(message).hint(match is_above {
+            return Err(CliError::usage(message).hint(match is_above {
                 _ if self.environment.passes("GIT_WORK_TREE") => {
                     "unset `GIT_WORK_TREE`, or name the release repository with `--repo DIR`"
                 }
@@ -124,7 +125,7 @@ impl Git {
     }
 
     /// The names of the filter drivers that the configuration has.
-    fn filter_drivers(&self) -> Result<BTreeSet<String>, Failure> {
+    fn filter_drivers(&self) -> Result<BTreeSet<String>, CliError> {
         let output = self.run(["config", "--null", "--name-only", "--get-regexp", r"^filter\."])?;
         // The exit status is 1 if no key matches.
         let keys = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -134,7 +135,7 @@ impl Git {
             None => Ok(drivers),
             Some(driver) => {
                 let message = format!("cannot switch off the git filter {}", quote(driver));
-                Err(Failure::usage(message).hint("remove it from the git configuration"))
+                Err(CliError::usage(message).hint("remove it from the git configuration"))
             }
         }
     }
@@ -142,7 +143,7 @@ impl Git {
 
 /// Makes a repository of a directory, with one commit of everything, the branch `main`, what
 /// `origin/main` would be, and a tag. Nothing happens if git is not installed.
-pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), Failure> {
+pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), CliError> {
     let environment = Environment::new(true);
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
@@ -156,9 +157,9 @@ pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), Failure> {
         let output = command.args(arguments).current_dir(directory).output();
         match output {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(command::not_run(&error)),
+            Err(error) => return Err(command::spawn_error(&error)),
             Ok(output) if !output.status.success() => {
-                return Err(command::refused(&output, directory));
+                return Err(command::git_error(&output, directory));
             }
             Ok(_) => {}
         }
@@ -181,15 +182,15 @@ fn enclosing(canonical: &Path) -> Option<&Path> {
     })
 }
 
-fn prefix(root: &Path, top_level: &Path) -> Result<String, Failure> {
+fn prefix(root: &Path, top_level: &Path) -> Result<String, CliError> {
     let outside = || {
         let message = format!("{} is not in the work tree {}", root.display(), top_level.display());
-        Failure::usage(message).hint("name the release repository with `--repo DIR`")
+        CliError::usage(message).hint("name the release repository with `--repo DIR`")
     };
     let relative = root.strip_prefix(top_level).map_err(|_| outside())?;
     let relative = relative
         .to_str()
-        .ok_or_else(|| Failure::usage(format!("the path {} is not UTF-8", root.display())))?;
+        .ok_or_else(|| CliError::usage(format!("the path {} is not UTF-8", root.display())))?;
     Ok(if relative.is_empty() { String::new() } else { format!("{relative}/") })
 }
 

@@ -5,21 +5,21 @@ mod checkout;
 mod cli;
 mod commands;
 mod demo;
+mod error;
 mod existing_tag;
-mod failure;
+mod fs;
 mod git;
-mod opened;
+mod image_usage;
 mod output;
-mod packages;
+mod preflight;
 mod progress;
 mod registries;
 mod regular_file;
+mod release_contents;
 mod repository;
 mod rule_gate;
-mod save;
 mod signals;
 mod source_date_epoch;
-mod whole;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -28,34 +28,34 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use cli::{Cli, Command};
-use failure::Failure;
+use error::CliError;
 use output::Output;
 use signals::interruption;
 
 /// How long those who still work are waited for.
-const LEAVE: Duration = Duration::from_secs(1);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a store is waited for that is told to forget an upload.
-const PATIENCE: Duration = Duration::from_secs(5);
+const UPLOAD_ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return report_usage_error(&error),
     };
     let takes_stdout = match &cli.command {
         Command::Package(args) => args.takes_stdout(),
         Command::Extract(args) => args.takes_stdout(),
         _ => false,
     };
-    let output = Output::new(&cli.global).beside(takes_stdout);
+    let output = Output::new(&cli.global).reserve_stdout(takes_stdout);
     start_log(&cli);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return output.fail(&Failure::outside(&error)),
+        Err(error) => return output.fail(&CliError::external(&error)),
     };
     runtime.block_on(async { signals::ignore_file_size_limit() });
-    runtime.spawn(end_anyway(output.clone()));
+    runtime.spawn(force_exit(output.clone()));
     let is_server = cli.command.is_server();
     let result = runtime.block_on(async {
         tokio::select! {
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
     // Everything unfinished is removed by whoever made it; a thread that waits for a pipe is not
     // waited for.
-    runtime.shutdown_timeout(LEAVE);
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
     output::exit_code(match result {
         Ok(code) => code,
         Err(failure) => output.fail(&failure),
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 /// Lets stores forget unfinished uploads, and says of which they do not.
 async fn abort_uploads(output: &Output) {
     let left = tokio::select! {
-        left = tokio::time::timeout(PATIENCE, compass_bundle::store::wait_for_pending_uploads()) => left,
+        left = tokio::time::timeout(UPLOAD_ABORT_TIMEOUT, compass_bundle::store::wait_for_pending_uploads()) => left,
         // Asked twice, this ends now.
         _ = interruption() => Ok(vec!["the interrupted object".to_owned()]),
     };
@@ -96,24 +96,24 @@ async fn abort_uploads(output: &Output) {
 }
 
 /// Ends the process where an interruption does not: something waits for a file or a disk.
-async fn end_anyway(output: Output) {
+async fn force_exit(output: Output) {
     let failure = interruption().await;
     tokio::select! {
-        () = tokio::time::sleep(PATIENCE + 2 * LEAVE) => {}
-        _ = interruption() => tokio::time::sleep(2 * LEAVE).await,
+        () = tokio::time::sleep(UPLOAD_ABORT_TIMEOUT + 2 * SHUTDOWN_GRACE) => {}
+        _ = interruption() => tokio::time::sleep(2 * SHUTDOWN_GRACE).await,
     }
     output.fail(&failure);
     std::process::exit(failure.exit.into());
 }
 
 /// Wrong arguments; also help and version, which are none.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn report_usage_error(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().zip(std::env::args_os().skip(1));
     let wants_json = json.into_iter().any(|(name, value)| name == "--format" && value == "json");
     let plain = error.render().to_string();
     let shown = without_passwords(&plain);
     if error.use_stderr() && (wants_json || std::env::args_os().any(|one| one == "--format=json")) {
-        return output::print_json_failure(&Failure::usage(shown.trim()));
+        return output::print_json_failure(&CliError::usage(shown.trim()));
     }
     // Nobody is left to tell where even this cannot be printed.
     let _ = match shown == plain {
@@ -146,7 +146,7 @@ fn start_log(Cli { global, command }: &Cli) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let coloured = output::coloured(global.color, &std::io::stderr());
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured);
+    let use_color = output::use_color(global.color, &std::io::stderr());
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(use_color);
     log.with_max_level(level).init();
 }

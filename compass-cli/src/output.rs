@@ -10,16 +10,16 @@ use compass_manifest::render::{Style, json_text};
 use serde_json::Value;
 
 use crate::cli::{Color, Format, Global};
-use crate::failure::Failure;
-use crate::progress::{Bar, Shown};
+use crate::error::CliError;
+use crate::progress::{Bar, ProgressMode};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     pub(crate) format: Format,
     quiet: bool,
-    progress: Shown,
+    progress: ProgressMode,
     /// Whether standard output carries something else than results.
-    is_taken: bool,
+    is_stdout_reserved: bool,
     pub(crate) style: Style,
     /// The warnings so far; JSON results repeat them.
     warnings: Arc<Mutex<Vec<String>>>,
@@ -31,17 +31,17 @@ impl Output {
     pub(crate) fn new(global: &Global) -> Self {
         let is_wanted = global.format == Format::Human && !global.quiet && !global.no_progress;
         let progress = match is_wanted {
-            true if is_dumb() || !std::io::stderr().is_terminal() => Shown::Lines,
+            true if is_dumb() || !std::io::stderr().is_terminal() => ProgressMode::Lines,
             // The log of `-v` and a bar would overwrite each other.
-            true if global.verbose == 0 => Shown::Bar,
-            _ => Shown::Nowhere,
+            true if global.verbose == 0 => ProgressMode::Bar,
+            _ => ProgressMode::Hidden,
         };
         Self {
             format: global.format,
             quiet: global.quiet,
             progress,
-            is_taken: false,
-            style: if coloured(global.color, &std::io::stdout()) {
+            is_stdout_reserved: false,
+            style: if use_color(global.color, &std::io::stdout()) {
                 Style::Colour
             } else {
                 Style::Plain
@@ -52,8 +52,8 @@ impl Output {
     }
 
     /// Prints nothing on standard output, where that is taken.
-    pub(crate) fn beside(self, is_taken: bool) -> Self {
-        Self { is_taken, ..self }
+    pub(crate) fn reserve_stdout(self, is_stdout_reserved: bool) -> Self {
+        Self { is_stdout_reserved, ..self }
     }
 
     /// Prints a result, in the form that was asked for.
@@ -62,14 +62,18 @@ impl Output {
     }
 
     /// Prints what a human reads of a part of the result, which in JSON is printed whole.
-    pub(crate) fn part(&self, human: impl FnOnce() -> String) {
+    pub(crate) fn partial_result(&self, human: impl FnOnce() -> String) {
         if self.format != Format::Json {
             print(&escape_lines(&human()));
         }
     }
 
     /// Prints a result where standard output is taken.
-    pub(crate) fn aside(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
+    pub(crate) fn result_to_stderr(
+        &self,
+        json: impl FnOnce() -> Value,
+        human: impl FnOnce() -> String,
+    ) {
         let text = self.formatted(json, human);
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
@@ -103,7 +107,7 @@ impl Output {
     }
 
     /// Says something that is no result.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn status(&self, text: &str) {
         if !self.quiet && self.format == Format::Human {
             let _ = writeln!(std::io::stderr(), "{}", escape_lines(text));
         }
@@ -118,17 +122,18 @@ impl Output {
     }
 
     /// Says what went wrong with one thing of several; in JSON, the result says it.
-    pub(crate) fn mention(&self, failure: &Failure) {
+    pub(crate) fn error(&self, failure: &CliError) {
         if self.format != Format::Json {
             let _ = writeln!(std::io::stderr(), "error: {failure}");
         }
     }
 
     /// Says why the command ends badly.
-    pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
+    pub(crate) fn fail(&self, failure: &CliError) -> ExitCode {
         match self.format {
             Format::Json => {
-                let print = if self.is_taken { Self::aside } else { Self::result };
+                let print =
+                    if self.is_stdout_reserved { Self::result_to_stderr } else { Self::result };
                 print(self, || failure.to_json(), String::new);
                 ExitCode::from(failure.exit)
             }
@@ -146,7 +151,7 @@ impl Output {
 }
 
 /// Whether what goes there has colours.
-pub(crate) fn coloured(color: Color, to: &impl IsTerminal) -> bool {
+pub(crate) fn use_color(color: Color, to: &impl IsTerminal) -> bool {
     let plain = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match color {
         Color::Always => true,
@@ -170,17 +175,17 @@ pub(crate) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
-pub(crate) fn print_json_failure(failure: &Failure) -> ExitCode {
+pub(crate) fn print_json_failure(failure: &CliError) -> ExitCode {
     print(&format!("{}\n", json_text(&failure.to_json())));
     ExitCode::from(failure.exit)
 }
 
 /// Whether a result could not be printed.
-static UNPRINTED: AtomicBool = AtomicBool::new(false);
+static STDOUT_FAILED: AtomicBool = AtomicBool::new(false);
 
 /// The code that the process ends with.
 pub(crate) fn exit_code(of_command: ExitCode) -> ExitCode {
-    if UNPRINTED.load(Ordering::Relaxed) { Failure::OUTSIDE.into() } else { of_command }
+    if STDOUT_FAILED.load(Ordering::Relaxed) { CliError::EXTERNAL.into() } else { of_command }
 }
 
 /// Prints text on stdout. A reader that stops early (`| head`) is not a failure.
@@ -190,6 +195,6 @@ pub(crate) fn print(text: &str) {
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
         let _ = writeln!(std::io::stderr(), "error: cannot write the result: {error}");
-        UNPRINTED.store(true, Ordering::Relaxed);
+        STDOUT_FAILED.store(true, Ordering::Relaxed);
     }
 }

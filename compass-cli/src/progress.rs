@@ -18,10 +18,10 @@ const TEMPLATE: &str = "{msg:16!} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_
 
 /// Where a transfer is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum ProgressMode {
     Bar,
     Lines,
-    Nowhere,
+    Hidden,
 }
 
 /// Shows a transfer; gone when dropped.
@@ -30,7 +30,7 @@ pub(crate) struct Bar(Arc<State>);
 
 struct State {
     bar: ProgressBar,
-    shown: Shown,
+    shown: ProgressMode,
     title: String,
     began: Instant,
     total: AtomicU64,
@@ -42,9 +42,9 @@ struct State {
 }
 
 impl Bar {
-    pub(crate) fn new(title: &str, shown: Shown) -> Self {
+    pub(crate) fn new(title: &str, shown: ProgressMode) -> Self {
         let bar = ProgressBar::new(0);
-        if shown != Shown::Bar {
+        if shown != ProgressMode::Bar {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
@@ -62,7 +62,7 @@ impl Bar {
             images_done: AtomicU64::new(0),
             lines: Mutex::new(None),
         });
-        if shown == Shown::Lines {
+        if shown == ProgressMode::Lines {
             state.print_lines();
         }
         Self(state)
@@ -137,7 +137,7 @@ impl Progress for State {
     }
 
     fn resumed(&self, bytes: u64) {
-        if self.shown != Shown::Nowhere {
+        if self.shown != ProgressMode::Hidden {
             let moved = BinaryBytes(bytes);
             let text = format!("{}: continues after {moved} of an earlier run", self.title);
             self.bar.suspend(|| writeln!(std::io::stderr(), "{text}")).unwrap_or_default();
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn bar_fits_sixty_columns() {
-        let bar = Bar::new("compass-plugins-gpu-manager-v0.1.1.tar.gz", Shown::Nowhere);
+        let bar = Bar::new("compass-plugins-gpu-manager-v0.1.1.tar.gz", ProgressMode::Hidden);
         let terminal = InMemoryTerm::new(5, 60);
         bar.0.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
         busy(&bar);
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn line_counts_images_and_bytes() {
-        let bar = Bar::new("sync", Shown::Nowhere);
+        let bar = Bar::new("sync", ProgressMode::Hidden);
         busy(&bar);
         let line = bar.0.line();
         assert!(line.starts_with("sync: 123 of 180 images, 114.98 GiB of 919.82 GiB, "), "{line}");

@@ -9,7 +9,7 @@ use compass_registry::RetryPolicy;
 use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::repository::Repository;
 
 /// How single hosts are spoken with, and who we are.
@@ -41,7 +41,7 @@ impl Registries {
     }
 
     /// For a site: with the policy that is named, if one is.
-    pub(crate) fn at_site(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn at_site(global: &Global) -> Result<Self, CliError> {
         Ok(match (&global.repo, &global.policy) {
             (Some(_), _) => Self::of(&Repository::open(global)?, global),
             (None, Some(_)) => Self::of(&Repository::none(global)?, global),
@@ -50,13 +50,13 @@ impl Registries {
     }
 
     /// With short timeouts and few retries, for interactive commands.
-    pub(crate) fn impatient(self) -> Self {
+    pub(crate) fn interactive(self) -> Self {
         let (idle_timeout, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
         let retry = RetryPolicy { max_attempts: 2, idle_timeout, connect_retry, ..self.retry };
         Self { retry, ..self }
     }
 
-    pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client, Failure> {
+    pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client, CliError> {
         let known = self.hosts.get(host).cloned().unwrap_or_default();
         let options = ClientOptions {
             plain_http: plain_http || known.plain_http,
@@ -70,7 +70,7 @@ impl Registries {
     }
 
     /// The client certificate and its key.
-    fn identity(&self, host: &Host) -> Result<Option<Secret>, Failure> {
+    fn identity(&self, host: &Host) -> Result<Option<Secret>, CliError> {
         let Some(certificate) = &host.certificate else { return Ok(None) };
         let mut pem = self.read("client certificate", certificate)?;
         if let Some(key) = &host.key {
@@ -78,21 +78,21 @@ impl Registries {
             pem.extend(self.read("client key", key)?);
         }
         let bad =
-            |_| Failure::usage(format!("the client certificate {certificate} is no PEM text"));
+            |_| CliError::usage(format!("the client certificate {certificate} is no PEM text"));
         Ok(Some(Secret::new(String::from_utf8(pem).map_err(bad)?)))
     }
 
-    fn read(&self, what: &str, file: &str) -> Result<Vec<u8>, Failure> {
+    fn read(&self, what: &str, file: &str) -> Result<Vec<u8>, CliError> {
         let path = self.root.join(file);
         std::fs::read(&path).map_err(|error| {
-            Failure::usage(format!("cannot read the {what} {}: {error}", path.display()))
+            CliError::usage(format!("cannot read the {what} {}: {error}", path.display()))
         })
     }
 }
 
 /// What is wrong with the files that logins are read from is nothing that a registry did.
-fn misconfigured(error: compass_registry::Error) -> Failure {
+fn misconfigured(error: compass_registry::Error) -> CliError {
     let hint = "correct that file, take a helper that is not needed out of it, or name another file \
                 with `REGISTRY_AUTH_FILE` (docs/registries.md)";
-    Failure::from(error).of_configuration().hint(hint)
+    CliError::from(error).as_config().hint(hint)
 }

@@ -1,6 +1,6 @@
 //! The release repository on disk.
 
-mod reading;
+mod load;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use compass_registry::Reference;
 
 use crate::checkout::Checkout;
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 
-pub(crate) use reading::read_wanted;
-use reading::{read_policy, read_tree};
+pub(crate) use load::read_wanted;
+use load::{read_policy, read_tree};
 
 /// A file that is larger is read only so far; the rules then say that it is too large.
 pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
@@ -58,11 +58,11 @@ pub(crate) struct TargetImage {
 }
 
 impl Repository {
-    pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn open(global: &Global) -> Result<Self, CliError> {
         let root = match &global.repo {
             Some(root) if root.is_dir() => root.clone(),
             Some(root) => {
-                return Err(Failure::usage(format!("{} is not a directory", root.display())));
+                return Err(CliError::usage(format!("{} is not a directory", root.display())));
             }
             None => enclosing()?,
         };
@@ -73,7 +73,7 @@ impl Repository {
     }
 
     /// Reads also what the rules read by another policy.
-    pub(crate) fn read_for(&mut self, policy: &Policy) -> Result<(), Failure> {
+    pub(crate) fn read_for(&mut self, policy: &Policy) -> Result<(), CliError> {
         let checkout = &self.checkout;
         read_wanted(&mut self.tree, policy, |paths| checkout.read(paths, READ_LIMIT))
     }
@@ -84,7 +84,7 @@ impl Repository {
     }
 
     /// One that holds nothing, with the policy that is named, or else the usual one.
-    pub(crate) fn none(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn none(global: &Global) -> Result<Self, CliError> {
         let root = PathBuf::from(".");
         let policy = match &global.policy {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
@@ -94,7 +94,7 @@ impl Repository {
     }
 
     /// The plugins that targets name, as `plugin gpu plugin log`.
-    pub(crate) fn plugins(&self, target: &[String]) -> Result<Vec<Plugin>, Failure> {
+    pub(crate) fn plugins(&self, target: &[String]) -> Result<Vec<Plugin>, CliError> {
         let form = "a target is `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`";
         let mut plugins = Vec::new();
         for pair in target.chunks(2) {
@@ -103,25 +103,25 @@ impl Repository {
                 [kind, _] => {
                     let message = format!("`{kind}` is not a kind of target");
                     let kinds = ["plugin", "hotfix", "product"].into_iter();
-                    return Err(Failure::usage(message).hint(match suggest(kind, kinds) {
+                    return Err(CliError::usage(message).hint(match suggest(kind, kinds) {
                         Some(meant) => format!("did you mean `{meant}`? {form}"),
                         None => form.to_owned(),
                     }));
                 }
                 _ => {
                     let message = format!("the target `{}` has no name", pair.join(" "));
-                    return Err(Failure::usage(message).hint(form));
+                    return Err(CliError::usage(message).hint(form));
                 }
             }
         }
         Ok(plugins)
     }
 
-    fn plugin(&self, name: &str) -> Result<Plugin, Failure> {
+    fn plugin(&self, name: &str) -> Result<Plugin, CliError> {
         let inventory::Plugin { source, manifest, images, .. } = self.plugin_manifest(name)?;
-        self.require_whole(|path| path == source.path(), None)?;
+        self.require_complete(|path| path == source.path(), None)?;
         let unusable = |what: &str| {
-            Failure::not_right(format!("{}: {what}", escape(source.path())))
+            CliError::check_failed(format!("{}: {what}", escape(source.path())))
                 .hint("`compass check` shows where")
         };
         let version = manifest.version.as_ref().map(|version| version.value.clone());
@@ -139,7 +139,7 @@ impl Repository {
     }
 
     /// The only manifest of a plugin.
-    pub(crate) fn plugin_manifest(&self, name: &str) -> Result<inventory::Plugin, Failure> {
+    pub(crate) fn plugin_manifest(&self, name: &str) -> Result<inventory::Plugin, CliError> {
         let plugins = inventory::plugins(&self.tree, &self.policy);
         let (mut named, others): (Vec<_>, Vec<_>) =
             plugins.into_iter().partition(|plugin| plugin.name == name);
@@ -151,23 +151,25 @@ impl Repository {
                 Some((path, kind))
             }) {
                 let message = format!("{path} is {}, and is not read", kind.describe());
-                return Err(Failure::not_right(message).hint("put the file itself there"));
+                return Err(CliError::check_failed(message).hint("put the file itself there"));
             }
             let known: Vec<_> = others.into_iter().map(|plugin| plugin.name).collect();
             let message = format!("there is no {}/{}.yaml", directories.join(" or "), escape(name));
-            return Err(Failure::usage(message).hint(known_names("plugins", name, &known)));
+            return Err(CliError::usage(message).hint(known_names("plugins", name, &known)));
         };
         if let Some(other) = named.first() {
             let paths = [other.source.path(), plugin.source.path()].map(escape).join(" and ");
-            return Err(Failure::not_right(format!("plugin `{name}` has two manifests: {paths}"))
-                .hint("keep one of them: nothing says which one is meant"));
+            return Err(CliError::check_failed(format!(
+                "plugin `{name}` has two manifests: {paths}"
+            ))
+            .hint("keep one of them: nothing says which one is meant"));
         }
         Ok(plugin)
     }
 
     /// The images that targets consist of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION`, `product
     /// VERSION`, several times if wanted.
-    pub(crate) fn target_images(&self, target: &[String]) -> Result<Vec<TargetImage>, Failure> {
+    pub(crate) fn target_images(&self, target: &[String]) -> Result<Vec<TargetImage>, CliError> {
         let mut images: Vec<TargetImage> = Vec::new();
         for pair in target.chunks(2) {
             match pair {
@@ -182,7 +184,7 @@ impl Repository {
     }
 
     /// The files that targets consist of.
-    pub(crate) fn target_files(&self, target: &[String]) -> Result<BTreeSet<String>, Failure> {
+    pub(crate) fn target_files(&self, target: &[String]) -> Result<BTreeSet<String>, CliError> {
         let mut files = BTreeSet::new();
         for pair in target.chunks(2) {
             match pair {
@@ -224,7 +226,7 @@ impl Repository {
     }
 
     /// The hotfixes of a name, `ADDON-HOTFIXVERSION`: one file each.
-    pub(crate) fn hotfixes(&self, name: &str) -> Result<Vec<Hotfix>, Failure> {
+    pub(crate) fn hotfixes(&self, name: &str) -> Result<Vec<Hotfix>, CliError> {
         let named = |hotfix: &Hotfix| {
             let package = hotfix.package.rsplit('/').next().unwrap_or_default();
             let full =
@@ -240,52 +242,52 @@ impl Repository {
             let message = format!("there is no hotfix `{}` in {directories}", escape(name));
             let form = "a hotfix is named `ADDON-HOTFIXVERSION`, as its directory";
             let known = known_names("hotfixes", name, &packages);
-            return Err(Failure::usage(message).hint(format!("{form}; {known}")));
+            return Err(CliError::usage(message).hint(format!("{form}; {known}")));
         }
         let mut same: Vec<_> = found.iter().map(|hotfix| hotfix.package.as_str()).collect();
         same.dedup();
         if same.len() > 1 {
             let same = escape(&same.join(", ")).into_owned();
             let message = format!("several hotfixes are named `{name}`: {same}");
-            return Err(Failure::usage(message).hint("name one of them by its whole path"));
+            return Err(CliError::usage(message).hint("name one of them by its whole path"));
         }
-        self.require_whole(|path| found.iter().any(|one| one.source.path() == path), None)?;
+        self.require_complete(|path| found.iter().any(|one| one.source.path() == path), None)?;
         Ok(found)
     }
 
-    fn hotfix_images(&self, name: &str) -> Result<Vec<TargetImage>, Failure> {
+    fn hotfix_images(&self, name: &str) -> Result<Vec<TargetImage>, CliError> {
         let hotfixes = self.hotfixes(name)?;
         let images = hotfixes.into_iter().flat_map(file_images);
         self.target_images_of(images)
     }
 
-    pub(crate) fn product(&self, version: &str) -> Result<Product, Failure> {
-        let parsed: ProductVersion = version.parse().map_err(Failure::usage)?;
+    pub(crate) fn product(&self, version: &str) -> Result<Product, CliError> {
+        let parsed: ProductVersion = version.parse().map_err(CliError::usage)?;
         let mut products = inventory::products(&self.tree, &self.policy, &parsed);
         let product = products.pop().ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
             let known = known_product_versions(&self.tree, &self.policy);
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
-            Failure::usage(format!("there is no product `{version}` in {directories}"))
+            CliError::usage(format!("there is no product `{version}` in {directories}"))
                 .hint(known_names("products", version, &known))
         })?;
         if let Some(other) = products.first() {
             let paths = [other.source.path(), product.source.path()].map(escape).join(" and ");
-            return Err(Failure::not_right(format!(
+            return Err(CliError::check_failed(format!(
                 "product `{version}` has two manifests: {paths}"
             ))
             .hint("keep one of them: nothing says which one is meant"));
         }
         let manifest = product.source.path();
-        self.require_whole(|path| product.includes(path, &self.policy), Some(manifest))?;
+        self.require_complete(|path| product.includes(path, &self.policy), Some(manifest))?;
         Ok(product)
     }
 
-    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, Failure> {
+    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, CliError> {
         let product = self.product(version)?;
         if product.images.is_empty() {
             let manifest = escape(product.source.path());
-            return Err(Failure::not_right(format!("product `{version}` has no image"))
+            return Err(CliError::check_failed(format!("product `{version}` has no image"))
                 .hint(format!("name image lists with images in `spec.imageLists` of {manifest}")));
         }
         self.distinct_images(product.images)
@@ -295,7 +297,7 @@ impl Repository {
     pub(crate) fn distinct_images(
         &self,
         images: Vec<FileImage>,
-    ) -> Result<Vec<TargetImage>, Failure> {
+    ) -> Result<Vec<TargetImage>, CliError> {
         let mut seen = BTreeSet::new();
         let distinct = images.into_iter().filter(|image| {
             image.image_use.image.as_ref().map_or(true, |image| seen.insert(image.list_entry()))
@@ -307,7 +309,7 @@ impl Repository {
     pub(crate) fn target_images_of(
         &self,
         images: impl IntoIterator<Item = FileImage>,
-    ) -> Result<Vec<TargetImage>, Failure> {
+    ) -> Result<Vec<TargetImage>, CliError> {
         let (mut found, mut broken) = (Vec::new(), Vec::new());
         for image in images {
             match self.target_image(image) {
@@ -317,18 +319,20 @@ impl Repository {
         }
         match broken.is_empty() {
             true => Ok(found),
-            false => Err(Failure::not_right(broken.join("\n")).hint("`compass check` shows where")),
+            false => {
+                Err(CliError::check_failed(broken.join("\n")).hint("`compass check` shows where"))
+            }
         }
     }
 
-    fn target_image(&self, image: FileImage) -> Result<TargetImage, Failure> {
+    fn target_image(&self, image: FileImage) -> Result<TargetImage, CliError> {
         let broken = |reason: &dyn std::fmt::Display| {
             let place = format!("{}:{}", escape(&image.file), image.line);
             let written = quote(&image.image_use.written);
-            Failure::not_right(format!("{place}: {written} is no image: {reason}"))
+            CliError::check_failed(format!("{place}: {written} is no image: {reason}"))
         };
         let used = image.image_use.image.as_ref().map_err(|reason| broken(reason))?;
-        let parse = |reference: String| -> Result<Reference, Failure> {
+        let parse = |reference: String| -> Result<Reference, CliError> {
             reference.parse().map_err(|error: compass_registry::Error| broken(&error))
         };
         Ok(TargetImage {
@@ -354,13 +358,13 @@ pub(crate) fn file_images(hotfix: Hotfix) -> impl Iterator<Item = FileImage> {
 }
 
 /// The nearest directory around this one that looks like a release repository.
-fn enclosing() -> Result<PathBuf, Failure> {
-    let here = std::env::current_dir().map_err(|error| Failure::outside(&error))?;
+fn enclosing() -> Result<PathBuf, CliError> {
+    let here = std::env::current_dir().map_err(|error| CliError::external(&error))?;
     let marks = [POLICY_FILE, "release-plugins", "release-hotfixes", "release-products"];
     let found = here.ancestors().find(|one| marks.iter().any(|mark| one.join(mark).exists()));
     found.map(Path::to_owned).ok_or_else(|| {
         let message = format!("{} is not in a release repository", here.display());
-        Failure::usage(message).hint("go into one, or name it with `--repo DIR`")
+        CliError::usage(message).hint("go into one, or name it with `--repo DIR`")
     })
 }
 

@@ -11,10 +11,10 @@ use compass_manifest::{Check, Tree};
 use serde_json::json;
 
 use crate::base;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
+use crate::preflight::describe;
 use crate::repository::Repository;
-use crate::whole::describe;
 
 /// Findings that a refusal shows.
 const MAX_SHOWN: usize = 20;
@@ -50,7 +50,7 @@ impl Repository {
         files: &BTreeSet<String>,
         gate: &GateArgs,
         output: &Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         if files.is_empty() || gate.is_off(output) {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Repository {
         &self,
         is_wanted: impl Fn(&Hotfix) -> bool,
         output: &Output,
-    ) -> Result<BTreeMap<String, Tree>, Failure> {
+    ) -> Result<BTreeMap<String, Tree>, CliError> {
         let mut products = BTreeMap::new();
         let hotfixes = inventory::hotfixes(&self.tree, &self.policy).into_iter().filter(is_wanted);
         let versions: BTreeSet<_> = hotfixes.filter_map(|hotfix| hotfix.base).collect();
@@ -95,7 +95,7 @@ impl Repository {
             match base::product(git, &parsed, &self.policy, wanted)? {
                 Some(tree) => drop(products.insert(version, tree)),
                 None => {
-                    let fetch = git.fetch_of_tag(&version)?;
+                    let fetch = git.fetch_tag_command(&version)?;
                     let fetch = fetch.map(|fetch| format!("; {fetch} may help"));
                     output.warn(&format!(
                         "there is no tag of {version}, so its hotfixes are not compared with its \
@@ -110,7 +110,7 @@ impl Repository {
 }
 
 /// Refuses findings that are errors.
-fn require_none<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), Failure> {
+fn require_none<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), CliError> {
     let errors: Vec<&Finding> =
         findings.filter(|finding| finding.severity == Severity::Error).collect();
     if errors.is_empty() {
@@ -121,6 +121,6 @@ fn require_none<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), F
     if errors.len() > MAX_SHOWN {
         lines.push(format!("and {} more", errors.len() - MAX_SHOWN));
     }
-    Err(Failure::not_right(lines.join("\n"))
+    Err(CliError::check_failed(lines.join("\n"))
         .hint("`compass check` shows where; to ship it nevertheless, say why: `--no-check REASON`"))
 }

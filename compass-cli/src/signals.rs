@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Keeps a write beyond `ulimit -f` from ending the process without a word: it is an error like
 /// a full disk. The handler stays for the life of the process.
@@ -14,7 +14,7 @@ pub(crate) fn ignore_file_size_limit() {
 }
 
 /// Waits until a signal asks the process to end.
-pub(crate) async fn interruption() -> Failure {
+pub(crate) async fn interruption() -> CliError {
     let terminated = listen(SignalKind::terminate());
     // `nohup` starts programs with SIGHUP ignored: they must not end.
     let hung_up = async {
@@ -24,9 +24,9 @@ pub(crate) async fn interruption() -> Failure {
         }
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => Failure::interrupted(130),
-        () = next(terminated) => Failure::interrupted(143),
-        () = hung_up => Failure::interrupted(129),
+        _ = tokio::signal::ctrl_c() => CliError::interrupted(130),
+        () = next(terminated) => CliError::interrupted(143),
+        () = hung_up => CliError::interrupted(129),
     }
 }
 

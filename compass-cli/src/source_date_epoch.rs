@@ -1,6 +1,6 @@
 //! `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>).
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// The last second that fits into the header of a tar entry, in the year 2242.
 const LATEST: u64 = (1 << 33) - 1;
@@ -9,11 +9,11 @@ const LATEST: u64 = (1 << 33) - 1;
 ///
 /// # Errors
 /// If it is no number of seconds that an archive has room for.
-pub(crate) fn read() -> Result<Option<u64>, Failure> {
+pub(crate) fn read() -> Result<Option<u64>, CliError> {
     let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = text.parse().ok().filter(|seconds| *seconds <= LATEST);
     seconds.map(Some).ok_or_else(|| {
-        Failure::usage(format!(
+        CliError::usage(format!(
             "SOURCE_DATE_EPOCH is `{text}`, and not a number of seconds up to {LATEST}"
         ))
     })

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use compass_manifest::bump::BumpError;
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::repository::Repository;
 
@@ -24,7 +24,7 @@ enum Target {
     Hotfix(hotfix::Args),
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     match &args.target {
         Target::Plugin(args) => plugin::run(args, &repository, output)?,
@@ -36,14 +36,14 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
 /// What a dry run says instead of the deed.
 fn not_written(output: &Output, dry_run: bool) {
     if dry_run {
-        output.note("dry run: nothing was written");
+        output.status("dry run: nothing was written");
     }
 }
 
-fn failure(error: &BumpError) -> Failure {
+fn failure(error: &BumpError) -> CliError {
     let failure = match error.is_in_manifest() {
-        true => Failure::not_right(error),
-        false => Failure::usage(error),
+        true => CliError::check_failed(error),
+        false => CliError::usage(error),
     };
     match error.hint() {
         Some(hint) => failure.hint(hint),

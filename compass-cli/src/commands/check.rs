@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::base;
 use crate::cli::{Format, Global};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::git::Git;
 use crate::output::{self, Output};
 use crate::repository::Repository;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     strict: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
     let mut repository = Repository::open(global)?;
     // A change is judged by the policy that it found, unless the user names one.
     let with_policy = global.policy.is_none();

@@ -12,13 +12,13 @@ use compass_registry::storage::DiskStorage;
 use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPrefix};
 
 use super::package::destination::to_file;
-use super::sync::{self, Route};
+use super::sync::{self, ImageTransfer};
 use super::{package, publish, verify};
 use crate::cli::Global;
 use crate::demo::folder::Folder;
 use crate::demo::images;
 use crate::demo::summary::{Image, Package, Step, Summary};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
@@ -71,7 +71,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let folder = Folder::start_over(&args.folder)?;
     let world = World::start(&folder, args.keep).await?;
     let root = folder.write_release(&world.source.host(), &world.release.host())?;
@@ -104,7 +104,7 @@ pub(crate) async fn run(
 }
 
 impl World {
-    async fn start(folder: &Folder, keep: bool) -> Result<Self, Failure> {
+    async fn start(folder: &Folder, keep: bool) -> Result<Self, CliError> {
         let start = async |name: &str, port: u16| {
             let storage = DiskStorage::new(folder.path(name));
             let options = ServerOptions::default();
@@ -150,7 +150,7 @@ impl World {
 
 impl Demo<'_> {
     /// Takes the whole road, step by step.
-    async fn run(&mut self) -> Result<(), Failure> {
+    async fn run(&mut self) -> Result<(), CliError> {
         let pushed = self.push().await?;
         self.check()?;
         self.sync().await?;
@@ -167,7 +167,7 @@ impl Demo<'_> {
     }
 
     /// The images of all targets, each once.
-    fn images(&self) -> Result<Vec<TargetImage>, Failure> {
+    fn images(&self) -> Result<Vec<TargetImage>, CliError> {
         let targets: Vec<String> = TARGETS.iter().flatten().map(ToString::to_string).collect();
         let mut seen = BTreeSet::new();
         let images = self.repository.target_images(&targets)?.into_iter();
@@ -175,8 +175,8 @@ impl Demo<'_> {
     }
 
     /// Pushes what developers would, and says which digest each name has.
-    async fn push(&mut self) -> Result<BTreeMap<String, Digest>, Failure> {
-        self.output.note("push: developers push their images to the source registry");
+    async fn push(&mut self) -> Result<BTreeMap<String, Digest>, CliError> {
+        self.output.status("push: developers push their images to the source registry");
         let began = Instant::now();
         let developer = Client::new(&self.world.source.host(), ClientOptions::default())?;
         let base = images::Base::make().await?;
@@ -196,26 +196,26 @@ impl Demo<'_> {
         Ok(pushed)
     }
 
-    fn check(&mut self) -> Result<(), Failure> {
-        self.output.note("check: the rules judge the release repository");
+    fn check(&mut self) -> Result<(), CliError> {
+        self.output.status("check: the rules judge the release repository");
         let began = Instant::now();
         let report = check(&self.repository.tree, &self.repository.policy);
         if !report.passes() {
-            self.output.note(&render::text(&report, self.output.style));
-            return Err(Failure::not_right("the example does not pass its own check"));
+            self.output.status(&render::text(&report, self.output.style));
+            return Err(CliError::check_failed("the example does not pass its own check"));
         }
         self.step("check", began, 0);
         Ok(())
     }
 
-    async fn sync(&mut self) -> Result<(), Failure> {
-        self.output.note("sync: from the source registry to the release registry");
+    async fn sync(&mut self) -> Result<(), CliError> {
+        self.output.status("sync: from the source registry to the release registry");
         let began = Instant::now();
-        let routes: Vec<Route> = self.images()?.iter().map(Route::of).collect();
+        let transfers: Vec<ImageTransfer> = self.images()?.iter().map(ImageTransfer::of).collect();
         let bar = self.output.bar("sync");
-        bar.expect_images(routes.len());
+        bar.expect_images(transfers.len());
         let options = CopyOptions { progress: bar.shared(), ..self.options.clone() };
-        let results = sync::Results::of(&routes);
+        let results = sync::ResultSlots::of(&transfers);
         sync::sync(&results, &self.registries, &options, false).await?;
         bar.done();
         let mut moved = 0;
@@ -226,8 +226,8 @@ impl Demo<'_> {
         Ok(())
     }
 
-    async fn package(&mut self) -> Result<Vec<compass_bundle::Written>, Failure> {
-        self.output.note("package: from the release registry to bundles");
+    async fn package(&mut self) -> Result<Vec<compass_bundle::Written>, CliError> {
+        self.output.status("package: from the release registry to bundles");
         let began = Instant::now();
         let mut written = Vec::new();
         let how = package::Options {
@@ -252,8 +252,8 @@ impl Demo<'_> {
     async fn publish(
         &mut self,
         written: &[compass_bundle::Written],
-    ) -> Result<Vec<Package>, Failure> {
-        self.output.note("publish: to the store");
+    ) -> Result<Vec<Package>, CliError> {
+        self.output.status("publish: to the store");
         let began = Instant::now();
         let store = Store::Directory(self.folder.path("store"));
         let mut published = Vec::new();
@@ -266,13 +266,16 @@ impl Demo<'_> {
         Ok(published)
     }
 
-    async fn verify(&mut self, published: &[Package]) -> Result<(), Failure> {
-        self.output.note("verify: every byte of what the store has");
+    async fn verify(&mut self, published: &[Package]) -> Result<(), CliError> {
+        self.output.status("verify: every byte of what the store has");
         let began = Instant::now();
         for bundle in published {
             let opened = Bundle::open(&bundle.path).await?;
             if !verify::verify(&opened, false, self.output).await?.holds() {
-                return Err(Failure::not_right(format!("{} is damaged", bundle.path.display())));
+                return Err(CliError::check_failed(format!(
+                    "{} is damaged",
+                    bundle.path.display()
+                )));
             }
         }
         self.step("verify", began, published.iter().map(|one| one.size).sum());
@@ -284,8 +287,8 @@ impl Demo<'_> {
         &mut self,
         published: &[Package],
         pushed: &BTreeMap<String, Digest>,
-    ) -> Result<(), Failure> {
-        self.output.note("install: from the bundles to the site's registry");
+    ) -> Result<(), CliError> {
+        self.output.status("install: from the bundles to the site's registry");
         let began = Instant::now();
         let place: RegistryPrefix = format!("{}/compass", self.world.site.host()).parse()?;
         let client = Client::new(&place.host, ClientOptions::default())?;
@@ -308,7 +311,7 @@ impl Demo<'_> {
                 client.manifest_digest(parsed.repository(), &parsed.tag_or_digest()).await?;
             let developer = pushed.get(&name_of(&parsed)).copied();
             let (Some(site), Some(developer)) = (at_site, developer) else {
-                return Err(Failure::not_right(format!("{reference} did not arrive")));
+                return Err(CliError::check_failed(format!("{reference} did not arrive")));
             };
             self.summary.images.push(Image { reference, developer, site });
         }

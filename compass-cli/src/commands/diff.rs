@@ -8,8 +8,8 @@ use compass_registry::{Descriptor, Platform};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::failure::Failure;
-use crate::opened::open;
+use crate::error::CliError;
+use crate::image_usage::open;
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
     let comparison = compare(&old, &new).await?;
     for (address, opened) in [(&args.old, &old), (&args.new, &new)] {

@@ -5,7 +5,7 @@ use compass_registry::{RegistryPrefix, Repository as Name};
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::Repository;
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let registries = match Repository::is_around() {
         true => Registries::of(&Repository::open(global)?, global),
         false => Registries::at_site(global)?,
@@ -39,14 +39,14 @@ pub(crate) async fn run(
         "" => None,
         project => Some(project.parse::<Name>()?),
     };
-    let client = registries.impatient().client(&place.host, args.plain_http)?;
+    let client = registries.interactive().client(&place.host, args.plain_http)?;
     let checks = client.diagnose(project.as_ref(), args.scratch.as_ref()).await;
     let enters = checks.iter().all(|one| one.passed != Some(false) || !is_needed(one));
     output.result(
         || json!({"registry": place.to_string(), "usable": enters, "trials": checks.iter().map(to_json).collect::<Vec<_>>()}),
         || checks.iter().map(line).collect(),
     );
-    Ok(if enters { ExitCode::SUCCESS } else { Failure::OUTSIDE.into() })
+    Ok(if enters { ExitCode::SUCCESS } else { CliError::EXTERNAL.into() })
 }
 
 /// What nothing goes without.

@@ -4,7 +4,7 @@ use compass_manifest::rule::Rule;
 use compass_manifest::{render, rules};
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ pub(crate) struct Args {
     code: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     match &args.code {
         Some(code) => {
             let rule = rules::find(code).ok_or_else(|| unknown(code))?;
@@ -27,8 +27,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn unknown(code: &str) -> Failure {
-    let failure = Failure::usage(format!("there is no rule `{code}`"));
+fn unknown(code: &str) -> CliError {
+    let failure = CliError::usage(format!("there is no rule `{code}`"));
     match rules::suggest(code) {
         Some(rule) => failure.hint(format!("did you mean `{}`?", rule.code)),
         None => failure.hint("`compass explain` lists the rules"),

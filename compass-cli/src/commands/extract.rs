@@ -16,8 +16,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::verify::require_undamaged;
 use crate::cli::Global;
-use crate::failure::Failure;
-use crate::opened::open;
+use crate::error::CliError;
+use crate::image_usage::open;
 use crate::output::{Output, bytes, printable};
 
 /// The path that means standard output.
@@ -56,7 +56,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     if args.takes_stdout() {
         return to_stdout(args, global, output).await;
     }
@@ -92,7 +92,7 @@ pub(crate) async fn run(
 }
 
 /// Writes one file or the archive of one image to standard output.
-async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
     let opened = match args {
         Args { file: Some(_), .. } | Args { image: Some(_), layout: false, .. } => {
             open(&args.bundle, global).await?
@@ -101,7 +101,7 @@ async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<Exit
             let message = "cannot write several files to standard output";
             let hint =
                 "take one with `--file PATH` or `--image REFERENCE`, or name a directory with `-o`";
-            return Err(Failure::usage(message).hint(hint));
+            return Err(CliError::usage(message).hint(hint));
         }
     };
     let image = match args {
@@ -118,14 +118,14 @@ async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<Exit
             bytes.len() as u64
         }
     };
-    output.aside(|| json!({"paths": [STDOUT], "size": size}), String::new);
+    output.result_to_stderr(|| json!({"paths": [STDOUT], "size": size}), String::new);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream(image: &Image<'_>, output: &Output) -> Result<u64, Failure> {
+async fn stream(image: &Image<'_>, output: &Output) -> Result<u64, CliError> {
     if std::io::stdout().is_terminal() {
         let message = "refusing to write an image archive to a terminal";
-        return Err(Failure::usage(message).hint("redirect it, or name a file with `-o`"));
+        return Err(CliError::usage(message).hint("redirect it, or name a file with `-o`"));
     }
     let bar = output.bar("extract");
     let (mut stdout, progress) = (tokio::io::stdout(), bar.shared());
@@ -139,7 +139,7 @@ async fn stream(image: &Image<'_>, output: &Output) -> Result<u64, Failure> {
     Ok(written?)
 }
 
-async fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
+async fn write_stdout(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = tokio::io::stdout();
     let written = async {
         stdout.write_all(bytes).await?;
@@ -148,7 +148,7 @@ async fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
     match written.await {
         // A reader that stops early is not a failure.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::outside(&error).while_doing("cannot write to standard output"))
+            Err(CliError::external(&error).context("cannot write to standard output"))
         }
         _ => Ok(()),
     }
@@ -159,7 +159,7 @@ async fn everything(
     out: &Path,
     global: &Global,
     output: &Output,
-) -> Result<Vec<PathBuf>, Failure> {
+) -> Result<Vec<PathBuf>, CliError> {
     let source = open_source(&args.bundle, &global.retry()).await?;
     let opened = Package::read(Arc::clone(&source)).await?;
     let bar = output.bar("extract");
@@ -172,21 +172,21 @@ async fn everything(
         Package::Foreign(package) if package.require_whole().is_err() => {
             let hint = "`compass verify` lists what is wrong; `--image`, `--file` and `--yaml` take out \
                         single things, and `tar` everything";
-            Failure::from(error).while_doing(format!("cannot extract {}", args.bundle)).hint(hint)
+            CliError::from(error).context(format!("cannot extract {}", args.bundle)).hint(hint)
         }
-        _ => Failure::from(error),
+        _ => CliError::from(error),
     })?;
-    output.note(&format!("{} files, {}", unpacked.files, bytes(unpacked.bytes)));
+    output.status(&format!("{} files, {}", unpacked.files, bytes(unpacked.bytes)));
     Ok(unpacked.paths)
 }
 
 /// The last name of a path in a directory, or the name that was given. What ends as directories do
 /// is to become one.
-fn target(output: &Path, path: &str) -> Result<PathBuf, Failure> {
+fn target(output: &Path, path: &str) -> Result<PathBuf, CliError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if output.as_os_str().as_encoded_bytes().ends_with(b"/") {
         std::fs::create_dir_all(output).map_err(|error| {
-            Failure::outside(&error).while_doing(format!("cannot create {}", output.display()))
+            CliError::external(&error).context(format!("cannot create {}", output.display()))
         })?;
     }
     Ok(if output.is_dir() { output.join(name) } else { output.to_owned() })
@@ -199,7 +199,7 @@ async fn file(
     out: &Path,
     global: &Global,
     output: &Output,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, CliError> {
     if let Some(image) = bundled_at(opened, path) {
         return archive(image, path, out, global, output).await;
     }
@@ -210,7 +210,7 @@ async fn file(
 }
 
 /// A small file, and its permissions.
-async fn bytes_of(opened: &Package, path: &str) -> Result<(Bytes, u32), Failure> {
+async fn bytes_of(opened: &Package, path: &str) -> Result<(Bytes, u32), CliError> {
     Ok(match opened {
         Package::Bundle(bundle) => {
             let entry = bundle.entries().find(|entry| entry.path == path);
@@ -220,7 +220,7 @@ async fn bytes_of(opened: &Package, path: &str) -> Result<(Bytes, u32), Failure>
     })
 }
 
-async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, Failure> {
+async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut paths = Vec::new();
     for entry in bundle.entries() {
         write_file_below(output, entry.path, &bundle.file(entry.path).await?, entry.mode)?;
@@ -246,7 +246,7 @@ enum Image<'o> {
 
 impl<'o> Image<'o> {
     /// The image of a name; what should be known of it is a warning.
-    fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self, Failure> {
+    fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self, CliError> {
         Ok(match opened {
             Package::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
             Package::Foreign(package) => {
@@ -262,7 +262,7 @@ impl<'o> Image<'o> {
         &self,
         taken: &Result<T, compass_bundle::Error>,
         output: &Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         match (self, taken) {
             (Self::Bundled(bundle, _), Err(error)) => {
                 require_undamaged(bundle, error, output).await
@@ -296,7 +296,7 @@ async fn archive(
     out: &Path,
     global: &Global,
     output: &Output,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, CliError> {
     let target = target(out, name)?;
     let bar = output.bar(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
@@ -315,7 +315,7 @@ async fn layout(
     out: Option<&Path>,
     global: &Global,
     output: &Output,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, CliError> {
     let path = out.unwrap_or(Path::new(image.reference().repository().name()));
     let bar = output.bar("extract");
     let options =

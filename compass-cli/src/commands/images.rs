@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::repository::{Repository, TargetImage};
 
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     resolved: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     let (images, problems) = match args.all {
         true => repository.all_images(),

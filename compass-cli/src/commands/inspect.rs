@@ -7,8 +7,8 @@ use compass_registry::{Descriptor, Digest, Manifest, Platform};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::failure::Failure;
-use crate::opened::open;
+use crate::error::CliError;
+use crate::image_usage::open;
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     match open(&args.bundle, global).await? {
         Package::Bundle(bundle) => {
             let document = bundle.document();

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::verify::require_undamaged;
 use crate::cli::Global;
+use crate::error::CliError;
 use crate::existing_tag::{self, ExistingTagArgs};
-use crate::failure::Failure;
-use crate::opened::{named_by, open};
+use crate::image_usage::{open, referenced_images};
 use crate::output::{Output, bytes, printable};
 use crate::registries::Registries;
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let opened = open(&args.bundle, global).await?;
     let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     }
     let installed = installed
         .map_err(existing_tag::of_bundle)
-        .map_err(|failure| failure.while_doing(format!("cannot install {name}")))?;
+        .map_err(|failure| failure.context(format!("cannot install {name}")))?;
     for warning in warnings(&opened, &installed).await {
         output.warn(&warning);
     }
@@ -69,7 +69,7 @@ pub(crate) async fn run(
 fn report(opened: &Package, installed: &[Installed], output: &Output) {
     let others = others(opened);
     if let Some(text) = others_text(&others) {
-        output.note(&text);
+        output.status(&text);
     }
     output.result(
         || {
@@ -119,7 +119,7 @@ async fn warnings(opened: &Package, installed: &[Installed]) -> Vec<String> {
             )
         })
     });
-    let missing = named_by(opened).await.missing.into_iter();
+    let missing = referenced_images(opened).await.missing.into_iter();
     let missing =
         missing.map(|(file, image)| format!("{file} names {image}, which is not in the bundle"));
     let notes = match opened {

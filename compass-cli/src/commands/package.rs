@@ -11,14 +11,14 @@ use compass_registry::{ImageSource, Platform, RegistryPrefix};
 use serde_json::{Value, json};
 
 use self::destination::Destination;
-use self::recompress::{Changed, Compression, Staging};
+use self::recompress::{Changed, Compression, StagingDir};
 use super::publish;
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::git::{Change, Git, History};
 use crate::output::{Output, bytes};
-use crate::packages::Package;
 use crate::registries::Registries;
+use crate::release_contents::ReleaseContents;
 use crate::repository::Repository;
 use crate::rule_gate::GateArgs;
 use crate::source_date_epoch;
@@ -89,7 +89,7 @@ pub(crate) struct Options<'o> {
 }
 
 /// What a bundle is made of.
-pub(crate) struct Source {
+pub(crate) struct PlannedBundle {
     pub(crate) plan: BundlePlan,
     contents: BundleContents,
     images: Arc<dyn ImageSource>,
@@ -99,7 +99,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     let package = repository.package(&args.target)?;
     repository.require_no_errors(&repository.below(&package.paths), &args.gate, output)?;
@@ -128,20 +128,20 @@ pub(crate) async fn run(
         publish::require_commit(source.plan.document())?;
     }
     let staging = args.recompress.map(|_| destination.staging()).transpose()?;
-    let (source, changed) = ready(source, staging.as_ref(), options.jobs, output).await?;
+    let (source, changed) = prepare(source, staging.as_ref(), options.jobs, output).await?;
     let made = destination.take(source, options.jobs, output).await?;
-    staging.map_or(Ok(()), Staging::remove)?;
+    staging.map_or(Ok(()), StagingDir::remove)?;
     made.show(&changed, output);
     Ok(ExitCode::SUCCESS)
 }
 
 /// The images as they go into the bundle.
-async fn ready(
-    source: Source,
-    staging: Option<&Staging>,
+async fn prepare(
+    source: PlannedBundle,
+    staging: Option<&StagingDir>,
     jobs: usize,
     output: &Output,
-) -> Result<(Source, Vec<Changed>), Failure> {
+) -> Result<(PlannedBundle, Vec<Changed>), CliError> {
     let (source, changed) = match staging {
         Some(staging) => recompress::gzip(source, staging, jobs, output).await?,
         None => (source, Vec::new()),
@@ -167,17 +167,17 @@ fn warn_of_zstd(plan: &BundlePlan, is_recompressed: bool, output: &Output) {
 /// Asks the registry what the images consist of, and plans the bundle.
 pub(crate) async fn plan(
     repository: &Repository,
-    package: Package,
+    package: ReleaseContents,
     options: &Options<'_>,
     registries: &Registries,
     output: &Output,
-) -> Result<Source, Failure> {
+) -> Result<PlannedBundle, CliError> {
     if package.images.is_empty() {
-        return Err(Failure::not_right(format!("{} has no image", package.name)));
+        return Err(CliError::check_failed(format!("{} has no image", package.name)));
     }
     let releases: Vec<_> = package.images.iter().map(|image| image.release.clone()).collect();
-    let images::Gathered { source, images } =
-        images::gather(&releases, options, registries, output).await?;
+    let images::ResolvedImages { source, images } =
+        images::resolve(&releases, options, registries, output).await?;
     let (commit, modified) = last_change(repository, &package.paths, output)?;
     let contents = BundleContents {
         kind: package.kind,
@@ -193,11 +193,11 @@ pub(crate) async fn plan(
         archives: options.archives,
     };
     let plan = BundlePlan::new(&contents)?;
-    Ok(Source { plan, contents, images: source })
+    Ok(PlannedBundle { plan, contents, images: source })
 }
 
 /// The platform that is packaged if the command line names none.
-fn usual_platform(repository: &Repository) -> Result<Platform, Failure> {
+fn usual_platform(repository: &Repository) -> Result<Platform, CliError> {
     let first = repository.policy.platforms.first().map_or("linux/amd64", String::as_str);
     Ok(first.parse()?)
 }
@@ -217,7 +217,7 @@ fn unusual(platforms: &Platforms, usual: &Platform) -> Vec<Platform> {
 pub(crate) fn platforms(
     repository: &Repository,
     wanted: Option<&str>,
-) -> Result<Platforms, Failure> {
+) -> Result<Platforms, CliError> {
     let usual = usual_platform(repository)?;
     let Some(wanted) = wanted else { return Ok(Platforms::One(usual)) };
     if wanted == "all" {
@@ -236,7 +236,7 @@ fn last_change(
     repository: &Repository,
     paths: &[String],
     output: &Output,
-) -> Result<(Option<String>, u64), Failure> {
+) -> Result<(Option<String>, u64), CliError> {
     let change = match repository.checkout.git() {
         Some(git) => committed(git, repository, paths, output)?,
         None => None,
@@ -252,7 +252,7 @@ fn committed(
     repository: &Repository,
     paths: &[String],
     output: &Output,
-) -> Result<Option<Change>, Failure> {
+) -> Result<Option<Change>, CliError> {
     let others = |count: usize| match count {
         0 | 1 => String::new(),
         count => format!(" (and {} more)", count - 1),
@@ -275,7 +275,7 @@ fn committed(
         )),
         History::Shallow => output.warn(&format!(
             "the clone is too shallow to know the last change, so the bundle names no commit: {}",
-            git.shown("fetch --unshallow")
+            git.command_hint("fetch --unshallow")
         )),
     }
     Ok(None)

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::verify::verify;
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::repository::Repository;
 use crate::rule_gate::{self, GateArgs};
@@ -32,7 +32,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let policy = policy(args, global)?;
     let store = Store::open(args.to.as_ref().unwrap_or(&policy.store))?;
     let bundle = Bundle::open(&args.bundle).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn run(
 
 /// The policy of the release repository; the one that is named, or the built-in one, if there is no
 /// repository and the store is said.
-fn policy(args: &Args, global: &Global) -> Result<Policy, Failure> {
+fn policy(args: &Args, global: &Global) -> Result<Policy, CliError> {
     let is_needed = args.to.is_none() || global.repo.is_some();
     let repository = match is_needed || Repository::is_around() {
         true => Repository::open(global)?,
@@ -70,11 +70,11 @@ fn policy(args: &Args, global: &Global) -> Result<Policy, Failure> {
 }
 
 /// Refuses a bundle without a commit: a published bundle never changes, so its source must be found.
-pub(super) fn require_commit(document: &BundleDocument) -> Result<(), Failure> {
+pub(super) fn require_commit(document: &BundleDocument) -> Result<(), CliError> {
     if document.commit.is_some() {
         return Ok(());
     }
-    Err(Failure::not_right("the bundle names no commit: its files differ from the last one")
+    Err(CliError::check_failed("the bundle names no commit: its files differ from the last one")
         .hint("commit them and package again, or publish with `--allow-uncommitted`"))
 }
 
@@ -83,13 +83,13 @@ pub(crate) async fn publish(
     path: &Path,
     store: &Store,
     output: &Output,
-) -> Result<Published, Failure> {
+) -> Result<Published, CliError> {
     let bundle = Bundle::open(path).await?;
     // What is published never changes; where nothing vouches for the file, it is proven first.
     if !checksum_path(path).exists() && !verify(&bundle, false, output).await?.holds() {
         let message = format!("{} is damaged, and has no .sha256 beside it", path.display());
         let hint = "`compass verify` says what is damaged: copy or download the bundle again";
-        return Err(Failure::not_right(message).hint(hint));
+        return Err(CliError::check_failed(message).hint(hint));
     }
     let bar = output.bar("publish");
     let published = store.publish(path, bundle.document(), bar.shared()).await;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::regular_file;
 use crate::repository::Repository;
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     facts: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     let mut facts = pull_request(args)?;
     for (role, accounts) in &repository.policy.review.roles {
@@ -70,11 +70,11 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
 }
 
 /// Body, author, labels and comments: each from its own argument, otherwise from the event.
-fn pull_request(args: &Args) -> Result<Facts, Failure> {
+fn pull_request(args: &Args) -> Result<Facts, CliError> {
     let event = args.event.as_deref().map(read_event).transpose()?;
     let body = args.body.as_deref().map(read_text).transpose()?;
     if event.is_none() && body.is_none() {
-        return Err(Failure::usage("there is no pull request to look at")
+        return Err(CliError::usage("there is no pull request to look at")
             .hint("name its body with `--body FILE`, or its event with `--event FILE`"));
     }
     let event = event.unwrap_or_default();
@@ -93,7 +93,7 @@ fn pull_request(args: &Args) -> Result<Facts, Failure> {
 
 const COMMENTS_FORM: &str = "comments are a list, as from `gh api --paginate --slurp repos/OWNER/NAME/issues/NUMBER/comments`";
 
-fn read_event(file: &Path) -> Result<PullRequest, Failure> {
+fn read_event(file: &Path) -> Result<PullRequest, CliError> {
     let event = PullRequest::from_event(&read_json(file)?);
     event.map_err(|error| {
         let hint =
@@ -102,8 +102,8 @@ fn read_event(file: &Path) -> Result<PullRequest, Failure> {
     })
 }
 
-fn unusable(file: &Path, error: &PayloadError, hint: &str) -> Failure {
-    Failure::usage(format!("cannot use {}: {error}", file.display())).hint(hint)
+fn unusable(file: &Path, error: &PayloadError, hint: &str) -> CliError {
+    CliError::usage(format!("cannot use {}: {error}", file.display())).hint(hint)
 }
 
 /// The contents of registries and store, as far as they are known.
@@ -116,9 +116,9 @@ struct Known {
 }
 
 impl Known {
-    fn read(file: &Path) -> Result<Self, Failure> {
+    fn read(file: &Path) -> Result<Self, CliError> {
         let wrong = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!("cannot use {}: {error}", file.display()))
+            CliError::usage(format!("cannot use {}: {error}", file.display()))
                 .hint(r#"the form is `{"in_source": ["HOST/PATH:TAG"], "in_release": [], "bundle": true}`"#)
         };
         let bytes = read(file)?;
@@ -139,7 +139,7 @@ fn images(
     repository: &Repository,
     target: &[String],
     known: &Known,
-) -> Result<Vec<ReleaseImage>, Failure> {
+) -> Result<Vec<ReleaseImage>, CliError> {
     let evidence = |present: &Option<BTreeSet<String>>, reference: &str| match present {
         Some(present) if present.contains(reference) => Evidence::Yes,
         Some(_) => Evidence::No("it is not there".to_owned()),
@@ -150,8 +150,8 @@ fn images(
         Ok(ReleaseImage {
             in_source: evidence(&known.in_source, &source),
             in_release: evidence(&known.in_release, &release),
-            source: source.parse().map_err(Failure::usage)?,
-            release: release.parse().map_err(Failure::usage)?,
+            source: source.parse().map_err(CliError::usage)?,
+            release: release.parse().map_err(CliError::usage)?,
         })
     });
     images.collect()
@@ -161,12 +161,12 @@ fn images(
 const READ_LIMIT: u64 = 64 << 20;
 
 /// The bytes of a file, without a byte order mark.
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     let mut bytes = regular_file::read_argument(file, READ_LIMIT)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+        .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         let message = format!("{} is UTF-16 text, which is not UTF-8", file.display());
-        return Err(Failure::usage(message).hint("save it as UTF-8"));
+        return Err(CliError::usage(message).hint("save it as UTF-8"));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
@@ -174,29 +174,29 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn read_text(file: &Path) -> Result<String, Failure> {
+fn read_text(file: &Path) -> Result<String, CliError> {
     String::from_utf8(read(file)?)
-        .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", file.display())))
+        .map_err(|_| CliError::usage(format!("{} is not UTF-8 text", file.display())))
 }
 
-fn read_json(file: &Path) -> Result<Value, Failure> {
+fn read_json(file: &Path) -> Result<Value, CliError> {
     serde_json::from_slice(&read(file)?).map_err(|error| not_json(file, &error))
 }
 
 /// One JSON value, or several one after another, which become a list: `gh api --paginate` without
 /// `--slurp` gives a list for each page, and `--jq '.[]'` an object for each comment.
-fn read_pages(file: &Path) -> Result<Value, Failure> {
+fn read_pages(file: &Path) -> Result<Value, CliError> {
     let bytes = read(file)?;
     let values = serde_json::Deserializer::from_slice(&bytes).into_iter();
     let mut values: Vec<Value> =
         values.collect::<Result<_, _>>().map_err(|error| not_json(file, &error))?;
     match values.len() {
-        0 => Err(Failure::usage(format!("{} is empty", file.display())).hint(COMMENTS_FORM)),
+        0 => Err(CliError::usage(format!("{} is empty", file.display())).hint(COMMENTS_FORM)),
         1 => Ok(values.remove(0)),
         _ => Ok(Value::Array(values)),
     }
 }
 
-fn not_json(file: &Path, error: &serde_json::Error) -> Failure {
-    Failure::usage(format!("{} is not JSON: {error}", file.display()))
+fn not_json(file: &Path, error: &serde_json::Error) -> CliError {
+    CliError::usage(format!("{} is not JSON: {error}", file.display()))
 }

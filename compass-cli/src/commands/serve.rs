@@ -9,7 +9,7 @@ use compass_registry::storage::DiskStorage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
@@ -33,9 +33,9 @@ pub(crate) struct Args {
     body_idle_timeout: u64,
 }
 
-pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let Some(directory) = &args.writable else {
-        return Err(Failure::usage("name a directory with `--writable DIR`"));
+        return Err(CliError::usage("name a directory with `--writable DIR`"));
     };
     let basic_auth = match (&args.user, &args.password_file) {
         (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
@@ -43,8 +43,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, Failur
     };
     let storage = DiskStorage::open_exclusive(directory).await.map_err(|error| {
         let is_of_others = matches!(error, Error::InvalidContent { .. });
-        let failure = Failure::from(error);
-        if is_of_others { failure.of_configuration() } else { failure }
+        let failure = CliError::from(error);
+        if is_of_others { failure.as_config() } else { failure }
     })?;
     allow_many_files();
     let is_open = basic_auth.is_none();
@@ -83,13 +83,13 @@ fn allow_many_files() {
     }
 }
 
-fn read_password(file: &PathBuf) -> Result<String, Failure> {
+fn read_password(file: &PathBuf) -> Result<String, CliError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format!("cannot read the password file {}: {error}", file.display()))
+        CliError::usage(format!("cannot read the password file {}: {error}", file.display()))
     })?;
     let password = text.lines().next().unwrap_or_default();
     if password.is_empty() {
-        return Err(Failure::usage(format!("the password file {} is empty", file.display())));
+        return Err(CliError::usage(format!("the password file {} is empty", file.display())));
     }
     Ok(password.to_owned())
 }

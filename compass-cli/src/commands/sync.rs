@@ -1,6 +1,6 @@
-mod list;
+mod image_list;
 mod report;
-mod results;
+mod result_slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,16 +17,16 @@ use compass_registry::{
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::cli::Global;
+use crate::error::CliError;
 use crate::existing_tag::{self, ExistingTagArgs};
-use crate::failure::Failure;
+use crate::fs;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
 use crate::rule_gate::GateArgs;
-use crate::save;
-use list::Listed;
-pub(crate) use results::Results;
-use results::UnderWay;
+use image_list::ImageList;
+use result_slots::ReportOnDrop;
+pub(crate) use result_slots::ResultSlots;
 
 /// Images that are worked on at once, for each blob that may move at once: while some move, others
 /// are looked up.
@@ -66,12 +66,12 @@ pub(crate) struct Args {
 
 /// From where to where one image goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Route {
+pub(crate) struct ImageTransfer {
     pub(crate) source: Reference,
     pub(crate) release: Reference,
 }
 
-impl Route {
+impl ImageTransfer {
     /// From the source registry to the release registry.
     pub(crate) fn of(image: &TargetImage) -> Self {
         Self { source: image.source.clone(), release: image.release.clone() }
@@ -80,15 +80,15 @@ impl Route {
 
 /// What became of one image.
 #[derive(Debug)]
-pub(crate) struct Synced {
-    pub(crate) route: Route,
-    pub(crate) result: Result<Done, Failure>,
+pub(crate) struct TransferResult {
+    pub(crate) transfer: ImageTransfer,
+    pub(crate) result: Result<Outcome, CliError>,
     pub(crate) retries: u32,
     pub(crate) seconds: f64,
 }
 
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum Outcome {
     Copied(CopyReport),
     Planned(CopyReport),
 }
@@ -97,20 +97,20 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let repository = repository(args, global)?;
     let registries = Registries::of(&repository, global);
-    let (routes, platforms) = wanted(args, &repository)?;
-    repository.require_no_errors(&shipped(args, &repository)?, &args.gate, output)?;
+    let (transfers, platforms) = requested(args, &repository)?;
+    repository.require_no_errors(&source_files(args, &repository)?, &args.gate, output)?;
     if let Some(path) = &args.report {
         if path == Path::new("-") {
             let message = "a report goes to a file";
-            return Err(Failure::usage(message).hint("`--format json` prints it"));
+            return Err(CliError::usage(message).hint("`--format json` prints it"));
         }
-        save::require_writable(path)?;
+        fs::require_writable(path)?;
     }
     let bar = output.bar("sync");
-    bar.expect_images(routes.len());
+    bar.expect_images(transfers.len());
     let options = CopyOptions {
         platforms: platforms.clone(),
         jobs: global.jobs.into(),
@@ -118,8 +118,8 @@ pub(crate) async fn run(
         on_existing_tag: args.existing_tag.choice(),
         ..CopyOptions::default()
     };
-    let results = Results::of(&routes);
-    let mut run = UnderWay {
+    let results = ResultSlots::of(&transfers);
+    let mut run = ReportOnDrop {
         results: &results,
         report: args.report.as_deref(),
         platforms: &platforms,
@@ -136,7 +136,7 @@ pub(crate) async fn run(
         output.warn(&warning);
     }
     for failure in report.grouped_failures() {
-        output.mention(&failure);
+        output.error(&failure);
     }
     let saved = args.report.as_ref().map_or(Ok(()), |path| report.save(path));
     output.result(|| report.to_json(), || report.to_text());
@@ -147,7 +147,7 @@ pub(crate) async fn run(
 }
 
 /// The release repository; nothing of it is needed where all is said on the command line.
-fn repository(args: &Args, global: &Global) -> Result<Repository, Failure> {
+fn repository(args: &Args, global: &Global) -> Result<Repository, CliError> {
     let all_is_said = args.target.is_empty() && args.from.is_some() && args.to.is_some();
     match global.repo {
         None if all_is_said && !Repository::is_around() => Repository::none(global),
@@ -156,10 +156,10 @@ fn repository(args: &Args, global: &Global) -> Result<Repository, Failure> {
 }
 
 /// The files of the repository that say which images are copied.
-fn shipped(args: &Args, repository: &Repository) -> Result<BTreeSet<String>, Failure> {
+fn source_files(args: &Args, repository: &Repository) -> Result<BTreeSet<String>, CliError> {
     let mut files = repository.target_files(&args.target)?;
     let root = repository.root.canonicalize().unwrap_or_default();
-    for list in args.list.iter().flat_map(|list| list::files(list)).flatten() {
+    for list in args.list.iter().flat_map(|list| image_list::files(list)).flatten() {
         let inside = list.canonicalize().ok();
         let inside = inside.as_deref().and_then(|list| list.strip_prefix(&root).ok()?.to_str());
         files.extend(inside.map(str::to_owned));
@@ -168,7 +168,10 @@ fn shipped(args: &Args, repository: &Repository) -> Result<BTreeSet<String>, Fai
 }
 
 /// What the arguments ask for: what goes where, and of which platforms; none are all.
-fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platform>), Failure> {
+fn requested(
+    args: &Args,
+    repository: &Repository,
+) -> Result<(Vec<ImageTransfer>, Vec<Platform>), CliError> {
     let mut wanted = Vec::new();
     if !args.target.is_empty() {
         let images = repository.target_images(&args.target).map_err(|failure| {
@@ -180,84 +183,87 @@ fn wanted(args: &Args, repository: &Repository) -> Result<(Vec<Route>, Vec<Platf
                 }
             }
         })?;
-        let routes = images.iter().map(Route::of).collect();
-        wanted.push(Listed { routes, platforms: Vec::new(), is_report: false });
+        let transfers = images.iter().map(ImageTransfer::of).collect();
+        wanted.push(ImageList { transfers, platforms: Vec::new(), is_report: false });
     }
     for list in &args.list {
-        wanted.extend(list::read(repository, list)?);
+        wanted.extend(image_list::read(repository, list)?);
     }
     let platforms = match args.platform.as_deref() {
         None => listed_platforms(&wanted)?,
         Some("all") => Vec::new(),
         Some(named) => named.split(',').map(str::parse).collect::<Result<_, _>>()?,
     };
-    let routes = wanted.into_iter().flat_map(|one| one.routes).collect();
-    let routes = distinct(moved(routes, (args.from.as_ref(), args.to.as_ref()))?);
-    require_own_tags(&routes)?;
-    Ok((routes, platforms))
+    let transfers = wanted.into_iter().flat_map(|one| one.transfers).collect();
+    let transfers = dedup(rebase(transfers, (args.from.as_ref(), args.to.as_ref()))?);
+    require_own_tags(&transfers)?;
+    Ok((transfers, platforms))
 }
 
 /// The platforms that earlier runs were of, where nothing else is said.
-fn listed_platforms(wanted: &[Listed]) -> Result<Vec<Platform>, Failure> {
+fn listed_platforms(wanted: &[ImageList]) -> Result<Vec<Platform>, CliError> {
     let Some(first) = wanted.first() else { return Ok(Vec::new()) };
     if wanted.iter().any(|one| one.platforms != first.platforms) {
         let message =
             "the reports are of runs for different platforms, or one is and a list is not";
-        return Err(Failure::usage(message).hint("say which you want, with `--platform`"));
+        return Err(CliError::usage(message).hint("say which you want, with `--platform`"));
     }
     Ok(first.platforms.clone())
 }
 
 /// Two images under one tag would be one that is lost.
-fn require_own_tags(routes: &[Route]) -> Result<(), Failure> {
+fn require_own_tags(transfers: &[ImageTransfer]) -> Result<(), CliError> {
     let mut taken = HashMap::new();
-    for Route { source, release } in routes {
+    for ImageTransfer { source, release } in transfers {
         if release.tag().is_none() {
             continue;
         }
         if let Some(other) = taken.insert(release, source) {
             let message = format!("{other} and {source} would both become {release}");
             let hint = "copy them to different projects: leave the project of `--to` out";
-            return Err(Failure::usage(message).hint(hint));
+            return Err(CliError::usage(message).hint(hint));
         }
     }
     Ok(())
 }
 
 /// Where images go; a place replaces the policy's.
-pub(crate) fn moved(
-    routes: Vec<Route>,
+pub(crate) fn rebase(
+    transfers: Vec<ImageTransfer>,
     (from, to): (Option<&RegistryPrefix>, Option<&RegistryPrefix>),
-) -> Result<Vec<Route>, Failure> {
-    let moved = |route: Route| {
+) -> Result<Vec<ImageTransfer>, CliError> {
+    let rebased = |transfer: ImageTransfer| {
         let place = |written: &Reference, place: Option<&RegistryPrefix>| {
-            place.map_or_else(|| Ok(written.clone()), |place| route.release.rebase(place))
+            place.map_or_else(|| Ok(written.clone()), |place| transfer.release.rebase(place))
         };
-        Ok(Route { source: place(&route.source, from)?, release: place(&route.release, to)? })
+        Ok(ImageTransfer {
+            source: place(&transfer.source, from)?,
+            release: place(&transfer.release, to)?,
+        })
     };
-    routes.into_iter().map(moved).collect()
+    transfers.into_iter().map(rebased).collect()
 }
 
-/// Each route once, however its tags are written.
-fn distinct(routes: Vec<Route>) -> Vec<Route> {
+/// Each transfer once, however its tags are written.
+fn dedup(transfers: Vec<ImageTransfer>) -> Vec<ImageTransfer> {
     let mut seen = HashSet::new();
-    let explicit = routes.into_iter().map(|Route { source, release }| Route {
+    let explicit = transfers.into_iter().map(|ImageTransfer { source, release }| ImageTransfer {
         source: source.with_default_tag(),
         release: release.with_default_tag(),
     });
-    explicit.filter(|route| seen.insert(route.clone())).collect()
+    explicit.filter(|transfer| seen.insert(transfer.clone())).collect()
 }
 
 /// Copies images, or plans that. One that fails does not stop the others.
 pub(crate) async fn sync(
-    results: &Results<'_>,
+    results: &ResultSlots<'_>,
     registries: &Registries,
     options: &CopyOptions,
     dry_run: bool,
-) -> Result<(), Failure> {
-    let routes = results.routes();
+) -> Result<(), CliError> {
+    let transfers = results.transfers();
     let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
-    let both = || routes.iter().flat_map(|route| [&route.source, &route.release]);
+    let both = || transfers.iter().flat_map(|transfer| [&transfer.source, &transfer.release]);
     for host in both().map(Reference::host) {
         if !clients.contains_key(host) {
             clients.insert(host, registries.client(host, false)?);
@@ -268,12 +274,12 @@ pub(crate) async fn sync(
             both().filter(|one| one.host() == *host).map(Reference::repository),
         );
     }
-    let releases = routes.iter().map(|route| route.release.host());
+    let releases = transfers.iter().map(|transfer| transfer.release.host());
     let copiers: BTreeMap<&str, Copier<'_>> =
         releases.map(|host| (host, Copier::new(&clients[host], options.clone()))).collect();
-    let work = routes.iter().enumerate().map(|(number, route)| {
-        let source: Arc<dyn ImageSource> = Arc::new(clients[route.source.host()].clone());
-        let one = sync_one(route, source, &copiers[route.release.host()], dry_run);
+    let work = transfers.iter().enumerate().map(|(number, transfer)| {
+        let source: Arc<dyn ImageSource> = Arc::new(clients[transfer.source.host()].clone());
+        let one = sync_one(transfer, source, &copiers[transfer.release.host()], dry_run);
         one.map(move |synced| {
             options.progress.image_done();
             results.put(number, synced);
@@ -285,28 +291,28 @@ pub(crate) async fn sync(
 }
 
 async fn sync_one(
-    route: &Route,
+    transfer: &ImageTransfer,
     source: Arc<dyn ImageSource>,
     copier: &Copier<'_>,
     dry_run: bool,
-) -> Synced {
-    let (from, to) = (&route.source, &route.release);
+) -> TransferResult {
+    let (from, to) = (&transfer.source, &transfer.release);
     let began = Instant::now();
     let work = async {
         let locator = from.tag_or_digest();
         let (from, to) = ((from.repository(), &locator), (to.repository(), to.tag()));
         if dry_run {
-            copier.plan(&source, from, to).await.map(Done::Planned)
+            copier.plan(&source, from, to).await.map(Outcome::Planned)
         } else {
-            copier.copy(&source, from, to).await.map(Done::Copied)
+            copier.copy(&source, from, to).await.map(Outcome::Copied)
         }
     };
     let (result, retries) = with_retry_counter(work).await;
     let result = result
         .map_err(existing_tag::with_options)
-        .map_err(|failure| failure.while_doing(format!("cannot copy {from} to {to}")));
+        .map_err(|failure| failure.context(format!("cannot copy {from} to {to}")));
     // An index of some platforms only is not what a digest in the name says.
     let release = result.as_ref().map_or_else(|_| to.clone(), |done| to.with_digest(done.digest()));
-    let route = Route { source: from.clone(), release };
-    Synced { route, result, retries, seconds: began.elapsed().as_secs_f64() }
+    let transfer = ImageTransfer { source: from.clone(), release };
+    TransferResult { transfer, result, retries, seconds: began.elapsed().as_secs_f64() }
 }

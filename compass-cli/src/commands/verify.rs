@@ -10,8 +10,8 @@ use compass_bundle::{
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::failure::{Failure, NOT_RIGHT};
-use crate::opened::{Named, named_by};
+use crate::error::{CHECK_FAILED, CliError};
+use crate::image_usage::{ImageUsage, referenced_images};
 use crate::output::{Output, bytes, printable};
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 /// What a proof found, in the form that both kinds of packages share.
 struct Proof {
     verified: Verified,
-    named: Named,
+    named: ImageUsage,
     /// Whether it is a bundle, of which every byte is known.
     is_bundle: bool,
 }
@@ -38,13 +38,13 @@ impl Proof {
     }
 
     fn exit(&self) -> u8 {
-        if self.holds() { 0 } else { NOT_RIGHT }
+        if self.holds() { 0 } else { CHECK_FAILED }
     }
 
     /// Prints a hint if something is damaged.
     fn help(&self, output: &Output) {
         if !self.verified.damages.is_empty() {
-            output.note("help: copy or download the bundle again, or package it again");
+            output.status("help: copy or download the bundle again, or package it again");
         }
     }
 
@@ -63,7 +63,7 @@ pub(crate) async fn run(
     args: &Args,
     global: &Global,
     output: &Output,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     if let [address] = &args.bundles[..] {
         let proof = prove(address, args.quick, global, output).await?;
         let name = redact_url(address);
@@ -75,19 +75,19 @@ pub(crate) async fn run(
 }
 
 /// Verifies several bundles, also after one of them failed. The exit code is the worst of theirs.
-async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
     let (mut results, mut worst) = (Vec::new(), 0);
     for address in &args.bundles {
         let name = redact_url(address);
         let exit = match prove(address, args.quick, global, output).await {
             Ok(proof) => {
-                output.part(|| to_text(&name, &proof));
+                output.partial_result(|| to_text(&name, &proof));
                 proof.help(output);
                 results.push(to_json(&name, &proof));
                 proof.exit()
             }
             Err(failure) => {
-                output.mention(&failure);
+                output.error(&failure);
                 let error = failure.to_json()["error"].take();
                 results.push(json!({"bundle": name, "holds": false, "error": error}));
                 failure.exit
@@ -107,12 +107,12 @@ async fn prove(
     quick: bool,
     global: &Global,
     output: &Output,
-) -> Result<Proof, Failure> {
+) -> Result<Proof, CliError> {
     let source = open_source(address, &global.retry()).await?;
     Ok(match Package::read(Arc::clone(&source)).await {
         Ok(Package::Bundle(bundle)) => {
             let verified = verify(&bundle, quick, output).await?;
-            let named = named_by(&Package::Bundle(bundle)).await;
+            let named = referenced_images(&Package::Bundle(bundle)).await;
             Proof { verified, named, is_bundle: true }
         }
         Ok(Package::Foreign(package)) => of_package(&package, &source, output).await?,
@@ -123,7 +123,7 @@ async fn prove(
             bar.done();
             let Some(verified) = verified? else { return Err(error.into()) };
             let is_bundle = false;
-            Proof { verified, named: Named::default(), is_bundle }
+            Proof { verified, named: ImageUsage::default(), is_bundle }
         }
     })
 }
@@ -133,7 +133,7 @@ pub(crate) async fn verify(
     bundle: &Bundle,
     quick: bool,
     output: &Output,
-) -> Result<Verified, Failure> {
+) -> Result<Verified, CliError> {
     let bar = output.bar("verify");
     let options = VerifyOptions { quick, progress: bar.shared(), ..VerifyOptions::default() };
     let verified = bundle.verify(&options).await;
@@ -146,7 +146,7 @@ pub(crate) async fn require_undamaged(
     bundle: &Bundle,
     error: &compass_bundle::Error,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     if !matches!(error, compass_bundle::Error::Registry(error) if error.is_mismatch()) {
         return Ok(());
     }
@@ -155,7 +155,7 @@ pub(crate) async fn require_undamaged(
     let (name, range, what) = (bundle.name(), &damage.range, &damage.what);
     let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
     let hint = "`compass verify` says all that is damaged: copy or download the bundle again";
-    Err(Failure::not_right(message).hint(hint))
+    Err(CliError::check_failed(message).hint(hint))
 }
 
 /// Whether this is the document that bundles begin with.
@@ -168,7 +168,7 @@ async fn of_package(
     package: &ForeignPackage,
     source: &Arc<dyn BundleSource>,
     output: &Output,
-) -> Result<Proof, Failure> {
+) -> Result<Proof, CliError> {
     let mut damages = Vec::new();
     for problem in package.problems() {
         let is_document =
@@ -185,7 +185,7 @@ async fn of_package(
         });
     }
     package.notes().iter().chain(&package.unavailable_layers()).for_each(|note| output.warn(note));
-    let named = named_by(&Package::Foreign(package.clone())).await;
+    let named = referenced_images(&Package::Foreign(package.clone())).await;
     let (size, digest) = (package.size(), package.digest());
     let mut verified = Verified { size, digest, checksum: None, damages };
     verified.compare_checksum(&**source).await?;
@@ -193,7 +193,7 @@ async fn of_package(
 }
 
 fn to_json(path: &str, proof: &Proof) -> Value {
-    let Proof { verified, named: Named { missing, unread }, .. } = proof;
+    let Proof { verified, named: ImageUsage { missing, unread }, .. } = proof;
     let missing = missing.iter().map(|(file, image)| json!({"file": file, "image": image}));
     let unread = unread.iter().map(|(file, reason)| json!({"file": file, "reason": reason}));
     json!({
@@ -209,7 +209,7 @@ fn to_json(path: &str, proof: &Proof) -> Value {
 }
 
 fn to_text(path: &str, proof: &Proof) -> String {
-    let Proof { verified, named: Named { missing, unread }, .. } = proof;
+    let Proof { verified, named: ImageUsage { missing, unread }, .. } = proof;
     let mut text = String::new();
     for damage in &verified.damages {
         let (place, what) = (printable(&proof.place(damage)), printable(&damage.what));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use compass_manifest::policy::POLICY_FILE;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::git;
 
 /// What says that a folder is a demo's own, and may be removed.
@@ -37,16 +37,16 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Starts over: removes what an earlier demo left, and nothing else.
-    pub(crate) fn start_over(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start_over(path: &Path) -> Result<Self, CliError> {
         let failed = |error: &std::io::Error| {
-            Failure::outside(error).while_doing(format!("cannot use {}", path.display()))
+            CliError::external(error).context(format!("cannot use {}", path.display()))
         };
         let empty = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         if path.join(MARK).is_file() {
             std::fs::remove_dir_all(path).map_err(|error| failed(&error))?;
         } else if !empty {
             let message = format!("{} is there, and no demo made it", path.display());
-            return Err(Failure::usage(message).hint("choose another folder with `--folder`"));
+            return Err(CliError::usage(message).hint("choose another folder with `--folder`"));
         }
         std::fs::create_dir_all(path).map_err(|error| failed(&error))?;
         std::fs::write(path.join(MARK), "").map_err(|error| failed(&error))?;
@@ -59,7 +59,7 @@ impl Folder {
     }
 
     /// Writes the example as a release repository for these registries, and commits it.
-    pub(crate) fn write_release(&self, source: &str, release: &str) -> Result<PathBuf, Failure> {
+    pub(crate) fn write_release(&self, source: &str, release: &str) -> Result<PathBuf, CliError> {
         let root = self.path("release");
         for (file, text) in FILES {
             let path = root.join(file);
@@ -69,7 +69,7 @@ impl Folder {
                 _ => text,
             };
             write(&path, &text).map_err(|error| {
-                Failure::outside(&error).while_doing(format!("cannot write {}", path.display()))
+                CliError::external(&error).context(format!("cannot write {}", path.display()))
             })?;
         }
         git::commit_all(&root, "v2.7.0")?;

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 const MIB: usize = 1 << 20;
 
@@ -26,7 +26,7 @@ const BASE: [Layer; 2] = [Layer(1, 24), Layer(2, 60)];
 pub(crate) struct Base(Vec<(Bytes, Digest)>);
 
 impl Base {
-    pub(crate) async fn make() -> Result<Self, Failure> {
+    pub(crate) async fn make() -> Result<Self, CliError> {
         let mut layers = Vec::new();
         for layer in BASE {
             layers.push(spawn_blocking(move || layer.make()).await??);
@@ -41,7 +41,7 @@ pub(crate) async fn push(
     reference: &Reference,
     base: &Base,
     (number, is_small): (u64, bool),
-) -> Result<Digest, Failure> {
+) -> Result<Digest, CliError> {
     let sizes = if is_small { [3, 1] } else { [50, 30] };
     let mut contents = base.0.clone();
     for layer in [Layer(10 * number + 10, sizes[0]), Layer(10 * number + 11, sizes[1])] {
@@ -89,7 +89,7 @@ async fn put(
 impl Layer {
     /// A gzipped tar of files, three quarters of them as incompressible as programs are, and the
     /// digest of the tar.
-    fn make(self) -> Result<(Bytes, Digest), Failure> {
+    fn make(self) -> Result<(Bytes, Digest), CliError> {
         let Self(seed, mebibytes) = self;
         let mut noise = Noise(seed);
         let mut tar = Vec::with_capacity((mebibytes + 1) * MIB);
@@ -102,7 +102,7 @@ impl Layer {
         tar.extend_from_slice(&[0; 1024]);
         let mut encoder: GzEncoder<Vec<u8>> =
             GzBuilder::new().write(Vec::new(), Compression::fast());
-        let failed = |error: std::io::Error| Failure::outside(&error);
+        let failed = |error: std::io::Error| CliError::external(&error);
         encoder.write_all(&tar).map_err(failed)?;
         Ok((encoder.finish().map_err(failed)?.into(), Digest::of(&tar)))
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::{Git, quoted};
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Variables that name another repository than the one that is found from the directory
 /// (`git rev-parse --local-env-vars`, without those that hold the user's own configuration).
@@ -84,17 +84,17 @@ impl Environment {
 
     /// Asks git where the repository is that the environment names, relative to the current
     /// directory; returns the root of its work tree.
-    pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self), Failure> {
-        let ask = |what: &str| -> Result<PathBuf, Failure> {
+    pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self), CliError> {
+        let ask = |what: &str| -> Result<PathBuf, CliError> {
             let mut command = self.command();
-            let output = command.args(["rev-parse", what]).output().map_err(|e| not_run(&e))?;
+            let output = command.args(["rev-parse", what]).output().map_err(|e| spawn_error(&e))?;
             if !output.status.success() {
-                return Err(refused(&output, root)
+                return Err(git_error(&output, root)
                     .hint("unset `GIT_DIR`, or name the release repository with `--repo DIR`"));
             }
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let path = PathBuf::from(text.trim_end_matches('\n'));
-            path.canonicalize().map_err(|error| Failure::outside(&error))
+            path.canonicalize().map_err(|error| CliError::external(&error))
         };
         let (directory, top_level) = (ask("--absolute-git-dir")?, ask("--show-toplevel")?);
         self.set = vec![("GIT_DIR", directory), ("GIT_WORK_TREE", top_level.clone())];
@@ -139,24 +139,28 @@ impl Git {
     pub(super) fn run<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Result<Output, Failure> {
-        self.command().args(arguments).output().map_err(|error| not_run(&error))
+    ) -> Result<Output, CliError> {
+        self.command().args(arguments).output().map_err(|error| spawn_error(&error))
     }
 
     /// Runs git and returns its standard output; an exit status other than 0 is an error.
     pub(super) fn stdout<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, CliError> {
         let output = self.run(arguments)?;
         match output.status.success() {
             true => Ok(output.stdout),
-            false => Err(self.refused(&output)),
+            false => Err(self.git_error(&output)),
         }
     }
 
     /// Runs git with `input` as its standard input; returns its standard output.
-    pub(super) fn answer(&self, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    pub(super) fn stdout_with_input(
+        &self,
+        arguments: &[&str],
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, CliError> {
         let mut child = self
             .command()
             .args(arguments)
@@ -164,16 +168,16 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| not_run(&error))?;
+            .map_err(|error| spawn_error(&error))?;
         let stdin = child.stdin.take();
         // Git answers while it is asked: to write here and read there would block each other.
         let writer = std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
-        let output = child.wait_with_output().map_err(|error| not_run(&error))?;
+        let output = child.wait_with_output().map_err(|error| spawn_error(&error))?;
         // What git did not take shows in its answer.
         let _ = writer.join();
         match output.status.success() {
             true => Ok(output.stdout),
-            false => Err(self.refused(&output)),
+            false => Err(self.git_error(&output)),
         }
     }
 
@@ -191,34 +195,36 @@ impl Git {
         Some(String::from_utf8_lossy(path).into_owned())
     }
 
-    pub(super) fn refused(&self, output: &Output) -> Failure {
-        refused(output, &self.top_level)
+    pub(super) fn git_error(&self, output: &Output) -> CliError {
+        git_error(output, &self.top_level)
     }
 
     /// A git command for the user to run, in backticks.
-    pub(crate) fn shown(&self, command: &str) -> String {
-        format!("`{} {command}`", self.shown)
+    pub(crate) fn command_hint(&self, command: &str) -> String {
+        format!("`{} {command}`", self.command_prefix)
     }
 }
 
 /// The error for a git command that failed.
-pub(super) fn refused(output: &Output, directory: &Path) -> Failure {
+pub(super) fn git_error(output: &Output, directory: &Path) -> CliError {
     let stderr = String::from_utf8_lossy(&output.stderr);
     if stderr.contains("dubious ownership") {
         let message = format!("the git repository {} belongs to another user", directory.display());
         let trust = format!("git config --global --add safe.directory {}", quoted(directory));
-        return Failure::usage(message).hint(format!("if you trust it: `{trust}`"));
+        return CliError::usage(message).hint(format!("if you trust it: `{trust}`"));
     }
     let words = stderr.trim();
     let words = if words.is_empty() { output.status.to_string() } else { words.to_owned() };
-    Failure::usage(format!("git cannot read {}", directory.display())).because(words).hint(format!(
-        "repair its `.git`, or remove it to go on without git; `git -C {} status` shows more",
-        quoted(directory)
-    ))
+    CliError::usage(format!("git cannot read {}", directory.display())).with_cause(words).hint(
+        format!(
+            "repair its `.git`, or remove it to go on without git; `git -C {} status` shows more",
+            quoted(directory)
+        ),
+    )
 }
 
 /// The error for a git that does not run.
-pub(super) fn not_run(error: &std::io::Error) -> Failure {
-    Failure::usage(format!("cannot run git: {error}"))
+pub(super) fn spawn_error(error: &std::io::Error) -> CliError {
+    CliError::usage(format!("cannot run git: {error}"))
         .hint("the release repository has a `.git`: install git, and let it be found in `PATH`")
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::Git;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// The commit that last changed files, and when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum History {
 
 impl Git {
     /// The last change of files and directories of the release repository.
-    pub(crate) fn history(&self, paths: &[String]) -> Result<History, Failure> {
+    pub(crate) fn history(&self, paths: &[String]) -> Result<History, CliError> {
         let pathspec: Vec<OsString> = std::iter::once("--".to_owned())
             .chain(paths.iter().map(|path| format!("{}{path}", self.prefix)))
             .map(Into::into)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::Git;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// A copy of the index in a directory of its own, in which git can also make its lock file.
 #[derive(Debug)]
@@ -36,13 +36,13 @@ impl IndexCopy {
 
 impl Git {
     /// The path of the copy of the index.
-    pub(super) fn index_copy(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn index_copy(&self) -> Result<PathBuf, CliError> {
         if let Some(copy) = self.index_copy.get() {
             return Ok(copy.path());
         }
         let index = self.top_level.join(&self.index);
         let copy = IndexCopy::new(&index).map_err(|error| {
-            Failure::outside(&error).while_doing(format!(
+            CliError::external(&error).context(format!(
                 "cannot copy {} to {}",
                 index.display(),
                 std::env::temp_dir().display()

@@ -8,9 +8,9 @@ use compass_registry::{Algorithm, Hasher};
 use sha1::{Digest as _, Sha1};
 
 use super::Git;
-use super::command::not_run;
-use super::work_tree::parts;
-use crate::failure::Failure;
+use super::command::spawn_error;
+use super::work_tree::nul_separated;
+use crate::error::CliError;
 
 /// What a tree or the index has at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) fn is_blob(object: &str, content: &[u8]) -> bool {
 }
 
 /// From `MODE TYPE OBJECT<tab>PATH`.
-fn tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
+fn parse_tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
     let about = String::from_utf8_lossy(&line[..tab]);
     let mut words = about.split(' ');
@@ -66,20 +66,20 @@ fn tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
 
 impl Git {
     /// The entries of the release repository at a commit, by path.
-    pub(crate) fn entries(&self, commit: &str) -> Result<BTreeMap<String, Entry>, Failure> {
+    pub(crate) fn entries(&self, commit: &str) -> Result<BTreeMap<String, Entry>, CliError> {
         let entries = self.tree(commit)?.into_iter();
         Ok(entries.filter_map(|(path, entry)| Some((self.relative(&path)?, entry))).collect())
     }
 
     /// The entries of the release repository at a commit, by path of the git repository.
-    pub(super) fn tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>, Failure> {
+    pub(super) fn tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>, CliError> {
         let mut command = self.command();
         command.args(["ls-tree", "-r", "-z", "--full-tree", commit]).args(self.pathspec());
-        let output = command.output().map_err(|error| not_run(&error))?;
+        let output = command.output().map_err(|error| spawn_error(&error))?;
         if !output.status.success() {
-            return Err(self.missing_objects().unwrap_or_else(|| self.refused(&output)));
+            return Err(self.partial_clone_error().unwrap_or_else(|| self.git_error(&output)));
         }
-        Ok(parts(&output.stdout).filter_map(tree_entry).collect())
+        Ok(nul_separated(&output.stdout).filter_map(parse_tree_entry).collect())
     }
 
     /// The contents of blobs, in the order of `objects`, each up to `limit` bytes.
@@ -91,7 +91,7 @@ impl Git {
         &self,
         objects: impl IntoIterator<Item = &'o str>,
         limit: u64,
-    ) -> Result<Vec<Vec<u8>>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, CliError> {
         self.cat_file(objects, |reader, size| {
             let mut bytes = Vec::new();
             reader.by_ref().take(size.min(limit)).read_to_end(&mut bytes)?;
@@ -107,7 +107,7 @@ impl Git {
         &self,
         objects: impl IntoIterator<Item = &'o str>,
         mut read: impl FnMut(&mut BufReader<std::process::ChildStdout>, u64) -> std::io::Result<T>,
-    ) -> Result<Vec<T>, Failure> {
+    ) -> Result<Vec<T>, CliError> {
         let objects: Vec<&str> = objects.into_iter().collect();
         if objects.is_empty() {
             return Ok(Vec::new());
@@ -120,7 +120,7 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| not_run(&error))?;
+            .map_err(|error| spawn_error(&error))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         // Git answers while it is asked: to write here and read there would block each other.
         let writer = std::thread::spawn(move || {
@@ -128,7 +128,7 @@ impl Git {
         });
         let mut found = Vec::with_capacity(objects.len());
         let broken = |error: &std::io::Error| {
-            Failure::usage(format!("cannot read objects of {}: {error}", self.top_level.display()))
+            CliError::usage(format!("cannot read objects of {}: {error}", self.top_level.display()))
         };
         let mut reader =
             BufReader::new(stdout.ok_or_else(|| broken(&std::io::ErrorKind::BrokenPipe.into()))?);
@@ -136,7 +136,7 @@ impl Git {
             let mut header = String::new();
             reader.read_line(&mut header).map_err(|error| broken(&error))?;
             let size = header.trim_end().rsplit(' ').next().and_then(|size| size.parse().ok());
-            let size = size.ok_or_else(|| self.absent(object))?;
+            let size = size.ok_or_else(|| self.missing_object(object))?;
             found.push(read(&mut reader, size).map_err(|error| broken(&error))?);
             Ok(())
         });
@@ -146,15 +146,15 @@ impl Git {
         result.map(|()| found)
     }
 
-    pub(super) fn absent(&self, object: &str) -> Failure {
-        self.missing_objects().unwrap_or_else(|| {
+    pub(super) fn missing_object(&self, object: &str) -> CliError {
+        self.partial_clone_error().unwrap_or_else(|| {
             let message = format!("{} lacks the object {object}", self.top_level.display());
-            Failure::usage(message).hint(format!("check the clone: {}", self.shown("fsck")))
+            CliError::usage(message).hint(format!("check the clone: {}", self.command_hint("fsck")))
         })
     }
 
     /// The error for a clone that was made without some of its objects (`--filter`).
-    fn missing_objects(&self) -> Option<Failure> {
+    fn partial_clone_error(&self) -> Option<CliError> {
         let keys = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
         let output = self.run(keys).ok()?;
         let keys = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -163,8 +163,8 @@ impl Git {
             "{} is a partial clone and lacks objects of the commits that are compared",
             self.top_level.display()
         );
-        let fetch = self.shown(&format!("fetch --refetch --no-filter {remote}"));
-        Some(Failure::usage(message).hint(format!("fetch them: {fetch}")))
+        let fetch = self.command_hint(&format!("fetch --refetch --no-filter {remote}"));
+        Some(CliError::usage(message).hint(format!("fetch them: {fetch}")))
     }
 }
 

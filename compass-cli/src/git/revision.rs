@@ -1,7 +1,7 @@
 //! Revisions that users name, and where their history and the present one part.
 
 use super::Git;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 impl Git {
     /// The commit that a change began from: the merge base of `HEAD` and `revision`.
@@ -9,7 +9,7 @@ impl Git {
     /// # Errors
     ///
     /// If there is no such revision, or the clone is too shallow to have the merge base.
-    pub(crate) fn merge_base(&self, revision: &str) -> Result<String, Failure> {
+    pub(crate) fn merge_base(&self, revision: &str) -> Result<String, CliError> {
         let commit = self.commit(revision)?;
         let output = self.run(["merge-base", "HEAD", &commit])?;
         if output.status.success() {
@@ -17,76 +17,81 @@ impl Git {
         }
         if self.head()?.is_none() {
             let message = "there is no commit yet, so there is nothing to compare";
-            return Err(Failure::usage(message).hint("commit first, or leave `--base` out"));
+            return Err(CliError::usage(message).hint("commit first, or leave `--base` out"));
         }
         let message = format!("`{revision}` and `HEAD` have no common commit in this clone");
         Err(match self.is_shallow {
-            true => Failure::usage(format!("{message}, which is shallow")).hint(format!(
+            true => CliError::usage(format!("{message}, which is shallow")).hint(format!(
                 "fetch more of the history: {} (or `--deepen=100`, until it suffices)",
-                self.shown("fetch --unshallow")
+                self.command_hint("fetch --unshallow")
             )),
-            false => Failure::usage(message).hint("`--base` takes the branch that HEAD began from"),
+            false => {
+                CliError::usage(message).hint("`--base` takes the branch that HEAD began from")
+            }
         })
     }
 
     /// The tags that name commits.
-    pub(crate) fn tags(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn tags(&self) -> Result<Vec<String>, CliError> {
         let listed = self.stdout(["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"])?;
         Ok(String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect())
     }
 
     /// The command that fetches a tag, in backticks, if there is a remote to fetch it from.
-    pub(crate) fn fetch_of_tag(&self, tag: &str) -> Result<Option<String>, Failure> {
+    pub(crate) fn fetch_tag_command(&self, tag: &str) -> Result<Option<String>, CliError> {
         let remotes = self.remotes()?;
-        Ok(usual(&remotes).map(|remote| self.shown(&format!("fetch {remote} tag {tag}"))))
+        Ok(default_remote(&remotes)
+            .map(|remote| self.command_hint(&format!("fetch {remote} tag {tag}"))))
     }
 
-    fn remotes(&self) -> Result<Vec<String>, Failure> {
+    fn remotes(&self) -> Result<Vec<String>, CliError> {
         let remotes = self.stdout(["remote"])?;
         Ok(String::from_utf8_lossy(&remotes).lines().map(str::to_owned).collect())
     }
 
     /// The commit of a revision, if there is one.
-    pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, Failure> {
+    pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, CliError> {
         let name = format!("{revision}^{{commit}}");
         let output = self.run(["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
         Ok(output.status.success().then(|| first_line(&output.stdout)))
     }
 
     /// The commit of `HEAD`; `None` before the first commit of a branch.
-    pub(super) fn head(&self) -> Result<Option<String>, Failure> {
+    pub(super) fn head(&self) -> Result<Option<String>, CliError> {
         if let Some(head) = self.commit_of("HEAD")? {
             return Ok(Some(head));
         }
         // What HEAD names may be missing, which is another thing.
         let output = self.run(["rev-parse", "--verify", "--quiet", "HEAD"])?;
         match output.status.success() {
-            true => Err(self.absent(&first_line(&output.stdout))),
+            true => Err(self.missing_object(&first_line(&output.stdout))),
             false => Ok(None),
         }
     }
 
-    fn commit(&self, revision: &str) -> Result<String, Failure> {
-        if let Some(hint) = malformed(revision) {
-            return Err(Failure::usage(format!("`--base` is `{revision}`")).hint(hint));
+    fn commit(&self, revision: &str) -> Result<String, CliError> {
+        if let Some(hint) = malformed_hint(revision) {
+            return Err(CliError::usage(format!("`--base` is `{revision}`")).hint(hint));
         }
         if let Some(commit) = self.commit_of(revision)? {
             return Ok(commit);
         }
-        let failure = Failure::usage(format!("there is no revision `{revision}` in this clone"));
-        Err(match self.advice(revision)? {
+        let failure = CliError::usage(format!("there is no revision `{revision}` in this clone"));
+        Err(match self.missing_revision_hint(revision)? {
             Some(hint) => failure.hint(hint),
             None => failure,
         })
     }
 
     /// What brings a revision into the clone.
-    fn advice(&self, revision: &str) -> Result<Option<String>, Failure> {
+    fn missing_revision_hint(&self, revision: &str) -> Result<Option<String>, CliError> {
         if let Some((start, _)) = revision.split_once(['~', '^', '@', ':'])
             && !start.is_empty()
         {
             return Ok(match self.is_shallow && self.commit_of(start)?.is_some() {
-                true => Some(format!("fetch the history: {}", self.shown("fetch --unshallow"))),
+                true => {
+                    Some(format!("fetch the history: {}", self.command_hint("fetch --unshallow")))
+                }
                 false => None,
             });
         }
@@ -94,7 +99,7 @@ impl Git {
         let of_remote = remotes.iter().find_map(|remote| {
             Some((remote.as_str(), revision.strip_prefix(remote.as_str())?.strip_prefix('/')?))
         });
-        let (remote, branch) = match (of_remote, usual(&remotes)) {
+        let (remote, branch) = match (of_remote, default_remote(&remotes)) {
             (Some((remote, branch)), _) => (remote, branch),
             (None, Some(remote)) => (remote, revision),
             (None, None) => return Ok(None),
@@ -104,13 +109,13 @@ impl Git {
             return Ok(Some(format!("did you mean `--base {tracked}`?")));
         }
         let valid = self.run(["check-ref-format", "--branch", branch])?.status.success();
-        let fetch = self.shown(&format!("fetch {remote} {branch}"));
+        let fetch = self.command_hint(&format!("fetch {remote} {branch}"));
         Ok(valid.then(|| format!("fetch it: {fetch}, then `--base FETCH_HEAD`")))
     }
 }
 
 /// The default remote: the only one, or `origin`.
-fn usual(remotes: &[String]) -> Option<&str> {
+fn default_remote(remotes: &[String]) -> Option<&str> {
     match remotes {
         [only] => Some(only),
         several => several.iter().map(String::as_str).find(|remote| *remote == "origin"),
@@ -118,7 +123,7 @@ fn usual(remotes: &[String]) -> Option<&str> {
 }
 
 /// Advice for text that is not a revision: CI variables are empty or zeros if there is no base.
-fn malformed(revision: &str) -> Option<&'static str> {
+fn malformed_hint(revision: &str) -> Option<&'static str> {
     const EXAMPLE: &str = "name a branch, as `--base origin/main`";
     if revision.trim().is_empty() || revision.ends_with('/') {
         return Some(

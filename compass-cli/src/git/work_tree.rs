@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::Git;
-use super::command::not_run;
+use super::command::spawn_error;
 use super::objects::{Entry, EntryKind};
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// The files of the work tree that git does not ignore, by path.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ const COMPARISON: [&str; 13] = [
 
 impl Git {
     /// Lists the work tree.
-    pub(crate) fn work_tree(&self) -> Result<WorkTree, Failure> {
+    pub(crate) fn work_tree(&self) -> Result<WorkTree, CliError> {
         let (mut stored, changed) = match self.head()? {
             Some(head) => (self.tree(&head)?, Some(self.diff(&head, &self.pathspec())?)),
             None => (BTreeMap::new(), None),
@@ -61,13 +61,13 @@ impl Git {
             _ => self.index()?,
         };
         let changed: Vec<&[u8]> = match &changed {
-            Some(changed) => parts(changed).collect(),
+            Some(changed) => nul_separated(changed).collect(),
             None => index.keys().map(Vec::as_slice).collect(),
         };
         for path in changed {
             stored.remove(path);
             let Some(indexed) = index.get(path) else { continue };
-            if indexed.is_assumed {
+            if indexed.is_assumed_unchanged {
                 stored.insert(path.to_vec(), indexed.entry.clone());
             } else if let Some(kind) = self.kind_on_disk(path)
                 // A directory in place of a file is none of git's entries.
@@ -76,7 +76,7 @@ impl Git {
                 on_disk.insert(path.to_vec(), kind);
             }
         }
-        for path in parts(&self.untracked()?) {
+        for path in nul_separated(&self.untracked()?) {
             on_disk.extend(self.kind_on_disk(path).map(|kind| (path.to_vec(), kind)));
         }
         let stored = stored.into_iter().map(|(path, entry)| (path, WorkFile::Stored(entry)));
@@ -91,32 +91,32 @@ impl Git {
         &self,
         commit: &str,
         pathspec: &[OsString],
-    ) -> Result<BTreeSet<String>, Failure> {
+    ) -> Result<BTreeSet<String>, CliError> {
         Ok(self.paths(&self.diff(commit, pathspec)?))
     }
 
     /// What `git diff --name-only -z` prints for a commit and the work tree.
-    fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>, Failure> {
+    fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>, CliError> {
         let mut command = self.command();
         command.args(COMPARISON).arg(commit).args(pathspec);
         // Git updates the index for files that were only touched.
         let output = command.env("GIT_INDEX_FILE", self.index_copy()?).output();
-        let output = output.map_err(|error| not_run(&error))?;
+        let output = output.map_err(|error| spawn_error(&error))?;
         match output.status.success() {
             true => Ok(output.stdout),
-            false => Err(self.refused(&output)),
+            false => Err(self.git_error(&output)),
         }
     }
 
     /// The paths that differ between a commit and the work tree, untracked files included.
-    pub(crate) fn changed_since(&self, commit: &str) -> Result<BTreeSet<String>, Failure> {
+    pub(crate) fn changed_since(&self, commit: &str) -> Result<BTreeSet<String>, CliError> {
         let mut changed = self.differing(commit, &self.pathspec())?;
         changed.extend(self.paths(&self.untracked()?));
         Ok(changed)
     }
 
     /// Lists files that are neither tracked nor ignored. A repository inside this one is one entry.
-    fn untracked(&self) -> Result<Vec<u8>, Failure> {
+    fn untracked(&self) -> Result<Vec<u8>, CliError> {
         let mut arguments: Vec<_> =
             ["ls-files", "-z", "--others", "--exclude-standard"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());
@@ -124,7 +124,7 @@ impl Git {
     }
 
     /// Whether the directory of the release repository is ignored.
-    pub(crate) fn ignores_root(&self) -> Result<bool, Failure> {
+    pub(crate) fn ignores_root(&self) -> Result<bool, CliError> {
         if self.prefix.is_empty() {
             return Ok(false);
         }
@@ -139,7 +139,7 @@ impl Git {
     /// The paths, of those given, whose content passes a filter driver of the configuration
     /// (`gitattributes(5)`): no driver is run here, so git does not know their committed form. A file
     /// with an encoding of its own on disk is not among them, since only the committed form is UTF-8.
-    pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, Failure> {
+    pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, CliError> {
         if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -150,7 +150,7 @@ impl Git {
             asked.push(0);
         }
         let attributes = ["check-attr", "-z", "--stdin", "filter", "working-tree-encoding"];
-        let answer = self.answer(&attributes, asked)?;
+        let answer = self.stdout_with_input(&attributes, asked)?;
         // Three fields for each attribute: path, attribute, value.
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
         let is_filtered = |fields: &&[&[u8]]| {
@@ -163,7 +163,7 @@ impl Git {
     }
 
     pub(super) fn paths(&self, output: &[u8]) -> BTreeSet<String> {
-        parts(output).filter_map(|name| self.relative(name)).collect()
+        nul_separated(output).filter_map(|name| self.relative(name)).collect()
     }
 
     /// The kind of file at a path of the git repository. As in git, symbolic links are not followed.
@@ -179,34 +179,34 @@ impl Git {
     }
 
     /// The index, by path of the git repository.
-    fn index(&self) -> Result<BTreeMap<Vec<u8>, Indexed>, Failure> {
+    fn index(&self) -> Result<BTreeMap<Vec<u8>, IndexEntry>, CliError> {
         let mut arguments: Vec<_> = ["ls-files", "-z", "-v", "--stage"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());
-        Ok(parts(&self.stdout(arguments)?).filter_map(indexed).collect())
+        Ok(nul_separated(&self.stdout(arguments)?).filter_map(parse_index_entry).collect())
     }
 }
 
 /// An entry of the index. Of a path with a conflict, it is one of the sides.
-struct Indexed {
+struct IndexEntry {
     entry: Entry,
     /// Whether git is told not to look at the file on disk (`git update-index --skip-worktree` and
     /// `--assume-unchanged`).
-    is_assumed: bool,
+    is_assumed_unchanged: bool,
 }
 
 /// From `TAG MODE OBJECT STAGE<tab>PATH`.
-fn indexed(line: &[u8]) -> Option<(Vec<u8>, Indexed)> {
+fn parse_index_entry(line: &[u8]) -> Option<(Vec<u8>, IndexEntry)> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
     let about = String::from_utf8_lossy(&line[..tab]);
     let mut words = about.split(' ');
     let (tag, mode, object) = (words.next()?, words.next()?, words.next()?);
     let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
-    let is_assumed = tag.eq_ignore_ascii_case("S") || tag == "h";
-    Some((line[tab + 1..].to_vec(), Indexed { entry, is_assumed }))
+    let is_assumed_unchanged = tag.eq_ignore_ascii_case("S") || tag == "h";
+    Some((line[tab + 1..].to_vec(), IndexEntry { entry, is_assumed_unchanged }))
 }
 
 /// The parts of an output with `-z`. A repository inside this one ends with `/`.
-pub(super) fn parts(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn nul_separated(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     let parts = output.split(|byte| *byte == 0).filter(|part| !part.is_empty());
     parts.map(|part| part.strip_suffix(b"/").unwrap_or(part))
 }

@@ -7,7 +7,7 @@ use compass_manifest::product::ProductManifest;
 use compass_manifest::{Policy, Tree, check, yaml};
 
 use super::{GateArgs, require_none};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 
 /// Rules about paths and lists of a repository, which a bundle does not have.
@@ -26,7 +26,7 @@ pub(crate) async fn require_no_errors(
     policy: &Policy,
     gate: &GateArgs,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     if gate.is_off(output) {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(crate) async fn require_no_errors(
 }
 
 /// The files of a bundle at the paths that they have in a release repository.
-async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree, Failure> {
+async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree, CliError> {
     let document = bundle.document();
     let mut tree = Tree::new();
     let mut addons = None;

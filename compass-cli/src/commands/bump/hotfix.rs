@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::{failure, not_written};
 use crate::base as git_base;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::fs;
 use crate::output::Output;
 use crate::repository::Repository;
-use crate::save;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,7 +42,7 @@ enum Origin {
     Addon,
 }
 
-pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), CliError> {
     let (tree, policy) = (&repository.tree, &repository.policy);
     let (addon, after) = split(&args.target);
     let base = base(args, after.as_ref(), repository, output)?;
@@ -64,13 +64,13 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     let file = new_hotfix(tree, policy, addons, &request).map_err(|e| failure(&e))?;
     if let Some(after) = after.as_ref().filter(|after| **after >= file.version) {
         let message = format!("there is no hotfix `{}`", args.target);
-        return Err(Failure::usage(message).hint(format!(
+        return Err(CliError::usage(message).hint(format!(
             "the next one of that day would be `{}`, not one after {after}",
             file.version
         )));
     }
     if !args.dry_run {
-        save::create(repository, &file.path, file.text.as_bytes())?;
+        fs::create(repository, &file.path, file.text.as_bytes())?;
     }
     show(args, &file, output);
     Ok(())
@@ -82,7 +82,7 @@ fn base(
     after: Option<&HotfixVersion>,
     repository: &Repository,
     output: &Output,
-) -> Result<ProductVersion, Failure> {
+) -> Result<ProductVersion, CliError> {
     let tags = repository.checkout.git().map(crate::git::Git::tags).transpose()?;
     let tags = tags.unwrap_or_default();
     let tagged: BTreeSet<ProductVersion> = tags.iter().filter_map(|tag| tag.parse().ok()).collect();
@@ -90,7 +90,7 @@ fn base(
     let asked = match (&args.base, after) {
         (Some(base), Some(after)) if !base.is_same_release(after.base()) => {
             let message = format!("`{after}` is no hotfix of the product {base}");
-            return Err(Failure::usage(message).hint("leave `--base` away"));
+            return Err(CliError::usage(message).hint("leave `--base` away"));
         }
         (Some(base), _) => base,
         (None, Some(after)) => after.base(),
@@ -108,10 +108,10 @@ fn base(
     }
     let names: Vec<_> = tagged.iter().chain(&known).map(ProductVersion::as_str).collect();
     let fetch =
-        repository.checkout.git().map(|git| git.fetch_of_tag(asked.as_str())).transpose()?;
+        repository.checkout.git().map(|git| git.fetch_tag_command(asked.as_str())).transpose()?;
     let fetch = fetch.flatten().map(|fetch| format!("; {fetch} may fetch its tag"));
     let known = format!("products known here: {}", names.join(", "));
-    Err(Failure::usage(format!("there is no product {asked}"))
+    Err(CliError::usage(format!("there is no product {asked}"))
         .hint(known + fetch.as_deref().unwrap_or_default()))
 }
 
@@ -119,7 +119,7 @@ fn base(
 fn newest(
     tagged: &BTreeSet<ProductVersion>,
     known: &[ProductVersion],
-) -> Result<ProductVersion, Failure> {
+) -> Result<ProductVersion, CliError> {
     let tags: Vec<&ProductVersion> = tagged.iter().collect();
     let known: Vec<&ProductVersion> = known.iter().collect();
     let newest = [tags, known].into_iter().find_map(|versions| {
@@ -127,7 +127,7 @@ fn newest(
         released.or_else(|| versions.iter().max()).map(|version| (*version).clone())
     });
     newest.ok_or_else(|| {
-        Failure::usage("no git tag, product manifest or policy names a product version")
+        CliError::usage("no git tag, product manifest or policy names a product version")
             .hint("say which one is patched: `--base v2.7.0`")
     })
 }
@@ -169,7 +169,7 @@ fn date(text: &str) -> Result<Date, String> {
 
 /// The day of `SOURCE_DATE_EPOCH` in UTC, so that it is the same everywhere; otherwise today in the
 /// local time zone.
-fn today() -> Result<Date, Failure> {
+fn today() -> Result<Date, CliError> {
     let day = match crate::source_date_epoch::read()? {
         Some(seconds) => jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
             .map(|time| time.to_zoned(jiff::tz::TimeZone::UTC))
@@ -181,7 +181,7 @@ fn today() -> Result<Date, Failure> {
         Date::new(year, u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?)
     });
     date.ok_or_else(|| {
-        Failure::usage("the clock shows no day of the calendar")
+        CliError::usage("the clock shows no day of the calendar")
             .hint("say which: `--date YYYYMMDD`")
     })
 }

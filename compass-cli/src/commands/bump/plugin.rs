@@ -4,10 +4,10 @@ use compass_manifest::version::{BumpLevel, PluginVersion};
 use serde_json::json;
 
 use super::{failure, not_written};
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::fs;
 use crate::output::Output;
 use crate::repository::Repository;
-use crate::save;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -39,12 +39,12 @@ struct Step {
     to: Option<PluginVersion>,
 }
 
-pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), CliError> {
     let policy = &repository.policy;
     let source = repository.plugin_manifest(&args.name)?.source;
     let bumped = match &args.step.to {
         Some(version) if version.is_prerelease() && !policy.plugins.prerelease => {
-            return Err(Failure::usage(format!("`{version}` is a pre-release"))
+            return Err(CliError::usage(format!("`{version}` is a pre-release"))
                 .hint("set `plugins.prerelease: true` in the policy to release those"));
         }
         Some(version) => set_plugin_version(&source, policy, version),
@@ -53,11 +53,11 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     let bumped = bumped.map_err(|error| failure(&error))?;
     let before = repository.tree.get(source.path()).unwrap_or_default();
     if std::str::from_utf8(before).is_err() {
-        return Err(Failure::not_right(format!("{} is not UTF-8 text", source.path())));
+        return Err(CliError::check_failed(format!("{} is not UTF-8 text", source.path())));
     }
     if !args.dry_run {
         let bytes = with_mark_of(before, &bumped.text);
-        save::write(&repository.root.join(source.path()), &bytes)?;
+        fs::write(&repository.root.join(source.path()), &bytes)?;
     }
     show(args, source.path(), &bumped, output);
     Ok(())

@@ -8,11 +8,11 @@ use compass_bundle::store::{Published, Store};
 use compass_bundle::{BundlePlan, WriteOptions, Written, write_as, write_into};
 use serde_json::{Value, json};
 
-use super::Source;
-use super::recompress::{self, Changed, Staging};
-use crate::failure::Failure;
+use super::PlannedBundle;
+use super::recompress::{self, Changed, StagingDir};
+use crate::error::CliError;
+use crate::fs::{self, is_special};
 use crate::output::{Output, bytes};
-use crate::save::{self, is_special};
 
 /// What stands for standard output.
 const STDOUT: &str = "-";
@@ -26,21 +26,21 @@ pub(super) enum Destination {
 }
 
 /// A package that has been made.
-pub(super) enum Made {
+pub(super) enum PackageResult {
     Written(Written),
     Streamed(Written),
     Published(Published),
 }
 
 impl Destination {
-    pub(super) fn of(output: &str, plan: &BundlePlan) -> Result<Self, Failure> {
+    pub(super) fn of(output: &str, plan: &BundlePlan) -> Result<Self, CliError> {
         let path = Path::new(output);
         if output.contains("://") {
             return Ok(Self::Store(Store::open(output)?));
         }
         if output == STDOUT && std::io::stdout().is_terminal() {
             let message = "a package is nothing for a terminal";
-            return Err(Failure::usage(message).hint("redirect it, or name a file with `-o`"));
+            return Err(CliError::usage(message).hint("redirect it, or name a file with `-o`"));
         }
         if output == STDOUT || is_special(path) {
             return Ok(Self::Stream(path.to_owned()));
@@ -49,7 +49,7 @@ impl Destination {
             return Ok(Self::File(path.to_owned()));
         }
         std::fs::create_dir_all(path).map_err(|error| {
-            Failure::outside(&error).while_doing(format!("cannot create {output}"))
+            CliError::external(&error).context(format!("cannot create {output}"))
         })?;
         Ok(Self::File(path.join(plan.file_name())))
     }
@@ -60,29 +60,31 @@ impl Destination {
     }
 
     /// Where layers that are compressed again wait for the others.
-    pub(super) fn staging(&self) -> Result<Staging, Failure> {
+    pub(super) fn staging(&self) -> Result<StagingDir, CliError> {
         match self {
-            Self::File(path) => Ok(Staging::beside(path)),
-            Self::Stream(_) | Self::Store(_) => Staging::elsewhere(),
+            Self::File(path) => Ok(StagingDir::beside(path)),
+            Self::Stream(_) | Self::Store(_) => StagingDir::elsewhere(),
         }
     }
 
     pub(super) async fn take(
         &self,
-        source: Source,
+        source: PlannedBundle,
         jobs: usize,
         output: &Output,
-    ) -> Result<Made, Failure> {
+    ) -> Result<PackageResult, CliError> {
         match self {
-            Self::File(path) => to_file(source, path, jobs, output).await.map(Made::Written),
-            Self::Stream(path) => stream(source, path, output).await.map(Made::Streamed),
+            Self::File(path) => {
+                to_file(source, path, jobs, output).await.map(PackageResult::Written)
+            }
+            Self::Stream(path) => stream(source, path, output).await.map(PackageResult::Streamed),
             Self::Store(store) => {
                 let bar = output.bar("package");
                 let options = WriteOptions { jobs, progress: bar.shared() };
                 let plan = Arc::new(source.plan);
                 let published = store.write(&plan, source.images, &options).await;
                 bar.done();
-                Ok(Made::Published(published?))
+                Ok(PackageResult::Published(published?))
             }
         }
     }
@@ -90,11 +92,11 @@ impl Destination {
 
 /// Writes a planned bundle to a file.
 pub(crate) async fn to_file(
-    source: Source,
+    source: PlannedBundle,
     path: &Path,
     jobs: usize,
     output: &Output,
-) -> Result<Written, Failure> {
+) -> Result<Written, CliError> {
     let bar = output.bar("package");
     let options = WriteOptions { jobs, progress: bar.shared() };
     let written = write_as(&source.plan, source.images, path, &options).await;
@@ -102,11 +104,11 @@ pub(crate) async fn to_file(
     written.map_err(|error| not_written(error, path))
 }
 
-fn not_written(error: compass_bundle::Error, path: &Path) -> Failure {
-    Failure::from(error).while_doing(format!("cannot write {}", path.display()))
+fn not_written(error: compass_bundle::Error, path: &Path) -> CliError {
+    CliError::from(error).context(format!("cannot write {}", path.display()))
 }
 
-async fn stream(source: Source, path: &Path, output: &Output) -> Result<Written, Failure> {
+async fn stream(source: PlannedBundle, path: &Path, output: &Output) -> Result<Written, CliError> {
     let bar = output.bar("package");
     let progress = bar.shared();
     let (plan, images) = (Arc::new(source.plan), source.images);
@@ -115,7 +117,7 @@ async fn stream(source: Source, path: &Path, output: &Output) -> Result<Written,
     } else {
         match tokio::fs::OpenOptions::new().write(true).open(path).await {
             Ok(mut opened) => write_into(&plan, images, (&mut opened, path), &*progress).await,
-            Err(error) => return Err(save::not_written(path, &error)),
+            Err(error) => return Err(fs::not_written(path, &error)),
         }
     };
     bar.done();
@@ -123,12 +125,12 @@ async fn stream(source: Source, path: &Path, output: &Output) -> Result<Written,
     Ok(Written { path: path.to_owned(), size: plan.size(), digest })
 }
 
-impl Made {
+impl PackageResult {
     /// Shows what became of it. Where the package went to standard output, that stays its own.
     pub(super) fn show(&self, changed: &[Changed], output: &Output) {
         let (json, text) = (|| self.to_json(changed), || self.to_text());
         match self {
-            Self::Streamed(_) => output.aside(json, text),
+            Self::Streamed(_) => output.result_to_stderr(json, text),
             Self::Written(_) | Self::Published(_) => output.result(json, text),
         }
     }

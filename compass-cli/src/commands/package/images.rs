@@ -10,23 +10,23 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Options;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::registries::Registries;
 
 /// The images of a package, and the source that they are read from.
-pub(super) struct Gathered {
+pub(super) struct ResolvedImages {
     pub(super) source: Arc<dyn ImageSource>,
     pub(super) images: Vec<ArchiveImage>,
 }
 
 /// Asks the registry what images consist of. They are named by their release references.
-pub(super) async fn gather(
+pub(super) async fn resolve(
     releases: &[Reference],
     options: &Options<'_>,
     registries: &Registries,
     output: &Output,
-) -> Result<Gathered, Failure> {
+) -> Result<ResolvedImages, CliError> {
     let place = |release: &Reference| match options.from {
         Some(place) => release.rebase(place),
         None => Ok(release.clone()),
@@ -37,23 +37,23 @@ pub(super) async fn gather(
     let source: Arc<dyn ImageSource> = Arc::new(CachingSource::new(Arc::new(client)));
     let wanted = Wanted { source: &*source, options };
     let gathering =
-        places.iter().zip(releases).map(|(place, release)| wanted.gather(place, release));
+        places.iter().zip(releases).map(|(place, release)| wanted.resolve(place, release));
     let gathering = stream::iter(gathering).buffered(options.jobs.max(1));
     let found: Vec<_> = gathering.try_collect().await?;
     for warning in found.iter().flat_map(|(_, warnings)| warnings) {
         output.warn(warning);
     }
-    Ok(Gathered { images: found.into_iter().map(|(image, _)| image).collect(), source })
+    Ok(ResolvedImages { images: found.into_iter().map(|(image, _)| image).collect(), source })
 }
 
 /// The client of the only registry that images are read from.
-fn one_client(places: &[Reference], registries: &Registries) -> Result<Client, Failure> {
+fn one_client(places: &[Reference], registries: &Registries) -> Result<Client, CliError> {
     let Some(host) = places.first().map(Reference::host) else {
-        return Err(Failure::not_right("the package has no image"));
+        return Err(CliError::check_failed("the package has no image"));
     };
     if let Some(other) = places.iter().find(|place| place.host() != host) {
         let message = format!("{other} is not in {host}, as the first image is");
-        return Err(Failure::usage(message).hint("name one registry with `--from`"));
+        return Err(CliError::usage(message).hint("name one registry with `--from`"));
     }
     let client = registries.client(host, false)?;
     client.prefetch_pull_tokens(places.iter().map(Reference::repository));
@@ -68,12 +68,12 @@ struct Wanted<'w> {
 
 impl Wanted<'_> {
     /// One image, and what a person should know of it.
-    async fn gather(
+    async fn resolve(
         &self,
         place: &Reference,
         release: &Reference,
-    ) -> Result<(ArchiveImage, Vec<String>), Failure> {
-        let failed = |failure: Failure| failure.while_doing(format!("cannot package {place}"));
+    ) -> Result<(ArchiveImage, Vec<String>), CliError> {
+        let failed = |failure: CliError| failure.context(format!("cannot package {place}"));
         let found = self.image(place, release).await.map_err(|error| failed(error.into()))?;
         let (image, is_other) = found;
         let offered = image.offered(self.source).await.map_err(|error| failed(error.into()))?;
@@ -158,9 +158,9 @@ impl Wanted<'_> {
 }
 
 /// An image for other platforms than the wanted ones.
-fn not_for(release: &Reference, lacking: &[Platform], offered: &[Platform]) -> Failure {
+fn not_for(release: &Reference, lacking: &[Platform], offered: &[Platform]) -> CliError {
     let (lacking, offered) = (list(lacking), list(offered));
-    Failure::usage(format!("{release} is not for {lacking}; it is for {offered}")).hint(
+    CliError::usage(format!("{release} is not for {lacking}; it is for {offered}")).hint(
         "choose one of its platforms with `--platform`, or package it all the same with \
          `--allow-other-platform`",
     )

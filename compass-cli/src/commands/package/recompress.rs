@@ -12,8 +12,8 @@ use compass_registry::{Digest, Reference};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Source;
-use crate::failure::Failure;
+use super::PlannedBundle;
+use crate::error::CliError;
 use crate::output::{Output, bytes};
 
 /// What layers are packed with.
@@ -24,7 +24,7 @@ pub(crate) enum Compression {
 
 /// Where compressed layers are kept until the bundle is written. Dropped, it is removed; a killed run
 /// leaves it for the next one.
-pub(super) struct Staging {
+pub(super) struct StagingDir {
     path: PathBuf,
     /// For a bundle that becomes no file on this machine.
     temporary: Option<TempDir>,
@@ -39,43 +39,43 @@ pub(super) struct Changed {
     to: Digest,
 }
 
-impl Staging {
+impl StagingDir {
     pub(super) fn beside(bundle: &Path) -> Self {
         let mut path = bundle.as_os_str().to_owned();
         path.push(".layers");
         Self { path: path.into(), temporary: None, is_locked: Cell::new(false) }
     }
 
-    pub(super) fn elsewhere() -> Result<Self, Failure> {
+    pub(super) fn elsewhere() -> Result<Self, CliError> {
         let made = tempfile::Builder::new().prefix("compass-layers-").tempdir();
         let directory = made.map_err(|error| {
             let place = std::env::temp_dir();
-            Failure::outside(&error)
-                .while_doing(format!("cannot make a directory in {}", place.display()))
+            CliError::external(&error)
+                .context(format!("cannot make a directory in {}", place.display()))
         })?;
         let path = directory.path().to_owned();
         Ok(Self { path, temporary: Some(directory), is_locked: Cell::new(false) })
     }
 
-    async fn open(&self) -> Result<DiskStorage, Failure> {
+    async fn open(&self) -> Result<DiskStorage, CliError> {
         create_own_directory(&self.path)?;
         let storage = DiskStorage::open_exclusive(&self.path).await?;
         self.is_locked.set(true);
         Ok(storage)
     }
 
-    pub(super) fn remove(self) -> Result<(), Failure> {
+    pub(super) fn remove(self) -> Result<(), CliError> {
         if !self.is_locked.replace(false) {
             return Ok(());
         }
         std::fs::remove_dir_all(&self.path).map_err(|error| {
             let path = self.path.display();
-            Failure::outside(&error).while_doing(format!("cannot remove {path}"))
+            CliError::external(&error).context(format!("cannot remove {path}"))
         })
     }
 }
 
-impl Drop for Staging {
+impl Drop for StagingDir {
     fn drop(&mut self) {
         if self.is_locked.get() && self.temporary.is_none() {
             // Nothing more can be done about what cannot be removed.
@@ -85,24 +85,24 @@ impl Drop for Staging {
 }
 
 /// Sizes cannot be told of what is not compressed yet.
-pub(super) fn require_none(source: &Source) -> Result<(), Failure> {
+pub(super) fn require_none(source: &PlannedBundle) -> Result<(), CliError> {
     match layers_to_recompress(&source.contents.images)?.len() {
         0 => Ok(()),
         count => {
             let message =
                 format!("{count} layers would be compressed, and only that tells their size");
-            Err(Failure::usage(message).hint("leave out `--dry-run`, or `--recompress`"))
+            Err(CliError::usage(message).hint("leave out `--dry-run`, or `--recompress`"))
         }
     }
 }
 
 /// Gzips layers, and plans the bundle once more.
 pub(super) async fn gzip(
-    source: Source,
-    staging: &Staging,
+    source: PlannedBundle,
+    staging: &StagingDir,
     jobs: usize,
     output: &Output,
-) -> Result<(Source, Vec<Changed>), Failure> {
+) -> Result<(PlannedBundle, Vec<Changed>), CliError> {
     let layers = layers_to_recompress(&source.contents.images)?;
     if layers.is_empty() {
         return Ok((source, Vec::new()));
@@ -111,13 +111,13 @@ pub(super) async fn gzip(
     let bar = output.bar("recompress");
     let options = WriteOptions { jobs, progress: bar.shared() };
     let staged = Arc::new(staging.open().await?);
-    let Source { mut contents, images, .. } = source;
+    let PlannedBundle { mut contents, images, .. } = source;
     let recompressed = recompress(images, before.clone(), staged, &options).await;
     bar.done();
     let Recompressed { source: images, images: after, layers } = recompressed?;
     let sizes = layers.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.size, sum.1 + b.size));
     let (count, was, is) = (layers.len(), bytes(sizes.0), bytes(sizes.1));
-    output.note(&format!("{count} layers are gzip now: {was} became {is}"));
+    output.status(&format!("{count} layers are gzip now: {was} became {is}"));
     let both = before.iter().zip(&after).filter(|(a, b)| a.root.digest() != b.root.digest());
     let changed: Vec<_> = both
         .map(|(before, after)| Changed {
@@ -131,7 +131,7 @@ pub(super) async fn gzip(
     }
     contents.images = after;
     let plan = BundlePlan::new(&contents)?;
-    Ok((Source { plan, contents, images }, changed))
+    Ok((PlannedBundle { plan, contents, images }, changed))
 }
 
 pub(super) fn json(changed: &[Changed]) -> Value {

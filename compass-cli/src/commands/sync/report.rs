@@ -6,10 +6,10 @@ use std::path::Path;
 use compass_registry::{CopyReport, Digest, Platform};
 use serde_json::{Value, json};
 
-use super::{Done, Synced};
-use crate::failure::Failure;
+use super::{Outcome, TransferResult};
+use crate::error::CliError;
+use crate::fs;
 use crate::output::bytes;
-use crate::save;
 
 /// What a report says that it is.
 pub(super) const FORMAT: &str = "compass-sync-report-1";
@@ -18,7 +18,7 @@ pub(super) const FORMAT: &str = "compass-sync-report-1";
 pub(super) const FAILED: &str = "failed";
 
 pub(super) struct Report {
-    pub(super) synced: Vec<Synced>,
+    pub(super) synced: Vec<TransferResult>,
     /// The platforms that were wanted; none where all were.
     pub(super) platforms: Vec<Platform>,
     pub(super) dry_run: bool,
@@ -37,13 +37,13 @@ struct Sums {
 }
 
 impl Report {
-    pub(super) fn failures(&self) -> impl Iterator<Item = &Failure> {
+    pub(super) fn failures(&self) -> impl Iterator<Item = &CliError> {
         self.synced.iter().filter_map(|one| one.result.as_ref().err())
     }
 
     /// The failures for people: those that differ only in the image are one.
-    pub(super) fn grouped_failures(&self) -> Vec<Failure> {
-        let mut groups: Vec<(String, Vec<&Synced>)> = Vec::new();
+    pub(super) fn grouped_failures(&self) -> Vec<CliError> {
+        let mut groups: Vec<(String, Vec<&TransferResult>)> = Vec::new();
         for one in self.synced.iter().filter(|one| one.result.is_err()) {
             let key = without_names(one);
             match groups.iter_mut().find(|(known, _)| *known == key) {
@@ -58,13 +58,13 @@ impl Report {
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.synced.iter().flat_map(|one| {
             let (lacks, unavailable, replaced) = match &one.result {
-                Ok(Done::Copied(copied)) => {
+                Ok(Outcome::Copied(copied)) => {
                     (&copied.missing_platforms[..], &copied.unavailable[..], copied.replaced_digest)
                 }
-                Ok(Done::Planned(plan)) => (&plan.missing_platforms[..], &plan.unavailable[..], plan.replaced_digest),
+                Ok(Outcome::Planned(plan)) => (&plan.missing_platforms[..], &plan.unavailable[..], plan.replaced_digest),
                 Err(_) => (&[][..], &[][..], None),
             };
-            let release = &one.route.release;
+            let release = &one.transfer.release;
             let lacks = lacks.iter().map(move |lacked| format!("{release} is not for {lacked}"));
             let replaced = replaced.map(|old| format!("{release} was {old}: its tag is moved"));
             let unavailable = unavailable.iter().map(move |layer| {
@@ -77,8 +77,8 @@ impl Report {
         })
     }
 
-    pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
-        save::output(path, format!("{:#}\n", self.to_json()).as_bytes())
+    pub(super) fn save(&self, path: &Path) -> Result<(), CliError> {
+        fs::output(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -147,7 +147,7 @@ impl Report {
     }
 }
 
-impl Done {
+impl Outcome {
     fn was_there(&self) -> bool {
         match self {
             Self::Copied(copied) => copied.already_present,
@@ -191,10 +191,10 @@ impl Done {
 const MAX_NAMES: usize = 3;
 
 /// A failure's text without what belongs to its image only.
-fn without_names(synced: &Synced) -> String {
+fn without_names(synced: &TransferResult) -> String {
     let text = synced.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let route = &synced.route;
-    [&route.source, &route.release].into_iter().fold(text, |text, image| {
+    let transfer = &synced.transfer;
+    [&transfer.source, &transfer.release].into_iter().fold(text, |text, image| {
         let (locator, repository) =
             (image.tag_or_digest().to_string(), image.repository().as_str());
         let text = text.replace(&image.to_string(), "*").replace(repository, "*");
@@ -202,53 +202,53 @@ fn without_names(synced: &Synced) -> String {
     })
 }
 
-fn grouped(group: &[&Synced]) -> Option<Failure> {
+fn grouped(group: &[&TransferResult]) -> Option<CliError> {
     let first = group.first()?;
     let failure = first.result.as_ref().err()?;
     if group.len() == 1 {
         return Some(failure.clone());
     }
-    let names = group.iter().take(MAX_NAMES).map(|one| one.route.release.to_string());
+    let names = group.iter().take(MAX_NAMES).map(|one| one.transfer.release.to_string());
     let mut names = names.collect::<Vec<_>>().join(", ");
     if group.len() > MAX_NAMES {
         names += &format!(" and {} more", group.len() - MAX_NAMES);
     }
-    Some(Failure {
+    Some(CliError {
         message: format!("cannot copy {} images: {names}", group.len()),
         ..failure.clone()
     })
 }
 
 /// The line of an image; of one that failed, the failure speaks.
-fn line(synced: &Synced) -> Option<String> {
-    let release = &synced.route.release;
+fn line(synced: &TransferResult) -> Option<String> {
+    let release = &synced.transfer.release;
     let done = synced.result.as_ref().ok()?;
     if let Some(not_copied) = done.not_copied() {
         return Some(format!("{release} {} (kept; not copied: {not_copied})\n", done.digest()));
     }
     Some(match done {
-        Done::Copied(copied) => {
+        Outcome::Copied(copied) => {
             let reduced = if copied.platform_subset { ", the wanted platforms only" } else { "" };
             format!("{release} {} ({} moved{reduced})\n", copied.digest, bytes(copied.bytes))
         }
-        Done::Planned(plan) if plan.already_present => {
+        Outcome::Planned(plan) if plan.already_present => {
             format!("{release} {} (there)\n", plan.digest)
         }
-        Done::Planned(plan) => {
+        Outcome::Planned(plan) => {
             format!("{release} {} ({} to move)\n", plan.digest, bytes(plan.bytes))
         }
     })
 }
 
-fn image_json(synced: &Synced) -> Value {
+fn image_json(synced: &TransferResult) -> Value {
     let mut value = json!({
-        "source": synced.route.source.to_string(),
-        "release": synced.route.release.to_string(),
+        "source": synced.transfer.source.to_string(),
+        "release": synced.transfer.release.to_string(),
         "retries": synced.retries,
         "seconds": rounded(synced.seconds),
     });
     let more = match &synced.result {
-        Ok(Done::Copied(copied)) => json!({
+        Ok(Outcome::Copied(copied)) => json!({
             "result": result(synced, "copied"),
             "digest": copied.digest,
             "reduced": copied.platform_subset,
@@ -261,7 +261,7 @@ fn image_json(synced: &Synced) -> Value {
             "mounted": copied.mounted_bytes,
             "present": copied.present_bytes,
         }),
-        Ok(Done::Planned(plan)) => json!({
+        Ok(Outcome::Planned(plan)) => json!({
             "result": result(synced, "planned"),
             "digest": plan.digest,
             "lacks": plan.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -283,7 +283,7 @@ fn image_json(synced: &Synced) -> Value {
 }
 
 /// The word for what became of an image.
-fn result(synced: &Synced, done: &'static str) -> &'static str {
+fn result(synced: &TransferResult, done: &'static str) -> &'static str {
     match &synced.result {
         Err(_) => FAILED,
         Ok(done) if done.not_copied().is_some() => "kept",

@@ -9,14 +9,14 @@ use compass_manifest::{
 
 use super::READ_LIMIT;
 use crate::checkout::{Checkout, FileKind};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::regular_file;
 
 pub(super) fn read_policy(
     root: &Path,
     named: Option<&Path>,
     checkout: &Checkout,
-) -> Result<Policy, Failure> {
+) -> Result<Policy, CliError> {
     if named.is_none() {
         refuse_other_spelling(checkout)?;
     }
@@ -38,7 +38,7 @@ pub(super) fn read_policy(
             Ok(Policy::default())
         }
         Err(error) => {
-            let failure = Failure::usage(format!("cannot read {}: {error}", path.display()));
+            let failure = CliError::usage(format!("cannot read {}: {error}", path.display()));
             Err(match named {
                 Some(_) => failure,
                 None => failure.hint("put the file itself there, or name another: `--policy FILE`"),
@@ -48,7 +48,7 @@ pub(super) fn read_policy(
 }
 
 /// Refuses a file that was meant as the policy and would not be read.
-fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
+fn refuse_other_spelling(checkout: &Checkout) -> Result<(), CliError> {
     let is_meant = |path: &&str| {
         *path != POLICY_FILE
             && [".compass.yaml", ".compass.yml"].iter().any(|name| name.eq_ignore_ascii_case(path))
@@ -56,14 +56,14 @@ fn refuse_other_spelling(checkout: &Checkout) -> Result<(), Failure> {
     match checkout.files().map(|(path, _)| path).find(is_meant) {
         None => Ok(()),
         Some(path) => {
-            Err(Failure::usage(format!("the policy is `{POLICY_FILE}`, and not `{path}`"))
+            Err(CliError::usage(format!("the policy is `{POLICY_FILE}`, and not `{path}`"))
                 .hint(format!("rename it: `mv {path} {POLICY_FILE}`")))
         }
     }
 }
 
 /// Lists all files of the repository, and reads those that the rules read.
-pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, Failure> {
+pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, CliError> {
     let mut tree = Tree::new();
     for (path, kind) in checkout.files() {
         tree.insert_entry(path, entry_kind(kind), "");
@@ -83,8 +83,8 @@ pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, Fa
 pub(crate) fn read_wanted(
     tree: &mut Tree,
     policy: &Policy,
-    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, Failure>,
-) -> Result<(), Failure> {
+    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, CliError>,
+) -> Result<(), CliError> {
     loop {
         let unread = files_to_read(tree, policy);
         if unread.is_empty() {

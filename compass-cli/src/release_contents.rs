@@ -10,12 +10,12 @@ use compass_manifest::inventory::Product;
 use compass_manifest::source::Spanned;
 
 use crate::checkout::FileKind;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::repository::{Plugin, Repository, TargetImage, file_images};
 
 /// A package before its images are known to the registry.
 #[derive(Debug)]
-pub(crate) struct Package {
+pub(crate) struct ReleaseContents {
     pub(crate) kind: BundleKind,
     pub(crate) name: String,
     pub(crate) version: String,
@@ -40,21 +40,21 @@ impl Repository {
     }
 
     /// The package of a target.
-    pub(crate) fn package(&self, target: &[String]) -> Result<Package, Failure> {
+    pub(crate) fn package(&self, target: &[String]) -> Result<ReleaseContents, CliError> {
         match target {
             [kind, name] if kind == "hotfix" => self.hotfix_package(name),
             [kind, version] if kind == "product" => self.product_package(version),
             _ => match &self.plugins(target)?[..] {
                 [plugin] => self.plugin_package(plugin),
-                _ => Err(Failure::usage("one target is packaged at a time")),
+                _ => Err(CliError::usage("one target is packaged at a time")),
             },
         }
     }
 
-    pub(crate) fn plugin_package(&self, plugin: &Plugin) -> Result<Package, Failure> {
+    pub(crate) fn plugin_package(&self, plugin: &Plugin) -> Result<ReleaseContents, CliError> {
         let path = plugin.source.path();
         let name = format!("{}.yaml", plugin.name);
-        Ok(Package {
+        Ok(ReleaseContents {
             kind: BundleKind::Plugin,
             name: plugin.name.clone(),
             version: plugin.version.clone(),
@@ -65,13 +65,13 @@ impl Repository {
         })
     }
 
-    fn hotfix_package(&self, name: &str) -> Result<Package, Failure> {
+    fn hotfix_package(&self, name: &str) -> Result<ReleaseContents, CliError> {
         let hotfixes = self.hotfixes(name)?;
         let Some(first) = hotfixes.first() else {
-            return Err(Failure::usage(format!("there is no hotfix `{name}`")));
+            return Err(CliError::usage(format!("there is no hotfix `{name}`")));
         };
         let unusable = |what: &str| {
-            Failure::not_right(format!("{}: {what}", escape(first.source.path())))
+            CliError::check_failed(format!("{}: {what}", escape(first.source.path())))
                 .hint("`compass check` shows where")
         };
         let addon = first.addon.clone().ok_or_else(|| unusable("it names no addon"))?;
@@ -88,14 +88,22 @@ impl Repository {
         let paths = hotfixes.iter().map(|hotfix| hotfix.source.path().to_owned()).collect();
         let base = first.base.as_deref().and_then(|base| base_beside(base, &version));
         let images = self.distinct_images(hotfixes.into_iter().flat_map(file_images).collect())?;
-        Ok(Package { kind: BundleKind::Hotfix, name: addon, version, base, paths, files, images })
+        Ok(ReleaseContents {
+            kind: BundleKind::Hotfix,
+            name: addon,
+            version,
+            base,
+            paths,
+            files,
+            images,
+        })
     }
 
-    fn product_package(&self, version: &str) -> Result<Package, Failure> {
+    fn product_package(&self, version: &str) -> Result<ReleaseContents, CliError> {
         let product = self.product(version)?;
         let path = product.source.path().to_owned();
         let unusable = |what: &str| {
-            Failure::not_right(format!("{}: {what}", escape(&path)))
+            CliError::check_failed(format!("{}: {what}", escape(&path)))
                 .hint("`compass check` shows where")
         };
         let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.value.clone());
@@ -112,7 +120,15 @@ impl Repository {
         paths.extend(product.lists.iter().cloned());
         files.extend(self.addon_files(&product, &mut paths)?);
         files.extend(self.extra_files(&product, &mut paths)?);
-        Ok(Package { kind: BundleKind::Product, name, version, base: None, paths, files, images })
+        Ok(ReleaseContents {
+            kind: BundleKind::Product,
+            name,
+            version,
+            base: None,
+            paths,
+            files,
+            images,
+        })
     }
 
     /// The files of the addons directory, as they are.
@@ -120,7 +136,7 @@ impl Repository {
         &self,
         product: &Product,
         paths: &mut Vec<String>,
-    ) -> Result<Vec<ContentFile>, Failure> {
+    ) -> Result<Vec<ContentFile>, CliError> {
         let Some(directory) = product.manifest.addons_directory() else { return Ok(Vec::new()) };
         let files = self.read(self.tree.paths().filter_map(|path| {
             Some((path, format!("addons/{}", product.manifest.path_in_addons(path)?)))
@@ -135,7 +151,7 @@ impl Repository {
         &self,
         product: &Product,
         paths: &mut Vec<String>,
-    ) -> Result<Vec<ContentFile>, Failure> {
+    ) -> Result<Vec<ContentFile>, CliError> {
         let named = product.manifest.files.iter().filter_map(|file| {
             Some((file.source.as_ref()?, file.path.as_ref()?, file.mode.as_ref()))
         });
@@ -145,7 +161,7 @@ impl Repository {
         for ((source, path, mode), mut found) in named.iter().zip(self.read(contents)?) {
             let wrong = |named: &Spanned<String>, what: String| {
                 let line = product.source.position(named.span.start).line;
-                Failure::not_right(format!("{}:{line}: {what}", product.source.path()))
+                CliError::check_failed(format!("{}:{line}: {what}", product.source.path()))
                     .hint("`compass check` shows where")
             };
             if let Some(mode) = mode {
@@ -164,11 +180,11 @@ impl Repository {
     fn read<'p>(
         &self,
         named: impl IntoIterator<Item = (&'p str, String)>,
-    ) -> Result<Vec<ContentFile>, Failure> {
+    ) -> Result<Vec<ContentFile>, CliError> {
         let (paths, names): (Vec<&str>, Vec<String>) = named.into_iter().unzip();
         let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
         if let Some(path) = paths.iter().find(|path| !is_file(path)) {
-            return Err(Failure::not_right(format!(
+            return Err(CliError::check_failed(format!(
                 "{} is not a file of the repository",
                 escape(path)
             ))
@@ -179,7 +195,7 @@ impl Repository {
             if has_conflict_markers(bytes) {
                 let message =
                     format!("{} has conflict markers of an unfinished merge", escape(path));
-                return Err(Failure::not_right(message).hint("resolve the conflict"));
+                return Err(CliError::check_failed(message).hint("resolve the conflict"));
             }
         }
         Ok(names

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// What ends a command.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure {
+pub(crate) struct CliError {
     pub(crate) exit: u8,
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
@@ -17,12 +17,12 @@ pub(crate) struct Failure {
 }
 
 /// Findings, or not verified.
-pub(crate) const NOT_RIGHT: u8 = 1;
+pub(crate) const CHECK_FAILED: u8 = 1;
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
-impl Failure {
+impl CliError {
     /// The exit code where a registry, store or disk failed.
-    pub(crate) const OUTSIDE: u8 = 3;
+    pub(crate) const EXTERNAL: u8 = 3;
 
     fn new(exit: u8, message: impl fmt::Display) -> Self {
         Self { exit, message: lines(message), causes: Vec::new(), hint: None }
@@ -32,12 +32,12 @@ impl Failure {
         Self::new(USAGE, message)
     }
 
-    pub(crate) fn not_right(message: impl fmt::Display) -> Self {
-        Self::new(NOT_RIGHT, message)
+    pub(crate) fn check_failed(message: impl fmt::Display) -> Self {
+        Self::new(CHECK_FAILED, message)
     }
 
-    pub(crate) fn outside(error: &dyn Error) -> Self {
-        Self::new(Self::OUTSIDE, error).caused_by(error)
+    pub(crate) fn external(error: &dyn Error) -> Self {
+        Self::new(Self::EXTERNAL, error).caused_by(error)
     }
 
     pub(crate) fn interrupted(exit: u8) -> Self {
@@ -49,12 +49,12 @@ impl Failure {
     }
 
     /// The same, as one of how the tool is set up.
-    pub(crate) fn of_configuration(self) -> Self {
+    pub(crate) fn as_config(self) -> Self {
         Self { exit: USAGE, ..self }
     }
 
     /// Says first what was being done.
-    pub(crate) fn while_doing(mut self, what: impl fmt::Display) -> Self {
+    pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
         let message = std::mem::replace(&mut self.message, lines(what));
         // Some errors only name what failed.
         if !self.message.contains(&message) {
@@ -64,7 +64,7 @@ impl Failure {
     }
 
     /// Adds a cause in the words of another program.
-    pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
+    pub(crate) fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.causes.push(lines(cause));
         self
     }
@@ -100,7 +100,7 @@ fn lines(message: impl fmt::Display) -> String {
     escape_lines(&text).into_owned()
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         self.causes.iter().try_for_each(|cause| write!(f, "\n  because: {cause}"))?;
@@ -108,26 +108,26 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<compass_registry::Error> for Failure {
+impl From<compass_registry::Error> for CliError {
     fn from(error: compass_registry::Error) -> Self {
         of_registry(&error)
     }
 }
 
-impl From<compass_bundle::Error> for Failure {
+impl From<compass_bundle::Error> for CliError {
     fn from(error: compass_bundle::Error) -> Self {
         let exit = match &error {
             compass_bundle::Error::InvalidChecksum { .. }
             | compass_bundle::Error::Damaged { .. }
             | compass_bundle::Error::NotABundle { .. }
-            | compass_bundle::Error::InvalidInput(_) => NOT_RIGHT,
+            | compass_bundle::Error::InvalidInput(_) => CHECK_FAILED,
             compass_bundle::Error::InvalidAddress { .. }
             | compass_bundle::Error::AlreadyExists { .. }
             | compass_bundle::Error::WrongOwner { .. }
             | compass_bundle::Error::NoSuchFile { .. }
             | compass_bundle::Error::NoSuchImage { .. } => USAGE,
             compass_bundle::Error::Registry(error) => return of_registry(error),
-            _ => Failure::OUTSIDE,
+            _ => CliError::EXTERNAL,
         };
         let failure = Self::new(exit, &error).caused_by(&error);
         match error.hint() {
@@ -137,8 +137,8 @@ impl From<compass_bundle::Error> for Failure {
     }
 }
 
-fn of_registry(error: &compass_registry::Error) -> Failure {
-    let failure = Failure::new(exit_of(error), error).caused_by(error);
+fn of_registry(error: &compass_registry::Error) -> CliError {
+    let failure = CliError::new(exit_of(error), error).caused_by(error);
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -149,22 +149,22 @@ fn exit_of(error: &compass_registry::Error) -> u8 {
     use compass_registry::Error as E;
     match error {
         E::Parse { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => USAGE,
-        E::TagExists { .. } => NOT_RIGHT,
+        E::TagExists { .. } => CHECK_FAILED,
         E::Image { source, .. } | E::Blob { source, .. } => exit_of(source),
-        _ => Failure::OUTSIDE,
+        _ => CliError::EXTERNAL,
     }
 }
 
-impl From<PolicyError> for Failure {
+impl From<PolicyError> for CliError {
     fn from(error: PolicyError) -> Self {
         let failure = Self::usage(&error);
         if error.help.is_empty() { failure } else { failure.hint(error.help) }
     }
 }
 
-impl From<tokio::task::JoinError> for Failure {
+impl From<tokio::task::JoinError> for CliError {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self::outside(&error)
+        Self::external(&error)
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
             ("h/a:v1", vec![]),
             ("h/a:v1 cannot be reached", vec!["h/a:v1 cannot be reached"]),
         ] {
-            let failure = Failure::usage(message).while_doing("cannot sync h/a:v1");
+            let failure = CliError::usage(message).context("cannot sync h/a:v1");
             assert_eq!(failure.message, "cannot sync h/a:v1");
             assert_eq!(failure.causes, causes);
         }

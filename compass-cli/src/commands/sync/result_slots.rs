@@ -8,49 +8,49 @@ use std::time::Instant;
 use compass_registry::Platform;
 
 use super::report::Report;
-use super::{Route, Synced};
-use crate::failure::Failure;
+use super::{ImageTransfer, TransferResult};
+use crate::error::CliError;
 
-/// A place for the result of each route.
-pub(crate) struct Results<'r> {
-    routes: &'r [Route],
-    known: Mutex<Vec<Option<Synced>>>,
+/// A place for the result of each transfer.
+pub(crate) struct ResultSlots<'r> {
+    transfers: &'r [ImageTransfer],
+    known: Mutex<Vec<Option<TransferResult>>>,
 }
 
-impl<'r> Results<'r> {
-    pub(crate) fn of(routes: &'r [Route]) -> Self {
-        Self { routes, known: Mutex::new(routes.iter().map(|_| None).collect()) }
+impl<'r> ResultSlots<'r> {
+    pub(crate) fn of(transfers: &'r [ImageTransfer]) -> Self {
+        Self { transfers, known: Mutex::new(transfers.iter().map(|_| None).collect()) }
     }
 
-    pub(super) fn routes(&self) -> &'r [Route] {
-        self.routes
+    pub(super) fn transfers(&self) -> &'r [ImageTransfer] {
+        self.transfers
     }
 
-    pub(super) fn put(&self, number: usize, synced: Synced) {
+    pub(super) fn put(&self, number: usize, synced: TransferResult) {
         self.known()[number] = Some(synced);
     }
 
-    /// All results, in the order of the routes; of what has none, that it was interrupted.
-    pub(crate) fn take(&self) -> Vec<Synced> {
+    /// All results, in the order of the transfers; of what has none, that it was interrupted.
+    pub(crate) fn take(&self) -> Vec<TransferResult> {
         let mut known = self.known();
-        let unknown = |route: &Route| Synced {
-            route: route.clone(),
-            result: Err(Failure::interrupted(Failure::OUTSIDE)),
+        let unknown = |transfer: &ImageTransfer| TransferResult {
+            transfer: transfer.clone(),
+            result: Err(CliError::interrupted(CliError::EXTERNAL)),
             retries: 0,
             seconds: 0.0,
         };
-        let all = known.iter_mut().zip(self.routes);
-        all.map(|(known, route)| known.take().unwrap_or_else(|| unknown(route))).collect()
+        let all = known.iter_mut().zip(self.transfers);
+        all.map(|(known, transfer)| known.take().unwrap_or_else(|| unknown(transfer))).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Option<Synced>>> {
+    fn known(&self) -> MutexGuard<'_, Vec<Option<TransferResult>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A run under way. Dropped, it leaves a report of what is known.
-pub(super) struct UnderWay<'r> {
-    pub(super) results: &'r Results<'r>,
+pub(super) struct ReportOnDrop<'r> {
+    pub(super) results: &'r ResultSlots<'r>,
     pub(super) report: Option<&'r Path>,
     pub(super) platforms: &'r [Platform],
     pub(super) dry_run: bool,
@@ -58,7 +58,7 @@ pub(super) struct UnderWay<'r> {
     pub(super) is_over: bool,
 }
 
-impl UnderWay<'_> {
+impl ReportOnDrop<'_> {
     pub(super) fn to_report(&self) -> Report {
         Report {
             synced: self.results.take(),
@@ -69,7 +69,7 @@ impl UnderWay<'_> {
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for ReportOnDrop<'_> {
     fn drop(&mut self) {
         if let (false, Some(path)) = (self.is_over, self.report) {
             // What is interrupted ends, with a report or without.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::repository::Repository;
 
 /// Writes a file, or replaces it: one that is there keeps its permissions.
-pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let permissions = fs::metadata(target).map(|there| there.permissions());
     let put = |part: &Path| {
         permissions.map_or(Ok(()), |permissions| fs::set_permissions(part, permissions))?;
@@ -20,7 +20,7 @@ pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Whether [`output`] can write there, before what is to be written has been worked for.
-pub(crate) fn require_writable(target: &Path) -> Result<(), Failure> {
+pub(crate) fn require_writable(target: &Path) -> Result<(), CliError> {
     let target = behind_links(target);
     let access = if is_special(&target) {
         rustix::fs::access(&target, Access::WRITE_OK)
@@ -33,13 +33,13 @@ pub(crate) fn require_writable(target: &Path) -> Result<(), Failure> {
     };
     access.map_err(|error| {
         let message = format!("cannot write {}: {}", target.display(), io::Error::from(error));
-        Failure::usage(message)
+        CliError::usage(message)
     })
 }
 
 /// Writes where a user wants it: a file is replaced when it is complete, what a link leads to as
 /// well; a pipe or a device is written into.
-pub(crate) fn output(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn output(target: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let target = behind_links(target);
     if !is_special(&target) {
         return write(&target, bytes);
@@ -69,11 +69,11 @@ pub(crate) fn is_special(path: &Path) -> bool {
 }
 
 /// Makes a file of the repository that is not there, and the directories it stands in.
-pub(crate) fn create(repository: &Repository, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn create(repository: &Repository, path: &str, bytes: &[u8]) -> Result<(), CliError> {
     // What stands in the way is a file, or a link that may lead out of the repository.
     let in_the_way = path.match_indices('/').map(|(at, _)| &path[..at]);
     if let Some(file) = in_the_way.into_iter().find(|step| repository.tree.contains(step)) {
-        return Err(Failure::usage(format!("{file} is not a directory")));
+        return Err(CliError::usage(format!("{file} is not a directory")));
     }
     let target = repository.root.join(path);
     let write = || {
@@ -110,6 +110,6 @@ fn beside(
     written
 }
 
-pub(crate) fn not_written(path: &Path, error: &io::Error) -> Failure {
-    Failure::outside(error).while_doing(format!("cannot write {}", path.display()))
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> CliError {
+    CliError::external(error).context(format!("cannot write {}", path.display()))
 }

@@ -8,16 +8,16 @@ use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Opens a bundle, or a package of any making.
-pub(crate) async fn open(address: &str, global: &Global) -> Result<Package, Failure> {
+pub(crate) async fn open(address: &str, global: &Global) -> Result<Package, CliError> {
     Ok(Package::read(open_source(address, &global.retry()).await?).await?)
 }
 
 /// What the YAML of a bundle or a package names.
 #[derive(Default)]
-pub(crate) struct Named {
+pub(crate) struct ImageUsage {
     /// Files, and images that they name and nobody packed.
     pub(crate) missing: Vec<(String, String)>,
     /// Files of which nobody can tell what they name, and why.
@@ -25,11 +25,11 @@ pub(crate) struct Named {
 }
 
 /// What the YAML of what was opened names. What is damaged of it is reported by a proof.
-pub(crate) async fn named_by(opened: &Package) -> Named {
-    let mut named = Named::default();
+pub(crate) async fn referenced_images(opened: &Package) -> ImageUsage {
+    let mut named = ImageUsage::default();
     match opened {
         Package::Bundle(bundle) => {
-            let there = There::of(bundle.images().iter().map(|image| &image.reference));
+            let there = PresentImages::of(bundle.images().iter().map(|image| &image.reference));
             for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
                 if let Ok(bytes) = bundle.file(entry.path).await {
                     there.look_for(entry.path, &bytes, &mut named);
@@ -37,7 +37,7 @@ pub(crate) async fn named_by(opened: &Package) -> Named {
             }
         }
         Package::Foreign(package) => {
-            let there = There::of(package.images().iter().map(|image| &image.reference));
+            let there = PresentImages::of(package.images().iter().map(|image| &image.reference));
             for file in package.files() {
                 if let Some(yaml) = &file.yaml {
                     there.look_for(&file.path, yaml, &mut named);
@@ -53,12 +53,12 @@ fn is_yaml(path: &str) -> bool {
 }
 
 /// The images of a bundle or a package, by the last element of their repositories.
-struct There<'r> {
+struct PresentImages<'r> {
     images: HashMap<&'r str, Vec<(&'r str, String)>>,
     policy: Policy,
 }
 
-impl<'r> There<'r> {
+impl<'r> PresentImages<'r> {
     fn of(references: impl Iterator<Item = &'r Reference>) -> Self {
         let mut images: HashMap<_, Vec<_>> = HashMap::new();
         for reference in references {
@@ -70,7 +70,7 @@ impl<'r> There<'r> {
     }
 
     /// Looks for the images that a YAML file names.
-    fn look_for(&self, path: &str, yaml: &[u8], named: &mut Named) {
+    fn look_for(&self, path: &str, yaml: &[u8], named: &mut ImageUsage) {
         let images = match inventory::file_images(path, yaml, &self.policy) {
             Ok(images) => images,
             Err((line, error)) => {

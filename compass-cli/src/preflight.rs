@@ -7,11 +7,11 @@ use compass_manifest::check;
 use compass_manifest::escape::escape;
 use compass_manifest::finding::{Finding, Severity};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::repository::Repository;
 
 /// The rules whose errors hide an image.
-const HIDING: [&str; 6] = [
+const BLOCKING_RULES: [&str; 6] = [
     "container-without-image",
     "image-list-syntax",
     "image-reference",
@@ -21,7 +21,8 @@ const HIDING: [&str; 6] = [
 ];
 
 /// The rules whose findings hide something in a product manifest, which says what else there is.
-const HIDING_MORE: [&str; 4] = ["missing-field", "missing-file", "unknown-field", "wrong-type"];
+const BLOCKING_MANIFEST_RULES: [&str; 4] =
+    ["missing-field", "missing-file", "unknown-field", "wrong-type"];
 
 /// How many findings a refusal shows.
 const MAX_SHOWN: usize = 20;
@@ -29,14 +30,15 @@ const MAX_SHOWN: usize = 20;
 impl Repository {
     /// Refuses a target of which something would be left out unseen. `is_part` says which files it
     /// consists of; `manifest` is the product manifest, if it has one.
-    pub(crate) fn require_whole(
+    pub(crate) fn require_complete(
         &self,
         is_part: impl Fn(&str) -> bool,
         manifest: Option<&str>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         let hides = |finding: &Finding| {
             let file = finding.location.file.as_str();
-            let in_manifest = manifest == Some(file) && HIDING_MORE.contains(&finding.code);
+            let in_manifest =
+                manifest == Some(file) && BLOCKING_MANIFEST_RULES.contains(&finding.code);
             is_part(file) && (hides_image(finding) || in_manifest)
         };
         let hiding = self.findings_that(hides);
@@ -47,7 +49,7 @@ impl Repository {
         if hiding.len() > MAX_SHOWN {
             message.push(format!("and {} more", hiding.len() - MAX_SHOWN));
         }
-        Err(Failure::not_right(message.join("\n")).hint("`compass check` shows where"))
+        Err(CliError::check_failed(message.join("\n")).hint("`compass check` shows where"))
     }
 
     /// The findings that hide an image of a plugin, hotfix or addon, in words; without those in
@@ -75,7 +77,7 @@ impl Repository {
 }
 
 fn hides_image(finding: &Finding) -> bool {
-    HIDING.contains(&finding.code) && finding.severity == Severity::Error
+    BLOCKING_RULES.contains(&finding.code) && finding.severity == Severity::Error
 }
 
 /// A finding in one line.
