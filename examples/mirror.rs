@@ -1,0 +1,59 @@
+//! A mirror: copies an image from a custom [`ImageSource`], which reads blobs from a nearby source if it has them.
+//!
+//! `cargo run -p compass-examples --example mirror`
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use compass_registry::storage::{MemoryStorage, Storage as _};
+use compass_registry::{
+    ByteStream, CopyOptions, Descriptor, Digest, Error, ImageSource, RawManifest, Repository, Tag,
+    TagOrDigest, copy, media_type,
+};
+
+struct Mirrored {
+    nearby: Arc<dyn ImageSource>,
+    origin: Arc<dyn ImageSource>,
+}
+
+#[async_trait]
+impl ImageSource for Mirrored {
+    async fn manifest(&self, name: &Repository, tag: &TagOrDigest) -> Result<RawManifest, Error> {
+        // Only the origin has the current digest of a tag.
+        self.origin.manifest(name, tag).await
+    }
+
+    async fn blob(
+        &self,
+        name: &Repository,
+        blob: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        match self.nearby.blob(name, blob, range.clone()).await {
+            Err(error) if error.is_not_found() => self.origin.blob(name, blob, range).await,
+            found => found,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let (name, tag): (Repository, Tag) = ("team/web".parse()?, "v1.0.0".parse()?);
+    let (nearby, origin, sink) = <(MemoryStorage, MemoryStorage, MemoryStorage)>::default();
+    nearby.add_blob(&name, *b"layer");
+    let json = |media_type: &str, digest: Digest, size: usize| {
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+    };
+    let config = json(media_type::OCI_CONFIG, origin.add_blob(&name, *b"{}"), 2);
+    let layer = json(media_type::OCI_LAYER_GZIP, Digest::of(b"layer"), 5);
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
+    let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest);
+    origin.put_manifest(&name, &manifest, Some(&tag)).await?;
+
+    let source = Arc::new(Mirrored { nearby: Arc::new(nearby), origin: Arc::new(origin) });
+    let (from, to) = ((&name, &tag.clone().into()), (&name, Some(&tag)));
+    let report = copy(source, from, &sink, to, &CopyOptions::default()).await?;
+    println!("copied {name}@{} with {} blobs", report.digest, report.blobs);
+    Ok(())
+}
