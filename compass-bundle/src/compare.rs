@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, Platform};
 
-use self::images::{NamedImage, Pair, pairs};
+use self::images::{ImagePair, NamedImage, match_images};
 use crate::document::BundleDocument;
 use crate::{Error, Package};
 
@@ -24,7 +24,7 @@ pub struct Comparison {
     /// Images that differ, or that only one has.
     pub images: Vec<ImageChange>,
     /// The images that are the same.
-    pub same_images: usize,
+    pub unchanged_images: usize,
     /// Bytes of blobs that both have.
     pub shared_bytes: u64,
     /// Bytes of blobs that only the second has.
@@ -94,16 +94,16 @@ pub struct ImageSide {
 const MAX_TEXT: u64 = 4 << 20;
 
 /// Bytes of texts that may still be taken into memory.
-struct Room(u64);
+struct TextBudget(u64);
 
-impl Default for Room {
+impl Default for TextBudget {
     fn default() -> Self {
         Self(64 << 20)
     }
 }
 
-impl Room {
-    /// Whether there is room for both sides of something.
+impl TextBudget {
+    /// Whether there is budget for both sides of something.
     fn take(&mut self, sizes: (u64, u64)) -> bool {
         let both = sizes.0.saturating_add(sizes.1);
         let fits = sizes.0.max(sizes.1) <= MAX_TEXT && both <= self.0;
@@ -120,19 +120,19 @@ impl Room {
 /// # Errors
 /// Where one of them cannot be read.
 pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> {
-    let (mut images, mut same_images, mut room) = (Vec::new(), 0, Room::default());
-    let files = file_changes(old, new, &mut room).await?;
-    for Pair { name, old: before, new: after } in pairs(old.images(), new.images()) {
+    let (mut images, mut unchanged_images, mut budget) = (Vec::new(), 0, TextBudget::default());
+    let files = file_changes(old, new, &mut budget).await?;
+    for ImagePair { name, old: before, new: after } in match_images(old.images(), new.images()) {
         let sides = (before.as_ref(), after.as_ref());
         if let (Some(one), Some(other)) = sides
             && one.digest == other.digest
             && one.reference == other.reference
             && one.absent() == other.absent()
         {
-            same_images += 1;
+            unchanged_images += 1;
             continue;
         }
-        images.push(image_change(&name, (old, sides.0), (new, sides.1), &mut room).await?);
+        images.push(image_change(&name, (old, sides.0), (new, sides.1), &mut budget).await?);
     }
     let (old_blobs, new_blobs) = (old.blobs()?, new.blobs()?);
     let (shared, added): (Vec<_>, Vec<_>) =
@@ -143,7 +143,7 @@ pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> 
         document: document_changes(old, new),
         files,
         images,
-        same_images,
+        unchanged_images,
         shared_bytes: sum(&shared),
         new_bytes: sum(&added),
     })
@@ -153,7 +153,7 @@ async fn image_change(
     name: &str,
     (old, old_image): (&Package, Option<&NamedImage<'_>>),
     (new, new_image): (&Package, Option<&NamedImage<'_>>),
-    room: &mut Room,
+    budget: &mut TextBudget,
 ) -> Result<ImageChange, Error> {
     let config = |image: Option<&NamedImage<'_>>| image.map(NamedImage::config).transpose();
     let (before, after) = (config(old_image)?, config(new_image)?);
@@ -161,7 +161,7 @@ async fn image_change(
     if let (Some(one), Some(other)) = (old_image, new_image)
         && let (Some(config), Some(other_config)) = (&before, &after)
         && config.digest != other_config.digest
-        && room.take((config.size, other_config.size))
+        && budget.take((config.size, other_config.size))
     {
         let config = old.blob(one.reference.repository(), config).await?;
         let other_config = new.blob(other.reference.repository(), other_config).await?;
@@ -207,21 +207,21 @@ fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
 async fn file_changes(
     old: &Package,
     new: &Package,
-    room: &mut Room,
+    budget: &mut TextBudget,
 ) -> Result<Vec<FileChange>, Error> {
     let (olds, news) = (old.files(), new.files());
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
         let (before, after) = (olds.get(path), news.get(path));
         let both = before.zip(after);
-        if both.is_some_and(|(before, after)| before.is(after)) {
+        if both.is_some_and(|(before, after)| before.same_content(after)) {
             continue;
         }
         let modes = both.and_then(|(before, after)| before.modes(after));
         let is_text = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
         let texts = match (before, after) {
             (Some(one), Some(other))
-                if is_text && one.digest != other.digest && room.take((one.size, other.size)) =>
+                if is_text && one.digest != other.digest && budget.take((one.size, other.size)) =>
             {
                 Some((old.file(&one.path).await?, new.file(&other.path).await?))
             }

@@ -50,30 +50,30 @@ pub async fn unpack(
 ) -> Result<Unpacked, Error> {
     let name = source.name();
     let last = name.rsplit('/').next().unwrap_or_default();
-    let mut part = UnpackDir::create(directory.join(format!(".{last}.unpacking")))?;
+    let mut target_dir = UnpackDir::create(directory.join(format!(".{last}.unpacking")))?;
     let damaged = |error: io::Error| Error::reading(&name, error);
-    let limits = Limits::of_package();
+    let limits = Limits::for_package();
     let reader = limits.count_input_of(reader_of(source));
     let tar = match decompress(reader, &limits).await.map_err(damaged)? {
         Decompressed::Tar(tar) => tar,
         Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
     };
-    let mut entries = TarEntries::of(tar, &limits).await.map_err(damaged)?;
+    let mut entries = TarEntries::new(tar, &limits).await.map_err(damaged)?;
     let (mut files, mut bytes, mut count) = (0, 0, 0);
     while let Some(entry) = entries.next().await.map_err(damaged)? {
         count += 1;
         if count > MAX_ENTRIES {
             return Err(Error::damaged(format!("{name}: it holds too many files")));
         }
-        if let Some(size) = part.add(&name, entry).await? {
-            progress.add_total(size);
+        if let Some(size) = target_dir.add(&name, entry).await? {
+            progress.expect(size);
             progress.advance(size);
             files += 1;
             bytes += size;
         }
     }
-    files += part.link_files(&name)?;
-    Ok(Unpacked { paths: part.finish(directory)?, files, bytes })
+    files += target_dir.link_files(&name)?;
+    Ok(Unpacked { paths: target_dir.finish(directory)?, files, bytes })
 }
 
 impl ForeignPackage {
@@ -96,18 +96,18 @@ impl ForeignPackage {
 /// # Errors
 /// [`Error::AlreadyExists`] where something has the name.
 pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
-    pick::require_free(path)?;
+    pick::check_absent(path)?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    let part = unnamed_beside(path, 0o600).map_err(Error::io("create", path))?;
+    let target_dir = unnamed_beside(path, 0o600).map_err(Error::io("create", path))?;
     let write = || {
-        io::Write::write_all(&mut part.as_file(), bytes)?;
-        part.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))?;
-        part.as_file().sync_all()
+        io::Write::write_all(&mut target_dir.as_file(), bytes)?;
+        target_dir.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))?;
+        target_dir.as_file().sync_all()
     };
     write().map_err(Error::io("write", path))?;
-    rename_to_new(part.path(), path).map_err(|error| match error.kind() {
+    rename_to_new(target_dir.path(), path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::AlreadyExists { path: path.display().to_string() },
         _ => Error::io("create", path)(error),
     })?;

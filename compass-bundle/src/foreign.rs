@@ -31,12 +31,12 @@ use compass_registry::{
 use tokio::io::AsyncReadExt as _;
 
 use self::contents::{BlobLocation, Contents};
-use self::decompress::{Decoded, Decompressed, Reader, decompress, open, reader_of};
+use self::decompress::{Decoded, Decompressed, Reader, decode, decompress, reader_of};
 use self::hashing_reader::HashingReader;
 pub use self::images::ForeignImage;
 use self::limits::Limits;
 use self::scan::{Scan, unsupported_reason};
-use self::sequential_blobs::chunks_of;
+use self::sequential_blobs::byte_stream;
 use self::tar_entries::TarEntries;
 use crate::Error;
 use crate::document::FILE_NAME;
@@ -85,17 +85,17 @@ impl ForeignPackage {
         let name = source.name();
         let not = |error| Error::reading_anything(&name, error);
         let file = HashingReader::new(reader_of(Arc::clone(&source)));
-        file.hash(compass_registry::Algorithm::Sha256, 0);
-        let limits = Limits::of_package();
+        file.start_hashing(compass_registry::Algorithm::Sha256, 0);
+        let limits = Limits::for_package();
         let reader = limits.count_input_of(file.reader());
         let tar = match decompress(reader, &limits).await.map_err(not)? {
             Decompressed::Tar(tar) => tar,
             Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
         };
-        let scan = Scan::of(tar, limits).await.map_err(not)?;
+        let scan = Scan::read(tar, limits).await.map_err(not)?;
         let passed = file.finish();
         let digest = (passed.size == source.size()).then_some(passed.sha256);
-        let contents = Contents::of(source, digest, scan)?;
+        let contents = Contents::new(source, digest, scan)?;
         if contents.is_empty() {
             return Err(Error::not_a_bundle(&name, "it holds nothing"));
         }
@@ -183,7 +183,7 @@ impl ForeignPackage {
     }
 
     /// The same package, of which `bundle.json` describes a bundle that the file is not.
-    pub(crate) fn of_altered_bundle(self) -> Self {
+    pub(crate) fn with_altered_bundle_problem(self) -> Self {
         let is_document = |file: &&ForeignFile| {
             matches!(file.path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
         };
@@ -267,7 +267,7 @@ impl ForeignPackage {
 }
 
 async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result<Option<Reader>> {
-    let mut entries = TarEntries::of(tar, limits).await?;
+    let mut entries = TarEntries::new(tar, limits).await?;
     while let Some(entry) = entries.next().await? {
         if entry.path.text == path && entry.is_file() {
             return Ok(Some(entry.into_reader()));
@@ -278,7 +278,7 @@ async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result
 
 /// A layer without its compression, which registries do not know.
 async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Reader> {
-    match open(blob, limits).await? {
+    match decode(blob, limits).await? {
         Decoded::Compressed(_, reader) | Decoded::Plain(reader) => Ok(reader),
         Decoded::Unsupported(name) => Err(std::io::Error::other(unsupported_reason(name))),
     }
@@ -320,6 +320,6 @@ impl ImageSource for ForeignPackage {
         let mut skipped = (&mut reader).take(range.start);
         tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await.map_err(failed)?;
         let rest = reader.take(range.end.saturating_sub(range.start));
-        Ok(chunks_of(rest, what.clone()))
+        Ok(byte_stream(rest, what.clone()))
     }
 }

@@ -18,7 +18,7 @@ use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
 
 /// Images that are on their way at once; how many blobs move is another bound.
-const IMAGES_AT_ONCE: usize = 4;
+const CONCURRENT_IMAGES: usize = 4;
 
 /// An image that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub async fn install(
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
     let images = bundle.images().iter().map(Image::bundled);
     let images = images.collect::<Result<Vec<_>, _>>()?;
-    require_own_tags(&images, place)?;
-    bring(&source, &images, sink, place, (options, IMAGES_AT_ONCE)).await
+    check_tag_collisions(&images, place)?;
+    push_all(&source, &images, sink, place, (options, CONCURRENT_IMAGES)).await
 }
 
 /// Copies one image of a bundle under its own name; see [`install`].
@@ -59,8 +59,8 @@ pub async fn copy_bundled(
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
-    let (image, own) = (Image::bundled(image)?, own_place(&image.reference));
-    let mut installed = bring(&source, &[image], sink, &own, (options, 1)).await?;
+    let (image, own) = (Image::bundled(image)?, original_place(&image.reference));
+    let mut installed = push_all(&source, &[image], sink, &own, (options, 1)).await?;
     Ok(installed.remove(0).copied)
 }
 
@@ -84,7 +84,7 @@ pub async fn install_package(
         return Err(Error::not_a_bundle(package.name(), package.no_image_reason()));
     }
     package.require_whole()?;
-    bring_packed((package, package.images()), sink, place, options).await
+    push_foreign((package, package.images()), sink, place, options).await
 }
 
 /// Copies one image of a package of any making under its own name; see [`install_package`].
@@ -97,13 +97,13 @@ pub async fn copy_packed(
     sink: &dyn ImageSink,
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
-    let (images, own) = (std::slice::from_ref(image), own_place(&image.reference));
-    let mut installed = bring_packed((package, images), sink, &own, options).await?;
+    let (images, own) = (std::slice::from_ref(image), original_place(&image.reference));
+    let mut installed = push_foreign((package, images), sink, &own, options).await?;
     Ok(installed.remove(0).copied)
 }
 
 /// Brings images of a package, as many as are asked for.
-async fn bring_packed(
+async fn push_foreign(
     (package, images): (&ForeignPackage, &[ForeignImage]),
     sink: &dyn ImageSink,
     place: &RegistryPrefix,
@@ -113,9 +113,9 @@ async fn bring_packed(
         return Err(Error::damaged(problem));
     }
     let packed = images.iter().map(Image::packed).collect::<Result<Vec<_>, _>>()?;
-    require_own_tags(&packed, place)?;
-    let shown = Arc::new(Shown::of(&options.progress));
-    let first: Arc<dyn Progress> = shown.clone();
+    check_tag_collisions(&packed, place)?;
+    let offset = Arc::new(OffsetProgress::of(&options.progress));
+    let first: Arc<dyn Progress> = offset.clone();
     let source: Arc<dyn ImageSource> = Arc::new(package.clone());
     let mut needed = Vec::new();
     for (image, packed) in images.iter().zip(&packed) {
@@ -123,14 +123,14 @@ async fn bring_packed(
             needed.push(image);
         }
     }
-    let mut brought = sequential::bring((package, &needed), sink, place, &first).await?;
+    let mut pushed = sequential::push((package, &needed), sink, place, &first).await?;
     // Every layer that is missing yet is read up to from the beginning: several at once would be in
     // each other's way.
-    let progress = Arc::new(shown.rest());
+    let progress = Arc::new(offset.rest());
     let options = CopyOptions { jobs: 1, progress, ..options.clone() };
-    let mut installed = bring(&source, &packed, sink, place, (&options, 1)).await?;
+    let mut installed = push_all(&source, &packed, sink, place, (&options, 1)).await?;
     for (image, installed) in images.iter().zip(&mut installed) {
-        let (blobs, bytes) = brought.remove(&image.reference).unwrap_or_default();
+        let (blobs, bytes) = pushed.remove(&image.reference).unwrap_or_default();
         installed.copied.blobs += blobs;
         installed.copied.bytes += bytes;
         installed.copied.present_bytes = installed.copied.present_bytes.saturating_sub(bytes);
@@ -138,17 +138,17 @@ async fn bring_packed(
     Ok(installed)
 }
 
-/// What a pass over a package has shown: the next one, which looks at everything again, shows as much
+/// What a pass over a package has offset: the next one, which looks at everything again, shows as much
 /// less.
-struct Shown {
+struct OffsetProgress {
     progress: Arc<dyn Progress>,
     expected: AtomicU64,
     advanced: AtomicU64,
-    /// What was shown before, and is not shown again.
+    /// What was offset before, and is not offset again.
     before: (AtomicU64, AtomicU64),
 }
 
-impl Shown {
+impl OffsetProgress {
     fn of(progress: &Arc<dyn Progress>) -> Self {
         Self {
             progress: Arc::clone(progress),
@@ -159,7 +159,7 @@ impl Shown {
     }
 
     fn rest(&self) -> Self {
-        let before = |shown: &AtomicU64| AtomicU64::new(shown.load(Ordering::Relaxed));
+        let before = |offset: &AtomicU64| AtomicU64::new(offset.load(Ordering::Relaxed));
         Self {
             before: (before(&self.expected), before(&self.advanced)),
             ..Self::of(&self.progress)
@@ -167,23 +167,23 @@ impl Shown {
     }
 }
 
-/// So much of these bytes was not shown before.
-fn unseen(before: &AtomicU64, bytes: u64) -> u64 {
+/// So much of these bytes was not offset before.
+fn not_yet_reported(before: &AtomicU64, bytes: u64) -> u64 {
     let seen = before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
         Some(left.saturating_sub(bytes))
     });
     bytes.saturating_sub(seen.unwrap_or_default())
 }
 
-impl Progress for Shown {
-    fn add_total(&self, bytes: u64) {
+impl Progress for OffsetProgress {
+    fn expect(&self, bytes: u64) {
         self.expected.fetch_add(bytes, Ordering::Relaxed);
-        self.progress.add_total(unseen(&self.before.0, bytes));
+        self.progress.expect(not_yet_reported(&self.before.0, bytes));
     }
 
     fn advance(&self, bytes: u64) {
         self.advanced.fetch_add(bytes, Ordering::Relaxed);
-        self.progress.advance(unseen(&self.before.1, bytes));
+        self.progress.advance(not_yet_reported(&self.before.1, bytes));
     }
 
     fn image_done(&self) {
@@ -195,7 +195,7 @@ impl Progress for Shown {
     }
 }
 
-/// An image that is brought.
+/// An image that is pushed.
 struct Image<'i> {
     reference: &'i Reference,
     root: Digest,
@@ -242,28 +242,28 @@ impl<'i> Image<'i> {
 }
 
 /// Where an image keeps its own name.
-fn own_place(reference: &Reference) -> RegistryPrefix {
-    RegistryPrefix { host: reference.host().to_owned(), project: String::new() }
+fn original_place(reference: &Reference) -> RegistryPlace {
+    RegistryPlace { host: reference.host().to_owned(), project: String::new() }
 }
 
-async fn bring(
+async fn push_all(
     source: &Arc<dyn ImageSource>,
     images: &[Image<'_>],
     sink: &dyn ImageSink,
-    place: &RegistryPrefix,
-    (options, at_once): (&CopyOptions, usize),
+    place: &RegistryPlace,
+    (options, concurrency): (&CopyOptions, usize),
 ) -> Result<Vec<Installed>, Error> {
     let copier = &Copier::new(sink, options.clone());
     let installing = images.iter().map(|image| {
         // Boxed, so that whoever waits can be spawned: the compiler cannot tell that of futures in
         // a lazy iterator.
-        bring_one(source, image, place, (copier, sink, options)).boxed()
+        push_image(source, image, place, (copier, sink, options)).boxed()
     });
     let installing: Vec<_> = installing.collect();
-    stream::iter(installing).buffered(at_once).try_collect().await
+    stream::iter(installing).buffered(concurrency).try_collect().await
 }
 
-async fn bring_one(
+async fn push_image(
     source: &Arc<dyn ImageSource>,
     image: &Image<'_>,
     place: &RegistryPrefix,
@@ -283,7 +283,7 @@ async fn bring_one(
     Ok(Installed { reference: reference.with_digest(copied.digest), copied })
 }
 
-/// Whether an image has to be brought; an error if its tag names another one.
+/// Whether an image has to be pushed; an error if its tag names another one.
 async fn is_needed(
     source: &Arc<dyn ImageSource>,
     image: &Image<'_>,
@@ -298,7 +298,7 @@ async fn is_needed(
 }
 
 /// Two images under one tag would be one that is lost.
-fn require_own_tags(images: &[Image<'_>], place: &RegistryPrefix) -> Result<(), Error> {
+fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
     for image in images {
         let moved = image.destination(place)?;

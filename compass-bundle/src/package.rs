@@ -13,10 +13,10 @@ use crate::plan::entry;
 use crate::{Bundle, BundleSource, Damage, Error, ForeignPackage, Verified, VerifyOptions, frame};
 
 /// Bytes of the name in the header of a tar entry.
-const NAME: u64 = 100;
+const TAR_NAME_SIZE: u64 = 100;
 
 /// Bytes that are hashed at once.
-const READ: u64 = 4 << 20;
+const READ_SIZE: u64 = 4 << 20;
 
 /// What was opened: a bundle, or a package of any making.
 #[derive(Debug, Clone)]
@@ -35,18 +35,18 @@ impl Package {
     /// As [`Bundle::read`] and [`ForeignPackage::read`]. What begins as a bundle does and is neither is
     /// described as a bundle.
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
-        let of_bundle = match Bundle::read(Arc::clone(&source)).await {
+        let bundle_error = match Bundle::read(Arc::clone(&source)).await {
             Ok(bundle) => return Ok(Self::Bundle(bundle)),
             Err(error @ (Error::NotABundle { .. } | Error::Damaged { .. })) => error,
             Err(error) => return Err(error),
         };
-        let is_bundle = begins_with_document(&*source).await?;
-        if is_bundle && matches!(of_bundle, Error::Damaged { .. }) {
-            return Err(of_bundle);
+        let is_bundle = starts_with_document(&*source).await?;
+        if is_bundle && matches!(bundle_error, Error::Damaged { .. }) {
+            return Err(bundle_error);
         }
         match ForeignPackage::read(Arc::clone(&source)).await {
-            Ok(package) => Ok(Self::Foreign(package.of_altered_bundle())),
-            Err(_) if is_bundle || is_cut_off(&*source).await? => Err(of_bundle),
+            Ok(package) => Ok(Self::Foreign(package.with_altered_bundle_problem())),
+            Err(_) if is_bundle || is_truncated(&*source).await? => Err(bundle_error),
             Err(error) => Err(error),
         }
     }
@@ -72,7 +72,7 @@ pub async fn verify_unreadable(
         let (mut hasher, mut position) = (Hasher::default(), 0);
         options.progress.add_total(size);
         while position < size {
-            let bytes = source.read(position..size.min(position + READ)).await?;
+            let bytes = source.read(position..size.min(position + READ_SIZE)).await?;
             hasher.update(&bytes);
             position += bytes.len() as u64;
             options.progress.advance(bytes.len() as u64);
@@ -89,11 +89,11 @@ pub async fn verify_unreadable(
 /// # Errors
 /// Where the file cannot be read.
 pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
-    let begins_so = has_bundle_header(&**source).await?;
+    let has_header = has_bundle_header(&**source).await?;
     let recording =
         Arc::new(RecordingSource { source: Arc::clone(source), end: AtomicU64::new(0) });
     let opened = Bundle::read(recording.clone()).await;
-    Ok(match (begins_so, opened) {
+    Ok(match (has_header, opened) {
         (true, _) => 0..recording.end.load(Ordering::Relaxed),
         (false, Ok(_)) => 0..frame::HEADER.len() as u64,
         (false, Err(_)) => 0..source.size(),
@@ -162,9 +162,9 @@ impl BundleSource for RecordingSource {
 
 /// Whether the first entry of a file that is framed as bundles are is `bundle.json`. Other tools may
 /// frame archives so as well: gzip of level 0 is the same.
-async fn begins_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
+async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
     let start = frame::HEADER.len() as u64 + frame::BLOCK_HEADER;
-    let end = start + NAME;
+    let end = start + TAR_NAME_SIZE;
     if source.size() < end || !has_bundle_header(source).await? {
         return Ok(false);
     }
@@ -176,8 +176,8 @@ async fn begins_with_document(source: &dyn BundleSource) -> Result<bool, Error> 
 }
 
 /// Whether a file has nothing but the beginning of a frame.
-async fn is_cut_off(source: &dyn BundleSource) -> Result<bool, Error> {
-    let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + NAME;
+async fn is_truncated(source: &dyn BundleSource) -> Result<bool, Error> {
+    let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + TAR_NAME_SIZE;
     Ok(source.size() < end && has_bundle_header(source).await?)
 }
 

@@ -18,7 +18,7 @@ use compass_registry::{
 };
 use tokio::task::JoinSet;
 
-use self::layer::{Packing, Recompression};
+use self::layer::{LayerCompression, Recompression};
 use crate::foreign::limits::DecoderMemory;
 use crate::plan::image::ArchiveImage;
 use crate::{Error, WriteOptions, diff_ids};
@@ -39,7 +39,7 @@ pub struct Recompressed {
 /// # Errors
 /// Where an image manifest cannot be read.
 pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, Error> {
-    Ok(wanted(images)?.into_values().map(|wanted| wanted.layer).collect())
+    Ok(pending(images)?.into_values().map(|pending| pending.layer).collect())
 }
 
 /// Gzips the layers that are not: image manifests and indexes get other digests, configurations
@@ -58,15 +58,15 @@ pub async fn recompress<S: Storage>(
     staged: Arc<S>,
     options: &WriteOptions,
 ) -> Result<Recompressed, Error> {
-    let mut wanted = wanted(&images)?;
-    read_diff_ids(&*source, &images, &mut wanted).await?;
-    options.progress.add_total(wanted.values().map(|wanted| wanted.layer.size).sum());
-    let mut waiting = wanted.into_values();
+    let mut pending = pending(&images)?;
+    read_diff_ids(&*source, &images, &mut pending).await?;
+    options.progress.expect(pending.values().map(|pending| pending.layer.size).sum());
+    let mut waiting = pending.into_values();
     let memory = DecoderMemory::shared();
     let (mut running, mut layers) = (JoinSet::new(), Vec::new());
     loop {
         while running.len() < options.jobs.max(1)
-            && let Some(Wanted { layer, repository, diff_ids }) = waiting.next()
+            && let Some(PendingLayer { layer, repository, diff_ids }) = waiting.next()
         {
             let one = Recompression {
                 source: Arc::clone(&source),
@@ -87,12 +87,12 @@ pub async fn recompress<S: Storage>(
     let images = images.into_iter().map(|image| rewrite::image(image, &changed));
     let images = images.collect::<Result<_, _>>()?;
     let compressed = layers.iter().map(|(_, after)| (after.digest, after.clone())).collect();
-    let source = Arc::new(WithStaged { source, staged, compressed });
+    let source = Arc::new(OverlaySource { source, staged, compressed });
     Ok(Recompressed { source, images, layers })
 }
 
 /// A layer that is to be compressed.
-struct Wanted {
+struct PendingLayer {
     layer: Descriptor,
     /// A repository that has it.
     repository: Repository,
@@ -101,46 +101,46 @@ struct Wanted {
 }
 
 /// The layers that are to be compressed.
-fn wanted(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, Wanted>, Error> {
-    let mut wanted = BTreeMap::new();
+fn pending(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, PendingLayer>, Error> {
+    let mut pending = BTreeMap::new();
     for image in images {
         for manifest in image.manifests() {
             let Manifest::Image { layers, .. } = manifest.parse()? else { continue };
-            let layers = layers.into_iter().filter(|layer| !layer.is_nondistributable());
-            for layer in layers.filter(|layer| Packing::of(layer).is_some()) {
-                if matches!(image.reference.tag_or_digest(), TagOrDigest::Digest(_)) {
+            let layers = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
+            for layer in layers.filter(|layer| LayerCompression::of(layer).is_some()) {
+                if matches!(image.reference.locator(), Locator::Digest(_)) {
                     return Err(Error::InvalidInput(format!(
                         "{} is named by its digest, which other layers change",
                         image.reference
                     )));
                 }
                 let (repository, diff_ids) = (image.repository.clone(), BTreeSet::new());
-                let one = || Wanted { layer: layer.clone(), repository, diff_ids };
-                wanted.entry(layer.digest).or_insert_with(one);
+                let one = || PendingLayer { layer: layer.clone(), repository, diff_ids };
+                pending.entry(layer.digest).or_insert_with(one);
             }
         }
     }
-    Ok(wanted)
+    Ok(pending)
 }
 
-/// Reads from the configurations what the layers unpack to.
+/// Reads from the configurations what the layers decompress to.
 async fn read_diff_ids(
     source: &dyn ImageSource,
     images: &[ArchiveImage],
-    wanted: &mut BTreeMap<Digest, Wanted>,
+    pending: &mut BTreeMap<Digest, PendingLayer>,
 ) -> Result<(), Error> {
     for image in images {
         for manifest in image.manifests() {
             let Manifest::Image { config, layers } = manifest.parse()? else { continue };
-            if !layers.iter().any(|layer| wanted.contains_key(&layer.digest)) {
+            if !layers.iter().any(|layer| pending.contains_key(&layer.digest)) {
                 continue;
             }
             let Some(expected) = diff_ids_of(source, image, &config, &layers).await? else {
                 continue;
             };
             for (layer, diff_id) in layers.iter().zip(expected) {
-                if let Some(wanted) = wanted.get_mut(&layer.digest) {
-                    wanted.diff_ids.insert(diff_id);
+                if let Some(pending) = pending.get_mut(&layer.digest) {
+                    pending.diff_ids.insert(diff_id);
                 }
             }
         }
@@ -171,14 +171,14 @@ async fn diff_ids_of(
 }
 
 /// A source, and the compressed layers beside it.
-struct WithStaged<S> {
+struct OverlaySource<S> {
     source: Arc<dyn ImageSource>,
     staged: Arc<S>,
     compressed: HashMap<Digest, Descriptor>,
 }
 
 #[async_trait]
-impl<S: Storage> ImageSource for WithStaged<S> {
+impl<S: Storage> ImageSource for OverlaySource<S> {
     async fn manifest(
         &self,
         repository: &Repository,

@@ -148,11 +148,11 @@ impl Store {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(store_path(plan.document())?);
-                if let Ok(there) = path.metadata() {
-                    if there.len() != plan.size() {
+                if let Ok(existing) = path.metadata() {
+                    if existing.len() != plan.size() {
                         return Err(Error::Conflict { path: path.display().to_string() });
                     }
-                    return same_as_plan(path, plan, source, options).await;
+                    return confirm_matches_plan(path, plan, source, options).await;
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -160,7 +160,7 @@ impl Store {
                 let written = match write_beside(plan, Arc::clone(&source), to, options).await {
                     // Somebody was faster.
                     Err(Error::AlreadyExists { .. }) if path.is_file() => {
-                        return same_as_plan(path, plan, source, options).await;
+                        return confirm_matches_plan(path, plan, source, options).await;
                     }
                     written => written?,
                 };
@@ -183,7 +183,7 @@ async fn blocking(
 
 /// Requires that a published file is what would be written.
 #[cfg(feature = "store")]
-async fn same_as_plan(
+async fn confirm_matches_plan(
     path: PathBuf,
     plan: &Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
@@ -191,7 +191,7 @@ async fn same_as_plan(
 ) -> Result<Published, Error> {
     let progress = Arc::clone(&options.progress);
     let digest = digest_of_plan(plan, source, &*progress).await?;
-    blocking(move || directory::same(&path, digest, &*progress)).await
+    blocking(move || directory::confirm_identical(&path, digest, &*progress)).await
 }
 
 /// The digest that a planned bundle has when it is written.
@@ -212,7 +212,8 @@ pub fn redact_url(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let first = rest.split('/').next().unwrap_or_default();
-    let start = if is_cut_login(first) { rest.rfind('@').map_or(0, |at| at + 1) } else { 0 };
+    let start =
+        if is_truncated_userinfo(first) { rest.rfind('@').map_or(0, |at| at + 1) } else { 0 };
     let rest = &rest[start..];
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -222,7 +223,7 @@ pub fn redact_url(address: &str) -> String {
 /// Whether what stands before the first slash is not a host and its port, but the begin of a login
 /// whose password has that slash in it.
 #[cfg(feature = "store")]
-fn is_cut_login(first: &str) -> bool {
+fn is_truncated_userinfo(first: &str) -> bool {
     let port = first.rsplit_once(':').map(|(_, port)| port);
     let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());
     !first.contains(['@', '[']) && port.is_some_and(|port| !is_port(port))
@@ -232,7 +233,7 @@ fn is_cut_login(first: &str) -> bool {
 /// `https://`, `s3://` or `oss://`. The policy says how slow a server may be.
 ///
 /// # Errors
-/// Where it is not there, or cannot be read in parts.
+/// Where it is not existing, or cannot be read in parts.
 #[cfg(feature = "store")]
 pub async fn open_source(
     address: &str,

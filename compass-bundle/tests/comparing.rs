@@ -36,13 +36,13 @@ async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
 /// How many are the same, and what became of the others.
 async fn compared(old: &[(&str, u64)], new: &[(&str, u64)]) -> (usize, Vec<String>) {
     let (one, other) = (product(old).await, product(new).await);
-    let Comparison { same_images, images, .. } = compare(&one.1, &other.1).await.unwrap();
+    let Comparison { unchanged_images, images, .. } = compare(&one.1, &other.1).await.unwrap();
     let tag = |side: Option<compass_bundle::ImageSide>| {
         side.map_or("-".to_owned(), |side| side.reference.rsplit_once(':').unwrap().1.to_owned())
     };
     let changes = images.into_iter();
     let changes = changes.map(|one| format!("{} {} {}", one.name, tag(one.old), tag(one.new)));
-    (same_images, changes.collect())
+    (unchanged_images, changes.collect())
 }
 
 #[tokio::test]

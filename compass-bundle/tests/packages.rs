@@ -367,9 +367,9 @@ async fn packages_are_compared_whatever_directory_they_stand_in() {
     let compared = async |bytes: &[u8]| Package::Foreign(scan(bytes).await);
     let (old, new) = (compared(&old).await, compared(&moved).await);
     let same = compare(&old, &old).await.unwrap();
-    assert_eq!((same.same_images, same.files.len(), same.images.len()), (1, 0, 0));
+    assert_eq!((same.unchanged_images, same.files.len(), same.images.len()), (1, 0, 0));
     let changed = compare(&old, &new).await.unwrap();
-    assert_eq!((changed.same_images, changed.new_bytes), (1, 0));
+    assert_eq!((changed.unchanged_images, changed.new_bytes), (1, 0));
     let files: Vec<_> = changed.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(files, ["gpu.yaml", "new.yaml"]);
     let (before, after) = changed.files[0].texts.clone().unwrap();

@@ -22,7 +22,7 @@ pub(super) struct SmallFile {
 }
 
 impl SmallFile {
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(super) fn same_content(&self, other: &Self) -> bool {
         self.digest == other.digest && self.modes(other).is_none()
     }
 
@@ -182,7 +182,7 @@ impl<'c> NamedImage<'c> {
 }
 
 /// One image, as both sides have it.
-pub(super) struct Pair<'c> {
+pub(super) struct ImagePair<'c> {
     /// The repository; with the tag where either side has several images of it.
     pub(super) name: String,
     pub(super) old: Option<NamedImage<'c>>,
@@ -191,7 +191,10 @@ pub(super) struct Pair<'c> {
 
 /// Brings together what is the same image on both sides: under the same reference, and of the
 /// others the last one of a repository with the last one, as an older version and a newer one.
-pub(super) fn pairs<'c>(old: Vec<NamedImage<'c>>, new: Vec<NamedImage<'c>>) -> Vec<Pair<'c>> {
+pub(super) fn match_images<'c>(
+    old: Vec<NamedImage<'c>>,
+    new: Vec<NamedImage<'c>>,
+) -> Vec<ImagePair<'c>> {
     let mut repositories: BTreeMap<String, (Vec<NamedImage<'c>>, Vec<NamedImage<'c>>)> =
         BTreeMap::new();
     for image in old {
@@ -200,14 +203,17 @@ pub(super) fn pairs<'c>(old: Vec<NamedImage<'c>>, new: Vec<NamedImage<'c>>) -> V
     for image in new {
         repositories.entry(image.reference.repository().to_string()).or_default().1.push(image);
     }
-    repositories.into_iter().flat_map(|(name, (old, new))| pairs_of_one(&name, old, new)).collect()
+    repositories
+        .into_iter()
+        .flat_map(|(name, (old, new))| match_in_repository(&name, old, new))
+        .collect()
 }
 
-fn pairs_of_one<'c>(
+fn match_in_repository<'c>(
     repository: &str,
     mut old: Vec<NamedImage<'c>>,
     mut new: Vec<NamedImage<'c>>,
-) -> Vec<Pair<'c>> {
+) -> Vec<ImagePair<'c>> {
     let is_alone = old.len() <= 1 && new.len() <= 1;
     let name = |image: Option<&NamedImage<'c>>| match image {
         Some(image) if !is_alone => format!("{repository}:{}", image.reference.tag_or_digest()),
@@ -225,7 +231,11 @@ fn pairs_of_one<'c>(
         match old.iter().position(same) {
             Some(at) => {
                 let before = old.remove(at);
-                found.push(Pair { name: name(Some(&image)), old: Some(before), new: Some(image) });
+                found.push(ImagePair {
+                    name: name(Some(&image)),
+                    old: Some(before),
+                    new: Some(image),
+                });
             }
             None => changed.push(image),
         }
@@ -236,7 +246,7 @@ fn pairs_of_one<'c>(
             break;
         }
         let name = name(after.as_ref().or(before.as_ref()));
-        found.push(Pair { name, old: before, new: after });
+        found.push(ImagePair { name, old: before, new: after });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found

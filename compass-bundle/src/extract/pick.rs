@@ -29,7 +29,7 @@ impl Bundle {
     /// # Errors
     /// [`Error::NoSuchImage`], also where several fit.
     pub fn image_named(&self, name: &str) -> Result<&ArchiveImage, Error> {
-        named(self.images(), name, |image| (&image.reference, image.root.digest()))
+        find_by_name(self.images(), name, |image| (&image.reference, image.root.digest()))
     }
 
     /// Writes the archive of one image, as bundles of plugins hold it.
@@ -42,7 +42,7 @@ impl Bundle {
         path: &Path,
         options: &WriteOptions,
     ) -> Result<u64, Error> {
-        require_free(path)?;
+        check_absent(path)?;
         let plan = self.archive_plan(image)?;
         let to = (path, Existing::Kept);
         write::file::write(&plan, Arc::new(self.clone()), to, options).await?;
@@ -75,7 +75,7 @@ impl ForeignPackage {
     /// # Errors
     /// [`Error::NoSuchImage`], also where several fit.
     pub fn image_named(&self, name: &str) -> Result<&ForeignImage, Error> {
-        named(self.images(), name, |image| (&image.reference, image.root.digest()))
+        find_by_name(self.images(), name, |image| (&image.reference, image.root.digest()))
     }
 
     /// Writes one image as an archive of the form that bundles hold, whatever form it has here.
@@ -88,7 +88,7 @@ impl ForeignPackage {
         path: &Path,
         options: &WriteOptions,
     ) -> Result<u64, Error> {
-        require_free(path)?;
+        check_absent(path)?;
         let plan = self.archive_plan(image).await?;
         // Every layer is read up to from the beginning: several at once would be in each other's way.
         let options = WriteOptions { jobs: 1, ..options.clone() };
@@ -116,7 +116,7 @@ impl ForeignPackage {
         if let Some(problem) = image.problems.first() {
             return Err(Error::damaged(problem));
         }
-        let (absent, first) = absent_and_first(image)?;
+        let (absent, first) = platforms_of(image)?;
         let platforms = Platforms::All(first);
         let mut image = ArchiveImage {
             reference: image.reference.clone(),
@@ -163,7 +163,7 @@ impl ForeignPackage {
         while let Some(entry) = entries.next().await.map_err(|error| self.broken(error))? {
             let files = named.get(entry.path.text.as_str()).filter(|_| entry.is_file());
             let Some(files) = files.filter(|files| !files.is_empty()) else { continue };
-            if let Some(reason) = entry.refused() {
+            if let Some(reason) = entry.unsafe_reason() {
                 let path = entry.path.text.escape_debug();
                 return Err(Error::damaged(format!("{}: `{path}` {reason}", self.name())));
             }
@@ -184,7 +184,7 @@ impl ForeignPackage {
         let (limits, source) = (Limits::default(), reader_of(self.source()));
         match decompress(source, &limits).await.map_err(|error| self.broken(error))? {
             Decompressed::Tar(tar) => {
-                TarEntries::of(tar, &limits).await.map_err(|error| self.broken(error))
+                TarEntries::new(tar, &limits).await.map_err(|error| self.broken(error))
             }
             Decompressed::Other { unsupported } => Err(no_archive(&self.name(), unsupported)),
         }
@@ -211,7 +211,7 @@ impl ForeignPackage {
 
 /// The platforms of an image index whose images are not there, and the first of those that are: it
 /// is what tools see which know only single images.
-fn absent_and_first(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
+fn platforms_of(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
     let (mut absent, mut first) = (Vec::new(), None);
     for manifest in image.manifests() {
         for entry in entries_of(manifest)? {
@@ -226,7 +226,7 @@ fn absent_and_first(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), E
     Ok((absent, first))
 }
 
-fn named<'i, I>(
+fn find_by_name<'i, I>(
     images: &'i [I],
     name: &str,
     of: impl Fn(&I) -> (&Reference, Digest),
@@ -247,7 +247,7 @@ fn named<'i, I>(
     }
 }
 
-pub(super) fn require_free(path: &Path) -> Result<(), Error> {
+pub(super) fn check_absent(path: &Path) -> Result<(), Error> {
     match path.symlink_metadata() {
         Ok(_) => Err(Error::AlreadyExists { path: path.display().to_string() }),
         Err(_) => Ok(()),

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::Error;
-use crate::foreign::tar_entries::{EntryKind, NO_FILE, TarEntry};
+use crate::foreign::tar_entries::{EntryKind, NOT_A_FILE, TarEntry};
 use crate::write::part_file;
 
 /// Bytes that are copied at once.
@@ -40,9 +40,9 @@ impl UnpackDir {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
         let lock = part_file::claim(&path, || part_file::open_own_directory(&path))?;
-        let part = Self { path, _lock: lock, links: HashMap::new(), link_bytes: 0 };
-        part.empty()?;
-        Ok(part)
+        let target_dir = Self { path, _lock: lock, links: HashMap::new(), link_bytes: 0 };
+        target_dir.empty()?;
+        Ok(target_dir)
     }
 
     /// Removes what a killed process left.
@@ -64,14 +64,14 @@ impl UnpackDir {
             return Ok(None);
         }
         let shown = entry.path.text.clone();
-        if let Some(reason) = entry.refused() {
-            return Err(refused(name, &shown, reason));
+        if let Some(reason) = entry.unsafe_reason() {
+            return Err(invalid_entry(name, &shown, reason));
         }
         let path = self.path.join(OsStr::from_bytes(&entry.path.bytes));
         match &entry.kind {
             EntryKind::Directory => {
                 let created = fs::create_dir_all(&path);
-                created.map_err(|error| failed(name, &shown, (error, &path), &path))?;
+                created.map_err(|error| creation_error(name, &shown, (error, &path), &path))?;
                 Ok(None)
             }
             EntryKind::Link(target) => {
@@ -94,9 +94,11 @@ impl UnpackDir {
         create_parent(name, &shown, path)?;
         let file = match create_new(path, mode) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_file(path) => {
-                return self.require_same(name, entry, path).await;
+                return self.check_identical(name, entry, path).await;
             }
-            created => created.map_err(|error| failed(name, &shown, (error, path), path))?,
+            created => {
+                created.map_err(|error| creation_error(name, &shown, (error, path), path))?
+            }
         };
         let mut file = tokio::fs::File::from_std(file);
         let (mut content, mut chunk, mut size) =
@@ -117,7 +119,12 @@ impl UnpackDir {
     }
 
     /// Entries of the same path and content count once.
-    async fn require_same(&self, name: &str, entry: TarEntry, path: &Path) -> Result<u64, Error> {
+    async fn check_identical(
+        &self,
+        name: &str,
+        entry: TarEntry,
+        path: &Path,
+    ) -> Result<u64, Error> {
         let shown = entry.path.text.clone();
         let mut present = tokio::fs::File::open(path).await.map_err(Error::io("read", path))?;
         let (mut chunk, mut own) = (vec![0; CHUNK], vec![0; CHUNK]);
@@ -133,7 +140,7 @@ impl UnpackDir {
                 }
             };
             match (same, read) {
-                (false, _) => return Err(refused(name, &shown, "is there twice")),
+                (false, _) => return Err(invalid_entry(name, &shown, "is there twice")),
                 (true, 0) => return Ok(0),
                 (true, _) => {}
             }
@@ -150,11 +157,11 @@ impl UnpackDir {
                 file = self.links.get(file).unwrap_or(file);
             }
             if !is_file(file) {
-                return Err(refused(name, &shown, NO_FILE));
+                return Err(invalid_entry(name, &shown, NOT_A_FILE));
             }
             create_parent(name, &shown, link)?;
             let linked = fs::hard_link(file, link);
-            linked.map_err(|error| failed(name, &shown, (error, link), link))?;
+            linked.map_err(|error| creation_error(name, &shown, (error, link), link))?;
         }
         Ok(self.links.len())
     }
@@ -193,19 +200,19 @@ fn create_new(path: &Path, mode: u32) -> io::Result<File> {
 
 fn create_parent(name: &str, shown: &str, path: &Path) -> Result<(), Error> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(|error| failed(name, shown, (error, parent), path))
+    fs::create_dir_all(parent).map_err(|error| creation_error(name, shown, (error, parent), path))
 }
 
-fn refused(name: &str, shown: &str, reason: &str) -> Error {
+fn invalid_entry(name: &str, shown: &str, reason: &str) -> Error {
     Error::damaged(format!("{name}: `{}` {reason}", shown.escape_debug()))
 }
 
 /// How the names in a package contradict each other is not a matter of the disk.
-fn failed(name: &str, shown: &str, (error, at): (io::Error, &Path), path: &Path) -> Error {
+fn creation_error(name: &str, shown: &str, (error, at): (io::Error, &Path), path: &Path) -> Error {
     match error.kind() {
-        io::ErrorKind::AlreadyExists if at == path => refused(name, shown, "is there twice"),
+        io::ErrorKind::AlreadyExists if at == path => invalid_entry(name, shown, "is there twice"),
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            refused(name, shown, "is below a file")
+            invalid_entry(name, shown, "is below a file")
         }
         _ => Error::io("create", at)(error),
     }
@@ -218,7 +225,7 @@ mod tests {
     #[test]
     fn a_directory_is_filled_by_one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("gpu.part");
+        let path = directory.path().join("gpu.target_dir");
         let first = UnpackDir::create(path.clone()).unwrap();
         fs::write(path.join("file"), "half").unwrap();
         assert!(

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::compression::Compression;
-use super::decompress::{Decoded, open};
+use super::decompress::{Decoded, decode};
 use super::entry_path::EntryPath;
-use super::hashing_reader::{Digests, HashingReader, KEPT};
+use super::hashing_reader::{Digests, HashingReader, MAX_HEAD};
 use super::limits::Limits;
-use super::probe::Inside;
+use super::probe::NestedContent;
 use super::tar_entries::{EntryKind, TarEntry, in_entry, in_file};
 
 /// Entries of one archive.
@@ -27,10 +27,10 @@ const MAX_LINKS: usize = 8;
 const MAX_KEPT: usize = 32 << 20;
 
 /// Bytes that are kept of a whole package.
-const MAX_KEPT_OF_ALL: usize = 256 << 20;
+const MAX_KEPT_OF_PACKAGE: usize = 256 << 20;
 
 /// Bytes that are decompressed of what is no archive: an empty layer is 1 KiB of zeros.
-pub(super) const MAX_NO_ARCHIVE: u64 = 1 << 20;
+pub(super) const MAX_NON_TAR: u64 = 1 << 20;
 
 /// What separates the steps of a path; the second one is that of Windows.
 pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
@@ -47,7 +47,7 @@ pub(super) const PRE_1_10: &str =
     "a Docker before 1.10 saved it, and no registry takes that: load and save it with a newer one";
 
 /// What a name takes beside its bytes, about.
-const NAME: usize = 200;
+const NAME_OVERHEAD: usize = 200;
 
 /// Bytes that may still be kept of a package.
 #[derive(Debug, Clone, Copy)]
@@ -55,14 +55,14 @@ pub(super) struct MemoryLimit(usize);
 
 impl Default for MemoryLimit {
     fn default() -> Self {
-        Self(MAX_KEPT_OF_ALL)
+        Self(MAX_KEPT_OF_PACKAGE)
     }
 }
 
 impl MemoryLimit {
     /// Counts a name, and the memory kept with it.
     pub(super) fn reserve(&mut self, name: &str, kept: usize) -> Result<()> {
-        match self.0.checked_sub(name.len() + NAME + kept) {
+        match self.0.checked_sub(name.len() + NAME_OVERHEAD + kept) {
             Some(left) => self.0 = left,
             None => {
                 let reason = "it holds more names and text than can be kept in mind";
@@ -89,22 +89,22 @@ pub(super) struct ScannedEntry {
     pub(super) digests: Digests,
     /// The content if it may be JSON, otherwise the first bytes.
     pub(super) head: Bytes,
-    pub(super) content: Content,
+    pub(super) content: EntryContent,
     /// Its entries, if it is an archive.
-    pub(super) inside: Inside,
+    pub(super) inside: NestedContent,
 }
 
 /// The content of a file without its compression.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum EntryContent {
     Plain,
-    Packed {
+    Compressed {
         compression: Compression,
         digest: Digest,
         size: u64,
     },
     /// It is compressed, and no archive.
-    NoArchive,
+    NotATar,
     /// It cannot be decompressed, for this reason.
     Unreadable(String),
     /// It is compressed with a format that is not read here.
@@ -113,19 +113,19 @@ pub(super) enum Content {
 
 /// What `manifest.json` or `index.json` describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Description {
+pub(super) enum ManifestFormat {
     /// Images, as `docker save` describes them.
     Docker,
     /// Images of an OCI layout.
-    Index,
+    OciIndex,
     /// One image, in the form of skopeo's `dir:`.
-    Directory,
+    SkopeoDir,
     /// Something else.
-    Other,
+    Unrelated,
 }
 
 impl ScannedEntry {
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn has_full_content(&self) -> bool {
         self.head.len() as u64 == self.digests.size
     }
 
@@ -137,8 +137,8 @@ impl ScannedEntry {
     /// The SHA-256 of the uncompressed content.
     pub(super) fn diff_id(&self) -> Option<Digest> {
         match &self.content {
-            Content::Plain => Some(self.digests.sha256),
-            Content::Packed { digest, .. } => Some(*digest),
+            EntryContent::Plain => Some(self.digests.sha256),
+            EntryContent::Compressed { digest, .. } => Some(*digest),
             _ => None,
         }
     }
@@ -158,9 +158,9 @@ impl ScannedArchive {
         if !entry.is_file() {
             return self.link(&entry, memory);
         }
-        let raw = entry.hashed();
+        let raw = entry.start_hashing();
         let (content, inside) = read_content(&raw, limits).await;
-        raw.drain().await.map_err(|error| in_entry(&entry.path.text, &error))?;
+        raw.skip_rest().await.map_err(|error| in_entry(&entry.path.text, &error))?;
         let (head, digests) = (raw.take_head(), raw.finish());
         self.add(entry.path.text, (digests, head, content, inside), memory)
     }
@@ -174,10 +174,10 @@ impl ScannedArchive {
     pub(super) fn add(
         &mut self,
         path: String,
-        (digests, head, content, inside): (Digests, Bytes, Content, Inside),
+        (digests, head, content, inside): (Digests, Bytes, EntryContent, NestedContent),
         memory: &mut MemoryLimit,
     ) -> Result<()> {
-        let is_whole = head.len() as u64 == digests.size && head.len() <= KEPT;
+        let is_whole = head.len() as u64 == digests.size && head.len() <= MAX_HEAD;
         let is_json = is_whole && matches!(head.trim_ascii_start().first(), Some(b'{' | b'['));
         let head = match is_json && self.kept + head.len() <= MAX_KEPT {
             true => head,
@@ -241,7 +241,7 @@ impl ScannedArchive {
     /// Whether it is an image archive: its top describes images, or is marked as an OCI layout.
     pub(super) fn is_image(&self) -> bool {
         let describes =
-            |path: &str| self.description(path).is_some_and(|d| d != Description::Other);
+            |path: &str| self.format_of(path).is_some_and(|d| d != ManifestFormat::Unrelated);
         describes("manifest.json") || describes("index.json") || self.follow(OCI_LAYOUT).is_some()
     }
 
@@ -251,9 +251,9 @@ impl ScannedArchive {
     }
 
     /// The parsed content of a file, if it exists.
-    pub(super) fn description(&self, path: &str) -> Option<Description> {
+    pub(super) fn format_of(&self, path: &str) -> Option<ManifestFormat> {
         let (_, entry) = self.follow(path)?;
-        Some(describe(path, entry))
+        Some(manifest_format(path, entry))
     }
 
     /// The directories that hold images, and the description of those.
@@ -268,12 +268,12 @@ impl ScannedArchive {
             }
             let is_description = matches!(name, "manifest.json" | "index.json");
             let is_layout = || has(OCI_LAYOUT);
-            let found = is_description.then(|| describe(name, entry))?;
+            let found = is_description.then(|| manifest_format(name, entry))?;
             let is_image = match found {
-                Description::Other => false,
-                Description::Index => is_layout(),
-                Description::Docker => describes_images(&entry.head),
-                Description::Directory => true,
+                ManifestFormat::Unrelated => false,
+                ManifestFormat::OciIndex => is_layout(),
+                ManifestFormat::Docker => has_images(&entry.head),
+                ManifestFormat::SkopeoDir => true,
             };
             is_image.then_some((directory, entry))
         })
@@ -281,11 +281,12 @@ impl ScannedArchive {
 
     /// Whether it is what Docker saved before 1.10, with images of another kind.
     pub(super) fn is_pre_1_10(&self) -> bool {
-        !self.is_image() && (self.entries.contains_key("repositories") || self.has_old_layers())
+        !self.is_image()
+            && (self.entries.contains_key("repositories") || self.has_pre_1_10_layers())
     }
 
     /// Whether it has layers as Docker before 1.10 saved them, each in a directory that describes it.
-    pub(super) fn has_old_layers(&self) -> bool {
+    pub(super) fn has_pre_1_10_layers(&self) -> bool {
         let has = |path: String| self.entries.contains_key(&path);
         let is_layer = |path: &String| {
             let directory = path.strip_suffix("/layer.tar");
@@ -320,7 +321,7 @@ impl ScannedArchive {
 }
 
 /// What a file of this name describes. What cannot be read is reported when it is.
-fn describe(name: &str, entry: &ScannedEntry) -> Description {
+fn manifest_format(name: &str, entry: &ScannedEntry) -> ManifestFormat {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Keys {
@@ -333,16 +334,16 @@ fn describe(name: &str, entry: &ScannedEntry) -> Description {
     let keys = serde_json::from_slice::<Keys>(&entry.head);
     let begins_with = |byte: &[u8]| entry.head.trim_ascii_start().starts_with(byte);
     match (is_index, keys) {
-        (true, Ok(Keys { manifests: None, schema_version: None, .. })) => Description::Other,
-        (true, _) if begins_with(b"[") => Description::Other,
-        (true, _) => Description::Index,
-        (false, _) if is_other_list(&entry.head) => Description::Other,
-        (false, _) if !begins_with(b"{") => Description::Docker,
+        (true, Ok(Keys { manifests: None, schema_version: None, .. })) => ManifestFormat::Unrelated,
+        (true, _) if begins_with(b"[") => ManifestFormat::Unrelated,
+        (true, _) => ManifestFormat::OciIndex,
+        (false, _) if is_unrelated_list(&entry.head) => ManifestFormat::Unrelated,
+        (false, _) if !begins_with(b"{") => ManifestFormat::Docker,
         (false, Ok(Keys { manifests, config, layers, .. })) => {
             let is_manifest = manifests.is_some() || (config.is_some() && layers.is_some());
-            if is_manifest { Description::Directory } else { Description::Other }
+            if is_manifest { ManifestFormat::SkopeoDir } else { ManifestFormat::Unrelated }
         }
-        (false, Err(_)) => Description::Docker,
+        (false, Err(_)) => ManifestFormat::Docker,
     }
 }
 
@@ -365,7 +366,7 @@ fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
 }
 
 /// Whether a list is one of images, as `docker save` writes it.
-fn describes_images(json: &[u8]) -> bool {
+fn has_images(json: &[u8]) -> bool {
     let is_image = |keys: &DockerKeys| {
         let is_small = keys.small_config.is_some() && keys.small_layers.is_some();
         keys.config.is_some() || keys.layers.is_some() || is_small
@@ -374,53 +375,55 @@ fn describes_images(json: &[u8]) -> bool {
 }
 
 /// Whether a list names things, and none of them is an image.
-fn is_other_list(json: &[u8]) -> bool {
-    docker_keys(json).is_some_and(|all| !all.is_empty()) && !describes_images(json)
+fn is_unrelated_list(json: &[u8]) -> bool {
+    docker_keys(json).is_some_and(|all| !all.is_empty()) && !has_images(json)
 }
 
 /// Reads a file of an archive, and says what is behind its compression, and what is in it if that is an
 /// archive.
-async fn read_content(raw: &HashingReader, limits: &Limits) -> (Content, Inside) {
-    match open(raw.reader(), limits).await {
-        Err(error) => (Content::Unreadable(error.to_string()), Inside::Nothing),
-        Ok(Decoded::Unsupported(name)) => (Content::Unsupported(name), Inside::Nothing),
+async fn read_content(raw: &HashingReader, limits: &Limits) -> (EntryContent, NestedContent) {
+    match decode(raw.reader(), limits).await {
+        Err(error) => (EntryContent::Unreadable(error.to_string()), NestedContent::Nothing),
+        Ok(Decoded::Unsupported(name)) => (EntryContent::Unsupported(name), NestedContent::Nothing),
         Ok(Decoded::Plain(reader)) => {
-            let tap = HashingReader::new(reader);
-            tap.probe();
+            let hashed = HashingReader::new(reader);
+            hashed.start_probe();
             // An error of the archive is told where that is read on.
-            let _ = tap.drain().await;
-            (Content::Plain, tap.take_probe().inside())
+            let _ = hashed.skip_rest().await;
+            (EntryContent::Plain, hashed.take_probe().inside())
         }
         Ok(Decoded::Compressed(compression, reader)) => {
-            let tap = HashingReader::new(reader);
-            tap.probe();
-            let content = drain_packed(&tap, compression).await;
-            (content, tap.take_probe().inside())
+            let hashed = HashingReader::new(reader);
+            hashed.start_probe();
+            let content = read_compressed(&hashed, compression).await;
+            (content, hashed.take_probe().inside())
         }
     }
 }
 
 /// Reads compressed content to its end, which proves its checksum.
-async fn drain_packed(tap: &HashingReader, compression: Compression) -> Content {
-    tap.hash(Algorithm::Sha256, 0);
-    match finish_packed(tap, compression, MAX_NO_ARCHIVE).await {
-        Content::NoArchive if tap.is_tar() => finish_packed(tap, compression, u64::MAX).await,
+async fn read_compressed(hashed: &HashingReader, compression: Compression) -> EntryContent {
+    hashed.start_hashing(Algorithm::Sha256, 0);
+    match finish_compressed(hashed, compression, MAX_NON_TAR).await {
+        EntryContent::NotATar if hashed.is_tar() => {
+            finish_compressed(hashed, compression, u64::MAX).await
+        }
         content => content,
     }
 }
 
-/// As [`drain_packed`], of content that is hashed already, and has at most so many bytes.
-pub(super) async fn finish_packed(
-    tap: &HashingReader,
+/// As [`read_compressed`], of content that is hashed already, and has at most so many bytes.
+pub(super) async fn finish_compressed(
+    hashed: &HashingReader,
     compression: Compression,
     limit: u64,
-) -> Content {
-    match tap.drain_up_to(limit).await {
+) -> EntryContent {
+    match hashed.skip_up_to(limit).await {
         Ok(true) => {
-            let Digests { sha256: digest, size, .. } = tap.finish();
-            Content::Packed { compression, digest, size }
+            let Digests { sha256: digest, size, .. } = hashed.finish();
+            EntryContent::Compressed { compression, digest, size }
         }
-        Ok(false) => Content::NoArchive,
-        Err(error) => Content::Unreadable(error.to_string()),
+        Ok(false) => EntryContent::NotATar,
+        Err(error) => EntryContent::Unreadable(error.to_string()),
     }
 }

@@ -39,9 +39,9 @@ const UNSUPPORTED: [(&[u8], &str); 8] = [
 ];
 
 /// Bytes of the smallest file of each format, which a text that only begins like one is not.
-const SMALLEST_GZIP: usize = 18;
-const SMALLEST_ZSTD: usize = 9;
-const SMALLEST_XZ: usize = 32;
+const MIN_GZIP_SIZE: usize = 18;
+const MIN_ZSTD_SIZE: usize = 9;
+const MIN_XZ_SIZE: usize = 32;
 
 impl Compression {
     /// Judges the beginning of a file, of which `head` has at least 32 bytes unless it is shorter.
@@ -52,12 +52,12 @@ impl Compression {
         };
         match head {
             // The method, flags that are not reserved, and the levels that compressors note.
-            [0x1f, 0x8b, 8, 0..0x20, _, _, _, _, 0 | 2 | 4, ..] => sure(SMALLEST_GZIP, Self::Gzip),
+            [0x1f, 0x8b, 8, 0..0x20, _, _, _, _, 0 | 2 | 4, ..] => sure(MIN_GZIP_SIZE, Self::Gzip),
             [0x1f, 0x8b, 8, 0..0x20, ..] => Match::Maybe(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                sure(SMALLEST_ZSTD, Self::Zstd)
+                sure(MIN_ZSTD_SIZE, Self::Zstd)
             }
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => sure(SMALLEST_XZ, Self::Xz),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => sure(MIN_XZ_SIZE, Self::Xz),
             [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] if is_bzip2_block(rest) => {
                 Match::Yes(Self::Bzip2)
             }
@@ -70,7 +70,7 @@ impl Compression {
     }
 
     /// Whether a file of several parts, one behind the other, may go on with this byte.
-    pub(super) fn continues_with(self, first: u8) -> bool {
+    pub(super) fn may_start_member(self, first: u8) -> bool {
         match self {
             Self::Gzip => first == 0x1f,
             Self::Zstd => matches!(first, 0x28 | 0x50..=0x5f),
@@ -103,7 +103,7 @@ fn is_lzma_alone(head: &[u8]) -> bool {
 
 /// How file names end that are those of tar archives, whatever they are compressed with, in small
 /// letters.
-const ARCHIVE_ENDS: [&str; 17] = [
+const TAR_SUFFIXES: [&str; 17] = [
     ".tar",
     ".tar.gz",
     ".tgz",
@@ -125,9 +125,9 @@ const ARCHIVE_ENDS: [&str; 17] = [
 
 /// Whether a file is named as a tar archive. macOS puts files with `._` before the name of another
 /// file beside that: they hold its attributes.
-pub(super) fn is_archive_name(path: &str) -> bool {
+pub(super) fn has_tar_suffix(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    !name.starts_with("._") && ARCHIVE_ENDS.iter().any(|end| name.ends_with(end))
+    !name.starts_with("._") && TAR_SUFFIXES.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
             ("a.tar/b", false),
             ("", false),
         ] {
-            assert_eq!(is_archive_name(path), expected, "{path}");
+            assert_eq!(has_tar_suffix(path), expected, "{path}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use compass_registry::{Digest, RawManifest};
 
 use super::archive::{PRE_1_10, ScannedArchive, UNLISTED};
-use super::images::{EntryBlob, ForeignImage, Found, ImageCollector};
-use super::scan::{Scan, ScanError, deeper_images, unread_archives};
+use super::images::{CollectedArchive, EntryBlob, ForeignImage, ImageCollector};
+use super::scan::{Scan, ScanError, unread_archives_note, unread_images_reason};
 use super::tar_entries::in_file;
 use super::{ForeignFile, PackageProblem};
 use crate::Error;
@@ -41,16 +41,16 @@ pub(super) struct BlobLocation {
 
 impl Contents {
     /// Combines the results of the scan.
-    pub(super) fn of(
+    pub(super) fn new(
         source: Arc<dyn BundleSource>,
         digest: Option<Digest>,
         mut scan: Scan,
     ) -> Result<Self, Error> {
         let name = source.name();
-        if scan.whole.is_pre_1_10() {
+        if scan.root.is_pre_1_10() {
             return Err(Error::not_a_bundle(&name, PRE_1_10));
         }
-        let links = scan.whole.links().filter_map(|(path, file)| Some((path, file?)));
+        let links = scan.root.links().filter_map(|(path, file)| Some((path, file?)));
         let links = links.map(|(path, file)| (path.to_owned(), file.to_owned())).collect();
         let name_of = |path: &str| path.rsplit('/').next() == Some(FILE_NAME);
         let has_document = scan.files.iter().any(|file| name_of(&file.path));
@@ -61,22 +61,23 @@ impl Contents {
             links,
             problems: Vec::new(),
             notes: Vec::new(),
-            is_archived_product: has_document && scan.whole.image_directories().next().is_some(),
+            is_archived_product: has_document && scan.root.image_directories().next().is_some(),
             images: Vec::new(),
             blobs: HashMap::new(),
         };
         let used = contents.add_images(&mut scan)?;
-        if scan.whole.has_unlisted_images() {
+        if scan.root.has_unlisted_images() {
             contents.add_problem(None, format!("it {UNLISTED}"));
         }
-        if !scan.whole.is_image() {
+        if !scan.root.is_image() {
             contents.files = scan.files;
         }
         let notes = scan.notes.into_iter().filter(|(path, _)| !used.contains(path));
         contents.notes.extend(notes.map(|(path, note)| format!("{path}: {note}")));
-        let unread = scan.unread.into_iter().filter(|(path, _)| !used.contains(path));
-        let refused = scan.refused.into_iter().map(|(path, reason)| (path, reason.to_owned()));
-        for (path, reason) in refused.chain(unread) {
+        let unread_files = scan.unread_files.into_iter().filter(|(path, _)| !used.contains(path));
+        let unsafe_entries =
+            scan.unsafe_entries.into_iter().map(|(path, reason)| (path, reason.to_owned()));
+        for (path, reason) in unsafe_entries.chain(unread_files) {
             contents.add_problem(Some(path), format!("it {reason}"));
         }
         Ok(contents)
@@ -90,11 +91,11 @@ impl Contents {
     fn add_images(&mut self, scan: &mut Scan) -> Result<HashSet<String>, Error> {
         let mut images = ImageCollector::default();
         // The package may itself be what `docker save` makes.
-        let used = self.add(None, &scan.whole, &mut images)?;
-        require_no_faults(&self.source.name(), &scan.faults, &used)?;
+        let used = self.add(None, &scan.root, &mut images)?;
+        check_scan_errors(&self.source.name(), &scan.errors, &used)?;
         // What is in a layer is none of the package's images.
         scan.archives.retain(|(path, _)| !used.contains(path));
-        let mut archives = vec![(None, &scan.whole, used)];
+        let mut archives = vec![(None, &scan.root, used)];
         for (path, archive) in &scan.archives {
             let used = self.add(Some(path), archive, &mut images)?;
             archives.push((Some(path), archive, used));
@@ -105,7 +106,7 @@ impl Contents {
             // Another archive may have what this one lacks.
             image.unavailable.retain(|(layer, _)| !self.blobs.contains_key(layer));
         }
-        self.add_deeper_images(&archives);
+        self.report_unread_images(&archives);
         for what in conflicts {
             self.add_problem(None, what);
         }
@@ -123,7 +124,7 @@ impl Contents {
         let name = archive.map_or_else(|| self.source.name(), Clone::clone);
         let found = match scanned.is_image() {
             true => images.collect(&name, scanned)?,
-            false => Found::default(),
+            false => CollectedArchive::default(),
         };
         for (digest, EntryBlob { entry, is_decompressed }) in found.blobs {
             let location = || BlobLocation { archive: archive.cloned(), entry, is_decompressed };
@@ -138,16 +139,18 @@ impl Contents {
     }
 
     /// Names images that are in directories or archives of an archive, and not read.
-    fn add_deeper_images(
+    fn report_unread_images(
         &mut self,
         archives: &[(Option<&String>, &ScannedArchive, HashSet<String>)],
     ) {
         let manifests = self.images.iter().flat_map(ForeignImage::manifests);
         let known: HashSet<_> = manifests.map(RawManifest::digest).collect();
         for (archive, scanned, used) in archives {
-            if let Some(reason) = deeper_images(scanned, used, &known) {
+            if let Some(reason) = unread_images_reason(scanned, used, &known) {
                 self.add_problem(archive.cloned(), format!("it {reason}"));
-            } else if let (Some(archive), Some(note)) = (archive, unread_archives(scanned, used)) {
+            } else if let (Some(archive), Some(note)) =
+                (archive, unread_archives_note(scanned, used))
+            {
                 self.notes.push(format!("{archive}: {note}"));
             }
         }
@@ -158,14 +161,14 @@ impl Contents {
     }
 }
 
-/// Refuses a package of which a file could not be looked into. What is in the layers of an image does
+/// Refuses a package of which a file could not be inspected into. What is in the layers of an image does
 /// not matter: they are compared with their digests.
-fn require_no_faults(
+fn check_scan_errors(
     name: &str,
-    faults: &[ScanError],
+    errors: &[ScanError],
     used: &HashSet<String>,
 ) -> Result<(), Error> {
-    match faults.iter().find(|fault| !used.contains(&fault.path)) {
+    match errors.iter().find(|error| !used.contains(&error.path)) {
         Some(ScanError { path, reason }) => {
             Err(Error::reading_anything(name, in_file(path, reason)))
         }

@@ -16,19 +16,19 @@ use super::zstd_frame::{FrameHeader, frame_header};
 
 /// What a decoder did with the bytes it was given.
 #[derive(Default)]
-struct Step {
+struct DecodeStep {
     consumed: usize,
     produced: usize,
     /// The frame or stream is complete.
     ended: bool,
     /// The decoder must have so many bytes of memory in all before it is called again.
-    needs: Option<u64>,
+    required_memory: Option<u64>,
 }
 
 /// Decodes one frame or stream.
 trait Decode: Send {
     /// Decodes bytes.
-    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step>;
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<DecodeStep>;
 
     /// Prepares for the next frame or stream.
     fn restart(&mut self) -> Result<()>;
@@ -39,12 +39,12 @@ pub(super) struct Decoder {
     pub(super) input: BufReader<Reader>,
     decode: Box<dyn Decode>,
     reservation: Reservation,
-    needs: Option<u64>,
+    required_memory: Option<u64>,
     ended: bool,
 }
 
 impl Decoder {
-    /// A decoder of any format but gzip, which needs little memory.
+    /// A decoder of any format but gzip, which required_memory little memory.
     pub(super) fn new(
         compression: Compression,
         input: BufReader<Reader>,
@@ -56,7 +56,7 @@ impl Decoder {
             Compression::Zstd | Compression::Gzip => Box::new(Zstd::new()?),
         };
         let reservation = Reservation::new(memory);
-        Ok(Self { input, decode, reservation, needs: None, ended: false })
+        Ok(Self { input, decode, reservation, required_memory: None, ended: false })
     }
 
     /// Reads decoded bytes; none where a frame or stream has ended.
@@ -66,20 +66,20 @@ impl Decoder {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         while !self.ended {
-            if let Some(bytes) = self.needs {
+            if let Some(bytes) = self.required_memory {
                 ready!(self.reservation.poll_reserve(cx, bytes))?;
-                self.needs = None;
+                self.required_memory = None;
             }
             let input = ready!(Pin::new(&mut self.input).poll_fill_buf(cx))?;
             let is_end = input.is_empty();
             let step = self.decode.decode(input, buffer.initialize_unfilled())?;
             Pin::new(&mut self.input).consume(step.consumed);
             buffer.advance(step.produced);
-            (self.needs, self.ended) = (step.needs, step.ended);
+            (self.required_memory, self.ended) = (step.required_memory, step.ended);
             if step.produced > 0 {
                 break;
             }
-            if step.consumed == 0 && step.needs.is_none() && !step.ended {
+            if step.consumed == 0 && step.required_memory.is_none() && !step.ended {
                 return Poll::Ready(Err(match is_end {
                     true => ErrorKind::UnexpectedEof.into(),
                     false => invalid("it cannot be decoded any further"),
@@ -101,7 +101,7 @@ fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
 }
 
 /// How far the counters of a library have come.
-fn advanced(before: u64, now: u64) -> usize {
+fn counter_delta(before: u64, now: u64) -> usize {
     usize::try_from(now - before).unwrap_or_default()
 }
 
@@ -124,12 +124,12 @@ impl Zstd {
     }
 
     /// Collects the header of a frame, which says how large its window is.
-    fn collect(&mut self, header: &mut Vec<u8>, input: &[u8]) -> Result<Step> {
-        let mut step = Step::default();
+    fn collect(&mut self, header: &mut Vec<u8>, input: &[u8]) -> Result<DecodeStep> {
+        let mut step = DecodeStep::default();
         for byte in input {
             header.push(*byte);
             step.consumed += 1;
-            step.needs = match frame_header(header) {
+            step.required_memory = match frame_header(header) {
                 FrameHeader::Incomplete => continue,
                 FrameHeader::Invalid => return Err(invalid("a frame has no valid header")),
                 FrameHeader::Skippable => None,
@@ -143,7 +143,7 @@ impl Zstd {
 }
 
 impl Decode for Zstd {
-    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<DecodeStep> {
         let damaged = |error: Error| invalid(error.to_string());
         if let Some(mut header) = self.header.take() {
             if !self.is_header_complete {
@@ -156,7 +156,7 @@ impl Decode for Zstd {
         }
         let status = self.raw.run_on_buffers(input, output).map_err(damaged)?;
         let (consumed, produced) = (status.bytes_read, status.bytes_written);
-        Ok(Step { consumed, produced, ended: status.remaining == 0, needs: None })
+        Ok(DecodeStep { consumed, produced, ended: status.remaining == 0, required_memory: None })
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -169,7 +169,7 @@ impl Decode for Zstd {
 /// Steps in which the memory limit of an xz decoder grows.
 const XZ_STEP: u64 = 1 << 20;
 
-/// More than any xz decoder needs: the largest dictionary has 1.5 GiB.
+/// More than any xz decoder required_memory: the largest dictionary has 1.5 GiB.
 const MAX_XZ_MEMORY: u64 = 2 << 30;
 
 struct Xz(Stream);
@@ -180,7 +180,7 @@ impl Xz {
         Ok(Self(Stream::new_stream_decoder(1, 0).map_err(xz_error)?))
     }
 
-    /// Raises the limit to what the current block needs, and returns it. The decoder allocates nothing
+    /// Raises the limit to what the current block required_memory, and returns it. The decoder allocates nothing
     /// before it is called again.
     fn raise_limit(&mut self) -> u64 {
         let mut steps = (1..=MAX_XZ_MEMORY / XZ_STEP).map(|step| step * XZ_STEP);
@@ -190,18 +190,18 @@ impl Xz {
 }
 
 impl Decode for Xz {
-    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<DecodeStep> {
         use liblzma::stream::{Error, Status};
         let before = (self.0.total_in(), self.0.total_out());
-        let (ended, needs) = match self.0.process(input, output, Action::Run) {
+        let (ended, required_memory) = match self.0.process(input, output, Action::Run) {
             Err(Error::MemLimit) => (false, Some(self.raise_limit())),
             status => (status.map_err(xz_error)? == Status::StreamEnd, None),
         };
-        Ok(Step {
-            consumed: advanced(before.0, self.0.total_in()),
-            produced: advanced(before.1, self.0.total_out()),
+        Ok(DecodeStep {
+            consumed: counter_delta(before.0, self.0.total_in()),
+            produced: counter_delta(before.1, self.0.total_out()),
             ended,
-            needs,
+            required_memory,
         })
     }
 
@@ -232,18 +232,18 @@ struct Bzip2 {
 }
 
 impl Decode for Bzip2 {
-    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
+    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<DecodeStep> {
         if !std::mem::replace(&mut self.is_reserved, true) {
-            return Ok(Step { needs: Some(BZIP2_MEMORY), ..Step::default() });
+            return Ok(DecodeStep { required_memory: Some(BZIP2_MEMORY), ..DecodeStep::default() });
         }
         let raw = self.raw.get_or_insert_with(|| Decompress::new(false));
         let before = (raw.total_in(), raw.total_out());
         let status = raw.decompress(input, output).map_err(|error| invalid(error.to_string()))?;
-        Ok(Step {
-            consumed: advanced(before.0, raw.total_in()),
-            produced: advanced(before.1, raw.total_out()),
+        Ok(DecodeStep {
+            consumed: counter_delta(before.0, raw.total_in()),
+            produced: counter_delta(before.1, raw.total_out()),
             ended: status == bzip2::Status::StreamEnd,
-            needs: None,
+            required_memory: None,
         })
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::{InspectReader, StreamReader};
 
 use super::compression::{Compression, Match};
-use super::decompressor::{AHEAD, Decompressor, InputCounter};
+use super::decompressor::{BUFFER_SIZE, Decompressor, InputCounter};
 use super::limits::{DecoderMemory, Limits};
 use crate::read::BundleSource;
 
@@ -36,13 +36,13 @@ pub(crate) enum Decoded {
 }
 
 /// Bytes that are asked for at once from far away.
-const AHEAD_REMOTE: u64 = 4 << 20;
+const REMOTE_READ_SIZE: u64 = 4 << 20;
 
 /// Old scripts compress twice: `docker save | gzip` into a file that is gzipped again.
 const MAX_COMPRESSIONS: usize = 2;
 
 /// A tar header is as long.
-const HEAD: u64 = 512;
+const HEADER_SIZE: u64 = 512;
 
 /// The bytes of a file in order.
 pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
@@ -50,7 +50,7 @@ pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
 }
 
 fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = Result<Bytes>> + Send {
-    let step = if source.local().is_some() { AHEAD as u64 } else { AHEAD_REMOTE };
+    let step = if source.local().is_some() { BUFFER_SIZE as u64 } else { REMOTE_READ_SIZE };
     stream::try_unfold((source, 0), move |(source, position)| async move {
         let next = source.size().min(position + step);
         if position == next {
@@ -62,14 +62,14 @@ fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = Result<Bytes>>
 }
 
 /// Takes the outermost compression off. What only begins like gzip is something else.
-pub(crate) async fn open(reader: Reader, limits: &Limits) -> Result<Decoded> {
+pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {
     let input = InputCounter::default();
-    open_counted(counted(reader, &input), &input, limits).await
+    decode_counted(count_input(reader, &input), &input, limits).await
 }
 
-/// As [`open`], of a reader whose bytes are counted where they come from.
-async fn open_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
-    let (head, whole) = sniffed(reader).await?;
+/// As [`decode`], of a reader whose bytes are count_input where they come from.
+async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
+    let (head, whole) = peek_header(reader).await?;
     let (compression, is_sure) = match Compression::sniff(&head) {
         _ if is_tar(&head) => return Ok(Decoded::Plain(whole)),
         Match::No => return Ok(Decoded::Plain(whole)),
@@ -81,7 +81,7 @@ async fn open_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> 
     if is_sure {
         return Ok(Decoded::Compressed(compression, Box::pin(inner)));
     }
-    Ok(match sniffed(Box::pin(inner)).await {
+    Ok(match peek_header(Box::pin(inner)).await {
         Ok((_, reader)) => Decoded::Compressed(compression, reader),
         // Its own bytes are hashed where they come from, and nothing else is asked of it.
         Err(_) => Decoded::Plain(Box::pin(tokio::io::empty())),
@@ -92,15 +92,15 @@ async fn open_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> 
 /// decompressed is damaged.
 pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decompressed> {
     let input = InputCounter::default();
-    let mut reader = counted(reader, &input);
+    let mut reader = count_input(reader, &input);
     for _ in 0..=MAX_COMPRESSIONS {
-        reader = match open_counted(reader, &input, limits).await? {
+        reader = match decode_counted(reader, &input, limits).await? {
             Decoded::Unsupported(name) => {
                 return Ok(Decompressed::Other { unsupported: Some(name) });
             }
             Decoded::Compressed(_, reader) => reader,
             Decoded::Plain(reader) => {
-                let (head, reader) = sniffed(reader).await?;
+                let (head, reader) = peek_header(reader).await?;
                 return Ok(match is_tar(&head) {
                     true => Decompressed::Tar(reader),
                     false => Decompressed::Other { unsupported: None },
@@ -112,12 +112,12 @@ pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decomp
 }
 
 /// The content of zstd, whose decoder shares memory with others.
-pub(crate) fn zstd(reader: Reader, memory: DecoderMemory) -> Result<Reader> {
+pub(crate) fn decode_zstd(reader: Reader, memory: DecoderMemory) -> Result<Reader> {
     let (input, limits) = (InputCounter::default(), Limits::with_memory(memory));
     Ok(Box::pin(Decompressor::new(Compression::Zstd, reader, input, limits)?))
 }
 
-fn counted(reader: Reader, input: &InputCounter) -> Reader {
+fn count_input(reader: Reader, input: &InputCounter) -> Reader {
     let input = Arc::clone(input);
     Box::pin(InspectReader::new(reader, move |bytes| {
         input.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -125,9 +125,9 @@ fn counted(reader: Reader, input: &InputCounter) -> Reader {
 }
 
 /// The first bytes of a reader, and a reader of all of them.
-async fn sniffed(mut reader: Reader) -> Result<(Vec<u8>, Reader)> {
+async fn peek_header(mut reader: Reader) -> Result<(Vec<u8>, Reader)> {
     let mut head = Vec::new();
-    (&mut reader).take(HEAD).read_to_end(&mut head).await?;
+    (&mut reader).take(HEADER_SIZE).read_to_end(&mut head).await?;
     let whole = Box::pin(Cursor::new(head.clone()).chain(reader));
     Ok((head, whole))
 }

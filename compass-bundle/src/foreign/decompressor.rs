@@ -17,7 +17,7 @@ use super::limits::{InflateLimit, Limits, TooLarge};
 use super::padding::Padding;
 
 /// Bytes that are read ahead of a decoder.
-pub(super) const AHEAD: usize = 128 << 10;
+pub(super) const BUFFER_SIZE: usize = 128 << 10;
 
 /// Bytes that were read of what everything is decompressed from.
 pub(super) type InputCounter = Arc<AtomicU64>;
@@ -27,7 +27,7 @@ pub(super) type InputCounter = Arc<AtomicU64>;
 pub(super) struct Decompressor {
     compression: Compression,
     member: Member,
-    is_between: bool,
+    between_members: bool,
     padding: Padding,
     /// A decoder that failed and is asked again says that its end has come.
     failed: Option<(ErrorKind, String)>,
@@ -46,8 +46,8 @@ enum Member {
 
 /// How many times as large deflate makes bytes at most (about 1032), and what may come before that
 /// counts. More is gzip in gzip, made to keep its reader busy for days.
-const MOST_TIMES: u64 = 1100;
-const ALWAYS: u64 = 1 << 30;
+const MAX_DEFLATE_RATIO: u64 = 1100;
+const RATIO_CHECKED_ABOVE: u64 = 1 << 30;
 
 impl Decompressor {
     /// `input` counts what the reader takes from the file.
@@ -57,7 +57,7 @@ impl Decompressor {
         input: InputCounter,
         limits: Limits,
     ) -> Result<Self> {
-        let reader = BufReader::with_capacity(AHEAD, reader);
+        let reader = BufReader::with_capacity(BUFFER_SIZE, reader);
         let member = match compression {
             Compression::Gzip => Member::Gzip(GzipDecoder::new(reader)),
             other => Member::Other(Decoder::new(other, reader, limits.memory)?),
@@ -65,7 +65,7 @@ impl Decompressor {
         Ok(Self {
             compression,
             member,
-            is_between: false,
+            between_members: false,
             padding: Padding::default(),
             failed: None,
             inflated: 0,
@@ -77,8 +77,10 @@ impl Decompressor {
     /// Counts the decompressed bytes.
     fn count(&mut self, bytes: usize) -> Result<()> {
         self.inflated += bytes as u64;
-        let most = self.input.load(Ordering::Relaxed).saturating_mul(MOST_TIMES);
-        if self.compression == Compression::Gzip && self.inflated > most.saturating_add(ALWAYS) {
+        let most = self.input.load(Ordering::Relaxed).saturating_mul(MAX_DEFLATE_RATIO);
+        if self.compression == Compression::Gzip
+            && self.inflated > most.saturating_add(RATIO_CHECKED_ABOVE)
+        {
             return Err(Error::other("it inflates to more than gzip does once"));
         }
         self.limit.count(bytes as u64)
@@ -87,21 +89,21 @@ impl Decompressor {
     fn poll_members(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         loop {
-            if !self.is_between {
+            if !self.between_members {
                 ready!(self.member.poll_read(cx, buffer))?;
                 if buffer.filled().len() > before || buffer.remaining() == 0 {
                     return Poll::Ready(Ok(()));
                 }
-                self.is_between = true;
+                self.between_members = true;
             }
             // Zeros between streams are part of the .xz format, and of no other.
             let may_continue = self.padding.is_none() || self.compression == Compression::Xz;
             let mut rest = Pin::new(self.member.input());
             match ready!(rest.as_mut().poll_fill_buf(cx))? {
                 [] => return Poll::Ready(Ok(())),
-                [first, ..] if may_continue && self.compression.continues_with(*first) => {
+                [first, ..] if may_continue && self.compression.may_start_member(*first) => {
                     self.member.restart()?;
-                    self.is_between = false;
+                    self.between_members = false;
                 }
                 bytes => {
                     // Zeros are counted apart from what may follow them.
@@ -156,7 +158,7 @@ impl AsyncRead for Decompressor {
         }
         let before = buffer.filled().len();
         let read = ready!(self.poll_members(cx, buffer));
-        let read = read.map_err(|error| described(self.compression, error));
+        let read = read.map_err(|error| with_format(self.compression, error));
         let read = read.and_then(|()| self.count(buffer.filled().len() - before));
         self.failed = read.as_ref().err().map(|error| (error.kind(), error.to_string()));
         Poll::Ready(read)
@@ -169,7 +171,7 @@ fn is_too_large(error: &Error) -> bool {
 
 /// An error of a decoder, with the format named. What the decoder reads from speaks for itself, in
 /// other kinds.
-fn described(compression: Compression, error: Error) -> Error {
+fn with_format(compression: Compression, error: Error) -> Error {
     let is_deflate =
         || error.get_ref().and_then(|inner| inner.downcast_ref::<DecompressError>()).is_some();
     match error.kind() {

@@ -37,7 +37,7 @@ impl EntryPath {
 
     /// Where a link leads: a symbolic one from beside itself, a hard one from the top. Nothing if it
     /// leads out of the archive.
-    pub(super) fn of_link(&self, is_symbolic: bool, target: &[u8]) -> Result<Option<Self>> {
+    pub(super) fn resolve_link(&self, is_symbolic: bool, target: &[u8]) -> Result<Option<Self>> {
         require_short(target)?;
         let mut steps: Vec<&[u8]> = match is_symbolic && !target.starts_with(b"/") {
             true => self.bytes.split(|byte| *byte == b'/').collect(),
@@ -156,7 +156,7 @@ mod tests {
             ("layer.tar", true, "other.tar", Some("other.tar")),
             ("0b/layer.tar", true, "../../layer.tar", None),
         ] {
-            let found = path(from.as_bytes()).of_link(is_symbolic, target.as_bytes()).unwrap();
+            let found = path(from.as_bytes()).resolve_link(is_symbolic, target.as_bytes()).unwrap();
             assert_eq!(found.map(|path| path.text).as_deref(), expected, "{from}, {target}");
         }
     }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use super::decompress::Reader;
 use super::probe::Probe;
 
-/// Bytes from the beginning that are kept: enough for YAML and JSON.
-pub(super) const KEPT: usize = 4 << 20;
+/// Bytes from the beginning that are max_head: enough for YAML and JSON.
+pub(super) const MAX_HEAD: usize = 4 << 20;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 << 10;
@@ -23,7 +23,7 @@ pub(crate) struct HashingReader(Arc<Mutex<State>>);
 
 struct State {
     reader: Reader,
-    sum: Option<EntryDigest>,
+    digest: Option<EntryDigest>,
     probe: Option<Probe>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct EntryDigest {
     named: Option<Hasher>,
     size: u64,
     head: Vec<u8>,
-    kept: usize,
+    max_head: usize,
 }
 
 /// The digests of a file.
@@ -48,18 +48,19 @@ pub(super) struct Digests {
 
 impl HashingReader {
     pub(super) fn new(reader: Reader) -> Self {
-        Self(Arc::new(Mutex::new(State { reader, sum: None, probe: None })))
+        Self(Arc::new(Mutex::new(State { reader, digest: None, probe: None })))
     }
 
     /// Begins to hash, and to keep the first bytes.
-    pub(super) fn hash(&self, named: Algorithm, kept: usize) {
+    pub(super) fn start_hashing(&self, named: Algorithm, max_head: usize) {
         let named = (named != Algorithm::Sha256).then(|| Hasher::new(named));
         let hasher = Hasher::new(Algorithm::Sha256);
-        self.state().sum = Some(EntryDigest { hasher, named, size: 0, head: Vec::new(), kept });
+        self.state().digest =
+            Some(EntryDigest { hasher, named, size: 0, head: Vec::new(), max_head });
     }
 
     /// Begins to look for images in the archive that passes.
-    pub(super) fn probe(&self) {
+    pub(super) fn start_probe(&self) {
         self.state().probe = Some(Probe::default());
     }
 
@@ -68,12 +69,12 @@ impl HashingReader {
     }
 
     /// Reads the rest.
-    pub(super) async fn drain(&self) -> std::io::Result<()> {
-        self.drain_up_to(u64::MAX).await.map(drop)
+    pub(super) async fn skip_rest(&self) -> std::io::Result<()> {
+        self.skip_up_to(u64::MAX).await.map(drop)
     }
 
     /// Reads the rest, unless that is more than so many bytes. Says whether it was all.
-    pub(super) async fn drain_up_to(&self, limit: u64) -> std::io::Result<bool> {
+    pub(super) async fn skip_up_to(&self, limit: u64) -> std::io::Result<bool> {
         let (mut reader, mut buffer, mut passed) = (self.clone(), vec![0; CHUNK], 0);
         while passed <= limit {
             match reader.read(&mut buffer).await? {
@@ -87,12 +88,17 @@ impl HashingReader {
     /// The first bytes.
     pub(super) fn take_head(&self) -> Bytes {
         let mut state = self.state();
-        state.sum.as_mut().map(|sum| std::mem::take(&mut sum.head)).unwrap_or_default().into()
+        state
+            .digest
+            .as_mut()
+            .map(|digest| std::mem::take(&mut digest.head))
+            .unwrap_or_default()
+            .into()
     }
 
     pub(super) fn finish(&self) -> Digests {
-        let sum = self.state().sum.take();
-        let Some(EntryDigest { hasher, named, size, .. }) = sum else {
+        let digest = self.state().digest.take();
+        let Some(EntryDigest { hasher, named, size, .. }) = digest else {
             let empty = Digest::of(b"");
             return Digests { sha256: empty, named: empty, size: 0 };
         };
@@ -121,7 +127,7 @@ impl EntryDigest {
             named.update(bytes);
         }
         self.size += bytes.len() as u64;
-        let room = self.kept - self.head.len();
+        let room = self.max_head - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
@@ -136,8 +142,8 @@ impl AsyncRead for HashingReader {
         let before = buffer.filled().len();
         ready!(state.reader.as_mut().poll_read(cx, buffer))?;
         let new = &buffer.filled()[before..];
-        if let Some(sum) = &mut state.sum {
-            sum.update(new);
+        if let Some(digest) = &mut state.digest {
+            digest.update(new);
         }
         if let Some(probe) = &mut state.probe {
             probe.push(new);

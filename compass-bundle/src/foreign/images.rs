@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use compass_registry::{Digest, RawManifest, Reference, Tag};
 
-use self::names::unnamed;
-use super::archive::{Description, ScannedArchive};
+use self::names::unnamed_reference;
+use super::archive::{ManifestFormat, ScannedArchive};
 use crate::Error;
 
 /// An image of a package.
@@ -46,7 +46,7 @@ impl ForeignImage {
 const MAX_LISTED: usize = 1000;
 
 /// What the images of a package list, counted again for every name of an image.
-const MAX_LISTED_BY_ALL: usize = 200_000;
+const MAX_LISTED_TOTAL: usize = 200_000;
 
 /// Where a blob is in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) struct ImageCollector {
 
 /// Results for one archive besides its images.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct CollectedArchive {
     pub(super) blobs: Vec<(Digest, EntryBlob)>,
     /// The entries that images consist of.
     pub(super) used: HashSet<String>,
@@ -79,7 +79,7 @@ pub(super) struct Found {
 
 /// An image, and all its names in one archive.
 #[derive(Debug)]
-struct Candidate {
+struct ImageCandidate {
     root: RawManifest,
     children: Vec<RawManifest>,
     config: Option<Digest>,
@@ -89,13 +89,13 @@ struct Candidate {
     /// A tag that is given without a name.
     tag: Option<Tag>,
     /// `index.json` lists it.
-    is_of_index: bool,
+    from_index: bool,
     problems: Vec<String>,
     notes: Vec<String>,
     unavailable: Vec<(Digest, Option<String>)>,
 }
 
-impl Candidate {
+impl ImageCandidate {
     fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
     }
@@ -108,19 +108,19 @@ impl Candidate {
 }
 
 /// An archive whose images are collected.
-struct Archive<'a> {
+struct ArchiveContext<'a> {
     name: &'a str,
     scanned: &'a ScannedArchive,
-    found: Found,
+    found: CollectedArchive,
     listed: &'a mut usize,
 }
 
-impl Archive<'_> {
+impl ArchiveContext<'_> {
     /// Few bytes may name much, and all of it again and again: what comes is counted before memory is
     /// taken for it.
     fn reserve(&mut self, listed: usize, names: usize) -> Result<(), Error> {
         *self.listed = self.listed.saturating_add(names.saturating_mul(listed.max(1)));
-        if listed > MAX_LISTED || *self.listed > MAX_LISTED_BY_ALL {
+        if listed > MAX_LISTED || *self.listed > MAX_LISTED_TOTAL {
             return Err(self.damaged("it names more images and layers than anyone makes"));
         }
         Ok(())
@@ -145,7 +145,7 @@ impl Archive<'_> {
             .map_err(|error| self.damaged(format!("{name} is not readable: {error}")))
     }
 
-    fn use_blob(&mut self, digest: Digest, entry: &str, is_decompressed: bool) {
+    fn add_blob(&mut self, digest: Digest, entry: &str, is_decompressed: bool) {
         self.found.used.insert(entry.to_owned());
         let blob = EntryBlob { entry: entry.to_owned(), is_decompressed };
         self.found.blobs.push((digest, blob));
@@ -158,16 +158,20 @@ impl ImageCollector {
     ///
     /// # Errors
     /// [`Error::Damaged`] if one of the two files cannot be read, or names what is missing.
-    pub(super) fn collect(&mut self, name: &str, scanned: &ScannedArchive) -> Result<Found, Error> {
-        let found = Found::default();
-        let mut archive = Archive { name, scanned, found, listed: &mut self.listed };
+    pub(super) fn collect(
+        &mut self,
+        name: &str,
+        scanned: &ScannedArchive,
+    ) -> Result<CollectedArchive, Error> {
+        let found = CollectedArchive::default();
+        let mut archive = ArchiveContext { name, scanned, found, listed: &mut self.listed };
         let mut candidates = Vec::new();
-        if scanned.description("index.json") == Some(Description::Index) {
+        if scanned.format_of("index.json") == Some(ManifestFormat::OciIndex) {
             candidates = layout::read_index(&mut archive)?;
         }
-        match scanned.description("manifest.json") {
-            Some(Description::Docker) => docker::add_images(&mut archive, &mut candidates)?,
-            Some(Description::Directory) if candidates.is_empty() => {
+        match scanned.format_of("manifest.json") {
+            Some(ManifestFormat::Docker) => docker::add_images(&mut archive, &mut candidates)?,
+            Some(ManifestFormat::SkopeoDir) if candidates.is_empty() => {
                 candidates.push(layout::read_directory(&mut archive)?);
             }
             _ => {}
@@ -183,8 +187,9 @@ impl ImageCollector {
     }
 
     /// Adds an image under each of its names.
-    fn add(&mut self, archive: &str, candidate: Candidate) -> Result<(), Error> {
-        let Candidate { root, children, config, problems, mut notes, unavailable, .. } = candidate;
+    fn add(&mut self, archive: &str, candidate: ImageCandidate) -> Result<(), Error> {
+        let ImageCandidate { root, children, config, problems, mut notes, unavailable, .. } =
+            candidate;
         let mut references = candidate.names;
         let own = root.digest();
         let is_other = |name: &&Reference| name.digest().is_some_and(|digest| *digest != own);
@@ -199,10 +204,10 @@ impl ImageCollector {
                 self.tagged.insert(self.images.len());
             }
             // Of `docker save`, the manifest is only made here.
-            let own = if candidate.is_of_index { None } else { config };
+            let own = if candidate.from_index { None } else { config };
             let digest = own.unwrap_or_else(|| root.digest());
             let tag = candidate.tag.as_ref().map(Tag::as_str);
-            references.push(unnamed(archive, tag, &digest)?);
+            references.push(unnamed_reference(archive, tag, &digest)?);
         }
         self.images.extend(references.into_iter().map(|reference| ForeignImage {
             archive: archive.to_owned(),
@@ -222,7 +227,7 @@ impl ImageCollector {
         for number in self.conflicts().into_values().flatten() {
             if self.tagged.contains(&number) {
                 let image = &mut self.images[number];
-                image.reference = unnamed(&image.archive, None, &image.root.digest())?;
+                image.reference = unnamed_reference(&image.archive, None, &image.root.digest())?;
             }
         }
         let problems = self.conflicts().into_iter().map(|(name, images)| {

@@ -22,24 +22,24 @@ pub(crate) struct Limits {
 /// What may be decompressed of a whole package, on all levels together: archives in archives could
 /// take days otherwise.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InflateLimit(Option<Arc<Spent>>);
+pub(super) struct InflateLimit(Option<Arc<Usage>>);
 
 #[derive(Debug, Default)]
-struct Spent {
+struct Usage {
     /// Bytes of the file.
     input: AtomicU64,
     inflated: AtomicU64,
 }
 
 /// Bytes for each byte of the file, about as many as deflate makes at most.
-const PER_INPUT_BYTE: u64 = 1100;
+const MAX_RATIO: u64 = 1100;
 
 /// Bytes that do not depend on the size of the file.
-const ALWAYS: u64 = 64 << 30;
+const BASE_ALLOWANCE: u64 = 64 << 30;
 
 impl Limits {
     /// The limits for reading a package.
-    pub(crate) fn of_package() -> Self {
+    pub(crate) fn for_package() -> Self {
         Self { inflate: InflateLimit(Some(Arc::default())), ..Self::default() }
     }
 
@@ -57,18 +57,18 @@ impl Limits {
 impl InflateLimit {
     /// Counts bytes of the file.
     fn count_input(&self, bytes: u64) {
-        if let Some(spent) = &self.0 {
-            spent.input.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(usage) = &self.0 {
+            usage.input.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
     /// Counts bytes that were decompressed, or that a sparse file stands for.
     pub(super) fn count(&self, bytes: u64) -> Result<()> {
-        let Some(spent) = &self.0 else { return Ok(()) };
-        let most = spent.input.load(Ordering::Relaxed).saturating_mul(PER_INPUT_BYTE);
-        let most = most.saturating_add(ALWAYS);
+        let Some(usage) = &self.0 else { return Ok(()) };
+        let most = usage.input.load(Ordering::Relaxed).saturating_mul(MAX_RATIO);
+        let most = most.saturating_add(BASE_ALLOWANCE);
         // What is refused does not count: others may go on.
-        let counted = spent.inflated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
+        let counted = usage.inflated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
             sum.checked_add(bytes).filter(|sum| *sum <= most)
         });
         counted.map(drop).map_err(|_| Error::other("it inflates to more than anyone packs"))
@@ -80,33 +80,33 @@ impl InflateLimit {
 pub(crate) struct DecoderMemory {
     permits: Arc<Semaphore>,
     total: u64,
-    /// Whether a decoder waits for memory that others have. Decoders that read from one another
+    /// Whether a decoder is_blocking for memory that others have. Decoders that read from one another
     /// would wait forever.
-    waits: bool,
+    is_blocking: bool,
 }
 
 /// Bytes that decoders of one package have: what `xz -8` needs, and the bar of 64 MiB for the
 /// process leaves.
-const TOTAL: u64 = 40 << 20;
+const DECODER_MEMORY: u64 = 40 << 20;
 
 /// Bytes that one permit stands for.
-const UNIT: u64 = 64 << 10;
+const PERMIT_SIZE: u64 = 64 << 10;
 
 impl Default for DecoderMemory {
     fn default() -> Self {
-        Self::of(TOTAL, false)
+        Self::new(DECODER_MEMORY, false)
     }
 }
 
 impl DecoderMemory {
     /// Memory for decoders that run beside one another.
     pub(crate) fn shared() -> Self {
-        Self::of(TOTAL, true)
+        Self::new(DECODER_MEMORY, true)
     }
 
-    fn of(total: u64, waits: bool) -> Self {
+    fn new(total: u64, is_blocking: bool) -> Self {
         let permits = Arc::new(Semaphore::new(units(total) as usize));
-        Self { permits, total, waits }
+        Self { permits, total, is_blocking }
     }
 }
 
@@ -124,7 +124,7 @@ impl Reservation {
         Self { memory, held: None, waiting }
     }
 
-    /// Reserves so many bytes in all. What was held before is given back first, so that nothing waits
+    /// Reserves so many bytes in all. What was held before is given back first, so that nothing is_blocking
     /// with memory in its hands.
     pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>, bytes: u64) -> Poll<Result<()>> {
         let wanted = units(bytes);
@@ -135,13 +135,15 @@ impl Reservation {
         if bytes > self.memory.total {
             return Poll::Ready(Err(too_large(bytes, self.memory.total)));
         }
-        self.held = match self.memory.waits {
+        self.held = match self.memory.is_blocking {
             true => ready!(self.waiting.poll_acquire_many(cx, wanted)),
             false => Arc::clone(&self.memory.permits).try_acquire_many_owned(wanted).ok(),
         };
         Poll::Ready(match self.held {
             Some(_) => Ok(()),
-            None => Err(too_large(bytes, self.memory.permits.available_permits() as u64 * UNIT)),
+            None => {
+                Err(too_large(bytes, self.memory.permits.available_permits() as u64 * PERMIT_SIZE))
+            }
         })
     }
 }
@@ -171,7 +173,7 @@ fn too_large(needed: u64, available: u64) -> Error {
 }
 
 fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(PERMIT_SIZE)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -182,11 +184,11 @@ mod tests {
 
     #[test]
     fn inflate_limit_counts_all_levels() {
-        let limits = Limits::of_package();
+        let limits = Limits::for_package();
         let other = limits.clone();
         limits.inflate.count_input(10);
-        limits.inflate.count(ALWAYS).unwrap();
-        other.inflate.count(10 * PER_INPUT_BYTE).unwrap();
+        limits.inflate.count(BASE_ALLOWANCE).unwrap();
+        other.inflate.count(10 * MAX_RATIO).unwrap();
         let error = limits.inflate.count(1).unwrap_err();
         assert!(error.to_string().contains("more than anyone packs"), "{error}");
         Limits::default().inflate.count(u64::MAX).unwrap();

@@ -1,20 +1,20 @@
 //! Looks for images in a tar archive that is not read any further, as its bytes pass.
 
 use super::archive::SEPARATORS;
-use super::compression::is_archive_name;
+use super::compression::has_tar_suffix;
 use super::decompress::is_tar;
 
-/// Bytes of a small file that are looked at.
+/// Bytes of a small file that are inspected at.
 const MAX_TEXT: usize = 256 << 10;
 
 const BLOCK: usize = 512;
 
-/// Archives in archives that are looked into.
+/// Archives in archives that are inspected into.
 const MAX_DEPTH: usize = 8;
 
 /// What an archive holds that is not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Inside {
+pub(super) enum NestedContent {
     #[default]
     Nothing,
     /// Archives that are compressed.
@@ -29,16 +29,16 @@ pub(super) struct Probe {
     state: State,
     depth: usize,
     is_tar: bool,
-    inside: Inside,
+    inside: NestedContent,
 }
 
 #[derive(Debug)]
 enum State {
     /// The next header, of which these bytes have come.
     Header(Vec<u8>),
-    /// Content of a file that may describe images, and the number of bytes left.
+    /// EntryContent of a file that may describe images, and the number of bytes left.
     Text(Text, Vec<u8>, u64),
-    /// Content of a file that may be an archive, and the number of bytes left.
+    /// EntryContent of a file that may be an archive, and the number of bytes left.
     Inner(Box<Inner>, u64),
     End,
 }
@@ -69,7 +69,7 @@ impl Probe {
     }
 
     /// The bytes so far.
-    pub(super) fn inside(&self) -> Inside {
+    pub(super) fn inside(&self) -> NestedContent {
         self.inside
     }
 
@@ -95,8 +95,8 @@ impl Probe {
                 let (new, rest) = split(bytes, left);
                 let room = MAX_TEXT - text.len();
                 text.extend_from_slice(&new[..new.len().min(room)]);
-                if *left == 0 && kind.describes_images(text) {
-                    self.inside = Inside::Image;
+                if *left == 0 && kind.has_images(text) {
+                    self.inside = NestedContent::Image;
                 }
                 (rest, *left == 0)
             }
@@ -122,7 +122,7 @@ impl Probe {
         }
         self.is_tar = true;
         if self.depth > MAX_DEPTH {
-            self.inside = Inside::Archives;
+            self.inside = NestedContent::Archives;
             return State::End;
         }
         let header = tokio_tar::Header::from_byte_slice(header);
@@ -136,7 +136,7 @@ impl Probe {
             "index.json" => State::Text(Text::Index, Vec::new(), blocks),
             _ => {
                 let probe = Self { depth: self.depth + 1, ..Self::default() };
-                let is_named_archive = is_archive_name(&path);
+                let is_named_archive = has_tar_suffix(&path);
                 State::Inner(Box::new(Inner { probe, is_named_archive }), blocks)
             }
         }
@@ -144,11 +144,11 @@ impl Probe {
 }
 
 impl Inner {
-    fn found(&self) -> Inside {
+    fn found(&self) -> NestedContent {
         match self.probe.is_tar {
             true => self.probe.inside,
-            false if self.is_named_archive => Inside::Archives,
-            false => Inside::Nothing,
+            false if self.is_named_archive => NestedContent::Archives,
+            false => NestedContent::Nothing,
         }
     }
 }
@@ -160,7 +160,7 @@ fn split<'b>(bytes: &'b [u8], left: &mut u64) -> (&'b [u8], &'b [u8]) {
 }
 
 impl Text {
-    fn describes_images(self, text: &[u8]) -> bool {
+    fn has_images(self, text: &[u8]) -> bool {
         let has = |word: &str| text.windows(word.len()).any(|bytes| bytes == word.as_bytes());
         match self {
             Self::Docker => has("\"Config\"") && has("\"Layers\""),
@@ -194,17 +194,17 @@ mod tests {
         let inner = tar(&[entry("lay/index.json", index)]);
         let deeper = tar(&[entry("b.bin", &inner)]);
         for (path, content, expected) in [
-            ("manifest.json", &docker[..], Inside::Image),
-            ("./image/manifest.json", docker, Inside::Image),
-            ("a/b/manifest.json", docker, Inside::Image),
-            ("a\\manifest.json", docker, Inside::Image),
-            ("index.json", index, Inside::Image),
-            ("a.bin", &inner, Inside::Image),
-            ("a.bin", &deeper, Inside::Image),
-            ("web/manifest.json", b"{\"manifest_version\": 3}", Inside::Nothing),
-            ("values.yaml", docker, Inside::Nothing),
-            ("charts/dep.tgz", b"\x1f\x8b\x08", Inside::Archives),
-            ("charts/dep.tar", &tar(&[entry("values.yaml", b"a: b\n")]), Inside::Nothing),
+            ("manifest.json", &docker[..], NestedContent::Image),
+            ("./image/manifest.json", docker, NestedContent::Image),
+            ("a/b/manifest.json", docker, NestedContent::Image),
+            ("a\\manifest.json", docker, NestedContent::Image),
+            ("index.json", index, NestedContent::Image),
+            ("a.bin", &inner, NestedContent::Image),
+            ("a.bin", &deeper, NestedContent::Image),
+            ("web/manifest.json", b"{\"manifest_version\": 3}", NestedContent::Nothing),
+            ("values.yaml", docker, NestedContent::Nothing),
+            ("charts/dep.tgz", b"\x1f\x8b\x08", NestedContent::Archives),
+            ("charts/dep.tar", &tar(&[entry("values.yaml", b"a: b\n")]), NestedContent::Nothing),
         ] {
             let whole = tar(&[entry("a/empty", b""), entry(path, content), entry("z", b"z")]);
             for size in [1, 511, 512, 700, whole.len()] {
@@ -215,7 +215,7 @@ mod tests {
         }
         let mut probe = Probe::default();
         probe.push(&[b'x'; 2000]);
-        assert_eq!((probe.is_tar(), probe.inside()), (false, Inside::Nothing));
+        assert_eq!((probe.is_tar(), probe.inside()), (false, NestedContent::Nothing));
     }
 
     #[test]
@@ -226,6 +226,6 @@ mod tests {
         }
         let mut probe = Probe::default();
         probe.push(&nested);
-        assert_eq!(probe.inside(), Inside::Archives, "the rest is not looked into");
+        assert_eq!(probe.inside(), NestedContent::Archives, "the rest is not inspected into");
     }
 }

@@ -1,4 +1,4 @@
-//! A package is looked through once, from its beginning to its end.
+//! A package is inspected through once, from its beginning to its end.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Error, ErrorKind, Result};
@@ -8,14 +8,14 @@ use compass_registry::{Algorithm, Digest};
 
 use super::ForeignFile;
 use super::archive::{
-    Content, MAX_NO_ARCHIVE, MemoryLimit, ScannedArchive, UNLISTED, finish_packed,
+    EntryContent, MAX_NON_TAR, MemoryLimit, ScannedArchive, UNLISTED, finish_compressed,
 };
-use super::compression::is_archive_name;
-use super::decompress::{Decoded, Decompressed, Reader, decompress, open};
+use super::compression::has_tar_suffix;
+use super::decompress::{Decoded, Decompressed, Reader, decode, decompress};
 use super::hashing_reader::HashingReader;
 use super::limits::Limits;
-use super::probe::Inside;
-use super::tar_entries::{EntryKind, NO_FILE, TarEntries, TarEntry, in_entry};
+use super::probe::NestedContent;
+use super::tar_entries::{EntryKind, NOT_A_FILE, TarEntries, TarEntry, in_entry};
 use crate::naming::ARCHIVE_SUFFIX;
 
 /// The largest YAML that is kept: the limit of release manifests.
@@ -28,53 +28,53 @@ const MAX_FILES: usize = 100_000;
 #[derive(Default)]
 pub(super) struct Scan {
     /// The package, as if it were an image archive.
-    pub(super) whole: ScannedArchive,
+    pub(super) root: ScannedArchive,
     pub(super) files: Vec<ForeignFile>,
     pub(super) archives: Vec<(String, ScannedArchive)>,
     /// Entries that cannot be unpacked, and why.
-    pub(super) refused: Vec<(String, &'static str)>,
+    pub(super) unsafe_entries: Vec<(String, &'static str)>,
     /// Files that may hold images and are not read, and why.
-    pub(super) unread: Vec<(String, String)>,
+    pub(super) unread_files: Vec<(String, String)>,
     /// What should be known of files.
     pub(super) notes: Vec<(String, String)>,
     directories: HashSet<String>,
-    /// Files that could not be looked into.
-    pub(super) faults: Vec<ScanError>,
+    /// Files that could not be inspected into.
+    pub(super) errors: Vec<ScanError>,
     memory: MemoryLimit,
     limits: Limits,
 }
 
-/// A file that could not be looked into.
+/// A file that could not be inspected into.
 pub(super) struct ScanError {
     pub(super) path: String,
     pub(super) reason: Error,
 }
 
 /// The content of a file of a package.
-struct Looked {
-    content: Content,
+struct InspectedFile {
+    content: EntryContent,
     archive: Result<Option<ScannedArchive>>,
 }
 
 impl Scan {
     /// Reads a package to its end.
-    pub(super) async fn of(tar: Reader, limits: Limits) -> Result<Self> {
-        let mut entries = TarEntries::of(tar, &limits).await?;
+    pub(super) async fn read(tar: Reader, limits: Limits) -> Result<Self> {
+        let mut entries = TarEntries::new(tar, &limits).await?;
         let mut scan = Self { limits, ..Self::default() };
         while let Some(entry) = entries.next().await? {
             scan.visit(entry).await?;
         }
-        let lost = scan.whole.links().filter(|(_, file)| file.is_none());
-        scan.refused.extend(lost.map(|(path, _)| (path.to_owned(), NO_FILE)));
-        scan.refused.extend(scan.conflicts());
+        let lost = scan.root.links().filter(|(_, file)| file.is_none());
+        scan.unsafe_entries.extend(lost.map(|(path, _)| (path.to_owned(), NOT_A_FILE)));
+        scan.unsafe_entries.extend(scan.conflicts());
         scan.add_linked_files();
         Ok(scan)
     }
 
     /// Files that no file system has together.
     fn conflicts(&self) -> Vec<(String, &'static str)> {
-        let links = self.whole.links().map(|(path, _)| path);
-        let files: HashSet<_> = self.whole.entries().map(|(path, _)| path).chain(links).collect();
+        let links = self.root.links().map(|(path, _)| path);
+        let files: HashSet<_> = self.root.entries().map(|(path, _)| path).chain(links).collect();
         let directories = self.directories.iter().map(String::as_str);
         let above =
             |path: &str| path.match_indices('/').any(|(end, _)| files.contains(&path[..end]));
@@ -88,56 +88,58 @@ impl Scan {
     }
 
     async fn visit(&mut self, entry: TarEntry) -> Result<()> {
-        let count = self.files.len() + self.archives.len() + self.faults.len() + self.refused.len();
+        let count =
+            self.files.len() + self.archives.len() + self.errors.len() + self.unsafe_entries.len();
         if count >= MAX_FILES {
             return Err(Error::other("it holds too many files"));
         }
-        if let Some(reason) = entry.refused() {
+        if let Some(reason) = entry.unsafe_reason() {
             self.memory.reserve(&entry.path.text, reason.len())?;
-            self.refused.push((entry.path.text.clone(), reason));
+            self.unsafe_entries.push((entry.path.text.clone(), reason));
         }
         if entry.kind == EntryKind::Directory && !entry.path.is_top() {
             self.memory.reserve(&entry.path.text, 0)?;
             self.directories.insert(entry.path.text.clone());
         }
         if !entry.is_file() {
-            return self.whole.link(&entry, &mut self.memory);
+            return self.root.link(&entry, &mut self.memory);
         }
         let path = entry.path.text.clone();
-        let raw = entry.hashed();
+        let raw = entry.start_hashing();
         let before = self.memory;
-        let looked = look_into(&path, &raw, (&mut self.memory, &self.limits)).await;
-        let is_image = matches!(&looked.archive, Ok(Some(archive)) if archive.is_image());
+        let inspected = inspect_file(&path, &raw, (&mut self.memory, &self.limits)).await;
+        let is_image = matches!(&inspected.archive, Ok(Some(archive)) if archive.is_image());
         if !is_image {
             // Nothing of it is kept.
             self.memory = before;
         }
         // An error of the package itself, and not of the file, is told here.
-        raw.drain().await.map_err(|error| in_entry(&path, &error))?;
-        self.add(path, &raw, looked)
+        raw.skip_rest().await.map_err(|error| in_entry(&path, &error))?;
+        self.add(path, &raw, inspected)
     }
 
-    fn add(&mut self, path: String, raw: &HashingReader, looked: Looked) -> Result<()> {
+    fn add(&mut self, path: String, raw: &HashingReader, inspected: InspectedFile) -> Result<()> {
         let (head, digests) = (raw.take_head(), raw.finish());
-        let is_plain = matches!(looked.archive, Ok(None));
+        let is_plain = matches!(inspected.archive, Ok(None));
         let yaml = is_plain.then(|| kept_yaml(&path, digests.size, &head)).flatten();
         self.memory.reserve(&path, yaml.as_ref().map_or(0, Bytes::len))?;
-        if let Some(reason) = unread_reason(&path, &looked) {
-            self.unread.push((path.clone(), reason));
+        if let Some(reason) = unread_reason(&path, &inspected) {
+            self.unread_files.push((path.clone(), reason));
         }
-        let described = (digests, head, looked.content, Inside::Nothing);
-        self.whole.add(path.clone(), described, &mut self.memory)?;
-        match looked.archive {
+        let described = (digests, head, inspected.content, NestedContent::Nothing);
+        self.root.add(path.clone(), described, &mut self.memory)?;
+        match inspected.archive {
             Ok(Some(archive)) if archive.is_image() => self.archives.push((path, archive)),
             Ok(other) => {
-                let note = other.and_then(|archive| unread_archives(&archive, &HashSet::new()));
+                let note =
+                    other.and_then(|archive| unread_archives_note(&archive, &HashSet::new()));
                 self.notes.extend(note.map(|note| (path.clone(), note)));
                 let (size, digest) = (digests.size, digests.named);
                 self.files.push(ForeignFile { path, size, digest, yaml });
             }
             Err(reason) => {
                 self.memory.reserve("", reason.to_string().len())?;
-                self.faults.push(ScanError { path, reason });
+                self.errors.push(ScanError { path, reason });
             }
         }
         Ok(())
@@ -147,7 +149,7 @@ impl Scan {
     fn add_linked_files(&mut self) {
         let files: HashMap<_, _> =
             self.files.iter().map(|file| (file.path.as_str(), file)).collect();
-        let links = self.whole.links().filter_map(|(path, target)| {
+        let links = self.root.links().filter_map(|(path, target)| {
             let file = files.get(target?)?;
             Some(ForeignFile { path: path.to_owned(), ..(*file).clone() })
         });
@@ -157,33 +159,34 @@ impl Scan {
     }
 }
 
-async fn look_into(
+async fn inspect_file(
     path: &str,
     raw: &HashingReader,
     (memory, limits): (&mut MemoryLimit, &Limits),
-) -> Looked {
-    let opened = match open(raw.reader(), limits).await {
+) -> InspectedFile {
+    let opened = match decode(raw.reader(), limits).await {
         Ok(opened) => opened,
         Err(error) => {
-            let content = Content::Unreadable(error.to_string());
-            return Looked { content, archive: Err(error) };
+            let content = EntryContent::Unreadable(error.to_string());
+            return InspectedFile { content, archive: Err(error) };
         }
     };
     match opened {
-        Decoded::Unsupported(name) => {
-            Looked { content: Content::Unsupported(name), archive: archive_or_file(path, None) }
-        }
+        Decoded::Unsupported(name) => InspectedFile {
+            content: EntryContent::Unsupported(name),
+            archive: archive_or_file(path, None),
+        },
         Decoded::Plain(reader) => {
             let archive = read_archive(path, reader, (memory, limits)).await;
-            Looked { content: Content::Plain, archive }
+            InspectedFile { content: EntryContent::Plain, archive }
         }
         Decoded::Compressed(compression, reader) => {
-            let tap = HashingReader::new(reader);
-            tap.hash(Algorithm::Sha256, 0);
-            let archive = read_archive(path, tap.reader(), (memory, limits)).await;
-            let limit = if matches!(archive, Ok(None)) { MAX_NO_ARCHIVE } else { u64::MAX };
-            let content = finish_packed(&tap, compression, limit).await;
-            Looked { content, archive }
+            let hashed = HashingReader::new(reader);
+            hashed.start_hashing(Algorithm::Sha256, 0);
+            let archive = read_archive(path, hashed.reader(), (memory, limits)).await;
+            let limit = if matches!(archive, Ok(None)) { MAX_NON_TAR } else { u64::MAX };
+            let content = finish_compressed(&hashed, compression, limit).await;
+            InspectedFile { content, archive }
         }
     }
 }
@@ -198,7 +201,7 @@ async fn read_archive(
         return archive_or_file(path, None);
     };
     let mut archive = ScannedArchive::default();
-    let mut entries = TarEntries::of(tar, limits).await?;
+    let mut entries = TarEntries::new(tar, limits).await?;
     while let Some(entry) = entries.next().await? {
         archive.visit(entry, (memory, limits)).await?;
     }
@@ -225,22 +228,22 @@ fn archive_or_file(path: &str, archive: Option<ScannedArchive>) -> Result<Option
 }
 
 /// Why images that may be in a file are not read, if that is so.
-fn unread_reason(path: &str, looked: &Looked) -> Option<String> {
-    match (&looked.archive, &looked.content) {
-        (Ok(None), Content::Unsupported(name)) if is_archive_name(path) => {
+fn unread_reason(path: &str, inspected: &InspectedFile) -> Option<String> {
+    match (&inspected.archive, &inspected.content) {
+        (Ok(None), EntryContent::Unsupported(name)) if has_tar_suffix(path) => {
             Some(unsupported_reason(name))
         }
-        (Ok(None), _) if is_archive_name(path) => {
+        (Ok(None), _) if has_tar_suffix(path) => {
             Some("is named as an archive, and is not a tar archive".to_owned())
         }
-        (Ok(Some(archive)), _) if archive.is_pre_1_10() && archive.has_old_layers() => {
+        (Ok(Some(archive)), _) if archive.is_pre_1_10() && archive.has_pre_1_10_layers() => {
             let reason = "is an image archive that a Docker before 1.10 saved, and no registry takes that: \
                           load and save it with a newer one";
             Some(reason.to_owned())
         }
         (Ok(Some(archive)), _) if archive.has_unlisted_images() => Some(UNLISTED.to_owned()),
         (Ok(Some(archive)), _) if !archive.is_image() => {
-            deeper_images(archive, &HashSet::new(), &HashSet::new())
+            unread_images_reason(archive, &HashSet::new(), &HashSet::new())
         }
         _ => None,
     }
@@ -253,7 +256,7 @@ pub(super) fn unsupported_reason(format: &str) -> String {
 
 /// Why images of an archive that are not at its top are not read, if there are some. Those that the
 /// package has elsewhere are known by the digests of their manifests.
-pub(super) fn deeper_images(
+pub(super) fn unread_images_reason(
     archive: &ScannedArchive,
     used: &HashSet<String>,
     known: &HashSet<Digest>,
@@ -270,20 +273,23 @@ pub(super) fn deeper_images(
     }
     let inner = archive
         .entries()
-        .filter(|(path, entry)| entry.inside == Inside::Image && !used.contains(*path));
+        .filter(|(path, entry)| entry.inside == NestedContent::Image && !used.contains(*path));
     let inner = inner.map(|(path, _)| path).min()?.escape_debug();
     Some(format!(
         "holds an image archive, `{inner}`, which is not read: unpack it, and package the archives in it"
     ))
 }
 
-/// The first of the files of an archive that hold compressed archives, which are not looked into.
-pub(super) fn unread_archives(archive: &ScannedArchive, used: &HashSet<String>) -> Option<String> {
-    let inner = archive.entries().filter(|(_, entry)| entry.inside == Inside::Archives);
+/// The first of the files of an archive that hold compressed archives, which are not inspected into.
+pub(super) fn unread_archives_note(
+    archive: &ScannedArchive,
+    used: &HashSet<String>,
+) -> Option<String> {
+    let inner = archive.entries().filter(|(_, entry)| entry.inside == NestedContent::Archives);
     let inner = inner.map(|(path, _)| path).filter(|path| !used.contains(*path)).min()?;
     let inner = inner.escape_debug();
     Some(format!(
-        "archives in its archive `{inner}` are not looked into, and no image in them is read"
+        "archives in its archive `{inner}` are not inspected into, and no image in them is read"
     ))
 }
 

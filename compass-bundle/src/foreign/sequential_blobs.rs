@@ -13,10 +13,10 @@ use super::tar_entries::TarEntries;
 use super::{ForeignPackage, decompressed_blob};
 
 /// Bytes of a blob that are handed out at once.
-const READ: usize = 256 << 10;
+const READ_SIZE: usize = 256 << 10;
 
 /// The archive in a package, and the entry in it.
-type Place = (Option<String>, String);
+type EntryLocation = (Option<String>, String);
 
 /// Reads a package once, from its beginning to its end, and gives the blobs on the way. Each is to be
 /// read before the next one is asked for.
@@ -26,23 +26,23 @@ pub(crate) struct SequentialBlobs {
     archive: Option<(String, TarEntries)>,
     archives: HashSet<String>,
     /// The blobs, and whether they are what their entry holds when it is decompressed.
-    blobs: HashMap<Place, (Digest, bool)>,
+    blobs: HashMap<EntryLocation, (Digest, bool)>,
     limits: Limits,
 }
 
 impl SequentialBlobs {
     /// Begins at the beginning; nothing where the package is none any more.
-    pub(crate) async fn of(package: &ForeignPackage) -> std::io::Result<Option<Self>> {
+    pub(crate) async fn open(package: &ForeignPackage) -> std::io::Result<Option<Self>> {
         let limits = Limits::default();
         let source = reader_of(package.source());
         let Decompressed::Tar(tar) = decompress(source, &limits).await? else { return Ok(None) };
         let blobs = package.0.blobs.iter().map(|(digest, at)| {
             ((at.archive.clone(), at.entry.clone()), (*digest, at.is_decompressed))
         });
-        let blobs: HashMap<Place, _> = blobs.collect();
+        let blobs: HashMap<EntryLocation, _> = blobs.collect();
         let archives = blobs.keys().filter_map(|(archive, _)| archive.clone()).collect();
         Ok(Some(Self {
-            package: TarEntries::of(tar, &limits).await?,
+            package: TarEntries::new(tar, &limits).await?,
             archive: None,
             archives,
             blobs,
@@ -70,8 +70,8 @@ impl SequentialBlobs {
             }
             let path = entry.path.text.clone();
             let is_archive = archive.is_none() && self.archives.contains(&path);
-            let place = (archive, path);
-            if let Some((digest, is_decompressed)) = self.blobs.remove(&place) {
+            let location = (archive, path);
+            if let Some((digest, is_decompressed)) = self.blobs.remove(&location) {
                 let blob = entry.into_reader();
                 return Ok(Some(match is_decompressed {
                     true => (digest, decompressed_blob(blob, &self.limits).await?),
@@ -82,19 +82,19 @@ impl SequentialBlobs {
                 && let Decompressed::Tar(tar) =
                     decompress(entry.into_reader(), &self.limits).await?
             {
-                self.archive = Some((place.1, TarEntries::of(tar, &self.limits).await?));
+                self.archive = Some((location.1, TarEntries::new(tar, &self.limits).await?));
             }
         }
     }
 }
 
 /// What a reader brings; `what` names it in errors.
-pub(crate) fn chunks_of(
+pub(crate) fn byte_stream(
     reader: impl AsyncRead + Send + Unpin + 'static,
     what: String,
 ) -> ByteStream {
     let chunks = stream::try_unfold((reader, what), |(mut reader, what)| async move {
-        let mut chunk = BytesMut::with_capacity(READ);
+        let mut chunk = BytesMut::with_capacity(READ_SIZE);
         match reader.read_buf(&mut chunk).await {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some((chunk.freeze(), (reader, what)))),

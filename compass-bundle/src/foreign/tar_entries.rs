@@ -13,7 +13,7 @@ use tokio_tar::{Archive, ArchiveBuilder, EntryType};
 
 use super::decompress::{Reader, is_tar};
 use super::entry_path::{EntryPath, named_digest};
-use super::hashing_reader::{HashingReader, KEPT};
+use super::hashing_reader::{HashingReader, MAX_HEAD};
 use super::limits::Limits;
 use super::padding;
 use super::sparse::SparseHeaders;
@@ -25,9 +25,9 @@ const MAX_HEADERS: u64 = 2 << 20;
 /// The entries of an archive. Each is read to its end before the next one, and after the last one
 /// whatever the archive came in.
 pub(crate) struct TarEntries {
-    archive: Archive<Bounded>,
-    stream: tokio_tar::Entries<Bounded>,
-    budget: Arc<AtomicU64>,
+    archive: Archive<BoundedReader>,
+    stream: tokio_tar::Entries<BoundedReader>,
+    header_budget: Arc<AtomicU64>,
     limits: Limits,
     /// The path of the last entry, for messages about damage, and its content.
     last: Option<(String, HashingReader)>,
@@ -52,10 +52,10 @@ pub(crate) enum EntryKind {
 }
 
 /// An entry as the parser has it.
-type Raw = tokio_tar::Entry<Archive<Bounded>>;
+type RawEntry = tokio_tar::Entry<Archive<BoundedReader>>;
 
 /// Where the type is in the header of an entry.
-const TYPE: usize = 156;
+const TYPE_OFFSET: usize = 156;
 
 /// Entries that only describe the archive.
 const VOLUME_LABEL: EntryType = EntryType::Other(b'V');
@@ -63,19 +63,19 @@ const VOLUME_PART: EntryType = EntryType::Other(b'M');
 const DUMPED_DIRECTORY: EntryType = EntryType::Other(b'D');
 
 impl TarEntries {
-    pub(crate) async fn of(tar: Reader, limits: &Limits) -> Result<Self> {
+    pub(crate) async fn new(tar: Reader, limits: &Limits) -> Result<Self> {
         let tar = without_label(tar).await?;
-        let budget = Arc::new(AtomicU64::new(MAX_HEADERS));
-        let bounded = Bounded { reader: tar, budget: Arc::clone(&budget) };
+        let header_budget = Arc::new(AtomicU64::new(MAX_HEADERS));
+        let bounded = BoundedReader { reader: tar, header_budget: Arc::clone(&header_budget) };
         let mut archive = ArchiveBuilder::new(bounded).build();
         let stream = archive.entries()?;
-        Ok(Self { archive, stream, budget, limits: limits.clone(), last: None })
+        Ok(Self { archive, stream, header_budget, limits: limits.clone(), last: None })
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<TarEntry>> {
         loop {
             if let Some((path, content)) = &self.last {
-                content.drain().await.map_err(|error| in_entry(path, &error))?;
+                content.skip_rest().await.map_err(|error| in_entry(path, &error))?;
             }
             let Some(raw) = self.next_raw().await? else { return Ok(None) };
             match raw.header().entry_type() {
@@ -86,11 +86,11 @@ impl TarEntries {
         }
     }
 
-    async fn next_raw(&mut self) -> Result<Option<Raw>> {
-        self.budget.store(MAX_HEADERS, Ordering::Relaxed);
+    async fn next_raw(&mut self) -> Result<Option<RawEntry>> {
+        self.header_budget.store(MAX_HEADERS, Ordering::Relaxed);
         let next =
             self.stream.next().await.transpose().map_err(|error| self.after_entry(&error))?;
-        let read = MAX_HEADERS - self.budget.swap(u64::MAX, Ordering::Relaxed);
+        let read = MAX_HEADERS - self.header_budget.swap(u64::MAX, Ordering::Relaxed);
         if next.is_some() {
             return Ok(next);
         }
@@ -103,7 +103,7 @@ impl TarEntries {
         Ok(None)
     }
 
-    async fn entry(&mut self, mut raw: Raw) -> Result<TarEntry> {
+    async fn entry(&mut self, mut raw: RawEntry) -> Result<TarEntry> {
         let sparse = sparse_headers(&mut raw).await?;
         let path = match &sparse.name {
             Some(name) => EntryPath::new(name)?,
@@ -118,7 +118,7 @@ impl TarEntries {
     }
 
     /// The content with its holes. A few bytes may stand for many zeros: they are counted.
-    async fn expanded(&self, sparse: SparseHeaders, raw: Raw) -> Result<Reader> {
+    async fn expanded(&self, sparse: SparseHeaders, raw: RawEntry) -> Result<Reader> {
         let stored = raw.header().raw_entry_size().unwrap_or_default();
         let (content, holes): (Reader, u64) = match sparse.is_sparse() {
             true => sparse.expand(Box::pin(raw)).await?,
@@ -149,11 +149,11 @@ impl TarEntry {
     }
 
     /// Why this cannot be unpacked. Of links, whether they lead to a file is known at the end.
-    pub(crate) fn refused(&self) -> Option<&'static str> {
+    pub(crate) fn unsafe_reason(&self) -> Option<&'static str> {
         match &self.kind {
             _ if self.path.is_top() => None,
             EntryKind::Link(None) | EntryKind::Device => {
-                self.path.unsafe_reason().or(Some(NO_FILE))
+                self.path.unsafe_reason().or(Some(NOT_A_FILE))
             }
             _ => self.path.unsafe_reason(),
         }
@@ -165,23 +165,26 @@ impl TarEntry {
     }
 
     /// The content, hashed as it passes.
-    pub(super) fn hashed(&self) -> HashingReader {
+    pub(super) fn start_hashing(&self) -> HashingReader {
         let named = named_digest(&self.path.text);
-        self.content.hash(named.map_or_else(Algorithm::default, |digest| digest.algorithm()), KEPT);
+        self.content.start_hashing(
+            named.map_or_else(Algorithm::default, |digest| digest.algorithm()),
+            MAX_HEAD,
+        );
         self.content.clone()
     }
 }
 
 /// Why links that lead to no file of the archive, and devices, are refused.
-pub(crate) const NO_FILE: &str = "is a link or a device, which bundles have none of";
+pub(crate) const NOT_A_FILE: &str = "is a link or a device, which bundles have none of";
 
-fn kind_of(path: &EntryPath, raw: &Raw) -> Result<EntryKind> {
+fn kind_of(path: &EntryPath, raw: &RawEntry) -> Result<EntryKind> {
     let kind = raw.header().entry_type();
     Ok(match kind {
         EntryType::Directory | DUMPED_DIRECTORY => EntryKind::Directory,
         EntryType::Symlink | EntryType::Link => {
             let target = raw.link_name_bytes()?.unwrap_or_default();
-            EntryKind::Link(path.of_link(kind.is_symlink(), &target)?)
+            EntryKind::Link(path.resolve_link(kind.is_symlink(), &target)?)
         }
         EntryType::Char | EntryType::Block | EntryType::Fifo => EntryKind::Device,
         VOLUME_PART => {
@@ -199,13 +202,13 @@ fn kind_of(path: &EntryPath, raw: &Raw) -> Result<EntryKind> {
 async fn without_label(mut tar: Reader) -> Result<Reader> {
     let mut head = Vec::new();
     (&mut tar).take(BLOCK).read_to_end(&mut head).await?;
-    match is_tar(&head) && head[TYPE] == VOLUME_LABEL.as_byte() {
+    match is_tar(&head) && head[TYPE_OFFSET] == VOLUME_LABEL.as_byte() {
         true => Ok(tar),
         false => Ok(Box::pin(Cursor::new(head).chain(tar))),
     }
 }
 
-async fn sparse_headers(raw: &mut Raw) -> Result<SparseHeaders> {
+async fn sparse_headers(raw: &mut RawEntry) -> Result<SparseHeaders> {
     let mut sparse = SparseHeaders::default();
     if raw.header().entry_type().is_file()
         && let Some(extensions) = raw.pax_extensions().await?
@@ -220,7 +223,7 @@ async fn sparse_headers(raw: &mut Raw) -> Result<SparseHeaders> {
 
 /// A global header describes all entries after it. Names and sizes that hold for all are an attempt to
 /// show different things to different readers.
-async fn read_global_header(raw: Raw) -> Result<()> {
+async fn read_global_header(raw: RawEntry) -> Result<()> {
     let mut text = Vec::new();
     raw.take(MAX_HEADERS).read_to_end(&mut text).await?;
     let is_misleading = |line: &[u8]| {
@@ -247,12 +250,12 @@ pub(super) fn in_entry(path: &str, error: &Error) -> Error {
 }
 
 /// Gives no more bytes than it may.
-struct Bounded {
+struct BoundedReader {
     reader: Reader,
-    budget: Arc<AtomicU64>,
+    header_budget: Arc<AtomicU64>,
 }
 
-impl AsyncRead for Bounded {
+impl AsyncRead for BoundedReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -261,13 +264,13 @@ impl AsyncRead for Bounded {
         let before = buffer.filled().len();
         ready!(self.reader.as_mut().poll_read(cx, buffer))?;
         let read = (buffer.filled().len() - before) as u64;
-        let left = self.budget.load(Ordering::Relaxed);
+        let left = self.header_budget.load(Ordering::Relaxed);
         if read > left {
             let reason = "the headers of an entry are too large";
             return Poll::Ready(Err(Error::other(reason)));
         }
         if left != u64::MAX {
-            self.budget.store(left - read, Ordering::Relaxed);
+            self.header_budget.store(left - read, Ordering::Relaxed);
         }
         Poll::Ready(Ok(()))
     }

@@ -56,7 +56,7 @@ mod tests {
             (&[0x00, 0x00][..], FrameHeader::Window(1 << 10)),
             (&[0x04, 0x68], FrameHeader::Window(8 << 20)),
             (&[0x00, 0xff], FrameHeader::Window(15 << 38)),
-            // Content of so many bytes in a single segment.
+            // EntryContent of so many bytes in a single segment.
             (&[0x20, 7], FrameHeader::Window(7)),
             (&[0x60, 1, 0], FrameHeader::Window(257)),
             (&[0xa0, 0, 0, 0, 8], FrameHeader::Window(8 << 24)),

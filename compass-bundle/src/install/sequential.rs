@@ -11,43 +11,43 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::Error;
-use crate::foreign::sequential_blobs::{SequentialBlobs, chunks_of};
+use crate::foreign::sequential_blobs::{SequentialBlobs, byte_stream};
 use crate::foreign::{ForeignImage, ForeignPackage};
 
 /// A blob that an image needs, and the repository that it goes to first. Others that need it take it
 /// from there.
-struct Wanted<'p> {
+struct MissingBlob<'p> {
     image: &'p Reference,
     to: Repository,
     descriptor: Descriptor,
 }
 
-/// The blobs and bytes that were brought for each image.
-pub(super) type Brought = HashMap<Reference, (usize, u64)>;
+/// The blobs and bytes that were pushed for each image.
+pub(super) type Pushed = HashMap<Reference, (usize, u64)>;
 
 /// Pushes the blobs of images that the sink lacks. An error ends the pass without failing it: the copy of
 /// the images that follows retries what is missing, and reports the cause.
-pub(super) async fn bring(
+pub(super) async fn push(
     (package, images): (&ForeignPackage, &[&ForeignImage]),
     sink: &dyn ImageSink,
     place: &RegistryPrefix,
     progress: &Arc<dyn Progress>,
-) -> Result<Brought, Error> {
-    let mut wanted = HashMap::new();
+) -> Result<Pushed, Error> {
+    let mut missing = HashMap::new();
     for image in images {
-        want((package, image), place, &mut wanted)?;
+        collect_missing((package, image), place, &mut missing)?;
     }
-    let mut brought = Brought::new();
-    if let Err(error) = bring_all(package, sink, wanted, progress, &mut brought).await {
+    let mut pushed = Pushed::new();
+    if let Err(error) = push_blobs(package, sink, missing, progress, &mut pushed).await {
         tracing::debug!(%error, "the package is read again for what is missing");
     }
-    Ok(brought)
+    Ok(pushed)
 }
 
-fn want<'p>(
+fn collect_missing<'p>(
     (package, image): (&ForeignPackage, &'p ForeignImage),
-    place: &RegistryPrefix,
-    wanted: &mut HashMap<Digest, Wanted<'p>>,
+    place: &RegistryPlace,
+    missing: &mut HashMap<Digest, MissingBlob<'p>>,
 ) -> Result<(), Error> {
     let to = image.reference.rebase(place)?;
     for manifest in image.manifests() {
@@ -55,7 +55,7 @@ fn want<'p>(
         // Layers that registries need not hold come along if the package has them.
         let blobs = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
         for descriptor in blobs.filter(|blob| package.holds(&blob.digest)) {
-            wanted.entry(descriptor.digest).or_insert_with(|| Wanted {
+            missing.entry(descriptor.digest).or_insert_with(|| MissingBlob {
                 image: &image.reference,
                 to: to.repository().clone(),
                 descriptor: descriptor.clone(),
@@ -65,34 +65,34 @@ fn want<'p>(
     Ok(())
 }
 
-async fn bring_all(
+async fn push_blobs(
     package: &ForeignPackage,
     sink: &dyn ImageSink,
-    mut wanted: HashMap<Digest, Wanted<'_>>,
+    mut missing: HashMap<Digest, MissingBlob<'_>>,
     progress: &Arc<dyn Progress>,
-    brought: &mut Brought,
+    pushed: &mut Pushed,
 ) -> Result<(), RegistryError> {
-    if wanted.is_empty() {
+    if missing.is_empty() {
         return Ok(());
     }
     let failed = |error| RegistryError::io(format!("cannot read {}", package.name()), error);
-    let Some(mut blobs) = SequentialBlobs::of(package).await.map_err(failed)? else {
+    let Some(mut blobs) = SequentialBlobs::open(package).await.map_err(failed)? else {
         return Ok(());
     };
-    while !wanted.is_empty()
+    while !missing.is_empty()
         && let Some((digest, reader)) = blobs.next().await.map_err(failed)?
     {
-        let Some(Wanted { image, to, descriptor }) = wanted.remove(&digest) else { continue };
+        let Some(MissingBlob { image, to, descriptor }) = missing.remove(&digest) else { continue };
         if sink.has_blob(&to, &descriptor).await? {
             continue;
         }
         let (what, size) = (format!("{to}@{digest} in {}", package.name()), descriptor.size);
         let passed = Arc::clone(progress);
-        let bytes = chunks_of(reader, what.clone());
+        let bytes = byte_stream(reader, what.clone());
         let bytes = bytes.inspect_ok(move |chunk| passed.advance(chunk.len() as u64)).boxed();
         progress.add_total(size);
         sink.put_blob(&to, VerifiedBlob::new(what, descriptor, bytes)).await?;
-        let (blobs, bytes) = brought.entry(image.clone()).or_default();
+        let (blobs, bytes) = pushed.entry(image.clone()).or_default();
         *blobs += 1;
         *bytes += size;
     }

@@ -18,26 +18,26 @@ use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
 use crate::Error;
-use crate::foreign::decompress::{Decoded, Reader, open, zstd};
+use crate::foreign::decompress::{Decoded, Reader, decode, decode_zstd};
 use crate::foreign::limits::{DecoderMemory, Limits};
 
 /// Bytes between two steps of a layer's way.
 const CHUNK: usize = 128 << 10;
 
-/// How a layer is packed that is to be gzipped.
+/// How a layer is compressed that is to be gzipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum LayerCompression {
     Plain,
     Zstd,
 }
 
-impl Packing {
-    /// How a layer is packed by its media type, unless it is gzipped, or no layer of files.
+impl LayerCompression {
+    /// How a layer is compressed by its media type, unless it is gzipped, or no layer of files.
     pub(super) fn of(layer: &Descriptor) -> Option<Self> {
         Some(Self::named(&layer.media_type)?.0)
     }
 
-    /// The packing that a media type names, and the media type of the same layer gzipped. Docker
+    /// The compression that a media type names, and the media type of the same layer gzipped. Docker
     /// writes `.gzip`, OCI `+gzip`.
     fn named(media_type: &str) -> Option<(Self, String)> {
         let (base, mark) = match media_type {
@@ -49,12 +49,12 @@ impl Packing {
             }
             _ => return None,
         };
-        let packing = match media_type.strip_prefix(base)? {
+        let compression = match media_type.strip_prefix(base)? {
             "" => Self::Plain,
-            packed if packed.strip_prefix(mark) == Some("zstd") => Self::Zstd,
+            compressed if compressed.strip_prefix(mark) == Some("zstd") => Self::Zstd,
             _ => return None,
         };
-        Some((packing, format!("{base}{mark}gzip")))
+        Some((compression, format!("{base}{mark}gzip")))
     }
 }
 
@@ -77,28 +77,28 @@ pub(super) struct Recompression<S> {
 impl<S: Storage> Recompression<S> {
     /// The layer as it was, and as it is now.
     pub(super) async fn run(self) -> Result<(Descriptor, Descriptor), Error> {
-        if let Some(after) = self.noted_before().await? {
+        if let Some(after) = self.cached().await? {
             self.progress.advance(self.layer.size);
             return Ok((self.layer, after));
         }
-        let Some((packing, gzipped)) = Packing::named(&self.layer.media_type) else {
+        let Some((compression, gzipped)) = LayerCompression::named(&self.layer.media_type) else {
             return Ok((self.layer.clone(), self.layer));
         };
-        let blob = open_blob(Arc::clone(&self.source), &self.repository, &self.layer);
-        let packed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
-        let mut unpacked = self.unpack(packing, Box::pin(packed)).await?;
+        let blob = open_resuming(Arc::clone(&self.source), &self.repository, &self.layer);
+        let compressed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
+        let mut decompressed = self.decompress(compression, Box::pin(compressed)).await?;
         let mut upload = self.staged.begin_upload(&repository()?).await?;
         let (mut hasher, mut content) = (Hasher::default(), Hasher::default());
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let mut chunk = Vec::with_capacity(CHUNK);
         // What comes out must not depend on when what comes in: the encoder gets pieces of one size,
         // and is never flushed.
-        while read_chunk(&mut unpacked, &mut chunk).await.map_err(|error| self.failed(error))? {
+        while read_chunk(&mut decompressed, &mut chunk).await.map_err(|error| self.failed(error))? {
             content.update(&chunk);
             gzip.write_all(&chunk).map_err(|error| self.failed(error))?;
-            let packed = std::mem::take(gzip.get_mut());
-            hasher.update(&packed);
-            upload.append(packed.into()).await?;
+            let compressed = std::mem::take(gzip.get_mut());
+            hasher.update(&compressed);
+            upload.append(compressed.into()).await?;
         }
         let diff_id = content.finish();
         self.require_diff_id(diff_id)?;
@@ -108,7 +108,7 @@ impl<S: Storage> Recompression<S> {
         let (digest, size) = (hasher.finish(), upload.offset());
         upload.commit(&digest).await?;
         let after = Descriptor { media_type: gzipped, digest, size, platform: None };
-        self.note(&after, diff_id).await?;
+        self.store(&after, diff_id).await?;
         Ok((self.layer, after))
     }
 
@@ -135,22 +135,22 @@ impl<S: Storage> Recompression<S> {
         blob.inspect_ok(move |chunk| progress.advance(chunk.len() as u64))
     }
 
-    async fn unpack(
+    async fn decompress(
         &self,
-        packing: Packing,
-        packed: Reader,
+        compression: LayerCompression,
+        compressed: Reader,
     ) -> Result<Pin<Box<dyn AsyncBufRead + Send>>, Error> {
-        let unpacked = match packing {
-            Packing::Zstd => zstd(packed, self.memory.clone()),
-            Packing::Plain => match open(packed, &Limits::default()).await {
+        let decompressed = match compression {
+            LayerCompression::Zstd => decode_zstd(compressed, self.memory.clone()),
+            LayerCompression::Plain => match decode(compressed, &Limits::default()).await {
                 Ok(Decoded::Plain(reader)) => Ok(reader),
-                Ok(Decoded::Compressed(compression, _)) => Err(denied(compression)),
-                Ok(Decoded::Unsupported(name)) => Err(denied(name)),
+                Ok(Decoded::Compressed(compression, _)) => Err(media_type_mismatch(compression)),
+                Ok(Decoded::Unsupported(name)) => Err(media_type_mismatch(name)),
                 Err(error) => Err(error),
             },
         };
-        let unpacked = unpacked.map_err(|error| self.failed(error))?;
-        Ok(Box::pin(BufReader::with_capacity(CHUNK, unpacked)))
+        let decompressed = decompressed.map_err(|error| self.failed(error))?;
+        Ok(Box::pin(BufReader::with_capacity(CHUNK, decompressed)))
     }
 
     /// What stopped a layer: what its source said, or that it is not what it should be.
@@ -168,11 +168,10 @@ impl<S: Storage> Recompression<S> {
         Ok(self.layer.digest.to_string().replace(':', "-").parse()?)
     }
 
-    async fn noted_before(&self) -> Result<Option<Descriptor>, Error> {
-        let noted =
-            Storage::manifest(&*self.staged, &repository()?, &TagOrDigest::Tag(self.tag()?))
-                .await?;
-        let Some(Ok(Manifest::Index(layers))) = noted.map(|note| note.parse()) else {
+    async fn cached(&self) -> Result<Option<Descriptor>, Error> {
+        let stored =
+            Storage::manifest(&*self.staged, &repository()?, &Locator::Tag(self.tag()?)).await?;
+        let Some(Ok(Manifest::Index(layers))) = stored.map(|note| note.parse()) else {
             return Ok(None);
         };
         let [after, content] = &layers[..] else { return Ok(None) };
@@ -185,7 +184,7 @@ impl<S: Storage> Recompression<S> {
     }
 
     /// Records the compressed layer's digest and its diff ID for a later run.
-    async fn note(&self, after: &Descriptor, diff_id: Digest) -> Result<(), Error> {
+    async fn store(&self, after: &Descriptor, diff_id: Digest) -> Result<(), Error> {
         let content = json!({"mediaType": media_type::OCI_LAYER, "digest": diff_id, "size": 0});
         let index = json!({
             "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [after, content],
@@ -195,7 +194,7 @@ impl<S: Storage> Recompression<S> {
     }
 }
 
-fn denied(compression: impl std::fmt::Display) -> std::io::Error {
+fn media_type_mismatch(compression: impl std::fmt::Display) -> std::io::Error {
     std::io::Error::other(format!("it is {compression}, and its media type denies it"))
 }
 
@@ -216,16 +215,22 @@ mod tests {
     #[test]
     fn media_types_say_how_layers_are_packed() {
         for (media_type, expected) in [
-            (media_type::OCI_LAYER, Some((Packing::Plain, media_type::OCI_LAYER_GZIP))),
-            (media_type::OCI_LAYER_ZSTD, Some((Packing::Zstd, media_type::OCI_LAYER_GZIP))),
+            (media_type::OCI_LAYER, Some((LayerCompression::Plain, media_type::OCI_LAYER_GZIP))),
+            (
+                media_type::OCI_LAYER_ZSTD,
+                Some((LayerCompression::Zstd, media_type::OCI_LAYER_GZIP)),
+            ),
             (media_type::OCI_LAYER_GZIP, None),
             (
                 "application/vnd.docker.image.rootfs.diff.tar",
-                Some((Packing::Plain, "application/vnd.docker.image.rootfs.diff.tar.gzip")),
+                Some((
+                    LayerCompression::Plain,
+                    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                )),
             ),
             (
                 "application/vnd.docker.image.rootfs.diff.tar.zstd",
-                Some((Packing::Zstd, "application/vnd.docker.image.rootfs.diff.tar.gzip")),
+                Some((LayerCompression::Zstd, "application/vnd.docker.image.rootfs.diff.tar.gzip")),
             ),
             ("application/vnd.docker.image.rootfs.diff.tar.gzip", None),
             ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", None),
@@ -234,8 +239,8 @@ mod tests {
             ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", None),
             ("application/json", None),
         ] {
-            let expected = expected.map(|(packing, gzipped)| (packing, gzipped.to_owned()));
-            assert_eq!(Packing::named(media_type), expected, "{media_type}");
+            let expected = expected.map(|(compression, gzipped)| (compression, gzipped.to_owned()));
+            assert_eq!(LayerCompression::named(media_type), expected, "{media_type}");
         }
     }
 }

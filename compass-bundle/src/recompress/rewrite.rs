@@ -46,7 +46,7 @@ fn manifest(
         for entry in document.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let digest = entry["digest"].as_str().and_then(|digest| digest.parse().ok());
             if let Some(after) = digest.and_then(|digest: Digest| changed.get(&digest)) {
-                describe(entry, after);
+                manifest_format(entry, after);
                 touched = true;
             }
         }
@@ -58,7 +58,7 @@ fn manifest(
     Ok(RawManifest::new(manifest.descriptor().media_type.clone(), bytes))
 }
 
-fn describe(entry: &mut Value, after: &Descriptor) {
+fn manifest_format(entry: &mut Value, after: &Descriptor) {
     entry["mediaType"] = after.media_type.clone().into();
     entry["digest"] = after.digest.to_string().into();
     entry["size"] = after.size.into();

@@ -31,7 +31,7 @@ pub fn publish(
     if path.exists() {
         let digest = digest_of(bundle, progress)?;
         require_checksum(bundle, digest)?;
-        return same(&path, digest, progress);
+        return confirm_identical(&path, digest, progress);
     }
     let directory = path.parent().unwrap_or(store);
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
@@ -47,15 +47,17 @@ pub fn publish(
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;
     require_checksum(bundle, digest)?;
     match part.finish() {
-        Err(Error::AlreadyExists { .. }) if path.is_file() => return same(&path, digest, progress),
+        Err(Error::AlreadyExists { .. }) if path.is_file() => {
+            return confirm_identical(&path, digest, progress);
+        }
         finished => finished?,
     }
     write_checksum(&path, digest)?;
     published(&path, digest, false)
 }
 
-/// What is there is what should be there. This blocks.
-pub(super) fn same(
+/// What is there is what should be existing. This blocks.
+pub(super) fn confirm_identical(
     path: &Path,
     digest: Digest,
     progress: &dyn Progress,

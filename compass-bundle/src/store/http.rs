@@ -17,10 +17,10 @@ use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
 
 /// How often a read is tried.
-const TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 /// Without a byte for so long, a server counts as gone.
-const SILENCE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A file on a web server, read in parts.
 #[derive(Debug, Clone)]
@@ -36,20 +36,20 @@ impl HttpFile {
     /// Opens a file. Proxies come from the environment.
     ///
     /// # Errors
-    /// Where it is not there, or the server does not answer ranges.
+    /// Where it is not existing, or the server does not answer ranges.
     pub async fn open(address: &str) -> Result<Self, Error> {
         let shown = redact_url(address);
         let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
         let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
         let mut file = Self { client, url, shown, size: 0 };
-        let response = patiently(|| file.get(0..1)).await?;
+        let response = with_retry(|| file.get(0..1)).await?;
         file.size =
-            whole_size(&response).ok_or_else(|| file.refused("the server gives no parts"))?;
+            total_size(&response).ok_or_else(|| file.refused("the server gives no parts"))?;
         Ok(file)
     }
 
-    /// What a small file beside this one holds; nothing where it is not there, or not for us.
-    async fn read_beside(&self, ending: &str) -> Result<Option<Vec<u8>>, Error> {
+    /// What a small file beside this one holds; nothing where it is not existing, or not for us.
+    async fn read_sidecar(&self, ending: &str) -> Result<Option<Vec<u8>>, Error> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{ending}", url.path()));
         let response = self.client.get(url).send().await;
@@ -89,7 +89,7 @@ impl HttpFile {
     async fn read_once(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let mut response = self.get(range.clone()).await?;
-        if begins_at(&response) != Some(range.start) || whole_size(&response) != Some(self.size) {
+        if range_start(&response) != Some(range.start) || total_size(&response) != Some(self.size) {
             return Err(self.refused("the server gave another part than was asked for"));
         }
         let mut bytes = BytesMut::with_capacity(wanted);
@@ -117,7 +117,7 @@ impl HttpFile {
 
     /// What another try would not change.
     fn refused(&self, why: impl Into<String>) -> Error {
-        Error::store("read", &self.shown, Refusal(why.into()))
+        Error::store("read", &self.shown, PermanentFailure(why.into()))
     }
 
     fn failed(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -139,11 +139,11 @@ impl BundleSource for HttpFile {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        patiently(|| self.read_once(range.clone())).await
+        with_retry(|| self.read_once(range.clone())).await
     }
 
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
-        let Some(text) = patiently(|| self.read_beside(CHECKSUM_END)).await? else {
+        let Some(text) = with_retry(|| self.read_sidecar(CHECKSUM_END)).await? else {
             return Ok(None);
         };
         let name = self.url.path().rsplit('/').next().unwrap_or_default();
@@ -155,23 +155,23 @@ impl BundleSource for HttpFile {
 /// Why a server does not give a file, whenever it is asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Refusal(String);
+struct PermanentFailure(String);
 
-fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Store { source, .. } if source.is::<Refusal>())
+fn is_permanent(error: &Error) -> bool {
+    matches!(error, Error::Store { source, .. } if source.is::<PermanentFailure>())
 }
 
 /// Reads again what could not be read, where that may help.
-async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
     read: impl Fn() -> F,
 ) -> Result<T, Error> {
-    let mut tries = 1;
+    let mut attempts = 1;
     loop {
         match read().await {
-            Err(error) if tries < TRIES && !is_refusal(&error) => {
+            Err(error) if attempts < MAX_ATTEMPTS && !is_permanent(&error) => {
                 tracing::debug!(%error, "a part is read again");
-                tokio::time::sleep(Duration::from_millis(200) * tries).await;
-                tries += 1;
+                tokio::time::sleep(Duration::from_millis(200) * attempts).await;
+                attempts += 1;
             }
             read => return read,
         }
@@ -179,12 +179,12 @@ async fn patiently<T, F: Future<Output = Result<T, Error>>>(
 }
 
 /// The size of the whole file, of `Content-Range: bytes 0-0/<size>`.
-fn whole_size(response: &Response) -> Option<u64> {
+fn total_size(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.rsplit_once('/')?.1.trim().parse().ok()
 }
 
-fn begins_at(response: &Response) -> Option<u64> {
+fn range_start(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
@@ -201,7 +201,7 @@ pub(super) fn client() -> reqwest::Result<Client> {
         }
     });
     let client = Client::builder().redirect(redirect);
-    client.connect_timeout(SILENCE).read_timeout(SILENCE).build()
+    client.connect_timeout(IDLE_TIMEOUT).read_timeout(IDLE_TIMEOUT).build()
 }
 
 /// Lets rustls use ring, unless the program has chosen already.

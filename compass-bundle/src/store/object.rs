@@ -16,7 +16,7 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::task::spawn_blocking;
 
 use super::directory::digest_of;
-use super::storage_error::{StorageError, login_variables};
+use super::storage_error::{StorageError, credential_variables};
 use super::upload::Upload;
 use super::{Published, digest_of_plan, redact_url, store_path};
 use crate::document::BundleDocument;
@@ -25,16 +25,16 @@ use crate::write::{CHECKSUM_END, checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
 /// Bytes of a part of an upload. Storages take ten thousand parts of one object at most.
-const PART: usize = 8 << 20;
+const PART_SIZE: usize = 8 << 20;
 
 /// The largest object has this many parts, with some to spare.
 const MAX_PARTS: u64 = 9_000;
 
 /// Parts that are on their way at once.
-const PARALLEL: usize = 2;
+const CONCURRENT_PARTS: usize = 2;
 
 /// Bytes that are read from a file at once.
-const READ: u64 = 1 << 20;
+const READ_SIZE: u64 = 1 << 20;
 
 /// A bucket, or what stands below a prefix in it.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub struct ObjectStore {
 }
 
 /// What a store has under a name.
-struct There {
+struct ExistingObject {
     digest: Digest,
     size: u64,
     has_checksum: bool,
@@ -85,26 +85,26 @@ impl ObjectStore {
         let path = store_path(document)?;
         let file = LocalFile::open(bundle)?;
         let size = file.size();
-        if let Some(there) = self.published(&path).await? {
-            if there.size != size {
+        if let Some(existing) = self.published(&path).await? {
+            if existing.size != size {
                 return Err(self.conflict(&path));
             }
             let (path_of_bundle, hashed) = (bundle.to_owned(), Arc::clone(&progress));
             let digest = spawn_blocking(move || digest_of(&path_of_bundle, &*hashed)).await;
             let digest = digest.map_err(|_| Error::damaged("a thread stopped"))??;
             require_checksum(bundle, digest)?;
-            return self.same(&path, there, digest).await;
+            return self.confirm_identical(&path, existing, digest).await;
         }
         progress.add_total(size);
         let chunks = stream::try_unfold(0, async |position| {
-            let next = size.min(position + READ);
+            let next = size.min(position + READ_SIZE);
             if position == next {
                 return Ok(None);
             }
             Ok(Some((file.read(position..next).await?, next)))
         });
-        let right = |digest| require_checksum(bundle, digest);
-        self.upload(&path, chunks.boxed(), (size, &right), &*progress).await
+        let check_digest = |digest| require_checksum(bundle, digest);
+        self.upload(&path, chunks.boxed(), (size, &check_digest), &*progress).await
     }
 
     /// Writes a planned bundle straight into the storage.
@@ -118,14 +118,14 @@ impl ObjectStore {
         progress: &dyn Progress,
     ) -> Result<Published, Error> {
         let path = store_path(plan.document())?;
-        let there = self.published(&path).await?;
-        if there.as_ref().is_some_and(|there| there.size != plan.size()) {
+        let existing = self.published(&path).await?;
+        if existing.as_ref().is_some_and(|existing| existing.size != plan.size()) {
             return Err(self.conflict(&path));
         }
-        if let Some(there) = there {
+        if let Some(existing) = existing {
             // Nothing is uploaded.
             let digest = digest_of_plan(plan, source, progress).await?;
-            return self.same(&path, there, digest).await;
+            return self.confirm_identical(&path, existing, digest).await;
         }
         progress.add_total(plan.size());
         let chunks = crate::stream(Arc::clone(plan), source).boxed();
@@ -133,7 +133,7 @@ impl ObjectStore {
     }
 
     /// What is published under a name.
-    async fn published(&self, path: &Path) -> Result<Option<There>, Error> {
+    async fn published(&self, path: &Path) -> Result<Option<ExistingObject>, Error> {
         let key = key(path);
         let size = match self.operator.stat(&key).await {
             Ok(metadata) => metadata.content_length(),
@@ -143,7 +143,7 @@ impl ObjectStore {
         let (digest, has_checksum) =
             match read_small(&self.operator, &self::key(&checksum_path(path))).await {
                 Ok(text) => (parse_checksum(&text, path), true),
-                // A run ended between the two objects.
+                // A run result between the two objects.
                 Err(error) if error.kind() == ErrorKind::NotFound => (None, false),
                 Err(error) => return Err(self.failed("read the checksum of", path)(error)),
             };
@@ -151,11 +151,11 @@ impl ObjectStore {
             Some(digest) => digest,
             None => self.digest(&key, size).await.map_err(self.failed("read", path))?,
         };
-        Ok(Some(There { digest, size, has_checksum }))
+        Ok(Some(ExistingObject { digest, size, has_checksum }))
     }
 
     async fn digest(&self, key: &str, size: u64) -> opendal::Result<Digest> {
-        let reader = self.operator.reader_with(key).chunk(PART).await?;
+        let reader = self.operator.reader_with(key).chunk(PART_SIZE).await?;
         let mut bytes = reader.into_bytes_stream(0..size).await?;
         let mut hasher = Hasher::default();
         while let Some(chunk) = bytes.try_next().await.map_err(|error| {
@@ -166,29 +166,34 @@ impl ObjectStore {
         Ok(hasher.finish())
     }
 
-    /// What is there is what should be there.
-    async fn same(&self, path: &Path, there: There, digest: Digest) -> Result<Published, Error> {
-        if there.digest != digest {
+    /// What is there is what should be existing.
+    async fn confirm_identical(
+        &self,
+        path: &Path,
+        existing: ExistingObject,
+        digest: Digest,
+    ) -> Result<Published, Error> {
+        if existing.digest != digest {
             return Err(self.conflict(path));
         }
-        if !there.has_checksum {
+        if !existing.has_checksum {
             self.write_checksum(path, digest).await?;
         }
-        Ok(Published { url: self.url(path), size: there.size, digest, present: true })
+        Ok(Published { url: self.url(path), size: existing.size, digest, present: true })
     }
 
-    /// Uploads in parts. The object appears when its last part is there, the digest of all is
-    /// right, and only where no other has its name.
+    /// Uploads in parts. The object appears when its last part is existing, the digest of all is
+    /// check_digest, and only where no other has its name.
     async fn upload(
         &self,
         path: &Path,
         mut chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
-        (size, right): (u64, &(dyn Fn(Digest) -> Result<(), Error> + Sync)),
+        (size, check_digest): (u64, &(dyn Fn(Digest) -> Result<(), Error> + Sync)),
         progress: &dyn Progress,
     ) -> Result<Published, Error> {
-        let part = PART.max(usize::try_from(size / MAX_PARTS).unwrap_or(PART));
+        let part = PART_SIZE.max(usize::try_from(size / MAX_PARTS).unwrap_or(PART_SIZE));
         let key = key(path);
-        let writer = self.operator.writer_with(&key).chunk(part).concurrent(PARALLEL);
+        let writer = self.operator.writer_with(&key).chunk(part).concurrent(CONCURRENT_PARTS);
         let writer =
             writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
         let mut upload = Some(Upload::begin(writer, self.url(path)));
@@ -200,7 +205,7 @@ impl ObjectStore {
                     let length = bytes.len() as u64;
                     match write(&mut upload, bytes).await {
                         // What is there may be the same, which the digest of the rest tells.
-                        Err(error) if is_taken(&error) => give_up(upload.take()).await,
+                        Err(error) if already_exists(&error) => abort(upload.take()).await,
                         Err(error) => break Err(self.failed("upload", path)(error)),
                         Ok(()) => {}
                     }
@@ -210,7 +215,7 @@ impl ObjectStore {
                 Some(Err(error)) => break Err(error),
                 None if sent == size => {
                     let digest = hasher.clone().finish();
-                    break right(digest).map(|()| digest);
+                    break check_digest(digest).map(|()| digest);
                 }
                 None => break Err(Error::damaged(format!("{sent} of {size} bytes were there"))),
             }
@@ -218,7 +223,7 @@ impl ObjectStore {
         let digest = match result {
             Ok(digest) => digest,
             Err(error) => {
-                give_up(upload).await;
+                abort(upload).await;
                 return Err(error);
             }
         };
@@ -228,12 +233,14 @@ impl ObjectStore {
         };
         match completed {
             Ok(true) => {}
-            Err(error) if !is_taken(&error) => {
+            Err(error) if !already_exists(&error) => {
                 return Err(self.failed("complete the upload of", path)(error));
             }
             Ok(false) | Err(_) => {
                 return match self.published(path).await? {
-                    Some(there) if there.size == size => self.same(path, there, digest).await,
+                    Some(existing) if existing.size == size => {
+                        self.confirm_identical(path, existing, digest).await
+                    }
                     _ => Err(self.conflict(path)),
                 };
             }
@@ -271,9 +278,9 @@ async fn write(upload: &mut Option<Upload>, bytes: Bytes) -> opendal::Result<()>
     }
 }
 
-async fn give_up(upload: Option<Upload>) {
+async fn abort(upload: Option<Upload>) {
     if let Some(upload) = upload {
-        upload.give_up().await;
+        upload.abort().await;
     }
 }
 
@@ -281,7 +288,7 @@ impl ObjectFile {
     /// Opens `s3://bucket/path` or `oss://bucket/path`.
     ///
     /// # Errors
-    /// Where it is not there.
+    /// Where it is not existing.
     pub async fn open(address: &str) -> Result<Self, Error> {
         let (bucket, path) = split(address)?;
         let operator = operator(address, bucket, "")?;
@@ -347,7 +354,7 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
         false => &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
     });
     if endpoint.as_ref().is_some_and(|endpoint| redact_url(endpoint) != *endpoint) {
-        let variables = login_variables(is_oss);
+        let variables = credential_variables(is_oss);
         let reason = format!("a login belongs into {variables}, and not into the endpoint");
         return Err(Error::invalid_address(address, reason));
     }
@@ -368,7 +375,7 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     let operator = operator.map_err(|error| Error::invalid_address(address, error.to_string()))?;
     let timeout = TimeoutLayer::default().with_io_timeout(Duration::from_mins(1));
     let retry = RetryLayer::new().with_max_times(4).with_jitter();
-    // Storages are spoken with over the same TLS as web servers, and as patiently.
+    // Storages are spoken with over the same TLS as web servers, and as with_retry.
     let client = super::http::client();
     let client = client.map_err(|error| Error::invalid_address(address, error.to_string()))?;
     let transport = HttpTransporter::new(ReqwestTransport::new(client));
@@ -377,7 +384,7 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
 }
 
 /// Whether somebody else was faster.
-fn is_taken(error: &opendal::Error) -> bool {
+fn already_exists(error: &opendal::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists | ErrorKind::Conflict

@@ -13,7 +13,7 @@ pub(super) struct StorageError {
 }
 
 /// The variables of the environment that logins are taken from.
-pub(super) fn login_variables(is_oss: bool) -> &'static str {
+pub(super) fn credential_variables(is_oss: bool) -> &'static str {
     match is_oss {
         true => "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         false => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -26,7 +26,7 @@ impl StorageError {
         Self { error, is_oss: address.starts_with("oss://") }
     }
 
-    fn lacks_login(&self) -> bool {
+    fn lacks_credentials(&self) -> bool {
         self.error.message() == "signing http request"
     }
 }
@@ -35,10 +35,10 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = self.error.message();
         match self.error.kind() {
-            _ if self.lacks_login() => {
-                write!(f, "nobody is logged in: set {}", login_variables(self.is_oss))
+            _ if self.lacks_credentials() => {
+                write!(f, "nobody is logged in: set {}", credential_variables(self.is_oss))
             }
-            ErrorKind::NotFound => write!(f, "it is not there: {message}"),
+            ErrorKind::NotFound => write!(f, "it is not existing: {message}"),
             ErrorKind::PermissionDenied => write!(f, "the storage does not allow it: {message}"),
             ErrorKind::RateLimited => write!(f, "the storage asks for patience: {message}"),
             _ => f.write_str(message),
@@ -75,6 +75,9 @@ mod tests {
     fn what_the_storage_said_is_shown_without_the_parts_of_the_library() {
         let error = opendal::Error::new(ErrorKind::NotFound, "NoSuchKey");
         let error = error.with_context("service", "s3");
-        assert_eq!(StorageError::new(error, "s3://b/x").to_string(), "it is not there: NoSuchKey");
+        assert_eq!(
+            StorageError::new(error, "s3://b/x").to_string(),
+            "it is not existing: NoSuchKey"
+        );
     }
 }

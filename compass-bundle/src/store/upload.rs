@@ -11,17 +11,17 @@ use tokio_util::task::TaskTracker;
 static UPLOADS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Objects whose unfinished parts the storage kept, because it did not take the order to forget them.
-static LEFT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static UNABORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// An upload under way. It is a task of its own: wherever somebody stops waiting, a request that has
 /// begun comes to its end, and what it began is known and can be given up.
 pub(super) struct Upload {
-    steps: mpsc::Sender<Step>,
+    commands: mpsc::Sender<Command>,
     /// Nothing when the end has been reported.
-    ended: Option<oneshot::Receiver<opendal::Result<()>>>,
+    result: Option<oneshot::Receiver<opendal::Result<()>>>,
 }
 
-enum Step {
+enum Command {
     Write(Bytes),
     Complete,
 }
@@ -30,18 +30,18 @@ impl Upload {
     /// Begins with what nothing was written to yet. Unless [`Upload::complete`] is called, the
     /// storage is told to forget everything.
     pub(super) fn begin(writer: Writer, object: String) -> Self {
-        let (steps, received) = mpsc::channel(1);
-        let (end, ended) = oneshot::channel();
+        let (commands, received) = mpsc::channel(1);
+        let (end, result) = oneshot::channel();
         UPLOADS.spawn(async move {
             // Who has given up is told nothing.
             let _ = end.send(run(writer, received, object).await);
         });
-        Self { steps, ended: Some(ended) }
+        Self { commands, result: Some(result) }
     }
 
     /// Sends the next bytes. What failed before is reported here as well.
     pub(super) async fn write(&mut self, bytes: Bytes) -> opendal::Result<()> {
-        match self.steps.send(Step::Write(bytes)).await {
+        match self.commands.send(Command::Write(bytes)).await {
             Ok(()) => Ok(()),
             Err(_) => self.end().await,
         }
@@ -50,22 +50,22 @@ impl Upload {
     /// Makes the object appear.
     pub(super) async fn complete(mut self) -> opendal::Result<()> {
         // Where it has failed already, its end says so.
-        let _ = self.steps.send(Step::Complete).await;
+        let _ = self.commands.send(Command::Complete).await;
         self.end().await
     }
 
     /// Waits until the storage has been told to forget everything.
-    pub(super) async fn give_up(self) {
-        drop(self.steps);
-        if let Some(ended) = self.ended {
-            let _ = ended.await;
+    pub(super) async fn abort(self) {
+        drop(self.commands);
+        if let Some(result) = self.result {
+            let _ = result.await;
         }
     }
 
     async fn end(&mut self) -> opendal::Result<()> {
-        let ended = async { self.ended.take()?.await.ok() };
+        let result = async { self.result.take()?.await.ok() };
         let stopped = || opendal::Error::new(ErrorKind::Unexpected, "the upload has stopped");
-        ended.await.unwrap_or_else(|| Err(stopped()))
+        result.await.unwrap_or_else(|| Err(stopped()))
     }
 }
 
@@ -77,7 +77,7 @@ pub async fn wait_for_pending_uploads() -> Vec<String> {
     UPLOADS.close();
     UPLOADS.wait().await;
     UPLOADS.reopen();
-    std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut *UNABORTED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Whether uploads are under way, or being given up.
@@ -87,14 +87,14 @@ pub fn has_pending_uploads() -> bool {
 
 async fn run(
     mut writer: Writer,
-    mut steps: mpsc::Receiver<Step>,
+    mut commands: mpsc::Receiver<Command>,
     object: String,
 ) -> opendal::Result<()> {
     let mut result = Ok(());
     while result.is_ok() {
-        match steps.recv().await {
-            Some(Step::Write(bytes)) => result = writer.write(bytes).await,
-            Some(Step::Complete) => match writer.close().await {
+        match commands.recv().await {
+            Some(Command::Write(bytes)) => result = writer.write(bytes).await,
+            Some(Command::Complete) => match writer.close().await {
                 Ok(_) => return Ok(()),
                 Err(error) => result = Err(error),
             },
@@ -103,7 +103,7 @@ async fn run(
     }
     if let Err(error) = writer.abort().await {
         tracing::warn!(%error, "an unfinished upload stays in the store");
-        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(object);
+        UNABORTED.lock().unwrap_or_else(PoisonError::into_inner).push(object);
     }
     result
 }

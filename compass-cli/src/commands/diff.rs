@@ -108,7 +108,7 @@ fn to_json(comparison: &Comparison) -> Value {
         "document": comparison.document.iter().map(fact).collect::<Vec<_>>(),
         "sharedBytes": comparison.shared_bytes,
         "newBytes": comparison.new_bytes,
-        "sameImages": comparison.same_images,
+        "sameImages": comparison.unchanged_images,
         "files": files.collect::<Vec<_>>(),
         "images": images.collect::<Vec<_>>(),
     })
@@ -159,7 +159,7 @@ fn to_text(comparison: &Comparison) -> String {
     let (old, new) = comparison.sizes;
     text + &format!(
         "{} images the same; {} of blobs shared, {} new; {} before, {} now\n",
-        comparison.same_images,
+        comparison.unchanged_images,
         bytes(comparison.shared_bytes),
         bytes(comparison.new_bytes),
         bytes(old),

@@ -4,11 +4,11 @@ use compass_registry::{Digest, Manifest, RawManifest, Reference, media_type};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::layers::{Layer, wrong_layers};
+use super::layers::{Layer, layer_problems};
 use super::names::{Name, read_name};
-use super::{Archive, Candidate};
+use super::{ArchiveContext, ImageCandidate};
 use crate::Error;
-use crate::foreign::archive::{Content, ScannedEntry};
+use crate::foreign::archive::{EntryContent, ScannedEntry};
 use crate::foreign::compression::Compression;
 use crate::foreign::entry_path::named_digest;
 
@@ -33,8 +33,8 @@ struct Files<'e> {
 /// Adds the images of `manifest.json` to those of `index.json`: to those that are there already their
 /// names, and the others.
 pub(super) fn add_images(
-    archive: &mut Archive<'_>,
-    candidates: &mut Vec<Candidate>,
+    archive: &mut ArchiveContext<'_>,
+    candidates: &mut Vec<ImageCandidate>,
 ) -> Result<(), Error> {
     let scanned = archive.scanned;
     let Some((_, manifest)) = scanned.get("manifest.json") else { return Ok(()) };
@@ -46,27 +46,27 @@ pub(super) fn add_images(
 }
 
 fn add_image(
-    archive: &mut Archive<'_>,
+    archive: &mut ArchiveContext<'_>,
     image: &DockerImage,
-    candidates: &mut Vec<Candidate>,
+    candidates: &mut Vec<ImageCandidate>,
 ) -> Result<(), Error> {
     let files = find_files(archive, image)?;
     let names = image.tags.as_ref().map_or(0, Vec::len).max(1);
     archive.reserve(files.layers.len(), names)?;
     archive.reserve_json(&files.config.1.head)?;
     let (names, mut problems) = read_names(archive, image);
-    problems.extend(wrong_names(archive, &files, image));
+    problems.extend(digest_name_problems(archive, &files, image));
     let digest = files.config.1.digests.named;
     let same = candidates.iter().position(|candidate| candidate.configs.contains(&digest));
     for name in &names {
         let mut others = candidates.iter().enumerate().filter(|(at, _)| Some(*at) != same);
-        if others.any(|(_, other)| other.is_of_index && other.names.contains(name)) {
+        if others.any(|(_, other)| other.from_index && other.names.contains(name)) {
             let what = format!("index.json and manifest.json name different images {name}");
             problems.push(archive.problem(what));
         }
     }
     let Some(same) = same.map(|at| &mut candidates[at]) else {
-        let candidate = described(archive, &files, (names, problems))?;
+        let candidate = synthesize_manifest(archive, &files, (names, problems))?;
         candidates.push(candidate);
         return Ok(());
     };
@@ -83,7 +83,7 @@ fn add_image(
     Ok(())
 }
 
-fn find_files<'a>(archive: &Archive<'a>, image: &DockerImage) -> Result<Files<'a>, Error> {
+fn find_files<'a>(archive: &ArchiveContext<'a>, image: &DockerImage) -> Result<Files<'a>, Error> {
     let find = |path: &str| {
         if path.is_empty() {
             let what = "manifest.json names a layer without a file, which only the Docker that saved it \
@@ -101,13 +101,13 @@ fn find_files<'a>(archive: &Archive<'a>, image: &DockerImage) -> Result<Files<'a
 }
 
 /// The names of an image, and their problems.
-fn read_names(archive: &Archive<'_>, image: &DockerImage) -> (Vec<Reference>, Vec<String>) {
+fn read_names(archive: &ArchiveContext<'_>, image: &DockerImage) -> (Vec<Reference>, Vec<String>) {
     let (mut names, mut problems) = (Vec::new(), Vec::new());
     for tag in image.tags.iter().flatten().flatten() {
         match read_name(tag) {
             Name::Full(name) if !names.contains(&name) => names.push(name),
             Name::Full(_) | Name::None | Name::Tag(_) => {}
-            Name::Unusable => {
+            Name::Invalid => {
                 let tag: String = tag.chars().take(60).collect();
                 let what = format!("RepoTags has `{}`, which is not a name", tag.escape_debug());
                 problems.push(archive.problem(what));
@@ -118,7 +118,11 @@ fn read_names(archive: &Archive<'_>, image: &DockerImage) -> (Vec<Reference>, Ve
 }
 
 /// Files whose names are digests have those digests.
-fn wrong_names(archive: &Archive<'_>, files: &Files<'_>, image: &DockerImage) -> Vec<String> {
+fn digest_name_problems(
+    archive: &ArchiveContext<'_>,
+    files: &Files<'_>,
+    image: &DockerImage,
+) -> Vec<String> {
     let layers = files.layers.iter().zip(image.layers.iter().flatten());
     let named = std::iter::once((&image.config, files.config.1, config_digest(&image.config)))
         .chain(layers.map(|((_, entry), path)| (path, *entry, named_digest(path))));
@@ -142,10 +146,10 @@ fn sha256(hex: &str) -> Option<Digest> {
 
 /// Whether an image of `index.json` has these layers: the same files, or others of the same content.
 fn has_layers(
-    candidate: &Candidate,
+    candidate: &ImageCandidate,
     config: Digest,
     layers: &[(&str, &ScannedEntry)],
-    archive: &Archive<'_>,
+    archive: &ArchiveContext<'_>,
 ) -> bool {
     candidate.manifests().any(|manifest| match manifest.parse() {
         Ok(Manifest::Image { config: own, layers: own_layers }) => {
@@ -166,19 +170,19 @@ fn has_layers(
 }
 
 /// The image with the manifest that a registry will have.
-fn described(
-    archive: &mut Archive<'_>,
+fn synthesize_manifest(
+    archive: &mut ArchiveContext<'_>,
     files: &Files<'_>,
     (names, mut problems): (Vec<Reference>, Vec<String>),
-) -> Result<Candidate, Error> {
+) -> Result<ImageCandidate, Error> {
     let (config_path, config) = files.config;
-    archive.use_blob(config.digests.named, config_path, false);
+    archive.add_blob(config.digests.named, config_path, false);
     let mut layers = Vec::new();
     for (path, entry) in &files.layers {
-        let (kind, digest, size) = blob_of(entry);
-        archive.use_blob(digest, path, digest != entry.digests.named);
+        let (kind, digest, size) = registry_blob(entry);
+        archive.add_blob(digest, path, digest != entry.digests.named);
         layers.push(json!({"mediaType": kind, "digest": digest, "size": size}));
-        refuse_damaged(archive, path, entry)?;
+        check_readable(archive, path, entry)?;
     }
     let manifest = json!({
         "schemaVersion": 2,
@@ -192,15 +196,15 @@ fn described(
         .layers
         .iter()
         .map(|(path, entry)| Layer { name: path.escape_debug().to_string(), entry: Some(*entry) });
-    problems.extend(wrong_layers(archive, config, &layers.collect::<Vec<_>>()));
-    Ok(Candidate {
+    problems.extend(layer_problems(archive, config, &layers.collect::<Vec<_>>()));
+    Ok(ImageCandidate {
         root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
         children: Vec::new(),
         config: Some(config.digests.named),
         configs: vec![config.digests.named],
         names,
         tag: None,
-        is_of_index: false,
+        from_index: false,
         problems,
         notes: Vec::new(),
         unavailable: Vec::new(),
@@ -208,24 +212,28 @@ fn described(
 }
 
 /// How a registry will have a layer. It takes gzip and zstd, and nothing else that compresses.
-fn blob_of(entry: &ScannedEntry) -> (&'static str, Digest, u64) {
+fn registry_blob(entry: &ScannedEntry) -> (&'static str, Digest, u64) {
     let as_it_is = |kind| (kind, entry.digests.named, entry.size());
     match &entry.content {
-        Content::Packed { compression: Compression::Gzip, .. } => {
+        EntryContent::Compressed { compression: Compression::Gzip, .. } => {
             as_it_is(media_type::OCI_LAYER_GZIP)
         }
-        Content::Packed { compression: Compression::Zstd, .. } => {
+        EntryContent::Compressed { compression: Compression::Zstd, .. } => {
             as_it_is(media_type::OCI_LAYER_ZSTD)
         }
-        Content::Packed { digest, size, .. } => (media_type::OCI_LAYER, *digest, *size),
+        EntryContent::Compressed { digest, size, .. } => (media_type::OCI_LAYER, *digest, *size),
         _ => as_it_is(media_type::OCI_LAYER),
     }
 }
 
 /// What cannot be decompressed, and has no digest in its name, is damaged for all that is known.
-fn refuse_damaged(archive: &Archive<'_>, path: &str, entry: &ScannedEntry) -> Result<(), Error> {
+fn check_readable(
+    archive: &ArchiveContext<'_>,
+    path: &str,
+    entry: &ScannedEntry,
+) -> Result<(), Error> {
     match &entry.content {
-        Content::Unreadable(reason) if named_digest(path).is_none() => {
+        EntryContent::Unreadable(reason) if named_digest(path).is_none() => {
             Err(archive.damaged(format!("{}: {reason}", path.escape_debug())))
         }
         _ => Ok(()),

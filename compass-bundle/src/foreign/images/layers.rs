@@ -2,9 +2,9 @@
 
 use compass_registry::Descriptor;
 
-use super::Archive;
+use super::ArchiveContext;
 use crate::diff_ids;
-use crate::foreign::archive::{Content, ScannedEntry};
+use crate::foreign::archive::{EntryContent, ScannedEntry};
 use crate::foreign::compression::Compression;
 
 /// A layer of an image, as it is in an archive.
@@ -16,12 +16,12 @@ pub(super) struct Layer<'e> {
 }
 
 /// Problems of an image's layers, by its configuration.
-pub(super) fn wrong_layers(
-    archive: &Archive<'_>,
+pub(super) fn layer_problems(
+    archive: &ArchiveContext<'_>,
     config: &ScannedEntry,
     layers: &[Layer<'_>],
 ) -> Vec<String> {
-    if !config.is_whole() {
+    if !config.has_full_content() {
         return vec![archive.problem("the configuration is not JSON, or is too large")];
     }
     let expected = match diff_ids::read(&config.head) {
@@ -35,23 +35,23 @@ pub(super) fn wrong_layers(
             archive.problem(format!("the configuration does not fit the image: {reason}")),
         ];
     }
-    let wrong = layers.iter().zip(&expected).filter_map(|(layer, id)| wrong_layer(layer, id));
+    let wrong = layers.iter().zip(&expected).filter_map(|(layer, id)| layer_problem(layer, id));
     wrong.map(|what| archive.problem(what)).collect()
 }
 
-fn wrong_layer(layer: &Layer<'_>, expected: &str) -> Option<String> {
+fn layer_problem(layer: &Layer<'_>, expected: &str) -> Option<String> {
     let (name, entry) = (&layer.name, layer.entry?);
     match &entry.content {
-        Content::Unreadable(reason) => return Some(format!("layer {name}: {reason}")),
-        Content::Unsupported(format) => {
+        EntryContent::Unreadable(reason) => return Some(format!("layer {name}: {reason}")),
+        EntryContent::Unsupported(format) => {
             return Some(format!(
                 "layer {name} is compressed with {format}, which no runtime reads"
             ));
         }
-        Content::NoArchive => return Some(format!("layer {name} is not a tar archive")),
-        Content::Plain | Content::Packed { .. } => {}
+        EntryContent::NotATar => return Some(format!("layer {name} is not a tar archive")),
+        EntryContent::Plain | EntryContent::Compressed { .. } => {}
     }
-    let sha512 = || (entry.content == Content::Plain).then(|| entry.digests.named.to_string());
+    let sha512 = || (entry.content == EntryContent::Plain).then(|| entry.digests.named.to_string());
     let own = entry.diff_id()?.to_string();
     if own == expected || sha512().as_deref() == Some(expected) {
         return None;
@@ -66,7 +66,7 @@ fn wrong_layer(layer: &Layer<'_>, expected: &str) -> Option<String> {
 /// Why containerd does not unpack a layer that Docker and Podman do. They look at the content, and
 /// containerd at the media type first (`DiffCompression` of containerd/images).
 pub(super) fn unusual_compression(layer: &Descriptor, entry: &ScannedEntry) -> Option<String> {
-    let Content::Packed { compression, .. } = &entry.content else { return None };
+    let EntryContent::Compressed { compression, .. } = &entry.content else { return None };
     let (digest, kind) = (layer.digest, layer.media_type.as_str());
     let reason = match compression {
         Compression::Xz | Compression::Bzip2 => "which containerd does not read".to_owned(),

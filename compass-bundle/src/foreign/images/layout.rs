@@ -9,9 +9,9 @@ use compass_registry::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::layers::{Layer, unusual_compression, wrong_layers};
+use super::layers::{Layer, layer_problems, unusual_compression};
 use super::names::{Name, read_name, read_ref_name};
-use super::{Archive, Candidate};
+use super::{ArchiveContext, ImageCandidate};
 use crate::foreign::archive::{OCI_LAYOUT, ScannedEntry};
 use crate::{Error, diff_ids};
 
@@ -24,11 +24,11 @@ struct Index {
 }
 
 /// The images that `index.json` lists.
-pub(super) fn read_index(archive: &mut Archive<'_>) -> Result<Vec<Candidate>, Error> {
+pub(super) fn read_index(archive: &mut ArchiveContext<'_>) -> Result<Vec<ImageCandidate>, Error> {
     let Some((_, index)) = archive.scanned.get("index.json") else { return Ok(Vec::new()) };
     require_known_version(archive)?;
     let index: Index = archive.parse("index.json", &index.head)?;
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut candidates: Vec<ImageCandidate> = Vec::new();
     for entry in index.manifests.unwrap_or_default() {
         let named: Descriptor = serde_json::from_value(entry.clone())
             .map_err(|error| archive.damaged(format!("index.json is not readable: {error}")))?;
@@ -40,7 +40,7 @@ pub(super) fn read_index(archive: &mut Archive<'_>) -> Result<Vec<Candidate>, Er
             archive.found.notes.push(archive.problem(what));
             continue;
         }
-        let mut candidate = Tree::read(archive, &named, blob_path)?;
+        let mut candidate = ManifestTree::read(archive, &named, blob_path)?;
         add_names(archive, &entry, &mut candidate);
         let same = candidates.iter_mut().find(|other| other.root.digest() == named.digest);
         match same {
@@ -60,7 +60,7 @@ pub(super) fn read_index(archive: &mut Archive<'_>) -> Result<Vec<Candidate>, Er
 
 /// Refuses a layout of a version that is not known: its blobs may be elsewhere. A layout without the
 /// file is one of tools that do not write it.
-fn require_known_version(archive: &Archive<'_>) -> Result<(), Error> {
+fn require_known_version(archive: &ArchiveContext<'_>) -> Result<(), Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Layout {
@@ -71,14 +71,14 @@ fn require_known_version(archive: &Archive<'_>) -> Result<(), Error> {
     if version == KNOWN_VERSION {
         return Ok(());
     }
-    let version = cut(&version);
+    let version = truncate_untrusted(&version);
     Err(archive.damaged(format!(
         "{OCI_LAYOUT} has the version `{version}`, and only {KNOWN_VERSION} is known"
     )))
 }
 
 /// The image of a `dir:` directory: `manifest.json` is its manifest, and blobs are beside it.
-pub(super) fn read_directory(archive: &mut Archive<'_>) -> Result<Candidate, Error> {
+pub(super) fn read_directory(archive: &mut ArchiveContext<'_>) -> Result<ImageCandidate, Error> {
     let missing = || Error::damaged("manifest.json is missing");
     let (_, entry) = archive.scanned.get("manifest.json").ok_or_else(missing)?;
     let kind = sniff_media_type(&entry.head)
@@ -90,18 +90,18 @@ pub(super) fn read_directory(archive: &mut Archive<'_>) -> Result<Candidate, Err
         platform: None,
     };
     let digest = root.digest;
-    Tree::read(archive, &root, |named| match *named == digest {
+    ManifestTree::read(archive, &root, |named| match *named == digest {
         true => "manifest.json".to_owned(),
         false => named.hex(),
     })
 }
 
 /// The names that annotations give to an image. A tag alone is one only if there is no other name.
-fn add_names(archive: &Archive<'_>, entry: &Value, candidate: &mut Candidate) {
+fn add_names(archive: &ArchiveContext<'_>, entry: &Value, candidate: &mut ImageCandidate) {
     let annotation = |key: &str| entry["annotations"][key].as_str();
     match annotation("io.containerd.image.name").map(read_name) {
         Some(Name::Full(name)) => candidate.add_name(name),
-        Some(Name::Unusable) => {
+        Some(Name::Invalid) => {
             let what = "index.json has an annotation `io.containerd.image.name` that is not a name";
             candidate.problems.push(archive.problem(what));
         }
@@ -111,7 +111,7 @@ fn add_names(archive: &Archive<'_>, entry: &Value, candidate: &mut Candidate) {
         Some(Name::Full(name)) if candidate.names.is_empty() => candidate.add_name(name),
         Some(Name::Tag(tag)) => candidate.tag = Some(tag),
         // The specification allows any text there.
-        Some(Name::Unusable) => {
+        Some(Name::Invalid) => {
             let what = "its annotation `org.opencontainers.image.ref.name` is not a name";
             candidate.notes.push(archive.problem(what));
         }
@@ -125,8 +125,8 @@ pub(super) fn blob_path(digest: &Digest) -> String {
 }
 
 /// A manifest with everything below it, as it is read.
-struct Tree<'t, 'a, P> {
-    archive: &'t mut Archive<'a>,
+struct ManifestTree<'t, 'a, P> {
+    archive: &'t mut ArchiveContext<'a>,
     path: P,
     children: Vec<RawManifest>,
     configs: Vec<Digest>,
@@ -137,9 +137,13 @@ struct Tree<'t, 'a, P> {
     unavailable: Vec<(Digest, Option<String>)>,
 }
 
-impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
-    fn read(archive: &mut Archive<'a>, named: &Descriptor, path: P) -> Result<Candidate, Error> {
-        let mut tree = Tree {
+impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
+    fn read(
+        archive: &mut ArchiveContext<'a>,
+        named: &Descriptor,
+        path: P,
+    ) -> Result<ImageCandidate, Error> {
+        let mut tree = ManifestTree {
             archive,
             path,
             children: Vec::new(),
@@ -165,16 +169,16 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
             }
             level = below;
         }
-        let Tree { children, configs, problems, notes, unavailable, .. } = tree;
+        let ManifestTree { children, configs, problems, notes, unavailable, .. } = tree;
         let config = (!root.is_index()).then(|| configs.first().copied()).flatten();
-        Ok(Candidate {
+        Ok(ImageCandidate {
             root,
             children,
             config,
             configs,
             names: Vec::new(),
             tag: None,
-            is_of_index: true,
+            from_index: true,
             problems,
             notes,
             unavailable,
@@ -187,7 +191,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
         match parsed {
             Manifest::Image { config, layers } => {
                 self.configs.push(config.digest);
-                self.require(manifest, &config, &layers)?;
+                self.check_image(manifest, &config, &layers)?;
                 Ok(Vec::new())
             }
             Manifest::Index(_) if depth >= MAX_INDEX_DEPTH => {
@@ -202,7 +206,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
                 for blob in &blobs {
                     self.blob(manifest, blob);
                 }
-                Ok(self.below(manifest, depth, images, blobs.is_empty()))
+                Ok(self.present_manifests(manifest, depth, images, blobs.is_empty()))
             }
         }
     }
@@ -227,7 +231,8 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
         let own = Platform::new(os, architecture);
         if !own.satisfies(&Platform::new(&platform.os, &platform.architecture)) {
             let digest = named.digest;
-            let (own, said) = (cut(&own.to_string()), cut(&platform.to_string()));
+            let (own, said) =
+                (truncate_untrusted(&own.to_string()), truncate_untrusted(&platform.to_string()));
             let what =
                 format!("{digest} is for {said} by its index, and for {own} by its configuration");
             self.notes.push(self.archive.problem(what));
@@ -237,7 +242,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
 
     /// The manifests of an index that are in the archive. Docker keeps indexes of which not every
     /// platform is there.
-    fn below(
+    fn present_manifests(
         &mut self,
         index: &RawManifest,
         depth: usize,
@@ -251,7 +256,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
             let what = format!("none of the images of the index {digest} is in the archive");
             self.problems.push(self.archive.problem(what));
         } else if !absent.is_empty() {
-            let names: Vec<_> = absent.iter().map(described).collect();
+            let names: Vec<_> = absent.iter().map(display_name).collect();
             let what =
                 format!("the index {digest} names images that are not here: {}", names.join(", "));
             match depth {
@@ -288,7 +293,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
     }
 
     /// Requires that blobs exist and match their descriptors.
-    fn require(
+    fn check_image(
         &mut self,
         manifest: &RawManifest,
         config: &Descriptor,
@@ -316,7 +321,7 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
                 .any(|(layer, descriptor)| is_missing(layer, descriptor))
         {
             self.archive.reserve_json(&entry.head)?;
-            self.problems.extend(wrong_layers(self.archive, entry, &described));
+            self.problems.extend(layer_problems(self.archive, entry, &described));
         }
         Ok(())
     }
@@ -331,8 +336,8 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
             }
             return None;
         };
-        self.archive.use_blob(blob.digest, own, false);
-        if !is_of_digest(entry, blob.digest) {
+        self.archive.add_blob(blob.digest, own, false);
+        if !has_digest(entry, blob.digest) {
             self.problems.push(self.archive.problem(format!("{path} is damaged")));
             return None;
         }
@@ -355,17 +360,17 @@ impl<'a, P: Fn(&Digest) -> String> Tree<'_, 'a, P> {
     }
 }
 
-fn is_of_digest(entry: &ScannedEntry, digest: Digest) -> bool {
+fn has_digest(entry: &ScannedEntry, digest: Digest) -> bool {
     [entry.digests.named, entry.digests.sha256].contains(&digest)
 }
 
 /// A text from outside, for a message.
-fn cut(text: &str) -> String {
+fn truncate_untrusted(text: &str) -> String {
     let text: String = text.chars().take(60).collect();
     text.escape_debug().to_string()
 }
 
-fn described(image: &Descriptor) -> String {
+fn display_name(image: &Descriptor) -> String {
     image.platform.as_ref().map_or_else(|| image.digest.to_string(), Platform::to_string)
 }
 

@@ -13,7 +13,7 @@ pub(super) enum Name {
     /// The image has no name.
     None,
     /// Text that is not a valid name.
-    Unusable,
+    Invalid,
 }
 
 /// Reads the name of an image in `manifest.json`, or of containerd.
@@ -21,7 +21,7 @@ pub(super) fn read_name(name: &str) -> Name {
     if name.is_empty() || name.contains("<none>") {
         return Name::None;
     }
-    with_registry(name).parse().map_or(Name::Unusable, Name::Full)
+    normalize_docker_name(name).parse().map_or(Name::Invalid, Name::Full)
 }
 
 /// Reads the annotation `org.opencontainers.image.ref.name`: a tag alone, or a whole name.
@@ -34,7 +34,7 @@ pub(super) fn read_ref_name(name: &str) -> Name {
 
 /// Docker leaves its own registry, and the project of official images, out of names
 /// (`ParseDockerRef` of github.com/distribution/reference).
-fn with_registry(name: &str) -> String {
+fn normalize_docker_name(name: &str) -> String {
     let (first, rest) = name.split_once('/').unwrap_or(("", name));
     let is_host = first.contains(['.', ':'])
         || first == "localhost"
@@ -53,7 +53,7 @@ const MAX_STEM: usize = 100;
 
 /// A reference for an image without a name: its archive's name, and its tag or the beginning of a
 /// digest.
-pub(super) fn unnamed(
+pub(super) fn unnamed_reference(
     archive: &str,
     tag: Option<&str>,
     digest: &Digest,
@@ -94,8 +94,7 @@ mod tests {
             ("app:", None),
             ("a/../b", None),
         ] {
-            let expected =
-                expected.map_or(Name::Unusable, |name| Name::Full(name.parse().unwrap()));
+            let expected = expected.map_or(Name::Invalid, |name| Name::Full(name.parse().unwrap()));
             assert_eq!(read_name(name), expected, "{name}");
         }
         for name in ["", "<none>:<none>", "team/app:<none>", "<none>@sha256:0"] {
@@ -110,7 +109,7 @@ mod tests {
             ("latest", Name::Tag("latest".parse().unwrap())),
             ("alpine:3.18", Name::Full("docker.io/library/alpine:3.18".parse().unwrap())),
             ("release/web:v1", Name::Full("docker.io/release/web:v1".parse().unwrap())),
-            ("stable+1", Name::Unusable),
+            ("stable+1", Name::Invalid),
             ("", Name::None),
         ] {
             assert_eq!(read_ref_name(name), expected, "{name}");
@@ -126,8 +125,8 @@ mod tests {
             ("镜像.tar", None, format!("localhost/unnamed/image:{hex}")),
             ("a.tar.xz", Some("v1"), "localhost/unnamed/a:v1".to_owned()),
         ] {
-            assert_eq!(unnamed(archive, tag, &digest).unwrap().to_string(), expected);
+            assert_eq!(unnamed_reference(archive, tag, &digest).unwrap().to_string(), expected);
         }
-        assert!(unnamed(&"x".repeat(5000), None, &digest).is_ok());
+        assert!(unnamed_reference(&"x".repeat(5000), None, &digest).is_ok());
     }
 }
