@@ -1,5 +1,6 @@
-//! Packages of any making, read from their beginning to their end: what old scripts made with
-//! `docker save` and `tar`, whatever its names say. What things are is told by their content.
+//! Packages of other tools, read in sequence: what `docker save`, `tar` and release scripts write.
+//!
+//! Formats are detected from the content; file names are only hints.
 
 mod archive;
 pub(crate) mod compression;
@@ -43,44 +44,45 @@ use crate::document::FILE_NAME;
 use crate::package::find_manifest;
 use crate::read::BundleSource;
 
-/// A package of any making.
+/// A package that another tool wrote.
 ///
-/// It has been read once, from its beginning to its end: every layer's digest is known. As an
-/// [`ImageSource`] it has its images; a layer is found by reading up to it again. Whoever wants many
-/// of them, as [`install_package`](crate::install_package), reads it once.
+/// Reading it takes one pass over the file and finds the digest of every layer. As an
+/// [`ImageSource`], it seeks a layer by reading the file from the start again; operations that need
+/// many layers, such as installing, read the file once instead.
 #[derive(Debug, Clone)]
 pub struct ForeignPackage(Arc<Contents>);
 
-/// A file of a package.
+/// A file of a package that is not an image archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignFile {
-    /// Its path in the package. Bytes that are not UTF-8 are written as `\xNN`.
+    /// Path in the package. Bytes that are not UTF-8 are escaped as `\xNN`.
     pub path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Their digest.
+    /// Digest of the content.
     pub digest: Digest,
-    /// The text, where it is YAML.
+    /// The content, if it is YAML of at most 4 MiB.
     pub yaml: Option<Bytes>,
 }
 
-/// Why a package is not whole.
+/// A reason why a package cannot be installed or unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackageProblem {
-    /// The file in the package; nothing if it is a problem of the package itself.
+    /// The file in the package, or `None` if the whole package is affected.
     pub file: Option<String>,
-    /// The image, if it is a problem of one.
+    /// The reference of the affected image, if it is only one.
     pub image: Option<String>,
-    /// The problem.
+    /// Description of the problem, without its subject.
     pub what: String,
 }
 
 impl ForeignPackage {
-    /// Reads a package.
+    /// Reads a package once, from start to end.
     ///
     /// # Errors
-    /// [`Error::NotABundle`] for what is no tar archive, compressed or not, or is damaged.
+    /// [`Error::NotABundle`] if the file is not a tar archive (compressed or not), is empty, or is
+    /// damaged; [`Error::Store`] if the source cannot be read.
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let name = source.name();
         let not = |error| Error::reading_anything(&name, error);
@@ -97,49 +99,50 @@ impl ForeignPackage {
         let digest = (passed.size == source.size()).then_some(passed.sha256);
         let contents = Contents::new(source, digest, scan)?;
         if contents.is_empty() {
-            return Err(Error::not_a_bundle(&name, "it holds nothing"));
+            return Err(Error::not_a_bundle(&name, "it is empty"));
         }
         Ok(Self(Arc::new(contents)))
     }
 
-    /// What people know the package by.
+    /// The name of the source, for messages.
     pub fn name(&self) -> String {
         self.0.source.name()
     }
 
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.0.source.size()
     }
 
-    /// Digest of the file; nothing where it ends with what nobody needs to read.
+    /// Digest of the file, or `None` if the archive ends before the file does.
     pub fn digest(&self) -> Option<Digest> {
         self.0.digest
     }
 
-    /// The files that are no image archives.
+    /// The files that are not image archives.
     pub fn files(&self) -> &[ForeignFile] {
         &self.0.files
     }
 
-    /// Why there are no images, where there are none.
+    /// Why the package contains no image. Only meaningful if it contains none.
     pub(crate) fn no_image_reason(&self) -> &'static str {
         match self.is_archived_product() {
             true => {
                 "its images are in a directory, as in a product bundle that was archived or compressed \
                  anew: take the bundle as it was published"
             }
-            false => "it holds no image",
+            false => "it contains no image",
         }
     }
 
-    /// Whether it is a product bundle that was archived anew.
+    /// Whether this is a product bundle that was unpacked and archived again.
     pub(crate) fn is_archived_product(&self) -> bool {
         self.0.is_archived_product
     }
 
-    /// Everything that is wrong with the package and its images. Without problems, all images can be
-    /// installed, and everything can be unpacked.
+    /// All problems of the package and its images.
+    ///
+    /// A package without problems can be installed and unpacked completely.
     pub fn problems(&self) -> Vec<PackageProblem> {
         let of_images = self.images().iter().flat_map(|image| {
             image.problems.iter().map(|what| PackageProblem {
@@ -151,12 +154,12 @@ impl ForeignPackage {
         self.0.problems.iter().cloned().chain(of_images).collect()
     }
 
-    /// Facts about the package and its images that are no problems: platforms that are not in it,
-    /// and files of no image.
+    /// Facts worth showing that are not problems: platforms that the package omits, and blobs that
+    /// no image uses.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.0.notes.clone();
         for image in self.images() {
-            // An image is listed under each of its names.
+            // An image with several names is listed once for each name.
             for note in &image.notes {
                 if !notes.contains(note) {
                     notes.push(note.clone());
@@ -166,8 +169,7 @@ impl ForeignPackage {
         notes
     }
 
-    /// The layers of images that registries need not hold and that are not in the package, each in a
-    /// sentence.
+    /// One sentence for each non-distributable layer that the package does not contain.
     pub fn unavailable_layers(&self) -> Vec<String> {
         let layers = self.images().iter().flat_map(|image| {
             image.unavailable.iter().map(move |(layer, address)| {
@@ -182,7 +184,7 @@ impl ForeignPackage {
         layers.collect()
     }
 
-    /// The same package, of which `bundle.json` describes a bundle that the file is not.
+    /// Adds a problem if the package contains `bundle.json`, which a foreign package cannot match.
     pub(crate) fn with_altered_bundle_problem(self) -> Self {
         let is_document = |file: &&ForeignFile| {
             matches!(file.path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
@@ -191,16 +193,17 @@ impl ForeignPackage {
         let mut problems = vec![PackageProblem {
             file: Some(document.path.clone()),
             image: None,
-            what: "it describes a bundle, which this file no longer is byte for byte".to_owned(),
+            what: "it describes a bundle, but the file does not match that bundle byte for byte"
+                .to_owned(),
         }];
         problems.extend_from_slice(&self.0.problems);
         Self(Arc::new(Contents { problems, ..(*self.0).clone() }))
     }
 
-    /// Refuses a package that has problems.
+    /// Returns an error if the package has problems.
     ///
     /// # Errors
-    /// [`Error::Damaged`] with the first problem, and how many there are.
+    /// [`Error::Damaged`] with the first problem and the number of further problems.
     pub fn require_whole(&self) -> Result<(), Error> {
         let problems = self.problems();
         let Some(first) = problems.first() else { return Ok(()) };
@@ -215,7 +218,7 @@ impl ForeignPackage {
         Err(Error::damaged(format!("{place}{}{more}", first.what)))
     }
 
-    /// The one directory that everything stands in, where there is one.
+    /// The top-level directory that contains all entries, if there is exactly one.
     pub(crate) fn directory(&self) -> Option<&str> {
         let files = self.files().iter().map(|file| file.path.as_str());
         let archives = self.images().iter().map(|image| image.archive.as_str());
@@ -224,17 +227,17 @@ impl ForeignPackage {
         tops.all(|top| top == Some(first)).then_some(first)
     }
 
-    /// The images.
+    /// The images, one for each name.
     pub fn images(&self) -> &[ForeignImage] {
         &self.0.images
     }
 
-    /// Whether a blob of an image is in the package.
+    /// Whether the package contains a blob.
     pub(crate) fn holds(&self, digest: &Digest) -> bool {
         self.0.blobs.contains_key(digest)
     }
 
-    /// The file at a path, or the target of a link at it.
+    /// The path of the file that a path names: the path itself, or the target of a link.
     pub(crate) fn target_of<'p>(&'p self, path: &'p str) -> &'p str {
         self.0.links.get(path).map_or(path, String::as_str)
     }
@@ -243,7 +246,7 @@ impl ForeignPackage {
         Arc::clone(&self.0.source)
     }
 
-    /// Opens a blob by reading up to it.
+    /// Opens a blob by reading the file from the start up to it.
     async fn find(&self, location: &BlobLocation) -> std::io::Result<Option<Reader>> {
         let limits = Limits::default();
         let source = reader_of(self.source());
@@ -276,7 +279,7 @@ async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result
     Ok(None)
 }
 
-/// A layer without its compression, which registries do not know.
+/// The decompressed content of a layer, for compressions that registries do not accept.
 async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Reader> {
     match decode(blob, limits).await? {
         Decoded::Compressed(_, reader) | Decoded::Plain(reader) => Ok(reader),

@@ -1,4 +1,4 @@
-//! What an archive holds: a package, or an archive in one.
+//! The index of an archive's entries: of the package, or of an archive in it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -17,39 +17,39 @@ use super::limits::Limits;
 use super::probe::NestedContent;
 use super::tar_entries::{EntryKind, TarEntry, in_entry, in_file};
 
-/// Entries of one archive.
+/// Maximum number of entries that are indexed for one archive.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Links that lead to links.
+/// Maximum length of a chain of links.
 const MAX_LINKS: usize = 8;
 
-/// Bytes of small entries that are kept of one archive.
+/// Maximum bytes of small entries that are kept for one archive.
 const MAX_KEPT: usize = 32 << 20;
 
-/// Bytes that are kept of a whole package.
+/// Maximum bytes that are kept for a whole package.
 const MAX_KEPT_OF_PACKAGE: usize = 256 << 20;
 
-/// Bytes that are decompressed of what is no archive: an empty layer is 1 KiB of zeros.
+/// Bytes that are decompressed before content counts as something other than a tar archive. The
+/// smallest layer is an empty tar: 1 KiB of zeros.
 pub(super) const MAX_NON_TAR: u64 = 1 << 20;
 
-/// What separates the steps of a path; the second one is that of Windows.
+/// Path separators. Archives that Windows tools write contain backslashes.
 pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
 
-/// Why an archive that has parts of images is no image archive.
+/// Reason for an archive that contains blobs of images but does not list them.
 pub(super) const UNLISTED: &str =
-    "has layers of images, and no manifest.json or index.json that lists them";
+    "contains image layers, but no manifest.json or index.json that lists them";
 
 /// The file that marks an OCI layout (OCI image specification, "Image Layout").
 pub(super) const OCI_LAYOUT: &str = "oci-layout";
 
-/// What to do with images that no registry takes.
-pub(super) const PRE_1_10: &str =
-    "a Docker before 1.10 saved it, and no registry takes that: load and save it with a newer one";
+/// Reason and advice for images in the format that Docker used before version 1.10.
+pub(super) const PRE_1_10: &str = "it was saved by a Docker older than 1.10 in a format that registries do not accept: load and save it with a newer Docker";
 
-/// What a name takes beside its bytes, about.
+/// Approximate memory for an indexed name in addition to its bytes.
 const NAME_OVERHEAD: usize = 200;
 
-/// Bytes that may still be kept of a package.
+/// Memory that is left for the index of a package, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MemoryLimit(usize);
 
@@ -60,12 +60,15 @@ impl Default for MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Counts a name, and the memory kept with it.
+    /// Reserves memory for a name and the content kept with it.
+    ///
+    /// # Errors
+    /// `Unsupported` if the limit is exceeded.
     pub(super) fn reserve(&mut self, name: &str, kept: usize) -> Result<()> {
         match self.0.checked_sub(name.len() + NAME_OVERHEAD + kept) {
             Some(left) => self.0 = left,
             None => {
-                let reason = "it holds more names and text than can be kept in mind";
+                let reason = "its file names and metadata exceed the limit of 256 MiB";
                 return Err(Error::new(ErrorKind::Unsupported, reason));
             }
         }
@@ -79,22 +82,22 @@ pub(super) struct ScannedArchive {
     entries: HashMap<String, ScannedEntry>,
     links: HashMap<String, String>,
     kept: usize,
-    /// There are more entries than are kept.
+    /// The archive has more entries than are indexed.
     is_too_large: bool,
 }
 
-/// A file in an archive.
+/// An indexed file of an archive.
 #[derive(Debug)]
 pub(super) struct ScannedEntry {
     pub(super) digests: Digests,
-    /// The content if it may be JSON, otherwise the first bytes.
+    /// The whole content if it may be JSON, otherwise its first bytes.
     pub(super) head: Bytes,
     pub(super) content: EntryContent,
-    /// Its entries, if it is an archive.
+    /// What the content contains, if it is an archive.
     pub(super) inside: NestedContent,
 }
 
-/// The content of a file without its compression.
+/// The content of a file after decompression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EntryContent {
     Plain,
@@ -103,24 +106,24 @@ pub(super) enum EntryContent {
         digest: Digest,
         size: u64,
     },
-    /// It is compressed, and no archive.
+    /// Compressed, but not a tar archive.
     NotATar,
-    /// It cannot be decompressed, for this reason.
+    /// Decompression failed for this reason.
     Unreadable(String),
-    /// It is compressed with a format that is not read here.
+    /// Compressed with a format that is not supported.
     Unsupported(&'static str),
 }
 
-/// What `manifest.json` or `index.json` describes.
+/// The format of a `manifest.json` or `index.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ManifestFormat {
-    /// Images, as `docker save` describes them.
+    /// The list of images that `docker save` writes.
     Docker,
-    /// Images of an OCI layout.
+    /// The index of an OCI layout.
     OciIndex,
-    /// One image, in the form of skopeo's `dir:`.
+    /// The manifest of one image in skopeo's `dir:` format.
     SkopeoDir,
-    /// Something else.
+    /// A file of another program that has the same name.
     Unrelated,
 }
 
@@ -129,12 +132,12 @@ impl ScannedEntry {
         self.head.len() as u64 == self.digests.size
     }
 
-    /// Size in bytes.
+    /// Size in bytes, as stored in the archive.
     pub(super) fn size(&self) -> u64 {
         self.digests.size
     }
 
-    /// The SHA-256 of the uncompressed content.
+    /// The SHA-256 of the decompressed content.
     pub(super) fn diff_id(&self) -> Option<Digest> {
         match &self.content {
             EntryContent::Plain => Some(self.digests.sha256),
@@ -145,7 +148,7 @@ impl ScannedEntry {
 }
 
 impl ScannedArchive {
-    /// Takes an entry of an archive in a package.
+    /// Indexes an entry of an archive.
     pub(super) async fn visit(
         &mut self,
         entry: TarEntry,
@@ -165,7 +168,7 @@ impl ScannedArchive {
         self.add(entry.path.text, (digests, head, content, inside), memory)
     }
 
-    /// Whether there are as many entries as are kept. Only of images all have to be known.
+    /// Whether the index is full. Only image archives must be indexed completely.
     fn is_full(&mut self) -> bool {
         self.is_too_large |= self.entries.len() + self.links.len() >= MAX_ENTRIES;
         self.is_too_large
@@ -186,10 +189,10 @@ impl ScannedArchive {
         memory.reserve(&path, head.len())?;
         self.kept += head.len();
         match self.entries.entry(path) {
-            // Twice the same is as good as once.
+            // Identical duplicates are harmless: every reader sees the same content.
             Occupied(present) if present.get().digests == digests => Ok(()),
             Occupied(present) => {
-                let reason = "it is there twice, and one of them does not count";
+                let reason = "it exists twice with different content";
                 Err(in_file(present.key(), &Error::new(ErrorKind::Unsupported, reason)))
             }
             Vacant(free) => {
@@ -207,8 +210,10 @@ impl ScannedArchive {
         Ok(())
     }
 
-    /// An entry, and its own path. Links within the archive are followed, as old Docker made them;
-    /// Windows writes backslashes.
+    /// The entry at a path, and its own path.
+    ///
+    /// Follows links within the archive, which old Docker versions write, and accepts either path
+    /// separator.
     pub(super) fn get(&self, path: &str) -> Option<(&str, &ScannedEntry)> {
         let plain = EntryPath::new(path.as_bytes()).ok()?.text;
         self.follow(&plain).or_else(|| self.follow(&plain.replace('\\', "/"))).or_else(|| {
@@ -228,35 +233,35 @@ impl ScannedArchive {
         None
     }
 
-    /// The entries, by path.
+    /// All entries with their paths.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// The links, and their targets.
+    /// All links, and the file that each one resolves to.
     pub(super) fn links(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.links.keys().map(|path| (path.as_str(), self.follow(path).map(|(path, _)| path)))
     }
 
-    /// Whether it is an image archive: its top describes images, or is marked as an OCI layout.
+    /// Whether this is an image archive: its top level lists images or marks an OCI layout.
     pub(super) fn is_image(&self) -> bool {
         let describes =
             |path: &str| self.format_of(path).is_some_and(|d| d != ManifestFormat::Unrelated);
         describes("manifest.json") || describes("index.json") || self.follow(OCI_LAYOUT).is_some()
     }
 
-    /// Whether more entries follow than are known.
+    /// Whether the archive has more entries than are indexed.
     pub(super) fn is_too_large(&self) -> bool {
         self.is_too_large
     }
 
-    /// The parsed content of a file, if it exists.
+    /// The format of a metadata file, or `None` if the file does not exist.
     pub(super) fn format_of(&self, path: &str) -> Option<ManifestFormat> {
         let (_, entry) = self.follow(path)?;
         Some(manifest_format(path, entry))
     }
 
-    /// The directories that hold images, and the description of those.
+    /// The directories that contain images, and the metadata file of each.
     pub(super) fn image_directories(&self) -> impl Iterator<Item = (&str, &ScannedEntry)> {
         self.entries.iter().filter_map(|(path, entry)| {
             let (directory, name) = path.rsplit_once(SEPARATORS)?;
@@ -279,13 +284,14 @@ impl ScannedArchive {
         })
     }
 
-    /// Whether it is what Docker saved before 1.10, with images of another kind.
+    /// Whether Docker before 1.10 saved this archive.
     pub(super) fn is_pre_1_10(&self) -> bool {
         !self.is_image()
             && (self.entries.contains_key("repositories") || self.has_pre_1_10_layers())
     }
 
-    /// Whether it has layers as Docker before 1.10 saved them, each in a directory that describes it.
+    /// Whether the archive has layers as Docker before 1.10 saved them: `<id>/layer.tar` beside
+    /// `<id>/json`.
     pub(super) fn has_pre_1_10_layers(&self) -> bool {
         let has = |path: String| self.entries.contains_key(&path);
         let is_layer = |path: &String| {
@@ -295,8 +301,7 @@ impl ScannedArchive {
         self.entries.keys().any(is_layer)
     }
 
-    /// Whether it has layers and configurations of images, by names of digests that tools give them,
-    /// and no list of images.
+    /// Whether the archive contains blobs of images, by their usual names, but no list of images.
     pub(super) fn has_unlisted_images(&self) -> bool {
         let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let any = |start: &str, end: &str| {
@@ -311,16 +316,19 @@ impl ScannedArchive {
         has_parts && !self.is_image()
     }
 
-    /// Why there are no images, where some should be.
+    /// Why the archive is not an image archive, for files whose name says that they are one.
     pub(super) fn no_image_reason(&self) -> &'static str {
         match self.is_pre_1_10() {
             true => PRE_1_10,
-            false => "it is named as an image archive, and has no manifest.json or index.json",
+            false => {
+                "its name says that it is an image archive, but it contains no manifest.json or index.json"
+            }
         }
     }
 }
 
-/// What a file of this name describes. What cannot be read is reported when it is.
+/// Detects the format of a metadata file. Unreadable files keep the format that their name implies,
+/// so that reading them reports the error.
 fn manifest_format(name: &str, entry: &ScannedEntry) -> ManifestFormat {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -347,8 +355,8 @@ fn manifest_format(name: &str, entry: &ScannedEntry) -> ManifestFormat {
     }
 }
 
-/// What tells an image of `docker save` from other things. Docker itself does not tell small letters in
-/// keys from capital ones.
+/// The keys that identify an image in the list of `docker save`. Docker itself matches keys
+/// case-insensitively.
 #[derive(Deserialize)]
 struct DockerKeys {
     #[serde(rename = "Config")]
@@ -365,7 +373,7 @@ fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
     serde_json::from_slice(json).ok()
 }
 
-/// Whether a list is one of images, as `docker save` writes it.
+/// Whether a JSON document is an image list of `docker save`.
 fn has_images(json: &[u8]) -> bool {
     let is_image = |keys: &DockerKeys| {
         let is_small = keys.small_config.is_some() && keys.small_layers.is_some();
@@ -374,13 +382,13 @@ fn has_images(json: &[u8]) -> bool {
     docker_keys(json).is_some_and(|all| all.iter().any(is_image))
 }
 
-/// Whether a list names things, and none of them is an image.
+/// Whether a JSON document is a list of objects none of which is an image.
 fn is_unrelated_list(json: &[u8]) -> bool {
     docker_keys(json).is_some_and(|all| !all.is_empty()) && !has_images(json)
 }
 
-/// Reads a file of an archive, and says what is behind its compression, and what is in it if that is an
-/// archive.
+/// Reads a file of an archive to its end; returns its decompressed form and what a nested archive
+/// contains.
 async fn read_content(raw: &HashingReader, limits: &Limits) -> (EntryContent, NestedContent) {
     match decode(raw.reader(), limits).await {
         Err(error) => (EntryContent::Unreadable(error.to_string()), NestedContent::Nothing),
@@ -388,7 +396,7 @@ async fn read_content(raw: &HashingReader, limits: &Limits) -> (EntryContent, Ne
         Ok(Decoded::Plain(reader)) => {
             let hashed = HashingReader::new(reader);
             hashed.start_probe();
-            // An error of the archive is told where that is read on.
+            // Read errors of the outer archive are reported when the entry is skipped.
             let _ = hashed.skip_rest().await;
             (EntryContent::Plain, hashed.take_probe().inside())
         }
@@ -401,7 +409,7 @@ async fn read_content(raw: &HashingReader, limits: &Limits) -> (EntryContent, Ne
     }
 }
 
-/// Reads compressed content to its end, which proves its checksum.
+/// Reads compressed content to its end, which verifies its checksum.
 async fn read_compressed(hashed: &HashingReader, compression: Compression) -> EntryContent {
     hashed.start_hashing(Algorithm::Sha256, 0);
     match finish_compressed(hashed, compression, MAX_NON_TAR).await {
@@ -412,7 +420,7 @@ async fn read_compressed(hashed: &HashingReader, compression: Compression) -> En
     }
 }
 
-/// As [`read_compressed`], of content that is hashed already, and has at most so many bytes.
+/// As [`read_compressed`], for a reader that is hashing already, up to `limit` bytes.
 pub(super) async fn finish_compressed(
     hashed: &HashingReader,
     compression: Compression,

@@ -1,8 +1,8 @@
-//! Compression formats, told apart by the first bytes of a file.
+//! Compression formats, detected from the first bytes of a file.
 
 use std::fmt;
 
-/// A compression format that is read here.
+/// A supported compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     /// RFC 1952.
@@ -17,16 +17,16 @@ pub(crate) enum Compression {
 /// What the first bytes of a file say about its compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
-    /// It is not compressed with any format that is known here.
+    /// Not compressed with a known format.
     No,
-    /// A decoder may accept it, although no compressor writes such a beginning.
+    /// The magic number matches, but the header is not one that compressors write.
     Maybe(Compression),
     Yes(Compression),
-    /// It is compressed with this format, which is not read here.
+    /// Compressed with a known format that is not supported.
     Unsupported(&'static str),
 }
 
-/// The beginnings of formats that are not read here.
+/// Magic numbers of formats that are not supported.
 const UNSUPPORTED: [(&[u8], &str); 8] = [
     (b"\x04\x22\x4d\x18", "lz4"),
     (b"\x02\x21\x4c\x18", "lz4"),
@@ -38,20 +38,20 @@ const UNSUPPORTED: [(&[u8], &str); 8] = [
     (b"\x89LZO\0\r\n\x1a\n", "lzop"),
 ];
 
-/// Bytes of the smallest file of each format, which a text that only begins like one is not.
+/// Size of the smallest valid file of each format. A shorter file is more likely text.
 const MIN_GZIP_SIZE: usize = 18;
 const MIN_ZSTD_SIZE: usize = 9;
 const MIN_XZ_SIZE: usize = 32;
 
 impl Compression {
-    /// Judges the beginning of a file, of which `head` has at least 32 bytes unless it is shorter.
+    /// Detects the format. `head` has at least 32 bytes unless the file is shorter.
     pub(super) fn sniff(head: &[u8]) -> Match {
         let sure = |size: usize, compression| match head.len() >= size {
             true => Match::Yes(compression),
             false => Match::Maybe(compression),
         };
         match head {
-            // The method, flags that are not reserved, and the levels that compressors note.
+            // The method, no reserved flags, and one of the levels that compressors record.
             [0x1f, 0x8b, 8, 0..0x20, _, _, _, _, 0 | 2 | 4, ..] => sure(MIN_GZIP_SIZE, Self::Gzip),
             [0x1f, 0x8b, 8, 0..0x20, ..] => Match::Maybe(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
@@ -69,7 +69,7 @@ impl Compression {
         }
     }
 
-    /// Whether a file of several parts, one behind the other, may go on with this byte.
+    /// Whether another member, frame or stream may start with this byte.
     pub(super) fn may_start_member(self, first: u8) -> bool {
         match self {
             Self::Gzip => first == 0x1f,
@@ -91,18 +91,17 @@ impl fmt::Display for Compression {
     }
 }
 
-/// The first block of bzip2, or its end where there is none.
+/// The magic number of a bzip2 block, or of the end of an empty stream.
 fn is_bzip2_block(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x31\x41\x59\x26\x53\x59") || bytes.starts_with(b"\x17\x72\x45\x38\x50\x90")
 }
 
-/// The format before .xz has no magic number: the usual properties, and a size that is unknown.
+/// The format before .xz has no magic number: detect the default properties and an unknown size.
 fn is_lzma_alone(head: &[u8]) -> bool {
     head.starts_with(&[0x5d, 0, 0]) && head.get(5..13) == Some(&[0xff; 8])
 }
 
-/// How file names end that are those of tar archives, whatever they are compressed with, in small
-/// letters.
+/// Suffixes of tar archives, in lower case, for all compressions.
 const TAR_SUFFIXES: [&str; 17] = [
     ".tar",
     ".tar.gz",
@@ -123,8 +122,8 @@ const TAR_SUFFIXES: [&str; 17] = [
     ".tar.z",
 ];
 
-/// Whether a file is named as a tar archive. macOS puts files with `._` before the name of another
-/// file beside that: they hold its attributes.
+/// Whether a file has the name of a tar archive. macOS stores attributes of a file in another file
+/// with the prefix `._`, which is not an archive.
 pub(super) fn has_tar_suffix(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     !name.starts_with("._") && TAR_SUFFIXES.iter().any(|end| name.ends_with(end))
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sniff_beginnings_give_their_formats() {
+    fn sniff_magic_number_returns_format() {
         let padded = |magic: &[u8]| [magic, &[0; 32]].concat();
         for (head, expected) in [
             (padded(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3]), Match::Yes(Compression::Gzip)),
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn archive_names_are_told_by_their_end() {
+    fn tar_suffix_is_detected() {
         for (path, expected) in [
             ("a/gpu-image.tar.gz", true),
             ("a/b.tar", true),

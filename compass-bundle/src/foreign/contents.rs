@@ -1,4 +1,4 @@
-//! The contents of a package: images of all archives, files, and problems.
+//! The contents of a foreign package: images of all archives, files and problems.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,28 +19,28 @@ pub(super) struct Contents {
     pub(super) source: Arc<dyn BundleSource>,
     pub(super) digest: Option<Digest>,
     pub(super) files: Vec<ForeignFile>,
-    /// The targets of links.
+    /// Targets of links, by the path of the link.
     pub(super) links: HashMap<String, String>,
     pub(super) problems: Vec<PackageProblem>,
     pub(super) notes: Vec<String>,
-    /// Whether it is a product bundle that was archived anew.
+    /// Whether this is a product bundle that was unpacked and archived again.
     pub(super) is_archived_product: bool,
     pub(super) images: Vec<ForeignImage>,
     pub(super) blobs: HashMap<Digest, BlobLocation>,
 }
 
-/// Where a blob is.
+/// Location of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct BlobLocation {
-    /// The image archive in the package, or nothing if the package is one itself.
+    /// The image archive in the package, or `None` if the package itself is one.
     pub(super) archive: Option<String>,
     pub(super) entry: String,
-    /// The blob is what the entry holds when it is decompressed.
+    /// The blob is the decompressed content of the entry.
     pub(super) is_decompressed: bool,
 }
 
 impl Contents {
-    /// Combines the results of the scan.
+    /// Combines the results of a scan.
     pub(super) fn new(
         source: Arc<dyn BundleSource>,
         digest: Option<Digest>,
@@ -87,13 +87,13 @@ impl Contents {
         self.images.is_empty() && self.files.is_empty() && self.problems.is_empty()
     }
 
-    /// Takes the images of all archives. Gives the entries of the package that images consist of.
+    /// Collects the images of all archives. Returns the entries of the package that images use.
     fn add_images(&mut self, scan: &mut Scan) -> Result<HashSet<String>, Error> {
         let mut images = ImageCollector::default();
-        // The package may itself be what `docker save` makes.
+        // The package may itself be the output of `docker save`.
         let used = self.add(None, &scan.root, &mut images)?;
         check_scan_errors(&self.source.name(), &scan.errors, &used)?;
-        // What is in a layer is none of the package's images.
+        // Archives within a layer are content of the layer.
         scan.archives.retain(|(path, _)| !used.contains(path));
         let mut archives = vec![(None, &scan.root, used)];
         for (path, archive) in &scan.archives {
@@ -103,7 +103,7 @@ impl Contents {
         let (images, conflicts) = images.finish()?;
         self.images = images;
         for image in &mut self.images {
-            // Another archive may have what this one lacks.
+            // Another archive of the package may contain the layer.
             image.unavailable.retain(|(layer, _)| !self.blobs.contains_key(layer));
         }
         self.report_unread_images(&archives);
@@ -113,8 +113,8 @@ impl Contents {
         Ok(archives.swap_remove(0).2)
     }
 
-    /// Takes the images of an archive: of one in the package, or of the package itself. Gives the
-    /// entries that they consist of.
+    /// Collects the images of the package itself or of an archive in it. Returns the entries that
+    /// they use.
     fn add(
         &mut self,
         archive: Option<&String>,
@@ -132,13 +132,13 @@ impl Contents {
         }
         self.notes.extend(found.notes);
         if found.is_empty {
-            let what = "it is an image archive, and holds no image".to_owned();
+            let what = "it is an image archive, but contains no image".to_owned();
             self.add_problem(archive.cloned(), what);
         }
         Ok(found.used)
     }
 
-    /// Names images that are in directories or archives of an archive, and not read.
+    /// Reports images in directories or nested archives, which are not read.
     fn report_unread_images(
         &mut self,
         archives: &[(Option<&String>, &ScannedArchive, HashSet<String>)],
@@ -161,8 +161,8 @@ impl Contents {
     }
 }
 
-/// Refuses a package of which a file could not be inspected into. What is in the layers of an image does
-/// not matter: they are compared with their digests.
+/// Returns an error if a file could not be inspected. Files that are layers are exempt: their
+/// digests are compared instead.
 fn check_scan_errors(
     name: &str,
     errors: &[ScanError],

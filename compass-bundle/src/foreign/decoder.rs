@@ -1,4 +1,4 @@
-//! Decoders of zstd, xz and bzip2, which reserve memory before they allocate it.
+//! Decoders of zstd, xz and bzip2 that reserve memory before they allocate it.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -14,27 +14,27 @@ use super::decompress::Reader;
 use super::limits::{DecoderMemory, Reservation};
 use super::zstd_frame::{FrameHeader, frame_header};
 
-/// What a decoder did with the bytes it was given.
+/// The result of one decoder call.
 #[derive(Default)]
 struct DecodeStep {
     consumed: usize,
     produced: usize,
     /// The frame or stream is complete.
     ended: bool,
-    /// The decoder must have so many bytes of memory in all before it is called again.
+    /// Total bytes that must be reserved before the next call.
     required_memory: Option<u64>,
 }
 
 /// Decodes one frame or stream.
 trait Decode: Send {
-    /// Decodes bytes.
+    /// Decodes `input` into `output`.
     fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<DecodeStep>;
 
     /// Prepares for the next frame or stream.
     fn restart(&mut self) -> Result<()>;
 }
 
-/// Decodes what a reader gives.
+/// Decodes the bytes of a reader.
 pub(super) struct Decoder {
     pub(super) input: BufReader<Reader>,
     decode: Box<dyn Decode>,
@@ -44,7 +44,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder of any format but gzip, which required_memory little memory.
+    /// Creates a decoder. Gzip has its own decoder, which needs little memory.
     pub(super) fn new(
         compression: Compression,
         input: BufReader<Reader>,
@@ -59,7 +59,7 @@ impl Decoder {
         Ok(Self { input, decode, reservation, required_memory: None, ended: false })
     }
 
-    /// Reads decoded bytes; none where a frame or stream has ended.
+    /// Reads decoded bytes; reads none at the end of a frame or stream.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,14 +82,14 @@ impl Decoder {
             if step.consumed == 0 && step.required_memory.is_none() && !step.ended {
                 return Poll::Ready(Err(match is_end {
                     true => ErrorKind::UnexpectedEof.into(),
-                    false => invalid("it cannot be decoded any further"),
+                    false => invalid("the decoder makes no progress"),
                 }));
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Begins the next frame or stream.
+    /// Starts the next frame or stream.
     pub(super) fn restart(&mut self) -> Result<()> {
         self.ended = false;
         self.decode.restart()
@@ -100,17 +100,17 @@ fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
     Error::new(ErrorKind::InvalidData, reason)
 }
 
-/// How far the counters of a library have come.
+/// The increase of a 64-bit counter of a library.
 fn counter_delta(before: u64, now: u64) -> usize {
     usize::try_from(now - before).unwrap_or_default()
 }
 
-/// Bytes of a zstd decoder beside its window: its tables, and a block on either side.
+/// Memory of a zstd decoder besides its window, in bytes: tables, and a block on either side.
 const ZSTD_TABLES: u64 = 1 << 20;
 
 struct Zstd {
     raw: RawZstd<'static>,
-    /// The beginning of a frame, until the decoder has it.
+    /// The frame header, until it is passed to the decoder.
     header: Option<Vec<u8>>,
     is_header_complete: bool,
 }
@@ -118,12 +118,12 @@ struct Zstd {
 impl Zstd {
     fn new() -> Result<Self> {
         let mut raw = RawZstd::new()?;
-        // The window is limited by the memory that is reserved for it.
+        // The memory reservation limits the window instead.
         raw.set_parameter(DParameter::WindowLogMax(31))?;
         Ok(Self { raw, header: Some(Vec::new()), is_header_complete: false })
     }
 
-    /// Collects the header of a frame, which says how large its window is.
+    /// Collects the header of a frame, which declares the window size.
     fn collect(&mut self, header: &mut Vec<u8>, input: &[u8]) -> Result<DecodeStep> {
         let mut step = DecodeStep::default();
         for byte in input {
@@ -151,7 +151,7 @@ impl Decode for Zstd {
                 self.header = Some(header);
                 return step;
             }
-            // The decoder takes all of it, and has nothing to give yet.
+            // The decoder consumes the whole header without producing output.
             self.raw.run_on_buffers(&header, &mut []).map_err(damaged)?;
         }
         let status = self.raw.run_on_buffers(input, output).map_err(damaged)?;
@@ -166,22 +166,22 @@ impl Decode for Zstd {
     }
 }
 
-/// Steps in which the memory limit of an xz decoder grows.
+/// Step in which the memory limit of an xz decoder is raised.
 const XZ_STEP: u64 = 1 << 20;
 
-/// More than any xz decoder required_memory: the largest dictionary has 1.5 GiB.
+/// Upper bound for the memory of an xz decoder: the largest dictionary has 1.5 GiB.
 const MAX_XZ_MEMORY: u64 = 2 << 30;
 
 struct Xz(Stream);
 
 impl Xz {
     fn new() -> Result<Self> {
-        // With the smallest limit, the decoder stops where it would allocate.
+        // With the smallest limit, the decoder stops before it allocates.
         Ok(Self(Stream::new_stream_decoder(1, 0).map_err(xz_error)?))
     }
 
-    /// Raises the limit to what the current block required_memory, and returns it. The decoder allocates nothing
-    /// before it is called again.
+    /// Raises the limit to what the current block needs, and returns it. The decoder allocates only
+    /// in its next call.
     fn raise_limit(&mut self) -> u64 {
         let mut steps = (1..=MAX_XZ_MEMORY / XZ_STEP).map(|step| step * XZ_STEP);
         let enough = steps.find(|bytes| self.0.set_memlimit(*bytes).is_ok());
@@ -214,17 +214,17 @@ impl Decode for Xz {
 fn xz_error(error: liblzma::stream::Error) -> Error {
     use liblzma::stream::Error as Xz;
     invalid(match error {
-        Xz::Data => "its content is not what its checksums say",
+        Xz::Data => "its content does not match its checksums",
         Xz::Format => "it has no valid header",
-        Xz::Options => "it has options that the decoder does not know",
+        Xz::Options => "it uses options that are not supported",
         _ => return error.into(),
     })
 }
 
-/// Bytes of a bzip2 decoder with the largest blocks.
+/// Memory of a bzip2 decoder with the largest block size, in bytes.
 const BZIP2_MEMORY: u64 = 4 << 20;
 
-/// Nothing before its memory is reserved.
+/// Allocates the decoder only after its memory is reserved.
 #[derive(Default)]
 struct Bzip2 {
     raw: Option<Decompress>,

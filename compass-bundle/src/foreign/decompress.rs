@@ -1,4 +1,4 @@
-//! Takes compression off, as the content says.
+//! Decompression by detected format.
 
 use std::io::{Cursor, Error, Result};
 use std::pin::Pin;
@@ -15,36 +15,36 @@ use super::decompressor::{BUFFER_SIZE, Decompressor, InputCounter};
 use super::limits::{DecoderMemory, Limits};
 use crate::read::BundleSource;
 
-/// Bytes on their way.
+/// A stream of bytes.
 pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 
-/// The content without its compression.
+/// Content after all compressions are removed.
 pub(crate) enum Decompressed {
     Tar(Reader),
-    /// Something else, or nothing that can be read.
+    /// Something other than a tar archive, or an unsupported compression.
     Other {
-        /// The format that it is compressed with and that is not read here.
+        /// The unsupported compression format, if that is the reason.
         unsupported: Option<&'static str>,
     },
 }
 
-/// A file without its outermost compression.
+/// Content after the outermost compression is removed.
 pub(crate) enum Decoded {
     Plain(Reader),
     Compressed(Compression, Reader),
     Unsupported(&'static str),
 }
 
-/// Bytes that are asked for at once from far away.
+/// Bytes per read of a remote source.
 const REMOTE_READ_SIZE: u64 = 4 << 20;
 
-/// Old scripts compress twice: `docker save | gzip` into a file that is gzipped again.
+/// Maximum nesting of compressions. Scripts that gzip the output of `docker save | gzip` exist.
 const MAX_COMPRESSIONS: usize = 2;
 
-/// A tar header is as long.
+/// Size of a tar header in bytes.
 const HEADER_SIZE: u64 = 512;
 
-/// The bytes of a file in order.
+/// Reads a source from start to end.
 pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
     Box::pin(StreamReader::new(chunks_of(source).boxed()))
 }
@@ -61,13 +61,13 @@ fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = Result<Bytes>>
     })
 }
 
-/// Takes the outermost compression off. What only begins like gzip is something else.
+/// Removes the outermost compression. Content that only resembles gzip is returned as it is.
 pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {
     let input = InputCounter::default();
     decode_counted(count_input(reader, &input), &input, limits).await
 }
 
-/// As [`decode`], of a reader whose bytes are count_input where they come from.
+/// As [`decode`], for a reader whose bytes are counted in `input` already.
 async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
     let (head, whole) = peek_header(reader).await?;
     let (compression, is_sure) = match Compression::sniff(&head) {
@@ -83,13 +83,16 @@ async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -
     }
     Ok(match peek_header(Box::pin(inner)).await {
         Ok((_, reader)) => Decoded::Compressed(compression, reader),
-        // Its own bytes are hashed where they come from, and nothing else is asked of it.
+        // The caller hashes the raw bytes itself and needs no decoded content.
         Err(_) => Decoded::Plain(Box::pin(tokio::io::empty())),
     })
 }
 
-/// Takes compression off, once or twice. What has a header as compressors write it and cannot be
-/// decompressed is damaged.
+/// Removes up to two compressions.
+///
+/// # Errors
+/// An I/O error if content has a valid compression header but cannot be decompressed, or if it is
+/// compressed more than twice.
 pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decompressed> {
     let input = InputCounter::default();
     let mut reader = count_input(reader, &input);
@@ -108,10 +111,10 @@ pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decomp
             }
         };
     }
-    Err(Error::other("it is compressed again and again"))
+    Err(Error::other("it is compressed more than twice"))
 }
 
-/// The content of zstd, whose decoder shares memory with others.
+/// Decompresses zstd. The decoder shares `memory` with others.
 pub(crate) fn decode_zstd(reader: Reader, memory: DecoderMemory) -> Result<Reader> {
     let (input, limits) = (InputCounter::default(), Limits::with_memory(memory));
     Ok(Box::pin(Decompressor::new(Compression::Zstd, reader, input, limits)?))
@@ -124,7 +127,7 @@ fn count_input(reader: Reader, input: &InputCounter) -> Reader {
     }))
 }
 
-/// The first bytes of a reader, and a reader of all of them.
+/// Reads the first bytes of a reader; returns them, and a reader that starts with them.
 async fn peek_header(mut reader: Reader) -> Result<(Vec<u8>, Reader)> {
     let mut head = Vec::new();
     (&mut reader).take(HEADER_SIZE).read_to_end(&mut head).await?;
@@ -132,7 +135,7 @@ async fn peek_header(mut reader: Reader) -> Result<(Vec<u8>, Reader)> {
     Ok((head, whole))
 }
 
-/// Whether bytes begin with a tar header: its checksum is right.
+/// Whether bytes start with a tar header, by its checksum.
 pub(super) fn is_tar(head: &[u8]) -> bool {
     let Ok(head) = <&[u8; 512]>::try_from(head) else { return false };
     let field = String::from_utf8_lossy(&head[148..156]).into_owned();
@@ -143,6 +146,6 @@ pub(super) fn is_tar(head: &[u8]) -> bool {
         .enumerate()
         .map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte }))
         .sum();
-    // Of a block of zeros it is right as well.
+    // The checksum of a block of zeros matches as well.
     sum == stored && head[0] != 0
 }

@@ -1,4 +1,4 @@
-//! Readers of compressed files that also verify their last bytes.
+//! Decompression of all members of a file, with verification of the end.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -16,22 +16,24 @@ use super::decompress::Reader;
 use super::limits::{InflateLimit, Limits, TooLarge};
 use super::padding::Padding;
 
-/// Bytes that are read ahead of a decoder.
+/// Buffer size in front of a decoder, in bytes.
 pub(super) const BUFFER_SIZE: usize = 128 << 10;
 
-/// Bytes that were read of what everything is decompressed from.
+/// Bytes that were read from the outermost compressed file.
 pub(super) type InputCounter = Arc<AtomicU64>;
 
-/// The content of all members, frames or streams of a file, one after the other. It ends without an
-/// error only if every checksum is right, and nothing but zeros follows, which `gzip` takes as well.
+/// Decompresses all members, frames or streams of a file.
+///
+/// Reading ends without an error only if every checksum matches and only zeros follow, which `gzip`
+/// accepts as well.
 pub(super) struct Decompressor {
     compression: Compression,
     member: Member,
     between_members: bool,
     padding: Padding,
-    /// A decoder that failed and is asked again says that its end has come.
+    /// The first error. The decoders report the end of the file if they are polled after an error.
     failed: Option<(ErrorKind, String)>,
-    /// Bytes that have come out.
+    /// Bytes that were decompressed.
     inflated: u64,
     input: InputCounter,
     limit: InflateLimit,
@@ -44,13 +46,13 @@ enum Member {
     Other(Decoder),
 }
 
-/// How many times as large deflate makes bytes at most (about 1032), and what may come before that
-/// counts. More is gzip in gzip, made to keep its reader busy for days.
+/// Maximum expansion of deflate (about 1032), and the size from which it is enforced. A higher
+/// ratio means gzip within gzip, which could keep the reader busy for days.
 const MAX_DEFLATE_RATIO: u64 = 1100;
 const RATIO_CHECKED_ABOVE: u64 = 1 << 30;
 
 impl Decompressor {
-    /// `input` counts what the reader takes from the file.
+    /// `input` counts the bytes that `reader` consumes.
     pub(super) fn new(
         compression: Compression,
         reader: Reader,
@@ -74,14 +76,14 @@ impl Decompressor {
         })
     }
 
-    /// Counts the decompressed bytes.
+    /// Counts decompressed bytes and enforces the limits.
     fn count(&mut self, bytes: usize) -> Result<()> {
         self.inflated += bytes as u64;
         let most = self.input.load(Ordering::Relaxed).saturating_mul(MAX_DEFLATE_RATIO);
         if self.compression == Compression::Gzip
             && self.inflated > most.saturating_add(RATIO_CHECKED_ABOVE)
         {
-            return Err(Error::other("it inflates to more than gzip does once"));
+            return Err(Error::other("its decompressed size exceeds the maximum ratio of gzip"));
         }
         self.limit.count(bytes as u64)
     }
@@ -96,7 +98,7 @@ impl Decompressor {
                 }
                 self.between_members = true;
             }
-            // Zeros between streams are part of the .xz format, and of no other.
+            // Only the .xz format allows zeros between streams.
             let may_continue = self.padding.is_none() || self.compression == Compression::Xz;
             let mut rest = Pin::new(self.member.input());
             match ready!(rest.as_mut().poll_fill_buf(cx))? {
@@ -106,7 +108,7 @@ impl Decompressor {
                     self.between_members = false;
                 }
                 bytes => {
-                    // Zeros are counted apart from what may follow them.
+                    // Consume zeros separately from the bytes that follow them.
                     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
                     let size = if zeros == 0 { bytes.len() } else { zeros };
                     self.padding.take(&bytes[..size])?;
@@ -132,7 +134,7 @@ impl Member {
         }
     }
 
-    /// Begins the next member, frame or stream.
+    /// Starts the next member, frame or stream.
     fn restart(&mut self) -> Result<()> {
         match self {
             Self::Gzip(decoder) => {
@@ -169,13 +171,13 @@ fn is_too_large(error: &Error) -> bool {
     error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()).is_some()
 }
 
-/// An error of a decoder, with the format named. What the decoder reads from speaks for itself, in
-/// other kinds.
+/// Adds the format to an error of a decoder. Errors of the underlying reader have other kinds and
+/// stay unchanged.
 fn with_format(compression: Compression, error: Error) -> Error {
     let is_deflate =
         || error.get_ref().and_then(|inner| inner.downcast_ref::<DecompressError>()).is_some();
     match error.kind() {
-        ErrorKind::UnexpectedEof => Error::other(format!("its {compression} is cut off")),
+        ErrorKind::UnexpectedEof => Error::other(format!("its {compression} is truncated")),
         kind if is_too_large(&error) => {
             Error::new(kind, format!("it is {compression}, and {error}"))
         }

@@ -5,24 +5,24 @@ use std::io::{Error, ErrorKind, Result};
 
 use compass_registry::Digest;
 
-/// Bytes of a path: no system opens one that is longer.
+/// Maximum length of a path in bytes (`PATH_MAX` of Linux).
 const MAX_PATH: usize = 4096;
 
-/// Bytes of one step of a path that common file systems take.
+/// Maximum length of a path component in bytes (`NAME_MAX` of common file systems).
 const MAX_STEP: usize = 255;
 
-/// A path below the directory that an archive is unpacked to.
+/// A path relative to the directory that an archive is unpacked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntryPath {
-    /// The bytes, as a file system has them.
+    /// The bytes, as a file system stores them.
     pub(crate) bytes: Vec<u8>,
-    /// The text: bytes that are not UTF-8 are written as `\xNN`.
+    /// The text. Bytes that are not UTF-8 are escaped as `\xNN`.
     pub(crate) text: String,
 }
 
 impl EntryPath {
-    /// Reads a path as GNU tar does: slashes at the beginning, steps that lead nowhere and a slash at
-    /// the end do not count.
+    /// Normalizes a path as GNU tar does: removes leading slashes, empty and `.` components, and a
+    /// trailing slash.
     pub(super) fn new(bytes: &[u8]) -> Result<Self> {
         require_short(bytes)?;
         let steps = bytes.split(|byte| *byte == b'/');
@@ -35,8 +35,8 @@ impl EntryPath {
         Self { bytes, text }
     }
 
-    /// Where a link leads: a symbolic one from beside itself, a hard one from the top. Nothing if it
-    /// leads out of the archive.
+    /// Resolves the target of a link: a symbolic link relative to its directory, a hard link
+    /// relative to the root. Returns `None` if the target is outside the archive.
     pub(super) fn resolve_link(&self, is_symbolic: bool, target: &[u8]) -> Result<Option<Self>> {
         require_short(target)?;
         let mut steps: Vec<&[u8]> = match is_symbolic && !target.starts_with(b"/") {
@@ -58,19 +58,19 @@ impl EntryPath {
         Ok(Some(Self::of(steps.join(&b'/'))))
     }
 
-    /// Whether this is the directory that everything is in.
+    /// Whether this is the root directory of the archive.
     pub(crate) fn is_top(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Why nothing should be unpacked to this path.
+    /// Why the path must not be unpacked.
     pub(super) fn unsafe_reason(&self) -> Option<&'static str> {
         let steps = || self.bytes.split(|byte| *byte == b'/');
         if steps().any(|step| step == b"..") {
-            return Some("leads outside");
+            return Some("points outside");
         }
         if self.bytes.get(1) == Some(&b':') {
-            return Some("has a name that leads outside on other systems");
+            return Some("has a name that points outside on other systems");
         }
         if self.text.chars().any(char::is_control) {
             return Some("has a name with control characters");
@@ -79,7 +79,7 @@ impl EntryPath {
     }
 }
 
-/// A path may be repeated with each image, layer and error that has to do with it.
+/// Rejects long paths: messages repeat a path for each image and layer that concerns it.
 fn require_short(path: &[u8]) -> Result<()> {
     if path.len() <= MAX_PATH {
         return Ok(());
@@ -101,8 +101,8 @@ fn readable(bytes: &[u8]) -> String {
     text
 }
 
-/// The digest in the name of a blob of an OCI layout. The directories of old layers are ids, and no
-/// digests.
+/// The digest that the name of an OCI layout blob contains. Directories of old Docker layers have
+/// IDs that are not digests.
 pub(super) fn named_digest(path: &str) -> Option<Digest> {
     let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
     format!("{algorithm}:{hex}").parse().ok()
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_as_gnu_tar_reads_them() {
+    fn entry_path_is_normalized_as_in_tar() {
         for (written, text) in [
             (&b"./a/b"[..], "a/b"),
             (b"/a/b", "a/b"),
@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn unsafe_paths_have_reasons() {
         for (written, reason) in [
-            (&b"../a"[..], "leads outside"),
-            (b"a/../../b", "leads outside"),
+            (&b"../a"[..], "points outside"),
+            (b"a/../../b", "points outside"),
             (b"C:/a", "other systems"),
             (b"a\nb", "control characters"),
             (&[b'x'; 300], "too long"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_from_beside_or_from_the_top() {
+    fn link_target_is_resolved() {
         for (from, is_symbolic, target, expected) in [
             ("0b/layer.tar", true, "../0a/layer.tar", Some("0a/layer.tar")),
             ("0b/layer.tar", true, "/0a/layer.tar", Some("0a/layer.tar")),

@@ -1,4 +1,4 @@
-//! A reader that hashes its bytes, shared by several readers in turn.
+//! A shared reader that hashes the bytes it returns.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use super::decompress::Reader;
 use super::probe::Probe;
 
-/// Bytes from the beginning that are max_head: enough for YAML and JSON.
+/// Maximum bytes from the start of a file that are kept, for YAML and JSON.
 pub(super) const MAX_HEAD: usize = 4 << 20;
 
-/// Bytes that are read at once.
+/// Bytes per read when the rest is skipped.
 const CHUNK: usize = 64 << 10;
 
-/// A reader that is shared. Clones read on where the others have stopped.
+/// A shared reader. Clones continue at the common position.
 #[derive(Clone)]
 pub(crate) struct HashingReader(Arc<Mutex<State>>);
 
@@ -27,10 +27,10 @@ struct State {
     probe: Option<Probe>,
 }
 
-/// Digest and number of the bytes read through a tap.
+/// Digest and size of the bytes that were read.
 pub(super) struct EntryDigest {
     hasher: Hasher,
-    /// A second algorithm, if the name of the file has one.
+    /// A second algorithm, if the file name contains a digest of it.
     named: Option<Hasher>,
     size: u64,
     head: Vec<u8>,
@@ -41,7 +41,7 @@ pub(super) struct EntryDigest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digests {
     pub(super) sha256: Digest,
-    /// Of the algorithm that the name of the file has.
+    /// With the algorithm of the digest in the file name, or SHA-256.
     pub(super) named: Digest,
     pub(super) size: u64,
 }
@@ -51,7 +51,7 @@ impl HashingReader {
         Self(Arc::new(Mutex::new(State { reader, digest: None, probe: None })))
     }
 
-    /// Begins to hash, and to keep the first bytes.
+    /// Starts to hash, and to keep up to `max_head` of the first bytes.
     pub(super) fn start_hashing(&self, named: Algorithm, max_head: usize) {
         let named = (named != Algorithm::Sha256).then(|| Hasher::new(named));
         let hasher = Hasher::new(Algorithm::Sha256);
@@ -59,7 +59,7 @@ impl HashingReader {
             Some(EntryDigest { hasher, named, size: 0, head: Vec::new(), max_head });
     }
 
-    /// Begins to look for images in the archive that passes.
+    /// Starts to look for images in the tar archive that is read.
     pub(super) fn start_probe(&self) {
         self.state().probe = Some(Probe::default());
     }
@@ -68,12 +68,13 @@ impl HashingReader {
         Box::pin(self.clone())
     }
 
-    /// Reads the rest.
+    /// Reads to the end.
     pub(super) async fn skip_rest(&self) -> std::io::Result<()> {
         self.skip_up_to(u64::MAX).await.map(drop)
     }
 
-    /// Reads the rest, unless that is more than so many bytes. Says whether it was all.
+    /// Reads to the end, or until more than `limit` bytes were read. Returns whether the end was
+    /// reached.
     pub(super) async fn skip_up_to(&self, limit: u64) -> std::io::Result<bool> {
         let (mut reader, mut buffer, mut passed) = (self.clone(), vec![0; CHUNK], 0);
         while passed <= limit {
@@ -85,7 +86,7 @@ impl HashingReader {
         Ok(false)
     }
 
-    /// The first bytes.
+    /// Takes the kept first bytes.
     pub(super) fn take_head(&self) -> Bytes {
         let mut state = self.state();
         state
@@ -110,7 +111,7 @@ impl HashingReader {
         self.state().probe.take().unwrap_or_default()
     }
 
-    /// Whether what has passed begins as a tar archive; known while it is probed.
+    /// Whether the bytes so far start a tar archive. Always false without a probe.
     pub(super) fn is_tar(&self) -> bool {
         self.state().probe.as_ref().is_some_and(Probe::is_tar)
     }

@@ -1,4 +1,4 @@
-//! The images of an archive: of an OCI layout, of what `docker save` writes, or of both in one.
+//! The images of an archive: of an OCI layout, of `docker save`, or of both in one file.
 
 mod docker;
 mod layers;
@@ -13,54 +13,53 @@ use self::names::unnamed_reference;
 use super::archive::{ManifestFormat, ScannedArchive};
 use crate::Error;
 
-/// An image of a package.
+/// An image of a foreign package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignImage {
-    /// The archive that it is in.
+    /// The archive that contains it.
     pub archive: String,
-    /// Its name in the package; images without a name are under `localhost/unnamed`.
+    /// The reference in the package. Images without one are named below `localhost/unnamed`.
     pub reference: Reference,
-    /// Its manifest; if the archive has none, the one that a registry will have.
+    /// The manifest or index. For formats without one, the manifest that a registry will receive.
     pub root: RawManifest,
-    /// The manifests below an image index: of images, and of indexes in it.
+    /// The manifests and nested indexes below an index.
     pub children: Vec<RawManifest>,
-    /// Digest of the configuration, of a single image.
+    /// Digest of the configuration, if it is a single image.
     pub config: Option<Digest>,
-    /// Problems of the image.
+    /// Problems of the image, each as a sentence.
     pub problems: Vec<String>,
-    /// Facts that are no problems, as platforms that are not in the package.
+    /// Facts that are not problems, such as platforms that the package omits.
     pub notes: Vec<String>,
-    /// The layers that registries need not hold, and that are not in the package either, with the
-    /// address that they have.
+    /// Non-distributable layers that the package does not contain, with their download addresses.
     pub unavailable: Vec<(Digest, Option<String>)>,
 }
 
 impl ForeignImage {
-    /// Its manifest, and if that is an index, the manifests below it.
+    /// The root manifest and all manifests below it.
     pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
     }
 }
 
-/// Layers of one image, or images of one index. No kernel mounts as many.
+/// Maximum layers of an image, and images of an index. Container runtimes mount fewer.
 const MAX_LISTED: usize = 1000;
 
-/// What the images of a package list, counted again for every name of an image.
+/// Maximum entries in all manifests of a package, counted for every name of an image.
 const MAX_LISTED_TOTAL: usize = 200_000;
 
-/// Where a blob is in an archive.
+/// Location of a blob in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EntryBlob {
     pub(super) entry: String,
-    /// The blob is what the entry holds when it is decompressed.
+    /// The blob is the decompressed content of the entry.
     pub(super) is_decompressed: bool,
 }
 
-/// The images of a package, as they are found.
+/// Collects the images of a package.
 #[derive(Debug, Default)]
 pub(super) struct ImageCollector {
     pub(super) images: Vec<ForeignImage>,
-    /// The images whose name is only a tag, by their number.
+    /// Indexes of the images whose name is only a tag.
     tagged: HashSet<usize>,
     listed: usize,
 }
@@ -69,26 +68,26 @@ pub(super) struct ImageCollector {
 #[derive(Debug, Default)]
 pub(super) struct CollectedArchive {
     pub(super) blobs: Vec<(Digest, EntryBlob)>,
-    /// The entries that images consist of.
+    /// The entries that images use.
     pub(super) used: HashSet<String>,
-    /// It is an image archive without an image.
+    /// The archive is an image archive without images.
     pub(super) is_empty: bool,
-    /// Facts about the archive that are no problems.
+    /// Facts about the archive that are not problems.
     pub(super) notes: Vec<String>,
 }
 
-/// An image, and all its names in one archive.
+/// An image, with all its names in one archive.
 #[derive(Debug)]
 struct ImageCandidate {
     root: RawManifest,
     children: Vec<RawManifest>,
     config: Option<Digest>,
-    /// The configurations of all its images.
+    /// The configurations of all platforms.
     configs: Vec<Digest>,
     names: Vec<Reference>,
-    /// A tag that is given without a name.
+    /// A tag without a repository.
     tag: Option<Tag>,
-    /// `index.json` lists it.
+    /// The image is listed in `index.json`.
     from_index: bool,
     problems: Vec<String>,
     notes: Vec<String>,
@@ -107,7 +106,7 @@ impl ImageCandidate {
     }
 }
 
-/// An archive whose images are collected.
+/// The archive whose images are being collected.
 struct ArchiveContext<'a> {
     name: &'a str,
     scanned: &'a ScannedArchive,
@@ -116,17 +115,20 @@ struct ArchiveContext<'a> {
 }
 
 impl ArchiveContext<'_> {
-    /// Few bytes may name much, and all of it again and again: what comes is counted before memory is
-    /// taken for it.
+    /// Counts entries before memory is allocated for them: a small archive can refer to the same
+    /// entries very often.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a limit is exceeded.
     fn reserve(&mut self, listed: usize, names: usize) -> Result<(), Error> {
         *self.listed = self.listed.saturating_add(names.saturating_mul(listed.max(1)));
         if listed > MAX_LISTED || *self.listed > MAX_LISTED_TOTAL {
-            return Err(self.damaged("it names more images and layers than anyone makes"));
+            return Err(self.damaged("it lists more images and layers than the limits allow"));
         }
         Ok(())
     }
 
-    /// As [`Self::reserve`] for JSON that is to be parsed.
+    /// As [`Self::reserve`], for JSON that is about to be parsed.
     fn reserve_json(&mut self, json: &[u8]) -> Result<(), Error> {
         self.reserve(json.len() >> 13, 1)
     }
@@ -135,14 +137,14 @@ impl ArchiveContext<'_> {
         Error::damaged(format!("{}: {what}", self.name))
     }
 
-    /// A problem of this archive, in words.
+    /// Formats a problem of this archive.
     fn problem(&self, what: impl std::fmt::Display) -> String {
         format!("{}: {what}", self.name)
     }
 
     fn parse<'j, T: serde::Deserialize<'j>>(&self, name: &str, json: &'j [u8]) -> Result<T, Error> {
         serde_json::from_slice(json)
-            .map_err(|error| self.damaged(format!("{name} is not readable: {error}")))
+            .map_err(|error| self.damaged(format!("{name} is unreadable: {error}")))
     }
 
     fn add_blob(&mut self, digest: Digest, entry: &str, is_decompressed: bool) {
@@ -153,11 +155,12 @@ impl ArchiveContext<'_> {
 }
 
 impl ImageCollector {
-    /// Adds the images of an archive: those that `index.json` lists, and those that `manifest.json`
-    /// lists. What is in both is one image, with the registry's own digests.
+    /// Adds the images of an archive: those in `index.json`, and those in `manifest.json`.
+    ///
+    /// An image in both is added once, with the registry's own digests.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if one of the two files cannot be read, or names what is missing.
+    /// [`Error::Damaged`] if one of the two files is unreadable or refers to a missing file.
     pub(super) fn collect(
         &mut self,
         name: &str,
@@ -195,15 +198,16 @@ impl ImageCollector {
         let is_other = |name: &&Reference| name.digest().is_some_and(|digest| *digest != own);
         notes.extend(references.iter().filter(is_other).map(|name| {
             format!(
-                "{archive}: {name} is named by another digest than {own}, which it has in a registry: \
-                 what asks for the digest of its name does not find it"
+                "{archive}: {name} has another digest in its name than {own}, its digest in a registry: \
+                 pulling it by the digest in its name will fail"
             )
         }));
         if references.is_empty() {
             if candidate.tag.is_some() {
                 self.tagged.insert(self.images.len());
             }
-            // Of `docker save`, the manifest is only made here.
+            // The manifest of a `docker save` image is synthesized, so its configuration identifies
+            // it.
             let own = if candidate.from_index { None } else { config };
             let digest = own.unwrap_or_else(|| root.digest());
             let tag = candidate.tag.as_ref().map(Tag::as_str);
@@ -222,7 +226,7 @@ impl ImageCollector {
         Ok(())
     }
 
-    /// Ends the collection, and says which names several images have.
+    /// Finishes; returns the images, and a problem for each reference of several images.
     pub(super) fn finish(mut self) -> Result<(Vec<ForeignImage>, Vec<String>), Error> {
         for number in self.conflicts().into_values().flatten() {
             if self.tagged.contains(&number) {
@@ -239,7 +243,7 @@ impl ImageCollector {
         Ok((self.images, problems))
     }
 
-    /// The names that different images have, and the first of them by their numbers.
+    /// The references that different images share, with the indexes of those images.
     fn conflicts(&self) -> BTreeMap<Reference, Vec<usize>> {
         let mut named: HashMap<Reference, Vec<(Digest, usize)>> = HashMap::new();
         for (number, image) in self.images.iter().enumerate() {

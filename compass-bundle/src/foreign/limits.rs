@@ -1,4 +1,4 @@
-//! How much of a package is decompressed, and in how much memory.
+//! Limits for decompressed size and decoder memory.
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Result};
@@ -12,15 +12,15 @@ use tokio_util::sync::PollSemaphore;
 
 use super::decompress::Reader;
 
-/// The limits of one operation. Clones share them; the default limits memory only.
+/// The limits of one operation. Clones share them; the default limits only memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limits {
     pub(super) inflate: InflateLimit,
     pub(super) memory: DecoderMemory,
 }
 
-/// What may be decompressed of a whole package, on all levels together: archives in archives could
-/// take days otherwise.
+/// Limits the total decompressed size of a package over all nesting levels. Nested archives could
+/// otherwise keep the reader busy for days.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InflateLimit(Option<Arc<Usage>>);
 
@@ -31,10 +31,10 @@ struct Usage {
     inflated: AtomicU64,
 }
 
-/// Bytes for each byte of the file, about as many as deflate makes at most.
+/// Decompressed bytes allowed per byte of the file: slightly above the maximum ratio of deflate.
 const MAX_RATIO: u64 = 1100;
 
-/// Bytes that do not depend on the size of the file.
+/// Decompressed bytes allowed for a file of any size.
 const BASE_ALLOWANCE: u64 = 64 << 30;
 
 impl Limits {
@@ -47,7 +47,7 @@ impl Limits {
         Self { memory, ..Self::default() }
     }
 
-    /// Counts the bytes that are read of the package.
+    /// Counts the bytes that are read from the package file.
     pub(crate) fn count_input_of(&self, file: Reader) -> Reader {
         let limit = self.inflate.clone();
         Box::pin(InspectReader::new(file, move |bytes| limit.count_input(bytes.len() as u64)))
@@ -62,34 +62,38 @@ impl InflateLimit {
         }
     }
 
-    /// Counts bytes that were decompressed, or that a sparse file stands for.
+    /// Counts decompressed bytes, and holes of sparse files.
+    ///
+    /// # Errors
+    /// If the limit is exceeded.
     pub(super) fn count(&self, bytes: u64) -> Result<()> {
         let Some(usage) = &self.0 else { return Ok(()) };
         let most = usage.input.load(Ordering::Relaxed).saturating_mul(MAX_RATIO);
         let most = most.saturating_add(BASE_ALLOWANCE);
-        // What is refused does not count: others may go on.
+        // Rejected bytes are not counted, so that other entries can still be read.
         let counted = usage.inflated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
             sum.checked_add(bytes).filter(|sum| *sum <= most)
         });
-        counted.map(drop).map_err(|_| Error::other("it inflates to more than anyone packs"))
+        counted
+            .map(drop)
+            .map_err(|_| Error::other("its decompressed size exceeds the limit of 64 GiB"))
     }
 }
 
-/// The memory that all decoders of an operation have together.
+/// The memory that all decoders of an operation share.
 #[derive(Debug, Clone)]
 pub(crate) struct DecoderMemory {
     permits: Arc<Semaphore>,
     total: u64,
-    /// Whether a decoder is_blocking for memory that others have. Decoders that read from one another
-    /// would wait forever.
+    /// Whether decoders wait for memory of other decoders. Decoders that read from each other would
+    /// deadlock.
     is_blocking: bool,
 }
 
-/// Bytes that decoders of one package have: what `xz -8` needs, and the bar of 64 MiB for the
-/// process leaves.
+/// Decoder memory in bytes: enough for `xz -8` while the process stays below 64 MiB.
 const DECODER_MEMORY: u64 = 40 << 20;
 
-/// Bytes that one permit stands for.
+/// Bytes that one permit represents.
 const PERMIT_SIZE: u64 = 64 << 10;
 
 impl Default for DecoderMemory {
@@ -99,7 +103,7 @@ impl Default for DecoderMemory {
 }
 
 impl DecoderMemory {
-    /// Memory for decoders that run beside one another.
+    /// Memory for decoders that run concurrently and independently.
     pub(crate) fn shared() -> Self {
         Self::new(DECODER_MEMORY, true)
     }
@@ -110,7 +114,7 @@ impl DecoderMemory {
     }
 }
 
-/// The memory of one decoder. Dropped, it goes back.
+/// The memory of one decoder, which is released on drop.
 #[derive(Debug)]
 pub(super) struct Reservation {
     memory: DecoderMemory,
@@ -124,8 +128,8 @@ impl Reservation {
         Self { memory, held: None, waiting }
     }
 
-    /// Reserves so many bytes in all. What was held before is given back first, so that nothing is_blocking
-    /// with memory in its hands.
+    /// Reserves `bytes` in total. Releases the current reservation first, so that waiting decoders
+    /// cannot deadlock.
     pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>, bytes: u64) -> Poll<Result<()>> {
         let wanted = units(bytes);
         if self.held.as_ref().is_some_and(|held| held.num_permits() >= wanted as usize) {
@@ -148,7 +152,7 @@ impl Reservation {
     }
 }
 
-/// Why memory could not be reserved; the content may be right.
+/// Memory could not be reserved. The content may be valid.
 #[derive(Debug)]
 pub(super) struct TooLarge {
     needed: u64,
@@ -162,7 +166,7 @@ impl fmt::Display for TooLarge {
         let (needed, available) = (self.needed.div_ceil(1 << 20), self.available >> 20);
         write!(
             f,
-            "its decoder needs {needed} MiB of memory, of {available} MiB that it may take: compress \
+            "its decoder needs {needed} MiB of memory, but only {available} MiB are available: compress \
              it with a smaller window (`xz -6`, `zstd -19`)"
         )
     }
@@ -183,19 +187,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inflate_limit_counts_all_levels() {
+    fn inflate_limit_is_shared_between_levels() {
         let limits = Limits::for_package();
         let other = limits.clone();
         limits.inflate.count_input(10);
         limits.inflate.count(BASE_ALLOWANCE).unwrap();
         other.inflate.count(10 * MAX_RATIO).unwrap();
         let error = limits.inflate.count(1).unwrap_err();
-        assert!(error.to_string().contains("more than anyone packs"), "{error}");
+        assert!(error.to_string().contains("the limit of 64 GiB"), "{error}");
         Limits::default().inflate.count(u64::MAX).unwrap();
     }
 
     #[tokio::test]
-    async fn decoder_memory_is_shared_and_given_back() {
+    async fn decoder_memory_is_released_on_drop() {
         let memory = DecoderMemory::default();
         let mut first = Reservation::new(memory.clone());
         let mut second = Reservation::new(memory);
@@ -204,7 +208,7 @@ mod tests {
         };
         reserve(&mut first, 33).await.unwrap();
         let told = reserve(&mut second, 9).await.unwrap_err();
-        assert!(told.to_string().contains("needs 9 MiB of memory, of 7 MiB"), "{told}");
+        assert!(told.to_string().contains("needs 9 MiB of memory, but only 7 MiB"), "{told}");
         reserve(&mut first, 40).await.unwrap();
         assert!(reserve(&mut first, 41).await.is_err());
         drop(first);
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn shared_decoder_memory_is_waited_for() {
+    async fn shared_decoder_memory_waits() {
         let memory = DecoderMemory::shared();
         let mut first = Reservation::new(memory.clone());
         let mut second = Reservation::new(memory);

@@ -1,14 +1,14 @@
-//! The zeros behind the end of archives and of gzip.
+//! Zeros after the end of archives and compressed files.
 
 use std::io::Error;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Zeros that may follow an end. The records of `tar` are far smaller; without a bound, a few bytes
-/// of gzip would be read for ever.
+/// Maximum number of zeros after an end. `tar` writes far fewer; a gzip bomb could contain endless
+/// zeros.
 const MAX_PADDING: u64 = 64 << 20;
 
-/// How many zeros have come.
+/// Counts zeros.
 #[derive(Debug, Default)]
 pub(super) struct Padding(u64);
 
@@ -19,17 +19,17 @@ impl Padding {
 
     pub(super) fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         if bytes.iter().any(|byte| *byte != 0) {
-            return Err(Error::other("something else follows its end"));
+            return Err(Error::other("other data follows its end"));
         }
         self.0 += bytes.len() as u64;
         if self.0 > MAX_PADDING {
-            return Err(Error::other("endless zeros follow its end"));
+            return Err(Error::other("too many zeros follow its end"));
         }
         Ok(())
     }
 }
 
-/// Reads to the end: only there compression says whether all of it was right.
+/// Reads to the end of the compressed file, where decoders verify checksums.
 pub(super) async fn require_end(rest: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
     let mut padding = Padding::default();
     let mut buffer = vec![0; 64 << 10];

@@ -1,29 +1,29 @@
-//! Looks for images in a tar archive that is not read any further, as its bytes pass.
+//! Search for images in a nested tar archive that is not indexed.
 
 use super::archive::SEPARATORS;
 use super::compression::has_tar_suffix;
 use super::decompress::is_tar;
 
-/// Bytes of a small file that are inspected at.
+/// Maximum bytes of a metadata file that are searched.
 const MAX_TEXT: usize = 256 << 10;
 
 const BLOCK: usize = 512;
 
-/// Archives in archives that are inspected into.
+/// Maximum nesting of archives that are searched.
 const MAX_DEPTH: usize = 8;
 
-/// What an archive holds that is not read.
+/// What a nested archive contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum NestedContent {
     #[default]
     Nothing,
-    /// Archives that are compressed.
+    /// Compressed archives, which are not searched.
     Archives,
     /// An image, in a directory or in an archive.
     Image,
 }
 
-/// Finds out whether an archive holds an image.
+/// Searches a tar archive for images as its bytes are pushed.
 #[derive(Debug, Default)]
 pub(super) struct Probe {
     state: State,
@@ -34,11 +34,11 @@ pub(super) struct Probe {
 
 #[derive(Debug)]
 enum State {
-    /// The next header, of which these bytes have come.
+    /// The next header, as far as it was received.
     Header(Vec<u8>),
-    /// EntryContent of a file that may describe images, and the number of bytes left.
+    /// Content of a metadata file, and the number of bytes left.
     Text(Text, Vec<u8>, u64),
-    /// EntryContent of a file that may be an archive, and the number of bytes left.
+    /// Content of a possible archive, and the number of bytes left.
     Inner(Box<Inner>, u64),
     End,
 }
@@ -51,7 +51,7 @@ struct Inner {
 
 #[derive(Debug, Clone, Copy)]
 enum Text {
-    /// `manifest.json`, as `docker save` writes it.
+    /// `manifest.json` of `docker save`.
     Docker,
     /// `index.json` of an OCI layout.
     Index,
@@ -68,7 +68,7 @@ impl Probe {
         self.is_tar
     }
 
-    /// The bytes so far.
+    /// What the bytes so far contain.
     pub(super) fn inside(&self) -> NestedContent {
         self.inside
     }
@@ -79,7 +79,7 @@ impl Probe {
         }
     }
 
-    /// Takes some of the bytes, and gives the rest.
+    /// Consumes some bytes and returns the rest.
     fn step<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let (rest, is_over) = match &mut self.state {
             State::Header(header) => {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn probe_finds_images_in_any_pieces() {
+    fn probe_finds_images_for_any_chunking() {
         let docker = br#"[{"Config":"c","RepoTags":null,"Layers":["l"]}]"#;
         let index = br#"{"manifests":[{"digest":"sha256:0"}]}"#;
         let inner = tar(&[entry("lay/index.json", index)]);
@@ -219,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn probe_of_endless_nesting_ends() {
+    fn probe_stops_at_maximum_depth() {
         let mut nested = tar(&[entry("manifest.json", b"[]")]);
         for _ in 0..50 {
             nested = tar(&[entry("a.tar", &nested)]);
         }
         let mut probe = Probe::default();
         probe.push(&nested);
-        assert_eq!(probe.inside(), NestedContent::Archives, "the rest is not inspected into");
+        assert_eq!(probe.inside(), NestedContent::Archives, "deeper levels are not searched");
     }
 }

@@ -1,4 +1,4 @@
-//! A package is inspected through once, from its beginning to its end.
+//! The single pass over a package that finds its files, archives and problems.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Error, ErrorKind, Result};
@@ -18,39 +18,39 @@ use super::probe::NestedContent;
 use super::tar_entries::{EntryKind, NOT_A_FILE, TarEntries, TarEntry, in_entry};
 use crate::naming::ARCHIVE_SUFFIX;
 
-/// The largest YAML that is kept: the limit of release manifests.
+/// Maximum size of a YAML file that is kept: the limit for release manifests.
 const MAX_YAML: u64 = 4 << 20;
 
-/// Files that a package may hold.
+/// Maximum number of files of a package.
 const MAX_FILES: usize = 100_000;
 
-/// What a package holds.
+/// The result of a scan.
 #[derive(Default)]
 pub(super) struct Scan {
-    /// The package, as if it were an image archive.
+    /// The index of the package itself, which may be an image archive.
     pub(super) root: ScannedArchive,
     pub(super) files: Vec<ForeignFile>,
     pub(super) archives: Vec<(String, ScannedArchive)>,
     /// Entries that cannot be unpacked, and why.
     pub(super) unsafe_entries: Vec<(String, &'static str)>,
-    /// Files that may hold images and are not read, and why.
+    /// Files that may contain images but are not read, and why.
     pub(super) unread_files: Vec<(String, String)>,
-    /// What should be known of files.
+    /// Notes about files.
     pub(super) notes: Vec<(String, String)>,
     directories: HashSet<String>,
-    /// Files that could not be inspected into.
+    /// Files that could not be inspected.
     pub(super) errors: Vec<ScanError>,
     memory: MemoryLimit,
     limits: Limits,
 }
 
-/// A file that could not be inspected into.
+/// A file that could not be inspected.
 pub(super) struct ScanError {
     pub(super) path: String,
     pub(super) reason: Error,
 }
 
-/// The content of a file of a package.
+/// The content of a file of the package.
 struct InspectedFile {
     content: EntryContent,
     archive: Result<Option<ScannedArchive>>,
@@ -71,7 +71,7 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Files that no file system has together.
+    /// Paths that cannot exist together in a file system.
     fn conflicts(&self) -> Vec<(String, &'static str)> {
         let links = self.root.links().map(|(path, _)| path);
         let files: HashSet<_> = self.root.entries().map(|(path, _)| path).chain(links).collect();
@@ -80,7 +80,7 @@ impl Scan {
             |path: &str| path.match_indices('/').any(|(end, _)| files.contains(&path[..end]));
         let twice = directories.clone().filter(|path| files.contains(path));
         let below = files.iter().copied().chain(directories).filter(|path| above(path));
-        let twice = twice.map(|path| (path.to_owned(), "is there twice"));
+        let twice = twice.map(|path| (path.to_owned(), "exists twice"));
         let mut found: Vec<_> =
             twice.chain(below.map(|path| (path.to_owned(), "is below a file"))).collect();
         found.sort_unstable();
@@ -91,7 +91,7 @@ impl Scan {
         let count =
             self.files.len() + self.archives.len() + self.errors.len() + self.unsafe_entries.len();
         if count >= MAX_FILES {
-            return Err(Error::other("it holds too many files"));
+            return Err(Error::other("it contains too many files"));
         }
         if let Some(reason) = entry.unsafe_reason() {
             self.memory.reserve(&entry.path.text, reason.len())?;
@@ -110,10 +110,10 @@ impl Scan {
         let inspected = inspect_file(&path, &raw, (&mut self.memory, &self.limits)).await;
         let is_image = matches!(&inspected.archive, Ok(Some(archive)) if archive.is_image());
         if !is_image {
-            // Nothing of it is kept.
+            // Nothing is kept of files that are not image archives.
             self.memory = before;
         }
-        // An error of the package itself, and not of the file, is told here.
+        // Errors of the package itself, instead of the file, are returned here.
         raw.skip_rest().await.map_err(|error| in_entry(&path, &error))?;
         self.add(path, &raw, inspected)
     }
@@ -145,7 +145,7 @@ impl Scan {
         Ok(())
     }
 
-    /// A link to a file is a file of that content.
+    /// Adds links to files as files with the same content.
     fn add_linked_files(&mut self) {
         let files: HashMap<_, _> =
             self.files.iter().map(|file| (file.path.as_str(), file)).collect();
@@ -191,7 +191,7 @@ async fn inspect_file(
     }
 }
 
-/// Reads an archive; nothing of what is no archive, and is not named as one of an image.
+/// Indexes an archive. Returns `None` for other files, unless their name ends in `-image.tar.gz`.
 async fn read_archive(
     path: &str,
     reader: Reader,
@@ -206,20 +206,20 @@ async fn read_archive(
         archive.visit(entry, (memory, limits)).await?;
     }
     if archive.is_image() && archive.is_too_large() {
-        let reason = "an image archive holds too many files";
+        let reason = "an image archive contains too many files";
         return Err(Error::new(ErrorKind::Unsupported, reason));
     }
     archive_or_file(path, Some(archive))
 }
 
-/// What is named as an image archive is one.
+/// Returns an error if the file's name says that it is an image archive but its content does not.
 fn archive_or_file(path: &str, archive: Option<ScannedArchive>) -> Result<Option<ScannedArchive>> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let must_be_image = name.ends_with(ARCHIVE_SUFFIX) && !name.starts_with("._");
     match &archive {
-        None if must_be_image => {
-            Err(Error::other("it is named as an image archive, and is not an archive"))
-        }
+        None if must_be_image => Err(Error::other(
+            "its name says that it is an image archive, but it is not a tar archive",
+        )),
         Some(archive) if must_be_image && !archive.is_image() => {
             Err(Error::other(archive.no_image_reason()))
         }
@@ -227,17 +227,17 @@ fn archive_or_file(path: &str, archive: Option<ScannedArchive>) -> Result<Option
     }
 }
 
-/// Why images that may be in a file are not read, if that is so.
+/// Why a file may contain images that are not read.
 fn unread_reason(path: &str, inspected: &InspectedFile) -> Option<String> {
     match (&inspected.archive, &inspected.content) {
         (Ok(None), EntryContent::Unsupported(name)) if has_tar_suffix(path) => {
             Some(unsupported_reason(name))
         }
         (Ok(None), _) if has_tar_suffix(path) => {
-            Some("is named as an archive, and is not a tar archive".to_owned())
+            Some("has the name of a tar archive, but is not one".to_owned())
         }
         (Ok(Some(archive)), _) if archive.is_pre_1_10() && archive.has_pre_1_10_layers() => {
-            let reason = "is an image archive that a Docker before 1.10 saved, and no registry takes that: \
+            let reason = "is an image archive that a Docker older than 1.10 saved, which registries do not accept: \
                           load and save it with a newer one";
             Some(reason.to_owned())
         }
@@ -249,13 +249,13 @@ fn unread_reason(path: &str, inspected: &InspectedFile) -> Option<String> {
     }
 }
 
-/// What to do with a format that is not read.
+/// Reason and advice for an unsupported compression format.
 pub(super) fn unsupported_reason(format: &str) -> String {
     format!("is compressed with {format}, which is not supported: compress it with gzip or zstd")
 }
 
-/// Why images of an archive that are not at its top are not read, if there are some. Those that the
-/// package has elsewhere are known by the digests of their manifests.
+/// Why images in directories and nested archives are not read, or `None` if there are none. Images
+/// whose manifest digests are `known` exist elsewhere in the package.
 pub(super) fn unread_images_reason(
     archive: &ScannedArchive,
     used: &HashSet<String>,
@@ -267,7 +267,7 @@ pub(super) fn unread_images_reason(
     if let Some((directory, _)) = directories.min_by_key(|(directory, _)| *directory) {
         let directory = directory.escape_debug();
         return Some(format!(
-            "holds an image in its directory `{directory}`, which is not read: archive what is in that \
+            "contains an image in its directory `{directory}`, which is not read: archive that \
              directory (`tar -C {directory} -cf IMAGE.tar .`)"
         ));
     }
@@ -276,11 +276,11 @@ pub(super) fn unread_images_reason(
         .filter(|(path, entry)| entry.inside == NestedContent::Image && !used.contains(*path));
     let inner = inner.map(|(path, _)| path).min()?.escape_debug();
     Some(format!(
-        "holds an image archive, `{inner}`, which is not read: unpack it, and package the archives in it"
+        "contains an image archive, `{inner}`, which is not read: unpack it, and package the archives in it"
     ))
 }
 
-/// The first of the files of an archive that hold compressed archives, which are not inspected into.
+/// A note about the first file that contains compressed archives, which are not searched.
 pub(super) fn unread_archives_note(
     archive: &ScannedArchive,
     used: &HashSet<String>,
@@ -289,7 +289,7 @@ pub(super) fn unread_archives_note(
     let inner = inner.map(|(path, _)| path).filter(|path| !used.contains(*path)).min()?;
     let inner = inner.escape_debug();
     Some(format!(
-        "archives in its archive `{inner}` are not inspected into, and no image in them is read"
+        "archives in its archive `{inner}` are not searched, and images in them are not read"
     ))
 }
 

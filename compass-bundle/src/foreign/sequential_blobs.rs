@@ -1,4 +1,4 @@
-//! The blobs of a package in the order in which they are in it.
+//! The blobs of a package in the order of the file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,26 +12,26 @@ use super::limits::Limits;
 use super::tar_entries::TarEntries;
 use super::{ForeignPackage, decompressed_blob};
 
-/// Bytes of a blob that are handed out at once.
+/// Maximum bytes of a chunk of a blob.
 const READ_SIZE: usize = 256 << 10;
 
-/// The archive in a package, and the entry in it.
+/// Path of the archive in the package, and path of the entry.
 type EntryLocation = (Option<String>, String);
 
-/// Reads a package once, from its beginning to its end, and gives the blobs on the way. Each is to be
-/// read before the next one is asked for.
+/// Reads a package once and returns its blobs in order. Each blob must be read before the next
+/// call.
 pub(crate) struct SequentialBlobs {
     package: TarEntries,
     /// The image archive that is being read, and its path.
     archive: Option<(String, TarEntries)>,
     archives: HashSet<String>,
-    /// The blobs, and whether they are what their entry holds when it is decompressed.
+    /// The digest of each blob, and whether it is the decompressed content of its entry.
     blobs: HashMap<EntryLocation, (Digest, bool)>,
     limits: Limits,
 }
 
 impl SequentialBlobs {
-    /// Begins at the beginning; nothing where the package is none any more.
+    /// Starts at the beginning. Returns `None` if the file is no longer a package.
     pub(crate) async fn open(package: &ForeignPackage) -> std::io::Result<Option<Self>> {
         let limits = Limits::default();
         let source = reader_of(package.source());
@@ -88,7 +88,7 @@ impl SequentialBlobs {
     }
 }
 
-/// What a reader brings; `what` names it in errors.
+/// Converts a reader to a byte stream; `what` describes it in errors.
 pub(crate) fn byte_stream(
     reader: impl AsyncRead + Send + Unpin + 'static,
     what: String,

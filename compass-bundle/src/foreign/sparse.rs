@@ -1,5 +1,5 @@
-//! Sparse files of GNU tar in POSIX archives (GNU tar manual, "Storing Sparse Files"). Those in
-//! GNU archives are read by the tar library.
+//! Sparse files of GNU tar in POSIX archives (GNU tar manual, "Storing Sparse Files"). The tar
+//! library reads those in GNU archives.
 
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
@@ -10,22 +10,22 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
 use super::decompress::Reader;
 
-/// What extended headers say of a sparse file.
+/// Extended headers of a sparse file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SparseHeaders {
     size: Option<u64>,
-    /// Where bytes are, and how many.
+    /// Alternating offsets and lengths of data.
     map: Vec<u64>,
-    /// The map precedes the bytes (version 1.0).
+    /// The map precedes the data (version 1.0).
     is_map_in_data: bool,
     pub(super) name: Option<Vec<u8>>,
 }
 
-/// Bytes of a map that precedes the bytes of its file.
+/// Maximum size in bytes of a map that precedes the data.
 const MAX_MAP: usize = 2 << 20;
 
 fn invalid() -> Error {
-    Error::other("it is a sparse file, and the map of its parts is not valid")
+    Error::other("it is a sparse file with an invalid map")
 }
 
 fn number(text: &[u8]) -> Result<u64> {
@@ -34,7 +34,7 @@ fn number(text: &[u8]) -> Result<u64> {
 }
 
 impl SparseHeaders {
-    /// Takes a record of an extended header.
+    /// Applies a record of an extended header.
     pub(super) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         match key {
             b"GNU.sparse.size" | b"GNU.sparse.realsize" => self.size = Some(number(value)?),
@@ -54,7 +54,7 @@ impl SparseHeaders {
         self.size.is_some()
     }
 
-    /// The file with its holes, and how many bytes they have.
+    /// Expands the file; returns a reader, and the number of bytes in holes.
     pub(super) async fn expand(mut self, mut data: Reader) -> Result<(Reader, u64)> {
         if self.is_map_in_data {
             self.map = read_map(&mut data).await?;
@@ -73,7 +73,7 @@ impl SparseHeaders {
     }
 }
 
-/// Decimal numbers, one a line: how many parts there are, and for each its offset and length.
+/// Parses decimal numbers, one a line: the number of data ranges, then offset and length of each.
 async fn read_map(data: &mut Reader) -> Result<Vec<u64>> {
     let (mut text, mut block, mut numbers) = (Vec::new(), [0; 512], Vec::new());
     loop {
@@ -84,7 +84,7 @@ async fn read_map(data: &mut Reader) -> Result<Vec<u64>> {
             text.drain(..=end);
             let count = numbers.first().and_then(|count: &u64| count.checked_mul(2));
             if count.ok_or_else(invalid)? == numbers.len() as u64 - 1 {
-                // Padding fills the block.
+                // The rest of the block is padding.
                 numbers.remove(0);
                 return Ok(numbers);
             }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sparse_files_of_all_versions_expand() {
+    async fn sparse_file_of_each_version_expands() {
         let whole = b"\0\0ab\0\0\0c\0".to_vec();
         let mut with_map = b"2\n2\n2\n7\n1\n".to_vec();
         with_map.resize(512, 0);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sparse_maps_that_contradict_themselves_are_refused() {
+    async fn sparse_map_inconsistent_is_error() {
         for (records, data) in [
             (&[("size", "3"), ("map", "2,2")][..], &b"ab"[..]),
             (&[("size", "9"), ("map", "4,2,3,1")], b"abc"),

@@ -1,4 +1,4 @@
-//! The entries of a tar archive, one after the other, in bounded memory.
+//! The entries of a tar archive, in sequence and bounded memory.
 
 use std::io::{Cursor, Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -19,21 +19,21 @@ use super::padding;
 use super::sparse::SparseHeaders;
 use crate::plan::entry::BLOCK;
 
-/// Bytes of headers and long names before an entry; more is no archive that a person made.
+/// Maximum bytes of headers and long names before an entry.
 const MAX_HEADERS: u64 = 2 << 20;
 
-/// The entries of an archive. Each is read to its end before the next one, and after the last one
-/// whatever the archive came in.
+/// Iterates over the entries of an archive. The end of the archive includes the end of the
+/// compressed file around it, so that its checksum is verified.
 pub(crate) struct TarEntries {
     archive: Archive<BoundedReader>,
     stream: tokio_tar::Entries<BoundedReader>,
     header_budget: Arc<AtomicU64>,
     limits: Limits,
-    /// The path of the last entry, for messages about damage, and its content.
+    /// Path and content of the last entry. The path locates damage in messages.
     last: Option<(String, HashingReader)>,
 }
 
-/// One entry.
+/// An entry of an archive.
 pub(crate) struct TarEntry {
     pub(crate) path: EntryPath,
     pub(crate) kind: EntryKind,
@@ -41,20 +41,20 @@ pub(crate) struct TarEntry {
     content: HashingReader,
 }
 
-/// What an entry is, as GNU tar sees it.
+/// The type of an entry, as GNU tar interprets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryKind {
     File,
     Directory,
-    /// A symbolic or hard link, and its target if that is inside the archive.
+    /// A symbolic or hard link. `None` if the target is outside the archive.
     Link(Option<EntryPath>),
     Device,
 }
 
-/// An entry as the parser has it.
+/// An entry of the tar library.
 type RawEntry = tokio_tar::Entry<Archive<BoundedReader>>;
 
-/// Where the type is in the header of an entry.
+/// Offset of the type in an entry's header.
 const TYPE_OFFSET: usize = 156;
 
 /// Entries that only describe the archive.
@@ -94,9 +94,9 @@ impl TarEntries {
         if next.is_some() {
             return Ok(next);
         }
-        // After the last entry come less than a block that fills its last one, and the mark.
+        // A complete archive ends with a marker, after at most one block of padding.
         if read < BLOCK {
-            let reason = "it was cut off: nothing marks its end";
+            let reason = "it is truncated: its end marker is missing";
             return Err(self.after_entry(&Error::new(ErrorKind::UnexpectedEof, reason)));
         }
         padding::require_end(&mut self.archive).await?;
@@ -117,7 +117,8 @@ impl TarEntries {
         Ok(TarEntry { path, kind, mode, content })
     }
 
-    /// The content with its holes. A few bytes may stand for many zeros: they are counted.
+    /// Expands sparse files. Holes count as decompressed bytes, because a small archive can declare
+    /// huge ones.
     async fn expanded(&self, sparse: SparseHeaders, raw: RawEntry) -> Result<Reader> {
         let stored = raw.header().raw_entry_size().unwrap_or_default();
         let (content, holes): (Reader, u64) = match sparse.is_sparse() {
@@ -132,7 +133,7 @@ impl TarEntries {
         Ok(content)
     }
 
-    /// An error of a header, of which no name is known but the one before it.
+    /// Adds the last path to an error of a header, whose own path is unknown.
     fn after_entry(&self, error: &Error) -> Error {
         match &self.last {
             None => Error::new(error.kind(), error.to_string()),
@@ -148,7 +149,7 @@ impl TarEntry {
         self.kind == EntryKind::File
     }
 
-    /// Why this cannot be unpacked. Of links, whether they lead to a file is known at the end.
+    /// Why the entry must not be unpacked. Link targets are checked at the end of the archive.
     pub(crate) fn unsafe_reason(&self) -> Option<&'static str> {
         match &self.kind {
             _ if self.path.is_top() => None,
@@ -164,7 +165,7 @@ impl TarEntry {
         self.content.reader()
     }
 
-    /// The content, hashed as it passes.
+    /// Starts to hash the content as it is read.
     pub(super) fn start_hashing(&self) -> HashingReader {
         let named = named_digest(&self.path.text);
         self.content.start_hashing(
@@ -175,8 +176,8 @@ impl TarEntry {
     }
 }
 
-/// Why links that lead to no file of the archive, and devices, are refused.
-pub(crate) const NOT_A_FILE: &str = "is a link or a device, which bundles have none of";
+/// Why devices, and links to anything but files of the archive, are rejected.
+pub(crate) const NOT_A_FILE: &str = "is a link or a device, which bundles do not contain";
 
 fn kind_of(path: &EntryPath, raw: &RawEntry) -> Result<EntryKind> {
     let kind = raw.header().entry_type();
@@ -188,17 +189,17 @@ fn kind_of(path: &EntryPath, raw: &RawEntry) -> Result<EntryKind> {
         }
         EntryType::Char | EntryType::Block | EntryType::Fifo => EntryKind::Device,
         VOLUME_PART => {
-            let reason = "it is one part of an archive of several volumes";
+            let reason = "it is one volume of a multi-volume archive";
             return Err(Error::new(ErrorKind::Unsupported, reason));
         }
-        // Archives that are older than the type of directories mark them with a slash.
+        // Archives older than the directory type mark directories with a trailing slash.
         _ if raw.path_bytes()?.ends_with(b"/") => EntryKind::Directory,
-        // As GNU tar does with types that it does not know.
+        // GNU tar treats unknown types as files.
         _ => EntryKind::File,
     })
 }
 
-/// An archive without the label of its volume, which GNU tar writes without a size.
+/// Skips the volume label, which GNU tar writes without a size.
 async fn without_label(mut tar: Reader) -> Result<Reader> {
     let mut head = Vec::new();
     (&mut tar).take(BLOCK).read_to_end(&mut head).await?;
@@ -221,8 +222,8 @@ async fn sparse_headers(raw: &mut RawEntry) -> Result<SparseHeaders> {
     Ok(sparse)
 }
 
-/// A global header describes all entries after it. Names and sizes that hold for all are an attempt to
-/// show different things to different readers.
+/// Rejects global headers that set a path or size for all entries: readers disagree about them, so
+/// they can show different content to different readers.
 async fn read_global_header(raw: RawEntry) -> Result<()> {
     let mut text = Vec::new();
     raw.take(MAX_HEADERS).read_to_end(&mut text).await?;
@@ -233,23 +234,23 @@ async fn read_global_header(raw: RawEntry) -> Result<()> {
             .any(|one| key.starts_with(one))
     };
     if text.split(|byte| *byte == b'\n').any(is_misleading) {
-        let reason = "a global header gives all entries one name or size";
+        let reason = "a global header sets one name or size for all entries";
         return Err(Error::new(ErrorKind::Unsupported, reason));
     }
     Ok(())
 }
 
-/// An error of a file in a package, or in an archive.
+/// Prefixes an error with the path of the file that it concerns.
 pub(super) fn in_file(path: &str, error: &Error) -> Error {
     Error::new(error.kind(), format!("{}: {error}", path.escape_debug()))
 }
 
-/// An error of what a file is in.
+/// Appends the path of the entry in which an error of the archive occurred.
 pub(super) fn in_entry(path: &str, error: &Error) -> Error {
     Error::new(error.kind(), format!("{error} (in {})", path.escape_debug()))
 }
 
-/// Gives no more bytes than it may.
+/// Limits the number of bytes that are read.
 struct BoundedReader {
     reader: Reader,
     header_budget: Arc<AtomicU64>,

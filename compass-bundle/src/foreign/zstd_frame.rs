@@ -1,6 +1,6 @@
-//! The header of a zstd frame (RFC 8878, section 3.1): how much memory its decoder takes.
+//! The header of a zstd frame (RFC 8878, section 3.1), which declares the decoder's memory.
 
-/// What the beginning of a frame says.
+/// The result of parsing the start of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameHeader {
     /// More bytes are needed.
@@ -8,11 +8,11 @@ pub(super) enum FrameHeader {
     Invalid,
     /// A frame of user data, which decodes to nothing.
     Skippable,
-    /// A frame that is decoded with a window of so many bytes, or less if its content is smaller.
+    /// A frame with this window size in bytes, or with smaller content.
     Window(u64),
 }
 
-/// Reads the header of a frame from its first bytes.
+/// Parses a frame header from the first bytes of a frame.
 pub(super) fn frame_header(bytes: &[u8]) -> FrameHeader {
     match bytes {
         [0x28, 0xb5, 0x2f, 0xfd, descriptor, fields @ ..] => window(*descriptor, fields),
@@ -36,7 +36,7 @@ fn window(descriptor: u8, fields: &[u8]) -> FrameHeader {
     let (window_field, fields) = fields.split_at(window_size);
     let content_field = &fields[dictionary_size..][..content_size];
     let content = content_field.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    // Two bytes count from 256.
+    // A field of two bytes has an offset of 256.
     let content = if content_size == 2 { content + 256 } else { content };
     let Some(exponent) = window_field.first() else { return FrameHeader::Window(content) };
     let base = 1_u64 << (10 + (exponent >> 3));
@@ -49,14 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frame_header_says_window() {
+    fn frame_header_returns_window_size() {
         const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
         for (fields, expected) in [
-            // A window of 1 KiB, of 8 MiB, and of 1.875 TiB.
+            // Windows of 1 KiB, 8 MiB and 1.875 TiB.
             (&[0x00, 0x00][..], FrameHeader::Window(1 << 10)),
             (&[0x04, 0x68], FrameHeader::Window(8 << 20)),
             (&[0x00, 0xff], FrameHeader::Window(15 << 38)),
-            // EntryContent of so many bytes in a single segment.
+            // A single segment with a content size.
             (&[0x20, 7], FrameHeader::Window(7)),
             (&[0x60, 1, 0], FrameHeader::Window(257)),
             (&[0xa0, 0, 0, 0, 8], FrameHeader::Window(8 << 24)),

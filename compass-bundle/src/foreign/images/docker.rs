@@ -1,4 +1,4 @@
-//! What `docker save` writes: `manifest.json`.
+//! Images in the format of `docker save`: `manifest.json`.
 
 use compass_registry::{Digest, Manifest, RawManifest, Reference, media_type};
 use serde::Deserialize;
@@ -12,8 +12,7 @@ use crate::foreign::archive::{EntryContent, ScannedEntry};
 use crate::foreign::compression::Compression;
 use crate::foreign::entry_path::named_digest;
 
-/// An image of `manifest.json`. Lists that are `null` are empty, as Go writes them, which does not tell
-/// small letters in keys from capital ones either.
+/// An image in `manifest.json`. As in Go, `null` lists are empty and keys are case-insensitive.
 #[derive(Deserialize)]
 struct DockerImage {
     #[serde(rename = "Config", alias = "config")]
@@ -30,8 +29,7 @@ struct Files<'e> {
     layers: Vec<(&'e str, &'e ScannedEntry)>,
 }
 
-/// Adds the images of `manifest.json` to those of `index.json`: to those that are there already their
-/// names, and the others.
+/// Adds the images of `manifest.json`; images that `index.json` lists already only get their names.
 pub(super) fn add_images(
     archive: &mut ArchiveContext<'_>,
     candidates: &mut Vec<ImageCandidate>,
@@ -61,7 +59,8 @@ fn add_image(
     for name in &names {
         let mut others = candidates.iter().enumerate().filter(|(at, _)| Some(*at) != same);
         if others.any(|(_, other)| other.from_index && other.names.contains(name)) {
-            let what = format!("index.json and manifest.json name different images {name}");
+            let what =
+                format!("index.json and manifest.json give the name {name} to different images");
             problems.push(archive.problem(what));
         }
     }
@@ -72,7 +71,7 @@ fn add_image(
     };
     if !has_layers(same, digest, &files.layers, archive) {
         let what = format!(
-            "index.json and manifest.json name different layers of the image with the configuration {digest}"
+            "index.json and manifest.json list different layers for the configuration {digest}"
         );
         problems.push(archive.problem(what));
     }
@@ -86,7 +85,7 @@ fn add_image(
 fn find_files<'a>(archive: &ArchiveContext<'a>, image: &DockerImage) -> Result<Files<'a>, Error> {
     let find = |path: &str| {
         if path.is_empty() {
-            let what = "manifest.json names a layer without a file, which only the Docker that saved it \
+            let what = "manifest.json lists a layer without a file, which only the Docker that saved it \
                         has: pull the image, and save it again";
             return Err(archive.damaged(what));
         }
@@ -100,7 +99,7 @@ fn find_files<'a>(archive: &ArchiveContext<'a>, image: &DockerImage) -> Result<F
     })
 }
 
-/// The names of an image, and their problems.
+/// The names of an image, and problems of those that are invalid.
 fn read_names(archive: &ArchiveContext<'_>, image: &DockerImage) -> (Vec<Reference>, Vec<String>) {
     let (mut names, mut problems) = (Vec::new(), Vec::new());
     for tag in image.tags.iter().flatten().flatten() {
@@ -109,7 +108,10 @@ fn read_names(archive: &ArchiveContext<'_>, image: &DockerImage) -> (Vec<Referen
             Name::Full(_) | Name::None | Name::Tag(_) => {}
             Name::Invalid => {
                 let tag: String = tag.chars().take(60).collect();
-                let what = format!("RepoTags has `{}`, which is not a name", tag.escape_debug());
+                let what = format!(
+                    "RepoTags contains `{}`, which is not a valid image name",
+                    tag.escape_debug()
+                );
                 problems.push(archive.problem(what));
             }
         }
@@ -117,7 +119,7 @@ fn read_names(archive: &ArchiveContext<'_>, image: &DockerImage) -> (Vec<Referen
     (names, problems)
 }
 
-/// Files whose names are digests have those digests.
+/// Problems of files whose content does not match the digest in their name.
 fn digest_name_problems(
     archive: &ArchiveContext<'_>,
     files: &Files<'_>,
@@ -133,8 +135,8 @@ fn digest_name_problems(
     wrong.map(|(path, ..)| archive.problem(format!("{} is damaged", path.escape_debug()))).collect()
 }
 
-/// The digest that a configuration's name says. Its forms: `<hex>.json` of Docker, those of blobs,
-/// and the digest itself.
+/// The digest in the path of a configuration: `<hex>.json` of Docker, a blob path, or
+/// `sha256:<hex>`.
 fn config_digest(path: &str) -> Option<Digest> {
     let hex = path.strip_suffix(".json").unwrap_or_default();
     named_digest(path).or_else(|| sha256(hex)).or_else(|| sha256(path.strip_prefix("sha256:")?))
@@ -144,7 +146,8 @@ fn sha256(hex: &str) -> Option<Digest> {
     format!("sha256:{hex}").parse().ok()
 }
 
-/// Whether an image of `index.json` has these layers: the same files, or others of the same content.
+/// Whether an image of `index.json` has these layers: the same blobs, or the same decompressed
+/// content.
 fn has_layers(
     candidate: &ImageCandidate,
     config: Digest,
@@ -169,7 +172,7 @@ fn has_layers(
     })
 }
 
-/// The image with the manifest that a registry will have.
+/// Creates an image with the manifest that a registry will receive.
 fn synthesize_manifest(
     archive: &mut ArchiveContext<'_>,
     files: &Files<'_>,
@@ -211,7 +214,8 @@ fn synthesize_manifest(
     })
 }
 
-/// How a registry will have a layer. It takes gzip and zstd, and nothing else that compresses.
+/// Media type, digest and size of a layer in a registry, which accepts only gzip and zstd
+/// compression.
 fn registry_blob(entry: &ScannedEntry) -> (&'static str, Digest, u64) {
     let as_it_is = |kind| (kind, entry.digests.named, entry.size());
     match &entry.content {
@@ -226,7 +230,7 @@ fn registry_blob(entry: &ScannedEntry) -> (&'static str, Digest, u64) {
     }
 }
 
-/// What cannot be decompressed, and has no digest in its name, is damaged for all that is known.
+/// Returns an error if a layer cannot be decompressed and no digest in its name can verify it.
 fn check_readable(
     archive: &ArchiveContext<'_>,
     path: &str,

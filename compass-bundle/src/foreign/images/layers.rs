@@ -1,4 +1,4 @@
-//! Compares the layers of an image with its configuration.
+//! Comparison of an image's layers with its configuration.
 
 use compass_registry::Descriptor;
 
@@ -7,15 +7,15 @@ use crate::diff_ids;
 use crate::foreign::archive::{EntryContent, ScannedEntry};
 use crate::foreign::compression::Compression;
 
-/// A layer of an image, as it is in an archive.
+/// A layer of an image in an archive.
 pub(super) struct Layer<'e> {
-    /// What the layer is called in messages.
+    /// Name of the layer in messages.
     pub(super) name: String,
-    /// Nothing if the layer is elsewhere.
+    /// `None` if the archive does not contain the layer.
     pub(super) entry: Option<&'e ScannedEntry>,
 }
 
-/// Problems of an image's layers, by its configuration.
+/// Problems of layers that do not match the configuration.
 pub(super) fn layer_problems(
     archive: &ArchiveContext<'_>,
     config: &ScannedEntry,
@@ -27,12 +27,12 @@ pub(super) fn layer_problems(
     let expected = match diff_ids::read(&config.head) {
         Ok(expected) => expected,
         Err(reason) => {
-            return vec![archive.problem(format!("the configuration is not readable: {reason}"))];
+            return vec![archive.problem(format!("the configuration is unreadable: {reason}"))];
         }
     };
     if let Err(reason) = diff_ids::require_count(expected.len(), layers.len()) {
         return vec![
-            archive.problem(format!("the configuration does not fit the image: {reason}")),
+            archive.problem(format!("the configuration does not match the image: {reason}")),
         ];
     }
     let wrong = layers.iter().zip(&expected).filter_map(|(layer, id)| layer_problem(layer, id));
@@ -58,21 +58,21 @@ fn layer_problem(layer: &Layer<'_>, expected: &str) -> Option<String> {
     }
     let expected: String = expected.chars().take(140).collect();
     Some(format!(
-        "layer {name} has the diff ID {own}, and the configuration names `{}`",
+        "layer {name} has the diff ID {own}, but the configuration lists `{}`",
         expected.escape_debug()
     ))
 }
 
-/// Why containerd does not unpack a layer that Docker and Podman do. They look at the content, and
-/// containerd at the media type first (`DiffCompression` of containerd/images).
+/// Why containerd cannot unpack a layer that Docker and Podman can: containerd selects the decoder
+/// by media type first (`DiffCompression` of containerd/images).
 pub(super) fn unusual_compression(layer: &Descriptor, entry: &ScannedEntry) -> Option<String> {
     let EntryContent::Compressed { compression, .. } = &entry.content else { return None };
     let (digest, kind) = (layer.digest, layer.media_type.as_str());
     let reason = match compression {
-        Compression::Xz | Compression::Bzip2 => "which containerd does not read".to_owned(),
+        Compression::Xz | Compression::Bzip2 => "which containerd does not support".to_owned(),
         Compression::Gzip | Compression::Zstd if is_uncompressed(kind) => {
             format!(
-                "and has the type `{kind}` of layers without compression: containerd does not unpack it"
+                "but its media type `{kind}` is that of uncompressed layers: containerd cannot unpack it"
             )
         }
         Compression::Gzip | Compression::Zstd => return None,
@@ -80,7 +80,7 @@ pub(super) fn unusual_compression(layer: &Descriptor, entry: &ScannedEntry) -> O
     Some(format!("layer {digest} is compressed with {compression}, {reason}"))
 }
 
-/// Whether a media type of OCI layers says that they are not compressed. That of Docker says nothing.
+/// Whether an OCI media type declares an uncompressed layer. Docker's media types do not.
 fn is_uncompressed(media_type: &str) -> bool {
     let is_tar = media_type.rsplit('.').next() == Some("tar");
     is_tar && media_type.starts_with("application/vnd.oci.image.layer.")

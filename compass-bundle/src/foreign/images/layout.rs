@@ -1,4 +1,4 @@
-//! OCI image layouts (OCI image specification, "Image Layout"): `index.json`, and skopeo's `dir:`.
+//! OCI image layouts (OCI image specification, "Image Layout") and skopeo's `dir:` format.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use super::{ArchiveContext, ImageCandidate};
 use crate::foreign::archive::{OCI_LAYOUT, ScannedEntry};
 use crate::{Error, diff_ids};
 
-/// The only version of OCI layouts that the specification has.
+/// The only version of OCI layouts that the specification defines.
 const KNOWN_VERSION: &str = "1.0.0";
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ struct Index {
     manifests: Option<Vec<Value>>,
 }
 
-/// The images that `index.json` lists.
+/// Reads the images that `index.json` lists.
 pub(super) fn read_index(archive: &mut ArchiveContext<'_>) -> Result<Vec<ImageCandidate>, Error> {
     let Some((_, index)) = archive.scanned.get("index.json") else { return Ok(Vec::new()) };
     require_known_version(archive)?;
@@ -31,12 +31,13 @@ pub(super) fn read_index(archive: &mut ArchiveContext<'_>) -> Result<Vec<ImageCa
     let mut candidates: Vec<ImageCandidate> = Vec::new();
     for entry in index.manifests.unwrap_or_default() {
         let named: Descriptor = serde_json::from_value(entry.clone())
-            .map_err(|error| archive.damaged(format!("index.json is not readable: {error}")))?;
-        // The specification allows other things, which are not to be errors.
+            .map_err(|error| archive.damaged(format!("index.json is unreadable: {error}")))?;
+        // The specification allows other media types, which must not cause an error.
         if !named.is_manifest() {
             let (kind, digest) = (named.media_type.escape_debug(), named.digest);
-            let what =
-                format!("index.json lists {digest} of the type `{kind}`, which is not an image");
+            let what = format!(
+                "index.json lists {digest} with the media type `{kind}`, which is not an image"
+            );
             archive.found.notes.push(archive.problem(what));
             continue;
         }
@@ -44,7 +45,7 @@ pub(super) fn read_index(archive: &mut ArchiveContext<'_>) -> Result<Vec<ImageCa
         add_names(archive, &entry, &mut candidate);
         let same = candidates.iter_mut().find(|other| other.root.digest() == named.digest);
         match same {
-            // One image under several names.
+            // The image is listed under several names.
             Some(same) => {
                 for name in candidate.names {
                     same.add_name(name);
@@ -58,8 +59,8 @@ pub(super) fn read_index(archive: &mut ArchiveContext<'_>) -> Result<Vec<ImageCa
     Ok(candidates)
 }
 
-/// Refuses a layout of a version that is not known: its blobs may be elsewhere. A layout without the
-/// file is one of tools that do not write it.
+/// Rejects layouts of unknown versions, whose blobs may have other paths. Some tools omit the
+/// version file.
 fn require_known_version(archive: &ArchiveContext<'_>) -> Result<(), Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -73,11 +74,11 @@ fn require_known_version(archive: &ArchiveContext<'_>) -> Result<(), Error> {
     }
     let version = truncate_untrusted(&version);
     Err(archive.damaged(format!(
-        "{OCI_LAYOUT} has the version `{version}`, and only {KNOWN_VERSION} is known"
+        "{OCI_LAYOUT} has the version `{version}`; the only supported version is {KNOWN_VERSION}"
     )))
 }
 
-/// The image of a `dir:` directory: `manifest.json` is its manifest, and blobs are beside it.
+/// Reads the image of a `dir:` directory: `manifest.json` is its manifest, blobs are beside it.
 pub(super) fn read_directory(archive: &mut ArchiveContext<'_>) -> Result<ImageCandidate, Error> {
     let missing = || Error::damaged("manifest.json is missing");
     let (_, entry) = archive.scanned.get("manifest.json").ok_or_else(missing)?;
@@ -96,13 +97,14 @@ pub(super) fn read_directory(archive: &mut ArchiveContext<'_>) -> Result<ImageCa
     })
 }
 
-/// The names that annotations give to an image. A tag alone is one only if there is no other name.
+/// Adds the names in annotations. A tag without a repository is used only if there is no other
+/// name.
 fn add_names(archive: &ArchiveContext<'_>, entry: &Value, candidate: &mut ImageCandidate) {
     let annotation = |key: &str| entry["annotations"][key].as_str();
     match annotation("io.containerd.image.name").map(read_name) {
         Some(Name::Full(name)) => candidate.add_name(name),
         Some(Name::Invalid) => {
-            let what = "index.json has an annotation `io.containerd.image.name` that is not a name";
+            let what = "index.json has an annotation `io.containerd.image.name` that is not a valid image name";
             candidate.problems.push(archive.problem(what));
         }
         _ => {}
@@ -110,21 +112,22 @@ fn add_names(archive: &ArchiveContext<'_>, entry: &Value, candidate: &mut ImageC
     match annotation(ANNOTATION_REF_NAME).map(read_ref_name) {
         Some(Name::Full(name)) if candidate.names.is_empty() => candidate.add_name(name),
         Some(Name::Tag(tag)) => candidate.tag = Some(tag),
-        // The specification allows any text there.
+        // The specification allows any text as a value.
         Some(Name::Invalid) => {
-            let what = "its annotation `org.opencontainers.image.ref.name` is not a name";
+            let what =
+                "its annotation `org.opencontainers.image.ref.name` is not a valid image name";
             candidate.notes.push(archive.problem(what));
         }
         _ => {}
     }
 }
 
-/// Where a layout has a blob.
+/// Path of a blob in a layout.
 pub(super) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
-/// A manifest with everything below it, as it is read.
+/// Reads a manifest with everything below it.
 struct ManifestTree<'t, 'a, P> {
     archive: &'t mut ArchiveContext<'a>,
     path: P,
@@ -185,7 +188,7 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
         })
     }
 
-    /// Takes what a manifest refers to, and gives the manifests of the next level.
+    /// Checks the content of a manifest, and returns the manifests of the next level.
     fn add(&mut self, manifest: &RawManifest, depth: usize) -> Result<Vec<Descriptor>, Error> {
         let parsed = manifest.parse().map_err(|error| self.archive.damaged(error))?;
         match parsed {
@@ -200,7 +203,7 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
             }
             Manifest::Index(entries) => {
                 self.archive.reserve(entries.len(), 1)?;
-                // Indexes of build caches have blobs.
+                // Indexes of build caches list blobs.
                 let (images, blobs): (Vec<_>, _) =
                     entries.into_iter().partition(Descriptor::is_manifest);
                 for blob in &blobs {
@@ -211,8 +214,8 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
         }
     }
 
-    /// Notes an image whose configuration is for another platform than its index says, by which tools
-    /// choose it.
+    /// Adds a note if the platform in an index, by which tools select an image, differs from the
+    /// platform in the configuration.
     fn compare_platform(&mut self, named: &Descriptor, image: &RawManifest) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Config {
@@ -224,7 +227,7 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
             return Ok(());
         };
         let Some((_, entry)) = self.find(&config.digest) else { return Ok(()) };
-        // Attestations and other things have configurations of their own.
+        // Attestations and other artifacts have configurations of other formats.
         let Ok(Config { os, architecture }) = serde_json::from_slice(&entry.head) else {
             return Ok(());
         };
@@ -233,15 +236,16 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
             let digest = named.digest;
             let (own, said) =
                 (truncate_untrusted(&own.to_string()), truncate_untrusted(&platform.to_string()));
-            let what =
-                format!("{digest} is for {said} by its index, and for {own} by its configuration");
+            let what = format!(
+                "the platform of {digest} is {said} in its index, but {own} in its configuration"
+            );
             self.notes.push(self.archive.problem(what));
         }
         Ok(())
     }
 
-    /// The manifests of an index that are in the archive. Docker keeps indexes of which not every
-    /// platform is there.
+    /// The manifests of an index that the archive contains. Docker saves indexes without the images
+    /// of other platforms.
     fn present_manifests(
         &mut self,
         index: &RawManifest,
@@ -253,12 +257,14 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
         let (there, absent): (Vec<_>, Vec<_>) = images.into_iter().partition(is_there);
         let digest = index.digest();
         if there.is_empty() && must_have_images {
-            let what = format!("none of the images of the index {digest} is in the archive");
+            let what = format!("the archive contains no image of the index {digest}");
             self.problems.push(self.archive.problem(what));
         } else if !absent.is_empty() {
             let names: Vec<_> = absent.iter().map(display_name).collect();
-            let what =
-                format!("the index {digest} names images that are not here: {}", names.join(", "));
+            let what = format!(
+                "the index {digest} lists images that the archive omits: {}",
+                names.join(", ")
+            );
             match depth {
                 0 => self.notes.push(self.archive.problem(what)),
                 _ => self.problems.push(self.archive.problem(what)),
@@ -292,7 +298,7 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
         Ok(manifest)
     }
 
-    /// Requires that blobs exist and match their descriptors.
+    /// Checks that the blobs of an image exist and match their descriptors.
     fn check_image(
         &mut self,
         manifest: &RawManifest,
@@ -345,7 +351,7 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
         Some(entry)
     }
 
-    /// The entry of a digest. Skopeo's `dir:` gives another name to the manifests below an index.
+    /// The entry with a digest. Skopeo's `dir:` adds a suffix to manifests below an index.
     fn find(&self, digest: &Digest) -> Option<(&'a str, &'a ScannedEntry)> {
         let (path, scanned) = ((self.path)(digest), self.archive.scanned);
         scanned.get(&path).or_else(|| scanned.get(&format!("{path}.manifest.json")))
@@ -354,7 +360,7 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
     fn require_size(&mut self, named: &Descriptor, entry: &ScannedEntry) {
         if named.size != entry.size() {
             let (digest, named, own) = (named.digest, named.size, entry.size());
-            let what = format!("{digest} has {own} bytes, and its descriptor says {named}");
+            let what = format!("{digest} has {own} bytes, but its descriptor says {named}");
             self.problems.push(self.archive.problem(what));
         }
     }
@@ -364,7 +370,7 @@ fn has_digest(entry: &ScannedEntry, digest: Digest) -> bool {
     [entry.digests.named, entry.digests.sha256].contains(&digest)
 }
 
-/// A text from outside, for a message.
+/// Shortens and escapes untrusted text for a message.
 fn truncate_untrusted(text: &str) -> String {
     let text: String = text.chars().take(60).collect();
     text.escape_debug().to_string()
@@ -374,7 +380,7 @@ fn display_name(image: &Descriptor) -> String {
     image.platform.as_ref().map_or_else(|| image.digest.to_string(), Platform::to_string)
 }
 
-/// The first address from which a layer may be fetched.
+/// The first download address of a layer.
 fn address_of(manifest: &RawManifest, layer: &Descriptor) -> Option<String> {
     #[derive(Deserialize)]
     struct Layers {

@@ -1,22 +1,22 @@
-//! Names of images as Docker writes them.
+//! Image names as Docker writes them.
 
 use compass_registry::{Digest, Reference, Tag};
 
 use crate::Error;
 
-/// What a name in an archive says.
+/// A name in an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Full(Reference),
-    /// Only a tag, as the image layout specification has it.
+    /// A tag without a repository, as the image layout specification defines it.
     Tag(Tag),
     /// The image has no name.
     None,
-    /// Text that is not a valid name.
+    /// The text is not a valid name.
     Invalid,
 }
 
-/// Reads the name of an image in `manifest.json`, or of containerd.
+/// Parses an image name of `manifest.json` or of containerd.
 pub(super) fn read_name(name: &str) -> Name {
     if name.is_empty() || name.contains("<none>") {
         return Name::None;
@@ -24,7 +24,7 @@ pub(super) fn read_name(name: &str) -> Name {
     normalize_docker_name(name).parse().map_or(Name::Invalid, Name::Full)
 }
 
-/// Reads the annotation `org.opencontainers.image.ref.name`: a tag alone, or a whole name.
+/// Parses the annotation `org.opencontainers.image.ref.name`: a tag, or a whole name.
 pub(super) fn read_ref_name(name: &str) -> Name {
     match name.parse() {
         Ok(tag) if !name.contains(['/', ':', '@']) => Name::Tag(tag),
@@ -32,8 +32,8 @@ pub(super) fn read_ref_name(name: &str) -> Name {
     }
 }
 
-/// Docker leaves its own registry, and the project of official images, out of names
-/// (`ParseDockerRef` of github.com/distribution/reference).
+/// Adds the registry and project that Docker omits for its own images (`ParseDockerRef` of
+/// github.com/distribution/reference).
 fn normalize_docker_name(name: &str) -> String {
     let (first, rest) = name.split_once('/').unwrap_or(("", name));
     let is_host = first.contains(['.', ':'])
@@ -48,11 +48,10 @@ fn normalize_docker_name(name: &str) -> String {
     format!("{host}/{project}{path}")
 }
 
-/// Characters of an archive's name that are taken into the name of an image.
+/// Maximum characters of an archive's name that become part of an image name.
 const MAX_STEM: usize = 100;
 
-/// A reference for an image without a name: its archive's name, and its tag or the beginning of a
-/// digest.
+/// A reference for an image without a name, from the name of its archive, and its tag or digest.
 pub(super) fn unnamed_reference(
     archive: &str,
     tag: Option<&str>,
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_names_get_their_registry() {
+    fn docker_name_without_registry_is_completed() {
         for (name, expected) in [
             ("alpine", Some("docker.io/library/alpine")),
             ("alpine:3.18", Some("docker.io/library/alpine:3.18")),
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn ref_name_is_tag_or_name() {
+    fn ref_name_is_parsed() {
         for (name, expected) in [
             ("v1.2", Name::Tag("v1.2".parse().unwrap())),
             ("latest", Name::Tag("latest".parse().unwrap())),
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn unnamed_images_are_named_by_archive() {
+    fn unnamed_image_takes_archive_name() {
         let digest = Digest::of(b"x");
         let hex = &digest.hex()[..12];
         for (archive, tag, expected) in [
