@@ -1,4 +1,4 @@
-//! What differs between two bundles.
+//! Comparison of two packages.
 
 mod images;
 
@@ -11,89 +11,87 @@ use self::images::{ImagePair, NamedImage, match_images};
 use crate::document::BundleDocument;
 use crate::{Error, Package};
 
-/// What differs between two bundles.
+/// The differences between two packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The sizes of the files in bytes.
+    /// Sizes of the two files in bytes.
     pub sizes: (u64, u64),
-    /// What the bundles say of themselves, where that differs; nothing where one is a package of
-    /// another making.
+    /// Changed fields of `bundle.json`. Empty if either package is foreign.
     pub document: Vec<DocumentChange>,
-    /// Small files that differ, or that only one has.
+    /// Small files that differ, or that only one package contains.
     pub files: Vec<FileChange>,
-    /// Images that differ, or that only one has.
+    /// Images that differ, or that only one package contains.
     pub images: Vec<ImageChange>,
-    /// The images that are the same.
+    /// Number of images that are identical.
     pub unchanged_images: usize,
-    /// Bytes of blobs that both have.
+    /// Bytes of blobs that both packages contain.
     pub shared_bytes: u64,
-    /// Bytes of blobs that only the second has.
+    /// Bytes of blobs that only the second package contains.
     pub new_bytes: u64,
 }
 
-/// Something that `bundle.json` says of the whole bundle.
+/// A changed field of `bundle.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentChange {
-    /// The name of the field, as it is in JSON.
+    /// The name of the field in JSON.
     pub field: &'static str,
-    /// What the first bundle says.
+    /// Its value in the first bundle.
     pub old: Option<String>,
-    /// What the second one says.
+    /// Its value in the second bundle.
     pub new: Option<String>,
 }
 
 /// A small file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
-    /// The path below the bundle's directory.
+    /// Path below the package's directory.
     pub path: String,
-    /// The size in the first bundle, in bytes, where it is there.
+    /// Size in the first package in bytes, or `None` if it does not contain the file.
     pub old: Option<u64>,
-    /// The size in the second.
+    /// Size in the second package.
     pub new: Option<u64>,
-    /// Both permissions, where they differ. Those of packages of other makings are whatever somebody
-    /// had on a disk, and are not compared.
+    /// The permissions of both, if they differ. Not compared for foreign packages, whose
+    /// permissions are those of a file on someone's disk.
     pub modes: Option<(u32, u32)>,
-    /// Both texts, of YAML and JSON that is in both bundles. Of 64 MiB of such texts and
-    /// configurations in all, what comes later has none.
+    /// The content of both, for YAML and JSON files in both packages. `None` after 64 MiB of such
+    /// files and configurations.
     pub texts: Option<(Bytes, Bytes)>,
 }
 
 /// An image that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageChange {
-    /// The repository.
+    /// The repository, with the tag if either package contains several images of it.
     pub name: String,
-    /// The image in the first bundle.
+    /// The image in the first package.
     pub old: Option<ImageSide>,
-    /// The image in the second.
+    /// The image in the second package.
     pub new: Option<ImageSide>,
-    /// Layers that both have.
+    /// Layers that both contain.
     pub shared: Vec<Descriptor>,
-    /// Layers that only the first has.
+    /// Layers that only the first contains.
     pub removed: Vec<Descriptor>,
-    /// Layers that only the second has.
+    /// Layers that only the second contains.
     pub added: Vec<Descriptor>,
-    /// Both configurations, of the platform that tools see which know only single images; as
-    /// [`FileChange::texts`].
+    /// The configurations of the default images, if they differ. Limited as [`FileChange::texts`].
     pub configs: Option<(Bytes, Bytes)>,
 }
 
-/// An image in one of two bundles.
+/// An image in one of the two packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSide {
-    /// The release registry's reference.
+    /// Its reference in the release registry.
     pub reference: String,
     /// Digest of its manifest or index.
     pub digest: Digest,
-    /// The platforms of the index whose images are not in the bundle.
+    /// Platforms of the index that the package omits.
     pub absent: Vec<Platform>,
 }
 
-/// The largest text that is compared by its structure, in bytes.
+/// Maximum size in bytes of a text whose content is compared.
 const MAX_TEXT: u64 = 4 << 20;
 
-/// Bytes of texts that may still be taken into memory.
+/// Bytes of texts that may still be read into memory.
 struct TextBudget(u64);
 
 impl Default for TextBudget {
@@ -103,7 +101,7 @@ impl Default for TextBudget {
 }
 
 impl TextBudget {
-    /// Whether there is budget for both sides of something.
+    /// Reserves memory for both texts, if both fit.
     fn take(&mut self, sizes: (u64, u64)) -> bool {
         let both = sizes.0.saturating_add(sizes.1);
         let fits = sizes.0.max(sizes.1) <= MAX_TEXT && both <= self.0;
@@ -114,11 +112,12 @@ impl TextBudget {
     }
 }
 
-/// Compares two bundles, or packages. Of bundles, only manifests, configurations and small files are
-/// read.
+/// Compares two packages.
+///
+/// Of bundles, only manifests, configurations and small files are read.
 ///
 /// # Errors
-/// Where one of them cannot be read.
+/// If either package cannot be read.
 pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> {
     let (mut images, mut unchanged_images, mut budget) = (Vec::new(), 0, TextBudget::default());
     let files = file_changes(old, new, &mut budget).await?;

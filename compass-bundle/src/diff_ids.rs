@@ -1,5 +1,5 @@
-//! What the layers of an image unpack to, by its configuration (OCI image specification, "Image
-//! Configuration", `rootfs.diff_ids`).
+//! Diff IDs: digests of uncompressed layers in an image configuration (OCI image specification,
+//! "Image Configuration", `rootfs.diff_ids`).
 
 use compass_registry::{Descriptor, media_type};
 use serde::Deserialize;
@@ -14,8 +14,8 @@ struct RootFs {
     diff_ids: Option<Vec<String>>,
 }
 
-/// Whether the layers of an image are archives of files that its configuration names. Other things
-/// have manifests too: charts, signatures, attestations of builds.
+/// Whether the diff IDs of an image describe its layers. Charts, signatures and attestations have
+/// manifests, but no diff IDs.
 pub(crate) fn are_compared(config: &Descriptor, layers: &[Descriptor]) -> bool {
     let is_image = matches!(
         config.media_type.as_str(),
@@ -30,24 +30,24 @@ fn is_of_files(media_type: &str) -> bool {
     is_layer && !media_type.contains("encrypted")
 }
 
-/// Reads the diff IDs of a configuration. A list that is missing or `null` is empty.
+/// Parses the diff IDs of a configuration. A missing or `null` list is empty.
 pub(crate) fn read(config: &[u8]) -> Result<Vec<String>, String> {
     let parsed: Config = serde_json::from_slice(config).map_err(|error| error.to_string())?;
     Ok(parsed.rootfs.unwrap_or_default().diff_ids.unwrap_or_default())
 }
 
-/// Requires one diff ID for each layer.
+/// Returns an error unless there is one diff ID for each layer.
 pub(crate) fn require_count(named: usize, layers: usize) -> Result<(), String> {
     match named == layers {
         true => Ok(()),
-        false => Err(format!("it names {named} layers, and the image has {layers}")),
+        false => Err(format!("it lists {named} layers, but the image has {layers}")),
     }
 }
 
-/// Reads the diff IDs of an image in a registry, one for each layer. Returns `None` for a configuration
-/// without any: artifacts in registries may have the media types of images.
+/// Parses the diff IDs of an image in a registry, one for each layer. Returns `None` for an empty
+/// list: artifacts may use the media types of images.
 pub(crate) fn read_for(config: &[u8], layers: usize) -> Result<Option<Vec<String>>, String> {
-    let ids = read(config).map_err(|reason| format!("it is not readable: {reason}"))?;
+    let ids = read(config).map_err(|reason| format!("it is unreadable: {reason}"))?;
     if ids.is_empty() {
         return Ok(None);
     }
@@ -55,12 +55,14 @@ pub(crate) fn read_for(config: &[u8], layers: usize) -> Result<Option<Vec<String
     Ok(Some(ids))
 }
 
-/// What layers have that a configuration does not say, as far as it can be known from their
-/// descriptors: how many they are, and the digests of those that are not compressed.
+/// Compares layer descriptors with the configuration: the number of layers, and the digests of
+/// uncompressed ones. Returns the first mismatch.
 pub(crate) fn problem(config: &[u8], layers: &[Descriptor]) -> Option<String> {
     let expected = match read_for(config, layers.len()) {
         Ok(expected) => expected?,
-        Err(reason) => return Some(format!("the configuration does not fit the image: {reason}")),
+        Err(reason) => {
+            return Some(format!("the configuration does not match the image: {reason}"));
+        }
     };
     let mut plain = layers.iter().zip(&expected).filter(|(layer, _)| is_uncompressed(layer));
     let (layer, id) = plain.find(|(layer, id)| {
@@ -68,7 +70,7 @@ pub(crate) fn problem(config: &[u8], layers: &[Descriptor]) -> Option<String> {
         id.split(':').next() == own.split(':').next() && **id != own
     })?;
     let (id, own): (String, _) = (id.chars().take(140).collect(), layer.digest);
-    Some(format!("the configuration names the layer `{}`, and not {own}", id.escape_debug()))
+    Some(format!("the configuration lists the layer `{}` instead of {own}", id.escape_debug()))
 }
 
 fn is_uncompressed(layer: &Descriptor) -> bool {
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_and_null_lists_are_empty() {
+    fn read_missing_list_is_empty() {
         for (config, count) in [
             (r#"{"rootfs":{"type":"layers","diff_ids":["sha256:a","sha256:b"]}}"#, 2),
             (r#"{"rootfs":{"type":"layers","diff_ids":null}}"#, 0),
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_must_fit_configuration() {
+    fn problem_mismatched_layers_are_reported() {
         let plain = Descriptor::of(media_type::OCI_LAYER, b"plain");
         let packed = Descriptor::of(media_type::OCI_LAYER_GZIP, b"packed");
         let other = Descriptor::of(media_type::OCI_LAYER, b"other").digest;
@@ -105,9 +107,9 @@ mod tests {
         let own = plain.digest.to_string();
         for (ids, expected) in [
             (vec![own.clone(), other.to_string()], None),
-            (vec![other.to_string(), own.clone()], Some("names the layer")),
+            (vec![other.to_string(), own.clone()], Some("lists the layer")),
             (vec!["sha512:x".to_owned(), own.clone()], None),
-            (vec![own.clone()], Some("names 1 layers, and the image has 2")),
+            (vec![own.clone()], Some("lists 1 layers, but the image has 2")),
             (vec![], None),
         ] {
             let found = problem(config(&ids).as_bytes(), &[plain.clone(), packed.clone()]);
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_images_of_files_are_compared() {
+    fn are_compared_only_for_images() {
         let of = |media_type: &str| Descriptor::of(media_type, b"x");
         let config = of(media_type::OCI_CONFIG);
         for (layer, expected) in [

@@ -1,4 +1,5 @@
-//! `bundle.json`: what a bundle holds, in its first entry. `docs/bundle.schema.json` is its schema.
+//! `bundle.json`, the first entry of a bundle, which describes it. Schema:
+//! `docs/bundle.schema.json`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,53 +12,53 @@ use crate::plan::contents::ContentFile;
 use crate::plan::entry;
 use crate::{Error, naming};
 
-/// The format that this crate writes.
+/// The format version that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The name of the document in a bundle.
+/// The file name of the document in a bundle.
 pub const FILE_NAME: &str = "bundle.json";
 
-/// The largest `bundle.json` that is written and read, in bytes.
+/// Maximum size of `bundle.json` in bytes.
 pub(crate) const MAX_DOCUMENT: u64 = 16 << 20;
 
-/// Files, images or blobs that are listed in one place: a few bytes of text become hundreds in memory.
+/// Maximum length of any list. A list element takes far more memory than its bytes in JSON.
 const MAX_LISTED: usize = 50_000;
 
-/// Bytes of all image manifests of a bundle: more would not be an image for each of a thousand
-/// programs.
+/// Maximum total size of image manifests in a bundle, in bytes: enough for a thousand large
+/// indexes.
 pub(crate) const MAX_MANIFESTS: u64 = 64 << 20;
 
-/// What an image takes in memory for each of its manifests, besides their bytes.
+/// Estimated memory for each manifest besides its bytes.
 pub(crate) const MANIFEST: u64 = 128;
 
-/// What a bundle holds.
+/// The content of `bundle.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BundleDocument {
-    /// [`FORMAT_VERSION`].
+    /// The format version, [`FORMAT_VERSION`].
     pub format_version: u32,
     /// The kind of package.
     pub kind: BundleKind,
-    /// The plugin.
+    /// Name of the plugin, addon or product.
     pub name: String,
-    /// Its version.
+    /// Version of the package.
     pub version: String,
-    /// The product version that a hotfix is for, where its own version does not begin with it.
+    /// The product version that a hotfix applies to, if its own version does not start with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// The platforms that the bundle is for, if it is named by them.
+    /// The platforms of the bundle, if its file name contains them.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub platforms: Vec<Platform>,
-    /// The commit that last changed the release manifest, where it is known.
+    /// The commit that last changed the release manifest, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Seconds since 1970: the time of all entries.
+    /// Modification time of all entries, in seconds since 1970.
     pub modified: u64,
-    /// The small files after this document, and then the image archives, in the order of the
+    /// The small files that follow this document, then the image archives, in the order of the tar
     /// archive.
     #[serde(deserialize_with = "bounded_list")]
     pub files: Vec<BundleFile>,
-    /// The images of a product. They stand between the small files and the image archives.
+    /// The images of a product, stored between the small files and the image archives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<ImageStore>,
 }
@@ -67,100 +68,100 @@ pub struct BundleDocument {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum BundleKind {
-    /// A plugin package.
+    /// A plugin.
     Plugin,
-    /// A package that patches one addon.
+    /// A patch of one addon.
     Hotfix,
-    /// A package with all images of a product version.
+    /// All images of a product version.
     Product,
 }
 
-/// One file of a bundle.
+/// A file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BundleFile {
     /// Path below the bundle's directory.
     pub path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Permissions in octal, such as `0755`, where they are not 0644.
+    /// Permissions in octal, such as `0755`, unless they are 0644.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Digest of the bytes; image archives have the digests of their blobs instead, which are known
+    /// Digest of the content. `None` for image archives: the digests of their blobs are known
     /// before the first layer is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// What an image archive holds.
+    /// The image, if the file is an image archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<BundleImage>,
 }
 
-/// The image in an image archive.
+/// The image of an image archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BundleImage {
-    /// The release registry's reference.
+    /// Its reference in the release registry.
     pub reference: String,
-    /// Digest of the image manifest, or of the image index where the whole of it is kept.
+    /// Digest of the image manifest, or of the index if the index is included.
     pub digest: Digest,
-    /// The platform, or nothing where the whole image index is kept.
+    /// The platform, or `None` if the index is included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// The platform that tools see which know only single images.
+    /// The platform of the image that tools without index support load.
     pub single_platform: Platform,
-    /// The platforms of a kept image index whose images are not in the bundle.
+    /// Platforms of an included index that the bundle omits.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub absent: Vec<Platform>,
-    /// Manifests, configurations and layers in the order of the archive.
+    /// Manifests, configurations and layers, in the order of the archive.
     #[serde(deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
 }
 
-/// The images of a product, in one OCI image layout.
+/// The images of a product in one OCI image layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImageStore {
-    /// The directory below the bundle's.
+    /// Path of the layout below the bundle's directory.
     pub path: String,
     /// The images, in the order of the release manifest.
     #[serde(deserialize_with = "bounded_list")]
     pub images: Vec<StoredImage>,
-    /// Manifests, configurations and layers in the order of the archive, each once.
+    /// Manifests, configurations and layers in the order of the archive, without duplicates.
     #[serde(deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
 }
 
-/// An image in a store.
+/// An image of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoredImage {
-    /// The release registry's reference.
+    /// Its reference in the release registry.
     pub reference: String,
-    /// Digest of the image manifest, or of the image index where the whole of it is kept.
+    /// Digest of the image manifest, or of the index if the index is included.
     pub digest: Digest,
-    /// The platform, or nothing where the whole image index is kept.
+    /// The platform, or `None` if the index is included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// The platform that tools see which know only single images.
+    /// The platform of the image that tools without index support load.
     pub single_platform: Platform,
-    /// The platforms of a kept image index whose images are not in the bundle.
+    /// Platforms of an included index that the bundle omits.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub absent: Vec<Platform>,
 }
 
-/// A blob, and where it stands.
+/// A blob and its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacedBlob {
-    /// What it is.
+    /// Media type, digest and size.
     #[serde(flatten)]
     pub descriptor: Descriptor,
-    /// Offset of its first byte in the image archive's tar, that is after gunzip; in an image store,
-    /// from the store's first entry on.
+    /// Offset of its first byte, in the uncompressed tar of its image archive, or from the first
+    /// entry of the image store.
     pub offset: u64,
 }
 
-/// Reads a list that is not longer than any list of a bundle.
+/// Deserializes a list of at most [`MAX_LISTED`] elements.
 fn bounded_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     list: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -189,10 +190,10 @@ fn bounded_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl BundleDocument {
-    /// Whether readers take lists as long as these.
+    /// Checks that no list exceeds what readers accept.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] where not.
+    /// [`Error::InvalidInput`] if one does.
     pub(crate) fn check_limits(&self) -> Result<(), Error> {
         let of_store = |store: &ImageStore| {
             let absent = store.images.iter().map(|image| image.absent.len());
@@ -204,23 +205,21 @@ impl BundleDocument {
         let lengths = self.store.iter().map(of_store).chain(self.files.iter().map(of_archive));
         match lengths.chain([self.files.len()]).max() {
             Some(most) if most > MAX_LISTED => {
-                let message = format!(
-                    "{most} files or blobs are more than the {MAX_LISTED} that readers take"
-                );
+                let message = format!("{most} files or blobs exceed the limit of {MAX_LISTED}");
                 Err(Error::InvalidInput(message))
             }
             _ => Ok(()),
         }
     }
 
-    /// The bytes of the document.
+    /// Serializes the document.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
 
-    /// The platform that tools see which know only single images.
+    /// The platform of the images that tools without index support load.
     pub(crate) fn single_platform(&self) -> Platform {
         let archived = self.archives().filter_map(|file| file.image.as_ref());
         let archived = archived.map(|image| &image.single_platform);
@@ -229,7 +228,7 @@ impl BundleDocument {
         all.next().cloned().unwrap_or_else(|| Platform::new("linux", "amd64"))
     }
 
-    /// The file name without `.tar.gz`, and the directory inside.
+    /// The file name without `.tar.gz`, which is also the directory in the bundle.
     pub(crate) fn stem(&self) -> String {
         naming::stem(self.kind, &self.name, &self.version, &self.platforms)
     }
@@ -263,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_schema_knows_every_field() {
+    fn schema_lists_every_field() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../docs/bundle.schema.json")).unwrap();
         let platform: Platform = "windows(10.0.17763+gpu)/arm64/v8".parse().unwrap();

@@ -1,117 +1,117 @@
-//! What can go wrong.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with bundles, by meaning.
+/// An error of building, reading, writing, installing or publishing packages.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A bundle cannot be built from this.
+    /// The input cannot become a bundle, or be installed. The message says why.
     #[error("{0}")]
     InvalidInput(String),
-    /// The file is not a bundle that this crate writes.
+    /// The file is neither a bundle nor a supported package.
     #[error("{path} is not a bundle: {reason}")]
     NotABundle {
-        /// The file, or its address.
+        /// Path or URL of the file.
         path: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The bundle is not as it was written.
+    /// The content does not match its description.
     #[error("{what}")]
     Damaged {
-        /// What is wrong, and where.
+        /// What does not match, and where.
         what: String,
     },
-    /// The `.sha256` beside a bundle says nothing of it.
-    #[error("{path} does not say what the SHA-256 of the bundle should be: {reason}")]
+    /// The `.sha256` file of a bundle is invalid, or is for another file.
+    #[error("{path} does not contain the SHA-256 of the bundle: {reason}")]
     InvalidChecksum {
-        /// The `.sha256`, or its address.
+        /// Path or URL of the `.sha256` file.
         path: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The bundle holds no such file.
+    /// The package does not contain this file.
     #[error("the bundle has no file {path}")]
     NoSuchFile {
-        /// The path below the bundle's directory.
+        /// Path below the package's directory.
         path: String,
     },
-    /// The bundle holds no image of that name, or several.
-    #[error("{} {name}", if *.several { "several images of the bundle are named" } else { "the bundle has no image" })]
+    /// No image has this name, or several have.
+    #[error("{} {name}", if *.several { "several images of the bundle match" } else { "the bundle has no image" })]
     NoSuchImage {
         /// The name.
         name: String,
-        /// Whether several fit.
+        /// Whether several images match.
         several: bool,
     },
-    /// The disk is too small.
-    #[error("{path} needs {needed} bytes, and the disk has {free}")]
+    /// The disk has too little free space.
+    #[error("{path} needs {needed} bytes, but the disk has only {free}")]
     NoSpace {
-        /// The file.
+        /// The file to write.
         path: PathBuf,
-        /// Bytes that are still to be written.
+        /// Bytes that are left to write.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         free: u64,
     },
-    /// Something else stands where the bundle should go.
-    #[error("{path} is there already, with other content")]
+    /// Different content is published under the same name.
+    #[error("{path} exists with different content")]
     Conflict {
-        /// The place.
+        /// Path or URL of the published file.
         path: String,
     },
-    /// Something has the name of what should be written.
-    #[error("{path} is there already")]
+    /// The target of a write exists.
+    #[error("{path} already exists")]
     AlreadyExists {
-        /// The place.
+        /// The path.
         path: String,
     },
-    /// An address that leads nowhere.
-    #[error("`{address}` is not an address to use here: {reason}")]
+    /// The URL is not valid or not supported.
+    #[error("invalid URL `{address}`: {reason}")]
     InvalidAddress {
-        /// The address.
+        /// The URL, without secrets.
         address: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// A store, or a server that a bundle is read from, failed.
+    /// A request to a store or server failed.
     #[error("cannot {action} {address}")]
     Store {
-        /// What was tried.
+        /// The operation, as a verb phrase.
         action: &'static str,
-        /// The object.
+        /// URL of the object.
         address: String,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Another process writes the same bundle.
+    /// Another process writes the same file.
     #[error("{path} is being written by another process")]
     Busy {
-        /// The unfinished file.
+        /// The incomplete file.
         path: PathBuf,
     },
-    /// Another user created what this process would take over.
+    /// Another user owns a temporary file or directory that this process would use.
     #[error("{path} belongs to another user (uid {owner})")]
     WrongOwner {
         /// The file or directory.
         path: PathBuf,
-        /// The user's number.
+        /// The owner's user ID.
         owner: u32,
     },
     /// A file operation failed.
     #[error("cannot {action} {path}")]
     Io {
-        /// What was tried.
+        /// The operation, as a verb phrase.
         action: &'static str,
-        /// The file.
+        /// The path.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A registry failed.
+    /// A registry operation failed.
     #[error(transparent)]
     Registry(#[from] compass_registry::Error),
 }
@@ -137,7 +137,7 @@ impl Error {
         Self::InvalidAddress { address: crate::store::redact_url(address), reason: reason.into() }
     }
 
-    /// What was read in passing could not be read, or is not what it should be.
+    /// Converts a read error of content that must be valid: an error of the source, or damage.
     pub(crate) fn reading(name: &str, error: std::io::Error) -> Self {
         match Self::is_of_source(&error) {
             true => Self::store("read", name, error),
@@ -145,7 +145,7 @@ impl Error {
         }
     }
 
-    /// As [`Self::reading`], where nobody knows yet what it is that is read.
+    /// As [`Self::reading`], for content that may have any format.
     pub(crate) fn reading_anything(name: &str, error: std::io::Error) -> Self {
         match Self::is_of_source(&error) {
             true => Self::store("read", name, error),
@@ -153,7 +153,7 @@ impl Error {
         }
     }
 
-    /// Whether the source could not be read, and nothing is said of its content.
+    /// Whether the source failed, as opposed to its content being invalid.
     fn is_of_source(error: &std::io::Error) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(one) = cause {
@@ -177,7 +177,7 @@ impl Error {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// For what reads a bundle as it reads a registry.
+    /// Converts the error of a package that serves as an image source.
     pub(crate) fn into_registry(self) -> compass_registry::Error {
         match self {
             Self::Registry(error) => error,
@@ -185,7 +185,7 @@ impl Error {
                 what: format!("cannot {action} {}", path.display()),
                 source,
             },
-            // Whoever reads there has tried it again already.
+            // The source has retried already.
             Self::Store { action, address, source } => compass_registry::Error::Io {
                 what: format!("cannot {action} {address}"),
                 source: std::io::Error::other(source),
@@ -197,41 +197,41 @@ impl Error {
         }
     }
 
-    /// What a person can do about it.
+    /// A suggestion for the user.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
             Self::InvalidChecksum { .. } => {
-                Some("remove it, or write it anew: `sha256sum BUNDLE > BUNDLE.sha256`")
+                Some("remove it, or create it again: `sha256sum BUNDLE > BUNDLE.sha256`")
             }
-            Self::AlreadyExists { .. } => Some("remove it, or choose another place with `-o`"),
-            Self::Conflict { .. } => {
-                Some("choose another place; or raise the version: what is published never changes")
-            }
+            Self::AlreadyExists { .. } => Some("remove it, or choose another path with `-o`"),
+            Self::Conflict { .. } => Some(
+                "choose another store, or increase the version: published bundles are immutable",
+            ),
             Self::NoSpace { .. } => Some("free some space, or write to another disk"),
             Self::NoSuchFile { .. } | Self::NoSuchImage { .. } => {
-                Some("`compass inspect` lists what it holds")
+                Some("`compass inspect` lists the contents")
             }
-            Self::Busy { .. } => Some("wait for it, or stop it"),
-            Self::WrongOwner { .. } => Some("remove it, or write to a directory of your own"),
+            Self::Busy { .. } => Some("wait until it ends, or stop it"),
+            Self::WrongOwner { .. } => Some("remove it, or write to a directory that you own"),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull => {
                     Some("free some space, or write to another disk")
                 }
-                std::io::ErrorKind::PermissionDenied => Some("check who may write there"),
+                std::io::ErrorKind::PermissionDenied => Some("check the permissions of the path"),
                 _ => None,
             },
             Self::Registry(error) => error.hint(),
             #[cfg(feature = "store")]
             Self::Store { source, .. } if source.is::<crate::store::TooSlow>() => {
-                Some("check the connection; `--min-speed` sets what is too slow")
+                Some("check the connection, or set another limit with `--min-speed`")
             }
             _ => None,
         }
     }
 }
 
-/// Whether an error of reading holds one of ours, which `source` steps over.
+/// Whether an I/O error wraps one of this crate, which `source` skips.
 fn is_wrapped(error: &std::io::Error) -> bool {
     matches!(error.get_ref(), Some(inner) if inner.is::<Error>())
 }

@@ -1,5 +1,5 @@
-//! Takes things out of bundles and packages. Nothing is ever written beside the target, whatever
-//! names, links or modes say.
+//! Extraction from packages. Files are only created inside the target directory, whatever paths,
+//! links and modes an archive contains.
 
 mod pick;
 mod unpack_dir;
@@ -22,27 +22,29 @@ use crate::read::BundleSource;
 use crate::write::part_file::{rename_to_new, sync_directory_of, unnamed_beside};
 use crate::{Error, naming};
 
-/// Entries that are unpacked of one file.
+/// Maximum number of entries to unpack.
 const MAX_ENTRIES: usize = 1_000_000;
 
-/// What was unpacked.
+/// The result of unpacking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
-    /// What stands at the top: of a bundle, one directory.
+    /// Paths of the top-level entries. A bundle has one directory.
     pub paths: Vec<PathBuf>,
-    /// The number of files.
+    /// Number of files.
     pub files: usize,
-    /// Their bytes.
+    /// Total size of the files in bytes.
     pub bytes: u64,
 }
 
-/// Unpacks everything into a directory, as `tar` does. What it unpacks appears when it is complete.
-/// Links to files of the archive become files; nothing else is linked.
+/// Unpacks everything into a directory.
+///
+/// Entries appear in the directory when all of them are complete. Links to files of the archive
+/// become hard links; other links are rejected.
 ///
 /// # Errors
-/// [`Error::AlreadyExists`] where something of it is there; [`Error::Damaged`] for paths that lead
-/// elsewhere, links that lead to no file, devices, and what is there twice; [`Error::WrongOwner`] if
-/// another user created the directory that is filled first.
+/// [`Error::AlreadyExists`] if a top-level entry exists; [`Error::Damaged`] for paths outside the
+/// archive, links to anything but files, devices, and duplicates with different content;
+/// [`Error::WrongOwner`] if another user created the temporary directory.
 pub async fn unpack(
     source: Arc<dyn BundleSource>,
     directory: &Path,
@@ -63,7 +65,7 @@ pub async fn unpack(
     while let Some(entry) = entries.next().await.map_err(damaged)? {
         count += 1;
         if count > MAX_ENTRIES {
-            return Err(Error::damaged(format!("{name}: it holds too many files")));
+            return Err(Error::damaged(format!("{name}: it contains too many files")));
         }
         if let Some(size) = target_dir.add(&name, entry).await? {
             progress.expect(size);
@@ -77,7 +79,7 @@ pub async fn unpack(
 }
 
 impl ForeignPackage {
-    /// Unpacks everything, as [`unpack()`] does, of a package that has no problem.
+    /// Unpacks everything, as [`unpack()`] does, if the package has no problems.
     ///
     /// # Errors
     /// As [`ForeignPackage::require_whole`] and [`unpack()`].
@@ -91,10 +93,10 @@ impl ForeignPackage {
     }
 }
 
-/// Writes bytes to a file that appears when it is complete, with these permissions.
+/// Writes a file atomically, with the permissions `mode`.
 ///
 /// # Errors
-/// [`Error::AlreadyExists`] where something has the name.
+/// [`Error::AlreadyExists`] if the path exists.
 pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     pick::check_absent(path)?;
     if let Some(parent) = path.parent() {
@@ -114,10 +116,10 @@ pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     sync_directory_of(path)
 }
 
-/// As [`write_file`], to a path below a directory. Links that stand there are not followed.
+/// As [`write_file`], to a path below a directory. Does not follow symbolic links below it.
 ///
 /// # Errors
-/// As [`write_file`], and where a link stands in the way.
+/// As [`write_file`]; [`Error::Io`] if a component of the path is a symbolic link.
 pub fn write_file_below(
     directory: &Path,
     path: &str,
@@ -128,13 +130,14 @@ pub fn write_file_below(
     write_below(directory, Path::new(path), bytes, mode)
 }
 
-/// As [`write_file_below`], to a path that is known to be safe.
+/// As [`write_file_below`], for a path that is known to be safe.
 fn write_below(directory: &Path, path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     let target = directory.join(path);
     let above = target.ancestors().skip(1).take_while(|step| *step != directory);
     for step in above {
         if step.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
-            let link = io::Error::other("a link stands there, which may lead elsewhere");
+            let link =
+                io::Error::other("it is a symbolic link, which may point outside the directory");
             return Err(Error::io("write below", step)(link));
         }
     }

@@ -1,4 +1,4 @@
-//! Brings the images of a bundle to the site's registry.
+//! Installation: pushes the images of a package to a site's registry.
 
 mod sequential;
 
@@ -17,24 +17,27 @@ use crate::foreign::{ForeignImage, ForeignPackage};
 use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
 
-/// Images that are on their way at once; how many blobs move is another bound.
+/// Maximum number of concurrent images. The number of concurrent blobs is limited separately.
 const CONCURRENT_IMAGES: usize = 4;
 
-/// An image that has arrived.
+/// An image that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// Its name at the site.
+    /// Its reference at the site.
     pub reference: Reference,
-    /// What was moved.
+    /// What was copied.
     pub copied: CopyReport,
 }
 
-/// Pushes all images of a bundle to a registry. With a project the place replaces the images' own,
-/// without one they keep it. Layers are read from the bundle by offset, each once; nothing is
-/// unpacked. Of an image index that is not whole in the bundle, an index of what is there arrives.
+/// Pushes all images of a bundle to a registry.
+///
+/// If `place` has a project, it replaces the project of each image. Blobs are read from the bundle
+/// by offset, each once. Of an index with omitted platforms, an index of the included ones is
+/// pushed.
 ///
 /// # Errors
-/// The first error, naming image and blob. What has been pushed stays; a second try finds it.
+/// The first error, which names the image and blob. Images that were pushed remain; a retry skips
+/// them.
 pub async fn install(
     bundle: &Bundle,
     sink: &dyn ImageSink,
@@ -64,12 +67,12 @@ pub async fn copy_bundled(
     Ok(installed.remove(0).copied)
 }
 
-/// Pushes all images of a package of any making; see [`install`]. The package is read once, for
-/// whatever blobs the registry lacks.
+/// Pushes all images of a foreign package; see [`install`]. Reads the package once, for all blobs
+/// that the registry lacks.
 ///
 /// # Errors
 /// As [`install`]; [`Error::Damaged`] if the package has a problem, before anything is pushed;
-/// [`Error::NotABundle`] where there is no image.
+/// [`Error::NotABundle`] if it contains no image.
 pub async fn install_package(
     package: &ForeignPackage,
     sink: &dyn ImageSink,
@@ -77,7 +80,7 @@ pub async fn install_package(
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
     if package.images().is_empty() {
-        // A problem may be the reason for the lack of images.
+        // A problem may be the reason that no image was found.
         if !package.is_archived_product() {
             package.require_whole()?;
         }
@@ -87,7 +90,7 @@ pub async fn install_package(
     push_foreign((package, package.images()), sink, place, options).await
 }
 
-/// Copies one image of a package of any making under its own name; see [`install_package`].
+/// Copies one image of a foreign package under its own name; see [`install_package`].
 ///
 /// # Errors
 /// As [`install_package`].
@@ -102,7 +105,7 @@ pub async fn copy_packed(
     Ok(installed.remove(0).copied)
 }
 
-/// Brings images of a package, as many as are asked for.
+/// Pushes some images of a foreign package.
 async fn push_foreign(
     (package, images): (&ForeignPackage, &[ForeignImage]),
     sink: &dyn ImageSink,
@@ -124,8 +127,8 @@ async fn push_foreign(
         }
     }
     let mut pushed = sequential::push((package, &needed), sink, place, &first).await?;
-    // Every layer that is missing yet is read up to from the beginning: several at once would be in
-    // each other's way.
+    // Each layer that is still missing is read from the start of the file on: concurrent reads
+    // would slow each other down.
     let progress = Arc::new(offset.rest());
     let options = CopyOptions { jobs: 1, progress, ..options.clone() };
     let mut installed = push_all(&source, &packed, sink, place, (&options, 1)).await?;
@@ -138,13 +141,12 @@ async fn push_foreign(
     Ok(installed)
 }
 
-/// What a pass over a package has offset: the next one, which looks at everything again, shows as much
-/// less.
+/// Progress of a second pass, which repeats the reports of the first pass: skips as many bytes.
 struct OffsetProgress {
     progress: Arc<dyn Progress>,
     expected: AtomicU64,
     advanced: AtomicU64,
-    /// What was offset before, and is not offset again.
+    /// Bytes expected and advanced in the first pass that are yet to be skipped.
     before: (AtomicU64, AtomicU64),
 }
 
@@ -167,7 +169,7 @@ impl OffsetProgress {
     }
 }
 
-/// So much of these bytes was not offset before.
+/// The part of `bytes` that the first pass did not report.
 fn not_yet_reported(before: &AtomicU64, bytes: u64) -> u64 {
     let seen = before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
         Some(left.saturating_sub(bytes))
@@ -195,11 +197,11 @@ impl Progress for OffsetProgress {
     }
 }
 
-/// An image that is pushed.
+/// An image to push.
 struct Image<'i> {
     reference: &'i Reference,
     root: Digest,
-    /// The images of an image index that are there, where not all are.
+    /// The included manifests of an index with omitted platforms.
     only: Option<HashSet<Digest>>,
 }
 
@@ -231,9 +233,9 @@ impl<'i> Image<'i> {
         self.reference.repository()
     }
 
-    /// Its name at a place, with a tag or a digest.
-    fn destination(&self, place: &RegistryPrefix) -> Result<Reference, Error> {
-        Ok(self.reference.rebase(place)?.with_default_tag())
+    /// Its reference at the destination, with a tag or a digest.
+    fn destination(&self, place: &RegistryPlace) -> Result<Reference, Error> {
+        Ok(self.reference.moved_to(place)?.explicit())
     }
 
     fn options(&self, options: &CopyOptions) -> CopyOptions {
@@ -241,7 +243,7 @@ impl<'i> Image<'i> {
     }
 }
 
-/// Where an image keeps its own name.
+/// The destination under which an image keeps its own name.
 fn original_place(reference: &Reference) -> RegistryPlace {
     RegistryPlace { host: reference.host().to_owned(), project: String::new() }
 }
@@ -255,8 +257,8 @@ async fn push_all(
 ) -> Result<Vec<Installed>, Error> {
     let copier = &Copier::new(sink, options.clone());
     let installing = images.iter().map(|image| {
-        // Boxed, so that whoever waits can be spawned: the compiler cannot tell that of futures in
-        // a lazy iterator.
+        // Boxed, so that the returned future is `Send`: the compiler cannot prove that for futures
+        // in a lazy iterator.
         push_image(source, image, place, (copier, sink, options)).boxed()
     });
     let installing: Vec<_> = installing.collect();
@@ -278,12 +280,11 @@ async fn push_image(
     };
     let copied = copied.map_err(|error| error.in_image(&reference))?;
     options.progress.image_done();
-    // Of an index of which not everything is there, something else arrives than a digest in the name
-    // says.
-    Ok(Installed { reference: reference.with_digest(copied.digest), copied })
+    // An index with omitted platforms has another digest at the site.
+    Ok(Installed { reference: reference.with_content(copied.digest), copied })
 }
 
-/// Whether an image has to be pushed; an error if its tag names another one.
+/// Whether an image has to be pushed. Returns an error if the tag exists with another image.
 async fn is_needed(
     source: &Arc<dyn ImageSource>,
     image: &Image<'_>,
@@ -297,7 +298,7 @@ async fn is_needed(
     needed.map_err(|error| error.in_image(&reference).into())
 }
 
-/// Two images under one tag would be one that is lost.
+/// Returns an error if two images would get the same tag at the destination.
 fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
     for image in images {
@@ -310,7 +311,7 @@ fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPlace) -> Result<(
                 let advice = match place.project.is_empty() {
                     false => "install them without a project",
                     true => {
-                        "take them out (`compass extract --image`), and push each under its own name"
+                        "extract them (`compass extract --image`), and push each under its own name"
                     }
                 };
                 return Err(Error::InvalidInput(format!(

@@ -1,7 +1,8 @@
 //! Offline install packages: planned to the byte, streamed from registries, read back by offset.
 //!
-//! A bundle is a plan. From the image manifests alone every size and offset is known, before a
-//! layer moves; writing is following the plan, reading is the same arithmetic backwards.
+//! The image manifests determine the size of a bundle and the offset of every byte in it, before any
+//! layer is transferred. [`BundlePlan`] computes this layout: writing executes the plan, and opening
+//! a bundle computes it again and compares.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,7 +17,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Any `ImageSource` will do: a registry over HTTP, an OCI layout, another bundle.
+//! // Any `ImageSource` works: a registry over HTTP, an OCI layout, another bundle.
 //! let source = MemoryStorage::default();
 //! let reference: Reference = "harbor.example/release/compass-plugins-gpu:v0.1.0".parse()?;
 //! # source.add_blob(reference.repository(), *b"{}");
@@ -57,10 +58,9 @@
 //! ```
 //!
 //! # Modules
-//! Pure: [`frame`] (gzip of stored blocks), [`naming`], [`document`] (`bundle.json`), and the plan.
-//! With I/O: writing, reading by offset, verifying, installing, and [`store`] (object storages with
-//! feature `store`). `docs/bundle-format.md`
-//! describes the format.
+//! Without I/O: [`frame`] (gzip of stored blocks), [`naming`], [`document`] (`bundle.json`), and the
+//! plan. With I/O: writing, reading by offset, verifying, installing, extracting, comparing, and
+//! [`store`] (object storages with feature `store`). `docs/bundle-format.md` specifies the format.
 
 pub mod document;
 pub mod frame;

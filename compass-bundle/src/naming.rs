@@ -1,4 +1,4 @@
-//! Names of bundles and of the image archives in them (bundle format, "Names").
+//! Names of bundles and of their image archives (bundle format, "Names").
 
 use std::collections::HashMap;
 
@@ -7,23 +7,23 @@ use compass_registry::{Digest, Platform, Reference};
 use crate::Error;
 use crate::document::BundleKind;
 
-/// What the names of image archives end in.
+/// Suffix of image archives.
 pub(crate) const ARCHIVE_SUFFIX: &str = "-image.tar.gz";
 
-/// Names become parts of paths, also of bundles that come from elsewhere.
+/// Checks a name that becomes part of a path. Names of untrusted bundles are checked as well.
 pub(crate) fn validate_name(what: &str, text: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
         Ok(())
     } else {
         Err(Error::InvalidInput(format!(
-            "`{}` is not a {what}: expected letters, digits, `.`, `_`, `-`",
+            "`{}` is not a valid {what}: expected letters, digits, `.`, `_`, `-`",
             text.escape_debug()
         )))
     }
 }
 
-/// Paths of files that are written into bundles stay inside, on every system.
+/// Checks that a path stays inside its directory on every operating system.
 pub(crate) fn validate_portable_path(path: &str) -> Result<(), Error> {
     if path.contains(':') {
         return Err(outside(path));
@@ -31,7 +31,7 @@ pub(crate) fn validate_portable_path(path: &str) -> Result<(), Error> {
     validate_path(path)
 }
 
-/// Paths of files stay inside the directory that they are unpacked to.
+/// Checks that a path stays inside the directory that it is unpacked to.
 pub(crate) fn validate_path(path: &str) -> Result<(), Error> {
     match unsafe_path_reason(path) {
         Some(_) => Err(outside(path)),
@@ -39,25 +39,25 @@ pub(crate) fn validate_path(path: &str) -> Result<(), Error> {
     }
 }
 
-/// Why a path may lead out of the directory that it is unpacked to, on whatever system. Others name
-/// files with colons, as images are, though not after one letter: that is a drive.
+/// Why a path may point out of its directory on some operating system. Foreign packages may use
+/// colons in file names, but a colon after one letter is a drive.
 pub(crate) fn unsafe_path_reason(path: &str) -> Option<&'static str> {
     if path.split('/').any(|step| matches!(step, "" | "." | "..")) {
-        return Some("leads outside");
+        return Some("points outside");
     }
     if path.contains('\\') || path.find(':') == Some(1) {
-        return Some("has a name that leads outside on other systems");
+        return Some("has a name that points outside on other systems");
     }
     path.chars().any(char::is_control).then_some("has a name with control characters")
 }
 
 fn outside(path: &str) -> Error {
-    Error::InvalidInput(format!("`{}` is no path inside a bundle", path.escape_debug()))
+    Error::InvalidInput(format!("`{}` is not a path inside a bundle", path.escape_debug()))
 }
 
-/// The file name of a bundle without `.tar.gz`. `platforms` are [`BundleContents::platforms`].
+/// The file name of a bundle without `.tar.gz`.
 ///
-/// [`BundleContents::platforms`]: crate::BundleContents::platforms
+/// `platforms` is [`BundleContents::platforms`](crate::BundleContents::platforms).
 pub fn stem(kind: BundleKind, name: &str, version: &str, platforms: &[Platform]) -> String {
     let stem = match kind {
         BundleKind::Plugin => format!("compass-plugins-{name}-{version}"),
@@ -68,22 +68,23 @@ pub fn stem(kind: BundleKind, name: &str, version: &str, platforms: &[Platform])
     if platforms.is_empty() { stem } else { format!("{stem}-{}", platforms.join("+")) }
 }
 
-/// A platform as part of a file name: `linux-arm64`, `windows-10.0.17763-amd64`.
+/// Formats a platform for a file name: `linux-arm64`, `windows-10.0.17763-amd64`.
 fn platform_name(platform: &Platform) -> String {
     let Platform { os, architecture, variant, os_version, .. } = platform;
     let words = [Some(os), os_version.as_ref(), Some(architecture), variant.as_ref()];
     words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("-")
 }
 
-/// Platforms in a name are plain words.
+/// Checks that platforms can be part of a file name.
 pub(crate) fn validate_platforms(platforms: &[Platform]) -> Result<(), Error> {
     platforms.iter().try_for_each(|one| validate_name("platform", &platform_name(one)))
 }
 
-/// The names of the image archives of a package, in the order of its images: the last element of
-/// the repository; where two images share it, the path below the project; where even that is equal,
-/// followed by the tag; then with the project before it; and then with the beginning of a digest of
-/// the reference behind it.
+/// The file names of the image archives of a package, in the order of its images.
+///
+/// A name contains as little of the reference as makes it unique: the last component of the
+/// repository; or the path below the project; or that path with the tag; or the whole repository
+/// with the tag; or the latter with a prefix of the reference's digest.
 pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<String> {
     let name = |image: &Reference| image.repository().name().to_owned();
     let path = |image: &Reference| {
@@ -113,7 +114,7 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
                 .map_or_else(|| hashed(&images[image]), |(names, _)| names[image].clone())
         })
         .collect();
-    // What is distinct in its own form may be what another has in a longer one.
+    // A name that is unique in its own form may equal a longer form of another image.
     let (chosen, counts) = counted(&chosen, Clone::clone);
     let names = chosen.into_iter().zip(images).map(|(name, image)| {
         let name = if counts[&name.to_lowercase()] == 1 { name } else { hashed(image) };
@@ -122,15 +123,15 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
     names.collect()
 }
 
-/// Names, and how many there are of each.
+/// Names, and how often each of them occurs.
 type Counted = (Vec<String>, HashMap<String, usize>);
 
-/// The names of all in one form.
+/// Formats all names, and counts them.
 fn counted<T>(all: &[T], form: impl Fn(&T) -> String) -> Counted {
     let names: Vec<_> = all.iter().map(form).collect();
     let mut counts = HashMap::new();
     for name in &names {
-        // Not every system tells them apart by their case.
+        // Some file systems are case-insensitive.
         *counts.entry(name.to_lowercase()).or_default() += 1;
     }
     (names, counts)
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_lead_elsewhere_is_refused() {
+    fn validate_name_rejects_path_characters() {
         for bad in ["", ".", "..", "../x", "/etc", "a/b", "a b", "-x", "a\n", "\u{4e2d}"] {
             assert!(validate_name("version", bad).is_err(), "{bad:?}");
         }
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn colons_are_read_and_never_written() {
+    fn validate_path_accepts_colon_only_for_reading() {
         for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "a/./b", "C:a", "C:/a", "a\\b", "a\0"] {
             assert!(validate_path(bad).is_err(), "{bad:?}");
             assert!(validate_portable_path(bad).is_err(), "{bad:?}");
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_is_named_by_as_little_of_its_image_as_tells_it_apart() {
+    fn archive_names_use_shortest_unique_form() {
         assert_eq!(names(&["h.x/release/web:v1", "h.x/release/api:v1"]), ["web", "api"]);
         assert_eq!(names(&["h.x/release/a/web:v1", "h.x/release/b/web:v1"]), ["a-web", "b-web"]);
         assert_eq!(names(&["h.x/release/web:v1", "h.x/release/web:v2"]), ["web-v1", "web-v2"]);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_archives_have_one_name() {
+    fn archive_names_are_unique() {
         for images in [
             &["h.x/release/a/b-c/web:v1", "h.x/release/a-b/c/web:v1"][..],
             &["h.x/release/web-v1:x", "h.x/release/web:v1", "h.x/release/web:v2"],

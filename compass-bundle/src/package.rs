@@ -1,4 +1,4 @@
-//! A bundle, or a package of any making.
+//! Any install package: a bundle, or a package of other tools.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,28 +12,30 @@ use crate::document::FILE_NAME;
 use crate::plan::entry;
 use crate::{Bundle, BundleSource, Damage, Error, ForeignPackage, Verified, VerifyOptions, frame};
 
-/// Bytes of the name in the header of a tar entry.
+/// Size of the name field in a tar header.
 const TAR_NAME_SIZE: u64 = 100;
 
-/// Bytes that are hashed at once.
+/// Bytes per read when a file is hashed.
 const READ_SIZE: u64 = 4 << 20;
 
-/// What was opened: a bundle, or a package of any making.
+/// An install package.
 #[derive(Debug, Clone)]
 pub enum Package {
-    /// A bundle that this crate wrote.
+    /// A bundle, which is read by offset.
     Bundle(Bundle),
-    /// What other tools made.
+    /// A package of other tools, which is read in sequence.
     Foreign(ForeignPackage),
 }
 
 impl Package {
-    /// Reads whatever it is: a bundle at its beginning only, a package to its end. Which of the two
-    /// is found out from the content: a bundle begins with `bundle.json`.
+    /// Opens a package. Reads only the start of a bundle, and all of a foreign package.
+    ///
+    /// The content decides: a bundle has `bundle.json` as its first entry. Gzip of level 0, which
+    /// other tools write as well, is not enough.
     ///
     /// # Errors
-    /// As [`Bundle::read`] and [`ForeignPackage::read`]. What begins as a bundle does and is neither is
-    /// described as a bundle.
+    /// As [`Bundle::read`] and [`ForeignPackage::read`]. For a file that starts as a bundle but is
+    /// neither, the error describes the damaged bundle.
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let bundle_error = match Bundle::read(Arc::clone(&source)).await {
             Ok(bundle) => return Ok(Self::Bundle(bundle)),
@@ -52,11 +54,12 @@ impl Package {
     }
 }
 
-/// What could not be opened, as a proof says it: the content is damaged, somewhere in what was read
-/// to find that out. Nothing where the error says nothing of the content.
+/// Verifies a file that could not be opened with `error`.
+///
+/// Returns `None` if the error does not concern the content, such as a failed read.
 ///
 /// # Errors
-/// Where the file cannot be read.
+/// If the file cannot be read.
 pub async fn verify_unreadable(
     source: Arc<dyn BundleSource>,
     error: &Error,
@@ -83,11 +86,11 @@ pub async fn verify_unreadable(
     Ok(Some(verified))
 }
 
-/// Where a file is not as a bundle is, as far as anybody can tell: its gzip header, what was read to
-/// find out its structure, or all of it.
+/// The range of bytes that contains the first difference from a bundle: the gzip header, everything
+/// that was read to parse the structure, or the whole file.
 ///
 /// # Errors
-/// Where the file cannot be read.
+/// If the file cannot be read.
 pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
     let has_header = has_bundle_header(&**source).await?;
     let recording =
@@ -100,9 +103,11 @@ pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>
     })
 }
 
-/// The image manifest that a locator names, among images of one repository: their references, what
-/// each begins with, and the others of it. Registries at two hosts may have the same name for
-/// different images; by a tag nobody can tell them apart.
+/// Finds an image manifest in one repository. `images` yields the reference, root manifest and
+/// other manifests of each image.
+///
+/// # Errors
+/// If several images match: registries on two hosts may use the same tag for different images.
 pub(crate) fn find_manifest<'i>(
     locator: &TagOrDigest,
     images: impl Iterator<Item = (&'i Reference, &'i RawManifest, &'i [RawManifest])>,
@@ -121,8 +126,8 @@ pub(crate) fn find_manifest<'i>(
         };
         match (found, fits) {
             (Some(one), Some(other)) if one.digest() != other.digest() => {
-                let reason = "several images have this name: ask for one by its digest".to_owned();
-                return Err(RegistryError::InvalidContent { what: what(), reason });
+                let reason = "several images have this name: select one by its digest".to_owned();
+                return Err(RegistryError::BadContent { what: what(), reason });
             }
             (None, fits) => found = fits,
             _ => {}
@@ -131,7 +136,8 @@ pub(crate) fn find_manifest<'i>(
     found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
 }
 
-/// A source that begins as bundles do, whatever it begins with, and knows how far it was read.
+/// A source with the gzip header of a bundle, whatever its own is, that records how far it was
+/// read.
 #[derive(Debug)]
 struct RecordingSource {
     source: Arc<dyn BundleSource>,
@@ -160,8 +166,7 @@ impl BundleSource for RecordingSource {
     }
 }
 
-/// Whether the first entry of a file that is framed as bundles are is `bundle.json`. Other tools may
-/// frame archives so as well: gzip of level 0 is the same.
+/// Whether a file with the gzip header of a bundle has `bundle.json` as its first entry.
 async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
     let start = frame::HEADER.len() as u64 + frame::BLOCK_HEADER;
     let end = start + TAR_NAME_SIZE;
@@ -170,12 +175,12 @@ async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> 
     }
     let name = source.read(start..end).await?;
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    // A long directory is in another field, or in an extended header before the entry.
+    // A long directory name is in another field, or in an extended header before the entry.
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     Ok(last == FILE_NAME.as_bytes() || name == entry::PAX_HEADER.as_bytes())
 }
 
-/// Whether a file has nothing but the beginning of a frame.
+/// Whether a file ends before its first tar header does.
 async fn is_truncated(source: &dyn BundleSource) -> Result<bool, Error> {
     let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + TAR_NAME_SIZE;
     Ok(source.size() < end && has_bundle_header(source).await?)

@@ -1,7 +1,7 @@
-//! Layers that old tools cannot load, gzipped before a bundle is planned.
+//! Recompression of layers to gzip, for tools that support nothing else.
 //!
-//! How large a layer becomes is known only when it is compressed, and a plan has to know it. So
-//! these layers, and no others, are kept beside the bundle until it is written.
+//! The compressed size of a layer must be known before a bundle is planned. So the recompressed
+//! layers are staged in a storage until the bundle is written.
 
 mod layer;
 mod rewrite;
@@ -23,35 +23,37 @@ use crate::foreign::limits::DecoderMemory;
 use crate::plan::image::ArchiveImage;
 use crate::{Error, WriteOptions, diff_ids};
 
-/// Images of which all layers are gzipped.
+/// Images whose layers are all gzipped.
 pub struct Recompressed {
-    /// Where their blobs are read from.
+    /// The source of their blobs.
     pub source: Arc<dyn ImageSource>,
-    /// The images, with the digests that they have now.
+    /// The images, with their new digests.
     pub images: Vec<ArchiveImage>,
-    /// The layers that were compressed, as they were and as they are.
+    /// The recompressed layers, before and after.
     pub layers: Vec<(Descriptor, Descriptor)>,
 }
 
-/// The layers that [`recompress`] would compress: those that are not compressed, and those that are
-/// zstd. Each stands here once.
+/// The layers that [`recompress`] would recompress, without duplicates: uncompressed and zstd
+/// layers.
 ///
 /// # Errors
-/// Where an image manifest cannot be read.
+/// If an image manifest cannot be parsed.
 pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, Error> {
     Ok(pending(images)?.into_values().map(|pending| pending.layer).collect())
 }
 
-/// Gzips the layers that are not: image manifests and indexes get other digests, configurations
-/// stay. The same layer gives the same bytes with the same version of this crate.
+/// Recompresses layers to gzip.
 ///
-/// Compressed layers are kept in `staged`, by the digests of what they were made of; what is there
-/// from an earlier run is used again. Whoever calls this removes it when the bundle is written.
+/// Manifests and indexes get new digests; configurations stay the same. The same version of this
+/// crate produces the same bytes for a layer.
+///
+/// Recompressed layers are stored in `staged` by the digest of the original, and reused in later
+/// runs. The caller removes them after the bundle is written.
 ///
 /// # Errors
-/// Where a layer cannot be read, is not what its media type says, or unpacks to something else than
-/// the configuration of its image says. Its decoders have 40 MiB of memory together; a layer that needs
-/// more is refused.
+/// If a layer cannot be read, has another compression than its media type declares, does not match
+/// the diff ID in its configuration, or needs more than the 40 MiB of memory that all decoders
+/// share.
 pub async fn recompress<S: Storage>(
     source: Arc<dyn ImageSource>,
     images: Vec<ArchiveImage>,
@@ -91,16 +93,16 @@ pub async fn recompress<S: Storage>(
     Ok(Recompressed { source, images, layers })
 }
 
-/// A layer that is to be compressed.
+/// A layer to recompress.
 struct PendingLayer {
     layer: Descriptor,
-    /// A repository that has it.
+    /// A repository that contains it.
     repository: Repository,
-    /// The diff ID, by the configurations of its images.
+    /// The diff IDs in the configurations of its images.
     diff_ids: BTreeSet<String>,
 }
 
-/// The layers that are to be compressed.
+/// The layers to recompress.
 fn pending(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, PendingLayer>, Error> {
     let mut pending = BTreeMap::new();
     for image in images {
@@ -110,7 +112,7 @@ fn pending(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, PendingLayer>, Er
             for layer in layers.filter(|layer| LayerCompression::of(layer).is_some()) {
                 if matches!(image.reference.locator(), Locator::Digest(_)) {
                     return Err(Error::InvalidInput(format!(
-                        "{} is named by its digest, which other layers change",
+                        "{} is referenced by its digest, which recompression changes",
                         image.reference
                     )));
                 }
@@ -123,7 +125,7 @@ fn pending(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, PendingLayer>, Er
     Ok(pending)
 }
 
-/// Reads from the configurations what the layers decompress to.
+/// Reads the expected diff IDs of the layers.
 async fn read_diff_ids(
     source: &dyn ImageSource,
     images: &[ArchiveImage],
@@ -148,7 +150,7 @@ async fn read_diff_ids(
     Ok(())
 }
 
-/// The diff IDs in a configuration, one for each layer; nothing if it names none.
+/// The diff IDs in a configuration, one for each layer, or `None` if it lists none.
 async fn diff_ids_of(
     source: &dyn ImageSource,
     image: &ArchiveImage,
@@ -163,14 +165,14 @@ async fn diff_ids_of(
         reason,
     };
     if config.size > MAX_MANIFEST_BYTES {
-        return Err(bad(format!("{} bytes are too many", config.size)).into());
+        return Err(bad(format!("{} bytes exceed the limit", config.size)).into());
     }
     let bytes = source.read(&image.repository, config).await;
     let bytes = bytes.map_err(|error| error.in_image(&image.reference))?;
     Ok(diff_ids::read_for(&bytes, layers.len()).map_err(bad)?)
 }
 
-/// A source, and the compressed layers beside it.
+/// An image source in which recompressed layers take precedence.
 struct OverlaySource<S> {
     source: Arc<dyn ImageSource>,
     staged: Arc<S>,

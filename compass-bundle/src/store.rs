@@ -1,4 +1,4 @@
-//! Stores: where bundles are published, and read from again. Published bundles never change.
+//! Stores, to which bundles are published. Published bundles are immutable.
 
 mod directory;
 #[cfg(feature = "store")]
@@ -38,23 +38,23 @@ use crate::write::{Existing, write_beside};
 use crate::{Bundle, BundlePlan, BundleSource, LocalFile};
 use crate::{Error, naming};
 
-/// What publishing did.
+/// The result of publishing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The address of the bundle in the store.
+    /// URL of the bundle in the store.
     pub url: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Digest of the file.
     pub digest: Digest,
-    /// Whether the same bytes were there already.
+    /// Whether the store already contained the same bytes.
     pub present: bool,
 }
 
-/// The path of a bundle below its store (bundle format, "Store layout").
+/// The path of a bundle in a store (bundle format, "Store layout").
 ///
 /// # Errors
-/// [`Error::InvalidInput`] where the name or the version is more than one step of a path.
+/// [`Error::InvalidInput`] if the name or version is not a valid path component.
 pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     let (name, version) = (&document.name, &document.version);
     naming::validate_name("name", name)?;
@@ -73,7 +73,7 @@ pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     Ok(directory.join(file))
 }
 
-/// The product version that a HOTFIXVERSION is for: what stands before its date.
+/// The product version in a HOTFIXVERSION: the part before its date.
 fn base_version(version: &str) -> &str {
     let date = version.match_indices('-').find(|(at, _)| {
         let rest = &version[at + 1..];
@@ -82,11 +82,11 @@ fn base_version(version: &str) -> &str {
     date.map_or(version, |(at, _)| &version[..at])
 }
 
-/// A place that bundles are published to.
+/// A store to which bundles are published.
 #[cfg(feature = "store")]
 #[derive(Debug, Clone)]
 pub enum Store {
-    /// A directory on this machine.
+    /// A local directory.
     Directory(PathBuf),
     /// An object storage.
     Objects(ObjectStore),
@@ -94,9 +94,10 @@ pub enum Store {
 
 #[cfg(feature = "store")]
 impl Store {
-    /// Opens a store by its address: `file:///path`, `s3://bucket/prefix`, `oss://bucket/prefix`.
-    /// Endpoints and credentials of object storages come from the environment, as their own tools
-    /// take them. Nothing is asked for yet.
+    /// Opens a store by its URL: `file:///path`, `s3://bucket/prefix` or `oss://bucket/prefix`.
+    ///
+    /// Endpoints and credentials of object storages come from their usual environment variables.
+    /// Sends no request.
     ///
     /// # Errors
     /// [`Error::InvalidAddress`].
@@ -115,10 +116,10 @@ impl Store {
         }
     }
 
-    /// Publishes a bundle that is a file.
+    /// Publishes a bundle file.
     ///
     /// # Errors
-    /// [`Error::Conflict`] where other bytes are published under that name.
+    /// [`Error::Conflict`] if other bytes are published under the same name.
     pub async fn publish(
         &self,
         bundle: &Path,
@@ -135,10 +136,10 @@ impl Store {
         }
     }
 
-    /// Writes a planned bundle straight into an object storage, without a file in between.
+    /// Writes a planned bundle to the store without a local file.
     ///
     /// # Errors
-    /// As [`Store::publish`], and what the source reports.
+    /// As [`Store::publish`]; errors of the source.
     pub async fn write(
         &self,
         plan: &Arc<BundlePlan>,
@@ -158,7 +159,7 @@ impl Store {
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
                 let to = (&*path, Existing::Kept);
                 let written = match write_beside(plan, Arc::clone(&source), to, options).await {
-                    // Somebody was faster.
+                    // Another process was faster.
                     Err(Error::AlreadyExists { .. }) if path.is_file() => {
                         return confirm_matches_plan(path, plan, source, options).await;
                     }
@@ -172,7 +173,7 @@ impl Store {
     }
 }
 
-/// Reads and writes files where that holds nobody up.
+/// Runs blocking file I/O on a thread for it.
 #[cfg(feature = "store")]
 async fn blocking(
     work: impl FnOnce() -> Result<Published, Error> + Send + 'static,
@@ -181,7 +182,7 @@ async fn blocking(
     done.map_err(|stopped| Error::damaged(stopped.to_string()))?
 }
 
-/// Requires that a published file is what would be written.
+/// Checks that a published file equals the planned bundle.
 #[cfg(feature = "store")]
 async fn confirm_matches_plan(
     path: PathBuf,
@@ -194,7 +195,7 @@ async fn confirm_matches_plan(
     blocking(move || directory::confirm_identical(&path, digest, &*progress)).await
 }
 
-/// The digest that a planned bundle has when it is written.
+/// Computes the digest of a planned bundle.
 #[cfg(feature = "store")]
 async fn digest_of_plan(
     plan: &Arc<BundlePlan>,
@@ -205,8 +206,7 @@ async fn digest_of_plan(
     crate::write_into(plan, source, nowhere, progress).await
 }
 
-/// An address as it may be shown: who logs in is left away, and what comes after `?`, which is often
-/// a signature.
+/// Removes user information, query and fragment from a URL, which may contain secrets.
 #[cfg(feature = "store")]
 pub fn redact_url(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
@@ -220,8 +220,8 @@ pub fn redact_url(address: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-/// Whether what stands before the first slash is not a host and its port, but the begin of a login
-/// whose password has that slash in it.
+/// Whether the text before the first slash is the start of user information whose password contains
+/// a slash, instead of host and port.
 #[cfg(feature = "store")]
 fn is_truncated_userinfo(first: &str) -> bool {
     let port = first.rsplit_once(':').map(|(_, port)| port);
@@ -229,11 +229,12 @@ fn is_truncated_userinfo(first: &str) -> bool {
     !first.contains(['@', '[']) && port.is_some_and(|port| !is_port(port))
 }
 
-/// Opens what a bundle is read from: a path, or an address that begins with `file://`, `http://`,
-/// `https://`, `s3://` or `oss://`. The policy says how slow a server may be.
+/// Opens a file by its path, or by a `file://`, `http://`, `https://`, `s3://` or `oss://` URL.
+///
+/// `policy` sets the minimum speed of remote reads.
 ///
 /// # Errors
-/// Where it is not existing, or cannot be read in parts.
+/// If the file does not exist, or the server does not support range requests.
 #[cfg(feature = "store")]
 pub async fn open_source(
     address: &str,
@@ -248,17 +249,17 @@ pub async fn open_source(
         }
         Some(("file", path)) => Arc::new(LocalFile::open(Path::new(path))?),
         Some(_) if !Path::new(address).exists() => {
-            let reason = "expected a path, or an address of `file`, `http`, `https`, `s3` or `oss`";
+            let reason = "expected a path, or a `file`, `http`, `https`, `s3` or `oss` URL";
             return Err(Error::invalid_address(address, reason));
         }
         _ => Arc::new(LocalFile::open(Path::new(address))?),
     })
 }
 
-/// Opens a bundle by path or address; see [`open_source`].
+/// Opens a bundle by path or URL; see [`open_source`].
 ///
 /// # Errors
-/// As [`open_source`] and [`Bundle::open`].
+/// As [`open_source`] and [`Bundle::read`].
 #[cfg(feature = "store")]
 pub async fn open(address: &str) -> Result<Bundle, Error> {
     Bundle::read(open_source(address, &RetryPolicy::default()).await?).await
@@ -269,7 +270,7 @@ mod tests {
     use super::redact_url;
 
     #[test]
-    fn addresses_are_shown_without_what_logs_in() {
+    fn redact_url_removes_credentials() {
         for (address, shown) in [
             ("http://token@host/a", "http://host/a"),
             ("http://user:p@ss@host:99999/a?sig=x", "http://host:99999/a"),

@@ -1,4 +1,4 @@
-//! Image archives of other tools: what would be overlooked is refused, and what is odd is read.
+//! Image archives of other tools in unusual forms.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;
@@ -14,38 +14,41 @@ use serde_json::json;
 use tokio_tar::EntryType;
 
 #[tokio::test]
-async fn an_archive_that_is_named_as_an_image_and_holds_none_is_refused() {
+async fn archive_named_as_image_without_image_is_error() {
     let below_a_directory = tar(&[file("web/manifest.json", b"[]")]);
     let told = refusal(&package(&below_a_directory)).await;
     assert!(told.contains(ARCHIVE) && told.contains("no manifest.json or index.json"), "{told}");
 
     let ancient = tar(&[file("0a/layer.tar", &layer()), file("repositories", b"{}")]);
     let told = refusal(&gzip(&package(&gzip(&ancient)))).await;
-    assert!(told.contains(ARCHIVE) && told.contains("a Docker before 1.10 saved it"), "{told}");
+    assert!(
+        told.contains(ARCHIVE) && told.contains("it was saved by a Docker older than 1.10"),
+        "{told}"
+    );
     let told = refusal(&gzip(&ancient)).await;
-    assert!(told.contains("a Docker before 1.10 saved it"), "{told}");
+    assert!(told.contains("it was saved by a Docker older than 1.10"), "{told}");
 }
 
 #[tokio::test]
-async fn a_package_without_images_is_not_installed() {
+async fn install_without_images_is_error() {
     let package = scan(&tar(&[file("gpu/gpu.yaml", b"a: b\n")])).await;
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
     let refused = install_package(&package, &site, &place, &CopyOptions::default()).await;
-    assert!(refused.unwrap_err().to_string().contains("it holds no image"));
+    assert!(refused.unwrap_err().to_string().contains("it contains no image"));
 }
 
 #[tokio::test]
-async fn what_is_there_twice_is_refused() {
+async fn duplicate_entry_is_error() {
     let twice = [&file("gpu/gpu.yaml", b"a: c\n")[..], &package(&saved())].concat();
     let told = refusal(&twice).await;
-    assert!(told.contains("gpu/gpu.yaml: it is there twice"), "{told}");
+    assert!(told.contains("gpu/gpu.yaml: it exists twice"), "{told}");
     let twice = [&file("manifest.json", b"[]")[..], &saved()].concat();
     let told = refusal(&package(&twice)).await;
-    assert!(told.contains("manifest.json: it is there twice"), "{told}");
+    assert!(told.contains("manifest.json: it exists twice"), "{told}");
 }
 
 #[tokio::test]
-async fn links_to_layers_lead_to_where_tar_says() {
+async fn link_to_layer_is_resolved() {
     let (layer, config) = (layer(), config(&[layer()]));
     for (kind, link, path) in [
         (EntryType::Link, "./0a/real.tar", "0b/layer.tar"),
@@ -82,7 +85,7 @@ async fn links_to_layers_lead_to_where_tar_says() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_compressed_layer_without_a_digest_is_found() {
+async fn damaged_layer_without_digest_is_found() {
     let (good, config) = (gzip(&layer()), config(&[layer()]));
     let saved = |layer: &[u8]| saved_as(("c.json", &config), ("0a.tar.gz", layer));
     assert_eq!(problems(&scan(&package(&saved(&good))).await), [""; 0]);

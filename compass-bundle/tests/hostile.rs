@@ -1,4 +1,4 @@
-//! Files that mean harm: refused with a reason, or read correctly; nothing is written beside the
+//! Malicious files are rejected with a reason or read correctly. Nothing is written outside the
 //! target, and memory stays bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -48,7 +48,7 @@ impl World {
         path
     }
 
-    /// Tries everything on a file, and says what unpacking came to.
+    /// Opens, verifies and unpacks a file; returns the result of unpacking.
     async fn try_all(&self, bytes: &[u8]) -> Result<Vec<PathBuf>, String> {
         let path = self.put(bytes);
         if let Ok(bundle) = Bundle::open(&path).await {
@@ -65,7 +65,7 @@ impl World {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names, ["hostile.tar.gz", "precious", "target"], "nothing beside the target");
+        assert_eq!(names, ["hostile.tar.gz", "precious", "target"], "nothing outside the target");
         let left: Vec<_> = std::fs::read_dir(self.path("target")).unwrap().collect();
         match unpacked {
             Ok(unpacked) => {
@@ -81,7 +81,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn names_and_links_that_lead_out_are_refused() {
+async fn unpack_outside_target_is_error() {
     let deep = format!("{}x", "a/".repeat(49));
     let inside = |name: &str| {
         let link = |to: &[u8]| linked(name.as_bytes(), EntryType::Symlink, 0, b"", to);
@@ -111,7 +111,7 @@ async fn names_and_links_that_lead_out_are_refused() {
 }
 
 #[tokio::test]
-async fn unpack_keeps_odd_names_inside() {
+async fn unpack_unusual_names_stay_inside() {
     let below_link = linked(b"link", EntryType::Link, 0, b"", b"/etc/passwd");
     let entries = [
         file("/etc/passwd", b"x"),
@@ -134,8 +134,8 @@ async fn unpack_keeps_odd_names_inside() {
 }
 
 #[tokio::test]
-async fn what_is_cut_off_or_lies_about_its_size_is_refused() {
-    let whole = tar(&[file("stem/a.yaml", &[7; 3000]), file("stem/b", &random_bytes(1, 4000))]);
+async fn truncated_or_wrong_size_is_error() {
+    let whole = tar(&[file("stem/a.yaml", &[7; 3000]), file("stem/b", &noise(1, 4000))]);
     let compressed = gzip(&whole);
     let mut bad = Vec::new();
     for cut in [1, 10, 100, 511, 513, 1500, 3000, 5000, 7000] {
@@ -147,7 +147,7 @@ async fn what_is_cut_off_or_lies_about_its_size_is_refused() {
     wrong_crc[at] ^= 1;
     bad.push(wrong_crc);
     let mut garbage = compressed.clone();
-    garbage.extend_from_slice(b"and more that is no gzip");
+    garbage.extend_from_slice(b"and more that is not gzip");
     bad.push(garbage);
     bad.push(entry(b"stem/huge", EntryType::Regular, 1 << 40, b"little"));
     bad.push(tar(&[entry(b"stem/huge", EntryType::Regular, u64::MAX >> 2, b"little")]));
@@ -158,16 +158,16 @@ async fn what_is_cut_off_or_lies_about_its_size_is_refused() {
     for (number, bytes) in bad.iter().enumerate() {
         let world = World::new();
         let refused = world.try_all(bytes).await;
-        // Without its last blocks of zeros, a plain archive is still whole.
+        // A plain archive is valid without its last blocks of zeros.
         let is_whole = refused.as_ref().is_ok_and(|paths| {
             paths.iter().all(|path| path.join("b").metadata().is_ok_and(|b| b.len() == 4000))
         });
-        assert!(refused.is_err() || is_whole, "number {number} of {}", bad.len());
+        assert!(refused.is_err() || is_whole, "case {number} of {}", bad.len());
     }
 }
 
 #[tokio::test]
-async fn two_members_and_odd_names_are_read_correctly() {
+async fn several_members_and_unusual_names_are_read() {
     let whole = tar(&[file("stem/a", b"one"), file("stem/A", b"two"), file("stem/\u{4e2d}", b"x")]);
     let (one, other) = whole.split_at(700);
     let bytes = [gzip(one), gzip(other)].concat();
@@ -176,7 +176,7 @@ async fn two_members_and_odd_names_are_read_correctly() {
     assert_eq!(std::fs::read(paths[0].join("a")).unwrap(), b"one");
     assert_eq!(std::fs::read(paths[0].join("A")).unwrap(), b"two");
 
-    // A name that is longer than any file system takes.
+    // A name that is longer than file systems support.
     let long = format!("stem/{}", "x".repeat(5000));
     let entries = [
         entry(b"././@LongLink", EntryType::GNULongName, long.len() as u64, long.as_bytes()),
@@ -186,7 +186,7 @@ async fn two_members_and_odd_names_are_read_correctly() {
 }
 
 #[tokio::test]
-async fn a_gigabyte_behind_a_few_bytes_takes_no_memory() {
+async fn high_compression_ratio_uses_little_memory() {
     let zeros = || {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         let name = entry(b"././@LongLink", EntryType::GNULongName, 1 << 30, b"");
@@ -215,15 +215,15 @@ async fn a_gigabyte_behind_a_few_bytes_takes_no_memory() {
 }
 
 #[tokio::test]
-async fn what_was_compressed_twice_to_keep_somebody_busy_is_given_up() {
+async fn nested_gzip_bomb_is_error() {
     let header = entry(b"gpu/zeros", EntryType::Regular, 90 * (16 << 20), b"");
     let zeros = gzip(&vec![0; 16 << 20]).repeat(90);
     let members = [gzip(&header), zeros, gzip(&[0; 1024])].concat();
     let told = World::new().try_all(&gzip(&members)).await.unwrap_err();
-    assert!(told.contains("it inflates to more than gzip does once"), "{told}");
+    assert!(told.contains("its decompressed size exceeds the maximum ratio of gzip"), "{told}");
 }
 
-/// A good bundle, taken apart: its tar, in which anything can be changed.
+/// The uncompressed tar of a valid bundle, in which a test can change anything.
 async fn good(directory: &Path) -> Vec<u8> {
     let (storage, references) =
         sample::store(&[vec![random_bytes(1, 70_000)], vec![random_bytes(2, 9_000)]]).await;
@@ -233,7 +233,7 @@ async fn good(directory: &Path) -> Vec<u8> {
     std::fs::read(&written.path).unwrap()
 }
 
-/// The document's text within a bundle: small enough for one block of the frame.
+/// Replaces text of the document in a bundle that fits into one stored block.
 fn replace(bundle: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
     assert_eq!(from.len(), to.len(), "offsets stay");
     let at = bundle.windows(from.len()).position(|window| window == from.as_bytes())?;
@@ -243,7 +243,7 @@ fn replace(bundle: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn a_document_that_lies_is_refused() {
+async fn inconsistent_document_is_error() {
     let world = World::new();
     let bundles = tempfile::tempdir().unwrap();
     let bundle = good(bundles.path()).await;
@@ -287,7 +287,7 @@ async fn a_document_that_lies_is_refused() {
     assert!(Bundle::open(&path).await.is_err());
 }
 
-/// A file that a disk or a server does not give.
+/// A source that cannot be read.
 #[derive(Debug)]
 struct Unreadable;
 
@@ -308,7 +308,7 @@ impl BundleSource for Unreadable {
 }
 
 #[tokio::test]
-async fn whatever_is_opened_is_known_by_its_content() {
+async fn package_type_depends_on_content() {
     let world = World::new();
     let bundles = tempfile::tempdir().unwrap();
     let bundle = good(bundles.path()).await;

@@ -1,4 +1,4 @@
-//! Image indexes of which not every image comes along, and what registries do not hold.
+//! Image indexes with omitted platforms, and non-distributable layers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;
@@ -19,7 +19,8 @@ use compass_registry::{
 };
 use serde_json::{Value, json};
 
-/// An index of an image for each platform; its layers have 2000 bytes. Gives its digest.
+/// Stores an index with an image for each platform, whose layers have 2000 bytes. Returns its
+/// digest.
 async fn store_index(
     storage: &MemoryStorage,
     name: &Reference,
@@ -79,7 +80,7 @@ async fn bundle_of(
     (directory, bundle)
 }
 
-/// The platforms of an index that has arrived whole.
+/// The platforms of a complete index in a source.
 async fn platforms_at(source: &dyn ImageSource, name: &Reference) -> Vec<String> {
     let root = read_image(source, name.repository(), &name.tag_or_digest()).await.unwrap();
     let Manifest::Index(images) = root.parse().unwrap() else { return Vec::new() };
@@ -87,7 +88,7 @@ async fn platforms_at(source: &dyn ImageSource, name: &Reference) -> Vec<String>
 }
 
 #[tokio::test]
-async fn a_name_with_the_digest_of_an_index_takes_all_of_it_or_is_refused() {
+async fn resolve_index_digest_requires_all_platforms() {
     let storage = MemoryStorage::default();
     let platforms = [("linux/amd64", 1), ("linux/arm64", 2)];
     let digest = store_index(&storage, &web(), &platforms).await;
@@ -103,7 +104,7 @@ async fn a_name_with_the_digest_of_an_index_takes_all_of_it_or_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_there_of_an_index_is_installed_and_taken_out() {
+async fn partial_index_is_installed_and_extracted() {
     let storage = MemoryStorage::default();
     let platforms =
         [("linux/amd64", 1), ("linux/arm64", 2), ("windows/amd64", 3), ("windows/amd64", 4)];
@@ -121,7 +122,7 @@ async fn all_that_is_there_of_an_index_is_installed_and_taken_out() {
     assert_eq!(platforms_at(&layout, &web()).await, expected);
 }
 
-/// What `docker save` writes of an index of which the image for one platform was pulled.
+/// The output of `docker save` for an index of which one platform was pulled.
 async fn saved_index(storage: &MemoryStorage, kept: usize) -> Vec<u8> {
     let root =
         ImageSource::manifest(storage, web().repository(), &web().tag_or_digest()).await.unwrap();
@@ -147,7 +148,7 @@ async fn saved_index(storage: &MemoryStorage, kept: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_docker_saved_of_an_index_is_installed_and_taken_out() {
+async fn saved_index_is_installed_and_extracted() {
     let storage = MemoryStorage::default();
     let platforms = [("linux/amd64", 1), ("linux/arm64", 2), ("linux/s390x", 3)];
     store_index(&storage, &web(), &platforms).await;
@@ -177,8 +178,8 @@ async fn what_docker_saved_of_an_index_is_installed_and_taken_out() {
     }
 }
 
-/// An index of an image for Linux and one for Windows, whose base layer registries need not hold.
-/// Gives the digest of the index, and the layer.
+/// Stores an index with an image for Linux and one for Windows with a non-distributable base layer.
+/// Returns the digest of the index, and the layer.
 async fn store_windows(storage: &MemoryStorage) -> (Digest, &'static [u8]) {
     let (base, image) = (b"their own", SampleImage::with_layers(vec![random_bytes(1, 2000)]));
     let on_base = SampleImage::with_layers(vec![base.to_vec(), random_bytes(1, 2000)]);
@@ -201,7 +202,7 @@ async fn store_windows(storage: &MemoryStorage) -> (Digest, &'static [u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nondistributable_layer_that_is_missing_is_named() {
+async fn missing_nondistributable_layer_is_reported() {
     let storage = MemoryStorage::default();
     let (index, base) = store_windows(&storage).await;
 
@@ -215,20 +216,20 @@ async fn nondistributable_layer_that_is_missing_is_named() {
     assert_eq!(installed[0].copied.digest, index);
     assert_eq!(installed[0].copied.unavailable, [Digest::of(base)]);
 
-    // Nobody can load it from an archive.
+    // An archive without the layer cannot be loaded.
     let alone = Platforms::One("windows/amd64".parse().unwrap());
     let alone = gather(&storage, &web(), &alone).await.unwrap();
     let archives = sample::product(vec![alone.clone()], true);
     let refused = BundlePlan::new(&archives).unwrap_err().to_string();
     assert!(refused.contains("non-distributable layer sha256:"), "{refused}");
-    // Without archives there is nothing against it.
+    // A bundle without archives may omit the layer.
     let (_other, alone) = bundle_of(&storage, &sample::product(vec![alone], false)).await;
     let compared = compare(&Package::Bundle(bundle), &Package::Bundle(alone)).await.unwrap();
     assert_eq!(compared.images.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nondistributable_layer_at_source_comes_along() {
+async fn nondistributable_layer_at_source_is_included() {
     let storage = MemoryStorage::default();
     let (index, base) = store_windows(&storage).await;
     storage.add_blob(web().repository(), base);
@@ -254,7 +255,7 @@ async fn nondistributable_layer_at_source_comes_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_for_one_platform_only_is_shown() {
+async fn compare_shows_change_of_one_platform() {
     let mut opened = Vec::new();
     for seed in [2, 9] {
         let storage = MemoryStorage::default();

@@ -1,4 +1,4 @@
-//! Products: one store, in which every blob stands once.
+//! Products: one image store, which contains every blob once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -18,7 +18,7 @@ use compass_registry::{
 use sample::{Counting, Shared};
 use serde_json::{Value, json};
 
-/// 180 images over 30 bases, as products are.
+/// 180 images over 30 bases.
 fn images(bases: usize, bytes: usize) -> Vec<Vec<Vec<u8>>> {
     let own = |number: usize| random_bytes(1000 + number as u64, bytes / 3);
     let base = |number: usize| random_bytes((number % 30) as u64, bytes);
@@ -26,7 +26,7 @@ fn images(bases: usize, bytes: usize) -> Vec<Vec<Vec<u8>>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_blob_of_a_product_is_asked_for_once() {
+async fn write_product_reads_each_blob_once() {
     let (storage, references) = sample::store(&images(180, 30_000)).await;
     let source = Arc::new(Counting::new(storage));
     let plan =
@@ -36,14 +36,14 @@ async fn each_blob_of_a_product_is_asked_for_once() {
     let shared = Arc::new(Shared(Arc::clone(&source)));
     let written = write(&plan, shared, directory.path(), &options).await.unwrap();
     assert_eq!(std::fs::metadata(&written.path).unwrap().len(), plan.size());
-    assert_eq!(source.bytes(), plan.blob_bytes(), "each byte of each blob comes once");
+    assert_eq!(source.bytes(), plan.blob_bytes(), "each byte of each blob is read once");
     let opened = source.opened.lock().unwrap();
-    // A base is shared by six images; each image has an archive as well.
+    // Six images share a base, and each image has an archive as well.
     assert_eq!(opened.len(), 30 + 180 + 180);
-    assert!(opened.values().all(|count| *count == 1), "each blob is asked for once");
+    assert!(opened.values().all(|count| *count == 1), "each blob is opened once");
 }
 
-/// Images of a product's real sizes, in bytes, of which nobody has the layers.
+/// Images with the real sizes of a product in bytes, whose layers do not exist.
 fn large_images() -> Vec<ArchiveImage> {
     let descriptor = |name: String, size: u64| {
         let digest = Digest::of(name.as_bytes());
@@ -76,7 +76,7 @@ fn large_images() -> Vec<ArchiveImage> {
 }
 
 #[test]
-fn a_product_is_as_large_as_its_distinct_blobs() {
+fn product_size_is_that_of_distinct_blobs() {
     let plan = BundlePlan::new(&sample::product(large_images(), false));
     let plan = plan.unwrap();
     let distinct = 30 * 20_000_000 + 180 * (4_000_000 + 8_000_000 + 3_000);
@@ -86,7 +86,7 @@ fn a_product_is_as_large_as_its_distinct_blobs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_product_holds_arrives_and_archives_may_come_along() {
+async fn product_is_installed_with_or_without_archives() {
     let (storage, references) = sample::store(&images(7, 70_000)).await;
     for archives in [false, true] {
         let plan = sample::plan(&storage, &references, BundleKind::Product, archives).await;
@@ -123,8 +123,8 @@ fn refusal(contents: &BundleContents) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_nobody_could_open_is_not_planned() {
-    let (storage, references) = sample::store(&vec![vec![random_bytes(1, 1000)]; 9]).await;
+async fn plan_beyond_reader_limits_is_error() {
+    let (storage, references) = sample::store(&vec![vec![noise(1, 1000)]; 9]).await;
     let source: Arc<MemoryStorage> = Arc::new(storage);
     let mut images = Vec::new();
     for reference in references {
@@ -132,7 +132,7 @@ async fn a_bundle_that_nobody_could_open_is_not_planned() {
         let platforms = Platforms::One(sample::platform());
         let image = ArchiveImage::gather(&*source, from, reference.clone(), &platforms);
         let mut image = image.await.unwrap();
-        // Each is its own, and nearly as large as image manifests can be.
+        // Each configuration is unique, and nearly as large as allowed.
         let spaces = " ".repeat(4_000_000 + images.len());
         let bytes = [spaces.as_bytes(), image.root.bytes()].concat();
         image.root = RawManifest::new(media_type::OCI_MANIFEST, bytes);
@@ -149,8 +149,7 @@ async fn a_bundle_that_nobody_could_open_is_not_planned() {
     let bundle = Bundle::open(&written.path).await.unwrap();
     assert_eq!(bundle.document(), plan.document());
 
-    for (count, length, about) in [(45_000, 300, "bundle.json"), (50_001, 1, "50000 that readers")]
-    {
+    for (count, length, about) in [(45_000, 300, "bundle.json"), (50_001, 1, "limit of 50000")] {
         let path = "a".repeat(length);
         let file = |n: usize| ContentFile::new(format!("{path}/{n}"), "");
         contents.files = (0..count).map(file).collect();
@@ -160,7 +159,7 @@ async fn a_bundle_that_nobody_could_open_is_not_planned() {
 }
 
 #[tokio::test]
-async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
+async fn resolve_index_of_too_many_manifests_is_error() {
     let storage = MemoryStorage::default();
     let reference: Reference = "h.example/release/app:v1".parse().unwrap();
     let (repository, tag) = (reference.repository(), reference.tag().unwrap());
@@ -176,7 +175,7 @@ async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
         entry["platform"] = json!({"os": "linux", "architecture": architecture});
         entries.push(entry);
     }
-    // Two platforms with one image.
+    // Two platforms with the same image.
     entries.push(entries[1].clone());
     let gather = async |entries: &[Value]| {
         let index = json!({
@@ -196,7 +195,7 @@ async fn an_index_of_more_manifests_than_an_image_has_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn images_that_only_their_projects_tell_apart_are_installed_apart_or_not_at_all() {
+async fn install_equal_names_in_one_project_is_error() {
     let storage = MemoryStorage::default();
     let mut references = Vec::new();
     for (number, project) in ["release", "library"].into_iter().enumerate() {

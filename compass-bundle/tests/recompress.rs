@@ -1,4 +1,4 @@
-//! Layers that old tools cannot load, gzipped.
+//! Recompression of layers to gzip.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -37,7 +37,7 @@ fn unpacked(layer: &[u8]) -> Vec<u8> {
     content
 }
 
-/// What a layer holds, whatever it is compressed with, or its bytes if it is not.
+/// The decompressed content of a layer, or its bytes if it is not compressed.
 fn content_of(layer: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     match flate2::read::GzDecoder::new(layer).read_to_end(&mut content) {
@@ -50,7 +50,7 @@ fn describe(media_type: &str, bytes: &[u8]) -> serde_json::Value {
     serde_json::to_value(Descriptor::of(media_type, bytes)).unwrap()
 }
 
-/// Puts an image with these layers into a storage.
+/// Stores an image with these layers.
 async fn put(
     storage: &MemoryStorage,
     reference: &Reference,
@@ -106,7 +106,7 @@ async fn layers_of(
     contents
 }
 
-/// Two images: one has layers of every kind, the other shares its zstd layer.
+/// Two images: one with layers of every compression, the other with the same zstd layer.
 async fn two_images() -> (MemoryStorage, [Vec<u8>; 3]) {
     let storage = MemoryStorage::default();
     let contents = [random_bytes(1, 300_000), vec![7; 2_000_000], random_bytes(3, 1000)];
@@ -122,7 +122,7 @@ async fn two_images() -> (MemoryStorage, [Vec<u8>; 3]) {
 }
 
 #[tokio::test]
-async fn every_layer_is_gzip_afterwards_and_unpacks_to_the_same() {
+async fn recompress_keeps_content_of_layers() {
     let (storage, contents) = two_images().await;
     let images = gather(&storage, &["web", "worker"], Platforms::One(platform())).await;
     assert_eq!(layers_to_recompress(&images).unwrap().len(), 2);
@@ -147,10 +147,10 @@ async fn every_layer_is_gzip_afterwards_and_unpacks_to_the_same() {
 }
 
 #[tokio::test]
-async fn a_bundle_of_them_is_written_proven_and_the_same_every_time() {
+async fn recompressed_bundle_is_valid_and_reproducible() {
     let (storage, contents) = two_images().await;
     let mut digests = Vec::new();
-    // In memory everything is there at once; elsewhere bytes come when they come.
+    // The size of chunks from the source must not matter.
     for chunk in [None, Some(1000), Some(70_001)] {
         let source: Arc<dyn ImageSource> = match chunk {
             None => Arc::new(storage.clone()),
@@ -175,7 +175,7 @@ async fn a_bundle_of_them_is_written_proven_and_the_same_every_time() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_compressed_is_used_again() {
+async fn recompress_reuses_earlier_results() {
     let (storage, _) = two_images().await;
     let images = gather(&storage, &["web"], Platforms::One(platform())).await;
     let counting = Arc::new(Counting::new(storage));
@@ -188,14 +188,14 @@ async fn what_an_earlier_run_compressed_is_used_again() {
     let first = once().await;
     let read = counting.bytes();
     let second = once().await;
-    // The configuration says once more what the layers unpack to.
+    // Only the configuration is read, for its diff IDs.
     assert!(counting.bytes() - read < 1000, "no layer is read again");
     assert_eq!(first.images, second.images);
     assert_eq!(first.layers, second.layers);
 }
 
 #[tokio::test]
-async fn an_index_names_what_its_images_have_become() {
+async fn recompressed_index_lists_new_manifests() {
     let storage = MemoryStorage::default();
     let layer = zstd(b"amd64");
     let amd = put(&storage, &reference("web"), &[(media_type::OCI_LAYER_ZSTD, layer)]).await;
@@ -231,13 +231,13 @@ async fn an_index_names_what_its_images_have_become() {
 }
 
 #[tokio::test]
-async fn a_layer_that_is_not_what_its_media_type_says_is_named() {
+async fn layer_unlike_media_type_is_error() {
     for (media_type, bytes, says) in [
-        (media_type::OCI_LAYER_ZSTD, b"no zstd at all".to_vec(), "not readable"),
+        (media_type::OCI_LAYER_ZSTD, b"not zstd at all".to_vec(), "not readable"),
         (
             media_type::OCI_LAYER,
             gzip(b"gzip after all"),
-            "it is gzip, and its media type denies it",
+            "it is gzip, but its media type declares another compression",
         ),
         (media_type::OCI_LAYER_ZSTD, zstd(&random_bytes(9, 5000))[..3000].to_vec(), "not readable"),
     ] {
@@ -257,7 +257,7 @@ async fn a_layer_that_is_not_what_its_media_type_says_is_named() {
 }
 
 #[tokio::test]
-async fn wrong_bytes_never_become_a_layer() {
+async fn layer_unlike_diff_id_is_error() {
     let storage = MemoryStorage::default();
     let right = zstd(b"right");
     let promised = Digest::of(&right);
@@ -276,7 +276,7 @@ async fn wrong_bytes_never_become_a_layer() {
     assert_eq!(staged.repositories().await.unwrap(), []);
 }
 
-/// Gives these bytes whatever layer it is asked for.
+/// A source that returns the same bytes for every layer.
 struct Lying(MemoryStorage, Vec<u8>);
 
 #[async_trait::async_trait]

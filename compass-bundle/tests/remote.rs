@@ -1,4 +1,4 @@
-//! What is far away is read in small parts.
+//! Remote packages are read in small ranges.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -17,7 +17,7 @@ use compass_registry::testing::random_bytes;
 use compass_registry::{NoProgress, RetryPolicy};
 use sample::CountedFile;
 
-/// A bundle of three images of this many bytes each, of which little is ever read.
+/// A bundle of three images with this number of bytes each.
 async fn bundle(directory: &std::path::Path, seed: u64, bytes: usize) -> Arc<CountedFile> {
     let images: Vec<_> = (0..3).map(|number| vec![random_bytes(seed + number, bytes)]).collect();
     let (storage, references) = sample::store(&images).await;
@@ -31,7 +31,7 @@ async fn bundle(directory: &std::path::Path, seed: u64, bytes: usize) -> Arc<Cou
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn looking_into_a_bundle_reads_a_few_kilobytes() {
+async fn inspect_remote_bundle_reads_kilobytes() {
     let directory = tempfile::tempdir().unwrap();
     let file = bundle(directory.path(), 1, 20_000_000).await;
     let source: Arc<dyn BundleSource> = file.clone();
@@ -52,7 +52,7 @@ async fn looking_into_a_bundle_reads_a_few_kilobytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_far_away_is_verified_and_unpacked_in_one_pass() {
+async fn verify_and_unpack_read_remote_file_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = bundle(directory.path(), 1, 300_000).await;
     let opened = Bundle::read(file.clone()).await.unwrap();
@@ -69,7 +69,8 @@ async fn what_is_far_away_is_verified_and_unpacked_in_one_pass() {
     assert_eq!(unpacked.files, 1 + 1 + 3);
 }
 
-/// A web server that answers so, one request a connection; gives its address, and counts.
+/// Starts a web server with these responses, one a connection. Returns its address, and counts
+/// requests.
 fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/bundle.tar.gz", listener.local_addr().unwrap());
@@ -89,7 +90,7 @@ fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicU64>) {
 }
 
 #[tokio::test]
-async fn a_web_server_is_asked_again_only_where_that_may_help() {
+async fn http_read_retries_only_temporary_errors() {
     let part = "206 Partial Content\r\ncontent-range: bytes 0-0/5000";
     let opened = async |answers| {
         let (address, asked) = web(answers);
@@ -98,7 +99,8 @@ async fn a_web_server_is_asked_again_only_where_that_may_help() {
     };
     let busy: &[&str] = Vec::leak(vec!["503 Busy", "429 Slower", part]);
     assert_eq!(opened(busy).await, (Ok(5000), 3));
-    for (answer, about) in [("404 Not Found", "404"), ("200 OK", "does not answer ranges")] {
+    for (answer, about) in [("404 Not Found", "404"), ("200 OK", "does not support range requests")]
+    {
         let answers: &[&str] = Vec::leak(vec![answer, part]);
         let (refused, asked) = opened(answers).await;
         assert!(refused.as_ref().is_err_and(|error| error.contains(about)), "{refused:?}");

@@ -8,8 +8,8 @@ mod archives;
 mod check;
 #[path = "../../compass-bundle/tests/agreement/choices.rs"]
 mod choices;
-#[path = "../../compass-bundle/tests/agreement/flaw.rs"]
-mod flaw;
+#[path = "../../compass-bundle/tests/agreement/mutation.rs"]
+mod mutation;
 #[path = "../../compass-bundle/tests/agreement/images.rs"]
 mod images;
 #[path = "../../compass-bundle/tests/agreement/manifests.rs"]
@@ -25,7 +25,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let mut choices = Choices::of_bytes(bytes);
-    let is_flawed = choices.once_in(2);
-    let generated = packages::generate(&mut choices, is_flawed);
+    let is_mutated = choices.once_in(2);
+    let generated = packages::generate(&mut choices, is_mutated);
     runtime.expect("a runtime").block_on(check::check(generated));
 });

@@ -1,4 +1,4 @@
-//! One of two bundles that are compared, whichever tool made it.
+//! Uniform access to the two packages of a comparison.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,12 +12,12 @@ use crate::foreign::{ForeignFile, ForeignImage};
 use crate::plan::image::ArchiveImage;
 use crate::{Error, Package};
 
-/// A small file of one side.
+/// A small file of a package.
 pub(super) struct SmallFile {
     pub(super) digest: Option<Digest>,
     pub(super) size: u64,
     mode: Option<u32>,
-    /// The path by which it is read.
+    /// Path in the package, for reading.
     pub(super) path: String,
 }
 
@@ -26,13 +26,13 @@ impl SmallFile {
         self.digest == other.digest && self.modes(other).is_none()
     }
 
-    /// The permissions of both, where they are known and differ.
+    /// Both permissions, if they are known and differ.
     pub(super) fn modes(&self, other: &Self) -> Option<(u32, u32)> {
         self.mode.zip(other.mode).filter(|(own, other)| own != other)
     }
 }
 
-/// An image of one side.
+/// An image of a package.
 pub(super) struct NamedImage<'c> {
     pub(super) reference: &'c Reference,
     pub(super) digest: Digest,
@@ -143,7 +143,7 @@ impl<'c> NamedImage<'c> {
         Self { reference, digest, image: EitherImage::Packed(image) }
     }
 
-    /// The layers of all platforms, each once.
+    /// The layers of all platforms, without duplicates.
     pub(super) fn layers(&self) -> Result<Vec<Descriptor>, Error> {
         let manifests: Vec<_> = match &self.image {
             EitherImage::Bundled(image, _) => image.manifests().collect(),
@@ -165,8 +165,7 @@ impl<'c> NamedImage<'c> {
         }
     }
 
-    /// The configuration that tools see which know only single images; of an index of other tools,
-    /// that of the first image.
+    /// The configuration of the default image; for a foreign index, that of its first image.
     pub(super) fn config(&self) -> Result<Descriptor, Error> {
         let image = match &self.image {
             EitherImage::Bundled(image, platform) => return Ok(image.single(platform)?.0),
@@ -177,20 +176,23 @@ impl<'c> NamedImage<'c> {
                 return Ok(config);
             }
         }
-        Err(Error::damaged(format!("{}: {} is an index of nothing", image.archive, self.reference)))
+        Err(Error::damaged(format!(
+            "{}: the index {} lists no image",
+            image.archive, self.reference
+        )))
     }
 }
 
-/// One image, as both sides have it.
+/// An image in both packages, or in one of them.
 pub(super) struct ImagePair<'c> {
-    /// The repository; with the tag where either side has several images of it.
+    /// The repository, with the tag if either package contains several images of it.
     pub(super) name: String,
     pub(super) old: Option<NamedImage<'c>>,
     pub(super) new: Option<NamedImage<'c>>,
 }
 
-/// Brings together what is the same image on both sides: under the same reference, and of the
-/// others the last one of a repository with the last one, as an older version and a newer one.
+/// Pairs images with the same reference. The remaining images of a repository are pairs of an older
+/// and a newer version, matched from the last tag on.
 pub(super) fn match_images<'c>(
     old: Vec<NamedImage<'c>>,
     new: Vec<NamedImage<'c>>,

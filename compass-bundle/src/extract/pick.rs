@@ -1,4 +1,4 @@
-//! Takes single things out of bundles and packages: an image as an archive, small files.
+//! Extraction of single images and small files.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -23,19 +23,19 @@ use crate::read::{Bundle, MAX_FILE};
 use crate::write::{self, Existing, WriteOptions, write_into};
 
 impl Bundle {
-    /// The image of a name: its whole reference, with or without the tag, or so much of its end as
-    /// tells it apart; or its digest.
+    /// Finds an image by its reference, with or without the tag; by the last components of the
+    /// reference; or by its digest.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], also where several fit.
+    /// [`Error::NoSuchImage`] if no image or several images match.
     pub fn image_named(&self, name: &str) -> Result<&ArchiveImage, Error> {
         find_by_name(self.images(), name, |image| (&image.reference, image.root.digest()))
     }
 
-    /// Writes the archive of one image, as bundles of plugins hold it.
+    /// Writes an image archive in the format of plugin bundles. Returns its size in bytes.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] where the file is there; what reading and writing report.
+    /// [`Error::AlreadyExists`] if the path exists; errors of reading and writing.
     pub async fn write_archive(
         &self,
         image: &ArchiveImage,
@@ -49,10 +49,11 @@ impl Bundle {
         Ok(plan.size())
     }
 
-    /// Writes the archive of one image to a stream; `to` has a name for errors. Gives the size in bytes.
+    /// Writes an image archive to a stream; the path names the stream in errors. Returns its size
+    /// in bytes.
     ///
     /// # Errors
-    /// What reading and writing report.
+    /// Errors of reading and writing.
     pub async fn stream_archive(
         &self,
         image: &ArchiveImage,
@@ -70,18 +71,18 @@ impl Bundle {
 }
 
 impl ForeignPackage {
-    /// The image of a name, as [`Bundle::image_named`] finds it.
+    /// Finds an image, as [`Bundle::image_named`] does.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], also where several fit.
+    /// [`Error::NoSuchImage`] if no image or several images match.
     pub fn image_named(&self, name: &str) -> Result<&ForeignImage, Error> {
         find_by_name(self.images(), name, |image| (&image.reference, image.root.digest()))
     }
 
-    /// Writes one image as an archive of the form that bundles hold, whatever form it has here.
+    /// Writes an image archive in the format of plugin bundles, whatever its format in the package.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where the image has a problem; as [`Bundle::write_archive`].
+    /// [`Error::Damaged`] if the image has a problem; as [`Bundle::write_archive`].
     pub async fn write_archive(
         &self,
         image: &ForeignImage,
@@ -90,17 +91,18 @@ impl ForeignPackage {
     ) -> Result<u64, Error> {
         check_absent(path)?;
         let plan = self.archive_plan(image).await?;
-        // Every layer is read up to from the beginning: several at once would be in each other's way.
+        // Each layer is read from the start of the file on: concurrent reads would slow each other
+        // down.
         let options = WriteOptions { jobs: 1, ..options.clone() };
         let to = (path, Existing::Kept);
         write::file::write(&plan, Arc::new(self.clone()), to, &options).await?;
         Ok(plan.size())
     }
 
-    /// Writes one image as an archive to a stream, as [`Bundle::stream_archive`] does.
+    /// Writes an image archive to a stream, as [`Bundle::stream_archive`] does.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where the image has a problem; as [`Bundle::stream_archive`].
+    /// [`Error::Damaged`] if the image has a problem; as [`Bundle::stream_archive`].
     pub async fn stream_archive(
         &self,
         image: &ForeignImage,
@@ -133,10 +135,11 @@ impl ForeignPackage {
         BundlePlan::archive(&image, platform, 0)
     }
 
-    /// Reads a file that is no image archive.
+    /// Reads a file that is not an image archive.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`]; [`Error::Damaged`] where it is too large, or another one by now.
+    /// [`Error::NoSuchFile`]; [`Error::Damaged`] if it is too large, or has changed since the
+    /// package was opened.
     pub async fn file(&self, path: &str) -> Result<Bytes, Error> {
         let missing = || Error::NoSuchFile { path: path.to_owned() };
         let file = self.files().iter().find(|file| file.path == path).ok_or_else(missing)?;
@@ -149,10 +152,10 @@ impl ForeignPackage {
         Err(missing())
     }
 
-    /// Writes all files that are no image archives below a directory, and gives their paths.
+    /// Writes all files that are not image archives below a directory. Returns their paths.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] where something of it is there; as [`ForeignPackage::file`].
+    /// [`Error::AlreadyExists`] if one of them exists; as [`ForeignPackage::file`].
     pub async fn write_files(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
         let mut named: HashMap<&str, Vec<&ForeignFile>> = HashMap::new();
         for file in self.files() {
@@ -170,7 +173,7 @@ impl ForeignPackage {
             let (path, mode) = (entry.path.clone(), entry.mode);
             let bytes = self.content(files[0], entry).await?;
             for file in files {
-                // Only links have other names.
+                // A file of another path is a link to this entry.
                 let own = if file.path == path.text { &path.bytes } else { file.path.as_bytes() };
                 let own = Path::new(OsStr::from_bytes(own));
                 write_below(directory, own, &bytes, mode)?;
@@ -193,13 +196,13 @@ impl ForeignPackage {
     async fn content(&self, file: &ForeignFile, entry: TarEntry) -> Result<Bytes, Error> {
         let damaged = |what: &str| Error::damaged(format!("{}: {} {what}", self.name(), file.path));
         if file.size > MAX_FILE {
-            return Err(damaged("is too large to be read at once"));
+            return Err(damaged("is too large to be read into memory"));
         }
         let mut bytes = Vec::new();
         let mut content = entry.into_reader().take(file.size + 1);
         content.read_to_end(&mut bytes).await.map_err(|error| self.broken(error))?;
         if Digest::of(&bytes) != file.digest {
-            return Err(damaged("is not what it was a moment ago"));
+            return Err(damaged("has changed since the package was opened"));
         }
         Ok(bytes.into())
     }
@@ -209,8 +212,8 @@ impl ForeignPackage {
     }
 }
 
-/// The platforms of an image index whose images are not there, and the first of those that are: it
-/// is what tools see which know only single images.
+/// The platforms that the package omits from an index, and the platform of the first image, which
+/// tools without index support load.
 fn platforms_of(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
     let (mut absent, mut first) = (Vec::new(), None);
     for manifest in image.manifests() {

@@ -1,4 +1,4 @@
-//! A directory that is filled with what an archive holds.
+//! A temporary directory that an archive is unpacked to.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,21 +15,21 @@ use crate::Error;
 use crate::foreign::tar_entries::{EntryKind, NOT_A_FILE, TarEntry};
 use crate::write::part_file;
 
-/// Bytes that are copied at once.
+/// Bytes per read and write.
 const CHUNK: usize = 256 << 10;
 
-/// Bytes of the paths of all links.
+/// Maximum total length of the paths of all links.
 const MAX_LINK_PATHS: usize = 32 << 20;
 
-/// Links whose targets are links.
+/// Maximum length of a chain of links.
 const MAX_LINKS: usize = 8;
 
-/// A directory that is being filled; dropped, it is removed.
+/// A temporary directory, which is removed on drop.
 pub(super) struct UnpackDir {
     path: PathBuf,
-    /// Locked as long as it is filled.
+    /// An exclusive lock on the directory.
     _lock: File,
-    /// Where links are, and where they lead.
+    /// Targets of links, by the path of the link.
     links: HashMap<PathBuf, PathBuf>,
     link_bytes: usize,
 }
@@ -45,7 +45,7 @@ impl UnpackDir {
         Ok(target_dir)
     }
 
-    /// Removes what a killed process left.
+    /// Removes leftovers of a killed process.
     fn empty(&self) -> Result<(), Error> {
         for left in fs::read_dir(&self.path).map_err(Error::io("read", &self.path))? {
             let left = left.map_err(Error::io("read", &self.path))?;
@@ -58,7 +58,7 @@ impl UnpackDir {
         Ok(())
     }
 
-    /// Writes an entry, and says how many bytes it has if it is a file.
+    /// Writes an entry. Returns its size in bytes if it is a file.
     pub(super) async fn add(&mut self, name: &str, entry: TarEntry) -> Result<Option<u64>, Error> {
         if entry.path.is_top() {
             return Ok(None);
@@ -79,7 +79,7 @@ impl UnpackDir {
                 let target = self.path.join(OsStr::from_bytes(target));
                 self.link_bytes += path.as_os_str().len() + target.as_os_str().len();
                 if self.link_bytes > MAX_LINK_PATHS {
-                    return Err(Error::damaged(format!("{name}: it holds too many links")));
+                    return Err(Error::damaged(format!("{name}: it contains too many links")));
                 }
                 self.links.insert(path, target);
                 Ok(None)
@@ -112,13 +112,13 @@ impl UnpackDir {
             chunk.reserve(CHUNK);
         }
         file.flush().await.map_err(Error::io("write", path))?;
-        // The umask of the process may remove more bits.
+        // The umask of the process may have removed bits.
         let set = file.set_permissions(Permissions::from_mode(mode)).await;
         set.map_err(Error::io("write", path))?;
         Ok(size)
     }
 
-    /// Entries of the same path and content count once.
+    /// Accepts a duplicate entry with identical content.
     async fn check_identical(
         &self,
         name: &str,
@@ -140,15 +140,15 @@ impl UnpackDir {
                 }
             };
             match (same, read) {
-                (false, _) => return Err(invalid_entry(name, &shown, "is there twice")),
+                (false, _) => return Err(invalid_entry(name, &shown, "exists twice")),
                 (true, 0) => return Ok(0),
                 (true, _) => {}
             }
         }
     }
 
-    /// Gives files the names that links to them have, and says how many. A link on the disk could lead
-    /// elsewhere one day.
+    /// Creates all links as hard links, and returns their number. The target of a symbolic link
+    /// could change later.
     pub(super) fn link_files(&self, name: &str) -> Result<usize, Error> {
         for (link, target) in &self.links {
             let shown = link.strip_prefix(&self.path).unwrap_or(link).to_string_lossy();
@@ -185,7 +185,7 @@ impl UnpackDir {
 
 impl Drop for UnpackDir {
     fn drop(&mut self) {
-        // Nothing more can be done about what cannot be removed.
+        // There is no way to report an error here.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -207,10 +207,10 @@ fn invalid_entry(name: &str, shown: &str, reason: &str) -> Error {
     Error::damaged(format!("{name}: `{}` {reason}", shown.escape_debug()))
 }
 
-/// How the names in a package contradict each other is not a matter of the disk.
+/// Reports conflicting paths of an archive as damage instead of as an I/O error.
 fn creation_error(name: &str, shown: &str, (error, at): (io::Error, &Path), path: &Path) -> Error {
     match error.kind() {
-        io::ErrorKind::AlreadyExists if at == path => invalid_entry(name, shown, "is there twice"),
+        io::ErrorKind::AlreadyExists if at == path => invalid_entry(name, shown, "exists twice"),
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             invalid_entry(name, shown, "is below a file")
         }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_filled_by_one_process_at_a_time() {
+    fn unpack_dir_in_use_is_busy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gpu.target_dir");
         let first = UnpackDir::create(path.clone()).unwrap();

@@ -1,5 +1,5 @@
-//! Brings the blobs of a package of any making in the order in which they stand in it, so that it is
-//! read once and not once for each blob.
+//! Pushes the blobs of a foreign package in the order of the file, so that the file is read only
+//! once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use crate::Error;
 use crate::foreign::sequential_blobs::{SequentialBlobs, byte_stream};
 use crate::foreign::{ForeignImage, ForeignPackage};
 
-/// A blob that an image needs, and the repository that it goes to first. Others that need it take it
-/// from there.
+/// A blob that images need, and the repository that receives it. Other repositories mount it from
+/// there.
 struct MissingBlob<'p> {
     image: &'p Reference,
     to: Repository,
     descriptor: Descriptor,
 }
 
-/// The blobs and bytes that were pushed for each image.
+/// Number of blobs, and bytes, that were pushed for each image.
 pub(super) type Pushed = HashMap<Reference, (usize, u64)>;
 
-/// Pushes the blobs of images that the sink lacks. An error ends the pass without failing it: the copy of
-/// the images that follows retries what is missing, and reports the cause.
+/// Pushes the blobs that the sink lacks. An error ends the pass without failing it: copying the
+/// images afterwards retries, and reports the cause.
 pub(super) async fn push(
     (package, images): (&ForeignPackage, &[&ForeignImage]),
     sink: &dyn ImageSink,
@@ -39,7 +39,7 @@ pub(super) async fn push(
     }
     let mut pushed = Pushed::new();
     if let Err(error) = push_blobs(package, sink, missing, progress, &mut pushed).await {
-        tracing::debug!(%error, "the package is read again for what is missing");
+        tracing::debug!(%error, "the package is read again for missing blobs");
     }
     Ok(pushed)
 }
@@ -52,8 +52,8 @@ fn collect_missing<'p>(
     let to = image.reference.rebase(place)?;
     for manifest in image.manifests() {
         let manifest = manifest.parse()?;
-        // Layers that registries need not hold come along if the package has them.
-        let blobs = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
+        // Includes non-distributable layers that the package contains.
+        let blobs = manifest.held_blobs().chain(manifest.nondistributable_layers());
         for descriptor in blobs.filter(|blob| package.holds(&blob.digest)) {
             missing.entry(descriptor.digest).or_insert_with(|| MissingBlob {
                 image: &image.reference,

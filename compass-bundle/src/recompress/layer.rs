@@ -1,4 +1,4 @@
-//! One layer, from zstd or plain tar to gzip.
+//! Recompression of one layer.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -21,10 +21,10 @@ use crate::Error;
 use crate::foreign::decompress::{Decoded, Reader, decode, decode_zstd};
 use crate::foreign::limits::{DecoderMemory, Limits};
 
-/// Bytes between two steps of a layer's way.
+/// Bytes per read and per encoder call.
 const CHUNK: usize = 128 << 10;
 
-/// How a layer is compressed that is to be gzipped.
+/// The current compression of a layer that is to be recompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LayerCompression {
     Plain,
@@ -32,13 +32,13 @@ pub(super) enum LayerCompression {
 }
 
 impl LayerCompression {
-    /// How a layer is compressed by its media type, unless it is gzipped, or no layer of files.
+    /// The compression by media type. `None` for layers that are gzipped, or do not contain files.
     pub(super) fn of(layer: &Descriptor) -> Option<Self> {
         Some(Self::named(&layer.media_type)?.0)
     }
 
-    /// The compression that a media type names, and the media type of the same layer gzipped. Docker
-    /// writes `.gzip`, OCI `+gzip`.
+    /// The compression that a media type declares, and the media type of the gzipped layer.
+    /// Docker's suffix is `.gzip`, that of OCI is `+gzip`.
     fn named(media_type: &str) -> Option<(Self, String)> {
         let (base, mark) = match media_type {
             _ if media_type.starts_with("application/vnd.oci.image.layer.v1.tar") => {
@@ -58,12 +58,12 @@ impl LayerCompression {
     }
 }
 
-/// The repository of a storage that compressed layers are kept in.
+/// The repository in the staging storage.
 pub(super) fn repository() -> Result<Repository, RegistryError> {
     "compass/recompressed".parse()
 }
 
-/// The compression of one layer.
+/// A task that recompresses one layer.
 pub(super) struct Recompression<S> {
     pub(super) source: Arc<dyn ImageSource>,
     pub(super) repository: Repository,
@@ -75,7 +75,7 @@ pub(super) struct Recompression<S> {
 }
 
 impl<S: Storage> Recompression<S> {
-    /// The layer as it was, and as it is now.
+    /// Returns the descriptors of the original and the recompressed layer.
     pub(super) async fn run(self) -> Result<(Descriptor, Descriptor), Error> {
         if let Some(after) = self.cached().await? {
             self.progress.advance(self.layer.size);
@@ -91,8 +91,8 @@ impl<S: Storage> Recompression<S> {
         let (mut hasher, mut content) = (Hasher::default(), Hasher::default());
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let mut chunk = Vec::with_capacity(CHUNK);
-        // What comes out must not depend on when what comes in: the encoder gets pieces of one size,
-        // and is never flushed.
+        // The output must not depend on the chunks of the input: encode chunks of one size, and
+        // never flush.
         while read_chunk(&mut decompressed, &mut chunk).await.map_err(|error| self.failed(error))? {
             content.update(&chunk);
             gzip.write_all(&chunk).map_err(|error| self.failed(error))?;
@@ -112,13 +112,13 @@ impl<S: Storage> Recompression<S> {
         Ok((self.layer, after))
     }
 
-    /// Refuses content that is not what the configurations of the layer's images name.
+    /// Compares the diff ID with those in the configurations of the layer's images.
     fn require_diff_id(&self, own: Digest) -> Result<(), Error> {
         match self.diff_ids.iter().find(|expected| **expected != own.to_string()) {
             Some(expected) => {
                 let expected: String = expected.chars().take(140).collect();
                 let reason = format!(
-                    "it has the diff ID {own}, and the configuration of its image names `{}`",
+                    "it has the diff ID {own}, but the configuration of its image lists `{}`",
                     expected.escape_debug()
                 );
                 Err(self.failed(std::io::Error::other(reason)))
@@ -153,7 +153,7 @@ impl<S: Storage> Recompression<S> {
         Ok(Box::pin(BufReader::with_capacity(CHUNK, decompressed)))
     }
 
-    /// What stopped a layer: what its source said, or that it is not what it should be.
+    /// Returns the error of the source, or describes invalid content.
     fn failed(&self, error: std::io::Error) -> Error {
         let what = format!("{}@{}", self.repository, self.layer.digest);
         let error = match error.downcast::<RegistryError>() {
@@ -163,7 +163,7 @@ impl<S: Storage> Recompression<S> {
         error.into()
     }
 
-    /// The tag under which a storage notes what a layer has become.
+    /// The tag that maps the original layer to the recompressed one.
     fn tag(&self) -> Result<Tag, Error> {
         Ok(self.layer.digest.to_string().replace(':', "-").parse()?)
     }
@@ -183,7 +183,7 @@ impl<S: Storage> Recompression<S> {
         Ok(Some(after.clone()))
     }
 
-    /// Records the compressed layer's digest and its diff ID for a later run.
+    /// Stores the digest and diff ID of the recompressed layer for later runs.
     async fn store(&self, after: &Descriptor, diff_id: Digest) -> Result<(), Error> {
         let content = json!({"mediaType": media_type::OCI_LAYER, "digest": diff_id, "size": 0});
         let index = json!({
@@ -195,10 +195,12 @@ impl<S: Storage> Recompression<S> {
 }
 
 fn media_type_mismatch(compression: impl std::fmt::Display) -> std::io::Error {
-    std::io::Error::other(format!("it is {compression}, and its media type denies it"))
+    std::io::Error::other(format!(
+        "it is {compression}, but its media type declares another compression"
+    ))
 }
 
-/// Reads as many bytes as a chunk has, or what is left. Says whether there was anything.
+/// Reads a full chunk, or the rest. Returns false at the end.
 async fn read_chunk(
     reader: &mut (dyn AsyncBufRead + Send + Unpin),
     chunk: &mut Vec<u8>,
@@ -213,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn media_types_say_how_layers_are_packed() {
+    fn named_media_type_returns_compression() {
         for (media_type, expected) in [
             (media_type::OCI_LAYER, Some((LayerCompression::Plain, media_type::OCI_LAYER_GZIP))),
             (

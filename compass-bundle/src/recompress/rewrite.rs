@@ -1,4 +1,4 @@
-//! Image manifests and indexes that name other layers.
+//! Manifests and indexes with the descriptors of recompressed layers.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,21 @@ use serde_json::Value;
 use crate::Error;
 use crate::plan::image::ArchiveImage;
 
-/// Annotations that describe the bytes of one compression.
+/// Annotations that describe compressed bytes, and become invalid.
 const OF_COMPRESSION: [&str; 2] = ["io.github.containers.zstd-chunked.", "containerd.io/snapshot/"];
 
-/// An image whose manifests name what layers have become.
+/// Replaces the descriptors of recompressed layers in an image.
 pub(super) fn image(
     image: ArchiveImage,
     changed: &HashMap<Digest, Descriptor>,
 ) -> Result<ArchiveImage, Error> {
     let mut changed = changed.clone();
     let mut children = image.children.clone();
-    // Rewrite an index after its children: it names their digests.
+    // An index contains the digests of its children, so that nested indexes take several rounds.
     for _ in 0..MAX_INDEX_DEPTH {
         for (before, after) in image.children.iter().zip(&mut children) {
             *after = manifest(before, &changed)?;
-            // An index that names nothing else keeps its bytes, and its digest.
+            // An unchanged index keeps its bytes and digest.
             if after.digest() != before.digest() {
                 changed.insert(before.digest(), after.descriptor().clone());
             }
@@ -32,13 +32,13 @@ pub(super) fn image(
     Ok(ArchiveImage { root, children, ..image })
 }
 
-/// A manifest that names what others have become; one that names none of them stays as it is.
+/// Replaces descriptors in a manifest or index. Returns it unchanged if it contains none of them.
 fn manifest(
     manifest: &RawManifest,
     changed: &HashMap<Digest, Descriptor>,
 ) -> Result<RawManifest, Error> {
     let unreadable = |error: serde_json::Error| {
-        Error::InvalidInput(format!("manifest {} is not readable: {error}", manifest.digest()))
+        Error::InvalidInput(format!("manifest {} is unreadable: {error}", manifest.digest()))
     };
     let mut document: Value = serde_json::from_slice(manifest.bytes()).map_err(unreadable)?;
     let mut touched = false;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_described_anew() {
+    fn manifest_replaces_only_changed_descriptors() {
         let text = json!({
             "schemaVersion": 2, "annotations": {"org.opencontainers.image.title": "kept"},
             "layers": [
@@ -104,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn an_index_of_images_that_stay_keeps_its_bytes() {
+    fn image_unchanged_index_keeps_bytes() {
         let child = RawManifest::new(media_type::OCI_MANIFEST, "{ \"layers\" : [ ] }");
         let text = json!({"manifests": [child.descriptor()], "schemaVersion": 2});
-        // Written in another order than this crate writes.
+        // Formatted in another way than this crate does.
         let root = RawManifest::new(media_type::OCI_INDEX, format!(" {text}"));
         let before = ArchiveImage {
             reference: "h.example/a:v1".parse().unwrap(),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_none_of_them_keeps_its_bytes() {
+    fn manifest_unchanged_keeps_bytes() {
         let before = RawManifest::new(media_type::OCI_MANIFEST, "{ \"layers\" : [ ] }");
         let changed =
             HashMap::from([(digest("zstd"), Descriptor::of(media_type::OCI_LAYER_GZIP, b"x"))]);

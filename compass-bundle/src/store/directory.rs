@@ -1,4 +1,4 @@
-//! A store that is a directory.
+//! A store in a local directory.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,14 +13,14 @@ use crate::read::require_checksum;
 use crate::write::part_file::PartFile;
 use crate::write::write_checksum;
 
-/// Bytes that are copied at once.
+/// Bytes per read and write.
 const CHUNK: usize = 512 << 10;
 
-/// Publishes a bundle to a store that is a directory. This blocks.
+/// Publishes a bundle to a store in a local directory. Blocking.
 ///
 /// # Errors
-/// [`Error::Damaged`] where the bundle is not what the `.sha256` beside it says;
-/// [`Error::Conflict`] where other bytes are published under that name.
+/// [`Error::Damaged`] if the bundle does not match the `.sha256` file beside it;
+/// [`Error::Conflict`] if other bytes are published under the same name.
 pub fn publish(
     bundle: &Path,
     document: &BundleDocument,
@@ -37,7 +37,7 @@ pub fn publish(
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     let mut part = PartFile::create(&path)?;
     part.replace_nothing();
-    // Somebody else may have been faster, and holds it no longer.
+    // Another process may have published it before this one got the lock.
     if path.exists() {
         drop(part);
         return publish(bundle, document, store, progress);
@@ -56,7 +56,7 @@ pub fn publish(
     published(&path, digest, false)
 }
 
-/// What is there is what should be existing. This blocks.
+/// Checks that the published file has the expected digest. Blocking.
 pub(super) fn confirm_identical(
     path: &Path,
     digest: Digest,
@@ -78,7 +78,7 @@ pub(super) fn digest_of(path: &Path, progress: &dyn Progress) -> Result<Digest, 
     read(path, progress, |_| Ok(()))
 }
 
-/// Reads a file once, and says its digest.
+/// Reads a file once, and returns its digest.
 fn read(
     path: &Path,
     progress: &dyn Progress,

@@ -1,4 +1,4 @@
-//! Bundles behind a web server that answers ranges.
+//! Files on web servers that support range requests.
 
 use std::ops::Range;
 use std::sync::Once;
@@ -16,18 +16,18 @@ use crate::read::{BundleSource, MAX_CHECKSUM, checksum_in};
 use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
 
-/// How often a read is tried.
+/// Maximum attempts per read.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// Without a byte for so long, a server counts as gone.
+/// Time without any received byte after which a connection fails.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A file on a web server, read in parts.
+/// A file on a web server.
 #[derive(Debug, Clone)]
 pub struct HttpFile {
     client: Client,
     url: Url,
-    /// The address as it may be shown.
+    /// The URL without secrets.
     shown: String,
     size: u64,
 }
@@ -36,19 +36,20 @@ impl HttpFile {
     /// Opens a file. Proxies come from the environment.
     ///
     /// # Errors
-    /// Where it is not existing, or the server does not answer ranges.
+    /// [`Error::Store`] if the file does not exist, or the server does not support range requests.
     pub async fn open(address: &str) -> Result<Self, Error> {
         let shown = redact_url(address);
         let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
         let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
         let mut file = Self { client, url, shown, size: 0 };
         let response = with_retry(|| file.get(0..1)).await?;
-        file.size =
-            total_size(&response).ok_or_else(|| file.refused("the server gives no parts"))?;
+        file.size = total_size(&response)
+            .ok_or_else(|| file.refused("the server does not support range requests"))?;
         Ok(file)
     }
 
-    /// What a small file beside this one holds; nothing where it is not existing, or not for us.
+    /// Reads a small file with a suffix on its URL. Returns `None` if it does not exist or access
+    /// is denied.
     async fn read_sidecar(&self, ending: &str) -> Result<Option<Vec<u8>>, Error> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{ending}", url.path()));
@@ -56,8 +57,8 @@ impl HttpFile {
         let mut response = response.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::OK => {}
-            status if RetryPolicy::is_transient_status(status.as_u16()) => {
-                return Err(self.failed(format!("the server answered {status} for {ending}")));
+            status if may_pass(status.as_u16()) => {
+                return Err(self.failed(format!("the server returned {status} for {ending}")));
             }
             _ => return Ok(None),
         }
@@ -78,11 +79,13 @@ impl HttpFile {
         let response = request.send().await.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
-            StatusCode::OK => Err(self.refused("the server does not answer ranges: download it")),
-            status if RetryPolicy::is_transient_status(status.as_u16()) => {
-                Err(self.failed(format!("the server answered {status}")))
+            StatusCode::OK => {
+                Err(self.refused("the server does not support range requests: download the file"))
             }
-            status => Err(self.refused(format!("the server answered {status}"))),
+            status if may_pass(status.as_u16()) => {
+                Err(self.failed(format!("the server returned {status}")))
+            }
+            status => Err(self.refused(format!("the server returned {status}"))),
         }
     }
 
@@ -90,32 +93,32 @@ impl HttpFile {
         let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let mut response = self.get(range.clone()).await?;
         if range_start(&response) != Some(range.start) || total_size(&response) != Some(self.size) {
-            return Err(self.refused("the server gave another part than was asked for"));
+            return Err(self.refused("the server returned another range than requested"));
         }
         let mut bytes = BytesMut::with_capacity(wanted);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failed(error.without_url()))?
         {
             if bytes.len() + chunk.len() > wanted {
-                return Err(self.refused("the server gave more than was asked for"));
+                return Err(self.refused("the server returned more bytes than requested"));
             }
             bytes.extend_from_slice(&chunk);
         }
         if bytes.len() < wanted {
-            return Err(self.failed("the connection broke"));
+            return Err(self.failed("the connection was interrupted"));
         }
         Ok(bytes.freeze())
     }
 
-    /// A request that was not answered, or that led nowhere.
+    /// Converts an error of sending. Redirect errors are permanent.
     fn unsent(&self, error: reqwest::Error) -> Error {
         match error.is_redirect() {
-            true => self.refused("the server points to an address without TLS, or in a circle"),
+            true => self.refused("the server redirects from https to http, or in a loop"),
             false => self.failed(error.without_url()),
         }
     }
 
-    /// What another try would not change.
+    /// A permanent error, which is not retried.
     fn refused(&self, why: impl Into<String>) -> Error {
         Error::store("read", &self.shown, PermanentFailure(why.into()))
     }
@@ -152,7 +155,7 @@ impl BundleSource for HttpFile {
     }
 }
 
-/// Why a server does not give a file, whenever it is asked.
+/// A reason for which a retry would fail again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct PermanentFailure(String);
@@ -161,7 +164,7 @@ fn is_permanent(error: &Error) -> bool {
     matches!(error, Error::Store { source, .. } if source.is::<PermanentFailure>())
 }
 
-/// Reads again what could not be read, where that may help.
+/// Retries reads that fail temporarily.
 async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
     read: impl Fn() -> F,
 ) -> Result<T, Error> {
@@ -169,7 +172,7 @@ async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
     loop {
         match read().await {
             Err(error) if attempts < MAX_ATTEMPTS && !is_permanent(&error) => {
-                tracing::debug!(%error, "a part is read again");
+                tracing::debug!(%error, "retrying to read a range");
                 tokio::time::sleep(Duration::from_millis(200) * attempts).await;
                 attempts += 1;
             }
@@ -178,7 +181,7 @@ async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
     }
 }
 
-/// The size of the whole file, of `Content-Range: bytes 0-0/<size>`.
+/// The file size in `Content-Range: bytes 0-0/<size>`.
 fn total_size(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.rsplit_once('/')?.1.trim().parse().ok()
@@ -189,14 +192,15 @@ fn range_start(response: &Response) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 
-/// A client that gives up where nobody answers.
+/// Builds a client that fails after [`IDLE_TIMEOUT`], and does not follow redirects from https to
+/// http.
 pub(super) fn client() -> reqwest::Result<Client> {
     install_crypto();
     let redirect = Policy::custom(|attempt| {
         let leaves_tls = attempt.previous().last().is_some_and(|from| from.scheme() == "https")
             && attempt.url().scheme() != "https";
         match leaves_tls {
-            true => attempt.error("the server points to an address without TLS"),
+            true => attempt.error("the server redirects from https to http"),
             false => Policy::default().redirect(attempt),
         }
     });
@@ -204,11 +208,11 @@ pub(super) fn client() -> reqwest::Result<Client> {
     client.connect_timeout(IDLE_TIMEOUT).read_timeout(IDLE_TIMEOUT).build()
 }
 
-/// Lets rustls use ring, unless the program has chosen already.
+/// Makes ring the default provider of rustls, unless the program has set one.
 fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error says that a provider is installed, which is just as well.
+        // An error means that the program has set one.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }

@@ -1,5 +1,5 @@
-//! Bundles that are read over a network, at some least speed: a server that sends a byte now and
-//! then would be read for ever.
+//! Minimum speed for remote reads. A server that sends a byte now and then would otherwise never
+//! fail.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio::time::timeout;
 use super::redact_url;
 use crate::{BundleSource, Error, LocalFile};
 
-/// A source whose reads end.
+/// A source whose reads fail below a minimum speed.
 #[derive(Debug)]
 pub(super) struct MinSpeedSource {
     source: Arc<dyn BundleSource>,
     policy: RetryPolicy,
 }
 
-/// Why a read ends although the server still answers.
+/// A transfer was below the minimum speed.
 #[derive(Debug, thiserror::Error)]
-#[error("{bytes} bytes did not come within {} s, at least {least} a second are expected", .time.as_secs())]
+#[error("{bytes} bytes did not arrive within {} s: the minimum speed is {least} bytes a second", .time.as_secs())]
 pub(crate) struct TooSlow {
     bytes: u64,
     time: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct TooSlow {
 }
 
 impl MinSpeedSource {
-    /// Opens a source.
+    /// Opens a source within the same limit.
     pub(super) async fn open<S: BundleSource + 'static>(
         address: &str,
         policy: &RetryPolicy,
@@ -65,8 +65,8 @@ impl BundleSource for MinSpeedSource {
     }
 }
 
-/// Waits for a transfer no longer than it takes at the least speed; a short one may take the whole
-/// time over which the speed is measured.
+/// Limits the duration of a transfer to that at the minimum speed, but at least to the window over
+/// which the speed is measured.
 async fn in_time<T>(
     policy: &RetryPolicy,
     name: &str,
@@ -86,7 +86,7 @@ async fn in_time<T>(
 mod tests {
     use super::*;
 
-    /// Gives its bytes at some speed.
+    /// A source with a fixed speed in bytes a second.
     #[derive(Debug)]
     struct Slow(u64);
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn read_below_least_speed_ends() {
+    async fn read_below_min_speed_is_error() {
         let policy = RetryPolicy::default();
         let read = async |speed: u64, bytes: u64, policy: &RetryPolicy| {
             let opened =
@@ -117,9 +117,9 @@ mod tests {
         assert!(read(2000, 1 << 30, &policy).await.is_ok());
         let slow = read(500, 1 << 30, &policy).await.unwrap_err();
         let why = std::error::Error::source(&slow).unwrap().to_string();
-        assert!(why.contains("at least 1024 a second"), "{why}");
+        assert!(why.contains("the minimum speed is 1024 bytes"), "{why}");
         assert!(slow.hint().is_some_and(|hint| hint.contains("--min-speed")));
-        // It says little, and soon.
+        // A short transfer may take the whole window.
         assert!(read(1, 250, &policy).await.is_ok());
         assert!(read(1, 400, &policy).await.is_err());
         let patient = RetryPolicy { min_speed: 0, ..policy };

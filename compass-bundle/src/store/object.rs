@@ -1,4 +1,4 @@
-//! Object storages: Amazon's S3 and what speaks like it, and Alibaba's OSS.
+//! Object storages: Amazon S3 and compatible ones, and Alibaba OSS.
 
 use std::ops::Range;
 use std::path::Path;
@@ -24,33 +24,33 @@ use crate::read::{BundleSource, LocalFile, MAX_CHECKSUM, checksum_in, require_ch
 use crate::write::{CHECKSUM_END, checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
-/// Bytes of a part of an upload. Storages take ten thousand parts of one object at most.
+/// Bytes per part of an upload. Storages allow ten thousand parts.
 const PART_SIZE: usize = 8 << 20;
 
-/// The largest object has this many parts, with some to spare.
+/// Maximum parts of an upload, with a margin.
 const MAX_PARTS: u64 = 9_000;
 
-/// Parts that are on their way at once.
+/// Concurrent parts of an upload.
 const CONCURRENT_PARTS: usize = 2;
 
-/// Bytes that are read from a file at once.
+/// Bytes per read from a local file.
 const READ_SIZE: u64 = 1 << 20;
 
-/// A bucket, or what stands below a prefix in it.
+/// A bucket, or a prefix in it.
 #[derive(Debug, Clone)]
 pub struct ObjectStore {
     operator: Operator,
     address: String,
 }
 
-/// What a store has under a name.
+/// A published bundle.
 struct ExistingObject {
     digest: Digest,
     size: u64,
     has_checksum: bool,
 }
 
-/// An object that is read in parts.
+/// An object that is read by range.
 #[derive(Debug, Clone)]
 pub struct ObjectFile {
     operator: Operator,
@@ -60,10 +60,10 @@ pub struct ObjectFile {
 }
 
 impl ObjectStore {
-    /// Opens `s3://bucket/prefix` or `oss://bucket/prefix`. Nothing is asked for yet.
+    /// Opens `s3://bucket/prefix` or `oss://bucket/prefix`. Sends no request.
     ///
     /// # Errors
-    /// [`Error::InvalidAddress`], also where the environment lacks an endpoint.
+    /// [`Error::InvalidAddress`], also if the environment lacks an endpoint.
     pub fn open(address: &str) -> Result<Self, Error> {
         let address = address.trim_end_matches('/');
         let (bucket, prefix) = split(address)?;
@@ -71,11 +71,11 @@ impl ObjectStore {
         Ok(Self { operator, address: redact_url(address) })
     }
 
-    /// Publishes a bundle that is a file.
+    /// Publishes a bundle file.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where the bundle is not what the `.sha256` beside it says;
-    /// [`Error::Conflict`] where other bytes are published under that name.
+    /// [`Error::Damaged`] if the bundle does not match the `.sha256` file beside it;
+    /// [`Error::Conflict`] if other bytes are published under the same name.
     pub async fn publish(
         &self,
         bundle: &Path,
@@ -91,7 +91,7 @@ impl ObjectStore {
             }
             let (path_of_bundle, hashed) = (bundle.to_owned(), Arc::clone(&progress));
             let digest = spawn_blocking(move || digest_of(&path_of_bundle, &*hashed)).await;
-            let digest = digest.map_err(|_| Error::damaged("a thread stopped"))??;
+            let digest = digest.map_err(|_| Error::damaged("a thread panicked"))??;
             require_checksum(bundle, digest)?;
             return self.confirm_identical(&path, existing, digest).await;
         }
@@ -107,10 +107,10 @@ impl ObjectStore {
         self.upload(&path, chunks.boxed(), (size, &check_digest), &*progress).await
     }
 
-    /// Writes a planned bundle straight into the storage.
+    /// Writes a planned bundle to the storage without a local file.
     ///
     /// # Errors
-    /// As [`ObjectStore::publish`], and what the source reports.
+    /// As [`ObjectStore::publish`]; errors of the source.
     pub async fn write(
         &self,
         plan: &Arc<BundlePlan>,
@@ -123,7 +123,7 @@ impl ObjectStore {
             return Err(self.conflict(&path));
         }
         if let Some(existing) = existing {
-            // Nothing is uploaded.
+            // Only compute the digest; the object exists already.
             let digest = digest_of_plan(plan, source, progress).await?;
             return self.confirm_identical(&path, existing, digest).await;
         }
@@ -132,7 +132,7 @@ impl ObjectStore {
         self.upload(&path, chunks, (plan.size(), &|_| Ok(())), progress).await
     }
 
-    /// What is published under a name.
+    /// The bundle that is published at a path.
     async fn published(&self, path: &Path) -> Result<Option<ExistingObject>, Error> {
         let key = key(path);
         let size = match self.operator.stat(&key).await {
@@ -143,7 +143,7 @@ impl ObjectStore {
         let (digest, has_checksum) =
             match read_small(&self.operator, &self::key(&checksum_path(path))).await {
                 Ok(text) => (parse_checksum(&text, path), true),
-                // A run result between the two objects.
+                // An earlier run ended between the upload of the bundle and of its checksum.
                 Err(error) if error.kind() == ErrorKind::NotFound => (None, false),
                 Err(error) => return Err(self.failed("read the checksum of", path)(error)),
             };
@@ -166,7 +166,7 @@ impl ObjectStore {
         Ok(hasher.finish())
     }
 
-    /// What is there is what should be existing.
+    /// Checks that the published bundle has the expected digest.
     async fn confirm_identical(
         &self,
         path: &Path,
@@ -182,8 +182,8 @@ impl ObjectStore {
         Ok(Published { url: self.url(path), size: existing.size, digest, present: true })
     }
 
-    /// Uploads in parts. The object appears when its last part is existing, the digest of all is
-    /// check_digest, and only where no other has its name.
+    /// Uploads in parts. The object appears after the last part, if the digest is correct and no
+    /// other object has the same key.
     async fn upload(
         &self,
         path: &Path,
@@ -204,7 +204,8 @@ impl ObjectStore {
                     hasher.update(&bytes);
                     let length = bytes.len() as u64;
                     match write(&mut upload, bytes).await {
-                        // What is there may be the same, which the digest of the rest tells.
+                        // The existing object may be identical: continue hashing, and compare the
+                        // digests.
                         Err(error) if already_exists(&error) => abort(upload.take()).await,
                         Err(error) => break Err(self.failed("upload", path)(error)),
                         Ok(()) => {}
@@ -217,7 +218,11 @@ impl ObjectStore {
                     let digest = hasher.clone().finish();
                     break check_digest(digest).map(|()| digest);
                 }
-                None => break Err(Error::damaged(format!("{sent} of {size} bytes were there"))),
+                None => {
+                    break Err(Error::damaged(format!(
+                        "the file ended after {sent} of {size} bytes"
+                    )));
+                }
             }
         };
         let digest = match result {
@@ -249,7 +254,7 @@ impl ObjectStore {
         Ok(Published { url: self.url(path), size, digest, present: false })
     }
 
-    /// Writes the checksum of what is published now. One of something that is gone is replaced.
+    /// Writes the checksum of the published bundle. Replaces the checksum of a deleted bundle.
     async fn write_checksum(&self, path: &Path, digest: Digest) -> Result<(), Error> {
         let key = key(&checksum_path(path));
         let written = self.operator.write(&key, checksum_line(path, digest).into_bytes()).await;
@@ -270,7 +275,7 @@ impl ObjectStore {
     }
 }
 
-/// Uploads bytes, as long as there is an upload.
+/// Uploads bytes, unless the upload was aborted.
 async fn write(upload: &mut Option<Upload>, bytes: Bytes) -> opendal::Result<()> {
     match upload {
         Some(upload) => upload.write(bytes).await,
@@ -288,7 +293,7 @@ impl ObjectFile {
     /// Opens `s3://bucket/path` or `oss://bucket/path`.
     ///
     /// # Errors
-    /// Where it is not existing.
+    /// [`Error::Store`] if the object does not exist.
     pub async fn open(address: &str) -> Result<Self, Error> {
         let (bucket, path) = split(address)?;
         let operator = operator(address, bucket, "")?;
@@ -334,12 +339,12 @@ impl BundleSource for ObjectFile {
     }
 }
 
-/// Bucket and path.
+/// Splits a URL into bucket and path.
 fn split(address: &str) -> Result<(&str, &str), Error> {
     let rest = address.split_once("://").map_or("", |(_, rest)| rest);
     let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
-        return Err(Error::invalid_address(address, "it names no bucket"));
+        return Err(Error::invalid_address(address, "the bucket is missing"));
     }
     Ok((bucket, path))
 }
@@ -355,14 +360,13 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     });
     if endpoint.as_ref().is_some_and(|endpoint| redact_url(endpoint) != *endpoint) {
         let variables = credential_variables(is_oss);
-        let reason = format!("a login belongs into {variables}, and not into the endpoint");
+        let reason = format!("set {variables} instead of writing credentials into the endpoint");
         return Err(Error::invalid_address(address, reason));
     }
     let root = format!("/{root}");
     let operator = if is_oss {
-        let endpoint = endpoint.ok_or_else(|| {
-            Error::invalid_address(address, "OSS_ENDPOINT does not say where the storage is")
-        })?;
+        let endpoint =
+            endpoint.ok_or_else(|| Error::invalid_address(address, "OSS_ENDPOINT is not set"))?;
         Operator::new(Oss::default().bucket(bucket).root(&root).endpoint(&endpoint))
     } else {
         let mut s3 = S3::default().bucket(bucket).root(&root).disable_ec2_metadata();
@@ -375,7 +379,7 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     let operator = operator.map_err(|error| Error::invalid_address(address, error.to_string()))?;
     let timeout = TimeoutLayer::default().with_io_timeout(Duration::from_mins(1));
     let retry = RetryLayer::new().with_max_times(4).with_jitter();
-    // Storages are spoken with over the same TLS as web servers, and as with_retry.
+    // Use the TLS settings and timeouts of web servers.
     let client = super::http::client();
     let client = client.map_err(|error| Error::invalid_address(address, error.to_string()))?;
     let transport = HttpTransporter::new(ReqwestTransport::new(client));
@@ -383,7 +387,7 @@ fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> 
     Ok(operator.with_context(context).layer(timeout).layer(retry))
 }
 
-/// Whether somebody else was faster.
+/// Whether another object has the same key.
 fn already_exists(error: &opendal::Error) -> bool {
     matches!(
         error.kind(),
@@ -399,7 +403,7 @@ fn parse_checksum(text: &[u8], path: &Path) -> Option<Digest> {
     checksum_in(text, path.file_name().unwrap_or_default().as_encoded_bytes()).ok()
 }
 
-/// Reads an object that should be small; no more than shows that it is not.
+/// Reads a small object. Reads one byte more than allowed, so that a larger object is noticed.
 async fn read_small(operator: &Operator, key: &str) -> opendal::Result<Vec<u8>> {
     let size = operator.stat(key).await?.content_length();
     let end = size.min(MAX_CHECKSUM + 1);

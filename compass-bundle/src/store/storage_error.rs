@@ -1,18 +1,18 @@
-//! What an object storage did not do, in words that help.
+//! Error messages of object storages.
 
 use std::fmt;
 
 use opendal::ErrorKind;
 
-/// An error of the library, as it is shown: that one names its own parts as well.
+/// An error of the storage library, displayed without the names of its components.
 #[derive(Debug)]
 pub(super) struct StorageError {
     error: opendal::Error,
-    /// Whether the storage is Alibaba's.
+    /// Whether the storage is Alibaba OSS.
     is_oss: bool,
 }
 
-/// The variables of the environment that logins are taken from.
+/// The environment variables for credentials.
 pub(super) fn credential_variables(is_oss: bool) -> &'static str {
     match is_oss {
         true => "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -22,7 +22,7 @@ pub(super) fn credential_variables(is_oss: bool) -> &'static str {
 
 impl StorageError {
     pub(super) fn new(error: opendal::Error, address: &str) -> Self {
-        tracing::debug!(%error, address, "the storage failed");
+        tracing::debug!(%error, address, "object storage request failed");
         Self { error, is_oss: address.starts_with("oss://") }
     }
 
@@ -36,11 +36,11 @@ impl fmt::Display for StorageError {
         let message = self.error.message();
         match self.error.kind() {
             _ if self.lacks_credentials() => {
-                write!(f, "nobody is logged in: set {}", credential_variables(self.is_oss))
+                write!(f, "no credentials: set {}", credential_variables(self.is_oss))
             }
-            ErrorKind::NotFound => write!(f, "it is not existing: {message}"),
-            ErrorKind::PermissionDenied => write!(f, "the storage does not allow it: {message}"),
-            ErrorKind::RateLimited => write!(f, "the storage asks for patience: {message}"),
+            ErrorKind::NotFound => write!(f, "it does not exist: {message}"),
+            ErrorKind::PermissionDenied => write!(f, "access denied: {message}"),
+            ErrorKind::RateLimited => write!(f, "the storage limits the request rate: {message}"),
             _ => f.write_str(message),
         }
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_login_names_what_to_set() {
+    fn storage_error_without_credentials_names_variables() {
         let error = || {
             let error = opendal::Error::new(ErrorKind::Unexpected, "signing http request");
             error.set_source(std::io::Error::other("failed to load signing credential"))
@@ -72,12 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_storage_said_is_shown_without_the_parts_of_the_library() {
+    fn storage_error_omits_library_context() {
         let error = opendal::Error::new(ErrorKind::NotFound, "NoSuchKey");
         let error = error.with_context("service", "s3");
         assert_eq!(
             StorageError::new(error, "s3://b/x").to_string(),
-            "it is not existing: NoSuchKey"
+            "it does not exist: NoSuchKey"
         );
     }
 }

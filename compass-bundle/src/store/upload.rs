@@ -1,4 +1,4 @@
-//! Uploads in parts that leave nothing behind in the storage when they are not completed.
+//! Multipart uploads that are aborted if they are not completed.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -10,14 +10,14 @@ use tokio_util::task::TaskTracker;
 /// All uploads of this process.
 static UPLOADS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
-/// Objects whose unfinished parts the storage kept, because it did not take the order to forget them.
+/// Objects whose uploads could not be aborted.
 static UNABORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// An upload under way. It is a task of its own: wherever somebody stops waiting, a request that has
-/// begun comes to its end, and what it began is known and can be given up.
+/// An upload in progress. It runs in a task of its own, so that requests finish and the upload can
+/// be aborted even if the caller's future is dropped.
 pub(super) struct Upload {
     commands: mpsc::Sender<Command>,
-    /// Nothing when the end has been reported.
+    /// `None` after the result has been returned.
     result: Option<oneshot::Receiver<opendal::Result<()>>>,
 }
 
@@ -27,19 +27,18 @@ enum Command {
 }
 
 impl Upload {
-    /// Begins with what nothing was written to yet. Unless [`Upload::complete`] is called, the
-    /// storage is told to forget everything.
+    /// Starts an upload with a fresh writer. Dropping it without [`Upload::complete`] aborts it.
     pub(super) fn begin(writer: Writer, object: String) -> Self {
         let (commands, received) = mpsc::channel(1);
         let (end, result) = oneshot::channel();
         UPLOADS.spawn(async move {
-            // Who has given up is told nothing.
+            // The receiver is gone if the upload was dropped.
             let _ = end.send(run(writer, received, object).await);
         });
         Self { commands, result: Some(result) }
     }
 
-    /// Sends the next bytes. What failed before is reported here as well.
+    /// Sends bytes. Returns earlier errors as well.
     pub(super) async fn write(&mut self, bytes: Bytes) -> opendal::Result<()> {
         match self.commands.send(Command::Write(bytes)).await {
             Ok(()) => Ok(()),
@@ -47,14 +46,14 @@ impl Upload {
         }
     }
 
-    /// Makes the object appear.
+    /// Completes the upload, so that the object appears.
     pub(super) async fn complete(mut self) -> opendal::Result<()> {
-        // Where it has failed already, its end says so.
+        // If the task has ended, its result contains the error.
         let _ = self.commands.send(Command::Complete).await;
         self.end().await
     }
 
-    /// Waits until the storage has been told to forget everything.
+    /// Aborts the upload, and waits for it.
     pub(super) async fn abort(self) {
         drop(self.commands);
         if let Some(result) = self.result {
@@ -64,15 +63,16 @@ impl Upload {
 
     async fn end(&mut self) -> opendal::Result<()> {
         let result = async { self.result.take()?.await.ok() };
-        let stopped = || opendal::Error::new(ErrorKind::Unexpected, "the upload has stopped");
+        let stopped = || opendal::Error::new(ErrorKind::Unexpected, "the upload task stopped");
         result.await.unwrap_or_else(|| Err(stopped()))
     }
 }
 
-/// Waits until uploads that nobody waits for any more are given up. Where a future of
-/// [`ObjectStore`](super::ObjectStore) was dropped, a program calls this before it ends; otherwise
-/// the storage may keep parts of an object that never appears, and its owner pays for them. It can
-/// take as long as the storage does. Returns the objects of which the storage kept parts all the same.
+/// Waits until dropped uploads are aborted. Returns the objects whose uploads could not be aborted.
+///
+/// Programs must call this before they exit if a future of [`ObjectStore`](super::ObjectStore) was
+/// dropped. Otherwise the storage may keep, and charge for, parts of incomplete objects. There is
+/// no timeout.
 pub async fn wait_for_pending_uploads() -> Vec<String> {
     UPLOADS.close();
     UPLOADS.wait().await;
@@ -80,7 +80,7 @@ pub async fn wait_for_pending_uploads() -> Vec<String> {
     std::mem::take(&mut *UNABORTED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Whether uploads are under way, or being given up.
+/// Whether uploads are in progress or being aborted.
 pub fn has_pending_uploads() -> bool {
     !UPLOADS.is_empty()
 }
@@ -102,7 +102,7 @@ async fn run(
         }
     }
     if let Err(error) = writer.abort().await {
-        tracing::warn!(%error, "an unfinished upload stays in the store");
+        tracing::warn!(%error, "an incomplete upload could not be aborted");
         UNABORTED.lock().unwrap_or_else(PoisonError::into_inner).push(object);
     }
     result

@@ -1,22 +1,22 @@
-//! Archives of images as tools save them.
+//! Image archives as tools save them.
 
 use compass_registry::media_type;
 use serde_json::{Value, json};
 
 use super::choices::Choices;
-use super::flaw::Flaw;
 use super::images::Image;
 use super::manifests::{add_docker, add_layout, blob_path, describe, index_of};
+use super::mutation::Mutation;
 use super::tar::{Entry, Packing, Style, file, tar};
 
-/// Everything that is put into one archive.
+/// The content of one archive.
 #[derive(Default)]
 pub(crate) struct Parts {
     pub(crate) entries: Vec<Entry>,
     pub(crate) docker: Vec<Value>,
     pub(crate) index: Vec<Value>,
     pub(crate) is_layout: bool,
-    /// Whether layers that others need not hold may be missing.
+    /// Whether the archive may omit non-distributable layers.
     pub(crate) may_lack_layers: bool,
 }
 
@@ -28,48 +28,52 @@ impl Parts {
         }
     }
 
-    /// The entry that has the bytes.
+    /// The index of the entry with this content.
     fn position_of(&self, bytes: &[u8]) -> usize {
         self.entries.iter().position(|entry| entry.content == bytes).unwrap()
     }
 
-    /// The first entry that is a layer.
+    /// The index of the first entry that is a layer.
     fn first_layer(&self) -> usize {
         let is_layer = |entry: &Entry| entry.kind == b'0' && !entry.content.starts_with(b"{");
         self.entries.iter().position(is_layer).unwrap()
     }
 }
 
-/// The forms in which an image is saved.
+/// Formats of image archives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `docker save` before version 25, skopeo, kaniko.
     Docker,
     /// An OCI layout.
     Layout,
-    /// Both in one, as Docker 25.
+    /// Both in one archive, as Docker 25 writes it.
     Both,
-    /// Skopeo's `dir:`, of one image.
+    /// Skopeo's `dir:`, which contains one image.
     Directory,
 }
 
-/// An archive of images, broken in one way if there is a flaw.
-pub(crate) fn archive(choices: &mut Choices, images: &[Image], flaw: Option<Flaw>) -> Vec<u8> {
-    let form = match flaw.and_then(Flaw::form) {
+/// Generates an image archive, with a defect if `mutation` is given.
+pub(crate) fn archive(
+    choices: &mut Choices,
+    images: &[Image],
+    mutation: Option<Mutation>,
+) -> Vec<u8> {
+    let form = match mutation.and_then(Mutation::form) {
         Some(form) => form,
-        None if flaw.is_none() && images.len() == 1 && choices.once_in(6) => Form::Directory,
+        None if mutation.is_none() && images.len() == 1 && choices.once_in(6) => Form::Directory,
         None => *choices.pick(&[Form::Docker, Form::Layout, Form::Both]),
     };
     let mut parts = Parts::default();
     for image in images {
-        add_image(choices, &mut parts, image, (form, flaw));
+        add_image(choices, &mut parts, image, (form, mutation));
     }
-    if let Some(flaw) = flaw {
-        break_parts(choices, &mut parts, &images[0], flaw);
+    if let Some(mutation) = mutation {
+        break_parts(choices, &mut parts, &images[0], mutation);
     }
     match form {
         Form::Directory => tar(&directory(parts), Style::any(choices)),
-        _ => finish(choices, parts, flaw),
+        _ => finish(choices, parts, mutation),
     }
 }
 
@@ -77,7 +81,7 @@ pub(crate) fn add_image(
     choices: &mut Choices,
     parts: &mut Parts,
     image: &Image,
-    (form, flaw): (Form, Option<Flaw>),
+    (form, mutation): (Form, Option<Mutation>),
 ) {
     let packings = match form {
         Form::Docker => &Packing::ALL[..],
@@ -89,7 +93,7 @@ pub(crate) fn add_image(
     };
     let packed: Vec<_> = image.layers.iter().map(|layer| pack(choices, layer)).collect();
     let (mut tags, annotations) = image.any_names(choices);
-    if flaw == Some(Flaw::UnusableName) {
+    if mutation == Some(Mutation::UnusableName) {
         tags = json!(["reg.example/team/app:v 1"]);
     }
     if form == Form::Docker {
@@ -97,8 +101,8 @@ pub(crate) fn add_image(
         return;
     }
     parts.may_lack_layers = form != Form::Both;
-    add_layout(choices, parts, image, &packed, (annotations, flaw));
-    let differs = flaw == Some(Flaw::OtherLayersInManifest);
+    add_layout(choices, parts, image, &packed, (annotations, mutation));
+    let differs = mutation == Some(Mutation::OtherLayersInManifest);
     if form == Form::Both && (differs || !choices.once_in(6)) {
         let kept = packed.len() - usize::from(differs);
         let layers: Vec<_> = packed[..kept].iter().map(|(_, bytes)| blob_path(bytes)).collect();
@@ -107,29 +111,29 @@ pub(crate) fn add_image(
     }
 }
 
-fn break_parts(choices: &mut Choices, parts: &mut Parts, image: &Image, flaw: Flaw) {
-    match flaw {
-        Flaw::IndexOfNothing => {
+fn break_parts(choices: &mut Choices, parts: &mut Parts, image: &Image, mutation: Mutation) {
+    match mutation {
+        Mutation::IndexOfNothing => {
             let index = index_of(&[describe(media_type::OCI_MANIFEST, b"elsewhere")]);
             parts.add_blob(&index);
             parts.index.push(describe(media_type::OCI_INDEX, &index));
         }
-        Flaw::NameOfAnother => {
+        Mutation::NameOfAnother => {
             let name = json!("reg.example/team/two:v1");
             parts.index[0]["annotations"] = json!({"io.containerd.image.name": name});
             add_docker(choices, parts, &Image::empty(95), &[], &json!([name]));
         }
-        Flaw::OtherContentTwice => {
+        Mutation::OtherContentTwice => {
             let path = parts.entries[parts.position_of(&image.config)].path.clone();
             parts.entries.push(file(path, "{}"));
         }
-        Flaw::MissingConfig => drop(parts.entries.remove(parts.position_of(&image.config))),
-        Flaw::MissingLayer => {
-            // Images that share a layer may each have written it.
+        Mutation::MissingConfig => drop(parts.entries.remove(parts.position_of(&image.config))),
+        Mutation::MissingLayer => {
+            // Images that share a layer may each contain a copy.
             let path = parts.entries[parts.first_layer()].path.clone();
             parts.entries.retain(|entry| entry.path != path);
         }
-        Flaw::FlippedBit => {
+        Mutation::FlippedBit => {
             let at = parts.first_layer();
             let layer = &mut parts.entries[at].content;
             let at = choices.below(layer.len());
@@ -139,7 +143,8 @@ fn break_parts(choices: &mut Choices, parts: &mut Parts, image: &Image, flaw: Fl
     }
 }
 
-/// The blobs of a layout as `skopeo copy dir:` puts them; the root has a name of its own.
+/// Converts a layout to the file names of `skopeo copy dir:`, where the root manifest has a fixed
+/// name.
 fn directory(parts: Parts) -> Vec<Entry> {
     let root = parts.index[0]["digest"].as_str().unwrap().replace("sha256:", "");
     let mut entries = vec![file("version", "Directory Transport Version: 1.1\n")];
@@ -156,16 +161,17 @@ fn directory(parts: Parts) -> Vec<Entry> {
     entries
 }
 
-/// Writes the lists of what is in an archive, and all of it.
-fn finish(choices: &mut Choices, mut parts: Parts, flaw: Option<Flaw>) -> Vec<u8> {
+/// Adds the image lists to an archive, and serializes it.
+fn finish(choices: &mut Choices, mut parts: Parts, mutation: Option<Mutation>) -> Vec<u8> {
     if parts.is_layout {
-        let version = if flaw == Some(Flaw::OtherLayoutVersion) { "2.0.0" } else { "1.0.0" };
+        let version =
+            if mutation == Some(Mutation::OtherLayoutVersion) { "2.0.0" } else { "1.0.0" };
         let mark = json!({"imageLayoutVersion": version}).to_string();
-        if flaw != Some(Flaw::LostIndex) || choices.once_in(2) {
+        if mutation != Some(Mutation::LostIndex) || choices.once_in(2) {
             parts.entries.push(file("oci-layout", mark));
         }
         let index = json!({"schemaVersion": 2, "manifests": parts.index});
-        if flaw != Some(Flaw::LostIndex) {
+        if mutation != Some(Mutation::LostIndex) {
             parts.entries.push(file("index.json", text_of(choices, &index)));
         }
     } else if choices.once_in(8) {
@@ -186,7 +192,7 @@ fn finish(choices: &mut Choices, mut parts: Parts, flaw: Option<Flaw>) -> Vec<u8
     tar(&parts.entries, Style::any(choices))
 }
 
-/// JSON as some tool or person writes it.
+/// Formats JSON in one of several styles.
 fn text_of(choices: &mut Choices, value: &Value) -> String {
     match choices.below(6) {
         0 => format!("{value:#}\n"),

@@ -1,4 +1,4 @@
-//! What must be true of every package, whole or not.
+//! Invariants of every package, valid or not.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use compass_registry::{
     Repository, TagOrDigest,
 };
 
-use super::flaw::Flaw;
+use super::mutation::Mutation;
 use super::packages::Generated;
 
 #[derive(Debug)]
@@ -41,31 +41,31 @@ async fn open(bytes: Vec<u8>) -> Result<ForeignPackage, String> {
         Ok(Package::Foreign(package)) => Ok(package),
         Ok(Package::Bundle(_)) => panic!("it is not a bundle"),
         Err(error @ (Error::Damaged { .. } | Error::NotABundle { .. })) => Err(error.to_string()),
-        Err(error) => panic!("it says nothing of the package: {error:?}"),
+        Err(error) => panic!("the error does not concern the package: {error:?}"),
     }
 }
 
-/// Requires that a package that is whole is installed and unpacked, and another is not; and that it is
-/// whole if nothing is wrong with it.
-pub(crate) async fn check(Generated { bytes, configs, flaw }: Generated) {
-    let expected = (!flaw.is_some_and(Flaw::is_uncertain)).then_some(flaw.is_none());
+/// Checks that a package is installed and unpacked exactly if it has no problems, and that it has
+/// none if it was generated without a mutation.
+pub(crate) async fn check(Generated { bytes, configs, mutation }: Generated) {
+    let expected = (!mutation.is_some_and(Mutation::is_uncertain)).then_some(mutation.is_none());
     let package = match open(bytes).await {
         Ok(package) => package,
         Err(told) => {
-            assert_ne!(expected, Some(true), "a whole package is refused: {told}");
+            assert_ne!(expected, Some(true), "a valid package is rejected: {told}");
             return;
         }
     };
     let problems = package.problems();
     let is_whole = problems.is_empty();
-    assert_eq!(is_whole, expected.unwrap_or(is_whole), "{flaw:?}: {problems:?}");
+    assert_eq!(is_whole, expected.unwrap_or(is_whole), "{mutation:?}: {problems:?}");
 
     let directory = tempfile::tempdir().unwrap();
     let unpacked = package.unpack(&directory.path().join("target"), &NoProgress).await;
-    assert_eq!(unpacked.is_ok(), is_whole, "{unpacked:?}, and {problems:?}");
+    assert_eq!(unpacked.is_ok(), is_whole, "{unpacked:?}, but {problems:?}");
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
     let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
-    assert_eq!(installed.is_ok(), is_whole, "{installed:?}, and {problems:?}");
+    assert_eq!(installed.is_ok(), is_whole, "{installed:?}, but {problems:?}");
     let Ok(installed) = installed else { return };
     let mut arrived = HashSet::new();
     for (image, packed) in installed.into_iter().zip(package.images()) {
@@ -76,18 +76,18 @@ pub(crate) async fn check(Generated { bytes, configs, flaw }: Generated) {
         arrived.extend(read_all(&site, repository, (root, &unavailable)).await);
     }
     let lost: Vec<_> = configs.iter().filter(|config| !arrived.contains(config)).collect();
-    assert!(lost.is_empty(), "{lost:?} did not arrive, of {} images", configs.len());
+    assert!(lost.is_empty(), "{lost:?} were not installed, of {} images", configs.len());
     check_archives(&package, directory.path()).await;
 }
 
-/// Requires that each image of a package can be written as an archive, which is whole again.
+/// Checks that each image can be extracted as an archive that has no problems.
 async fn check_archives(package: &ForeignPackage, directory: &Path) {
     for (number, image) in package.images().iter().enumerate() {
         let path = directory.join(format!("{number}.tar.gz"));
         let written = package.write_archive(image, &path, &WriteOptions::default()).await;
         assert_eq!(written.is_ok(), image.unavailable.is_empty(), "{written:?}");
         if written.is_err() {
-            // No tool loads it without those layers.
+            // Archives without those layers cannot be loaded.
             continue;
         }
         let again = open(std::fs::read(&path).unwrap()).await.unwrap();
@@ -96,7 +96,7 @@ async fn check_archives(package: &ForeignPackage, directory: &Path) {
     }
 }
 
-/// Reads everything of an image, and gives the digests of its configurations.
+/// Reads all blobs of an image, and returns the digests of its configurations.
 async fn read_all(
     site: &MemoryStorage,
     repository: &Repository,

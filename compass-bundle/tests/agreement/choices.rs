@@ -1,13 +1,14 @@
-//! Decisions that a seed or the bytes of a fuzzer make.
+//! Decisions from a seed, or from the bytes of a fuzzer.
 
-/// Where decisions come from.
+/// A source of decisions.
 pub(crate) struct Choices {
     bytes: Vec<u8>,
-    /// The generator that continues behind the bytes; `None` for a fuzzer, whose decisions end.
+    /// State of the generator that continues after the bytes. `None` for a fuzzer, whose input
+    /// ends.
     state: Option<u64>,
 }
 
-#[allow(dead_code, reason = "the test takes seeds, and the fuzz target bytes")]
+#[allow(dead_code, reason = "the test uses seeds, the fuzz target uses bytes")]
 impl Choices {
     pub(crate) fn of_seed(seed: u64) -> Self {
         Self { bytes: Vec::new(), state: Some(seed) }
@@ -18,7 +19,7 @@ impl Choices {
         Self { bytes, state: None }
     }
 
-    /// A number below another.
+    /// A number less than `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         let Some(state) = &mut self.state else {
             return usize::from(self.bytes.pop().unwrap_or_default()) % end.max(1);
@@ -31,7 +32,7 @@ impl Choices {
         usize::try_from((mixed ^ (mixed >> 31)) >> 16).unwrap_or_default() % end.max(1)
     }
 
-    /// Once in so many times.
+    /// True once in `times` calls, on average.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == times - 1
     }

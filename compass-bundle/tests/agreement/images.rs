@@ -1,28 +1,28 @@
-//! Random images, whole or broken in one way.
+//! Random images, with or without a mutation.
 
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
 use super::choices::Choices;
-use super::flaw::Flaw;
+use super::mutation::Mutation;
 use super::tar::{Entry, Style, file, link, tar};
 
-/// An image before it is written in any form.
+/// An image, independent of any archive format.
 pub(crate) struct Image {
-    /// Uncompressed layers, no two of them the same.
+    /// Uncompressed layers, all different.
     pub(crate) layers: Vec<Vec<u8>>,
     pub(crate) config: Vec<u8>,
     pub(crate) number: usize,
 }
 
 impl Image {
-    pub(crate) fn any(choices: &mut Choices, number: usize, flaw: Option<Flaw>) -> Self {
-        let layers = any_layers(choices, number, flaw);
+    pub(crate) fn any(choices: &mut Choices, number: usize, mutation: Option<Mutation>) -> Self {
+        let layers = any_layers(choices, number, mutation);
         let mut ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
-        match flaw {
-            Some(Flaw::SwappedLayers) => ids.swap(0, 1),
-            Some(Flaw::OtherLayer) => ids[0] = Digest::of(b"another").to_string(),
-            Some(Flaw::TooFewDiffIds) => drop(ids.pop()),
+        match mutation {
+            Some(Mutation::SwappedLayers) => ids.swap(0, 1),
+            Some(Mutation::OtherLayer) => ids[0] = Digest::of(b"another").to_string(),
+            Some(Mutation::TooFewDiffIds) => drop(ids.pop()),
             _ => {}
         }
         let root = match ids.is_empty() {
@@ -33,7 +33,7 @@ impl Image {
             "architecture": "amd64", "os": "linux", "number": number, "rootfs": root,
         });
         let mut config = config.to_string().into_bytes();
-        if flaw == Some(Flaw::ConfigIsNoJson) {
+        if mutation == Some(Mutation::ConfigIsNoJson) {
             config.truncate(config.len() / 2);
         }
         Self { layers, config, number }
@@ -49,7 +49,7 @@ impl Image {
         Digest::of(&self.config)
     }
 
-    /// Its names, as `RepoTags` and as annotations have them.
+    /// Its names, as in `RepoTags` and in annotations.
     pub(crate) fn any_names(&self, choices: &mut Choices) -> (Value, Value) {
         let number = self.number;
         let full = format!("reg.example/team/app-{number}:v1");
@@ -70,9 +70,9 @@ impl Image {
     }
 }
 
-fn any_layers(choices: &mut Choices, image: usize, flaw: Option<Flaw>) -> Vec<Vec<u8>> {
-    // To be swapped, layers have to be two.
-    let least = if flaw.is_some() { 2 } else { 0 };
+fn any_layers(choices: &mut Choices, image: usize, mutation: Option<Mutation>) -> Vec<Vec<u8>> {
+    // Swapping layers needs two of them.
+    let least = if mutation.is_some() { 2 } else { 0 };
     let mut layers: Vec<_> =
         (0..least + choices.below(3)).map(|layer| any_layer(choices, image, layer)).collect();
     if choices.once_in(4) {
@@ -80,13 +80,13 @@ fn any_layers(choices: &mut Choices, image: usize, flaw: Option<Flaw>) -> Vec<Ve
         layers.insert(0, tar(&[file("etc/base", "shared\n")], Style::plain()));
     }
     if choices.once_in(12) {
-        // What Docker writes for a step that changes no file.
+        // The layer that Docker writes for a step without changes.
         layers.push(vec![0; 1024]);
     }
     layers
 }
 
-/// What a layer may hold, so that no two layers are the same.
+/// Generates the content of a layer, unique by image and layer number.
 fn any_layer(choices: &mut Choices, image: usize, layer: usize) -> Vec<u8> {
     let own = format!("layer {layer} of image {image}\n");
     let mut entries = vec![file(format!("etc/{image}-{layer}"), own.into_bytes())];

@@ -1,14 +1,14 @@
-//! `verify`, `install` and `extract` agree on what packages of other tools hold.
+//! `verify`, `install` and `extract` agree on random packages of other tools.
 //!
-//! `COMPASS_SEED=N` begins with another seed, and `COMPASS_SECONDS=N` sets the time.
+//! `COMPASS_SEED=N` sets the first seed, and `COMPASS_SECONDS=N` the duration.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;
 mod check;
 mod choices;
-mod flaw;
 mod images;
 mod manifests;
+mod mutation;
 mod packages;
 mod tar;
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use choices::Choices;
 
-/// Packages that are tried if no time is given.
+/// Number of packages if no duration is set.
 const PACKAGES: u64 = 400;
 
 fn number(variable: &str) -> Option<u64> {
@@ -24,7 +24,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn packages_whole_or_broken_are_judged_alike() {
+fn commands_agree_on_random_packages() {
     let first = number("COMPASS_SEED").unwrap_or(1);
     let seconds = number("COMPASS_SECONDS").map(Duration::from_secs);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -39,11 +39,11 @@ fn packages_whole_or_broken_are_judged_alike() {
             break;
         }
         let seed = first.wrapping_add(count);
-        // A panic names the seed that it came from.
+        // Prints the seed if a check panics.
         let named = Named(seed);
         let mut choices = Choices::of_seed(seed);
-        let is_flawed = choices.once_in(2);
-        let generated = packages::generate(&mut choices, is_flawed);
+        let is_mutated = choices.once_in(2);
+        let generated = packages::generate(&mut choices, is_mutated);
         runtime.block_on(check::check(generated));
         drop(named);
     }

@@ -1,15 +1,15 @@
-//! How images are described: as Docker does, or as OCI layouts are.
+//! Image lists: those of Docker and those of OCI layouts.
 
 use compass_registry::{Digest, media_type};
 use serde_json::{Value, json};
 
 use super::archives::Parts;
 use super::choices::Choices;
-use super::flaw::Flaw;
 use super::images::Image;
+use super::mutation::Mutation;
 use super::tar::{Packing, file, link};
 
-/// A layer as it is packed.
+/// The compression and compressed bytes of a layer.
 type Packed = (Packing, Vec<u8>);
 
 pub(crate) fn describe(kind: &str, bytes: &[u8]) -> Value {
@@ -28,7 +28,7 @@ pub(crate) fn index_of(manifests: &[Value]) -> Vec<u8> {
     index.to_string().into_bytes()
 }
 
-/// As `docker save` before version 25, skopeo and kaniko write.
+/// Adds an image as `docker save` before version 25, skopeo and kaniko do.
 pub(crate) fn add_docker(
     choices: &mut Choices,
     parts: &mut Parts,
@@ -51,7 +51,7 @@ pub(crate) fn add_docker(
             2 => (format!("{id}/layer.tar"), format!("{id}\\layer.tar")),
             3 => (format!("{id}\\layer.tar"), format!("{id}/layer.tar")),
             _ => {
-                // As Docker wrote layers that two images share.
+                // Docker names layers that two images share in this way.
                 let path = format!("{}/layer.tar", Digest::of(bytes).hex());
                 let target = choices.pick(&[format!("../{path}"), format!("/{path}")]).clone();
                 parts.entries.push(link(b'2', format!("{id}/layer.tar"), target));
@@ -66,16 +66,16 @@ pub(crate) fn add_docker(
     parts.docker.push(json!({"Config": config, "RepoTags": tags, "Layers": layers}));
 }
 
-/// As OCI layouts hold images.
+/// Adds an image in the format of OCI layouts.
 pub(crate) fn add_layout(
     choices: &mut Choices,
     parts: &mut Parts,
     image: &Image,
     packed: &[Packed],
-    (annotations, flaw): (Value, Option<Flaw>),
+    (annotations, mutation): (Value, Option<Mutation>),
 ) {
     parts.is_layout = true;
-    let layers = add_layers(choices, parts, packed, flaw);
+    let layers = add_layers(choices, parts, packed, mutation);
     parts.add_blob(&image.config);
     let mut manifest = json!({
         "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
@@ -84,13 +84,13 @@ pub(crate) fn add_layout(
     if choices.once_in(3) {
         manifest.as_object_mut().unwrap().remove("mediaType");
     }
-    if flaw == Some(Flaw::ImageAndIndex) {
+    if mutation == Some(Mutation::ImageAndIndex) {
         manifest["manifests"] = json!([describe(media_type::OCI_MANIFEST, b"x")]);
     }
     let manifest = manifest.to_string().into_bytes();
     parts.add_blob(&manifest);
-    let mut entry = add_indexes(choices, parts, &manifest, flaw);
-    if flaw == Some(Flaw::WrongIndexSize) {
+    let mut entry = add_indexes(choices, parts, &manifest, mutation);
+    if mutation == Some(Mutation::WrongIndexSize) {
         entry["size"] = json!(1);
     }
     entry["annotations"] = annotations;
@@ -101,7 +101,7 @@ fn add_layers(
     choices: &mut Choices,
     parts: &mut Parts,
     packed: &[Packed],
-    flaw: Option<Flaw>,
+    mutation: Option<Mutation>,
 ) -> Vec<Value> {
     let kind = |packing: &Packing| match packing {
         Packing::Gzip | Packing::Stored => media_type::OCI_LAYER_GZIP,
@@ -110,12 +110,12 @@ fn add_layers(
     };
     let mut layers: Vec<_> =
         packed.iter().map(|(packing, bytes)| describe(kind(packing), bytes)).collect();
-    if flaw == Some(Flaw::WrongSize) {
+    if mutation == Some(Mutation::WrongSize) {
         layers[0]["size"] = json!(packed[0].1.len() + 1);
     }
     let mut missing = 0;
-    if flaw.is_none() && choices.once_in(10) {
-        // Base layers of Windows may be missing.
+    if mutation.is_none() && choices.once_in(10) {
+        // Base layers of Windows images may be missing.
         let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
         layers.iter_mut().take(1).for_each(|layer| layer["mediaType"] = json!(foreign));
         missing = usize::from(parts.may_lack_layers && choices.once_in(2));
@@ -126,14 +126,14 @@ fn add_layers(
     layers
 }
 
-/// Indexes around a manifest, or none. Gives what describes the outermost.
+/// Adds indexes around a manifest, or none. Returns the outermost descriptor.
 fn add_indexes(
     choices: &mut Choices,
     parts: &mut Parts,
     manifest: &[u8],
-    flaw: Option<Flaw>,
+    mutation: Option<Mutation>,
 ) -> Value {
-    let lacks_inner = flaw == Some(Flaw::MissingInnerManifest);
+    let lacks_inner = mutation == Some(Mutation::MissingInnerManifest);
     let mut entry = describe(media_type::OCI_MANIFEST, manifest);
     let levels = if lacks_inner { 2 } else { 0 } + choices.below(3);
     for level in 0..levels {
@@ -142,7 +142,7 @@ fn add_indexes(
         }
         let mut images = vec![entry];
         let is_outermost = level + 1 == levels;
-        // Docker keeps indexes of which it has some platforms only.
+        // Docker keeps indexes of which it has pulled only some platforms.
         let is_partial = is_outermost && choices.once_in(3);
         if is_partial || (lacks_inner && !is_outermost) {
             let mut absent = describe(media_type::OCI_MANIFEST, format!("{level}").as_bytes());

@@ -1,81 +1,81 @@
-//! Random packages as other tools write them: several images, layouts and archives of Docker, nested
-//! indexes, odd names, all compressions; and packages that are broken in one way.
+//! Random packages as other tools write them: several images, layouts and archives of Docker,
+//! nested indexes, unusual names and all compressions, with or without a mutation.
 
 use compass_registry::Digest;
 use serde_json::json;
 
 use super::archives::{Form, Parts, add_image, archive};
 use super::choices::Choices;
-use super::flaw::Flaw;
 use super::images::Image;
 use super::manifests::add_docker;
+use super::mutation::Mutation;
 use super::tar::{Entry, Packing, Style, file, link, tar};
 
-/// A package, its configurations and its flaw.
+/// A generated package.
 pub(crate) struct Generated {
     pub(crate) bytes: Vec<u8>,
-    /// Digests of the configurations of all images that must arrive.
+    /// Digests of the configurations of all images that must be installed.
     pub(crate) configs: Vec<Digest>,
-    /// Its flaw, if it has one.
-    pub(crate) flaw: Option<Flaw>,
+    /// The mutation, if there is one.
+    pub(crate) mutation: Option<Mutation>,
 }
 
-/// A package, broken in one way if `is_flawed`.
-pub(crate) fn generate(choices: &mut Choices, is_flawed: bool) -> Generated {
-    let flaw = is_flawed.then(|| *choices.pick(&Flaw::ALL));
+/// Generates a package, with a random mutation if `is_mutated`.
+pub(crate) fn generate(choices: &mut Choices, is_mutated: bool) -> Generated {
+    let mutation = is_mutated.then(|| *choices.pick(&Mutation::ALL));
     let images: Vec<_> =
-        (0..=choices.below(4)).map(|number| Image::any(choices, number, flaw)).collect();
+        (0..=choices.below(4)).map(|number| Image::any(choices, number, mutation)).collect();
     let configs = images.iter().map(Image::config_digest).collect();
-    let is_beside = flaw.is_some_and(Flaw::is_beside_archives);
+    let is_beside = mutation.is_some_and(Mutation::is_beside_archives);
     let mut bytes = match choices.once_in(3) && !is_beside {
-        true => archive(choices, &images, flaw),
-        false => package(choices, &images, flaw),
+        true => archive(choices, &images, mutation),
+        false => package(choices, &images, mutation),
     };
-    if flaw == Some(Flaw::CutOff) {
-        // What follows the last entry is padding.
+    if mutation == Some(Mutation::CutOff) {
+        // Only padding follows the last entry.
         let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
         bytes.truncate(choices.below(end));
     }
-    if flaw == Some(Flaw::TrailingBytes) {
+    if mutation == Some(Mutation::TrailingBytes) {
         bytes.extend_from_slice(b"and more");
     }
     let mut bytes = choices.pick(&Packing::ALL).pack(&bytes, choices);
     if choices.once_in(8) {
-        // Old scripts compress twice.
+        // Some scripts compress twice.
         bytes = Packing::Gzip.pack(&bytes, choices);
     }
-    if flaw == Some(Flaw::CutOffCompressed) && bytes.last() != Some(&0) {
+    if mutation == Some(Mutation::CutOffCompressed) && bytes.last() != Some(&0) {
         bytes.truncate(1 + choices.below(bytes.len() - 1));
     }
-    Generated { bytes, configs, flaw }
+    Generated { bytes, configs, mutation }
 }
 
-/// Archives in a directory, beside other files.
-fn package(choices: &mut Choices, images: &[Image], flaw: Option<Flaw>) -> Vec<u8> {
-    let beside = flaw.filter(|flaw| flaw.is_beside_archives());
+/// A directory of archives and other files.
+fn package(choices: &mut Choices, images: &[Image], mutation: Option<Mutation>) -> Vec<u8> {
+    let beside = mutation.filter(|mutation| mutation.is_beside_archives());
     let mut entries = other_files(choices);
     let (mut rest, mut number) = (images, 0);
     while !rest.is_empty() {
         let (some, others) = rest.split_at(1 + choices.below(rest.len()));
-        // One flaw is enough.
-        let flaw = flaw.filter(|_| number == 0 && beside.is_none());
-        entries.extend(any_archive(choices, some, (number, flaw)));
+        // Use the mutation only once.
+        let mutation = mutation.filter(|_| number == 0 && beside.is_none());
+        entries.extend(any_archive(choices, some, (number, mutation)));
         (rest, number) = (others, number + 1);
     }
-    if let Some(flaw) = beside {
-        entries.extend(flawed_entries(choices, flaw));
+    if let Some(mutation) = beside {
+        entries.extend(flawed_entries(choices, mutation));
     }
     tar(&entries, Style::any(choices))
 }
 
-/// An archive of a package, sometimes twice.
+/// Adds an image archive to a package, sometimes twice.
 fn any_archive(
     choices: &mut Choices,
     images: &[Image],
-    (number, flaw): (usize, Option<Flaw>),
+    (number, mutation): (usize, Option<Mutation>),
 ) -> Vec<Entry> {
     let packing = *choices.pick(&Packing::ALL);
-    let bytes = archive(choices, images, flaw);
+    let bytes = archive(choices, images, mutation);
     let path = match choices.below(3) {
         0 => format!("pkg/images-{number}.tar{}", packing.end()),
         1 => format!("pkg/app-{number}-image.tar.gz"),
@@ -83,7 +83,7 @@ fn any_archive(
     };
     let packed = packing.pack(&bytes, choices);
     let mut entries = vec![file(path.clone(), packed.clone())];
-    if flaw.is_none() && choices.once_in(10) {
+    if mutation.is_none() && choices.once_in(10) {
         entries.insert(0, file(format!("pkg/again-{number}.tar"), packed));
     }
     if choices.once_in(6) {
@@ -92,7 +92,7 @@ fn any_archive(
     entries
 }
 
-/// Files beside the archives of a package.
+/// Files besides the image archives of a package.
 fn other_files(choices: &mut Choices) -> Vec<Entry> {
     let mut entries = vec![file("pkg/app.yaml", "replicas: 1\n")];
     match choices.below(9) {
@@ -115,30 +115,32 @@ fn other_files(choices: &mut Choices) -> Vec<Entry> {
     entries
 }
 
-fn flawed_entries(choices: &mut Choices, flaw: Flaw) -> Vec<Entry> {
-    match flaw {
-        Flaw::LeadsOut => vec![file("pkg/../../out", "x")],
-        Flaw::Device => vec![Entry { kind: b'6', ..file("pkg/pipe", "") }],
-        Flaw::LostLink => vec![link(b'2', "pkg/lost", "../../etc/passwd")],
-        Flaw::EmptyArchive => vec![file("pkg/empty.tar.gz", "")],
-        Flaw::UnsupportedArchive => vec![file("pkg/a.tar.lz4", &b"\x04\x22\x4d\x18 and so on"[..])],
-        Flaw::BelowFile => vec![file("pkg/app.yaml/below", "x")],
-        Flaw::OldArchive => {
+fn flawed_entries(choices: &mut Choices, mutation: Mutation) -> Vec<Entry> {
+    match mutation {
+        Mutation::LeadsOut => vec![file("pkg/../../out", "x")],
+        Mutation::Device => vec![Entry { kind: b'6', ..file("pkg/pipe", "") }],
+        Mutation::LostLink => vec![link(b'2', "pkg/lost", "../../etc/passwd")],
+        Mutation::EmptyArchive => vec![file("pkg/empty.tar.gz", "")],
+        Mutation::UnsupportedArchive => {
+            vec![file("pkg/a.tar.lz4", &b"\x04\x22\x4d\x18 and so on"[..])]
+        }
+        Mutation::BelowFile => vec![file("pkg/app.yaml/below", "x")],
+        Mutation::OldArchive => {
             let files =
                 [file("0a/VERSION", "1.0"), file("0a/json", "{}"), file("0a/layer.tar", "")];
             vec![file("pkg/old.tar", tar(&files, Style::plain()))]
         }
-        Flaw::ArchiveInArchive => {
+        Mutation::ArchiveInArchive => {
             let inner = saved(choices, Form::Docker);
             let inner = choices.pick(&Packing::ALL).pack(&tar(&inner, Style::plain()), choices);
             vec![file("pkg/all.tar", tar(&[file("images/a.bin", inner)], Style::plain()))]
         }
-        Flaw::LayoutInDirectory => {
+        Mutation::LayoutInDirectory => {
             let entries = saved(choices, Form::Layout).into_iter();
             let below = |entry: Entry| Entry { path: [b"lay/", &entry.path[..]].concat(), ..entry };
             entries.map(below).collect()
         }
-        Flaw::OneNameForTwo => {
+        Mutation::OneNameForTwo => {
             let mut two = |number| {
                 let (mut parts, image) = (Parts::default(), Image::empty(number));
                 let name = json!(["reg.example/team/two:v1"]);
@@ -153,7 +155,7 @@ fn flawed_entries(choices: &mut Choices, flaw: Flaw) -> Vec<Entry> {
     }
 }
 
-/// The files of an image that is saved.
+/// The files of a saved image.
 fn saved(choices: &mut Choices, form: Form) -> Vec<Entry> {
     let (mut parts, image) = (Parts::default(), Image::any(choices, 90, None));
     add_image(choices, &mut parts, &image, (form, None));

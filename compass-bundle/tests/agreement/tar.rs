@@ -1,10 +1,10 @@
-//! Tar archives as many tools write them, and files compressed in many ways.
+//! Tar archives in the styles of several tools, and compressed files.
 
 use std::io::Write as _;
 
 use super::choices::Choices;
 
-/// An entry as the tools of this world may write it.
+/// An entry of a tar archive.
 pub(crate) struct Entry {
     pub(crate) path: Vec<u8>,
     pub(crate) kind: u8,
@@ -46,7 +46,7 @@ fn block(bytes: &mut Vec<u8>, content: &[u8]) {
     bytes.resize(bytes.len().next_multiple_of(512), 0);
 }
 
-/// A record of an extended header.
+/// Formats a record of an extended header.
 fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = [format!(" {key}=").as_bytes(), value, b"\n"].concat();
     let fits = |length: &usize| length.to_string().len() + rest.len() == *length;
@@ -54,10 +54,10 @@ fn record(key: &str, value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), &rest[..]].concat()
 }
 
-/// How entries are written.
+/// The style of entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Style {
-    /// Long names as POSIX has them, and not GNU.
+    /// Whether long names use the POSIX format instead of that of GNU tar.
     is_posix: bool,
     before_paths: &'static str,
     has_label: bool,
@@ -125,12 +125,12 @@ pub(crate) fn tar(entries: &[Entry], style: Style) -> Vec<u8> {
     bytes
 }
 
-/// How a file is compressed.
+/// The compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
     Plain,
     Gzip,
-    /// Stored blocks, as the bundles of this crate have them, in one or two members.
+    /// Stored blocks as in bundles, in one or two gzip members.
     Stored,
     Zstd,
     Xz,
@@ -181,7 +181,7 @@ fn gzip(content: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A member of stored blocks with the header that the bundles of this crate have.
+/// A gzip member of stored blocks with the header of bundles.
 fn stored(content: &[u8]) -> Vec<u8> {
     let mut bytes = gzip(content, 0);
     bytes[..10].copy_from_slice(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);

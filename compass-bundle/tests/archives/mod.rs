@@ -1,5 +1,5 @@
-//! Archives made by hand, with any content and any claims.
-#![allow(dead_code, reason = "each test program uses what it needs")]
+//! Builders for tar and image archives with arbitrary content.
+#![allow(dead_code, reason = "each test program uses some of it")]
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use tokio_tar::{EntryType, Header};
 
-/// An entry as bytes, with any name and any claimed size.
+/// An entry with any name and declared size.
 pub(crate) fn entry(name: &[u8], kind: EntryType, size: u64, content: &[u8]) -> Vec<u8> {
     linked(name, kind, size, content, b"")
 }
@@ -57,13 +57,13 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// Bytes as a file, inspected and unpacked.
-pub(crate) struct Tried {
+/// The results of opening and unpacking a file.
+pub(crate) struct Attempt {
     pub(crate) package: Result<ForeignPackage, String>,
     pub(crate) unpacked: Result<(), String>,
 }
 
-impl Tried {
+impl Attempt {
     pub(crate) async fn of(bytes: &[u8]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("old.tar.gz");
@@ -76,23 +76,23 @@ impl Tried {
         Self { package, unpacked }
     }
 
-    /// Why it was refused, by both.
+    /// The reasons for which both operations failed.
     pub(crate) fn reasons(&self) -> [&str; 2] {
         let scanned = self.package.as_ref().err();
         let unpacked = self.unpacked.as_ref().err();
-        [scanned.expect("refused by scanning"), unpacked.expect("refused by unpacking")]
+        [scanned.expect("an error of opening"), unpacked.expect("an error of unpacking")]
     }
 }
 
 pub(crate) async fn scan(bytes: &[u8]) -> ForeignPackage {
-    Tried::of(bytes).await.package.unwrap()
+    Attempt::of(bytes).await.package.unwrap()
 }
 
 pub(crate) async fn refusal(bytes: &[u8]) -> String {
-    Tried::of(bytes).await.package.expect_err("refused")
+    Attempt::of(bytes).await.package.expect_err("refused")
 }
 
-/// A layer: a plain tar.
+/// A layer: an uncompressed tar archive.
 pub(crate) fn layer() -> Vec<u8> {
     tar(&[file("etc/hostname", b"here\n"), file("blob", &random_bytes(5, 3000))])
 }
@@ -102,7 +102,7 @@ pub(crate) fn config(layers: &[Vec<u8>]) -> Vec<u8> {
     json!({"rootfs": {"type": "layers", "diff_ids": ids}}).to_string().into_bytes()
 }
 
-/// What `docker save` writes, with these names for the configuration and the layer.
+/// The output of `docker save`, with these names for configuration and layer.
 pub(crate) fn saved_as(config: (&str, &[u8]), layer: (&str, &[u8])) -> Vec<u8> {
     let manifest = json!([{
         "Config": config.0, "RepoTags": ["h.example/release/gpu:v1"], "Layers": [layer.0],
@@ -130,7 +130,7 @@ pub(crate) fn problems(package: &ForeignPackage) -> Vec<String> {
     package.images().iter().flat_map(|image: &ForeignImage| image.problems.clone()).collect()
 }
 
-/// Peak memory of this process, in bytes.
+/// Peak memory of this process in bytes.
 pub(crate) fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

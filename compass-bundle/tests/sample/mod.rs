@@ -1,5 +1,5 @@
-//! Images in memory, bundles of them, and sources that count or break off.
-#![allow(dead_code, reason = "each test program uses what it needs")]
+//! Sample images, bundles of them, and sources that count or interrupt reads.
+#![allow(dead_code, reason = "each test program uses some of it")]
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub(crate) fn platform() -> Platform {
     "linux/amd64".parse().unwrap()
 }
 
-/// Images `h.example/release/app-N:v1` with these layers.
+/// Stores images `h.example/release/app-N:v1` with these layers.
 pub(crate) async fn store(images: &[Vec<Vec<u8>>]) -> (MemoryStorage, Vec<Reference>) {
     let storage = MemoryStorage::default();
     let mut references = Vec::new();
@@ -81,7 +81,7 @@ pub(crate) async fn plan(
     .unwrap()
 }
 
-/// A product of these images and nothing else.
+/// A product that contains only these images.
 pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleContents {
     BundleContents {
         kind: BundleKind::Product,
@@ -98,7 +98,7 @@ pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleConten
     }
 }
 
-/// Counts what is asked for, and breaks off after so many bytes for good, if wanted.
+/// Counts opened blobs and bytes, and stalls after `limit` bytes.
 pub(crate) struct Counting {
     pub(crate) storage: MemoryStorage,
     pub(crate) opened: Mutex<HashMap<Digest, u64>>,
@@ -123,7 +123,7 @@ impl Counting {
     }
 }
 
-/// A [`Counting`] that can be shared and looked at.
+/// A [`Counting`] source that a test can inspect.
 pub(crate) struct Shared(pub(crate) Arc<Counting>);
 
 #[async_trait]
@@ -155,7 +155,7 @@ impl ImageSource for Shared {
                 let before = counting.bytes.fetch_add(size, Ordering::Relaxed);
                 if before + size > counting.limit.load(Ordering::Relaxed) {
                     counting.bytes.fetch_sub(size, Ordering::Relaxed);
-                    // Nothing more comes, as from a process that was killed.
+                    // Stall, as if the process had been killed.
                     futures_util::future::pending::<()>().await;
                 }
                 tokio::task::yield_now().await;
@@ -166,7 +166,7 @@ impl ImageSource for Shared {
     }
 }
 
-/// A file that counts what is read of it.
+/// A file that counts the bytes that are read.
 #[derive(Debug)]
 pub(crate) struct CountedFile {
     pub(crate) file: LocalFile,

@@ -325,8 +325,8 @@ fn what_stands_where_something_is_extracted_stays() {
     assert_eq!(world.run(&extract).code, 0);
     let ran = world.run(&extract);
     assert_eq!(ran.code, 2, "{}", ran.error);
-    assert!(ran.error.contains("web.yaml is there already\n"), "{}", ran.error);
-    assert!(ran.error.contains("choose another place"), "{}", ran.error);
+    assert!(ran.error.contains("web.yaml already exists\n"), "{}", ran.error);
+    assert!(ran.error.contains("choose another path"), "{}", ran.error);
 }
 
 #[test]

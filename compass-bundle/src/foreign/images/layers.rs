@@ -45,7 +45,7 @@ fn layer_problem(layer: &Layer<'_>, expected: &str) -> Option<String> {
         EntryContent::Unreadable(reason) => return Some(format!("layer {name}: {reason}")),
         EntryContent::Unsupported(format) => {
             return Some(format!(
-                "layer {name} is compressed with {format}, which no runtime reads"
+                "layer {name} is compressed with {format}, which no runtime supports"
             ));
         }
         EntryContent::NotATar => return Some(format!("layer {name} is not a tar archive")),

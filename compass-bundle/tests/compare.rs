@@ -1,4 +1,4 @@
-//! What differs between two bundles: which image of one is which of the other.
+//! Comparison of bundles: which images are paired.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -13,7 +13,7 @@ use compass_registry::testing::random_bytes;
 use compass_registry::{Reference, TagOrDigest};
 use futures_util::TryStreamExt as _;
 
-/// A product of images under these names, each with content of its own, by its number.
+/// A product with these images. The number of each image determines its content.
 async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
     let layers: Vec<_> = images.iter().map(|(_, seed)| vec![random_bytes(*seed, 500)]).collect();
     let (storage, stored) = sample::store(&layers).await;
@@ -33,7 +33,7 @@ async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
     (directory, Package::Bundle(bundle))
 }
 
-/// How many are the same, and what became of the others.
+/// The number of unchanged images, and a description of each change.
 async fn compared(old: &[(&str, u64)], new: &[(&str, u64)]) -> (usize, Vec<String>) {
     let (one, other) = (product(old).await, product(new).await);
     let Comparison { unchanged_images, images, .. } = compare(&one.1, &other.1).await.unwrap();
@@ -46,7 +46,7 @@ async fn compared(old: &[(&str, u64)], new: &[(&str, u64)]) -> (usize, Vec<Strin
 }
 
 #[tokio::test]
-async fn an_image_is_the_same_however_many_others_of_its_repository_there_are() {
+async fn compare_pairs_images_by_reference() {
     let two = [("web:v1", 1), ("web:v2", 2), ("user:v1", 3)];
     let one = [("web:v1", 1), ("user:v1", 3)];
     assert_eq!(compared(&two, &one).await, (2, vec!["release/web:v2 v2 -".to_owned()]));
@@ -54,7 +54,7 @@ async fn an_image_is_the_same_however_many_others_of_its_repository_there_are() 
 }
 
 #[tokio::test]
-async fn the_last_version_of_a_repository_becomes_its_last_one() {
+async fn compare_pairs_last_tags_of_repository() {
     let (old, new) = ([("web:v1", 1), ("web:v2", 2)], [("web:v3", 4)]);
     let expected = ["release/web:v1 v1 -", "release/web:v3 v2 v3"].map(str::to_owned);
     assert_eq!(compared(&old, &new).await, (0, expected.to_vec()));

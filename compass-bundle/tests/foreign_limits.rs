@@ -1,5 +1,4 @@
-//! Packages that other tools made, or claim to have made: what would take more time or memory than
-//! anyone has is refused with a reason.
+//! Foreign packages that would need too much time or memory are rejected with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;
@@ -7,8 +6,8 @@ mod archives;
 use std::io::Write as _;
 
 use archives::{
-    ARCHIVE, Tried, config, file, gzip, layer, linked, package, peak, problems, refusal, saved_as,
-    scan, tar,
+    ARCHIVE, Attempt, config, file, gzip, layer, linked, package, peak, problems, refusal,
+    saved_as, scan, tar,
 };
 use compass_registry::{Digest, media_type};
 use flate2::Compression;
@@ -16,7 +15,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use tokio_tar::{EntryType, Header};
 
-/// A file of a pebibyte, of which one block is there.
+/// A sparse file of a pebibyte with one block of data.
 fn sparse(name: &str) -> Vec<u8> {
     let mut header = Header::new_gnu();
     let gnu = header.as_gnu_mut().unwrap();
@@ -35,7 +34,7 @@ fn sparse(name: &str) -> Vec<u8> {
     [&header.as_bytes()[..], &[7; 512]].concat()
 }
 
-/// A file of 9 bytes with holes, as POSIX tar writes it.
+/// A sparse file of 9 bytes in the POSIX format.
 fn sparse_posix(name: &str) -> Vec<u8> {
     let record = b"24 GNU.sparse.map=2,2,7,1\n21 GNU.sparse.size=9\n";
     let record: Vec<u8> =
@@ -49,14 +48,14 @@ fn sparse_posix(name: &str) -> Vec<u8> {
     [bytes, file(name, b"abc")].concat()
 }
 
-/// A record of an extended header with its own length.
+/// Prefixes a record of an extended header with its length.
 fn with_length(record: &[u8]) -> Vec<u8> {
     let text = &record[record.iter().position(|byte| *byte == b' ').unwrap()..];
     let length = (1..99).find(|length: &usize| length.to_string().len() + text.len() == *length);
     [length.unwrap().to_string().as_bytes(), text].concat()
 }
 
-/// A file of 1 KiB, of which the second half is there, as old GNU tar writes it.
+/// A sparse file of 1 KiB in the GNU format, whose second half is data.
 fn sparse_gnu(name: &str) -> Vec<u8> {
     let mut header = Header::new_gnu();
     let gnu = header.as_gnu_mut().unwrap();
@@ -72,7 +71,7 @@ fn sparse_gnu(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn names_that_no_system_opens_are_refused() {
+async fn overlong_name_is_error() {
     let name = "a".repeat(5000);
     let record = |key: &str| {
         let text = format!(" {key}={name}\n");
@@ -92,7 +91,7 @@ async fn names_that_no_system_opens_are_refused() {
             "path" => file("b", b"1"),
             _ => linked(b"b", EntryType::Symlink, 0, b"", b"c"),
         });
-        for told in Tried::of(&tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes])).await.reasons() {
+        for told in Attempt::of(&tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes])).await.reasons() {
             assert!(
                 told.contains("a name of 5000 bytes is too long") && told.len() < 300,
                 "{told}"
@@ -102,31 +101,34 @@ async fn names_that_no_system_opens_are_refused() {
 }
 
 #[tokio::test]
-async fn sparse_files_are_read_with_their_holes() {
+async fn sparse_file_is_expanded() {
     for (bytes, content) in [
         (sparse_posix("gpu/holes"), b"\0\0ab\0\0\0c\0".to_vec()),
         (sparse_gnu("gpu/holes"), [[0; 512], [7; 512]].concat()),
     ] {
-        let tried = Tried::of(&tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes])).await;
-        let package = tried.package.unwrap();
+        let attempt = Attempt::of(&tar(&[file("gpu/gpu.yaml", b"a: b\n"), bytes])).await;
+        let package = attempt.package.unwrap();
         assert_eq!(package.problems(), []);
         assert_eq!(package.files()[1].digest, Digest::of(&content));
-        tried.unpacked.unwrap();
+        attempt.unpacked.unwrap();
     }
 }
 
 #[tokio::test]
-async fn sparse_files_of_endless_size_are_refused() {
+async fn huge_sparse_file_is_error() {
     let bytes = tar(&[file("gpu/gpu.yaml", b"a: b\n"), sparse("gpu/holes")]);
-    for told in Tried::of(&bytes).await.reasons() {
-        assert!(told.contains("gpu/holes: it inflates to more than anyone packs"), "{told}");
+    for told in Attempt::of(&bytes).await.reasons() {
+        assert!(
+            told.contains("gpu/holes: its decompressed size exceeds the limit of 64 GiB"),
+            "{told}"
+        );
     }
     let told = refusal(&package(&tar(&[sparse("holes"), file("manifest.json", b"[]")]))).await;
-    assert!(told.contains(&format!("{ARCHIVE}: holes: it inflates to more")), "{told}");
+    assert!(told.contains(&format!("{ARCHIVE}: holes: its decompressed size")), "{told}");
 }
 
 #[tokio::test]
-async fn sparse_files_in_layers_are_no_matter() {
+async fn sparse_file_in_layer_is_ignored() {
     let layer = tar(&[sparse("var/log/lastlog")]);
     let config = config(std::slice::from_ref(&layer));
     for layer in [layer.clone(), gzip(&layer)] {
@@ -139,7 +141,7 @@ async fn sparse_files_in_layers_are_no_matter() {
 }
 
 #[tokio::test]
-async fn an_image_that_names_more_than_anyone_makes_is_refused_in_little_memory() {
+async fn image_with_too_many_entries_is_error() {
     let (layer, config) = (layer(), config(&[layer()]));
     let saved = |names: usize, layers: usize| {
         let tags: Vec<_> = (0..names).map(|number| format!("h.x/a:v{number}")).collect();
@@ -156,7 +158,7 @@ async fn an_image_that_names_more_than_anyone_makes_is_refused_in_little_memory(
     for (names, layers) in [(100_000, 300_000), (1, 2000), (3000, 900), (100_000, 20)] {
         for bytes in [gzip(&package(&gzip(&saved(names, layers)))), saved(names, layers)] {
             let told = refusal(&bytes).await;
-            assert!(told.contains("more images and layers than anyone makes"), "{told}");
+            assert!(told.contains("more images and layers than the limits allow"), "{told}");
         }
     }
     let more = peak() - before;
@@ -164,7 +166,7 @@ async fn an_image_that_names_more_than_anyone_makes_is_refused_in_little_memory(
 }
 
 #[tokio::test]
-async fn a_layout_that_names_one_image_again_and_again_is_refused() {
+async fn layout_repeating_one_image_is_error() {
     let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
     let layers = vec![describe(media_type::OCI_LAYER, b"x"); 900];
     let manifest = json!({
@@ -181,11 +183,11 @@ async fn a_layout_that_names_one_image_again_and_again_is_refused() {
         file("index.json", index.to_string().as_bytes()),
     ]);
     let told = refusal(&package(&archive)).await;
-    assert!(told.contains("more images and layers than anyone makes"), "{told}");
+    assert!(told.contains("more images and layers than the limits allow"), "{told}");
 }
 
 #[tokio::test]
-async fn more_text_than_can_be_kept_is_refused() {
+async fn too_much_metadata_is_error() {
     let yaml = vec![b' '; 4 << 20];
     let mut bytes = GzEncoder::new(Vec::new(), Compression::fast());
     for number in 0..70 {
@@ -193,5 +195,5 @@ async fn more_text_than_can_be_kept_is_refused() {
     }
     bytes.write_all(&tar(&[])).unwrap();
     let told = refusal(&bytes.finish().unwrap()).await;
-    assert!(told.contains("more names and text than can be kept in mind"), "{told}");
+    assert!(told.contains("names and metadata exceed the limit"), "{told}");
 }

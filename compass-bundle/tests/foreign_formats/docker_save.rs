@@ -1,13 +1,13 @@
-//! Images as tools save them.
+//! Builders for images in the formats of several tools.
 
 use compass_registry::{Digest, media_type};
 use serde_json::{Value, json};
 
 use super::archives::{file, tar};
 
-/// An image before it is written in any form.
+/// An image, independent of any archive format.
 pub(crate) struct Image {
-    /// As they are written.
+    /// Layers as they are stored.
     pub(crate) layers: Vec<Vec<u8>>,
     pub(crate) config: Vec<u8>,
 }
@@ -29,7 +29,7 @@ impl Image {
         Self { layers: layers.to_vec(), config: config.to_string().into_bytes() }
     }
 
-    /// The same image with layers that are written in another way.
+    /// The same image with compressed layers.
     pub(crate) fn packed(&self, pack: impl Fn(&[u8]) -> Vec<u8>) -> Self {
         let layers = self.layers.iter().map(|layer| pack(layer)).collect();
         Self { layers, config: self.config.clone() }
@@ -52,7 +52,7 @@ pub(crate) fn index(manifests: &[Value]) -> Value {
     json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests})
 }
 
-/// An archive of images that is being written.
+/// An image archive under construction.
 #[derive(Clone, Default)]
 pub(crate) struct Saved {
     pub(crate) entries: Vec<(String, Vec<u8>)>,
@@ -61,7 +61,7 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// Adds a blob, and gives its path.
+    /// Adds a blob, and returns its path.
     pub(crate) fn blob(&mut self, bytes: &[u8]) -> String {
         let path = format!("blobs/sha256/{}", Digest::of(bytes).hex());
         if self.entries.iter().all(|(other, _)| *other != path) {
@@ -93,7 +93,7 @@ impl Saved {
         self
     }
 
-    /// Adds a manifest or an index, and gives what describes it.
+    /// Adds a manifest or an index, and returns its descriptor.
     pub(crate) fn inner(&mut self, manifest: &Value) -> Value {
         let kind = manifest["mediaType"].as_str().unwrap();
         let bytes = manifest.to_string().into_bytes();
@@ -101,7 +101,7 @@ impl Saved {
         describe(kind, &bytes)
     }
 
-    /// All its files.
+    /// All files of the archive.
     pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut files = self.entries.clone();
         if !self.index.is_empty() {
@@ -119,7 +119,7 @@ impl Saved {
         self.tar_with(&[])
     }
 
-    /// The archive, with more files in it.
+    /// The archive with additional files.
     pub(crate) fn tar_with(&self, more: &[(&str, &str)]) -> Vec<u8> {
         let mut entries: Vec<_> =
             self.files().iter().map(|(path, content)| file(path, content)).collect();
@@ -128,7 +128,7 @@ impl Saved {
     }
 }
 
-/// Names as `RepoTags` and as containerd's annotation have them.
+/// A name in `RepoTags`, and the same name in containerd's annotation.
 pub(crate) fn app(number: usize) -> (String, Value) {
     let name = format!("reg.example/team/app-{number}:v1");
     let annotations = json!({"io.containerd.image.name": name});

@@ -1,17 +1,17 @@
-//! Tar archives as many tools write them.
+//! Tar archives of several tools.
 
 use serde_json::json;
 use tokio_tar::{EntryType, Header};
 
 use super::archives::{entry, file, linked, tar};
-use super::judged::{assert_judged, judge};
-use super::saved::{Image, Saved, app};
+use super::docker_save::{Image, Saved, app};
+use super::outcome::{assert_outcome, evaluate};
 
 fn saved() -> Saved {
     Saved::default().docker(&Image::new(1), &json!([app(1).0]))
 }
 
-/// A package with more entries, before and behind an archive.
+/// A package with additional entries before and after an archive.
 fn package(more: &[Vec<u8>]) -> Vec<u8> {
     tar(&[more, &[file("p/images.tar", &saved().tar())]].concat())
 }
@@ -22,7 +22,7 @@ fn record(key: &str, value: &[u8]) -> Vec<u8> {
     [length.unwrap().to_string().as_bytes(), &rest].concat()
 }
 
-/// An extended header, as POSIX has it.
+/// An extended header in the POSIX format.
 fn extended(kind: EntryType, records: &[u8]) -> Vec<u8> {
     let mut header = Header::new_ustar();
     header.set_path("pax").unwrap();
@@ -35,13 +35,13 @@ fn extended(kind: EntryType, records: &[u8]) -> Vec<u8> {
 }
 
 async fn files_of(bytes: &[u8]) -> Vec<String> {
-    let judged = judge(bytes).await.unwrap();
-    assert_eq!(judged.problems, [""; 0]);
-    judged.package.files().iter().map(|file| file.path.clone()).collect()
+    let outcome = evaluate(bytes).await.unwrap();
+    assert_eq!(outcome.problems, [""; 0]);
+    outcome.package.files().iter().map(|file| file.path.clone()).collect()
 }
 
 #[tokio::test]
-async fn odd_entries_are_read_like_tar() {
+async fn unusual_entries_are_read_as_in_tar() {
     let name = app(1).0;
     let comment = record("comment", b"5ab0c3d1");
     let label = entry(b"images of may", EntryType::new(b'V'), 0, b"");
@@ -56,25 +56,25 @@ async fn odd_entries_are_read_like_tar() {
         ("a link", vec![file("p/a", b"x"), linked(b"p/b", EntryType::Symlink, 0, b"", b"a")]),
         ("the same twice", vec![file("p/a", b"x"), file("p/a", b"x")]),
     ] {
-        assert_judged(what, &package(&more), Ok(&[&name])).await;
-        // The same in an archive of images.
+        assert_outcome(what, &package(&more), Ok(&[&name])).await;
+        // The same entries in an image archive.
         let inner = [more.concat(), saved().tar()].concat();
-        assert_judged(what, &inner, Ok(&[&name])).await;
+        assert_outcome(what, &inner, Ok(&[&name])).await;
     }
 }
 
 #[tokio::test]
-async fn global_names_and_sizes_are_refused() {
+async fn global_name_or_size_is_error() {
     for (key, value) in [("path", "p/all"), ("size", "1"), ("linkpath", "p/all")] {
         let records = record(key, value.as_bytes());
         let bytes = package(&[extended(EntryType::XGlobalHeader, &records), file("p/a", b"x")]);
-        let expected = "a global header gives all entries one name or size";
-        assert_judged(key, &bytes, Err(expected)).await;
+        let expected = "a global header sets one name or size for all entries";
+        assert_outcome(key, &bytes, Err(expected)).await;
     }
 }
 
 #[tokio::test]
-async fn names_in_extended_headers_count() {
+async fn extended_header_name_is_used() {
     let path = format!("p/{}a", "deep/".repeat(60));
     let records = record("path", path.as_bytes());
     let bytes = package(&[extended(EntryType::XHeader, &records), file("p/a", b"x")]);
@@ -82,7 +82,7 @@ async fn names_in_extended_headers_count() {
 }
 
 #[tokio::test]
-async fn odd_names_are_kept() {
+async fn unusual_names_are_kept() {
     for (path, expected) in [
         (&b"/p/a"[..], "p/a"),
         (b"./p/./a", "p/a"),
@@ -98,7 +98,7 @@ async fn odd_names_are_kept() {
 }
 
 #[tokio::test]
-async fn windows_separators_lead_to_layers() {
+async fn windows_separator_is_resolved() {
     let image = Image::new(1);
     let name = app(1).0;
     for (written, stored) in
@@ -111,28 +111,28 @@ async fn windows_separators_lead_to_layers() {
             file("c.json", &image.config),
             file("manifest.json", lists.to_string().as_bytes()),
         ]);
-        assert_judged(written, &bytes, Ok(&[&name])).await;
+        assert_outcome(written, &bytes, Ok(&[&name])).await;
     }
 }
 
 #[tokio::test]
-async fn entries_that_no_file_is_are_problems() {
+async fn entry_other_than_file_is_problem() {
     let device = "it is a link or a device";
     for (what, more, expected) in [
-        ("outside", vec![file("p/../../a", b"x")], "it leads outside"),
+        ("outside", vec![file("p/../../a", b"x")], "it points outside"),
         ("control characters", vec![file("p/a\nb", b"x")], "a name with control characters"),
         ("a pipe", vec![entry(b"p/a", EntryType::Fifo, 0, b"")], device),
         ("a disk", vec![entry(b"p/a", EntryType::Block, 0, b"")], device),
         ("a link out", vec![linked(b"p/a", EntryType::Symlink, 0, b"", b"../../x")], device),
         ("a link to nothing", vec![linked(b"p/a", EntryType::Link, 0, b"", b"p/x")], device),
-        ("two contents", vec![file("p/a", b"x"), file("p/a", b"y")], "it is there twice"),
+        ("two contents", vec![file("p/a", b"x"), file("p/a", b"y")], "it exists twice"),
         ("below a file", vec![file("p/a", b"x"), file("p/a/b", b"y")], "is below a file"),
         (
             "a directory too",
             vec![file("p/a", b"x"), entry(b"p/a/", EntryType::Directory, 0, b"")],
-            "is there twice",
+            "exists twice",
         ),
     ] {
-        assert_judged(what, &package(&more), Err(expected)).await;
+        assert_outcome(what, &package(&more), Err(expected)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Images that are not at the top of an archive of a package.
+//! Images below the top level of an archive.
 
 use compass_bundle::install_package;
 use compass_registry::storage::MemoryStorage;
@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::archives::{file, gzip, tar};
 use super::compressions::FORMATS;
-use super::judged::{assert_judged, judge};
-use super::saved::{Image, Saved, app, index, manifest};
+use super::docker_save::{Image, Saved, app, index, manifest};
+use super::outcome::{assert_outcome, evaluate};
 
 fn docker(number: usize) -> Saved {
     Saved::default().docker(&Image::new(number), &json!([app(number).0]))
@@ -24,47 +24,47 @@ fn below(directory: &str, saved: &Saved) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn archives_in_archives_are_refused() {
-    let expected = "all.tar: it holds an image archive, `images/a.bin`, which is not read";
+async fn nested_image_archive_is_problem() {
+    let expected = "all.tar: it contains an image archive, `images/a.bin`, which is not read";
     for (format, pack) in FORMATS {
         for image in [docker(1), layout(1)] {
             let inner = tar(&[file("images/a.bin", &pack(&image.tar()))]);
             let bytes = tar(&[file("p/all.tar", &inner), file("p/b.tar", &docker(2).tar())]);
-            assert_judged(format, &bytes, Err(expected)).await;
+            assert_outcome(format, &bytes, Err(expected)).await;
         }
     }
     let deeper = tar(&[file("a.tar", &tar(&[file("b.tar", &docker(1).tar())]))]);
     let bytes = tar(&[file("p/all.tar", &deeper)]);
-    assert_judged("deeper", &bytes, Err("it holds an image archive, `a.tar`")).await;
-    // A third compression is not read, and the package says so.
+    assert_outcome("deeper", &bytes, Err("it contains an image archive, `a.tar`")).await;
+    // A third level of compression is not read, which a note says.
     let deeper = tar(&[file("a.tar", &tar(&[file("b.tgz", &gzip(&docker(1).tar()))]))]);
     let bytes = tar(&[file("p/all.tar", &deeper), file("p/b.tar", &docker(2).tar())]);
-    let judged = judge(&bytes).await.unwrap();
-    let note = "p/all.tar: archives in its archive `a.tar` are not looked into, and no image in them \
-                is read";
-    assert_eq!((judged.problems, judged.package.notes()), (Vec::new(), vec![note.to_owned()]));
-    // Beside an image that is read.
+    let outcome = evaluate(&bytes).await.unwrap();
+    let note = "p/all.tar: archives in its archive `a.tar` are not searched, and images in them are \
+                not read";
+    assert_eq!((outcome.problems, outcome.package.notes()), (Vec::new(), vec![note.to_owned()]));
+    // With an image at the top level as well.
     let bytes = docker(1).tar();
     let inner = file("more/a.tar", &docker(2).tar());
     let bytes = [&inner[..], &bytes].concat();
     let both = tar(&[file("p/b.tar", &bytes)]);
-    assert_judged("beside", &both, Err("it holds an image archive, `more/a.tar`")).await;
+    assert_outcome("beside", &both, Err("it contains an image archive, `more/a.tar`")).await;
 }
 
 #[tokio::test]
-async fn archives_without_images_are_files() {
+async fn archive_without_image_is_file() {
     let chart = tar(&[file("web/Chart.yaml", b"name: web\n"), file("web/manifest.json", b"{}")]);
     for (format, pack) in FORMATS {
         let files = [file("p/web.tgz", &pack(&chart)), file("p/a.tar", &docker(1).tar())];
-        let judged = judge(&tar(&files)).await.unwrap();
-        assert_eq!(judged.problems, [""; 0], "{format}");
-        let files: Vec<_> = judged.package.files().iter().map(|file| &*file.path).collect();
+        let outcome = evaluate(&tar(&files)).await.unwrap();
+        assert_eq!(outcome.problems, [""; 0], "{format}");
+        let files: Vec<_> = outcome.package.files().iter().map(|file| &*file.path).collect();
         assert_eq!(files, ["p/web.tgz"], "{format}");
     }
 }
 
 #[tokio::test]
-async fn archives_of_old_docker_are_refused() {
+async fn archive_of_docker_before_1_10_is_problem() {
     let id = "0a".repeat(32);
     let old = [
         file(&format!("{id}/VERSION"), b"1.0"),
@@ -73,37 +73,38 @@ async fn archives_of_old_docker_are_refused() {
     ];
     let named = [&old[..], &[file("repositories", b"{}")]].concat();
     for (what, old) in [("without a name", &old[..]), ("with a name", &named)] {
-        assert_judged(what, &tar(old), Err("a Docker before 1.10 saved it")).await;
+        assert_outcome(what, &tar(old), Err("it was saved by a Docker older than 1.10")).await;
         let package = tar(&[file("p/old.tar", &tar(old)), file("p/b.tar", &docker(2).tar())]);
-        assert_judged(what, &package, Err("p/old.tar: it is an image archive that a Docker")).await;
+        assert_outcome(what, &package, Err("p/old.tar: it is an image archive that a Docker"))
+            .await;
     }
     // A list of repositories is not an image.
     let list = tar(&[file("repositories", b"https://mirror.example/alpine\n")]);
     let package = tar(&[file("p/apk.tar", &list), file("p/b.tar", &docker(2).tar())]);
-    assert_judged("a list", &package, Ok(&[&app(2).0])).await;
+    assert_outcome("a list", &package, Ok(&[&app(2).0])).await;
 }
 
 #[tokio::test]
-async fn images_without_a_list_are_problems() {
+async fn image_without_list_is_problem() {
     let id = "0a".repeat(32);
-    let expected = "has layers of images, and no manifest.json or index.json that lists them";
+    let expected = "contains image layers, but no manifest.json or index.json that lists them";
     let blob = layout(1).entries[0].clone();
     for parts in [
         vec![file(&blob.0, &blob.1)],
         vec![file(&format!("{id}/layer.tar"), &blob.1), file(&format!("{id}.json"), b"{}")],
         vec![file(&format!("{id}.tar"), &blob.1), file(&format!("{id}.json"), b"{}")],
     ] {
-        assert_judged("a package", &tar(&parts), Err(expected)).await;
+        assert_outcome("a package", &tar(&parts), Err(expected)).await;
         let inner = tar(&[file("p/a.tar", &tar(&parts)), file("p/b.tar", &docker(2).tar())]);
-        assert_judged("an archive", &inner, Err(&format!("p/a.tar: it {expected}"))).await;
+        assert_outcome("an archive", &inner, Err(&format!("p/a.tar: it {expected}"))).await;
     }
     let others = [file(&format!("{id}.json"), b"{}"), file(&format!("sums/{id}"), b"x")];
-    let judged = judge(&tar(&others)).await.unwrap();
-    assert_eq!(judged.problems, [""; 0]);
+    let outcome = evaluate(&tar(&others)).await.unwrap();
+    assert_eq!(outcome.problems, [""; 0]);
 }
 
 #[tokio::test]
-async fn images_in_directories_are_refused() {
+async fn image_in_directory_is_problem() {
     let other = file("p/b.tar", &docker(2).tar());
     for saved in [docker(1), layout(1)] {
         for (what, entries) in [
@@ -111,8 +112,8 @@ async fn images_in_directories_are_refused() {
             ("alone", below("lay", &saved)),
             ("in an archive", vec![file("p/a.tar", &tar(&below("lay", &saved)))]),
         ] {
-            let expected = "holds an image in its directory `";
-            assert_judged(what, &tar(&entries), Err(expected)).await;
+            let expected = "contains an image in its directory `";
+            assert_outcome(what, &tar(&entries), Err(expected)).await;
         }
     }
     for saved in [docker(1), layout(1)] {
@@ -121,21 +122,21 @@ async fn images_in_directories_are_refused() {
         let mut entries: Vec<_> =
             files.map(|(path, content)| file(&format!("lay\\{path}"), content)).collect();
         let inner = tar(&[file("p/a.tar", &tar(&entries))]);
-        assert_judged("of Windows, in an archive", &inner, Err("in its directory `lay`")).await;
+        assert_outcome("of Windows, in an archive", &inner, Err("in its directory `lay`")).await;
         entries.push(other.clone());
-        assert_judged("of Windows", &tar(&entries), Err("in its directory `lay`")).await;
+        assert_outcome("of Windows", &tar(&entries), Err("in its directory `lay`")).await;
     }
     let mut unlisted = below("p/lay", &layout(1));
     unlisted.pop();
     unlisted.push(other);
-    assert_judged("without an index", &tar(&unlisted), Err("in its directory `p/lay`")).await;
-    // The same image is read elsewhere.
+    assert_outcome("without an index", &tar(&unlisted), Err("in its directory `p/lay`")).await;
+    // The same image exists at the top level.
     let entries = [below("p/lay", &layout(1)), vec![file("p/a.tar", &layout(1).tar())]].concat();
-    assert_judged("twice", &tar(&entries), Ok(&[&app(1).0])).await;
+    assert_outcome("twice", &tar(&entries), Ok(&[&app(1).0])).await;
 }
 
 #[tokio::test]
-async fn skopeo_directories_are_images() {
+async fn skopeo_dir_is_read() {
     let directory = |root: Vec<u8>, saved: &Saved| {
         let mut entries = vec![
             file("version", b"Directory Transport Version: 1.1\n"),
@@ -158,30 +159,30 @@ async fn skopeo_directories_are_images() {
     let several = directory(index(&[inner]).to_string().into_bytes(), &with_index);
     for (what, bytes) in [("an image", &single), ("an index", &several)] {
         for bytes in [bytes.clone(), gzip(bytes), tar(&[file("p/dir.tar", bytes)])] {
-            let judged = judge(&bytes).await.unwrap();
-            assert_eq!(judged.problems, [""; 0], "{what}");
-            assert!(judged.names[0].starts_with("localhost/unnamed/"), "{:?}", judged.names);
+            let outcome = evaluate(&bytes).await.unwrap();
+            assert_eq!(outcome.problems, [""; 0], "{what}");
+            assert!(outcome.names[0].starts_with("localhost/unnamed/"), "{:?}", outcome.names);
         }
     }
     saved.entries.remove(0);
     let lacking = directory(listed.to_string().into_bytes(), &saved);
-    assert_judged("without a layer", &lacking, Err("is missing")).await;
+    assert_outcome("without a layer", &lacking, Err("is missing")).await;
 }
 
 #[tokio::test]
-async fn install_without_images_names_the_problem() {
+async fn install_without_images_names_problem() {
     let refused = async |bytes: &[u8]| {
-        let package = judge(bytes).await.unwrap().package;
+        let package = evaluate(bytes).await.unwrap().package;
         let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
         let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
         installed.unwrap_err().to_string()
     };
     let nested = tar(&[file("p/all.tar", &tar(&[file("a.tar", &docker(1).tar())]))]);
     for (what, bytes, expected) in [
-        ("a directory", tar(&below("lay", &layout(1))), "holds an image in its directory `lay`"),
-        ("an archive in an archive", nested, "p/all.tar: it holds an image archive, `a.tar`"),
-        ("an empty layout", tar(&[file("manifest.json", b"[]")]), "and holds no image"),
-        ("files", tar(&[file("a.yaml", b"a: b\n")]), "is not a bundle: it holds no image"),
+        ("a directory", tar(&below("lay", &layout(1))), "contains an image in its directory `lay`"),
+        ("an archive in an archive", nested, "p/all.tar: it contains an image archive, `a.tar`"),
+        ("an empty layout", tar(&[file("manifest.json", b"[]")]), "but contains no image"),
+        ("files", tar(&[file("a.yaml", b"a: b\n")]), "is not a bundle: it contains no image"),
     ] {
         let told = refused(&bytes).await;
         assert!(told.contains(expected), "{what}: {told}");

@@ -1,4 +1,4 @@
-//! A package is not taken for a bundle by its gzip.
+//! A foreign package with the gzip framing of bundles is not a bundle.
 
 use std::io::Write as _;
 
@@ -7,10 +7,10 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::archives::{file, tar};
-use super::judged::{assert_judged, judge};
-use super::saved::{Image, Saved, app};
+use super::docker_save::{Image, Saved, app};
+use super::outcome::{assert_outcome, evaluate};
 
-/// Stored blocks, with the header that bundles have.
+/// Stored blocks with the gzip header of bundles.
 fn stored(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
     encoder.write_all(content).unwrap();
@@ -25,34 +25,34 @@ fn package() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn gzip_like_bundles_is_read() {
+async fn package_framed_as_bundle_is_read() {
     let (bytes, name) = (package(), app(1).0);
-    assert_judged("one member", &stored(&bytes), Ok(&[&name])).await;
+    assert_outcome("one member", &stored(&bytes), Ok(&[&name])).await;
     for middle in [1, 512, bytes.len() / 2, bytes.len() - 1] {
         let (one, other) = bytes.split_at(middle);
         let members = [stored(one), stored(other)].concat();
-        assert_judged(&format!("{middle} bytes first"), &members, Ok(&[&name])).await;
+        assert_outcome(&format!("{middle} bytes first"), &members, Ok(&[&name])).await;
     }
 }
 
 #[tokio::test]
-async fn damage_behind_such_gzip_is_damage() {
+async fn damaged_package_framed_as_bundle_is_error() {
     let whole = stored(&package());
     let mut flipped = whole.clone();
     let at = flipped.len() / 2;
     flipped[at] ^= 1;
     let cut = &whole[..whole.len() - 20];
     for bytes in [&flipped[..], cut] {
-        assert!(judge(bytes).await.is_err(), "the checksum of its gzip is wrong");
+        assert!(evaluate(bytes).await.is_err(), "the checksum of the gzip member is wrong");
     }
 }
 
 #[tokio::test]
-async fn documents_without_bundle_are_problems() {
+async fn document_without_bundle_is_problem() {
     let document = br#"{"compassBundle":1}"#;
     let bytes = [file("p/bundle.json", document), package()].concat();
-    let expected = "it describes a bundle, which this file no longer is byte for byte";
+    let expected = "it describes a bundle, but the file does not match that bundle byte for byte";
     for bytes in [bytes.clone(), stored(&bytes)] {
-        assert_judged("a document", &bytes, Err(expected)).await;
+        assert_outcome("a document", &bytes, Err(expected)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Packages of other tools, brought to a registry or a layout in one pass.
+//! Installation of foreign packages in one pass.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archives;
@@ -17,7 +17,7 @@ use compass_registry::testing::random_bytes;
 use compass_registry::{CopyOptions, Digest, ImageSource, ImageSourceExt as _, OnExistingTag};
 use serde_json::json;
 
-/// A file in memory that counts what is read of it.
+/// A file in memory that counts reads.
 #[derive(Debug)]
 struct Counting {
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl BundleSource for Counting {
     }
 }
 
-/// What `docker save` writes of an image of these layers.
+/// The output of `docker save` for an image with these layers.
 fn saved_image(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     let config = config(layers);
     let path = |layer: &Vec<u8>| format!("{}/layer.tar", Digest::of(layer).hex());
@@ -60,7 +60,7 @@ fn layer(seed: u64) -> Vec<u8> {
     tar(&[file("blob", &random_bytes(seed, 100_000))])
 }
 
-/// Scans a package; the source counts from there on.
+/// Opens a package. The source counts reads from then on.
 async fn scan(bytes: Vec<u8>) -> (Arc<Counting>, ForeignPackage) {
     let source = Arc::new(Counting { bytes, read: AtomicU64::new(0) });
     let package = ForeignPackage::read(source.clone()).await.unwrap();
@@ -68,7 +68,7 @@ async fn scan(bytes: Vec<u8>) -> (Arc<Counting>, ForeignPackage) {
 }
 
 #[tokio::test]
-async fn an_image_of_many_layers_is_read_once_to_be_taken_out() {
+async fn write_archive_reads_package_once() {
     let layers: Vec<_> = (0..9).map(layer).collect();
     let (source, package) = scan(gzip(&saved_image("app", &layers))).await;
     let scanned = source.read.load(Ordering::Relaxed);
@@ -76,8 +76,11 @@ async fn an_image_of_many_layers_is_read_once_to_be_taken_out() {
     let layout = OciLayout::new(directory.path());
     let (image, options) = (&package.images()[0], CopyOptions::default());
     copy_packed(&package, image, &layout, &options).await.unwrap();
-    assert!(source.read.load(Ordering::Relaxed) <= 2 * scanned, "it was read several times");
-    let (repository, tag) = (image.reference.repository(), image.reference.tag_or_digest());
+    assert!(
+        source.read.load(Ordering::Relaxed) <= 2 * scanned,
+        "the package was read several times"
+    );
+    let (repository, tag) = (image.reference.repository(), image.reference.locator());
     let root = ImageSource::manifest(&layout, repository, &tag).await.unwrap();
     assert_eq!(root.digest(), image.root.digest());
     for blob in root.parse().unwrap().distributable_blobs() {
@@ -86,7 +89,7 @@ async fn an_image_of_many_layers_is_read_once_to_be_taken_out() {
 }
 
 #[tokio::test]
-async fn a_package_of_many_layers_is_read_once_to_be_installed() {
+async fn install_reads_package_once() {
     let archive = |number: u64| {
         let name = format!("app-{number}");
         let archive = saved_image(&name, &[layer(1), layer(10 + number), layer(20 + number)]);
@@ -102,7 +105,10 @@ async fn a_package_of_many_layers_is_read_once_to_be_installed() {
             install_package(&package, &site, &place, &CopyOptions::default()).await.unwrap()
         };
         let installed = install().await;
-        assert!(source.read.load(Ordering::Relaxed) <= 2 * scanned, "it was read several times");
+        assert!(
+            source.read.load(Ordering::Relaxed) <= 2 * scanned,
+            "the package was read several times"
+        );
         assert_eq!(installed.len(), package.images().len());
         let mut moved = 0;
         for image in &installed {
@@ -118,12 +124,12 @@ async fn a_package_of_many_layers_is_read_once_to_be_installed() {
         assert!(moved > 0 && moved < source.size() + 50_000, "{moved} bytes");
         let before = source.read.load(Ordering::Relaxed);
         assert!(install().await.iter().all(|image| image.copied.already_present));
-        assert_eq!(source.read.load(Ordering::Relaxed), before, "there is nothing to do");
+        assert_eq!(source.read.load(Ordering::Relaxed), before, "all images exist at the site");
     }
 }
 
 #[tokio::test]
-async fn install_taken_tag_moves_nothing() {
+async fn install_existing_tag_pushes_nothing() {
     let place = "site.example/all".parse().unwrap();
     for (choice, is_refused) in [(OnExistingTag::Error, true), (OnExistingTag::Keep, false)] {
         let site = MemoryStorage::default();

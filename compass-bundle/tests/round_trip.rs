@@ -1,4 +1,4 @@
-//! From a source to a file, and from the file to a registry; and everything that may go wrong.
+//! From a source to a file, and from the file to a registry, with failures at each step.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
@@ -30,7 +30,7 @@ fn platform() -> Platform {
     "linux/amd64".parse().unwrap()
 }
 
-/// Puts an image with layers of these sizes into a storage.
+/// Stores an image with layers of these sizes.
 async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usize]) -> Digest {
     let describe = |media_type: &str, bytes: &[u8]| {
         serde_json::to_value(Descriptor::of(media_type, bytes)).unwrap()
@@ -102,7 +102,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_same_images_give_the_same_file_of_the_planned_size() {
+async fn write_is_reproducible_and_has_planned_size() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let mut digests = Vec::new();
@@ -120,7 +120,7 @@ async fn the_same_images_give_the_same_file_of_the_planned_size() {
 }
 
 #[tokio::test]
-async fn any_tar_and_gunzip_shows_exactly_the_documented_layout() {
+async fn tar_lists_documented_layout() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
@@ -152,12 +152,12 @@ async fn any_tar_and_gunzip_shows_exactly_the_documented_layout() {
     let entries: Vec<_> = entries.lines().collect();
     let first = ["oci-layout", "index.json", "manifest.json", "blobs/", "blobs/sha256/"];
     assert_eq!(entries[..5], first);
-    // Manifest, configuration, and three layers, one of them without a byte.
+    // Manifest, configuration, and three layers, one of them empty.
     assert_eq!(entries.len(), 5 + 2 + 3);
 }
 
 #[tokio::test]
-async fn what_is_installed_is_what_was_pushed() {
+async fn installed_image_equals_source() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
@@ -181,7 +181,7 @@ async fn proven(path: &Path) -> Result<Verified, Error> {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_anywhere_is_found() {
+async fn verify_finds_any_flipped_bit() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
@@ -204,7 +204,7 @@ async fn a_flipped_bit_anywhere_is_found() {
 }
 
 #[tokio::test]
-async fn a_damaged_layer_is_named_with_its_image_and_place() {
+async fn verify_reports_image_and_range_of_damage() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
@@ -224,7 +224,7 @@ async fn a_damaged_layer_is_named_with_its_image_and_place() {
 }
 
 #[tokio::test]
-async fn published_bundles_never_change() {
+async fn publish_different_content_is_conflict() {
     let source = source().await;
     let store = tempfile::tempdir().unwrap();
     let mut digests = Vec::new();
@@ -249,16 +249,16 @@ async fn published_bundles_never_change() {
     assert_eq!(names_in(&published), [file.clone(), format!("{file}.sha256")]);
 }
 
-/// What a bad registry does to a blob.
+/// Faults of a registry.
 #[derive(Clone, Copy)]
 enum Fault {
     FlippedBit,
     Truncated,
     TooLong,
-    /// Dies after so many bytes, for good.
-    Dies,
-    /// Breaks off after so many bytes, each time.
-    Breaks,
+    /// Hangs after a number of bytes.
+    Stalls,
+    /// Interrupts each response after a number of bytes.
+    Interrupts,
 }
 
 struct Faulty {
@@ -289,7 +289,7 @@ impl ImageSource for Faulty {
             request: "a blob".to_owned(),
             source: "connection reset".into(),
         };
-        if matches!(self.fault, Fault::Dies) && opened > 0 {
+        if matches!(self.fault, Fault::Stalls) && opened > 0 {
             return Err(broken());
         }
         let chunks = self.good.read_blob(repository, &descriptor.digest, range.clone()).await?;
@@ -313,7 +313,7 @@ impl ImageSource for Faulty {
                 bytes.extend_from_slice(b"more");
                 None
             }
-            Fault::Dies | Fault::Breaks if bytes.len() > 60_000 => {
+            Fault::Stalls | Fault::Interrupts if bytes.len() > 60_000 => {
                 bytes.truncate(50_000);
                 Some(broken())
             }
@@ -325,10 +325,10 @@ impl ImageSource for Faulty {
 }
 
 #[tokio::test]
-async fn a_bad_registry_leaves_nothing_visible_and_is_named_with_image_and_blob() {
+async fn write_from_faulty_registry_leaves_no_file() {
     let good = source().await;
     let plan = plan(&good, &references()).await;
-    for fault in [Fault::FlippedBit, Fault::Truncated, Fault::TooLong, Fault::Dies] {
+    for fault in [Fault::FlippedBit, Fault::Truncated, Fault::TooLong, Fault::Stalls] {
         let directory = tempfile::tempdir().unwrap();
         let faulty = Faulty { good: good.clone(), fault, opened: AtomicU64::new(0) };
         let error = write(&plan, Arc::new(faulty), directory.path(), &options()).await.unwrap_err();
@@ -340,11 +340,11 @@ async fn a_bad_registry_leaves_nothing_visible_and_is_named_with_image_and_blob(
 }
 
 #[tokio::test]
-async fn connections_that_break_are_resumed_where_they_broke() {
+async fn write_resumes_interrupted_responses() {
     let good = source().await;
     let plan = plan(&good, &references()).await;
     let directory = tempfile::tempdir().unwrap();
-    let faulty = Faulty { good: good.clone(), fault: Fault::Breaks, opened: AtomicU64::new(0) };
+    let faulty = Faulty { good: good.clone(), fault: Fault::Interrupts, opened: AtomicU64::new(0) };
     let written = write(&plan, Arc::new(faulty), directory.path(), &options()).await.unwrap();
     let undisturbed = tempfile::tempdir().unwrap();
     let expected = write(&plan, Arc::new(good), undisturbed.path(), &options()).await.unwrap();
@@ -352,8 +352,8 @@ async fn connections_that_break_are_resumed_where_they_broke() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_an_error_and_leaves_nothing_visible() {
-    // Writes to this device always find the disk full; a directory cannot be made to.
+async fn write_to_full_disk_leaves_no_file() {
+    // Writes to `/dev/full` fail as on a full disk. A directory cannot simulate that.
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();
@@ -366,7 +366,7 @@ async fn a_full_disk_is_an_error_and_leaves_nothing_visible() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_is_being_written_is_not_written_twice() {
+async fn write_in_progress_is_busy() {
     let source = source().await;
     let plan = plan(&source, &references()).await;
     let directory = tempfile::tempdir().unwrap();

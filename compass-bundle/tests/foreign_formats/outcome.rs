@@ -1,4 +1,4 @@
-//! What Compass says of a package.
+//! The result of opening, installing and unpacking a package.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use compass_bundle::{ForeignPackage, LocalFile, Package, install_package};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{CopyOptions, NoProgress};
 
-/// What a package holds, if it is whole.
-pub(crate) struct Judged {
+/// The content of a package.
+pub(crate) struct Outcome {
     pub(crate) package: ForeignPackage,
     pub(crate) problems: Vec<String>,
-    /// What its images are named, in order.
+    /// The names of its images, in order.
     pub(crate) names: Vec<String>,
 }
 
-/// Reads, installs and unpacks a package, and requires that these agree.
+/// Opens, installs and unpacks a package, and checks that the results agree.
 ///
 /// # Errors
-/// Why nothing of it can be read.
-pub(crate) async fn judge(bytes: &[u8]) -> Result<Judged, String> {
+/// The message, if it cannot be opened.
+pub(crate) async fn evaluate(bytes: &[u8]) -> Result<Outcome, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("package");
     std::fs::write(&path, bytes).unwrap();
@@ -39,20 +39,20 @@ pub(crate) async fn judge(bytes: &[u8]) -> Result<Judged, String> {
     let unpacked = package.unpack(&directory.path().join("target"), &NoProgress).await;
     assert_eq!(unpacked.is_ok(), problems.is_empty(), "{unpacked:?}: {problems:?}");
     let names = package.images().iter().map(|image| image.reference.to_string()).collect();
-    Ok(Judged { package, problems, names })
+    Ok(Outcome { package, problems, names })
 }
 
-/// Requires that a package has images of these names and nothing is wrong with it, or that it is refused
-/// for a reason.
-pub(crate) async fn assert_judged(what: &str, bytes: &[u8], expected: Result<&[&str], &str>) {
-    match (judge(bytes).await, expected) {
-        (Ok(judged), Ok(names)) => {
-            assert_eq!(judged.problems, [""; 0], "{what}");
-            assert_eq!(judged.names, names, "{what}");
+/// Checks that a package has exactly these images and no problem, or a problem that contains this
+/// text.
+pub(crate) async fn assert_outcome(what: &str, bytes: &[u8], expected: Result<&[&str], &str>) {
+    match (evaluate(bytes).await, expected) {
+        (Ok(outcome), Ok(names)) => {
+            assert_eq!(outcome.problems, [""; 0], "{what}");
+            assert_eq!(outcome.names, names, "{what}");
         }
-        (Ok(judged), Err(reason)) => {
-            let told = judged.problems.iter().any(|problem| problem.contains(reason));
-            assert!(told, "{what}: {:?}, {:?}", judged.names, judged.problems);
+        (Ok(outcome), Err(reason)) => {
+            let told = outcome.problems.iter().any(|problem| problem.contains(reason));
+            assert!(told, "{what}: {:?}, {:?}", outcome.names, outcome.problems);
         }
         (Err(told), Ok(_)) => panic!("{what}: {told}"),
         (Err(told), Err(reason)) => assert!(told.contains(reason), "{what}: {told}"),

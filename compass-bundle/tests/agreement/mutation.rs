@@ -1,10 +1,10 @@
-//! What can be wrong with a package.
+//! Defects of generated packages.
 
 use super::archives::Form;
 
-/// One thing that is wrong with a package.
+/// A defect of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(crate) enum Mutation {
     MissingLayer,
     MissingConfig,
     SwappedLayers,
@@ -38,7 +38,7 @@ pub(crate) enum Flaw {
     OldArchive,
 }
 
-impl Flaw {
+impl Mutation {
     pub(crate) const ALL: [Self; 31] = [
         Self::MissingLayer,
         Self::MissingConfig,
@@ -73,7 +73,7 @@ impl Flaw {
         Self::OldArchive,
     ];
 
-    /// Whether it is beside the archives of a package.
+    /// Whether the mutation is outside the image archives of a package.
     pub(crate) fn is_beside_archives(self) -> bool {
         matches!(
             self,
@@ -90,13 +90,13 @@ impl Flaw {
         )
     }
 
-    /// Whether a package may be whole in spite of it: headers of compressed layers have bits that nothing
-    /// depends on, and the end of an archive may be padding.
+    /// Whether a package with the mutation may still be valid: some bits in headers of compressed files
+    /// have no effect, and the end of an archive may be padding.
     pub(crate) fn is_uncertain(self) -> bool {
         matches!(self, Self::FlippedBit | Self::CutOffCompressed)
     }
 
-    /// The only form that can have it.
+    /// The only archive format that can have the mutation, if there is one.
     pub(crate) fn form(self) -> Option<Form> {
         match self {
             Self::WrongSize

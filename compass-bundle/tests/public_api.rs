@@ -1,4 +1,4 @@
-//! What those rely on who build on this crate.
+//! Guarantees for programs that use this crate as a library.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -28,7 +28,7 @@ use compass_registry::{
 use futures_util::TryStreamExt as _;
 use sample::{Counting, Shared};
 
-/// A bundle that is in memory, and cannot be reached from some moment on.
+/// A bundle in memory that becomes unreachable after a number of reads.
 #[derive(Debug)]
 struct InMemory {
     bytes: Bytes,
@@ -57,7 +57,7 @@ impl BundleSource for InMemory {
     }
 }
 
-/// A bundle of one image of this many bytes, in memory.
+/// A bundle in memory with one image that has a layer of this size.
 async fn bundle_of(bytes: usize) -> Bytes {
     let (storage, references) = sample::store(&[vec![random_bytes(1, bytes)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
@@ -74,7 +74,7 @@ fn site() -> RegistryPrefix {
 }
 
 #[tokio::test]
-async fn the_plan_of_a_bundle_that_was_read_is_not_written() {
+async fn write_plan_of_opened_bundle_is_error() {
     let bundle = Bundle::read(in_memory(bundle_of(1000).await)).await.unwrap();
     let (plan, bundle) = (Arc::new(bundle.plan().clone()), Arc::new(bundle));
     let streamed = stream(Arc::clone(&plan), bundle.clone()).try_collect::<Vec<_>>().await;
@@ -90,8 +90,8 @@ async fn the_plan_of_a_bundle_that_was_read_is_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_bundle_is_read_at_several_places_at_once() {
-    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
+async fn bundle_supports_concurrent_reads() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
     let mut contents = sample::product(Vec::new(), false);
     contents.files = vec![
         ContentFile::new("a.yaml", vec![b'a'; 1000]),
@@ -121,20 +121,24 @@ async fn a_bundle_is_read_at_several_places_at_once() {
 }
 
 #[test]
-fn a_file_takes_nothing_away_that_has_a_name_like_its_own() {
+fn write_file_keeps_similar_names() {
     let directory = tempfile::tempdir().unwrap();
     let (path, neighbour) = (directory.path().join("b"), directory.path().join("b.part"));
     std::fs::write(&neighbour, "mine").unwrap();
     write_file(&path, &Bytes::from("x"), 0o640).unwrap();
     assert_eq!(std::fs::read(&neighbour).unwrap(), b"mine");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        2,
+        "no temporary file remains"
+    );
     let again = write_file(&path, &Bytes::from("y"), 0o640);
     assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
 }
 
 #[tokio::test]
-async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would() {
-    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
+async fn write_keeps_existing_part_file() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let (source, options) = (Arc::new(storage), WriteOptions::default());
     let directory = tempfile::tempdir().unwrap();
@@ -165,8 +169,8 @@ async fn a_bundle_takes_nothing_away_that_stands_where_its_unfinished_form_would
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_was_dropped_is_taken_up_at_once() {
-    let (storage, references) = sample::store(&[vec![random_bytes(1, 8 << 20)]]).await;
+async fn write_dropped_is_resumed() {
+    let (storage, references) = sample::store(&[vec![noise(1, 8 << 20)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let counting = Arc::new(Counting::new(storage));
     counting.limit.store(3 << 20, Ordering::Relaxed);
@@ -179,8 +183,8 @@ async fn a_write_that_was_dropped_is_taken_up_at_once() {
 }
 
 #[tokio::test]
-async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
-    let (storage, tagged) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
+async fn image_without_tag_is_latest() {
+    let (storage, tagged) = sample::store(&[vec![noise(1, 1000)]]).await;
     let reference: Reference = "h.example/release/app-0".parse().unwrap();
     let from = (tagged[0].repository(), &tagged[0].tag_or_digest());
     let platforms = Platforms::One(sample::platform());
@@ -189,7 +193,10 @@ async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
     let bytes: Bytes = chunks.concat().into();
     let docker = br#""RepoTags":["h.example/release/app-0:latest"]"#;
-    assert!(bytes.windows(docker.len()).any(|window| window == docker), "docker load names it");
+    assert!(
+        bytes.windows(docker.len()).any(|window| window == docker),
+        "docker load uses this tag"
+    );
 
     let bundle = Bundle::read(in_memory(bytes.clone())).await.unwrap();
     let package = ForeignPackage::read(in_memory(bytes)).await.unwrap();
@@ -206,9 +213,8 @@ async fn an_image_without_a_tag_is_the_latest_one_on_the_whole_road() {
 }
 
 #[tokio::test]
-async fn a_name_that_two_registries_have_is_no_name_for_one_image() {
-    let (storage, references) =
-        sample::store(&[vec![random_bytes(1, 100)], vec![random_bytes(2, 100)]]).await;
+async fn manifest_by_ambiguous_tag_is_error() {
+    let (storage, references) = sample::store(&[vec![noise(1, 100)], vec![noise(2, 100)]]).await;
     let (mut images, platforms) = (Vec::new(), Platforms::One(sample::platform()));
     for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
         let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
@@ -220,16 +226,15 @@ async fn a_name_that_two_registries_have_is_no_name_for_one_image() {
     let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
     for image in bundle.images() {
         let (repository, digest) = (image.reference.repository(), image.root.digest());
-        let by_tag =
-            bundle.manifest(repository, &image.reference.tag_or_digest()).await.unwrap_err();
-        assert!(by_tag.to_string().contains("ask for one by its digest"), "{by_tag}");
+        let by_tag = bundle.manifest(repository, &image.reference.locator()).await.unwrap_err();
+        assert!(by_tag.to_string().contains("select one by its digest"), "{by_tag}");
         let by_digest = bundle.manifest(repository, &digest.into()).await.unwrap();
         assert_eq!(by_digest.digest(), digest);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_reached_for_a_while_is_not_called_damaged() {
+async fn install_unreachable_source_is_not_damage() {
     let source = in_memory(bundle_of(300_000).await);
     let bundle = Bundle::read(source.clone()).await.unwrap();
     source.left.store(0, Ordering::Relaxed);
@@ -260,7 +265,7 @@ impl Progress for Counted {
 }
 
 #[tokio::test]
-async fn what_a_package_brings_is_shown_once() {
+async fn install_package_reports_progress_once() {
     let package = ForeignPackage::read(in_memory(bundle_of(300_000).await)).await.unwrap();
     let (progress, storage) = (Arc::new(Counted::default()), MemoryStorage::default());
     let options = CopyOptions { progress: progress.clone(), ..CopyOptions::default() };
@@ -271,8 +276,8 @@ async fn what_a_package_brings_is_shown_once() {
 }
 
 #[tokio::test]
-async fn a_product_that_was_packed_anew_says_what_it_is() {
-    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
+async fn install_rearchived_product_names_the_cause() {
+    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Product, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     let mut tar = Vec::new();
@@ -285,7 +290,7 @@ async fn a_product_that_was_packed_anew_says_what_it_is() {
 }
 
 #[test]
-fn sizes_and_names_that_lead_nowhere_are_refused() {
+fn invalid_sizes_and_names_are_rejected() {
     let mut file = ContentFile::new("x", "0123456789");
     file.size = u64::MAX;
     let mut large = sample::product(Vec::new(), false);
@@ -312,7 +317,7 @@ fn sizes_and_names_that_lead_nowhere_are_refused() {
     store_path(&document("gpu", "../../v1.0.0")).unwrap_err();
 }
 
-/// Never called: that this compiles says that what takes time can be spawned.
+/// Not called: it compiles only if the futures are `Send`.
 #[expect(dead_code)]
 fn all_can_be_spawned(bundle: &Bundle, package: &ForeignPackage, sink: &dyn ImageSink) {
     fn is_sent(_: impl Send) {}

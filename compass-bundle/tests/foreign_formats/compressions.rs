@@ -1,4 +1,4 @@
-//! Compressed packages, archives, layers, and archives in archives.
+//! Compressed packages, archives and layers, and nested archives.
 
 use std::io::Write as _;
 
@@ -6,12 +6,12 @@ use compass_registry::{Digest, Manifest, media_type};
 use serde_json::json;
 
 use super::archives::{file, gzip, tar};
-use super::judged::{assert_judged, judge};
-use super::saved::{Image, Saved, app, manifest};
+use super::docker_save::{Image, Saved, app, manifest};
+use super::outcome::{assert_outcome, evaluate};
 
 type Compress = fn(&[u8]) -> Vec<u8>;
 
-/// Formats that are read, with what compresses.
+/// Supported formats, with their compressors.
 pub(crate) const FORMATS: [(&str, Compress); 5] =
     [("none", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd), ("xz", xz), ("bzip2", bzip2)];
 
@@ -35,7 +35,7 @@ fn bzip2(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// With a window of so many bits.
+/// Compresses with a window of `1 << bits` bytes.
 fn zstd_with_window(bytes: &[u8], bits: u32) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(bits).unwrap();
@@ -52,31 +52,31 @@ fn package(archive: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn every_compression_is_read_everywhere() {
+async fn supported_compression_is_read_at_each_level() {
     let name = app(1).0;
     for (outer, pack) in FORMATS {
         let whole = pack(&saved().tar());
-        assert_judged(&format!("an archive, {outer}"), &whole, Ok(&[&name])).await;
+        assert_outcome(&format!("an archive, {outer}"), &whole, Ok(&[&name])).await;
         let twice = gzip(&whole);
-        assert_judged(&format!("gzip around {outer}"), &twice, Ok(&[&name])).await;
+        assert_outcome(&format!("gzip around {outer}"), &twice, Ok(&[&name])).await;
         for (inner, pack_archive) in FORMATS {
             let bytes = pack(&package(&pack_archive(&saved().tar())));
-            assert_judged(&format!("{inner} in {outer}"), &bytes, Ok(&[&name])).await;
+            assert_outcome(&format!("{inner} in {outer}"), &bytes, Ok(&[&name])).await;
         }
     }
 }
 
 #[tokio::test]
-async fn layers_are_stored_as_registries_take_them() {
+async fn layer_compression_for_registry() {
     for (format, pack) in FORMATS {
         let image = Image::new(1).packed(pack);
         let saved = Saved::default().docker(&image, &json!([app(1).0]));
-        let judged = judge(&saved.tar()).await.unwrap();
-        assert_eq!(judged.problems, [""; 0], "{format}");
-        let Ok(Manifest::Image { layers, .. }) = judged.package.images()[0].root.parse() else {
+        let outcome = evaluate(&saved.tar()).await.unwrap();
+        assert_eq!(outcome.problems, [""; 0], "{format}");
+        let Ok(Manifest::Image { layers, .. }) = outcome.package.images()[0].root.parse() else {
             panic!("an image")
         };
-        // No registry and no runtime knows the others.
+        // Registries and runtimes support no other compression.
         let (kind, bytes) = match format {
             "gzip" => (media_type::OCI_LAYER_GZIP, image.layers[0].clone()),
             "zstd" => (media_type::OCI_LAYER_ZSTD, image.layers[0].clone()),
@@ -87,17 +87,17 @@ async fn layers_are_stored_as_registries_take_them() {
 }
 
 #[tokio::test]
-async fn layers_of_unknown_compression_are_problems() {
+async fn layer_unsupported_compression_is_problem() {
     for (format, magic) in [("lz4", &b"\x04\x22\x4d\x18"[..]), ("lzip", b"LZIP\x01")] {
         let image = Image::new(1).packed(|layer| [magic, layer].concat());
         let saved = Saved::default().docker(&image, &json!([app(1).0]));
-        let expected = format!("is compressed with {format}, which no runtime reads");
-        assert_judged(format, &saved.tar(), Err(&expected)).await;
+        let expected = format!("is compressed with {format}, which no runtime supports");
+        assert_outcome(format, &saved.tar(), Err(&expected)).await;
     }
 }
 
 #[tokio::test]
-async fn archives_of_unknown_compression_are_problems() {
+async fn archive_unsupported_compression_is_problem() {
     for (name, magic, format) in [
         ("a.tar.lz4", &b"\x04\x22\x4d\x18 and more"[..], "lz4"),
         ("a.tlz", b"LZIP\x01 and more", "lzip"),
@@ -107,49 +107,49 @@ async fn archives_of_unknown_compression_are_problems() {
     ] {
         let bytes = tar(&[file("p/app.yaml", b"a: b\n"), file(&format!("p/{name}"), magic)]);
         let expected = format!("{name}: it is compressed with {format}, which is not supported");
-        assert_judged(name, &bytes, Err(&expected)).await;
+        assert_outcome(name, &bytes, Err(&expected)).await;
         let expected = format!("is compressed with {format}, which is not supported");
-        assert_judged(name, magic, Err(&expected)).await;
+        assert_outcome(name, magic, Err(&expected)).await;
     }
     for name in ["a.tar", "a.tar.gz", "a.tgz", "a.txz", "a.tar.zst"] {
         let bytes = tar(&[file("p/app.yaml", b"a: b\n"), file(&format!("p/{name}"), b"text")]);
-        let expected = "it is named as an archive, and is not a tar archive";
-        assert_judged(name, &bytes, Err(expected)).await;
+        let expected = "it has the name of a tar archive, but is not one";
+        assert_outcome(name, &bytes, Err(expected)).await;
     }
 }
 
 #[tokio::test]
-async fn decoders_that_need_much_are_refused() {
+async fn decoder_memory_limit_is_enforced() {
     let archive = saved().tar();
     let name = app(1).0;
-    // Windows of 1 to 32 MiB, as `xz -0` to `xz -8` and `zstd` without `--ultra` have them.
+    // Windows of 1 to 32 MiB, as in `xz -0` to `xz -8` and `zstd` without `--ultra`.
     for preset in [1, 6, 8] {
         let bytes = xz_of_preset(&archive, preset);
-        assert_judged(&format!("xz -{preset}"), &bytes, Ok(&[&name])).await;
-        assert_judged("an archive", &package(&bytes), Ok(&[&name])).await;
+        assert_outcome(&format!("xz -{preset}"), &bytes, Ok(&[&name])).await;
+        assert_outcome("an archive", &package(&bytes), Ok(&[&name])).await;
     }
     for bits in [20, 23, 24] {
         let bytes = zstd_with_window(&archive, bits);
-        assert_judged(&format!("a window of {bits} bits"), &bytes, Ok(&[&name])).await;
+        assert_outcome(&format!("a window of {bits} bits"), &bytes, Ok(&[&name])).await;
     }
     let large = [
         (xz_of_preset(&archive, 9), "needs 65 MiB of memory"),
         (zstd_with_window(&archive, 27), "needs 129 MiB of memory"),
     ];
     for (bytes, expected) in large {
-        assert_judged("a package", &bytes, Err(expected)).await;
-        assert_judged("an archive", &package(&bytes), Err("of memory")).await;
+        assert_outcome("a package", &bytes, Err(expected)).await;
+        assert_outcome("an archive", &package(&bytes), Err("of memory")).await;
         let image = Image::new(1).packed(|layer| match bytes[0] {
             0xfd => xz_of_preset(layer, 9),
             _ => zstd_with_window(layer, 27),
         });
         let saved = Saved::default().docker(&image, &json!([name]));
-        assert_judged("a layer", &saved.tar(), Err("of memory")).await;
+        assert_outcome("a layer", &saved.tar(), Err("of memory")).await;
     }
 }
 
 #[tokio::test]
-async fn damaged_compressions_are_found() {
+async fn damaged_compression_is_error() {
     let layers = Image::new(1);
     for (format, pack) in &FORMATS[1..] {
         let whole = pack(&saved().tar());
@@ -159,7 +159,7 @@ async fn damaged_compressions_are_found() {
         let cut = &whole[..whole.len() - 9];
         for (what, bytes) in [("flipped", &flipped[..]), ("cut", cut)] {
             let bytes = tar(&[file("p/images.tar.gz", bytes)]);
-            assert!(judge(&bytes).await.map_or(true, |judged| !judged.problems.is_empty()));
+            assert!(evaluate(&bytes).await.map_or(true, |outcome| !outcome.problems.is_empty()));
             let image = layers.packed(|layer| {
                 let mut packed = pack(layer);
                 let middle = packed.len() / 2;
@@ -171,14 +171,14 @@ async fn damaged_compressions_are_found() {
                 packed
             });
             let bytes = Saved::default().docker(&image, &json!([app(1).0])).tar();
-            let judged = judge(&bytes).await;
-            assert!(judged.map_or(true, |it| !it.problems.is_empty()), "{format}, {what}");
+            let outcome = evaluate(&bytes).await;
+            assert!(outcome.map_or(true, |it| !it.problems.is_empty()), "{format}, {what}");
         }
     }
 }
 
 #[tokio::test]
-async fn layouts_with_compressed_layers_are_read() {
+async fn layout_with_any_compression_is_read() {
     for (kind, pack) in [
         (media_type::OCI_LAYER, FORMATS[0].1),
         (media_type::OCI_LAYER_GZIP, FORMATS[1].1),
@@ -188,6 +188,6 @@ async fn layouts_with_compressed_layers_are_read() {
         let mut saved = Saved::default();
         image.layers.iter().chain([&image.config]).for_each(|bytes| drop(saved.blob(bytes)));
         let saved = saved.listed(&manifest(&image, kind), &app(1).1);
-        assert_judged(kind, &saved.tar(), Ok(&[&app(1).0])).await;
+        assert_outcome(kind, &saved.tar(), Ok(&[&app(1).0])).await;
     }
 }
