@@ -68,7 +68,7 @@ pub async fn unpack(
             return Err(Error::damaged(format!("{name}: it contains too many files")));
         }
         if let Some(size) = target_dir.add(&name, entry).await? {
-            progress.expect(size);
+            progress.add_total(size);
             progress.advance(size);
             files += 1;
             bytes += size;

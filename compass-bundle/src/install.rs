@@ -178,9 +178,9 @@ fn not_yet_reported(before: &AtomicU64, bytes: u64) -> u64 {
 }
 
 impl Progress for OffsetProgress {
-    fn expect(&self, bytes: u64) {
+    fn add_total(&self, bytes: u64) {
         self.expected.fetch_add(bytes, Ordering::Relaxed);
-        self.progress.expect(not_yet_reported(&self.before.0, bytes));
+        self.progress.add_total(not_yet_reported(&self.before.0, bytes));
     }
 
     fn advance(&self, bytes: u64) {
@@ -234,8 +234,8 @@ impl<'i> Image<'i> {
     }
 
     /// Its reference at the destination, with a tag or a digest.
-    fn destination(&self, place: &RegistryPlace) -> Result<Reference, Error> {
-        Ok(self.reference.moved_to(place)?.explicit())
+    fn destination(&self, place: &RegistryPrefix) -> Result<Reference, Error> {
+        Ok(self.reference.rebase(place)?.with_default_tag())
     }
 
     fn options(&self, options: &CopyOptions) -> CopyOptions {
@@ -244,15 +244,15 @@ impl<'i> Image<'i> {
 }
 
 /// The destination under which an image keeps its own name.
-fn original_place(reference: &Reference) -> RegistryPlace {
-    RegistryPlace { host: reference.host().to_owned(), project: String::new() }
+fn original_place(reference: &Reference) -> RegistryPrefix {
+    RegistryPrefix { host: reference.host().to_owned(), project: String::new() }
 }
 
 async fn push_all(
     source: &Arc<dyn ImageSource>,
     images: &[Image<'_>],
     sink: &dyn ImageSink,
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     (options, concurrency): (&CopyOptions, usize),
 ) -> Result<Vec<Installed>, Error> {
     let copier = &Copier::new(sink, options.clone());
@@ -281,7 +281,7 @@ async fn push_image(
     let copied = copied.map_err(|error| error.in_image(&reference))?;
     options.progress.image_done();
     // An index with omitted platforms has another digest at the site.
-    Ok(Installed { reference: reference.with_content(copied.digest), copied })
+    Ok(Installed { reference: reference.with_digest(copied.digest), copied })
 }
 
 /// Whether an image has to be pushed. Returns an error if the tag exists with another image.
@@ -299,7 +299,7 @@ async fn is_needed(
 }
 
 /// Returns an error if two images would get the same tag at the destination.
-fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPlace) -> Result<(), Error> {
+fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPrefix) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
     for image in images {
         let moved = image.destination(place)?;

@@ -127,7 +127,7 @@ pub(crate) fn find_manifest<'i>(
         match (found, fits) {
             (Some(one), Some(other)) if one.digest() != other.digest() => {
                 let reason = "several images have this name: select one by its digest".to_owned();
-                return Err(RegistryError::BadContent { what: what(), reason });
+                return Err(RegistryError::InvalidContent { what: what(), reason });
             }
             (None, fits) => found = fits,
             _ => {}

@@ -62,7 +62,7 @@ pub async fn recompress<S: Storage>(
 ) -> Result<Recompressed, Error> {
     let mut pending = pending(&images)?;
     read_diff_ids(&*source, &images, &mut pending).await?;
-    options.progress.expect(pending.values().map(|pending| pending.layer.size).sum());
+    options.progress.add_total(pending.values().map(|pending| pending.layer.size).sum());
     let mut waiting = pending.into_values();
     let memory = DecoderMemory::shared();
     let (mut running, mut layers) = (JoinSet::new(), Vec::new());
@@ -108,9 +108,9 @@ fn pending(images: &[ArchiveImage]) -> Result<BTreeMap<Digest, PendingLayer>, Er
     for image in images {
         for manifest in image.manifests() {
             let Manifest::Image { layers, .. } = manifest.parse()? else { continue };
-            let layers = layers.into_iter().filter(|layer| !layer.is_held_elsewhere());
+            let layers = layers.into_iter().filter(|layer| !layer.is_nondistributable());
             for layer in layers.filter(|layer| LayerCompression::of(layer).is_some()) {
-                if matches!(image.reference.locator(), Locator::Digest(_)) {
+                if matches!(image.reference.tag_or_digest(), TagOrDigest::Digest(_)) {
                     return Err(Error::InvalidInput(format!(
                         "{} is referenced by its digest, which recompression changes",
                         image.reference

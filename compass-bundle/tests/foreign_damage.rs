@@ -11,7 +11,7 @@ use archives::{
 };
 use compass_bundle::{ForeignPackage, install_package};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::testing::noise;
+use compass_registry::testing::random_bytes;
 use compass_registry::{Algorithm, CopyOptions, Digest, Manifest, media_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -256,7 +256,7 @@ async fn text_starting_as_gzip_is_file() {
         b"\x1f\x8b".to_vec(),
         b"\x1f\x8b is how gzip starts".to_vec(),
         b"\x1f\x8b\x08\x00 is how gzip usually starts".to_vec(),
-        [b"\x1f\x8b\x08\xff", &noise(6, 4000)[..]].concat(),
+        [b"\x1f\x8b\x08\xff", &random_bytes(6, 4000)[..]].concat(),
         head.to_vec(),
         gzip(b"\x1f\x8b is how gzip starts"),
     ] {

@@ -80,7 +80,7 @@ async fn write_archive_reads_package_once() {
         source.read.load(Ordering::Relaxed) <= 2 * scanned,
         "the package was read several times"
     );
-    let (repository, tag) = (image.reference.repository(), image.reference.locator());
+    let (repository, tag) = (image.reference.repository(), image.reference.tag_or_digest());
     let root = ImageSource::manifest(&layout, repository, &tag).await.unwrap();
     assert_eq!(root.digest(), image.root.digest());
     for blob in root.parse().unwrap().distributable_blobs() {

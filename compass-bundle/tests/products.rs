@@ -124,7 +124,7 @@ fn refusal(contents: &BundleContents) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plan_beyond_reader_limits_is_error() {
-    let (storage, references) = sample::store(&vec![vec![noise(1, 1000)]; 9]).await;
+    let (storage, references) = sample::store(&vec![vec![random_bytes(1, 1000)]; 9]).await;
     let source: Arc<MemoryStorage> = Arc::new(storage);
     let mut images = Vec::new();
     for reference in references {

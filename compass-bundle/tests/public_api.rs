@@ -91,7 +91,7 @@ async fn write_plan_of_opened_bundle_is_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bundle_supports_concurrent_reads() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let mut contents = sample::product(Vec::new(), false);
     contents.files = vec![
         ContentFile::new("a.yaml", vec![b'a'; 1000]),
@@ -138,7 +138,7 @@ fn write_file_keeps_similar_names() {
 
 #[tokio::test]
 async fn write_keeps_existing_part_file() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let (source, options) = (Arc::new(storage), WriteOptions::default());
     let directory = tempfile::tempdir().unwrap();
@@ -170,7 +170,7 @@ async fn write_keeps_existing_part_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn write_dropped_is_resumed() {
-    let (storage, references) = sample::store(&[vec![noise(1, 8 << 20)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 8 << 20)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Plugin, false).await;
     let counting = Arc::new(Counting::new(storage));
     counting.limit.store(3 << 20, Ordering::Relaxed);
@@ -184,7 +184,7 @@ async fn write_dropped_is_resumed() {
 
 #[tokio::test]
 async fn image_without_tag_is_latest() {
-    let (storage, tagged) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, tagged) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let reference: Reference = "h.example/release/app-0".parse().unwrap();
     let from = (tagged[0].repository(), &tagged[0].tag_or_digest());
     let platforms = Platforms::One(sample::platform());
@@ -214,7 +214,8 @@ async fn image_without_tag_is_latest() {
 
 #[tokio::test]
 async fn manifest_by_ambiguous_tag_is_error() {
-    let (storage, references) = sample::store(&[vec![noise(1, 100)], vec![noise(2, 100)]]).await;
+    let (storage, references) =
+        sample::store(&[vec![random_bytes(1, 100)], vec![random_bytes(2, 100)]]).await;
     let (mut images, platforms) = (Vec::new(), Platforms::One(sample::platform()));
     for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
         let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
@@ -226,7 +227,8 @@ async fn manifest_by_ambiguous_tag_is_error() {
     let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
     for image in bundle.images() {
         let (repository, digest) = (image.reference.repository(), image.root.digest());
-        let by_tag = bundle.manifest(repository, &image.reference.locator()).await.unwrap_err();
+        let by_tag =
+            bundle.manifest(repository, &image.reference.tag_or_digest()).await.unwrap_err();
         assert!(by_tag.to_string().contains("select one by its digest"), "{by_tag}");
         let by_digest = bundle.manifest(repository, &digest.into()).await.unwrap();
         assert_eq!(by_digest.digest(), digest);
@@ -277,7 +279,7 @@ async fn install_package_reports_progress_once() {
 
 #[tokio::test]
 async fn install_rearchived_product_names_the_cause() {
-    let (storage, references) = sample::store(&[vec![noise(1, 1000)]]).await;
+    let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Product, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     let mut tar = Vec::new();

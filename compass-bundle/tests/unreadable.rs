@@ -15,8 +15,9 @@ use compass_registry::testing::random_bytes;
 
 #[tokio::test]
 async fn verify_unreadable_range_contains_damage() {
-    let layer = noise(1, 200_000);
-    let (storage, references) = sample::store(&[vec![layer.clone()], vec![noise(2, 1000)]]).await;
+    let layer = random_bytes(1, 200_000);
+    let (storage, references) =
+        sample::store(&[vec![layer.clone()], vec![random_bytes(2, 1000)]]).await;
     let plan = sample::plan(&storage, &references, BundleKind::Product, true).await;
     let (directory, options) = (tempfile::tempdir().unwrap(), WriteOptions::default());
     let written = write(&plan, Arc::new(storage), directory.path(), &options).await.unwrap();

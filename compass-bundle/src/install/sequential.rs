@@ -46,14 +46,14 @@ pub(super) async fn push(
 
 fn collect_missing<'p>(
     (package, image): (&ForeignPackage, &'p ForeignImage),
-    place: &RegistryPlace,
+    place: &RegistryPrefix,
     missing: &mut HashMap<Digest, MissingBlob<'p>>,
 ) -> Result<(), Error> {
     let to = image.reference.rebase(place)?;
     for manifest in image.manifests() {
         let manifest = manifest.parse()?;
         // Includes non-distributable layers that the package contains.
-        let blobs = manifest.held_blobs().chain(manifest.nondistributable_layers());
+        let blobs = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
         for descriptor in blobs.filter(|blob| package.holds(&blob.digest)) {
             missing.entry(descriptor.digest).or_insert_with(|| MissingBlob {
                 image: &image.reference,

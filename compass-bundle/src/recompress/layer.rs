@@ -84,7 +84,7 @@ impl<S: Storage> Recompression<S> {
         let Some((compression, gzipped)) = LayerCompression::named(&self.layer.media_type) else {
             return Ok((self.layer.clone(), self.layer));
         };
-        let blob = open_resuming(Arc::clone(&self.source), &self.repository, &self.layer);
+        let blob = open_blob(Arc::clone(&self.source), &self.repository, &self.layer);
         let compressed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
         let mut decompressed = self.decompress(compression, Box::pin(compressed)).await?;
         let mut upload = self.staged.begin_upload(&repository()?).await?;
@@ -170,7 +170,8 @@ impl<S: Storage> Recompression<S> {
 
     async fn cached(&self) -> Result<Option<Descriptor>, Error> {
         let stored =
-            Storage::manifest(&*self.staged, &repository()?, &Locator::Tag(self.tag()?)).await?;
+            Storage::manifest(&*self.staged, &repository()?, &TagOrDigest::Tag(self.tag()?))
+                .await?;
         let Some(Ok(Manifest::Index(layers))) = stored.map(|note| note.parse()) else {
             return Ok(None);
         };

@@ -57,7 +57,7 @@ impl HttpFile {
         let mut response = response.map_err(|error| self.unsent(error))?;
         match response.status() {
             StatusCode::OK => {}
-            status if may_pass(status.as_u16()) => {
+            status if RetryPolicy::is_transient_status(status.as_u16()) => {
                 return Err(self.failed(format!("the server returned {status} for {ending}")));
             }
             _ => return Ok(None),
@@ -82,7 +82,7 @@ impl HttpFile {
             StatusCode::OK => {
                 Err(self.refused("the server does not support range requests: download the file"))
             }
-            status if may_pass(status.as_u16()) => {
+            status if RetryPolicy::is_transient_status(status.as_u16()) => {
                 Err(self.failed(format!("the server returned {status}")))
             }
             status => Err(self.refused(format!("the server returned {status}"))),
