@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The largest blob in bytes that is remembered. Image configurations have a few thousand.
-const LARGEST: u64 = 256 << 10;
+const MAX_BLOB: u64 = 256 << 10;
 
 /// Bytes of all blobs that are remembered; what comes later is asked for again.
-const MEMORY: usize = 16 << 20;
+const MAX_TOTAL: usize = 16 << 20;
 
 /// Remembers the small blobs that were read from a source whole: image configurations, which say
 /// what an image is before it is moved with everything else.
@@ -37,15 +37,15 @@ impl CachingSource {
 }
 
 impl Blobs {
-    fn find(&self, digest: &Digest) -> Option<Bytes> {
+    fn get(&self, digest: &Digest) -> Option<Bytes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
     /// Keeps what is what it should be, and for which there is room.
-    fn keep(&self, digest: Digest, bytes: Bytes) {
+    fn insert(&self, digest: Digest, bytes: Bytes) {
         let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held: usize = blobs.values().map(Bytes::len).sum();
-        if held + bytes.len() <= MEMORY && digest.algorithm().digest(&bytes) == digest {
+        if held + bytes.len() <= MAX_TOTAL && digest.algorithm().digest(&bytes) == digest {
             blobs.insert(digest, bytes);
         }
     }
@@ -68,21 +68,21 @@ impl ImageSource for CachingSource {
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
         let Descriptor { digest, size, .. } = *descriptor;
-        if let Some(bytes) = self.blobs.find(&digest) {
+        if let Some(bytes) = self.blobs.get(&digest) {
             let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
             let part = bytes.slice(place(range.start)..place(range.end));
             return Ok(stream::iter([Ok(part)]).boxed());
         }
         let whole = range == (0..size);
         let bytes = self.source.blob(repository, descriptor, range).await?;
-        if !whole || size > LARGEST {
+        if !whole || size > MAX_BLOB {
             return Ok(bytes);
         }
         let (blobs, mut seen) = (Arc::clone(&self.blobs), BytesMut::new());
         let watched = bytes.inspect_ok(move |chunk| {
             seen.extend_from_slice(chunk);
             if seen.len() as u64 == size {
-                blobs.keep(digest, seen.split().freeze());
+                blobs.insert(digest, seen.split().freeze());
             }
         });
         Ok(watched.boxed())
@@ -134,12 +134,12 @@ mod tests {
         for (size, kept) in [(100, true), ((256 << 10) + 1, false)] {
             let blob = vec![7; size];
             let (storage, name, descriptor) = holding(&blob);
-            let remembered = CachingSource::new(Arc::new(storage.clone()));
-            assert_eq!(remembered.read(&name, &descriptor).await.unwrap(), blob);
+            let cached = CachingSource::new(Arc::new(storage.clone()));
+            assert_eq!(cached.read(&name, &descriptor).await.unwrap(), blob);
             crate::storage::Storage::delete_blob(&storage, &name, &descriptor.digest)
                 .await
                 .unwrap();
-            let again = remembered.read(&name, &descriptor).await;
+            let again = cached.read(&name, &descriptor).await;
             assert_eq!(again.is_ok(), kept, "{size}");
         }
     }
@@ -147,10 +147,10 @@ mod tests {
     #[tokio::test]
     async fn any_range_of_what_is_remembered_can_be_read() {
         let (storage, name, descriptor) = holding(b"0123456789");
-        let remembered = CachingSource::new(Arc::new(storage));
-        remembered.read(&name, &descriptor).await.unwrap();
+        let cached = CachingSource::new(Arc::new(storage));
+        cached.read(&name, &descriptor).await.unwrap();
         for (range, part) in [(0..10, "0123456789"), (3..5, "34"), (9..10, "9"), (10..10, "")] {
-            let bytes = remembered.blob(&name, &descriptor, range).await.unwrap();
+            let bytes = cached.blob(&name, &descriptor, range).await.unwrap();
             let bytes: Vec<Bytes> = bytes.try_collect().await.unwrap();
             assert_eq!(bytes.concat(), part.as_bytes());
         }

@@ -251,7 +251,7 @@ impl ImageSink for Client {
     ) -> Result<bool, Error> {
         let there = push::has_blob(&self.transport, repository, descriptor, push::PUSH).await?;
         if there {
-            mount::cancel_declined(&self.transport, repository, descriptor).await;
+            mount::cancel_pending_mount_upload(&self.transport, repository, descriptor).await;
         }
         Ok(there)
     }

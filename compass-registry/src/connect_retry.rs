@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::connection::causes;
+use crate::error::connection::error_chain;
 use crate::{Error, retry};
 
 /// The first pause; each next one is twice as long, up to [`LONGEST_PAUSE`].
@@ -19,17 +19,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A host still refuses connections after the whole waiting time.
 #[derive(Debug, thiserror::Error)]
 #[error("connection refused, for {} s by now", .0.as_secs())]
-pub(crate) struct RefusedConnections(Duration);
+pub(crate) struct ConnectRefused(Duration);
 
 /// Since when hosts refuse connections.
 #[derive(Debug)]
-pub(crate) struct Refusals {
+pub(crate) struct ConnectRetry {
     /// How long a host is waited for.
     wait: Duration,
     since: Mutex<HashMap<String, Instant>>,
 }
 
-impl Refusals {
+impl ConnectRetry {
     pub(crate) fn new(wait: Duration) -> Self {
         Self { wait, since: Mutex::default() }
     }
@@ -38,7 +38,7 @@ impl Refusals {
     ///
     /// # Errors
     /// That of the request; if the host was waited for in vain, another try is of no use.
-    pub(crate) async fn wait_for<T, F>(
+    pub(crate) async fn run<T, F>(
         &self,
         host: &str,
         mut request: impl FnMut() -> F,
@@ -49,7 +49,7 @@ impl Refusals {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match request().await {
-                Err(error) if is_refused(&error) => error,
+                Err(error) if is_connection_refused(&error) => error,
                 answered => {
                     self.since().remove(host);
                     return answered;
@@ -62,10 +62,10 @@ impl Refusals {
             let since = *self.since().entry(host.to_owned()).or_insert(now);
             let left = self.wait.saturating_sub(since.elapsed());
             if left.is_zero() {
-                return Err(in_vain(error, since.elapsed()));
+                return Err(gave_up(error, since.elapsed()));
             }
             tracing::info!(host, "it refuses connections, and is asked again");
-            retry::count();
+            retry::count_retry();
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -76,19 +76,19 @@ impl Refusals {
     }
 }
 
-fn in_vain(error: Error, waited: Duration) -> Error {
+fn gave_up(error: Error, waited: Duration) -> Error {
     match error {
         Error::Unreachable { host, request, .. } => {
-            Error::Unreachable { host, request, source: Box::new(RefusedConnections(waited)) }
+            Error::Unreachable { host, request, source: Box::new(ConnectRefused(waited)) }
         }
         other => other,
     }
 }
 
 /// Whether a host refused the connection.
-fn is_refused(error: &Error) -> bool {
+fn is_connection_refused(error: &Error) -> bool {
     let Error::Unreachable { source, .. } = error else { return false };
-    let mut io = causes(&**source).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let mut io = error_chain(&**source).filter_map(|cause| cause.downcast_ref::<io::Error>());
     io.any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
@@ -104,39 +104,39 @@ mod tests {
     }
 
     /// Requests that are refused for some seconds; how long it takes, and whether one succeeds.
-    async fn after(refusals: &Refusals, seconds: u64) -> (u64, Result<(), Error>) {
+    async fn after(connect_retry: &ConnectRetry, seconds: u64) -> (u64, Result<(), Error>) {
         let began = Instant::now();
         let asked = || async {
             if began.elapsed() < Duration::from_secs(seconds) { Err(refused()) } else { Ok(()) }
         };
-        let result = refusals.wait_for("a.b", asked).await;
+        let result = connect_retry.run("a.b", asked).await;
         (began.elapsed().as_secs(), result)
     }
 
     #[tokio::test(start_paused = true)]
     async fn refused_connection_is_tried_again() {
-        let refusals = Refusals::new(Duration::from_secs(30));
-        let (took, result) = after(&refusals, 10).await;
+        let connect_retry = ConnectRetry::new(Duration::from_secs(30));
+        let (took, result) = after(&connect_retry, 10).await;
         assert!(result.is_ok() && (10..13).contains(&took), "{took}");
-        let (took, result) = after(&refusals, 1000).await;
+        let (took, result) = after(&connect_retry, 1000).await;
         assert!(!result.unwrap_err().is_transient() && took == 30, "{took}");
         // Later requests fail at once.
-        let (took, result) = after(&refusals, 1000).await;
+        let (took, result) = after(&connect_retry, 1000).await;
         assert!(result.is_err() && took == 0, "{took}");
-        assert!(after(&refusals, 0).await.1.is_ok());
-        let (took, _) = after(&refusals, 1000).await;
+        assert!(after(&connect_retry, 0).await.1.is_ok());
+        let (took, _) = after(&connect_retry, 1000).await;
         assert_eq!(took, 30, "it answered in between");
     }
 
     #[tokio::test(start_paused = true)]
     async fn refused_connection_without_wait_is_final() {
         let asked = Cell::new(0);
-        let refusals = Refusals::new(Duration::ZERO);
+        let connect_retry = ConnectRetry::new(Duration::ZERO);
         let request = || {
             asked.set(asked.get() + 1);
             std::future::ready(Err::<(), _>(refused()))
         };
-        let error = refusals.wait_for("a.b", request).await.unwrap_err();
+        let error = connect_retry.run("a.b", request).await.unwrap_err();
         assert!(error.is_transient() && asked.get() == 1, "{error}");
     }
 }

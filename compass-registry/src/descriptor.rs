@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::platform::Fields;
+use crate::platform::PlatformFields;
 use crate::{Algorithm, Digest, Platform, RawManifest};
 
 /// What content is, and how to prove it (OCI image specification, "Descriptor").
@@ -63,6 +63,6 @@ impl Descriptor {
 
 /// A platform whose fields may be missing, null or empty.
 fn platform<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Platform>, D::Error> {
-    let fields: Option<Fields> = Deserialize::deserialize(value)?;
-    Ok(fields.and_then(Fields::platform))
+    let fields: Option<PlatformFields> = Deserialize::deserialize(value)?;
+    Ok(fields.and_then(PlatformFields::platform))
 }

@@ -17,10 +17,10 @@ pub const BLOCK: usize = 4096;
 /// A file that is written in large pieces, in any order.
 #[derive(Debug)]
 pub struct DirectFile {
-    cached: File,
-    uncached: Option<File>,
+    buffered: File,
+    direct: Option<File>,
     /// The file system refused, whatever it said when the file was opened.
-    refused: AtomicBool,
+    unsupported: AtomicBool,
 }
 
 /// Bytes for one place in a file, in memory that is aligned as the place is.
@@ -37,36 +37,36 @@ impl DirectFile {
     /// Takes a file that is open for writing, and its path.
     pub fn new(file: File, path: &Path) -> Self {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-        let uncached = OpenOptions::new().write(true).custom_flags(flags).open(path);
+        let direct = OpenOptions::new().write(true).custom_flags(flags).open(path);
         // File systems in memory say no, and need no disk.
-        Self { cached: file, uncached: uncached.ok(), refused: AtomicBool::new(false) }
+        Self { buffered: file, direct: direct.ok(), unsupported: AtomicBool::new(false) }
     }
 
     /// A file that is written through the cache, for those who read it soon.
     pub fn buffered(file: File) -> Self {
-        Self { cached: file, uncached: None, refused: AtomicBool::new(false) }
+        Self { buffered: file, direct: None, unsupported: AtomicBool::new(false) }
     }
 
     /// Whether anything can go past the cache.
     pub fn uses_direct_io(&self) -> bool {
-        self.uncached.is_some() && !self.refused.load(Ordering::Relaxed)
+        self.direct.is_some() && !self.unsupported.load(Ordering::Relaxed)
     }
 
     /// The file itself.
     pub fn file(&self) -> &File {
-        &self.cached
+        &self.buffered
     }
 
     /// Writes bytes at an offset; whole blocks of them past the cache where their memory is aligned
     /// as their place. This blocks.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let Some((head, blocks)) = self.aligned_part(bytes, offset) else {
-            return self.cached.write_all_at(bytes, offset);
+            return self.buffered.write_all_at(bytes, offset);
         };
-        self.cached.write_all_at(&bytes[..head], offset)?;
+        self.buffered.write_all_at(&bytes[..head], offset)?;
         let (start, end) = (offset + head as u64, head + blocks);
         self.write_blocks_at(&bytes[head..end], start)?;
-        self.cached.write_all_at(&bytes[end..], start + blocks as u64)
+        self.buffered.write_all_at(&bytes[end..], start + blocks as u64)
     }
 
     /// How many bytes stand before the first block, and how many are in whole blocks.
@@ -81,14 +81,14 @@ impl DirectFile {
     }
 
     fn write_blocks_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let Some(uncached) = &self.uncached else {
-            return self.cached.write_all_at(bytes, offset);
+        let Some(direct) = &self.direct else {
+            return self.buffered.write_all_at(bytes, offset);
         };
-        match uncached.write_all_at(bytes, offset) {
+        match direct.write_all_at(bytes, offset) {
             // Some file systems accept the flag, and no write with it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.refused.store(true, Ordering::Relaxed);
-                self.cached.write_all_at(bytes, offset)
+                self.unsupported.store(true, Ordering::Relaxed);
+                self.buffered.write_all_at(bytes, offset)
             }
             written => written,
         }
@@ -98,17 +98,17 @@ impl DirectFile {
 impl AlignedBuffer {
     /// Forgets all bytes; the next one stands at this offset of a file. There is room for about so
     /// many: their end is that of a block.
-    pub fn begin_at(&mut self, offset: u64, room: usize) {
+    pub fn begin_at(&mut self, offset: u64, capacity: usize) {
         let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
         self.memory.clear();
-        self.memory.reserve(room + 2 * BLOCK);
+        self.memory.reserve(capacity + 2 * BLOCK);
         let lead = self.memory.as_ptr().align_offset(BLOCK).saturating_add(within);
         // Where memory cannot be aligned, it need not be.
         self.lead = if lead < 2 * BLOCK { lead } else { 0 };
         self.memory.resize(self.lead, 0);
         // Less than a block has no end of a block in it.
-        let whole = room.saturating_sub((within + room) % BLOCK);
-        self.end = self.lead + if whole > 0 { whole } else { room };
+        let whole = capacity.saturating_sub((within + capacity) % BLOCK);
+        self.end = self.lead + if whole > 0 { whole } else { capacity };
     }
 
     /// Whether there is no room for more.
@@ -119,8 +119,8 @@ impl AlignedBuffer {
     /// Takes as many bytes as there is room for, and gives the others back.
     #[must_use]
     pub fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let room = self.end.saturating_sub(self.memory.len());
-        let (now, later) = bytes.split_at(room.min(bytes.len()));
+        let capacity = self.end.saturating_sub(self.memory.len());
+        let (now, later) = bytes.split_at(capacity.min(bytes.len()));
         self.memory.extend_from_slice(now);
         later
     }

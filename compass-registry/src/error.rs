@@ -7,10 +7,10 @@ mod sanitize;
 use std::fmt;
 use std::time::Duration;
 
-use self::hint::is_about_certificate;
+use self::hint::is_certificate_error;
 pub(crate) use self::sanitize::find_password;
-use self::sanitize::{excerpt, without_password};
-use crate::connect_retry::RefusedConnections;
+use self::sanitize::{redact_password, sanitize};
+use crate::connect_retry::ConnectRefused;
 use crate::min_speed::TooSlow;
 use crate::{Digest, RetryPolicy};
 
@@ -21,7 +21,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A text is not what it should be.
-    #[error("`{}` is not a valid {what}: {}", excerpt(&without_password(.text)), excerpt(.reason))]
+    #[error("`{}` is not a valid {what}: {}", sanitize(&redact_password(.text)), sanitize(.reason))]
     Parse {
         /// What it should be.
         what: &'static str,
@@ -66,7 +66,7 @@ pub enum Error {
         actual: u64,
     },
     /// An image manifest or index cannot be read.
-    #[error("{what} is not readable: {}", excerpt(.reason))]
+    #[error("{what} is not readable: {}", sanitize(.reason))]
     InvalidContent {
         /// Whose content.
         what: String,
@@ -74,7 +74,7 @@ pub enum Error {
         reason: String,
     },
     /// A registry or token service sent an answer that cannot be used.
-    #[error("{what} is not readable: {}", excerpt(.reason))]
+    #[error("{what} is not readable: {}", sanitize(.reason))]
     InvalidResponse {
         /// Which answer, of which host.
         what: String,
@@ -82,7 +82,7 @@ pub enum Error {
         reason: String,
     },
     /// The host answers, but is not a registry.
-    #[error("{host} is no registry: {}", excerpt(.reason))]
+    #[error("{host} is no registry: {}", sanitize(.reason))]
     NotARegistry {
         /// Who answers.
         host: String,
@@ -100,7 +100,7 @@ pub enum Error {
         available: String,
     },
     /// There are several images for the wanted platform, of which only one can be taken.
-    #[error("{what} has several images for {wanted}: {}", excerpt(.available))]
+    #[error("{what} has several images for {wanted}: {}", sanitize(.available))]
     AmbiguousPlatform {
         /// Which image index.
         what: String,
@@ -110,7 +110,7 @@ pub enum Error {
         available: String,
     },
     /// The registry answered with an error.
-    #[error("{host} answered {status} to {request}{}{}", detail(.message), pause(*.retry_after))]
+    #[error("{host} answered {status} to {request}{}{}", message_suffix(.message), retry_after_suffix(*.retry_after))]
     Status {
         /// The registry.
         host: String,
@@ -188,7 +188,7 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
         // What may be shown in one form is shown in all of them.
-        Self::Parse { what, text: without_password(text).into_owned(), reason: reason.into() }
+        Self::Parse { what, text: redact_password(text).into_owned(), reason: reason.into() }
     }
 
     /// A failed file operation; `what` says which, on which file.
@@ -221,8 +221,8 @@ impl Error {
         match self {
             // A certificate is as wrong the next moment, and the others have been waited for.
             Self::Unreachable { source, .. } => {
-                !(is_about_certificate(&**source)
-                    || source.is::<RefusedConnections>()
+                !(is_certificate_error(&**source)
+                    || source.is::<ConnectRefused>()
                     || source.is::<TooSlow>())
             }
             Self::Status { status, .. } => RetryPolicy::is_transient_status(*status),
@@ -274,15 +274,15 @@ impl Error {
 fn available_platforms(available: &str) -> String {
     match available {
         "" => "it names no platforms, so only all of it can be taken".to_owned(),
-        some => format!("it has {}", excerpt(some)),
+        some => format!("it has {}", sanitize(some)),
     }
 }
 
 /// A pause that a registry asks for.
-fn pause(asked: Option<Duration>) -> String {
+fn retry_after_suffix(asked: Option<Duration>) -> String {
     asked.map_or_else(String::new, |pause| format!("; it asks to wait {} s", pause.as_secs()))
 }
 
-fn detail(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {}", excerpt(message)) }
+fn message_suffix(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {}", sanitize(message)) }
 }

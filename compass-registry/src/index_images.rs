@@ -14,7 +14,7 @@ pub const MAX_INDEX_DEPTH: usize = 16;
 /// The images of an index and of its nested indexes, without attestations. An image without a
 /// platform gets that of its configuration, unless the source lacks it, and comes behind those that
 /// have one, as containerd does it.
-pub(crate) async fn of<S: ImageSource + ?Sized>(
+pub(crate) async fn list_images<S: ImageSource + ?Sized>(
     source: &S,
     repository: &Repository,
     index: &RawManifest,
@@ -24,7 +24,7 @@ pub(crate) async fn of<S: ImageSource + ?Sized>(
     for _ in 0..MAX_INDEX_DEPTH {
         let mut below = Vec::new();
         for index in level {
-            for entry in entries(&index)? {
+            for entry in image_entries(&index)? {
                 let is_implied = entry.platform.is_none();
                 let needs_reading = is_index(&entry) || is_implied;
                 let found = if is_implied { &mut implied } else { &mut images };
@@ -44,14 +44,17 @@ pub(crate) async fn of<S: ImageSource + ?Sized>(
         }
         level = below;
     }
-    Err(Error::InvalidContent { what: format!("index {}", index.digest()), reason: too_deep() })
+    Err(Error::InvalidContent {
+        what: format!("index {}", index.digest()),
+        reason: too_deep_reason(),
+    })
 }
 
 /// The one image of an index for a platform.
 ///
 /// # Errors
 /// [`Error::NoSuchPlatform`] and [`Error::AmbiguousPlatform`].
-pub(crate) fn choose<'i>(
+pub(crate) fn select_image<'i>(
     what: &str,
     images: &'i [Descriptor],
     wanted: &Platform,
@@ -76,7 +79,7 @@ pub(crate) fn choose<'i>(
 }
 
 /// Why an index is not followed any further.
-pub(crate) fn too_deep() -> String {
+pub(crate) fn too_deep_reason() -> String {
     format!("indexes are nested more than {MAX_INDEX_DEPTH} deep")
 }
 
@@ -108,18 +111,18 @@ fn is_index(entry: &Descriptor) -> bool {
 }
 
 /// Whether an entry is an attestation about an image, as `BuildKit` writes them.
-fn is_statement(entry: &Descriptor) -> bool {
+fn is_attestation(entry: &Descriptor) -> bool {
     let is_unknown = |platform: &Platform| {
         (platform.os.as_str(), platform.architecture.as_str()) == ("unknown", "unknown")
     };
     entry.platform.as_ref().is_some_and(is_unknown)
 }
 
-fn entries(index: &RawManifest) -> Result<Vec<Descriptor>, Error> {
+fn image_entries(index: &RawManifest) -> Result<Vec<Descriptor>, Error> {
     match index.parse()? {
         Manifest::Index(entries) => {
             let images = entries.into_iter().filter(Descriptor::is_manifest);
-            Ok(images.filter(|entry| !is_statement(entry)).collect())
+            Ok(images.filter(|entry| !is_attestation(entry)).collect())
         }
         Manifest::Image { .. } => Ok(Vec::new()),
     }
@@ -142,7 +145,7 @@ impl<S: ImageSource + ?Sized> Reader<'_, S> {
         let reference = TagOrDigest::Digest(entry.digest);
         match self.source.verified_manifest(self.repository, &reference).await {
             Ok(manifest) => {
-                self.count(manifest.descriptor().size)?;
+                self.count_bytes(manifest.descriptor().size)?;
                 Ok(Some(manifest))
             }
             Err(error) if error.is_not_found() => Ok(None),
@@ -152,7 +155,7 @@ impl<S: ImageSource + ?Sized> Reader<'_, S> {
 
     async fn platform_of(&mut self, image: &RawManifest) -> Result<Option<Platform>, Error> {
         if let Manifest::Image { config, .. } = image.parse()? {
-            self.count(config.size)?;
+            self.count_bytes(config.size)?;
         }
         match self.source.platform_of(self.repository, image).await {
             Err(error) if error.is_not_found() => Ok(None),
@@ -160,7 +163,7 @@ impl<S: ImageSource + ?Sized> Reader<'_, S> {
         }
     }
 
-    fn count(&mut self, bytes: u64) -> Result<(), Error> {
+    fn count_bytes(&mut self, bytes: u64) -> Result<(), Error> {
         self.bytes += bytes;
         if self.bytes <= MAX_IMAGE_MANIFESTS_BYTES {
             return Ok(());
@@ -226,7 +229,7 @@ mod tests {
             json!({"mediaType": media_type::OCI_LAYER, "size": 2, "digest": Digest::of(b"y")});
         let root = index(&[amd64, inner, untyped, gone, cache]);
         let root = RawManifest::new(media_type::OCI_INDEX, root.to_string());
-        let images = of(&storage, &repository(), &root).await.unwrap();
+        let images = list_images(&storage, &repository(), &root).await.unwrap();
         assert_eq!(names(&images), ["linux/amd64", "linux/s390x", "none", "linux/arm64"]);
     }
 
@@ -237,8 +240,8 @@ mod tests {
         named["platform"] = json!({"os": "linux", "architecture": "amd64"});
         for entries in [[implied.clone(), named.clone()], [named.clone(), implied]] {
             let root = RawManifest::new(media_type::OCI_INDEX, index(&entries).to_string());
-            let images = of(&storage, &repository(), &root).await.unwrap();
-            let chosen = choose("a:v1", &images, &"linux/amd64".parse().unwrap()).unwrap();
+            let images = list_images(&storage, &repository(), &root).await.unwrap();
+            let chosen = select_image("a:v1", &images, &"linux/amd64".parse().unwrap()).unwrap();
             assert_eq!(json!(chosen.digest), named["digest"]);
         }
     }
@@ -249,7 +252,7 @@ mod tests {
         let mut entry = image(&storage, "amd64").await;
         for depth in 1..MAX_INDEX_DEPTH + 2 {
             let root = RawManifest::new(media_type::OCI_INDEX, index(&[entry.clone()]).to_string());
-            let images = of(&storage, &repository(), &root).await;
+            let images = list_images(&storage, &repository(), &root).await;
             assert_eq!(images.is_ok(), depth <= MAX_INDEX_DEPTH, "{depth}: {images:?}");
             entry = put(&storage, media_type::OCI_INDEX, &index(&[entry])).await;
         }
@@ -264,7 +267,7 @@ mod tests {
             })
             .into();
         let choose = |images: &[Descriptor], wanted: &str| {
-            choose("a:v1", images, &wanted.parse().unwrap()).map(|image| image.digest)
+            select_image("a:v1", images, &wanted.parse().unwrap()).map(|image| image.digest)
         };
         let refused = choose(&images, "windows/amd64").unwrap_err();
         assert!(matches!(refused, Error::AmbiguousPlatform { .. }), "{refused}");

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::image_manifest::{media_type, sniff_media_type};
-use crate::storage::{BlobFiles, Reading, fill, read_whole, remove_parts, write_whole};
+use crate::storage::{
+    BlobFiles, CachePolicy, read_optional, remove_temporary_files, store_blob, write_atomic,
+};
 use crate::{
     ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest, Repository, Tag,
     TagOrDigest, VerifiedBlob,
@@ -37,7 +39,7 @@ impl OciLayout {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         Self {
-            blobs: BlobFiles::new(&root, root.join("blobs"), Reading::Later),
+            blobs: BlobFiles::new(&root, root.join("blobs"), CachePolicy::Bypass),
             root,
             writing: Mutex::default(),
             claim: OnceCell::new(),
@@ -45,7 +47,7 @@ impl OciLayout {
     }
 
     /// Prepares for writing: creates the directory of blobs, and claims it.
-    async fn begin(&self) -> Result<(), Error> {
+    async fn prepare(&self) -> Result<(), Error> {
         let directory = self.root.join("blobs");
         let created = tokio::fs::create_dir_all(&directory).await;
         created
@@ -66,7 +68,7 @@ impl OciLayout {
                 return Ok(Some(lock));
             }
             self.blobs.remove_unfinished().await?;
-            remove_parts(&self.root).await?;
+            remove_temporary_files(&self.root).await?;
             // From here on others may write too, and not remove.
             blocking(move || lock.lock_shared().map(|()| Some(lock))).await.map_err(failed)
         };
@@ -80,7 +82,7 @@ impl OciLayout {
     /// What `index.json` says, whoever wrote it; its `manifests` are a list.
     async fn index(&self) -> Result<Value, Error> {
         let path = self.root.join("index.json");
-        let Some(bytes) = read_whole(&path).await? else {
+        let Some(bytes) = read_optional(&path).await? else {
             let media_type = media_type::OCI_INDEX;
             return Ok(json!({"schemaVersion": 2, "mediaType": media_type, "manifests": []}));
         };
@@ -144,7 +146,7 @@ impl OciLayout {
         Ok(Some(RawManifest::with_algorithm(digest.algorithm(), media_type, bytes)))
     }
 
-    async fn name(&self, name: String, manifest: &RawManifest) -> Result<(), Error> {
+    async fn set_tag(&self, name: String, manifest: &RawManifest) -> Result<(), Error> {
         let _alone = self.writing.lock().await;
         let _locked = self.lock().await?;
         let mut index = self.index().await?;
@@ -154,8 +156,8 @@ impl OciLayout {
             manifests.retain(|entry| entry["annotations"][NAME] != name.as_str());
             manifests.push(entry);
         }
-        write_whole(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).await?;
-        write_whole(&self.root.join("index.json"), index.to_string().as_bytes()).await
+        write_atomic(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).await?;
+        write_atomic(&self.root.join("index.json"), index.to_string().as_bytes()).await
     }
 }
 
@@ -227,8 +229,8 @@ impl ImageSink for OciLayout {
     }
 
     async fn put_blob(&self, _repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
-        self.begin().await?;
-        fill(self.blobs.begin().await?, blob).await
+        self.prepare().await?;
+        store_blob(self.blobs.begin_upload().await?, blob).await
     }
 
     async fn put_manifest(
@@ -237,12 +239,12 @@ impl ImageSink for OciLayout {
         manifest: &RawManifest,
         tag: Option<&Tag>,
     ) -> Result<(), Error> {
-        self.begin().await?;
-        let mut upload = self.blobs.begin().await?;
+        self.prepare().await?;
+        let mut upload = self.blobs.begin_upload().await?;
         upload.append(manifest.bytes().clone()).await?;
         upload.commit(&manifest.digest()).await?;
         match tag {
-            Some(tag) => self.name(format!("{repository}:{tag}"), manifest).await,
+            Some(tag) => self.set_tag(format!("{repository}:{tag}"), manifest).await,
             None => Ok(()),
         }
     }

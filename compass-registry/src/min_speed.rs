@@ -12,8 +12,8 @@ use crate::RetryPolicy;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TooSlow {
     /// Too few bytes came or went.
-    #[error("{bytes} bytes in {} s, at least {least} a second are expected", .time.as_secs())]
-    Bytes { bytes: u64, time: Duration, least: u64 },
+    #[error("{bytes} bytes in {} s, at min_speed {min_speed} a second are expected", .time.as_secs())]
+    Bytes { bytes: u64, time: Duration, min_speed: u64 },
     /// Nothing but pauses.
     #[error("it asks for one pause after another, for {} s by now", .0.as_secs())]
     Pauses(Duration),
@@ -22,18 +22,18 @@ pub(crate) enum TooSlow {
 /// Watches one transfer. Only the time counts in which it is waited for.
 #[derive(Debug)]
 pub(crate) struct SpeedGuard {
-    least: u64,
+    min_speed: u64,
     window: Duration,
     /// The time that was waited in this window.
     waited: Duration,
     /// The bytes of the transfer when this window began.
-    before: u64,
+    bytes_before: u64,
 }
 
 impl SpeedGuard {
     pub(crate) fn new(policy: &RetryPolicy) -> Self {
-        let (least, window) = (policy.min_speed, policy.speed_window);
-        Self { least, window, waited: Duration::ZERO, before: 0 }
+        let (min_speed, window) = (policy.min_speed, policy.speed_window);
+        Self { min_speed, window, waited: Duration::ZERO, bytes_before: 0 }
     }
 
     /// Waits for a step of the transfer. `bytes` tells how many have passed by now.
@@ -42,7 +42,7 @@ impl SpeedGuard {
         bytes: impl Fn() -> u64,
         step: impl Future<Output = T>,
     ) -> Result<T, TooSlow> {
-        if self.least == 0 || self.window.is_zero() {
+        if self.min_speed == 0 || self.window.is_zero() {
             return Ok(step.await);
         }
         let mut step = pin!(step);
@@ -50,7 +50,7 @@ impl SpeedGuard {
             let began = Instant::now();
             let left = self.window.saturating_sub(self.waited);
             let stepped = timeout(left, &mut step).await;
-            self.count(began.elapsed(), bytes())?;
+            self.record(began.elapsed(), bytes())?;
             if let Ok(stepped) = stepped {
                 return Ok(stepped);
             }
@@ -58,16 +58,16 @@ impl SpeedGuard {
     }
 
     /// Counts time that was waited.
-    pub(crate) fn count(&mut self, waited: Duration, bytes: u64) -> Result<(), TooSlow> {
+    pub(crate) fn record(&mut self, waited: Duration, bytes: u64) -> Result<(), TooSlow> {
         self.waited += waited;
         if self.waited < self.window || self.window.is_zero() {
             return Ok(());
         }
-        let passed = bytes.saturating_sub(self.before);
+        let passed = bytes.saturating_sub(self.bytes_before);
         let time = std::mem::take(&mut self.waited);
-        self.before = bytes;
-        if u128::from(passed) * 1000 < u128::from(self.least) * time.as_millis() {
-            return Err(TooSlow::Bytes { bytes: passed, time, least: self.least });
+        self.bytes_before = bytes;
+        if u128::from(passed) * 1000 < u128::from(self.min_speed) * time.as_millis() {
+            return Err(TooSlow::Bytes { bytes: passed, time, min_speed: self.min_speed });
         }
         Ok(())
     }
@@ -105,10 +105,10 @@ mod tests {
         assert_eq!(steps(&mut guard(), 1, 50).await, Some(9));
         assert_eq!(steps(&mut guard(), 5, 1).await, Some(1));
         // One step alone may take too long.
-        let before = Instant::now();
+        let bytes_before = Instant::now();
         assert_eq!(steps(&mut guard(), 1000, 1 << 20).await, Some(0));
-        assert_eq!(before.elapsed().as_secs(), 10);
-        let mut without = SpeedGuard { least: 0, ..guard() };
+        assert_eq!(bytes_before.elapsed().as_secs(), 10);
+        let mut without = SpeedGuard { min_speed: 0, ..guard() };
         assert_eq!(steps(&mut without, 1000, 0).await, None);
         let mut endless = SpeedGuard { window: Duration::ZERO, ..guard() };
         assert_eq!(steps(&mut endless, 1, 0).await, None);

@@ -7,7 +7,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 use self::compatibility::Suitability;
-pub(crate) use self::text::Fields;
+pub(crate) use self::text::PlatformFields;
 use crate::Descriptor;
 
 /// A platform, written `os/architecture[/variant]`, with the version and features of the operating

@@ -33,17 +33,17 @@ impl Progress for NoProgress {
 #[derive(Clone)]
 pub(crate) struct BlobProgress {
     progress: Arc<dyn Progress>,
-    furthest: Arc<AtomicU64>,
+    high_water_mark: Arc<AtomicU64>,
 }
 
 impl BlobProgress {
     pub(crate) fn new(progress: Arc<dyn Progress>) -> Self {
-        Self { progress, furthest: Arc::default() }
+        Self { progress, high_water_mark: Arc::default() }
     }
 
     /// The blob has been moved up to here.
     pub(crate) fn reach(&self, position: u64) {
-        let before = self.furthest.fetch_max(position, Ordering::Relaxed);
+        let before = self.high_water_mark.fetch_max(position, Ordering::Relaxed);
         if position > before {
             self.progress.advance(position - before);
         }

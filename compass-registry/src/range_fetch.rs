@@ -1,4 +1,4 @@
-//! Reading one blob in several parts at once.
+//! How one blob is read in several ranges at once: options, and a meter that decides when it helps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,152 +6,159 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::buffer_pool::{Recycled, Recycler};
+use crate::buffer_pool::{BufferPool, PooledBuffer};
 
-/// How a source likes large blobs to be read: in parts, of which some are fetched ahead of the one
-/// that is being handed out, where one connection alone is slow. Clones share the connections.
+/// How a source reads large blobs: in ranges, some of which are prefetched over more connections.
+///
+/// Ranges are prefetched only while a single connection is slow ([`ThroughputMeter`]). Clones share
+/// the connections.
 #[derive(Debug, Clone)]
 pub struct RangeOptions {
-    bytes: u64,
-    fast: u64,
+    range_len: u64,
+    sequential_bps: u64,
     connections: Arc<Semaphore>,
-    /// Bytes that all connections together have brought.
-    arrived: Arc<AtomicU64>,
-    memory: Recycler,
+    /// Bytes that all connections together have received.
+    received: Arc<AtomicU64>,
+    buffers: BufferPool,
 }
 
-/// How fast a connection is.
+/// Whether more connections would raise the throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throughput {
-    /// Others beside it would be in its way.
+    /// One connection uses all of the link: more of them would only compete.
     SaturatesLink,
-    /// Others beside it bring more.
+    /// One connection is slower than the link.
     NeedsParallelism,
 }
 
-/// Finds out how fast a connection is. Only the time counts in which it was waited for: who takes
-/// the bytes may be slower, and more connections would not help. Nor would they where the ones there
-/// are bring as much as a machine takes: then this one waits for them.
+/// Measures the throughput of one connection.
+///
+/// Only the time spent waiting for the connection counts: if the consumer is slower, more
+/// connections do not help. They do not help either if all connections together receive as much as
+/// the machine can process ([`LOCAL_LINK_BPS`]): then this connection waits for the others.
 #[derive(Debug, Clone, Default)]
 pub struct ThroughputMeter {
-    began: bool,
+    first_chunk_received: bool,
     bytes: u64,
     waited: Duration,
-    /// When it was judged last, and what all connections together had brought by then.
-    judged: Option<(Instant, u64)>,
-    speed: Option<Throughput>,
+    /// The time of the last sample, and what all connections together had received by then.
+    last_sample: Option<(Instant, u64)>,
+    throughput: Option<Throughput>,
 }
 
-/// Bytes that one connection carries where it is fast enough alone; then it is judged again.
+/// Length in bytes of a range that is read over one fast connection; then it is measured again.
 const SEQUENTIAL_WINDOW: u64 = 64 << 20;
 
-/// Waiting that tells something: a busy machine takes less for other things.
+/// The shortest waiting time that is a sample. A busy machine explains shorter ones.
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
 
 impl ThroughputMeter {
-    /// How many bytes to ask for at once: a part where the connection is not known to be fast.
-    pub fn next_range_len(&self, parts: &RangeOptions) -> u64 {
-        match self.speed {
+    /// Returns how many bytes the next request asks for: one range, unless the connection is known
+    /// to saturate the link.
+    pub fn next_range_len(&self, options: &RangeOptions) -> u64 {
+        match self.throughput {
             Some(Throughput::SaturatesLink) => SEQUENTIAL_WINDOW,
-            _ => parts.range_len(),
+            _ => options.range_len(),
         }
     }
 
-    /// Something is asked for: the next chunk waits for the answer.
+    /// Starts a request: the time until its first chunk is latency and is not counted.
     pub fn start_request(&mut self) {
-        self.began = false;
+        self.first_chunk_received = false;
     }
 
-    /// Takes a chunk into account that was waited for, and says how fast the connection is, as far
-    /// as that is known.
+    /// Records a chunk and the time spent waiting for it, and returns the throughput, if known.
     pub fn record(
         &mut self,
         bytes: u64,
         waited: Duration,
-        parts: &RangeOptions,
+        options: &RangeOptions,
     ) -> Option<Throughput> {
-        let arrived = parts.add_received(bytes);
-        let (since, before) = *self.judged.get_or_insert_with(|| (Instant::now(), arrived));
-        if !self.began {
-            self.began = true;
-            return self.speed;
+        let received = options.add_received(bytes);
+        let (since, before) = *self.last_sample.get_or_insert_with(|| (Instant::now(), received));
+        if !self.first_chunk_received {
+            self.first_chunk_received = true;
+            return self.throughput;
         }
         self.bytes += bytes;
         self.waited += waited;
-        let fast = is_faster(self.bytes, self.waited, parts.fast);
-        // To be slow takes more waiting than a busy machine explains.
-        let judged = self.waited >= MIN_SAMPLE || (fast && self.bytes >= parts.range_len() / 2);
-        if judged {
-            let took = since.elapsed().max(self.waited);
-            let fast = fast || is_faster(arrived - before, took, LOCAL_LINK_BPS);
-            self.speed =
-                Some(if fast { Throughput::SaturatesLink } else { Throughput::NeedsParallelism });
+        let is_fast = exceeds(self.bytes, self.waited, options.sequential_bps);
+        let is_sample =
+            self.waited >= MIN_SAMPLE || (is_fast && self.bytes >= options.range_len() / 2);
+        if is_sample {
+            let elapsed = since.elapsed().max(self.waited);
+            let is_fast = is_fast || exceeds(received - before, elapsed, LOCAL_LINK_BPS);
+            self.throughput = Some(match is_fast {
+                true => Throughput::SaturatesLink,
+                false => Throughput::NeedsParallelism,
+            });
             (self.bytes, self.waited) = (0, Duration::ZERO);
-            self.judged = Some((Instant::now(), arrived));
+            self.last_sample = Some((Instant::now(), received));
         }
-        self.speed
+        self.throughput
     }
 }
 
-/// Whether so many bytes are more than those a second.
-fn is_faster(bytes: u64, took: Duration, bytes_per_second: u64) -> bool {
-    u128::from(bytes) * 1_000_000 > u128::from(bytes_per_second) * took.as_micros()
+/// Whether `bytes` in `elapsed` are more than `bytes_per_second`.
+fn exceeds(bytes: u64, elapsed: Duration, bytes_per_second: u64) -> bool {
+    u128::from(bytes) * 1_000_000 > u128::from(bytes_per_second) * elapsed.as_micros()
 }
 
-/// Half a gigabit a second, in bytes: more than one connection makes of a long way.
+/// Half a gigabit a second, in bytes: a single connection over a distant link stays below it.
 const DEFAULT_SEQUENTIAL_BPS: u64 = 62_500_000;
 
-/// Two gigabits a second, in bytes: a machine that takes so much is not helped by one more blob or
-/// connection.
+/// Two gigabits a second, in bytes: from here on, more connections do not help a machine.
 pub const LOCAL_LINK_BPS: u64 = 250_000_000;
 
 impl Default for RangeOptions {
-    /// Parts of 2 MiB over twelve connections.
+    /// Ranges of 2 MiB over twelve connections.
     fn default() -> Self {
         Self::new(2 << 20, 12)
     }
 }
 
 impl RangeOptions {
-    /// Parts of this many bytes over so many connections, for all blobs together. What is fetched
-    /// ahead is kept in memory, so both also bound that.
-    pub fn new(bytes: u64, connections: usize) -> Self {
+    /// Creates options for ranges of `range_len` bytes over `connections`, for all blobs together.
+    ///
+    /// Prefetched ranges are kept in memory, at most `range_len * connections` bytes.
+    pub fn new(range_len: u64, connections: usize) -> Self {
         let connections = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         Self {
-            bytes: bytes.max(1),
-            fast: DEFAULT_SEQUENTIAL_BPS,
+            range_len: range_len.max(1),
+            sequential_bps: DEFAULT_SEQUENTIAL_BPS,
             connections,
-            arrived: Arc::default(),
-            memory: Recycler::default(),
+            received: Arc::default(),
+            buffers: BufferPool::default(),
         }
     }
 
-    /// One connection that carries so many bytes a second is fast enough alone. It is half a
-    /// gigabit where nothing is said.
+    /// Sets the throughput above which one connection suffices, in bytes a second.
+    ///
+    /// The default is half a gigabit.
     #[must_use]
     pub fn sequential_above(self, bytes_per_second: u64) -> Self {
-        Self { fast: bytes_per_second, ..self }
+        Self { sequential_bps: bytes_per_second, ..self }
     }
 
-    /// Counts bytes that a connection has brought, and says how many all of them have.
+    /// Adds bytes that a connection received, and returns the total of all connections.
     pub fn add_received(&self, bytes: u64) -> u64 {
-        self.arrived.fetch_add(bytes, Ordering::Relaxed) + bytes
+        self.received.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
-    /// Bytes of a part.
+    /// Returns the length of a range in bytes.
     pub fn range_len(&self) -> u64 {
-        self.bytes
+        self.range_len
     }
 
-    /// Empty memory for one part.
-    pub(crate) fn memory(&self) -> Recycled {
-        let mut memory = self.memory.take();
-        memory.bytes.clear();
-        memory.bytes.reserve_exact(usize::try_from(self.bytes).unwrap_or(0));
-        memory
+    /// Takes an empty buffer with the capacity of one range from the pool.
+    pub(crate) fn buffer(&self) -> PooledBuffer {
+        let mut buffer = self.buffers.take();
+        buffer.bytes.clear();
+        buffer.bytes.reserve_exact(usize::try_from(self.range_len).unwrap_or(0));
+        buffer
     }
 
-    /// One more connection, where there is one. It is given back when it is dropped.
+    /// Takes one more connection, or returns `None` if all are in use. Dropping the permit returns it.
     pub fn try_acquire_connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()
     }
@@ -161,31 +168,29 @@ impl RangeOptions {
 mod tests {
     use super::*;
 
-    fn judge(
-        pace: &mut ThroughputMeter,
-        parts: &RangeOptions,
-        meanwhile: u64,
+    fn sample(
+        meter: &mut ThroughputMeter,
+        options: &RangeOptions,
+        by_others: u64,
     ) -> Option<Throughput> {
-        pace.start_request();
-        pace.record(1, Duration::ZERO, parts);
-        parts.add_received(meanwhile);
-        pace.record(1 << 20, MIN_SAMPLE, parts)
+        meter.start_request();
+        meter.record(1, Duration::ZERO, options);
+        options.add_received(by_others);
+        meter.record(1 << 20, MIN_SAMPLE, options)
     }
 
     #[test]
-    fn a_connection_is_slow_when_it_is_waited_for_and_no_other_brings_more() {
-        let (mut pace, parts) = (ThroughputMeter::default(), RangeOptions::default());
-        assert_eq!(judge(&mut pace, &parts, 0), Some(Throughput::NeedsParallelism));
+    fn meter_slow_connection_needs_parallelism() {
+        let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        assert_eq!(sample(&mut meter, &options, 0), Some(Throughput::NeedsParallelism));
     }
 
     #[test]
-    fn a_connection_that_waits_for_others_which_fill_the_machine_is_not_slow() {
-        let (mut pace, parts) = (ThroughputMeter::default(), RangeOptions::default());
-        assert_eq!(judge(&mut pace, &parts, LOCAL_LINK_BPS), Some(Throughput::SaturatesLink));
-        assert_eq!(
-            judge(&mut pace, &parts, 0),
-            Some(Throughput::NeedsParallelism),
-            "the others are gone"
-        );
+    fn meter_counts_other_connections() {
+        let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        let busy = sample(&mut meter, &options, LOCAL_LINK_BPS);
+        assert_eq!(busy, Some(Throughput::SaturatesLink));
+        let alone = sample(&mut meter, &options, 0);
+        assert_eq!(alone, Some(Throughput::NeedsParallelism), "the others have ended");
     }
 }

@@ -26,7 +26,7 @@ pub struct Referrer {
 /// What a manifest says of itself, whatever its kind.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Said {
+struct ManifestFields {
     artifact_type: Option<String>,
     config: Option<Descriptor>,
     subject: Option<Descriptor>,
@@ -35,19 +35,19 @@ struct Said {
 
 /// A list of what refers to a manifest.
 #[derive(Deserialize)]
-pub(crate) struct Index {
+pub(crate) struct ReferrerIndex {
     pub(crate) manifests: Vec<Referrer>,
 }
 
 impl Referrer {
     /// Describes a referring manifest.
     pub fn of(manifest: &RawManifest) -> Self {
-        let said = Said::by(manifest);
-        let own = said.artifact_type.filter(|kind| !kind.is_empty());
+        let fields = ManifestFields::of(manifest);
+        let own = fields.artifact_type.filter(|kind| !kind.is_empty());
         Self {
             descriptor: manifest.descriptor().clone(),
-            artifact_type: own.or_else(|| said.config.map(|config| config.media_type)),
-            annotations: said.annotations.unwrap_or_default(),
+            artifact_type: own.or_else(|| fields.config.map(|config| config.media_type)),
+            annotations: fields.annotations.unwrap_or_default(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Referrer {
     /// # Errors
     /// [`Error::InvalidContent`] where it is none.
     pub(crate) fn parse_index(bytes: &[u8], subject: &Digest) -> Result<Vec<Self>, Error> {
-        let index: Index =
+        let index: ReferrerIndex =
             serde_json::from_slice(bytes).map_err(|error| Error::InvalidContent {
                 what: format!("the list of referrers of {subject}"),
                 reason: error.to_string(),
@@ -75,8 +75,8 @@ impl Referrer {
     }
 }
 
-impl Said {
-    fn by(manifest: &RawManifest) -> Self {
+impl ManifestFields {
+    fn of(manifest: &RawManifest) -> Self {
         serde_json::from_slice(manifest.bytes()).unwrap_or_default()
     }
 }
@@ -84,7 +84,7 @@ impl Said {
 impl RawManifest {
     /// The manifest that this one refers to, if any.
     pub fn subject(&self) -> Option<Digest> {
-        Said::by(self).subject.map(|subject| subject.digest)
+        ManifestFields::of(self).subject.map(|subject| subject.digest)
     }
 }
 

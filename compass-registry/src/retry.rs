@@ -50,42 +50,42 @@ impl Default for RetryPolicy {
 }
 
 tokio::task_local! {
-    static COUNT: Arc<AtomicU32>;
+    static RETRIES: Arc<AtomicU32>;
 }
 
 /// Longer than anyone waits, and short enough to be added to any moment.
-const A_YEAR: Duration = Duration::from_hours(365 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(365 * 24);
 
 impl RetryPolicy {
     /// The same, with nothing that lasts longer than a year.
     #[cfg(feature = "client")]
-    pub(crate) fn bounded(self) -> Self {
+    pub(crate) fn clamped(self) -> Self {
         Self {
             max_attempts: self.max_attempts,
-            initial_backoff: self.initial_backoff.min(A_YEAR),
-            max_retry_after: self.max_retry_after.min(A_YEAR),
-            idle_timeout: self.idle_timeout.min(A_YEAR),
-            commit_timeout: self.commit_timeout.min(A_YEAR),
-            connect_retry: self.connect_retry.min(A_YEAR),
+            initial_backoff: self.initial_backoff.min(MAX_DURATION),
+            max_retry_after: self.max_retry_after.min(MAX_DURATION),
+            idle_timeout: self.idle_timeout.min(MAX_DURATION),
+            commit_timeout: self.commit_timeout.min(MAX_DURATION),
+            connect_retry: self.connect_retry.min(MAX_DURATION),
             min_speed: self.min_speed,
-            speed_window: self.speed_window.min(A_YEAR),
+            speed_window: self.speed_window.min(MAX_DURATION),
         }
     }
 
     /// Whether to try again after this many failures, the last of which was this one.
-    pub(crate) fn allows(&self, error: &Error, failures: u32) -> bool {
-        error.is_transient() && self.bears(error, failures)
+    pub(crate) fn should_retry(&self, error: &Error, failures: u32) -> bool {
+        error.is_transient() && self.within_limits(error, failures)
     }
 
     /// Whether what an error asks for can be waited for, after this many failures.
-    pub(crate) fn bears(&self, error: &Error, failures: u32) -> bool {
-        let bearable = error.retry_after().is_none_or(|pause| pause <= self.max_retry_after);
-        bearable && failures < self.max_attempts
+    pub(crate) fn within_limits(&self, error: &Error, failures: u32) -> bool {
+        let is_within = error.retry_after().is_none_or(|pause| pause <= self.max_retry_after);
+        is_within && failures < self.max_attempts
     }
 
     /// Waits after a failure, as long as it asks for, or else longer each time.
-    pub(crate) async fn wait(&self, error: &Error, failures: u32) {
-        count();
+    pub(crate) async fn back_off(&self, error: &Error, failures: u32) {
+        count_retry();
         tracing::debug!(error = error as &dyn std::error::Error, failures, "try again");
         let longest = self.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
@@ -109,14 +109,14 @@ impl RetryPolicy {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.run_while(Error::is_transient, run).await
+        self.run_if(Error::is_transient, run).await
     }
 
     /// As [`RetryPolicy::run`], for errors that this function says may pass.
     ///
     /// # Errors
     /// That of the last try.
-    pub(crate) async fn run_while<T, F>(
+    pub(crate) async fn run_if<T, F>(
         &self,
         passes: impl Fn(&Error) -> bool,
         mut run: impl FnMut() -> F,
@@ -127,9 +127,9 @@ impl RetryPolicy {
         let mut failures = 0;
         loop {
             match run().await {
-                Err(error) if passes(&error) && self.bears(&error, failures + 1) => {
+                Err(error) if passes(&error) && self.within_limits(&error, failures + 1) => {
                     failures += 1;
-                    self.wait(&error, failures).await;
+                    self.back_off(&error, failures).await;
                 }
                 result => return result,
             }
@@ -138,32 +138,32 @@ impl RetryPolicy {
 }
 
 /// Counts that something is tried again.
-pub(crate) fn count() {
-    let _ = COUNT.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
+pub(crate) fn count_retry() {
+    let _ = RETRIES.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
 }
 
 /// Counts how often something was tried again while a future ran.
 pub async fn with_retry_counter<T>(future: impl Future<Output = T>) -> (T, u32) {
     let count = Arc::new(AtomicU32::new(0));
-    let result = COUNT.scope(Arc::clone(&count), future).await;
+    let result = RETRIES.scope(Arc::clone(&count), future).await;
     (result, count.load(Ordering::Relaxed))
 }
 
 /// The count of a task, for work that other tasks do for it: those of the HTTP library as well, which
 /// poll the body that they send.
 #[derive(Debug, Clone)]
-pub(crate) struct Counter(Option<Arc<AtomicU32>>);
+pub(crate) struct RetryCounter(Option<Arc<AtomicU32>>);
 
-impl Counter {
+impl RetryCounter {
     /// That of the current task, if it counts.
     pub(crate) fn current() -> Self {
-        Self(COUNT.try_with(Arc::clone).ok())
+        Self(RETRIES.try_with(Arc::clone).ok())
     }
 
     /// Counts while a future runs, wherever that is.
-    pub(crate) async fn during<T>(self, future: impl Future<Output = T>) -> T {
+    pub(crate) async fn scope<T>(self, future: impl Future<Output = T>) -> T {
         match self.0 {
-            Some(count) => COUNT.scope(count, future).await,
+            Some(count) => RETRIES.scope(count, future).await,
             None => future.await,
         }
     }
@@ -186,10 +186,13 @@ mod tests {
     #[test]
     fn what_cannot_pass_and_what_takes_too_long_is_final() {
         let policy = RetryPolicy::default();
-        assert!(policy.allows(&refused(503, None), 1) && policy.allows(&refused(429, Some(60)), 4));
-        assert!(!policy.allows(&refused(503, None), 5), "tried often enough");
-        assert!(!policy.allows(&refused(404, None), 1), "not there");
-        assert!(!policy.allows(&refused(429, Some(3600)), 1), "too long");
+        assert!(
+            policy.should_retry(&refused(503, None), 1)
+                && policy.should_retry(&refused(429, Some(60)), 4)
+        );
+        assert!(!policy.should_retry(&refused(503, None), 5), "tried often enough");
+        assert!(!policy.should_retry(&refused(404, None), 1), "not there");
+        assert!(!policy.should_retry(&refused(429, Some(3600)), 1), "too long");
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,7 +200,7 @@ mod tests {
         let policy = RetryPolicy::default();
         let waited = async |error: Error, failures| {
             let before = tokio::time::Instant::now();
-            policy.wait(&error, failures).await;
+            policy.back_off(&error, failures).await;
             before.elapsed().as_millis()
         };
         for (failures, longest) in [(1, 201), (2, 401), (3, 801), (4, 1601)] {
@@ -216,7 +219,7 @@ mod tests {
         let ((), count) = with_retry_counter(async {
             fails().await.unwrap_err();
             let fails = async move { fails().await.unwrap_err() };
-            tokio::spawn(Counter::current().during(fails)).await.unwrap();
+            tokio::spawn(RetryCounter::current().scope(fails)).await.unwrap();
         })
         .await;
         assert_eq!(count, 8);

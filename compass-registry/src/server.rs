@@ -50,8 +50,8 @@ use route::Route;
 use uploads::Uploads;
 
 /// Between two looks for abandoned uploads.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_hours(24);
+const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_EXPIRY_INTERVAL: Duration = Duration::from_hours(24);
 
 /// A registry that is being served. Dropped, it stops at once.
 #[derive(Debug)]
@@ -126,11 +126,11 @@ impl Server {
         let registry = Arc::new(Registry::new(storage, &options));
         let router = registry.router();
         let (stop, stopped) = oneshot::channel();
-        let tidying = registry.tidy(options.upload_idle_timeout);
+        let expiring = registry.expire_loop(options.upload_idle_timeout);
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = connections::serve(listener, router, &options, stopped) => {}
-                () = tidying => {}
+                () = expiring => {}
             }
         });
         Ok(Self { address, stop: Some(stop), task })
@@ -204,21 +204,22 @@ impl Registry {
     }
 
     /// Looks for abandoned uploads, as long as it is polled.
-    async fn tidy(self: Arc<Self>, patience: Duration) {
-        let mut tick = tokio::time::interval((patience / 4).clamp(SHORTEST, LONGEST));
+    async fn expire_loop(self: Arc<Self>, patience: Duration) {
+        let mut tick =
+            tokio::time::interval((patience / 4).clamp(MIN_EXPIRY_INTERVAL, MAX_EXPIRY_INTERVAL));
         loop {
             tick.tick().await;
-            self.forget_uploads(patience).await;
+            self.expire_uploads(patience).await;
         }
     }
 
     /// Gives up the uploads that have rested for so long.
-    pub(crate) async fn forget_uploads(&self, patience: Duration) {
-        self.uploads.forget_abandoned(patience).await;
+    pub(crate) async fn expire_uploads(&self, patience: Duration) {
+        self.uploads.expire_idle(patience).await;
     }
 
     async fn handle(&self, request: &Parts, body: Body) -> Result<Response, ApiError> {
-        self.admit(request)?;
+        self.authorize(request)?;
         let path = percent_encoding::percent_decode_str(request.uri.path()).decode_utf8_lossy();
         let route = Route::parse(&path)?;
         let body = RequestBody::new(body, request, self.body_idle_timeout);
@@ -242,12 +243,14 @@ impl Registry {
         }
     }
 
-    fn admit(&self, request: &Parts) -> Result<(), ApiError> {
+    fn authorize(&self, request: &Parts) -> Result<(), ApiError> {
         if let Some(expected) = &self.login {
             let given = request.headers.get(header::AUTHORIZATION);
             let given = given.and_then(|given| given.to_str().ok()?.split_once(' '));
             let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
-            if given.is_none_or(|(_, given)| !same(given.trim().as_bytes(), expected.as_bytes())) {
+            if given.is_none_or(|(_, given)| {
+                !constant_time_eq(given.trim().as_bytes(), expected.as_bytes())
+            }) {
                 return Err(ApiError::unauthorized());
             }
         }
@@ -259,6 +262,6 @@ impl Registry {
 }
 
 /// Compares without telling by its time where the difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
+fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
-use crate::blob_reader::resuming;
+use crate::blob_reader::stream_range;
 use crate::image_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::index_images;
 use crate::min_speed::SpeedGuard;
@@ -200,9 +200,9 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
         if !matches!(manifest.parse()?, Manifest::Index(_)) {
             return Ok(manifest);
         }
-        let images = index_images::of(self, repository, &manifest).await?;
+        let images = index_images::list_images(self, repository, &manifest).await?;
         let what = format!("{repository}:{reference}");
-        let image = index_images::choose(&what, &images, platform)?;
+        let image = index_images::select_image(&what, &images, platform)?;
         self.verified_manifest(repository, &TagOrDigest::Digest(image.digest)).await
     }
 
@@ -211,7 +211,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
         repository: &Repository,
         index: &RawManifest,
     ) -> Result<Vec<Descriptor>, Error> {
-        index_images::of(self, repository, index).await
+        index_images::list_images(self, repository, index).await
     }
 
     async fn platform_of(
@@ -225,7 +225,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
             return Ok(None);
         }
         let config = self.read(repository, &config).await?;
-        Ok(Platform::of_config(&config))
+        Ok(Platform::from_config(&config))
     }
 }
 
@@ -239,7 +239,7 @@ pub fn open_blob_range(
     descriptor: &Descriptor,
     range: Range<u64>,
 ) -> ByteStream {
-    resuming(source, repository.clone(), descriptor.clone(), range, true)
+    stream_range(source, repository.clone(), descriptor.clone(), range, true)
 }
 
 /// Opens a blob of a shared source. Nothing is asked for before the stream is polled; a connection
@@ -252,7 +252,7 @@ pub fn open_blob(
     let what = format!("{repository}@{}", descriptor.digest);
     let (repository, described) = (repository.clone(), descriptor.clone());
     let open = move |range| {
-        resuming(Arc::clone(&source), repository.clone(), described.clone(), range, false)
+        stream_range(Arc::clone(&source), repository.clone(), described.clone(), range, false)
     };
-    VerifiedBlob::reopening(what, descriptor.clone(), Box::new(open))
+    VerifiedBlob::seekable(what, descriptor.clone(), Box::new(open))
 }

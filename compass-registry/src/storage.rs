@@ -24,7 +24,9 @@ use crate::{
 };
 
 #[cfg(feature = "layout")]
-pub(crate) use blob_files::{BlobFiles, Reading, read_whole, remove_parts, write_whole};
+pub(crate) use blob_files::{
+    BlobFiles, CachePolicy, read_optional, remove_temporary_files, write_atomic,
+};
 #[cfg(feature = "disk")]
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
@@ -120,7 +122,10 @@ pub trait Upload: Send {
 
 /// Takes a whole blob and makes it visible. It is a task of its own, so that several blobs are
 /// hashed by several processors.
-pub(crate) async fn fill(mut upload: Box<dyn Upload>, mut blob: VerifiedBlob) -> Result<(), Error> {
+pub(crate) async fn store_blob(
+    mut upload: Box<dyn Upload>,
+    mut blob: VerifiedBlob,
+) -> Result<(), Error> {
     let digest = blob.descriptor().digest;
     let filling = AbortOnDropHandle::new(tokio::spawn(async move {
         while let Some(chunk) = blob.next().await {
@@ -187,7 +192,7 @@ impl<S: Storage> ImageSink for S {
     }
 
     async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
-        fill(self.begin_upload(repository).await?, blob).await
+        store_blob(self.begin_upload(repository).await?, blob).await
     }
 
     async fn put_manifest(

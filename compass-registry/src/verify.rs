@@ -22,18 +22,18 @@ pub struct VerifiedBlob {
     bytes: ByteStream,
     hasher: Hasher,
     received: u64,
-    withheld: Bytes,
+    held_back: Bytes,
     /// Bytes that have come out before.
     skip: u64,
     ended: bool,
     progress: Option<BlobProgress>,
-    rewinder: Option<Rewinder>,
+    seekable: Option<Seekable>,
 }
 
 /// What it takes to go back: the bytes from any offset on, and what was hashed at some of them.
-struct Rewinder {
+struct Seekable {
     open: Open,
-    states: Vec<Hasher>,
+    checkpoints: Vec<Hasher>,
 }
 
 /// Gives a range of the bytes.
@@ -41,7 +41,7 @@ type Open = Box<dyn Fn(Range<u64>) -> ByteStream + Send>;
 
 /// The bytes between two states of the hash that are kept: what is read again at most, besides
 /// what got lost.
-const STATE_EVERY: u64 = 1 << 20;
+const CHECKPOINT_EVERY: u64 = 1 << 20;
 
 impl VerifiedBlob {
     /// Verifies bytes against a descriptor. `what` names the blob in errors.
@@ -52,37 +52,41 @@ impl VerifiedBlob {
             descriptor,
             bytes,
             received: 0,
-            withheld: Bytes::new(),
+            held_back: Bytes::new(),
             skip: 0,
             ended: false,
             progress: None,
-            rewinder: None,
+            seekable: None,
         }
     }
 
     /// Verifies bytes that can be had again from any offset on.
-    pub(crate) fn reopening(what: String, descriptor: Descriptor, open: Open) -> Self {
+    pub(crate) fn seekable(what: String, descriptor: Descriptor, open: Open) -> Self {
         let bytes = open(0..descriptor.size);
-        let states = Vec::new();
-        Self { rewinder: Some(Rewinder { open, states }), ..Self::new(what, descriptor, bytes) }
+        let checkpoints = Vec::new();
+        Self {
+            seekable: Some(Seekable { open, checkpoints }),
+            ..Self::new(what, descriptor, bytes)
+        }
     }
 
     /// Goes back, so that the next byte is the one at this offset. Bytes that pass for the second
     /// time are hashed again. Says whether it was possible.
-    pub(crate) fn rewind(&mut self, offset: u64) -> bool {
-        if offset > self.handed_out() {
+    pub(crate) fn seek(&mut self, offset: u64) -> bool {
+        if offset > self.position() {
             return false;
         }
-        let Some(rewinder) = &mut self.rewinder else { return false };
-        let kept = usize::try_from(offset / STATE_EVERY).unwrap_or(0).min(rewinder.states.len());
-        rewinder.states.truncate(kept);
-        self.hasher = match rewinder.states.last() {
+        let Some(seekable) = &mut self.seekable else { return false };
+        let kept =
+            usize::try_from(offset / CHECKPOINT_EVERY).unwrap_or(0).min(seekable.checkpoints.len());
+        seekable.checkpoints.truncate(kept);
+        self.hasher = match seekable.checkpoints.last() {
             Some(state) => state.clone(),
             None => Hasher::new(self.descriptor.digest.algorithm()),
         };
-        let (from, reached) = (kept as u64 * STATE_EVERY, self.received);
+        let (from, reached) = (kept as u64 * CHECKPOINT_EVERY, self.received);
         self.received = from;
-        let again = |end| (rewinder.open)(from..end);
+        let again = |end| (seekable.open)(from..end);
         // What comes next may be on its way already, unless it has come to an end.
         self.bytes = if self.ended {
             again(self.descriptor.size)
@@ -91,17 +95,17 @@ impl VerifiedBlob {
             again(reached).chain(next).boxed()
         };
         self.skip = offset - self.received;
-        self.withheld = Bytes::new();
+        self.held_back = Bytes::new();
         self.ended = false;
         true
     }
 
     /// How many bytes have come out.
-    pub(crate) fn handed_out(&self) -> u64 {
-        self.received + self.skip - self.withheld.len() as u64
+    pub(crate) fn position(&self) -> u64 {
+        self.received + self.skip - self.held_back.len() as u64
     }
 
-    pub(crate) fn reporting_to(self, progress: BlobProgress) -> Self {
+    pub(crate) fn with_progress(self, progress: BlobProgress) -> Self {
         Self { progress: Some(progress), ..self }
     }
 
@@ -110,7 +114,7 @@ impl VerifiedBlob {
         &self.descriptor
     }
 
-    fn take(&mut self, chunk: &Bytes) -> Result<(), Error> {
+    fn accept(&mut self, chunk: &Bytes) -> Result<(), Error> {
         self.received += chunk.len() as u64;
         if self.received > self.descriptor.size {
             return Err(self.wrong_size());
@@ -125,13 +129,13 @@ impl VerifiedBlob {
     /// Hashes, and keeps the states that it takes to go back.
     fn hash(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
-        if let Some(rewinder) = &mut self.rewinder {
+        if let Some(seekable) = &mut self.seekable {
             let mut at = self.received - chunk.len() as u64;
-            while at / STATE_EVERY < self.received / STATE_EVERY {
-                let next = (at / STATE_EVERY + 1) * STATE_EVERY;
+            while at / CHECKPOINT_EVERY < self.received / CHECKPOINT_EVERY {
+                let next = (at / CHECKPOINT_EVERY + 1) * CHECKPOINT_EVERY;
                 let (part, after) = rest.split_at(usize::try_from(next - at).unwrap_or(rest.len()));
                 self.hasher.update(part);
-                rewinder.states.push(self.hasher.clone());
+                seekable.checkpoints.push(self.hasher.clone());
                 (rest, at) = (after, next);
             }
         }
@@ -139,7 +143,7 @@ impl VerifiedBlob {
     }
 
     /// What of a chunk has not come out before.
-    fn unseen(&mut self, mut chunk: Bytes) -> Bytes {
+    fn skip_already_emitted(&mut self, mut chunk: Bytes) -> Bytes {
         let seen = usize::try_from(self.skip).unwrap_or(usize::MAX).min(chunk.len());
         self.skip -= seen as u64;
         chunk.split_off(seen)
@@ -175,18 +179,18 @@ impl Stream for VerifiedBlob {
         while !this.ended {
             match ready!(this.bytes.poll_next_unpin(cx)) {
                 Some(Ok(chunk)) => {
-                    if let Err(error) = this.take(&chunk) {
+                    if let Err(error) = this.accept(&chunk) {
                         this.ended = true;
                         return Poll::Ready(Some(Err(error)));
                     }
-                    let chunk = this.unseen(chunk);
+                    let chunk = this.skip_already_emitted(chunk);
                     if chunk.is_empty() {
                         continue;
                     }
                     if this.received < this.descriptor.size {
                         return Poll::Ready(Some(Ok(chunk)));
                     }
-                    this.withheld = chunk;
+                    this.held_back = chunk;
                 }
                 Some(Err(error)) => {
                     this.ended = true;
@@ -194,7 +198,7 @@ impl Stream for VerifiedBlob {
                 }
                 None => {
                     this.ended = true;
-                    let last = std::mem::take(&mut this.withheld);
+                    let last = std::mem::take(&mut this.held_back);
                     return Poll::Ready(match this.finish() {
                         Ok(()) if last.is_empty() => None,
                         Ok(()) => Some(Ok(last)),
@@ -254,7 +258,7 @@ mod tests {
     }
 
     /// The bytes of a blob in chunks of this size, from any offset on.
-    fn reopening(content: &[u8], chunk: usize) -> VerifiedBlob {
+    fn seekable(content: &[u8], chunk: usize) -> VerifiedBlob {
         let (bytes, descriptor) = (content.to_vec(), Descriptor::of("text/plain", content));
         let open = move |range: Range<u64>| {
             let at = |offset| usize::try_from(offset).unwrap();
@@ -263,14 +267,14 @@ mod tests {
                 rest.chunks(chunk).map(|one| Ok(Bytes::copy_from_slice(one))).collect();
             stream::iter(chunks).boxed()
         };
-        VerifiedBlob::reopening("web@x".into(), descriptor, Box::new(open))
+        VerifiedBlob::seekable("web@x".into(), descriptor, Box::new(open))
     }
 
     #[tokio::test]
     async fn a_blob_without_source_cannot_go_back() {
         let descriptor = Descriptor::of("text/plain", b"ab");
         let mut blob = VerifiedBlob::new("x".into(), descriptor, stream::empty().boxed());
-        assert!(!blob.rewind(0));
+        assert!(!blob.seek(0));
     }
 
     proptest! {
@@ -284,7 +288,7 @@ mod tests {
             let content: Vec<u8> = (0..size).map(|n| ((n * 31) >> 3) as u8).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let read = runtime.block_on(async {
-                let mut blob = reopening(&content, chunk);
+                let mut blob = seekable(&content, chunk);
                 let mut read = Vec::new();
                 for (how_far, back) in turns {
                     let stop = (size as f64 * how_far) as usize;
@@ -292,7 +296,7 @@ mod tests {
                         read.extend_from_slice(&blob.next().await.unwrap().unwrap());
                     }
                     let to = (read.len() as f64 * back) as usize;
-                    assert!(blob.rewind(to as u64));
+                    assert!(blob.seek(to as u64));
                     read.truncate(to);
                 }
                 while let Some(chunk) = blob.next().await {

@@ -11,20 +11,20 @@ use reqwest::Url;
 
 use super::challenge::Challenge;
 use super::credentials::{Credentials, Login, Secret};
-use super::http::Door;
-use super::scopes::{for_everything, merge_scopes};
-use super::token_cache::{Header, Scope, Tokens};
+use super::http::TokenEndpoint;
+use super::scopes::{merge_scopes, resource_independent_scopes};
+use super::token_cache::{Header, Scope, TokenCache};
 use crate::{Error, Repository};
 
 #[derive(Debug)]
 pub(super) struct Auth {
     logins: Vec<Login>,
     /// The project whose login is also used for requests that name no repository.
-    home: OnceLock<Repository>,
+    default_project: OnceLock<Repository>,
     silence: Duration,
     /// How the registry asked last; it will do so again.
     challenge: std::sync::Mutex<Option<Challenge>>,
-    tokens: Tokens,
+    tokens: TokenCache,
 }
 
 /// Shorter secrets are not looked for in what a registry says: they would be parts of its words.
@@ -32,41 +32,42 @@ const MIN_SECRET: usize = 4;
 
 impl Auth {
     pub(super) fn new(logins: Vec<Login>, silence: Duration) -> Self {
-        let (challenge, tokens) = (std::sync::Mutex::default(), Tokens::default());
-        Self { logins, home: OnceLock::new(), silence, challenge, tokens }
+        let (challenge, tokens) = (std::sync::Mutex::default(), TokenCache::default());
+        Self { logins, default_project: OnceLock::new(), silence, challenge, tokens }
     }
 
     /// Sends requests that name no repository with the login for a project.
-    pub(super) fn ask_as(&self, project: &Repository) {
+    pub(super) fn set_default_project(&self, project: &Repository) {
         // Only the first call has an effect.
-        let _ = self.home.set(project.clone());
+        let _ = self.default_project.set(project.clone());
     }
 
     /// Whether there is anything to answer a challenge with, besides a token for everybody.
-    pub(super) fn has_credentials(&self) -> bool {
+    pub(super) fn has_logins(&self) -> bool {
         !self.logins.is_empty()
     }
 
     /// The login for what a scope names first.
-    pub(super) fn login(&self, scope: &str) -> Option<&Login> {
+    pub(super) fn login_for(&self, scope: &str) -> Option<&Login> {
         let first = scope.split(' ').next().unwrap_or_default();
         let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
-        let path = repository.map(|(path, _)| path).or(self.home.get().map(Repository::as_str));
-        self.logins.iter().find(|login| login.is_for(path))
+        let path =
+            repository.map(|(path, _)| path).or(self.default_project.get().map(Repository::as_str));
+        self.logins.iter().find(|login| login.applies_to(path))
     }
 
     fn credentials(&self, scope: &str) -> Option<&Credentials> {
-        self.login(scope).map(|login| &login.credentials)
+        self.login_for(scope).map(|login| &login.credentials)
     }
 
     /// The login for a scope, in words.
-    pub(super) fn who(&self, scope: &str) -> String {
-        self.login(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
+    pub(super) fn identity(&self, scope: &str) -> String {
+        self.login_for(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
     }
 
     /// How the registry lets us in, in words.
-    pub(super) fn describe(&self, scope: &str) -> String {
-        let who = self.who(scope);
+    pub(super) fn describe_login(&self, scope: &str) -> String {
+        let who = self.identity(scope);
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
         match &*challenge {
             None => "it asks for none".to_owned(),
@@ -86,7 +87,9 @@ impl Auth {
         let tokens = self.tokens.secrets();
         let own = self.logins.iter().flat_map(|login| {
             let basic = match &login.credentials {
-                Credentials::Password { username, password } => Some(basic(username, password)),
+                Credentials::Password { username, password } => {
+                    Some(basic_header(username, password))
+                }
                 _ => None,
             };
             [Some(login.credentials.secret().clone()), basic].into_iter().flatten()
@@ -104,50 +107,54 @@ impl Auth {
 
     /// The `Authorization` header for a scope: the one that is known, while it is good, or else one
     /// for the challenge that the registry had before.
-    pub(super) async fn known(&self, door: Door<'_>, scope: &str) -> Result<Option<Secret>, Error> {
+    pub(super) async fn cached_header(
+        &self,
+        endpoint: TokenEndpoint<'_>,
+        scope: &str,
+    ) -> Result<Option<Secret>, Error> {
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match challenge {
-            Some(challenge) => self.header(door, &challenge, scope, None).await,
+            Some(challenge) => self.header(endpoint, &challenge, scope, None).await,
             None => Ok(None),
         }
     }
 
     /// Answers a challenge; nothing where there is nothing to answer with. `refused` is the header
     /// that was sent, if any: one that another request has replaced meanwhile is used first.
-    pub(super) async fn answer(
+    pub(super) async fn answer_challenge(
         &self,
-        door: Door<'_>,
+        endpoint: TokenEndpoint<'_>,
         challenge: &Challenge,
         scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
-        self.remember(challenge);
-        let header = self.header(door, challenge, scope, refused).await?;
+        self.remember_challenge(challenge);
+        let header = self.header(endpoint, challenge, scope, refused).await?;
         Ok(header.filter(|header| Some(header) != refused))
     }
 
     /// Keeps how the registry asks: it will do so again.
-    pub(super) fn remember(&self, challenge: &Challenge) {
-        let known = for_anything(challenge.clone());
+    pub(super) fn remember_challenge(&self, challenge: &Challenge) {
+        let known = without_resource_scopes(challenge.clone());
         *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
     /// A new token instead of one that was refused, if the registry works with tokens.
-    pub(super) async fn renew(
+    pub(super) async fn renew_token(
         &self,
-        door: Door<'_>,
+        endpoint: TokenEndpoint<'_>,
         scope: &str,
         refused: &Secret,
     ) -> Result<Option<Secret>, Error> {
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(challenge @ Challenge::Bearer { .. }) = challenge else { return Ok(None) };
-        let header = self.header(door, &challenge, scope, Some(refused)).await?;
+        let header = self.header(endpoint, &challenge, scope, Some(refused)).await?;
         Ok(header.filter(|header| header != refused))
     }
 
     async fn header(
         &self,
-        door: Door<'_>,
+        endpoint: TokenEndpoint<'_>,
         challenge: &Challenge,
         scope: &str,
         refused: Option<&Secret>,
@@ -156,86 +163,88 @@ impl Auth {
             return Ok(Some(Secret::new(format!("Bearer {}", token.reveal()))));
         }
         let (realm, service, asked) = match challenge {
-            Challenge::Basic => return Ok(self.basic(scope)),
+            Challenge::Basic => return Ok(self.basic_header(scope)),
             Challenge::Bearer { realm, service, scope } => (realm, service.as_deref(), scope),
             Challenge::Other(_) => return Ok(None),
         };
         loop {
-            let slot = self.tokens.of(scope);
-            let mut header = slot.header.lock().await;
+            let cell = self.tokens.entry(scope);
+            let mut header = cell.header.lock().await;
             let good = |known: &&Header| known.is_fresh() && Some(&known.value) != refused;
             if let Some(known) = header.as_ref().filter(good) {
                 return Ok(Some(known.value.clone()));
             }
-            if !self.tokens.holds(scope, &slot) {
+            if !self.tokens.is_current(scope, &cell) {
                 continue;
             }
             // One that is for several is refused for this one, for other reasons than its age.
-            let parts = slot.is_shared() && header.as_ref().is_some_and(Header::is_fresh);
+            let parts = cell.is_shared() && header.as_ref().is_some_and(Header::is_fresh);
             if !parts {
-                let scopes = slot.scopes.join(" ");
+                let scopes = cell.scopes.join(" ");
                 let scopes = merge_scopes(&scopes, asked.as_deref().unwrap_or_default());
-                match self.token(door, realm, (service, scope), &scopes).await {
-                    Err(Error::Unauthorized { .. }) if slot.is_shared() => {}
+                match self.request_token(endpoint, realm, (service, scope), &scopes).await {
+                    Err(Error::Unauthorized { .. }) if cell.is_shared() => {}
                     token => return Ok(Some(header.insert(token?).value.clone())),
                 }
             }
-            self.tokens.part(&slot);
+            self.tokens.ungroup(&cell);
         }
     }
 
     /// Says what will be asked for, so that one token does for several.
-    pub(super) fn expect(&self, scopes: Vec<Scope>) {
+    pub(super) fn group_scopes(&self, scopes: Vec<Scope>) {
         // A token is somebody's: those of one login go together.
         let mut logins: Vec<(Option<&Login>, Vec<Scope>)> = Vec::new();
         for scope in scopes {
-            let who = self.login(&scope);
+            let who = self.login_for(&scope);
             match logins.iter_mut().find(|(login, _)| *login == who) {
                 Some((_, scopes)) => scopes.push(scope),
                 None => logins.push((who, vec![scope])),
             }
         }
         for (_, scopes) in logins {
-            self.tokens.share(scopes);
+            self.tokens.group(scopes);
         }
     }
 
     /// A token for this scope alone, where the one that was refused is or was for several.
-    pub(super) async fn alone(
+    pub(super) async fn single_scope_header(
         &self,
-        door: Door<'_>,
+        endpoint: TokenEndpoint<'_>,
         scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
         let Some(refused) = refused else { return Ok(None) };
-        let slot = self.tokens.of(scope);
-        let known = slot.header.lock().await.as_ref().map(|header| header.value.clone());
-        if slot.is_shared() && known.as_ref() == Some(refused) {
-            self.tokens.part(&slot);
+        let cell = self.tokens.entry(scope);
+        let known = cell.header.lock().await.as_ref().map(|header| header.value.clone());
+        if cell.is_shared() && known.as_ref() == Some(refused) {
+            self.tokens.ungroup(&cell);
         }
-        Ok(self.known(door, scope).await?.filter(|header| header != refused))
+        Ok(self.cached_header(endpoint, scope).await?.filter(|header| header != refused))
     }
 
-    fn basic(&self, scope: &str) -> Option<Secret> {
+    fn basic_header(&self, scope: &str) -> Option<Secret> {
         match self.credentials(scope) {
-            Some(Credentials::Password { username, password }) => Some(basic(username, password)),
+            Some(Credentials::Password { username, password }) => {
+                Some(basic_header(username, password))
+            }
             _ => None,
         }
     }
 }
 
 /// How a registry that asked like this would ask for anything else.
-fn for_anything(challenge: Challenge) -> Challenge {
+fn without_resource_scopes(challenge: Challenge) -> Challenge {
     match challenge {
         Challenge::Bearer { realm, service, scope } => {
-            let scope = scope.map(|scope| for_everything(&scope));
+            let scope = scope.map(|scope| resource_independent_scopes(&scope));
             Challenge::Bearer { realm, service, scope: scope.filter(|scope| !scope.is_empty()) }
         }
         other => other,
     }
 }
 
-fn basic(username: &str, password: &Secret) -> Secret {
+fn basic_header(username: &str, password: &Secret) -> Secret {
     let pair = format!("{username}:{}", password.reveal());
     Secret::new(format!("Basic {}", STANDARD.encode(pair)))
 }
@@ -266,7 +275,7 @@ mod tests {
             ("registry:catalog:*", "host"),
             ("", "host"),
         ] {
-            assert_eq!(auth.who(scope), format!("as `{name}` (from /auth.json)"), "{scope}");
+            assert_eq!(auth.identity(scope), format!("as `{name}` (from /auth.json)"), "{scope}");
         }
     }
 
@@ -274,9 +283,9 @@ mod tests {
     fn login_of_project_asks_for_root() {
         let logins = [(Some("team"), "t"), (None, "host")];
         let auth = auth(logins.map(|(path, name)| login(path, name)).into());
-        auth.ask_as(&"team/web".parse().unwrap());
-        assert_eq!(auth.who(""), "as `t` (from /auth.json)");
-        assert_eq!(auth.who("repository:other/web:pull"), "as `host` (from /auth.json)");
+        auth.set_default_project(&"team/web".parse().unwrap());
+        assert_eq!(auth.identity(""), "as `t` (from /auth.json)");
+        assert_eq!(auth.identity("repository:other/web:pull"), "as `host` (from /auth.json)");
     }
 
     #[test]
@@ -293,7 +302,10 @@ mod tests {
             service: None,
             scope: scope.map(str::to_owned),
         };
-        assert_eq!(for_anything(bearer(Some("aws repository:a:pull"))), bearer(Some("aws")));
-        assert_eq!(for_anything(bearer(Some("repository:a:pull"))), bearer(None));
+        assert_eq!(
+            without_resource_scopes(bearer(Some("aws repository:a:pull"))),
+            bearer(Some("aws"))
+        );
+        assert_eq!(without_resource_scopes(bearer(Some("repository:a:pull"))), bearer(None));
     }
 }

@@ -23,7 +23,7 @@ pub(crate) enum Challenge {
 /// It is lenient: blanks around `=` and missing commas are accepted, and a parameter without a
 /// value or with an unfinished one is left out.
 pub(crate) fn parse(header: &str) -> Vec<Challenge> {
-    let mut challenges: Vec<Read<'_>> = Vec::new();
+    let mut challenges: Vec<RawChallenge<'_>> = Vec::new();
     let mut rest = header;
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
@@ -32,7 +32,7 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
         }
         let (word, after) = split_word(rest);
         if word.is_empty() {
-            rest = skip_odd(rest);
+            rest = skip_invalid(rest);
             continue;
         }
         match after.trim_start().strip_prefix('=') {
@@ -44,21 +44,21 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
                 rest = after;
             }
             None => {
-                challenges.push(Read { scheme: word, parameters: Vec::new() });
+                challenges.push(RawChallenge { scheme: word, parameters: Vec::new() });
                 rest = after;
             }
         }
     }
-    challenges.into_iter().filter_map(Read::challenge).collect()
+    challenges.into_iter().filter_map(RawChallenge::challenge).collect()
 }
 
 /// A scheme with its parameters.
-struct Read<'h> {
+struct RawChallenge<'h> {
     scheme: &'h str,
     parameters: Vec<(&'h str, String)>,
 }
 
-impl Read<'_> {
+impl RawChallenge<'_> {
     /// A token service without an address cannot be asked.
     fn challenge(self) -> Option<Challenge> {
         let get = |name: &str| {
@@ -83,7 +83,7 @@ fn split_word(text: &str) -> (&str, &str) {
 }
 
 /// What follows something that is neither a scheme nor a parameter.
-fn skip_odd(text: &str) -> &str {
+fn skip_invalid(text: &str) -> &str {
     match text.strip_prefix('"') {
         Some(quoted) => unquote(quoted).map_or("", |(_, after)| after),
         None => {

@@ -91,7 +91,7 @@ impl Login {
     }
 
     /// Whether it counts for a repository, or for the registry as such.
-    pub(crate) fn is_for(&self, repository: Option<&str>) -> bool {
+    pub(crate) fn applies_to(&self, repository: Option<&str>) -> bool {
         let Some(own) = &self.repository else { return true };
         let rest = repository.and_then(|path| path.strip_prefix(own.as_str()));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -126,8 +126,8 @@ mod tests {
             Login::new(repository.map(|path| path.parse().unwrap()), credentials, "x")
         };
         let team = login(Some("team"));
-        assert!(team.is_for(Some("team")) && team.is_for(Some("team/web")));
-        assert!(!team.is_for(Some("teams/web")) && !team.is_for(None));
-        assert!(login(None).is_for(Some("team/web")) && login(None).is_for(None));
+        assert!(team.applies_to(Some("team")) && team.applies_to(Some("team/web")));
+        assert!(!team.applies_to(Some("teams/web")) && !team.applies_to(None));
+        assert!(login(None).applies_to(Some("team/web")) && login(None).applies_to(None));
     }
 }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{Method, Version};
 use serde_json::json;
 
-use super::transport::{Root, Transport, is_ok};
+use super::transport::{RootResponse, Transport, is_ok};
 use super::{list, mount, pull, push, upload};
 use crate::referrer::fallback_tag;
 use crate::{
@@ -46,10 +46,10 @@ impl Checks {
     }
 
     /// Notes how something went, and says whether it went well.
-    fn note<T>(&mut self, name: &'static str, result: Result<T, Error>, well: &str) -> bool {
+    fn record<T>(&mut self, name: &'static str, result: Result<T, Error>, well: &str) -> bool {
         let (passed, detail, help) = match result {
             Ok(_) => (true, well.to_owned(), None),
-            Err(error) => (false, whole(&error), error.hint()),
+            Err(error) => (false, error_chain(&error), error.hint()),
         };
         self.0.push(Check { name, passed: Some(passed), detail, help });
         passed
@@ -57,7 +57,7 @@ impl Checks {
 }
 
 /// An error with its causes, in one line.
-fn whole(error: &Error) -> String {
+fn error_chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
@@ -74,15 +74,15 @@ pub(super) async fn diagnose(
 ) -> Vec<Check> {
     let mut checks = Checks::default();
     if let Some(project) = project {
-        transport.ask_as(project);
+        transport.set_default_project(project);
     }
     let began = Instant::now();
     match transport.ping().await {
         Ok(root) => {
             let millis = began.elapsed().as_millis();
             checks.add("reachable", Some(true), format!("answers in {millis} ms"));
-            checks.add("login", Some(true), transport.login(project.or(scratch)));
-            let (passed, detail) = version(&root, transport);
+            checks.add("login", Some(true), transport.describe_login(project.or(scratch)));
+            let (passed, detail) = check_http_version(&root, transport);
             checks.add("http-2", passed, detail);
             checks.add("limits", Some(true), limits(&root));
         }
@@ -91,16 +91,16 @@ pub(super) async fn diagnose(
                 Error::Unauthorized { .. } => "login",
                 _ => "reachable",
             };
-            checks.note(name, Err::<(), _>(error), "");
+            checks.record(name, Err::<(), _>(error), "");
             return checks.0;
         }
     }
     if let Some(project) = project {
-        diagnose_project(transport, project, &mut checks).await;
+        check_project(transport, project, &mut checks).await;
     }
-    catalogue(transport, &mut checks).await;
+    check_catalog(transport, &mut checks).await;
     match scratch {
-        Some(scratch) => write(transport, scratch, &mut checks).await,
+        Some(scratch) => check_writes(transport, scratch, &mut checks).await,
         None => {
             let names = ["upload", "chunked-upload", "ranges", "mount", "push", "referrers"];
             for name in names.into_iter().chain(["delete"]) {
@@ -113,21 +113,21 @@ pub(super) async fn diagnose(
 
 /// Tries to list the tags of a project or repository. Most projects are no repositories, so that 404
 /// says nothing.
-async fn diagnose_project(transport: &Transport, project: &Repository, checks: &mut Checks) {
+async fn check_project(transport: &Transport, project: &Repository, checks: &mut Checks) {
     match list::tags(transport, project).await {
         Ok(tags) => {
             checks.add("project", Some(true), format!("a repository of {} tags", tags.len()))
         }
         Err(error) if error.is_not_found() => {
-            let detail = format!("no repository of that name may be seen: {}", whole(&error));
+            let detail = format!("no repository of that name may be seen: {}", error_chain(&error));
             checks.add("project", None, detail);
         }
-        Err(error) => drop(checks.note("project", Err::<(), _>(error), "")),
+        Err(error) => drop(checks.record("project", Err::<(), _>(error), "")),
     }
 }
 
 /// Many registries disable the catalogue, and no command needs it.
-async fn catalogue(transport: &Transport, checks: &mut Checks) {
+async fn check_catalog(transport: &Transport, checks: &mut Checks) {
     match list::repositories(transport).await {
         Ok(repositories) => {
             let detail = format!("{} repositories", repositories.len());
@@ -136,21 +136,21 @@ async fn catalogue(transport: &Transport, checks: &mut Checks) {
         Err(error) => checks.0.push(Check {
             name: "catalogue",
             passed: Some(false),
-            detail: whole(&error),
+            detail: error_chain(&error),
             help: Some("nothing here needs it"),
         }),
     }
 }
 
-fn version(root: &Root, transport: &Transport) -> (Option<bool>, String) {
+fn check_http_version(root: &RootResponse, transport: &Transport) -> (Option<bool>, String) {
     match root.version {
         Version::HTTP_2 => (Some(true), "many requests share a connection".to_owned()),
-        _ if transport.is_plain() => (None, "needs TLS".to_owned()),
+        _ if transport.uses_plain_http() => (None, "needs TLS".to_owned()),
         other => (Some(false), format!("it speaks {other:?}")),
     }
 }
 
-fn limits(root: &Root) -> String {
+fn limits(root: &RootResponse) -> String {
     let said = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].into_iter();
     let said: Vec<_> = said
         .filter_map(|name| {
@@ -162,29 +162,34 @@ fn limits(root: &Root) -> String {
 }
 
 /// Everything that writes, in the scratch repository and one below it.
-async fn write(transport: &Transport, scratch: &Repository, checks: &mut Checks) {
-    let (whole, chunked) = (fresh(BLOB), fresh(BLOB));
-    let sent = upload::put_blob(transport, scratch, verified(&whole)).await;
-    if !checks.note("upload", sent, "in one stream") {
+async fn check_writes(transport: &Transport, scratch: &Repository, checks: &mut Checks) {
+    let (whole, chunked) = (random_bytes(BLOB), random_bytes(BLOB));
+    let sent = upload::put_blob(transport, scratch, verified_blob(&whole)).await;
+    if !checks.record("upload", sent, "in one stream") {
         return;
     }
-    let sent = upload::put_in_chunks(transport, scratch, verified(&chunked), CHUNK).await;
-    checks.note("chunked-upload", sent, "broken uploads go on where they broke");
-    ranges(transport, scratch, &whole, checks).await;
-    mount(transport, scratch, &whole, checks).await;
-    image(transport, scratch, &whole, checks).await;
-    let digest = |bytes: &[u8]| describe(bytes).digest;
+    let sent = upload::put_in_chunks(transport, scratch, verified_blob(&chunked), CHUNK).await;
+    checks.record("chunked-upload", sent, "broken uploads go on where they broke");
+    check_ranges(transport, scratch, &whole, checks).await;
+    check_mount(transport, scratch, &whole, checks).await;
+    check_image(transport, scratch, &whole, checks).await;
+    let digest = |bytes: &[u8]| descriptor_of(bytes).digest;
     for blob in [&whole, &chunked] {
         // What cannot be removed is left to the registry's own cleaning.
         let _ = list::delete(transport, scratch, &format!("blobs/{}", digest(blob))).await;
     }
 }
 
-async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, checks: &mut Checks) {
+async fn check_ranges(
+    transport: &Transport,
+    scratch: &Repository,
+    blob: &Bytes,
+    checks: &mut Checks,
+) {
     let part = 1000..2000;
     let read = async {
         let range = part.start as u64..part.end as u64;
-        let bytes = pull::blob(transport, scratch, &describe(blob), range).await?;
+        let bytes = pull::blob(transport, scratch, &descriptor_of(blob), range).await?;
         bytes.take(64).try_collect::<Vec<_>>().await
     };
     match read.await {
@@ -195,17 +200,22 @@ async fn ranges(transport: &Transport, scratch: &Repository, blob: &Bytes, check
             checks.add("ranges", Some(true), "large blobs are read in parts, several at once");
         }
         Ok(_) => checks.add("ranges", Some(false), "it sends other bytes than were asked for"),
-        Err(error) => checks.add("ranges", Some(false), self::whole(&error)),
+        Err(error) => checks.add("ranges", Some(false), error_chain(&error)),
     }
 }
 
-async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, checks: &mut Checks) {
+async fn check_mount(
+    transport: &Transport,
+    scratch: &Repository,
+    blob: &Bytes,
+    checks: &mut Checks,
+) {
     let mounted = async {
         let below: Repository = format!("{scratch}/mounted").parse()?;
-        let done = mount::mount_blob(transport, scratch, &below, &describe(blob)).await?;
+        let done = mount::mount_blob(transport, scratch, &below, &descriptor_of(blob)).await?;
         if done {
             // As above.
-            let digest = describe(blob).digest;
+            let digest = descriptor_of(blob).digest;
             let _ = list::delete(transport, &below, &format!("blobs/{digest}")).await;
         }
         Ok::<_, Error>(done)
@@ -213,12 +223,17 @@ async fn mount(transport: &Transport, scratch: &Repository, blob: &Bytes, checks
     match mounted.await {
         Ok(true) => checks.add("mount", Some(true), "blobs that a neighbour has need not move"),
         Ok(false) => checks.add("mount", Some(false), "it takes nothing over: every blob moves"),
-        Err(error) => checks.add("mount", Some(false), self::whole(&error)),
+        Err(error) => checks.add("mount", Some(false), error_chain(&error)),
     }
 }
 
 /// A small image with something that refers to it, and their removal.
-async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, checks: &mut Checks) {
+async fn check_image(
+    transport: &Transport,
+    scratch: &Repository,
+    config: &Bytes,
+    checks: &mut Checks,
+) {
     let image = manifest(config, None);
     let signature = manifest(config, Some(&image));
     let pushed = async {
@@ -227,7 +242,7 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, chec
         push::put_manifest(transport, scratch, &signature, None).await?;
         pull::manifest(transport, scratch, &tag.into()).await
     };
-    if !checks.note("push", pushed.await, "an image with a tag") {
+    if !checks.record("push", pushed.await, "an image with a tag") {
         return;
     }
     let subject = image.digest();
@@ -243,7 +258,7 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, chec
             };
             checks.add("referrers", Some(false), detail);
         }
-        Err(error) => checks.add("referrers", Some(false), self::whole(&error)),
+        Err(error) => checks.add("referrers", Some(false), error_chain(&error)),
     }
     let removed = async {
         for manifest in [&signature, &image] {
@@ -257,7 +272,7 @@ async fn image(transport: &Transport, scratch: &Repository, config: &Bytes, chec
         }
         Ok(())
     };
-    if !checks.note("delete", removed.await, "manifests and their tags")
+    if !checks.record("delete", removed.await, "manifests and their tags")
         && let Some(check) = checks.0.last_mut()
     {
         check.help =
@@ -269,7 +284,7 @@ fn manifest(config: &[u8], subject: Option<&RawManifest>) -> RawManifest {
     let mut value = json!({
         "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
         "artifactType": "application/vnd.compass.doctor",
-        "config": describe(config), "layers": [],
+        "config": descriptor_of(config), "layers": [],
     });
     if let Some(subject) = subject {
         value["subject"] = json!(subject.descriptor());
@@ -277,17 +292,17 @@ fn manifest(config: &[u8], subject: Option<&RawManifest>) -> RawManifest {
     RawManifest::new(media_type::OCI_MANIFEST, value.to_string())
 }
 
-fn describe(bytes: &[u8]) -> Descriptor {
+fn descriptor_of(bytes: &[u8]) -> Descriptor {
     Descriptor::of("application/octet-stream", bytes)
 }
 
-fn verified(bytes: &Bytes) -> VerifiedBlob {
+fn verified_blob(bytes: &Bytes) -> VerifiedBlob {
     let content = stream::iter([Ok(bytes.clone())]).boxed();
-    VerifiedBlob::new("the tried blob".to_owned(), describe(bytes), content)
+    VerifiedBlob::new("the tried blob".to_owned(), descriptor_of(bytes), content)
 }
 
 /// Bytes that no registry has yet.
-fn fresh(length: usize) -> Bytes {
+fn random_bytes(length: usize) -> Bytes {
     let state = RandomState::new();
     let numbers = (0..).flat_map(|n: u64| state.hash_one(n).to_le_bytes());
     numbers.take(length).collect()

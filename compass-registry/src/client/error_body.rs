@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Characters that are shown.
-const MAX_SHOWN: usize = 300;
+const MAX_CHARS: usize = 300;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -25,7 +25,7 @@ struct OneError {
 /// The words of a body: of the form that the specification has, codes and messages; of any other,
 /// the body itself. They are on one line and may hold anything else: whoever shows them escapes
 /// them.
-pub(super) fn of(body: &[u8]) -> String {
+pub(super) fn summarize(body: &[u8]) -> String {
     let errors = serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |it| it.errors);
     let lines: Vec<_> = errors.iter().map(OneError::to_line).collect();
     // An error without the usual fields: show the whole body.
@@ -34,14 +34,14 @@ pub(super) fn of(body: &[u8]) -> String {
         false => lines.join("; "),
     };
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_SHOWN) {
+    match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
 }
 
 /// Words behind a message, if there are any.
-pub(super) fn after(words: &str) -> String {
+pub(super) fn suffix(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
@@ -96,10 +96,10 @@ mod tests {
             ("404 page not found\n", "404 page not found"),
             ("", ""),
         ] {
-            assert_eq!(of(body.as_bytes()), words);
+            assert_eq!(summarize(body.as_bytes()), words);
         }
-        assert_eq!(of(&[0xff, b'a']), "\u{fffd}a");
-        let long = of("ü".repeat(9000).as_bytes());
-        assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+        assert_eq!(summarize(&[0xff, b'a']), "\u{fffd}a");
+        let long = summarize("ü".repeat(9000).as_bytes());
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
     }
 }

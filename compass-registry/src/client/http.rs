@@ -8,8 +8,8 @@ use reqwest::Url;
 use super::transport::unreachable;
 use super::{ClientOptions, Secret};
 use crate::Error;
-use crate::connect_retry::Refusals;
-use crate::error::connection::causes;
+use crate::connect_retry::ConnectRetry;
+use crate::error::connection::error_chain;
 
 /// The ways to a registry, and to the hosts that it sends us to.
 #[derive(Debug)]
@@ -46,21 +46,21 @@ impl Connections {
     }
 
     /// The way to the registry itself, or to another host; for a blob, or for anything else.
-    pub(super) fn to(&self, is_own: bool, is_bulk: bool) -> &reqwest::Client {
-        let ways = if is_own { &self.registry } else { &self.elsewhere };
+    pub(super) fn to(&self, is_registry_origin: bool, is_bulk: bool) -> &reqwest::Client {
+        let ways = if is_registry_origin { &self.registry } else { &self.elsewhere };
         if is_bulk { &ways.bulk } else { &ways.http }
     }
 }
 
 /// Where to ask for tokens: the registry, and the way there.
 #[derive(Clone, Copy)]
-pub(super) struct Door<'d> {
+pub(super) struct TokenEndpoint<'d> {
     pub(super) connections: &'d Connections,
     pub(super) registry: &'d Url,
-    pub(super) refusals: &'d Refusals,
+    pub(super) connect_retry: &'d ConnectRetry,
 }
 
-impl Door<'_> {
+impl TokenEndpoint<'_> {
     /// The way to a token service.
     pub(super) fn to(&self, url: &Url) -> &reqwest::Client {
         self.connections.to(url.origin() == self.registry.origin(), false)
@@ -90,7 +90,7 @@ impl Ways {
 
 /// What a chain of errors ends with.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    causes(error).last().map(ToString::to_string).unwrap_or_default()
+    error_chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 fn builder(

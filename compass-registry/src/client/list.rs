@@ -12,7 +12,7 @@ use super::error_body;
 use super::pull::{manifest, read_limited};
 use super::push::{PUSH, put_manifest};
 use super::transport::{Request, Transport, is_ok, is_success};
-use crate::referrer::{Index, fallback_tag};
+use crate::referrer::{ReferrerIndex, fallback_tag};
 use crate::{Digest, Error, RawManifest, Referrer, Repository, Tag, TagOrDigest};
 
 /// Entries that are asked for at once.
@@ -31,7 +31,7 @@ struct Tags {
 }
 
 #[derive(Deserialize)]
-struct Catalogue {
+struct Catalog {
     repositories: Option<Vec<String>>,
 }
 
@@ -40,18 +40,18 @@ pub(super) async fn tags(
     repository: &Repository,
 ) -> Result<Vec<Tag>, Error> {
     let request = transport.request(Method::GET, repository, "tags/list", "pull");
-    let pages: Vec<Tags> = pages(transport, with_page_size(request)).await?;
-    Ok(known(pages.into_iter().filter_map(|page| page.tags).flatten()))
+    let pages: Vec<Tags> = fetch_pages(transport, with_page_size(request)).await?;
+    Ok(parse_valid(pages.into_iter().filter_map(|page| page.tags).flatten()))
 }
 
 pub(super) async fn repositories(transport: &Transport) -> Result<Vec<Repository>, Error> {
     let request = transport.root_request("_catalog", "registry:catalog:*");
-    let pages: Vec<Catalogue> = pages(transport, with_page_size(request)).await?;
-    Ok(known(pages.into_iter().filter_map(|page| page.repositories).flatten()))
+    let pages: Vec<Catalog> = fetch_pages(transport, with_page_size(request)).await?;
+    Ok(parse_valid(pages.into_iter().filter_map(|page| page.repositories).flatten()))
 }
 
 /// What can be asked for by its name; a registry may hold names of older times.
-fn known<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
+fn parse_valid<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
     let parsed = names.map(|name| name.parse().inspect_err(|error| tracing::warn!(%error)));
     parsed.filter_map(Result::ok).collect()
 }
@@ -61,7 +61,7 @@ fn with_page_size(mut request: Request) -> Request {
     request
 }
 
-async fn pages<T: DeserializeOwned>(
+async fn fetch_pages<T: DeserializeOwned>(
     transport: &Transport,
     mut request: Request,
 ) -> Result<Vec<T>, Error> {
@@ -71,11 +71,11 @@ async fn pages<T: DeserializeOwned>(
         reason: reason.to_owned(),
     };
     loop {
-        let (headers, body) = get(transport, &request).await?;
+        let (headers, body) = fetch_page(transport, &request).await?;
         bytes += body.len();
         let page = serde_json::from_slice(&body);
-        let page =
-            page.map_err(|error| bad(&request, &format!("{error}: {}", error_body::of(&body))));
+        let page = page
+            .map_err(|error| bad(&request, &format!("{error}: {}", error_body::summarize(&body))));
         pages.push(page?);
         let Some(link) = next_link(&headers) else { return Ok(pages) };
         let next = next_page(&request.url, &link);
@@ -97,9 +97,9 @@ fn next_page(current: &Url, link: &str) -> Option<Url> {
     (same(&named) == same(current)).then_some(next)
 }
 
-async fn get(transport: &Transport, request: &Request) -> Result<(HeaderMap, Bytes), Error> {
+async fn fetch_page(transport: &Transport, request: &Request) -> Result<(HeaderMap, Bytes), Error> {
     let read = || async {
-        let response = transport.send_once(request, is_ok).await?;
+        let response = transport.send_without_retry(request, is_ok).await?;
         let headers = response.headers().clone();
         Ok((headers, read_limited(transport, request, response).await?))
     };
@@ -110,11 +110,14 @@ async fn get(transport: &Transport, request: &Request) -> Result<(HeaderMap, Byt
 /// headers.
 fn next_link(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(links).find(|(_, parameters)| is_next(parameters)).map(|(target, _)| target)
+    values
+        .flat_map(parse_links)
+        .find(|(_, parameters)| is_next_rel(parameters))
+        .map(|(target, _)| target)
 }
 
 /// The targets of a header with their parameters.
-fn links(text: &str) -> Vec<(String, String)> {
+fn parse_links(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('<') {
@@ -127,7 +130,7 @@ fn links(text: &str) -> Vec<(String, String)> {
     found
 }
 
-fn is_next(parameters: &str) -> bool {
+fn is_next_rel(parameters: &str) -> bool {
     parameters.split([';', ',']).any(|parameter| {
         let Some((name, value)) = parameter.split_once('=') else { return false };
         let relations = value.trim().trim_matches('"');
@@ -148,7 +151,7 @@ pub(super) async fn referrers(
     if let Some(kind) = artifact_type {
         request.url.query_pairs_mut().append_pair("artifactType", kind);
     }
-    let found = match pages::<Index>(transport, request).await {
+    let found = match fetch_pages::<ReferrerIndex>(transport, request).await {
         Err(error) if error.is_not_found() => {
             fallback_referrers(transport, repository, subject).await?
         }

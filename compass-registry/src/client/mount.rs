@@ -25,26 +25,28 @@ pub(super) async fn mount_blob(
     request.scope = format!("{} repository:{from}:pull", request.scope);
     // Whatever keeps us from mounting need not keep us from uploading, which is tried again if that
     // may help.
-    let Ok(response) = transport.send_once(&request, is_success).await else { return Ok(false) };
+    let Ok(response) = transport.send_without_retry(&request, is_success).await else {
+        return Ok(false);
+    };
     if response.status() == StatusCode::CREATED {
         let told = digest_header(&response);
         return Ok(told.is_none_or(|told| {
             told == descriptor.digest || told.algorithm() != descriptor.digest.algorithm()
         }));
     }
-    if let Ok(upload) = transport.location(&request.url, &response) {
-        transport.keep_declined(to, descriptor.digest, upload);
+    if let Ok(upload) = transport.resolve_location(&request.url, &response) {
+        transport.keep_pending_mount_upload(to, descriptor.digest, upload);
     }
     Ok(false)
 }
 
 /// Gives up the upload that was opened where a mount was declined: the blob is there already.
-pub(super) async fn cancel_declined(
+pub(super) async fn cancel_pending_mount_upload(
     transport: &Transport,
     repository: &Repository,
     descriptor: &Descriptor,
 ) {
-    if let Some(session) = transport.take_declined(repository, descriptor.digest) {
+    if let Some(session) = transport.take_pending_mount_upload(repository, descriptor.digest) {
         cancel(transport, repository, session).await;
     }
 }

@@ -24,7 +24,7 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
 /// A document that takes longer than so many pauses of a silent peer does not come.
-const MOST_SILENCES: u32 = 5;
+const MAX_IDLE_TIMEOUTS: u32 = 5;
 
 pub(super) async fn manifest(
     transport: &Transport,
@@ -32,18 +32,18 @@ pub(super) async fn manifest(
     reference: &TagOrDigest,
 ) -> Result<RawManifest, Error> {
     let place = format!("{}/{repository}:{reference}", transport.host());
-    let Answered { content_type, bytes } = fetch(transport, repository, reference).await?;
+    let FetchedManifest { content_type, bytes } = fetch(transport, repository, reference).await?;
     let Some(media_type) = media_type_of(&bytes, content_type.as_deref()) else {
         return Err(Error::InvalidResponse {
             what: place,
-            reason: no_manifest(content_type, &bytes),
+            reason: not_a_manifest_reason(content_type, &bytes),
         });
     };
     Ok(RawManifest::with_algorithm(reference.algorithm(), media_type, bytes))
 }
 
 /// A manifest as a registry sends it.
-struct Answered {
+struct FetchedManifest {
     content_type: Option<String>,
     bytes: Bytes,
 }
@@ -52,7 +52,7 @@ async fn fetch(
     transport: &Transport,
     repository: &Repository,
     reference: &TagOrDigest,
-) -> Result<Answered, Error> {
+) -> Result<FetchedManifest, Error> {
     let request = manifest_request(transport, Method::GET, repository, reference);
     let what = format!("manifest {}/{repository}:{reference}", transport.host());
     transport.retry().run(|| fetch_once(transport, &request, reference, &what)).await
@@ -63,24 +63,24 @@ async fn fetch_once(
     request: &Request,
     reference: &TagOrDigest,
     what: &str,
-) -> Result<Answered, Error> {
-    let response = transport.send_once(request, is_ok).await?;
+) -> Result<FetchedManifest, Error> {
+    let response = transport.send_without_retry(request, is_ok).await?;
     let content_type = header(&response, &CONTENT_TYPE);
     let content_type =
         content_type.and_then(|kind| Some(kind.split(';').next()?.trim().to_owned()));
-    let (encoding, promised) = (encoding(&response), digest_header(&response));
+    let (encoding, promised) = (content_encoding(&response), digest_header(&response));
     let at = response.url().clone();
     let bytes = read_limited(transport, request, response).await?;
     let bad = |reason| Err(Error::InvalidResponse { what: what.to_owned(), reason });
     if let Some(encoding) = encoding
         && !bytes.trim_ascii_start().starts_with(b"{")
     {
-        return bad(encoded(&encoding));
+        return bad(encoding_reason(&encoding));
     }
     if bytes.trim_ascii().is_empty() {
         return bad("the answer is empty".to_owned());
     }
-    if is_cut_off(&bytes) {
+    if is_truncated_json(&bytes) {
         let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         return Err(transport.unreachable(request, &at, ConnectionError::new(true, cut)));
     }
@@ -92,19 +92,19 @@ async fn fetch_once(
             return Err(Error::DigestMismatch { what: what.to_owned(), expected, actual });
         }
     }
-    Ok(Answered { content_type, bytes })
+    Ok(FetchedManifest { content_type, bytes })
 }
 
 /// Whether a JSON text ends too early: without `Content-Length`, a broken connection looks like the
 /// end of the answer.
-fn is_cut_off(bytes: &[u8]) -> bool {
+fn is_truncated_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|error| error.is_eof())
 }
 
 /// Explains why an answer cannot be a manifest.
-fn no_manifest(content_type: Option<String>, bytes: &[u8]) -> String {
+fn not_a_manifest_reason(content_type: Option<String>, bytes: &[u8]) -> String {
     let kind = content_type.map_or_else(String::new, |kind| format!(" (`{kind}`)"));
-    format!("what the registry sent{kind} is no manifest: {}", error_body::of(bytes))
+    format!("what the registry sent{kind} is no manifest: {}", error_body::summarize(bytes))
 }
 
 /// The digest of the manifest that a tag or digest names; nothing if there is none. A registry that
@@ -119,7 +119,7 @@ pub(super) async fn manifest_digest(
     let request = manifest_request(transport, Method::HEAD, repository, reference);
     match transport.send(&request, is_ok).await {
         Ok(response) => {
-            transport.head_finds_manifests();
+            transport.record_head_support();
             let fits = |told: &Digest| match reference {
                 TagOrDigest::Tag(_) => told.algorithm() == reference.algorithm(),
                 TagOrDigest::Digest(asked) => told == asked,
@@ -129,7 +129,7 @@ pub(super) async fn manifest_digest(
             }
         }
         Err(error) if error.is_not_found() => {
-            if transport.is_head_known() {
+            if transport.trusts_head_not_found() {
                 return Ok(None);
             }
         }
@@ -164,12 +164,12 @@ pub(super) fn is_head_refused(error: &Error) -> bool {
 }
 
 /// Whether a blob exists, by `GET` of its first byte.
-pub(super) async fn holds_first_byte(
+pub(super) async fn has_first_byte(
     transport: &Transport,
     mut request: Request,
 ) -> Result<bool, Error> {
     request.method = Method::GET;
-    request.bulk = true;
+    request.is_blob = true;
     request.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // An empty blob has no first byte.
@@ -190,7 +190,7 @@ pub(super) async fn blob(
 ) -> Result<ByteStream, Error> {
     let rest = format!("blobs/{}", descriptor.digest);
     let mut request = transport.request(Method::GET, repository, &rest, "pull");
-    request.bulk = true;
+    request.is_blob = true;
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let partial = range.start > 0 || range.end < descriptor.size;
     if partial {
@@ -200,28 +200,28 @@ pub(super) async fn blob(
         request.headers.insert(RANGE, value.unwrap_or(HeaderValue::from_static("")));
     }
     let expected = |status: StatusCode| matches!(status.as_u16(), 200 | 206 | 416);
-    let response = transport.send_once(&request, expected).await?;
+    let response = transport.send_without_retry(&request, expected).await?;
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-        return Err(too_short(&response, repository, descriptor, range.start));
+        return Err(range_beyond_end(&response, repository, descriptor, range.start));
     }
-    require_identity(&response, descriptor, &range)
-        .map_err(|reason| bad_blob(transport, repository, descriptor, reason))?;
+    check_content_encoding(&response, descriptor, &range)
+        .map_err(|reason| invalid_blob(transport, repository, descriptor, reason))?;
     let skip = if response.status() == StatusCode::OK {
         // A registry that ignores the range sends everything; what is known is dropped.
         if partial {
-            transport.ranges_are_ignored();
+            transport.disable_ranges();
         }
         range.start
     } else {
-        begins_at(&response, range.start)?
+        bytes_before(&response, range.start)?
     };
     let (transport, at) = (transport.clone(), response.url().clone());
     let bytes =
         response.bytes_stream().map_err(move |error| transport.unreachable(&request, &at, error));
-    Ok(if skip == 0 { bytes.boxed() } else { dropping(bytes.boxed(), skip) })
+    Ok(if skip == 0 { bytes.boxed() } else { skip_bytes(bytes.boxed(), skip) })
 }
 
-fn bad_blob(
+fn invalid_blob(
     transport: &Transport,
     repository: &Repository,
     descriptor: &Descriptor,
@@ -234,27 +234,27 @@ fn bad_blob(
 /// Refuses a body with a `Content-Encoding`: its bytes are not the blob's. Some storages set that
 /// header for blobs that are gzip files themselves, so a body of the right length is accepted; its
 /// digest is verified anyway.
-fn require_identity(
+fn check_content_encoding(
     response: &Response,
     descriptor: &Descriptor,
     range: &Range<u64>,
 ) -> Result<(), String> {
-    let Some(encoding) = encoding(response) else { return Ok(()) };
+    let Some(encoding) = content_encoding(response) else { return Ok(()) };
     let length = match response.status() {
         StatusCode::OK => descriptor.size,
         _ => range.end - range.start,
     };
     let declared = header(response, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
-    if declared == Some(length) { Ok(()) } else { Err(encoded(&encoding)) }
+    if declared == Some(length) { Ok(()) } else { Err(encoding_reason(&encoding)) }
 }
 
 /// The `Content-Encoding` of an answer, unless it is none.
-pub(super) fn encoding(response: &Response) -> Option<String> {
+pub(super) fn content_encoding(response: &Response) -> Option<String> {
     let encoding = header(response, &CONTENT_ENCODING)?.to_ascii_lowercase();
     (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
 }
 
-fn encoded(encoding: &str) -> String {
+fn encoding_reason(encoding: &str) -> String {
     format!(
         "it is sent with `Content-Encoding: {encoding}`, although `identity` is asked for: a proxy \
          before the registry compresses it"
@@ -266,7 +266,7 @@ fn header(response: &Response, name: &HeaderName) -> Option<String> {
 }
 
 /// The blob ends before the range begins.
-fn too_short(
+fn range_beyond_end(
     response: &Response,
     repository: &Repository,
     descriptor: &Descriptor,
@@ -286,7 +286,7 @@ fn too_short(
 }
 
 /// How many bytes of a partial answer stand before the wanted offset.
-fn begins_at(response: &Response, offset: u64) -> Result<u64, Error> {
+fn bytes_before(response: &Response, offset: u64) -> Result<u64, Error> {
     let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
     let start: Option<u64> =
         range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok());
@@ -300,7 +300,7 @@ fn begins_at(response: &Response, offset: u64) -> Result<u64, Error> {
     }
 }
 
-fn dropping(bytes: ByteStream, mut count: u64) -> ByteStream {
+fn skip_bytes(bytes: ByteStream, mut count: u64) -> ByteStream {
     let rest = bytes.map_ok(move |mut chunk: Bytes| {
         let dropped = usize::try_from(count).unwrap_or(usize::MAX).min(chunk.len());
         count -= dropped as u64;
@@ -334,7 +334,7 @@ pub(super) async fn read_limited(
 ) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     let (at, silence) = (response.url().clone(), transport.retry().idle_timeout);
-    let deadline = Instant::now() + silence * MOST_SILENCES;
+    let deadline = Instant::now() + silence * MAX_IDLE_TIMEOUTS;
     loop {
         let end = deadline.min(Instant::now() + silence);
         match tokio::time::timeout_at(end, response.chunk()).await {

@@ -4,7 +4,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
 use super::list;
-use super::pull::{self, digest_header, holds_first_byte, is_head_refused};
+use super::pull::{self, digest_header, has_first_byte, is_head_refused};
 use super::transport::{Transport, is_ok, is_success};
 use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
@@ -22,14 +22,14 @@ pub(super) async fn has_blob(
     let rest = format!("blobs/{}", descriptor.digest);
     let request = transport.request(Method::HEAD, repository, &rest, actions);
     match transport.send(&request, is_ok).await {
-        Ok(response) => Ok(!contradicts(&response, descriptor)),
+        Ok(response) => Ok(!is_mismatch(&response, descriptor)),
         Err(error) if error.is_not_found() => Ok(false),
-        Err(error) if is_head_refused(&error) => holds_first_byte(transport, request).await,
+        Err(error) if is_head_refused(&error) => has_first_byte(transport, request).await,
         Err(error) => Err(error),
     }
 }
 
-fn contradicts(response: &Response, descriptor: &Descriptor) -> bool {
+fn is_mismatch(response: &Response, descriptor: &Descriptor) -> bool {
     let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     // Some proxies answer `HEAD` with 0, whatever they have.
     let length: Option<u64> = length.and_then(|length| length.parse().ok());
@@ -41,7 +41,7 @@ fn contradicts(response: &Response, descriptor: &Descriptor) -> bool {
 
 /// Confirms a pushed manifest with a request, if the answer to the push has no digest. Some registries
 /// show it with a delay, or by its tag only.
-async fn require_manifest(
+async fn wait_until_visible(
     transport: &Transport,
     repository: &Repository,
     (digest, tag): (Digest, Option<&Tag>),
@@ -58,7 +58,7 @@ async fn require_manifest(
         Err(Error::InvalidResponse { what, reason })
     };
     let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
-    transport.retry().run_while(is_missing, look).await
+    transport.retry().run_if(is_missing, look).await
 }
 
 pub(super) async fn put_manifest(
@@ -80,8 +80,8 @@ pub(super) async fn put_manifest(
     // It may take a registry a moment to see the blobs that it just took, above all if another
     // client pushes the same ones.
     let passes = |error: &Error| error.is_transient() || error.is_blob_unknown();
-    let put = || transport.send_once(&request, is_success);
-    let response = transport.retry().run_while(passes, put).await?;
+    let put = || transport.send_without_retry(&request, is_success);
+    let response = transport.retry().run_if(passes, put).await?;
     let told = digest_header(&response);
     let stored = told.map(|told| (told, told.algorithm().digest(manifest.bytes())));
     match stored {
@@ -94,7 +94,7 @@ pub(super) async fn put_manifest(
             });
         }
         Some(_) if response.status() == StatusCode::CREATED => {}
-        _ => require_manifest(transport, repository, (digest, tag)).await?,
+        _ => wait_until_visible(transport, repository, (digest, tag)).await?,
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {

@@ -18,7 +18,7 @@ pub(super) struct RateLimiter {
     /// No registry makes us wait longer than this.
     max_retry_after: Duration,
     /// Nor, in several pauses without a request between them that asks for none, than this.
-    pauses_in_a_row: Duration,
+    max_total_pause: Duration,
     state: Mutex<State>,
     released: Notify,
 }
@@ -26,18 +26,18 @@ pub(super) struct RateLimiter {
 #[derive(Debug)]
 struct State {
     limit: f64,
-    waiting: usize,
+    in_flight: usize,
     paused_until: Option<Instant>,
     /// The pauses that were asked for since the last answer that asked for none.
-    paused: Duration,
+    total_pause: Duration,
 }
 
 impl State {
     /// Whether so many more may wait.
-    fn has_room(&self, more: usize) -> bool {
+    fn has_slot(&self, more: usize) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "few requests")]
-        let waiting = (self.waiting + more) as f64;
-        waiting <= self.limit.ceil()
+        let in_flight = (self.in_flight + more) as f64;
+        in_flight <= self.limit.ceil()
     }
 }
 
@@ -46,12 +46,12 @@ impl State {
 pub(super) struct Permit<'l>(&'l RateLimiter);
 
 impl RateLimiter {
-    pub(super) fn new(max: u16, max_retry_after: Duration, pauses_in_a_row: Duration) -> Self {
+    pub(super) fn new(max: u16, max_retry_after: Duration, max_total_pause: Duration) -> Self {
         let max = f64::from(max.max(1));
-        let paused = Duration::ZERO;
-        let state = State { limit: max, waiting: 0, paused_until: None, paused };
+        let total_pause = Duration::ZERO;
+        let state = State { limit: max, in_flight: 0, paused_until: None, total_pause };
         let (state, released) = (Mutex::new(state), Notify::new());
-        Self { max, max_retry_after, pauses_in_a_row, state, released }
+        Self { max, max_retry_after, max_total_pause, state, released }
     }
 
     /// Waits until one more request may be sent.
@@ -63,7 +63,7 @@ impl RateLimiter {
             // Who gives up during the pause gives the place back, which wakes the next one.
             let permit = self.acquire_slot().await;
             self.wait_while_paused().await?;
-            if self.state().has_room(0) {
+            if self.state().has_slot(0) {
                 return Ok(permit);
             }
         }
@@ -74,8 +74,8 @@ impl RateLimiter {
             let released = self.released.notified();
             {
                 let mut state = self.state();
-                if state.has_room(1) {
-                    state.waiting += 1;
+                if state.has_slot(1) {
+                    state.in_flight += 1;
                     return Permit(self);
                 }
             }
@@ -89,12 +89,14 @@ impl RateLimiter {
     /// As [`RateLimiter::acquire`].
     pub(super) async fn wait_while_paused(&self) -> Result<(), TooSlow> {
         loop {
-            let (until, paused) = {
+            let (until, total_pause) = {
                 let state = self.state();
-                (state.paused_until.filter(|until| *until > Instant::now()), state.paused)
+                (state.paused_until.filter(|until| *until > Instant::now()), state.total_pause)
             };
             match until {
-                Some(_) if paused > self.pauses_in_a_row => return Err(TooSlow::Pauses(paused)),
+                Some(_) if total_pause > self.max_total_pause => {
+                    return Err(TooSlow::Pauses(total_pause));
+                }
                 Some(until) => tokio::time::sleep_until(until).await,
                 None => return Ok(()),
             }
@@ -120,8 +122,9 @@ impl RateLimiter {
                 self.released.notify_one();
             }
         }
-        let used_up = number(headers, "ratelimit-remaining") == Some(0);
-        let reset = number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
+        let used_up = header_number(headers, "ratelimit-remaining") == Some(0);
+        let reset =
+            header_number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
         let wanted = asked.filter(|_| busy).into_iter().chain(reset).max();
         // What asks for more is refused where it is asked for, and not waited for by everybody.
         let wanted = wanted.filter(|pause| *pause <= self.max_retry_after);
@@ -129,10 +132,10 @@ impl RateLimiter {
             Some(pause) => {
                 let until = Instant::now() + pause;
                 let known = state.paused_until.map_or(Instant::now(), |known| known);
-                state.paused += until.saturating_duration_since(known).min(pause);
+                state.total_pause += until.saturating_duration_since(known).min(pause);
                 state.paused_until = Some(known.max(until));
             }
-            None if status.is_success() => state.paused = Duration::ZERO,
+            None if status.is_success() => state.total_pause = Duration::ZERO,
             None => {}
         }
     }
@@ -144,7 +147,7 @@ impl RateLimiter {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.state().waiting -= 1;
+        self.0.state().in_flight -= 1;
         self.0.released.notify_one();
     }
 }
@@ -166,7 +169,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The number in front of parameters, as in `ratelimit-remaining: 76;w=21600`.
-fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
+fn header_number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     let text = headers.get(HeaderName::from_static(name))?.to_str().ok()?;
     text.split(';').next()?.trim().parse().ok()
 }
@@ -244,8 +247,8 @@ mod tests {
             drop(first);
             assert!(tokio::time::timeout(Duration::from_secs(1), second).await.is_err());
         };
-        let waiting = tokio::time::timeout(Duration::from_mins(10), third);
-        let ((), third) = tokio::join!(give_up, waiting);
+        let in_flight = tokio::time::timeout(Duration::from_mins(10), third);
+        let ((), third) = tokio::join!(give_up, in_flight);
         third.unwrap().unwrap();
     }
 

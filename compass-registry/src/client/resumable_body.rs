@@ -13,28 +13,35 @@ use crate::min_speed::SpeedGuard;
 use crate::{Error, RetryPolicy, VerifiedBlob};
 
 /// The most bytes that a body yields at once: yielded bytes count as sent.
-const PIECE: u64 = 1 << 20;
+const MAX_CHUNK: u64 = 1 << 20;
 
 /// A blob that is sent, in one body after the other.
-pub(super) struct Feed(Arc<Mutex<State>>);
+pub(super) struct ResumableBody(Arc<Mutex<State>>);
 
 struct State {
     blob: VerifiedBlob,
     /// Read, and behind the end of the last body.
-    leftover: Bytes,
+    carry_over: Bytes,
     /// Which body may read.
-    body: u32,
+    generation: u32,
     /// Bytes that this body may still take.
-    left: u64,
+    remaining: u64,
     failure: Option<Error>,
-    moved: Instant,
+    last_progress: Instant,
 }
 
-impl Feed {
+impl ResumableBody {
     pub(super) fn new(blob: VerifiedBlob) -> Self {
-        let moved = Instant::now();
-        let leftover = Bytes::new();
-        Self(Arc::new(Mutex::new(State { blob, leftover, body: 0, left: 0, failure: None, moved })))
+        let last_progress = Instant::now();
+        let carry_over = Bytes::new();
+        Self(Arc::new(Mutex::new(State {
+            blob,
+            carry_over,
+            generation: 0,
+            remaining: 0,
+            failure: None,
+            last_progress,
+        })))
     }
 
     /// The first byte that has not been sent.
@@ -46,10 +53,10 @@ impl Feed {
     pub(super) fn body(&self, length: u64) -> Body {
         let number = {
             let mut state = self.state();
-            state.body += 1;
-            state.left = length;
-            state.moved = Instant::now();
-            state.body
+            state.generation += 1;
+            state.remaining = length;
+            state.last_progress = Instant::now();
+            state.generation
         };
         let shared = Arc::clone(&self.0);
         let chunks = stream::poll_fn(move |context| {
@@ -60,14 +67,14 @@ impl Feed {
     }
 
     /// Makes this the next byte to be sent; says whether that is possible.
-    pub(super) fn go_to(&self, position: u64) -> bool {
+    pub(super) fn seek(&self, position: u64) -> bool {
         let mut state = self.state();
-        state.body += 1;
+        state.generation += 1;
         if position == state.position() {
             return true;
         }
-        state.leftover = Bytes::new();
-        state.blob.rewind(position)
+        state.carry_over = Bytes::new();
+        state.blob.seek(position)
     }
 
     /// What went wrong with the blob itself; the connection broke only because of that.
@@ -76,7 +83,7 @@ impl Feed {
     }
 
     /// Ends when nothing has moved for too long, or too little.
-    pub(super) async fn stalled(
+    pub(super) async fn stall_timeout(
         &self,
         retry: &RetryPolicy,
     ) -> Box<dyn std::error::Error + Send + Sync> {
@@ -87,16 +94,17 @@ impl Feed {
             tokio::time::sleep(step).await;
             let state = self.state();
             // After the last byte the registry may take its time.
-            if state.left > 0
-                && let Err(slow) = guard.count(step, state.position().saturating_sub(start))
+            if state.remaining > 0
+                && let Err(slow) = guard.record(step, state.position().saturating_sub(start))
             {
                 return Box::new(slow);
             }
             // The blob's own source watches itself, and gets the first word.
-            let limit = if state.left == 0 { retry.commit_timeout } else { retry.idle_timeout * 2 };
-            if state.moved.elapsed() > limit {
-                let stalled = "the registry takes no more bytes";
-                return Box::new(std::io::Error::new(std::io::ErrorKind::TimedOut, stalled));
+            let limit =
+                if state.remaining == 0 { retry.commit_timeout } else { retry.idle_timeout * 2 };
+            if state.last_progress.elapsed() > limit {
+                let stall_timeout = "the registry takes no more bytes";
+                return Box::new(std::io::Error::new(std::io::ErrorKind::TimedOut, stall_timeout));
             }
         }
     }
@@ -108,21 +116,21 @@ impl Feed {
 
 impl State {
     fn position(&self) -> u64 {
-        self.blob.handed_out() - self.leftover.len() as u64
+        self.blob.position() - self.carry_over.len() as u64
     }
 
     fn poll(
         &mut self,
-        body: u32,
+        generation: u32,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, std::io::Error>>> {
-        if body != self.body {
+        if generation != self.generation {
             return Poll::Ready(Some(Err(std::io::Error::other("another body goes on"))));
         }
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Poll::Ready(None);
         }
-        let mut chunk = std::mem::take(&mut self.leftover);
+        let mut chunk = std::mem::take(&mut self.carry_over);
         if chunk.is_empty() {
             chunk = match std::task::ready!(self.blob.poll_next_unpin(context)) {
                 Some(Ok(chunk)) => chunk,
@@ -134,12 +142,12 @@ impl State {
                 None => return Poll::Ready(None),
             };
         }
-        let most = usize::try_from(self.left.min(PIECE)).unwrap_or(usize::MAX);
+        let most = usize::try_from(self.remaining.min(MAX_CHUNK)).unwrap_or(usize::MAX);
         if chunk.len() > most {
-            self.leftover = chunk.split_off(most);
+            self.carry_over = chunk.split_off(most);
         }
-        self.left -= chunk.len() as u64;
-        self.moved = Instant::now();
+        self.remaining -= chunk.len() as u64;
+        self.last_progress = Instant::now();
         Poll::Ready(Some(Ok(chunk)))
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn merge_scopes(needed: &str, asked: &str) -> Vec<String> {
 }
 
 /// Those of a registry's scopes that are for every request: they name no single resource.
-pub(super) fn for_everything(asked: &str) -> String {
+pub(super) fn resource_independent_scopes(asked: &str) -> String {
     let odd = asked.split_whitespace().filter(|scope| split(scope).is_none());
     odd.collect::<Vec<_>>().join(" ")
 }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn odd_scopes_are_for_everything() {
-        assert_eq!(for_everything("aws repository:a:pull *"), "aws *");
-        assert_eq!(for_everything("repository:a:pull"), "");
+        assert_eq!(resource_independent_scopes("aws repository:a:pull *"), "aws *");
+        assert_eq!(resource_independent_scopes("repository:a:pull"), "");
     }
 }

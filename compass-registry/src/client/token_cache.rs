@@ -1,10 +1,8 @@
 //! The tokens that are known, and what each is for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex as Immediate, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-use tokio::sync::Mutex;
 
 use super::credentials::Secret;
 
@@ -14,7 +12,7 @@ pub(super) type Scope = String;
 
 /// Scopes that one token is asked for: it names each of them, and proxies take headers of eight
 /// kilobytes.
-const AT_ONCE: usize = 20;
+const MAX_GROUPED_SCOPES: usize = 20;
 
 /// An `Authorization` header.
 #[derive(Debug, Clone)]
@@ -32,13 +30,13 @@ impl Header {
 /// A token, or the place for it: who asks for one keeps it locked, and who comes second finds what
 /// the first got.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub(super) struct TokenCell {
     /// What it is for.
     pub(super) scopes: Arc<[Scope]>,
-    pub(super) header: Arc<Mutex<Option<Header>>>,
+    pub(super) header: Arc<tokio::sync::Mutex<Option<Header>>>,
 }
 
-impl Slot {
+impl TokenCell {
     fn new(scopes: &[Scope]) -> Self {
         Self { scopes: scopes.into(), header: Arc::default() }
     }
@@ -51,53 +49,53 @@ impl Slot {
 
 /// A slot for each scope.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Immediate<HashMap<Scope, Slot>>);
+pub(super) struct TokenCache(Mutex<HashMap<Scope, TokenCell>>);
 
-impl Tokens {
-    fn slots(&self) -> MutexGuard<'_, HashMap<Scope, Slot>> {
+impl TokenCache {
+    fn cells(&self) -> MutexGuard<'_, HashMap<Scope, TokenCell>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn of(&self, scope: &str) -> Slot {
-        let own = || Slot::new(&[scope.to_owned()]);
-        self.slots().entry(scope.to_owned()).or_insert_with(own).clone()
+    pub(super) fn entry(&self, scope: &str) -> TokenCell {
+        let own = || TokenCell::new(&[scope.to_owned()]);
+        self.cells().entry(scope.to_owned()).or_insert_with(own).clone()
     }
 
     /// The headers that are known.
     pub(super) fn secrets(&self) -> Vec<Secret> {
-        let slots = self.slots();
-        let known = slots.values().filter_map(|slot| {
+        let cells = self.cells();
+        let known = cells.values().filter_map(|cell| {
             // One that is being asked for is not known yet.
-            let header = slot.header.try_lock().ok()?;
+            let header = cell.header.try_lock().ok()?;
             Some(header.as_ref()?.value.clone())
         });
         known.collect()
     }
 
     /// Whether a slot is still that of a scope.
-    pub(super) fn holds(&self, scope: &str, slot: &Slot) -> bool {
-        self.slots().get(scope).is_some_and(|held| Arc::ptr_eq(&held.header, &slot.header))
+    pub(super) fn is_current(&self, scope: &str, cell: &TokenCell) -> bool {
+        self.cells().get(scope).is_some_and(|held| Arc::ptr_eq(&held.header, &cell.header))
     }
 
     /// Lets these scopes have tokens in common, where they have none yet.
-    pub(super) fn share(&self, mut scopes: Vec<Scope>) {
-        let mut slots = self.slots();
+    pub(super) fn group(&self, mut scopes: Vec<Scope>) {
+        let mut cells = self.cells();
         scopes.sort_unstable();
         scopes.dedup();
-        scopes.retain(|scope| !slots.contains_key(scope));
-        for scopes in scopes.chunks(AT_ONCE) {
-            let slot = Slot::new(scopes);
-            slots.extend(scopes.iter().map(|scope| (scope.clone(), slot.clone())));
+        scopes.retain(|scope| !cells.contains_key(scope));
+        for scopes in scopes.chunks(MAX_GROUPED_SCOPES) {
+            let cell = TokenCell::new(scopes);
+            cells.extend(scopes.iter().map(|scope| (scope.clone(), cell.clone())));
         }
     }
 
     /// Gives each of a slot's scopes one of its own: not every service knows tokens for several.
-    pub(super) fn part(&self, shared: &Slot) {
-        let mut slots = self.slots();
+    pub(super) fn ungroup(&self, shared: &TokenCell) {
+        let mut cells = self.cells();
         for scope in &*shared.scopes {
-            let held = slots.get_mut(scope);
+            let held = cells.get_mut(scope);
             if let Some(held) = held.filter(|held| Arc::ptr_eq(&held.header, &shared.header)) {
-                *held = Slot::new(std::slice::from_ref(scope));
+                *held = TokenCell::new(std::slice::from_ref(scope));
             }
         }
     }
@@ -113,23 +111,23 @@ mod tests {
 
     #[test]
     fn scopes_that_share_a_slot_part_for_good() {
-        let tokens = Tokens::default();
-        let before = tokens.of("repository:app-07:pull");
-        tokens.share([scopes(0..30), scopes(0..30)].concat());
-        let of = |number: usize| tokens.of(&format!("repository:app-{number:02}:pull"));
-        assert!(Arc::ptr_eq(&of(7).header, &before.header), "it has a slot already");
-        let shared = of(0);
-        assert_eq!(shared.scopes.len(), AT_ONCE);
-        assert_eq!(of(29).scopes.len(), 29 - AT_ONCE);
-        assert!(Arc::ptr_eq(&shared.header, &of(20).header));
+        let tokens = TokenCache::default();
+        let before = tokens.entry("repository:app-07:pull");
+        tokens.group([scopes(0..30), scopes(0..30)].concat());
+        let entry = |number: usize| tokens.entry(&format!("repository:app-{number:02}:pull"));
+        assert!(Arc::ptr_eq(&entry(7).header, &before.header), "it has a cell already");
+        let shared = entry(0);
+        assert_eq!(shared.scopes.len(), MAX_GROUPED_SCOPES);
+        assert_eq!(entry(29).scopes.len(), 29 - MAX_GROUPED_SCOPES);
+        assert!(Arc::ptr_eq(&shared.header, &entry(20).header));
 
-        tokens.part(&shared);
-        assert!(!of(0).is_shared() && !of(20).is_shared() && of(29).is_shared());
-        assert!(!tokens.holds("repository:app-00:pull", &shared));
-        tokens.share(scopes(0..2));
-        assert!(!of(0).is_shared());
-        let own = of(1);
-        tokens.part(&shared);
-        assert!(Arc::ptr_eq(&own.header, &of(1).header), "it has parted before");
+        tokens.ungroup(&shared);
+        assert!(!entry(0).is_shared() && !entry(20).is_shared() && entry(29).is_shared());
+        assert!(!tokens.is_current("repository:app-00:pull", &shared));
+        tokens.group(scopes(0..2));
+        assert!(!entry(0).is_shared());
+        let own = entry(1);
+        tokens.ungroup(&shared);
+        assert!(Arc::ptr_eq(&own.header, &entry(1).header), "it has parted before");
     }
 }

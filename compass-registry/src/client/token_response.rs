@@ -8,17 +8,17 @@ use super::credentials::Secret;
 use super::token_cache::Header;
 
 /// How long a token lives of which the service does not say it, in seconds.
-const DEFAULT_LIFE: f64 = 60.0;
+const DEFAULT_LIFETIME: f64 = 60.0;
 
 /// Tokens of a shorter life are used for so long all the same, in seconds: otherwise each request
 /// would cost one.
-const SHORTEST_LIFE: f64 = 10.0;
+const MIN_LIFETIME: f64 = 10.0;
 
 /// Longer than any run, in seconds.
-const LONGEST_LIFE: f64 = 24.0 * 60.0 * 60.0;
+const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
 
 /// The header for a token; nothing if there is none in the answer.
-pub(super) fn read(body: &[u8]) -> Option<Header> {
+pub(super) fn parse(body: &[u8]) -> Option<Header> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let answer: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
     let field = |names: &[&str]| {
@@ -34,20 +34,20 @@ pub(super) fn read(body: &[u8]) -> Option<Header> {
     let (token, other) = (token(&["token"])?, token(&["access_token", "accessToken"])?);
     let token = [token, other].into_iter().find(|token| !token.is_empty())?;
     // Seconds; services write fractions, texts, null and negative numbers.
-    let life = life(field(&["expires_in"]).unwrap_or(&Value::Null));
+    let lifetime = lifetime(field(&["expires_in"]).unwrap_or(&Value::Null));
     // A tenth earlier, so that no request starts with a token that dies on the way.
-    let expires = Instant::now() + Duration::from_secs_f64(life - life / 10.0);
+    let expires = Instant::now() + Duration::from_secs_f64(lifetime - lifetime / 10.0);
     Some(Header { value: Secret::new(format!("Bearer {token}")), expires: Some(expires) })
 }
 
-fn life(expires_in: &Value) -> f64 {
+fn lifetime(expires_in: &Value) -> f64 {
     let seconds = match expires_in {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
     let seconds = seconds.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0);
-    seconds.unwrap_or(DEFAULT_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE)
+    seconds.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME)
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
             ("<html>", None),
             ("", None),
         ] {
-            let header = read(answer.as_bytes());
+            let header = parse(answer.as_bytes());
             let value = header.as_ref().map(|header| header.value.reveal());
             assert_eq!(value, token.map(|token| format!("Bearer {token}")).as_deref(), "{answer}");
         }
@@ -93,11 +93,11 @@ mod tests {
             (r#""300""#, 300.0),
             (r#""soon""#, 60.0),
             ("[]", 60.0),
-            ("18446744073709551615", LONGEST_LIFE),
-            ("1e300", LONGEST_LIFE),
+            ("18446744073709551615", MAX_LIFETIME),
+            ("1e300", MAX_LIFETIME),
         ] {
             let value: Value = serde_json::from_str(expires_in).unwrap();
-            assert!((life(&value) - seconds).abs() < 1e-9, "{expires_in}");
+            assert!((lifetime(&value) - seconds).abs() < 1e-9, "{expires_in}");
         }
     }
 }

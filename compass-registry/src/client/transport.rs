@@ -14,20 +14,20 @@ use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 
 use super::ClientOptions;
 use super::auth::Auth;
-use super::http::{Connections, Door, install_crypto};
+use super::http::{Connections, TokenEndpoint, install_crypto};
 use super::rate_limit::RateLimiter;
 use super::token_cache::Scope;
-use crate::connect_retry::Refusals;
+use crate::connect_retry::ConnectRetry;
 use crate::reference::split_port;
 use crate::{Digest, Error, RangeOptions, Repository, RetryPolicy};
 use redirect::is_repeatable_redirect;
-pub(super) use redirect::{MAX_REDIRECTS, too_many};
-use refusal::Refusal;
-pub(super) use refusal::{host_of, unreachable};
+pub(super) use redirect::{MAX_REDIRECTS, too_many_redirects};
+use refusal::ErrorResponse;
+pub(super) use refusal::{describe_url, unreachable};
 
 /// Challenges that are answered for one request. One token may have been withdrawn just before, or
 /// not be known everywhere yet; a second fresh one that is refused will stay so.
-const MAX_ANSWERS: usize = 2;
+const MAX_CHALLENGES: usize = 2;
 
 /// The statuses that a request expects.
 pub(super) type Expected = fn(StatusCode) -> bool;
@@ -50,25 +50,25 @@ struct Inner {
     connections: Connections,
     auth: Auth,
     rate_limiter: RateLimiter,
-    refusals: Refusals,
+    connect_retry: ConnectRetry,
     retry: RetryPolicy,
     parts: RangeOptions,
     /// Held by the first request, where there are credentials: others wait for what it learns.
     first: tokio::sync::Mutex<()>,
     /// The first request has been answered, or has failed.
-    introduced: AtomicBool,
+    first_request_done: AtomicBool,
     /// Set once `/v2/` was asked for a challenge, for registries that hide private repositories.
     asked_root: tokio::sync::OnceCell<()>,
     /// The registry was asked for a part of a blob, and sent all of it.
     ranges_ignored: AtomicBool,
     /// A `HEAD` request has found a manifest. Some registries answer 404 to all of them.
-    head_finds_manifests: AtomicBool,
+    record_head_support: AtomicBool,
     /// Uploads that were opened where a mount was declined.
-    declined: Mutex<HashMap<(Repository, Digest), Url>>,
+    pending_mount_uploads: Mutex<HashMap<(Repository, Digest), Url>>,
 }
 
 /// How the registry answers to a request for its root.
-pub(super) struct Root {
+pub(super) struct RootResponse {
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
 }
@@ -82,9 +82,9 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     pub(super) body: bytes::Bytes,
     /// Whether the answer is a blob.
-    pub(super) bulk: bool,
+    pub(super) is_blob: bool,
     /// How long the answer may take, where that is longer than registries are silent.
-    pub(super) patience: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Transport {
@@ -98,7 +98,7 @@ impl Transport {
             .filter(|url| url.path() == "/v2/" && url.username().is_empty())
             .ok_or_else(|| Error::invalid("registry", host, "expected `HOST[:PORT]`"))?;
         let connections = Connections::new(host, (local, scheme == "http"), &options)?;
-        let retry = options.retry.bounded();
+        let retry = options.retry.clamped();
         Ok(Self(Arc::new(Inner {
             host: host.to_owned(),
             base,
@@ -109,15 +109,15 @@ impl Transport {
                 retry.max_retry_after,
                 retry.speed_window,
             ),
-            refusals: Refusals::new(retry.connect_retry),
+            connect_retry: ConnectRetry::new(retry.connect_retry),
             retry,
             parts: options.range_options,
             first: tokio::sync::Mutex::default(),
-            introduced: AtomicBool::new(false),
+            first_request_done: AtomicBool::new(false),
             asked_root: tokio::sync::OnceCell::new(),
             ranges_ignored: AtomicBool::new(false),
-            head_finds_manifests: AtomicBool::new(false),
-            declined: Mutex::default(),
+            record_head_support: AtomicBool::new(false),
+            pending_mount_uploads: Mutex::default(),
         })))
     }
 
@@ -126,19 +126,19 @@ impl Transport {
     }
 
     /// Whether there is no TLS.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn uses_plain_http(&self) -> bool {
         self.0.base.scheme() == "http"
     }
 
     /// How we are let in, in words; to a repository or project, if one is given.
-    pub(super) fn login(&self, repository: Option<&Repository>) -> String {
+    pub(super) fn describe_login(&self, repository: Option<&Repository>) -> String {
         let scope = repository.map(|repository| format!("repository:{repository}:pull"));
-        self.0.auth.describe(&scope.unwrap_or_default())
+        self.0.auth.describe_login(&scope.unwrap_or_default())
     }
 
     /// Sends requests that name no repository with the login for a project.
-    pub(super) fn ask_as(&self, project: &Repository) {
-        self.0.auth.ask_as(project);
+    pub(super) fn set_default_project(&self, project: &Repository) {
+        self.0.auth.set_default_project(project);
     }
 
     pub(super) fn retry(&self) -> RetryPolicy {
@@ -150,31 +150,42 @@ impl Transport {
         (!self.0.ranges_ignored.load(Ordering::Relaxed)).then_some(&self.0.parts)
     }
 
-    pub(super) fn ranges_are_ignored(&self) {
+    pub(super) fn disable_ranges(&self) {
         self.0.ranges_ignored.store(true, Ordering::Relaxed);
     }
 
     /// Notes that a `HEAD` request has found a manifest.
-    pub(super) fn head_finds_manifests(&self) {
-        self.0.head_finds_manifests.store(true, Ordering::Relaxed);
+    pub(super) fn record_head_support(&self) {
+        self.0.record_head_support.store(true, Ordering::Relaxed);
     }
 
     /// Whether 404 to `HEAD` means that the manifest does not exist.
-    pub(super) fn is_head_known(&self) -> bool {
-        self.0.head_finds_manifests.load(Ordering::Relaxed)
+    pub(super) fn trusts_head_not_found(&self) -> bool {
+        self.0.record_head_support.load(Ordering::Relaxed)
     }
 
     /// Keeps the upload that was opened where a mount was declined.
-    pub(super) fn keep_declined(&self, repository: &Repository, digest: Digest, upload: Url) {
-        self.declined().insert((repository.clone(), digest), upload);
+    pub(super) fn keep_pending_mount_upload(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        upload: Url,
+    ) {
+        self.pending_mount_uploads().insert((repository.clone(), digest), upload);
     }
 
-    pub(super) fn take_declined(&self, repository: &Repository, digest: Digest) -> Option<Url> {
-        self.declined().remove(&(repository.clone(), digest))
+    pub(super) fn take_pending_mount_upload(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Option<Url> {
+        self.pending_mount_uploads().remove(&(repository.clone(), digest))
     }
 
-    fn declined(&self) -> std::sync::MutexGuard<'_, HashMap<(Repository, Digest), Url>> {
-        self.0.declined.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending_mount_uploads(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<(Repository, Digest), Url>> {
+        self.0.pending_mount_uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request to `/v2/<repository>/<rest>`. `actions` are those of the token scope.
@@ -199,10 +210,11 @@ impl Transport {
     }
 
     /// Requests `/v2/`, and fails if a web page answers instead of a registry.
-    pub(super) async fn ping(&self) -> Result<Root, Error> {
+    pub(super) async fn ping(&self) -> Result<RootResponse, Error> {
         let response = self.send(&self.root_request("", ""), is_ok).await?;
-        let root = Root { version: response.version(), headers: response.headers().clone() };
-        self.require_registry(response).await?;
+        let root =
+            RootResponse { version: response.version(), headers: response.headers().clone() };
+        self.check_is_registry(response).await?;
         Ok(root)
     }
 
@@ -212,45 +224,48 @@ impl Transport {
         request: &Request,
         expected: Expected,
     ) -> Result<Response, Error> {
-        self.0.retry.run(|| self.send_once(request, expected)).await
+        self.0.retry.run(|| self.send_without_retry(request, expected)).await
     }
 
     /// Sends a request once, follows redirects, and answers a challenge.
-    pub(super) async fn send_once(
+    pub(super) async fn send_without_retry(
         &self,
         request: &Request,
         expected: Expected,
     ) -> Result<Response, Error> {
-        let _introduction = self.introduction().await;
-        let mut header = self.0.auth.known(self.door(), &request.scope).await?;
-        for _ in 0..MAX_ANSWERS {
-            let response = self.follow(request, header.as_ref()).await?;
+        let _guard = self.first_request_guard().await;
+        let mut header = self.0.auth.cached_header(self.endpoint(), &request.scope).await?;
+        for _ in 0..MAX_CHALLENGES {
+            let response = self.send_following_redirects(request, header.as_ref()).await?;
             if expected(response.status()) {
                 return Ok(response);
             }
-            let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
+            let refusal = ErrorResponse::read(response, self.0.retry.idle_timeout).await;
             match self.authorize(request, &refusal, header.as_ref()).await? {
                 Some(answer) => header = Some(answer),
-                None => return Err(self.refused(request, &refusal)),
+                None => return Err(self.status_error(request, &refusal)),
             }
         }
-        let response = self.follow(request, header.as_ref()).await?;
+        let response = self.send_following_redirects(request, header.as_ref()).await?;
         if expected(response.status()) {
             return Ok(response);
         }
-        let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
-        Err(self.refused(request, &refusal))
+        let refusal = ErrorResponse::read(response, self.0.retry.idle_timeout).await;
+        Err(self.status_error(request, &refusal))
     }
 
     /// Where the registry will ask who we are, the first request goes alone: its refusal spares all
     /// others theirs.
-    async fn introduction(&self) -> Option<Introduction<'_>> {
-        let known = || self.0.introduced.load(Ordering::Acquire);
-        if known() || !self.0.auth.has_credentials() {
+    async fn first_request_guard(&self) -> Option<FirstRequestGuard<'_>> {
+        let known = || self.0.first_request_done.load(Ordering::Acquire);
+        if known() || !self.0.auth.has_logins() {
             return None;
         }
         let alone = self.0.first.lock().await;
-        (!known()).then(|| Introduction { introduced: &self.0.introduced, _alone: alone })
+        (!known()).then(|| FirstRequestGuard {
+            first_request_done: &self.0.first_request_done,
+            _alone: alone,
+        })
     }
 
     /// Says what will be read.
@@ -259,14 +274,14 @@ impl Transport {
         repositories: impl Iterator<Item = &'r Repository>,
     ) {
         let scopes = repositories.map(|repository| format!("repository:{repository}:pull"));
-        self.0.auth.expect(scopes.collect());
+        self.0.auth.group_scopes(scopes.collect());
     }
 
-    fn door(&self) -> Door<'_> {
-        Door {
+    fn endpoint(&self) -> TokenEndpoint<'_> {
+        TokenEndpoint {
             connections: &self.0.connections,
             registry: &self.0.base,
-            refusals: &self.0.refusals,
+            connect_retry: &self.0.connect_retry,
         }
     }
 
@@ -278,13 +293,13 @@ impl Transport {
         request: &Request,
         body: Body,
     ) -> Result<Response, Error> {
-        let known = self.0.auth.known(self.door(), &request.scope).await?;
+        let known = self.0.auth.cached_header(self.endpoint(), &request.scope).await?;
         self.0
             .rate_limiter
             .wait_while_paused()
             .await
             .map_err(|slow| self.unreachable(request, &request.url, slow))?;
-        let way = self.0.connections.to(self.is_own(&request.url), true);
+        let way = self.0.connections.to(self.is_registry_origin(&request.url), true);
         let mut builder = way
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone())
@@ -299,12 +314,12 @@ impl Transport {
         if status.is_success() || is_repeatable_redirect(status) {
             return Ok(response);
         }
-        let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
+        let refusal = ErrorResponse::read(response, self.0.retry.idle_timeout).await;
         if self.authorize(request, &refusal, known.as_ref()).await?.is_some() {
             let expired = refusal.with_status(StatusCode::UNAUTHORIZED);
-            return Err(self.refusal_error(request, &expired));
+            return Err(self.unexpected_status(request, &expired));
         }
-        Err(self.refused(request, &refusal))
+        Err(self.status_error(request, &refusal))
     }
 }
 
@@ -317,21 +332,21 @@ fn server_of(host: &str) -> &str {
 }
 
 /// The first request of all, on its way.
-struct Introduction<'t> {
-    introduced: &'t AtomicBool,
+struct FirstRequestGuard<'t> {
+    first_request_done: &'t AtomicBool,
     _alone: tokio::sync::MutexGuard<'t, ()>,
 }
 
-impl Drop for Introduction<'_> {
+impl Drop for FirstRequestGuard<'_> {
     /// Also where it failed: who waited for a dead registry need not do so one after the other.
     fn drop(&mut self) {
-        self.introduced.store(true, Ordering::Release);
+        self.first_request_done.store(true, Ordering::Release);
     }
 }
 
 impl Request {
     fn new(method: Method, url: Url, scope: Scope) -> Self {
         let (headers, body) = (HeaderMap::new(), bytes::Bytes::new());
-        Self { method, url, scope, headers, body, bulk: false, patience: None }
+        Self { method, url, scope, headers, body, is_blob: false, timeout: None }
     }
 }

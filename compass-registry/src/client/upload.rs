@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::pull::digest_header;
 use super::push::{PUSH, has_blob};
-use super::resumable_body::Feed;
-use super::transport::{MAX_REDIRECTS, Request, Transport, is_success, too_many};
+use super::resumable_body::ResumableBody;
+use super::transport::{MAX_REDIRECTS, Request, Transport, is_success, too_many_redirects};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
 /// Chunks that follow a broken upload begin with this size in bytes, and are halved each time that
@@ -25,12 +25,12 @@ const MIN_CHUNK: u64 = 1 << 20;
 struct Session<'u> {
     transport: &'u Transport,
     repository: &'u Repository,
-    at: Option<Url>,
+    url: Option<Url>,
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        if let (Some(at), Ok(runtime)) = (self.at.take(), Handle::try_current()) {
+        if let (Some(at), Ok(runtime)) = (self.url.take(), Handle::try_current()) {
             let (transport, repository) = (self.transport.clone(), self.repository.clone());
             runtime.spawn(async move { cancel(&transport, &repository, at).await });
         }
@@ -42,16 +42,16 @@ struct Upload<'u> {
     transport: &'u Transport,
     repository: &'u Repository,
     descriptor: Descriptor,
-    feed: Feed,
+    body: ResumableBody,
     session: Session<'u>,
     chunk: Option<u64>,
     /// How far the registry got in any attempt: only what is new counts as progress.
-    furthest: u64,
+    high_water_mark: u64,
     /// The registry acknowledged the blob and does not show it: send it once more.
-    unconfirmed: bool,
+    accepted_but_missing: bool,
     sent_again: bool,
     /// Why the registry refused a monolithic upload, if a chunked one was tried after it.
-    refused_whole: Option<Error>,
+    monolithic_refusal: Option<Error>,
 }
 
 pub(super) async fn put_blob(
@@ -60,7 +60,7 @@ pub(super) async fn put_blob(
     blob: VerifiedBlob,
 ) -> Result<(), Error> {
     let mut upload = Upload::new(transport, repository, blob);
-    upload.session.at = transport.take_declined(repository, upload.descriptor.digest);
+    upload.session.url = transport.take_pending_mount_upload(repository, upload.descriptor.digest);
     upload.finish().await
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn put_in_chunks(
 pub(super) async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
     let request = transport.request(Method::DELETE, repository, "", PUSH);
     let request = Request { url: session, ..request };
-    if let Err(error) = transport.send_once(&request, is_success).await {
+    if let Err(error) = transport.send_without_retry(&request, is_success).await {
         tracing::debug!(%error, "an upload stays open");
     }
 }
@@ -86,19 +86,19 @@ pub(super) async fn cancel(transport: &Transport, repository: &Repository, sessi
 impl<'u> Upload<'u> {
     fn new(transport: &'u Transport, repository: &'u Repository, blob: VerifiedBlob) -> Self {
         let descriptor = blob.descriptor().clone();
-        let feed = Feed::new(blob);
-        let session = Session { transport, repository, at: None };
+        let body = ResumableBody::new(blob);
+        let session = Session { transport, repository, url: None };
         Self {
             transport,
             repository,
             descriptor,
-            feed,
+            body,
             session,
             chunk: None,
-            furthest: 0,
-            unconfirmed: false,
+            high_water_mark: 0,
+            accepted_but_missing: false,
             sent_again: false,
-            refused_whole: None,
+            monolithic_refusal: None,
         }
     }
 
@@ -106,11 +106,11 @@ impl<'u> Upload<'u> {
     async fn finish(mut self) -> Result<(), Error> {
         let result = self.run().await;
         match result {
-            Ok(()) => self.session.at = None,
+            Ok(()) => self.session.url = None,
             Err(_) => self.cancel().await,
         }
         // If a chunked upload fails as well, the first refusal tells more.
-        match (result, self.refused_whole) {
+        match (result, self.monolithic_refusal) {
             (Err(Error::Status { .. }), Some(refused)) => Err(refused),
             (result, _) => result,
         }
@@ -121,33 +121,34 @@ impl<'u> Upload<'u> {
         let (mut failures, mut restarted, mut smallest) = (0, false, u64::MAX);
         loop {
             let result = match self.chunk {
-                None => self.send_whole().await,
+                None => self.send_monolithic().await,
                 Some(size) => self.send_chunks(size).await,
             };
             let Err(error) = result else { return Ok(()) };
-            if let Some(failure) = self.feed.failure() {
+            if let Some(failure) = self.body.failure() {
                 return Err(failure);
             }
-            let refuses_whole = self.refuses_whole(&error);
-            let curable = refuses_whole || self.is_curable(&error, &mut restarted);
-            if !(curable || error.is_transient()) || !retry.bears(&error, failures + 1) {
+            let rejects_monolithic = self.rejects_monolithic(&error);
+            let retryable = rejects_monolithic || self.is_retryable(&error, &mut restarted);
+            if !(retryable || error.is_transient()) || !retry.within_limits(&error, failures + 1) {
                 return Err(error);
             }
             failures += 1;
-            retry.wait(&error, failures).await;
-            let again = refuses_whole || matches!(&error, Error::Status { status: 400 | 416, .. });
-            let taken_up = match self.take_up(again).await {
-                Err(_) if refuses_whole => return Err(error),
-                taken_up => taken_up?,
+            retry.back_off(&error, failures).await;
+            let again =
+                rejects_monolithic || matches!(&error, Error::Status { status: 400 | 416, .. });
+            let outcome = match self.resume(again).await {
+                Err(_) if rejects_monolithic => return Err(error),
+                outcome => outcome?,
             };
-            match taken_up {
-                TakenUp::Further => failures = 0,
-                TakenUp::Again => {}
-                TakenUp::Complete => return Ok(()),
+            match outcome {
+                ResumeOutcome::Progressed => failures = 0,
+                ResumeOutcome::Restarted => {}
+                ResumeOutcome::AlreadyComplete => return Ok(()),
             }
-            if refuses_whole {
+            if rejects_monolithic {
                 self.chunk = Some(self.descriptor.size.max(MIN_CHUNK));
-                self.refused_whole = Some(error);
+                self.monolithic_refusal = Some(error);
                 continue;
             }
             // That a chunk is too large says nothing about a smaller one.
@@ -161,20 +162,20 @@ impl<'u> Upload<'u> {
 
     /// Whether the registry refuses a monolithic upload, for the first time: some implement chunked
     /// uploads only.
-    fn refuses_whole(&self, error: &Error) -> bool {
+    fn rejects_monolithic(&self, error: &Error) -> bool {
         let statuses = [400, 405, 411, 415, 416, 422, 501];
         let is_such = matches!(error, Error::Status { status, .. } if statuses.contains(status));
-        let is_first = self.refused_whole.is_none();
-        is_such && is_first && self.chunk.is_none() && self.session.at.is_some()
+        let is_first = self.monolithic_refusal.is_none();
+        is_such && is_first && self.chunk.is_none() && self.session.url.is_some()
     }
 
     /// Whether another attempt may succeed, although the error is not transient.
-    fn is_curable(&mut self, error: &Error, restarted: &mut bool) -> bool {
+    fn is_retryable(&mut self, error: &Error, restarted: &mut bool) -> bool {
         match error {
             // A session that could not be opened cannot be gone.
-            _ if self.session.at.is_none() => false,
-            Error::InvalidResponse { .. } if self.unconfirmed => {
-                self.unconfirmed = false;
+            _ if self.session.url.is_none() => false,
+            Error::InvalidResponse { .. } if self.accepted_but_missing => {
+                self.accepted_but_missing = false;
                 !std::mem::replace(&mut self.sent_again, true)
             }
             // The session has expired, or the token was renewed.
@@ -190,30 +191,34 @@ impl<'u> Upload<'u> {
     }
 
     /// Finds out how far the registry got, and goes on there, or else begins again.
-    async fn take_up(&mut self, from_scratch: bool) -> Result<TakenUp, Error> {
-        let reached = match &self.session.at {
+    async fn resume(&mut self, from_scratch: bool) -> Result<ResumeOutcome, Error> {
+        let reached = match &self.session.url {
             Some(session) if !from_scratch => self.status(session.clone()).await,
             _ => None,
         };
         if let Some((position, session)) = reached
-            && position <= self.feed.position()
-            && self.feed.go_to(position)
+            && position <= self.body.position()
+            && self.body.seek(position)
         {
-            self.session.at = Some(session);
+            self.session.url = Some(session);
             // Nothing came through at all: a smaller chunk may.
             let size = self.chunk.map_or(CHUNK, |size| (size / 2).max(MIN_CHUNK));
             self.chunk = Some(size);
-            let is_further = position > self.furthest;
-            self.furthest = self.furthest.max(position);
-            return Ok(if is_further { TakenUp::Further } else { TakenUp::Again });
+            let has_progressed = position > self.high_water_mark;
+            self.high_water_mark = self.high_water_mark.max(position);
+            return Ok(if has_progressed {
+                ResumeOutcome::Progressed
+            } else {
+                ResumeOutcome::Restarted
+            });
         }
         // The answer to a complete upload may be what got lost.
         if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
-            return Ok(TakenUp::Complete);
+            return Ok(ResumeOutcome::AlreadyComplete);
         }
         self.cancel().await;
         self.chunk = None;
-        if self.feed.go_to(0) { Ok(TakenUp::Again) } else { Err(self.cannot_repeat()) }
+        if self.body.seek(0) { Ok(ResumeOutcome::Restarted) } else { Err(self.cannot_replay()) }
     }
 
     /// How far an upload got, and where it goes on; nothing where the session is lost, or what
@@ -221,22 +226,22 @@ impl<'u> Upload<'u> {
     async fn status(&self, session: Url) -> Option<(u64, Url)> {
         let request = self.request(Method::GET, session);
         let response = self.transport.send(&request, is_success).await.ok()?;
-        let next = self.transport.location(&request.url, &response).unwrap_or(request.url);
+        let next = self.transport.resolve_location(&request.url, &response).unwrap_or(request.url);
         position(&response).map(|position| (position, next))
     }
 
     async fn session(&mut self) -> Result<Url, Error> {
-        if let Some(session) = &self.session.at {
+        if let Some(session) = &self.session.url {
             return Ok(session.clone());
         }
         let open = self.transport.request(Method::POST, self.repository, "blobs/uploads/", PUSH);
         // Who runs the upload tries this again as well.
-        let response = self.transport.send_once(&open, is_success).await?;
-        let session = self.transport.location(&open.url, &response)?;
-        Ok(self.session.at.insert(session).clone())
+        let response = self.transport.send_without_retry(&open, is_success).await?;
+        let session = self.transport.resolve_location(&open.url, &response)?;
+        Ok(self.session.url.insert(session).clone())
     }
 
-    async fn send_whole(&mut self) -> Result<(), Error> {
+    async fn send_monolithic(&mut self) -> Result<(), Error> {
         let session = self.session().await?;
         let request = self.request(Method::PUT, self.complete(session));
         let response = self.stream(request, self.descriptor.size).await?;
@@ -244,9 +249,9 @@ impl<'u> Upload<'u> {
     }
 
     async fn send_chunks(&mut self, size: u64) -> Result<(), Error> {
-        while self.feed.position() < self.descriptor.size {
+        while self.body.position() < self.descriptor.size {
             let session = self.session().await?;
-            let start = self.feed.position();
+            let start = self.body.position();
             let length = size.min(self.descriptor.size - start);
             let mut request = self.request(Method::PATCH, session);
             let range = format!("{start}-{}", start + length - 1);
@@ -256,14 +261,15 @@ impl<'u> Upload<'u> {
             let from = request.url.clone();
             let response = self.stream(request, length).await?;
             // Some registries leave the address as it is, and do not repeat it.
-            self.session.at = Some(self.transport.location(&from, &response).unwrap_or(from));
+            self.session.url =
+                Some(self.transport.resolve_location(&from, &response).unwrap_or(from));
             let reached = match position(&response) {
                 // One byte is written as none is.
                 Some(0) if (start, length) == (0, 1) => 1,
                 Some(position) => position,
                 None => start + length,
             };
-            if reached <= start || reached > start + length || !self.feed.go_to(reached) {
+            if reached <= start || reached > start + length || !self.body.seek(reached) {
                 return Err(Error::InvalidResponse {
                     what: format!("the upload to {}", self.transport.host()),
                     reason: format!("it stands at byte {reached} after bytes {range}"),
@@ -274,8 +280,8 @@ impl<'u> Upload<'u> {
         let mut request = self.request(Method::PUT, self.complete(session));
         request.headers.insert(CONTENT_LENGTH, 0.into());
         // Only now the registry may put the chunks together, and bring them to where they stay.
-        request.patience = Some(self.transport.retry().commit_timeout);
-        let response = self.transport.send_once(&request, is_success).await?;
+        request.timeout = Some(self.transport.retry().commit_timeout);
+        let response = self.transport.send_without_retry(&request, is_success).await?;
         self.confirm(&response).await
     }
 
@@ -284,27 +290,27 @@ impl<'u> Upload<'u> {
         request.headers.insert(CONTENT_LENGTH, length.into());
         let octets = HeaderValue::from_static("application/octet-stream");
         request.headers.insert(CONTENT_TYPE, octets);
-        let start = self.feed.position();
+        let start = self.body.position();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.stream_once(&request, length).await?;
             if response.status().is_success() {
                 return Ok(response);
             }
-            let next = self.transport.repeated_at(&request.url, &response);
-            request.url = next.ok_or_else(|| self.transport.redirected(&request, &response))?;
-            if !self.feed.go_to(start) {
-                return Err(self.cannot_repeat());
+            let next = self.transport.replay_location(&request.url, &response);
+            request.url = next.ok_or_else(|| self.transport.redirect_error(&request, &response))?;
+            if !self.body.seek(start) {
+                return Err(self.cannot_replay());
             }
         }
-        Err(too_many(&request))
+        Err(too_many_redirects(&request))
     }
 
     async fn stream_once(&self, request: &Request, length: u64) -> Result<Response, Error> {
-        let (body, retry) = (self.feed.body(length), self.transport.retry());
+        let (body, retry) = (self.body.body(length), self.transport.retry());
         tokio::select! {
             sent = self.transport.send_stream(request, body) => sent,
-            stalled = self.feed.stalled(&retry) => {
-                Err(self.transport.unreachable(request, &request.url, stalled))
+            stall_timeout = self.body.stall_timeout(&retry) => {
+                Err(self.transport.unreachable(request, &request.url, stall_timeout))
             }
         }
     }
@@ -323,15 +329,15 @@ impl<'u> Upload<'u> {
             // Another status than that of the specification promises less.
             Some(_) if response.status() == StatusCode::CREATED => Ok(()),
             _ => {
-                let result = self.appears().await;
-                self.unconfirmed = matches!(&result, Err(Error::InvalidResponse { .. }));
+                let result = self.wait_until_visible().await;
+                self.accepted_but_missing = matches!(&result, Err(Error::InvalidResponse { .. }));
                 result
             }
         }
     }
 
     /// Waits until the registry shows the blob, which some do with a delay.
-    async fn appears(&self) -> Result<(), Error> {
+    async fn wait_until_visible(&self) -> Result<(), Error> {
         let look = || async {
             if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
                 return Ok(());
@@ -341,14 +347,14 @@ impl<'u> Upload<'u> {
             Err(Error::InvalidResponse { what, reason })
         };
         let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
-        self.transport.retry().run_while(is_missing, look).await
+        self.transport.retry().run_if(is_missing, look).await
     }
 
     async fn cancel(&mut self) {
         // Who gives this up as well leaves it to the session's end.
-        if let Some(session) = self.session.at.clone() {
+        if let Some(session) = self.session.url.clone() {
             cancel(self.transport, self.repository, session).await;
-            self.session.at = None;
+            self.session.url = None;
         }
     }
 
@@ -362,8 +368,8 @@ impl<'u> Upload<'u> {
         session
     }
 
-    fn cannot_repeat(&self) -> Error {
-        let broken = "the upload broke, and the blob cannot be read from its beginning again";
+    fn cannot_replay(&self) -> Error {
+        let broken = "the upload broke, and the blob cannot be read from its read_prefix again";
         Error::Unreachable {
             host: self.transport.host().to_owned(),
             request: format!("the upload of {}", self.descriptor.digest),
@@ -372,11 +378,11 @@ impl<'u> Upload<'u> {
     }
 }
 
-enum TakenUp {
+enum ResumeOutcome {
     /// Something more had come through.
-    Further,
-    Again,
-    Complete,
+    Progressed,
+    Restarted,
+    AlreadyComplete,
 }
 
 /// How many bytes an upload has, of `Range: 0-<last>`. One byte cannot be told from none: that it

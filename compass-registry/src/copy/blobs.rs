@@ -177,7 +177,7 @@ impl<'s> BlobCopier<'s> {
         let permit = self.transfers.acquire(blob.size).await;
         let progress = BlobProgress::new(progress);
         let content = open_blob(Arc::clone(path.source), path.from, blob);
-        self.sink.put_blob(path.to, content.reporting_to(progress.clone())).await?;
+        self.sink.put_blob(path.to, content.with_progress(progress.clone())).await?;
         permit.finished();
         // A sink that has the blob need not read it.
         progress.reach(blob.size);

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::buffered;
-use crate::index_images::{MAX_INDEX_DEPTH, too_deep};
+use crate::index_images::{MAX_INDEX_DEPTH, too_deep_reason};
 use crate::{
     Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
     Manifest, RawManifest, Repository, TagOrDigest,
@@ -97,7 +97,7 @@ impl ManifestTree {
             match content {
                 Manifest::Image { .. } => {}
                 Manifest::Index(_) if self.levels.len() >= MAX_INDEX_DEPTH => {
-                    return Err(invalid_index(manifest, too_deep()));
+                    return Err(invalid_index(manifest, too_deep_reason()));
                 }
                 Manifest::Index(entries) => {
                     let manifests = entries.into_iter().filter(Descriptor::is_manifest);

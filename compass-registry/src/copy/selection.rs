@@ -73,7 +73,7 @@ fn select_by_platform(
     for platform in platforms {
         let best = match (platform.best_of(images), platforms.len()) {
             (best, 2..) if !best.is_empty() => best,
-            _ => vec![index_images::choose(what, images, platform)?],
+            _ => vec![index_images::select_image(what, images, platform)?],
         };
         for image in best {
             if !contains(&selected, image) {

@@ -8,7 +8,7 @@ use sha2::digest::block_api::{Block, Buffer, CtOutWrapper, FixedOutputCore as _,
 use sha2::digest::consts::U32;
 
 /// Bytes that are fetched at once, before they are hashed.
-const FETCHED: usize = 16 * BLOCK;
+const PREFETCH: usize = 16 * BLOCK;
 
 /// The bytes of a block (FIPS 180-4, § 1), and of a line of memory on common processors.
 const BLOCK: usize = 64;
@@ -26,8 +26,8 @@ pub(super) struct Sha256 {
 impl Sha256 {
     pub(super) fn update(&mut self, bytes: &[u8]) {
         let Self { core, buffer } = self;
-        for piece in bytes.chunks(FETCHED) {
-            fetch(piece);
+        for piece in bytes.chunks(PREFETCH) {
+            prefetch(piece);
             buffer.digest_blocks(piece, |blocks| core.update_blocks(blocks));
         }
     }
@@ -37,10 +37,10 @@ impl Sha256 {
     pub(super) fn update_pair(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         let (blocks, rest) = first.whole_blocks(bytes);
         let (other_blocks, other_rest) = second.whole_blocks(others);
-        let pieces = blocks.chunks(FETCHED / BLOCK).zip(other_blocks.chunks(FETCHED / BLOCK));
+        let pieces = blocks.chunks(PREFETCH / BLOCK).zip(other_blocks.chunks(PREFETCH / BLOCK));
         for (blocks, others) in pieces {
-            fetch(Array::slice_as_flattened(blocks));
-            fetch(Array::slice_as_flattened(others));
+            prefetch(Array::slice_as_flattened(blocks));
+            prefetch(Array::slice_as_flattened(others));
             for (block, other) in blocks.iter().zip(others) {
                 first.core.update_blocks(slice::from_ref(block));
                 second.core.update_blocks(slice::from_ref(other));
@@ -74,7 +74,7 @@ impl Sha256 {
 /// Brings memory to the processor that is hashed next. The instructions of SHA-256 wait for one
 /// line after the other; reading a byte of each waits for all of them at once, which takes a third
 /// off the time for memory that is in no cache, and nothing off or on for what is.
-fn fetch(bytes: &[u8]) {
+fn prefetch(bytes: &[u8]) {
     let sum = bytes.iter().step_by(BLOCK).fold(0_u8, |sum, byte| sum ^ byte);
     std::hint::black_box(sum);
 }

@@ -27,7 +27,7 @@ impl fmt::Display for ConnectionError {
         if self.was_open {
             f.write_str("the connection broke: ")?;
         }
-        causes(&*self.cause).last().map_or(Ok(()), |cause| write!(f, "{cause}"))
+        error_chain(&*self.cause).last().map_or(Ok(()), |cause| write!(f, "{cause}"))
     }
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for ConnectionError {
 impl Error for ConnectionError {}
 
 /// An error and its causes, also those that [`ConnectionError`] does not show.
-pub(crate) fn causes<'e>(
+pub(crate) fn error_chain<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     successors(Some(error), |error| next(*error))
@@ -63,6 +63,6 @@ mod tests {
         let broken = ConnectionError::new(true, refused());
         assert_eq!(broken.to_string(), "the connection broke: no route");
         assert!(broken.source().is_none());
-        assert!(causes(&broken).last().is_some_and(<dyn Error>::is::<std::io::Error>));
+        assert!(error_chain(&broken).last().is_some_and(<dyn Error>::is::<std::io::Error>));
     }
 }

@@ -3,8 +3,8 @@
 use tokio::time::error::Elapsed;
 
 use super::Error;
-use super::connection::{ConnectionError, causes};
-use crate::connect_retry::RefusedConnections;
+use super::connection::{ConnectionError, error_chain};
+use crate::connect_retry::ConnectRefused;
 use crate::min_speed::TooSlow;
 
 /// What servers answer whose disk is full (RFC 4918, § 11.5).
@@ -21,7 +21,7 @@ impl Error {
             Self::Unauthorized { reason, .. } => {
                 // Before the status, there are names of images and files.
                 let words = reason.split_once("(403)").map_or("", |(_, words)| words);
-                of_words(words).or(Some(LOGIN))
+                hint_for_message(words).or(Some(LOGIN))
             }
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 Some("the registry holds or sends damaged content: push the image again")
@@ -33,12 +33,14 @@ impl Error {
             Self::NoSuchPlatform { .. } | Self::AmbiguousPlatform { .. } => {
                 Some("choose one of these platforms with `--platform`")
             }
-            Self::Unreachable { source, .. } => Some(of_connection(&**source)),
+            Self::Unreachable { source, .. } => Some(hint_for_connection(&**source)),
             Self::TagExists { .. } => {
                 Some("a published tag does not change: raise the version, and push it under that")
             }
             Self::TagMoved { .. } => Some("someone pushed it just now: run the command again"),
-            Self::Status { request, status, message, .. } => of_refusal(request, *status, message),
+            Self::Status { request, status, message, .. } => {
+                hint_for_status(request, *status, message)
+            }
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or write to another disk")
             }
@@ -72,7 +74,7 @@ const MISSING_OR_HIDDEN_PROJECT: &str = "check the project's name, whether it mu
                                          login is needed";
 
 /// Advice for what some registries say with a status that tells little.
-fn of_words(message: &str) -> Option<&'static str> {
+fn hint_for_message(message: &str) -> Option<&'static str> {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let is_exceeded = says(&["exceed", "reach", "limit"]);
@@ -95,10 +97,10 @@ fn of_words(message: &str) -> Option<&'static str> {
 }
 
 /// Advice for a request that a registry refuses.
-fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str> {
+fn hint_for_status(request: &str, status: u16, message: &str) -> Option<&'static str> {
     let writes = ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method));
     match status {
-        400..=499 if of_words(message).is_some() => of_words(message),
+        400..=499 if hint_for_message(message).is_some() => hint_for_message(message),
         404 if request == PING => Some(NO_REGISTRY),
         400 if message.contains("DENIED") || message.contains("UNAUTHORIZED") => Some(LOGIN),
         400 | 404 if writes && message.contains("BLOB_UNKNOWN") => Some(
@@ -136,26 +138,26 @@ fn of_refusal(request: &str, status: u16, message: &str) -> Option<&'static str>
 }
 
 /// Advice for a host that cannot be reached, or a connection that broke.
-fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
+fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
     if error.is::<Elapsed>() {
         return "the host accepts connections and does not answer: check the address and port, and for a proxy or firewall in between";
     }
     if error.is::<TooSlow>() {
         return "check the connection; `--min-speed` sets what is too slow";
     }
-    if error.is::<RefusedConnections>() || refuses_connections(error) {
+    if error.is::<ConnectRefused>() || refuses_connections(error) {
         return "check the host name and port, and whether the registry is running";
     }
-    if says(error, "UnknownIssuer") {
+    if chain_contains(error, "UnknownIssuer") {
         return "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy";
     }
-    if is_about_certificate(error) {
+    if is_certificate_error(error) {
         return "its certificate is not one for this host now: look at its names, its dates and who signed it";
     }
-    if says(error, "InvalidContentType") {
+    if chain_contains(error, "InvalidContentType") {
         return "it does not speak TLS: use `--plain-http`, or write `plain_http: true` under `registries.hosts` in the policy";
     }
-    if says(error, "invalid HTTP version parsed") {
+    if chain_contains(error, "invalid HTTP version parsed") {
         return "the port does not speak HTTP, or only over TLS: check the host and port; plain HTTP is used for `localhost`, `127.0.0.1` and with `--plain-http`";
     }
     if error.downcast_ref().is_some_and(|error: &ConnectionError| error.was_open) {
@@ -165,19 +167,19 @@ fn of_connection(error: &(dyn std::error::Error + 'static)) -> &'static str {
 }
 
 fn refuses_connections(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let mut io = error_chain(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// Whether the TLS library rejects the server's certificate.
-pub(super) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    says(error, "invalid peer certificate")
+pub(super) fn is_certificate_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    chain_contains(error, "invalid peer certificate")
 }
 
 /// Whether an error or one of its causes contains a text. The TLS library's own types are not
 /// accessible through those of the HTTP library.
-fn says(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
-    causes(error).any(|cause| cause.to_string().contains(text))
+fn chain_contains(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
+    error_chain(error).any(|cause| cause.to_string().contains(text))
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 /// Characters of a text from elsewhere that are shown.
-const SHOWN: usize = 500;
+const MAX_CHARS: usize = 500;
 
 /// A text from elsewhere as it may be shown: a terminal obeys some characters, and a reader does
 /// not want megabytes.
-pub(super) fn excerpt(text: &str) -> String {
+pub(super) fn sanitize(text: &str) -> String {
     let mut shown = String::new();
     for (count, character) in text.chars().enumerate() {
         match character {
-            _ if count == SHOWN => return shown + "…",
+            _ if count == MAX_CHARS => return shown + "…",
             odd if odd.is_control() || is_invisible(odd) => shown.extend(odd.escape_unicode()),
             other => shown.push(other),
         }
@@ -41,7 +41,7 @@ pub(crate) fn find_password(text: &str) -> Option<&str> {
     (!is_digest && !password.is_empty()).then_some(password)
 }
 
-pub(super) fn without_password(text: &str) -> Cow<'_, str> {
+pub(super) fn redact_password(text: &str) -> Cow<'_, str> {
     match find_password(text) {
         Some(password) => text.replacen(&format!(":{password}@"), ":…@", 1).into(),
         None => text.into(),

@@ -17,19 +17,19 @@ pub(super) struct Schema {
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     #[serde(default)]
-    manifests: Images,
+    manifests: ManifestList,
 }
 
 /// The images of an index. Some builders write `null` for an empty list.
 #[derive(Default)]
-enum Images {
+enum ManifestList {
     #[default]
     Missing,
     Null,
     List(Vec<Descriptor>),
 }
 
-impl<'de> Deserialize<'de> for Images {
+impl<'de> Deserialize<'de> for ManifestList {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(value)?.map_or(Self::Null, Self::List))
     }
@@ -39,11 +39,11 @@ impl Schema {
     /// Reads a manifest of a media type. The error is a reason.
     pub(super) fn read(bytes: &[u8], kind: &str) -> Result<Manifest, String> {
         if !RawManifest::is_manifest_type(kind) {
-            return Err(unknown(kind));
+            return Err(unknown_type_reason(kind));
         }
         let is_index = RawManifest::is_index_type(kind);
         let schema: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        schema.require_unambiguous(kind)?;
+        schema.check_unambiguous(kind)?;
         let manifest = if is_index { schema.index()? } else { schema.image()? };
         let large = manifest.descriptors().find(|blob| blob.size > MAX_BLOB_BYTES);
         let reason = large.map(|Descriptor { digest, size, .. }| {
@@ -54,8 +54,8 @@ impl Schema {
 
     /// A document that is an image to one tool and an index to another one is neither here
     /// (CVE-2021-41190).
-    fn require_unambiguous(&self, kind: &str) -> Result<(), String> {
-        let has_images = matches!(self.manifests, Images::List(_));
+    fn check_unambiguous(&self, kind: &str) -> Result<(), String> {
+        let has_images = matches!(self.manifests, ManifestList::List(_));
         if has_images && (self.config.is_some() || self.layers.is_some()) {
             return Err("it has `manifests`, as an index, and `layers`, as an image".to_owned());
         }
@@ -72,10 +72,10 @@ impl Schema {
 
     fn index(self) -> Result<Manifest, String> {
         match self.manifests {
-            Images::List(images) => Ok(Manifest::Index(images)),
-            Images::Null => Ok(Manifest::Index(Vec::new())),
-            Images::Missing if self.media_type.is_some() => Ok(Manifest::Index(Vec::new())),
-            Images::Missing => Err("it has no `manifests`".to_owned()),
+            ManifestList::List(images) => Ok(Manifest::Index(images)),
+            ManifestList::Null => Ok(Manifest::Index(Vec::new())),
+            ManifestList::Missing if self.media_type.is_some() => Ok(Manifest::Index(Vec::new())),
+            ManifestList::Missing => Err("it has no `manifests`".to_owned()),
         }
     }
 
@@ -85,7 +85,7 @@ impl Schema {
     }
 }
 
-fn unknown(kind: &str) -> String {
+fn unknown_type_reason(kind: &str) -> String {
     if kind.contains(".manifest.v1+") {
         return format!(
             "it has Docker's first format (`{kind}`), which current tools do not load: push the \
@@ -98,7 +98,7 @@ fn unknown(kind: &str) -> String {
 /// What tells an index from an image if no media type does.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+struct TypeFields {
     media_type: Option<String>,
     manifests: Option<IgnoredAny>,
     config: Option<IgnoredAny>,
@@ -112,8 +112,8 @@ pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
 /// The media type of a manifest: what its own `mediaType` says, otherwise the declared one if that
 /// fits the content, and otherwise that of the content. Registries and proxies declare all sorts.
 pub fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
-    let shape: Shape = serde_json::from_slice(bytes).ok()?;
-    let own = shape.media_type.filter(|own| !own.is_empty());
+    let fields: TypeFields = serde_json::from_slice(bytes).ok()?;
+    let own = fields.media_type.filter(|own| !own.is_empty());
     if own.is_some() {
         return own;
     }
@@ -124,7 +124,7 @@ pub fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
         };
         declared.clone().filter(fits)
     };
-    match (shape.manifests, shape.config) {
+    match (fields.manifests, fields.config) {
         (Some(_), None) => declared_as(true).or_else(|| Some(media_type::OCI_INDEX.to_owned())),
         (None, Some(_)) => declared_as(false).or_else(|| Some(media_type::OCI_MANIFEST.to_owned())),
         _ => declared,

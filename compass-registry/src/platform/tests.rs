@@ -177,7 +177,7 @@ fn platform_text_is_read_back() {
 }
 
 #[test]
-fn platform_of_config_is_read_or_none() {
+fn platform_from_config_is_read_or_none() {
     for (config, platform) in [
         (r#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{}}"#, "linux/arm64/v8"),
         (r#"{"os":"linux","architecture":"amd64","variant":""}"#, "linux/amd64"),
@@ -186,7 +186,7 @@ fn platform_of_config_is_read_or_none() {
             "windows(10.0.17763.1)/amd64",
         ),
     ] {
-        let named = Platform::of_config(config.as_bytes()).map(|named| named.to_string());
+        let named = Platform::from_config(config.as_bytes()).map(|named| named.to_string());
         assert_eq!(named.as_deref(), Some(platform));
     }
     for config in [
@@ -197,6 +197,6 @@ fn platform_of_config_is_read_or_none() {
         r#"{"os":"linux","architecture":"amd64/v1"}"#,
         r#"{"os":"lin\u001bux","architecture":"amd64"}"#,
     ] {
-        assert_eq!(Platform::of_config(config.as_bytes()), None, "{config}");
+        assert_eq!(Platform::from_config(config.as_bytes()), None, "{config}");
     }
 }

@@ -12,12 +12,12 @@ const MAX_WORD: usize = 64;
 impl Platform {
     /// Reads what an image configuration names; nothing if that is no platform: words of letters
     /// and digits.
-    pub(crate) fn of_config(config: &[u8]) -> Option<Self> {
-        let named: Fields = serde_json::from_slice(config).ok()?;
-        named.platform().filter(Self::is_plain)
+    pub(crate) fn from_config(config: &[u8]) -> Option<Self> {
+        let named: PlatformFields = serde_json::from_slice(config).ok()?;
+        named.platform().filter(Self::has_valid_words)
     }
 
-    fn is_plain(&self) -> bool {
+    fn has_valid_words(&self) -> bool {
         let words = [&self.os, &self.architecture];
         let more = self.variant.iter().chain(&self.os_version).chain(&self.os_features);
         words.into_iter().chain(more).all(|word| is_word(word))
@@ -28,7 +28,7 @@ impl Platform {
 /// old tools leave out the operating system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
-pub(crate) struct Fields {
+pub(crate) struct PlatformFields {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
@@ -38,7 +38,7 @@ pub(crate) struct Fields {
     os_features: Option<Vec<String>>,
 }
 
-impl Fields {
+impl PlatformFields {
     /// The platform, if both operating system and architecture are named.
     pub(crate) fn platform(self) -> Option<Platform> {
         let given = |word: Option<String>| word.filter(|word| !word.is_empty());
@@ -93,7 +93,7 @@ impl FromStr for Platform {
             os_version: version.or(suffix).map(str::to_owned),
             os_features: options.map(str::to_owned).collect(),
         };
-        if platform.is_plain() { Ok(platform) } else { Err(bad()) }
+        if platform.has_valid_words() { Ok(platform) } else { Err(bad()) }
     }
 }
 

@@ -25,7 +25,7 @@ impl Activity {
     }
 
     /// How long the client has been silent; `None` while the server works for it.
-    pub(super) fn silence(&self) -> Option<Duration> {
+    pub(super) fn idle_time(&self) -> Option<Duration> {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         let is_working = self.is_working.load(Ordering::Relaxed);
         (!is_working).then(|| self.opened.elapsed().saturating_sub(last))
@@ -44,18 +44,18 @@ impl Activity {
 }
 
 /// A stream whose transfers an [`Activity`] sees.
-pub(super) struct Observed<S> {
+pub(super) struct TrackedStream<S> {
     stream: S,
     activity: Arc<Activity>,
 }
 
-impl<S> Observed<S> {
+impl<S> TrackedStream<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
         Self { stream, activity }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

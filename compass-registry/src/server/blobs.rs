@@ -38,13 +38,13 @@ impl Registry {
         let size = size.ok_or_else(ApiError::blob_unknown)?;
         // A range means something where there is a body (RFC 9110, § 14.2).
         let wanted = match request.method {
-            Method::HEAD => Wanted::All,
-            _ => wanted_range(&request.headers, size),
+            Method::HEAD => RequestedRange::Full,
+            _ => requested_range(&request.headers, size),
         };
         let range = match &wanted {
-            Wanted::Part(range) => range.clone(),
-            Wanted::All => 0..size,
-            Wanted::Nothing => return Ok(not_satisfiable(size)),
+            RequestedRange::Partial(range) => range.clone(),
+            RequestedRange::Full => 0..size,
+            RequestedRange::Unsatisfiable => return Ok(not_satisfiable(size)),
         };
         let body = if request.method == Method::HEAD {
             Body::empty()
@@ -57,10 +57,10 @@ impl Registry {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         let stream = HeaderValue::from_static("application/octet-stream");
         headers.insert(header::CONTENT_TYPE, stream);
-        insert(headers, "docker-content-digest", &digest.to_string());
-        if let Wanted::Part(range) = wanted {
+        insert_header(headers, "docker-content-digest", &digest.to_string());
+        if let RequestedRange::Partial(range) = wanted {
             let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-            insert(headers, "content-range", &part);
+            insert_header(headers, "content-range", &part);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         Ok(response)
@@ -68,7 +68,7 @@ impl Registry {
 }
 
 /// Sets a header to a text that is known to be plain.
-pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(super) fn insert_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -76,34 +76,34 @@ pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 
 fn not_satisfiable(size: u64) -> Response {
     let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
-    insert(response.headers_mut(), "content-range", &format!("bytes */{size}"));
+    insert_header(response.headers_mut(), "content-range", &format!("bytes */{size}"));
     response
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
-    All,
-    Part(Range<u64>),
-    Nothing,
+enum RequestedRange {
+    Full,
+    Partial(Range<u64>),
+    Unsatisfiable,
 }
 
 /// One range of bytes (RFC 9110, § 14.1.2); several ranges, and what is none, mean everything.
-fn wanted_range(headers: &HeaderMap, size: u64) -> Wanted {
+fn requested_range(headers: &HeaderMap, size: u64) -> RequestedRange {
     let text = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let bounds = text.and_then(|text| {
         let (unit, bounds) = text.split_once('=')?;
         bounds.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))
     });
-    let Some((first, last)) = bounds else { return Wanted::All };
+    let Some((first, last)) = bounds else { return RequestedRange::Full };
     let range = match (position(first), position(last)) {
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
         (Some(first), None) if last.trim().is_empty() => first..size,
         // Nothing lies between them. HTTP lets a server ignore that; registries say so.
-        (Some(_), Some(_)) => return Wanted::Nothing,
+        (Some(_), Some(_)) => return RequestedRange::Unsatisfiable,
         (None, Some(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
-        _ => return Wanted::All,
+        _ => return RequestedRange::Full,
     };
-    if range.is_empty() { Wanted::Nothing } else { Wanted::Part(range) }
+    if range.is_empty() { RequestedRange::Unsatisfiable } else { RequestedRange::Partial(range) }
 }
 
 /// Digits; a number that is too large for us is behind everything.
@@ -117,25 +117,25 @@ fn position(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn wanted(range: &'static str) -> Wanted {
+    fn wanted(range: &'static str) -> RequestedRange {
         let headers = [(header::RANGE, HeaderValue::from_static(range))].into_iter().collect();
-        wanted_range(&headers, 10)
+        requested_range(&headers, 10)
     }
 
     #[test]
     fn ranges_are_read_as_http_defines_them() {
-        assert_eq!(wanted("bytes=0-0"), Wanted::Part(0..1));
-        assert_eq!(wanted("bytes=3-"), Wanted::Part(3..10));
-        assert_eq!(wanted("bytes=-4"), Wanted::Part(6..10));
-        assert_eq!(wanted("bytes=5-99"), Wanted::Part(5..10));
-        assert_eq!(wanted("bytes=10-"), Wanted::Nothing);
-        assert_eq!(wanted("bytes=-0"), Wanted::Nothing);
-        assert_eq!(wanted("bytes=5-2"), Wanted::Nothing);
-        assert_eq!(wanted("Bytes= 2-3 "), Wanted::Part(2..4));
-        assert_eq!(wanted("bytes=4-99999999999999999999"), Wanted::Part(4..10));
-        assert_eq!(wanted("bytes=99999999999999999999-"), Wanted::Nothing);
+        assert_eq!(wanted("bytes=0-0"), RequestedRange::Partial(0..1));
+        assert_eq!(wanted("bytes=3-"), RequestedRange::Partial(3..10));
+        assert_eq!(wanted("bytes=-4"), RequestedRange::Partial(6..10));
+        assert_eq!(wanted("bytes=5-99"), RequestedRange::Partial(5..10));
+        assert_eq!(wanted("bytes=10-"), RequestedRange::Unsatisfiable);
+        assert_eq!(wanted("bytes=-0"), RequestedRange::Unsatisfiable);
+        assert_eq!(wanted("bytes=5-2"), RequestedRange::Unsatisfiable);
+        assert_eq!(wanted("Bytes= 2-3 "), RequestedRange::Partial(2..4));
+        assert_eq!(wanted("bytes=4-99999999999999999999"), RequestedRange::Partial(4..10));
+        assert_eq!(wanted("bytes=99999999999999999999-"), RequestedRange::Unsatisfiable);
         for all in ["bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes=+1-2", "bytes", "bytes=-"] {
-            assert_eq!(wanted(all), Wanted::All, "{all}");
+            assert_eq!(wanted(all), RequestedRange::Full, "{all}");
         }
     }
 }

@@ -16,16 +16,16 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
 
 use super::ServerOptions;
-use super::activity::{Activity, Observed};
+use super::activity::{Activity, TrackedStream};
 
 /// Until a connection is looked for again where the system has no room for one.
-const PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// Longer than anyone waits, and short enough to be added to any moment.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
+const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
 /// Between two searches for such a client.
-const SEARCH: Duration = Duration::from_millis(250);
+const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Serves until it is told to stop, or until nobody can tell it any more; what has been asked by
 /// then is answered. Dropped, it breaks off.
@@ -35,25 +35,25 @@ pub(super) async fn serve(
     options: &ServerOptions,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let places = Places::new(options);
-    let patience = options.connection_idle_timeout.min(LONGEST);
+    let slots = ConnectionSlots::new(options);
+    let patience = options.connection_idle_timeout.min(MAX_TIMEOUT);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
     loop {
         let (permit, socket) = tokio::select! {
-            next = next(&listener, &places) => next,
+            next = accept(&listener, &slots) => next,
             _ = &mut stopped => break,
         };
         let activity = Arc::new(Activity::new());
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
-        let mut socket = TimeoutStream::new(Observed::new(socket, Arc::clone(&activity)));
+        let mut socket = TimeoutStream::new(TrackedStream::new(socket, Arc::clone(&activity)));
         // A client that asks for a blob and does not read it takes a place away from others.
         socket.set_write_timeout(Some(patience));
         let socket = TokioIo::new(Box::pin(socket));
         let connection =
             graceful.watch(http.serve_connection(socket, TowerToHyperService::new(service)));
-        let place = places.enter(activity);
+        let place = slots.register(activity);
         let number = place.number;
         let handle = connections.spawn(async move {
             let _place = (permit, place);
@@ -61,7 +61,7 @@ pub(super) async fn serve(
                 tracing::debug!(%error, "a connection broke");
             }
         });
-        places.set_handle(number, handle);
+        slots.set_handle(number, handle);
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -70,15 +70,15 @@ pub(super) async fn serve(
 
 /// The places for connections, and the connections that have one.
 #[derive(Clone)]
-struct Places {
-    room: Arc<Semaphore>,
+struct ConnectionSlots {
+    free: Arc<Semaphore>,
     /// How long a client may be silent once all places are taken.
     idle_timeout: Duration,
-    taken: Arc<Mutex<Taken>>,
+    open: Arc<Mutex<OpenConnections>>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct OpenConnections {
     count: u64,
     connections: HashMap<u64, Connection>,
 }
@@ -90,84 +90,84 @@ struct Connection {
 }
 
 /// The place of one connection, which is free again when this is dropped.
-struct Place {
+struct SlotGuard {
     number: u64,
-    taken: Arc<Mutex<Taken>>,
+    open: Arc<Mutex<OpenConnections>>,
 }
 
-impl Places {
+impl ConnectionSlots {
     fn new(options: &ServerOptions) -> Self {
         let connections = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            room: Arc::new(Semaphore::new(connections)),
+            free: Arc::new(Semaphore::new(connections)),
             idle_timeout: options.idle_timeout_when_full,
-            taken: Arc::default(),
+            open: Arc::default(),
         }
     }
 
     /// Waits for a place; closes the most silent connection if none becomes free.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
-        let mut acquiring = std::pin::pin!(Arc::clone(&self.room).acquire_owned());
+        let mut acquiring = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
         loop {
             tokio::select! {
                 biased;
                 // The semaphore is never closed; without a permit there would only be more at once.
                 permit = &mut acquiring => return permit.ok(),
-                () = tokio::time::sleep(SEARCH) => self.close_most_silent(),
+                () = tokio::time::sleep(EVICTION_INTERVAL) => self.evict_most_idle(),
             }
         }
     }
 
-    fn close_most_silent(&self) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = taken.connections.values().filter_map(|connection| {
-            let silence = connection.activity.silence()?;
-            Some((silence, connection.handle.as_ref()?))
+    fn evict_most_idle(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = open.connections.values().filter_map(|connection| {
+            let idle = connection.activity.idle_time()?;
+            Some((idle, connection.handle.as_ref()?))
         });
-        let silent = silent.filter(|(silence, _)| *silence >= self.idle_timeout);
-        if let Some((_, handle)) = silent.max_by_key(|(silence, _)| *silence) {
-            tracing::debug!("a silent connection is closed for another one");
+        let idle = idle.filter(|(idle, _)| *idle >= self.idle_timeout);
+        if let Some((_, handle)) = idle.max_by_key(|(idle, _)| *idle) {
+            tracing::debug!("a idle connection is closed for another one");
             handle.abort();
         }
     }
 
-    fn enter(&self, activity: Arc<Activity>) -> Place {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.count += 1;
-        let number = taken.count;
-        taken.connections.insert(number, Connection { activity, handle: None });
-        Place { number, taken: Arc::clone(&self.taken) }
+    fn register(&self, activity: Arc<Activity>) -> SlotGuard {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.count += 1;
+        let number = open.count;
+        open.connections.insert(number, Connection { activity, handle: None });
+        SlotGuard { number, open: Arc::clone(&self.open) }
     }
 
     /// Says how a connection can be ended, if it has not ended already.
     fn set_handle(&self, number: u64, handle: AbortHandle) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = taken.connections.get_mut(&number) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = open.connections.get_mut(&number) {
             connection.handle = Some(handle);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.connections.remove(&self.number);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.connections.remove(&self.number);
     }
 }
 
 /// The next connection, as soon as there is a place for it.
-async fn next(
+async fn accept(
     listener: &TcpListener,
-    places: &Places,
+    slots: &ConnectionSlots,
 ) -> (Option<OwnedSemaphorePermit>, TcpStream) {
-    let permit = places.acquire().await;
+    let permit = slots.acquire().await;
     loop {
         match listener.accept().await {
             Ok((socket, _)) => return (permit, socket),
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if is_peer_error(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection can be taken");
-                tokio::time::sleep(PAUSE).await;
+                tracing::warn!(%error, "no connection can be open");
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
@@ -175,7 +175,7 @@ async fn next(
 
 /// Whether a client went away before it was served; otherwise the system lacks something, as files
 /// that a process may open.
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn is_peer_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

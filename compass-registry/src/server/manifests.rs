@@ -9,25 +9,25 @@ use serde_json::json;
 
 use super::Registry;
 use super::ambiguity::require_unambiguous;
-use super::blobs::insert;
+use super::blobs::insert_header;
 use super::error::ApiError;
 use super::request_body::RequestBody;
 use super::route::parse_digest;
-use super::uploads::query;
+use super::uploads::query_pairs;
 use crate::{
     Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, RawManifest, Referrer, Repository,
     TagOrDigest,
 };
 
 /// Bytes of a list of referrers; what is left comes on the next page.
-const MAX_REFERRERS: usize = 2 << 20;
+const MAX_REFERRERS_PAGE: usize = 2 << 20;
 
 /// Bytes of the largest manifest.
 const MAX_BYTES: usize = 4 << 20;
 const _: () = assert!(MAX_BYTES as u64 == MAX_MANIFEST_BYTES);
 
 /// What a manifest takes while it is parsed, as a multiple of its bytes.
-const PARSED: usize = 4;
+const PARSE_FACTOR: usize = 4;
 
 impl Registry {
     pub(super) async fn manifest(
@@ -65,9 +65,9 @@ impl Registry {
         };
         let mut response = body.into_response();
         let headers = response.headers_mut();
-        insert(headers, "content-type", &manifest.descriptor().media_type);
+        insert_header(headers, "content-type", &manifest.descriptor().media_type);
         headers.insert(header::CONTENT_LENGTH, manifest.descriptor().size.into());
-        insert(headers, "docker-content-digest", &manifest.digest().to_string());
+        insert_header(headers, "docker-content-digest", &manifest.digest().to_string());
         Ok(response)
     }
 
@@ -86,14 +86,14 @@ impl Registry {
             let message = "a manifest may have 4 MiB";
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
         })?;
-        memory.grow(PARSED * bytes.len()).await?;
+        memory.grow(PARSE_FACTOR * bytes.len()).await?;
         let media_type = media_type
             .or_else(|| crate::sniff_media_type(&bytes))
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
         require_unambiguous(&media_type, &bytes).map_err(invalid)?;
         let manifest = RawManifest::with_algorithm(reference.algorithm(), media_type, bytes);
         let content = manifest.parse().map_err(|error| invalid(error.to_string()))?;
-        self.require_parts(repository, &content).await?;
+        self.check_blobs_exist(repository, &content).await?;
         let tag = match reference {
             TagOrDigest::Tag(tag) => Some(tag),
             TagOrDigest::Digest(digest) if *digest == manifest.digest() => None,
@@ -101,21 +101,25 @@ impl Registry {
                 return Err(ApiError::digest_invalid("the content has another digest"));
             }
         };
-        self.require_same_type(repository, &manifest).await?;
+        self.check_same_type(repository, &manifest).await?;
         self.storage.put_manifest(repository, &manifest, tag).await?;
         let mut response = StatusCode::CREATED.into_response();
         let digest = manifest.digest().to_string();
-        insert(response.headers_mut(), "location", &format!("/v2/{repository}/manifests/{digest}"));
-        insert(response.headers_mut(), "docker-content-digest", &digest);
+        insert_header(
+            response.headers_mut(),
+            "location",
+            &format!("/v2/{repository}/manifests/{digest}"),
+        );
+        insert_header(response.headers_mut(), "docker-content-digest", &digest);
         if let Some(subject) = manifest.subject() {
-            insert(response.headers_mut(), "oci-subject", &subject.to_string());
+            insert_header(response.headers_mut(), "oci-subject", &subject.to_string());
         }
         Ok(response)
     }
 
     /// The type that a manifest is served with never changes: clients would read tags that point at
     /// it in another way (CVE-2021-41190).
-    async fn require_same_type(
+    async fn check_same_type(
         &self,
         repository: &Repository,
         manifest: &RawManifest,
@@ -133,7 +137,7 @@ impl Registry {
 
     /// Everything that a manifest refers to must be there, so that no tag shows something
     /// incomplete. An index may lack images of some platforms, as sparse indexes do.
-    async fn require_parts(
+    async fn check_blobs_exist(
         &self,
         repository: &Repository,
         content: &Manifest,
@@ -154,7 +158,7 @@ impl Registry {
         subject: &Digest,
         request: &Parts,
     ) -> Result<Response, ApiError> {
-        let parameters = query(&request.uri);
+        let parameters = query_pairs(&request.uri);
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
         let (wanted, last) = (get("artifactType"), get("last"));
         let mut digests = self.storage.referrers(repository, subject).await?;
@@ -164,14 +168,14 @@ impl Registry {
         }
         let (mut referrers, mut bytes, mut more): (Vec<Referrer>, _, _) = (Vec::new(), 0, false);
         for digest in digests {
-            let _memory = self.sent_memory.acquire(PARSED * MAX_BYTES).await?;
+            let _memory = self.sent_memory.acquire(PARSE_FACTOR * MAX_BYTES).await?;
             let found = self.storage.manifest(repository, &TagOrDigest::Digest(digest)).await?;
             let Some(referrer) = found.as_ref().map(Referrer::of) else { continue };
             if wanted.is_some_and(|wanted| referrer.artifact_type.as_ref() != Some(wanted)) {
                 continue;
             }
             bytes += serde_json::to_vec(&referrer).map_or(0, |json| json.len());
-            more = bytes > MAX_REFERRERS && !referrers.is_empty();
+            more = bytes > MAX_REFERRERS_PAGE && !referrers.is_empty();
             if more {
                 break;
             }
@@ -180,16 +184,16 @@ impl Registry {
         let index = Referrer::index(&referrers);
         let mut response = index.bytes().clone().into_response();
         let headers = response.headers_mut();
-        insert(headers, "content-type", &index.descriptor().media_type);
+        insert_header(headers, "content-type", &index.descriptor().media_type);
         if wanted.is_some() {
-            insert(headers, "oci-filters-applied", "artifactType");
+            insert_header(headers, "oci-filters-applied", "artifactType");
         }
         if let (true, Some(last)) = (more, referrers.last()) {
             let wanted = wanted.map(|kind| utf8_percent_encode(kind, NON_ALPHANUMERIC));
             let wanted = wanted.map(|kind| format!("artifactType={kind}&")).unwrap_or_default();
             let last = last.descriptor.digest;
             let next = format!("/v2/{repository}/referrers/{subject}?{wanted}last={last}");
-            insert(headers, "link", &format!(r#"<{next}>; rel="next""#));
+            insert_header(headers, "link", &format!(r#"<{next}>; rel="next""#));
         }
         Ok(response)
     }
@@ -202,7 +206,7 @@ impl Registry {
         let tags = self.storage.tags(repository).await?.ok_or_else(ApiError::name_unknown)?;
         let names = tags.iter().map(|tag| tag.as_str().to_owned());
         let path = format!("/v2/{repository}/tags/list");
-        Ok(page(
+        Ok(paginate(
             request,
             &path,
             names.collect(),
@@ -213,18 +217,23 @@ impl Registry {
     pub(super) async fn catalog(&self, request: &Parts) -> Result<Response, ApiError> {
         let repositories = self.storage.repositories().await?;
         let names = repositories.iter().map(|name| name.as_str().to_owned());
-        Ok(page(request, "/v2/_catalog", names.collect(), |names| json!({"repositories": names})))
+        Ok(paginate(
+            request,
+            "/v2/_catalog",
+            names.collect(),
+            |names| json!({"repositories": names}),
+        ))
     }
 }
 
 /// One page of an ordered list: after `last`, at most `n`, with a link to the next.
-fn page(
+fn paginate(
     request: &Parts,
     path: &str,
     mut names: Vec<String>,
     body: impl FnOnce(&[String]) -> serde_json::Value,
 ) -> Response {
-    let parameters = query(&request.uri);
+    let parameters = query_pairs(&request.uri);
     let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v.as_str());
     if let Some(last) = get("last") {
         names.retain(|name| name.as_str() > last);
@@ -236,7 +245,7 @@ fn page(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let (true, Some(last)) = (more, names.last()) {
-        insert(headers, "link", &format!(r#"<{path}?n={limit}&last={last}>; rel="next""#));
+        insert_header(headers, "link", &format!(r#"<{path}?n={limit}&last={last}>; rel="next""#));
     }
     response
 }

@@ -25,7 +25,7 @@ pub(super) struct MemoryBudget {
 
 /// Bytes of each manifest that need no share, so that manifests of the usual size are stored although
 /// larger ones stall. The number of connections bounds them.
-const FREE: usize = 16 << 10;
+const FREE_BYTES: usize = 16 << 10;
 
 /// A share of the budget, which is given back when this is dropped.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl GrowingShare {
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let bytes = bytes.min(self.budget.units * UNIT);
         let held = self.share.as_ref().map_or(0, |share| share.0.num_permits() * UNIT);
-        if bytes <= held.max(FREE) {
+        if bytes <= held.max(FREE_BYTES) {
             return Ok(());
         }
         let more = self.budget.acquire(bytes - held).await?;
@@ -130,7 +130,7 @@ mod tests {
         let (mut small, mut large) = (budget.growing(), budget.growing());
         large.grow(60 * UNIT).await.unwrap();
         large.grow(90 * UNIT).await.unwrap();
-        small.grow(FREE).await.unwrap();
+        small.grow(FREE_BYTES).await.unwrap();
         assert!(small.grow(20 * UNIT).await.is_err());
         drop(large);
         small.grow(usize::MAX).await.unwrap();

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::Registry;
-use super::blobs::insert;
+use super::blobs::insert_header;
 use super::error::ApiError;
 use super::request_body::RequestBody;
 use super::route::{parse_digest, parse_name};
@@ -33,7 +33,7 @@ struct OpenUpload {
 
 impl OpenUpload {
     /// Who works on one holds it: a single request may take long.
-    fn is_worked_on(&self) -> bool {
+    fn in_use(&self) -> bool {
         Arc::strong_count(&self.session) > 1
     }
 }
@@ -50,11 +50,11 @@ struct Session {
     /// The number of the request that goes on with it: one whose connection stalled must not keep
     /// the others out.
     turn: watch::Sender<u64>,
-    taken: Mutex<Taken>,
+    state: Mutex<UploadState>,
 }
 
 /// What has come. `upload` is gone once the session has ended.
-struct Taken {
+struct UploadState {
     upload: Option<Box<dyn Upload>>,
     /// SHA-256 of what came: most blobs are known by it, though one says so only at its end.
     hasher: Hasher,
@@ -71,7 +71,7 @@ impl Registry {
         if request.method != Method::POST {
             return Err(ApiError::unsupported("uploads are opened with POST"));
         }
-        let parameters = query(&request.uri);
+        let parameters = query_pairs(&request.uri);
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
         if let Some(mount) = get("mount") {
             let digest = parse_digest(mount)?;
@@ -83,9 +83,9 @@ impl Registry {
         let session = Session::new(repository, self.storage.begin_upload(repository).await?);
         if let Some(digest) = get("digest") {
             let digest = parse_digest(digest)?;
-            let mut turn = session.take_turn().await;
-            turn.take(body).await?;
-            turn.commit(&digest).await?;
+            let mut guard = session.preempt().await;
+            guard.receive(body).await?;
+            guard.commit(&digest).await?;
             return Ok(created(repository, &digest));
         }
         let id = self.uploads.insert(session).await;
@@ -106,32 +106,32 @@ impl Registry {
             Method::GET if session.is_over() => Err(ApiError::upload_unknown()),
             Method::GET => Ok(progress(StatusCode::NO_CONTENT, repository, id, session.offset())),
             Method::DELETE => {
-                session.take_turn().await.taken.upload = None;
+                session.preempt().await.state.upload = None;
                 self.uploads.remove(id).await;
                 Ok(StatusCode::NO_CONTENT.into_response())
             }
             Method::PATCH | Method::PUT => {
-                let mut turn = session.take_turn().await;
+                let mut guard = session.preempt().await;
                 let offset = session.offset();
-                if turn.taken.upload.is_none() {
+                if guard.state.upload.is_none() {
                     return Err(ApiError::upload_unknown());
                 }
-                if begins_elsewhere(&request.headers, offset) {
+                if range_mismatch(&request.headers, offset) {
                     return Ok(progress(StatusCode::RANGE_NOT_SATISFIABLE, repository, id, offset));
                 }
                 require_length(&request.headers)?;
                 if request.method == Method::PATCH {
-                    turn.take(body).await?;
+                    guard.receive(body).await?;
                     return Ok(progress(StatusCode::ACCEPTED, repository, id, session.offset()));
                 }
-                let parameters = query(&request.uri);
+                let parameters = query_pairs(&request.uri);
                 let digest = parameters.iter().find(|(name, _)| name == "digest");
                 let digest =
                     digest.ok_or_else(|| ApiError::digest_invalid("no digest is given"))?;
                 let digest = parse_digest(&digest.1)?;
-                turn.take(body).await?;
+                guard.receive(body).await?;
                 self.uploads.remove(id).await;
-                turn.commit(&digest).await?;
+                guard.commit(&digest).await?;
                 Ok(created(repository, &digest))
             }
             _ => Err(ApiError::unsupported("uploads know GET, PATCH, PUT and DELETE")),
@@ -148,7 +148,7 @@ impl Uploads {
         let session = Arc::new(session);
         let mut open = self.open.lock().await;
         if open.len() >= MAX_OPEN {
-            let idle = open.iter().filter(|(_, upload)| !upload.is_worked_on());
+            let idle = open.iter().filter(|(_, upload)| !upload.in_use());
             let longest = idle.min_by_key(|(_, upload)| upload.used).map(|(id, _)| id.clone());
             // Where each is worked on, it is one more than there should be.
             longest.and_then(|id| open.remove(&id));
@@ -165,9 +165,9 @@ impl Uploads {
     }
 
     /// Forgets uploads that nobody has gone on with for this long, and what they brought.
-    pub(super) async fn forget_abandoned(&self, idle: Duration) {
+    pub(super) async fn expire_idle(&self, idle: Duration) {
         self.open.lock().await.retain(|_, upload| {
-            if upload.is_worked_on() {
+            if upload.in_use() {
                 upload.used = Instant::now();
             }
             upload.used.elapsed() < idle
@@ -180,10 +180,10 @@ impl Uploads {
 }
 
 /// The right of one request to go on with an upload, until another one comes.
-struct Turn<'s> {
+struct UploadGuard<'s> {
     session: &'s Session,
     number: u64,
-    taken: MutexGuard<'s, Taken>,
+    state: MutexGuard<'s, UploadState>,
 }
 
 impl Session {
@@ -192,7 +192,7 @@ impl Session {
             repository: repository.clone(),
             offset: AtomicU64::new(0),
             turn: watch::Sender::new(0),
-            taken: Mutex::new(Taken { upload: Some(upload), hasher: Hasher::default() }),
+            state: Mutex::new(UploadState { upload: Some(upload), hasher: Hasher::default() }),
         }
     }
 
@@ -202,35 +202,35 @@ impl Session {
 
     /// Whether it has ended, one way or another.
     fn is_over(&self) -> bool {
-        self.taken.try_lock().is_ok_and(|taken| taken.upload.is_none())
+        self.state.try_lock().is_ok_and(|state| state.upload.is_none())
     }
 
     /// Ends the turn of whoever goes on with the upload: its client has given it up.
-    async fn take_turn(&self) -> Turn<'_> {
+    async fn preempt(&self) -> UploadGuard<'_> {
         let mut number = 0;
         self.turn.send_modify(|turn| {
             *turn += 1;
             number = *turn;
         });
-        Turn { session: self, number, taken: self.taken.lock().await }
+        UploadGuard { session: self, number, state: self.state.lock().await }
     }
 }
 
-impl Turn<'_> {
+impl UploadGuard<'_> {
     /// A storage that had not taken a chunk when its client went lacks bytes that are counted.
-    fn require_all_taken(&mut self) -> Result<(), ApiError> {
+    fn check_no_lost_chunk(&mut self) -> Result<(), ApiError> {
         let offset = self.session.offset();
-        if self.taken.upload.as_ref().is_some_and(|upload| upload.offset() == offset) {
+        if self.state.upload.as_ref().is_some_and(|upload| upload.offset() == offset) {
             return Ok(());
         }
-        self.taken.upload = None;
+        self.state.upload = None;
         Err(ApiError::upload_unknown())
     }
 
     /// Appends a body. After a broken connection, the client can continue at the new offset.
-    async fn take(&mut self, mut body: RequestBody) -> Result<(), ApiError> {
-        self.require_all_taken()?;
-        let Taken { upload, hasher } = &mut *self.taken;
+    async fn receive(&mut self, mut body: RequestBody) -> Result<(), ApiError> {
+        self.check_no_lost_chunk()?;
+        let UploadState { upload, hasher } = &mut *self.state;
         let upload = upload.as_mut().ok_or_else(ApiError::upload_unknown)?;
         let mut turns = self.session.turn.subscribe();
         loop {
@@ -249,16 +249,16 @@ impl Turn<'_> {
             self.session.offset.fetch_add(chunk.len() as u64, Ordering::AcqRel);
             if let Err(error) = upload.append(chunk).await {
                 // Nobody can go on with it; what it holds of a full disk is free again.
-                self.taken.upload = None;
+                self.state.upload = None;
                 return Err(error.into());
             }
         }
     }
 
     async fn commit(&mut self, digest: &Digest) -> Result<(), ApiError> {
-        let mut upload = self.taken.upload.take().ok_or_else(ApiError::upload_unknown)?;
+        let mut upload = self.state.upload.take().ok_or_else(ApiError::upload_unknown)?;
         let actual = match digest.algorithm() {
-            Algorithm::Sha256 => std::mem::take(&mut self.taken.hasher).finish(),
+            Algorithm::Sha256 => std::mem::take(&mut self.state.hasher).finish(),
             other @ Algorithm::Sha512 => upload.digest(other).await?,
         };
         if actual != *digest {
@@ -269,7 +269,7 @@ impl Turn<'_> {
 }
 
 /// Whether a chunk says that it does not follow what is there.
-fn begins_elsewhere(headers: &HeaderMap, offset: u64) -> bool {
+fn range_mismatch(headers: &HeaderMap, offset: u64) -> bool {
     let range = headers.get(header::CONTENT_RANGE);
     range.is_some_and(|range| chunk_range(range).is_none_or(|(start, _)| start != offset))
 }
@@ -298,27 +298,27 @@ fn require_length(headers: &HeaderMap) -> Result<(), ApiError> {
 
 fn created(repository: &Repository, digest: &Digest) -> Response {
     let mut response = StatusCode::CREATED.into_response();
-    insert(response.headers_mut(), "location", &format!("/v2/{repository}/blobs/{digest}"));
-    insert(response.headers_mut(), "docker-content-digest", &digest.to_string());
+    insert_header(response.headers_mut(), "location", &format!("/v2/{repository}/blobs/{digest}"));
+    insert_header(response.headers_mut(), "docker-content-digest", &digest.to_string());
     response
 }
 
 fn progress(status: StatusCode, repository: &Repository, id: &str, offset: u64) -> Response {
     let mut response = status.into_response();
     let headers = response.headers_mut();
-    insert(headers, "location", &format!("/v2/{repository}/blobs/uploads/{id}"));
-    insert(headers, "range", &format!("0-{}", offset.saturating_sub(1)));
-    insert(headers, "docker-upload-uuid", id);
+    insert_header(headers, "location", &format!("/v2/{repository}/blobs/uploads/{id}"));
+    insert_header(headers, "range", &format!("0-{}", offset.saturating_sub(1)));
+    insert_header(headers, "docker-upload-uuid", id);
     response
 }
 
 /// The parameters of an address, unescaped.
-pub(super) fn query(uri: &Uri) -> Vec<(String, String)> {
+pub(super) fn query_pairs(uri: &Uri) -> Vec<(String, String)> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let split = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    split.map(|(key, value)| (unescape(key), unescape(value))).collect()
+    split.map(|(key, value)| (decode(key), decode(value))).collect()
 }
 
-fn unescape(text: &str) -> String {
+fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

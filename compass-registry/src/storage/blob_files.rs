@@ -17,12 +17,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Upload;
-use super::chunked_read::read_in_pieces;
+use super::chunked_read::read_chunks;
 use crate::direct_io::{AlignedBuffer, DirectFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
 /// What the names of unfinished files begin with.
-const UNFINISHED: &str = ".upload-";
+const UPLOAD_PREFIX: &str = ".upload-";
 
 /// Bytes that are read at once.
 const READ: usize = 256 << 10;
@@ -31,17 +31,17 @@ const READ: usize = 256 << 10;
 pub(crate) struct BlobFiles {
     directory: PathBuf,
     unfinished: PathBuf,
-    reading: Reading,
+    cache_policy: CachePolicy,
 }
 
 /// Who reads what is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum CachePolicy {
     /// Somebody, soon and again: it stays in the system's cache.
-    Soon,
+    Keep,
     /// Somebody, some day.
     #[cfg(feature = "layout")]
-    Later,
+    Bypass,
 }
 
 /// Bytes that are gathered before they are written: each write crosses to another thread.
@@ -52,35 +52,35 @@ const WRITE: usize = 512 << 10;
 struct FileUpload {
     file: Arc<DirectFile>,
     /// What has come and is not gathered yet.
-    come: VecDeque<Bytes>,
-    gathered: AlignedBuffer,
+    pending: VecDeque<Bytes>,
+    buffer: AlignedBuffer,
     /// Where the gathered bytes begin in the file.
     start: u64,
-    writing: Writing,
+    in_flight: InFlight,
     path: TempPath,
     directory: PathBuf,
     offset: u64,
 }
 
-enum Writing {
+enum InFlight {
     /// Nothing is written now; there is memory for the next bytes.
-    Nothing(AlignedBuffer),
-    Something(JoinHandle<io::Result<AlignedBuffer>>),
+    Idle(AlignedBuffer),
+    Writing(JoinHandle<io::Result<AlignedBuffer>>),
     /// An earlier write failed.
     Failed,
 }
 
-impl Writing {
+impl InFlight {
     /// The memory, when what was under way has been written. Whoever takes it has to say what is
     /// written next.
-    async fn ended(&mut self) -> io::Result<AlignedBuffer> {
-        if let Self::Something(task) = self {
+    async fn join(&mut self) -> io::Result<AlignedBuffer> {
+        if let Self::Writing(task) = self {
             let written = task.await;
             *self = Self::Failed;
             return written?;
         }
         match std::mem::replace(self, Self::Failed) {
-            Self::Nothing(memory) => Ok(memory),
+            Self::Idle(memory) => Ok(memory),
             _ => Err(failed_before()),
         }
     }
@@ -94,10 +94,10 @@ impl FileUpload {
     fn new(file: DirectFile, path: TempPath, directory: PathBuf) -> Self {
         Self {
             file: Arc::new(file),
-            come: VecDeque::new(),
-            gathered: AlignedBuffer::default(),
+            pending: VecDeque::new(),
+            buffer: AlignedBuffer::default(),
             start: 0,
-            writing: Writing::Nothing(AlignedBuffer::default()),
+            in_flight: InFlight::Idle(AlignedBuffer::default()),
             path,
             directory,
             offset: 0,
@@ -106,32 +106,32 @@ impl FileUpload {
 
     /// Gathers what has come. Its memory is free again at once, while it is still near the
     /// processor.
-    async fn gather(&mut self) -> io::Result<()> {
-        while let Some(bytes) = self.come.front_mut() {
-            if self.gathered.is_full() {
-                self.write_gathered().await?;
-                self.gathered.begin_at(self.start, WRITE);
+    async fn fill_buffer(&mut self) -> io::Result<()> {
+        while let Some(bytes) = self.pending.front_mut() {
+            if self.buffer.is_full() {
+                self.write_buffer().await?;
+                self.buffer.begin_at(self.start, WRITE);
                 continue;
             }
-            let left = self.gathered.fill(bytes).len();
+            let left = self.buffer.fill(bytes).len();
             bytes.advance(bytes.len() - left);
             if left == 0 {
-                self.come.pop_front();
+                self.pending.pop_front();
             }
         }
         Ok(())
     }
 
-    async fn write_gathered(&mut self) -> io::Result<()> {
-        if self.gathered.is_empty() {
+    async fn write_buffer(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
             return Ok(());
         }
-        let mut next = self.writing.ended().await?;
+        let mut next = self.in_flight.join().await?;
         let start = self.start;
-        self.start += self.gathered.len() as u64;
+        self.start += self.buffer.len() as u64;
         next.begin_at(self.start, 0);
-        let (full, file) = (std::mem::replace(&mut self.gathered, next), Arc::clone(&self.file));
-        self.writing = Writing::Something(spawn_blocking(move || {
+        let (full, file) = (std::mem::replace(&mut self.buffer, next), Arc::clone(&self.file));
+        self.in_flight = InFlight::Writing(spawn_blocking(move || {
             file.write_all_at(full.bytes(), start)?;
             Ok(full)
         }));
@@ -140,9 +140,9 @@ impl FileUpload {
 
     /// Writes everything that has come.
     async fn flush(&mut self) -> io::Result<()> {
-        self.gather().await?;
-        self.write_gathered().await?;
-        self.writing = Writing::Nothing(self.writing.ended().await?);
+        self.fill_buffer().await?;
+        self.write_buffer().await?;
+        self.in_flight = InFlight::Idle(self.in_flight.join().await?);
         Ok(())
     }
 }
@@ -150,8 +150,8 @@ impl FileUpload {
 impl BlobFiles {
     /// The blobs in `root`'s directory `blobs`; what is not complete yet stands in `unfinished`, on
     /// the same file system.
-    pub(crate) fn new(root: &Path, unfinished: PathBuf, reading: Reading) -> Self {
-        Self { directory: root.join("blobs"), unfinished, reading }
+    pub(crate) fn new(root: &Path, unfinished: PathBuf, cache_policy: CachePolicy) -> Self {
+        Self { directory: root.join("blobs"), unfinished, cache_policy }
     }
 
     pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
@@ -168,7 +168,7 @@ impl BlobFiles {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        read_in_pieces(self.path(digest), range).await.map_err(|error| match error {
+        read_chunks(self.path(digest), range).await.map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Error::NotFound { what: digest.to_string() }
             }
@@ -176,30 +176,30 @@ impl BlobFiles {
         })
     }
 
-    pub(crate) async fn begin(&self) -> Result<Box<dyn Upload>, Error> {
+    pub(crate) async fn begin_upload(&self) -> Result<Box<dyn Upload>, Error> {
         let directory = &self.unfinished;
         tokio::fs::create_dir_all(directory)
             .await
             .map_err(|error| Error::io(format!("cannot create {}", directory.display()), error))?;
         let (file, path) = tempfile::Builder::new()
-            .permissions(for_everybody())
-            .prefix(UNFINISHED)
+            .permissions(default_permissions())
+            .prefix(UPLOAD_PREFIX)
             .tempfile_in(&self.unfinished)
             .map_err(|error| {
                 Error::io(format!("cannot create a file in {}", self.unfinished.display()), error)
             })?
             .into_parts();
-        let file = match self.reading {
-            Reading::Soon => DirectFile::buffered(file),
+        let file = match self.cache_policy {
+            CachePolicy::Keep => DirectFile::buffered(file),
             #[cfg(feature = "layout")]
-            Reading::Later => DirectFile::new(file, &path),
+            CachePolicy::Bypass => DirectFile::new(file, &path),
         };
         Ok(Box::new(FileUpload::new(file, path, self.directory.clone())))
     }
 
     /// Removes what earlier processes did not complete. Nobody else may be writing.
     pub(crate) async fn remove_unfinished(&self) -> Result<(), Error> {
-        remove_files(&self.unfinished, UNFINISHED).await
+        remove_files(&self.unfinished, UPLOAD_PREFIX).await
     }
 
     /// Removes all blobs but those with these names. Nobody else may be writing.
@@ -222,12 +222,12 @@ fn path_in(directory: &Path, digest: &Digest) -> PathBuf {
 #[async_trait]
 impl Upload for FileUpload {
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error> {
-        let written = if matches!(self.writing, Writing::Failed) {
+        let written = if matches!(self.in_flight, InFlight::Failed) {
             Err(failed_before())
         } else {
             self.offset += bytes.len() as u64;
-            self.come.push_back(bytes);
-            self.gather().await
+            self.pending.push_back(bytes);
+            self.fill_buffer().await
         };
         written.map_err(|error| Error::io(format!("cannot write {}", self.path.display()), error))
     }
@@ -263,7 +263,7 @@ impl Upload for FileUpload {
     }
 }
 
-fn untidy(directory: &Path, error: io::Error) -> Error {
+fn cleanup_error(directory: &Path, error: io::Error) -> Error {
     Error::io(format!("cannot tidy {}", directory.display()), error)
 }
 
@@ -272,13 +272,13 @@ async fn entries_of(directory: &Path) -> Result<Option<tokio::fs::ReadDir>, Erro
     match tokio::fs::read_dir(directory).await {
         Ok(entries) => Ok(Some(entries)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(untidy(directory, error)),
+        Err(error) => Err(cleanup_error(directory, error)),
     }
 }
 
 /// Removes the files whose names begin with a prefix.
 async fn remove_files(directory: &Path, prefix: &str) -> Result<(), Error> {
-    let failed = |error| untidy(directory, error);
+    let failed = |error| cleanup_error(directory, error);
     let Some(mut entries) = entries_of(directory).await? else { return Ok(()) };
     while let Some(entry) = entries.next_entry().await.map_err(failed)? {
         let is_named = entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes());
@@ -290,7 +290,7 @@ async fn remove_files(directory: &Path, prefix: &str) -> Result<(), Error> {
 }
 
 async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
-    let failed = |error| untidy(directory, error);
+    let failed = |error| cleanup_error(directory, error);
     let Some(mut entries) = entries_of(directory).await? else { return Ok(()) };
     while let Some(entry) = entries.next_entry().await.map_err(failed)? {
         if !entry.file_name().to_str().is_some_and(&keep) {
@@ -301,26 +301,27 @@ async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(
 }
 
 /// What any program gives its files; the user's mask takes away from it.
-fn for_everybody() -> Permissions {
+fn default_permissions() -> Permissions {
     Permissions::from_mode(0o666)
 }
 
 /// How the names of small files begin that are not complete.
-pub(crate) const PART: &str = ".part-";
+pub(crate) const TEMP_PREFIX: &str = ".part-";
 
 /// Removes small files that earlier processes did not complete. No other process may be writing.
 #[cfg(feature = "layout")]
-pub(crate) async fn remove_parts(directory: &Path) -> Result<(), Error> {
-    remove_files(directory, PART).await
+pub(crate) async fn remove_temporary_files(directory: &Path) -> Result<(), Error> {
+    remove_files(directory, TEMP_PREFIX).await
 }
 
 /// Writes a small file so that it is there whole or not at all.
-pub(crate) async fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) async fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
     let directory = path.parent().unwrap_or(Path::new("."));
     tokio::fs::create_dir_all(directory).await.map_err(failed)?;
     let mut temporary = tempfile::Builder::new();
-    let temporary = temporary.permissions(for_everybody()).prefix(PART).tempfile_in(directory);
+    let temporary =
+        temporary.permissions(default_permissions()).prefix(TEMP_PREFIX).tempfile_in(directory);
     let (file, temporary) = temporary.map_err(failed)?.into_parts();
     let mut file = File::from_std(file);
     file.write_all(bytes).await.map_err(failed)?;
@@ -330,7 +331,7 @@ pub(crate) async fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> 
 }
 
 /// Reads a small file, where it is there.
-pub(crate) async fn read_whole(path: &Path) -> Result<Option<Bytes>, Error> {
+pub(crate) async fn read_optional(path: &Path) -> Result<Option<Bytes>, Error> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Some(bytes.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -346,20 +347,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_goes_on_after_a_write_that_nobody_waited_for() {
-        for reading in [
-            Reading::Soon,
+        for cache_policy in [
+            CachePolicy::Keep,
             #[cfg(feature = "layout")]
-            Reading::Later,
+            CachePolicy::Bypass,
         ] {
-            check(reading).await;
+            check(cache_policy).await;
         }
     }
 
-    async fn check(reading: Reading) {
+    async fn check(cache_policy: CachePolicy) {
         let directory = tempfile::tempdir().unwrap();
         let unfinished = directory.path().join("unfinished");
-        let files = BlobFiles::new(directory.path(), unfinished, reading);
-        let mut upload = files.begin().await.unwrap();
+        let files = BlobFiles::new(directory.path(), unfinished, cache_policy);
+        let mut upload = files.begin_upload().await.unwrap();
         let (mut whole, mut given_up) = (Vec::new(), 0);
         // A client that is gone is a future that is dropped, at any point.
         for number in 0..40 {

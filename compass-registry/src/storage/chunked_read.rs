@@ -13,14 +13,14 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 
-use crate::buffer_pool::Recycler;
+use crate::buffer_pool::BufferPool;
 use crate::{ByteStream, Error};
 
 /// Bytes of a piece: so few that they are still near the processor when they go on.
-const PIECE: usize = 64 << 10;
+const CHUNK: usize = 64 << 10;
 
 /// A part of a file, as far as the file reaches.
-pub(super) async fn read_in_pieces(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
+pub(super) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
     let opened = path.clone();
     let reader = spawn_blocking(move || Reader::open(opened, range)).await;
     let reader = reader.map_err(io::Error::from).and_then(|opened| opened);
@@ -35,7 +35,7 @@ pub(super) async fn read_in_pieces(path: PathBuf, range: Range<u64>) -> Result<B
 struct Reader {
     file: Arc<File>,
     rest: Range<u64>,
-    memory: Recycler,
+    memory: BufferPool,
 }
 
 impl Reader {
@@ -43,12 +43,12 @@ impl Reader {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let rest = range.start..range.end.min(size);
-        Ok(Self { file: Arc::new(file), rest, memory: Recycler::default() })
+        Ok(Self { file: Arc::new(file), rest, memory: BufferPool::default() })
     }
 
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         let (start, end) = (self.rest.start, self.rest.end);
-        let size = usize::try_from(end.saturating_sub(start)).unwrap_or(PIECE).min(PIECE);
+        let size = usize::try_from(end.saturating_sub(start)).unwrap_or(CHUNK).min(CHUNK);
         if size == 0 {
             return Ok(None);
         }
@@ -56,7 +56,7 @@ impl Reader {
         consume_budget().await;
         let mut memory = self.memory.take();
         memory.bytes.resize(memory.bytes.len().max(size), 0);
-        if !read_at_once(&self.file, &mut memory.bytes[..size], start) {
+        if !read_cached(&self.file, &mut memory.bytes[..size], start) {
             let file = Arc::clone(&self.file);
             let read = spawn_blocking(move || {
                 file.read_exact_at(&mut memory.bytes[..size], start)?;
@@ -71,7 +71,7 @@ impl Reader {
 
 /// Fills memory with what the system has at hand, and says whether it had all of it: only what takes
 /// a disk is worth another thread.
-fn read_at_once(file: &File, memory: &mut [u8], offset: u64) -> bool {
+fn read_cached(file: &File, memory: &mut [u8], offset: u64) -> bool {
     let size = memory.len();
     let read = preadv2(file, &mut [IoSliceMut::new(memory)], offset, ReadWriteFlags::NOWAIT);
     read.is_ok_and(|count| count == size)
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     async fn part(path: &Path, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let pieces: Vec<_> = read_in_pieces(path.to_owned(), range).await?.try_collect().await?;
+        let pieces: Vec<_> = read_chunks(path.to_owned(), range).await?.try_collect().await?;
         Ok(pieces.concat())
     }
 
@@ -99,10 +99,10 @@ mod tests {
     async fn any_part_of_a_file_is_read_as_far_as_the_file_reaches() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
-        let content: Vec<u8> = (0..=3 * PIECE).map(|n| (n / 7).to_le_bytes()[0]).collect();
+        let content: Vec<u8> = (0..=3 * CHUNK).map(|n| (n / 7).to_le_bytes()[0]).collect();
         std::fs::write(&path, &content).unwrap();
         let size = content.len() as u64;
-        for (from, to) in [(0, size), (5, 6), (1, PIECE as u64 + 1), (size - 1, u64::MAX), (9, 9)] {
+        for (from, to) in [(0, size), (5, 6), (1, CHUNK as u64 + 1), (size - 1, u64::MAX), (9, 9)] {
             let at = |offset: u64| usize::try_from(offset.min(size)).unwrap();
             assert!(part(&path, from..to).await.unwrap() == content[at(from)..at(to)], "{from}");
         }
@@ -114,10 +114,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         assert!(matches!(part(&path, 0..1).await, Err(Error::NotFound { .. })));
-        std::fs::write(&path, vec![1; 4 * PIECE]).unwrap();
-        let mut pieces = read_in_pieces(path.clone(), 0..u64::MAX).await.unwrap();
+        std::fs::write(&path, vec![1; 4 * CHUNK]).unwrap();
+        let mut pieces = read_chunks(path.clone(), 0..u64::MAX).await.unwrap();
         assert!(pieces.next().await.unwrap().is_ok());
-        File::options().write(true).open(&path).unwrap().set_len(PIECE as u64).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(CHUNK as u64).unwrap();
         assert!(pieces.any(async |piece| piece.is_err()).await);
     }
 }

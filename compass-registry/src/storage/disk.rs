@@ -9,18 +9,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::blob_files::{BlobFiles, PART, Reading, read_whole, write_whole};
+use super::blob_files::{BlobFiles, CachePolicy, TEMP_PREFIX, read_optional, write_atomic};
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
 /// Says whose a directory is.
-const MARK: &str = ".compass-registry";
+const MARKER_FILE: &str = ".compass-registry";
 
 /// Held by whoever serves a directory.
 const LOCK: &str = ".lock";
 
 /// What stands in the mark, for people.
-const MARKED: &str = "The registry of `compass serve`; blobs that no repository has are removed.\n";
+const MARKER_TEXT: &str =
+    "The registry of `compass serve`; blobs that no repository has are removed.\n";
 
 /// Keeps everything in a directory.
 ///
@@ -56,7 +57,7 @@ impl DiskStorage {
     /// Opens a directory, which is created when something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        let blobs = BlobFiles::new(&root, root.join("uploads"), Reading::Soon);
+        let blobs = BlobFiles::new(&root, root.join("uploads"), CachePolicy::Keep);
         Self { blobs, root, marked: Arc::default(), lock: None }
     }
 
@@ -68,7 +69,7 @@ impl DiskStorage {
     /// [`Error::InvalidContent`] where it holds something, and no registry of this kind put it there.
     pub async fn open_exclusive(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut storage = Self::new(root);
-        storage.require_own()?;
+        storage.check_ownership()?;
         let path = storage.root.join(LOCK);
         let failed = |error| Error::io(format!("cannot lock {}", path.display()), error);
         tokio::fs::create_dir_all(&storage.root).await.map_err(failed)?;
@@ -83,7 +84,7 @@ impl DiskStorage {
             })
         })?;
         storage.lock = Some(Arc::new(lock));
-        storage.mark().await?;
+        storage.write_marker().await?;
         storage.blobs.remove_unfinished().await?;
         stale_files::remove(&storage.root, &storage.root.join("repositories")).await?;
         storage.remove_unused().await?;
@@ -91,7 +92,7 @@ impl DiskStorage {
     }
 
     /// What others keep in a directory belongs to no repository of ours, and would be removed.
-    fn require_own(&self) -> Result<(), Error> {
+    fn check_ownership(&self) -> Result<(), Error> {
         let what = self.root.display().to_string();
         let failed = |error| Error::io(format!("cannot read {what}"), error);
         let entries = match std::fs::read_dir(&self.root) {
@@ -102,12 +103,13 @@ impl DiskStorage {
         let mut others = false;
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
-            if name == MARK {
+            if name == MARKER_FILE {
                 return Ok(());
             }
             // Disks come with a directory of their own; a lock, and half a mark, may be all that came
             // of a first try.
-            let is_ours = name == LOCK || name.as_encoded_bytes().starts_with(PART.as_bytes());
+            let is_ours =
+                name == LOCK || name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes());
             others |= name != "lost+found" && !is_ours;
         }
         match others {
@@ -123,9 +125,9 @@ impl DiskStorage {
     }
 
     /// Notes whose directory it is, before anything else comes into it.
-    async fn mark(&self) -> Result<(), Error> {
-        let path = self.root.join(MARK);
-        let write = || write_whole(&path, MARKED.as_bytes());
+    async fn write_marker(&self) -> Result<(), Error> {
+        let path = self.root.join(MARKER_FILE);
+        let write = || write_atomic(&path, MARKER_TEXT.as_bytes());
         self.marked.get_or_try_init(write).await.copied()
     }
 
@@ -141,7 +143,7 @@ impl DiskStorage {
         self.blobs.retain(|name| used.contains(name)).await
     }
 
-    fn blob_mark(&self, repository: &Repository, digest: &Digest) -> PathBuf {
+    fn link_path(&self, repository: &Repository, digest: &Digest) -> PathBuf {
         self.repository(repository).join("_blobs").join(digest.hex())
     }
 
@@ -149,8 +151,8 @@ impl DiskStorage {
         self.repository(repository).join("_referrers").join(subject.hex())
     }
 
-    async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
-        exists(&self.blob_mark(repository, digest)).await
+    async fn has_link(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        exists(&self.link_path(repository, digest)).await
     }
 
     fn repository(&self, repository: &Repository) -> PathBuf {
@@ -173,13 +175,13 @@ impl DiskStorage {
         match reference {
             TagOrDigest::Digest(digest) => Ok(Some(*digest)),
             TagOrDigest::Tag(tag) => {
-                let digest = read_whole(&self.tag_file(repository, tag)).await?;
+                let digest = read_optional(&self.tag_file(repository, tag)).await?;
                 digest.map(|text| String::from_utf8_lossy(&text).parse()).transpose()
             }
         }
     }
 
-    async fn content(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+    async fn read_all(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         use futures_util::TryStreamExt as _;
         let chunks = self.blobs.read(digest, 0..u64::MAX).await?;
         let chunks: Vec<_> = chunks.try_collect().await?;
@@ -194,7 +196,7 @@ impl Storage for DiskStorage {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Option<u64>, Error> {
-        match self.has(repository, digest).await? {
+        match self.has_link(repository, digest).await? {
             true => self.blobs.size(digest).await,
             false => Ok(None),
         }
@@ -206,15 +208,15 @@ impl Storage for DiskStorage {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        match self.has(repository, digest).await? {
+        match self.has_link(repository, digest).await? {
             true => self.blobs.read(digest, range).await,
             false => Err(Error::NotFound { what: format!("{repository}@{digest}") }),
         }
     }
 
     async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error> {
-        self.mark().await?;
-        let upload = self.blobs.begin().await?;
+        self.write_marker().await?;
+        let upload = self.blobs.begin_upload().await?;
         let (storage, repository) = (self.clone(), repository.clone());
         Ok(Box::new(LinkedUpload { upload, storage, repository }))
     }
@@ -226,18 +228,18 @@ impl Storage for DiskStorage {
         digest: &Digest,
     ) -> Result<bool, Error> {
         let there = match from {
-            Some(from) => self.has(from, digest).await?,
+            Some(from) => self.has_link(from, digest).await?,
             None => true,
         };
         if !there || self.blobs.size(digest).await?.is_none() {
             return Ok(false);
         }
-        write_whole(&self.blob_mark(to, digest), b"").await?;
+        write_atomic(&self.link_path(to, digest), b"").await?;
         Ok(true)
     }
 
     async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
-        remove(&self.blob_mark(repository, digest)).await
+        remove(&self.link_path(repository, digest)).await
     }
 
     async fn manifest(
@@ -246,11 +248,12 @@ impl Storage for DiskStorage {
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, Error> {
         let Some(digest) = self.resolve(repository, reference).await? else { return Ok(None) };
-        let Some(media_type) = read_whole(&self.manifest_file(repository, &digest)).await? else {
+        let Some(media_type) = read_optional(&self.manifest_file(repository, &digest)).await?
+        else {
             return Ok(None);
         };
         let media_type = String::from_utf8_lossy(&media_type).into_owned();
-        let bytes = self.content(&digest).await?;
+        let bytes = self.read_all(&digest).await?;
         Ok(Some(RawManifest::with_algorithm(digest.algorithm(), media_type, bytes)))
     }
 
@@ -260,20 +263,20 @@ impl Storage for DiskStorage {
         manifest: &RawManifest,
         tag: Option<&Tag>,
     ) -> Result<(), Error> {
-        self.mark().await?;
+        self.write_marker().await?;
         let digest = manifest.digest();
-        let mut upload = self.blobs.begin().await?;
+        let mut upload = self.blobs.begin_upload().await?;
         upload.append(manifest.bytes().clone()).await?;
         upload.commit(&digest).await?;
         let media_type = manifest.descriptor().media_type.as_bytes();
-        write_whole(&self.manifest_file(repository, &digest), media_type).await?;
+        write_atomic(&self.manifest_file(repository, &digest), media_type).await?;
         if let Some(subject) = manifest.subject() {
             let mark = self.referrers_of(repository, &subject).join(digest.hex());
-            write_whole(&mark, b"").await?;
+            write_atomic(&mark, b"").await?;
         }
         match tag {
             Some(tag) => {
-                write_whole(&self.tag_file(repository, tag), digest.to_string().as_bytes()).await
+                write_atomic(&self.tag_file(repository, tag), digest.to_string().as_bytes()).await
             }
             None => Ok(()),
         }
@@ -359,7 +362,7 @@ impl Upload for LinkedUpload {
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error> {
         self.upload.commit(digest).await?;
-        write_whole(&self.storage.blob_mark(&self.repository, digest), b"").await
+        write_atomic(&self.storage.link_path(&self.repository, digest), b"").await
     }
 }
 

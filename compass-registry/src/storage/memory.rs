@@ -16,11 +16,11 @@ pub struct MemoryStorage(Arc<Mutex<Content>>);
 #[derive(Debug, Default)]
 struct Content {
     blobs: BTreeMap<Digest, Bytes>,
-    repositories: BTreeMap<Repository, Parts>,
+    repositories: BTreeMap<Repository, RepositoryContent>,
 }
 
 #[derive(Debug, Default)]
-struct Parts {
+struct RepositoryContent {
     blobs: BTreeSet<Digest>,
     manifests: BTreeMap<Digest, RawManifest>,
     tags: BTreeMap<Tag, Digest>,
@@ -59,7 +59,7 @@ impl Content {
     }
 
     /// Forgets the bytes of a blob that no repository has any more.
-    fn collect(&mut self, digest: &Digest) {
+    fn remove_unreferenced(&mut self, digest: &Digest) {
         if !self.repositories.values().any(|parts| parts.blobs.contains(digest)) {
             self.blobs.remove(digest);
         }
@@ -116,7 +116,7 @@ impl Storage for MemoryStorage {
         let mut content = self.content();
         let parts = content.repositories.get_mut(repository);
         let removed = parts.is_some_and(|parts| parts.blobs.remove(digest));
-        content.collect(digest);
+        content.remove_unreferenced(digest);
         Ok(removed)
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A place that is being tried out, and what it did wrong.
-struct Trial<'t> {
+struct Conformance<'t> {
     source: &'t dyn ImageSource,
     sink: &'t dyn ImageSink,
     repository: Repository,
@@ -44,7 +44,7 @@ pub async fn conformance(
     sink: &dyn ImageSink,
 ) -> Result<Vec<String>, Error> {
     let repository = "compass-conformance/web".parse()?;
-    let mut trial = Trial { source, sink, repository, violations: Vec::new() };
+    let mut trial = Conformance { source, sink, repository, violations: Vec::new() };
     trial.what_is_not_there().await?;
     trial.blobs().await?;
     trial.wrong_blobs().await?;
@@ -54,8 +54,8 @@ pub async fn conformance(
     Ok(trial.violations)
 }
 
-impl Trial<'_> {
-    fn expect(&mut self, holds: bool, rule: &str) {
+impl Conformance<'_> {
+    fn check(&mut self, holds: bool, rule: &str) {
         if !holds {
             self.violations.push(rule.to_owned());
         }
@@ -74,27 +74,27 @@ impl Trial<'_> {
     async fn what_is_not_there(&mut self) -> Result<(), Error> {
         let tag: Tag = "never-pushed".parse()?;
         let manifest = self.source.manifest(&self.repository, &tag.clone().into()).await;
-        self.expect(
+        self.check(
             manifest.is_err_and(|error| error.is_not_found()),
             "a manifest that is not there is `NotFound`",
         );
         let digest = self.sink.manifest_digest(&self.repository, &tag.into()).await?;
-        self.expect(digest.is_none(), "a tag that is not there has no digest");
+        self.check(digest.is_none(), "a tag that is not there has no digest");
         let by_digest = TagOrDigest::Digest(Digest::of(b"never pushed"));
         let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
-        self.expect(digest.is_none(), "a manifest that is not there has no digest");
+        self.check(digest.is_none(), "a manifest that is not there has no digest");
         let absent = b"never pushed";
         let blob = self.source.blob(&self.repository, &describe(absent), 0..12).await;
         let read = match blob {
             Ok(bytes) => bytes.try_collect::<Vec<_>>().await.map(drop),
             Err(error) => Err(error),
         };
-        self.expect(
+        self.check(
             read.is_err_and(|error| error.is_not_found()),
             "a blob that is not there is `NotFound`",
         );
         let there = self.has(absent).await?;
-        self.expect(!there, "a blob that is not there is not said to be");
+        self.check(!there, "a blob that is not there is not said to be");
         Ok(())
     }
 
@@ -104,13 +104,13 @@ impl Trial<'_> {
             self.put(blob, blob).await?;
             self.put(blob, blob).await?;
             let there = self.has(blob).await?;
-            self.expect(there, "a blob that was put is there");
+            self.check(there, "a blob that was put is there");
             let end = blob.len() as u64;
             for range in [0..end, end / 2..end, end / 3..end / 2] {
                 let read = self.read(blob, range.clone()).await?;
                 let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
                 let wanted = &blob[at(range.start)..at(range.end)];
-                self.expect(
+                self.check(
                     read.get(..wanted.len()) == Some(wanted),
                     "a range of a blob begins with its bytes",
                 );
@@ -131,9 +131,9 @@ impl Trial<'_> {
         let cut = &promised[..promised.len() - 1];
         for sent in [&wrong[..], cut, b""] {
             let put = self.put(&promised, sent).await;
-            self.expect(put.is_err(), "bytes that are not the blob's are refused");
+            self.check(put.is_err(), "bytes that are not the blob's are refused");
             let there = self.has(&promised).await?;
-            self.expect(!there, "a blob that was refused is not there");
+            self.check(!there, "a blob that was refused is not there");
         }
         let half = stream::iter([Ok(Bytes::copy_from_slice(&promised[..10_000]))]);
         let stuck = verified(&promised, half.chain(stream::pending()).boxed());
@@ -147,7 +147,7 @@ impl Trial<'_> {
         }
         drop(put);
         let there = self.has(&promised).await?;
-        self.expect(!there, "a blob whose upload was given up is not there");
+        self.check(!there, "a blob whose upload was given up is not there");
         Ok(())
     }
 
@@ -161,26 +161,26 @@ impl Trial<'_> {
             }
             self.sink.put_manifest(&self.repository, &image.manifest, Some(&tag)).await?;
             let digest = self.sink.manifest_digest(&self.repository, &by_tag).await?;
-            self.expect(
+            self.check(
                 digest == Some(image.manifest.digest()),
                 "a tag points at what was put last",
             );
             let resolved = self.source.resolve(&self.repository, &by_tag).await?;
-            self.expect(resolved == image.manifest.digest(), "a source resolves a tag to a digest");
+            self.check(resolved == image.manifest.digest(), "a source resolves a tag to a digest");
             let whole = read_image(self.source, &self.repository, &by_tag).await;
-            self.expect(
+            self.check(
                 whole.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
                 "an image is read with the bytes and the media type that it was put with",
             );
         }
         let first = TagOrDigest::Digest(images[0].manifest.digest());
         let kept = read_image(self.source, &self.repository, &first).await;
-        self.expect(kept.is_ok(), "an image whose tag was moved stays there by its digest");
+        self.check(kept.is_ok(), "an image whose tag was moved stays there by its digest");
         Ok(())
     }
 }
 
-impl Trial<'_> {
+impl Conformance<'_> {
     async fn mounts(&mut self) -> Result<(), Error> {
         let neighbour: Repository = "compass-conformance/neighbour".parse()?;
         let (there, absent) = (random_bytes(9, 5000), b"never pushed anywhere");
@@ -193,7 +193,7 @@ impl Trial<'_> {
                 continue;
             }
             let has = self.sink.has_blob(&neighbour, &descriptor).await?;
-            self.expect(has && is_there, "a blob that was mounted is there");
+            self.check(has && is_there, "a blob that was mounted is there");
         }
         Ok(())
     }
@@ -208,12 +208,12 @@ impl Trial<'_> {
             self.sink.put_manifest(&self.repository, &image.manifest, None).await?;
             let by_digest = TagOrDigest::Digest(image.manifest.digest());
             let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
-            self.expect(
+            self.check(
                 digest == Some(image.manifest.digest()),
                 "a manifest that was put without a tag is there by its digest",
             );
             let read = self.source.manifest(&self.repository, &by_digest).await;
-            self.expect(
+            self.check(
                 read.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
                 "a manifest that was put without a tag is read by its digest",
             );
@@ -225,7 +225,7 @@ impl Trial<'_> {
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         self.sink.put_manifest(&self.repository, &index, Some(&tag)).await?;
         let whole = read_image(self.source, &self.repository, &tag.into()).await;
-        self.expect(
+        self.check(
             whole.is_ok_and(|manifest| is_same(&manifest, &index)),
             "an image index is read with everything in it",
         );

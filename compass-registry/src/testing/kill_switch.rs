@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Breaks one connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Switch(Arc<State>);
+pub(super) struct KillSwitch(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,9 +27,9 @@ struct State {
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 
-impl Switch {
+impl KillSwitch {
     /// Closes the connection; with `reset`, so that the peer sees an error.
-    pub(super) fn turn(&self, reset: bool) {
+    pub(super) fn kill(&self, reset: bool) {
         self.0.broken.store(if reset { RESET } else { CLOSED }, Ordering::SeqCst);
         self.0.reader.wake();
         self.0.writer.wake();
@@ -50,12 +50,12 @@ impl Switch {
 }
 
 /// A connection with a switch.
-pub(super) struct Switched {
+pub(super) struct KillableStream {
     stream: TcpStream,
-    switch: Switch,
+    switch: KillSwitch,
 }
 
-impl AsyncRead for Switched {
+impl AsyncRead for KillableStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl AsyncRead for Switched {
     }
 }
 
-impl AsyncWrite for Switched {
+impl AsyncWrite for KillableStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -91,15 +91,15 @@ impl AsyncWrite for Switched {
     }
 }
 
-pub(super) struct SwitchedListener(pub(super) TcpListener);
+pub(super) struct KillableListener(pub(super) TcpListener);
 
-impl Listener for SwitchedListener {
-    type Io = Switched;
+impl Listener for KillableListener {
+    type Io = KillableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Switched, SocketAddr) {
+    async fn accept(&mut self) -> (KillableStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        (Switched { stream, switch: Switch::default() }, address)
+        (KillableStream { stream, switch: KillSwitch::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -107,8 +107,8 @@ impl Listener for SwitchedListener {
     }
 }
 
-impl Connected<IncomingStream<'_, SwitchedListener>> for Switch {
-    fn connect_info(stream: IncomingStream<'_, SwitchedListener>) -> Self {
+impl Connected<IncomingStream<'_, KillableListener>> for KillSwitch {
+    fn connect_info(stream: IncomingStream<'_, KillableListener>) -> Self {
         stream.io().switch.clone()
     }
 }

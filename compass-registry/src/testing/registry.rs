@@ -17,7 +17,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Script};
-use super::kill_switch::{Switch, SwitchedListener};
+use super::kill_switch::{KillSwitch, KillableListener};
 use crate::client::{Credentials, Secret};
 use crate::server::{Registry, Server, ServerOptions, listen};
 use crate::storage::Storage;
@@ -27,13 +27,13 @@ use crate::{ByteStream, Error};
 #[derive(Debug)]
 pub struct FaultyRegistry {
     address: SocketAddr,
-    state: Arc<Faults>,
+    state: Arc<FaultState>,
     task: JoinHandle<()>,
     /// Where redirects lead.
     _elsewhere: Server,
 }
 
-struct Faults {
+struct FaultState {
     script: Script,
     registry: Arc<Registry>,
     elsewhere: String,
@@ -67,7 +67,7 @@ impl FaultyRegistry {
         let registry = Arc::new(Registry::new(storage, &options));
         let pair = format!("{}:{}", Self::USER, Self::PASSWORD);
         let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-        let state = Arc::new(Faults {
+        let state = Arc::new(FaultState {
             script,
             registry: Arc::clone(&registry),
             elsewhere: elsewhere.host(),
@@ -77,10 +77,10 @@ impl FaultyRegistry {
             blob_bytes: Arc::default(),
             tokens: Mutex::default(),
         });
-        let router = registry.router().layer(from_fn_with_state(Arc::clone(&state), meddle));
-        let service = router.into_make_service_with_connect_info::<Switch>();
+        let router = registry.router().layer(from_fn_with_state(Arc::clone(&state), inject_fault));
+        let service = router.into_make_service_with_connect_info::<KillSwitch>();
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(SwitchedListener(listener), service).await {
+            if let Err(error) = axum::serve(KillableListener(listener), service).await {
                 tracing::error!(%error, "the registry stopped");
             }
         });
@@ -114,15 +114,15 @@ impl Drop for FaultyRegistry {
     }
 }
 
-impl std::fmt::Debug for Faults {
+impl std::fmt::Debug for FaultState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Faults").field("script", &self.script).finish_non_exhaustive()
+        f.debug_struct("FaultState").field("script", &self.script).finish_non_exhaustive()
     }
 }
 
-async fn meddle(
-    State(state): State<Arc<Faults>>,
-    ConnectInfo(switch): ConnectInfo<Switch>,
+async fn inject_fault(
+    State(state): State<Arc<FaultState>>,
+    ConnectInfo(switch): ConnectInfo<KillSwitch>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -134,7 +134,7 @@ async fn meddle(
     if fault == Some(Fault::ExpiredTokens) {
         state.tokens().1.clear();
     }
-    if fault == Some(Fault::Unauthorized) || !state.knows(&request) {
+    if fault == Some(Fault::Unauthorized) || !state.is_authorized(&request) {
         return state.challenge();
     }
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -151,7 +151,7 @@ async fn meddle(
             return response;
         }
         Some(Fault::Redirect) if reading => return state.redirect(&request),
-        Some(Fault::LostUploads) => state.registry.forget_uploads(Duration::ZERO).await,
+        Some(Fault::LostUploads) => state.registry.expire_uploads(Duration::ZERO).await,
         Some(Fault::IgnoredRange) => drop(request.headers_mut().remove(header::RANGE)),
         _ => {}
     }
@@ -160,19 +160,19 @@ async fn meddle(
     let is_head = request.method() == Method::HEAD;
     let mut limit = Limit::of(fault, switch);
     if let Some(limit) = &limit {
-        request = request.map(|body| limit.clone().limited(body, false));
+        request = request.map(|body| limit.clone().limit_body(body, false));
     }
     let response = next.run(request).await;
-    let response = altered(fault, is_head, response);
+    let response = alter_response(fault, is_head, response);
     if let Some(limit) = &mut limit {
         if limit.is_over() || is_head || is_empty(&response) {
             return limit.end().await;
         }
-        return response.map(|body| limit.clone().limited(body, true));
+        return response.map(|body| limit.clone().limit_body(body, true));
     }
     if is_blob {
         let count = Arc::clone(&state.blob_bytes);
-        return response.map(|body| counted(body, count));
+        return response.map(|body| count_body_bytes(body, count));
     }
     response
 }
@@ -182,7 +182,7 @@ fn is_empty(response: &Response) -> bool {
     length.is_none_or(|length| length == "0")
 }
 
-fn counted(body: Body, count: Arc<AtomicU64>) -> Body {
+fn count_body_bytes(body: Body, count: Arc<AtomicU64>) -> Body {
     Body::from_stream(body.into_data_stream().inspect(move |chunk| {
         if let Ok(chunk) = chunk {
             count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
@@ -190,7 +190,7 @@ fn counted(body: Body, count: Arc<AtomicU64>) -> Body {
     }))
 }
 
-impl Faults {
+impl FaultState {
     fn tokens(&self) -> std::sync::MutexGuard<'_, (u64, HashSet<String>)> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +207,7 @@ impl Faults {
         format!(r#"{{"token":"{token}","expires_in":300}}"#).into_response()
     }
 
-    fn knows(&self, request: &Request) -> bool {
+    fn is_authorized(&self, request: &Request) -> bool {
         let given = request.headers().get(header::AUTHORIZATION);
         let given = given.and_then(|given| given.to_str().ok());
         given.is_some_and(|given| self.tokens().1.contains(given))
@@ -224,7 +224,7 @@ impl Faults {
     }
 }
 
-fn altered(fault: Option<Fault>, is_head: bool, mut response: Response) -> Response {
+fn alter_response(fault: Option<Fault>, is_head: bool, mut response: Response) -> Response {
     match fault {
         Some(Fault::WrongLength(by)) if !is_head => {
             let headers = response.headers_mut();
@@ -265,12 +265,12 @@ fn with_wrong_byte(body: Body, at: u64) -> Body {
 #[derive(Clone)]
 struct Limit {
     left: Arc<AtomicU64>,
-    switch: Switch,
+    switch: KillSwitch,
     then: Fault,
 }
 
 impl Limit {
-    fn of(fault: Option<Fault>, switch: Switch) -> Option<Self> {
+    fn of(fault: Option<Fault>, switch: KillSwitch) -> Option<Self> {
         let then = fault?;
         let (Fault::Cut(left) | Fault::Reset(left) | Fault::Stall(left)) = then else {
             return None;
@@ -286,13 +286,13 @@ impl Limit {
     async fn end(&self) -> Response {
         match self.then {
             Fault::Stall(_) => {}
-            then => self.switch.turn(matches!(then, Fault::Reset(_))),
+            then => self.switch.kill(matches!(then, Fault::Reset(_))),
         }
         std::future::pending().await
     }
 
     /// The body up to the limit. An answer ends there at the latest.
-    fn limited(self, body: Body, is_answer: bool) -> Body {
+    fn limit_body(self, body: Body, is_answer: bool) -> Body {
         let bytes: ByteStream = body
             .into_data_stream()
             .map(|chunk| chunk.map_err(|error| Error::io("the body", std::io::Error::other(error))))

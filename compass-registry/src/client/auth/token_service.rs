@@ -4,10 +4,10 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, L
 use reqwest::{Response, StatusCode, Url};
 
 use super::super::credentials::{Credentials, Secret};
-use super::super::http::Door;
+use super::super::http::TokenEndpoint;
 use super::super::rate_limit::retry_after;
 use super::super::token_cache::Header;
-use super::super::transport::{MAX_REDIRECTS, host_of, unreachable};
+use super::super::transport::{MAX_REDIRECTS, describe_url, unreachable};
 use super::super::{error_body, token_response};
 use super::Auth;
 use crate::Error;
@@ -35,24 +35,25 @@ struct Answer {
 }
 
 impl Auth {
-    pub(super) async fn token(
+    pub(super) async fn request_token(
         &self,
-        door: Door<'_>,
+        endpoint: TokenEndpoint<'_>,
         realm: &str,
         (service, scope): (Option<&str>, &str),
         scopes: &[String],
     ) -> Result<Header, Error> {
-        let url = realm_url(door.registry, realm)?;
+        let url = realm_url(endpoint.registry, realm)?;
         let mut request = self.token_request(url, (service, scope), scopes);
         for _ in 0..=MAX_REDIRECTS {
-            let host = host_of(&request.url);
-            let answer = door.refusals.wait_for(&host, || self.ask(door, &request)).await?;
-            match request.redirected(&answer, door.registry) {
+            let host = describe_url(&request.url);
+            let answer =
+                endpoint.connect_retry.run(&host, || self.send(endpoint, &request)).await?;
+            match request.redirected(&answer, endpoint.registry) {
                 Some(next) => request = next,
-                None => return self.read(&request, &answer, &self.who(scope)),
+                None => return self.read(&request, &answer, &self.identity(scope)),
             }
         }
-        Err(bad_realm(realm, "it redirects in a circle"))
+        Err(invalid_realm(realm, "it redirects in a circle"))
     }
 
     fn token_request(
@@ -79,11 +80,15 @@ impl Auth {
         url.query_pairs_mut()
             .extend_pairs(service.map(|service| ("service", service)))
             .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-        TokenRequest { url, form: None, authorization: self.basic(scope) }
+        TokenRequest { url, form: None, authorization: self.basic_header(scope) }
     }
 
-    async fn ask(&self, door: Door<'_>, request: &TokenRequest) -> Result<Answer, Error> {
-        let http = door.to(&request.url);
+    async fn send(
+        &self,
+        endpoint: TokenEndpoint<'_>,
+        request: &TokenRequest,
+    ) -> Result<Answer, Error> {
+        let http = endpoint.to(&request.url);
         let mut builder = match &request.form {
             Some(form) => http
                 .post(request.url.clone())
@@ -108,13 +113,15 @@ impl Auth {
 
     /// The token of an answer.
     fn read(&self, request: &TokenRequest, answer: &Answer, who: &str) -> Result<Header, Error> {
-        let said = || self.redact(error_body::of(&answer.body));
+        let said = || self.redact(error_body::summarize(&answer.body));
         match answer.status.as_u16() {
-            200..=299 => token_response::read(&answer.body).ok_or_else(|| Error::InvalidResponse {
-                what: format!("the answer of {}", request.host()),
-                // The body may contain a token in some other form, so it is not shown.
-                reason: format!("it holds no token ({})", answer.describe(who)),
-            }),
+            200..=299 => {
+                token_response::parse(&answer.body).ok_or_else(|| Error::InvalidResponse {
+                    what: format!("the answer of {}", request.host()),
+                    // The body may contain a token in some other form, so it is not shown.
+                    reason: format!("it holds no token ({})", answer.describe(who)),
+                })
+            }
             status @ (408 | 429 | 500..=599) => Err(Error::Status {
                 host: request.host(),
                 request: request.url.path().to_owned(),
@@ -127,7 +134,7 @@ impl Auth {
                 reason: format!(
                     "it answered {status} to {}, {who}{}",
                     request.url.path(),
-                    error_body::after(&said())
+                    error_body::suffix(&said())
                 ),
             }),
         }
@@ -137,7 +144,7 @@ impl Auth {
 impl TokenRequest {
     /// The host, for messages.
     fn host(&self) -> String {
-        format!("the token service {}", host_of(&self.url))
+        format!("the token service {}", describe_url(&self.url))
     }
 
     /// The same request at the address that an answer redirects to, as Go's HTTP client follows
@@ -146,8 +153,8 @@ impl TokenRequest {
         let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection())?;
         let url = self.url.join(location.to_str().ok()?).ok()?;
         let url = realm_url(registry, url.as_str()).ok().filter(|_| self.form.is_none())?;
-        let is_own = url.origin() == self.url.origin();
-        let authorization = self.authorization.clone().filter(|_| is_own);
+        let is_registry_origin = url.origin() == self.url.origin();
+        let authorization = self.authorization.clone().filter(|_| is_registry_origin);
         Some(Self { url, form: None, authorization })
     }
 }
@@ -174,14 +181,14 @@ async fn read_body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
 
 /// The token service's URL; a registry with TLS must not send credentials to one without.
 fn realm_url(registry: &Url, realm: &str) -> Result<Url, Error> {
-    let url = registry.join(realm).map_err(|_| bad_realm(realm, NO_HTTPS))?;
+    let url = registry.join(realm).map_err(|_| invalid_realm(realm, NO_HTTPS))?;
     match (registry.scheme(), url.scheme()) {
         ("http", "http") | (_, "https") => Ok(url),
-        _ => Err(bad_realm(realm, NO_HTTPS)),
+        _ => Err(invalid_realm(realm, NO_HTTPS)),
     }
 }
 
-fn bad_realm(realm: &str, reason: &str) -> Error {
+fn invalid_realm(realm: &str, reason: &str) -> Error {
     Error::invalid("token service", realm, reason)
 }
 

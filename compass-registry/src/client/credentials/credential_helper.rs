@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::file::{HUB_KEY, is_hub};
+use super::file::{DOCKER_HUB_KEY, is_docker_hub};
 use super::{Credentials, Secret};
 
 /// How long a credential helper may take: it may ask a person to unlock a keyring.
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Characters of what a helper says went wrong that are shown.
-const MAX_SHOWN: usize = 300;
+const MAX_CHARS: usize = 300;
 
 /// What helpers print if they know no login (docker-credential-helpers).
 const NOT_FOUND: &str = "credentials not found";
@@ -39,28 +39,28 @@ struct Output {
 }
 
 /// The program of a helper.
-pub(super) fn program(name: &str) -> String {
+pub(super) fn program_name(name: &str) -> String {
     format!("docker-credential-{name}")
 }
 
 /// Asks a helper for the login of a host. This blocks.
-pub(super) fn ask(name: &str, host: &str) -> io::Result<Option<Credentials>> {
-    let key = if is_hub(host) { HUB_KEY } else { host };
-    read(&run(&program(name), key)?).map_err(io::Error::other)
+pub(super) fn get(name: &str, host: &str) -> io::Result<Option<Credentials>> {
+    let key = if is_docker_hub(host) { DOCKER_HUB_KEY } else { host };
+    read(&run(&program_name(name), key)?).map_err(io::Error::other)
 }
 
 fn read(output: &Output) -> Result<Option<Credentials>, String> {
     let (stdout, stderr) = (&output.stdout, &output.stderr);
     if !output.status.success() {
         // Helpers print errors on standard output; programs that they call print them on stderr.
-        let said = String::from_utf8_lossy(stdout);
-        if said.contains(NOT_FOUND) {
+        let message = String::from_utf8_lossy(stdout);
+        if message.contains(NOT_FOUND) {
             return Ok(None);
         }
-        let said = [said.trim(), String::from_utf8_lossy(stderr).trim()].join("\n");
-        return Err(match said.trim() {
+        let message = [message.trim(), String::from_utf8_lossy(stderr).trim()].join("\n");
+        return Err(match message.trim() {
             "" => format!("it failed without a word ({})", output.status),
-            said => shown(said),
+            message => one_line(message),
         });
     }
     if stdout.trim_ascii().is_empty() {
@@ -77,10 +77,10 @@ fn read(output: &Output) -> Result<Option<Credentials>, String> {
 }
 
 /// What a helper says, on one line.
-fn shown(said: &str) -> String {
-    let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+fn one_line(message: &str) -> String {
+    let lines: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join("; ");
-    match line.char_indices().nth(MAX_SHOWN) {
+    match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -97,12 +97,13 @@ fn run(program: &str, key: &str) -> io::Result<Output> {
         // If the helper does not read its input, its exit status and output tell more than EPIPE.
         let _ = stdin.write_all(key.as_bytes());
     }
-    output_of(child)
+    wait_with_timeout(child)
 }
 
 /// What a helper prints, and how it ends. One that does not is ended.
-fn output_of(mut child: Child) -> io::Result<Output> {
-    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+fn wait_with_timeout(mut child: Child) -> io::Result<Output> {
+    let (stdout, stderr) =
+        (read_in_thread(child.stdout.take()), read_in_thread(child.stderr.take()));
     let until = Instant::now() + TIMEOUT;
     if let Ok(stdout) = stdout.recv_timeout(TIMEOUT) {
         while Instant::now() < until {
@@ -121,7 +122,7 @@ fn output_of(mut child: Child) -> io::Result<Output> {
 }
 
 /// Reads a pipe to its end in another thread.
-fn collect(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+fn read_in_thread(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();

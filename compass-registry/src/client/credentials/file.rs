@@ -21,7 +21,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The host that Docker Hub's logins are kept for, as a helper is asked for it.
-pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// What a file says.
 #[derive(Deserialize, Default, Debug)]
@@ -57,9 +57,9 @@ pub(super) enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Helper<'f> {
     /// For this host (`credHelpers`).
-    OfHost(&'f str),
+    ForHost(&'f str),
     /// For all hosts (`credsStore`).
-    OfAll(&'f str),
+    Default(&'f str),
 }
 
 /// What a key of `auths` stands for.
@@ -82,13 +82,13 @@ impl File {
         // The parser's own message may quote a secret, so only its line is shown.
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| bad(format!("line {} is not a Docker configuration", error.line())))?;
-        Self::of(value, format).ok_or_else(|| {
+        Self::from_value(value, format).ok_or_else(|| {
             bad("some values in it are not of the kind that a Docker configuration has".to_owned())
         })
     }
 
     /// Reads a value as Go does: the names of fields may be in any case, and null is nothing.
-    fn of(mut value: Value, format: Format) -> Option<Self> {
+    fn from_value(mut value: Value, format: Format) -> Option<Self> {
         if format == Format::Current {
             rename_keys(&mut value, &["auths", "credHelpers", "credsStore"]);
         }
@@ -111,37 +111,39 @@ impl File {
 
     /// The helper for a host. One without a name takes the host out of the common one.
     pub(super) fn helper(&self, host: &str) -> Option<Helper<'_>> {
-        let own = best(self.helpers.iter().flatten(), |key| rank_of(key, host, Format::Current));
+        let own =
+            lowest_rank(self.helpers.iter().flatten(), |key| rank_for(key, host, Format::Current));
         let own = own.map(|helper| helper.as_deref().unwrap_or_default());
         match (own, self.store.as_deref()) {
             (Some(""), _) => None,
-            (Some(helper), _) => Some(Helper::OfHost(helper)),
-            (None, Some(store)) if !store.is_empty() => Some(Helper::OfAll(store)),
+            (Some(helper), _) => Some(Helper::ForHost(helper)),
+            (None, Some(store)) if !store.is_empty() => Some(Helper::Default(store)),
             _ => None,
         }
     }
 
     /// The credentials of a host: an exact key counts before its spellings as a URL.
-    pub(super) fn of_host(
+    pub(super) fn host_credentials(
         &self,
         name: &str,
         host: &str,
         format: Format,
     ) -> Result<Option<Credentials>, Error> {
         let entries = self.auths.iter().flatten();
-        let entry = best(entries, |key| rank_of(key, host, format)).and_then(Option::as_ref);
+        let entry =
+            lowest_rank(entries, |key| rank_for(key, host, format)).and_then(Option::as_ref);
         entry.map_or(Ok(None), |entry| entry.credentials(name, host))
     }
 
     /// The credentials of projects and repositories of a host, the longest path first.
-    pub(super) fn of_paths(
+    pub(super) fn path_credentials(
         &self,
         name: &str,
         host: &str,
     ) -> Result<Vec<(Repository, Credentials)>, Error> {
         let mut found: Vec<(Repository, Credentials)> = Vec::new();
         for (key, entry) in self.auths.iter().flatten() {
-            let Key::Path { host: own, path } = Key::of(key, Format::Current) else { continue };
+            let Key::Path { host: own, path } = Key::parse(key, Format::Current) else { continue };
             let path: Option<Repository> = path.parse().ok().filter(|_| is_same_host(own, host));
             let (Some(path), Some(entry)) = (path, entry) else { continue };
             let is_known = found.iter().any(|(known, _)| *known == path);
@@ -166,7 +168,7 @@ fn rename_keys(value: &mut Value, known: &[&str]) {
 }
 
 /// The value with the lowest rank.
-fn best<'e, V>(
+fn lowest_rank<'e, V>(
     entries: impl Iterator<Item = (&'e String, &'e V)>,
     rank: impl Fn(&str) -> Option<u8>,
 ) -> Option<&'e V> {
@@ -175,8 +177,8 @@ fn best<'e, V>(
 }
 
 /// How well a key fits a host; nothing if it is for something else.
-fn rank_of(key: &str, host: &str, format: Format) -> Option<u8> {
-    match Key::of(key, format) {
+fn rank_for(key: &str, host: &str, format: Format) -> Option<u8> {
+    match Key::parse(key, format) {
         Key::Host { host: own, rank } if own == host => Some(rank),
         // Docker Hub has several names.
         Key::Host { host: own, rank } if is_same_host(own, host) => Some(rank + 10),
@@ -185,7 +187,7 @@ fn rank_of(key: &str, host: &str, format: Format) -> Option<u8> {
 }
 
 impl<'k> Key<'k> {
-    fn of(key: &'k str, format: Format) -> Self {
+    fn parse(key: &'k str, format: Format) -> Self {
         let https = key.strip_prefix("https://").map(|rest| (rest, 1));
         let http = key.strip_prefix("http://").map(|rest| (rest, 2));
         let (rest, rank) = https.or(http).unwrap_or((key, 0));
@@ -206,10 +208,10 @@ impl<'k> Key<'k> {
 }
 
 fn is_same_host(own: &str, host: &str) -> bool {
-    own == host || (is_hub(own) && is_hub(host))
+    own == host || (is_docker_hub(own) && is_docker_hub(host))
 }
 
-pub(super) fn is_hub(host: &str) -> bool {
+pub(super) fn is_docker_hub(host: &str) -> bool {
     matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io")
 }
 
@@ -250,7 +252,7 @@ fn decode(auth: &str) -> Option<Credentials> {
 }
 
 /// The file that messages and hints name.
-pub(super) fn shown(path: &Path) -> String {
+pub(super) fn display_path(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -275,9 +277,9 @@ mod tests {
             ("https://reg.a/team/", Key::Path { host: "reg.a", path: "team" }),
             ("[::1]:5000", host("[::1]:5000", 0)),
         ] {
-            assert_eq!(Key::of(key, Format::Current), expected, "{key}");
+            assert_eq!(Key::parse(key, Format::Current), expected, "{key}");
         }
-        assert_eq!(Key::of("https://reg.a/x/y", Format::Legacy), host("reg.a", 4));
+        assert_eq!(Key::parse("https://reg.a/x/y", Format::Legacy), host("reg.a", 4));
     }
 
     #[test]

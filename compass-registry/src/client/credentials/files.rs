@@ -23,10 +23,10 @@ enum Source {
 }
 
 /// The variable that names the one file to read.
-const NAMED: &str = "REGISTRY_AUTH_FILE";
+const AUTH_FILE_VARIABLE: &str = "REGISTRY_AUTH_FILE";
 
 /// The variable that holds credentials itself.
-const INLINE: &str = "DOCKER_AUTH_CONFIG";
+const AUTH_CONFIG_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 impl CredentialFiles {
     /// These files. Files that do not exist are empty.
@@ -45,9 +45,9 @@ impl CredentialFiles {
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let directory = |name: &str| variable(name).map(PathBuf::from);
-        let inline = variable(INLINE).map(|text| text.to_string_lossy().into_owned());
-        let inline = inline.map(|text| Source::Variable(INLINE, text));
-        if let Some(file) = directory(NAMED) {
+        let inline = variable(AUTH_CONFIG_VARIABLE).map(|text| text.to_string_lossy().into_owned());
+        let inline = inline.map(|text| Source::Variable(AUTH_CONFIG_VARIABLE, text));
+        if let Some(file) = directory(AUTH_FILE_VARIABLE) {
             return Self([Source::Named(file)].into_iter().chain(inline).collect());
         }
         let home = directory("HOME");
@@ -81,11 +81,11 @@ impl CredentialFiles {
             let (name, format) = (source.name(), source.format());
             let file = source.read()?;
             if format == Format::Current {
-                for (path, credentials) in file.of_paths(&name, host)? {
+                for (path, credentials) in file.path_credentials(&name, host)? {
                     logins.push(Login::new(Some(path), credentials, &*name));
                 }
             }
-            if let Some(login) = of_host(&file, &name, format, host)? {
+            if let Some(login) = host_login(&file, &name, format, host)? {
                 // It fits everything: no later file counts.
                 logins.push(login);
                 break;
@@ -96,24 +96,24 @@ impl CredentialFiles {
 }
 
 /// The login that one file has for a host as such.
-fn of_host(file: &File, name: &str, format: Format, host: &str) -> Result<Option<Login>, Error> {
+fn host_login(file: &File, name: &str, format: Format, host: &str) -> Result<Option<Login>, Error> {
     let helper = file.helper(host);
-    if let Some(Helper::OfHost(helper)) = helper {
-        return ask(helper, ("credHelpers", name), host);
+    if let Some(Helper::ForHost(helper)) = helper {
+        return run_helper(helper, ("credHelpers", name), host);
     }
-    if let Some(credentials) = file.of_host(name, host, format)? {
+    if let Some(credentials) = file.host_credentials(name, host, format)? {
         return Ok(Some(Login::new(None, credentials, name)));
     }
     match helper {
-        Some(Helper::OfAll(helper)) => ask(helper, ("credsStore", name), host),
+        Some(Helper::Default(helper)) => run_helper(helper, ("credsStore", name), host),
         _ => Ok(None),
     }
 }
 
 /// Asks a helper that a key of a file names.
-fn ask(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Login>, Error> {
-    let program = credential_helper::program(helper);
-    let credentials = credential_helper::ask(helper, host).map_err(|error| {
+fn run_helper(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Login>, Error> {
+    let program = credential_helper::program_name(helper);
+    let credentials = credential_helper::get(helper, host).map_err(|error| {
         let what = format!(
             "cannot run the credential helper `{program}` for {host}, which `{key}` in {file} names"
         );
@@ -126,7 +126,7 @@ fn ask(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Log
 impl Source {
     fn name(&self) -> String {
         match self {
-            Self::File(path, _) | Self::Named(path) => file::shown(path),
+            Self::File(path, _) | Self::Named(path) => file::display_path(path),
             Self::Variable(name, _) => (*name).to_owned(),
         }
     }
@@ -146,20 +146,21 @@ impl Source {
                     true => Error::InvalidContent {
                         what: (*name).to_owned(),
                         reason: format!(
-                            "it names a file, and should hold its text: name files with {NAMED}"
+                            "it names a file, and should hold its text: name files with {AUTH_FILE_VARIABLE}"
                         ),
                     },
                     false => error,
                 })
             }
             Self::Named(path) => {
-                let what = || format!("cannot read {}, which {NAMED} names", path.display());
+                let what =
+                    || format!("cannot read {}, which {AUTH_FILE_VARIABLE} names", path.display());
                 let text = std::fs::read(path).map_err(|error| Error::io(what(), error))?;
-                File::parse(&file::shown(path), &text, Format::Current)
+                File::parse(&file::display_path(path), &text, Format::Current)
             }
             Self::File(path, format) => match std::fs::read(path) {
-                Ok(text) => File::parse(&file::shown(path), &text, *format),
-                Err(error) if is_absent(path, &error) => Ok(File::default()),
+                Ok(text) => File::parse(&file::display_path(path), &text, *format),
+                Err(error) if is_missing(path, &error) => Ok(File::default()),
                 Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
             },
         }
@@ -167,7 +168,7 @@ impl Source {
 }
 
 /// Whether there is no such file. An optional secret of Kubernetes leaves a directory instead.
-fn is_absent(path: &Path, error: &std::io::Error) -> bool {
+fn is_missing(path: &Path, error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || path.is_dir()
 }

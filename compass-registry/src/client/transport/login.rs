@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use reqwest::header::WWW_AUTHENTICATE;
 
-use super::refusal::Refusal;
+use super::refusal::ErrorResponse;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::challenge::{self, Challenge};
@@ -15,59 +15,65 @@ impl Transport {
     pub(super) async fn authorize(
         &self,
         request: &Request,
-        refusal: &Refusal,
+        refusal: &ErrorResponse,
         sent: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
-        if !self.is_own(&refusal.url) {
+        if !self.is_registry_origin(&refusal.url) {
             return Ok(None);
         }
-        let (door, scope) = (self.door(), &request.scope);
+        let (endpoint, scope) = (self.endpoint(), &request.scope);
         match (refusal.status, sent) {
-            (StatusCode::UNAUTHORIZED, _) => match challenge_of(refusal) {
-                Some(challenge) => self.0.auth.answer(door, &challenge, scope, sent).await,
+            (StatusCode::UNAUTHORIZED, _) => match best_challenge(refusal) {
+                Some(challenge) => {
+                    self.0.auth.answer_challenge(endpoint, &challenge, scope, sent).await
+                }
                 None => match sent {
-                    None => self.ask_root(request).await,
+                    None => self.fetch_root_challenge(request).await,
                     // The token may have expired.
-                    Some(sent) => self.0.auth.renew(door, scope, sent).await,
+                    Some(sent) => self.0.auth.renew_token(endpoint, scope, sent).await,
                 },
             },
             // Private images are hidden from those who do not say who they are.
-            (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, None) => self.ask_root(request).await,
-            (_, Some(sent)) if refusal.complains_of_token() => {
-                self.0.auth.renew(door, scope, sent).await
+            (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, None) => {
+                self.fetch_root_challenge(request).await
+            }
+            (_, Some(sent)) if refusal.is_token_rejected() => {
+                self.0.auth.renew_token(endpoint, scope, sent).await
             }
             // Some registries say so instead where a token is not for the repository.
-            (StatusCode::FORBIDDEN, sent) => self.0.auth.alone(door, scope, sent).await,
+            (StatusCode::FORBIDDEN, sent) => {
+                self.0.auth.single_scope_header(endpoint, scope, sent).await
+            }
             _ => Ok(None),
         }
     }
 
     /// Asks `/v2/` once how to log in, as Docker does first of all, and gives the header that
     /// follows from it.
-    async fn ask_root(&self, request: &Request) -> Result<Option<Secret>, Error> {
-        if self.0.auth.login(&request.scope).is_none() {
+    async fn fetch_root_challenge(&self, request: &Request) -> Result<Option<Secret>, Error> {
+        if self.0.auth.login_for(&request.scope).is_none() {
             return Ok(None);
         }
         let ask = || async {
             let root = self.root_request("", "");
             // If it fails, the first refusal stands.
-            if let Ok(response) = self.follow(&root, None).await
+            if let Ok(response) = self.send_following_redirects(&root, None).await
                 && response.status() == StatusCode::UNAUTHORIZED
-                && self.is_own(response.url())
+                && self.is_registry_origin(response.url())
             {
-                let refusal = Refusal::read(response, self.0.retry.idle_timeout).await;
-                if let Some(challenge) = challenge_of(&refusal) {
-                    self.0.auth.remember(&challenge);
+                let refusal = ErrorResponse::read(response, self.0.retry.idle_timeout).await;
+                if let Some(challenge) = best_challenge(&refusal) {
+                    self.0.auth.remember_challenge(&challenge);
                 }
             }
         };
         self.0.asked_root.get_or_init(ask).await;
-        self.0.auth.known(self.door(), &request.scope).await
+        self.0.auth.cached_header(self.endpoint(), &request.scope).await
     }
 }
 
 /// The challenge that can be answered best.
-fn challenge_of(refusal: &Refusal) -> Option<Challenge> {
+fn best_challenge(refusal: &ErrorResponse) -> Option<Challenge> {
     // A token is worth less to a thief than a password.
     let worth = |one: &Challenge| match one {
         Challenge::Bearer { .. } => 2,
@@ -79,8 +85,8 @@ fn challenge_of(refusal: &Refusal) -> Option<Challenge> {
 }
 
 /// The scheme of a challenge that nothing here answers.
-pub(super) fn unknown_scheme(refusal: &Refusal) -> Option<String> {
-    if challenge_of(refusal).is_some() {
+pub(super) fn unsupported_scheme(refusal: &ErrorResponse) -> Option<String> {
+    if best_challenge(refusal).is_some() {
         return None;
     }
     challenges(refusal).into_iter().find_map(|one| match one {
@@ -89,7 +95,7 @@ pub(super) fn unknown_scheme(refusal: &Refusal) -> Option<String> {
     })
 }
 
-fn challenges(refusal: &Refusal) -> Vec<Challenge> {
+fn challenges(refusal: &ErrorResponse) -> Vec<Challenge> {
     let values = refusal.headers.get_all(WWW_AUTHENTICATE).iter();
     let values = values.filter_map(|value| value.to_str().ok());
     values.flat_map(challenge::parse).collect()

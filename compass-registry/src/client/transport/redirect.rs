@@ -3,7 +3,7 @@
 use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::refusal::Refusal;
+use super::refusal::ErrorResponse;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::credentials::Secret;
@@ -19,45 +19,53 @@ pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
 impl Transport {
     /// Sends a request and follows redirects: reads to any host, writes only within the registry's
     /// origin.
-    pub(super) async fn follow(
+    pub(super) async fn send_following_redirects(
         &self,
         request: &Request,
         authorization: Option<&Secret>,
     ) -> Result<Response, Error> {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let host = super::host_of(&url);
+            let host = super::describe_url(&url);
             let send = || self.send_to(request, &url, authorization);
-            let response = self.0.refusals.wait_for(&host, send).await?;
+            let response = self.0.connect_retry.run(&host, send).await?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
             let reads = matches!(request.method, Method::GET | Method::HEAD);
             let next = match reads {
-                true => self.location(&url, &response)?,
-                false => match self.repeated_at(&url, &response) {
+                true => self.resolve_location(&url, &response)?,
+                false => match self.replay_location(&url, &response) {
                     Some(next) => next,
                     None => return Ok(response),
                 },
             };
             url = next;
         }
-        Err(too_many(request))
+        Err(too_many_redirects(request))
     }
 
     /// Where a request that writes is to be sent instead, if that is the same registry.
-    pub(in crate::client) fn repeated_at(&self, from: &Url, response: &Response) -> Option<Url> {
+    pub(in crate::client) fn replay_location(
+        &self,
+        from: &Url,
+        response: &Response,
+    ) -> Option<Url> {
         if !is_repeatable_redirect(response.status()) {
             return None;
         }
-        let next = self.location(from, response).ok()?;
+        let next = self.resolve_location(from, response).ok()?;
         (next.origin() == from.origin()).then_some(next)
     }
 
     /// The error for a redirect that is not followed.
-    pub(in crate::client) fn redirected(&self, request: &Request, response: &Response) -> Error {
-        let refusal = Refusal::without_body(response);
-        self.refusal_error(request, &refusal)
+    pub(in crate::client) fn redirect_error(
+        &self,
+        request: &Request,
+        response: &Response,
+    ) -> Error {
+        let refusal = ErrorResponse::without_body(response);
+        self.unexpected_status(request, &refusal)
     }
 
     /// Sends a request to one address.
@@ -67,7 +75,7 @@ impl Transport {
         url: &Url,
         authorization: Option<&Secret>,
     ) -> Result<Response, Error> {
-        let http = self.0.connections.to(self.is_own(url), request.bulk);
+        let http = self.0.connections.to(self.is_registry_origin(url), request.is_blob);
         let mut builder =
             http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
         if let Some(value) = self.authorization(url, authorization) {
@@ -78,8 +86,8 @@ impl Transport {
         }
         let turn = self.0.rate_limiter.acquire().await;
         let turn = turn.map_err(|slow| self.unreachable(request, url, slow))?;
-        let patience = request.patience.unwrap_or(self.0.retry.idle_timeout);
-        let response = match tokio::time::timeout(patience, builder.send()).await {
+        let timeout = request.timeout.unwrap_or(self.0.retry.idle_timeout);
+        let response = match tokio::time::timeout(timeout, builder.send()).await {
             Ok(response) => response.map_err(|error| self.unreachable(request, url, error))?,
             Err(elapsed) => return Err(self.unreachable(request, url, elapsed)),
         };
@@ -91,7 +99,7 @@ impl Transport {
 
     /// The header, if the address is within the registry's own origin.
     pub(super) fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
-        let value = value.filter(|_| self.is_own(url))?;
+        let value = value.filter(|_| self.is_registry_origin(url))?;
         let mut header = HeaderValue::from_str(value.reveal()).ok()?;
         header.set_sensitive(true);
         Some(header)
@@ -99,13 +107,13 @@ impl Transport {
 
     /// The address that an answer names. TLS is never left. A registry behind a proxy that ends TLS
     /// may use `http` in its addresses, and one that is asked without that proxy may use `https`.
-    pub(in crate::client) fn location(
+    pub(in crate::client) fn resolve_location(
         &self,
         from: &Url,
         response: &Response,
     ) -> Result<Url, Error> {
         let bad = |reason: String| {
-            let what = format!("the answer of {} to {}", self.place(from), from.path());
+            let what = format!("the answer of {} to {}", self.describe_host(from), from.path());
             Err(Error::InvalidResponse { what, reason })
         };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -140,7 +148,7 @@ impl Transport {
     }
 }
 
-pub(in crate::client) fn too_many(request: &Request) -> Error {
+pub(in crate::client) fn too_many_redirects(request: &Request) -> Error {
     Error::InvalidResponse {
         what: format!("the answer to {} {}", request.method, request.url.path()),
         reason: format!("{} redirects in a row", MAX_REDIRECTS + 1),

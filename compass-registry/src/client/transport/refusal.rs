@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
-use super::login::unknown_scheme;
+use super::login::unsupported_scheme;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::error_body;
@@ -22,7 +22,7 @@ const MIN_PARAMETER: usize = 8;
 const VERSION: &str = "docker-distribution-api-version";
 
 /// An answer with another status than was expected. Its connection can be used again.
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
@@ -30,18 +30,18 @@ pub(super) struct Refusal {
     pub(super) words: String,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// Reads the body of an answer, as far as it is of use.
     pub(super) async fn read(response: Response, silence: Duration) -> Self {
         let (status, url) = (response.status(), response.url().clone());
         let headers = response.headers().clone();
-        let encoding = super::super::pull::encoding(&response);
-        let body = beginning(response, silence).await;
+        let encoding = super::super::pull::content_encoding(&response);
+        let body = read_prefix(response, silence).await;
         let words = match encoding {
             Some(encoding) if std::str::from_utf8(&body).is_err() => {
                 format!("its words are sent with `Content-Encoding: {encoding}`")
             }
-            _ => without_parameters(error_body::of(&body), &url),
+            _ => redact_query_values(error_body::summarize(&body), &url),
         };
         Self { status, headers, url, words }
     }
@@ -57,7 +57,7 @@ impl Refusal {
 
     /// Whether the registry complains of the token that it was sent, and not of its owner: some do
     /// so with another status than 401, and without a challenge.
-    pub(super) fn complains_of_token(&self) -> bool {
+    pub(super) fn is_token_rejected(&self) -> bool {
         let words = self.words.to_ascii_lowercase();
         let names_token = words.contains("token") || words.contains("jwt");
         let is_invalid = ["invalid", "expired", "not valid", "malformed"];
@@ -72,7 +72,7 @@ impl Refusal {
 
 /// Words without the longer parameters of the address that was asked: an object storage repeats its
 /// signature in them.
-fn without_parameters(mut words: String, url: &Url) -> String {
+fn redact_query_values(mut words: String, url: &Url) -> String {
     for (_, value) in url.query_pairs() {
         if value.len() >= MIN_PARAMETER && words.contains(&*value) {
             words = words.replace(&*value, "…");
@@ -82,7 +82,7 @@ fn without_parameters(mut words: String, url: &Url) -> String {
 }
 
 /// The beginning of a body, as far as it arrives within the time limit.
-async fn beginning(mut response: Response, silence: Duration) -> Vec<u8> {
+async fn read_prefix(mut response: Response, silence: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -98,41 +98,41 @@ async fn beginning(mut response: Response, silence: Duration) -> Vec<u8> {
 
 impl Transport {
     /// The error for an answer that was not expected.
-    pub(super) fn refused(&self, request: &Request, refusal: &Refusal) -> Error {
+    pub(super) fn status_error(&self, request: &Request, refusal: &ErrorResponse) -> Error {
         let is_login = matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        if !(is_login && self.is_own(&refusal.url)) {
-            return self.refusal_error(request, refusal);
+        if !(is_login && self.is_registry_origin(&refusal.url)) {
+            return self.unexpected_status(request, refusal);
         }
-        let unknown = unknown_scheme(refusal);
+        let unknown = unsupported_scheme(refusal);
         let unknown = unknown.map_or_else(String::new, |scheme| {
             format!("; it asks for `{scheme}`, which is unknown here")
         });
-        let words = error_body::after(&self.0.auth.redact(refusal.words.clone()));
+        let words = error_body::suffix(&self.0.auth.redact(refusal.words.clone()));
         Error::Unauthorized {
             host: self.0.host.clone(),
             reason: format!(
                 "{} {} {} ({}){words}{unknown}",
                 request.method,
                 refusal.url.path(),
-                self.0.auth.who(&request.scope),
+                self.0.auth.identity(&request.scope),
                 refusal.status.as_u16(),
             ),
         }
     }
 
     /// The same, whatever the status.
-    pub(super) fn refusal_error(&self, request: &Request, refusal: &Refusal) -> Error {
+    pub(super) fn unexpected_status(&self, request: &Request, refusal: &ErrorResponse) -> Error {
         let mut message = self.0.auth.redact(refusal.words.clone());
         if refusal.status.is_redirection() {
             message = redirect(refusal);
         }
-        if self.is_own(&refusal.url) && self.may_be_about_login(request, refusal) {
-            let asked = format!("(asked {})", self.0.auth.who(&request.scope));
+        if self.is_registry_origin(&refusal.url) && self.depends_on_login(request, refusal) {
+            let asked = format!("(asked {})", self.0.auth.identity(&request.scope));
             let separator = if message.is_empty() { "" } else { " " };
             message = format!("{message}{separator}{asked}");
         }
         Error::Status {
-            host: self.place(&refusal.url),
+            host: self.describe_host(&refusal.url),
             request: format!("{} {}", request.method, refusal.url.path()),
             status: refusal.status.as_u16(),
             message,
@@ -142,9 +142,9 @@ impl Transport {
 
     /// Whether the answer may differ for another login: registries answer 404 for private
     /// repositories, and some answer 400 instead of 403.
-    fn may_be_about_login(&self, request: &Request, refusal: &Refusal) -> bool {
+    fn depends_on_login(&self, request: &Request, refusal: &ErrorResponse) -> bool {
         let says = |code: &str| refusal.words.contains(code);
-        let is_anonymous = self.0.auth.login(&request.scope).is_none();
+        let is_anonymous = self.0.auth.login_for(&request.scope).is_none();
         match refusal.status {
             // A login that gets the code of a missing manifest can see the repository.
             StatusCode::NOT_FOUND if request.scope.starts_with("repository:") => {
@@ -156,14 +156,14 @@ impl Transport {
     }
 
     /// Whether a registry answered to the request for its root, and no web page.
-    pub(super) async fn require_registry(&self, response: Response) -> Result<(), Error> {
+    pub(super) async fn check_is_registry(&self, response: Response) -> Result<(), Error> {
         if response.headers().contains_key(VERSION) {
             return Ok(());
         }
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
         let path = response.url().path().to_owned();
-        let body = beginning(response, self.0.retry.idle_timeout).await;
+        let body = read_prefix(response, self.0.retry.idle_timeout).await;
         let text = String::from_utf8_lossy(&body);
         let text = text.trim();
         // Registries without that header answer with an object without fields, or nothing at all, and
@@ -173,7 +173,7 @@ impl Transport {
             return Ok(());
         }
         let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };
-        let reason = format!("it answers GET {path} with {kind}: {}", error_body::of(&body));
+        let reason = format!("it answers GET {path} with {kind}: {}", error_body::summarize(&body));
         Err(Error::NotARegistry { host: self.0.host.clone(), reason })
     }
 
@@ -184,35 +184,35 @@ impl Transport {
         error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
         let asked = format!("{} {}", request.method, at.path());
-        unreachable(&self.place(at), &asked, error)
+        unreachable(&self.describe_host(at), &asked, error)
     }
 
-    pub(super) fn is_own(&self, url: &Url) -> bool {
+    pub(super) fn is_registry_origin(&self, url: &Url) -> bool {
         url.origin() == self.0.base.origin()
     }
 
     /// The host for messages: the registry, or the host that it redirected to.
-    pub(super) fn place(&self, url: &Url) -> String {
-        if self.is_own(url) {
+    pub(super) fn describe_host(&self, url: &Url) -> String {
+        if self.is_registry_origin(url) {
             return self.0.host.clone();
         }
-        format!("{} (where {} pointed)", host_of(url), self.0.host)
+        format!("{} (where {} pointed)", describe_url(url), self.0.host)
     }
 }
 
 /// Where a redirect that is not followed leads. The rest of the address may be signed.
-fn redirect(refusal: &Refusal) -> String {
+fn redirect(refusal: &ErrorResponse) -> String {
     let location = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     match location.and_then(|location| refusal.url.join(location).ok()) {
         Some(url) => {
-            format!("it redirects to {}://{}{}", url.scheme(), host_of(&url), url.path())
+            format!("it redirects to {}://{}{}", url.scheme(), describe_url(&url), url.path())
         }
         None => "it redirects, and names no address".to_owned(),
     }
 }
 
 /// The host of an address, with its port if it has one.
-pub(in crate::client) fn host_of(url: &Url) -> String {
+pub(in crate::client) fn describe_url(url: &Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}{port}", url.host_str().unwrap_or_default())
 }

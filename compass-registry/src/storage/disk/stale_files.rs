@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::blob_files::PART;
+use super::super::blob_files::TEMP_PREFIX;
 use crate::Error;
 
 /// Removes them in `root` itself, and everywhere in `repositories`.
@@ -30,7 +30,7 @@ fn remove_parts_in(directory: &Path, directories: &mut Vec<PathBuf>) -> std::io:
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             directories.push(entry.path());
-        } else if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+        } else if entry.file_name().as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
             std::fs::remove_file(entry.path())?;
         }
     }
