@@ -1,5 +1,4 @@
-//! The arithmetic of bundles: framing in both directions, checksums, planning, and reading what a plan
-//! comes from.
+//! Benchmarks the parts of bundles that do no I/O: framing, checksums, planning and parsing.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -53,7 +52,7 @@ fn checksums(criterion: &mut Criterion) {
     });
 }
 
-/// Images that share bases, as the platform's do.
+/// Creates images that share base layers, as those of a product do.
 fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
     let blob = |media_type: &str, seed: u64, size| Descriptor {
         size,

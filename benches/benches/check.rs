@@ -1,4 +1,4 @@
-//! Judging many plugin manifests.
+//! Benchmarks `check` on many plugin manifests.
 #![allow(missing_docs)]
 
 use compass_manifest::{Policy, Tree, check};
@@ -18,7 +18,7 @@ fn tree(plugins: u16) -> Tree {
     (0..plugins).map(plugin).collect()
 }
 
-fn many(criterion: &mut Criterion) {
+fn check_plugins(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("check");
     group.sample_size(10);
     for plugins in [100, 1_000, 10_000] {
@@ -31,5 +31,5 @@ fn many(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, many);
+criterion_group!(benches, check_plugins);
 criterion_main!(benches);

@@ -1,9 +1,9 @@
-//! The images that everybody works on.
+//! The images that all tools copy.
 
 use std::io::Write as _;
 use std::sync::Arc;
 
-use compass_benches::Failure;
+use compass_benches::BenchError;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
@@ -16,68 +16,87 @@ use serde_json::json;
 /// The tag of all images.
 pub(crate) const TAG: &str = "v0.1.0";
 
-/// The image that packages are made of: 950 MB in three layers, 3.8 GB unpacked.
+/// An image of 950 MB in three layers, 3.8 GB unpacked.
 pub(crate) const LARGE: &str = "compass-plugins-large";
 
 /// An image of one layer of 225 MB.
 pub(crate) const MIDDLE: &str = "middle";
 
-/// Images that share a base of 8 MB and have two layers of 0.2 to 1.8 MB each.
+/// How many small images there are. They share a base of 8 MB, and have two layers of 0.2 to 1.8 MB
+/// each.
 pub(crate) const SMALL: u64 = 40;
 
-/// A part of a file: so much of it is noise, the rest compresses to almost nothing.
-const PART: usize = 256 << 10;
+/// The size of the incompressible parts of a file, in bytes. The rest compresses to almost nothing.
+const RANDOM_PART: usize = 256 << 10;
 
-/// A layer as registries have it.
+/// A layer as a registry has it.
 #[derive(Clone)]
 struct Layer {
     compressed: Vec<u8>,
-    unpacked: Digest,
+    diff_id: Digest,
 }
 
-/// Pushes what a registry does not have yet.
-pub(crate) async fn push_all(host: &str) -> Result<(), Failure> {
+/// The images that a comparison needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ImageSet {
+    Large,
+    Middle,
+    Small,
+}
+
+/// Pushes the images of a set that a registry does not have.
+pub(crate) async fn push(host: &str, images: ImageSet) -> Result<(), BenchError> {
     let client = Client::new(host, ClientOptions::default())?;
-    let large = || (1..=3).map(|seed| layer(seed, 950_000_000 / 3, 4)).collect();
-    push(&client, LARGE, large).await?;
-    push(&client, MIDDLE, || Ok(vec![layer(4, 225_000_000, 2)?])).await?;
+    match images {
+        ImageSet::Large => {
+            let layers = || (1..=3).map(|seed| layer(seed, 950_000_000 / 3, 4)).collect();
+            push_image(&client, LARGE, layers).await
+        }
+        ImageSet::Middle => {
+            push_image(&client, MIDDLE, || Ok(vec![layer(4, 225_000_000, 2)?])).await
+        }
+        ImageSet::Small => push_small(&client).await,
+    }
+}
+
+async fn push_small(client: &Client) -> Result<(), BenchError> {
     let base = layer(5, 8_000_000, 2)?;
     for number in 0..SMALL {
         let size = |step: u64| 200_000 + (number * step % SMALL) * 1_600_000 / (SMALL - 1);
         let own = |seed: u64, size: u64| layer(100 + seed, size, 2);
         let layers =
             || Ok(vec![base.clone(), own(2 * number, size(7))?, own(2 * number + 1, size(13))?]);
-        push(&client, &small(number), layers).await?;
+        push_image(client, &small(number), layers).await?;
     }
     Ok(())
 }
 
-/// The name of one of the small images.
+/// The name of a small image.
 pub(crate) fn small(number: u64) -> String {
     format!("app-{number}")
 }
 
-/// A tar archive with one file, which takes so many bytes compressed and so many times as many
-/// unpacked.
-fn layer(seed: u64, compressed: u64, times: usize) -> Result<Layer, Failure> {
-    let parts = usize::try_from(compressed)?.div_ceil(PART);
-    let zeros = vec![0; PART * (times - 1)];
+/// Creates a gzip-compressed tar archive with one file. It has about `compressed` bytes, and `times` as
+/// many decompressed.
+fn layer(seed: u64, compressed: u64, times: usize) -> Result<Layer, BenchError> {
+    let parts = usize::try_from(compressed)?.div_ceil(RANDOM_PART);
+    let zeros = vec![0; RANDOM_PART * (times - 1)];
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut hasher = Hasher::default();
     let mut write = |bytes: &[u8]| {
         hasher.update(bytes);
         gzip.write_all(bytes)
     };
-    write(&header(parts * PART * times))?;
+    write(&header(parts * RANDOM_PART * times))?;
     for part in 0..parts as u64 {
-        write(&random_bytes(seed << 32 | part, PART))?;
+        write(&random_bytes(seed << 32 | part, RANDOM_PART))?;
         write(&zeros)?;
     }
     write(&[0; 1024])?;
-    Ok(Layer { unpacked: hasher.finish(), compressed: gzip.finish()? })
+    Ok(Layer { diff_id: hasher.finish(), compressed: gzip.finish()? })
 }
 
-/// A ustar header of the file `data`.
+/// The ustar header of a file `data`.
 fn header(size: usize) -> [u8; 512] {
     let mut header = [0; 512];
     header[..4].copy_from_slice(b"data");
@@ -91,21 +110,21 @@ fn header(size: usize) -> [u8; 512] {
     header
 }
 
-async fn push(
+async fn push_image(
     client: &Client,
     name: &str,
-    layers: impl FnOnce() -> Result<Vec<Layer>, Failure>,
-) -> Result<(), Failure> {
+    layers: impl FnOnce() -> Result<Vec<Layer>, BenchError>,
+) -> Result<(), BenchError> {
     let (name, tag): (Repository, Tag) = (format!("release/{name}").parse()?, TAG.parse()?);
-    let locator = TagOrDigest::from(tag.clone());
-    if client.manifest_digest(&name, &locator).await?.is_some() {
+    let by_tag = TagOrDigest::from(tag.clone());
+    if client.manifest_digest(&name, &by_tag).await?.is_some() {
         return Ok(());
     }
     let layers = layers()?;
-    let unpacked: Vec<_> = layers.iter().map(|layer| layer.unpacked).collect();
+    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": {"type": "layers", "diff_ids": unpacked},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
     let config = config.to_string().into_bytes();
     let described = |layer: &Layer| Descriptor::of(media_type::OCI_LAYER_GZIP, &layer.compressed);
@@ -123,6 +142,6 @@ async fn push(
     let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
     storage.put_manifest(&name, &manifest, Some(&tag)).await?;
     let options = CopyOptions::default();
-    copy(Arc::new(storage), (&name, &locator), client, (&name, Some(&tag)), &options).await?;
+    copy(Arc::new(storage), (&name, &by_tag), client, (&name, Some(&tag)), &options).await?;
     Ok(())
 }

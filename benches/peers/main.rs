@@ -1,48 +1,59 @@
-//! `compass` beside the tools that people use today: the same work, on the same data, in turns.
+//! Compares `compass` with other tools that do the same work on the same data, in turns.
 //!
 //! ```sh
 //! cargo build --release && cargo run --release -p compass-benches
 //! ```
-//! With names behind `--`, only those comparisons: `package`, `package-link`, `pull`, `pull-link`,
-//! `sync`, `sync-link`. `--rounds N` says how often (5 where nothing is said), `--data DIR` keeps the
-//! images for the next time. Links delay every byte by 25 ms, and let 40 MB/s through each connection.
+//! Arguments behind `--` select comparisons: `package`, `package-link`, `pull`, `pull-link`, `sync`,
+//! `sync-link`, `sync-serve`, `install-serve`; without any, all run. Links delay every byte by 25 ms
+//! in each direction, and let 40 MB/s through each connection.
 //!
-//! Needs `docker-registry`, `curl` and GNU `time`. Of `skopeo`, `crane`, `regctl`, `imgpkg`, `pigz`
-//! and `docker` it takes part what is installed; what is missing is said.
+//! - `--rounds N`: measures each tool N times, 5 by default, and prints the median.
+//! - `--data DIR`: keeps the images in a directory for the next run.
+//! - `--base PROGRAM`: compares with another build of `compass` as well.
+//! - `--jobs N,N`: runs `compass sync` and `compass install` with these values of `--jobs`, instead
+//!   of its default.
+//! - `--table FILE`: also writes the tables to a file.
+//!
+//! Requires `docker-registry`, `curl` and GNU `time`. Of `skopeo`, `crane`, `regctl`, `imgpkg`, `pigz`
+//! and `docker`, those that are installed are compared; the tables name the others.
 
-mod contest;
-mod contests;
+mod comparison;
+mod comparisons;
+mod environment;
 mod images;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use compass_benches::Failure;
+use compass_benches::BenchError;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::layout::OciLayout;
 use compass_registry::{CopyOptions, Repository, Tag, TagOrDigest, copy};
 
-use self::contest::Arena;
+use self::environment::Environment;
 
-/// What was typed.
+/// The arguments of the command line.
 #[derive(Debug, Default)]
-struct Wanted {
-    contests: Vec<String>,
+struct Args {
+    comparisons: Vec<String>,
     rounds: Option<usize>,
     data: Option<PathBuf>,
+    base: Option<PathBuf>,
+    jobs: Vec<u32>,
+    table: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
-        [mode, host, repository, directory] if mode == contests::TO_LAYOUT => {
+        [mode, host, repository, directory] if mode == comparisons::TO_LAYOUT => {
             let work = to_layout(host.clone(), repository.clone(), directory.into());
             tokio::spawn(work).await.unwrap_or_else(|error| Err(error.into()))
         }
-        arguments => match wanted(arguments) {
-            Ok(wanted) => run(wanted).await,
+        arguments => match parse(arguments) {
+            Ok(args) => run(args).await,
             Err(error) => Err(error),
         },
     };
@@ -55,42 +66,54 @@ async fn main() -> ExitCode {
     }
 }
 
-fn wanted(arguments: &[String]) -> Result<Wanted, Failure> {
-    let mut wanted = Wanted::default();
+fn parse(arguments: &[String]) -> Result<Args, BenchError> {
+    let mut args = Args::default();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("`{argument}` needs a value"));
         match argument.as_str() {
-            "--rounds" => wanted.rounds = Some(value()?.parse()?),
-            "--data" => wanted.data = Some(value()?.into()),
-            name if contests::NAMES.contains(&name) => wanted.contests.push(name.to_owned()),
+            "--rounds" => args.rounds = Some(value()?.parse()?),
+            "--data" => args.data = Some(value()?.into()),
+            "--base" => args.base = Some(std::path::absolute(value()?)?),
+            "--jobs" => {
+                args.jobs = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
+            "--table" => args.table = Some(value()?.into()),
+            name if comparisons::NAMES.contains(&name) => args.comparisons.push(name.to_owned()),
             other => {
-                let known = contests::NAMES.join("`, `");
-                return Err(format!("no comparison is named `{other}`, only `{known}`").into());
+                let known = comparisons::NAMES.join("`, `");
+                return Err(format!("unknown comparison `{other}`: expected `{known}`").into());
             }
         }
     }
-    Ok(wanted)
+    Ok(args)
 }
 
-async fn run(wanted: Wanted) -> Result<(), Failure> {
-    let arena = Arena::open(wanted.data.as_deref(), wanted.rounds.unwrap_or(5)).await?;
-    for contest in contests::all(&arena).await? {
-        if wanted.contests.is_empty() || wanted.contests.iter().any(|name| name == contest.name) {
-            arena.hold(&contest).await?;
+async fn run(args: Args) -> Result<(), BenchError> {
+    let Args { comparisons: names, rounds, data, base, jobs, table } = args;
+    let environment = Environment::open(data.as_deref(), base, jobs).await?;
+    let mut tables = String::new();
+    for comparison in comparisons::all(&environment)? {
+        if names.is_empty() || names.iter().any(|name| name == comparison.name) {
+            let table = comparison.run(&environment, rounds.unwrap_or(5).max(1)).await?;
+            println!("{table}");
+            tables += &table;
         }
+    }
+    if let Some(file) = table {
+        std::fs::write(file, tables)?;
     }
     Ok(())
 }
 
-/// One image to an OCI layout, for which the command line has no command: the comparisons run it as a
-/// process of its own.
-async fn to_layout(host: String, repository: String, directory: PathBuf) -> Result<(), Failure> {
+/// Copies an image to an OCI layout, for which the command line has no command. The comparisons run
+/// this in a process of its own.
+async fn to_layout(host: String, repository: String, directory: PathBuf) -> Result<(), BenchError> {
     let client = Arc::new(Client::new(&host, ClientOptions::default())?);
     let (name, tag): (Repository, Tag) = (repository.parse()?, images::TAG.parse()?);
-    let locator = TagOrDigest::from(tag.clone());
+    let by_tag = TagOrDigest::from(tag.clone());
     let layout = OciLayout::new(directory);
     let options = CopyOptions::default();
-    copy(client, (&name, &locator), &layout, (&name, Some(&tag)), &options).await?;
+    copy(client, (&name, &by_tag), &layout, (&name, Some(&tag)), &options).await?;
     Ok(())
 }

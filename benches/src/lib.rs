@@ -1,8 +1,8 @@
-//! What benchmarks share: commands, Debian's registry, and a slow link.
+//! Shared by the benchmarks: commands, registry processes, and a slow link.
 
 pub mod link;
 pub mod registry;
 pub mod shell;
 
-/// Whatever ends a benchmark.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// An error that ends a benchmark.
+pub type BenchError = Box<dyn std::error::Error + Send + Sync>;

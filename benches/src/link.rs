@@ -1,4 +1,4 @@
-//! A slow link: a proxy that delays every byte, and lets only so many through a connection.
+//! Simulates a slow link: a proxy that delays every byte and limits the rate of each connection.
 
 use std::io;
 use std::time::Duration;
@@ -9,74 +9,75 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// What a link is like, in each direction.
+/// The properties of a link, for each direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
-    /// How long a byte is on its way.
+    /// The one-way delay.
     pub delay: Duration,
-    /// Bytes that pass in a second, on each connection.
+    /// The rate of each connection, in bytes per second.
     pub rate: u32,
 }
 
-/// Bytes that pass together.
+/// The largest number of bytes that are forwarded together.
 const CHUNK: usize = 16 << 10;
 
-/// Chunks that may be on their way: what rate and delay need, and no more than any network buffers.
-const ON_THE_WAY: usize = 128;
+/// Chunks in flight in one direction: 2 MiB, the product of rate and delay of the links that are
+/// measured, and a usual size of socket buffers.
+const MAX_CHUNKS_IN_FLIGHT: usize = 128;
 
 impl Link {
-    /// Passes connections on to another host, and gives the host to connect to. It ends with the
-    /// runtime.
+    /// Starts to forward connections to `host`, and returns the address to connect to. The proxy
+    /// ends with the runtime.
     ///
     /// # Errors
-    /// Where no port can be had.
-    pub async fn to(self, host: String) -> io::Result<String> {
+    /// An error of the system if no port is free.
+    pub async fn forward_to(self, host: String) -> io::Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let host = host.clone();
                 tokio::spawn(async move {
-                    // Whoever waits for the other end sees the connection closed.
-                    let _ = self.pass(near, host).await;
+                    // The client sees the closed connection.
+                    let _ = self.forward(near, host).await;
                 });
             }
         });
         Ok(address)
     }
 
-    async fn pass(self, near: TcpStream, host: String) -> io::Result<()> {
-        // A connection takes the time that its first packets take, there and back.
+    async fn forward(self, near: TcpStream, host: String) -> io::Result<()> {
+        // The TCP handshake takes one round trip.
         tokio::time::sleep(self.delay * 2).await;
         let far = TcpStream::connect(host).await?;
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let ((near_read, near_write), (far_read, far_write)) =
             (near.into_split(), far.into_split());
-        tokio::spawn(self.one_way(near_read, far_write));
-        self.one_way(far_read, near_write).await;
+        tokio::spawn(self.forward_one_way(near_read, far_write));
+        self.forward_one_way(far_read, near_write).await;
         Ok(())
     }
 
-    async fn one_way(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
-        let (send, mut receive) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
+    async fn forward_one_way(self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(MAX_CHUNKS_IN_FLIGHT);
         let read = async move {
-            let mut free = Instant::now();
+            let mut idle_at = Instant::now();
             loop {
                 let mut chunk = vec![0; CHUNK];
                 let Ok(length @ 1..) = from.read(&mut chunk).await else { return };
                 chunk.truncate(length);
                 let bytes = f64::from(u32::try_from(length).unwrap_or(u32::MAX));
-                let took = Duration::from_secs_f64(bytes / f64::from(self.rate));
-                free = free.max(Instant::now()) + took;
-                if send.send((free + self.delay, chunk)).await.is_err() {
+                let duration = Duration::from_secs_f64(bytes / f64::from(self.rate));
+                idle_at = idle_at.max(Instant::now()) + duration;
+                if sender.send((idle_at + self.delay, chunk)).await.is_err() {
                     return;
                 }
             }
         };
         let write = async move {
-            while let Some((at, chunk)) = receive.recv().await {
-                sleep_until(at).await;
+            while let Some((arrival, chunk)) = receiver.recv().await {
+                sleep_until(arrival).await;
                 if to.write_all(&chunk).await.is_err() {
                     return;
                 }

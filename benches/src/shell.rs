@@ -1,66 +1,67 @@
-//! Commands, and how long they take.
+//! Runs shell commands, and measures them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Failure;
+use crate::BenchError;
 
-/// Looks for programs, and gives the path of the `compass` that was built along with this one.
+/// Checks that programs are installed, and returns the path of the `compass` that was built with
+/// this program.
 ///
 /// # Errors
-/// Where one is missing.
-pub fn need(programs: &[&str]) -> Result<PathBuf, Failure> {
-    if let Some(missing) = programs.iter().find(|program| !has(program)) {
-        return Err(format!("{missing} is missing here").into());
+/// If a program is not installed, or `compass` was not built.
+pub fn require(programs: &[&str]) -> Result<PathBuf, BenchError> {
+    if let Some(missing) = programs.iter().find(|program| !is_installed(program)) {
+        return Err(format!("{missing} is not installed").into());
     }
     let compass = std::env::current_exe()?.with_file_name("compass");
     if !compass.is_file() {
-        return Err("build the tool first: cargo build --release".into());
+        return Err("`compass` is not built: run `cargo build --release`".into());
     }
     Ok(compass)
 }
 
-/// Whether a program is there. With arguments behind it, whether it also works.
-pub fn has(program: &str) -> bool {
-    let look = match program.contains(' ') {
+/// Whether a program is installed. A program with arguments must also succeed.
+pub fn is_installed(program: &str) -> bool {
+    let script = match program.contains(' ') {
         true => format!("{program} >/dev/null 2>&1"),
         false => format!("command -v {program} >/dev/null"),
     };
-    sh(Path::new("."), &look).is_ok()
+    run(Path::new("."), &script).is_ok()
 }
 
-/// Runs a script in a directory, and gives what it prints.
+/// Runs a script in a directory, and returns its standard output.
 ///
 /// # Errors
-/// Where it fails.
-pub fn sh(root: &Path, script: &str) -> Result<String, Failure> {
+/// If the script fails.
+pub fn run(directory: &Path, script: &str) -> Result<String, BenchError> {
     let output = Command::new("bash")
         .args(["-euc", script])
-        .current_dir(root)
+        .current_dir(directory)
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        return Err(format!("this failed: {script}").into());
+        return Err(format!("the script failed: {script}").into());
     }
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How long a script takes.
+/// Measures how long a script takes.
 ///
 /// # Errors
-/// Where it fails.
-pub fn timed(root: &Path, script: &str) -> Result<Duration, Failure> {
-    let began = Instant::now();
-    sh(root, script)?;
-    Ok(began.elapsed())
+/// If the script fails.
+pub fn timed(directory: &Path, script: &str) -> Result<Duration, BenchError> {
+    let started = Instant::now();
+    run(directory, script)?;
+    Ok(started.elapsed())
 }
 
-/// The middle one of some times.
+/// The median of some durations; of an even number, the upper one.
 ///
 /// # Panics
-/// Where there are none.
-pub fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+/// If there are none.
+pub fn median(durations: &mut [Duration]) -> Duration {
+    durations.sort();
+    durations[durations.len() / 2]
 }

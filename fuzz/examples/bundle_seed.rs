@@ -1,4 +1,4 @@
-//! Writes the archive in a small bundle to a file, for the corpus of `bundle_open`.
+//! Writes the archive of a small bundle to a file, as a seed for `bundle_open`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type}
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    let path = std::env::args().nth(1).ok_or("name a file to write to")?;
+    let path = std::env::args().nth(1).ok_or("usage: bundle_seed FILE")?;
     let (config, layer) = (r#"{"os":"linux","architecture":"amd64"}"#, "a layer");
     let manifest = serde_json::json!({
         "schemaVersion": 2,

@@ -1,4 +1,4 @@
-//! Any bytes as a bundle: as the file itself, and as the archive in the frame of a bundle.
+//! Opens bytes as a bundle: as the whole file, and as the archive inside the framing of a bundle.
 #![no_main]
 
 use std::io::Write as _;
@@ -22,7 +22,7 @@ fn open(bytes: &[u8]) {
     file.write_all(bytes).expect("a file in memory");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     match runtime.block_on(Bundle::open(file.path())) {
-        // Whatever opens was planned again to the byte.
+        // Opening plans the bundle again, and compares every byte of the layout.
         Ok(bundle) => assert_eq!(bundle.size(), bytes.len() as u64),
         Err(error) => assert!(!error.to_string().is_empty()),
     }

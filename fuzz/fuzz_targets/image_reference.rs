@@ -1,5 +1,5 @@
-//! What parses as an image reference is displayed as it was written; in the registry's words, what
-//! is displayed means the same.
+//! Parses image references of both crates, and their parts. The display form of a value must parse as
+//! the same value.
 #![no_main]
 
 use compass_manifest::image::ImageReference;
@@ -25,6 +25,6 @@ fuzz_target!(|text: &str| {
     {
         assert_eq!(parsed, text);
     }
-    // Its scheme and slashes are not kept: only that it comes back.
+    // The prefix drops a scheme and slashes, so its display form differs. It must not panic.
     drop(text.parse::<RegistryPrefix>());
 });

@@ -1,4 +1,4 @@
-//! Any bytes as a plugin manifest: read, judged and shown.
+//! Reads, checks and renders bytes as a plugin manifest.
 #![no_main]
 
 use compass_manifest::render::{self, Style};
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (source, document) = yaml::read(path, bytes);
     match &document {
         Ok(root) => {
-            let nodes = walk(root, source.text(), 0, 0..source.text().len());
+            let nodes = count_nodes(root, source.text(), 0, 0..source.text().len());
             assert!(nodes <= MAX_NODES);
         }
         Err(error) => {
@@ -29,8 +29,9 @@ fuzz_target!(|bytes: &[u8]| {
     render::json(&report);
 });
 
-/// Every node lies in its parent, except below an alias, whose target stands elsewhere.
-fn walk(node: &Node, text: &str, depth: usize, parent: std::ops::Range<usize>) -> usize {
+/// Counts the nodes, and checks that each one lies inside its parent. The target of an alias may lie
+/// anywhere in the text.
+fn count_nodes(node: &Node, text: &str, depth: usize, parent: std::ops::Range<usize>) -> usize {
     let span = node.span.range();
     assert!(depth <= 2 * MAX_DEPTH);
     let covered = text.get(span.clone()).expect("a span of whole characters");
@@ -39,7 +40,7 @@ fn walk(node: &Node, text: &str, depth: usize, parent: std::ops::Range<usize>) -
     let children = node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]);
     children
         .chain(node.items())
-        .map(|child| walk(child, text, depth + 1, within.clone()))
+        .map(|child| count_nodes(child, text, depth + 1, within.clone()))
         .sum::<usize>()
         + 1
 }

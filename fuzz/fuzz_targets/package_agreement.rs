@@ -1,5 +1,5 @@
-//! A random package of another tool, whole or broken in one way: `verify`, `install` and `extract`
-//! agree on it. The same packages are a test of compass-bundle (`tests/agreement`).
+//! Generates a foreign package, intact or with one mutation, and checks that `verify`, `install` and
+//! `extract` agree on it. A test of compass-bundle (`tests/agreement`) uses the same generator.
 #![no_main]
 
 #[path = "../../compass-bundle/tests/agreement/archives.rs"]

@@ -1,5 +1,5 @@
-//! Any bytes as a package of any making: as the file itself, and as an image archive in one. What
-//! is found is read to its end, and unpacked.
+//! Reads bytes as a foreign package: as the whole file, and as an image archive in a package. Reads all
+//! images that it finds, and unpacks the package.
 #![no_main]
 
 use std::ops::Range;
@@ -34,12 +34,12 @@ fuzz_target!(|bytes: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         read(Bytes::copy_from_slice(bytes)).await;
-        read(packed("stem/a-image.tar.gz", bytes)).await;
+        read(tar_archive("stem/a-image.tar.gz", bytes)).await;
     });
 });
 
-/// A tar archive with one file.
-fn packed(name: &str, content: &[u8]) -> Bytes {
+/// Creates a tar archive with one file.
+fn tar_archive(name: &str, content: &[u8]) -> Bytes {
     let mut header = vec![0; 512];
     header[..name.len()].copy_from_slice(name.as_bytes());
     header[100..108].copy_from_slice(b"0000644\0");
@@ -65,7 +65,7 @@ async fn read(bytes: Bytes) {
     std::fs::create_dir(&target).expect("a directory");
     let unpacked = unpack(source, &target, &NoProgress).await;
     let beside = std::fs::read_dir(directory.path()).expect("a directory").count();
-    assert_eq!(beside, 1, "nothing is written beside the target");
+    assert_eq!(beside, 1, "files outside the target");
     let left = std::fs::read_dir(&target).expect("a directory").count();
     assert_eq!(left, unpacked.map_or(0, |unpacked| unpacked.paths.len()));
 }

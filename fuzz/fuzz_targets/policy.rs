@@ -1,4 +1,4 @@
-//! Any text as `.compass.yaml`: a policy, or a mistake at a place.
+//! Parses text as `.compass.yaml`. An error must have a location in the text.
 #![no_main]
 
 use compass_manifest::Policy;

@@ -1,4 +1,4 @@
-//! Any bytes as an image manifest and as an index, and a bundle planned of what comes out.
+//! Parses bytes as an image manifest and as an index, and plans a bundle of the image.
 #![no_main]
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Sizes are whatever the manifest says: the arithmetic of the plan must bear them.
+/// Plans a bundle. The manifest may declare any sizes, and the plan must not overflow.
 fn plan(root: RawManifest) {
     let reference: Reference = "registry.example/release/gpu:v1".parse().expect("a reference");
     let platform: Platform = "linux/amd64".parse().expect("a platform");

@@ -1,4 +1,4 @@
-//! What parses as a version is displayed as it was written, and is equal to itself read again.
+//! Parses versions. The display form must be the input, and must parse as an equal version.
 #![no_main]
 
 use std::fmt::{Debug, Display};

@@ -1,9 +1,9 @@
-//! Any text as a `WWW-Authenticate` header.
+//! Parses text as a `WWW-Authenticate` header.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-// The client keeps it to itself.
+// The module is private in the crate.
 #[allow(dead_code)]
 #[path = "../../compass-registry/src/client/challenge.rs"]
 mod challenge;

@@ -1,8 +1,12 @@
-//! How long `check` takes, and how much memory, over 10,000 plugins and 2,000 hotfixes, and over
-//! ten times as many: `cargo run --release -p compass-benches --bin check_scale`.
+//! Measures the time and memory of `check` on 10,000 plugins and 2,000 hotfixes, and on ten times as
+//! many.
 //!
-//! Every measurement is a process of its own, so that its peak memory is its own too. The tree is
-//! made before the clock starts.
+//! ```sh
+//! cargo run --release -p compass-benches --bin check_scale
+//! ```
+//!
+//! Each measurement runs in a process of its own, so that the peak memory of one does not hide that of
+//! another. The time does not include building the tree.
 
 use std::env;
 use std::fmt::Write as _;
@@ -28,15 +32,15 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Measures once, and prints milliseconds, peak memory in MiB, and megabytes of YAML.
+/// Measures once. Prints the time in ms, the peak memory in MiB, and the size of the YAML in MB.
 fn measure(factor: usize) {
     let tree = tree(factor);
     let bytes: usize = tree.files().map(|(_, bytes)| bytes.len()).sum();
     let mut policy = Policy::default();
     policy.plugins.shared_ports.push(SHARED_PORT);
-    let start = Instant::now();
+    let started = Instant::now();
     let report = check(&tree, &policy);
-    let elapsed = start.elapsed();
+    let elapsed = started.elapsed();
     assert!(report.findings().is_empty(), "{:?}", &report.findings()[0]);
     println!("{} {} {}", elapsed.as_millis(), peak_memory() / 1024, bytes / 1_000_000);
 }
@@ -47,8 +51,8 @@ fn compare() -> ExitCode {
     for factor in [1, 10] {
         let mut rounds: Vec<(u64, u64, u64)> = Vec::new();
         for _ in 0..ROUNDS {
-            let Some(round) = round(factor) else {
-                eprintln!("a measurement failed");
+            let Some(round) = measure_in_child(factor) else {
+                eprintln!("error: a measurement failed");
                 return ExitCode::FAILURE;
             };
             rounds.push(round);
@@ -61,16 +65,17 @@ fn compare() -> ExitCode {
         medians.push(millis);
     }
     println!("{table}");
-    println!("ten times the files: {:.1} times the time", as_ratio(medians[1], medians[0]));
+    println!("ten times the files take {:.1} times as long", ratio(medians[1], medians[0]));
     ExitCode::SUCCESS
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds, for people")]
-fn as_ratio(one: u64, other: u64) -> f64 {
+#[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
+fn ratio(one: u64, other: u64) -> f64 {
     one as f64 / other as f64
 }
 
-fn round(factor: usize) -> Option<(u64, u64, u64)> {
+/// Runs one measurement in a process of its own; time, memory and size as [`measure`] prints them.
+fn measure_in_child(factor: usize) -> Option<(u64, u64, u64)> {
     let output = Command::new(env::current_exe().ok()?).arg(factor.to_string()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let mut words = text.split_whitespace().map(str::parse);
@@ -80,7 +85,7 @@ fn round(factor: usize) -> Option<(u64, u64, u64)> {
     }
 }
 
-/// KiB.
+/// The peak memory of this process, in KiB.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -90,7 +95,7 @@ fn peak_memory() -> u64 {
 fn tree(factor: usize) -> Tree {
     let mut tree = Tree::new();
     for number in 0..PLUGINS * factor {
-        // There are fewer ports than plugins: those beyond share one, as a policy may allow.
+        // There are fewer ports than plugins. The rest share one, which the policy allows.
         let port = if number < 60_000 {
             u16::try_from(1024 + number).unwrap_or(SHARED_PORT)
         } else {
@@ -98,7 +103,7 @@ fn tree(factor: usize) -> Tree {
         };
         tree.insert(format!("release-plugins/plugin-{number}.yaml"), plugin(number, port));
     }
-    // As in a real repository, an addon has a number of hotfixes, one after the other.
+    // As in a real repository, an addon has several consecutive hotfixes.
     for number in 0..HOTFIXES * factor {
         let (addon, patch) = (number / 20, number % 20 + 1);
         let version = format!("v2.7.0-20180605-p{patch}");
