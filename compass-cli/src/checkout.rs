@@ -1,8 +1,8 @@
 //! The files of a release repository on disk.
 //!
-//! In a git work tree these are the files that git does not ignore, and a file that did not change
-//! since `HEAD` has the committed bytes: a checkout may convert ends of lines, expand `$Id$` or
-//! leave files out, and the same commit must give the same answer and the same package everywhere.
+//! In a git work tree these are the files that git does not ignore. A file that did not change since
+//! `HEAD` is read as committed: a checkout may convert line endings, expand `$Id$` or omit files, and
+//! the same commit must have the same findings and the same package on every machine.
 
 mod lfs;
 
@@ -14,7 +14,7 @@ use compass_manifest::escape::escape;
 use compass_registry::Digest;
 
 use crate::error::CliError;
-use crate::git::{EntryKind, Git, WorkFile, is_blob};
+use crate::git::{EntryKind, Git, WorkFile, is_blob, is_undecodable};
 use crate::regular_file;
 
 /// The kind of file at a path.
@@ -22,11 +22,11 @@ use crate::regular_file;
 pub(crate) enum FileKind {
     Regular,
     Link,
-    /// A submodule, or a repository inside this one. Its files are not part of this one.
+    /// A submodule or a nested repository, whose files are not part of this one.
     Submodule,
     /// A pipe, a socket or a device.
     Special,
-    /// Anything whose path is not UTF-8, and is shown with U+FFFD.
+    /// A file of any kind whose path is not UTF-8; the path has U+FFFD instead.
     UndecodablePath,
 }
 
@@ -41,16 +41,16 @@ pub(crate) struct Checkout {
 #[derive(Debug)]
 struct Entry {
     kind: FileKind,
-    /// The blob that has the content of a file, if it did not change since `HEAD`.
+    /// The blob of a file that did not change since `HEAD`.
     blob: Option<String>,
 }
 
 impl Checkout {
-    /// Lists a directory, with git if it is in a git work tree ([`Git::discover`]).
+    /// Lists a directory, through git if it is in a git work tree ([`Git::discover`]).
     pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self, CliError> {
         if let Some(git) = Git::discover(root, is_explicit)? {
             let files = list_work_tree(&git)?;
-            // A directory that the repository around it ignores is no part of that repository.
+            // An ignored directory is not part of the git repository around it.
             if !files.is_empty() || !git.ignores_root()? {
                 return Ok(Self { root: root.to_owned(), git: Some(git), files });
             }
@@ -63,7 +63,7 @@ impl Checkout {
         self.git.as_ref()
     }
 
-    /// Whether a regular file is as the last commit has it.
+    /// Whether a regular file did not change since the last commit.
     pub(crate) fn is_committed(&self, path: &str) -> bool {
         self.files.get(path).is_some_and(|entry| entry.blob.is_some())
     }
@@ -78,28 +78,28 @@ impl Checkout {
         self.files.iter().map(|(path, entry)| (path.as_str(), entry.kind.at(path)))
     }
 
-    /// The contents of regular files, in the order of `paths`, each up to `limit` bytes. A file that
-    /// the checkout converted is read from the commit, any other one from the work tree.
+    /// Reads regular files in the order of `paths`, each up to `limit` bytes. A file that the checkout
+    /// converted is read from the commit, every other one from the work tree.
     pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>, CliError> {
-        let (mut same, mut others) = (HashMap::new(), Vec::new());
+        let (mut known, mut others) = (HashMap::new(), Vec::new());
         for (path, blob) in self.blobs(paths)? {
             match regular_file::read(&self.root.join(path), limit) {
-                Ok(content) if is_blob(blob, &content) => drop(same.insert(path, content)),
-                // Converted, or left out of the checkout.
+                Ok(content) if is_blob(blob, &content) => drop(known.insert(path, content)),
+                // The checkout converted or omitted the file.
                 _ => others.push((path, blob)),
             }
         }
-        self.read_with(paths, same, others, limit)
+        self.read_with(paths, known, others, limit)
     }
 
-    /// The contents of regular files, in the order of `paths`: for packages, whose bytes depend on
-    /// nothing but the commit.
+    /// Reads regular files in the order of `paths`, as committed: the bytes of a package depend only on
+    /// the commit.
     pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>, CliError> {
         self.read_with(paths, HashMap::new(), self.blobs(paths)?, u64::MAX)
     }
 
-    /// Files at or below `paths` whose committed form only a filter driver of the configuration could
-    /// produce. Files of Git LFS are not among them if their content has the digest of the pointer.
+    /// The files at or below `paths` whose content cannot be compared with the commit without running a
+    /// filter driver. A Git LFS file is not one of them if its content has the digest of the pointer.
     pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>, CliError> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let is_below = |file: &&str| {
@@ -132,15 +132,15 @@ impl Checkout {
         Ok(unverified)
     }
 
-    /// The blobs of files that did not change since the last commit. A file that passes a filter
-    /// is among them only if it is missing on disk.
+    /// The blobs of files that did not change since the last commit. A file with a filter is one of them
+    /// only if it is missing on disk.
     fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, CliError> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let filtered = git.filtered(paths)?;
         let is_missing = |path: &str| self.root.join(path).symlink_metadata().is_err();
-        let counts = |path: &&&'p str| !filtered.contains(**path) || is_missing(path);
+        let is_readable = |path: &&&'p str| !filtered.contains(**path) || is_missing(path);
         let blob = |path: &&'p str| Some((*path, self.files.get(*path)?.blob.as_deref()?));
-        Ok(paths.iter().filter(counts).filter_map(blob).collect())
+        Ok(paths.iter().filter(is_readable).filter_map(blob).collect())
     }
 
     /// Reads `blobs` from git, and files in neither `known` nor `blobs` from the work tree.
@@ -159,7 +159,7 @@ impl Checkout {
             Some(bytes) => Ok(bytes),
             None => {
                 let path = self.root.join(path);
-                regular_file::read(&path, limit).map_err(|error| unreadable(&path, &error))
+                regular_file::read(&path, limit).map_err(|error| read_error(&path, &error))
             }
         };
         paths.iter().map(read).collect()
@@ -187,20 +187,20 @@ fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, CliError> {
     Ok(files)
 }
 
-/// The files of a directory that no git repository is around.
+/// The files of a directory outside of a git repository.
 fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, CliError> {
     let mut files = BTreeMap::new();
     let mut pending = vec![(root.to_owned(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {
-        let entries = fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))?;
+        let entries = fs::read_dir(&directory).map_err(|error| read_error(&directory, &error))?;
         for entry in entries {
-            let entry = entry.map_err(|error| unreadable(&directory, &error))?;
+            let entry = entry.map_err(|error| read_error(&directory, &error))?;
             let path = entry.path();
             if entry.file_name() == ".git" {
                 continue;
             }
             let shown = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            // Links are not followed: a check must not depend on files outside of the repository.
+            // Links are not followed: a check must not depend on files outside the repository.
             let Ok(metadata) = path.symlink_metadata() else { continue };
             if metadata.is_dir() {
                 pending.push((path, format!("{shown}/")));
@@ -223,19 +223,13 @@ impl FileKind {
         }
     }
 
-    /// The kind, with regard to the path: several entries may have the same one with U+FFFD for other
-    /// bytes.
+    /// The kind for a path, which is ambiguous if undecodable bytes were replaced with U+FFFD.
     fn at(self, path: &str) -> Self {
         if is_undecodable(path) { Self::UndecodablePath } else { self }
     }
 }
 
-/// Whether a path that was decoded may have been another one.
-pub(crate) fn is_undecodable(path: &str) -> bool {
-    path.contains(char::REPLACEMENT_CHARACTER)
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
+fn read_error(path: &Path, error: &std::io::Error) -> CliError {
     let path = path.display().to_string();
     CliError::external(error).context(format!("cannot read {}", escape(&path)))
 }

@@ -1,4 +1,4 @@
-//! One module a command: its arguments, and what it does.
+//! One module for each command: its arguments and its `run`.
 
 pub(crate) mod bump;
 pub(crate) mod check;
@@ -21,16 +21,17 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::{Cli, Command, Format};
+use crate::cli::{Cli, Command};
 use crate::error::CliError;
+use crate::global_args::Format;
 use crate::output::Output;
 
 pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, CliError> {
     let global = &cli.global;
-    let of_check = matches!(cli.command, Command::Check(_));
-    if matches!(global.format, Format::Sarif | Format::Github) && !of_check {
-        let message = "`--format sarif` and `--format github` are for `compass check`";
-        return Err(CliError::usage(message).hint("write `--format human` or `--format json`"));
+    let is_check = matches!(cli.command, Command::Check(_));
+    if matches!(global.format, Format::Sarif | Format::Github) && !is_check {
+        let message = "only `compass check` supports `--format sarif` and `--format github`";
+        return Err(CliError::usage(message).hint("use `--format human` or `--format json`"));
     }
     match &cli.command {
         Command::Check(args) => check::run(args, global, output),

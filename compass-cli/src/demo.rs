@@ -1,4 +1,4 @@
-//! What `compass demo` makes up: images, registries, and what it says at the end.
+//! The parts of `compass demo`: its folder, images and summary.
 
 pub(crate) mod folder;
 pub(crate) mod images;

@@ -1,13 +1,13 @@
-//! Why a command ends badly: exit code, message, causes, and what to do.
+//! The error that ends a command: exit code, message, causes and hint.
 
 use std::error::Error;
 use std::fmt;
 
-use compass_manifest::escape::escape_lines;
+use compass_manifest::escape::{escape, escape_lines};
 use compass_manifest::policy::PolicyError;
+use compass_manifest::source::SourceFile;
 use serde_json::{Value, json};
 
-/// What ends a command.
 #[derive(Debug, Clone)]
 pub(crate) struct CliError {
     pub(crate) exit: u8,
@@ -16,64 +16,76 @@ pub(crate) struct CliError {
     pub(crate) hint: Option<String>,
 }
 
-/// Findings, or not verified.
-pub(crate) const CHECK_FAILED: u8 = 1;
-/// Wrong usage or configuration.
-const USAGE: u8 = 2;
 impl CliError {
-    /// The exit code where a registry, store or disk failed.
+    /// The exit code if a check or a verification failed.
+    pub(crate) const CHECK_FAILED: u8 = 1;
+    /// The exit code for an error in the arguments or the configuration.
+    const USAGE: u8 = 2;
+    /// The exit code if a registry, a store or the file system failed.
     pub(crate) const EXTERNAL: u8 = 3;
 
     fn new(exit: u8, message: impl fmt::Display) -> Self {
-        Self { exit, message: lines(message), causes: Vec::new(), hint: None }
+        Self { exit, message: escaped(message), causes: Vec::new(), hint: None }
     }
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self::new(USAGE, message)
+        Self::new(Self::USAGE, message)
     }
 
     pub(crate) fn check_failed(message: impl fmt::Display) -> Self {
-        Self::new(CHECK_FAILED, message)
+        Self::new(Self::CHECK_FAILED, message)
     }
 
+    /// An error of a registry, a store or the file system, with its sources as causes.
     pub(crate) fn external(error: &dyn Error) -> Self {
-        Self::new(Self::EXTERNAL, error).caused_by(error)
+        Self::new(Self::EXTERNAL, error).with_sources_of(error)
     }
 
+    /// An error in a file of the repository.
+    pub(crate) fn invalid_file(source: &SourceFile, what: impl fmt::Display) -> Self {
+        Self::check_failed(format!("{}: {what}", escape(source.path()))).with_check_hint()
+    }
+
+    /// The error of a command that a signal ends.
     pub(crate) fn interrupted(exit: u8) -> Self {
         Self::new(exit, "interrupted")
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(lines(hint.into())), ..self }
+        Self { hint: Some(escaped(hint.into())), ..self }
     }
 
-    /// The same, as one of how the tool is set up.
+    /// Adds the hint to run `compass check`.
+    pub(crate) fn with_check_hint(self) -> Self {
+        self.hint("`compass check` shows the location")
+    }
+
+    /// Makes this an error of the configuration.
     pub(crate) fn as_config(self) -> Self {
-        Self { exit: USAGE, ..self }
+        Self { exit: Self::USAGE, ..self }
     }
 
-    /// Says first what was being done.
+    /// Puts what was being done before the message, which becomes the first cause.
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
-        let message = std::mem::replace(&mut self.message, lines(what));
-        // Some errors only name what failed.
+        let message = std::mem::replace(&mut self.message, escaped(what));
+        // The message of some errors is only the name that `what` contains.
         if !self.message.contains(&message) {
             self.causes.insert(0, message);
         }
         self
     }
 
-    /// Adds a cause in the words of another program.
+    /// Adds the message of another program as a cause.
     pub(crate) fn with_cause(mut self, cause: impl fmt::Display) -> Self {
-        self.causes.push(lines(cause));
+        self.causes.push(escaped(cause));
         self
     }
 
-    fn caused_by(mut self, error: &dyn Error) -> Self {
+    fn with_sources_of(mut self, error: &dyn Error) -> Self {
         let mut next = error.source();
         while let Some(cause) = next {
-            let text = lines(cause);
-            // Some libraries repeat their causes in their own message.
+            let text = escaped(cause);
+            // Some libraries repeat their sources in their own message.
             if !self.causes.contains(&text) && self.message != text {
                 self.causes.push(text);
             }
@@ -82,7 +94,14 @@ impl CliError {
         self
     }
 
-    /// `warnings` is empty: [`Output`](crate::output::Output) adds those of the command.
+    fn with_hint_of(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// The JSON form. [`Output`](crate::output::Output) fills in the warnings.
     pub(crate) fn to_json(&self) -> Value {
         let error = json!({
             "exit": self.exit,
@@ -94,8 +113,8 @@ impl CliError {
     }
 }
 
-/// A message as it may be shown. It may have several lines.
-fn lines(message: impl fmt::Display) -> String {
+/// Escapes control characters of a message, which may have several lines.
+fn escaped(message: impl fmt::Display) -> String {
     let text = message.to_string();
     escape_lines(&text).into_owned()
 }
@@ -116,49 +135,42 @@ impl From<compass_registry::Error> for CliError {
 
 impl From<compass_bundle::Error> for CliError {
     fn from(error: compass_bundle::Error) -> Self {
+        use compass_bundle::Error as E;
         let exit = match &error {
-            compass_bundle::Error::InvalidChecksum { .. }
-            | compass_bundle::Error::Damaged { .. }
-            | compass_bundle::Error::NotABundle { .. }
-            | compass_bundle::Error::InvalidInput(_) => CHECK_FAILED,
-            compass_bundle::Error::InvalidAddress { .. }
-            | compass_bundle::Error::AlreadyExists { .. }
-            | compass_bundle::Error::WrongOwner { .. }
-            | compass_bundle::Error::NoSuchFile { .. }
-            | compass_bundle::Error::NoSuchImage { .. } => USAGE,
-            compass_bundle::Error::Registry(error) => return of_registry(error),
-            _ => CliError::EXTERNAL,
+            E::InvalidChecksum { .. }
+            | E::Damaged { .. }
+            | E::NotABundle { .. }
+            | E::InvalidInput(_) => Self::CHECK_FAILED,
+            E::InvalidAddress { .. }
+            | E::AlreadyExists { .. }
+            | E::WrongOwner { .. }
+            | E::NoSuchFile { .. }
+            | E::NoSuchImage { .. } => Self::USAGE,
+            E::Registry(error) => return of_registry(error),
+            _ => Self::EXTERNAL,
         };
-        let failure = Self::new(exit, &error).caused_by(&error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Self::new(exit, &error).with_sources_of(&error).with_hint_of(error.hint())
     }
 }
 
 fn of_registry(error: &compass_registry::Error) -> CliError {
-    let failure = CliError::new(exit_of(error), error).caused_by(error);
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    CliError::new(registry_exit(error), error).with_sources_of(error).with_hint_of(error.hint())
 }
 
-fn exit_of(error: &compass_registry::Error) -> u8 {
+fn registry_exit(error: &compass_registry::Error) -> u8 {
     use compass_registry::Error as E;
     match error {
-        E::Parse { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => USAGE,
-        E::TagExists { .. } => CHECK_FAILED,
-        E::Image { source, .. } | E::Blob { source, .. } => exit_of(source),
+        E::Parse { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => CliError::USAGE,
+        E::TagExists { .. } => CliError::CHECK_FAILED,
+        E::Image { source, .. } | E::Blob { source, .. } => registry_exit(source),
         _ => CliError::EXTERNAL,
     }
 }
 
 impl From<PolicyError> for CliError {
     fn from(error: PolicyError) -> Self {
-        let failure = Self::usage(&error);
-        if error.help.is_empty() { failure } else { failure.hint(error.help) }
+        let help = (!error.help.is_empty()).then(|| error.help.clone());
+        Self::usage(&error).with_hint_of(help)
     }
 }
 
@@ -173,15 +185,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn while_doing_names_each_cause_once() {
+    fn context_names_each_cause_once() {
         for (message, causes) in [
             ("cannot sync h/a:v1", vec![]),
             ("h/a:v1", vec![]),
             ("h/a:v1 cannot be reached", vec!["h/a:v1 cannot be reached"]),
         ] {
-            let failure = CliError::usage(message).context("cannot sync h/a:v1");
-            assert_eq!(failure.message, "cannot sync h/a:v1");
-            assert_eq!(failure.causes, causes);
+            let error = CliError::usage(message).context("cannot sync h/a:v1");
+            assert_eq!(error.message, "cannot sync h/a:v1");
+            assert_eq!(error.causes, causes);
         }
     }
 }

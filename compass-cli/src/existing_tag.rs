@@ -1,4 +1,4 @@
-//! The option for tags that name another image already.
+//! `--on-existing-tag`: what happens to a tag that names another image at the destination.
 
 use compass_registry::OnExistingTag;
 
@@ -6,45 +6,45 @@ use crate::error::CliError;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExistingTagArgs {
-    /// What to do if the destination has another image under the tag
-    #[arg(long, value_enum, default_value_t = Choice::Error, value_name = "ACTION")]
-    on_existing_tag: Choice,
+    /// What to do if the tag names another image at the destination
+    #[arg(long, value_enum, default_value_t = Action::Error, value_name = "ACTION")]
+    on_existing_tag: Action,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Choice {
-    /// The image fails; tags do not move by accident
+enum Action {
+    /// Fails for this image
     Error,
-    /// The tag stays, and the image is not copied
+    /// Keeps the tag, and does not copy the image
     Keep,
-    /// The tag names the new image
+    /// Moves the tag to the new image
     Move,
 }
 
 impl ExistingTagArgs {
-    pub(crate) fn choice(&self) -> OnExistingTag {
+    pub(crate) fn action(&self) -> OnExistingTag {
         match self.on_existing_tag {
-            Choice::Error => OnExistingTag::Error,
-            Choice::Keep => OnExistingTag::Keep,
-            Choice::Move => OnExistingTag::Move,
+            Action::Error => OnExistingTag::Error,
+            Action::Keep => OnExistingTag::Keep,
+            Action::Move => OnExistingTag::Move,
         }
     }
 }
 
-/// Says which option would have let a failure pass.
-pub(crate) fn with_options(error: compass_registry::Error) -> CliError {
+/// Converts an error of a copy; if a tag exists, the hint names the options.
+pub(crate) fn registry_error(error: compass_registry::Error) -> CliError {
     let is_about_tag = has_existing_tag(&error);
-    let failure = CliError::from(error);
-    let Some(advice) = failure.hint.clone().filter(|_| is_about_tag) else { return failure };
-    failure.hint(format!(
-        "{advice}; `--on-existing-tag keep` leaves it alone, and `--on-existing-tag move` moves it"
+    let error = CliError::from(error);
+    let Some(hint) = error.hint.clone().filter(|_| is_about_tag) else { return error };
+    error.hint(format!(
+        "{hint}; `--on-existing-tag keep` skips the image, and `--on-existing-tag move` moves the tag"
     ))
 }
 
-/// As [`with_options`], of an error in a bundle.
-pub(crate) fn of_bundle(error: compass_bundle::Error) -> CliError {
+/// As [`registry_error`], for an error of an installation.
+pub(crate) fn bundle_error(error: compass_bundle::Error) -> CliError {
     match error {
-        compass_bundle::Error::Registry(error) => with_options(error),
+        compass_bundle::Error::Registry(error) => registry_error(error),
         error => error.into(),
     }
 }

@@ -1,14 +1,15 @@
-//! Git, asked about a release repository. Every command that needs git goes through this module.
+//! Runs git for a release repository. No other module runs git.
 //!
 //! The work tree, its history and its `.git/config` are untrusted: a pull request wrote the first two.
-//! Nothing that they name is run, and nothing is fetched ([`command`] lists the precautions).
-//! Git's own check of who owns a clone stays on.
+//! No program that they name is run, and nothing is fetched ([`command`] lists the precautions).
+//! Git's own check of the owner of a clone stays enabled.
 
 mod command;
 mod history;
 mod index_copy;
 mod objects;
 mod revision;
+mod tree_at;
 mod work_tree;
 
 use std::collections::BTreeSet;
@@ -25,36 +26,37 @@ use crate::error::CliError;
 
 pub(crate) use self::history::{Change, History};
 pub(crate) use self::objects::{Entry, EntryKind, is_blob};
+pub(crate) use self::tree_at::Base;
 pub(crate) use self::work_tree::WorkFile;
 
-/// A git repository, and where the release repository is in it.
+/// A git repository, and the path of the release repository in it.
 #[derive(Debug)]
 pub(crate) struct Git {
     /// The root of the git work tree, without symbolic links.
     top_level: PathBuf,
-    /// The release repository below [`Self::top_level`]: empty, or ends with `/`.
+    /// The path of the release repository below [`Self::top_level`]: empty, or ends with `/`.
     prefix: String,
     environment: Environment,
-    /// The filter drivers that the configuration has. None of them is run.
+    /// The filter drivers of the configuration, which are not run.
     filter_drivers: BTreeSet<String>,
     is_shallow: bool,
-    /// The index of the work tree; relative to [`Self::top_level`], or absolute.
+    /// The index of the work tree: absolute, or relative to [`Self::top_level`].
     index: PathBuf,
-    /// For commands that write the index, made when the first of them runs.
+    /// The copy for commands that write the index, created for the first of them.
     index_copy: OnceLock<IndexCopy>,
-    /// What precedes the subcommand in a command that a message tells the user to run.
+    /// The text before the subcommand in a command that a message suggests.
     command_prefix: String,
 }
 
 impl Git {
     /// Finds the git repository around `root`; `None` if there is none.
     ///
-    /// `is_explicit` says that the user named `root`: `GIT_DIR` and its relatives in the
-    /// environment, which a hook of another repository may have left there, do not apply then.
+    /// If the user named `root` (`is_explicit`), `GIT_DIR` and similar variables of the environment do
+    /// not apply: a hook of another repository may have set them.
     ///
     /// # Errors
     ///
-    /// If there is a `.git` and git does not run, or refuses the repository.
+    /// If there is a `.git`, and git does not run or rejects the repository.
     pub(crate) fn discover(root: &Path, is_explicit: bool) -> Result<Option<Self>, CliError> {
         let canonical = root.canonicalize().map_err(|error| {
             CliError::external(&error).context(format!("cannot read {}", root.display()))
@@ -86,13 +88,13 @@ impl Git {
         Ok(Some(git))
     }
 
-    /// The release repository below the root of the git repository: empty, or ends with `/`.
+    /// The path of the release repository below the root of the git repository: empty, or ends with `/`.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Verifies that git takes the same directory for the work tree; returns whether the clone is
-    /// shallow, and the path of its index.
+    /// Verifies that git finds the same work tree; returns whether the clone is shallow, and the path
+    /// of its index.
     fn verify(&self) -> Result<(bool, PathBuf), CliError> {
         let asked = ["--is-shallow-repository", "--git-path", "index", "--show-toplevel"];
         let output = self.run(["rev-parse"].iter().chain(&asked))?;
@@ -105,26 +107,26 @@ impl Git {
         let top_level = self.top_level.as_os_str().as_bytes();
         let index = rest.strip_suffix(top_level).and_then(|rest| rest.strip_suffix(b"\n"));
         let Some(index) = index.and_then(|rest| rest.strip_prefix(b"\n")) else {
-            let taken = rest.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            let taken = Path::new(OsStr::from_bytes(taken));
+            let actual = rest.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let actual = Path::new(OsStr::from_bytes(actual));
             let message = format!(
-                "git takes {} for the work tree of {}",
-                taken.display(),
+                "git uses the work tree {} instead of {}",
+                actual.display(),
                 self.top_level.display()
             );
-            let is_above = self.top_level.starts_with(taken) && taken.join(".git").exists();
-            return Err(CliError::usage(message).hint(match is_above {
+            let is_parent = self.top_level.starts_with(actual) && actual.join(".git").exists();
+            return Err(CliError::usage(message).hint(match is_parent {
                 _ if self.environment.passes("GIT_WORK_TREE") => {
-                    "unset `GIT_WORK_TREE`, or name the release repository with `--repo DIR`"
+                    "unset `GIT_WORK_TREE`, or use `--repo DIR`"
                 }
-                true => "the `.git` there is no repository: repair it, or remove it",
+                true => "`.git` is not a repository: repair or remove it",
                 false => "remove `core.worktree` from `.git/config`",
             }));
         };
         Ok((shallow == b"true", PathBuf::from(OsStr::from_bytes(index))))
     }
 
-    /// The names of the filter drivers that the configuration has.
+    /// Reads the names of the filter drivers of the configuration.
     fn filter_drivers(&self) -> Result<BTreeSet<String>, CliError> {
         let output = self.run(["config", "--null", "--name-only", "--get-regexp", r"^filter\."])?;
         // The exit status is 1 if no key matches.
@@ -134,15 +136,15 @@ impl Git {
         match drivers.iter().find(|driver| driver.contains(['=', '\u{fffd}'])) {
             None => Ok(drivers),
             Some(driver) => {
-                let message = format!("cannot switch off the git filter {}", quote(driver));
+                let message = format!("cannot disable the git filter {}", quote(driver));
                 Err(CliError::usage(message).hint("remove it from the git configuration"))
             }
         }
     }
 }
 
-/// Makes a repository of a directory, with one commit of everything, the branch `main`, what
-/// `origin/main` would be, and a tag. Nothing happens if git is not installed.
+/// Creates a git repository with one commit of all files, on `main` and `origin/main`, and a tag. Does
+/// nothing if git is not installed.
 pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), CliError> {
     let environment = Environment::new(true);
     for arguments in [
@@ -167,11 +169,11 @@ pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The nearest directory that has a `.git`. Git itself would also take a directory that looks like
-/// a bare repository, and a pull request can commit one.
+/// The nearest directory with a `.git`. Git itself would also accept a directory that looks like a
+/// bare repository, which a pull request can commit.
 ///
-/// A `.git` that git cannot read, or that lacks a part, is found too, so that git says what is wrong. An
-/// empty directory is none: some containers put one in place of the repository.
+/// A `.git` that git cannot read is found too, so that git reports the reason. An empty `.git` directory
+/// is ignored: some containers have one instead of the repository.
 fn enclosing(canonical: &Path) -> Option<&Path> {
     canonical.ancestors().find(|directory| {
         let git = directory.join(".git");
@@ -185,7 +187,7 @@ fn enclosing(canonical: &Path) -> Option<&Path> {
 fn prefix(root: &Path, top_level: &Path) -> Result<String, CliError> {
     let outside = || {
         let message = format!("{} is not in the work tree {}", root.display(), top_level.display());
-        CliError::usage(message).hint("name the release repository with `--repo DIR`")
+        CliError::usage(message).hint("use `--repo DIR`")
     };
     let relative = root.strip_prefix(top_level).map_err(|_| outside())?;
     let relative = relative
@@ -194,7 +196,12 @@ fn prefix(root: &Path, top_level: &Path) -> Result<String, CliError> {
     Ok(if relative.is_empty() { String::new() } else { format!("{relative}/") })
 }
 
-/// A path as a shell takes it.
+/// Whether bytes of a decoded path were replaced because they are not UTF-8.
+pub(crate) fn is_undecodable(path: &str) -> bool {
+    path.contains(char::REPLACEMENT_CHARACTER)
+}
+
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%".contains(c);

@@ -1,14 +1,15 @@
-//! `compass`: checks releases, moves their images, and builds, proves and installs offline packages.
+//! `compass`: checks releases, copies their images, and builds, verifies and installs offline packages.
 
-mod base;
 mod checkout;
 mod cli;
 mod commands;
 mod demo;
+mod display;
 mod error;
 mod existing_tag;
 mod fs;
 mod git;
+mod global_args;
 mod image_usage;
 mod output;
 mod preflight;
@@ -17,6 +18,7 @@ mod registries;
 mod regular_file;
 mod release_contents;
 mod repository;
+mod rule_files;
 mod rule_gate;
 mod signals;
 mod source_date_epoch;
@@ -26,16 +28,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use compass_bundle::store::{has_pending_uploads, wait_for_pending_uploads};
 
 use cli::{Cli, Command};
 use error::CliError;
 use output::Output;
 use signals::interruption;
 
-/// How long those who still work are waited for.
+/// How long the process waits for background tasks before it exits.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a store is waited for that is told to forget an upload.
+/// How long the process waits for a store to abort an upload.
 const UPLOAD_ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -43,12 +46,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return report_usage_error(&error),
     };
-    let takes_stdout = match &cli.command {
-        Command::Package(args) => args.takes_stdout(),
-        Command::Extract(args) => args.takes_stdout(),
-        _ => false,
-    };
-    let output = Output::new(&cli.global).reserve_stdout(takes_stdout);
+    let output = Output::new(&cli.global).reserve_stdout(cli.command.reserves_stdout());
     start_log(&cli);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -60,33 +58,33 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         tokio::select! {
             result = commands::run(&cli, &output) => result,
-            // A server ends when it is told to.
-            failure = interruption() => match is_server {
+            // A signal is the regular end of a server.
+            error = interruption() => match is_server {
                 true => Ok(ExitCode::SUCCESS),
-                false => Err(failure.hint(cli.command.when_interrupted())),
+                false => Err(error.hint(cli.command.interruption_hint())),
             },
         }
     });
-    if result.is_err() && compass_bundle::store::has_pending_uploads() {
+    if result.is_err() && has_pending_uploads() {
         runtime.block_on(abort_uploads(&output));
     }
-    // Everything unfinished is removed by whoever made it; a thread that waits for a pipe is not
-    // waited for.
+    // Dropping the command's future has removed its unfinished files. A blocking thread, for example
+    // one that reads from a pipe, does not keep the process alive.
     runtime.shutdown_timeout(SHUTDOWN_GRACE);
     output::exit_code(match result {
         Ok(code) => code,
-        Err(failure) => output.fail(&failure),
+        Err(error) => output.fail(&error),
     })
 }
 
-/// Lets stores forget unfinished uploads, and says of which they do not.
+/// Aborts unfinished uploads to stores; warns of those that could not be aborted.
 async fn abort_uploads(output: &Output) {
     let left = tokio::select! {
-        left = tokio::time::timeout(UPLOAD_ABORT_TIMEOUT, compass_bundle::store::wait_for_pending_uploads()) => left,
-        // Asked twice, this ends now.
+        left = tokio::time::timeout(UPLOAD_ABORT_TIMEOUT, wait_for_pending_uploads()) => left,
+        // A second signal ends the process at once.
         _ = interruption() => Ok(vec!["the interrupted object".to_owned()]),
     };
-    let left = left.unwrap_or_else(|_| vec!["an object, and does not answer in time".to_owned()]);
+    let left = left.unwrap_or_else(|_| vec!["an object (the store does not respond)".to_owned()]);
     for object in left {
         output.warn(&format!(
             "the store may keep parts of {object}: a lifecycle rule of the bucket \
@@ -95,35 +93,36 @@ async fn abort_uploads(output: &Output) {
     }
 }
 
-/// Ends the process where an interruption does not: something waits for a file or a disk.
+/// Exits the process if it still runs some seconds after a signal, for example blocked on a disk.
 async fn force_exit(output: Output) {
-    let failure = interruption().await;
+    let error = interruption().await;
     tokio::select! {
         () = tokio::time::sleep(UPLOAD_ABORT_TIMEOUT + 2 * SHUTDOWN_GRACE) => {}
         _ = interruption() => tokio::time::sleep(2 * SHUTDOWN_GRACE).await,
     }
-    output.fail(&failure);
-    std::process::exit(failure.exit.into());
+    output.fail(&error);
+    std::process::exit(error.exit.into());
 }
 
-/// Wrong arguments; also help and version, which are none.
+/// Prints an error of the command line, the help or the version.
 fn report_usage_error(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os().zip(std::env::args_os().skip(1));
-    let wants_json = json.into_iter().any(|(name, value)| name == "--format" && value == "json");
-    let plain = error.render().to_string();
-    let shown = without_passwords(&plain);
-    if error.use_stderr() && (wants_json || std::env::args_os().any(|one| one == "--format=json")) {
-        return output::print_json_failure(&CliError::usage(shown.trim()));
+    let pairs = std::env::args_os().zip(std::env::args_os().skip(1));
+    let is_json = pairs.into_iter().any(|(name, value)| name == "--format" && value == "json")
+        || std::env::args_os().any(|argument| argument == "--format=json");
+    let text = error.render().to_string();
+    let shown = without_passwords(&text);
+    if error.use_stderr() && is_json {
+        return output::print_json_error(&CliError::usage(shown.trim()));
     }
-    // Nobody is left to tell where even this cannot be printed.
-    let _ = match shown == plain {
+    // If printing fails, no stream is left to report that on.
+    let _ = match shown == text {
         true => error.print(),
         false => std::io::stderr().write_all(shown.as_bytes()),
     };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// What is said about the arguments, without the passwords that stand in them.
+/// Replaces the passwords of URLs among the arguments in a text.
 fn without_passwords(text: &str) -> String {
     let mut shown = text.to_owned();
     for argument in std::env::args_os() {
@@ -139,7 +138,7 @@ fn without_passwords(text: &str) -> String {
 fn start_log(Cli { global, command }: &Cli) {
     use tracing_subscriber::filter::LevelFilter;
     let level = match global.verbose {
-        // Who runs a server is told what goes wrong in it.
+        // The warnings of a server concern its operator, who sees no client's errors.
         0 if matches!(command, Command::Serve(_)) => LevelFilter::WARN,
         0 => LevelFilter::OFF,
         1 => LevelFilter::INFO,

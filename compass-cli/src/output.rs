@@ -1,74 +1,74 @@
-//! The one place that prints. Data goes to stdout, everything else to stderr.
+//! Prints results to stdout, and messages to stderr.
 
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use compass_manifest::escape::{escape, escape_lines};
+use compass_manifest::escape::escape_lines;
 use compass_manifest::render::{Style, json_text};
 use serde_json::Value;
 
-use crate::cli::{Color, Format, Global};
 use crate::error::CliError;
-use crate::progress::{Bar, ProgressMode};
+use crate::global_args::{Color, Format, GlobalArgs};
+use crate::progress::{ProgressMode, TransferProgress};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     pub(crate) format: Format,
+    pub(crate) style: Style,
     quiet: bool,
     progress: ProgressMode,
-    /// Whether standard output carries something else than results.
+    /// Whether the command writes data other than its result to stdout.
     is_stdout_reserved: bool,
-    pub(crate) style: Style,
-    /// The warnings so far; JSON results repeat them.
+    /// The warnings so far, which JSON results repeat.
     warnings: Arc<Mutex<Vec<String>>>,
-    /// Fields that every JSON result has, beside its own.
+    /// Fields that are added to every JSON result.
     fields: Arc<Mutex<Vec<(&'static str, Value)>>>,
 }
 
 impl Output {
-    pub(crate) fn new(global: &Global) -> Self {
-        let is_wanted = global.format == Format::Human && !global.quiet && !global.no_progress;
-        let progress = match is_wanted {
-            true if is_dumb() || !std::io::stderr().is_terminal() => ProgressMode::Lines,
+    pub(crate) fn new(global: &GlobalArgs) -> Self {
+        let shows_progress = global.format == Format::Human && !global.quiet && !global.no_progress;
+        let progress = match shows_progress {
+            true if is_dumb_terminal() || !std::io::stderr().is_terminal() => ProgressMode::Lines,
             // The log of `-v` and a bar would overwrite each other.
             true if global.verbose == 0 => ProgressMode::Bar,
             _ => ProgressMode::Hidden,
         };
+        let style = match use_color(global.color, &std::io::stdout()) {
+            true => Style::Colour,
+            false => Style::Plain,
+        };
         Self {
             format: global.format,
+            style,
             quiet: global.quiet,
             progress,
             is_stdout_reserved: false,
-            style: if use_color(global.color, &std::io::stdout()) {
-                Style::Colour
-            } else {
-                Style::Plain
-            },
             warnings: Arc::default(),
             fields: Arc::default(),
         }
     }
 
-    /// Prints nothing on standard output, where that is taken.
+    /// Keeps errors in JSON off stdout if the command writes other data there.
     pub(crate) fn reserve_stdout(self, is_stdout_reserved: bool) -> Self {
         Self { is_stdout_reserved, ..self }
     }
 
-    /// Prints a result, in the form that was asked for.
+    /// Prints the result in the format of `--format`.
     pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
         print(&self.formatted(json, human));
     }
 
-    /// Prints what a human reads of a part of the result, which in JSON is printed whole.
+    /// Prints a part of the result as human output; JSON is printed as a whole by [`Self::result`].
     pub(crate) fn partial_result(&self, human: impl FnOnce() -> String) {
         if self.format != Format::Json {
             print(&escape_lines(&human()));
         }
     }
 
-    /// Prints a result where standard output is taken.
+    /// Prints the result to stderr, for commands that reserve stdout.
     pub(crate) fn result_to_stderr(
         &self,
         json: impl FnOnce() -> Value,
@@ -78,15 +78,63 @@ impl Output {
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
+    /// Adds a field to every JSON result.
+    pub(crate) fn add_field(&self, name: &'static str, value: Value) {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Prints a message about the progress of the command; `--quiet` and JSON omit it.
+    pub(crate) fn status(&self, text: &str) {
+        if !self.quiet && self.format == Format::Human {
+            let _ = writeln!(std::io::stderr(), "{}", escape_lines(text));
+        }
+    }
+
+    /// Prints a warning, and adds it to JSON results.
+    pub(crate) fn warn(&self, text: &str) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr(), "warning: {}", escape_lines(text));
+        }
+    }
+
+    /// Prints an error that does not end the command; a JSON result contains it.
+    pub(crate) fn error(&self, error: &CliError) {
+        if self.format != Format::Json {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+        }
+    }
+
+    /// Prints the error that ends the command; returns its exit code.
+    pub(crate) fn fail(&self, error: &CliError) -> ExitCode {
+        match self.format {
+            Format::Json if self.is_stdout_reserved => {
+                self.result_to_stderr(|| error.to_json(), String::new);
+            }
+            Format::Json => self.result(|| error.to_json(), String::new),
+            Format::Human | Format::Sarif | Format::Github => self.error(error),
+        }
+        ExitCode::from(error.exit)
+    }
+
+    /// Shows the progress of a transfer.
+    pub(crate) fn progress(&self, title: &str) -> TransferProgress {
+        TransferProgress::new(title, self.progress)
+    }
+
     fn formatted(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) -> String {
         match self.format {
             Format::Json => format!("{}\n", json_text(&self.with_warnings(json()))),
-            // Names from outside may hold what a terminal obeys.
+            // Untrusted names may contain control sequences.
             Format::Human | Format::Sarif | Format::Github => escape_lines(&human()).into_owned(),
         }
     }
 
-    /// A JSON result with the warnings so far.
+    /// Adds the warnings and fields so far to a JSON result.
     fn with_warnings(&self, mut result: Value) -> Value {
         if let Value::Object(fields) = &mut result {
             fields.insert("warnings".to_owned(), self.warnings().into());
@@ -95,100 +143,38 @@ impl Output {
         }
         result
     }
-
-    /// Adds a field to every JSON result.
-    pub(crate) fn add_field(&self, name: &'static str, value: Value) {
-        self.fields.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
-    }
-
-    /// The warnings so far.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says something that is no result.
-    pub(crate) fn status(&self, text: &str) {
-        if !self.quiet && self.format == Format::Human {
-            let _ = writeln!(std::io::stderr(), "{}", escape_lines(text));
-        }
-    }
-
-    /// Warns of something that must not be missed: on standard error, and in JSON results.
-    pub(crate) fn warn(&self, text: &str) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
-        if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "warning: {}", escape_lines(text));
-        }
-    }
-
-    /// Says what went wrong with one thing of several; in JSON, the result says it.
-    pub(crate) fn error(&self, failure: &CliError) {
-        if self.format != Format::Json {
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
-        }
-    }
-
-    /// Says why the command ends badly.
-    pub(crate) fn fail(&self, failure: &CliError) -> ExitCode {
-        match self.format {
-            Format::Json => {
-                let print =
-                    if self.is_stdout_reserved { Self::result_to_stderr } else { Self::result };
-                print(self, || failure.to_json(), String::new);
-                ExitCode::from(failure.exit)
-            }
-            Format::Human | Format::Sarif | Format::Github => {
-                let _ = writeln!(std::io::stderr(), "error: {failure}");
-                ExitCode::from(failure.exit)
-            }
-        }
-    }
-
-    /// Shows a transfer in bytes.
-    pub(crate) fn bar(&self, title: &str) -> Bar {
-        Bar::new(title, self.progress)
-    }
 }
 
-/// Whether what goes there has colours.
-pub(crate) fn use_color(color: Color, to: &impl IsTerminal) -> bool {
-    let plain = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+/// Whether text to a stream is colored.
+pub(crate) fn use_color(color: Color, stream: &impl IsTerminal) -> bool {
+    let no_color = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => to.is_terminal() && !plain() && !is_dumb(),
+        Color::Auto => stream.is_terminal() && !no_color() && !is_dumb_terminal(),
     }
 }
 
-/// Whether the terminal says that it knows no control sequences.
-fn is_dumb() -> bool {
+/// Whether the terminal supports no control sequences.
+fn is_dumb_terminal() -> bool {
     std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb")
 }
 
-/// A name from outside, escaped for a line of human output.
-pub(crate) fn printable(text: &str) -> String {
-    escape(text).into_owned()
+/// Prints an error of the command line as JSON.
+pub(crate) fn print_json_error(error: &CliError) -> ExitCode {
+    print(&format!("{}\n", json_text(&error.to_json())));
+    ExitCode::from(error.exit)
 }
 
-/// A number of bytes for people.
-pub(crate) fn bytes(count: u64) -> String {
-    indicatif::BinaryBytes(count).to_string()
-}
-
-pub(crate) fn print_json_failure(failure: &CliError) -> ExitCode {
-    print(&format!("{}\n", json_text(&failure.to_json())));
-    ExitCode::from(failure.exit)
-}
-
-/// Whether a result could not be printed.
+/// Whether a write to stdout failed.
 static STDOUT_FAILED: AtomicBool = AtomicBool::new(false);
 
-/// The code that the process ends with.
-pub(crate) fn exit_code(of_command: ExitCode) -> ExitCode {
-    if STDOUT_FAILED.load(Ordering::Relaxed) { CliError::EXTERNAL.into() } else { of_command }
+/// Returns the exit code of the process for that of the command.
+pub(crate) fn exit_code(code: ExitCode) -> ExitCode {
+    if STDOUT_FAILED.load(Ordering::Relaxed) { CliError::EXTERNAL.into() } else { code }
 }
 
-/// Prints text on stdout. A reader that stops early (`| head`) is not a failure.
+/// Prints text to stdout. A reader that closes the pipe early (`| head`) is not an error.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())

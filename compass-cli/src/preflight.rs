@@ -1,5 +1,5 @@
-//! What keeps a target from being complete: a file that cannot be read, or not as it is meant, names
-//! images and files that nobody would miss before the site does.
+//! Checks that a target is complete before it is listed, synced or packaged. A file that cannot be
+//! read as intended hides images and files, and nobody would notice before the installation.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use compass_manifest::check;
 use compass_manifest::escape::escape;
 use compass_manifest::finding::{Finding, Severity};
 
+use crate::display::first_lines;
 use crate::error::CliError;
 use crate::repository::Repository;
 
@@ -20,59 +21,61 @@ const BLOCKING_RULES: [&str; 6] = [
     "yaml-syntax",
 ];
 
-/// The rules whose findings hide something in a product manifest, which says what else there is.
+/// The rules whose findings hide a part of a product, if they are in its manifest.
 const BLOCKING_MANIFEST_RULES: [&str; 4] =
     ["missing-field", "missing-file", "unknown-field", "wrong-type"];
 
-/// How many findings a refusal shows.
-const MAX_SHOWN: usize = 20;
+/// The maximum number of findings in an error.
+pub(crate) const MAX_SHOWN: usize = 20;
 
 impl Repository {
-    /// Refuses a target of which something would be left out unseen. `is_part` says which files it
-    /// consists of; `manifest` is the product manifest, if it has one.
+    /// Returns an error if a target is incomplete. `is_part` selects its files; `manifest` is the
+    /// product manifest of a product.
     pub(crate) fn require_complete(
         &self,
         is_part: impl Fn(&str) -> bool,
         manifest: Option<&str>,
     ) -> Result<(), CliError> {
-        let hides = |finding: &Finding| {
+        let is_blocking = |finding: &Finding| {
             let file = finding.location.file.as_str();
-            let in_manifest =
+            let is_manifest_rule =
                 manifest == Some(file) && BLOCKING_MANIFEST_RULES.contains(&finding.code);
-            is_part(file) && (hides_image(finding) || in_manifest)
+            is_part(file) && (hides_image(finding) || is_manifest_rule)
         };
-        let hiding = self.findings_that(hides);
-        if hiding.is_empty() {
-            return Ok(());
+        let blocking = self.unfiltered_findings(is_blocking);
+        match blocking.is_empty() {
+            true => Ok(()),
+            false => {
+                let message = first_lines(blocking.iter().map(summary), MAX_SHOWN);
+                Err(CliError::check_failed(message).with_check_hint())
+            }
         }
-        let mut message: Vec<String> = hiding.iter().take(MAX_SHOWN).map(describe).collect();
-        if hiding.len() > MAX_SHOWN {
-            message.push(format!("and {} more", hiding.len() - MAX_SHOWN));
-        }
-        Err(CliError::check_failed(message.join("\n")).hint("`compass check` shows where"))
     }
 
-    /// The findings that hide an image of a plugin, hotfix or addon, in words; without those in
-    /// `known` lines, as `FILE:LINE`.
-    pub(crate) fn omissions(&self, known: &BTreeSet<String>) -> Vec<String> {
-        let hides = |finding: &Finding| {
-            let place = format!("{}:{}", finding.location.file, finding.location.start.line);
-            hides_image(finding) && finding.code != "image-list-syntax" && !known.contains(&place)
+    /// Summarizes the findings that hide an image of a plugin, hotfix or addon, without those at the
+    /// `reported` locations (`FILE:LINE`).
+    pub(crate) fn hidden_images(&self, reported: &BTreeSet<String>) -> Vec<String> {
+        let is_new = |finding: &Finding| {
+            let location = &finding.location;
+            hides_image(finding)
+                && finding.code != "image-list-syntax"
+                && !reported.contains(&format!("{}:{}", location.file, location.start.line))
         };
-        self.findings_that(hides).iter().map(describe).collect()
+        self.unfiltered_findings(is_new).iter().map(summary).collect()
     }
 
-    /// What the rules find, whatever the policy makes of it: a rule that is switched off, or a finding
-    /// that is allowed, does not bring back what a package lacks.
-    fn findings_that(&self, hides: impl Fn(&Finding) -> bool) -> Vec<Finding> {
-        let report = self.unabridged.get_or_init(|| {
+    /// All findings of the rules: a severity or suppression of the policy does not make a package
+    /// complete.
+    fn unfiltered_findings(&self, is_selected: impl Fn(&Finding) -> bool) -> Vec<Finding> {
+        let report = self.unfiltered.get_or_init(|| {
             let mut policy = self.policy.clone();
             policy.severities.clear();
             policy.suppressions.clear();
             check(&self.tree, &policy)
         });
-        let allowed = report.suppressed().iter().map(|allowed| &allowed.finding);
-        report.findings().iter().chain(allowed).filter(|finding| hides(finding)).cloned().collect()
+        let suppressed = report.suppressed().iter().map(|suppressed| &suppressed.finding);
+        let findings = report.findings().iter().chain(suppressed);
+        findings.filter(|finding| is_selected(finding)).cloned().collect()
     }
 }
 
@@ -81,7 +84,7 @@ fn hides_image(finding: &Finding) -> bool {
 }
 
 /// A finding in one line.
-pub(crate) fn describe(finding: &Finding) -> String {
-    let place = &finding.location;
-    format!("{}:{}: {} ({})", escape(&place.file), place.start.line, finding.message, finding.code)
+pub(crate) fn summary(finding: &Finding) -> String {
+    let Finding { location, message, code, .. } = finding;
+    format!("{}:{}: {message} ({code})", escape(&location.file), location.start.line)
 }

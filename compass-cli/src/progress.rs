@@ -1,4 +1,4 @@
-//! How a transfer is shown: as a bar on a terminal, otherwise as a line every ten seconds.
+//! The progress of a transfer: a bar on a terminal, otherwise a line every ten seconds.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use compass_registry::Progress;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Between two lines where no terminal shows a bar.
-const BETWEEN_LINES: Duration = Duration::from_secs(10);
+/// The interval between two lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Everything but the bar itself takes at most 59 columns, so that 60 are enough.
+/// The columns beside the bar are at most 59, so that the bar fits a terminal of 60.
 const TEMPLATE: &str = "{msg:16!} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 
-/// Where a transfer is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgressMode {
     Bar,
@@ -24,27 +23,26 @@ pub(crate) enum ProgressMode {
     Hidden,
 }
 
-/// Shows a transfer; gone when dropped.
-#[derive(Clone)]
-pub(crate) struct Bar(Arc<State>);
+/// Shows the progress of a transfer until it is dropped.
+pub(crate) struct TransferProgress(Arc<State>);
 
 struct State {
     bar: ProgressBar,
-    shown: ProgressMode,
+    mode: ProgressMode,
     title: String,
-    began: Instant,
-    total: AtomicU64,
-    moved: AtomicU64,
-    images: AtomicU64,
-    images_done: AtomicU64,
-    /// Ends the thread that prints lines, when it is dropped.
-    lines: Mutex<Option<Sender<()>>>,
+    started: Instant,
+    total_bytes: AtomicU64,
+    done_bytes: AtomicU64,
+    total_images: AtomicU64,
+    done_images: AtomicU64,
+    /// Stops the thread that prints lines when it is dropped.
+    line_thread: Mutex<Option<Sender<()>>>,
 }
 
-impl Bar {
-    pub(crate) fn new(title: &str, shown: ProgressMode) -> Self {
+impl TransferProgress {
+    pub(crate) fn new(title: &str, mode: ProgressMode) -> Self {
         let bar = ProgressBar::new(0);
-        if shown != ProgressMode::Bar {
+        if mode != ProgressMode::Bar {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
@@ -53,17 +51,17 @@ impl Bar {
         bar.set_message(title.to_owned());
         let state = Arc::new(State {
             bar,
-            shown,
+            mode,
             title: title.to_owned(),
-            began: Instant::now(),
-            total: AtomicU64::new(0),
-            moved: AtomicU64::new(0),
-            images: AtomicU64::new(0),
-            images_done: AtomicU64::new(0),
-            lines: Mutex::new(None),
+            started: Instant::now(),
+            total_bytes: AtomicU64::new(0),
+            done_bytes: AtomicU64::new(0),
+            total_images: AtomicU64::new(0),
+            done_images: AtomicU64::new(0),
+            line_thread: Mutex::new(None),
         });
-        if shown == ProgressMode::Lines {
-            state.print_lines();
+        if mode == ProgressMode::Lines {
+            state.start_line_thread();
         }
         Self(state)
     }
@@ -72,33 +70,35 @@ impl Bar {
         Arc::clone(&self.0) as Arc<dyn Progress>
     }
 
-    /// Says of how many images the transfer consists.
+    /// Adds to the number of images of the transfer.
     pub(crate) fn expect_images(&self, count: usize) {
-        self.0.images.fetch_add(count as u64, Ordering::Relaxed);
-        self.0.show_images();
+        self.0.total_images.fetch_add(count as u64, Ordering::Relaxed);
+        self.0.update_message();
     }
+}
 
-    pub(crate) fn done(&self) {
+impl Drop for TransferProgress {
+    fn drop(&mut self) {
         self.0.bar.finish_and_clear();
-        drop(self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.0.line_thread.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
 impl State {
-    fn show_images(&self) {
-        let images = self.images.load(Ordering::Relaxed);
+    fn update_message(&self) {
+        let images = self.total_images.load(Ordering::Relaxed);
         if images > 0 {
-            let done = self.images_done.load(Ordering::Relaxed);
+            let done = self.done_images.load(Ordering::Relaxed);
             self.bar.set_message(format!("{} {done}/{images}", self.title));
         }
     }
 
-    fn print_lines(self: &Arc<Self>) {
+    fn start_line_thread(self: &Arc<Self>) {
         let (sender, receiver) = channel();
         let state = Arc::downgrade(self);
-        *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *self.line_thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         std::thread::spawn(move || {
-            while receiver.recv_timeout(BETWEEN_LINES) == Err(RecvTimeoutError::Timeout) {
+            while receiver.recv_timeout(LINE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let Some(state) = state.upgrade() else { return };
                 let _ = writeln!(std::io::stderr(), "{}", state.line());
             }
@@ -107,18 +107,19 @@ impl State {
 
     fn line(&self) -> String {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let (moved, total) = (get(&self.moved), get(&self.total));
+        let (done, total) = (get(&self.done_bytes), get(&self.total_bytes));
         let mut line = format!("{}: ", self.title);
-        if get(&self.images) > 0 {
-            let _ = write!(line, "{} of {} images, ", get(&self.images_done), get(&self.images));
+        if get(&self.total_images) > 0 {
+            let (done, total) = (get(&self.done_images), get(&self.total_images));
+            let _ = write!(line, "{done} of {total} images, ");
         }
-        let seconds = self.began.elapsed().as_secs().max(1);
+        let seconds = self.started.elapsed().as_secs().max(1);
         let _ = write!(
             line,
             "{} of {}, {}/s, {}",
-            BinaryBytes(moved),
+            BinaryBytes(done),
             BinaryBytes(total),
-            BinaryBytes(moved / seconds),
+            BinaryBytes(done / seconds),
             HumanDuration(Duration::from_secs(seconds)),
         );
         line
@@ -127,26 +128,26 @@ impl State {
 
 impl Progress for State {
     fn add_total(&self, bytes: u64) {
-        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc_length(bytes);
     }
 
     fn advance(&self, bytes: u64) {
-        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(bytes);
     }
 
     fn resumed(&self, bytes: u64) {
-        if self.shown != ProgressMode::Hidden {
-            let moved = BinaryBytes(bytes);
-            let text = format!("{}: continues after {moved} of an earlier run", self.title);
+        if self.mode != ProgressMode::Hidden {
+            let bytes = BinaryBytes(bytes);
+            let text = format!("{}: continues after {bytes} of an earlier run", self.title);
             self.bar.suspend(|| writeln!(std::io::stderr(), "{text}")).unwrap_or_default();
         }
     }
 
     fn image_done(&self) {
-        self.images_done.fetch_add(1, Ordering::Relaxed);
-        self.show_images();
+        self.done_images.fetch_add(1, Ordering::Relaxed);
+        self.update_message();
     }
 }
 
@@ -156,9 +157,10 @@ mod tests {
 
     use super::*;
 
-    fn busy(bar: &Bar) {
-        bar.expect_images(180);
-        let progress = bar.shared();
+    /// Advances a transfer of 180 images to about an eighth.
+    fn advance(progress: &TransferProgress) {
+        progress.expect_images(180);
+        let progress = progress.shared();
         progress.add_total(987_654_321_000);
         progress.advance(123_456_789_000);
         for _ in 0..123 {
@@ -168,11 +170,12 @@ mod tests {
 
     #[test]
     fn bar_fits_sixty_columns() {
-        let bar = Bar::new("compass-plugins-gpu-manager-v0.1.1.tar.gz", ProgressMode::Hidden);
+        let title = "compass-plugins-gpu-manager-v0.1.1.tar.gz";
+        let progress = TransferProgress::new(title, ProgressMode::Hidden);
         let terminal = InMemoryTerm::new(5, 60);
-        bar.0.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
-        busy(&bar);
-        bar.0.bar.tick();
+        progress.0.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        advance(&progress);
+        progress.0.bar.tick();
         let shown = terminal.contents();
         assert_eq!(shown.lines().count(), 1, "{shown}");
         assert!(shown.chars().count() <= usize::from(terminal.width()), "{shown}");
@@ -181,9 +184,9 @@ mod tests {
 
     #[test]
     fn line_counts_images_and_bytes() {
-        let bar = Bar::new("sync", ProgressMode::Hidden);
-        busy(&bar);
-        let line = bar.0.line();
+        let progress = TransferProgress::new("sync", ProgressMode::Hidden);
+        advance(&progress);
+        let line = progress.0.line();
         assert!(line.starts_with("sync: 123 of 180 images, 114.98 GiB of 919.82 GiB, "), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! Clients for the registries that a command speaks with.
+//! Clients for the registries that a command connects to.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use compass_manifest::policy::Host;
 use compass_registry::RetryPolicy;
 use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
-use crate::cli::Global;
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::repository::Repository;
 
-/// How single hosts are spoken with, and who we are.
+/// The settings of hosts, and the credentials.
 #[derive(Debug)]
 pub(crate) struct Registries {
     root: PathBuf,
@@ -22,7 +22,8 @@ pub(crate) struct Registries {
 }
 
 impl Registries {
-    pub(crate) fn of(repository: &Repository, global: &Global) -> Self {
+    /// With the host settings of the policy.
+    pub(crate) fn new(repository: &Repository, global: &GlobalArgs) -> Self {
         Self {
             root: repository.root.clone(),
             hosts: repository.policy.registries.hosts.clone(),
@@ -30,21 +31,21 @@ impl Registries {
         }
     }
 
-    /// For commands at a site, where there is no release repository.
-    pub(crate) fn without_policy(global: &Global) -> Self {
+    /// Without the host settings of a policy.
+    pub(crate) fn without_policy(global: &GlobalArgs) -> Self {
         Self {
             root: PathBuf::new(),
             hosts: BTreeMap::new(),
             credentials: CredentialFiles::from_environment(),
-            retry: global.retry(),
+            retry: global.retry_policy(),
         }
     }
 
-    /// For a site: with the policy that is named, if one is.
-    pub(crate) fn at_site(global: &Global) -> Result<Self, CliError> {
+    /// With the policy of `--repo` or `--policy`; a site has no release repository otherwise.
+    pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self, CliError> {
         Ok(match (&global.repo, &global.policy) {
-            (Some(_), _) => Self::of(&Repository::open(global)?, global),
-            (None, Some(_)) => Self::of(&Repository::none(global)?, global),
+            (Some(_), _) => Self::new(&Repository::open(global)?, global),
+            (None, Some(_)) => Self::new(&Repository::policy_only(global)?, global),
             (None, None) => Self::without_policy(global),
         })
     }
@@ -57,12 +58,12 @@ impl Registries {
     }
 
     pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client, CliError> {
-        let known = self.hosts.get(host).cloned().unwrap_or_default();
+        let settings = self.hosts.get(host).cloned().unwrap_or_default();
         let options = ClientOptions {
-            plain_http: plain_http || known.plain_http,
-            ca_pem: known.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
-            client_cert_pem: self.identity(&known)?,
-            logins: self.credentials.find(host).map_err(misconfigured)?,
+            plain_http: plain_http || settings.plain_http,
+            ca_pem: settings.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
+            client_cert_pem: self.identity(&settings)?,
+            logins: self.credentials.find(host).map_err(credentials_error)?,
             retry: self.retry,
             ..ClientOptions::default()
         };
@@ -78,7 +79,7 @@ impl Registries {
             pem.extend(self.read("client key", key)?);
         }
         let bad =
-            |_| CliError::usage(format!("the client certificate {certificate} is no PEM text"));
+            |_| CliError::usage(format!("the client certificate {certificate} is not PEM text"));
         Ok(Some(Secret::new(String::from_utf8(pem).map_err(bad)?)))
     }
 
@@ -90,9 +91,9 @@ impl Registries {
     }
 }
 
-/// What is wrong with the files that logins are read from is nothing that a registry did.
-fn misconfigured(error: compass_registry::Error) -> CliError {
-    let hint = "correct that file, take a helper that is not needed out of it, or name another file \
-                with `REGISTRY_AUTH_FILE` (docs/registries.md)";
+/// The error for a credentials file, which is an error of the configuration.
+fn credentials_error(error: compass_registry::Error) -> CliError {
+    let hint = "correct the file, remove a helper that is not needed, or set `REGISTRY_AUTH_FILE` to \
+                another file (docs/registries.md)";
     CliError::from(error).as_config().hint(hint)
 }

@@ -1,4 +1,4 @@
-//! Reading of regular files only: a pipe or a device in their place would block, or never end.
+//! Reads regular files only: a pipe or a device could block, or have no end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Opens a regular file of the repository. A symbolic link is refused: a pull request that commits
+/// Opens a regular file of the repository. A symbolic link is an error: a pull request that commits
 /// one could disclose any file of the machine.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let error = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
@@ -19,26 +19,28 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     })
 }
 
-/// Opens a regular file that a user named: through symbolic links, which are the user's own.
+/// Opens a regular file that a user named; follows symbolic links.
 pub(crate) fn open_named(path: &Path) -> io::Result<File> {
     open_with(path, OFlags::NONBLOCK)
 }
 
-/// Reads up to `limit` bytes of a file that [`open`] takes.
+/// Reads up to `limit` bytes of a file as [`open`] does.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_up_to(open(path)?, limit)
 }
 
-/// Reads up to `limit` bytes of a file that [`open_named`] takes.
+/// Reads up to `limit` bytes of a file as [`open_named`] does.
 pub(crate) fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_up_to(open_named(path)?, limit)
 }
 
-/// Reads a whole file that a user named, or what a shell hands over as `<(…)`. More than `limit` bytes
-/// are an error.
+/// Reads a file that a user named, or a pipe of the shell (`<(…)`).
+///
+/// # Errors
+/// Also if there are more than `limit` bytes.
 pub(crate) fn read_argument(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let is_handed_over = path.starts_with("/dev") || path.starts_with("/proc/self/fd");
-    let file = if is_handed_over { File::open(path)? } else { open_named(path)? };
+    let is_shell_pipe = path.starts_with("/dev") || path.starts_with("/proc/self/fd");
+    let file = if is_shell_pipe { File::open(path)? } else { open_named(path)? };
     let bytes = read_up_to(file, limit + 1)?;
     match bytes.len() as u64 <= limit {
         true => Ok(bytes),

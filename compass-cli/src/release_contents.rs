@@ -1,4 +1,4 @@
-//! What the packages of a release repository are made of.
+//! The files and images of the package of a target.
 
 use std::collections::BTreeSet;
 
@@ -11,25 +11,25 @@ use compass_manifest::source::Spanned;
 
 use crate::checkout::FileKind;
 use crate::error::CliError;
-use crate::repository::{Plugin, Repository, TargetImage, file_images};
+use crate::repository::{Plugin, Repository, Target, TargetImage, hotfix_images};
 
-/// A package before its images are known to the registry.
+/// The contents of a package before its images are resolved.
 #[derive(Debug)]
 pub(crate) struct ReleaseContents {
     pub(crate) kind: BundleKind,
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The product version that a hotfix is for, where its own version does not begin with it.
+    /// The product version of a hotfix whose own version does not start with it.
     pub(crate) base: Option<String>,
-    /// What it is made of, in the repository: their last change is the package's.
+    /// The paths in the repository whose last change is that of the package.
     pub(crate) paths: Vec<String>,
     pub(crate) files: Vec<ContentFile>,
     pub(crate) images: Vec<TargetImage>,
 }
 
 impl Repository {
-    /// The files at paths, and below those that are directories.
-    pub(crate) fn below(&self, paths: &[String]) -> BTreeSet<String> {
+    /// The files at or below paths.
+    pub(crate) fn files_below(&self, paths: &[String]) -> BTreeSet<String> {
         let is_below = |file: &&str| {
             paths.iter().any(|path| {
                 let rest = file.strip_prefix(path.as_str());
@@ -39,45 +39,40 @@ impl Repository {
         self.tree.paths().filter(is_below).map(str::to_owned).collect()
     }
 
-    /// The package of a target.
-    pub(crate) fn package(&self, target: &[String]) -> Result<ReleaseContents, CliError> {
-        match target {
-            [kind, name] if kind == "hotfix" => self.hotfix_package(name),
-            [kind, version] if kind == "product" => self.product_package(version),
-            _ => match &self.plugins(target)?[..] {
-                [plugin] => self.plugin_package(plugin),
-                _ => Err(CliError::usage("one target is packaged at a time")),
-            },
+    /// The contents of the package of a target.
+    pub(crate) fn release_contents(&self, target: &[String]) -> Result<ReleaseContents, CliError> {
+        match Target::parse_all(target)?[..] {
+            [Target::Plugin(name)] => self.plugin_contents(self.plugin(name)?),
+            [Target::Hotfix(name)] => self.hotfix_contents(name),
+            [Target::Product(version)] => self.product_contents(version),
+            _ => Err(CliError::usage("cannot package more than one target")),
         }
     }
 
-    pub(crate) fn plugin_package(&self, plugin: &Plugin) -> Result<ReleaseContents, CliError> {
+    fn plugin_contents(&self, plugin: Plugin) -> Result<ReleaseContents, CliError> {
         let path = plugin.source.path();
         let name = format!("{}.yaml", plugin.name);
         Ok(ReleaseContents {
             kind: BundleKind::Plugin,
-            name: plugin.name.clone(),
-            version: plugin.version.clone(),
             base: None,
             paths: vec![path.to_owned()],
             files: self.read([(path, name)])?,
-            images: plugin.images.clone(),
+            name: plugin.name,
+            version: plugin.version,
+            images: plugin.images,
         })
     }
 
-    fn hotfix_package(&self, name: &str) -> Result<ReleaseContents, CliError> {
+    fn hotfix_contents(&self, name: &str) -> Result<ReleaseContents, CliError> {
         let hotfixes = self.hotfixes(name)?;
         let Some(first) = hotfixes.first() else {
             return Err(CliError::usage(format!("there is no hotfix `{name}`")));
         };
-        let unusable = |what: &str| {
-            CliError::check_failed(format!("{}: {what}", escape(first.source.path())))
-                .hint("`compass check` shows where")
-        };
-        let addon = first.addon.clone().ok_or_else(|| unusable("it names no addon"))?;
-        let version = first.version.clone().ok_or_else(|| unusable("it has no version"))?;
+        let invalid = |what: &str| CliError::invalid_file(&first.source, what);
+        let addon = first.addon.clone().ok_or_else(|| invalid("it names no addon"))?;
+        let version = first.version.clone().ok_or_else(|| invalid("it has no version"))?;
         if hotfixes.iter().any(|other| other.addon.as_deref() != Some(&addon)) {
-            return Err(unusable("one package patches one addon, and there are several"));
+            return Err(invalid("a hotfix package can only patch one addon"));
         }
         let named = hotfixes.iter().map(|hotfix| {
             let path = hotfix.source.path();
@@ -86,8 +81,9 @@ impl Repository {
         });
         let files = self.read(named)?;
         let paths = hotfixes.iter().map(|hotfix| hotfix.source.path().to_owned()).collect();
-        let base = first.base.as_deref().and_then(|base| base_beside(base, &version));
-        let images = self.distinct_images(hotfixes.into_iter().flat_map(file_images).collect())?;
+        let base = first.base.as_deref().and_then(|base| base_in_name(base, &version));
+        let images =
+            self.distinct_images(hotfixes.into_iter().flat_map(hotfix_images).collect())?;
         Ok(ReleaseContents {
             kind: BundleKind::Hotfix,
             name: addon,
@@ -99,19 +95,16 @@ impl Repository {
         })
     }
 
-    fn product_package(&self, version: &str) -> Result<ReleaseContents, CliError> {
+    fn product_contents(&self, version: &str) -> Result<ReleaseContents, CliError> {
         let product = self.product(version)?;
         let path = product.source.path().to_owned();
-        let unusable = |what: &str| {
-            CliError::check_failed(format!("{}: {what}", escape(&path)))
-                .hint("`compass check` shows where")
-        };
+        let invalid = |what: &str| CliError::invalid_file(&product.source, what);
         let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.value.clone());
         let name = text(&product.manifest.name);
-        let name = name.ok_or_else(|| unusable("it has no `metadata.name`"))?;
+        let name = name.ok_or_else(|| invalid("it has no `metadata.name`"))?;
         let written = text(&product.manifest.version);
-        let written = written.ok_or_else(|| unusable("it has no `spec.version`"))?;
-        // People write it with and without `v`; files are always named with it.
+        let written = written.ok_or_else(|| invalid("it has no `spec.version`"))?;
+        // Manifests may omit the `v`; file names always have it.
         let version = format!("v{}", written.trim_start_matches('v'));
         let images = self.distinct_images(product.images.clone())?;
         let mut files = self.read([(path.as_str(), "product.yaml".to_owned())])?;
@@ -131,7 +124,7 @@ impl Repository {
         })
     }
 
-    /// The files of the addons directory, as they are.
+    /// The files of the addons directory; adds the directory to `paths`.
     fn addon_files(
         &self,
         product: &Product,
@@ -147,6 +140,7 @@ impl Repository {
         Ok(files)
     }
 
+    /// The files of `spec.files`; adds their sources to `paths`.
     fn extra_files(
         &self,
         product: &Product,
@@ -159,24 +153,23 @@ impl Repository {
         let contents = named.iter().map(|(source, path, _)| (&*source.value, path.value.clone()));
         let mut files = Vec::new();
         for ((source, path, mode), mut found) in named.iter().zip(self.read(contents)?) {
-            let wrong = |named: &Spanned<String>, what: String| {
+            let invalid = |named: &Spanned<String>, what: String| {
                 let line = product.source.position(named.span.start).line;
                 CliError::check_failed(format!("{}:{line}: {what}", product.source.path()))
-                    .hint("`compass check` shows where")
+                    .with_check_hint()
             };
             if let Some(mode) = mode {
-                let what = || wrong(mode, format!("`{}` are no permissions in octal", mode.value));
+                let what = || invalid(mode, format!("`{}` is not an octal mode", mode.value));
                 found = found.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
             }
-            found.require_usable().map_err(|error| wrong(path, error.to_string()))?;
+            found.require_usable().map_err(|error| invalid(path, error.to_string()))?;
             files.push(found);
             paths.push(source.value.clone());
         }
         Ok(files)
     }
 
-    /// Files of the repository under the names that they have in a package, whether the rules read
-    /// them or not. Links are not followed.
+    /// Reads files of the repository, each with its name in the package. Links are not followed.
     fn read<'p>(
         &self,
         named: impl IntoIterator<Item = (&'p str, String)>,
@@ -185,16 +178,15 @@ impl Repository {
         let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
         if let Some(path) = paths.iter().find(|path| !is_file(path)) {
             return Err(CliError::check_failed(format!(
-                "{} is not a file of the repository",
+                "{} is not a regular file of the repository",
                 escape(path)
             ))
-            .hint("`compass check` shows which file names it"));
+            .hint("`compass check` shows the file that names it"));
         }
         let contents = self.checkout.read_exactly(&paths)?;
         for (path, bytes) in paths.iter().zip(&contents) {
             if has_conflict_markers(bytes) {
-                let message =
-                    format!("{} has conflict markers of an unfinished merge", escape(path));
+                let message = format!("{} has merge conflict markers", escape(path));
                 return Err(CliError::check_failed(message).hint("resolve the conflict"));
             }
         }
@@ -206,26 +198,26 @@ impl Repository {
     }
 }
 
-/// `project/name:tag` a line, as image lists have it.
+/// An image list: one `project/name:tag` in each line.
 fn image_list(images: &[TargetImage]) -> String {
     let lines: BTreeSet<String> = images
         .iter()
         .map(|image| {
             let name = image.release.repository();
-            let version = image.release.to_string();
-            let at = version.find(name.as_str()).unwrap_or_default();
-            format!("{}\n", &version[at..])
+            let reference = image.release.to_string();
+            let at = reference.find(name.as_str()).unwrap_or_default();
+            format!("{}\n", &reference[at..])
         })
         .collect();
     lines.into_iter().collect()
 }
 
-/// The product version of a hotfix, where its version says another, or none: teams name components
-/// by versions of their own. Stores write it with `v`.
-fn base_beside(base: &str, version: &str) -> Option<String> {
+/// The product version of a hotfix whose own version does not start with it, because some teams have
+/// their own versions. Names in stores always have the `v`.
+fn base_in_name(base: &str, version: &str) -> Option<String> {
     let (base, version) = (base.trim_start_matches('v'), version.trim_start_matches('v'));
-    let begins_so = version.strip_prefix(base).is_some_and(|rest| rest.starts_with('-'));
-    (!begins_so).then(|| format!("v{base}"))
+    let is_prefix = version.strip_prefix(base).is_some_and(|rest| rest.starts_with('-'));
+    (!is_prefix).then(|| format!("v{base}"))
 }
 
 #[cfg(test)]
@@ -233,15 +225,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hotfix_says_its_product_version_where_its_own_is_another() {
-        for (base, version, beside) in [
+    fn base_in_name_own_version_is_some() {
+        for (base, version, expected) in [
             ("v2.7.0", "v2.7.0-20180605-p1", None),
             ("2.7.0", "v2.7.0-20180605-p1", None),
             ("2.7.0", "v3.1.55-20180724-p5", Some("v2.7.0")),
             ("2.7.1-GA", "v0.4.2", Some("v2.7.1-GA")),
             ("2.7.1", "v2.7.10-20180605-p1", Some("v2.7.1")),
         ] {
-            assert_eq!(base_beside(base, version).as_deref(), beside, "{base} {version}");
+            assert_eq!(base_in_name(base, version).as_deref(), expected, "{base} {version}");
         }
     }
 }

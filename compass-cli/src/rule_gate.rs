@@ -10,25 +10,22 @@ use compass_manifest::version::ProductVersion;
 use compass_manifest::{Check, Tree};
 use serde_json::json;
 
-use crate::base;
+use crate::display::first_lines;
 use crate::error::CliError;
 use crate::output::Output;
-use crate::preflight::describe;
+use crate::preflight::{MAX_SHOWN, summary};
 use crate::repository::Repository;
-
-/// Findings that a refusal shows.
-const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GateArgs {
-    /// Continues in spite of errors that the rules find; the result contains the reason
-    #[arg(long, value_name = "REASON", value_parser = reason)]
+    /// Continues despite errors that the rules find; the result contains the reason
+    #[arg(long, value_name = "REASON", value_parser = parse_reason)]
     pub(crate) no_check: Option<String>,
 }
 
 impl GateArgs {
-    /// Whether the rules are skipped, which is said in every result.
-    fn is_off(&self, output: &Output) -> bool {
+    /// Whether the rules are skipped, which every result contains.
+    fn is_skipped(&self, output: &Output) -> bool {
         let Some(reason) = &self.no_check else { return false };
         output.warn(&format!("not checked by the rules: {reason}"));
         output.add_field("unchecked", json!(reason));
@@ -36,47 +33,48 @@ impl GateArgs {
     }
 }
 
-fn reason(text: &str) -> Result<String, &'static str> {
+fn parse_reason(text: &str) -> Result<String, &'static str> {
     match text.trim() {
-        "" => Err("say why, as `--no-check 'agreed with the owner'`"),
+        "" => Err("expected a reason, for example `--no-check 'agreed with the owner'`"),
         reason => Ok(reason.to_owned()),
     }
 }
 
 impl Repository {
-    /// Refuses to ship files in which the rules find errors.
+    /// Returns an error if the rules find errors in files that are about to be released.
     pub(crate) fn require_no_errors(
         &self,
         files: &BTreeSet<String>,
         gate: &GateArgs,
         output: &Output,
     ) -> Result<(), CliError> {
-        if files.is_empty() || gate.is_off(output) {
+        if files.is_empty() || gate.is_skipped(output) {
             return Ok(());
         }
-        let is_shipped = |hotfix: &Hotfix| files.contains(hotfix.source.path());
-        let products = self.tagged_products(is_shipped, output)?;
+        let is_released = |hotfix: &Hotfix| files.contains(hotfix.source.path());
+        let products = self.tagged_products(is_released, output)?;
         let mut check = Check::new(&self.tree, &self.policy);
         for (version, tree) in &products {
             check = check.with_product(version, tree);
         }
         let report = check.run();
-        let concerns = |finding: &&Finding| {
+        let is_relevant = |finding: &&Finding| {
             let related = finding.related.iter().map(|related| &related.location.file);
             related.chain([&finding.location.file]).any(|file| files.contains(file))
         };
-        require_none(report.findings().iter().filter(concerns))
+        require_none(report.findings().iter().filter(is_relevant))
     }
 
-    /// The repository at the product versions that hotfixes are for, as far as git has a tag of
-    /// each; warns of others.
+    /// Reads the repository at the tags of the product versions that hotfixes are for; warns of
+    /// versions without a tag.
     pub(crate) fn tagged_products(
         &self,
-        is_wanted: impl Fn(&Hotfix) -> bool,
+        is_selected: impl Fn(&Hotfix) -> bool,
         output: &Output,
     ) -> Result<BTreeMap<String, Tree>, CliError> {
         let mut products = BTreeMap::new();
-        let hotfixes = inventory::hotfixes(&self.tree, &self.policy).into_iter().filter(is_wanted);
+        let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
+        let hotfixes = hotfixes.into_iter().filter(is_selected);
         let versions: BTreeSet<_> = hotfixes.filter_map(|hotfix| hotfix.base).collect();
         let Some(git) = self.checkout.git() else {
             if !versions.is_empty() {
@@ -89,10 +87,10 @@ impl Repository {
         };
         for version in versions {
             let directories = &self.policy.products.addons;
-            let wanted =
+            let is_addon =
                 |path: &str| directories.iter().any(|directory| path.starts_with(&**directory));
             let Ok(parsed) = version.parse::<ProductVersion>() else { continue };
-            match base::product(git, &parsed, &self.policy, wanted)? {
+            match git.product_tree(&parsed, &self.policy, is_addon)? {
                 Some(tree) => drop(products.insert(version, tree)),
                 None => {
                     let fetch = git.fetch_tag_command(&version)?;
@@ -109,18 +107,14 @@ impl Repository {
     }
 }
 
-/// Refuses findings that are errors.
+/// Returns an error if findings are errors.
 fn require_none<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), CliError> {
-    let errors: Vec<&Finding> =
-        findings.filter(|finding| finding.severity == Severity::Error).collect();
-    if errors.is_empty() {
-        return Ok(());
+    let errors = findings.filter(|finding| finding.severity == Severity::Error);
+    let message = first_lines(errors.map(summary), MAX_SHOWN);
+    match message.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::check_failed(message).hint(
+            "`compass check` shows the location; `--no-check REASON` continues despite the errors",
+        )),
     }
-    let mut lines: Vec<String> =
-        errors.iter().take(MAX_SHOWN).map(|finding| describe(finding)).collect();
-    if errors.len() > MAX_SHOWN {
-        lines.push(format!("and {} more", errors.len() - MAX_SHOWN));
-    }
-    Err(CliError::check_failed(lines.join("\n"))
-        .hint("`compass check` shows where; to ship it nevertheless, say why: `--no-check REASON`"))
 }

@@ -1,23 +1,23 @@
-//! Signals: which end the command, and which must not.
+//! Signals that end the command, and signals that must not.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::CliError;
 
-/// Keeps a write beyond `ulimit -f` from ending the process without a word: it is an error like
-/// a full disk. The handler stays for the life of the process.
+/// Makes a write beyond `ulimit -f` an error, as a full disk is, instead of the end of the process.
+/// The handler stays installed.
 pub(crate) fn ignore_file_size_limit() {
     const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
     if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
-        tracing::debug!(%error, "SIGXFSZ ends the process");
+        tracing::debug!(%error, "cannot handle SIGXFSZ");
     }
 }
 
-/// Waits until a signal asks the process to end.
+/// Waits for a signal that ends the process.
 pub(crate) async fn interruption() -> CliError {
-    let terminated = listen(SignalKind::terminate());
-    // `nohup` starts programs with SIGHUP ignored: they must not end.
-    let hung_up = async {
+    let terminate = listen(SignalKind::terminate());
+    // `nohup` starts a program with SIGHUP ignored, which a handler must not undo.
+    let hangup = async {
         match is_ignored(rustix::process::Signal::HUP) {
             true => std::future::pending().await,
             false => next(listen(SignalKind::hangup())).await,
@@ -25,8 +25,8 @@ pub(crate) async fn interruption() -> CliError {
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => CliError::interrupted(130),
-        () = next(terminated) => CliError::interrupted(143),
-        () = hung_up => CliError::interrupted(129),
+        () = next(terminate) => CliError::interrupted(143),
+        () = hangup => CliError::interrupted(129),
     }
 }
 
@@ -41,7 +41,7 @@ async fn next(signal: Option<Signal>) {
     }
 }
 
-/// Whether the process was started with a signal ignored (`proc_pid_status(5)`, `SigIgn`).
+/// Whether the process was started with this signal ignored (`SigIgn` in `proc_pid_status(5)`).
 fn is_ignored(signal: rustix::process::Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

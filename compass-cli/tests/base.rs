@@ -1,5 +1,5 @@
-//! `compass check --base`: changes of a git repository, each rule about a change with one that
-//! breaks it and one that does not.
+//! `compass check --base`: each rule about changes, with a change that violates it and one that does
+//! not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -58,7 +58,7 @@ impl Repository {
         self.git(&["commit", "-q", "-m", "change"]);
     }
 
-    /// Commits a file to `main`, and brings it to `topic`.
+    /// Commits a file to `main`, and merges it into `topic`.
     fn before(self, path: &str, text: &str) -> Self {
         self.git(&["checkout", "-q", "main"]);
         self.write(path, text);
@@ -79,7 +79,7 @@ impl Repository {
         (output.status.code().unwrap(), serde_json::from_str(&stdout).expect(&stdout))
     }
 
-    /// The codes of what the change is to blame for.
+    /// The codes of the findings that the change causes.
     fn new_findings(&self) -> Vec<String> {
         let (exit, report) = self.check(&["--base", "main"]);
         assert_eq!(exit, i32::from(report["errors"] != 0), "{report:#}");
@@ -122,7 +122,7 @@ fn hotfix_path(number: u32) -> String {
 const POD: &str = "    pod:\n      restart: Always\n";
 
 #[test]
-fn a_changed_plugin_needs_a_greater_version() {
+fn base_changed_plugin_needs_greater_version() {
     let changed = |text: &str| Repository::new().with(PLUGIN, text).new_findings();
     assert_eq!(changed(&plugin("v0.1.9", 8888)), ["plugin-version-not-increased"]);
     assert_eq!(changed(&plugin("v0.1.8", 9999)), ["plugin-version-not-increased"]);
@@ -131,7 +131,7 @@ fn a_changed_plugin_needs_a_greater_version() {
 }
 
 #[test]
-fn a_new_hotfix_needs_a_number_after_the_latest() {
+fn base_new_hotfix_needs_next_number() {
     let after = |number: u32| {
         let repository = Repository::new().before(&hotfix_path(9), &hotfix(9, ""));
         repository.with(&hotfix_path(number), &hotfix(number, "")).new_findings()
@@ -141,19 +141,19 @@ fn a_new_hotfix_needs_a_number_after_the_latest() {
 }
 
 #[test]
-fn a_hotfix_leaves_alone_what_is_outside_its_controllers() {
+fn base_hotfix_change_outside_controllers_found() {
     let with = |text: &str| Repository::new().with(HOTFIX, text).new_findings();
     let classified = hotfix(1, "").replace("    name: web\n", "    name: web\n    class: Other\n");
     assert_eq!(with(&classified), ["hotfix-field-changed"]);
     assert!(with(&hotfix(1, "")).is_empty());
-    // Other fields under the controllers are noted.
+    // Other fields below the controllers are a note.
     let repository = Repository::new().with(HOTFIX, &hotfix(1, POD));
     let (exit, report) = repository.check(&["--base", "main"]);
     assert_eq!((exit, &report["notes"]), (0, &Value::from(1)), "{report:#}");
 }
 
 #[test]
-fn a_changed_image_of_a_hotfix_carries_its_version() {
+fn base_hotfix_image_tag_is_version() {
     let with = |tag: &str| {
         let side = format!("    - image: '[[ registry_release ]]/side:{tag}'\n");
         let repository = Repository::new().before(
@@ -169,23 +169,23 @@ fn a_changed_image_of_a_hotfix_carries_its_version() {
 }
 
 #[test]
-fn a_release_touches_nothing_else() {
+fn base_release_with_other_files_found() {
     let release = || Repository::new().with(PLUGIN, &plugin("v0.2.0", 9999));
     assert!(release().new_findings().is_empty());
     assert_eq!(release().with("docs/guide.txt", "new\n").new_findings(), ["change-scope"]);
     assert_eq!(release().with("new.bin", "new\n").new_findings(), ["change-scope"]);
     assert_eq!(release().with(HOTFIX, &hotfix(1, "")).new_findings(), ["change-scope"]);
     assert!(release().with(".gitignore", "").with("docs/guide.txt", "guide\n").git_ignores());
-    // What is no release may touch anything.
+    // A change that is not a release may touch any file.
     assert!(Repository::new().with("docs/guide.txt", "new\n").new_findings().is_empty());
-    // A deleted file is touched too.
+    // A deleted file counts as well.
     let repository = release();
     fs::remove_file(repository.path().join("docs/guide.txt")).unwrap();
     assert_eq!(repository.new_findings(), ["change-scope"]);
 }
 
 impl Repository {
-    /// Whether files that git ignores are no part of a change.
+    /// Whether the change does not contain ignored files.
     fn git_ignores(self) -> bool {
         let repository = self.before(".gitignore", "target\n");
         repository.write("target/other.yaml", "a: 1\n");
@@ -194,7 +194,7 @@ impl Repository {
 }
 
 #[test]
-fn image_lists_come_along_where_the_policy_lets_them() {
+fn base_policy_allows_image_lists() {
     let list = ("images-lists/platform.list", "release/web:v3.1.53\n# more\n");
     let release = || Repository::new().with(PLUGIN, &plugin("v0.2.0", 9999));
     assert_eq!(release().with(list.0, list.1).new_findings(), ["change-scope"]);
@@ -205,7 +205,7 @@ fn image_lists_come_along_where_the_policy_lets_them() {
 }
 
 #[test]
-fn changed_values_need_another_version() {
+fn base_changed_values_need_new_version() {
     let before = || Repository::new().before(HOTFIX, &hotfix(1, ""));
     let findings = before().with(HOTFIX, &hotfix(1, POD)).new_findings();
     assert!(findings.contains(&"addon-version-not-increased".to_owned()), "{findings:?}");
@@ -218,7 +218,7 @@ fn changed_values_need_another_version() {
 }
 
 #[test]
-fn what_stood_before_is_shown_and_does_not_fail() {
+fn base_preexisting_finding_does_not_fail() {
     let repository =
         Repository::new().before("release-plugins/log.yaml", "metadata: {name: log}\n");
     let repository = repository.with("docs/guide.txt", "new\n");
@@ -231,7 +231,7 @@ fn what_stood_before_is_shown_and_does_not_fail() {
 }
 
 #[test]
-fn what_others_did_meanwhile_is_not_the_change() {
+fn base_other_commits_are_ignored() {
     let repository = Repository::new().with(PLUGIN, &plugin("v0.2.0", 9999));
     repository.commit();
     repository.git(&["checkout", "-q", "main"]);
@@ -242,7 +242,7 @@ fn what_others_did_meanwhile_is_not_the_change() {
 }
 
 #[test]
-fn a_release_repository_may_be_a_directory_of_a_git_repository() {
+fn base_repository_in_git_subdirectory() {
     let repository = Repository::new();
     let inner: PathBuf = repository.path().join("inner");
     for (path, text) in [(PLUGIN, plugin("v0.1.9", 9999)), ("other.txt", String::new())] {
@@ -258,7 +258,7 @@ fn a_release_repository_may_be_a_directory_of_a_git_repository() {
     assert_eq!(report["findings"][0]["file"], PLUGIN);
 }
 
-/// The exit code and the human output.
+/// Runs a check; returns the exit code and the human output.
 fn checked(directory: &Path, arguments: &[&str]) -> (i32, String) {
     let output = compass(directory, &[&["check"], arguments].concat());
     let streams = [output.stdout, output.stderr].concat();
@@ -272,7 +272,7 @@ fn base_missing_revision_hint_fetches_it() {
     assert_eq!((code, message.contains("git fetch")), (2, false), "there is no remote: {message}");
 
     repository.commit_all_and_clone_shallow(|clone| {
-        // What the hint says works, until the base can be compared.
+        // The commands of the hints work until the base can be compared.
         let (code, message) = checked(clone, &["--base", "v2.7.0"]);
         assert_eq!(code, 2, "{message}");
         assert!(
@@ -299,7 +299,7 @@ fn base_missing_revision_hint_fetches_it() {
 }
 
 #[test]
-fn base_that_cannot_be_fetched_has_no_fetch_hint() {
+fn base_unfetchable_has_no_fetch_hint() {
     let repository = Repository::new();
     repository.git(&["remote", "add", "origin", "/nonexistent"]);
     for base in ["", " ", "origin/", &"0".repeat(40), "main..HEAD", "main...HEAD", "HEAD~9", "-x"] {
@@ -329,7 +329,7 @@ impl Repository {
 }
 
 #[test]
-fn without_git_there_is_no_base() {
+fn base_without_git_is_error() {
     let directory = TempDir::new().unwrap();
     fs::create_dir(directory.path().join("release-plugins")).unwrap();
     let output = compass(directory.path(), &["check", "--base", "main"]);

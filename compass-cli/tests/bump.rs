@@ -1,4 +1,4 @@
-//! `compass bump`: what it writes, what it says, and what it leaves alone.
+//! `compass bump`: the files and the output.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -46,7 +46,7 @@ impl Repository {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Exit code, stdout and stderr of `compass bump …`.
+    /// Runs `compass bump …`; returns exit code, stdout and stderr.
     fn bump(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_compass"))
             .arg("bump")
@@ -84,7 +84,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_plugin_gets_its_next_version_and_keeps_every_other_byte() {
+fn bump_plugin_keeps_other_bytes() {
     let repository = Repository::new();
     for (arguments, old, new) in [
         (&[][..], "v0.1.0", "v0.1.1"),
@@ -103,7 +103,7 @@ fn a_plugin_gets_its_next_version_and_keeps_every_other_byte() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_keeps_its_permissions() {
+fn bump_plugin_keeps_permissions() {
     use std::os::unix::fs::PermissionsExt as _;
     let repository = Repository::new();
     let file = repository.path(PLUGIN);
@@ -113,7 +113,7 @@ fn a_file_keeps_its_permissions() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_json_is_one_object() {
+fn bump_dry_run_prints_json() {
     let repository = Repository::new();
     let (code, out, _) = repository.bump(&["plugin", "gpu", "--dry-run", "--format", "json"]);
     let shown: Value = serde_json::from_str(&out).unwrap();
@@ -128,7 +128,7 @@ fn a_dry_run_writes_nothing_and_json_is_one_object() {
 }
 
 #[test]
-fn what_cannot_be_done_says_why_and_changes_nothing() {
+fn bump_invalid_request_is_error() {
     let repository = Repository::new();
     for (arguments, code, says) in [
         (&["plugin", "cpu"][..], 2, "plugins here: gpu"),
@@ -138,7 +138,7 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
         (&["plugin", "gpu", "--major", "--minor"], 2, "cannot be used with"),
         (&["hotfix", "web"], 2, "--base v2.7.0"),
         (&["hotfix", "app", "--base", "v2.7.0"], 2, "addons there: console-web"),
-        (&["hotfix", "web", "--base", "v2.7.0", "--date", "20180230"], 2, "not a calendar date"),
+        (&["hotfix", "web", "--base", "v2.7.0", "--date", "20180230"], 2, "expected a calendar date"),
         (&["hotfix", "web-v2.7.0-20180605-p1"], 2, "there is no hotfix"),
         (&["hotfix", "web-v2.7.0-20180605-p1", "--base", "v2.6.0"], 2, "no hotfix of the product"),
     ] {
@@ -154,20 +154,20 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
 }
 
 #[test]
-fn a_hotfix_begins_from_the_addon_of_the_working_tree_where_there_is_no_tag() {
+fn bump_hotfix_without_tag_uses_worktree() {
     let repository = Repository::new();
     repository.write("release-products/v2.7.0.yaml", "spec: {version: v2.7.0, addons: addons}\n");
     let (code, out, err) = repository.bump(&["hotfix", "console-web", "--date", "20180605"]);
     let path = hotfix("v2.7.0-20180605-p1");
-    let begins = format!("  begins from {ADDON}\n");
-    assert_eq!((code, out), (0, format!("{path}: v3.1.53 -> v2.7.0-20180605-p1\n{begins}")));
+    let origin = format!("  starts with {ADDON}\n");
+    assert_eq!((code, out), (0, format!("{path}: v3.1.53 -> v2.7.0-20180605-p1\n{origin}")));
     assert!(err.contains("no git tag"), "{err}");
     assert_eq!(repository.read(&path), addon("v2.7.0-20180605-p1"));
     assert_eq!(names(repository.path(&path).parent().unwrap()), ["values.yaml"]);
 }
 
 #[test]
-fn a_hotfix_begins_from_the_tag_of_its_product() {
+fn bump_hotfix_starts_from_tag() {
     let repository = Repository::new();
     repository.git(&["init", "-q"]);
     repository.git(&["add", "-A"]);
@@ -185,16 +185,16 @@ fn a_hotfix_begins_from_the_tag_of_its_product() {
     let (code, out, said) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
     let (first, second) = (hotfix("v2.7.0-20180605-p1"), hotfix("v2.7.0-20180605-p2"));
     let shown =
-        format!("{second}: v2.7.0-20180605-p1 -> v2.7.0-20180605-p2\n  begins from {first}\n");
+        format!("{second}: v2.7.0-20180605-p1 -> v2.7.0-20180605-p2\n  starts with {first}\n");
     assert_eq!((code, out), (0, shown), "{said}");
     let arguments = ["hotfix", "web", "--from", "addon", "--date", "20180605", "--dry-run"];
     let (code, out, _) = repository.bump(&arguments);
-    assert_eq!((code, out.contains(&format!("begins from {ADDON}"))), (0, true), "{out}");
+    assert_eq!((code, out.contains(&format!("starts with {ADDON}"))), (0, true), "{out}");
     let (code, _, said) = repository.bump(&["hotfix", "web", "--base", "v3.1.53"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("there is no product v3.1.53") && said.contains("v2.7.0"), "{said}");
 
-    // Without anything else, today and the newest tag.
+    // The defaults are today and the newest tag.
     let (code, out, _) = repository.bump(&["hotfix", "web"]);
     assert_eq!(code, 0);
     assert!(out.starts_with("release-hotfixes/v2.7.0/console-web-v2.7.0-2"), "{out}");
@@ -217,14 +217,14 @@ fn bump_hotfix_date_is_local_or_reproducible() {
         let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
         shown["new"].as_str().unwrap().trim_start_matches("v2.7.0-")[..8].to_owned()
     };
-    // 23:30 UTC of one day is the next one in Shanghai.
+    // 23:30 UTC is the next day in Shanghai.
     assert_eq!(
         with(&[("SOURCE_DATE_EPOCH", "1528241400"), ("TZ", "Asia/Shanghai")], &[]),
         "20180605"
     );
     let date = ["--date", "20180607"];
     assert_eq!(with(&[("SOURCE_DATE_EPOCH", "1528241400")], &date), "20180607");
-    // Zones that are a day apart: at every moment, two of them have different dates.
+    // At every time, two of these time zones have different dates.
     let dates: std::collections::BTreeSet<_> =
         ["XXX+12", "XXX0", "XXX-14"].map(|zone| with(&[("TZ", zone)], &[])).into();
     assert!(dates.len() > 1, "{dates:?}");
@@ -232,7 +232,7 @@ fn bump_hotfix_date_is_local_or_reproducible() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_does_not_lead_a_hotfix_out_of_the_repository() {
+fn bump_hotfix_link_is_not_followed() {
     let (repository, elsewhere) = (Repository::new(), TempDir::new().unwrap());
     fs::create_dir(repository.path("release-hotfixes")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), repository.path("release-hotfixes/v2.7.0"))

@@ -1,12 +1,12 @@
-//! Certificates: what is wrong with them is said before anything is sent, and the client's own is for
-//! the registry alone. Needs the parts that `interop.rs` needs.
+//! Client certificates: errors are found before the first request, and redirects do not get the
+//! certificate. Needs the same programs as `interop.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod world;
 
 use world::{World, wait_for};
 
-/// Sends every request somewhere else, or has nothing, and notes who asked.
+/// A server that redirects every request or responds with 404, and records the requests.
 const SERVER: &str = r#"
 import http.server, ssl, sys
 address, elsewhere = sys.argv[1], sys.argv[2:]
@@ -46,7 +46,7 @@ fn world_with_certificates() -> Option<World> {
     Some(world)
 }
 
-/// Starts a server at an address; gives its host.
+/// Starts a server; returns its host.
 fn start(world: &World, name: &str, address: &str, elsewhere: &[String]) -> String {
     let elsewhere = elsewhere.iter().map(String::as_str);
     let arguments = ["server.py", address].into_iter().chain(elsewhere);
@@ -58,7 +58,7 @@ fn start(world: &World, name: &str, address: &str, elsewhere: &[String]) -> Stri
     format!("{address}:{}", port.trim())
 }
 
-/// Copies one image from a host for which the policy says this; gives what is said, and the code.
+/// Copies an image from a host with these settings in the policy; returns stderr and the exit code.
 fn sync(world: &World, host: &str, policy: &str) -> String {
     let policy = format!("version: 1\nregistries: {{hosts: {{\"{host}\": {{{policy}}}}}}}\n");
     std::fs::write(world.path("repo/.compass.yaml"), policy).unwrap();
@@ -68,7 +68,7 @@ fn sync(world: &World, host: &str, policy: &str) -> String {
 }
 
 #[test]
-fn the_client_certificate_is_for_the_registry_and_not_for_whom_it_points_to() {
+fn client_certificate_not_sent_to_redirects() {
     let Some(world) = world_with_certificates() else { return };
     let other = start(&world, "other", "127.0.0.3", &[]);
     let registry = start(&world, "registry", "127.0.0.2", &[format!("https://{other}")]);
@@ -84,7 +84,7 @@ fn the_client_certificate_is_for_the_registry_and_not_for_whom_it_points_to() {
 }
 
 #[test]
-fn certificates_that_are_none_are_a_matter_of_configuration() {
+fn invalid_certificate_is_configuration_error() {
     let Some(world) = world_with_certificates() else { return };
     let registry = start(&world, "registry", "127.0.0.2", &[]);
     for (policy, about) in [

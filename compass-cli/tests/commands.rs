@@ -1,10 +1,10 @@
-//! What people see: results, errors and exit codes.
+//! The results, errors and exit codes of commands.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 use std::process::Command;
 
-/// Runs `compass` in a directory; gives exit code, stdout and stderr.
+/// Runs `compass` in a directory; returns exit code, stdout and stderr.
 fn compass(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_compass"))
         .args(arguments)
@@ -38,7 +38,7 @@ fn repository(files: &[(&str, String)]) -> tempfile::TempDir {
 }
 
 #[test]
-fn the_example_passes() {
+fn check_example_passes() {
     let (code, out, _) = compass(&example(), &["check"]);
     assert_eq!(
         (code, out.as_str()),
@@ -47,14 +47,14 @@ fn the_example_passes() {
 }
 
 #[test]
-fn a_broken_manifest_is_shown_with_file_line_column_and_source() {
+fn check_broken_manifest_shows_location() {
     let broken = plugin("gpu", "0.1", 9001, "system.gpu");
     let repository = repository(&[("gpu.yaml", broken)]);
     let (code, out, _) = compass(repository.path(), &["check"]);
     assert_eq!(code, 1);
     assert!(out.contains("release-plugins/gpu.yaml:4:12"), "{out}");
     assert!(out.contains("4 |   version: 0.1\n"), "{out}");
-    assert!(!out.contains('\u{1b}'), "no colour where nobody sees it");
+    assert!(!out.contains('\u{1b}'), "colors only on a terminal");
     let (code, out, _) = compass(repository.path(), &["check", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, 1);
@@ -62,7 +62,7 @@ fn a_broken_manifest_is_shown_with_file_line_column_and_source() {
 }
 
 #[test]
-fn two_plugins_that_claim_one_slot_are_shown_both() {
+fn check_slot_conflict_shows_both_plugins() {
     let repository = repository(&[
         ("a.yaml", plugin("a", "v0.1.0", 9001, "system.gpu")),
         ("b.yaml", plugin("b", "v0.1.0", 9002, "system.gpu")),
@@ -75,7 +75,7 @@ fn two_plugins_that_claim_one_slot_are_shown_both() {
 }
 
 #[test]
-fn images_are_listed_one_a_line() {
+fn images_prints_one_per_line() {
     let (code, out, _) = compass(&example(), &["images", "plugin", "log-viewer"]);
     let image = "harbor.caicloud.xyz/release/compass-plugins-log-viewer:v1.2.0\n";
     assert_eq!((code, out.as_str()), (0, image));
@@ -88,7 +88,7 @@ fn images_are_listed_one_a_line() {
 }
 
 #[test]
-fn json_objects_have_warnings() {
+fn json_results_have_warnings() {
     for arguments in [
         &["check"][..],
         &["explain"],
@@ -108,7 +108,7 @@ fn json_objects_have_warnings() {
 }
 
 #[test]
-fn mistyped_names_are_suggested() {
+fn mistyped_name_hint_is_suggestion() {
     for (arguments, meant) in [
         (&["images", "plugin", "gpu-manger"][..], "`gpu-manager`"),
         (&["images", "plugins", "gpu-manager"], "`plugin`"),
@@ -125,7 +125,7 @@ fn mistyped_names_are_suggested() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_says_what_would_be_right() {
+fn wrong_usage_exits_2_with_hint() {
     let elsewhere = tempfile::tempdir().unwrap();
     for (directory, arguments, says) in [
         (example(), &["package", "plugin", "gpu"][..], "plugins here: gpu-manager, log-viewer"),
@@ -148,7 +148,7 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
 }
 
 #[test]
-fn a_password_in_an_argument_is_not_shown() {
+fn usage_error_hides_password() {
     let place = "me:secret@127.0.0.1:1";
     let address = format!("https://{place}/x.tar.gz");
     for arguments in [
@@ -174,7 +174,7 @@ fn a_password_in_an_argument_is_not_shown() {
 }
 
 #[test]
-fn an_object_storage_that_nobody_is_logged_in_to_says_what_to_set() {
+fn object_store_without_credentials_names_variables() {
     let elsewhere = tempfile::tempdir().unwrap();
     let inspect = |address: &str, endpoint: (&str, &str)| {
         let inspect = Command::new(env!("CARGO_BIN_EXE_compass"))
@@ -200,18 +200,18 @@ fn an_object_storage_that_nobody_is_logged_in_to_says_what_to_set() {
 }
 
 #[test]
-fn a_line_of_a_list_that_is_no_image_is_named_with_its_place() {
+fn sync_list_invalid_line_names_location() {
     let directory = tempfile::tempdir().unwrap();
     let list = "release/a:v1\n127.0.0.1:5000/release/web:v1\n";
     std::fs::write(directory.path().join("one.list"), list).unwrap();
     let sync = ["sync", "--list", "one.list", "--from", "127.0.0.1:1", "--to", "127.0.0.1:2"];
     let (code, _, error) = compass(directory.path(), &sync);
     assert_eq!(code, 2, "{error}");
-    assert!(error.contains("one.list:2: `127.0.0.1:5000/release/web:v1` is no image"), "{error}");
+    assert!(error.contains("one.list:2: `127.0.0.1:5000/release/web:v1` is not an image"), "{error}");
 }
 
 #[test]
-fn a_wrong_policy_is_shown_with_its_place() {
+fn policy_invalid_names_location() {
     let repository = repository(&[]);
     std::fs::write(repository.path().join(".compass.yaml"), "version: 1\nplugin: {}\n").unwrap();
     let (code, _, error) = compass(repository.path(), &["check"]);
@@ -220,7 +220,7 @@ fn a_wrong_policy_is_shown_with_its_place() {
 }
 
 #[test]
-fn what_is_no_bundle_is_1_and_what_is_not_there_is_3() {
+fn inspect_other_file_1_missing_3() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("text"), "no bundle").unwrap();
     let (code, out, _) = compass(directory.path(), &["verify", "text"]);
@@ -236,7 +236,7 @@ fn what_is_no_bundle_is_1_and_what_is_not_there_is_3() {
 }
 
 #[test]
-fn yaml_that_cannot_be_read_is_named_where_a_package_is_verified() {
+fn verify_unreadable_yaml_names_file() {
     let directory = tempfile::tempdir().unwrap();
     let sh = |script: &str| {
         let ran = Command::new("sh").current_dir(directory.path()).args(["-ec", script]).status();
@@ -250,7 +250,7 @@ fn yaml_that_cannot_be_read_is_named_where_a_package_is_verified() {
 }
 
 #[test]
-fn nobody_who_listens_changes_nothing_of_how_it_ends() {
+fn closed_streams_keep_exit_code() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("text"), "no bundle").unwrap();
     for (arguments, code) in [
@@ -268,7 +268,7 @@ fn nobody_who_listens_changes_nothing_of_how_it_ends() {
 }
 
 #[test]
-fn names_need_not_be_text() {
+fn output_path_not_utf8_is_written() {
     use std::os::unix::ffi::OsStrExt as _;
     let name = std::ffi::OsStr::from_bytes(b"\xff.tar.gz");
     let ran = Command::new(env!("CARGO_BIN_EXE_compass")).arg("inspect").arg(name).output();
@@ -276,14 +276,14 @@ fn names_need_not_be_text() {
 }
 
 #[test]
-fn what_waits_for_a_file_that_never_comes_can_be_interrupted() {
+fn interrupt_blocked_read_exits() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("policy.yaml");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
     command.args(["check", "--policy"]).arg(&pipe).current_dir(example());
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    // Once to ask, and once more to insist; until it listens, either ends it at once.
+    // The second signal forces the exit. Before the handler is installed, the first one does.
     while child.try_wait().unwrap().is_none() {
         Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));
@@ -291,7 +291,7 @@ fn what_waits_for_a_file_that_never_comes_can_be_interrupted() {
 }
 
 #[test]
-fn errors_are_json_too_where_that_is_asked_for() {
+fn errors_with_format_json_are_json() {
     let (code, out, error) = compass(&example(), &["inspect", "missing", "--format", "json"]);
     let failure: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, error.as_str()), (3, ""));
@@ -302,13 +302,14 @@ fn errors_are_json_too_where_that_is_asked_for() {
 }
 
 #[test]
-fn the_demo_takes_the_whole_road_and_starts_over() {
+fn demo_runs_twice_in_one_folder() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let (code, out, error) = compass(directory.path(), &["demo", "--folder", "results"]);
         assert_eq!(code, 0, "{error}");
         let last = out.lines().last().unwrap();
-        let bundle = last.strip_prefix("bundle: ").expect("the last line says where it is");
+        let bundle =
+            last.strip_prefix("bundle: ").expect("the last line is the path of the bundle");
         assert!(Path::new(bundle).is_file(), "{last}");
         assert_eq!(out.matches("= the developer's").count(), 5);
     }

@@ -1,5 +1,5 @@
-//! What `compass package` does when the world is bad: a clear error that names image and blob, the
-//! right exit code, nothing under the final name, and no waiting for ever.
+//! `compass package` with faulty inputs: an error that names the image and the blob, the exit code, no
+//! file under the final name, and no endless wait.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read as _, Write as _};
@@ -26,15 +26,15 @@ struct Registry {
 const LAYER_BYTES: usize = 8 << 20;
 
 impl Registry {
-    /// `lie` is added to the layer's size in the image manifest.
-    fn start(lie: u64) -> Self {
+    /// `size_error` is added to the size of the layer in the image manifest.
+    fn start(size_error: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let storage = DiskStorage::new(directory.path().join("registry"));
         let layer: Vec<u8> = (0..LAYER_BYTES).map(|n| (n * 31 % 251).to_le_bytes()[0]).collect();
         let mut described = Descriptor::of(media_type::OCI_LAYER_GZIP, &layer);
         let digest = described.digest;
-        described.size += lie;
+        described.size += size_error;
         let config = br#"{"os":"linux","architecture":"amd64"}"#;
         let manifest = serde_json::json!({
             "schemaVersion": 2,
@@ -89,7 +89,7 @@ impl Registry {
         self.command(host, &self.out()).output().unwrap()
     }
 
-    /// The run failed because of the outside, named image and layer, and left nothing.
+    /// Asserts an external error that names the image and the layer, and no remaining files.
     fn assert_refused(&self, output: &Output, about: &str) {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{error}");
@@ -100,7 +100,7 @@ impl Registry {
     }
 }
 
-/// Whether there is nothing but what a later run may go on with.
+/// Whether the directory only has files that a later run can continue with.
 fn only_parts(directory: &Path) -> bool {
     names_in(directory).iter().all(|name| name.contains(".tar.gz.part"))
 }
@@ -111,7 +111,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_flipped_bit_in_a_layer() {
+fn flipped_bit_in_layer_is_error() {
     let registry = Registry::start(0);
     let mut bytes = std::fs::read(registry.layer_file()).unwrap();
     bytes[LAYER_BYTES / 2] ^= 4;
@@ -120,7 +120,7 @@ fn a_flipped_bit_in_a_layer() {
 }
 
 #[test]
-fn a_truncated_layer() {
+fn truncated_layer_is_error() {
     let registry = Registry::start(0);
     let bytes = std::fs::read(registry.layer_file()).unwrap();
     std::fs::write(registry.layer_file(), &bytes[..LAYER_BYTES / 2]).unwrap();
@@ -129,14 +129,13 @@ fn a_truncated_layer() {
 }
 
 #[test]
-fn a_wrong_size_in_the_image_manifest() {
+fn wrong_size_in_manifest_is_error() {
     let registry = Registry::start(1);
     let about = format!("has {LAYER_BYTES} bytes, and not {}", LAYER_BYTES + 1);
     registry.assert_refused(&registry.package(&registry.host), &about);
 }
 
-/// Stands between: passes bytes on until so many have come from the registry, over whatever number
-/// of connections.
+/// A proxy that forwards a number of bytes from the registry, over all connections.
 struct Proxy {
     host: String,
     reached: Arc<AtomicBool>,
@@ -144,9 +143,9 @@ struct Proxy {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
-    /// Keeps the connection and sends nothing more.
+    /// Keeps the connection open without sending.
     Silence,
-    /// Closes this connection, and every other one at once.
+    /// Closes this and every other connection.
     Death,
 }
 
@@ -200,14 +199,14 @@ fn pass(
 }
 
 #[test]
-fn a_registry_that_dies_in_the_middle() {
+fn dying_registry_is_error() {
     let registry = Registry::start(0);
     let proxy = Proxy::start(&registry.host, 3 << 20, Then::Death);
     registry.assert_refused(&registry.package(&proxy.host), &proxy.host);
 }
 
 #[test]
-fn a_registry_that_is_not_there() {
+fn missing_registry_is_error() {
     let registry = Registry::start(0);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut command = registry.command(&nobody, &registry.out());
@@ -219,7 +218,7 @@ fn a_registry_that_is_not_there() {
 }
 
 #[test]
-fn ctrl_c_in_the_middle() {
+fn ctrl_c_leaves_no_files() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let registry = Registry::start(0);
         let proxy = Proxy::start(&registry.host, 3 << 20, Then::Silence);
@@ -245,7 +244,7 @@ fn ctrl_c_in_the_middle() {
 }
 
 #[test]
-fn a_full_disk() {
+fn full_disk_leaves_no_files() {
     let registry = Registry::start(0);
     let small = registry.out();
     let mount =
@@ -264,7 +263,7 @@ fn a_full_disk() {
 }
 
 #[test]
-fn undisturbed_it_gives_the_same_bytes_at_any_place_and_time() {
+fn undisturbed_run_is_reproducible() {
     let registry = Registry::start(0);
     let mut sums = Vec::new();
     for name in ["here", "there/deeper"] {

@@ -1,9 +1,8 @@
-//! Bundles in the hands of others: images that `umoci` made and `skopeo` pushed to Debian's
-//! registry are packaged, and load in everything that a site may have.
+//! Interoperability: images that `umoci` built and `skopeo` pushed to Debian's registry are packaged,
+//! and load in the tools that a site may have.
 //!
 //! Needs root and the Debian packages `docker-registry skopeo podman containerd docker.io umoci`.
-//! Where one is missing the tests say so and pass, unless `COMPASS_INTEROP=required` is set, as CI
-//! does.
+//! If one is missing, the tests are skipped, unless `COMPASS_INTEROP=required` is set, as in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod world;
@@ -13,7 +12,7 @@ use compass_registry::storage::DiskStorage;
 use world::World;
 
 #[test]
-fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
+fn bundle_loads_unchanged_in_all_tools() {
     let Some(world) = World::required() else { return };
     world.sh("
         umoci init --layout oci; umoci new --image oci:v0.1.0
@@ -57,14 +56,14 @@ fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
         "{entries}"
     );
 
-    // skopeo keeps the digest.
+    // `skopeo` keeps the digest.
     world.sh("skopeo copy -q oci-archive:image.tar.gz oci:copied:v0.1.0");
     let copied = world.sh("skopeo inspect --format '{{.Digest}}' oci:copied:v0.1.0");
     assert_eq!(copied, digest);
     world.sh("umoci unpack --rootless --image copied:v0.1.0 unpacked");
     world.same_files("unpacked/rootfs");
 
-    // docker load, with Debian's 20.10.
+    // `docker load` of Debian's Docker 20.10.
     world.start_docker();
     world.sh("$DOCKER load -q -i image.tar.gz");
     world.sh("
@@ -73,7 +72,7 @@ fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
     ");
     world.same_files("docker");
 
-    // podman load, and the name is the release registry's.
+    // `podman load`, with the name in the release registry.
     world.sh("$PODMAN load -q -i image.tar.gz");
     world.sh("
         id=$($PODMAN create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
@@ -81,7 +80,7 @@ fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
     ");
     world.same_files("podman");
 
-    // containerd keeps name and digest.
+    // containerd keeps the name and the digest.
     world.start_containerd();
     world.sh("gunzip -c image.tar.gz | $CTR images import --snapshotter native -");
     let listed = world.sh("$CTR images ls");
@@ -101,7 +100,7 @@ fn a_bundle_loads_unchanged_in_everything_that_a_site_may_have() {
 }
 
 #[test]
-fn a_docker_image_that_was_synced_keeps_its_digest_and_loads() {
+fn sync_docker_image_keeps_digest() {
     let Some(world) = World::required() else { return };
     world.sh("
         umoci init --layout oci; umoci new --image oci:v0.2.0
@@ -128,7 +127,7 @@ fn a_docker_image_that_was_synced_keeps_its_digest_and_loads() {
 }
 
 #[test]
-fn others_push_to_and_pull_from_the_embedded_registry() {
+fn serve_other_tools_push_and_pull() {
     let Some(world) = World::required() else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let storage = DiskStorage::new(world.path("embedded"));
@@ -161,7 +160,7 @@ fn others_push_to_and_pull_from_the_embedded_registry() {
 }
 
 #[test]
-fn a_whole_image_index_keeps_its_digest_on_the_road() {
+fn sync_image_index_keeps_digest() {
     let Some(world) = World::required() else { return };
     world.sh("
         mkdir -p one; echo amd64 > one/hello.txt
@@ -196,7 +195,7 @@ fn a_whole_image_index_keeps_its_digest_on_the_road() {
 }
 
 #[test]
-fn the_doctor_leaves_nothing_in_a_registry_that_lists_referrers_by_a_tag() {
+fn doctor_referrers_tag_leaves_nothing() {
     let Some(world) = World::required() else { return };
     let said = world.sh("compass doctor $SITE --scratch scratch/doctor");
     assert!(said.contains("by a tag, as registries without the API have it"), "{said}");
@@ -209,9 +208,9 @@ fn the_doctor_leaves_nothing_in_a_registry_that_lists_referrers_by_a_tag() {
 const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n";
 
 #[test]
-fn passwords_and_certificates_work_both_ways() {
+fn login_and_tls_work_with_others() {
     let Some(world) = World::required() else { return };
-    // Debian's registry with TLS and a password. 127.0.0.1 would be spoken with without TLS.
+    // Debian's registry with TLS and a password. Clients use plain HTTP for 127.0.0.1.
     world.sh("
         openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2
         openssl req -newkey rsa:2048 -nodes -keyout registry.key -out registry.csr -subj /CN=registry
@@ -230,7 +229,7 @@ fn passwords_and_certificates_work_both_ways() {
             world.path("").display()
         ),
     );
-    // Ours, with a password.
+    // `compass serve` with a password.
     std::fs::write(world.path("password"), "hunter2\n").unwrap();
     let ours = world.serve(&["--user", "robot", "--password-file", "password"]);
     world.sh(&format!(
@@ -249,7 +248,7 @@ fn passwords_and_certificates_work_both_ways() {
             "REGISTRY_AUTH_FILE=auth.json compass sync --repo repo --list web.list --from {from} --to {to} -q"
         ))
     };
-    // Our client with their server and with ours, in both directions.
+    // The client with both servers, in both directions.
     sync(&format!("{secured}/team"), &format!("{ours}/release"));
     sync(&format!("{ours}/release"), &format!("{secured}/back"));
     let digest = |place: &str, more: &str| {
@@ -264,7 +263,7 @@ fn passwords_and_certificates_work_both_ways() {
     ];
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
 
-    // Their clients with our server.
+    // Other clients with `compass serve`.
     world.start_docker();
     world.sh(&format!(
         "$PODMAN pull -q --authfile auth.json --tls-verify=false {ours}/release/web:v1
@@ -276,7 +275,7 @@ fn passwords_and_certificates_work_both_ways() {
          skopeo copy -q --authfile auth.json --src-tls-verify=false docker://{ours}/docker/web:v1 oci:from-docker:v1
          umoci unpack --rootless --image from-docker:v1 unpacked; cmp blob unpacked/rootfs/blob"
     ));
-    // Nobody comes in without the password, and nobody is told it.
+    // No access without the password, and no message contains it.
     let refused = world.sh(&format!(
         "skopeo inspect --no-creds --tls-verify=false docker://{ours}/release/web:v1 2>&1 || true
          echo '{{}}' >none.json

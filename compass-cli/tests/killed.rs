@@ -1,4 +1,4 @@
-//! `compass package`, killed at any moment: the next run goes on, and the bundle is the same.
+//! `compass package` killed at random times: the next run continues, and the bundle is the same.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, rand
 
 const BUNDLE: &str = "compass-plugins-demo-v0.1.0.tar.gz";
 
-/// Workers of a run.
+/// The `--jobs` of a run.
 const JOBS: u64 = 3;
 
-/// Connections that drop in one run.
+/// The number of dropped connections in a run.
 const DROPS: u64 = 5;
 
-/// Bytes that the system may hold of one connection.
+/// Bytes that the system may buffer for a connection.
 const IN_FLIGHT: u64 = 3 << 20;
 
-/// Bytes before the marks in a journal.
+/// Bytes before the checkpoints in a journal.
 const JOURNAL_HEADER: usize = 80;
 
 struct World {
@@ -28,7 +28,7 @@ struct World {
     runtime: tokio::runtime::Runtime,
     storage: MemoryStorage,
     total: u64,
-    /// Bytes of the image configuration, which each run reads to plan the bundle.
+    /// The size of the image configuration, which each run reads to plan the bundle.
     config: u64,
 }
 
@@ -83,7 +83,7 @@ impl World {
         out
     }
 
-    /// Runs to the end; returns the standard error.
+    /// Runs the command to its end; returns stderr.
     fn run(&self, registry: &FaultyRegistry, out: &Path) -> String {
         let output = self.command(registry, out).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -96,14 +96,14 @@ fn digest(out: &Path) -> Digest {
     Digest::of(&std::fs::read(out.join(BUNDLE)).unwrap())
 }
 
-/// The bytes of blobs that a killed run has noted.
+/// The bytes of blobs in the checkpoints of a killed run.
 fn noted(out: &Path) -> u64 {
     let journal = std::fs::read(out.join(format!("{BUNDLE}.part.journal"))).unwrap_or_default();
     let marks = journal.get(JOURNAL_HEADER..).unwrap_or_default().chunks_exact(8);
     marks.map(|mark| u64::from_le_bytes(mark.try_into().unwrap())).sum()
 }
 
-/// The bytes that a registry has sent, when it has found out that nobody is there any more.
+/// The bytes that a registry has sent, once it has noticed that the client is gone.
 fn settled(registry: &FaultyRegistry) -> u64 {
     loop {
         let before = registry.blob_bytes();
@@ -121,13 +121,13 @@ fn seed() -> u64 {
     seed
 }
 
-/// A number below `end`, the same for the same seed.
+/// A pseudo-random number below `end`.
 fn random(seed: u64, end: u128) -> u128 {
     u128::from(u64::from_le_bytes(random_bytes(seed, 8).try_into().unwrap())) % end.max(1)
 }
 
 #[test]
-fn killed_at_any_moment_the_next_run_goes_on() {
+fn package_killed_next_run_continues() {
     let world = World::new();
     let registry = world.registry(Script::default());
     let undisturbed = world.out("undisturbed");
@@ -155,20 +155,20 @@ fn killed_at_any_moment_the_next_run_goes_on() {
         let fetched = registry.blob_bytes() - before;
         assert!(
             fetched <= world.total - noted + world.config,
-            "round {round}: {fetched} bytes came, though {noted} of {} were there",
+            "round {round}: {fetched} bytes were fetched, though {noted} of {} were present",
             world.total
         );
         went_on += usize::from(noted > 0);
         std::fs::remove_dir_all(&out).unwrap();
     }
-    println!("{went_on} of 100 went on in the middle");
+    println!("{went_on} of 100 runs continued");
     assert!(went_on > 0, "no run was killed in the middle");
 }
 
 #[test]
-fn interrupted_package_says_what_is_kept() {
+fn package_interrupted_hint_names_part() {
     let world = World::new();
-    // It waits for a blob that does not come.
+    // The command waits for a blob that the registry does not send.
     let registry =
         world.registry(Script((2..9).map(|request| (request, Fault::Stall(9))).collect()));
     let out = world.out("interrupted");
@@ -181,7 +181,7 @@ fn interrupted_package_says_what_is_kept() {
     assert!(said.contains("the same command continues there"), "{said}");
 }
 
-/// Connections that are cut or reset, some bytes into their answers.
+/// Connections that are closed or reset during their responses.
 fn drops(seed: u64) -> Script {
     let drop = |number: u64| {
         let request = usize::try_from(random(seed + 3 * number, 14)).unwrap();
@@ -196,7 +196,7 @@ fn drops(seed: u64) -> Script {
 }
 
 #[test]
-fn with_connections_that_drop_at_random_it_is_the_same() {
+fn package_dropped_connections_same_bytes() {
     let world = World::new();
     let undisturbed = world.out("undisturbed");
     let registry = world.registry(Script::default());
@@ -209,7 +209,7 @@ fn with_connections_that_drop_at_random_it_is_the_same() {
         world.run(&registry, &out);
         assert_eq!(digest(&out), expected, "round {round}");
         let again = registry.blob_bytes().saturating_sub(world.total);
-        // What a connection had in it when it was cut may not have arrived.
+        // The data in flight on a closed connection may be lost.
         assert!(again <= DROPS * IN_FLIGHT, "round {round}: {again} bytes came twice");
     }
 }

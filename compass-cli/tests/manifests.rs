@@ -1,4 +1,4 @@
-//! Release manifests as people write them: the images read, and the reasons to refuse a target.
+//! Release manifests: the images that are found, and the errors of incomplete targets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -30,7 +30,7 @@ impl Repository {
         fs::write(path, bytes).unwrap();
     }
 
-    /// Exit code, stdout and stderr of `compass --repo … …`.
+    /// Runs `compass --repo …`; returns exit code, stdout and stderr.
     fn compass(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_compass"))
             .arg("--repo")
@@ -43,7 +43,7 @@ impl Repository {
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// The codes of what `check` finds.
+    /// The codes of the findings of `check`.
     fn findings(&self) -> Vec<String> {
         let (_, out, err) = self.compass(&["check", "--format", "json"]);
         let report: Value = serde_json::from_str(&out).expect(&err);
@@ -51,7 +51,7 @@ impl Repository {
         findings.iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// `images`, `sync` and `package` refuse a target alike, and say why.
+    /// Asserts that `images`, `sync` and `package` fail for a target with the same reason.
     fn refuses(&self, target: [&str; 2], says: &str) {
         for command in [&["images"][..], &["sync", "--dry-run"], &["package", "--dry-run"]] {
             let (code, out, err) = self.compass(&[command, &target[..]].concat());
@@ -86,7 +86,7 @@ const ADDON: &str = "addons/default/console/web/values.yaml";
 const LIST: &str = "images-lists/platform.list";
 
 #[test]
-fn lists_of_any_name_are_read() {
+fn product_lists_any_name_are_read() {
     for (path, named) in [
         ("images-lists/rancher-images.txt", "images-lists/rancher-images.txt"),
         ("lists/plain", "lists/plain"),
@@ -109,7 +109,7 @@ fn lists_of_any_name_are_read() {
 }
 
 #[test]
-fn incomplete_product_is_refused() {
+fn product_incomplete_is_error() {
     let manifest = product(&format!("  imageLists: [{LIST}, images-lists/gone.list]"));
     let repository = Repository::new(&[
         ("release-products/v2.7.0.yaml", &manifest),
@@ -119,13 +119,13 @@ fn incomplete_product_is_refused() {
     symlink("platform.list", repository.path().join("images-lists/gone.list")).unwrap();
     repository.refuses(PRODUCT, "is a symbolic link");
     assert_eq!(repository.findings(), ["not-regular-file"]);
-    // What a policy makes of the finding does not bring the images back.
+    // A severity or suppression of the policy does not make the target complete.
     repository.write(".compass.yaml", b"version: 1\nrules: {not-regular-file: off}\n");
     repository.refuses(PRODUCT, "is a symbolic link");
 }
 
 #[test]
-fn every_reason_of_refusal_is_named() {
+fn product_error_names_every_reason() {
     let repository = Repository::new(&[
         ("release-products/v2.7.0.yaml", &product("  imageLists: [l/a.list]\n  addons: addons")),
         ("l/a.list", "library/redis\nlibrary/php: 7\n"),
@@ -137,7 +137,7 @@ fn every_reason_of_refusal_is_named() {
 }
 
 #[test]
-fn linked_directories_are_named() {
+fn product_linked_directory_is_error() {
     let manifest = product("  addons: addons\n  files: [{source: hack/a.sh, path: a.sh}]");
     let repository = Repository::new(&[
         ("release-products/v2.7.0.yaml", &manifest),
@@ -152,7 +152,7 @@ fn linked_directories_are_named() {
 }
 
 #[test]
-fn lfs_pointer_is_no_file() {
+fn product_lfs_pointer_is_error() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
     let manifest = product("  files: [{source: hack/a.bin, path: a.bin}]");
     let repository =
@@ -163,17 +163,17 @@ fn lfs_pointer_is_no_file() {
 }
 
 #[test]
-fn package_conflict_markers_are_refused() {
+fn package_conflict_markers_is_error() {
     let script = "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n";
     let manifest = product("  files: [{source: hack/a.sh, path: a.sh}]");
     let repository =
         Repository::new(&[("release-products/v2.7.0.yaml", &manifest), ("hack/a.sh", script)]);
     let (code, _, err) = repository.compass(&["package", "product", "v2.7.0", "--dry-run"]);
-    assert!(code == 1 && err.contains("hack/a.sh has conflict markers"), "{err}");
+    assert!(code == 1 && err.contains("hack/a.sh has merge conflict markers"), "{err}");
 }
 
 #[test]
-fn plugin_embedded_images_belong_to_it() {
+fn plugin_embedded_images_are_included() {
     let embedded = |version: &str| {
         format!(
             "    configs:\n      envs:\n      - {{name: A, value: '--a=harbor.caicloud.xyz/release/a:{version}'}}\n      \
@@ -196,7 +196,7 @@ fn plugin_embedded_images_belong_to_it() {
 }
 
 #[test]
-fn one_broken_image_hides_no_other() {
+fn images_broken_image_hides_no_other() {
     let values = addon("docker.io/nginx:1.25")
         + "    - image: '[[ registry_release ]]/a b:v1'\n    - image: '[[ registry_release ]]/side:v1'\n";
     let repository =
@@ -215,7 +215,7 @@ fn one_broken_image_hides_no_other() {
 }
 
 #[test]
-fn second_manifest_is_refused() {
+fn plugin_second_manifest_is_error() {
     let repository = Repository::new(&[
         ("release-plugins/gpu.yaml", &plugin("v0.1.0", "")),
         ("release-plugins/gpu.yml", &plugin("v0.2.0", "")),
@@ -232,7 +232,7 @@ fn second_manifest_is_refused() {
 }
 
 #[test]
-fn policy_of_another_spelling_is_refused() {
+fn policy_misspelled_name_is_error() {
     for name in [".compass.yml", ".compass.YAML", ".Compass.yml"] {
         let repository = Repository::new(&[(name, "version: 1\n"), (LIST, "library/redis:7\n")]);
         let (code, _, err) = repository.compass(&["check"]);
@@ -243,7 +243,7 @@ fn policy_of_another_spelling_is_refused() {
 }
 
 #[test]
-fn policy_unreadable_text_is_named() {
+fn policy_unreadable_text_is_error() {
     let repository = Repository::new(&[(LIST, "library/redis:7\n")]);
     let utf16: Vec<u8> = "version: 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, says) in [
@@ -258,7 +258,7 @@ fn policy_unreadable_text_is_named() {
 }
 
 #[test]
-fn sync_list_unreadable_is_refused() {
+fn sync_list_unreadable_is_error() {
     let utf16: Vec<u8> = "\u{feff}p/a:v1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (list, says) in [
         (&utf16[..], "UTF-16"),
@@ -277,7 +277,7 @@ fn sync_list_unreadable_is_refused() {
 }
 
 #[test]
-fn product_without_image_is_refused() {
+fn product_without_image_is_error() {
     let manifest = product("  imageLists: [images-lists/platform.list]");
     for (manifest, list) in
         [(manifest.as_str(), ""), (&manifest, "# none yet\n"), (&product(""), "library/redis:7\n")]
@@ -315,7 +315,7 @@ fn hotfix_addon_with_version_is_bumped() {
 }
 
 #[test]
-fn hostile_names_reach_no_output() {
+fn output_hostile_names_are_escaped() {
     let hostile = "a\u{1b}[2J\n::stop-commands::x\u{202e}\u{9b}";
     let repository = Repository::new(&[
         (&format!("release-plugins/{hostile}.yaml"), "a: 1\n"),

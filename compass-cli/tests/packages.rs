@@ -1,13 +1,13 @@
-//! Packages of every kind in the hands of others, and packages that others made.
+//! Packages of every kind in other tools, and packages of other tools.
 //!
-//! Needs what `interop.rs` needs.
+//! Needs the same programs as `interop.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod world;
 
 use world::World;
 
-/// Pushes an image made of a directory: `push NAME TAG [skopeo options]`.
+/// Builds and pushes an image from a directory: `push NAME TAG [skopeo options]`.
 const PUSH: &str = "
     push() {
       name=$1 tag=$2; shift 2
@@ -23,7 +23,7 @@ const PUSH: &str = "
 
 const HOTFIX: &str = "v2.7.0-20180605-p1";
 
-/// A hotfix of three images: one of OCI types, one of Docker's, one with uncompressed layers.
+/// A hotfix with three images: OCI media types, Docker media types, and uncompressed layers.
 fn add_hotfix(world: &World) {
     world.sh(&format!(
         "{PUSH}
@@ -49,7 +49,7 @@ fn add_hotfix(world: &World) {
 }
 
 #[test]
-fn a_hotfix_of_three_kinds_of_images_loads_everywhere() {
+fn hotfix_mixed_images_load_everywhere() {
     let Some(world) = World::required() else { return };
     add_hotfix(&world);
     world.sh(&format!(
@@ -98,7 +98,7 @@ fn a_hotfix_of_three_kinds_of_images_loads_everywhere() {
 }
 
 #[test]
-fn a_product_is_one_layout_that_others_read() {
+fn product_layout_is_read_by_others() {
     let Some(world) = World::required() else { return };
     world.sh(&format!("{PUSH} push web v1; push api v2; push base v3"));
     world.sh("
@@ -162,7 +162,7 @@ END
              $PODMAN pull -q oci:images:{name}"
         ));
     }
-    // The site knows `docker load` only.
+    // The site only has `docker load`.
     world.start_docker();
     world.sh("
         mkdir y; cd y; tar xzf ../both/compass-v2.7.0.tar.gz
@@ -185,7 +185,7 @@ END
 }
 
 #[test]
-fn zstd_and_plain_layers_become_gzip_for_an_old_docker() {
+fn recompressed_layers_load_in_old_docker() {
     let Some(world) = World::required() else { return };
     world.sh(&format!("{PUSH} push compass-plugins-old v0.1.0 -f oci --dest-compress-format zstd"));
     world.sh("mkdir -p repo/release-plugins
@@ -218,7 +218,7 @@ END");
     world.same_files("files");
 }
 
-/// The recipes of the wiki page, as they were followed.
+/// The packaging recipes of the wiki page.
 const RECIPES: [(&str, &str); 3] = [
     (
         "plain tar of `docker save`, all of it named .tar.gz",
@@ -236,7 +236,7 @@ const RECIPES: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn packages_of_old_scripts_are_inspected_verified_and_installed() {
+fn foreign_packages_are_verified_and_installed() {
     let Some(world) = World::required() else { return };
     world.sh(&format!("{PUSH} push one v0.1.0"));
     world.start_docker();
@@ -264,7 +264,7 @@ fn packages_of_old_scripts_are_inspected_verified_and_installed() {
         world.sh(&format!(
             "compass install old-{number}.tar.gz --registry $SITE/old{number} --quiet"
         ));
-        // One image, its YAML, one file: whatever the old script made of them.
+        // One image, its YAML and one file, in each of the layouts of the old script.
         world.sh(&format!(
             "compass extract old-{number}.tar.gz --yaml -o yaml-{number} --quiet
              yaml=$(cd yaml-{number} && find . -name gpu.yaml); test -f yaml-{number}/$yaml

@@ -1,4 +1,4 @@
-//! The session of the README, in both languages, against the registries of `compass demo --keep`.
+//! The example session of the README in both languages, with the registries of `compass demo --keep`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead as _, BufReader};
@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 const COMPASS: &str = env!("CARGO_BIN_EXE_compass");
 
-/// Where the README says that the site's registry is.
+/// The site's registry in the README.
 const SITE: &str = "127.0.0.1:5003";
 
-/// The shell block of the README that a comment marks.
+/// The shell block of the README after the marker comment.
 fn session(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     let text = std::fs::read_to_string(path).unwrap();
@@ -18,7 +18,7 @@ fn session(file: &str) -> String {
     marked.split("```").next().unwrap().to_owned()
 }
 
-/// A running demo, its release repository, and the host of its site.
+/// Starts a demo; returns its process, its release repository and the host of its site.
 fn keep(directory: &Path) -> (Child, PathBuf, String) {
     let mut demo = Command::new(COMPASS)
         .args(["demo", "--keep", "--format", "json"])
@@ -52,7 +52,7 @@ fn readme_session_succeeds_in_both_languages() {
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
     let identity = "export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a \
                     GIT_COMMITTER_EMAIL=a@b.c";
-    // Another demo on this machine may have the ports.
+    // Another demo on this machine may use the ports.
     let script = session("README.md").replace(SITE, &site);
     let output = Command::new("sh")
         .args(["-ec", &format!("{identity}\n{script}")])

@@ -1,4 +1,4 @@
-//! `compass review`, offline: where a pull request stands, and what would bring it on.
+//! `compass review`: the queue state of a pull request, and the open steps.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -39,7 +39,7 @@ fn with_body(body: &str, more: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn a_complete_body_brings_a_pull_request_into_the_queue() {
+fn review_complete_body_is_queued() {
     let (exit, out, err) = with_body(BODY, &["--format", "json"]);
     assert_eq!(exit, 0, "{out}{err}");
     let standing: Value = serde_json::from_str(&out).unwrap();
@@ -50,14 +50,14 @@ fn a_complete_body_brings_a_pull_request_into_the_queue() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn review_missing_command_is_named() {
     let (exit, out, _) = with_body(&BODY.replace(" @pendoragon", ""), &[]);
     assert_eq!(exit, 1, "{out}");
     assert!(out.contains("@pendoragon"), "{out}");
 }
 
 #[test]
-fn an_event_and_comments_are_read_in_the_form_of_the_forge() {
+fn review_reads_forge_event_and_comments() {
     let directory = repository();
     let event = json!({"pull_request": {
         "body": BODY, "user": {"login": "alice"}, "labels": [{"name": "queue/need-queue"}, {"name": "kind/release"}],
@@ -74,13 +74,13 @@ fn an_event_and_comments_are_read_in_the_form_of_the_forge() {
     let (exit, out, err) = review(directory.path(), &[&target[..], &files].concat());
     let standing: Value = serde_json::from_str(&out).expect(&err);
     assert_eq!((exit, &standing["state"]), (0, &json!("patches-need-sync-image")), "{standing:#}");
-    // Nobody knows whether the image is there: the step stays open.
+    // Without facts about the registry, the step stays open.
     let (_, out, _) = review(directory.path(), &[&["plugin", "gpu"][..], &files].concat());
     let standing: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(standing["state"], "need-queue", "{standing:#}");
 }
 
-/// The state after an event, comments and facts, or the refusal.
+/// The state for an event, comments and facts, or the error.
 fn state_of(event: &Value, comments: Option<&Value>, facts: &Value) -> Result<String, String> {
     let directory = repository();
     let mut arguments = vec!["plugin", "gpu", "--event", "event.json", "--facts", "facts.json"];
@@ -108,7 +108,7 @@ fn pushed() -> String {
 }
 
 #[test]
-fn deleted_comment_moves_nothing() {
+fn review_deleted_comment_is_ignored() {
     let facts = json!({"in_source": [SOURCE]});
     let mut issue = pull();
     issue["pull_request"] = json!({});
@@ -122,7 +122,7 @@ fn deleted_comment_moves_nothing() {
 }
 
 #[test]
-fn comments_are_read_or_refused() {
+fn review_comments_other_form_is_error() {
     let (facts, event) = (json!({"in_source": [SOURCE]}), json!({"pull_request": pull()}));
     let comment = json!({"author": {"login": "alice"}, "body": pushed()});
     for comments in [json!([[comment], []]), json!([comment]), json!({"comments": [comment]})] {
@@ -135,7 +135,7 @@ fn comments_are_read_or_refused() {
 }
 
 #[test]
-fn comments_pages_and_marks_are_read() {
+fn review_comments_in_pages_are_read() {
     let comment = json!({"user": {"login": "alice"}, "body": pushed()}).to_string();
     let utf16 = comment.encode_utf16().flat_map(u16::to_le_bytes);
     let directory = repository();
@@ -163,7 +163,7 @@ fn comments_pages_and_marks_are_read() {
 }
 
 #[test]
-fn unknown_author_has_no_role() {
+fn review_unknown_author_has_no_role() {
     let (facts, mut event) = (json!({"in_source": [SOURCE]}), json!({"pull_request": pull()}));
     event["pull_request"]["user"] = Value::Null;
     let comments = json!([{"user": null, "body": pushed()}]);
@@ -171,7 +171,7 @@ fn unknown_author_has_no_role() {
 }
 
 #[test]
-fn facts_of_another_form_are_refused() {
+fn review_facts_other_form_is_error() {
     let event = json!({"pull_request": pull()});
     for (facts, says) in [
         (json!({"in_sources": [SOURCE]}), "unknown field `in_sources`"),
@@ -187,7 +187,7 @@ fn facts_of_another_form_are_refused() {
 }
 
 #[test]
-fn long_threads_are_shortened() {
+fn review_long_threads_are_shortened() {
     let (facts, event) = (json!({"in_source": []}), json!({"pull_request": pull()}));
     let comments = json!([{"user": {"login": "eve"}, "body": "/queue done-package-uploaded\n".repeat(20_000)}]);
     let directory = repository();
@@ -201,7 +201,7 @@ fn long_threads_are_shortened() {
 }
 
 #[test]
-fn wrong_input_is_named() {
+fn review_invalid_input_is_named() {
     let directory = repository();
     let (exit, _, err) = review(directory.path(), &[]);
     assert!(exit == 2 && err.contains("--body FILE"), "{err}");

@@ -1,4 +1,4 @@
-//! `compass serve --writable`: what a site finds after its registry was killed.
+//! `compass serve --writable`: after a kill, with a full disk, and its exit.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -15,7 +15,7 @@ use compass_registry::{
 };
 use futures_util::future::join_all;
 
-/// Gives the process, and the host it serves.
+/// Starts the server; returns the process and its host.
 fn serve(directory: &Path) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_compass"))
         .args(["serve", "--listen", "127.0.0.1:0", "--writable"])
@@ -40,7 +40,7 @@ async fn push(client: &Client, number: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every blob has the content that its name promises; gives how many there are.
+/// Asserts that every blob matches its digest; returns their number.
 fn verified_blobs(directory: &Path) -> usize {
     let blobs = directory.join("blobs/sha256");
     let files = std::fs::read_dir(blobs).map(|entries| entries.map(Result::unwrap).collect());
@@ -54,10 +54,10 @@ fn verified_blobs(directory: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_during_a_hundred_uploads_it_has_no_blob_that_is_not_what_it_is_called() {
+async fn serve_killed_has_no_wrong_blobs() {
     let directory = tempfile::tempdir().unwrap();
     let retry = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
-    // The later it is killed, the more has been committed.
+    // A later kill leaves more committed blobs.
     for (round, millis) in [30, 120, 400].into_iter().enumerate() {
         let (mut server, host) = serve(directory.path());
         let client =
@@ -72,7 +72,7 @@ async fn killed_during_a_hundred_uploads_it_has_no_blob_that_is_not_what_it_is_c
         let (results, ()) = tokio::join!(pushes, killed);
         verified_blobs(directory.path());
 
-        // It starts again, and what it said it has is there and whole.
+        // After a restart, every acknowledged blob is present and complete.
         let (mut server, host) = serve(directory.path());
         let client = Client::new(&host, ClientOptions::default()).unwrap();
         for (number, result) in (first..).zip(results) {
@@ -93,7 +93,7 @@ async fn killed_during_a_hundred_uploads_it_has_no_blob_that_is_not_what_it_is_c
 }
 
 #[test]
-fn two_cannot_serve_one_directory() {
+fn serve_used_directory_is_error() {
     let directory = tempfile::tempdir().unwrap();
     let (mut first, _) = serve(directory.path());
     let second = Command::new(env!("CARGO_BIN_EXE_compass"))
@@ -109,7 +109,7 @@ fn two_cannot_serve_one_directory() {
 }
 
 #[test]
-fn a_server_that_is_told_to_stop_ends_well_and_has_said_one_thing() {
+fn serve_terminated_exits_0() {
     for signal in ["INT", "TERM"] {
         let directory = tempfile::tempdir().unwrap();
         let mut server = Command::new(env!("CARGO_BIN_EXE_compass"))
@@ -131,7 +131,7 @@ fn a_server_that_is_told_to_stop_ends_well_and_has_said_one_thing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_whose_disk_is_full_says_so_and_takes_what_fits_afterwards() {
+async fn serve_full_disk_is_temporary() {
     let small = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])

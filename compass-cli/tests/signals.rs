@@ -1,4 +1,4 @@
-//! Signals that end a command, and those that do not.
+//! Signals that end a command, and signals that do not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const COMPASS: &str = env!("CARGO_BIN_EXE_compass");
 
-/// Starts a registry through a shell, after `setup`; gives its process and its host.
+/// Starts a registry in a shell after `setup`; returns its process and its host.
 fn serve(directory: &Path, setup: &str) -> (Child, String) {
     let command = format!("{setup} exec \"$0\" serve --listen 127.0.0.1:0 --writable \"$1\"");
-    // Whatever runs the tests may ignore signals, as `nohup` does.
+    // The process that runs the tests may ignore signals, as `nohup` does.
     let mut child = Command::new("env")
         .args(["--default-signal", "sh", "-c", &command, COMPASS])
         .arg(directory)
@@ -29,7 +29,7 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// The first line of the answer to a request.
+/// The first line of the response to a request.
 fn ask(host: &str, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(host).unwrap();
     let length = body.len();
@@ -38,7 +38,7 @@ fn ask(host: &str, head: &str, body: &[u8]) -> String {
         "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
     )
     .unwrap();
-    // A server that refuses closes before it has read everything.
+    // A server that rejects the upload closes the connection before it has read everything.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -46,7 +46,7 @@ fn ask(host: &str, head: &str, body: &[u8]) -> String {
 }
 
 #[test]
-fn serve_hangup_ends_it_like_termination() {
+fn serve_hangup_exits_like_termination() {
     for ending in [Signal::HUP, Signal::TERM, Signal::INT] {
         let directory = tempfile::tempdir().unwrap();
         let (mut server, _) = serve(directory.path(), "");
@@ -56,7 +56,7 @@ fn serve_hangup_ends_it_like_termination() {
 }
 
 #[test]
-fn serve_ignored_hangup_goes_on() {
+fn serve_ignored_hangup_continues() {
     let directory = tempfile::tempdir().unwrap();
     let (mut server, host) = serve(directory.path(), "trap '' HUP;");
     signal(&server, Signal::HUP);
@@ -66,7 +66,7 @@ fn serve_ignored_hangup_goes_on() {
 }
 
 #[test]
-fn serve_beyond_file_size_limit_refuses_upload() {
+fn serve_file_size_limit_fails_upload() {
     let directory = tempfile::tempdir().unwrap();
     let (mut server, host) = serve(directory.path(), "ulimit -f 1000;");
     let body = vec![7; 3_000_000];
@@ -79,7 +79,7 @@ fn serve_beyond_file_size_limit_refuses_upload() {
 }
 
 #[test]
-fn extract_beyond_file_size_limit_is_error() {
+fn extract_file_size_limit_is_error() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     std::fs::write(at("large"), vec![0; 3_000_000]).unwrap();
@@ -97,7 +97,7 @@ fn extract_beyond_file_size_limit_is_error() {
 }
 
 #[test]
-fn serve_beyond_loopback_without_login_warns() {
+fn serve_public_address_without_login_warns() {
     let directory = tempfile::tempdir().unwrap();
     for (listen, warns) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
         let mut server = Command::new(COMPASS)

@@ -1,7 +1,7 @@
-//! Object storage: packages go straight into it, are published, and read from there again.
+//! Object storage: `package` and `publish` write to it, and other commands read from it.
 //!
-//! Needs a server that speaks S3: `moto_server` in the PATH or in `COMPASS_S3_SERVER`. Where it is
-//! missing the tests say so and pass, unless `COMPASS_INTEROP=required` is set, as CI does.
+//! Needs an S3 server: `moto_server` in `PATH` or in `COMPASS_S3_SERVER`. Without it, the tests are
+//! skipped, unless `COMPASS_INTEROP=required` is set, as in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::{TcpListener, TcpStream};
@@ -58,7 +58,7 @@ impl World {
             let url = format!("{}/releases", world.s3);
             Command::new("curl").args(["-sf", "-X", "PUT", &url]).status().unwrap().success()
         };
-        // A server that takes connections need not be ready for work.
+        // A server that accepts connections may not be ready yet.
         let ready = (0..300).any(|_| {
             let made = TcpStream::connect(host).is_ok() && bucket();
             if !made {
@@ -71,7 +71,7 @@ impl World {
         Some(world)
     }
 
-    /// Puts an image of 20 MB, three parts, under the one tag.
+    /// Stores an image of 20 MB, which is uploaded in three parts.
     fn release(&self, seed: u64) {
         let image = SampleImage::with_layers(vec![
             random_bytes(seed, 12_000_000),
@@ -86,7 +86,7 @@ impl World {
                         9001, image: \
                         'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
         std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
-        // `publish` refuses files that are not committed.
+        // `publish` needs committed files.
         for arguments in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "x"]] {
             let mut git = Command::new("git");
             git.args(["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]);
@@ -143,14 +143,14 @@ impl World {
         keys.map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
     }
 
-    /// Packages in a process that can be stopped.
+    /// Starts `compass package` as a process.
     fn start_package(&self, to: &str) -> Child {
         let arguments = self.package(to);
         let mut command = self.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// How many uploads the storage waits for to be completed.
+    /// The number of incomplete uploads in the storage.
     fn uploads(&self) -> usize {
         let url = format!("{}/releases?uploads", self.s3);
         let listed = Command::new("curl").args(["-sf", &url]).output().unwrap();
@@ -158,7 +158,7 @@ impl World {
         String::from_utf8_lossy(&listed.stdout).matches("<UploadId>").count()
     }
 
-    /// Puts a file under a key, where everybody may read it, or removes what is there.
+    /// Stores a publicly readable object, or removes it.
     fn put(&self, key: &str, file: Option<&Path>) {
         let url = format!("{}/releases/{key}", self.s3);
         let mut curl = Command::new("curl");
@@ -189,7 +189,7 @@ impl Drop for World {
 }
 
 #[test]
-fn a_bundle_goes_straight_into_the_store_and_is_read_from_there() {
+fn package_to_store_is_readable() {
     let Some(world) = World::required() else { return };
     world.packaged("out");
     let stored = world.packaged("s3://releases/team");
@@ -216,7 +216,7 @@ fn a_bundle_goes_straight_into_the_store_and_is_read_from_there() {
 }
 
 #[test]
-fn other_bytes_under_a_published_name_are_refused() {
+fn publish_other_bytes_is_error() {
     let Some(world) = World::required() else { return };
     world.packaged("one");
     world.release(9);
@@ -237,7 +237,7 @@ fn other_bytes_under_a_published_name_are_refused() {
 }
 
 #[test]
-fn the_checksum_beside_a_bundle_far_away_is_compared() {
+fn verify_remote_checksum_is_compared() {
     let Some(world) = World::required() else { return };
     let packaged = world.packaged("out");
     let bundle = world.path("out").join(BUNDLE);
@@ -264,7 +264,7 @@ fn the_checksum_beside_a_bundle_far_away_is_compared() {
 }
 
 #[test]
-fn what_is_published_is_compared_by_its_size_and_gets_a_checksum_that_is_missing() {
+fn publish_existing_bundle_completes_checksum() {
     let Some(world) = World::required() else { return };
     world.packaged("out");
     let bundle = format!("out/{BUNDLE}");
@@ -275,14 +275,14 @@ fn what_is_published_is_compared_by_its_size_and_gets_a_checksum_that_is_missing
     assert_eq!(world.json(&publish)["present"], true);
     assert_eq!(world.json(&["verify", URL])["checksum"], true, "it is written again");
 
-    // Somebody took the bundle away, and left a checksum of something else.
+    // The bundle was removed, and the checksum is of another file.
     world.put(&key, None);
     let stale = world.write("stale", &format!("{}  {BUNDLE}\n", "0a".repeat(32)));
     world.put(&format!("{key}.sha256"), Some(&stale));
     assert_eq!(world.json(&publish)["present"], false);
     assert_eq!(world.json(&["verify", URL])["checksum"], true, "it is replaced");
 
-    // The checksum is right, and what it is for is something else.
+    // The checksum is right, and the bundle is another file.
     world.put(&key, Some(&world.write("other", "something else")));
     let output = world.run(&publish);
     assert_eq!(output.status.code(), Some(3));
@@ -290,7 +290,7 @@ fn what_is_published_is_compared_by_its_size_and_gets_a_checksum_that_is_missing
 }
 
 #[test]
-fn a_killed_upload_shows_nothing() {
+fn publish_killed_leaves_no_object() {
     let Some(world) = World::required() else { return };
     for wait in [60, 120, 200, 300] {
         let mut child = world.start_package("s3://releases/team");
@@ -298,7 +298,7 @@ fn a_killed_upload_shows_nothing() {
         child.kill().unwrap();
         child.wait().unwrap();
         for key in world.keys() {
-            // Where it was faster than we, it is there whole.
+            // If the upload finished before the kill, the object is complete.
             let url = format!("s3://releases/{key}");
             assert!(
                 Path::new(&key).extension().is_some_and(|end| end == "sha256")
@@ -311,10 +311,10 @@ fn a_killed_upload_shows_nothing() {
 }
 
 #[test]
-fn an_interrupted_upload_leaves_nothing_in_the_store() {
+fn publish_interrupted_aborts_upload() {
     let Some(world) = World::required() else { return };
     let mut interrupted = 0;
-    // Until it is interrupted in the middle of the upload a few times; before that, now and then.
+    // Repeat until some runs are interrupted during the upload.
     for attempt in 0..60 {
         let mut child = world.start_package(&format!("s3://releases/{attempt}"));
         let mut begun = false;
@@ -337,7 +337,7 @@ fn an_interrupted_upload_leaves_nothing_in_the_store() {
 }
 
 #[test]
-fn a_store_that_is_not_there_is_an_error() {
+fn publish_missing_store_is_error() {
     let Some(world) = World::required() else { return };
     for (to, says) in
         [("s3://nobody/x", "nobody"), ("oss://releases", "OSS_ENDPOINT"), ("ftp://x", "ftp")]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use compass_manifest::bump::BumpError;
 
-use crate::cli::Global;
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::repository::Repository;
 
@@ -18,13 +18,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Target {
-    /// Counts up the version of a plugin, and the tags of its images with it
+    /// Increments the version of a plugin, and the tags of its images
     Plugin(plugin::Args),
-    /// Begins the next hotfix of an addon, from the addon's values in the base product version
+    /// Creates the next hotfix of an addon from its values in the base product version
     Hotfix(hotfix::Args),
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     match &args.target {
         Target::Plugin(args) => plugin::run(args, &repository, output)?,
@@ -33,20 +33,20 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a dry run says instead of the deed.
-fn not_written(output: &Output, dry_run: bool) {
+/// Prints that a dry run wrote nothing.
+fn print_dry_run(output: &Output, dry_run: bool) {
     if dry_run {
         output.status("dry run: nothing was written");
     }
 }
 
-fn failure(error: &BumpError) -> CliError {
-    let failure = match error.is_in_manifest() {
+fn bump_error(error: &BumpError) -> CliError {
+    let cli_error = match error.is_in_manifest() {
         true => CliError::check_failed(error),
         false => CliError::usage(error),
     };
     match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+        Some(hint) => cli_error.hint(hint),
+        None => cli_error,
     }
 }

@@ -5,10 +5,9 @@ use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{Check, Report, render};
 use serde_json::{Value, json};
 
-use crate::base;
-use crate::cli::{Format, Global};
 use crate::error::CliError;
-use crate::git::Git;
+use crate::git::{Base, Git};
+use crate::global_args::{Format, GlobalArgs};
 use crate::output::{self, Output};
 use crate::repository::Repository;
 
@@ -16,29 +15,29 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also judges what changed since this git revision
+    /// Also checks the changes since this git revision
     #[arg(long, value_name = "REV")]
     base: Option<String>,
-    /// Findings that stood at the base already fail the change too
+    /// Fails also for findings that the base has already
     #[arg(long, requires = "base")]
     strict: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
     let mut repository = Repository::open(global)?;
-    // A change is judged by the policy that it found, unless the user names one.
+    // The policy of the base applies, so that a change cannot weaken its own check.
     let with_policy = global.policy.is_none();
-    let base = args.base.as_ref().map(|base| base::read(&repository, base, with_policy));
+    let base = args.base.as_ref().map(|base| read_base(&repository, base, with_policy));
     let base = base.transpose()?;
-    if let Some(policy) = base.as_ref().and_then(|base| base.policy.as_ref()) {
-        repository.read_for(policy)?;
+    let base_policy = base.as_ref().and_then(|base| base.policy.as_ref());
+    if let Some(policy) = base_policy {
+        repository.read_files_for(policy)?;
     }
     let products = repository.tagged_products(|_| true, output)?;
-    let found = base.as_ref().and_then(|base| base.policy.as_ref());
-    let mut check = Check::new(&repository.tree, found.unwrap_or(&repository.policy));
+    let mut check = Check::new(&repository.tree, base_policy.unwrap_or(&repository.policy));
     if let Some(base) = &base {
         check = check.with_base(&base.tree).with_changed_paths(&base.changed);
-        if found.is_some() && base.changed.contains(POLICY_FILE) {
+        if base_policy.is_some() && base.changed.contains(POLICY_FILE) {
             check = check.with_proposed_policy(&repository.policy);
         }
     }
@@ -50,6 +49,14 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     let prefix = repository.checkout.git().map_or("", Git::prefix);
     print(&report.in_directory(prefix), output);
     Ok(code)
+}
+
+fn read_base(repository: &Repository, revision: &str, with_policy: bool) -> Result<Base, CliError> {
+    let Some(git) = repository.checkout.git() else {
+        let message = format!("{} is not in a git repository", repository.root.display());
+        return Err(CliError::usage(message).hint("`--base` compares with a git revision"));
+    };
+    git.base(revision, with_policy, &repository.tree, &repository.policy)
 }
 
 fn print(report: &Report, output: &Output) {
@@ -66,7 +73,7 @@ fn print(report: &Report, output: &Output) {
             output::print(&format!("{findings}{}", warnings.collect::<String>()));
         }
         Format::Json => output.result(|| render::json(report), String::new),
-        // It has colours, and its names are escaped already.
+        // The text has colors, and its names are already escaped.
         Format::Human => {
             let text = render::text(report, output.style);
             output::print(&format!("{text}{}\n", summary(report)));
@@ -74,7 +81,7 @@ fn print(report: &Report, output: &Output) {
     }
 }
 
-/// What the run itself warned of (SARIF 2.1.0, 3.20.21).
+/// The warnings of the run (SARIF 2.1.0, section 3.20.21).
 fn invocation(warnings: &[String]) -> Value {
     let notifications =
         warnings.iter().map(|warning| json!({"level": "warning", "message": {"text": warning}}));
@@ -86,7 +93,7 @@ fn invocation(warnings: &[String]) -> Value {
 
 fn summary(report: &Report) -> String {
     let count =
-        |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let mut summary = format!(
         "{} checked: {}, {}, {}",
         count(report.files(), "file"),
@@ -95,7 +102,7 @@ fn summary(report: &Report) -> String {
         count(report.count(Severity::Note), "note"),
     );
     if report.preexisting() > 0 {
-        summary += &format!("; {} stood before", report.preexisting());
+        summary += &format!("; {} in the base already", report.preexisting());
     }
     if !report.suppressed().is_empty() {
         summary += &format!("; {} allowed", report.suppressed().len());

@@ -11,30 +11,29 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
 use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPrefix};
 
-use super::package::destination::to_file;
+use super::package::destination::write_to_file;
 use super::sync::{self, ImageTransfer};
 use super::{package, publish, verify};
-use crate::cli::Global;
 use crate::demo::folder::Folder;
 use crate::demo::images;
-use crate::demo::summary::{Image, Package, Step, Summary};
+use crate::demo::summary::{Image, PublishedBundle, Step, Summary};
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the results are left; an earlier demo there is removed
+    /// The folder for the results; replaces that of an earlier demo
     #[arg(long, default_value = "compass-demo", value_name = "DIR")]
     folder: PathBuf,
-    /// Goes no further than the source registry, leaves the registries running, and says what to
-    /// type
+    /// Only pushes the images, keeps the registries running, and prints the commands to try
     #[arg(long)]
     pub(crate) keep: bool,
 }
 
-/// What the demo ships.
+/// The targets of the demo.
 const TARGETS: [[&str; 2]; 4] = [
     ["plugin", "gpu-manager"],
     ["plugin", "log-viewer"],
@@ -42,23 +41,22 @@ const TARGETS: [[&str; 2]; 4] = [
     ["product", "v2.7.0"],
 ];
 
-/// What `compass bump plugin gpu-manager` makes of the example.
+/// The image of a plugin before and after `compass bump plugin gpu-manager`.
 const BUMPED: (&str, &str) =
     ("compass-plugins-gpu-manager:v0.1.1", "compass-plugins-gpu-manager:v0.1.2");
 
-/// Where the registries of `--keep` listen, if they can.
-const KEPT_PORTS: [u16; 3] = [5001, 5002, 5003];
+/// The ports of the registries with `--keep`, if they are free.
+const KEEP_PORTS: [u16; 3] = [5001, 5002, 5003];
 
 /// The registries of the demo, each with its own storage.
-struct World {
+struct DemoRegistries {
     source: Server,
     release: Server,
     site: Server,
 }
 
-/// A demo under way.
 struct Demo<'d> {
-    world: &'d World,
+    servers: &'d DemoRegistries,
     folder: &'d Folder,
     repository: &'d Repository,
     registries: Registries,
@@ -69,27 +67,27 @@ struct Demo<'d> {
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
-    let folder = Folder::start_over(&args.folder)?;
-    let world = World::start(&folder, args.keep).await?;
-    let root = folder.write_release(&world.source.host(), &world.release.host())?;
-    let global = Global { repo: Some(root), policy: None, ..*global };
+    let folder = Folder::create(&args.folder)?;
+    let servers = DemoRegistries::start(&folder, args.keep).await?;
+    let root = folder.write_release(&servers.source.host(), &servers.release.host())?;
+    let global = GlobalArgs { repo: Some(root), policy: None, ..*global };
     let repository = Repository::open(&global)?;
     let mut demo = Demo {
-        world: &world,
+        servers: &servers,
         folder: &folder,
         repository: &repository,
-        registries: Registries::of(&repository, &global),
+        registries: Registries::new(&repository, &global),
         options: CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() },
         output,
         summary: Summary { steps: Vec::new(), images: Vec::new(), bundles: Vec::new() },
     };
     if args.keep {
         demo.push().await?;
-        output.result(|| world.to_json(&folder), || world.to_text(&folder));
-        let World { source, release, site } = world;
+        output.result(|| servers.to_json(&folder), || servers.to_text(&folder));
+        let DemoRegistries { source, release, site } = servers;
         tokio::select! {
             ended = source.stopped() => ended?,
             ended = release.stopped() => ended?,
@@ -97,13 +95,13 @@ pub(crate) async fn run(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    demo.run().await?;
+    demo.run_steps().await?;
     let summary = demo.summary;
     output.result(|| summary.to_json(), || summary.to_text());
-    Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-impl World {
+impl DemoRegistries {
     async fn start(folder: &Folder, keep: bool) -> Result<Self, CliError> {
         let start = async |name: &str, port: u16| {
             let storage = DiskStorage::new(folder.path(name));
@@ -115,9 +113,9 @@ impl World {
             }
         };
         Ok(Self {
-            source: start("source-registry", KEPT_PORTS[0]).await?,
-            release: start("release-registry", KEPT_PORTS[1]).await?,
-            site: start("site-registry", KEPT_PORTS[2]).await?,
+            source: start("source-registry", KEEP_PORTS[0]).await?,
+            release: start("release-registry", KEEP_PORTS[1]).await?,
+            site: start("site-registry", KEEP_PORTS[2]).await?,
         })
     }
 
@@ -149,8 +147,8 @@ impl World {
 }
 
 impl Demo<'_> {
-    /// Takes the whole road, step by step.
-    async fn run(&mut self) -> Result<(), CliError> {
+    /// Runs all steps.
+    async fn run_steps(&mut self) -> Result<(), CliError> {
         let pushed = self.push().await?;
         self.check()?;
         self.sync().await?;
@@ -162,11 +160,11 @@ impl Demo<'_> {
         Ok(())
     }
 
-    fn step(&mut self, name: &'static str, began: Instant, bytes: u64) {
-        self.summary.steps.push(Step { name, took: began.elapsed(), bytes });
+    fn add_step(&mut self, name: &'static str, started: Instant, bytes: u64) {
+        self.summary.steps.push(Step { name, duration: started.elapsed(), bytes });
     }
 
-    /// The images of all targets, each once.
+    /// The distinct images of all targets.
     fn images(&self) -> Result<Vec<TargetImage>, CliError> {
         let targets: Vec<String> = TARGETS.iter().flatten().map(ToString::to_string).collect();
         let mut seen = BTreeSet::new();
@@ -174,12 +172,12 @@ impl Demo<'_> {
         Ok(images.filter(|image| seen.insert(image.source.to_string())).collect())
     }
 
-    /// Pushes what developers would, and says which digest each name has.
+    /// Pushes the images of the developers; returns the digest of each name.
     async fn push(&mut self) -> Result<BTreeMap<String, Digest>, CliError> {
         self.output.status("push: developers push their images to the source registry");
-        let began = Instant::now();
-        let developer = Client::new(&self.world.source.host(), ClientOptions::default())?;
-        let base = images::Base::make().await?;
+        let started = Instant::now();
+        let developer = Client::new(&self.servers.source.host(), ClientOptions::default())?;
+        let base = images::Base::generate().await?;
         let mut pushed = BTreeMap::new();
         for (number, image) in (0..).zip(self.images()?) {
             let name = image.source.repository().name().to_owned();
@@ -192,45 +190,45 @@ impl Demo<'_> {
                 images::push(&developer, &next, &base, (number, is_small)).await?;
             }
         }
-        self.step("push", began, 0);
+        self.add_step("push", started, 0);
         Ok(pushed)
     }
 
     fn check(&mut self) -> Result<(), CliError> {
-        self.output.status("check: the rules judge the release repository");
-        let began = Instant::now();
+        self.output.status("check: the rules check the release repository");
+        let started = Instant::now();
         let report = check(&self.repository.tree, &self.repository.policy);
         if !report.passes() {
             self.output.status(&render::text(&report, self.output.style));
-            return Err(CliError::check_failed("the example does not pass its own check"));
+            return Err(CliError::check_failed("the rules find errors in the example"));
         }
-        self.step("check", began, 0);
+        self.add_step("check", started, 0);
         Ok(())
     }
 
     async fn sync(&mut self) -> Result<(), CliError> {
-        self.output.status("sync: from the source registry to the release registry");
-        let began = Instant::now();
+        self.output.status("sync: copy images from the source registry to the release registry");
+        let started = Instant::now();
         let transfers: Vec<ImageTransfer> = self.images()?.iter().map(ImageTransfer::of).collect();
-        let bar = self.output.bar("sync");
-        bar.expect_images(transfers.len());
-        let options = CopyOptions { progress: bar.shared(), ..self.options.clone() };
-        let results = sync::ResultSlots::of(&transfers);
+        let progress = self.output.progress("sync");
+        progress.expect_images(transfers.len());
+        let options = CopyOptions { progress: progress.shared(), ..self.options.clone() };
+        let results = sync::ResultSlots::new(&transfers);
         sync::sync(&results, &self.registries, &options, false).await?;
-        bar.done();
-        let mut moved = 0;
-        for one in results.take() {
-            moved += one.result?.bytes();
+        drop((options, progress));
+        let mut copied = 0;
+        for image in results.take() {
+            copied += image.result?.bytes();
         }
-        self.step("sync", began, moved);
+        self.add_step("sync", started, copied);
         Ok(())
     }
 
     async fn package(&mut self) -> Result<Vec<compass_bundle::Written>, CliError> {
-        self.output.status("package: from the release registry to bundles");
-        let began = Instant::now();
+        self.output.status("package: build bundles from the release registry");
+        let started = Instant::now();
         let mut written = Vec::new();
-        let how = package::Options {
+        let options = package::Options {
             from: None,
             platforms: package::platforms(self.repository, None)?,
             allow_other_platform: false,
@@ -238,80 +236,79 @@ impl Demo<'_> {
             jobs: self.options.jobs,
         };
         for target in TARGETS {
-            let parts = self.repository.package(&target.map(str::to_owned))?;
+            let release = self.repository.release_contents(&target.map(str::to_owned))?;
             let repository = self.repository;
-            let plan =
-                package::plan(repository, parts, &how, &self.registries, self.output).await?;
-            let path = self.folder.path(&plan.plan.file_name());
-            written.push(to_file(plan, &path, how.jobs, self.output).await?);
+            let bundle =
+                package::plan(repository, release, &options, &self.registries, self.output).await?;
+            let path = self.folder.path(&bundle.plan.file_name());
+            written.push(write_to_file(bundle, &path, options.jobs, self.output).await?);
         }
-        self.step("package", began, written.iter().map(|one| one.size).sum());
+        self.add_step("package", started, written.iter().map(|one| one.size).sum());
         Ok(written)
     }
 
     async fn publish(
         &mut self,
         written: &[compass_bundle::Written],
-    ) -> Result<Vec<Package>, CliError> {
-        self.output.status("publish: to the store");
-        let began = Instant::now();
+    ) -> Result<Vec<PublishedBundle>, CliError> {
+        self.output.status("publish: upload the bundles to the store");
+        let started = Instant::now();
         let store = Store::Directory(self.folder.path("store"));
         let mut published = Vec::new();
         for bundle in written {
             let one = publish::publish(&bundle.path, &store, self.output).await?;
             let path = one.url.strip_prefix("file://").unwrap_or(&one.url).into();
-            published.push(Package { path, size: bundle.size, digest: one.digest });
+            published.push(PublishedBundle { path, size: bundle.size, digest: one.digest });
         }
-        self.step("publish", began, written.iter().map(|one| one.size).sum());
+        self.add_step("publish", started, written.iter().map(|one| one.size).sum());
         Ok(published)
     }
 
-    async fn verify(&mut self, published: &[Package]) -> Result<(), CliError> {
-        self.output.status("verify: every byte of what the store has");
-        let began = Instant::now();
+    async fn verify(&mut self, published: &[PublishedBundle]) -> Result<(), CliError> {
+        self.output.status("verify: verify every byte of the published bundles");
+        let started = Instant::now();
         for bundle in published {
             let opened = Bundle::open(&bundle.path).await?;
-            if !verify::verify(&opened, false, self.output).await?.holds() {
+            if !verify::verify_bundle(&opened, false, self.output).await?.holds() {
                 return Err(CliError::check_failed(format!(
                     "{} is damaged",
                     bundle.path.display()
                 )));
             }
         }
-        self.step("verify", began, published.iter().map(|one| one.size).sum());
+        self.add_step("verify", started, published.iter().map(|one| one.size).sum());
         Ok(())
     }
 
-    /// Pushes the images of all bundles to the site, and compares them with the developers'.
+    /// Installs all bundles at the site, and compares the digests with those of the developers.
     async fn install(
         &mut self,
-        published: &[Package],
+        published: &[PublishedBundle],
         pushed: &BTreeMap<String, Digest>,
     ) -> Result<(), CliError> {
-        self.output.status("install: from the bundles to the site's registry");
-        let began = Instant::now();
-        let place: RegistryPrefix = format!("{}/compass", self.world.site.host()).parse()?;
+        self.output.status("install: push the images of the bundles to the site's registry");
+        let started = Instant::now();
+        let place: RegistryPrefix = format!("{}/compass", self.servers.site.host()).parse()?;
         let client = Client::new(&place.host, ClientOptions::default())?;
-        let (mut installed, mut moved) = (BTreeSet::new(), 0);
+        let (mut installed, mut copied) = (BTreeSet::new(), 0);
         for bundle in published {
             let bundle = Bundle::open(&bundle.path).await?;
-            let bar = self.output.bar("install");
-            bar.expect_images(bundle.images().len());
-            let options = CopyOptions { progress: bar.shared(), ..self.options.clone() };
+            let progress = self.output.progress("install");
+            progress.expect_images(bundle.images().len());
+            let options = CopyOptions { progress: progress.shared(), ..self.options.clone() };
             for image in compass_bundle::install(&bundle, &client, &place, &options).await? {
-                moved += image.copied.bytes;
+                copied += image.copied.bytes;
                 installed.insert(image.reference.to_string());
             }
-            bar.done();
         }
-        self.step("install", began, moved);
+        self.add_step("install", started, copied);
         for reference in installed {
             let parsed: Reference = reference.parse()?;
             let at_site =
                 client.manifest_digest(parsed.repository(), &parsed.tag_or_digest()).await?;
             let developer = pushed.get(&name_of(&parsed)).copied();
             let (Some(site), Some(developer)) = (at_site, developer) else {
-                return Err(CliError::check_failed(format!("{reference} did not arrive")));
+                return Err(CliError::check_failed(format!("{reference} is missing at the site")));
             };
             self.summary.images.push(Image { reference, developer, site });
         }
@@ -319,7 +316,7 @@ impl Demo<'_> {
     }
 }
 
-/// What an image is called in every registry.
+/// The name of an image that is the same in all registries.
 fn name_of(reference: &Reference) -> String {
     format!("{}:{}", reference.repository().name(), reference.tag_or_digest())
 }

@@ -7,22 +7,23 @@ use compass_manifest::yaml;
 use compass_registry::{Descriptor, Platform};
 use serde_json::{Value, json};
 
-use crate::cli::Global;
+use crate::display::{human_bytes, printable};
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
-use crate::output::{Output, bytes, printable};
+use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The old bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    /// The old bundle or other image package: a path, or an http, https, s3 or oss URL
     old: String,
-    /// The new one
+    /// The new bundle or other image package
     new: String,
 }
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
@@ -34,7 +35,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Warns of the problems of a package, and of what is not looked into: they may be the difference.
+/// Prints the problems and unread parts of a package: differences may be missing because of them.
 fn warn_of_problems(name: &str, opened: &Package, output: &Output) {
     let Package::Foreign(package) = opened else { return };
     for problem in package.problems() {
@@ -47,31 +48,31 @@ fn warn_of_problems(name: &str, opened: &Package, output: &Output) {
     }
 }
 
-/// How two texts differ by structure; nothing where one of them is not YAML (or JSON, which is).
-fn structure(old: &[u8], new: &[u8]) -> Option<Vec<Difference>> {
+/// Compares two YAML or JSON texts by structure; `None` if one of them is neither.
+fn structural_diff(old: &[u8], new: &[u8]) -> Option<Vec<Difference>> {
     let parse = |bytes| yaml::parse(std::str::from_utf8(bytes).ok()?).ok();
     Some(differences(&parse(old)?, &parse(new)?))
 }
 
-fn file_structure(change: &FileChange) -> Option<Vec<Difference>> {
+fn file_diff(change: &FileChange) -> Option<Vec<Difference>> {
     let (old, new) = change.texts.as_ref()?;
-    structure(old, new)
+    structural_diff(old, new)
 }
 
-fn config_structure(change: &ImageChange) -> Vec<Difference> {
-    let differences = change.configs.as_ref().and_then(|(old, new)| structure(old, new));
+fn config_diff(change: &ImageChange) -> Vec<Difference> {
+    let differences = change.configs.as_ref().and_then(|(old, new)| structural_diff(old, new));
     differences.unwrap_or_default()
 }
 
-fn sum(layers: &[Descriptor]) -> u64 {
+fn total_size(layers: &[Descriptor]) -> u64 {
     layers.iter().map(|layer| layer.size).sum()
 }
 
 fn to_json(comparison: &Comparison) -> Value {
     let difference = |one: &Difference| json!({"path": one.path, "old": one.old, "new": one.new});
     let all = |found: Vec<Difference>| found.iter().map(difference).collect::<Vec<_>>();
-    let fact = |one: &DocumentChange| json!({"path": one.field, "old": one.old, "new": one.new});
-    let state = |old: bool, new: bool| match (old, new) {
+    let field = |one: &DocumentChange| json!({"path": one.field, "old": one.old, "new": one.new});
+    let change = |old: bool, new: bool| match (old, new) {
         (false, _) => "added",
         (_, false) => "removed",
         _ => "changed",
@@ -79,12 +80,12 @@ fn to_json(comparison: &Comparison) -> Value {
     let files = comparison.files.iter().map(|file| {
         json!({
             "path": file.path,
-            "change": state(file.old.is_some(), file.new.is_some()),
+            "change": change(file.old.is_some(), file.new.is_some()),
             "oldSize": file.old,
             "newSize": file.new,
             "oldMode": file.modes.map(|(old, _)| octal(old)),
             "newMode": file.modes.map(|(_, new)| octal(new)),
-            "differences": file_structure(file).map(all),
+            "differences": file_diff(file).map(all),
         })
     });
     let images = comparison.images.iter().map(|image| {
@@ -93,19 +94,19 @@ fn to_json(comparison: &Comparison) -> Value {
         };
         json!({
             "name": image.name,
-            "change": state(image.old.is_some(), image.new.is_some()),
+            "change": change(image.old.is_some(), image.new.is_some()),
             "old": image.old.as_ref().map(side),
             "new": image.new.as_ref().map(side),
             "sharedLayers": image.shared,
             "removedLayers": image.removed,
             "addedLayers": image.added,
-            "config": all(config_structure(image)),
+            "config": all(config_diff(image)),
         })
     });
     json!({
         "oldSize": comparison.sizes.0,
         "newSize": comparison.sizes.1,
-        "document": comparison.document.iter().map(fact).collect::<Vec<_>>(),
+        "document": comparison.document.iter().map(field).collect::<Vec<_>>(),
         "sharedBytes": comparison.shared_bytes,
         "newBytes": comparison.new_bytes,
         "sameImages": comparison.unchanged_images,
@@ -131,7 +132,7 @@ fn to_text(comparison: &Comparison) -> String {
         if let Some((old, new)) = file.modes {
             text.push_str(&line("mode", Some(&octal(old)), Some(&octal(new))));
         }
-        text.push_str(&lines(&file_structure(file).unwrap_or_default()));
+        text.push_str(&lines(&file_diff(file).unwrap_or_default()));
     }
     for image in &comparison.images {
         let sign = sign(image.old.is_some(), image.new.is_some());
@@ -142,28 +143,28 @@ fn to_text(comparison: &Comparison) -> String {
         text.push_str(&format!(
             "    layers: {} shared ({}), {} removed ({}), {} added ({})\n",
             image.shared.len(),
-            bytes(sum(&image.shared)),
+            human_bytes(total_size(&image.shared)),
             image.removed.len(),
-            bytes(sum(&image.removed)),
+            human_bytes(total_size(&image.removed)),
             image.added.len(),
-            bytes(sum(&image.added)),
+            human_bytes(total_size(&image.added)),
         ));
-        text.push_str(&lines(&config_structure(image)));
+        text.push_str(&lines(&config_diff(image)));
         if let (Some(old), Some(new)) = (&image.old, &image.new)
             && old.absent != new.absent
         {
             let (old, new) = (platforms(&old.absent), platforms(&new.absent));
-            text.push_str(&format!("    platforms left out: {old} -> {new}\n"));
+            text.push_str(&format!("    omitted platforms: {old} -> {new}\n"));
         }
     }
     let (old, new) = comparison.sizes;
     text + &format!(
-        "{} images the same; {} of blobs shared, {} new; {} before, {} now\n",
+        "{} images unchanged; {} of blobs shared, {} new; old size {}, new size {}\n",
         comparison.unchanged_images,
-        bytes(comparison.shared_bytes),
-        bytes(comparison.new_bytes),
-        bytes(old),
-        bytes(new)
+        human_bytes(comparison.shared_bytes),
+        human_bytes(comparison.new_bytes),
+        human_bytes(old),
+        human_bytes(new)
     )
 }
 
@@ -186,11 +187,11 @@ fn lines(differences: &[Difference]) -> String {
 }
 
 fn line(what: &str, old: Option<&str>, new: Option<&str>) -> String {
-    let value = |value: Option<&str>| printable(value.unwrap_or("nothing"));
+    let value = |value: Option<&str>| printable(value.unwrap_or("none"));
     format!("    {}: {} -> {}\n", printable(what), value(old), value(new))
 }
 
-/// Permissions, as `chmod` takes them.
+/// Formats permissions in octal, as for `chmod`.
 fn octal(mode: u32) -> String {
     format!("{mode:04o}")
 }

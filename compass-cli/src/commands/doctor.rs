@@ -4,34 +4,33 @@ use compass_registry::client::Check;
 use compass_registry::{RegistryPrefix, Repository as Name};
 use serde_json::json;
 
-use crate::cli::Global;
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The registry, as `HOST[:PORT]`, or a project of it, as `HOST[:PORT]/PROJECT`, whose login is
-    /// then tried
+    /// The registry, or a project whose login is tested: `HOST[:PORT][/PROJECT]`
     #[arg(value_name = "PLACE")]
     registry: RegistryPrefix,
-    /// A repository that may be written, as `PROJECT/NAME`; without it, nothing that writes is
-    /// tried. What is written there, and below it to `mounted`, is removed again
+    /// A repository for the tests that write; its content is removed again, and that of
+    /// `REPOSITORY/mounted`. Without it, these tests are skipped
     #[arg(long, value_name = "REPOSITORY")]
     scratch: Option<Name>,
-    /// Speaks with it without TLS
+    /// Connects without TLS
     #[arg(long)]
     plain_http: bool,
 }
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
-    let registries = match Repository::is_around() {
-        true => Registries::of(&Repository::open(global)?, global),
+    let registries = match Repository::is_in_one() {
+        true => Registries::new(&Repository::open(global)?, global),
         false => Registries::at_site(global)?,
     };
     let place = &args.registry;
@@ -41,16 +40,16 @@ pub(crate) async fn run(
     };
     let client = registries.interactive().client(&place.host, args.plain_http)?;
     let checks = client.diagnose(project.as_ref(), args.scratch.as_ref()).await;
-    let enters = checks.iter().all(|one| one.passed != Some(false) || !is_needed(one));
+    let usable = checks.iter().all(|check| check.passed != Some(false) || !is_required(check));
     output.result(
-        || json!({"registry": place.to_string(), "usable": enters, "trials": checks.iter().map(to_json).collect::<Vec<_>>()}),
+        || json!({"registry": place.to_string(), "usable": usable, "trials": checks.iter().map(to_json).collect::<Vec<_>>()}),
         || checks.iter().map(line).collect(),
     );
-    Ok(if enters { ExitCode::SUCCESS } else { CliError::EXTERNAL.into() })
+    Ok(if usable { ExitCode::SUCCESS } else { CliError::EXTERNAL.into() })
 }
 
-/// What nothing goes without.
-fn is_needed(check: &Check) -> bool {
+/// Whether a registry that fails this check is unusable.
+fn is_required(check: &Check) -> bool {
     matches!(check.name, "reachable" | "login" | "project" | "upload" | "push")
 }
 

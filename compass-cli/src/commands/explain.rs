@@ -9,7 +9,7 @@ use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The rule's code; without one all rules are listed
+    /// The code of the rule; without it, all rules are listed
     code: Option<String>,
 }
 
@@ -28,10 +28,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn unknown(code: &str) -> CliError {
-    let failure = CliError::usage(format!("there is no rule `{code}`"));
+    let error = CliError::usage(format!("there is no rule `{code}`"));
     match rules::suggest(code) {
-        Some(rule) => failure.hint(format!("did you mean `{}`?", rule.code)),
-        None => failure.hint("`compass explain` lists the rules"),
+        Some(rule) => error.hint(format!("did you mean `{}`?", rule.code)),
+        None => error.hint("`compass explain` lists the rules"),
     }
 }
 

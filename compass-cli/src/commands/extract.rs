@@ -14,73 +14,76 @@ use compass_registry::{CopyOptions, Reference};
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::verify::require_undamaged;
-use crate::cli::Global;
+use super::verify::check_damage;
+use crate::display::{human_bytes, printable};
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
-use crate::output::{Output, bytes, printable};
+use crate::output::Output;
 
-/// The path that means standard output.
+/// The value of `--output` for standard output.
 const STDOUT: &str = "-";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    /// A bundle or any other image package: a path, or an http, https, s3 or oss URL
     bundle: String,
-    /// Takes one file, by its path below the bundle's directory
+    /// Extracts one file, by its path below the directory of the bundle
     #[arg(long, value_name = "PATH", conflicts_with_all = ["image", "yaml"])]
     file: Option<String>,
-    /// Takes one image, by its reference or the end of it, as an archive for `docker load`
+    /// Extracts one image as an archive for `docker load`, by its reference or the end of it
     #[arg(long, value_name = "REFERENCE", conflicts_with = "yaml")]
     image: Option<String>,
-    /// Takes the image as an OCI layout
+    /// Extracts the image as an OCI layout
     #[arg(long, requires = "image")]
     layout: bool,
-    /// Takes the YAML and the other small files
+    /// Extracts the YAML and the other small files
     #[arg(long)]
     yaml: bool,
-    /// Where to: a directory; of one file or image, a file name as well, or `-` for standard output.
-    /// Otherwise the current directory, and for a layout one in it that has the image's name
+    /// The directory to write to; for one file or image also a file name, or `-` for stdout
+    /// [default: the current directory; for a layout, a directory with the name of the image]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
 
 impl Args {
-    /// Whether standard output carries a file or an image.
-    pub(crate) fn takes_stdout(&self) -> bool {
+    /// Whether the extracted file or image is written to stdout.
+    pub(crate) fn writes_to_stdout(&self) -> bool {
         self.output.as_deref() == Some(Path::new(STDOUT))
     }
 }
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
-    if args.takes_stdout() {
-        return to_stdout(args, global, output).await;
+    if args.writes_to_stdout() {
+        return extract_to_stdout(args, global, output).await;
     }
     let out = args.output.as_deref().unwrap_or(Path::new("."));
     let paths = match args {
         Args { file: None, image: None, yaml: false, .. } => {
-            everything(args, out, global, output).await?
+            extract_all(args, out, global, output).await?
         }
         _ => match (&open(&args.bundle, global).await?, args) {
-            (Package::Bundle(bundle), Args { yaml: true, .. }) => small_files(bundle, out).await?,
+            (Package::Bundle(bundle), Args { yaml: true, .. }) => {
+                write_small_files(bundle, out).await?
+            }
             (Package::Foreign(package), Args { yaml: true, .. }) => {
                 package.write_files(out).await?
             }
             (opened, Args { file: Some(path), .. }) => {
-                vec![file(opened, path, out, global, output).await?]
+                vec![write_one_file(opened, path, out, global, output).await?]
             }
             (opened, Args { layout: true, image, .. }) => {
                 let image = Image::named(opened, image.as_deref().unwrap_or_default(), output)?;
-                vec![layout(image, args.output.as_deref(), global, output).await?]
+                vec![write_layout(image, args.output.as_deref(), global, output).await?]
             }
             (opened, Args { image, .. }) => {
                 let image = Image::named(opened, image.as_deref().unwrap_or_default(), output)?;
                 let name = image.archive_name();
-                vec![archive(image, &name, out, global, output).await?]
+                vec![write_archive(image, &name, out, global, output).await?]
             }
         },
     };
@@ -91,29 +94,32 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes one file or the archive of one image to standard output.
-async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
+/// Writes one file or the archive of one image to stdout.
+async fn extract_to_stdout(
+    args: &Args,
+    global: &GlobalArgs,
+    output: &Output,
+) -> Result<ExitCode, CliError> {
     let opened = match args {
         Args { file: Some(_), .. } | Args { image: Some(_), layout: false, .. } => {
             open(&args.bundle, global).await?
         }
         _ => {
-            let message = "cannot write several files to standard output";
-            let hint =
-                "take one with `--file PATH` or `--image REFERENCE`, or name a directory with `-o`";
+            let message = "cannot write several files to stdout";
+            let hint = "select one with `--file PATH` or `--image REFERENCE`, or use `-o DIR`";
             return Err(CliError::usage(message).hint(hint));
         }
     };
     let image = match args {
-        Args { file: Some(path), .. } => bundled_at(&opened, path),
+        Args { file: Some(path), .. } => image_of_archive(&opened, path),
         Args { image, .. } => {
             Some(Image::named(&opened, image.as_deref().unwrap_or_default(), output)?)
         }
     };
     let size = match (image, &args.file) {
-        (Some(image), _) => stream(&image, output).await?,
+        (Some(image), _) => stream_archive(&image, output).await?,
         (None, path) => {
-            let (bytes, _) = bytes_of(&opened, path.as_deref().unwrap_or_default()).await?;
+            let (bytes, _) = read_file(&opened, path.as_deref().unwrap_or_default()).await?;
             write_stdout(&bytes).await?;
             bytes.len() as u64
         }
@@ -122,20 +128,20 @@ async fn to_stdout(args: &Args, global: &Global, output: &Output) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream(image: &Image<'_>, output: &Output) -> Result<u64, CliError> {
+async fn stream_archive(image: &Image<'_>, output: &Output) -> Result<u64, CliError> {
     if std::io::stdout().is_terminal() {
         let message = "refusing to write an image archive to a terminal";
-        return Err(CliError::usage(message).hint("redirect it, or name a file with `-o`"));
+        return Err(CliError::usage(message).hint("use `-o FILE`, or redirect the output"));
     }
-    let bar = output.bar("extract");
-    let (mut stdout, progress) = (tokio::io::stdout(), bar.shared());
+    let shown = output.progress("extract");
+    let (mut stdout, progress) = (tokio::io::stdout(), shown.shared());
     let to: (&mut (dyn AsyncWrite + Unpin + Send), _) = (&mut stdout, Path::new(STDOUT));
     let written = match image {
         Image::Bundled(bundle, image) => bundle.stream_archive(image, to, &*progress).await,
         Image::Packed(package, image) => package.stream_archive(image, to, &*progress).await,
     };
-    bar.done();
-    image.require_undamaged(&written, output).await?;
+    drop(shown);
+    image.check_damage(&written, output).await?;
     Ok(written?)
 }
 
@@ -146,43 +152,43 @@ async fn write_stdout(bytes: &[u8]) -> Result<(), CliError> {
         stdout.flush().await
     };
     match written.await {
-        // A reader that stops early is not a failure.
+        // A reader that closes the pipe early is not an error.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(CliError::external(&error).context("cannot write to standard output"))
+            Err(CliError::external(&error).context("cannot write to stdout"))
         }
         _ => Ok(()),
     }
 }
 
-async fn everything(
+async fn extract_all(
     args: &Args,
     out: &Path,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<Vec<PathBuf>, CliError> {
-    let source = open_source(&args.bundle, &global.retry()).await?;
+    let source = open_source(&args.bundle, &global.retry_policy()).await?;
     let opened = Package::read(Arc::clone(&source)).await?;
-    let bar = output.bar("extract");
+    let progress = output.progress("extract");
     let unpacked = match &opened {
-        Package::Bundle(_) => unpack(source, out, &*bar.shared()).await,
-        Package::Foreign(package) => package.unpack(out, &*bar.shared()).await,
+        Package::Bundle(_) => unpack(source, out, &*progress.shared()).await,
+        Package::Foreign(package) => package.unpack(out, &*progress.shared()).await,
     };
-    bar.done();
+    drop(progress);
     let unpacked = unpacked.map_err(|error| match &opened {
         Package::Foreign(package) if package.require_whole().is_err() => {
-            let hint = "`compass verify` lists what is wrong; `--image`, `--file` and `--yaml` take out \
-                        single things, and `tar` everything";
+            let hint = "`compass verify` lists the problems; `--image`, `--file` and `--yaml` extract \
+                        parts of the package, and `tar` extracts all of it";
             CliError::from(error).context(format!("cannot extract {}", args.bundle)).hint(hint)
         }
         _ => CliError::from(error),
     })?;
-    output.status(&format!("{} files, {}", unpacked.files, bytes(unpacked.bytes)));
+    output.status(&format!("{} files, {}", unpacked.files, human_bytes(unpacked.bytes)));
     Ok(unpacked.paths)
 }
 
-/// The last name of a path in a directory, or the name that was given. What ends as directories do
-/// is to become one.
-fn target(output: &Path, path: &str) -> Result<PathBuf, CliError> {
+/// The file to write: `output`, or in it if it is a directory. A path that ends with `/` becomes a
+/// directory.
+fn target_path(output: &Path, path: &str) -> Result<PathBuf, CliError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if output.as_os_str().as_encoded_bytes().ends_with(b"/") {
         std::fs::create_dir_all(output).map_err(|error| {
@@ -192,25 +198,25 @@ fn target(output: &Path, path: &str) -> Result<PathBuf, CliError> {
     Ok(if output.is_dir() { output.join(name) } else { output.to_owned() })
 }
 
-/// A file by its path: where that is an image archive of a bundle, it is written as any archive.
-async fn file(
+/// Writes the file at a path, which may be an image archive of a bundle.
+async fn write_one_file(
     opened: &Package,
     path: &str,
     out: &Path,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<PathBuf, CliError> {
-    if let Some(image) = bundled_at(opened, path) {
-        return archive(image, path, out, global, output).await;
+    if let Some(image) = image_of_archive(opened, path) {
+        return write_archive(image, path, out, global, output).await;
     }
-    let (bytes, mode) = bytes_of(opened, path).await?;
-    let target = target(out, path)?;
+    let (bytes, mode) = read_file(opened, path).await?;
+    let target = target_path(out, path)?;
     write_file(&target, &bytes, mode)?;
     Ok(target)
 }
 
-/// A small file, and its permissions.
-async fn bytes_of(opened: &Package, path: &str) -> Result<(Bytes, u32), CliError> {
+/// Reads a small file, and its permissions.
+async fn read_file(opened: &Package, path: &str) -> Result<(Bytes, u32), CliError> {
     Ok(match opened {
         Package::Bundle(bundle) => {
             let entry = bundle.entries().find(|entry| entry.path == path);
@@ -220,7 +226,7 @@ async fn bytes_of(opened: &Package, path: &str) -> Result<(Bytes, u32), CliError
     })
 }
 
-async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, CliError> {
+async fn write_small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut paths = Vec::new();
     for entry in bundle.entries() {
         write_file_below(output, entry.path, &bundle.file(entry.path).await?, entry.mode)?;
@@ -229,8 +235,8 @@ async fn small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, Cli
     Ok(paths)
 }
 
-/// The image whose archive in a bundle has a path.
-fn bundled_at<'o>(opened: &'o Package, path: &str) -> Option<Image<'o>> {
+/// The image whose archive has this path in a bundle.
+fn image_of_archive<'o>(opened: &'o Package, path: &str) -> Option<Image<'o>> {
     let Package::Bundle(bundle) = opened else { return None };
     let file = bundle.document().files.iter().find(|file| file.path == path)?;
     let reference = &file.image.as_ref()?.reference;
@@ -238,14 +244,14 @@ fn bundled_at<'o>(opened: &'o Package, path: &str) -> Option<Image<'o>> {
     Some(Image::Bundled(bundle, image))
 }
 
-/// An image of what was opened.
+/// An image of a bundle or of a foreign package.
 enum Image<'o> {
     Bundled(&'o Bundle, &'o ArchiveImage),
     Packed(&'o ForeignPackage, &'o ForeignImage),
 }
 
 impl<'o> Image<'o> {
-    /// The image of a name; what should be known of it is a warning.
+    /// Finds an image by name; prints the notes about it as warnings.
     fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self, CliError> {
         Ok(match opened {
             Package::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
@@ -257,21 +263,19 @@ impl<'o> Image<'o> {
         })
     }
 
-    /// Where it could not be taken out: whether that is the bundle's fault.
-    async fn require_undamaged<T>(
+    /// Returns an error if the extraction failed because the bundle is damaged.
+    async fn check_damage<T>(
         &self,
-        taken: &Result<T, compass_bundle::Error>,
+        extracted: &Result<T, compass_bundle::Error>,
         output: &Output,
     ) -> Result<(), CliError> {
-        match (self, taken) {
-            (Self::Bundled(bundle, _), Err(error)) => {
-                require_undamaged(bundle, error, output).await
-            }
+        match (self, extracted) {
+            (Self::Bundled(bundle, _), Err(error)) => check_damage(bundle, error, output).await,
             _ => Ok(()),
         }
     }
 
-    /// The name of its archive: with the tag, or with the beginning of the digest if it has none.
+    /// The file name of the archive: with the tag, or with the first digits of the digest.
     fn archive_name(&self) -> String {
         let reference = self.reference().with_default_tag();
         let version = match (reference.tag(), reference.digest()) {
@@ -290,43 +294,46 @@ impl<'o> Image<'o> {
     }
 }
 
-async fn archive(
+async fn write_archive(
     image: Image<'_>,
     name: &str,
     out: &Path,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<PathBuf, CliError> {
-    let target = target(out, name)?;
-    let bar = output.bar(name);
-    let options = WriteOptions { jobs: global.jobs.into(), progress: bar.shared() };
+    let target = target_path(out, name)?;
+    let progress = output.progress(name);
+    let options = WriteOptions { jobs: global.jobs.into(), progress: progress.shared() };
     let written = match &image {
         Image::Bundled(bundle, image) => bundle.write_archive(image, &target, &options).await,
         Image::Packed(package, image) => package.write_archive(image, &target, &options).await,
     };
-    bar.done();
-    image.require_undamaged(&written, output).await?;
+    drop((options, progress));
+    image.check_damage(&written, output).await?;
     written?;
     Ok(target)
 }
 
-async fn layout(
+async fn write_layout(
     image: Image<'_>,
     out: Option<&Path>,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<PathBuf, CliError> {
     let path = out.unwrap_or(Path::new(image.reference().repository().name()));
-    let bar = output.bar("extract");
-    let options =
-        CopyOptions { jobs: global.jobs.into(), progress: bar.shared(), ..CopyOptions::default() };
+    let progress = output.progress("extract");
+    let options = CopyOptions {
+        jobs: global.jobs.into(),
+        progress: progress.shared(),
+        ..CopyOptions::default()
+    };
     let layout = OciLayout::new(path);
     let copied = match &image {
         Image::Bundled(bundle, image) => copy_bundled(bundle, image, &layout, &options).await,
         Image::Packed(package, image) => copy_packed(package, image, &layout, &options).await,
     };
-    bar.done();
-    image.require_undamaged(&copied, output).await?;
+    drop((options, progress));
+    image.check_damage(&copied, output).await?;
     copied?;
     Ok(path.to_owned())
 }

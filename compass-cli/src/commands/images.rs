@@ -2,26 +2,25 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::Global;
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::repository::{Repository, TargetImage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to list: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`, several
-    /// times if wanted
+    /// One or more targets: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
     #[arg(required_unless_present = "all")]
     target: Vec<String>,
     /// Lists the images of all plugins, hotfixes and addons
     #[arg(long, conflicts_with = "target")]
     all: bool,
-    /// Shows where each image comes from: source, then release reference
+    /// Shows the source reference before each release reference
     #[arg(long)]
     resolved: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     let (images, problems) = match args.all {
         true => repository.all_images(),

@@ -3,23 +3,24 @@ use std::process::ExitCode;
 
 use compass_bundle::document::{BundleDocument, BundleImage, BundleKind, PlacedBlob, StoredImage};
 use compass_bundle::{ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package};
-use compass_registry::{Descriptor, Digest, Manifest, Platform};
+use compass_registry::{Descriptor, Digest, Manifest, Platform, RawManifest};
 use serde_json::{Value, json};
 
-use crate::cli::Global;
+use crate::display::{human_bytes, printable};
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
-use crate::output::{Output, bytes, printable};
+use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    /// A bundle or any other image package: a path, or an http, https, s3 or oss URL
     bundle: String,
 }
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     match open(&args.bundle, global).await? {
@@ -27,7 +28,7 @@ pub(crate) async fn run(
             let document = bundle.document();
             output.result(
                 || serde_json::to_value(document).unwrap_or_default(),
-                || describe(&bundle),
+                || describe_bundle(&bundle),
             );
         }
         Package::Foreign(package) => {
@@ -39,18 +40,18 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a blob is, in a word.
-fn kind(media_type: &str) -> &str {
-    let holds = |word: &str| media_type.contains(word);
+/// A short name of a media type.
+fn blob_kind(media_type: &str) -> &str {
+    let has = |word: &str| media_type.contains(word);
     match () {
-        () if holds("index") || holds("manifest.list") => "image index",
-        () if holds("manifest") => "image manifest",
-        () if holds("config") || holds("container.image") => "config",
+        () if has("index") || has("manifest.list") => "image index",
+        () if has("manifest") => "image manifest",
+        () if has("config") || has("container.image") => "config",
         () => media_type.rsplit(['/', '.']).next().unwrap_or(media_type),
     }
 }
 
-fn describe(bundle: &Bundle) -> String {
+fn describe_bundle(bundle: &Bundle) -> String {
     let document = bundle.document();
     let BundleDocument { name, version, commit, .. } = document;
     let what = match document.kind {
@@ -60,22 +61,24 @@ fn describe(bundle: &Bundle) -> String {
     };
     let commit = commit.as_deref().unwrap_or("unknown");
     let size = bundle.size();
-    let mut text =
-        format!("{what} {name} {version}\ncommit {commit}\nsize   {size} ({})\n", bytes(size));
+    let mut text = format!(
+        "{what} {name} {version}\ncommit {commit}\nsize   {size} ({})\n",
+        human_bytes(size)
+    );
     for file in &document.files {
         let mode = file.mode.as_ref().map(|mode| format!("  {mode}")).unwrap_or_default();
-        text.push_str(&format!("\n{}  {}{mode}\n", file.path, bytes(file.size)));
+        text.push_str(&format!("\n{}  {}{mode}\n", file.path, human_bytes(file.size)));
         if let Some(image) = &file.image {
-            text.push_str(&archived(image));
+            text.push_str(&describe_archive(image));
         }
     }
     if let Some(store) = &document.store {
         let blobs: u64 = store.blobs.iter().map(|blob| blob.descriptor.size).sum();
         let count = store.images.len();
-        text.push_str(&format!("\n{}/  {count} images, {}\n", store.path, bytes(blobs)));
-        let uses = uses(bundle.images());
+        text.push_str(&format!("\n{}/  {count} images, {}\n", store.path, human_bytes(blobs)));
+        let uses = layer_uses(bundle.images());
         for (stored, image) in store.images.iter().zip(bundle.images()) {
-            text.push_str(&in_store(stored, image, &uses));
+            text.push_str(&describe_stored(stored, image, &uses));
         }
     }
     text
@@ -90,7 +93,7 @@ fn platforms(platform: Option<&Platform>, absent: &[Platform]) -> String {
     text
 }
 
-fn archived(image: &BundleImage) -> String {
+fn describe_archive(image: &BundleImage) -> String {
     let platforms = platforms(image.platform.as_ref(), &image.absent);
     let mut text = format!("  {} ({platforms})\n  {}\n", image.reference, image.digest);
     for PlacedBlob { descriptor, .. } in &image.blobs {
@@ -100,32 +103,36 @@ fn archived(image: &BundleImage) -> String {
 }
 
 fn blob_line(blob: &Descriptor, more: &str) -> String {
-    let (kind, size) = (kind(&blob.media_type), bytes(blob.size));
+    let (kind, size) = (blob_kind(&blob.media_type), human_bytes(blob.size));
     format!("    {}  {size:>12}  {kind}{more}\n", blob.digest)
 }
 
-/// How many images use each blob.
-fn uses(images: &[ArchiveImage]) -> HashMap<Digest, usize> {
+/// Counts the images that use each layer.
+fn layer_uses(images: &[ArchiveImage]) -> HashMap<Digest, usize> {
     let mut uses = HashMap::new();
-    for layer in images.iter().flat_map(layers) {
+    for layer in images.iter().flat_map(|image| layers(image.manifests())) {
         *uses.entry(layer.digest).or_default() += 1;
     }
     uses
 }
 
-fn layers(image: &ArchiveImage) -> Vec<Descriptor> {
-    let manifests = image.manifests();
-    let all = manifests.filter_map(|manifest| match manifest.parse() {
+/// The layers of image manifests.
+fn layers<'m>(manifests: impl Iterator<Item = &'m RawManifest>) -> Vec<Descriptor> {
+    let layers = manifests.filter_map(|manifest| match manifest.parse() {
         Ok(Manifest::Image { layers, .. }) => Some(layers),
         _ => None,
     });
-    all.flatten().collect()
+    layers.flatten().collect()
 }
 
-fn in_store(stored: &StoredImage, image: &ArchiveImage, uses: &HashMap<Digest, usize>) -> String {
+fn describe_stored(
+    stored: &StoredImage,
+    image: &ArchiveImage,
+    uses: &HashMap<Digest, usize>,
+) -> String {
     let platforms = platforms(stored.platform.as_ref(), &stored.absent);
     let mut text = format!("  {} ({platforms})\n  {}\n", stored.reference, stored.digest);
-    for layer in layers(image) {
+    for layer in layers(image.manifests()) {
         let count = uses.get(&layer.digest).copied().unwrap_or(1);
         let shared = if count > 1 { format!("  in {count} images") } else { String::new() };
         text.push_str(&blob_line(&layer, &shared));
@@ -144,7 +151,7 @@ fn package_json(package: &ForeignPackage) -> Value {
             "reference": image.reference.to_string(),
             "digest": image.root.digest(),
             "config": image.config,
-            "layers": package_layers(image),
+            "layers": layers(image.manifests()),
             "problems": image.problems,
             "notes": image.notes,
             "unavailable": image.unavailable.iter().map(|(layer, _)| layer).collect::<Vec<_>>(),
@@ -163,20 +170,11 @@ fn package_json(package: &ForeignPackage) -> Value {
     })
 }
 
-fn package_layers(image: &ForeignImage) -> Vec<Descriptor> {
-    let manifests = image.manifests();
-    let all = manifests.filter_map(|manifest| match manifest.parse() {
-        Ok(Manifest::Image { layers, .. }) => Some(layers),
-        _ => None,
-    });
-    all.flatten().collect()
-}
-
 fn describe_package(package: &ForeignPackage) -> String {
     let size = package.size();
-    let mut text = format!("package that other tools made\nsize   {size} ({})\n", bytes(size));
+    let mut text = format!("package of another tool\nsize   {size} ({})\n", human_bytes(size));
     for file in package.files() {
-        text.push_str(&format!("\n{}  {}\n", printable(&file.path), bytes(file.size)));
+        text.push_str(&format!("\n{}  {}\n", printable(&file.path), human_bytes(file.size)));
     }
     for image in package.images() {
         let (archive, reference) = (printable(&image.archive), &image.reference);
@@ -184,7 +182,7 @@ fn describe_package(package: &ForeignPackage) -> String {
         if let Some(config) = &image.config {
             text.push_str(&format!("    {config}  config\n"));
         }
-        for layer in package_layers(image) {
+        for layer in layers(image.manifests()) {
             text.push_str(&blob_line(&layer, ""));
         }
         for problem in &image.problems {

@@ -5,22 +5,23 @@ use compass_bundle::{Installed, Package, install, install_package};
 use compass_registry::{CopyOptions, RegistryPrefix};
 use serde_json::{Value, json};
 
-use super::verify::require_undamaged;
-use crate::cli::Global;
+use super::verify::check_damage;
+use crate::display::{human_bytes, printable};
 use crate::error::CliError;
 use crate::existing_tag::{self, ExistingTagArgs};
+use crate::global_args::GlobalArgs;
 use crate::image_usage::{open, referenced_images};
-use crate::output::{Output, bytes, printable};
+use crate::output::Output;
 use crate::registries::Registries;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle, or a package of any making: a path, or a URL with `http`, `https`, `s3`, `oss`
+    /// A bundle or any other image package: a path, or an http, https, s3 or oss URL
     bundle: String,
-    /// The site's registry, as `HOST[/PROJECT]`; without a project images keep theirs
+    /// The site's registry, as `HOST[/PROJECT]`; without a project, images keep their own
     #[arg(long, value_name = "PLACE")]
     registry: RegistryPrefix,
-    /// Speaks with the registry without TLS
+    /// Connects to the registry without TLS
     #[arg(long)]
     plain_http: bool,
     #[command(flatten)]
@@ -29,22 +30,22 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     let opened = open(&args.bundle, global).await?;
     let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
     let name = redact_url(&args.bundle);
-    let bar = output.bar("install");
-    bar.expect_images(match &opened {
+    let progress = output.progress("install");
+    progress.expect_images(match &opened {
         Package::Bundle(bundle) => bundle.images().len(),
         Package::Foreign(package) => package.images().len(),
     });
     let options = CopyOptions {
         jobs: global.jobs.into(),
-        on_existing_tag: args.existing_tag.choice(),
-        progress: bar.shared(),
+        on_existing_tag: args.existing_tag.action(),
+        progress: progress.shared(),
         ..CopyOptions::default()
     };
     let place = &args.registry;
@@ -52,13 +53,13 @@ pub(crate) async fn run(
         Package::Bundle(bundle) => install(bundle, &client, place, &options).await,
         Package::Foreign(package) => install_package(package, &client, place, &options).await,
     };
-    bar.done();
+    drop((options, progress));
     if let (Err(error), Package::Bundle(bundle)) = (&installed, &opened) {
-        require_undamaged(bundle, error, output).await?;
+        check_damage(bundle, error, output).await?;
     }
     let installed = installed
-        .map_err(existing_tag::of_bundle)
-        .map_err(|failure| failure.context(format!("cannot install {name}")))?;
+        .map_err(existing_tag::bundle_error)
+        .map_err(|error| error.context(format!("cannot install {name}")))?;
     for warning in warnings(&opened, &installed).await {
         output.warn(&warning);
     }
@@ -67,21 +68,21 @@ pub(crate) async fn run(
 }
 
 fn report(opened: &Package, installed: &[Installed], output: &Output) {
-    let others = others(opened);
-    if let Some(text) = others_text(&others) {
+    let other_files = other_files(opened);
+    if let Some(text) = other_files_text(&other_files) {
         output.status(&text);
     }
     output.result(
         || {
             let images: Vec<_> = installed.iter().map(installed_json).collect();
-            json!({"images": images, "files": others})
+            json!({"images": images, "files": other_files})
         },
         || installed.iter().map(line).collect(),
     );
 }
 
-/// The files of a package of other tools that are not images, and are not installed.
-fn others(opened: &Package) -> Vec<&str> {
+/// The files of a foreign package that are not images, and are not installed.
+fn other_files(opened: &Package) -> Vec<&str> {
     match opened {
         Package::Bundle(_) => Vec::new(),
         Package::Foreign(package) => {
@@ -90,31 +91,33 @@ fn others(opened: &Package) -> Vec<&str> {
     }
 }
 
-/// Files that are named at most.
-const FEW: usize = 3;
+/// The maximum number of files that the message names.
+const MAX_NAMED: usize = 3;
 
-fn others_text(files: &[&str]) -> Option<String> {
-    let named: Vec<_> = files.iter().take(FEW).map(|file| printable(file)).collect();
+fn other_files_text(files: &[&str]) -> Option<String> {
+    let named: Vec<_> = files.iter().take(MAX_NAMED).map(|file| printable(file)).collect();
     let named = named.join(", ");
-    match files.len().saturating_sub(FEW) {
+    match files.len().saturating_sub(MAX_NAMED) {
         _ if files.is_empty() => None,
-        0 => Some(format!("not images, and not installed: {named}")),
-        more => Some(format!("not images, and not installed: {named}, and {more} more")),
+        0 => Some(format!("not installed, because they are not images: {named}")),
+        more => {
+            Some(format!("not installed, because they are not images: {named}, and {more} more"))
+        }
     }
 }
 
-/// What a person should know of what was installed.
+/// The warnings about the installed images.
 async fn warnings(opened: &Package, installed: &[Installed]) -> Vec<String> {
     let replaced = installed.iter().filter_map(|one| {
         let old = one.copied.replaced_digest?;
-        Some(format!("{} was {old}: its tag is moved", one.reference))
+        Some(format!("{}: the tag was moved from {old}", one.reference))
     });
     let unavailable = installed.iter().flat_map(|one| {
         let layers = one.copied.unavailable.iter();
         layers.map(|layer| {
             format!(
-                "{}: its non-distributable layer {layer} is in neither the package nor the \
-                 registry; it runs only where that layer can be fetched from its owner",
+                "{}: neither the package nor the registry has its non-distributable layer {layer}; \
+                 a host must fetch that layer from its owner to run the image",
                 one.reference
             )
         })
@@ -135,9 +138,9 @@ fn line(installed: &Installed) -> String {
         let kept = copied.digest;
         return format!("{} {kept} (kept; not copied: {not_copied})\n", installed.reference);
     }
-    let reduced = if copied.platform_subset { ", the platforms of the bundle only" } else { "" };
-    let moved = bytes(copied.bytes);
-    format!("{} {} ({moved} moved{reduced})\n", installed.reference, copied.digest)
+    let reduced = if copied.platform_subset { ", only the platforms of the bundle" } else { "" };
+    let size = human_bytes(copied.bytes);
+    format!("{} {} ({size} copied{reduced})\n", installed.reference, copied.digest)
 }
 
 fn installed_json(installed: &Installed) -> Value {

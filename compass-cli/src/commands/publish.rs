@@ -7,30 +7,30 @@ use compass_bundle::{Bundle, checksum_path};
 use compass_manifest::Policy;
 use serde_json::json;
 
-use super::verify::verify;
-use crate::cli::Global;
+use super::verify::{DAMAGED_HINT, verify_bundle};
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::repository::Repository;
 use crate::rule_gate::{self, GateArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle
+    /// The path of the bundle
     bundle: PathBuf,
-    /// The store, as `s3://bucket`, `oss://bucket` or `file:///path`; otherwise the policy's
+    /// The store: `s3://bucket`, `oss://bucket` or `file:///path` [default: the policy's]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     #[command(flatten)]
     gate: GateArgs,
-    /// Publishes a bundle that names no commit, because its files were not committed
+    /// Publishes a bundle that names no commit because its files had uncommitted changes
     #[arg(long)]
     allow_uncommitted: bool,
 }
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     let policy = policy(args, global)?;
@@ -51,48 +51,45 @@ pub(crate) async fn run(
             })
         },
         || {
-            let present = if published.present { " (was there already)" } else { "" };
+            let present = if published.present { " (already published)" } else { "" };
             format!("{}{present}\n", published.url)
         },
     );
     Ok(ExitCode::SUCCESS)
 }
 
-/// The policy of the release repository; the one that is named, or the built-in one, if there is no
-/// repository and the store is said.
-fn policy(args: &Args, global: &Global) -> Result<Policy, CliError> {
-    let is_needed = args.to.is_none() || global.repo.is_some();
-    let repository = match is_needed || Repository::is_around() {
+/// The policy of the release repository. Outside of a repository, `--to` makes the policy of
+/// `--policy`, or the built-in one, sufficient.
+fn policy(args: &Args, global: &GlobalArgs) -> Result<Policy, CliError> {
+    let needs_repository = args.to.is_none() || global.repo.is_some();
+    let repository = match needs_repository || Repository::is_in_one() {
         true => Repository::open(global)?,
-        false => Repository::none(global)?,
+        false => Repository::policy_only(global)?,
     };
     Ok(repository.policy)
 }
 
-/// Refuses a bundle without a commit: a published bundle never changes, so its source must be found.
+/// Returns an error for a bundle that names no commit: the source of a published bundle must be known.
 pub(super) fn require_commit(document: &BundleDocument) -> Result<(), CliError> {
     if document.commit.is_some() {
         return Ok(());
     }
-    Err(CliError::check_failed("the bundle names no commit: its files differ from the last one")
-        .hint("commit them and package again, or publish with `--allow-uncommitted`"))
+    Err(CliError::check_failed("the bundle names no commit: its files have uncommitted changes")
+        .hint("commit the files and package again, or publish with `--allow-uncommitted`"))
 }
 
-/// Puts a bundle into a store.
+/// Uploads a bundle to a store.
 pub(crate) async fn publish(
     path: &Path,
     store: &Store,
     output: &Output,
 ) -> Result<Published, CliError> {
     let bundle = Bundle::open(path).await?;
-    // What is published never changes; where nothing vouches for the file, it is proven first.
-    if !checksum_path(path).exists() && !verify(&bundle, false, output).await?.holds() {
-        let message = format!("{} is damaged, and has no .sha256 beside it", path.display());
-        let hint = "`compass verify` says what is damaged: copy or download the bundle again";
-        return Err(CliError::check_failed(message).hint(hint));
+    // A published bundle is immutable: without a checksum file, every byte is verified first.
+    if !checksum_path(path).exists() && !verify_bundle(&bundle, false, output).await?.holds() {
+        let message = format!("{} is damaged, and has no .sha256 file", path.display());
+        return Err(CliError::check_failed(message).hint(DAMAGED_HINT));
     }
-    let bar = output.bar("publish");
-    let published = store.publish(path, bundle.document(), bar.shared()).await;
-    bar.done();
-    Ok(published?)
+    let progress = output.progress("publish");
+    Ok(store.publish(path, bundle.document(), progress.shared()).await?)
 }

@@ -10,39 +10,39 @@ use compass_manifest::review::{Evidence, Facts, ReleaseImage};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cli::Global;
 use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::regular_file;
 use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What the pull request releases: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION`
+    /// The targets of the pull request: `plugin NAME` or `hotfix ADDON-HOTFIXVERSION`
     target: Vec<String>,
-    /// The event of a workflow run, in the forge's JSON form
+    /// The event of a workflow run, as JSON of the forge
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// The body of the pull request; otherwise the event's
+    /// The body of the pull request [default: that of the event]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The comments in JSON: a list of `{"user": {"login"}, "body"}` as the forge's API gives it, also
-    /// by pages (`gh api --paginate --slurp`), or what `gh pr view --json comments,reviews` gives
+    /// The comments, as JSON of the forge's API, also in pages (`gh api --paginate --slurp`), or of `gh
+    /// pr view --json comments,reviews`
     #[arg(long, value_name = "FILE")]
     comments: Option<PathBuf>,
-    /// The labels, separated by commas; otherwise the event's
+    /// The labels, separated by commas [default: those of the event]
     #[arg(long, value_delimiter = ',')]
     labels: Option<Vec<String>>,
-    /// The author; otherwise the event's
+    /// The author [default: that of the event]
     #[arg(long, value_name = "LOGIN")]
     author: Option<String>,
-    /// What is in the registries and the store: `{"in_source": […], "in_release": […],
+    /// The contents of the registries and the store, as JSON: `{"in_source": […], "in_release": […],
     /// "bundle": true}`
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
     let repository = Repository::open(global)?;
     let mut facts = pull_request(args)?;
     for (role, accounts) in &repository.policy.review.roles {
@@ -52,21 +52,21 @@ pub(crate) fn run(args: &Args, global: &Global, output: &Output) -> Result<ExitC
     }
     let report = check(&repository.tree, &repository.policy);
     facts.check_errors = Some(report.count(Severity::Error));
-    let known = args.facts.as_deref().map(Known::read).transpose()?.unwrap_or_default();
+    let known = args.facts.as_deref().map(KnownFacts::read).transpose()?.unwrap_or_default();
     if !args.target.is_empty() {
         facts.images = Some(images(&repository, &args.target, &known)?);
     }
     facts.bundle = match known.bundle {
         Some(true) => Evidence::Yes,
-        Some(false) => Evidence::No("it is not in the store".to_owned()),
-        None => Evidence::Unknown("the store was not asked".to_owned()),
+        Some(false) => Evidence::No("the store does not have it".to_owned()),
+        None => Evidence::Unknown("the store was not queried".to_owned()),
     };
-    let standing = repository.policy.review.queue.evaluate(&facts);
+    let status = repository.policy.review.queue.evaluate(&facts);
     output.result(
-        || serde_json::to_value(&standing).unwrap_or_default(),
-        || format!("{}\n", standing.to_string().trim_end()),
+        || serde_json::to_value(&status).unwrap_or_default(),
+        || format!("{}\n", status.to_string().trim_end()),
     );
-    Ok(if standing.has_refusals() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if status.has_refusals() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Body, author, labels and comments: each from its own argument, otherwise from the event.
@@ -74,8 +74,8 @@ fn pull_request(args: &Args) -> Result<Facts, CliError> {
     let event = args.event.as_deref().map(read_event).transpose()?;
     let body = args.body.as_deref().map(read_text).transpose()?;
     if event.is_none() && body.is_none() {
-        return Err(CliError::usage("there is no pull request to look at")
-            .hint("name its body with `--body FILE`, or its event with `--event FILE`"));
+        return Err(CliError::usage("no pull request was given")
+            .hint("use `--body FILE` for its body, or `--event FILE` for its event"));
     }
     let event = event.unwrap_or_default();
     let author = args.author.clone().unwrap_or(event.author);
@@ -84,52 +84,53 @@ fn pull_request(args: &Args) -> Result<Facts, CliError> {
     facts.comments = match &args.comments {
         Some(file) => {
             let comments = forge::parse_comments(&read_pages(file)?);
-            comments.map_err(|error| unusable(file, &error, COMMENTS_FORM))?
+            comments.map_err(|error| input_error(file, &error, COMMENTS_FORM))?
         }
         None => event.comment.into_iter().collect(),
     };
     Ok(facts)
 }
 
-const COMMENTS_FORM: &str = "comments are a list, as from `gh api --paginate --slurp repos/OWNER/NAME/issues/NUMBER/comments`";
+const COMMENTS_FORM: &str = "expected a list, such as that of `gh api --paginate --slurp repos/OWNER/NAME/issues/NUMBER/comments`";
 
 fn read_event(file: &Path) -> Result<PullRequest, CliError> {
     let event = PullRequest::from_event(&read_json(file)?);
     event.map_err(|error| {
         let hint =
-            "an event is the file that `GITHUB_EVENT_PATH` names; `--body FILE` takes a body";
-        unusable(file, &error, hint)
+            "use the file of `GITHUB_EVENT_PATH`, or the body of the pull request with `--body FILE`";
+        input_error(file, &error, hint)
     })
 }
 
-fn unusable(file: &Path, error: &PayloadError, hint: &str) -> CliError {
+fn input_error(file: &Path, error: &PayloadError, hint: &str) -> CliError {
     CliError::usage(format!("cannot use {}: {error}", file.display())).hint(hint)
 }
 
-/// The contents of registries and store, as far as they are known.
+/// The known contents of the registries and the store.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Known {
+struct KnownFacts {
     in_source: Option<BTreeSet<String>>,
     in_release: Option<BTreeSet<String>>,
     bundle: Option<bool>,
 }
 
-impl Known {
+impl KnownFacts {
     fn read(file: &Path) -> Result<Self, CliError> {
-        let wrong = |error: &dyn std::fmt::Display| {
-            CliError::usage(format!("cannot use {}: {error}", file.display()))
-                .hint(r#"the form is `{"in_source": ["HOST/PATH:TAG"], "in_release": [], "bundle": true}`"#)
+        let invalid = |error: &dyn std::fmt::Display| {
+            CliError::usage(format!("cannot use {}: {error}", file.display())).hint(
+                r#"expected `{"in_source": ["HOST/PATH:TAG"], "in_release": [], "bundle": true}`"#,
+            )
         };
         let bytes = read(file)?;
-        // A list would be taken for the values in the order of the fields.
+        // `serde` would accept a list as the values of the fields.
         if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(wrong(&"expected an object, and found a list"));
+            return Err(invalid(&"expected an object, found a list"));
         }
-        let known: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+        let known: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(&error))?;
         let named = known.in_source.iter().chain(&known.in_release).flatten();
         for reference in named {
-            reference.parse::<ImageReference>().map_err(|error| wrong(&error))?;
+            reference.parse::<ImageReference>().map_err(|error| invalid(&error))?;
         }
         Ok(known)
     }
@@ -138,12 +139,12 @@ impl Known {
 fn images(
     repository: &Repository,
     target: &[String],
-    known: &Known,
+    known: &KnownFacts,
 ) -> Result<Vec<ReleaseImage>, CliError> {
     let evidence = |present: &Option<BTreeSet<String>>, reference: &str| match present {
         Some(present) if present.contains(reference) => Evidence::Yes,
-        Some(_) => Evidence::No("it is not there".to_owned()),
-        None => Evidence::Unknown("the registry was not asked".to_owned()),
+        Some(_) => Evidence::No("the registry does not have it".to_owned()),
+        None => Evidence::Unknown("the registry was not queried".to_owned()),
     };
     let images = repository.target_images(target)?.into_iter().map(|image| {
         let (source, release) = (image.source.to_string(), image.release.to_string());
@@ -157,15 +158,15 @@ fn images(
     images.collect()
 }
 
-/// How large a file may be; forges send events of up to 25 MB.
+/// The maximum size of a file; forges send events of up to 25 MB.
 const READ_LIMIT: u64 = 64 << 20;
 
-/// The bytes of a file, without a byte order mark.
+/// Reads a file, without a byte order mark.
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     let mut bytes = regular_file::read_argument(file, READ_LIMIT)
         .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        let message = format!("{} is UTF-16 text, which is not UTF-8", file.display());
+        let message = format!("{} is UTF-16 instead of UTF-8 text", file.display());
         return Err(CliError::usage(message).hint("save it as UTF-8"));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
@@ -183,8 +184,8 @@ fn read_json(file: &Path) -> Result<Value, CliError> {
     serde_json::from_slice(&read(file)?).map_err(|error| not_json(file, &error))
 }
 
-/// One JSON value, or several one after another, which become a list: `gh api --paginate` without
-/// `--slurp` gives a list for each page, and `--jq '.[]'` an object for each comment.
+/// Reads one JSON value, or a sequence of values as a list: `gh api --paginate` without `--slurp` prints
+/// a list for each page, and `--jq '.[]'` an object for each comment.
 fn read_pages(file: &Path) -> Result<Value, CliError> {
     let bytes = read(file)?;
     let values = serde_json::Deserializer::from_slice(&bytes).into_iter();

@@ -14,20 +14,19 @@ use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Keeps a registry in this directory, and lets clients push to it
+    /// The directory of the registry, which clients may push to
     #[arg(long, value_name = "DIR", required = true)]
     writable: Option<PathBuf>,
-    /// Where to listen; port 0 takes any free one
+    /// The address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT", value_parser = address)]
     listen: String,
-    /// Asks every client for this user's name and password; the password is the first line of
-    /// --password-file
+    /// The user that every client must log in as, with the password of --password-file
     #[arg(long, requires = "password_file")]
     user: Option<String>,
-    /// A file with the user's password in its first line
+    /// A file whose first line is the password of --user
     #[arg(long, requires = "user", value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Ends a request whose body is silent for so many seconds
+    /// How long the body of a request may pause before the request fails
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     body_idle_timeout: u64,
@@ -42,11 +41,11 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, CliErr
         _ => None,
     };
     let storage = DiskStorage::open_exclusive(directory).await.map_err(|error| {
-        let is_of_others = matches!(error, Error::InvalidContent { .. });
-        let failure = CliError::from(error);
-        if is_of_others { failure.as_config() } else { failure }
+        let is_foreign = matches!(error, Error::InvalidContent { .. });
+        let error = CliError::from(error);
+        if is_foreign { error.as_config() } else { error }
     })?;
-    allow_many_files();
+    raise_open_file_limit();
     let is_open = basic_auth.is_none();
     let body_idle_timeout = Duration::from_secs(args.body_idle_timeout);
     let options = ServerOptions { basic_auth, body_idle_timeout, ..ServerOptions::default() };
@@ -55,8 +54,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, CliErr
     let is_local = host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
     if is_open && !is_local {
         output.warn(
-            "every machine that reaches this address can push and delete: ask for a login with \
-             `--user NAME --password-file FILE`, or listen at 127.0.0.1",
+            "every client that can reach this address can push and delete: require a login with \
+             `--user NAME --password-file FILE`, or listen on 127.0.0.1",
         );
     }
     output.result(
@@ -67,19 +66,20 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, CliErr
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a text has the form of an address; whether it can be had shows later.
+/// Validates the form `HOST:PORT`. Whether the address is available shows when the server listens.
 fn address(text: &str) -> Result<String, &'static str> {
     let parts = text.rsplit_once(':');
-    let is_one = parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    is_one.then(|| text.to_owned()).ok_or("expected `HOST:PORT`, as `0.0.0.0:5000`")
+    let is_valid =
+        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    is_valid.then(|| text.to_owned()).ok_or("expected `HOST:PORT`, for example `0.0.0.0:5000`")
 }
 
-/// Lets the process open as many files as the system lets it: each connection takes one, and one
-/// more for the blob that passes. Systems begin with a number that suits older programs.
-fn allow_many_files() {
+/// Raises the limit of open files to the maximum: a connection needs one file, and another one while
+/// a blob is transferred. The default limit of many systems is too low for that.
+fn raise_open_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::debug!(%error, "the limit of open files stays");
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 

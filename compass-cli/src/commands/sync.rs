@@ -16,10 +16,10 @@ use compass_registry::{
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
-use crate::cli::Global;
 use crate::error::CliError;
 use crate::existing_tag::{self, ExistingTagArgs};
 use crate::fs;
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
@@ -28,34 +28,33 @@ use image_list::ImageList;
 use result_slots::ReportOnDrop;
 pub(crate) use result_slots::ResultSlots;
 
-/// Images that are worked on at once, for each blob that may move at once: while some move, others
-/// are looked up.
+/// Images that are processed at once for each job: while the blobs of some are transferred, others are
+/// resolved.
 const IMAGES_PER_JOB: usize = 2;
 
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("images").args(["target", "list"]).required(true).multiple(true)))]
 pub(crate) struct Args {
-    /// What to copy the images of: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product
-    /// VERSION`, several times if wanted
+    /// Targets whose images are copied: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
     target: Vec<String>,
-    /// Copies the images of a list, one `PROJECT/NAME:TAG` on a line, or of several, as
-    /// `'images-lists/*.list'`; of a report, those that failed
+    /// An image list (one `PROJECT/NAME:TAG` in each line), a pattern such as `'images-lists/*.list'`,
+    /// or a report, whose failed images are copied
     #[arg(long, value_name = "FILE")]
     list: Vec<String>,
-    /// Copies from here, as `HOST[/PROJECT]`, and not from the policy's source registry
+    /// The registry to copy from, as `HOST[/PROJECT]` [default: the policy's source registry]
     #[arg(long, value_name = "PLACE")]
     from: Option<RegistryPrefix>,
-    /// Copies to here, as `HOST[/PROJECT]`, and not to the policy's release registry
+    /// The registry to copy to, as `HOST[/PROJECT]` [default: the policy's release registry]
     #[arg(long, value_name = "PLACE")]
     to: Option<RegistryPrefix>,
-    /// Of an image index, copies the image for one platform, or an index of those for several with
-    /// commas between them; whole image indexes otherwise, or with `all`
+    /// The platforms of image indexes to copy, separated by commas: one image for one platform, a
+    /// smaller index for several [default: all]
     #[arg(long)]
     platform: Option<String>,
-    /// Moves nothing, and says what would be moved
+    /// Prints what would be copied without copying it
     #[arg(long)]
     dry_run: bool,
-    /// Writes what became of each image, as JSON
+    /// Writes the result of each image to a JSON file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -64,7 +63,7 @@ pub(crate) struct Args {
     gate: GateArgs,
 }
 
-/// From where to where one image goes.
+/// The source and the destination of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ImageTransfer {
     pub(crate) source: Reference,
@@ -78,7 +77,7 @@ impl ImageTransfer {
     }
 }
 
-/// What became of one image.
+/// The result of one image.
 #[derive(Debug)]
 pub(crate) struct TransferResult {
     pub(crate) transfer: ImageTransfer,
@@ -95,124 +94,121 @@ pub(crate) enum Outcome {
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     let repository = repository(args, global)?;
-    let registries = Registries::of(&repository, global);
+    let registries = Registries::new(&repository, global);
     let (transfers, platforms) = requested(args, &repository)?;
     repository.require_no_errors(&source_files(args, &repository)?, &args.gate, output)?;
     if let Some(path) = &args.report {
         if path == Path::new("-") {
-            let message = "a report goes to a file";
-            return Err(CliError::usage(message).hint("`--format json` prints it"));
+            let message = "cannot write the report to stdout";
+            return Err(CliError::usage(message).hint("name a file, or use `--format json`"));
         }
         fs::require_writable(path)?;
     }
-    let bar = output.bar("sync");
-    bar.expect_images(transfers.len());
+    let progress = output.progress("sync");
+    progress.expect_images(transfers.len());
     let options = CopyOptions {
         platforms: platforms.clone(),
         jobs: global.jobs.into(),
-        progress: bar.shared(),
-        on_existing_tag: args.existing_tag.choice(),
+        progress: progress.shared(),
+        on_existing_tag: args.existing_tag.action(),
         ..CopyOptions::default()
     };
-    let results = ResultSlots::of(&transfers);
+    let results = ResultSlots::new(&transfers);
     let mut run = ReportOnDrop {
         results: &results,
         report: args.report.as_deref(),
         platforms: &platforms,
         dry_run: args.dry_run,
-        began: Instant::now(),
-        is_over: false,
+        started: Instant::now(),
+        is_complete: false,
     };
-    let done = sync(&results, &registries, &options, args.dry_run).await;
-    run.is_over = true;
-    bar.done();
-    done?;
+    let synced = sync(&results, &registries, &options, args.dry_run).await;
+    run.is_complete = true;
+    drop((options, progress));
+    synced?;
     let report = run.to_report();
     for warning in report.warnings() {
         output.warn(&warning);
     }
-    for failure in report.grouped_failures() {
-        output.error(&failure);
+    for error in report.grouped_errors() {
+        output.error(&error);
     }
     let saved = args.report.as_ref().map_or(Ok(()), |path| report.save(path));
     output.result(|| report.to_json(), || report.to_text());
     saved?;
-    // The outside world weighs more than a tag that must not move.
-    let code = report.failures().map(|failure| failure.exit).max();
+    // An external error has the highest code, so it hides an existing tag.
+    let code = report.errors().map(|error| error.exit).max();
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
-/// The release repository; nothing of it is needed where all is said on the command line.
-fn repository(args: &Args, global: &Global) -> Result<Repository, CliError> {
-    let all_is_said = args.target.is_empty() && args.from.is_some() && args.to.is_some();
+/// The release repository, which is not needed if the command line names lists and both registries.
+fn repository(args: &Args, global: &GlobalArgs) -> Result<Repository, CliError> {
+    let is_self_contained = args.target.is_empty() && args.from.is_some() && args.to.is_some();
     match global.repo {
-        None if all_is_said && !Repository::is_around() => Repository::none(global),
+        None if is_self_contained && !Repository::is_in_one() => Repository::policy_only(global),
         _ => Repository::open(global),
     }
 }
 
-/// The files of the repository that say which images are copied.
+/// The files of the repository that name the images.
 fn source_files(args: &Args, repository: &Repository) -> Result<BTreeSet<String>, CliError> {
     let mut files = repository.target_files(&args.target)?;
     let root = repository.root.canonicalize().unwrap_or_default();
     for list in args.list.iter().flat_map(|list| image_list::files(list)).flatten() {
-        let inside = list.canonicalize().ok();
-        let inside = inside.as_deref().and_then(|list| list.strip_prefix(&root).ok()?.to_str());
+        let list = list.canonicalize().ok();
+        let inside = list.as_deref().and_then(|list| list.strip_prefix(&root).ok()?.to_str());
         files.extend(inside.map(str::to_owned));
     }
     Ok(files)
 }
 
-/// What the arguments ask for: what goes where, and of which platforms; none are all.
+/// The requested transfers, and the requested platforms, where none means all.
 fn requested(
     args: &Args,
     repository: &Repository,
 ) -> Result<(Vec<ImageTransfer>, Vec<Platform>), CliError> {
-    let mut wanted = Vec::new();
+    let mut lists = Vec::new();
     if !args.target.is_empty() {
-        let images = repository.target_images(&args.target).map_err(|failure| {
-            // A pattern that the shell has resolved looks like targets.
+        let images = repository.target_images(&args.target).map_err(|error| {
+            // If the shell expands the pattern of `--list`, the other files look like targets.
             match args.list.is_empty() {
-                true => failure,
-                false => {
-                    failure.hint("each list has a `--list` of its own; quote a pattern of them")
-                }
+                true => error,
+                false => error.hint("use `--list` for each list, or quote the pattern"),
             }
         })?;
         let transfers = images.iter().map(ImageTransfer::of).collect();
-        wanted.push(ImageList { transfers, platforms: Vec::new(), is_report: false });
+        lists.push(ImageList { transfers, platforms: Vec::new(), is_report: false });
     }
     for list in &args.list {
-        wanted.extend(image_list::read(repository, list)?);
+        lists.extend(image_list::read(repository, list)?);
     }
     let platforms = match args.platform.as_deref() {
-        None => listed_platforms(&wanted)?,
+        None => listed_platforms(&lists)?,
         Some("all") => Vec::new(),
         Some(named) => named.split(',').map(str::parse).collect::<Result<_, _>>()?,
     };
-    let transfers = wanted.into_iter().flat_map(|one| one.transfers).collect();
+    let transfers = lists.into_iter().flat_map(|list| list.transfers).collect();
     let transfers = dedup(rebase(transfers, (args.from.as_ref(), args.to.as_ref()))?);
-    require_own_tags(&transfers)?;
+    check_tag_collisions(&transfers)?;
     Ok((transfers, platforms))
 }
 
-/// The platforms that earlier runs were of, where nothing else is said.
-fn listed_platforms(wanted: &[ImageList]) -> Result<Vec<Platform>, CliError> {
-    let Some(first) = wanted.first() else { return Ok(Vec::new()) };
-    if wanted.iter().any(|one| one.platforms != first.platforms) {
-        let message =
-            "the reports are of runs for different platforms, or one is and a list is not";
-        return Err(CliError::usage(message).hint("say which you want, with `--platform`"));
+/// The platforms of the reports of earlier runs.
+fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>, CliError> {
+    let Some(first) = lists.first() else { return Ok(Vec::new()) };
+    if lists.iter().any(|list| list.platforms != first.platforms) {
+        let message = "the lists and reports are for different platforms";
+        return Err(CliError::usage(message).hint("choose with `--platform`"));
     }
     Ok(first.platforms.clone())
 }
 
-/// Two images under one tag would be one that is lost.
-fn require_own_tags(transfers: &[ImageTransfer]) -> Result<(), CliError> {
+/// Returns an error if two images would get the same tag.
+fn check_tag_collisions(transfers: &[ImageTransfer]) -> Result<(), CliError> {
     let mut taken = HashMap::new();
     for ImageTransfer { source, release } in transfers {
         if release.tag().is_none() {
@@ -220,21 +216,21 @@ fn require_own_tags(transfers: &[ImageTransfer]) -> Result<(), CliError> {
         }
         if let Some(other) = taken.insert(release, source) {
             let message = format!("{other} and {source} would both become {release}");
-            let hint = "copy them to different projects: leave the project of `--to` out";
+            let hint = "omit the project of `--to`, so that the images keep their own";
             return Err(CliError::usage(message).hint(hint));
         }
     }
     Ok(())
 }
 
-/// Where images go; a place replaces the policy's.
+/// Replaces the registries of transfers with those of `--from` and `--to`.
 pub(crate) fn rebase(
     transfers: Vec<ImageTransfer>,
     (from, to): (Option<&RegistryPrefix>, Option<&RegistryPrefix>),
 ) -> Result<Vec<ImageTransfer>, CliError> {
     let rebased = |transfer: ImageTransfer| {
-        let place = |written: &Reference, place: Option<&RegistryPrefix>| {
-            place.map_or_else(|| Ok(written.clone()), |place| transfer.release.rebase(place))
+        let place = |reference: &Reference, prefix: Option<&RegistryPrefix>| {
+            prefix.map_or_else(|| Ok(reference.clone()), |prefix| transfer.release.rebase(prefix))
         };
         Ok(ImageTransfer {
             source: place(&transfer.source, from)?,
@@ -244,7 +240,7 @@ pub(crate) fn rebase(
     transfers.into_iter().map(rebased).collect()
 }
 
-/// Each transfer once, however its tags are written.
+/// Removes duplicates; an omitted tag is the same as `latest`.
 fn dedup(transfers: Vec<ImageTransfer>) -> Vec<ImageTransfer> {
     let mut seen = HashSet::new();
     let explicit = transfers.into_iter().map(|ImageTransfer { source, release }| ImageTransfer {
@@ -254,7 +250,7 @@ fn dedup(transfers: Vec<ImageTransfer>) -> Vec<ImageTransfer> {
     explicit.filter(|transfer| seen.insert(transfer.clone())).collect()
 }
 
-/// Copies images, or plans that. One that fails does not stop the others.
+/// Copies images, or plans their copies with `dry_run`. The error of an image does not stop the others.
 pub(crate) async fn sync(
     results: &ResultSlots<'_>,
     registries: &Registries,
@@ -279,10 +275,10 @@ pub(crate) async fn sync(
         releases.map(|host| (host, Copier::new(&clients[host], options.clone()))).collect();
     let work = transfers.iter().enumerate().map(|(number, transfer)| {
         let source: Arc<dyn ImageSource> = Arc::new(clients[transfer.source.host()].clone());
-        let one = sync_one(transfer, source, &copiers[transfer.release.host()], dry_run);
-        one.map(move |synced| {
+        let result = sync_one(transfer, source, &copiers[transfer.release.host()], dry_run);
+        result.map(move |result| {
             options.progress.image_done();
-            results.put(number, synced);
+            results.put(number, result);
         })
     });
     let work = stream::iter(work).buffer_unordered(options.jobs * IMAGES_PER_JOB);
@@ -297,7 +293,7 @@ async fn sync_one(
     dry_run: bool,
 ) -> TransferResult {
     let (from, to) = (&transfer.source, &transfer.release);
-    let began = Instant::now();
+    let started = Instant::now();
     let work = async {
         let locator = from.tag_or_digest();
         let (from, to) = ((from.repository(), &locator), (to.repository(), to.tag()));
@@ -309,10 +305,10 @@ async fn sync_one(
     };
     let (result, retries) = with_retry_counter(work).await;
     let result = result
-        .map_err(existing_tag::with_options)
-        .map_err(|failure| failure.context(format!("cannot copy {from} to {to}")));
-    // An index of some platforms only is not what a digest in the name says.
+        .map_err(existing_tag::registry_error)
+        .map_err(|error| error.context(format!("cannot copy {from} to {to}")));
+    // A subset of an index has another digest than the reference.
     let release = result.as_ref().map_or_else(|_| to.clone(), |done| to.with_digest(done.digest()));
     let transfer = ImageTransfer { source: from.clone(), release };
-    TransferResult { transfer, result, retries, seconds: began.elapsed().as_secs_f64() }
+    TransferResult { transfer, result, retries, seconds: started.elapsed().as_secs_f64() }
 }

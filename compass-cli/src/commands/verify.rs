@@ -9,47 +9,52 @@ use compass_bundle::{
 };
 use serde_json::{Value, json};
 
-use crate::cli::Global;
-use crate::error::{CHECK_FAILED, CliError};
+use crate::display::{human_bytes, printable};
+use crate::error::CliError;
+use crate::global_args::GlobalArgs;
 use crate::image_usage::{ImageUsage, referenced_images};
-use crate::output::{Output, bytes, printable};
+use crate::output::Output;
+
+/// The hint of an error about a damaged bundle.
+pub(super) const DAMAGED_HINT: &str =
+    "`compass verify` lists the damage: copy or download the bundle again";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Bundles, or packages of any making: paths, or URLs with `http`, `https`, `s3`, `oss`
+    /// Bundles or other image packages: paths, or http, https, s3 or oss URLs
     #[arg(required = true, value_name = "BUNDLE")]
     bundles: Vec<String>,
-    /// Looks at the structure only: names, sizes, manifests and YAML, and no layer
+    /// Verifies names, sizes, manifests and YAML, but reads no layers
     #[arg(long)]
     quick: bool,
 }
 
-/// What a proof found, in the form that both kinds of packages share.
-struct Proof {
+/// The result for a bundle or another package.
+struct Verification {
     verified: Verified,
-    named: ImageUsage,
-    /// Whether it is a bundle, of which every byte is known.
+    usage: ImageUsage,
+    /// Whether the file is a bundle, in which the location of every issue is known.
     is_bundle: bool,
 }
 
-impl Proof {
-    fn holds(&self) -> bool {
-        self.verified.holds() && self.named.missing.is_empty()
+impl Verification {
+    fn is_ok(&self) -> bool {
+        self.verified.holds() && self.usage.missing.is_empty()
     }
 
     fn exit(&self) -> u8 {
-        if self.holds() { 0 } else { CHECK_FAILED }
+        if self.is_ok() { 0 } else { CliError::CHECK_FAILED }
     }
 
-    /// Prints a hint if something is damaged.
-    fn help(&self, output: &Output) {
+    /// Prints a hint if the file is damaged.
+    fn print_hint(&self, output: &Output) {
         if !self.verified.damages.is_empty() {
             output.status("help: copy or download the bundle again, or package it again");
         }
     }
 
-    /// The location of damage. The structure of a package of other tools has no parts that can be named.
-    fn place(&self, damage: &Damage) -> String {
+    /// The location of an issue. The structure of a foreign package has no named parts.
+    fn location(&self, damage: &Damage) -> String {
         let is_whole = damage.file.is_none() && damage.image.is_none() && damage.blob.is_none();
         match damage.range.end {
             _ if !is_whole || self.is_bundle => damage.place(),
@@ -61,88 +66,89 @@ impl Proof {
 
 pub(crate) async fn run(
     args: &Args,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode, CliError> {
     if let [address] = &args.bundles[..] {
-        let proof = prove(address, args.quick, global, output).await?;
+        let verification = verify_address(address, args.quick, global, output).await?;
         let name = redact_url(address);
-        output.result(|| to_json(&name, &proof), || to_text(&name, &proof));
-        proof.help(output);
-        return Ok(proof.exit().into());
+        output.result(|| to_json(&name, &verification), || to_text(&name, &verification));
+        verification.print_hint(output);
+        return Ok(verification.exit().into());
     }
-    several(args, global, output).await
+    verify_each(args, global, output).await
 }
 
-/// Verifies several bundles, also after one of them failed. The exit code is the worst of theirs.
-async fn several(args: &Args, global: &Global, output: &Output) -> Result<ExitCode, CliError> {
-    let (mut results, mut worst) = (Vec::new(), 0);
+/// Verifies several bundles, also after one of them failed; the highest exit code counts.
+async fn verify_each(
+    args: &Args,
+    global: &GlobalArgs,
+    output: &Output,
+) -> Result<ExitCode, CliError> {
+    let (mut results, mut highest) = (Vec::new(), 0);
     for address in &args.bundles {
         let name = redact_url(address);
-        let exit = match prove(address, args.quick, global, output).await {
-            Ok(proof) => {
-                output.partial_result(|| to_text(&name, &proof));
-                proof.help(output);
-                results.push(to_json(&name, &proof));
-                proof.exit()
+        let exit = match verify_address(address, args.quick, global, output).await {
+            Ok(verification) => {
+                output.partial_result(|| to_text(&name, &verification));
+                verification.print_hint(output);
+                results.push(to_json(&name, &verification));
+                verification.exit()
             }
-            Err(failure) => {
-                output.error(&failure);
-                let error = failure.to_json()["error"].take();
-                results.push(json!({"bundle": name, "holds": false, "error": error}));
-                failure.exit
+            Err(error) => {
+                output.error(&error);
+                let json = error.to_json()["error"].take();
+                results.push(json!({"bundle": name, "holds": false, "error": json}));
+                error.exit
             }
         };
-        worst = exit.max(worst);
+        highest = exit.max(highest);
     }
     let verified = results.iter().filter(|result| result["holds"] == true).count();
     let text = format!("{verified} of {} verified\n", results.len());
-    output.result(|| json!({"holds": worst == 0, "bundles": results}), || text);
-    Ok(worst.into())
+    output.result(|| json!({"holds": highest == 0, "bundles": results}), || text);
+    Ok(highest.into())
 }
 
 /// Verifies the bundle or package at an address.
-async fn prove(
+async fn verify_address(
     address: &str,
     quick: bool,
-    global: &Global,
+    global: &GlobalArgs,
     output: &Output,
-) -> Result<Proof, CliError> {
-    let source = open_source(address, &global.retry()).await?;
+) -> Result<Verification, CliError> {
+    let source = open_source(address, &global.retry_policy()).await?;
     Ok(match Package::read(Arc::clone(&source)).await {
         Ok(Package::Bundle(bundle)) => {
-            let verified = verify(&bundle, quick, output).await?;
-            let named = referenced_images(&Package::Bundle(bundle)).await;
-            Proof { verified, named, is_bundle: true }
+            let verified = verify_bundle(&bundle, quick, output).await?;
+            let usage = referenced_images(&Package::Bundle(bundle)).await;
+            Verification { verified, usage, is_bundle: true }
         }
-        Ok(Package::Foreign(package)) => of_package(&package, &source, output).await?,
+        Ok(Package::Foreign(package)) => verify_package(&package, &source, output).await?,
         Err(error) => {
-            let bar = output.bar("verify");
-            let options = VerifyOptions { quick, progress: bar.shared(), ..Default::default() };
-            let verified = verify_unreadable(source, &error, &options).await;
-            bar.done();
-            let Some(verified) = verified? else { return Err(error.into()) };
-            let is_bundle = false;
-            Proof { verified, named: ImageUsage::default(), is_bundle }
+            let progress = output.progress("verify");
+            let options =
+                VerifyOptions { quick, progress: progress.shared(), ..Default::default() };
+            let verified = verify_unreadable(source, &error, &options).await?;
+            let Some(verified) = verified else { return Err(error.into()) };
+            Verification { verified, usage: ImageUsage::default(), is_bundle: false }
         }
     })
 }
 
-/// Proves a bundle.
-pub(crate) async fn verify(
+/// Verifies a bundle, and shows the progress.
+pub(crate) async fn verify_bundle(
     bundle: &Bundle,
     quick: bool,
     output: &Output,
 ) -> Result<Verified, CliError> {
-    let bar = output.bar("verify");
-    let options = VerifyOptions { quick, progress: bar.shared(), ..VerifyOptions::default() };
-    let verified = bundle.verify(&options).await;
-    bar.done();
-    Ok(verified?)
+    let progress = output.progress("verify");
+    let options = VerifyOptions { quick, progress: progress.shared(), ..VerifyOptions::default() };
+    Ok(bundle.verify(&options).await?)
 }
 
-/// Where content was not what it should be: whether that is the bundle's fault.
-pub(crate) async fn require_undamaged(
+/// Returns an error if a blob did not match its digest because the bundle is damaged.
+pub(crate) async fn check_damage(
     bundle: &Bundle,
     error: &compass_bundle::Error,
     output: &Output,
@@ -150,31 +156,25 @@ pub(crate) async fn require_undamaged(
     if !matches!(error, compass_bundle::Error::Registry(error) if error.is_mismatch()) {
         return Ok(());
     }
-    let verified = verify(bundle, false, output).await?;
+    let verified = verify_bundle(bundle, false, output).await?;
     let Some(damage) = verified.damages.first() else { return Ok(()) };
     let (name, range, what) = (bundle.name(), &damage.range, &damage.what);
     let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
-    let hint = "`compass verify` says all that is damaged: copy or download the bundle again";
-    Err(CliError::check_failed(message).hint(hint))
+    Err(CliError::check_failed(message).hint(DAMAGED_HINT))
 }
 
-/// Whether this is the document that bundles begin with.
-fn is_document(path: &str) -> bool {
-    matches!(path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
-}
-
-/// A package has been read whole when it is open; its problems are known.
-async fn of_package(
+/// Collects the problems of a foreign package, which was read completely when it was opened.
+async fn verify_package(
     package: &ForeignPackage,
     source: &Arc<dyn BundleSource>,
     output: &Output,
-) -> Result<Proof, CliError> {
+) -> Result<Verification, CliError> {
     let mut damages = Vec::new();
     for problem in package.problems() {
-        let is_document =
-            problem.image.is_none() && problem.file.as_deref().is_some_and(is_document);
+        let is_bundle_document =
+            problem.image.is_none() && problem.file.as_deref().is_some_and(is_bundle_document);
         damages.push(Damage {
-            range: match is_document {
+            range: match is_bundle_document {
                 true => mismatch_range(source).await?,
                 false => 0..package.size(),
             },
@@ -185,35 +185,40 @@ async fn of_package(
         });
     }
     package.notes().iter().chain(&package.unavailable_layers()).for_each(|note| output.warn(note));
-    let named = referenced_images(&Package::Foreign(package.clone())).await;
+    let usage = referenced_images(&Package::Foreign(package.clone())).await;
     let (size, digest) = (package.size(), package.digest());
     let mut verified = Verified { size, digest, checksum: None, damages };
     verified.compare_checksum(&**source).await?;
-    Ok(Proof { verified, named, is_bundle: false })
+    Ok(Verification { verified, usage, is_bundle: false })
 }
 
-fn to_json(path: &str, proof: &Proof) -> Value {
-    let Proof { verified, named: ImageUsage { missing, unread }, .. } = proof;
+/// Whether the path is that of the `bundle.json` of a bundle.
+fn is_bundle_document(path: &str) -> bool {
+    matches!(path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
+}
+
+fn to_json(name: &str, verification: &Verification) -> Value {
+    let Verification { verified, usage: ImageUsage { missing, unread }, .. } = verification;
     let missing = missing.iter().map(|(file, image)| json!({"file": file, "image": image}));
     let unread = unread.iter().map(|(file, reason)| json!({"file": file, "reason": reason}));
     json!({
-        "bundle": path,
+        "bundle": name,
         "size": verified.size,
         "sha256": verified.digest.map(|digest| digest.hex()),
         "checksum": verified.checksum,
-        "holds": proof.holds(),
+        "holds": verification.is_ok(),
         "damages": verified.damages,
         "missing": missing.collect::<Vec<_>>(),
         "unread": unread.collect::<Vec<_>>(),
     })
 }
 
-fn to_text(path: &str, proof: &Proof) -> String {
-    let Proof { verified, named: ImageUsage { missing, unread }, .. } = proof;
+fn to_text(name: &str, verification: &Verification) -> String {
+    let Verification { verified, usage: ImageUsage { missing, unread }, .. } = verification;
     let mut text = String::new();
     for damage in &verified.damages {
-        let (place, what) = (printable(&proof.place(damage)), printable(&damage.what));
-        text.push_str(&format!("damaged: {place}: {what}\n"));
+        let (location, what) = (printable(&verification.location(damage)), printable(&damage.what));
+        text.push_str(&format!("damaged: {location}: {what}\n"));
     }
     for (file, image) in missing {
         let (file, image) = (printable(file), printable(image));
@@ -221,17 +226,17 @@ fn to_text(path: &str, proof: &Proof) -> String {
     }
     for (file, reason) in unread {
         let (file, reason) = (printable(file), printable(reason));
-        text.push_str(&format!("unread: {file}, {reason}; which images it names is not known\n"));
+        text.push_str(&format!("unread: {file}, {reason}; the images it names are unknown\n"));
     }
-    let word = if proof.holds() { "verified" } else { "NOT verified" };
-    let size = bytes(verified.size);
+    let result = if verification.is_ok() { "verified" } else { "NOT verified" };
+    let size = human_bytes(verified.size);
     let Some(digest) = verified.digest.map(|digest| digest.hex()) else {
-        return text + &format!("{path}: {word}, {size}, the structure only\n");
+        return text + &format!("{name}: {result}, {size}, structure only\n");
     };
     let checksum = match verified.checksum {
-        Some(true) => "as its .sha256 says",
-        Some(false) => "and NOT what its .sha256 says",
-        None => "without a .sha256 to compare with",
+        Some(true) => "matches its .sha256 file",
+        Some(false) => "does NOT match its .sha256 file",
+        None => "no .sha256 file to compare with",
     };
-    text + &format!("{path}: {word}, {size}, sha256 {digest}, {checksum}\n")
+    text + &format!("{name}: {result}, {size}, sha256 {digest}, {checksum}\n")
 }

@@ -1,4 +1,4 @@
-//! The folder that a demo leaves its results in.
+//! The folder with the results of a demo.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use compass_manifest::policy::POLICY_FILE;
 use crate::error::CliError;
 use crate::git;
 
-/// What says that a folder is a demo's own, and may be removed.
-const MARK: &str = ".compass-demo";
+/// The file that marks a folder of the demo, which the next demo may remove.
+const MARKER: &str = ".compass-demo";
 
 macro_rules! example {
     ($($path:literal),* $(,)?) => {
@@ -28,28 +28,27 @@ const FILES: [(&str, &str); 9] = example![
     "release-products/v2.7.0.yaml",
 ];
 
-/// The registry that the example names.
+/// The registry in the example.
 const RELEASE: &str = "harbor.caicloud.xyz/release";
 
-/// The folder of one demo.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// Starts over: removes what an earlier demo left, and nothing else.
-    pub(crate) fn start_over(path: &Path) -> Result<Self, CliError> {
+    /// Creates the folder; removes that of an earlier demo.
+    pub(crate) fn create(path: &Path) -> Result<Self, CliError> {
         let failed = |error: &std::io::Error| {
             CliError::external(error).context(format!("cannot use {}", path.display()))
         };
         let empty = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
-        if path.join(MARK).is_file() {
+        if path.join(MARKER).is_file() {
             std::fs::remove_dir_all(path).map_err(|error| failed(&error))?;
         } else if !empty {
-            let message = format!("{} is there, and no demo made it", path.display());
-            return Err(CliError::usage(message).hint("choose another folder with `--folder`"));
+            let message = format!("{} is not empty and was not created by a demo", path.display());
+            return Err(CliError::usage(message).hint("use another folder: `--folder DIR`"));
         }
         std::fs::create_dir_all(path).map_err(|error| failed(&error))?;
-        std::fs::write(path.join(MARK), "").map_err(|error| failed(&error))?;
+        std::fs::write(path.join(MARKER), "").map_err(|error| failed(&error))?;
         let path = path.canonicalize().map_err(|error| failed(&error))?;
         Ok(Self(path))
     }
@@ -58,7 +57,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Writes the example as a release repository for these registries, and commits it.
+    /// Writes and commits the example as a release repository for these registries.
     pub(crate) fn write_release(&self, source: &str, release: &str) -> Result<PathBuf, CliError> {
         let root = self.path("release");
         for (file, text) in FILES {
@@ -76,7 +75,7 @@ impl Folder {
         Ok(root)
     }
 
-    /// What the policy adds for the demo.
+    /// The additions to the policy for the demo.
     fn registries(&self, source: &str, release: &str) -> String {
         let store = self.path("store");
         format!(

@@ -1,4 +1,4 @@
-//! Images as developers push them: a base that all share, and layers of their own.
+//! Images as developers push them: shared base layers, and two layers of their own.
 
 use std::io::Write as _;
 
@@ -16,26 +16,26 @@ use crate::error::CliError;
 
 const MIB: usize = 1 << 20;
 
-/// One layer: a seed that makes its content, and the size of that in MiB.
+/// A layer: the seed of its content, and its uncompressed size in MiB.
 #[derive(Debug, Clone, Copy)]
 struct Layer(u64, usize);
 
 const BASE: [Layer; 2] = [Layer(1, 24), Layer(2, 60)];
 
-/// The layers that all images begin with.
+/// The base layers of all images.
 pub(crate) struct Base(Vec<(Bytes, Digest)>);
 
 impl Base {
-    pub(crate) async fn make() -> Result<Self, CliError> {
+    pub(crate) async fn generate() -> Result<Self, CliError> {
         let mut layers = Vec::new();
         for layer in BASE {
-            layers.push(spawn_blocking(move || layer.make()).await??);
+            layers.push(spawn_blocking(move || layer.generate()).await??);
         }
         Ok(Self(layers))
     }
 }
 
-/// Pushes an image; those of other numbers have other layers upon the base, and small ones little.
+/// Pushes an image. Its number is the seed of its own layers, which are smaller if it is small.
 pub(crate) async fn push(
     sink: &dyn ImageSink,
     reference: &Reference,
@@ -45,7 +45,7 @@ pub(crate) async fn push(
     let sizes = if is_small { [3, 1] } else { [50, 30] };
     let mut contents = base.0.clone();
     for layer in [Layer(10 * number + 10, sizes[0]), Layer(10 * number + 11, sizes[1])] {
-        contents.push(spawn_blocking(move || layer.make()).await??);
+        contents.push(spawn_blocking(move || layer.generate()).await??);
     }
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
     for (compressed, diff_id) in contents {
@@ -87,14 +87,13 @@ async fn put(
 }
 
 impl Layer {
-    /// A gzipped tar of files, three quarters of them as incompressible as programs are, and the
-    /// digest of the tar.
-    fn make(self) -> Result<(Bytes, Digest), CliError> {
+    /// A gzipped tar of files, three quarters of them incompressible, and the digest of the tar.
+    fn generate(self) -> Result<(Bytes, Digest), CliError> {
         let Self(seed, mebibytes) = self;
-        let mut noise = Noise(seed);
+        let mut rng = Rng(seed);
         let mut tar = Vec::with_capacity((mebibytes + 1) * MIB);
         for number in 0..mebibytes {
-            let content = if number % 4 == 3 { prose(MIB, number) } else { noise.take(MIB) };
+            let content = if number % 4 == 3 { text(MIB, number) } else { rng.bytes(MIB) };
             let path = format!("app/layer-{seed}/file-{number:03}");
             tar.extend_from_slice(&tar_header(&path, content.len()));
             tar.extend_from_slice(&content);
@@ -108,7 +107,7 @@ impl Layer {
     }
 }
 
-fn prose(bytes: usize, number: usize) -> Vec<u8> {
+fn text(bytes: usize, number: usize) -> Vec<u8> {
     let line =
         format!("{number}: the quick brown release engineer jumps over the lazy wiki page\n");
     line.bytes().cycle().take(bytes).collect()
@@ -134,19 +133,19 @@ fn tar_header(path: &str, size: usize) -> [u8; 512] {
     header
 }
 
-/// Bytes without pattern, the same for the same seed (xorshift64*).
-struct Noise(u64);
+/// Pseudo-random bytes (xorshift64*).
+struct Rng(u64);
 
-impl Noise {
-    fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let mut taken = Vec::with_capacity(bytes);
-        while taken.len() < bytes {
+impl Rng {
+    fn bytes(&mut self, bytes: usize) -> Vec<u8> {
+        let mut random = Vec::with_capacity(bytes);
+        while random.len() < bytes {
             self.0 ^= self.0 >> 12;
             self.0 ^= self.0 << 25;
             self.0 ^= self.0 >> 27;
-            taken.extend_from_slice(&self.0.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+            random.extend_from_slice(&self.0.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
         }
-        taken.truncate(bytes);
-        taken
+        random.truncate(bytes);
+        random
     }
 }

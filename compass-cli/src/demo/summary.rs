@@ -1,4 +1,4 @@
-//! What a demo says at the end.
+//! The summary at the end of a demo.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
-use crate::output::bytes;
+use crate::display::human_bytes;
 
-/// One step that was taken.
+/// A completed step.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
-    pub(crate) took: Duration,
-    /// Bytes that went through it, where it moves any.
+    pub(crate) duration: Duration,
+    /// The bytes that it transferred.
     pub(crate) bytes: u64,
 }
 
-/// One image, at both ends of the road.
+/// The digests of an image at the developer and at the site.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) reference: String,
@@ -25,45 +25,43 @@ pub(crate) struct Image {
     pub(crate) site: Digest,
 }
 
-/// One bundle.
 #[derive(Debug)]
-pub(crate) struct Package {
+pub(crate) struct PublishedBundle {
     pub(crate) path: PathBuf,
     pub(crate) size: u64,
     pub(crate) digest: Digest,
 }
 
-/// Everything that a person would want to know.
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) steps: Vec<Step>,
     pub(crate) images: Vec<Image>,
-    pub(crate) bundles: Vec<Package>,
+    pub(crate) bundles: Vec<PublishedBundle>,
 }
 
 impl Step {
     #[expect(clippy::cast_precision_loss)]
     fn rate(&self) -> f64 {
-        let seconds = self.took.as_secs_f64().max(0.001);
+        let seconds = self.duration.as_secs_f64().max(0.001);
         self.bytes as f64 / f64::from(1 << 20) / seconds
     }
 }
 
 impl Summary {
-    /// Whether every image is the developer's.
-    pub(crate) fn holds(&self) -> bool {
+    /// Whether every image arrived with the digest of the developer.
+    pub(crate) fn is_ok(&self) -> bool {
         self.images.iter().all(|image| image.developer == image.site)
     }
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::from("\nSteps\n");
         for step in &self.steps {
-            let seconds = step.took.as_secs_f64();
-            let moved = match step.bytes {
+            let seconds = step.duration.as_secs_f64();
+            let transferred = match step.bytes {
                 0 => String::new(),
-                count => format!("{:>12}  {:>6.0} MiB/s", bytes(count), step.rate()),
+                count => format!("{:>12}  {:>6.0} MiB/s", human_bytes(count), step.rate()),
             };
-            text.push_str(&format!("  {:<9} {seconds:>7.2} s {moved}\n", step.name));
+            text.push_str(&format!("  {:<9} {seconds:>7.2} s {transferred}\n", step.name));
         }
         text.push_str("\nImages\n");
         for image in &self.images {
@@ -78,7 +76,7 @@ impl Summary {
             text.push_str(&format!(
                 "  {} bytes ({})  sha256 {}\n",
                 bundle.size,
-                bytes(bundle.size),
+                human_bytes(bundle.size),
                 bundle.digest.hex()
             ));
         }
@@ -90,7 +88,7 @@ impl Summary {
 
     pub(crate) fn to_json(&self) -> Value {
         let steps = self.steps.iter().map(|step| {
-            json!({"name": step.name, "seconds": step.took.as_secs_f64(), "bytes": step.bytes})
+            json!({"name": step.name, "seconds": step.duration.as_secs_f64(), "bytes": step.bytes})
         });
         let images = self.images.iter().map(|image| {
             let Image { reference, developer, site } = image;
@@ -100,7 +98,7 @@ impl Summary {
             json!({"path": bundle.path, "size": bundle.size, "sha256": bundle.digest.hex()})
         });
         json!({
-            "holds": self.holds(),
+            "holds": self.is_ok(),
             "steps": steps.collect::<Vec<_>>(),
             "images": images.collect::<Vec<_>>(),
             "bundles": bundles.collect::<Vec<_>>(),

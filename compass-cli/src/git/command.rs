@@ -1,4 +1,4 @@
-//! How git is run: what of the environment and the configuration applies.
+//! The environment and configuration of git commands.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 use super::{Git, quoted};
 use crate::error::CliError;
 
-/// Variables that name another repository than the one that is found from the directory
-/// (`git rev-parse --local-env-vars`, without those that hold the user's own configuration).
+/// Variables that select another repository than that of the directory (`git rev-parse
+/// --local-env-vars`, without those with the user's own configuration).
 const REPOSITORY_VARIABLES: [&str; 11] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -24,8 +24,8 @@ const REPOSITORY_VARIABLES: [&str; 11] = [
     "GIT_IMPLICIT_WORK_TREE",
 ];
 
-/// Variables that change what a command prints, which paths it means, or which attributes and
-/// configuration it reads.
+/// Variables that change the output of a command, its paths, or the attributes and configuration that
+/// it reads.
 const OUTPUT_VARIABLES: [&str; 10] = [
     "GIT_ATTR_SOURCE",
     "GIT_CONFIG",
@@ -39,14 +39,14 @@ const OUTPUT_VARIABLES: [&str; 10] = [
     "LANGUAGE",
 ];
 
-/// Configuration that no file may override:
-/// - only a `.git` is a repository, never files that look like a bare one (a pull request can
-///   commit these, and their `config` would count);
-/// - no hooks and no file system monitor, which are programs of the repository's choice;
-/// - names as they are;
-/// - no sparse index: git writes trees to make one, and its `git diff` fails for some.
+/// Configuration that overrides every file:
+/// - only a `.git` is a repository, not a directory that looks like a bare one: a pull request can
+///   commit such a directory with a `config`;
+/// - no hooks and no file system monitor, because the repository can choose these programs;
+/// - unquoted paths;
+/// - no sparse index: git writes trees to create one, and `git diff` fails with some of them.
 ///
-/// Filter drivers are switched off by name ([`Git::command`]).
+/// Filter drivers are disabled by name ([`Git::command`]).
 const CONFIGURATION: [&str; 5] = [
     "safe.bareRepository=explicit",
     "core.hooksPath=/dev/null",
@@ -55,7 +55,7 @@ const CONFIGURATION: [&str; 5] = [
     "index.sparse=false",
 ];
 
-/// Which variables of the environment reach git.
+/// The environment variables that are passed to git.
 #[derive(Debug)]
 pub(super) struct Environment {
     removed: Vec<&'static str>,
@@ -71,32 +71,33 @@ impl Environment {
         Self { removed, set: Vec::new() }
     }
 
-    /// Whether the environment says which repository is meant, as that of a git hook does.
+    /// Whether the environment selects a repository, as that of a git hook does.
     pub(super) fn names_repository(&self) -> bool {
         self.passes("GIT_DIR")
     }
 
-    /// Whether a variable is set and reaches git.
+    /// Whether a variable is set and passed to git.
     pub(super) fn passes(&self, variable: &str) -> bool {
         let is_set = std::env::var_os(variable).is_some_and(|value| !value.is_empty());
         is_set && !self.removed.contains(&variable)
     }
 
-    /// Asks git where the repository is that the environment names, relative to the current
-    /// directory; returns the root of its work tree.
+    /// Makes the paths of the environment, which are relative to the current directory, absolute;
+    /// returns the root of the work tree.
     pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self), CliError> {
-        let ask = |what: &str| -> Result<PathBuf, CliError> {
+        let rev_parse = |option: &str| -> Result<PathBuf, CliError> {
             let mut command = self.command();
-            let output = command.args(["rev-parse", what]).output().map_err(|e| spawn_error(&e))?;
+            let output =
+                command.args(["rev-parse", option]).output().map_err(|e| spawn_error(&e))?;
             if !output.status.success() {
-                return Err(git_error(&output, root)
-                    .hint("unset `GIT_DIR`, or name the release repository with `--repo DIR`"));
+                return Err(git_error(&output, root).hint("unset `GIT_DIR`, or use `--repo DIR`"));
             }
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let path = PathBuf::from(text.trim_end_matches('\n'));
             path.canonicalize().map_err(|error| CliError::external(&error))
         };
-        let (directory, top_level) = (ask("--absolute-git-dir")?, ask("--show-toplevel")?);
+        let (directory, top_level) =
+            (rev_parse("--absolute-git-dir")?, rev_parse("--show-toplevel")?);
         self.set = vec![("GIT_DIR", directory), ("GIT_WORK_TREE", top_level.clone())];
         Ok((top_level, self))
     }
@@ -109,11 +110,11 @@ impl Environment {
         command.envs(self.set.iter().map(|(name, value)| (name, value.as_os_str())));
         command
             .env("LC_ALL", "C")
-            // Objects that a partial clone lacks are not fetched, and no transport is allowed.
+            // Do not fetch the missing objects of a partial clone; allow no transport.
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "none")
             .env("GIT_TERMINAL_PROMPT", "0")
-            // The index is not written, except by `git diff`, which gets a copy.
+            // Do not write the index; `git diff`, which writes it anyway, uses a copy.
             .env("GIT_OPTIONAL_LOCKS", "0")
             .args(["--no-pager", "--literal-pathspecs"])
             .args(CONFIGURATION.iter().flat_map(|setting| ["-c", setting]));
@@ -122,11 +123,11 @@ impl Environment {
 }
 
 impl Git {
-    /// A git command, run at the root of the work tree.
+    /// A git command that runs at the root of the work tree.
     pub(super) fn command(&self) -> Command {
         let mut command = self.environment.command();
         for driver in &self.filter_drivers {
-            // Git runs no empty command.
+            // Git ignores an empty command.
             for setting in ["clean=", "smudge=", "process=", "required=false"] {
                 command.arg("-c").arg(format!("filter.{driver}.{setting}"));
             }
@@ -135,7 +136,7 @@ impl Git {
         command
     }
 
-    /// Runs git and returns its output, whatever its exit status.
+    /// Runs git; returns its output for any exit status.
     pub(super) fn run<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -143,7 +144,10 @@ impl Git {
         self.command().args(arguments).output().map_err(|error| spawn_error(&error))
     }
 
-    /// Runs git and returns its standard output; an exit status other than 0 is an error.
+    /// Runs git; returns its standard output.
+    ///
+    /// # Errors
+    /// Also if the exit status is not 0.
     pub(super) fn stdout<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -170,10 +174,10 @@ impl Git {
             .spawn()
             .map_err(|error| spawn_error(&error))?;
         let stdin = child.stdin.take();
-        // Git answers while it is asked: to write here and read there would block each other.
+        // Git writes before it has read all of its input, so that a single thread could deadlock.
         let writer = std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
         let output = child.wait_with_output().map_err(|error| spawn_error(&error))?;
-        // What git did not take shows in its answer.
+        // If git did not read everything, its output or exit status shows that.
         let _ = writer.join();
         match output.status.success() {
             true => Ok(output.stdout),
@@ -181,7 +185,7 @@ impl Git {
         }
     }
 
-    /// The arguments that restrict a command to the release repository.
+    /// The arguments that limit a command to the release repository.
     pub(super) fn pathspec(&self) -> Vec<OsString> {
         match self.prefix.is_empty() {
             true => vec!["--".into()],
@@ -189,7 +193,7 @@ impl Git {
         }
     }
 
-    /// A path of the release repository, from a path of the git repository.
+    /// Converts a path of the git repository to a path of the release repository.
     pub(super) fn relative(&self, path: &[u8]) -> Option<String> {
         let path = path.strip_prefix(self.prefix.as_bytes())?;
         Some(String::from_utf8_lossy(path).into_owned())
@@ -199,7 +203,7 @@ impl Git {
         git_error(output, &self.top_level)
     }
 
-    /// A git command for the user to run, in backticks.
+    /// A git command that a hint suggests, in backticks.
     pub(crate) fn command_hint(&self, command: &str) -> String {
         format!("`{} {command}`", self.command_prefix)
     }
@@ -211,20 +215,20 @@ pub(super) fn git_error(output: &Output, directory: &Path) -> CliError {
     if stderr.contains("dubious ownership") {
         let message = format!("the git repository {} belongs to another user", directory.display());
         let trust = format!("git config --global --add safe.directory {}", quoted(directory));
-        return CliError::usage(message).hint(format!("if you trust it: `{trust}`"));
+        return CliError::usage(message).hint(format!("if you trust that user: `{trust}`"));
     }
-    let words = stderr.trim();
-    let words = if words.is_empty() { output.status.to_string() } else { words.to_owned() };
-    CliError::usage(format!("git cannot read {}", directory.display())).with_cause(words).hint(
+    let reason = stderr.trim();
+    let reason = if reason.is_empty() { output.status.to_string() } else { reason.to_owned() };
+    CliError::usage(format!("git cannot read {}", directory.display())).with_cause(reason).hint(
         format!(
-            "repair its `.git`, or remove it to go on without git; `git -C {} status` shows more",
+            "repair its `.git`, or remove it to continue without git; `git -C {} status` shows more",
             quoted(directory)
         ),
     )
 }
 
-/// The error for a git that does not run.
+/// The error if git cannot be started.
 pub(super) fn spawn_error(error: &std::io::Error) -> CliError {
     CliError::usage(format!("cannot run git: {error}"))
-        .hint("the release repository has a `.git`: install git, and let it be found in `PATH`")
+        .hint("the release repository has a `.git`: install git, and add it to `PATH`")
 }

@@ -5,27 +5,27 @@ use std::ffi::OsString;
 use super::Git;
 use crate::error::CliError;
 
-/// The commit that last changed files, and when it was made.
+/// The commit that last changed files, and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) commit: String,
-    /// Since 1970, in seconds.
+    /// Seconds since 1970.
     pub(crate) seconds: u64,
 }
 
-/// What git knows of the last change of files.
+/// The result of [`Git::history`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum History {
-    /// The files are as this commit left them.
+    /// The last change; the files have no uncommitted changes.
     Committed(Change),
-    /// These files have changed since, or were never committed.
+    /// These files have uncommitted changes.
     Changed(Vec<String>),
-    /// The clone is too shallow to know.
+    /// The clone is too shallow to contain the last change.
     Shallow,
 }
 
 impl Git {
-    /// The last change of files and directories of the release repository.
+    /// Finds the last change of files and directories of the release repository.
     pub(crate) fn history(&self, paths: &[String]) -> Result<History, CliError> {
         let pathspec: Vec<OsString> = std::iter::once("--".to_owned())
             .chain(paths.iter().map(|path| format!("{}{path}", self.prefix)))
@@ -39,12 +39,12 @@ impl Git {
             return Ok(History::Changed(paths.to_vec()));
         };
         let mut changed = self.differing(&head, &pathspec)?;
-        // Ignored files as well: git does not know when they changed.
+        // Includes ignored files, whose changes git does not record.
         changed.extend(self.paths(&self.stdout(with(&["ls-files", "-z", "--others"]))?));
         if !changed.is_empty() {
             return Ok(History::Changed(changed.into_iter().collect()));
         }
-        // `git log` would run the program that verifies signatures, if the configuration asks for it.
+        // Not `git log`, which can be configured to run a program that verifies signatures.
         let listed =
             self.stdout(with(&["rev-list", "-1", "--encoding=UTF-8", "--format=%ct %P", &head]))?;
         let listed = String::from_utf8_lossy(&listed).into_owned();

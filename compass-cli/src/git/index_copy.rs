@@ -9,12 +9,12 @@ use tempfile::TempDir;
 use super::Git;
 use crate::error::CliError;
 
-/// A copy of the index in a directory of its own, in which git can also make its lock file.
+/// A copy of the index in a temporary directory, where git can also create its lock file.
 #[derive(Debug)]
 pub(super) struct IndexCopy(TempDir);
 
 impl IndexCopy {
-    /// Copies `index`. No copy is made of an index that does not exist, which is an empty one.
+    /// Copies `index`. A missing index, which git treats as empty, is not copied.
     fn new(index: &Path) -> io::Result<Self> {
         let copy = Self(TempDir::with_prefix("compass-index-")?);
         let mut source = match File::open(index) {
@@ -24,7 +24,7 @@ impl IndexCopy {
         };
         let mut target = File::create(copy.path())?;
         io::copy(&mut source, &mut target)?;
-        // Git compares the contents of files that are not older than the index.
+        // Git compares the contents of files that are not older than the index, so keep its time.
         target.set_modified(source.metadata()?.modified()?)?;
         Ok(copy)
     }

@@ -12,7 +12,7 @@ use super::command::spawn_error;
 use super::work_tree::nul_separated;
 use crate::error::CliError;
 
-/// What a tree or the index has at a path.
+/// The kind of an entry of a tree or of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryKind {
     File,
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
 }
 
 impl EntryKind {
-    /// From the mode that git prints; `None` for a mode that git does not write.
+    /// Parses a mode as git prints it; `None` for modes that git does not write.
     pub(super) fn of_mode(mode: &str) -> Option<Self> {
         match mode {
             "120000" => Some(Self::Link),
@@ -40,7 +40,7 @@ impl EntryKind {
     }
 }
 
-/// Whether `object` names the blob of `content`, in either object format of git.
+/// Whether `object` is the name of the blob `content` in either object format of git.
 pub(crate) fn is_blob(object: &str, content: &[u8]) -> bool {
     const SHA1_DIGITS: usize = 40;
     let header = format!("blob {}\0", content.len());
@@ -54,11 +54,11 @@ pub(crate) fn is_blob(object: &str, content: &[u8]) -> bool {
     hasher.finish().hex() == object
 }
 
-/// From `MODE TYPE OBJECT<tab>PATH`.
+/// Parses `MODE TYPE OBJECT<tab>PATH`.
 fn parse_tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
-    let about = String::from_utf8_lossy(&line[..tab]);
-    let mut words = about.split(' ');
+    let fields = String::from_utf8_lossy(&line[..tab]);
+    let mut words = fields.split(' ');
     let (mode, _, object) = (words.next()?, words.next()?, words.next()?);
     let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
     Some((line[tab + 1..].to_vec(), entry))
@@ -82,7 +82,7 @@ impl Git {
         Ok(nul_separated(&output.stdout).filter_map(parse_tree_entry).collect())
     }
 
-    /// The contents of blobs, in the order of `objects`, each up to `limit` bytes.
+    /// Reads blobs in the order of `objects`, each up to `limit` bytes.
     ///
     /// # Errors
     ///
@@ -96,13 +96,13 @@ impl Git {
             let mut bytes = Vec::new();
             reader.by_ref().take(size.min(limit)).read_to_end(&mut bytes)?;
             let rest = size - bytes.len() as u64;
-            // The newline behind the content.
+            // A newline follows the content.
             std::io::copy(&mut reader.by_ref().take(rest + 1), &mut std::io::sink())?;
             Ok(bytes)
         })
     }
 
-    /// Runs one `git cat-file` for many objects; `read` takes what follows an object's header.
+    /// Runs one `git cat-file` for many objects; `read` reads what follows the header of each.
     fn cat_file<'o, T>(
         &self,
         objects: impl IntoIterator<Item = &'o str>,
@@ -112,7 +112,7 @@ impl Git {
         if objects.is_empty() {
             return Ok(Vec::new());
         }
-        let asked: String = objects.iter().map(|object| format!("{object}\n")).collect();
+        let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let mut child = self
             .command()
             .args(["cat-file", "--batch", "--buffer"])
@@ -122,9 +122,9 @@ impl Git {
             .spawn()
             .map_err(|error| spawn_error(&error))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        // Git answers while it is asked: to write here and read there would block each other.
+        // Git writes before it has read all of its input, so that a single thread could deadlock.
         let writer = std::thread::spawn(move || {
-            stdin.map(|mut stdin| stdin.write_all(asked.as_bytes()));
+            stdin.map(|mut stdin| stdin.write_all(input.as_bytes()));
         });
         let mut found = Vec::with_capacity(objects.len());
         let broken = |error: &std::io::Error| {
@@ -141,26 +141,27 @@ impl Git {
             Ok(())
         });
         drop(reader);
-        // Git ends when its pipes are closed.
+        // Git exits when its pipes are closed.
         let _ = (writer.join(), child.wait());
         result.map(|()| found)
     }
 
     pub(super) fn missing_object(&self, object: &str) -> CliError {
         self.partial_clone_error().unwrap_or_else(|| {
-            let message = format!("{} lacks the object {object}", self.top_level.display());
+            let message =
+                format!("{} does not contain the object {object}", self.top_level.display());
             CliError::usage(message).hint(format!("check the clone: {}", self.command_hint("fsck")))
         })
     }
 
-    /// The error for a clone that was made without some of its objects (`--filter`).
+    /// The error for a partial clone (`--filter`).
     fn partial_clone_error(&self) -> Option<CliError> {
         let keys = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
         let output = self.run(keys).ok()?;
         let keys = String::from_utf8_lossy(&output.stdout).into_owned();
         let remote = keys.lines().next()?.strip_prefix("remote.")?.strip_suffix(".promisor")?;
         let message = format!(
-            "{} is a partial clone and lacks objects of the commits that are compared",
+            "{} is a partial clone without some objects of the compared commits",
             self.top_level.display()
         );
         let fetch = self.command_hint(&format!("fetch --refetch --no-filter {remote}"));
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_blob_compares_either_object_format() {
+    fn is_blob_supports_both_object_formats() {
         for (object, content) in [
             ("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", ""),
             ("ce013625030ba8dba906f756967f9e9ca394464a", "hello\n"),

@@ -1,14 +1,14 @@
-//! Revisions that users name, and where their history and the present one part.
+//! Revisions that users name, and their merge base with `HEAD`.
 
 use super::Git;
 use crate::error::CliError;
 
 impl Git {
-    /// The commit that a change began from: the merge base of `HEAD` and `revision`.
+    /// Finds the merge base of `HEAD` and `revision`, where a change began.
     ///
     /// # Errors
     ///
-    /// If there is no such revision, or the clone is too shallow to have the merge base.
+    /// If there is no such revision, or the clone is too shallow to contain the merge base.
     pub(crate) fn merge_base(&self, revision: &str) -> Result<String, CliError> {
         let commit = self.commit(revision)?;
         let output = self.run(["merge-base", "HEAD", &commit])?;
@@ -16,28 +16,28 @@ impl Git {
             return Ok(first_line(&output.stdout));
         }
         if self.head()?.is_none() {
-            let message = "there is no commit yet, so there is nothing to compare";
-            return Err(CliError::usage(message).hint("commit first, or leave `--base` out"));
+            let message = "cannot compare with a base: there is no commit yet";
+            return Err(CliError::usage(message).hint("commit first, or omit `--base`"));
         }
         let message = format!("`{revision}` and `HEAD` have no common commit in this clone");
         Err(match self.is_shallow {
             true => CliError::usage(format!("{message}, which is shallow")).hint(format!(
-                "fetch more of the history: {} (or `--deepen=100`, until it suffices)",
+                "fetch more history: {} (or `--deepen=100` instead, repeatedly)",
                 self.command_hint("fetch --unshallow")
             )),
             false => {
-                CliError::usage(message).hint("`--base` takes the branch that HEAD began from")
+                CliError::usage(message).hint("use the branch that `HEAD` started from as `--base`")
             }
         })
     }
 
-    /// The tags that name commits.
+    /// Lists the tags.
     pub(crate) fn tags(&self) -> Result<Vec<String>, CliError> {
         let listed = self.stdout(["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"])?;
         Ok(String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect())
     }
 
-    /// The command that fetches a tag, in backticks, if there is a remote to fetch it from.
+    /// The command that fetches a tag, in backticks; `None` without a remote.
     pub(crate) fn fetch_tag_command(&self, tag: &str) -> Result<Option<String>, CliError> {
         let remotes = self.remotes()?;
         Ok(default_remote(&remotes)
@@ -61,7 +61,7 @@ impl Git {
         if let Some(head) = self.commit_of("HEAD")? {
             return Ok(Some(head));
         }
-        // What HEAD names may be missing, which is another thing.
+        // `HEAD` may name a commit that is missing in a partial clone.
         let output = self.run(["rev-parse", "--verify", "--quiet", "HEAD"])?;
         match output.status.success() {
             true => Err(self.missing_object(&first_line(&output.stdout))),
@@ -71,19 +71,21 @@ impl Git {
 
     fn commit(&self, revision: &str) -> Result<String, CliError> {
         if let Some(hint) = malformed_hint(revision) {
-            return Err(CliError::usage(format!("`--base` is `{revision}`")).hint(hint));
+            return Err(
+                CliError::usage(format!("`--base` is not a revision: `{revision}`")).hint(hint)
+            );
         }
         if let Some(commit) = self.commit_of(revision)? {
             return Ok(commit);
         }
-        let failure = CliError::usage(format!("there is no revision `{revision}` in this clone"));
+        let error = CliError::usage(format!("there is no revision `{revision}` in this clone"));
         Err(match self.missing_revision_hint(revision)? {
-            Some(hint) => failure.hint(hint),
-            None => failure,
+            Some(hint) => error.hint(hint),
+            None => error,
         })
     }
 
-    /// What brings a revision into the clone.
+    /// The command that fetches a missing revision, or the revision that was meant.
     fn missing_revision_hint(&self, revision: &str) -> Result<Option<String>, CliError> {
         if let Some((start, _)) = revision.split_once(['~', '^', '@', ':'])
             && !start.is_empty()
@@ -122,23 +124,21 @@ fn default_remote(remotes: &[String]) -> Option<&str> {
     }
 }
 
-/// Advice for text that is not a revision: CI variables are empty or zeros if there is no base.
+/// The hint for text that is not a revision: CI variables are empty or zeros if there is no base.
 fn malformed_hint(revision: &str) -> Option<&'static str> {
-    const EXAMPLE: &str = "name a branch, as `--base origin/main`";
+    const EXAMPLE: &str = "use a branch, for example `--base origin/main`";
     if revision.trim().is_empty() || revision.ends_with('/') {
         return Some(
-            "the variable that names the base is empty: name a branch, as `--base origin/main`",
+            "the variable for the base is empty: use a branch, for example `--base origin/main`",
         );
     }
     if revision.len() >= 40 && revision.bytes().all(|byte| byte == b'0') {
         return Some(
-            "zeros stand for a branch that is new: name the branch that it began from, as `--base origin/main`",
+            "zeros stand for a new branch: use the branch that it started from, for example `--base origin/main`",
         );
     }
     if revision.contains("..") {
-        return Some(
-            "`--base` takes one revision, and compares from where its history and HEAD part",
-        );
+        return Some("`--base` is one revision; its merge base with `HEAD` is compared");
     }
     (revision.starts_with('-') || revision.contains(char::is_control)).then_some(EXAMPLE)
 }

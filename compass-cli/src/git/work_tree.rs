@@ -1,4 +1,4 @@
-//! The work tree as git sees it: which files belong to it, and which of them changed.
+//! The files of the work tree, and which of them changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use super::command::spawn_error;
 use super::objects::{Entry, EntryKind};
 use crate::error::CliError;
 
-/// The files of the work tree that git does not ignore, by path.
+/// The files that git does not ignore, by path.
 #[derive(Debug, Default)]
 pub(crate) struct WorkTree {
     pub(crate) files: BTreeMap<String, WorkFile>,
@@ -20,20 +20,20 @@ pub(crate) struct WorkTree {
 /// A file of the work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WorkFile {
-    /// As `HEAD` has it, after what git converts on a checkout (ends of lines, `ident`, encodings); or
-    /// as the index has it, if git is told not to look at the file on disk, as in a sparse checkout.
+    /// Unchanged since `HEAD`, apart from the conversions of a checkout (line endings, `ident`,
+    /// encodings); or as the index has it if git does not read the file on disk (sparse checkout).
     Stored(Entry),
-    /// Differs from `HEAD`, or is not tracked: the file on disk is read.
+    /// Changed since `HEAD`, or untracked: the file on disk is read.
     Changed(FileType),
 }
 
-/// Options of every comparison: what the user's configuration may change is set here. A submodule
-/// counts by its commit, and git does not look into it.
+/// Options of every comparison, because the user's configuration could change the defaults. The work
+/// tree of a submodule is not compared.
 const COMPARISON: [&str; 13] = [
-    // Files that were only touched are compared, and are no difference.
+    // Compare the contents of files whose time changed.
     "-c",
     "diff.autoRefreshIndex=true",
-    // A split index would be written to the repository.
+    // Git would write a split index to the repository.
     "-c",
     "core.splitIndex=false",
     "diff",
@@ -70,7 +70,7 @@ impl Git {
             if indexed.is_assumed_unchanged {
                 stored.insert(path.to_vec(), indexed.entry.clone());
             } else if let Some(kind) = self.kind_on_disk(path)
-                // A directory in place of a file is none of git's entries.
+                // A directory that replaced a file is not an entry.
                 && (!kind.is_dir() || indexed.entry.kind == EntryKind::Submodule)
             {
                 on_disk.insert(path.to_vec(), kind);
@@ -86,7 +86,7 @@ impl Git {
         Ok(WorkTree { files })
     }
 
-    /// The paths that differ between a commit and the work tree, without untracked files.
+    /// The tracked paths that differ between a commit and the work tree.
     pub(super) fn differing(
         &self,
         commit: &str,
@@ -95,11 +95,11 @@ impl Git {
         Ok(self.paths(&self.diff(commit, pathspec)?))
     }
 
-    /// What `git diff --name-only -z` prints for a commit and the work tree.
+    /// The output of `git diff --name-only -z` for a commit and the work tree.
     fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>, CliError> {
         let mut command = self.command();
         command.args(COMPARISON).arg(commit).args(pathspec);
-        // Git updates the index for files that were only touched.
+        // Git updates the index for files whose time changed.
         let output = command.env("GIT_INDEX_FILE", self.index_copy()?).output();
         let output = output.map_err(|error| spawn_error(&error))?;
         match output.status.success() {
@@ -108,14 +108,14 @@ impl Git {
         }
     }
 
-    /// The paths that differ between a commit and the work tree, untracked files included.
+    /// The tracked and untracked paths that differ between a commit and the work tree.
     pub(crate) fn changed_since(&self, commit: &str) -> Result<BTreeSet<String>, CliError> {
         let mut changed = self.differing(commit, &self.pathspec())?;
         changed.extend(self.paths(&self.untracked()?));
         Ok(changed)
     }
 
-    /// Lists files that are neither tracked nor ignored. A repository inside this one is one entry.
+    /// Lists the files that are neither tracked nor ignored. A nested repository is one entry.
     fn untracked(&self) -> Result<Vec<u8>, CliError> {
         let mut arguments: Vec<_> =
             ["ls-files", "-z", "--others", "--exclude-standard"].map(Into::into).to_vec();
@@ -130,15 +130,15 @@ impl Git {
         }
         let listing =
             ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
-        // A directory of which everything is ignored is one entry, as one of those around it may be.
+        // Git lists only the outermost of nested ignored directories.
         let listed = self.stdout(listing)?;
         let mut entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
         Ok(entries.any(|entry| entry.ends_with(b"/") && self.prefix.as_bytes().starts_with(entry)))
     }
 
-    /// The paths, of those given, whose content passes a filter driver of the configuration
-    /// (`gitattributes(5)`): no driver is run here, so git does not know their committed form. A file
-    /// with an encoding of its own on disk is not among them, since only the committed form is UTF-8.
+    /// Returns those of `paths` with a filter driver (`gitattributes(5)`), whose committed form is unknown
+    /// because no driver is run. Files with a `working-tree-encoding` are not included: only their
+    /// committed form is UTF-8.
     pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, CliError> {
         if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());
@@ -186,26 +186,26 @@ impl Git {
     }
 }
 
-/// An entry of the index. Of a path with a conflict, it is one of the sides.
+/// An entry of the index. For a path with a conflict, it is one of the sides.
 struct IndexEntry {
     entry: Entry,
-    /// Whether git is told not to look at the file on disk (`git update-index --skip-worktree` and
+    /// Whether git does not read the file on disk (`git update-index --skip-worktree` and
     /// `--assume-unchanged`).
     is_assumed_unchanged: bool,
 }
 
-/// From `TAG MODE OBJECT STAGE<tab>PATH`.
+/// Parses `TAG MODE OBJECT STAGE<tab>PATH`.
 fn parse_index_entry(line: &[u8]) -> Option<(Vec<u8>, IndexEntry)> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
-    let about = String::from_utf8_lossy(&line[..tab]);
-    let mut words = about.split(' ');
+    let fields = String::from_utf8_lossy(&line[..tab]);
+    let mut words = fields.split(' ');
     let (tag, mode, object) = (words.next()?, words.next()?, words.next()?);
     let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
     let is_assumed_unchanged = tag.eq_ignore_ascii_case("S") || tag == "h";
     Some((line[tab + 1..].to_vec(), IndexEntry { entry, is_assumed_unchanged }))
 }
 
-/// The parts of an output with `-z`. A repository inside this one ends with `/`.
+/// Splits an output with `-z`. The path of a nested repository ends with `/`, which is removed.
 pub(super) fn nul_separated(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     let parts = output.split(|byte| *byte == 0).filter(|part| !part.is_empty());
     parts.map(|part| part.strip_suffix(b"/").unwrap_or(part))

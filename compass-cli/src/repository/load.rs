@@ -4,25 +4,26 @@ use std::path::Path;
 
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{
-    EntryKind, MAX_POINTER_BYTES, Policy, Tree, files_to_read, is_lfs_pointer, unread_packed_files,
+    EntryKind, MAX_POINTER_BYTES, Policy, Tree, is_lfs_pointer, unread_packed_files,
 };
 
-use super::READ_LIMIT;
 use crate::checkout::{Checkout, FileKind};
 use crate::error::CliError;
 use crate::regular_file;
+use crate::rule_files::{READ_LIMIT, read_rule_files};
 
+/// Reads the policy file `named`, or the one of the repository; the built-in policy if there is none.
 pub(super) fn read_policy(
     root: &Path,
     named: Option<&Path>,
     checkout: &Checkout,
 ) -> Result<Policy, CliError> {
     if named.is_none() {
-        refuse_other_spelling(checkout)?;
+        check_spelling(checkout)?;
     }
     let (path, bytes) = match named {
         Some(path) => (path.to_owned(), regular_file::read_named(path, READ_LIMIT)),
-        // A sparse checkout may have left it out.
+        // A sparse checkout may have omitted the file.
         None if checkout.is_committed(POLICY_FILE) => {
             let bytes = checkout.read(&[POLICY_FILE], READ_LIMIT)?.remove(0);
             (root.join(POLICY_FILE), Ok(bytes))
@@ -38,63 +39,45 @@ pub(super) fn read_policy(
             Ok(Policy::default())
         }
         Err(error) => {
-            let failure = CliError::usage(format!("cannot read {}: {error}", path.display()));
+            let error = CliError::usage(format!("cannot read {}: {error}", path.display()));
             Err(match named {
-                Some(_) => failure,
-                None => failure.hint("put the file itself there, or name another: `--policy FILE`"),
+                Some(_) => error,
+                None => error.hint("replace it with a regular file, or use `--policy FILE`"),
             })
         }
     }
 }
 
-/// Refuses a file that was meant as the policy and would not be read.
-fn refuse_other_spelling(checkout: &Checkout) -> Result<(), CliError> {
-    let is_meant = |path: &&str| {
+/// Returns an error if a file is meant as the policy, but has another name.
+fn check_spelling(checkout: &Checkout) -> Result<(), CliError> {
+    let is_misspelled = |path: &&str| {
         *path != POLICY_FILE
             && [".compass.yaml", ".compass.yml"].iter().any(|name| name.eq_ignore_ascii_case(path))
     };
-    match checkout.files().map(|(path, _)| path).find(is_meant) {
+    match checkout.files().map(|(path, _)| path).find(is_misspelled) {
         None => Ok(()),
         Some(path) => {
-            Err(CliError::usage(format!("the policy is `{POLICY_FILE}`, and not `{path}`"))
+            Err(CliError::usage(format!("`{path}` is not read: the policy is `{POLICY_FILE}`"))
                 .hint(format!("rename it: `mv {path} {POLICY_FILE}`")))
         }
     }
 }
 
-/// Lists all files of the repository, and reads those that the rules read.
+/// Lists all files of the repository, and reads those that the rules need.
 pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, CliError> {
     let mut tree = Tree::new();
     for (path, kind) in checkout.files() {
         tree.insert_entry(path, entry_kind(kind), "");
     }
-    read_wanted(&mut tree, policy, |paths| checkout.read(paths, READ_LIMIT))?;
+    read_rule_files(&mut tree, policy, |paths| checkout.read(paths, READ_LIMIT))?;
     let packed = unread_packed_files(&tree, policy);
     let paths: Vec<&str> = packed.iter().map(String::as_str).collect();
-    for (path, beginning) in paths.iter().zip(checkout.read(&paths, MAX_POINTER_BYTES as u64)?) {
-        if is_lfs_pointer(&beginning) {
+    for (path, start) in paths.iter().zip(checkout.read(&paths, MAX_POINTER_BYTES as u64)?) {
+        if is_lfs_pointer(&start) {
             tree.insert_entry(*path, EntryKind::LfsPointer, "");
         }
     }
     Ok(tree)
-}
-
-/// Adds the contents of the files that the rules read by a policy.
-pub(crate) fn read_wanted(
-    tree: &mut Tree,
-    policy: &Policy,
-    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, CliError>,
-) -> Result<(), CliError> {
-    loop {
-        let unread = files_to_read(tree, policy);
-        if unread.is_empty() {
-            return Ok(());
-        }
-        let paths: Vec<&str> = unread.iter().map(String::as_str).collect();
-        for (path, bytes) in paths.iter().zip(read(&paths)?) {
-            tree.insert(*path, bytes);
-        }
-    }
 }
 
 fn entry_kind(kind: FileKind) -> EntryKind {

@@ -1,4 +1,4 @@
-//! The YAML of a bundle that is to be published.
+//! Applies the rules to the YAML of a bundle before it is published.
 
 use compass_bundle::Bundle;
 use compass_bundle::document::{BundleDocument, BundleKind};
@@ -8,10 +8,11 @@ use compass_manifest::{Policy, Tree, check, yaml};
 
 use super::{GateArgs, require_none};
 use crate::error::CliError;
+use crate::image_usage::is_yaml;
 use crate::output::Output;
 
 /// Rules about paths and lists of a repository, which a bundle does not have.
-const OF_REPOSITORIES: [&str; 6] = [
+const REPOSITORY_RULES: [&str; 6] = [
     "file-misplaced",
     "hotfix-path",
     "image-not-listed",
@@ -20,20 +21,20 @@ const OF_REPOSITORIES: [&str; 6] = [
     "unused-allowance",
 ];
 
-/// Refuses to publish a bundle in whose YAML the rules find errors.
+/// Returns an error if the rules find errors in the YAML of a bundle.
 pub(crate) async fn require_no_errors(
     bundle: &Bundle,
     policy: &Policy,
     gate: &GateArgs,
     output: &Output,
 ) -> Result<(), CliError> {
-    if gate.is_off(output) {
+    if gate.is_skipped(output) {
         return Ok(());
     }
     let tree = tree(bundle, policy).await?;
     let report = check(&tree, policy);
-    let concerns = |finding: &&Finding| !OF_REPOSITORIES.contains(&finding.code);
-    require_none(report.findings().iter().filter(concerns))
+    let is_relevant = |finding: &&Finding| !REPOSITORY_RULES.contains(&finding.code);
+    require_none(report.findings().iter().filter(is_relevant))
 }
 
 /// The files of a bundle at the paths that they have in a release repository.
@@ -42,8 +43,7 @@ async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree, CliError> {
     let mut tree = Tree::new();
     let mut addons = None;
     for entry in bundle.entries() {
-        let is_yaml = [".yaml", ".yml"].iter().any(|end| entry.path.ends_with(end));
-        if !is_yaml {
+        if !is_yaml(entry.path) {
             continue;
         }
         let bytes = bundle.file(entry.path).await?;

@@ -1,4 +1,4 @@
-//! What counts if the commit, the index and the work tree differ.
+//! Differences between the commit, the index and the work tree.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use super::{Clone, GPU, LOG, plugin};
 
-/// A manifest with a port that the other plugin has.
+/// A manifest with the port of the other plugin.
 fn conflicting() -> String {
     plugin("log", "v0.1.0", 9001)
 }
 
 #[test]
-fn check_touched_file_leaves_index() {
+fn check_touched_file_keeps_index() {
     let clone = Clone::new();
     let state = || {
         let index = fs::metadata(clone.directory.path().join(".git/index")).unwrap();
@@ -56,7 +56,7 @@ fn check_staged_and_restored_is_committed() {
 }
 
 #[test]
-fn check_sparse_checkout_judges_staged() {
+fn check_sparse_checkout_reads_index() {
     let clone = Clone::new();
     clone.bump_gpu();
     clone.write(LOG, &plugin("log", "v0.1.1", 9001));
@@ -71,7 +71,7 @@ fn check_sparse_checkout_judges_staged() {
 }
 
 #[test]
-fn check_reads_nothing_behind_directory_link() {
+fn check_directory_link_is_not_followed() {
     let clone = Clone::new();
     clone.write("elsewhere/log.yaml", &conflicting());
     fs::rename(clone.root().join("release-plugins"), clone.root().join("moved")).unwrap();
@@ -80,7 +80,7 @@ fn check_reads_nothing_behind_directory_link() {
 }
 
 #[test]
-fn check_directory_in_place_of_file() {
+fn check_directory_replaces_file() {
     let clone = Clone::new();
     fs::remove_file(clone.root().join(GPU)).unwrap();
     clone.write(&format!("{GPU}/inner.txt"), "");

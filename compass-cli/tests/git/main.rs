@@ -1,5 +1,5 @@
-//! Git work trees as they are: whatever their configuration, attributes and shape, `compass` says
-//! what git says, and runs nothing that they name.
+//! Git work trees with any configuration, attributes and layout: `compass` agrees with git, and runs no
+//! program that they name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod index;
@@ -18,10 +18,10 @@ const LOG: &str = "release-plugins/log.yaml";
 const HOTFIX: &str =
     "release-hotfixes/v2.7.0/web-v2.7.0-20180605-p1/default/console/web/values.yaml";
 
-/// A clone with the commit that changes are compared with on `main`, and `topic` checked out.
+/// A clone with the base on `main`, and `topic` checked out.
 struct Clone {
     directory: TempDir,
-    /// The release repository in it.
+    /// The path of the release repository.
     below: &'static str,
 }
 
@@ -70,19 +70,19 @@ impl Clone {
         command
     }
 
-    /// What a check finds, as `CODE FILE`, with the findings of the base left out.
+    /// The new findings of a check, as `CODE FILE`.
     fn found(&self, more: &[&str]) -> Vec<String> {
         findings(&mut self.compass(&[&["check", "--format", "json"], more].concat()))
     }
 
-    /// The exit code and everything that is printed.
+    /// Runs `compass`; returns the exit code, and stdout and stderr together.
     fn said(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.compass(arguments).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// A program that leaves a mark when it runs, and the path of the mark.
+    /// Writes a program that creates a marker file; returns its path and that of the marker.
     fn marking_program(&self) -> (String, PathBuf) {
         let (program, mark) =
             (self.directory.path().join(".git/x"), self.directory.path().join(".git/ran"));
@@ -129,14 +129,14 @@ fn hotfix(class: &str) -> String {
 }
 
 #[test]
-fn check_user_settings_change_no_finding() {
+fn check_user_settings_keep_findings() {
     let clone = Clone::new();
     clone.bump_gpu();
     clone.write(HOTFIX, &hotfix(", class: Other"));
     clone.git(&["tag", "v2.7.0", "main"]);
     let plain = (clone.found(&[]), clone.found(&["--base", "main"]));
     assert!(plain.1.iter().any(|one| one.starts_with("change-scope")), "{plain:?}");
-    // Compared by content, whatever the time of the file says.
+    // Git compares the content if only the time of the file differs.
     clone.write(LOG, &plugin("log", "v0.1.0", 9002));
     for (key, value) in [
         ("column.ui", "always"),
@@ -166,7 +166,7 @@ fn check_user_settings_change_no_finding() {
 }
 
 #[test]
-fn check_base_converted_checkout_has_no_change() {
+fn check_base_converted_checkout_is_unchanged() {
     let clone = Clone::new();
     for (setting, attributes) in [
         (["core.autocrlf", "true"], ""),
@@ -182,14 +182,14 @@ fn check_base_converted_checkout_has_no_change() {
         assert!(clone.found(&["--base", "main"]).is_empty(), "{attributes}");
         let text = fs::read(clone.root().join(LOG)).unwrap();
         assert!(text.windows(2).any(|two| two == b"\r\n" || two[0] == 0), "{attributes}");
-        // Touched files are compared by their content.
+        // Git compares the contents of files whose time changed.
         fs::write(clone.root().join(LOG), text).unwrap();
         assert!(clone.found(&["--base", "main"]).is_empty(), "{attributes}");
     }
 }
 
 #[test]
-fn check_sparse_checkout_judges_all_files() {
+fn check_sparse_checkout_reads_all_files() {
     let clone = Clone::new();
     clone.write(LOG, &plugin("log", "v0.1.0", 9001));
     clone.commit();
@@ -198,7 +198,7 @@ fn check_sparse_checkout_judges_all_files() {
     clone.git(&["sparse-checkout", "set", "--no-cone", "/release-plugins/gpu.yaml"]);
     assert!(!clone.root().join(LOG).exists());
     assert_eq!((clone.found(&[]), clone.found(&["--base", "main"])), whole);
-    // Files that are marked as unchanged are: git compares nothing of them.
+    // Git does not compare files that are marked as unchanged.
     clone.git(&["sparse-checkout", "disable"]);
     clone.git(&["update-index", "--assume-unchanged", LOG]);
     clone.write(LOG, "not a manifest\n");
@@ -206,7 +206,7 @@ fn check_sparse_checkout_judges_all_files() {
 }
 
 #[test]
-fn check_linked_worktree_is_the_same() {
+fn check_linked_worktree_has_same_findings() {
     let clone = Clone::new();
     clone.write(LOG, &plugin("log", "v0.0.9", 9002));
     clone.commit();
@@ -218,7 +218,7 @@ fn check_linked_worktree_is_the_same() {
 }
 
 #[test]
-fn check_partial_clone_reads_what_it_has() {
+fn check_partial_clone_reads_present_objects() {
     let clone = Clone::new();
     clone.write(LOG, &plugin("log", "v0.1.1", 9002));
     clone.write("docs/large.md", "more\n");
@@ -237,7 +237,7 @@ fn check_partial_clone_reads_what_it_has() {
     let (code, text) = check(&path);
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("partial clone"), "{text}");
-    // What the hint says helps.
+    // The command of the hint works.
     assert!(text.contains("`git fetch --refetch --no-filter origin`"), "{text}");
     git(&path, &["fetch", "-q", "--refetch", "--no-filter", "origin"]);
     let (code, text) = check(&path);
@@ -246,7 +246,7 @@ fn check_partial_clone_reads_what_it_has() {
 }
 
 #[test]
-fn change_scope_names_submodule_commit() {
+fn check_base_submodule_change_is_named() {
     let clone = Clone::new();
     let (program, mark) = clone.marking_program();
     let inner = TempDir::new().unwrap();
@@ -263,7 +263,7 @@ fn change_scope_names_submodule_commit() {
     let _ = fs::remove_file(&mark);
     clone.bump_gpu();
     assert_eq!(clone.found(&["--base", "main"]), ["change-scope tools"]);
-    // Files in it that are not committed are no change of this repository.
+    // Uncommitted files in the submodule are not a change of this repository.
     git(&tools, &["reset", "-q", "--hard", "HEAD~1"]);
     let _ = fs::remove_file(&mark);
     fs::write(tools.join("x.yaml"), "a: b\n").unwrap();
@@ -272,7 +272,7 @@ fn change_scope_names_submodule_commit() {
 }
 
 #[test]
-fn check_ignored_files_are_not_judged() {
+fn check_ignored_files_are_skipped() {
     let clone = Clone::new();
     clone.write(".gitignore", "*~\n.idea/\n");
     clone.commit();
@@ -288,7 +288,7 @@ fn check_ignored_files_are_not_judged() {
 }
 
 #[test]
-fn check_ignored_repository_is_judged_as_directory() {
+fn check_ignored_repository_is_plain_directory() {
     let clone = Clone::new();
     clone.write(".gitignore", "/work/\n");
     for directory in ["work", "work/deeper"] {
@@ -300,7 +300,7 @@ fn check_ignored_repository_is_judged_as_directory() {
 }
 
 #[test]
-fn check_mode_change_is_a_change() {
+fn check_base_mode_is_a_change() {
     let clone = Clone::new();
     clone.bump_gpu();
     let path = clone.root().join("docs/guide.md");
@@ -312,7 +312,7 @@ fn check_mode_change_is_a_change() {
 fn check_runs_no_program_of_repository() {
     let clone = Clone::below("release");
     let (program, mark) = clone.marking_program();
-    // A pull request can commit what looks like a bare repository, with a configuration.
+    // A pull request can commit a directory that looks like a bare repository, with a configuration.
     git(&clone.root(), &["init", "-q", "--bare", "seed"]);
     for part in ["objects", "refs", "HEAD"] {
         fs::rename(clone.root().join("seed").join(part), clone.root().join(part)).unwrap();
@@ -360,7 +360,7 @@ fn check_broken_git_directory_is_error() {
     for (part, content, says) in [
         ("HEAD", None, "not a git repository"),
         ("HEAD", Some("garbage"), "not a git repository"),
-        ("HEAD", Some("0000000000000000000000000000000000000001"), "lacks the object 0000"),
+        ("HEAD", Some("0000000000000000000000000000000000000001"), "does not contain the object 0000"),
         ("config", Some("[[["), "bad config"),
         ("index", Some("x"), "index"),
     ] {
@@ -378,7 +378,7 @@ fn check_broken_git_directory_is_error() {
 }
 
 #[test]
-fn check_repo_option_ignores_git_dir_variable() {
+fn check_repo_option_ignores_git_dir() {
     let clone = Clone::new();
     clone.write(LOG, &plugin("log", "v0.0.9", 9002));
     let expected = clone.found(&["--base", "main"]);
@@ -389,7 +389,7 @@ fn check_repo_option_ignores_git_dir_variable() {
     let arguments = ["check", "--format", "json", "--base", "main", "--repo", &root];
     let mut command = clone.compass(&arguments);
     assert_eq!(findings(command.env("GIT_DIR", other.path().join(".git"))), expected);
-    // In a hook of the repository itself, the variable is right.
+    // In a hook of the repository itself, the variable applies.
     let mut command = clone.compass(&arguments[..5]);
     assert_eq!(findings(command.env("GIT_DIR", ".git")), expected);
     let mut command = clone.compass(&arguments[..5]);
@@ -398,7 +398,7 @@ fn check_repo_option_ignores_git_dir_variable() {
 }
 
 #[test]
-fn check_base_is_judged_by_its_policy() {
+fn check_base_uses_policy_of_base() {
     let clone = Clone::new();
     clone.write(GPU, &plugin("gpu", "v0.1.0", 9009));
     let without = clone.found(&["--base", "main"]);
@@ -410,11 +410,11 @@ fn check_base_is_judged_by_its_policy() {
         let key = policy.split_once(':').unwrap().0;
         assert!(text.contains(&format!("the change edits the policy: `{key}`")), "{text}");
         assert!(text.contains("(the changed policy would not report this)"), "{text}");
-        // A policy that the user names wins over both.
+        // `--policy` has precedence over both.
         let (_, text) = clone.said(&["check", "--base", "main", "--policy", ".compass.yaml"]);
         assert!(!text.contains("error[plugin-version-not-increased]"), "{text}");
     }
-    // Nor does a stricter one count before it is merged.
+    // A stricter policy does not apply either before it is merged.
     clone.git(&["checkout", "-q", GPU]);
     clone.write(".compass.yaml", "version: 1\nhotfixes: {namespaces: [kube-system]}\n");
     clone.write(HOTFIX, &hotfix(""));
@@ -437,7 +437,7 @@ fn check_unreadable_base_policy_is_error() {
 }
 
 #[test]
-fn policy_that_is_no_regular_file_is_error() {
+fn policy_special_file_is_error() {
     let clone = Clone::new();
     let policy = clone.root().join(".compass.yaml");
     let secret = clone.directory.path().join(".git/secret");
@@ -454,7 +454,7 @@ fn policy_that_is_no_regular_file_is_error() {
 }
 
 #[test]
-fn annotations_name_files_from_git_root() {
+fn check_annotations_use_git_root_paths() {
     let clone = Clone::below("deploy/release");
     clone.write("release-plugins/stray.txt", "");
     let (_, text) = clone.said(&["check", "--format", "github"]);
@@ -465,7 +465,7 @@ fn annotations_name_files_from_git_root() {
 }
 
 #[test]
-fn missing_product_tag_is_warning_in_every_format() {
+fn missing_product_tag_warns_in_formats() {
     let clone = Clone::new();
     clone.write(HOTFIX, &hotfix(""));
     let warning = "there is no tag of v2.7.0";
@@ -481,7 +481,7 @@ fn missing_product_tag_is_warning_in_every_format() {
 }
 
 #[test]
-fn hotfix_without_git_repository_is_warned_of() {
+fn hotfix_without_git_warns() {
     let clone = Clone::new();
     let warning = "there is no git repository, so hotfixes are not compared";
     fs::remove_dir_all(clone.directory.path().join(".git")).unwrap();
@@ -494,7 +494,7 @@ fn hotfix_without_git_repository_is_warned_of() {
 }
 
 #[test]
-fn missing_product_tag_is_fetched_from_remote() {
+fn missing_product_tag_hint_is_fetch() {
     let clone = Clone::new();
     clone.write(HOTFIX, &hotfix(""));
     for (remote, command) in [

@@ -1,4 +1,4 @@
-//! Names, encodings and variables that could mislead a check.
+//! File names, encodings and variables that could mislead a check.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,7 @@ fn check_path_not_utf8_is_finding() {
         assert_eq!((clone.found(&[]), clone.found(&["--base", "main"])), untracked);
         clone.commit();
         assert_eq!((clone.found(&[]), clone.found(&["--base", "main"])), untracked);
-        // One of two names that look the same is still there.
+        // The other one of two names that look the same remains.
         let other = clone.root().join(OsStr::from_bytes(b"release-plugins/caf\xe8.yaml"));
         fs::rename(&path, other).unwrap();
         assert_eq!(clone.found(&[]), [shown]);
@@ -61,7 +61,7 @@ fn check_filter_without_driver_is_none() {
 }
 
 #[test]
-fn check_user_variables_change_no_finding() {
+fn check_user_variables_keep_findings() {
     let clone = Clone::new();
     clone.bump_gpu();
     clone.write("docs/guide.md", "changed\n");

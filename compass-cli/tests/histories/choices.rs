@@ -1,4 +1,4 @@
-//! Random decisions, the same for the same seed.
+//! Pseudo-random decisions.
 
 use compass_registry::testing::random_bytes;
 

@@ -1,13 +1,13 @@
-//! Random and hostile configuration: of the repository, of the user and of the environment.
+//! Random and hostile configuration of the repository, the user and the environment.
 
 use std::path::Path;
 
 use crate::choices::Choices;
 
-/// A configuration variable, and its value.
+/// A configuration variable and its value.
 pub(crate) type Setting = (String, String);
 
-/// Settings that the checkout follows, without conversions.
+/// Settings that affect a checkout without conversions.
 const OF_CHECKOUT: [(&str, &[&str]); 16] = [
     ("core.fileMode", &["true", "false"]),
     ("core.symlinks", &["true", "false"]),
@@ -34,7 +34,7 @@ const CONVERSIONS: [(&str, &[&str]); 4] = [
     ("core.checkRoundtripEncoding", &["GBK", "UTF-16"]),
 ];
 
-/// Settings that change what commands print, or which paths.
+/// Settings that change the output or the paths of commands.
 const OF_OUTPUT: [(&str, &[&str]); 56] = [
     ("advice.statusHints", &["false"]),
     ("alias.diff", &["!false"]),
@@ -129,7 +129,7 @@ const OF_PROGRAMS: [&str; 31] = [
     "uploadpack.packObjectsHook",
 ];
 
-/// The hooks that a command could run which only reads.
+/// The hooks that a reading command could run.
 pub(crate) const HOOKS: [&str; 6] = [
     "fsmonitor-watchman",
     "post-checkout",
@@ -141,7 +141,7 @@ pub(crate) const HOOKS: [&str; 6] = [
 
 pub(crate) fn of_checkout(choices: &mut Choices, converts: bool) -> Vec<Setting> {
     let mut settings = some(choices, &OF_CHECKOUT, 15);
-    // Git 2.47 breaks an index that is split and has no hash.
+    // Git 2.47 corrupts a split index without a hash.
     if settings.contains(&("core.splitIndex".to_owned(), "true".to_owned())) {
         settings
             .retain(|(key, _)| !["index.skipHash", "feature.manyFiles"].contains(&key.as_str()));
@@ -152,7 +152,7 @@ pub(crate) fn of_checkout(choices: &mut Choices, converts: bool) -> Vec<Setting>
     settings
 }
 
-/// Settings that must have no effect. Each program that they name is `program`.
+/// Settings that must have no effect; the programs that they name are `program`.
 pub(crate) fn hostile(choices: &mut Choices, program: &str, converts: bool) -> Vec<Setting> {
     let mut settings = some(choices, &OF_OUTPUT, 12);
     for key in OF_PROGRAMS {
@@ -187,7 +187,7 @@ pub(crate) fn hostile(choices: &mut Choices, program: &str, converts: bool) -> V
     settings
 }
 
-/// Variables of the environment that must have no effect when `--repo` is given.
+/// Environment variables that must have no effect with `--repo`.
 pub(crate) fn of_repository(choices: &mut Choices, elsewhere: &Path) -> Vec<Setting> {
     let elsewhere = elsewhere.display().to_string();
     let variables = [
@@ -205,7 +205,7 @@ pub(crate) fn of_repository(choices: &mut Choices, elsewhere: &Path) -> Vec<Sett
     variables.filter(|_| choices.percent(25)).collect()
 }
 
-/// Variables of the environment that must have no effect at all.
+/// Environment variables that must never have an effect.
 pub(crate) fn of_user(choices: &mut Choices, program: &str) -> Vec<Setting> {
     let setting = format!("'diff.external'='{program}' 'core.fsmonitor'='{program}'");
     let variables = [
@@ -244,7 +244,7 @@ fn some(choices: &mut Choices, table: &[(&str, &[&str])], percent: usize) -> Vec
     settings
 }
 
-/// Settings as a configuration file has them.
+/// Formats settings as a configuration file.
 pub(crate) fn file(settings: &[Setting]) -> String {
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let line = |(key, value): &Setting| {

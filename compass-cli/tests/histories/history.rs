@@ -1,4 +1,4 @@
-//! Random histories, as streams for `git fast-import`.
+//! Random histories as streams for `git fast-import`.
 
 use crate::choices::Choices;
 use crate::tree::{Entry, TRIGGER, Tree, below, file, trigger};
@@ -20,7 +20,7 @@ struct Commit {
 }
 
 impl History {
-    /// A branch `main`, and a branch `topic` that is to be checked out.
+    /// A history with the branches `main` and `topic`; `topic` is checked out later.
     pub(crate) fn random(choices: &mut Choices, prefix: &str, converts: bool) -> Self {
         let mut tree = Tree::random(choices, prefix);
         tree.configure(choices, prefix, converts);
@@ -62,7 +62,7 @@ impl History {
         &self.commits[self.topic].tree
     }
 
-    /// The name of an object that the repository does not have.
+    /// The name of a missing object.
     pub(crate) fn absent_object(&self, digit: char) -> String {
         digit.to_string().repeat(if self.sha256 { 64 } else { 40 })
     }
@@ -80,7 +80,7 @@ impl History {
         self.commit(vec![from], tree)
     }
 
-    /// A merge that takes each path from either side.
+    /// A merge with each path of one of the two sides.
     fn merged(&mut self, choices: &mut Choices, ours: usize, theirs: usize) -> usize {
         let mut tree = self.commits[ours].tree.clone();
         for (path, entry) in &self.commits[theirs].tree.0 {
@@ -139,7 +139,7 @@ impl History {
     }
 }
 
-/// A path as git quotes it.
+/// Quotes a path as git does.
 pub(crate) fn quoted(path: &[u8]) -> String {
     let byte = |byte: &u8| match byte.is_ascii_alphanumeric() || b"/.-".contains(byte) {
         true => char::from(*byte).to_string(),

@@ -1,5 +1,5 @@
-//! Random git histories with random attributes and configuration: `compass check --base` says what
-//! git says about what changed, runs nothing, writes nothing, and finds the same in a fresh clone.
+//! Random git histories with random attributes and configuration: `compass check --base` agrees with git
+//! about the change, runs and writes nothing, and has the same findings in a fresh clone.
 //!
 //! `COMPASS_SEED` is the first history (default 1), and `COMPASS_SECONDS` the time to run (`fuzz/README.md`).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use choices::Choices;
 use world::World;
 
-/// Histories of a run without `COMPASS_SECONDS`.
+/// The number of histories without `COMPASS_SECONDS`.
 const HISTORIES: u64 = 24;
 
 fn variable(name: &str) -> Option<u64> {

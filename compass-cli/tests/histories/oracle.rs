@@ -1,4 +1,4 @@
-//! What git says of a change, compared with what `compass check --base` says.
+//! Compares `compass check --base` with git.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use crate::choices::Choices;
 use crate::tree::TRIGGER;
 use crate::world::{World, feed};
 
-/// By this policy a change of the trigger is a release, and nothing else is.
+/// With this policy, only a change of the trigger is a release.
 const POLICY: &str = "version: 1
 plugins: {directory: released}
 hotfixes: {directory: no-hotfixes}
@@ -30,7 +30,7 @@ pub(crate) struct Summary {
     pub(crate) findings: usize,
 }
 
-/// What git says that a change consists of, as paths of the release repository.
+/// The change according to git, as paths of the release repository.
 struct Change {
     base: String,
     tracked: BTreeSet<Vec<u8>>,
@@ -39,7 +39,7 @@ struct Change {
 
 /// # Errors
 ///
-/// The difference between git and compass.
+/// If git and compass disagree.
 pub(crate) fn compare(
     world: &World,
     choices: &mut Choices,
@@ -53,7 +53,7 @@ pub(crate) fn compare(
     let before = snapshot(world.directory.path());
     let narrow = check(world, &["--base", revision, "--policy", &policy])?;
     let usual = match check(world, &["--base", revision]) {
-        // An encoding of the work tree's files is git's to decode, unless they changed.
+        // Git decodes the `working-tree-encoding` of unchanged files.
         Err(refusal) if refusal.contains(".compass.yaml:1:1: the file is UTF-16 text") => None,
         report => Some(report?),
     };
@@ -112,8 +112,8 @@ fn compare_paths(change: &Change, narrow: &Value, summary: &mut Summary) -> Resu
     }
 }
 
-/// The same files in a clone without configuration have the same findings: those of `HEAD`, or
-/// those of a commit of everything.
+/// Compares the findings with those in a clone without configuration, of `HEAD` or of a commit of all
+/// files.
 fn compare_clone(
     world: &World,
     change: &Change,
@@ -146,7 +146,7 @@ fn compare_clone(
     }
 }
 
-/// The findings and everything else that a report has, as text.
+/// The report as text.
 fn parts(report: &Value) -> BTreeSet<String> {
     let lists = ["findings", "allowed", "warnings"].map(|key| report[key].as_array().unwrap());
     let parts = lists.into_iter().flatten().chain([&report["counts"], &report["preexisting"]]);
@@ -158,7 +158,7 @@ fn is_clean(world: &World, change: &Change) -> bool {
     change.untracked.is_empty() && world.try_git(&compared, &[]).status.success()
 }
 
-/// A commit of the work tree, if git can make one of exactly that.
+/// Commits the work tree, if git can commit exactly its state.
 fn commit_all(world: &World) -> Option<String> {
     if !world.is_plain || !world.try_git(&["add", "--all"], &[]).status.success() {
         return None;
@@ -168,8 +168,8 @@ fn commit_all(world: &World) -> Option<String> {
     Some(text(world.run_git(&["commit-tree", "-p", "HEAD", "-m", "all", &tree], b"")))
 }
 
-/// Verifies what git said of the work tree by a comparison of commits. Returns whether both say the
-/// same: a file that was only removed from the index is a change of the work tree alone.
+/// Compares the change of the work tree with that between two commits. They differ for a file that was
+/// only removed from the index.
 fn require_all_changes(world: &World, change: &Change, commit: &str) -> Result<bool, String> {
     let compared = ["diff-tree", "-r", "--no-renames", "--name-only", "-z", &change.base, commit];
     let differing = world.run_git(&compared, b"");
@@ -185,7 +185,7 @@ fn require_all_changes(world: &World, change: &Change, commit: &str) -> Result<b
     }
 }
 
-/// A clone with the same references; `None` if git takes a file of a fresh checkout for changed.
+/// A clone with the same references; `None` if git regards a file of a fresh checkout as changed.
 fn clone(world: &World, commit: &str) -> Option<PathBuf> {
     let commit = world.run_git(&["rev-parse", commit], b"");
     let references = world.run_git(&["for-each-ref", "--format=%(objectname) %(refname)"], b"");
@@ -210,7 +210,7 @@ fn clone(world: &World, commit: &str) -> Option<PathBuf> {
     compared.success().then_some(clone)
 }
 
-/// Runs `compass check` twice; both must say the same.
+/// Runs `compass check` twice; asserts that both outputs are the same.
 fn check(world: &World, arguments: &[&str]) -> Result<Value, String> {
     let run = || {
         let mut command = world.compass(&["check", "--format", "json"]);
@@ -260,8 +260,8 @@ fn change(world: &World, revision: &str) -> Change {
     }
 }
 
-/// Whether git may give a file a new time when it reads an index: that of a shared part, and objects
-/// that a sparse index names, expire without.
+/// Whether git may update the time of a file when it reads an index: shared index files and the objects
+/// of a sparse index would expire otherwise.
 fn is_renewed(path: &Path) -> bool {
     let path = path.to_string_lossy();
     path.contains("/sharedindex.") || path.contains("/.git/objects/")

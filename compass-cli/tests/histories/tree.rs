@@ -1,10 +1,10 @@
-//! Trees of commits: random names and contents, and random changes of them.
+//! Random trees of commits, and random changes of them.
 
 use std::collections::BTreeMap;
 
 use crate::choices::Choices;
 
-/// The manifest whose change makes `change-scope` report every other changed file.
+/// The manifest whose change makes `change-scope` report all other changed files.
 pub(crate) const TRIGGER: &str = "released/trigger.yaml";
 
 const POLICY_FILE: &str = ".compass.yaml";
@@ -175,7 +175,7 @@ pub(crate) enum Entry {
         executable: bool,
     },
     Link(Vec<u8>),
-    /// The digit that its commit consists of.
+    /// The digit that the commit of the submodule consists of.
     Submodule(char),
 }
 
@@ -204,7 +204,7 @@ impl Tree {
         self.0.insert(path, entry);
     }
 
-    /// A path of the tree, except the trigger, and what git refuses as anything but a file.
+    /// A path of the tree, except the trigger and paths that git only accepts as files.
     pub(crate) fn pick(&self, choices: &mut Choices) -> Option<Vec<u8>> {
         let kept = [TRIGGER, POLICY_FILE, ".gitmodules"].map(str::as_bytes);
         let is_free = |path: &&Vec<u8>| !kept.iter().any(|kept| path.ends_with(kept));
@@ -212,7 +212,7 @@ impl Tree {
         (!paths.is_empty()).then(|| paths[choices.below(paths.len())].clone())
     }
 
-    /// Changes something at random.
+    /// Makes a random change.
     pub(crate) fn change(&mut self, choices: &mut Choices, prefix: &str) {
         let new = random_path(choices, prefix);
         let old = self.pick(choices).unwrap_or_else(|| new.clone());
@@ -244,9 +244,9 @@ impl Tree {
                     self.insert(other_case(&old), entry);
                 }
             }
-            // A file becomes a directory.
+            // Replace a file with a directory.
             11 => self.insert([&*old, b"/inner.yaml"].concat(), file(b"a: 1\n".to_vec())),
-            // A directory becomes a file.
+            // Replace a directory with a file.
             12 if !prefix.starts_with("docs") => {
                 self.insert(below(prefix, "docs"), file(b"docs\n".to_vec()));
             }
@@ -346,7 +346,7 @@ pub(crate) fn edited(choices: &mut Choices, content: &[u8]) -> Vec<u8> {
         0 => content.extend_from_slice(b"more\n"),
         1 => content.extend_from_slice(b"more\r\n"),
         2 => drop(content.pop()),
-        // Of the same size.
+        // The same size.
         3 if !content.is_empty() => {
             let place = choices.below(content.len());
             content[place] ^= 1;

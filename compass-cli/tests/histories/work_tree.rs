@@ -20,13 +20,13 @@ use crate::world::World;
 const STEPS: usize = 23;
 const PLAIN_STEPS: usize = 19;
 
-/// Changes files on disk and in the index. A step that does not apply is left out.
+/// Changes files on disk and in the index; skips steps that do not apply.
 pub(crate) fn change(world: &mut World, choices: &mut Choices) {
     for _ in 0..choices.below(9) {
         let old = world.history.tree().pick(choices);
         let new = random_path(choices, world.prefix);
         let old = old.unwrap_or_else(|| new.clone());
-        // The last steps keep the work tree from being committed as it is.
+        // The last steps create states that cannot be committed.
         let steps = if choices.percent(40) { STEPS } else { PLAIN_STEPS };
         let _ = match choices.below(steps) {
             step if step < 12 => change_file(world, choices, step, &old, &new),
@@ -87,7 +87,7 @@ fn change_file(
             other.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::rename(&path, other)
         }
-        // Of the same size and time.
+        // The same size and time.
         _ => {
             let (content, time) = (fs::read(&path)?, fs::metadata(&path)?.modified()?);
             let changed = content.iter().map(|byte| byte ^ 1).collect::<Vec<_>>();
@@ -113,7 +113,7 @@ fn change_index(
         }
         15 => drop(world.try_git(&["add", "-A"], &[])),
         16 => conflict(world, choices, old),
-        // Staged without a file.
+        // Staged, and removed from disk.
         17 => {
             let blob = store(world, &random_content(choices, new));
             let entry = format!("100644 {blob} 0\t{}\n", quoted(new));
@@ -138,7 +138,7 @@ fn change_index(
     Ok(())
 }
 
-/// Where to put a repository: at a submodule that the commit has, or at a new place.
+/// The path of a nested repository: that of a submodule of the commit, or a new one.
 fn choices_path(world: &World, old: &[u8], new: &[u8]) -> PathBuf {
     let path = at(world, old);
     if path.is_dir() { path } else { at(world, new) }
@@ -159,7 +159,7 @@ fn replace_directory(world: &World, choices: &mut Choices, old: &[u8]) -> io::Re
     symlink(moved, path)
 }
 
-/// Gives a path an entry for some sides of a merge.
+/// Adds index entries of a path for some sides of a merge.
 fn conflict(world: &World, choices: &mut Choices, path: &[u8]) {
     let mut entries = format!("0 {} 0\t{}\n", world.history.absent_object('0'), quoted(path));
     for side in 1..=3 {
@@ -173,7 +173,7 @@ fn conflict(world: &World, choices: &mut Choices, path: &[u8]) {
 }
 
 fn nested_repository(world: &mut World, choices: &mut Choices, path: &Path) -> io::Result<()> {
-    // The release repository stays in the outer one.
+    // The release repository remains in the outer repository.
     let is_around =
         |path: PathBuf| world.root().canonicalize().is_ok_and(|root| root.starts_with(path));
     if path.canonicalize().is_ok_and(is_around) {

@@ -1,4 +1,4 @@
-//! A random git repository on disk, with everything that could mislead a check.
+//! A random git repository on disk, with content and configuration that could mislead a check.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,12 +20,12 @@ pub(crate) struct World {
     pub(crate) directory: TempDir,
     /// The root of the work tree.
     pub(crate) top: PathBuf,
-    /// The release repository in it: empty, or ends with `/`.
+    /// The path of the release repository in the work tree: empty, or ends with `/`.
     pub(crate) prefix: &'static str,
-    /// What belongs to the whole repository, if several work trees are linked to it.
+    /// The common directory, which linked work trees share.
     pub(crate) common: PathBuf,
     pub(crate) history: History,
-    /// Whether git converts contents.
+    /// Whether attributes or configuration convert contents.
     pub(crate) converts: bool,
     /// Whether `git add --all` would stage exactly the work tree.
     pub(crate) is_plain: bool,
@@ -69,20 +69,20 @@ impl World {
         self.top.join(self.prefix)
     }
 
-    /// A path of the release repository, from one that git printed.
+    /// Converts a path that git printed to a path of the release repository.
     pub(crate) fn relative(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = path.strip_prefix(self.prefix.as_bytes())?;
-        // A repository is listed as a directory.
+        // Git lists a nested repository as a directory.
         let path = path.strip_suffix(b"/").unwrap_or(path);
         (!path.is_empty()).then(|| path.to_vec())
     }
 
-    /// The file in which each program that must not run leaves a mark.
+    /// The marker file of the programs that must not run.
     pub(crate) fn marks(&self) -> PathBuf {
         self.directory.path().join("marks")
     }
 
-    /// Where temporary files go, and must not stay.
+    /// The directory for temporary files, which must be removed.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.directory.path().join("temporary")
     }
@@ -123,7 +123,7 @@ impl World {
         command
     }
 
-    /// Runs a git command, and returns its output, whatever its exit status.
+    /// Runs a git command; returns its output for any exit status.
     pub(crate) fn try_git(&self, arguments: &[&str], paths: &[&[u8]]) -> Output {
         let mut command = self.git(arguments);
         command.args(paths.iter().map(|path| OsStr::from_bytes(path))).output().unwrap()
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// Adds configuration, hooks and attributes, after which git does nothing here that writes.
+    /// Adds configuration, hooks and attributes; afterwards, no git command of the test writes here.
     fn mislead(&mut self, choices: &mut Choices, is_linked: bool) {
         let program = self.program();
         let own = match is_linked {
@@ -226,7 +226,7 @@ impl World {
                 write_program(&hooks.join(hook), &script);
             }
         }
-        // The set-up may have run programs; from now on that is an error.
+        // The setup may have run programs; from now on, that is an error.
         let _ = fs::remove_file(self.marks());
     }
 
@@ -239,7 +239,7 @@ impl World {
             let elsewhere = self.directory.path().join("elsewhere");
             self.environment.extend(configuration::of_repository(choices, &elsewhere));
         } else if choices.percent(20) {
-            // As a hook of the repository has it.
+            // As in a hook of the repository.
             let own = self.common.join(if is_linked { "worktrees/work" } else { "" });
             let directories = [("GIT_DIR", own), ("GIT_WORK_TREE", self.top.clone())];
             let directories =
@@ -256,7 +256,7 @@ impl World {
 pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Vec<u8> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A command that fails may not have read all of it: its exit status tells.
+    // A failing command may not read all of its input; its exit status shows that.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);

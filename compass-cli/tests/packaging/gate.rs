@@ -1,4 +1,4 @@
-//! `sync`, `package` and `publish` refuse targets with errors.
+//! `sync`, `package` and `publish` fail for targets with errors.
 
 use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::Value;
@@ -23,7 +23,7 @@ fn json(ran: &Ran) -> Value {
 }
 
 #[test]
-fn ship_target_with_errors_is_refused() {
+fn gate_target_with_errors_is_error() {
     let world = with_conflict();
     let to = format!("{}/other", world.registry.host());
     for command in [
@@ -40,7 +40,7 @@ fn ship_target_with_errors_is_refused() {
 }
 
 #[test]
-fn ship_target_unaffected_by_errors_is_done() {
+fn gate_unrelated_errors_are_ignored() {
     let world = with_conflict();
     world.push("alone", &SampleImage::with_layers(vec![random_bytes(2, 1000)]));
     world.add_plugin("alone");
@@ -52,7 +52,7 @@ fn ship_target_unaffected_by_errors_is_done() {
 }
 
 #[test]
-fn ship_no_check_says_reason_in_result() {
+fn gate_no_check_reason_in_result() {
     let world = with_conflict();
     let no_check = ["--no-check", "agreed with the owners"];
     let package = [&["-o", "out", "--format", "json"][..], &no_check].concat();
@@ -70,7 +70,7 @@ fn ship_no_check_says_reason_in_result() {
 }
 
 #[test]
-fn publish_uncommitted_bundle_is_refused() {
+fn publish_uncommitted_bundle_is_error() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
@@ -90,12 +90,12 @@ fn publish_uncommitted_bundle_is_refused() {
 }
 
 #[test]
-fn publish_bundle_with_errors_is_refused() {
+fn publish_bundle_with_errors_is_error() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
-    // The policy of the repository decides, and it has become stricter.
+    // The current policy of the repository applies, which is stricter now.
     let policy = world.path("repo/.compass.yaml");
     let text = std::fs::read_to_string(&policy).unwrap();
     std::fs::write(&policy, text.replace("plugin-image-reference: off", "")).unwrap();

@@ -1,4 +1,4 @@
-//! What git knows of a release goes into its bundle, and nothing else of the clone does.
+//! The bundle depends on the commit of the release, and on nothing else of the clone.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::BUNDLE;
 use super::world::{Ran, World, ran};
 
-/// When the one commit was made, in seconds.
+/// The time of the only commit, in seconds.
 const MADE: &str = "1527811200";
 
 /// A world whose release repository is a clone with one commit.
@@ -43,7 +43,7 @@ fn commit(world: &World) -> String {
     git(world, &["rev-parse", "HEAD"])
 }
 
-/// Packages with these variables; gives what was said, the bundle, and the commit that it names.
+/// Packages with these variables; returns stderr, the bundle and the commit that it names.
 fn package(world: &World, environment: &[(&str, &str)]) -> (String, Vec<u8>, Value) {
     let mut command = world.command(&["package", "plugin", "web", "--repo", "repo", "-o", "out"]);
     let Ran { code, error, .. } = ran(command.envs(environment.iter().copied()));
@@ -53,7 +53,7 @@ fn package(world: &World, environment: &[(&str, &str)]) -> (String, Vec<u8>, Val
     (error, bundle, document["commit"].clone())
 }
 
-/// The times of all entries.
+/// The modification times of all entries.
 fn times(world: &World) -> Vec<String> {
     let listed = Command::new("tar")
         .args(["--utc", "--full-time", "-tvzf"])
@@ -71,14 +71,14 @@ fn times(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_bundle_names_the_commit_that_changed_its_release_last_and_has_its_time() {
+fn package_names_last_commit_and_time() {
     let world = committed();
     let first = git(&world, &["rev-parse", "HEAD"]);
     let (error, bundle, named) = package(&world, &[]);
     assert_eq!((error.as_str(), named.as_str()), ("", Some(&*first)));
     assert_eq!(times(&world), ["2018-06-01 00:00:00"]);
 
-    // What others do in the repository changes nothing.
+    // Commits to other files change nothing.
     world.write("repo/README.md", "another change\n");
     assert_ne!(commit(&world), first);
     assert!(package(&world, &[]).1 == bundle, "other bytes");
@@ -89,18 +89,18 @@ fn a_bundle_names_the_commit_that_changed_its_release_last_and_has_its_time() {
 }
 
 #[test]
-fn what_is_not_as_it_was_committed_names_no_commit() {
+fn package_uncommitted_changes_names_no_commit() {
     let world = committed();
     let manifest = world.path("repo/release-plugins/web.yaml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, format!("# changed\n{text}")).unwrap();
     let (error, _, named) = package(&world, &[]);
-    assert!(error.contains("web.yaml differs from the last commit"), "{error}");
+    assert!(error.contains("web.yaml has uncommitted changes"), "{error}");
     assert_eq!(named, Value::Null);
     assert_eq!(times(&world), ["1970-01-01 00:00:00"]);
 }
 
-/// A program that leaves a mark when it runs; the path of the mark.
+/// Writes a program that creates a marker file; returns its path and that of the marker.
 fn marking_program(world: &World) -> (String, std::path::PathBuf) {
     let (script, ran) = (world.path("program"), world.path("ran"));
     std::fs::write(&script, format!("#!/bin/sh\ntouch {}\ncat\n", ran.display())).unwrap();
@@ -126,7 +126,7 @@ fn package_runs_no_program_of_configuration() {
     std::fs::create_dir(world.path("hooks")).unwrap();
     std::fs::copy(&program, world.path("hooks/post-index-change")).unwrap();
     world.write("repo/.git/info/attributes", "* filter=x diff=x\n");
-    // Git compares touched files again, and would run the filter for them.
+    // Git would run the filter to compare files whose time changed.
     let manifest = world.path("repo/release-plugins/web.yaml");
     let text = std::fs::read(&manifest).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(10));
@@ -137,7 +137,7 @@ fn package_runs_no_program_of_configuration() {
 }
 
 #[test]
-fn package_foreign_clone_is_refused() {
+fn package_foreign_clone_is_error() {
     let world = committed();
     let mut command = world.command(&["package", "plugin", "web", "--repo", "repo", "-o", "out"]);
     let Ran { code, error, .. } = ran(command.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"));
@@ -161,14 +161,14 @@ fn package_converted_checkout_has_committed_bytes() {
         assert_eq!((error.as_str(), &commit), ("", &named));
         assert!(bundle == first, "other bytes with {settings:?}");
     }
-    // A sparse checkout leaves the file out.
+    // A sparse checkout omits the file.
     git(&world, &["sparse-checkout", "set", "--no-cone", "/nothing"]);
     assert!(!manifest.exists());
     assert!(package(&world, &[]).1 == first, "other bytes in a sparse checkout");
 }
 
 #[test]
-fn package_staged_content_is_not_packaged() {
+fn package_staged_content_is_ignored() {
     let world = committed();
     let (_, first, named) = package(&world, &[]);
     let manifest = world.path("repo/release-plugins/web.yaml");

@@ -1,4 +1,4 @@
-//! `compass package`, and what reads its bundles again, with a registry and nothing else.
+//! `compass package`, and the commands that read its bundles, with one registry.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod gate;
@@ -18,7 +18,7 @@ use world::{World, ran};
 const BUNDLE: &str = "compass-plugins-web-v1.0.0.tar.gz";
 
 #[test]
-fn a_bundle_in_order_is_the_bundle_and_stdout_is_its_own() {
+fn package_to_stream_writes_same_bytes() {
     let world = World::new();
     let image = SampleImage::with_layers(vec![random_bytes(1, 900_000), random_bytes(2, 70_000)]);
     world.push("web", &image);
@@ -46,7 +46,7 @@ fn a_bundle_in_order_is_the_bundle_and_stdout_is_its_own() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_an_error() {
+fn package_closed_stdout_is_error() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 4_000_000)]));
     world.add_plugin("web");
@@ -57,17 +57,17 @@ fn a_reader_that_goes_away_is_an_error() {
 }
 
 #[test]
-fn package_image_for_other_platform_is_refused() {
+fn package_other_platform_is_error() {
     let world = World::new();
     let image = SampleImage::for_architecture("arm64", vec![random_bytes(1, 1000)]);
     world.push("web", &image);
     world.add_plugin("web");
     let ran = world.package("web", &["-o", "out"]);
     assert_eq!(ran.code, 2, "{}", ran.error);
-    assert!(ran.error.contains("is not for linux/amd64; it is for linux/arm64"), "{}", ran.error);
+    assert!(ran.error.contains("is not for linux/amd64, but for linux/arm64"), "{}", ran.error);
     assert!(ran.error.contains("--allow-other-platform"), "{}", ran.error);
     assert!(!world.path(&format!("out/{BUNDLE}")).exists());
-    // The configuration was read for the refusal.
+    // The image configuration was read to find the platform.
     let config = image.blobs[0].len() as u64;
     assert_eq!(world.registry.blob_bytes(), config);
 
@@ -82,14 +82,14 @@ fn package_image_for_other_platform_is_refused() {
 }
 
 #[test]
-fn package_for_other_platform_is_named_by_it() {
+fn package_other_platform_is_in_name() {
     let world = World::new();
     world.push_index_of("web", &["amd64", "arm64", "s390x"]);
     world.add_plugin("web");
     let package = |platform: &str| {
         let ran = world.package("web", &["-o", "out", "--platform", platform]);
         assert_eq!(ran.code, 0, "{platform}: {}", ran.error);
-        // The configurations of these images all say amd64.
+        // The configurations of these images are all for amd64.
         let contradicts = "lists it for linux/arm64, and its configuration for linux/amd64";
         assert_eq!(ran.error.contains(contradicts), platform == "linux/arm64", "{}", ran.error);
     };
@@ -109,7 +109,7 @@ fn package_for_other_platform_is_named_by_it() {
 }
 
 #[test]
-fn package_platform_that_index_lacks_is_refused() {
+fn package_platform_not_in_index_fails() {
     let world = World::new();
     world.push_index_of("web", &["amd64"]);
     world.add_plugin("web");
@@ -118,7 +118,7 @@ fn package_platform_that_index_lacks_is_refused() {
     };
     let ran = package("linux/amd64,linux/s390x", &[]);
     assert_eq!(ran.code, 2, "{}", ran.error);
-    assert!(ran.error.contains("is not for linux/s390x; it is for linux/amd64"), "{}", ran.error);
+    assert!(ran.error.contains("is not for linux/s390x, but for linux/amd64"), "{}", ran.error);
     let ran = package("linux/s390x", &[]);
     assert_eq!(ran.code, 2, "{}", ran.error);
     assert!(ran.error.contains("has no image for linux/s390x"), "{}", ran.error);
@@ -131,7 +131,7 @@ fn package_platform_that_index_lacks_is_refused() {
 }
 
 #[test]
-fn a_product_without_something_that_it_names_is_no_package() {
+fn package_product_missing_file_is_error() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.write("repo/images-lists/a.list", "release/web:v1\n");
@@ -175,7 +175,7 @@ fn a_product_without_something_that_it_names_is_no_package() {
 }
 
 #[test]
-fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied() {
+fn incomplete_target_is_not_released() {
     let world = World::new();
     let manifest = "release-products/v2.7.0.yaml";
     let product = |more: &str| {
@@ -215,7 +215,7 @@ fn a_target_of_which_something_would_be_left_out_is_neither_packaged_nor_copied(
     }
 }
 
-/// The bundle of one plugin, `web`, of a layer of 300 KB.
+/// Packages the plugin `web`, whose image has a layer of 300 KB.
 fn bundle_of(world: &World) -> Vec<u8> {
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 300_000)]));
     world.add_plugin("web");
@@ -224,7 +224,7 @@ fn bundle_of(world: &World) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
+fn damaged_bundle_error_names_the_bundle() {
     let world = World::new();
     let good = bundle_of(&world);
     let mut damaged = good.clone();
@@ -262,7 +262,7 @@ fn a_damaged_bundle_is_neither_published_nor_is_a_registry_blamed_for_it() {
 }
 
 #[test]
-fn an_install_names_what_it_replaces_and_what_nobody_packed() {
+fn install_warns_of_tags_and_images() {
     let world = World::new();
     bundle_of(&world);
     let site = format!("{}/site", world.registry.host());
@@ -281,7 +281,7 @@ fn an_install_names_what_it_replaces_and_what_nobody_packed() {
     assert!(String::from_utf8_lossy(&kept.out).contains("(kept; not copied: sha256:"));
     let again = world.run(&[&again[..], &["move"]].concat());
     assert_eq!(again.code, 0, "{}", again.error);
-    assert!(again.error.contains("/site/web:v1 was sha256:"), "{}", again.error);
+    assert!(again.error.contains("/site/web:v1: the tag was moved from sha256:"), "{}", again.error);
     let sh = |script: &str| {
         let mut sh = Command::new("sh");
         assert!(sh.current_dir(world.path("")).args(["-ec", script]).status().unwrap().success());
@@ -297,7 +297,7 @@ fn an_install_names_what_it_replaces_and_what_nobody_packed() {
 }
 
 #[test]
-fn two_hotfixes_of_one_name_are_told_apart_by_their_paths() {
+fn hotfix_ambiguous_name_needs_path() {
     let world = World::new();
     let values = "_config:\n  _metadata: {name: web, version: v2.7.0-20180605-p1}\n  controllers:\n  \
                   - type: Deployment\n    containers:\n    - name: web\n      image: \
@@ -318,7 +318,7 @@ fn two_hotfixes_of_one_name_are_told_apart_by_their_paths() {
 }
 
 #[test]
-fn what_stands_where_something_is_extracted_stays() {
+fn extract_existing_file_is_error() {
     let world = World::new();
     bundle_of(&world);
     let extract = ["extract", &format!("out/{BUNDLE}"), "--yaml", "-o", "yaml"];
@@ -330,7 +330,7 @@ fn what_stands_where_something_is_extracted_stays() {
 }
 
 #[test]
-fn a_bundle_with_fewer_platforms_is_another_bundle() {
+fn diff_shows_omitted_platforms() {
     let world = World::new();
     world.add_plugin("web");
     world.push_index_of("web", &["amd64", "arm64"]);
@@ -341,12 +341,12 @@ fn a_bundle_with_fewer_platforms_is_another_bundle() {
     }
     let ran = world.run(&["diff", &format!("one/{BUNDLE}"), &format!("other/{BUNDLE}")]);
     let shown = String::from_utf8(ran.out).unwrap();
-    assert!(shown.contains("platforms left out: none -> linux/arm64"), "{shown}");
-    assert!(shown.contains("0 images the same"), "{shown}");
+    assert!(shown.contains("omitted platforms: none -> linux/arm64"), "{shown}");
+    assert!(shown.contains("0 images unchanged"), "{shown}");
 }
 
 #[test]
-fn what_is_said_of_a_bundle_and_who_may_run_its_files_are_differences_too() {
+fn diff_shows_times_and_modes() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.write("repo/images-lists/a.list", "release/web:v1\n");
@@ -376,7 +376,7 @@ fn what_is_said_of_a_bundle_and_who_may_run_its_files_are_differences_too() {
 }
 
 #[test]
-fn a_time_that_no_archive_has_room_for_is_refused() {
+fn source_date_epoch_too_large_fails() {
     let world = World::new();
     world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
     world.add_plugin("web");
@@ -390,7 +390,7 @@ fn a_time_that_no_archive_has_room_for_is_refused() {
 }
 
 #[test]
-fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
+fn extract_image_by_path_or_digest() {
     let world = World::new();
     let image = SampleImage::with_layers(vec![random_bytes(1, 30_000)]);
     world.push("web", &image);
@@ -424,7 +424,7 @@ fn an_image_is_taken_by_its_archives_path_and_by_its_digest() {
 }
 
 #[test]
-fn a_layout_that_the_disk_is_too_small_for_leaves_nothing_unfinished() {
+fn extract_layout_full_disk_removes_temporaries() {
     let world = World::new();
     world
         .push("web", &SampleImage::with_layers((1..5).map(|n| random_bytes(n, 3 << 20)).collect()));

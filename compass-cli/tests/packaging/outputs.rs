@@ -1,4 +1,4 @@
-//! What `extract` writes to standard output, and `verify` of several bundles.
+//! `extract` to stdout, and `verify` with several bundles.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ fn extract_image_names_its_tag() {
     let ran = world.run(&["extract", BUNDLE, "--image", "web", "-o", "images/"]);
     assert_ran(&ran, 0, "");
     assert!(world.path("images/web-v1-image.tar.gz").is_file());
-    // The same image of a package that other tools made.
+    // The same image in a package of another tool.
     let ran =
         world.run(&["extract", "images/web-v1-image.tar.gz", "--image", "web", "-o", "more/"]);
     assert_ran(&ran, 0, "");
@@ -58,7 +58,7 @@ fn extract_to_stdout_writes_same_bytes() {
         let expected = std::fs::read(world.path(expected)).unwrap();
         assert!(ran.out == expected, "other bytes of {arguments:?}");
     }
-    // An image of a package of other tools is written anew, whether to a file or not.
+    // The archive of a foreign image is written again, to a file as well as to stdout.
     let [to_file, to_stdout] = ["again.tar.gz", "-"]
         .map(|to| world.run(&["extract", "web.tar.gz", "--image", "web", "-o", to]));
     assert_ran(&to_file, 0, "");
@@ -82,17 +82,17 @@ fn extract_to_stdout_prints_json_on_stderr() {
 }
 
 #[test]
-fn extract_of_several_to_stdout_is_refused() {
+fn extract_several_to_stdout_is_error() {
     let world = world();
     for arguments in [&[][..], &["--yaml"], &["--image", "web", "--layout"]] {
         let ran = world.run(&[&["extract", BUNDLE, "-o", "-"], arguments].concat());
-        assert_ran(&ran, 2, "cannot write several files to standard output");
+        assert_ran(&ran, 2, "cannot write several files to stdout");
         assert_eq!(ran.out, b"");
     }
 }
 
 #[test]
-fn verify_of_several_reports_each() {
+fn verify_several_reports_each() {
     let world = world();
     let mut damaged = std::fs::read(world.path(BUNDLE)).unwrap();
     let middle = damaged.len() / 2;
@@ -129,7 +129,7 @@ fn verify_of_several_reports_each() {
 }
 
 #[test]
-fn readers_warn_of_what_is_skipped() {
+fn foreign_package_unread_parts_warn() {
     let world = world();
     let ran = world.run(&["extract", BUNDLE, "--image", "web", "--layout", "-o", "layout"]);
     assert_ran(&ran, 0, "");

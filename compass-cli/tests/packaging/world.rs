@@ -1,4 +1,4 @@
-//! A release repository, and the registry that it names.
+//! A release repository and its registry.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -42,7 +42,7 @@ impl World {
         world
     }
 
-    /// Writes a plugin of one image, `release/<name>:v1`.
+    /// Writes a plugin with one image, `release/<name>:v1`.
     pub(crate) fn add_plugin(&self, name: &str) {
         let image = format!("{}/release/{name}:v1", self.registry.host());
         let manifest = format!(
@@ -58,7 +58,7 @@ impl World {
         self.runtime.block_on(image.store(&self.storage, &repository, &tag)).unwrap();
     }
 
-    /// Lets the tag name an index of an image for each of these.
+    /// Pushes an image index with an image for each architecture.
     pub(crate) fn push_index_of(&self, name: &str, architectures: &[&str]) {
         let entries = architectures.iter().map(|architecture| {
             let layer = architecture.as_bytes().to_vec();
@@ -107,7 +107,7 @@ impl World {
         self.run(&[&["package", "plugin", name, "--repo", "repo"], more].concat())
     }
 
-    /// What is said of a bundle.
+    /// The JSON of `compass inspect`.
     pub(crate) fn inspect(&self, bundle: &str) -> Value {
         let ran = self.run(&["inspect", bundle, "--format", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.error);

@@ -1,4 +1,4 @@
-//! `compass doctor`: capabilities of a registry, the login that is used, and web pages.
+//! `compass doctor`: registry features, logins, and web pages.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::world::World;
 
 #[test]
-fn a_credential_helper_that_fails_is_no_anonymous_login() {
+fn doctor_failed_credential_helper_is_error() {
     let world = World::new(&[], Script::default());
     let host = world.release.host();
     let helpers = [
@@ -48,7 +48,7 @@ fn a_credential_helper_that_fails_is_no_anonymous_login() {
 }
 
 #[test]
-fn the_doctor_tries_out_what_a_registry_can_do_and_leaves_nothing() {
+fn doctor_scratch_repository_is_cleaned() {
     let world = World::new(&[], Script::default());
     let host = world.release.host();
     let (code, out, error) = world.compass(&["doctor", &host, "--scratch", "release/scratch"]);
@@ -80,7 +80,7 @@ fn the_doctor_tries_out_what_a_registry_can_do_and_leaves_nothing() {
     assert!(out.contains("help: check the host name and port"), "{out}");
 }
 
-/// Listens, and gives each request the answer that its path has.
+/// Starts a server with a fixed response for each path.
 fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -91,7 +91,7 @@ fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> String {
             let count = connection.read(&mut head).unwrap();
             let head = String::from_utf8_lossy(&head[..count]).into_owned();
             let path = head.split(' ').nth(1).unwrap_or_default();
-            // Who asked may be gone.
+            // The client may have closed the connection.
             drop(connection.write_all(answer(path).as_bytes()));
         }
     });
@@ -107,7 +107,7 @@ fn page(status: &str, kind: &str, body: &str) -> String {
 }
 
 #[test]
-fn doctor_tells_web_page_from_registry() {
+fn doctor_web_page_is_no_registry() {
     let world = World::new(&[], Script::default());
     let html = "<!doctype html><title>Harbor</title>";
     let everywhere = serve(move |_| page("200 OK", "text/html", html));
@@ -124,10 +124,10 @@ fn doctor_tells_web_page_from_registry() {
 }
 
 #[test]
-fn doctor_of_project_offers_its_login() {
+fn doctor_project_uses_its_login() {
     let world = World::new(&["caicloud/base:v1"], Script::default());
     let host = world.release.host();
-    // `other:wrong` for all else, and the right one for one project.
+    // `other:wrong` by default, and the right login for one project.
     let auths = format!(
         r#"{{"auths": {{"{host}": {{"auth": "b3RoZXI6d3Jvbmc="}},
             "{host}/release": {{"auth": "cm9ib3Q6aHVudGVyMg=="}}}}}}"#
@@ -146,7 +146,7 @@ fn doctor_of_project_offers_its_login() {
 }
 
 #[test]
-fn auth_file_that_is_missing_is_an_error() {
+fn auth_file_missing_is_error() {
     let world = World::new(&["caicloud/base:v1"], Script::default());
     std::fs::remove_file(world.path("auth.json")).unwrap();
     world.write("one.list", "caicloud/base:v1\n");
@@ -159,7 +159,7 @@ fn auth_file_that_is_missing_is_an_error() {
 }
 
 #[test]
-fn refused_login_names_its_file() {
+fn login_rejected_names_credentials_file() {
     let world = World::new(&["caicloud/base:v1"], Script::default());
     let auth = |host: String| format!(r#""{host}": {{"auth": "b3RoZXI6d3Jvbmc="}}"#);
     let auths = [auth(world.source.host()), auth(world.release.host())].join(",");

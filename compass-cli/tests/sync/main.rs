@@ -1,4 +1,4 @@
-//! `compass sync` and `compass doctor`, between registries that want credentials.
+//! `compass sync` and `compass doctor` with registries that require credentials.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod doctor;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use world::World;
 
 #[test]
-fn what_is_there_already_costs_two_requests_an_image_and_one_token_a_registry() {
+fn sync_present_images_costs_two_requests() {
     let images: Vec<_> = (0..12).map(|number| format!("caicloud/app-{number}:v1")).collect();
     let world =
         World::new(&images.iter().map(String::as_str).collect::<Vec<_>>(), Script::default());
@@ -26,22 +26,22 @@ fn what_is_there_already_costs_two_requests_an_image_and_one_token_a_registry() 
     let (code, out, error) = world.compass(&sync);
     assert_eq!(code, 0, "{out}{error}");
     for (after, before) in counts().into_iter().zip(before) {
-        // The first request of a run is asked who it is.
+        // The first request of a run is challenged for credentials.
         assert_eq!((after.0 - before.0, after.1 - before.1), (12 + 1, 1), "{out}");
     }
 }
 
 #[test]
-fn an_interrupted_run_leaves_a_report_with_which_it_goes_on() {
+fn sync_interrupted_writes_report() {
     let images = ["caicloud/a:v1", "caicloud/b:v1", "caicloud/c:v1"];
-    // Whatever is asked for from some request on is not answered.
+    // The registry does not respond to later requests.
     let stalls = (9..200).map(|request| (request, Fault::Stall(0)));
     let world = World::new(&images, Script(stalls.collect()));
     world.write("all.list", "release/a:v1\nrelease/b:v1\nrelease/c:v1\n");
     let sync = ["sync", "--list", "all.list", "--report", "report.json", "--jobs", "1"];
     let mut child =
         world.command(&sync).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // Until nothing moves any more.
+    // Wait until the transfers stall.
     let mut before = 0;
     while child.try_wait().unwrap().is_none()
         && (world.source.requests() < 9 || world.source.requests() > before)
@@ -60,7 +60,7 @@ fn an_interrupted_run_leaves_a_report_with_which_it_goes_on() {
 }
 
 #[test]
-fn nothing_of_a_repository_is_needed_where_all_is_said() {
+fn sync_list_needs_no_repository() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("elsewhere/one.list", "release/a:v1\n");
     let (from, to) =
@@ -74,24 +74,24 @@ fn nothing_of_a_repository_is_needed_where_all_is_said() {
     let output = run(&sync);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(world.has("site/a:v1"));
-    // Without them, the policy says it.
+    // Without the options, the policy names the registries.
     assert_eq!(run(&sync[..3]).status.code(), Some(2));
     let output = run(&[&sync[..], &["--report", "-"]].concat());
     assert_eq!(output.status.code(), Some(2));
     assert!(!elsewhere.path().join("-").exists());
-    // One that is there, and wrong, is not overlooked.
+    // An existing but invalid policy is an error.
     std::fs::write(elsewhere.path().join(".compass.yaml"), "version: [").unwrap();
     assert_eq!(run(&sync).status.code(), Some(2));
 }
 
 #[test]
-fn two_images_that_would_have_one_tag_are_refused_before_anything_moves() {
+fn sync_tag_collision_is_error() {
     let world = World::new(&["caicloud/web:v1", "library/web:v1"], Script::default());
     world.write("two.list", "release/web:v1\nlibrary/web:v1\n");
     let to = format!("{}/same", world.release.host());
     let (code, out, error) = world.compass(&["sync", "--list", "two.list", "--to", &to]);
     assert_eq!(code, 2, "{out}{error}");
-    for named in ["caicloud/web:v1", "library/web:v1", "same/web:v1", "leave the project"] {
+    for named in ["caicloud/web:v1", "library/web:v1", "same/web:v1", "omit the project"] {
         assert!(error.contains(named), "{error}");
     }
     assert!(!world.has("same/web:v1"));
@@ -101,7 +101,7 @@ fn two_images_that_would_have_one_tag_are_refused_before_anything_moves() {
 }
 
 #[test]
-fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
+fn sync_report_retries_failed_images() {
     let world = World::new(&["caicloud/a:v1", "caicloud/c:v1", "library/d:v2"], Script::default());
     world.write("lists/one.list", "# of one team\nrelease/a:v1\nrelease/b:v1\n");
     world.write("lists/two.list", "release/c:v1\nrelease/a:v1\nlibrary/d:v2\n");
@@ -117,7 +117,7 @@ fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
     assert_eq!(results, ["copied", "failed", "copied", "copied"], "{report:#}");
     assert!(report["images"][1]["error"]["message"].as_str().unwrap().contains("b:v1"));
 
-    // The missing one is pushed, and the report says what is left to do.
+    // After a push of the missing image, the report lists the remaining work.
     world.push("caicloud/b:v1");
     let before = world.source.requests();
     let again = ["sync", "--list", "report.json", "--report", "report.json", "--format", "json"];
@@ -132,11 +132,11 @@ fn one_image_that_fails_does_not_stop_the_others_and_the_report_brings_it_on() {
         world.compass(&["sync", "--list", "lists/one.list", "--color", "never", "-vv"]);
     assert_eq!(code, 0);
     assert!(!log.is_empty() && !log.contains('\u{1b}'), "{log}");
-    assert!(out.contains("0 copied with 0 B moved, 2 there already, 0 failed"), "{out}");
+    assert!(out.contains("0 copied (0 B), 2 already present, 0 failed"), "{out}");
 }
 
 #[test]
-fn a_dry_run_moves_nothing_and_says_how_much_it_would() {
+fn sync_dry_run_prints_sizes() {
     let world = World::new(&["caicloud/a:v1", "caicloud/b:v1"], Script::default());
     world.write("one.list", "release/a:v1\nrelease/b:v1\n");
     let (code, out, _) = world.compass(&["sync", "--list", "one.list", "--dry-run"]);
@@ -146,7 +146,7 @@ fn a_dry_run_moves_nothing_and_says_how_much_it_would() {
 }
 
 #[test]
-fn what_was_tried_again_is_counted() {
+fn sync_retries_are_counted() {
     let faults = Script(vec![(2, Fault::Status(502)), (4, Fault::Status(503))]);
     let world = World::new(&["caicloud/a:v1"], faults);
     world.write("one.list", "release/a:v1\n");
@@ -159,7 +159,7 @@ fn what_was_tried_again_is_counted() {
 }
 
 #[test]
-fn a_list_that_is_none_is_an_error_that_says_where() {
+fn sync_invalid_list_names_location() {
     let world = World::new(&[], Script::default());
     world.write("bad.list", "release/a:v1\nrelease/what is this\n");
     world.write("worse.list", "release/what is this\nrelease/a:v1\n/\n");
@@ -169,7 +169,7 @@ fn a_list_that_is_none_is_an_error_that_says_where() {
         ("worse.list", "worse.list:3: `/`"),
         ("gone.list", "there is no list `gone.list`"),
         ("gone/*.list", "there is no list `gone/*.list`"),
-        ("[", "no file name or pattern"),
+        ("[", "is not a file name or pattern"),
     ] {
         let (code, out, error) = world.compass(&["sync", "--list", list]);
         assert_eq!(code, 2, "{list}: {out}");
@@ -178,20 +178,20 @@ fn a_list_that_is_none_is_an_error_that_says_where() {
     world.write("other.json", r#"{"format": "something", "images": []}"#);
     let (code, _, error) = world.compass(&["sync", "--list", "other.json"]);
     assert_eq!(code, 2);
-    assert!(error.contains("no report of `sync`"), "{error}");
+    assert!(error.contains("is not a report of `sync`"), "{error}");
     let report = r#"{"format": "compass-sync-report-1", "images": [{"source": "Oh no",
         "release": "a.b/c:d", "result": "failed"}]}"#;
     world.write("odd.json", &format!("\u{feff}{report}"));
     let (code, _, error) = world.compass(&["sync", "--list", "odd.json"]);
     assert_eq!(code, 2);
     assert!(
-        error.contains("odd.json is no report of `sync`") && error.contains("Oh no"),
+        error.contains("odd.json is is not a report of `sync`") && error.contains("Oh no"),
         "{error}"
     );
 }
 
 #[test]
-fn a_report_is_run_again_for_the_same_platforms_and_between_the_places_that_are_named() {
+fn sync_report_keeps_platforms_and_registries() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("one.list", "release/a:v1\nrelease/b:v1\n");
     let first = ["sync", "--list", "one.list", "--platform", "linux/arm64", "--report", "r.json"];
@@ -217,7 +217,7 @@ fn a_report_is_run_again_for_the_same_platforms_and_between_the_places_that_are_
 }
 
 #[test]
-fn a_list_that_names_nothing_is_no_list_and_a_report_is_saved_where_nobody_listens() {
+fn sync_empty_list_is_error() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("empty.list", "# nothing\n\n");
     let (code, _, error) = world.compass(&["sync", "--list", "empty.list"]);
@@ -232,7 +232,7 @@ fn a_list_that_names_nothing_is_no_list_and_a_report_is_saved_where_nobody_liste
 }
 
 #[test]
-fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
+fn sync_platform_subset_reports_new_digest() {
     let world = World::new(&[], Script::default());
     let index = world.push_index("caicloud/multi", &["amd64", "arm64"]);
     world.write("one.list", &format!("release/multi@{index}\n"));
@@ -247,14 +247,14 @@ fn an_index_that_became_smaller_is_reported_under_the_digest_that_it_has() {
 }
 
 #[test]
-fn a_tag_that_is_moved_is_said_to_be() {
+fn sync_moved_tag_warns() {
     let world = World::new(&["caicloud/web:v1"], Script::default());
     world.write("one.list", "release/web:v1\n");
     let sync = ["sync", "--list", "one.list", "--format", "json"];
     let (_, out, error) = world.compass(&sync);
     let first: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&first["images"][0]["replaced"], error.as_str()), (&Value::Null, ""));
-    // The same tag, and something else: it does not move by accident.
+    // The tag exists with another image, so it is not moved by default.
     world.push_index("caicloud/web", &["v1"]);
     for (more, result, code) in [("error", "failed", 1), ("keep", "kept", 0)] {
         for dry in [&["--dry-run"][..], &[]] {
@@ -270,12 +270,12 @@ fn a_tag_that_is_moved_is_said_to_be() {
         let (code, out, error) = world.compass(&[&sync[..], more].concat());
         let moved: Value = serde_json::from_str(&out).unwrap();
         assert_eq!((code, &moved["images"][0]["replaced"]), (0, &first["images"][0]["digest"]));
-        assert!(error.contains("/release/web:v1 was sha256:"), "{error}");
+        assert!(error.contains("/release/web:v1: the tag was moved from sha256:"), "{error}");
     }
 }
 
 #[test]
-fn an_image_that_is_listed_with_its_tag_and_without_is_one_image() {
+fn sync_default_tag_is_deduplicated() {
     let world = World::new(&["caicloud/web:latest"], Script::default());
     world.write("one.list", "release/web\nrelease/web:latest\n");
     let (code, out, error) = world.compass(&["sync", "--list", "one.list"]);
@@ -285,7 +285,7 @@ fn an_image_that_is_listed_with_its_tag_and_without_is_one_image() {
 }
 
 #[test]
-fn a_single_image_for_another_platform_is_named() {
+fn sync_other_platform_warns() {
     let world = World::new(&[], Script::default());
     world.push_index("caicloud/multi", &["arm64"]);
     world.write("one.list", "release/multi:arm64\n");
@@ -298,7 +298,7 @@ fn a_single_image_for_another_platform_is_named() {
     }
     assert_eq!(world.json("r.json")["images"][0]["lacks"], serde_json::json!(["linux/s390x"]));
 
-    // A second run says the same.
+    // A second run prints the same warning.
     let (code, _, error) = world.compass(&sync);
     assert_eq!(code, 0);
     assert!(error.contains("release/multi:arm64 is not for linux/s390x"), "{error}");
@@ -308,7 +308,7 @@ fn a_single_image_for_another_platform_is_named() {
 }
 
 #[test]
-fn missing_nondistributable_layer_is_reported_twice() {
+fn sync_missing_nondistributable_layer_warns() {
     let world = World::new(&[], Script::default());
     let layer = world.push_without_base("caicloud/windows:v1").to_string();
     world.write("one.list", "release/windows:v1\n");
@@ -324,7 +324,7 @@ fn missing_nondistributable_layer_is_reported_twice() {
 }
 
 #[test]
-fn a_report_goes_where_it_is_wanted_and_one_that_cannot_be_written_is_known_first() {
+fn sync_report_unwritable_fails_early() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("one.list", "release/a:v1\n");
     let sync = |report: &str| world.compass(&["sync", "--list", "one.list", "--report", report]);
@@ -336,21 +336,21 @@ fn a_report_goes_where_it_is_wanted_and_one_that_cannot_be_written_is_known_firs
     }
     assert!(!world.has("release/a:v1"), "nothing was begun");
 
-    // A link stays, and what it leads to is replaced.
+    // The target of a link is replaced.
     std::fs::create_dir(world.path("reports")).unwrap();
     std::os::unix::fs::symlink("reports/today.json", world.path("link.json")).unwrap();
     assert_eq!(sync("link.json").0, 0);
     assert!(world.path("link.json").is_symlink());
     assert_eq!(world.json("reports/today.json")["arrived"], 1);
 
-    // A device is written into.
+    // A device is written to.
     let (code, out, error) = sync("/dev/stdout");
     assert_eq!(code, 0, "{error}");
-    assert!(out.contains("there already") && out.contains("compass-sync-report-1"), "{out}");
+    assert!(out.contains("already present") && out.contains("compass-sync-report-1"), "{out}");
 }
 
 #[test]
-fn a_report_into_a_pipe_reaches_who_reads_it() {
+fn sync_report_to_pipe_is_written() {
     let world = World::new(&["caicloud/a:v1"], Script::default());
     world.write("one.list", "release/a:v1\n");
     let pipe = world.path("pipe");

@@ -1,4 +1,4 @@
-//! Two registries that want credentials.
+//! Two registries that require credentials.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -51,7 +51,7 @@ impl World {
         self.runtime.block_on(image.store(&self.storage.0, &name, &tag)).unwrap();
     }
 
-    /// An index of images for these processors.
+    /// Pushes an image index for these architectures; returns its digest.
     pub(crate) fn push_index(&self, repository: &str, architectures: &[&str]) -> Digest {
         let repository = repository.parse().unwrap();
         let children = architectures.iter().map(|architecture| {
@@ -76,7 +76,7 @@ impl World {
         index.digest()
     }
 
-    /// An image whose non-distributable base layer the registry lacks; gives that layer.
+    /// Pushes an image without its non-distributable base layer; returns the digest of that layer.
     pub(crate) fn push_without_base(&self, image: &str) -> Digest {
         let (name, tag) = image.split_once(':').unwrap();
         let (name, tag) = (name.parse().unwrap(), tag.parse().unwrap());
@@ -126,7 +126,7 @@ impl World {
         command
     }
 
-    /// Gives exit code, stdout and stderr, none of which tells the password or a token.
+    /// Runs `compass`; returns exit code, stdout and stderr after asserting that they contain no secret.
     pub(crate) fn compass(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,5 +1,5 @@
-//! Registries and daemons of this machine, each with its own data, gone with the test.
-#![allow(dead_code, reason = "each test program uses what it needs")]
+//! Registries and daemons of this machine, with temporary data.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const PARTS: [&str; 9] = [
     "curl",
 ];
 
-/// What is missing to run these tests.
+/// The programs and rights that these tests need and do not have.
 fn missing_parts() -> Vec<&'static str> {
     let runs = |script: &str| {
         Command::new("sh").args(["-c", script]).output().is_ok_and(|output| output.status.success())
@@ -32,7 +32,7 @@ fn missing_parts() -> Vec<&'static str> {
     missing
 }
 
-/// A directory, two of Debian's registries, and daemons as they are asked for.
+/// A directory, two of Debian's registries, and daemons that a test starts.
 pub(crate) struct World {
     directory: tempfile::TempDir,
     source: String,
@@ -41,7 +41,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The parts of this machine, or nothing where one is missing and may be.
+    /// Starts the registries; `None` if a program is missing and `COMPASS_INTEROP` does not require it.
     pub(crate) fn required() -> Option<Self> {
         let missing = missing_parts();
         if missing.is_empty() {
@@ -62,7 +62,7 @@ impl World {
         world
     }
 
-    /// Starts one more registry, and gives its host; `more` goes on in the `http` section of its
+    /// Starts another registry; returns its host. `more` is added to the `http` section of its
     /// configuration.
     pub(crate) fn start_registry(&self, name: &str, address: &str, more: &str) -> String {
         let listener = TcpListener::bind((address, 0)).unwrap();
@@ -86,7 +86,7 @@ impl World {
         wait_for(|| TcpStream::connect(host).is_ok(), name);
     }
 
-    /// Runs `compass serve`, and gives its host.
+    /// Starts `compass serve`; returns its host.
     pub(crate) fn serve(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
         let host = free();
@@ -100,7 +100,7 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// Runs a script in the world's directory, and gives what it printed.
+    /// Runs a script in the directory of this world; returns its stdout.
     pub(crate) fn sh(&self, script: &str) -> String {
         let root = self.directory.path();
         let compass = Path::new(env!("CARGO_BIN_EXE_compass")).parent().unwrap();
@@ -140,7 +140,7 @@ impl World {
         self.sh("compass check --repo repo");
     }
 
-    /// The files of the image, unpacked by someone, are those that went in.
+    /// Asserts that an unpacked image has the original files.
     pub(crate) fn same_files(&self, root: &str) {
         self.sh(&format!(
             "cmp one/hello.txt {root}/app/hello.txt; cmp two/blob.bin {root}/data/blob.bin
@@ -194,7 +194,7 @@ impl World {
         wait_for(answers, "containerd");
     }
 
-    /// Runs a Python program until the end of this world; what it prints is in `<name>.log`.
+    /// Runs a Python program until this world is dropped; its output is in `<name>.log`.
     pub(crate) fn python(&self, arguments: &[&str], name: &str) {
         let mut command = Command::new("python3");
         self.spawn(command.args(arguments).current_dir(self.directory.path()), name);
@@ -215,7 +215,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for child in self.children.get_mut().unwrap().iter_mut().rev() {
-            // Daemons remove their mounts when they are asked to stop.
+            // On SIGTERM, daemons remove their mounts.
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             for _ in 0..100 {
                 if child.try_wait().is_ok_and(|status| status.is_some()) {
@@ -229,7 +229,7 @@ impl Drop for World {
     }
 }
 
-/// An address that nobody listens at.
+/// A free address.
 fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

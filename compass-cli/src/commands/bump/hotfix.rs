@@ -6,8 +6,7 @@ use compass_manifest::bump::{
 use compass_manifest::version::{Date, HotfixVersion, ProductVersion};
 use serde_json::json;
 
-use super::{failure, not_written};
-use crate::base as git_base;
+use super::{bump_error, print_dry_run};
 use crate::error::CliError;
 use crate::fs;
 use crate::output::Output;
@@ -15,44 +14,43 @@ use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The addon: its name, GROUP-ADDON, or NAMESPACE/GROUP/ADDON; or a hotfix of it, as
-    /// web-v2.7.0-20180605-p1, to begin the one after that
+    /// The addon: NAME, GROUP-NAME or NAMESPACE/GROUP/NAME; or one of its hotfixes, such as
+    /// web-v2.7.0-20180605-p1, to create the next one
     #[arg(value_name = "ADDON")]
     target: String,
-    /// The product version that is patched; otherwise the newest release among git tags, product
-    /// manifests and the policy
+    /// The product version to patch [default: the newest release in git tags, product manifests and
+    /// the policy]
     #[arg(long, value_name = "VERSION")]
     base: Option<ProductVersion>,
-    /// What the hotfix begins from
+    /// The values that the hotfix starts with
     #[arg(long, value_enum, default_value_t = Origin::Previous, value_name = "ORIGIN")]
     from: Origin,
-    /// The day of the hotfix; otherwise that of `SOURCE_DATE_EPOCH`, or today
+    /// The day of the hotfix [default: that of `SOURCE_DATE_EPOCH`, or today]
     #[arg(long, value_name = "YYYYMMDD", value_parser = date)]
     date: Option<Date>,
-    /// Shows what would be made, and writes nothing
+    /// Shows the hotfix without writing it
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Origin {
-    /// The previous hotfix of the addon and product version; the addon if there is none
+    /// Those of the previous hotfix; those of the addon if there is none
     Previous,
-    /// The addon, without what earlier hotfixes changed
+    /// Those of the addon, without the changes of earlier hotfixes
     Addon,
 }
 
 pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), CliError> {
     let (tree, policy) = (&repository.tree, &repository.policy);
-    let (addon, after) = split(&args.target);
-    let base = base(args, after.as_ref(), repository, output)?;
+    let (addon, after) = split_target(&args.target);
+    let base = base_version(args, after.as_ref(), repository, output)?;
     let date = args.date.or(after.as_ref().map(HotfixVersion::date)).map_or_else(today, Ok)?;
     let git = repository.checkout.git();
-    let tagged =
-        git.map(|git| git_base::product(git, &base, policy, |_| true)).transpose()?.flatten();
+    let tagged = git.map(|git| git.product_tree(&base, policy, |_| true)).transpose()?.flatten();
     if tagged.is_none() {
         output.warn(&format!(
-            "there is no git tag for {base}: the addon's values are those of the working tree"
+            "there is no git tag for {base}: using the values of the addon in the work tree"
         ));
     }
     let addons = tagged.as_ref().unwrap_or(tree);
@@ -61,23 +59,23 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
         Origin::Addon => HotfixOrigin::Addon,
     };
     let request = HotfixRequest::new(addon, &base, date).with_origin(origin);
-    let file = new_hotfix(tree, policy, addons, &request).map_err(|e| failure(&e))?;
+    let file = new_hotfix(tree, policy, addons, &request).map_err(|error| bump_error(&error))?;
     if let Some(after) = after.as_ref().filter(|after| **after >= file.version) {
         let message = format!("there is no hotfix `{}`", args.target);
         return Err(CliError::usage(message).hint(format!(
-            "the next one of that day would be `{}`, not one after {after}",
+            "the next hotfix of that day is `{}`, which is not after {after}",
             file.version
         )));
     }
     if !args.dry_run {
-        fs::create(repository, &file.path, file.text.as_bytes())?;
+        fs::create(&repository.root, &file.path, file.text.as_bytes(), |path| tree.contains(path))?;
     }
-    show(args, &file, output);
+    print(args, &file, output);
     Ok(())
 }
 
-/// The product version that is patched.
-fn base(
+/// The product version to patch.
+fn base_version(
     args: &Args,
     after: Option<&HotfixVersion>,
     repository: &Repository,
@@ -87,35 +85,39 @@ fn base(
     let tags = tags.unwrap_or_default();
     let tagged: BTreeSet<ProductVersion> = tags.iter().filter_map(|tag| tag.parse().ok()).collect();
     let known = known_product_versions(&repository.tree, &repository.policy);
-    let asked = match (&args.base, after) {
+    let requested = match (&args.base, after) {
         (Some(base), Some(after)) if !base.is_same_release(after.base()) => {
-            let message = format!("`{after}` is no hotfix of the product {base}");
-            return Err(CliError::usage(message).hint("leave `--base` away"));
+            let message = format!("`{after}` is not a hotfix of the product {base}");
+            return Err(CliError::usage(message).hint("omit `--base`"));
         }
         (Some(base), _) => base,
         (None, Some(after)) => after.base(),
         (None, None) => return newest(&tagged, &known),
     };
     let mut all = tagged.iter().chain(&known);
-    if all.clone().any(|version| version.is_same_release(asked)) {
-        return Ok(asked.clone());
+    if all.clone().any(|version| version.is_same_release(requested)) {
+        return Ok(requested.clone());
     }
     if all.next().is_none() {
         output.warn(&format!(
-            "no git tag, product manifest or policy says whether there is a product {asked}"
+            "no git tag, product manifest or policy names a product version, so {requested} cannot be \
+             verified"
         ));
-        return Ok(asked.clone());
+        return Ok(requested.clone());
     }
     let names: Vec<_> = tagged.iter().chain(&known).map(ProductVersion::as_str).collect();
-    let fetch =
-        repository.checkout.git().map(|git| git.fetch_tag_command(asked.as_str())).transpose()?;
-    let fetch = fetch.flatten().map(|fetch| format!("; {fetch} may fetch its tag"));
-    let known = format!("products known here: {}", names.join(", "));
-    Err(CliError::usage(format!("there is no product {asked}"))
+    let fetch = repository
+        .checkout
+        .git()
+        .map(|git| git.fetch_tag_command(requested.as_str()))
+        .transpose()?;
+    let fetch = fetch.flatten().map(|fetch| format!("; {fetch} may fetch the tag"));
+    let known = format!("known products: {}", names.join(", "));
+    Err(CliError::usage(format!("there is no product {requested}"))
         .hint(known + fetch.as_deref().unwrap_or_default()))
 }
 
-/// The newest release. Tags come first: a manifest may be of a version that is being prepared.
+/// The newest release. Tags have precedence: a manifest may be of a version in preparation.
 fn newest(
     tagged: &BTreeSet<ProductVersion>,
     known: &[ProductVersion],
@@ -128,11 +130,11 @@ fn newest(
     });
     newest.ok_or_else(|| {
         CliError::usage("no git tag, product manifest or policy names a product version")
-            .hint("say which one is patched: `--base v2.7.0`")
+            .hint("name the product version: `--base v2.7.0`")
     })
 }
 
-fn show(args: &Args, file: &NewHotfix, output: &Output) {
+fn print(args: &Args, file: &NewHotfix, output: &Output) {
     let (path, new) = (&file.path, file.version.to_string());
     let old = file.changes.first().map_or("", |change| change.old.as_str());
     output.result(
@@ -149,13 +151,13 @@ fn show(args: &Args, file: &NewHotfix, output: &Output) {
                 "written": !args.dry_run,
             })
         },
-        || format!("{path}: {old} -> {new}\n  begins from {}\n", file.from),
+        || format!("{path}: {old} -> {new}\n  starts with {}\n", file.from),
     );
-    not_written(output, args.dry_run);
+    print_dry_run(output, args.dry_run);
 }
 
-/// An addon, and the HOTFIXVERSION behind it where there is one.
-fn split(target: &str) -> (&str, Option<HotfixVersion>) {
+/// Splits a target into an addon and an optional hotfix version.
+fn split_target(target: &str) -> (&str, Option<HotfixVersion>) {
     let versions = target.match_indices("-v").filter_map(|(at, _)| {
         let version = target[at + 1..].parse().ok()?;
         Some((&target[..at], Some(version)))
@@ -164,11 +166,11 @@ fn split(target: &str) -> (&str, Option<HotfixVersion>) {
 }
 
 fn date(text: &str) -> Result<Date, String> {
-    Date::parse(text).ok_or_else(|| "not a calendar date as 20180605".to_owned())
+    Date::parse(text).ok_or_else(|| "expected a calendar date such as 20180605".to_owned())
 }
 
-/// The day of `SOURCE_DATE_EPOCH` in UTC, so that it is the same everywhere; otherwise today in the
-/// local time zone.
+/// The day of `SOURCE_DATE_EPOCH` in UTC, so that it is reproducible; otherwise today in the local time
+/// zone.
 fn today() -> Result<Date, CliError> {
     let day = match crate::source_date_epoch::read()? {
         Some(seconds) => jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
@@ -181,8 +183,7 @@ fn today() -> Result<Date, CliError> {
         Date::new(year, u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?)
     });
     date.ok_or_else(|| {
-        CliError::usage("the clock shows no day of the calendar")
-            .hint("say which: `--date YYYYMMDD`")
+        CliError::usage("the time of the system has no valid day").hint("use `--date YYYYMMDD`")
     })
 }
 
@@ -207,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_an_addon_or_a_hotfix_of_it() {
+    fn split_target_addon_or_hotfix() {
         let shown = |target: &str| {
-            let (addon, version) = split(target);
+            let (addon, version) = split_target(target);
             (addon.to_owned(), version.map(|version| version.to_string()))
         };
         assert_eq!(shown("console-web"), ("console-web".to_owned(), None));

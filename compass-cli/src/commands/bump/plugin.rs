@@ -3,7 +3,7 @@ use compass_manifest::escape::escape;
 use compass_manifest::version::{BumpLevel, PluginVersion};
 use serde_json::json;
 
-use super::{failure, not_written};
+use super::{bump_error, print_dry_run};
 use crate::error::CliError;
 use crate::fs;
 use crate::output::Output;
@@ -12,29 +12,29 @@ use crate::repository::Repository;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// The plugin, as its file is named
+    /// The name of the plugin, which is that of its file
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]
-    step: Step,
-    /// Shows what would change, and writes nothing
+    level: Level,
+    /// Shows the changes without writing them
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
-struct Step {
-    /// Counts up the first number: what was may break
+struct Level {
+    /// Increments the first number: incompatible changes
     #[arg(long)]
     major: bool,
-    /// Counts up the second number: there is something new
+    /// Increments the second number: new features
     #[arg(long)]
     minor: bool,
-    /// Counts up the third number: something is mended; the default
+    /// Increments the third number: bug fixes; the default
     #[arg(long)]
     patch: bool,
-    /// Writes this version, which must be greater
+    /// Sets this version, which must be greater
     #[arg(long, value_name = "VERSION")]
     to: Option<PluginVersion>,
 }
@@ -42,28 +42,28 @@ struct Step {
 pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), CliError> {
     let policy = &repository.policy;
     let source = repository.plugin_manifest(&args.name)?.source;
-    let bumped = match &args.step.to {
+    let bumped = match &args.level.to {
         Some(version) if version.is_prerelease() && !policy.plugins.prerelease => {
             return Err(CliError::usage(format!("`{version}` is a pre-release"))
-                .hint("set `plugins.prerelease: true` in the policy to release those"));
+                .hint("set `plugins.prerelease: true` in the policy to allow pre-releases"));
         }
         Some(version) => set_plugin_version(&source, policy, version),
-        None => bump_plugin(&source, policy, args.step.part()),
+        None => bump_plugin(&source, policy, args.level.level()),
     };
-    let bumped = bumped.map_err(|error| failure(&error))?;
+    let bumped = bumped.map_err(|error| bump_error(&error))?;
     let before = repository.tree.get(source.path()).unwrap_or_default();
     if std::str::from_utf8(before).is_err() {
         return Err(CliError::check_failed(format!("{} is not UTF-8 text", source.path())));
     }
     if !args.dry_run {
-        let bytes = with_mark_of(before, &bumped.text);
+        let bytes = with_byte_order_mark_of(before, &bumped.text);
         fs::write(&repository.root.join(source.path()), &bytes)?;
     }
-    show(args, source.path(), &bumped, output);
+    print(args, source.path(), &bumped, output);
     Ok(())
 }
 
-fn show(args: &Args, path: &str, bumped: &BumpedPlugin, output: &Output) {
+fn print(args: &Args, path: &str, bumped: &BumpedPlugin, output: &Output) {
     let (old, new) = (bumped.old.to_string(), bumped.new.to_string());
     output.result(
         || {
@@ -79,11 +79,11 @@ fn show(args: &Args, path: &str, bumped: &BumpedPlugin, output: &Output) {
         },
         || format!("{}: {old} -> {new}\n", escape(path)),
     );
-    not_written(output, args.dry_run);
+    print_dry_run(output, args.dry_run);
 }
 
-impl Step {
-    fn part(&self) -> BumpLevel {
+impl Level {
+    fn level(&self) -> BumpLevel {
         match (self.major, self.minor) {
             (true, _) => BumpLevel::Major,
             (_, true) => BumpLevel::Minor,
@@ -92,8 +92,8 @@ impl Step {
     }
 }
 
-/// A text behind the byte order mark that a file has, where it has one.
-fn with_mark_of(before: &[u8], text: &str) -> Vec<u8> {
+/// Adds the byte order mark of the previous content to a text.
+fn with_byte_order_mark_of(before: &[u8], text: &str) -> Vec<u8> {
     let mark = "\u{feff}".as_bytes();
     let kept = if before.starts_with(mark) { mark } else { &[] };
     [kept, text.as_bytes()].concat()

@@ -1,4 +1,4 @@
-//! Where a package goes: a file, a store, or whatever takes a stream.
+//! The destination of a package: a file, a store or a stream.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 
 use super::PlannedBundle;
 use super::recompress::{self, Changed, StagingDir};
+use crate::display::human_bytes;
 use crate::error::CliError;
 use crate::fs::{self, is_special};
-use crate::output::{Output, bytes};
+use crate::output::Output;
 
-/// What stands for standard output.
+/// The value of `--output` for standard output.
 const STDOUT: &str = "-";
 
-/// Where a package goes.
 pub(super) enum Destination {
     File(PathBuf),
-    /// Standard output, a pipe or a device: bytes in order, and nothing to go back to.
+    /// Standard output, a pipe or a device, which are written in order.
     Stream(PathBuf),
     Store(Store),
 }
 
-/// A package that has been made.
+/// The package that was written.
 pub(super) enum PackageResult {
     Written(Written),
     Streamed(Written),
@@ -33,14 +33,14 @@ pub(super) enum PackageResult {
 }
 
 impl Destination {
-    pub(super) fn of(output: &str, plan: &BundlePlan) -> Result<Self, CliError> {
+    pub(super) fn new(output: &str, plan: &BundlePlan) -> Result<Self, CliError> {
         let path = Path::new(output);
         if output.contains("://") {
             return Ok(Self::Store(Store::open(output)?));
         }
         if output == STDOUT && std::io::stdout().is_terminal() {
-            let message = "a package is nothing for a terminal";
-            return Err(CliError::usage(message).hint("redirect it, or name a file with `-o`"));
+            let message = "refusing to write a package to a terminal";
+            return Err(CliError::usage(message).hint("use `-o FILE`, or redirect the output"));
         }
         if output == STDOUT || is_special(path) {
             return Ok(Self::Stream(path.to_owned()));
@@ -59,75 +59,78 @@ impl Destination {
         matches!(self, Self::Store(_))
     }
 
-    /// Where layers that are compressed again wait for the others.
+    /// The directory for recompressed layers.
     pub(super) fn staging(&self) -> Result<StagingDir, CliError> {
         match self {
-            Self::File(path) => Ok(StagingDir::beside(path)),
-            Self::Stream(_) | Self::Store(_) => StagingDir::elsewhere(),
+            Self::File(path) => Ok(StagingDir::persistent(path)),
+            Self::Stream(_) | Self::Store(_) => StagingDir::temporary(),
         }
     }
 
-    pub(super) async fn take(
+    pub(super) async fn write(
         &self,
-        source: PlannedBundle,
+        bundle: PlannedBundle,
         jobs: usize,
         output: &Output,
     ) -> Result<PackageResult, CliError> {
         match self {
             Self::File(path) => {
-                to_file(source, path, jobs, output).await.map(PackageResult::Written)
+                write_to_file(bundle, path, jobs, output).await.map(PackageResult::Written)
             }
-            Self::Stream(path) => stream(source, path, output).await.map(PackageResult::Streamed),
+            Self::Stream(path) => {
+                write_to_stream(bundle, path, output).await.map(PackageResult::Streamed)
+            }
             Self::Store(store) => {
-                let bar = output.bar("package");
-                let options = WriteOptions { jobs, progress: bar.shared() };
-                let plan = Arc::new(source.plan);
-                let published = store.write(&plan, source.images, &options).await;
-                bar.done();
-                Ok(PackageResult::Published(published?))
+                let progress = output.progress("package");
+                let options = WriteOptions { jobs, progress: progress.shared() };
+                let plan = Arc::new(bundle.plan);
+                let published = store.write(&plan, bundle.images, &options).await?;
+                Ok(PackageResult::Published(published))
             }
         }
     }
 }
 
 /// Writes a planned bundle to a file.
-pub(crate) async fn to_file(
-    source: PlannedBundle,
+pub(crate) async fn write_to_file(
+    bundle: PlannedBundle,
     path: &Path,
     jobs: usize,
     output: &Output,
 ) -> Result<Written, CliError> {
-    let bar = output.bar("package");
-    let options = WriteOptions { jobs, progress: bar.shared() };
-    let written = write_as(&source.plan, source.images, path, &options).await;
-    bar.done();
-    written.map_err(|error| not_written(error, path))
+    let progress = output.progress("package");
+    let options = WriteOptions { jobs, progress: progress.shared() };
+    let written = write_as(&bundle.plan, bundle.images, path, &options).await;
+    written.map_err(|error| write_error(error, path))
 }
 
-fn not_written(error: compass_bundle::Error, path: &Path) -> CliError {
+fn write_error(error: compass_bundle::Error, path: &Path) -> CliError {
     CliError::from(error).context(format!("cannot write {}", path.display()))
 }
 
-async fn stream(source: PlannedBundle, path: &Path, output: &Output) -> Result<Written, CliError> {
-    let bar = output.bar("package");
-    let progress = bar.shared();
-    let (plan, images) = (Arc::new(source.plan), source.images);
+async fn write_to_stream(
+    bundle: PlannedBundle,
+    path: &Path,
+    output: &Output,
+) -> Result<Written, CliError> {
+    let shown = output.progress("package");
+    let progress = shown.shared();
+    let (plan, images) = (Arc::new(bundle.plan), bundle.images);
     let digest = if path == Path::new(STDOUT) {
         write_into(&plan, images, (&mut tokio::io::stdout(), path), &*progress).await
     } else {
         match tokio::fs::OpenOptions::new().write(true).open(path).await {
             Ok(mut opened) => write_into(&plan, images, (&mut opened, path), &*progress).await,
-            Err(error) => return Err(fs::not_written(path, &error)),
+            Err(error) => return Err(fs::write_error(path, &error)),
         }
     };
-    bar.done();
-    let digest = digest.map_err(|error| not_written(error, path))?;
+    let digest = digest.map_err(|error| write_error(error, path))?;
     Ok(Written { path: path.to_owned(), size: plan.size(), digest })
 }
 
 impl PackageResult {
-    /// Shows what became of it. Where the package went to standard output, that stays its own.
-    pub(super) fn show(&self, changed: &[Changed], output: &Output) {
+    /// Prints the result; to stderr if the package itself was written to stdout.
+    pub(super) fn print(&self, changed: &[Changed], output: &Output) {
         let (json, text) = (|| self.to_json(changed), || self.to_text());
         match self {
             Self::Streamed(_) => output.result_to_stderr(json, text),
@@ -161,7 +164,7 @@ impl PackageResult {
             }
             Self::Published(one) => (one.url.clone(), one.digest, one.size, one.present),
         };
-        let present = if present { ", was there already" } else { "" };
-        format!("{}  {name}\n{size} bytes ({}){present}\n", digest.hex(), bytes(size))
+        let present = if present { ", already published" } else { "" };
+        format!("{}  {name}\n{size} bytes ({}){present}\n", digest.hex(), human_bytes(size))
     }
 }

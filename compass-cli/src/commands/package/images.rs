@@ -1,4 +1,4 @@
-//! The images of a package, each for the platform that is wanted, or an error.
+//! Resolves the images of a package for the requested platforms.
 
 use std::sync::Arc;
 
@@ -14,118 +14,123 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::registries::Registries;
 
-/// The images of a package, and the source that they are read from.
+/// The images of a package, and the source of their blobs.
 pub(super) struct ResolvedImages {
     pub(super) source: Arc<dyn ImageSource>,
     pub(super) images: Vec<ArchiveImage>,
 }
 
-/// Asks the registry what images consist of. They are named by their release references.
+/// Reads the manifests of images from the registry. The bundle names them by their release references.
 pub(super) async fn resolve(
     releases: &[Reference],
     options: &Options<'_>,
     registries: &Registries,
     output: &Output,
 ) -> Result<ResolvedImages, CliError> {
-    let place = |release: &Reference| match options.from {
+    let source_of = |release: &Reference| match options.from {
         Some(place) => release.rebase(place),
         None => Ok(release.clone()),
     };
-    let places = releases.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    let client = one_client(&places, registries)?;
-    // Configurations are read for the plan, and once more for the bundle.
+    let references = releases.iter().map(source_of).collect::<Result<Vec<_>, _>>()?;
+    let client = shared_client(&references, registries)?;
+    // Image configurations are read for the plan, and again for the bundle.
     let source: Arc<dyn ImageSource> = Arc::new(CachingSource::new(Arc::new(client)));
-    let wanted = Wanted { source: &*source, options };
-    let gathering =
-        places.iter().zip(releases).map(|(place, release)| wanted.resolve(place, release));
-    let gathering = stream::iter(gathering).buffered(options.jobs.max(1));
-    let found: Vec<_> = gathering.try_collect().await?;
-    for warning in found.iter().flat_map(|(_, warnings)| warnings) {
+    let resolver = Resolver { source: &*source, options };
+    let pairs = references.iter().zip(releases);
+    let pending = pairs.map(|(reference, release)| resolver.resolve(reference, release));
+    let pending = stream::iter(pending).buffered(options.jobs.max(1));
+    let resolved: Vec<_> = pending.try_collect().await?;
+    for warning in resolved.iter().flat_map(|(_, warnings)| warnings) {
         output.warn(warning);
     }
-    Ok(ResolvedImages { images: found.into_iter().map(|(image, _)| image).collect(), source })
+    Ok(ResolvedImages { images: resolved.into_iter().map(|(image, _)| image).collect(), source })
 }
 
-/// The client of the only registry that images are read from.
-fn one_client(places: &[Reference], registries: &Registries) -> Result<Client, CliError> {
-    let Some(host) = places.first().map(Reference::host) else {
+/// A client for the registry of all images.
+fn shared_client(references: &[Reference], registries: &Registries) -> Result<Client, CliError> {
+    let Some(host) = references.first().map(Reference::host) else {
         return Err(CliError::check_failed("the package has no image"));
     };
-    if let Some(other) = places.iter().find(|place| place.host() != host) {
-        let message = format!("{other} is not in {host}, as the first image is");
-        return Err(CliError::usage(message).hint("name one registry with `--from`"));
+    if let Some(other) = references.iter().find(|reference| reference.host() != host) {
+        let message = format!("{other} is not in {host}, the registry of the first image");
+        return Err(CliError::usage(message).hint("choose one registry with `--from`"));
     }
     let client = registries.client(host, false)?;
-    client.prefetch_pull_tokens(places.iter().map(Reference::repository));
+    client.prefetch_pull_tokens(references.iter().map(Reference::repository));
     Ok(client)
 }
 
-/// How each image is gathered.
-struct Wanted<'w> {
-    source: &'w dyn ImageSource,
-    options: &'w Options<'w>,
+struct Resolver<'r> {
+    source: &'r dyn ImageSource,
+    options: &'r Options<'r>,
 }
 
-impl Wanted<'_> {
-    /// One image, and what a person should know of it.
+impl Resolver<'_> {
+    /// Resolves one image; also returns warnings about it.
     async fn resolve(
         &self,
-        place: &Reference,
+        reference: &Reference,
         release: &Reference,
     ) -> Result<(ArchiveImage, Vec<String>), CliError> {
-        let failed = |failure: CliError| failure.context(format!("cannot package {place}"));
-        let found = self.image(place, release).await.map_err(|error| failed(error.into()))?;
-        let (image, is_other) = found;
-        let offered = image.offered(self.source).await.map_err(|error| failed(error.into()))?;
-        let lacking = self.options.platforms.lacking(&offered);
-        let warnings = match lacking.is_empty() {
-            true => Vec::new(),
-            false => {
-                let is_listed = match is_other {
-                    true => Ok(false),
-                    false => self.is_listed(place, &image).await,
-                };
-                let is_listed = is_listed.map_err(|error| failed(error.into()))?;
-                if !is_listed && !self.options.allow_other_platform {
-                    return Err(failed(not_for(release, &lacking, &offered)));
-                }
-                other_platform(release, &lacking, is_listed.then_some(&offered))
-            }
-        };
+        let resolved = self.resolve_platform(reference, release).await;
+        let (image, warnings) =
+            resolved.map_err(|error| error.context(format!("cannot package {reference}")))?;
         let unavailable = image.unavailable.iter().map(|layer| {
             format!(
-                "{release}: its non-distributable layer {layer} is not in the registry, and the \
-                 package is without it"
+                "{release}: the registry does not have its non-distributable layer {layer}; the \
+                 package omits it"
             )
         });
         let warnings = warnings.into_iter().chain(unavailable).collect();
         Ok((image, warnings))
     }
 
-    /// Whether an image was taken from an index, which listed it for the wanted platform.
-    async fn is_listed(&self, place: &Reference, image: &ArchiveImage) -> Result<bool, Error> {
+    /// Resolves an image, and compares its platforms with the requested ones.
+    async fn resolve_platform(
+        &self,
+        reference: &Reference,
+        release: &Reference,
+    ) -> Result<(ArchiveImage, Vec<String>), CliError> {
+        let (image, is_other) = self.image(reference, release).await?;
+        let offered = image.offered(self.source).await?;
+        let missing = self.options.platforms.lacking(&offered);
+        if missing.is_empty() {
+            return Ok((image, Vec::new()));
+        }
+        let is_listed = !is_other && self.is_listed(reference, &image).await?;
+        if !is_listed && !self.options.allow_other_platform {
+            return Err(platform_error(release, &missing, &offered));
+        }
+        let warnings = platform_warnings(release, &missing, is_listed.then_some(&offered));
+        Ok((image, warnings))
+    }
+
+    /// Whether an image is from an index that lists it for the requested platform.
+    async fn is_listed(&self, reference: &Reference, image: &ArchiveImage) -> Result<bool, Error> {
         if !matches!(self.options.platforms, Platforms::One(_)) {
             return Ok(false);
         }
-        let named =
-            self.source.verified_manifest(place.repository(), &place.tag_or_digest()).await?;
+        let named = self
+            .source
+            .verified_manifest(reference.repository(), &reference.tag_or_digest())
+            .await?;
         Ok(named.digest() != image.root.digest())
     }
 
-    /// The image for the wanted platform; if that is allowed, the only one of its index for another
-    /// platform, and then the second value is true.
+    /// Returns the image for the requested platform; with `--allow-other-platform` also the only image
+    /// of an index for another one, with `true` as the second value.
     async fn image(
         &self,
-        place: &Reference,
+        reference: &Reference,
         release: &Reference,
     ) -> Result<(ArchiveImage, bool), Error> {
         let platforms = &self.options.platforms;
-        match self.image_for(place, release, platforms).await {
+        match self.image_for(reference, release, platforms).await {
             Err(error) if self.options.allow_other_platform && lacks_platform(&error) => {
-                match self.only_platform(place).await? {
+                match self.only_platform(reference).await? {
                     Some(other) => {
                         let other = Platforms::One(other);
-                        Ok((self.image_for(place, release, &other).await?, true))
+                        Ok((self.image_for(reference, release, &other).await?, true))
                     }
                     None => Err(error),
                 }
@@ -157,30 +162,28 @@ impl Wanted<'_> {
     }
 }
 
-/// An image for other platforms than the wanted ones.
-fn not_for(release: &Reference, lacking: &[Platform], offered: &[Platform]) -> CliError {
-    let (lacking, offered) = (list(lacking), list(offered));
-    CliError::usage(format!("{release} is not for {lacking}; it is for {offered}")).hint(
-        "choose one of its platforms with `--platform`, or package it all the same with \
-         `--allow-other-platform`",
-    )
+/// The error for an image without the requested platforms.
+fn platform_error(release: &Reference, missing: &[Platform], offered: &[Platform]) -> CliError {
+    let (missing, offered) = (list(missing), list(offered));
+    CliError::usage(format!("{release} is not for {missing}, but for {offered}"))
+        .hint("choose one of its platforms with `--platform`, or use `--allow-other-platform`")
 }
 
-/// Warnings of an image that is taken although it is for other platforms. If its index lists it for
-/// the wanted one, its configuration is wrong, or the index is.
-fn other_platform(
+/// The warnings about an image that is packaged although it is for other platforms. `configured` is
+/// set if its index and its configuration disagree.
+fn platform_warnings(
     release: &Reference,
-    lacking: &[Platform],
+    missing: &[Platform],
     configured: Option<&Vec<Platform>>,
 ) -> Vec<String> {
-    let warning = |lacked: &Platform| match configured {
+    let warning = |platform: &Platform| match configured {
         Some(configured) => format!(
-            "{release}: its index lists it for {lacked}, and its configuration for {}",
+            "{release}: its index lists it for {platform}, but its configuration is for {}",
             list(configured)
         ),
-        None => format!("{release} is not for {lacked}"),
+        None => format!("{release} is not for {platform}"),
     };
-    lacking.iter().map(warning).collect()
+    missing.iter().map(warning).collect()
 }
 
 fn list(platforms: &[Platform]) -> String {

@@ -1,4 +1,4 @@
-//! `compass package --recompress`: layers that old tools cannot load, gzipped.
+//! `--recompress`: compresses layers that old container tools cannot load.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -13,26 +13,26 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::PlannedBundle;
+use crate::display::human_bytes;
 use crate::error::CliError;
-use crate::output::{Output, bytes};
+use crate::output::Output;
 
-/// What layers are packed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Compression {
     Gzip,
 }
 
-/// Where compressed layers are kept until the bundle is written. Dropped, it is removed; a killed run
-/// leaves it for the next one.
+/// The directory that keeps recompressed layers until the bundle is written. It is removed when it is
+/// dropped; a killed process leaves it for the next run.
 pub(super) struct StagingDir {
     path: PathBuf,
-    /// For a bundle that becomes no file on this machine.
+    /// Set if the bundle is not written to a local file.
     temporary: Option<TempDir>,
     /// Whether this process has locked the directory.
     is_locked: Cell<bool>,
 }
 
-/// An image that has another digest now.
+/// An image whose digest was changed by the recompression.
 pub(super) struct Changed {
     reference: Reference,
     from: Digest,
@@ -40,18 +40,19 @@ pub(super) struct Changed {
 }
 
 impl StagingDir {
-    pub(super) fn beside(bundle: &Path) -> Self {
+    /// The directory next to a bundle, which a later run can reuse.
+    pub(super) fn persistent(bundle: &Path) -> Self {
         let mut path = bundle.as_os_str().to_owned();
         path.push(".layers");
         Self { path: path.into(), temporary: None, is_locked: Cell::new(false) }
     }
 
-    pub(super) fn elsewhere() -> Result<Self, CliError> {
-        let made = tempfile::Builder::new().prefix("compass-layers-").tempdir();
-        let directory = made.map_err(|error| {
-            let place = std::env::temp_dir();
+    pub(super) fn temporary() -> Result<Self, CliError> {
+        let directory = tempfile::Builder::new().prefix("compass-layers-").tempdir();
+        let directory = directory.map_err(|error| {
+            let parent = std::env::temp_dir();
             CliError::external(&error)
-                .context(format!("cannot make a directory in {}", place.display()))
+                .context(format!("cannot create a directory in {}", parent.display()))
         })?;
         let path = directory.path().to_owned();
         Ok(Self { path, temporary: Some(directory), is_locked: Cell::new(false) })
@@ -78,48 +79,48 @@ impl StagingDir {
 impl Drop for StagingDir {
     fn drop(&mut self) {
         if self.is_locked.get() && self.temporary.is_none() {
-            // Nothing more can be done about what cannot be removed.
+            // `drop` cannot report an error.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// Sizes cannot be told of what is not compressed yet.
-pub(super) fn require_none(source: &PlannedBundle) -> Result<(), CliError> {
-    match layers_to_recompress(&source.contents.images)?.len() {
+/// Returns an error if there are layers to recompress, whose sizes are not known in advance.
+pub(super) fn require_none(bundle: &PlannedBundle) -> Result<(), CliError> {
+    match layers_to_recompress(&bundle.contents.images)?.len() {
         0 => Ok(()),
         count => {
             let message =
-                format!("{count} layers would be compressed, and only that tells their size");
-            Err(CliError::usage(message).hint("leave out `--dry-run`, or `--recompress`"))
+                format!("cannot know the size of {count} layers before their recompression");
+            Err(CliError::usage(message).hint("omit `--dry-run` or `--recompress`"))
         }
     }
 }
 
-/// Gzips layers, and plans the bundle once more.
+/// Compresses layers with gzip, and plans the bundle again.
 pub(super) async fn gzip(
-    source: PlannedBundle,
+    bundle: PlannedBundle,
     staging: &StagingDir,
     jobs: usize,
     output: &Output,
 ) -> Result<(PlannedBundle, Vec<Changed>), CliError> {
-    let layers = layers_to_recompress(&source.contents.images)?;
+    let layers = layers_to_recompress(&bundle.contents.images)?;
     if layers.is_empty() {
-        return Ok((source, Vec::new()));
+        return Ok((bundle, Vec::new()));
     }
-    let before = source.contents.images.clone();
-    let bar = output.bar("recompress");
-    let options = WriteOptions { jobs, progress: bar.shared() };
-    let staged = Arc::new(staging.open().await?);
-    let PlannedBundle { mut contents, images, .. } = source;
-    let recompressed = recompress(images, before.clone(), staged, &options).await;
-    bar.done();
-    let Recompressed { source: images, images: after, layers } = recompressed?;
+    let before = bundle.contents.images.clone();
+    let progress = output.progress("recompress");
+    let options = WriteOptions { jobs, progress: progress.shared() };
+    let storage = Arc::new(staging.open().await?);
+    let PlannedBundle { mut contents, images, .. } = bundle;
+    let recompressed = recompress(images, before.clone(), storage, &options).await?;
+    drop((options, progress));
+    let Recompressed { source: images, images: after, layers } = recompressed;
     let sizes = layers.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.size, sum.1 + b.size));
-    let (count, was, is) = (layers.len(), bytes(sizes.0), bytes(sizes.1));
-    output.status(&format!("{count} layers are gzip now: {was} became {is}"));
-    let both = before.iter().zip(&after).filter(|(a, b)| a.root.digest() != b.root.digest());
-    let changed: Vec<_> = both
+    let (count, old, new) = (layers.len(), human_bytes(sizes.0), human_bytes(sizes.1));
+    output.status(&format!("{count} layers were recompressed from {old} to {new}"));
+    let pairs = before.iter().zip(&after).filter(|(a, b)| a.root.digest() != b.root.digest());
+    let changed: Vec<_> = pairs
         .map(|(before, after)| Changed {
             reference: after.reference.clone(),
             from: before.root.digest(),
@@ -127,7 +128,9 @@ pub(super) async fn gzip(
         })
         .collect();
     for Changed { reference, from, to } in &changed {
-        output.warn(&format!("{reference} is {to} in the package, and {from} in the registry"));
+        output.warn(&format!(
+            "{reference}: the digest is {to} in the package and {from} in the registry"
+        ));
     }
     contents.images = after;
     let plan = BundlePlan::new(&contents)?;

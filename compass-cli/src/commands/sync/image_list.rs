@@ -1,4 +1,4 @@
-//! Lists of images: of people, and of earlier runs.
+//! Reads image lists, and the reports of earlier runs.
 
 use std::path::{Path, PathBuf};
 
@@ -12,20 +12,20 @@ use crate::error::CliError;
 use crate::regular_file;
 use crate::repository::Repository;
 
-/// What a file names.
+/// The images of a list or report.
 pub(super) struct ImageList {
-    /// The images of a list; what failed by a report.
+    /// All images of a list; the failed images of a report.
     pub(super) transfers: Vec<ImageTransfer>,
-    /// The platforms that a report was of; none where all were wanted.
+    /// The requested platforms of a report; empty for all.
     pub(super) platforms: Vec<Platform>,
-    /// Whether it is the report of an earlier run, of which nothing may have failed.
+    /// Whether this is a report, which may have no failed images.
     pub(super) is_report: bool,
 }
 
 #[derive(Deserialize)]
 struct ReportFile {
     format: String,
-    // Reports of earlier versions do not say it.
+    // Reports of earlier versions do not have it.
     #[serde(default)]
     platforms: Vec<String>,
     images: Vec<ReportImage>,
@@ -45,25 +45,25 @@ pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<ImageLi
     let read = read.collect::<Result<Vec<_>, _>>()?;
     if read.iter().all(|one| one.transfers.is_empty() && !one.is_report) {
         let message = format!("`{pattern}` names no image");
-        return Err(CliError::usage(message).hint(FORM));
+        return Err(CliError::usage(message).hint(LIST_FORM));
     }
     Ok(read)
 }
 
 /// The files that a path or pattern names.
 pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>, CliError> {
-    // A file may be called as a pattern is written.
+    // The name of a file may contain the characters of a pattern.
     if Path::new(pattern).is_file() {
         return Ok(vec![PathBuf::from(pattern)]);
     }
-    let bad = |error| CliError::usage(format!("`{pattern}` is no file name or pattern: {error}"));
+    let bad =
+        |error| CliError::usage(format!("`{pattern}` is not a file name or pattern: {error}"));
     let found: Result<Vec<_>, _> = glob::glob(pattern).map_err(bad)?.collect();
     let found = found.map_err(|error| CliError::usage(format!("cannot read {error}")))?;
     if found.is_empty() {
         let message = format!("there is no list `{pattern}`");
-        return Err(
-            CliError::usage(message).hint("name a file, or a pattern as 'images-lists/*.list'")
-        );
+        return Err(CliError::usage(message)
+            .hint("use a file name or a pattern such as 'images-lists/*.list'"));
     }
     Ok(found)
 }
@@ -74,29 +74,31 @@ fn read_file(repository: &Repository, path: &Path) -> Result<ImageList, CliError
         .map_err(|error| CliError::usage(format!("cannot read {shown}: {error}")))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     if text.trim_ascii_start().starts_with(b"{") {
-        return failed(&shown, text);
+        return read_report(&shown, text);
     }
     let images = inventory::list_images(&shown, &bytes, &repository.policy);
     let images = images.map_err(|(line, error)| {
-        let failure = CliError::usage(format!("{shown}:{line}: {}", error.message));
-        failure.hint(error.help.unwrap_or(FORM))
+        let cli_error = CliError::usage(format!("{shown}:{line}: {}", error.message));
+        cli_error.hint(error.help.unwrap_or(LIST_FORM))
     })?;
-    let images = repository.target_images_of(images);
-    let images = images.map_err(|failure| failure.as_config().hint(FORM))?;
+    let images = repository.resolve_images(images);
+    let images = images.map_err(|error| error.as_config().hint(LIST_FORM))?;
     let transfers = images.iter().map(ImageTransfer::of).collect();
     Ok(ImageList { transfers, platforms: Vec::new(), is_report: false })
 }
 
-const FORM: &str = "a list has one `PROJECT/NAME:TAG` on a line, without a host";
-/// Reports are larger than lists, and have some hundred bytes for each image.
+const LIST_FORM: &str = "a list has one `PROJECT/NAME:TAG` in each line, without a host";
+
+/// The maximum size of a file. Reports have some hundred bytes for each image.
 const READ_LIMIT: u64 = 64 << 20;
 
-fn failed(shown: &str, text: &[u8]) -> Result<ImageList, CliError> {
-    let bad = |reason: String| CliError::usage(format!("{shown} is no report of `sync`: {reason}"));
+fn read_report(shown: &str, text: &[u8]) -> Result<ImageList, CliError> {
+    let bad =
+        |reason: String| CliError::usage(format!("{shown} is not a report of `sync`: {reason}"));
     let report: ReportFile =
         serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
     if report.format != FORMAT {
-        return Err(bad(format!("its format is `{}`, and not `{FORMAT}`", report.format)));
+        return Err(bad(format!("the format is `{}` instead of `{FORMAT}`", report.format)));
     }
     let failed = report.images.into_iter().filter(|image| image.result == FAILED);
     let transfer = |image: ReportImage| {

@@ -1,4 +1,4 @@
-//! What became of the images of a run, for people and for programs (`docs/sync.schema.json`).
+//! The report of a run, as text and as JSON (`docs/sync.schema.json`).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,19 +7,19 @@ use compass_registry::{CopyReport, Digest, Platform};
 use serde_json::{Value, json};
 
 use super::{Outcome, TransferResult};
+use crate::display::human_bytes;
 use crate::error::CliError;
 use crate::fs;
-use crate::output::bytes;
 
-/// What a report says that it is.
+/// The value of `format` in a report.
 pub(super) const FORMAT: &str = "compass-sync-report-1";
 
-/// The result of an image that did not arrive.
+/// The value of `result` for an image with an error.
 pub(super) const FAILED: &str = "failed";
 
 pub(super) struct Report {
-    pub(super) synced: Vec<TransferResult>,
-    /// The platforms that were wanted; none where all were.
+    pub(super) results: Vec<TransferResult>,
+    /// The requested platforms; empty for all.
     pub(super) platforms: Vec<Platform>,
     pub(super) dry_run: bool,
     pub(super) seconds: f64,
@@ -27,8 +27,8 @@ pub(super) struct Report {
 
 #[derive(Default)]
 struct Sums {
-    arrived: usize,
-    there: usize,
+    copied: usize,
+    present: usize,
     kept: usize,
     failed: usize,
     bytes: u64,
@@ -37,26 +37,26 @@ struct Sums {
 }
 
 impl Report {
-    pub(super) fn failures(&self) -> impl Iterator<Item = &CliError> {
-        self.synced.iter().filter_map(|one| one.result.as_ref().err())
+    pub(super) fn errors(&self) -> impl Iterator<Item = &CliError> {
+        self.results.iter().filter_map(|one| one.result.as_ref().err())
     }
 
-    /// The failures for people: those that differ only in the image are one.
-    pub(super) fn grouped_failures(&self) -> Vec<CliError> {
+    /// The errors; those that differ only in the image are one.
+    pub(super) fn grouped_errors(&self) -> Vec<CliError> {
         let mut groups: Vec<(String, Vec<&TransferResult>)> = Vec::new();
-        for one in self.synced.iter().filter(|one| one.result.is_err()) {
+        for one in self.results.iter().filter(|one| one.result.is_err()) {
             let key = without_names(one);
-            match groups.iter_mut().find(|(known, _)| *known == key) {
+            match groups.iter_mut().find(|(other, _)| *other == key) {
                 Some((_, group)) => group.push(one),
                 None => groups.push((key, vec![one])),
             }
         }
-        groups.into_iter().filter_map(|(_, group)| grouped(&group)).collect()
+        groups.into_iter().filter_map(|(_, group)| group_error(&group)).collect()
     }
 
-    /// What a person should know of what was copied.
+    /// The warnings about the images.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        self.synced.iter().flat_map(|one| {
+        self.results.iter().flat_map(|one| {
             let (lacks, unavailable, replaced) = match &one.result {
                 Ok(Outcome::Copied(copied)) => {
                     (&copied.missing_platforms[..], &copied.unavailable[..], copied.replaced_digest)
@@ -66,11 +66,11 @@ impl Report {
             };
             let release = &one.transfer.release;
             let lacks = lacks.iter().map(move |lacked| format!("{release} is not for {lacked}"));
-            let replaced = replaced.map(|old| format!("{release} was {old}: its tag is moved"));
+            let replaced = replaced.map(|old| format!("{release}: the tag was moved from {old}"));
             let unavailable = unavailable.iter().map(move |layer| {
                 format!(
-                    "{release}: its non-distributable layer {layer} is in neither registry; it runs \
-                     only where that layer can be fetched from its owner"
+                    "{release}: neither registry has its non-distributable layer {layer}; a host must \
+                     fetch that layer from its owner to run the image"
                 )
             });
             replaced.into_iter().chain(lacks).chain(unavailable)
@@ -78,7 +78,7 @@ impl Report {
     }
 
     pub(super) fn save(&self, path: &Path) -> Result<(), CliError> {
-        fs::output(path, format!("{:#}\n", self.to_json()).as_bytes())
+        fs::write_output(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -86,9 +86,9 @@ impl Report {
         json!({
             "format": FORMAT,
             "platforms": self.platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "images": self.synced.iter().map(image_json).collect::<Vec<_>>(),
-            "arrived": sums.arrived,
-            "there": sums.there,
+            "images": self.results.iter().map(image_json).collect::<Vec<_>>(),
+            "arrived": sums.copied,
+            "there": sums.present,
             "kept": sums.kept,
             "failed": sums.failed,
             "bytes": sums.bytes,
@@ -100,44 +100,45 @@ impl Report {
     }
 
     pub(super) fn to_text(&self) -> String {
-        let mut text: String = self.synced.iter().filter_map(line).collect();
+        let mut text: String = self.results.iter().filter_map(line).collect();
         let sums = self.sums();
         let _ = if self.dry_run {
             writeln!(
                 text,
-                "{} to copy with {} to move, {} there already, {} failed",
-                sums.arrived,
-                bytes(sums.bytes),
-                sums.there,
+                "{} to copy ({}), {} already present, {} failed",
+                sums.copied,
+                human_bytes(sums.bytes),
+                sums.present,
                 sums.failed
             )
         } else {
             writeln!(
                 text,
-                "{} copied with {} moved, {} there already, {} failed, in {:.1} s",
-                sums.arrived,
-                bytes(sums.bytes),
-                sums.there,
+                "{} copied ({}), {} already present, {} failed, in {:.1} s",
+                sums.copied,
+                human_bytes(sums.bytes),
+                sums.present,
                 sums.failed,
                 self.seconds
             )
         };
         if sums.kept > 0 {
-            let _ = writeln!(text, "{} kept, though the source has others", sums.kept);
+            let _ =
+                writeln!(text, "{} kept: the source has another image under the tag", sums.kept);
         }
         text
     }
 
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
-        for one in &self.synced {
+        for one in &self.results {
             sums.retries += u64::from(one.retries);
             match &one.result {
                 Err(_) => sums.failed += 1,
                 Ok(done) if done.not_copied().is_some() => sums.kept += 1,
-                Ok(done) if done.was_there() => sums.there += 1,
+                Ok(done) if done.is_already_present() => sums.present += 1,
                 Ok(done) => {
-                    sums.arrived += 1;
+                    sums.copied += 1;
                     sums.bytes += done.bytes();
                     sums.mounted += done.mounted();
                 }
@@ -148,7 +149,7 @@ impl Report {
 }
 
 impl Outcome {
-    fn was_there(&self) -> bool {
+    fn is_already_present(&self) -> bool {
         match self {
             Self::Copied(copied) => copied.already_present,
             Self::Planned(plan) => plan.already_present,
@@ -187,13 +188,13 @@ impl Outcome {
     }
 }
 
-/// Names that the failure of several images shows.
+/// The maximum number of images that an error names.
 const MAX_NAMES: usize = 3;
 
-/// A failure's text without what belongs to its image only.
-fn without_names(synced: &TransferResult) -> String {
-    let text = synced.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let transfer = &synced.transfer;
+/// The text of an error without the names of its image.
+fn without_names(image: &TransferResult) -> String {
+    let text = image.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let transfer = &image.transfer;
     [&transfer.source, &transfer.release].into_iter().fold(text, |text, image| {
         let (locator, repository) =
             (image.tag_or_digest().to_string(), image.repository().as_str());
@@ -202,11 +203,11 @@ fn without_names(synced: &TransferResult) -> String {
     })
 }
 
-fn grouped(group: &[&TransferResult]) -> Option<CliError> {
+fn group_error(group: &[&TransferResult]) -> Option<CliError> {
     let first = group.first()?;
-    let failure = first.result.as_ref().err()?;
+    let error = first.result.as_ref().err()?;
     if group.len() == 1 {
-        return Some(failure.clone());
+        return Some(error.clone());
     }
     let names = group.iter().take(MAX_NAMES).map(|one| one.transfer.release.to_string());
     let mut names = names.collect::<Vec<_>>().join(", ");
@@ -215,41 +216,42 @@ fn grouped(group: &[&TransferResult]) -> Option<CliError> {
     }
     Some(CliError {
         message: format!("cannot copy {} images: {names}", group.len()),
-        ..failure.clone()
+        ..error.clone()
     })
 }
 
-/// The line of an image; of one that failed, the failure speaks.
-fn line(synced: &TransferResult) -> Option<String> {
-    let release = &synced.transfer.release;
-    let done = synced.result.as_ref().ok()?;
+/// The line of an image; one with an error has none.
+fn line(image: &TransferResult) -> Option<String> {
+    let release = &image.transfer.release;
+    let done = image.result.as_ref().ok()?;
     if let Some(not_copied) = done.not_copied() {
         return Some(format!("{release} {} (kept; not copied: {not_copied})\n", done.digest()));
     }
     Some(match done {
         Outcome::Copied(copied) => {
-            let reduced = if copied.platform_subset { ", the wanted platforms only" } else { "" };
-            format!("{release} {} ({} moved{reduced})\n", copied.digest, bytes(copied.bytes))
+            let reduced =
+                if copied.platform_subset { ", only the requested platforms" } else { "" };
+            format!("{release} {} ({} copied{reduced})\n", copied.digest, human_bytes(copied.bytes))
         }
         Outcome::Planned(plan) if plan.already_present => {
-            format!("{release} {} (there)\n", plan.digest)
+            format!("{release} {} (already present)\n", plan.digest)
         }
         Outcome::Planned(plan) => {
-            format!("{release} {} ({} to move)\n", plan.digest, bytes(plan.bytes))
+            format!("{release} {} ({} to copy)\n", plan.digest, human_bytes(plan.bytes))
         }
     })
 }
 
-fn image_json(synced: &TransferResult) -> Value {
+fn image_json(image: &TransferResult) -> Value {
     let mut value = json!({
-        "source": synced.transfer.source.to_string(),
-        "release": synced.transfer.release.to_string(),
-        "retries": synced.retries,
-        "seconds": rounded(synced.seconds),
+        "source": image.transfer.source.to_string(),
+        "release": image.transfer.release.to_string(),
+        "retries": image.retries,
+        "seconds": rounded(image.seconds),
     });
-    let more = match &synced.result {
+    let more = match &image.result {
         Ok(Outcome::Copied(copied)) => json!({
-            "result": result(synced, "copied"),
+            "result": result_name(image, "copied"),
             "digest": copied.digest,
             "reduced": copied.platform_subset,
             "lacks": copied.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -262,7 +264,7 @@ fn image_json(synced: &TransferResult) -> Value {
             "present": copied.present_bytes,
         }),
         Ok(Outcome::Planned(plan)) => json!({
-            "result": result(synced, "planned"),
+            "result": result_name(image, "planned"),
             "digest": plan.digest,
             "lacks": plan.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unavailable": plan.unavailable,
@@ -271,8 +273,8 @@ fn image_json(synced: &TransferResult) -> Value {
             "blobs": plan.blobs,
             "bytes": plan.bytes,
         }),
-        Err(failure) => {
-            let mut error = failure.to_json();
+        Err(error) => {
+            let mut error = error.to_json();
             json!({"result": FAILED, "error": error["error"].take()})
         }
     };
@@ -282,17 +284,17 @@ fn image_json(synced: &TransferResult) -> Value {
     value
 }
 
-/// The word for what became of an image.
-fn result(synced: &TransferResult, done: &'static str) -> &'static str {
-    match &synced.result {
+/// The value of `result` for an image.
+fn result_name(image: &TransferResult, done: &'static str) -> &'static str {
+    match &image.result {
         Err(_) => FAILED,
         Ok(done) if done.not_copied().is_some() => "kept",
-        Ok(done) if done.was_there() => "there",
+        Ok(done) if done.is_already_present() => "there",
         Ok(_) => done,
     }
 }
 
-/// Seconds to the millisecond.
+/// Rounds seconds to milliseconds.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }

@@ -1,0 +1,24 @@
+//! Values as human output shows them.
+
+use compass_manifest::escape::escape;
+
+/// Escapes an untrusted name for a line of human output.
+pub(crate) fn printable(text: &str) -> String {
+    escape(text).into_owned()
+}
+
+/// Formats a number of bytes with a binary unit.
+pub(crate) fn human_bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// Joins the first `shown` of several lines; a last line counts the others.
+pub(crate) fn first_lines(lines: impl Iterator<Item = String>, shown: usize) -> String {
+    let mut lines: Vec<String> = lines.collect();
+    if lines.len() > shown {
+        let more = format!("and {} more", lines.len() - shown);
+        lines.truncate(shown);
+        lines.push(more);
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,70 @@
+//! The options that every command has.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use compass_registry::RetryPolicy;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// The release repository [default: the one around the current directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) repo: Option<PathBuf>,
+    /// The policy file [default: `.compass.yaml` in the release repository]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The format of results
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Prints results only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Logs to stderr; repeat for more detail
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colors
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// The maximum number of blobs to transfer at once
+    #[arg(long, global = true, default_value_t = 8, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// Shows no progress
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// How long to retry when a registry refuses connections
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) retry_connect: u64,
+    /// The minimum average speed of a transfer over five minutes, per second; 0 disables it
+    #[arg(long, global = true, default_value_t = 1024, value_name = "BYTES")]
+    pub(crate) min_speed: u64,
+}
+
+impl GlobalArgs {
+    pub(crate) fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            connect_retry: Duration::from_secs(self.retry_connect),
+            min_speed: self.min_speed,
+            ..RetryPolicy::default()
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+    /// SARIF for code scanning; `check` only
+    Sarif,
+    /// Workflow annotations; `check` only
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
