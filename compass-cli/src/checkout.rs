@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use compass_manifest::escape::escape;
 use compass_registry::Digest;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::git::{EntryKind, Git, WorkFile, is_blob, is_undecodable};
 use crate::regular_file;
 
@@ -47,7 +47,7 @@ struct Entry {
 
 impl Checkout {
     /// Lists a directory, through git if it is in a git work tree ([`Git::discover`]).
-    pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self, CliError> {
+    pub(crate) fn open(root: &Path, is_explicit: bool) -> Result<Self> {
         if let Some(git) = Git::discover(root, is_explicit)? {
             let files = list_work_tree(&git)?;
             // An ignored directory is not part of the git repository around it.
@@ -80,7 +80,7 @@ impl Checkout {
 
     /// Reads regular files in the order of `paths`, each up to `limit` bytes. A file that the checkout
     /// converted is read from the commit, every other one from the work tree.
-    pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>, CliError> {
+    pub(crate) fn read(&self, paths: &[&str], limit: u64) -> Result<Vec<Vec<u8>>> {
         let (mut known, mut others) = (HashMap::new(), Vec::new());
         for (path, blob) in self.blobs(paths)? {
             match regular_file::read(&self.root.join(path), limit) {
@@ -94,13 +94,13 @@ impl Checkout {
 
     /// Reads regular files in the order of `paths`, as committed: the bytes of a package depend only on
     /// the commit.
-    pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>, CliError> {
+    pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>> {
         self.read_with(paths, HashMap::new(), self.blobs(paths)?, u64::MAX)
     }
 
     /// The files at or below `paths` whose content cannot be compared with the commit without running a
     /// filter driver. A Git LFS file is not one of them if its content has the digest of the pointer.
-    pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>, CliError> {
+    pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let is_below = |file: &&str| {
             paths.iter().any(|path| {
@@ -134,7 +134,7 @@ impl Checkout {
 
     /// The blobs of files that did not change since the last commit. A file with a filter is one of them
     /// only if it is missing on disk.
-    fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>, CliError> {
+    fn blobs<'p>(&'p self, paths: &[&'p str]) -> Result<Vec<(&'p str, &'p str)>> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let filtered = git.filtered(paths)?;
         let is_missing = |path: &str| self.root.join(path).symlink_metadata().is_err();
@@ -150,7 +150,7 @@ impl Checkout {
         mut known: HashMap<&'p str, Vec<u8>>,
         blobs: Vec<(&'p str, &str)>,
         limit: u64,
-    ) -> Result<Vec<Vec<u8>>, CliError> {
+    ) -> Result<Vec<Vec<u8>>> {
         if let Some(git) = &self.git {
             let contents = git.blobs(blobs.iter().map(|(_, blob)| *blob), limit)?;
             known.extend(blobs.into_iter().map(|(path, _)| path).zip(contents));
@@ -167,7 +167,7 @@ impl Checkout {
 }
 
 /// The files of a git work tree.
-fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, CliError> {
+fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>> {
     let of_entry = |kind| match kind {
         EntryKind::File => FileKind::Regular,
         EntryKind::Link => FileKind::Link,
@@ -188,7 +188,7 @@ fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>, CliError> {
 }
 
 /// The files of a directory outside of a git repository.
-fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>, CliError> {
+fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>> {
     let mut files = BTreeMap::new();
     let mut pending = vec![(root.to_owned(), String::new())];
     while let Some((directory, prefix)) = pending.pop() {

@@ -22,11 +22,11 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::{Cli, Command};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::Format;
 use crate::output::Output;
 
-pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
     let global = &cli.global;
     let is_check = matches!(cli.command, Command::Check(_));
     if matches!(global.format, Format::Sarif | Format::Github) && !is_check {

@@ -8,6 +8,8 @@ use compass_manifest::policy::PolicyError;
 use compass_manifest::source::SourceFile;
 use serde_json::{Value, json};
 
+pub(crate) type Result<T, E = CliError> = std::result::Result<T, E>;
+
 #[derive(Debug, Clone)]
 pub(crate) struct CliError {
     pub(crate) exit: u8,
@@ -65,7 +67,7 @@ impl CliError {
         Self { exit: Self::USAGE, ..self }
     }
 
-    /// Puts what was being done before the message, which becomes the first cause.
+    /// Prepends the failed action to the message, which becomes the first cause.
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
         let message = std::mem::replace(&mut self.message, escaped(what));
         // The message of some errors is only the name that `what` contains.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 /// Writes or replaces a file; an existing file keeps its permissions.
-pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), CliError> {
+pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<()> {
     let permissions = fs::metadata(target).map(|metadata| metadata.permissions());
     let publish = |temporary: &Path| {
         permissions.map_or(Ok(()), |permissions| fs::set_permissions(temporary, permissions))?;
@@ -19,13 +19,13 @@ pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), CliError> {
 }
 
 /// Creates a new file below `root`, and its parent directories. `is_file` tells of every path of the
-/// repository whether it is a file or a link, which may lead out of the repository.
+/// repository whether it is a file or a link, whose target may be outside of it.
 pub(crate) fn create(
     root: &Path,
     path: &str,
     bytes: &[u8],
     is_file: impl Fn(&str) -> bool,
-) -> Result<(), CliError> {
+) -> Result<()> {
     let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
     if let Some(file) = parents.into_iter().find(|parent| is_file(parent)) {
         return Err(CliError::usage(format!("{file} is not a directory")));
@@ -40,7 +40,7 @@ pub(crate) fn create(
 
 /// Writes the output file that a user named. The target of a link is replaced; a pipe or a device is
 /// written to.
-pub(crate) fn write_output(target: &Path, bytes: &[u8]) -> Result<(), CliError> {
+pub(crate) fn write_output(target: &Path, bytes: &[u8]) -> Result<()> {
     let target = follow_links(target);
     if !is_special(&target) {
         return write(&target, bytes);
@@ -50,7 +50,7 @@ pub(crate) fn write_output(target: &Path, bytes: &[u8]) -> Result<(), CliError> 
 }
 
 /// Returns an error if [`write_output`] would fail, before a command does its work.
-pub(crate) fn require_writable(target: &Path) -> Result<(), CliError> {
+pub(crate) fn require_writable(target: &Path) -> Result<()> {
     let target = follow_links(target);
     let access = if is_special(&target) {
         rustix::fs::access(&target, Access::WRITE_OK)
@@ -76,12 +76,12 @@ pub(crate) fn write_error(path: &Path, error: &io::Error) -> CliError {
     CliError::external(error).context(format!("cannot write {}", path.display()))
 }
 
-/// The path that a chain of symbolic links leads to, which need not exist.
+/// Follows a chain of symbolic links; the target may not exist.
 fn follow_links(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..40 {
         match fs::read_link(&path) {
-            // Links in `/proc`, such as `/dev/stdout`, may not lead to a path.
+            // The links of `/proc`, such as `/dev/stdout`, may not contain a path.
             Ok(link) if !is_special(&path) => path = path.with_file_name("").join(link),
             _ => break,
         }

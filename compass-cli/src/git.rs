@@ -22,7 +22,7 @@ use compass_manifest::escape::quote;
 
 use self::command::Environment;
 use self::index_copy::IndexCopy;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 pub(crate) use self::history::{Change, History};
 pub(crate) use self::objects::{Entry, EntryKind, is_blob};
@@ -57,7 +57,7 @@ impl Git {
     /// # Errors
     ///
     /// If there is a `.git`, and git does not run or rejects the repository.
-    pub(crate) fn discover(root: &Path, is_explicit: bool) -> Result<Option<Self>, CliError> {
+    pub(crate) fn discover(root: &Path, is_explicit: bool) -> Result<Option<Self>> {
         let canonical = root.canonicalize().map_err(|error| {
             CliError::external(&error).context(format!("cannot read {}", root.display()))
         })?;
@@ -95,7 +95,7 @@ impl Git {
 
     /// Verifies that git finds the same work tree; returns whether the clone is shallow, and the path
     /// of its index.
-    fn verify(&self) -> Result<(bool, PathBuf), CliError> {
+    fn verify(&self) -> Result<(bool, PathBuf)> {
         let asked = ["--is-shallow-repository", "--git-path", "index", "--show-toplevel"];
         let output = self.run(["rev-parse"].iter().chain(&asked))?;
         if !output.status.success() {
@@ -127,7 +127,7 @@ impl Git {
     }
 
     /// Reads the names of the filter drivers of the configuration.
-    fn filter_drivers(&self) -> Result<BTreeSet<String>, CliError> {
+    fn filter_drivers(&self) -> Result<BTreeSet<String>> {
         let output = self.run(["config", "--null", "--name-only", "--get-regexp", r"^filter\."])?;
         // The exit status is 1 if no key matches.
         let keys = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -145,7 +145,7 @@ impl Git {
 
 /// Creates a git repository with one commit of all files, on `main` and `origin/main`, and a tag. Does
 /// nothing if git is not installed.
-pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<(), CliError> {
+pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<()> {
     let environment = Environment::new(true);
     for arguments in [
         &["init", "--quiet", "--initial-branch=main"][..],
@@ -184,7 +184,7 @@ fn enclosing(canonical: &Path) -> Option<&Path> {
     })
 }
 
-fn prefix(root: &Path, top_level: &Path) -> Result<String, CliError> {
+fn prefix(root: &Path, top_level: &Path) -> Result<String> {
     let outside = || {
         let message = format!("{} is not in the work tree {}", root.display(), top_level.display());
         CliError::usage(message).hint("use `--repo DIR`")

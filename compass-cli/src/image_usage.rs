@@ -7,11 +7,11 @@ use compass_bundle::store::open_source;
 use compass_manifest::{Policy, inventory};
 use compass_registry::Reference;
 
-use crate::error::CliError;
+use crate::error::Result;
 use crate::global_args::GlobalArgs;
 
 /// Opens a bundle or a foreign package at a path or URL.
-pub(crate) async fn open(address: &str, global: &GlobalArgs) -> Result<Package, CliError> {
+pub(crate) async fn open(address: &str, global: &GlobalArgs) -> Result<Package> {
     Ok(Package::read(open_source(address, &global.retry_policy()).await?).await?)
 }
 

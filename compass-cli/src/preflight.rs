@@ -1,5 +1,5 @@
 //! Checks that a target is complete before it is listed, synced or packaged. A file that cannot be
-//! read as intended hides images and files, and nobody would notice before the installation.
+//! read as intended hides images and files, and that would be noticed only at the installation.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use compass_manifest::escape::escape;
 use compass_manifest::finding::{Finding, Severity};
 
 use crate::display::first_lines;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::repository::Repository;
 
 /// The rules whose errors hide an image.
@@ -35,7 +35,7 @@ impl Repository {
         &self,
         is_part: impl Fn(&str) -> bool,
         manifest: Option<&str>,
-    ) -> Result<(), CliError> {
+    ) -> Result<()> {
         let is_blocking = |finding: &Finding| {
             let file = finding.location.file.as_str();
             let is_manifest_rule =

@@ -8,7 +8,7 @@ use compass_manifest::policy::Host;
 use compass_registry::RetryPolicy;
 use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::repository::Repository;
 
@@ -42,7 +42,7 @@ impl Registries {
     }
 
     /// With the policy of `--repo` or `--policy`; a site has no release repository otherwise.
-    pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self, CliError> {
+    pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self> {
         Ok(match (&global.repo, &global.policy) {
             (Some(_), _) => Self::new(&Repository::open(global)?, global),
             (None, Some(_)) => Self::new(&Repository::policy_only(global)?, global),
@@ -57,7 +57,7 @@ impl Registries {
         Self { retry, ..self }
     }
 
-    pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client, CliError> {
+    pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client> {
         let settings = self.hosts.get(host).cloned().unwrap_or_default();
         let options = ClientOptions {
             plain_http: plain_http || settings.plain_http,
@@ -71,7 +71,7 @@ impl Registries {
     }
 
     /// The client certificate and its key.
-    fn identity(&self, host: &Host) -> Result<Option<Secret>, CliError> {
+    fn identity(&self, host: &Host) -> Result<Option<Secret>> {
         let Some(certificate) = &host.certificate else { return Ok(None) };
         let mut pem = self.read("client certificate", certificate)?;
         if let Some(key) = &host.key {
@@ -83,7 +83,7 @@ impl Registries {
         Ok(Some(Secret::new(String::from_utf8(pem).map_err(bad)?)))
     }
 
-    fn read(&self, what: &str, file: &str) -> Result<Vec<u8>, CliError> {
+    fn read(&self, what: &str, file: &str) -> Result<Vec<u8>> {
         let path = self.root.join(file);
         std::fs::read(&path).map_err(|error| {
             CliError::usage(format!("cannot read the {what} {}: {error}", path.display()))

@@ -10,7 +10,7 @@ use compass_manifest::inventory::Product;
 use compass_manifest::source::Spanned;
 
 use crate::checkout::FileKind;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::repository::{Plugin, Repository, Target, TargetImage, hotfix_images};
 
 /// The contents of a package before its images are resolved.
@@ -40,7 +40,7 @@ impl Repository {
     }
 
     /// The contents of the package of a target.
-    pub(crate) fn release_contents(&self, target: &[String]) -> Result<ReleaseContents, CliError> {
+    pub(crate) fn release_contents(&self, target: &[String]) -> Result<ReleaseContents> {
         match Target::parse_all(target)?[..] {
             [Target::Plugin(name)] => self.plugin_contents(self.plugin(name)?),
             [Target::Hotfix(name)] => self.hotfix_contents(name),
@@ -49,7 +49,7 @@ impl Repository {
         }
     }
 
-    fn plugin_contents(&self, plugin: Plugin) -> Result<ReleaseContents, CliError> {
+    fn plugin_contents(&self, plugin: Plugin) -> Result<ReleaseContents> {
         let path = plugin.source.path();
         let name = format!("{}.yaml", plugin.name);
         Ok(ReleaseContents {
@@ -63,7 +63,7 @@ impl Repository {
         })
     }
 
-    fn hotfix_contents(&self, name: &str) -> Result<ReleaseContents, CliError> {
+    fn hotfix_contents(&self, name: &str) -> Result<ReleaseContents> {
         let hotfixes = self.hotfixes(name)?;
         let Some(first) = hotfixes.first() else {
             return Err(CliError::usage(format!("there is no hotfix `{name}`")));
@@ -95,7 +95,7 @@ impl Repository {
         })
     }
 
-    fn product_contents(&self, version: &str) -> Result<ReleaseContents, CliError> {
+    fn product_contents(&self, version: &str) -> Result<ReleaseContents> {
         let product = self.product(version)?;
         let path = product.source.path().to_owned();
         let invalid = |what: &str| CliError::invalid_file(&product.source, what);
@@ -125,11 +125,7 @@ impl Repository {
     }
 
     /// The files of the addons directory; adds the directory to `paths`.
-    fn addon_files(
-        &self,
-        product: &Product,
-        paths: &mut Vec<String>,
-    ) -> Result<Vec<ContentFile>, CliError> {
+    fn addon_files(&self, product: &Product, paths: &mut Vec<String>) -> Result<Vec<ContentFile>> {
         let Some(directory) = product.manifest.addons_directory() else { return Ok(Vec::new()) };
         let files = self.read(self.tree.paths().filter_map(|path| {
             Some((path, format!("addons/{}", product.manifest.path_in_addons(path)?)))
@@ -141,11 +137,7 @@ impl Repository {
     }
 
     /// The files of `spec.files`; adds their sources to `paths`.
-    fn extra_files(
-        &self,
-        product: &Product,
-        paths: &mut Vec<String>,
-    ) -> Result<Vec<ContentFile>, CliError> {
+    fn extra_files(&self, product: &Product, paths: &mut Vec<String>) -> Result<Vec<ContentFile>> {
         let named = product.manifest.files.iter().filter_map(|file| {
             Some((file.source.as_ref()?, file.path.as_ref()?, file.mode.as_ref()))
         });
@@ -173,7 +165,7 @@ impl Repository {
     fn read<'p>(
         &self,
         named: impl IntoIterator<Item = (&'p str, String)>,
-    ) -> Result<Vec<ContentFile>, CliError> {
+    ) -> Result<Vec<ContentFile>> {
         let (paths, names): (Vec<&str>, Vec<String>) = named.into_iter().unzip();
         let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
         if let Some(path) = paths.iter().find(|path| !is_file(path)) {

@@ -11,7 +11,7 @@ use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{Policy, Report, Tree};
 
 use crate::checkout::Checkout;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::rule_files::{READ_LIMIT, read_rule_files};
 
@@ -32,7 +32,7 @@ pub(crate) struct Repository {
 
 impl Repository {
     /// Opens the repository of `--repo`, or the one around the current directory.
-    pub(crate) fn open(global: &GlobalArgs) -> Result<Self, CliError> {
+    pub(crate) fn open(global: &GlobalArgs) -> Result<Self> {
         let root = match &global.repo {
             Some(root) if root.is_dir() => root.clone(),
             Some(root) => {
@@ -47,7 +47,7 @@ impl Repository {
     }
 
     /// An empty repository, with the policy of `--policy` or the built-in one.
-    pub(crate) fn policy_only(global: &GlobalArgs) -> Result<Self, CliError> {
+    pub(crate) fn policy_only(global: &GlobalArgs) -> Result<Self> {
         let root = PathBuf::from(".");
         let policy = match &global.policy {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
@@ -62,14 +62,14 @@ impl Repository {
     }
 
     /// Reads the files that the rules need under another policy.
-    pub(crate) fn read_files_for(&mut self, policy: &Policy) -> Result<(), CliError> {
+    pub(crate) fn read_files_for(&mut self, policy: &Policy) -> Result<()> {
         let checkout = &self.checkout;
         read_rule_files(&mut self.tree, policy, |paths| checkout.read(paths, READ_LIMIT))
     }
 }
 
 /// The nearest parent of the current directory that looks like a release repository.
-fn enclosing_root() -> Result<PathBuf, CliError> {
+fn enclosing_root() -> Result<PathBuf> {
     let current = std::env::current_dir().map_err(|error| CliError::external(&error))?;
     let markers = [POLICY_FILE, "release-plugins", "release-hotfixes", "release-products"];
     let is_root = |path: &&Path| markers.iter().any(|marker| path.join(marker).exists());

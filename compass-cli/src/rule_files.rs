@@ -2,7 +2,7 @@
 
 use compass_manifest::{Policy, Tree, files_to_read};
 
-use crate::error::CliError;
+use crate::error::Result;
 
 /// Files are read up to this size; the rules report larger ones.
 pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u64;
@@ -11,8 +11,8 @@ pub(crate) const READ_LIMIT: u64 = (compass_manifest::yaml::MAX_BYTES + 1) as u6
 pub(crate) fn read_rule_files(
     tree: &mut Tree,
     policy: &Policy,
-    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>, CliError>,
-) -> Result<(), CliError> {
+    mut read: impl FnMut(&[&str]) -> Result<Vec<Vec<u8>>>,
+) -> Result<()> {
     loop {
         let unread = files_to_read(tree, policy);
         if unread.is_empty() {

@@ -11,7 +11,7 @@ use compass_manifest::{Check, Tree};
 use serde_json::json;
 
 use crate::display::first_lines;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::preflight::{MAX_SHOWN, summary};
 use crate::repository::Repository;
@@ -47,7 +47,7 @@ impl Repository {
         files: &BTreeSet<String>,
         gate: &GateArgs,
         output: &Output,
-    ) -> Result<(), CliError> {
+    ) -> Result<()> {
         if files.is_empty() || gate.is_skipped(output) {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl Repository {
         &self,
         is_selected: impl Fn(&Hotfix) -> bool,
         output: &Output,
-    ) -> Result<BTreeMap<String, Tree>, CliError> {
+    ) -> Result<BTreeMap<String, Tree>> {
         let mut products = BTreeMap::new();
         let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
         let hotfixes = hotfixes.into_iter().filter(is_selected);
@@ -108,7 +108,7 @@ impl Repository {
 }
 
 /// Returns an error if findings are errors.
-fn require_none<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<(), CliError> {
+fn require_none<'f>(findings: impl Iterator<Item = &'f Finding>) -> Result<()> {
     let errors = findings.filter(|finding| finding.severity == Severity::Error);
     let message = first_lines(errors.map(summary), MAX_SHOWN);
     match message.is_empty() {

@@ -1,6 +1,6 @@
 //! `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>).
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 /// The last second that the header of a tar entry can hold, in the year 2242.
 const MAX_SECONDS: u64 = (1 << 33) - 1;
@@ -9,7 +9,7 @@ const MAX_SECONDS: u64 = (1 << 33) - 1;
 ///
 /// # Errors
 /// If the value is not a number of seconds up to [`MAX_SECONDS`].
-pub(crate) fn read() -> Result<Option<u64>, CliError> {
+pub(crate) fn read() -> Result<Option<u64>> {
     let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_SECONDS);
     seconds.map(Some).ok_or_else(|| {

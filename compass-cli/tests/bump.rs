@@ -138,7 +138,11 @@ fn bump_invalid_request_is_error() {
         (&["plugin", "gpu", "--major", "--minor"], 2, "cannot be used with"),
         (&["hotfix", "web"], 2, "--base v2.7.0"),
         (&["hotfix", "app", "--base", "v2.7.0"], 2, "addons there: console-web"),
-        (&["hotfix", "web", "--base", "v2.7.0", "--date", "20180230"], 2, "expected a calendar date"),
+        (
+            &["hotfix", "web", "--base", "v2.7.0", "--date", "20180230"],
+            2,
+            "expected a calendar date",
+        ),
         (&["hotfix", "web-v2.7.0-20180605-p1"], 2, "there is no hotfix"),
         (&["hotfix", "web-v2.7.0-20180605-p1", "--base", "v2.6.0"], 2, "no hotfix of the product"),
     ] {

@@ -207,7 +207,10 @@ fn sync_list_invalid_line_names_location() {
     let sync = ["sync", "--list", "one.list", "--from", "127.0.0.1:1", "--to", "127.0.0.1:2"];
     let (code, _, error) = compass(directory.path(), &sync);
     assert_eq!(code, 2, "{error}");
-    assert!(error.contains("one.list:2: `127.0.0.1:5000/release/web:v1` is not an image"), "{error}");
+    assert!(
+        error.contains("one.list:2: `127.0.0.1:5000/release/web:v1` is not an image"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use compass_manifest::bump::BumpError;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::repository::Repository;
@@ -24,7 +24,7 @@ enum Target {
     Hotfix(hotfix::Args),
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = Repository::open(global)?;
     match &args.target {
         Target::Plugin(args) => plugin::run(args, &repository, output)?,

@@ -5,7 +5,7 @@ use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{Check, Report, render};
 use serde_json::{Value, json};
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::git::{Base, Git};
 use crate::global_args::{Format, GlobalArgs};
 use crate::output::{self, Output};
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     strict: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let mut repository = Repository::open(global)?;
     // The policy of the base applies, so that a change cannot weaken its own check.
     let with_policy = global.policy.is_none();
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
     Ok(code)
 }
 
-fn read_base(repository: &Repository, revision: &str, with_policy: bool) -> Result<Base, CliError> {
+fn read_base(repository: &Repository, revision: &str, with_policy: bool) -> Result<Base> {
     let Some(git) = repository.checkout.git() else {
         let message = format!("{} is not in a git repository", repository.root.display());
         return Err(CliError::usage(message).hint("`--base` compares with a git revision"));

@@ -17,7 +17,7 @@ use super::{package, publish, verify};
 use crate::demo::folder::Folder;
 use crate::demo::images;
 use crate::demo::summary::{Image, PublishedBundle, Step, Summary};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::registries::Registries;
@@ -65,11 +65,7 @@ struct Demo<'d> {
     summary: Summary,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let folder = Folder::create(&args.folder)?;
     let servers = DemoRegistries::start(&folder, args.keep).await?;
     let root = folder.write_release(&servers.source.host(), &servers.release.host())?;
@@ -102,7 +98,7 @@ pub(crate) async fn run(
 }
 
 impl DemoRegistries {
-    async fn start(folder: &Folder, keep: bool) -> Result<Self, CliError> {
+    async fn start(folder: &Folder, keep: bool) -> Result<Self> {
         let start = async |name: &str, port: u16| {
             let storage = DiskStorage::new(folder.path(name));
             let options = ServerOptions::default();
@@ -148,7 +144,7 @@ impl DemoRegistries {
 
 impl Demo<'_> {
     /// Runs all steps.
-    async fn run_steps(&mut self) -> Result<(), CliError> {
+    async fn run_steps(&mut self) -> Result<()> {
         let pushed = self.push().await?;
         self.check()?;
         self.sync().await?;
@@ -165,7 +161,7 @@ impl Demo<'_> {
     }
 
     /// The distinct images of all targets.
-    fn images(&self) -> Result<Vec<TargetImage>, CliError> {
+    fn images(&self) -> Result<Vec<TargetImage>> {
         let targets: Vec<String> = TARGETS.iter().flatten().map(ToString::to_string).collect();
         let mut seen = BTreeSet::new();
         let images = self.repository.target_images(&targets)?.into_iter();
@@ -173,7 +169,7 @@ impl Demo<'_> {
     }
 
     /// Pushes the images of the developers; returns the digest of each name.
-    async fn push(&mut self) -> Result<BTreeMap<String, Digest>, CliError> {
+    async fn push(&mut self) -> Result<BTreeMap<String, Digest>> {
         self.output.status("push: developers push their images to the source registry");
         let started = Instant::now();
         let developer = Client::new(&self.servers.source.host(), ClientOptions::default())?;
@@ -194,7 +190,7 @@ impl Demo<'_> {
         Ok(pushed)
     }
 
-    fn check(&mut self) -> Result<(), CliError> {
+    fn check(&mut self) -> Result<()> {
         self.output.status("check: the rules check the release repository");
         let started = Instant::now();
         let report = check(&self.repository.tree, &self.repository.policy);
@@ -206,7 +202,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    async fn sync(&mut self) -> Result<(), CliError> {
+    async fn sync(&mut self) -> Result<()> {
         self.output.status("sync: copy images from the source registry to the release registry");
         let started = Instant::now();
         let transfers: Vec<ImageTransfer> = self.images()?.iter().map(ImageTransfer::of).collect();
@@ -224,7 +220,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    async fn package(&mut self) -> Result<Vec<compass_bundle::Written>, CliError> {
+    async fn package(&mut self) -> Result<Vec<compass_bundle::Written>> {
         self.output.status("package: build bundles from the release registry");
         let started = Instant::now();
         let mut written = Vec::new();
@@ -250,7 +246,7 @@ impl Demo<'_> {
     async fn publish(
         &mut self,
         written: &[compass_bundle::Written],
-    ) -> Result<Vec<PublishedBundle>, CliError> {
+    ) -> Result<Vec<PublishedBundle>> {
         self.output.status("publish: upload the bundles to the store");
         let started = Instant::now();
         let store = Store::Directory(self.folder.path("store"));
@@ -264,7 +260,7 @@ impl Demo<'_> {
         Ok(published)
     }
 
-    async fn verify(&mut self, published: &[PublishedBundle]) -> Result<(), CliError> {
+    async fn verify(&mut self, published: &[PublishedBundle]) -> Result<()> {
         self.output.status("verify: verify every byte of the published bundles");
         let started = Instant::now();
         for bundle in published {
@@ -285,7 +281,7 @@ impl Demo<'_> {
         &mut self,
         published: &[PublishedBundle],
         pushed: &BTreeMap<String, Digest>,
-    ) -> Result<(), CliError> {
+    ) -> Result<()> {
         self.output.status("install: push the images of the bundles to the site's registry");
         let started = Instant::now();
         let place: RegistryPrefix = format!("{}/compass", self.servers.site.host()).parse()?;

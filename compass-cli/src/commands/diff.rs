@@ -8,7 +8,7 @@ use compass_registry::{Descriptor, Platform};
 use serde_json::{Value, json};
 
 use crate::display::{human_bytes, printable};
-use crate::error::CliError;
+use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
@@ -21,11 +21,7 @@ pub(crate) struct Args {
     new: String,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
     let comparison = compare(&old, &new).await?;
     for (address, opened) in [(&args.old, &old), (&args.new, &new)] {

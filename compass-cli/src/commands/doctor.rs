@@ -4,7 +4,7 @@ use compass_registry::client::Check;
 use compass_registry::{RegistryPrefix, Repository as Name};
 use serde_json::json;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::registries::Registries;
@@ -24,11 +24,7 @@ pub(crate) struct Args {
     plain_http: bool,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let registries = match Repository::is_in_one() {
         true => Registries::new(&Repository::open(global)?, global),
         false => Registries::at_site(global)?,

@@ -4,7 +4,7 @@ use compass_manifest::rule::Rule;
 use compass_manifest::{render, rules};
 use serde_json::{Value, json};
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ pub(crate) struct Args {
     code: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     match &args.code {
         Some(code) => {
             let rule = rules::find(code).ok_or_else(|| unknown(code))?;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::verify::check_damage;
 use crate::display::{human_bytes, printable};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
@@ -53,11 +53,7 @@ impl Args {
     }
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     if args.writes_to_stdout() {
         return extract_to_stdout(args, global, output).await;
     }
@@ -95,11 +91,7 @@ pub(crate) async fn run(
 }
 
 /// Writes one file or the archive of one image to stdout.
-async fn extract_to_stdout(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let opened = match args {
         Args { file: Some(_), .. } | Args { image: Some(_), layout: false, .. } => {
             open(&args.bundle, global).await?
@@ -128,7 +120,7 @@ async fn extract_to_stdout(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream_archive(image: &Image<'_>, output: &Output) -> Result<u64, CliError> {
+async fn stream_archive(image: &Image<'_>, output: &Output) -> Result<u64> {
     if std::io::stdout().is_terminal() {
         let message = "refusing to write an image archive to a terminal";
         return Err(CliError::usage(message).hint("use `-o FILE`, or redirect the output"));
@@ -145,7 +137,7 @@ async fn stream_archive(image: &Image<'_>, output: &Output) -> Result<u64, CliEr
     Ok(written?)
 }
 
-async fn write_stdout(bytes: &[u8]) -> Result<(), CliError> {
+async fn write_stdout(bytes: &[u8]) -> Result<()> {
     let mut stdout = tokio::io::stdout();
     let written = async {
         stdout.write_all(bytes).await?;
@@ -165,7 +157,7 @@ async fn extract_all(
     out: &Path,
     global: &GlobalArgs,
     output: &Output,
-) -> Result<Vec<PathBuf>, CliError> {
+) -> Result<Vec<PathBuf>> {
     let source = open_source(&args.bundle, &global.retry_policy()).await?;
     let opened = Package::read(Arc::clone(&source)).await?;
     let progress = output.progress("extract");
@@ -188,7 +180,7 @@ async fn extract_all(
 
 /// The file to write: `output`, or in it if it is a directory. A path that ends with `/` becomes a
 /// directory.
-fn target_path(output: &Path, path: &str) -> Result<PathBuf, CliError> {
+fn target_path(output: &Path, path: &str) -> Result<PathBuf> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if output.as_os_str().as_encoded_bytes().ends_with(b"/") {
         std::fs::create_dir_all(output).map_err(|error| {
@@ -205,7 +197,7 @@ async fn write_one_file(
     out: &Path,
     global: &GlobalArgs,
     output: &Output,
-) -> Result<PathBuf, CliError> {
+) -> Result<PathBuf> {
     if let Some(image) = image_of_archive(opened, path) {
         return write_archive(image, path, out, global, output).await;
     }
@@ -216,7 +208,7 @@ async fn write_one_file(
 }
 
 /// Reads a small file, and its permissions.
-async fn read_file(opened: &Package, path: &str) -> Result<(Bytes, u32), CliError> {
+async fn read_file(opened: &Package, path: &str) -> Result<(Bytes, u32)> {
     Ok(match opened {
         Package::Bundle(bundle) => {
             let entry = bundle.entries().find(|entry| entry.path == path);
@@ -226,7 +218,7 @@ async fn read_file(opened: &Package, path: &str) -> Result<(Bytes, u32), CliErro
     })
 }
 
-async fn write_small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>, CliError> {
+async fn write_small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in bundle.entries() {
         write_file_below(output, entry.path, &bundle.file(entry.path).await?, entry.mode)?;
@@ -252,7 +244,7 @@ enum Image<'o> {
 
 impl<'o> Image<'o> {
     /// Finds an image by name; prints the notes about it as warnings.
-    fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self, CliError> {
+    fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self> {
         Ok(match opened {
             Package::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
             Package::Foreign(package) => {
@@ -268,7 +260,7 @@ impl<'o> Image<'o> {
         &self,
         extracted: &Result<T, compass_bundle::Error>,
         output: &Output,
-    ) -> Result<(), CliError> {
+    ) -> Result<()> {
         match (self, extracted) {
             (Self::Bundled(bundle, _), Err(error)) => check_damage(bundle, error, output).await,
             _ => Ok(()),
@@ -300,7 +292,7 @@ async fn write_archive(
     out: &Path,
     global: &GlobalArgs,
     output: &Output,
-) -> Result<PathBuf, CliError> {
+) -> Result<PathBuf> {
     let target = target_path(out, name)?;
     let progress = output.progress(name);
     let options = WriteOptions { jobs: global.jobs.into(), progress: progress.shared() };
@@ -319,7 +311,7 @@ async fn write_layout(
     out: Option<&Path>,
     global: &GlobalArgs,
     output: &Output,
-) -> Result<PathBuf, CliError> {
+) -> Result<PathBuf> {
     let path = out.unwrap_or(Path::new(image.reference().repository().name()));
     let progress = output.progress("extract");
     let options = CopyOptions {

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::error::CliError;
+use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::repository::{Repository, TargetImage};
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     resolved: bool,
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = Repository::open(global)?;
     let (images, problems) = match args.all {
         true => repository.all_images(),

@@ -7,7 +7,7 @@ use compass_registry::{Descriptor, Digest, Manifest, Platform, RawManifest};
 use serde_json::{Value, json};
 
 use crate::display::{human_bytes, printable};
-use crate::error::CliError;
+use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
@@ -18,11 +18,7 @@ pub(crate) struct Args {
     bundle: String,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     match open(&args.bundle, global).await? {
         Package::Bundle(bundle) => {
             let document = bundle.document();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::verify::check_damage;
 use crate::display::{human_bytes, printable};
-use crate::error::CliError;
+use crate::error::Result;
 use crate::existing_tag::{self, ExistingTagArgs};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::{open, referenced_images};
@@ -28,11 +28,7 @@ pub(crate) struct Args {
     existing_tag: ExistingTagArgs,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let opened = open(&args.bundle, global).await?;
     let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;

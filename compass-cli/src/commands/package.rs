@@ -14,7 +14,7 @@ use self::destination::Destination;
 use self::recompress::{Changed, Compression, StagingDir};
 use super::publish;
 use crate::display::human_bytes;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::git::{Change, Git, History};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -95,11 +95,7 @@ pub(crate) struct PlannedBundle {
     images: Arc<dyn ImageSource>,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = Repository::open(global)?;
     let release = repository.release_contents(&args.target)?;
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
@@ -141,7 +137,7 @@ async fn prepare(
     staging: Option<&StagingDir>,
     jobs: usize,
     output: &Output,
-) -> Result<(PlannedBundle, Vec<Changed>), CliError> {
+) -> Result<(PlannedBundle, Vec<Changed>)> {
     let (bundle, changed) = match staging {
         Some(staging) => recompress::gzip(bundle, staging, jobs, output).await?,
         None => (bundle, Vec::new()),
@@ -171,7 +167,7 @@ pub(crate) async fn plan(
     options: &Options<'_>,
     registries: &Registries,
     output: &Output,
-) -> Result<PlannedBundle, CliError> {
+) -> Result<PlannedBundle> {
     if release.images.is_empty() {
         return Err(CliError::check_failed(format!("{} has no image", release.name)));
     }
@@ -197,7 +193,7 @@ pub(crate) async fn plan(
 }
 
 /// The platform that is packaged without `--platform`.
-fn default_platform(repository: &Repository) -> Result<Platform, CliError> {
+fn default_platform(repository: &Repository) -> Result<Platform> {
     let first = repository.policy.platforms.first().map_or("linux/amd64", String::as_str);
     Ok(first.parse()?)
 }
@@ -214,10 +210,7 @@ fn platforms_in_name(platforms: &Platforms, default: &Platform) -> Vec<Platform>
 }
 
 /// Parses the value of `--platform`.
-pub(crate) fn platforms(
-    repository: &Repository,
-    value: Option<&str>,
-) -> Result<Platforms, CliError> {
+pub(crate) fn platforms(repository: &Repository, value: Option<&str>) -> Result<Platforms> {
     let default = default_platform(repository)?;
     let Some(value) = value else { return Ok(Platforms::One(default)) };
     if value == "all" {
@@ -236,7 +229,7 @@ fn last_change(
     repository: &Repository,
     paths: &[String],
     output: &Output,
-) -> Result<(Option<String>, u64), CliError> {
+) -> Result<(Option<String>, u64)> {
     let change = match repository.checkout.git() {
         Some(git) => committed_change(git, repository, paths, output)?,
         None => None,
@@ -252,7 +245,7 @@ fn committed_change(
     repository: &Repository,
     paths: &[String],
     output: &Output,
-) -> Result<Option<Change>, CliError> {
+) -> Result<Option<Change>> {
     let others = |count: usize| match count {
         0 | 1 => String::new(),
         count => format!(" (and {} more)", count - 1),

@@ -8,7 +8,7 @@ use compass_manifest::Policy;
 use serde_json::json;
 
 use super::verify::{DAMAGED_HINT, verify_bundle};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::repository::Repository;
@@ -28,11 +28,7 @@ pub(crate) struct Args {
     allow_uncommitted: bool,
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let policy = policy(args, global)?;
     let store = Store::open(args.to.as_ref().unwrap_or(&policy.store))?;
     let bundle = Bundle::open(&args.bundle).await?;
@@ -60,7 +56,7 @@ pub(crate) async fn run(
 
 /// The policy of the release repository. Outside of a repository, `--to` makes the policy of
 /// `--policy`, or the built-in one, sufficient.
-fn policy(args: &Args, global: &GlobalArgs) -> Result<Policy, CliError> {
+fn policy(args: &Args, global: &GlobalArgs) -> Result<Policy> {
     let needs_repository = args.to.is_none() || global.repo.is_some();
     let repository = match needs_repository || Repository::is_in_one() {
         true => Repository::open(global)?,
@@ -70,7 +66,7 @@ fn policy(args: &Args, global: &GlobalArgs) -> Result<Policy, CliError> {
 }
 
 /// Returns an error for a bundle that names no commit: the source of a published bundle must be known.
-pub(super) fn require_commit(document: &BundleDocument) -> Result<(), CliError> {
+pub(super) fn require_commit(document: &BundleDocument) -> Result<()> {
     if document.commit.is_some() {
         return Ok(());
     }
@@ -79,11 +75,7 @@ pub(super) fn require_commit(document: &BundleDocument) -> Result<(), CliError> 
 }
 
 /// Uploads a bundle to a store.
-pub(crate) async fn publish(
-    path: &Path,
-    store: &Store,
-    output: &Output,
-) -> Result<Published, CliError> {
+pub(crate) async fn publish(path: &Path, store: &Store, output: &Output) -> Result<Published> {
     let bundle = Bundle::open(path).await?;
     // A published bundle is immutable: without a checksum file, every byte is verified first.
     if !checksum_path(path).exists() && !verify_bundle(&bundle, false, output).await?.holds() {

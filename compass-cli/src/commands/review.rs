@@ -10,7 +10,7 @@ use compass_manifest::review::{Evidence, Facts, ReleaseImage};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::regular_file;
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     facts: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = Repository::open(global)?;
     let mut facts = pull_request(args)?;
     for (role, accounts) in &repository.policy.review.roles {
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
 }
 
 /// Body, author, labels and comments: each from its own argument, otherwise from the event.
-fn pull_request(args: &Args) -> Result<Facts, CliError> {
+fn pull_request(args: &Args) -> Result<Facts> {
     let event = args.event.as_deref().map(read_event).transpose()?;
     let body = args.body.as_deref().map(read_text).transpose()?;
     if event.is_none() && body.is_none() {
@@ -93,7 +93,7 @@ fn pull_request(args: &Args) -> Result<Facts, CliError> {
 
 const COMMENTS_FORM: &str = "expected a list, such as that of `gh api --paginate --slurp repos/OWNER/NAME/issues/NUMBER/comments`";
 
-fn read_event(file: &Path) -> Result<PullRequest, CliError> {
+fn read_event(file: &Path) -> Result<PullRequest> {
     let event = PullRequest::from_event(&read_json(file)?);
     event.map_err(|error| {
         let hint =
@@ -116,7 +116,7 @@ struct KnownFacts {
 }
 
 impl KnownFacts {
-    fn read(file: &Path) -> Result<Self, CliError> {
+    fn read(file: &Path) -> Result<Self> {
         let invalid = |error: &dyn std::fmt::Display| {
             CliError::usage(format!("cannot use {}: {error}", file.display())).hint(
                 r#"expected `{"in_source": ["HOST/PATH:TAG"], "in_release": [], "bundle": true}`"#,
@@ -140,7 +140,7 @@ fn images(
     repository: &Repository,
     target: &[String],
     known: &KnownFacts,
-) -> Result<Vec<ReleaseImage>, CliError> {
+) -> Result<Vec<ReleaseImage>> {
     let evidence = |present: &Option<BTreeSet<String>>, reference: &str| match present {
         Some(present) if present.contains(reference) => Evidence::Yes,
         Some(_) => Evidence::No("the registry does not have it".to_owned()),
@@ -162,7 +162,7 @@ fn images(
 const READ_LIMIT: u64 = 64 << 20;
 
 /// Reads a file, without a byte order mark.
-fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+fn read(file: &Path) -> Result<Vec<u8>> {
     let mut bytes = regular_file::read_argument(file, READ_LIMIT)
         .map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))?;
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
@@ -175,18 +175,18 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-fn read_text(file: &Path) -> Result<String, CliError> {
+fn read_text(file: &Path) -> Result<String> {
     String::from_utf8(read(file)?)
         .map_err(|_| CliError::usage(format!("{} is not UTF-8 text", file.display())))
 }
 
-fn read_json(file: &Path) -> Result<Value, CliError> {
+fn read_json(file: &Path) -> Result<Value> {
     serde_json::from_slice(&read(file)?).map_err(|error| not_json(file, &error))
 }
 
 /// Reads one JSON value, or a sequence of values as a list: `gh api --paginate` without `--slurp` prints
 /// a list for each page, and `--jq '.[]'` an object for each comment.
-fn read_pages(file: &Path) -> Result<Value, CliError> {
+fn read_pages(file: &Path) -> Result<Value> {
     let bytes = read(file)?;
     let values = serde_json::Deserializer::from_slice(&bytes).into_iter();
     let mut values: Vec<Value> =

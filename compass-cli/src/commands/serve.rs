@@ -9,7 +9,7 @@ use compass_registry::storage::DiskStorage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     body_idle_timeout: u64,
 }
 
-pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let Some(directory) = &args.writable else {
         return Err(CliError::usage("name a directory with `--writable DIR`"));
     };
@@ -83,7 +83,7 @@ fn raise_open_file_limit() {
     }
 }
 
-fn read_password(file: &PathBuf) -> Result<String, CliError> {
+fn read_password(file: &PathBuf) -> Result<String> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         CliError::usage(format!("cannot read the password file {}: {error}", file.display()))
     })?;

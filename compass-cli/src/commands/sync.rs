@@ -16,7 +16,7 @@ use compass_registry::{
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::existing_tag::{self, ExistingTagArgs};
 use crate::fs;
 use crate::global_args::GlobalArgs;
@@ -81,7 +81,7 @@ impl ImageTransfer {
 #[derive(Debug)]
 pub(crate) struct TransferResult {
     pub(crate) transfer: ImageTransfer,
-    pub(crate) result: Result<Outcome, CliError>,
+    pub(crate) result: Result<Outcome>,
     pub(crate) retries: u32,
     pub(crate) seconds: f64,
 }
@@ -92,11 +92,7 @@ pub(crate) enum Outcome {
     Planned(CopyReport),
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = repository(args, global)?;
     let registries = Registries::new(&repository, global);
     let (transfers, platforms) = requested(args, &repository)?;
@@ -146,7 +142,7 @@ pub(crate) async fn run(
 }
 
 /// The release repository, which is not needed if the command line names lists and both registries.
-fn repository(args: &Args, global: &GlobalArgs) -> Result<Repository, CliError> {
+fn repository(args: &Args, global: &GlobalArgs) -> Result<Repository> {
     let is_self_contained = args.target.is_empty() && args.from.is_some() && args.to.is_some();
     match global.repo {
         None if is_self_contained && !Repository::is_in_one() => Repository::policy_only(global),
@@ -155,7 +151,7 @@ fn repository(args: &Args, global: &GlobalArgs) -> Result<Repository, CliError> 
 }
 
 /// The files of the repository that name the images.
-fn source_files(args: &Args, repository: &Repository) -> Result<BTreeSet<String>, CliError> {
+fn source_files(args: &Args, repository: &Repository) -> Result<BTreeSet<String>> {
     let mut files = repository.target_files(&args.target)?;
     let root = repository.root.canonicalize().unwrap_or_default();
     for list in args.list.iter().flat_map(|list| image_list::files(list)).flatten() {
@@ -167,10 +163,7 @@ fn source_files(args: &Args, repository: &Repository) -> Result<BTreeSet<String>
 }
 
 /// The requested transfers, and the requested platforms, where none means all.
-fn requested(
-    args: &Args,
-    repository: &Repository,
-) -> Result<(Vec<ImageTransfer>, Vec<Platform>), CliError> {
+fn requested(args: &Args, repository: &Repository) -> Result<(Vec<ImageTransfer>, Vec<Platform>)> {
     let mut lists = Vec::new();
     if !args.target.is_empty() {
         let images = repository.target_images(&args.target).map_err(|error| {
@@ -198,7 +191,7 @@ fn requested(
 }
 
 /// The platforms of the reports of earlier runs.
-fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>, CliError> {
+fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>> {
     let Some(first) = lists.first() else { return Ok(Vec::new()) };
     if lists.iter().any(|list| list.platforms != first.platforms) {
         let message = "the lists and reports are for different platforms";
@@ -208,7 +201,7 @@ fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>, CliError> {
 }
 
 /// Returns an error if two images would get the same tag.
-fn check_tag_collisions(transfers: &[ImageTransfer]) -> Result<(), CliError> {
+fn check_tag_collisions(transfers: &[ImageTransfer]) -> Result<()> {
     let mut taken = HashMap::new();
     for ImageTransfer { source, release } in transfers {
         if release.tag().is_none() {
@@ -227,7 +220,7 @@ fn check_tag_collisions(transfers: &[ImageTransfer]) -> Result<(), CliError> {
 pub(crate) fn rebase(
     transfers: Vec<ImageTransfer>,
     (from, to): (Option<&RegistryPrefix>, Option<&RegistryPrefix>),
-) -> Result<Vec<ImageTransfer>, CliError> {
+) -> Result<Vec<ImageTransfer>> {
     let rebased = |transfer: ImageTransfer| {
         let place = |reference: &Reference, prefix: Option<&RegistryPrefix>| {
             prefix.map_or_else(|| Ok(reference.clone()), |prefix| transfer.release.rebase(prefix))
@@ -256,7 +249,7 @@ pub(crate) async fn sync(
     registries: &Registries,
     options: &CopyOptions,
     dry_run: bool,
-) -> Result<(), CliError> {
+) -> Result<()> {
     let transfers = results.transfers();
     let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
     let both = || transfers.iter().flat_map(|transfer| [&transfer.source, &transfer.release]);

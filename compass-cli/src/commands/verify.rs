@@ -10,7 +10,7 @@ use compass_bundle::{
 use serde_json::{Value, json};
 
 use crate::display::{human_bytes, printable};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::{ImageUsage, referenced_images};
 use crate::output::Output;
@@ -64,11 +64,7 @@ impl Verification {
     }
 }
 
-pub(crate) async fn run(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     if let [address] = &args.bundles[..] {
         let verification = verify_address(address, args.quick, global, output).await?;
         let name = redact_url(address);
@@ -80,11 +76,7 @@ pub(crate) async fn run(
 }
 
 /// Verifies several bundles, also after one of them failed; the highest exit code counts.
-async fn verify_each(
-    args: &Args,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
+async fn verify_each(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let (mut results, mut highest) = (Vec::new(), 0);
     for address in &args.bundles {
         let name = redact_url(address);
@@ -116,7 +108,7 @@ async fn verify_address(
     quick: bool,
     global: &GlobalArgs,
     output: &Output,
-) -> Result<Verification, CliError> {
+) -> Result<Verification> {
     let source = open_source(address, &global.retry_policy()).await?;
     Ok(match Package::read(Arc::clone(&source)).await {
         Ok(Package::Bundle(bundle)) => {
@@ -141,7 +133,7 @@ pub(crate) async fn verify_bundle(
     bundle: &Bundle,
     quick: bool,
     output: &Output,
-) -> Result<Verified, CliError> {
+) -> Result<Verified> {
     let progress = output.progress("verify");
     let options = VerifyOptions { quick, progress: progress.shared(), ..VerifyOptions::default() };
     Ok(bundle.verify(&options).await?)
@@ -152,7 +144,7 @@ pub(crate) async fn check_damage(
     bundle: &Bundle,
     error: &compass_bundle::Error,
     output: &Output,
-) -> Result<(), CliError> {
+) -> Result<()> {
     if !matches!(error, compass_bundle::Error::Registry(error) if error.is_mismatch()) {
         return Ok(());
     }
@@ -168,7 +160,7 @@ async fn verify_package(
     package: &ForeignPackage,
     source: &Arc<dyn BundleSource>,
     output: &Output,
-) -> Result<Verification, CliError> {
+) -> Result<Verification> {
     let mut damages = Vec::new();
     for problem in package.problems() {
         let is_bundle_document =

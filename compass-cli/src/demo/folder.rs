@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use compass_manifest::policy::POLICY_FILE;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::git;
 
 /// The file that marks a folder of the demo, which the next demo may remove.
@@ -36,7 +36,7 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Creates the folder; removes that of an earlier demo.
-    pub(crate) fn create(path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let failed = |error: &std::io::Error| {
             CliError::external(error).context(format!("cannot use {}", path.display()))
         };
@@ -58,7 +58,7 @@ impl Folder {
     }
 
     /// Writes and commits the example as a release repository for these registries.
-    pub(crate) fn write_release(&self, source: &str, release: &str) -> Result<PathBuf, CliError> {
+    pub(crate) fn write_release(&self, source: &str, release: &str) -> Result<PathBuf> {
         let root = self.path("release");
         for (file, text) in FILES {
             let path = root.join(file);

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 const MIB: usize = 1 << 20;
 
@@ -26,7 +26,7 @@ const BASE: [Layer; 2] = [Layer(1, 24), Layer(2, 60)];
 pub(crate) struct Base(Vec<(Bytes, Digest)>);
 
 impl Base {
-    pub(crate) async fn generate() -> Result<Self, CliError> {
+    pub(crate) async fn generate() -> Result<Self> {
         let mut layers = Vec::new();
         for layer in BASE {
             layers.push(spawn_blocking(move || layer.generate()).await??);
@@ -41,7 +41,7 @@ pub(crate) async fn push(
     reference: &Reference,
     base: &Base,
     (number, is_small): (u64, bool),
-) -> Result<Digest, CliError> {
+) -> Result<Digest> {
     let sizes = if is_small { [3, 1] } else { [50, 30] };
     let mut contents = base.0.clone();
     for layer in [Layer(10 * number + 10, sizes[0]), Layer(10 * number + 11, sizes[1])] {
@@ -88,7 +88,7 @@ async fn put(
 
 impl Layer {
     /// A gzipped tar of files, three quarters of them incompressible, and the digest of the tar.
-    fn generate(self) -> Result<(Bytes, Digest), CliError> {
+    fn generate(self) -> Result<(Bytes, Digest)> {
         let Self(seed, mebibytes) = self;
         let mut rng = Rng(seed);
         let mut tar = Vec::with_capacity((mebibytes + 1) * MIB);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::{Git, quoted};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 /// Variables that select another repository than that of the directory (`git rev-parse
 /// --local-env-vars`, without those with the user's own configuration).
@@ -84,8 +84,8 @@ impl Environment {
 
     /// Makes the paths of the environment, which are relative to the current directory, absolute;
     /// returns the root of the work tree.
-    pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self), CliError> {
-        let rev_parse = |option: &str| -> Result<PathBuf, CliError> {
+    pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self)> {
+        let rev_parse = |option: &str| -> Result<PathBuf> {
             let mut command = self.command();
             let output =
                 command.args(["rev-parse", option]).output().map_err(|e| spawn_error(&e))?;
@@ -140,7 +140,7 @@ impl Git {
     pub(super) fn run<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Result<Output, CliError> {
+    ) -> Result<Output> {
         self.command().args(arguments).output().map_err(|error| spawn_error(&error))
     }
 
@@ -151,7 +151,7 @@ impl Git {
     pub(super) fn stdout<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<u8>, CliError> {
+    ) -> Result<Vec<u8>> {
         let output = self.run(arguments)?;
         match output.status.success() {
             true => Ok(output.stdout),
@@ -160,11 +160,7 @@ impl Git {
     }
 
     /// Runs git with `input` as its standard input; returns its standard output.
-    pub(super) fn stdout_with_input(
-        &self,
-        arguments: &[&str],
-        input: Vec<u8>,
-    ) -> Result<Vec<u8>, CliError> {
+    pub(super) fn stdout_with_input(&self, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>> {
         let mut child = self
             .command()
             .args(arguments)

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::Git;
-use crate::error::CliError;
+use crate::error::Result;
 
 /// The commit that last changed files, and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum History {
 
 impl Git {
     /// Finds the last change of files and directories of the release repository.
-    pub(crate) fn history(&self, paths: &[String]) -> Result<History, CliError> {
+    pub(crate) fn history(&self, paths: &[String]) -> Result<History> {
         let pathspec: Vec<OsString> = std::iter::once("--".to_owned())
             .chain(paths.iter().map(|path| format!("{}{path}", self.prefix)))
             .map(Into::into)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::Git;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 /// A copy of the index in a temporary directory, where git can also create its lock file.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl IndexCopy {
 
 impl Git {
     /// The path of the copy of the index.
-    pub(super) fn index_copy(&self) -> Result<PathBuf, CliError> {
+    pub(super) fn index_copy(&self) -> Result<PathBuf> {
         if let Some(copy) = self.index_copy.get() {
             return Ok(copy.path());
         }

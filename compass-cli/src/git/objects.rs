@@ -10,7 +10,7 @@ use sha1::{Digest as _, Sha1};
 use super::Git;
 use super::command::spawn_error;
 use super::work_tree::nul_separated;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 /// The kind of an entry of a tree or of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +66,13 @@ fn parse_tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
 
 impl Git {
     /// The entries of the release repository at a commit, by path.
-    pub(crate) fn entries(&self, commit: &str) -> Result<BTreeMap<String, Entry>, CliError> {
+    pub(crate) fn entries(&self, commit: &str) -> Result<BTreeMap<String, Entry>> {
         let entries = self.tree(commit)?.into_iter();
         Ok(entries.filter_map(|(path, entry)| Some((self.relative(&path)?, entry))).collect())
     }
 
     /// The entries of the release repository at a commit, by path of the git repository.
-    pub(super) fn tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>, CliError> {
+    pub(super) fn tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>> {
         let mut command = self.command();
         command.args(["ls-tree", "-r", "-z", "--full-tree", commit]).args(self.pathspec());
         let output = command.output().map_err(|error| spawn_error(&error))?;
@@ -91,7 +91,7 @@ impl Git {
         &self,
         objects: impl IntoIterator<Item = &'o str>,
         limit: u64,
-    ) -> Result<Vec<Vec<u8>>, CliError> {
+    ) -> Result<Vec<Vec<u8>>> {
         self.cat_file(objects, |reader, size| {
             let mut bytes = Vec::new();
             reader.by_ref().take(size.min(limit)).read_to_end(&mut bytes)?;
@@ -107,7 +107,7 @@ impl Git {
         &self,
         objects: impl IntoIterator<Item = &'o str>,
         mut read: impl FnMut(&mut BufReader<std::process::ChildStdout>, u64) -> std::io::Result<T>,
-    ) -> Result<Vec<T>, CliError> {
+    ) -> Result<Vec<T>> {
         let objects: Vec<&str> = objects.into_iter().collect();
         if objects.is_empty() {
             return Ok(Vec::new());

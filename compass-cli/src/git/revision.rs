@@ -1,7 +1,7 @@
 //! Revisions that users name, and their merge base with `HEAD`.
 
 use super::Git;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 impl Git {
     /// Finds the merge base of `HEAD` and `revision`, where a change began.
@@ -9,7 +9,7 @@ impl Git {
     /// # Errors
     ///
     /// If there is no such revision, or the clone is too shallow to contain the merge base.
-    pub(crate) fn merge_base(&self, revision: &str) -> Result<String, CliError> {
+    pub(crate) fn merge_base(&self, revision: &str) -> Result<String> {
         let commit = self.commit(revision)?;
         let output = self.run(["merge-base", "HEAD", &commit])?;
         if output.status.success() {
@@ -32,32 +32,32 @@ impl Git {
     }
 
     /// Lists the tags.
-    pub(crate) fn tags(&self) -> Result<Vec<String>, CliError> {
+    pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let listed = self.stdout(["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"])?;
         Ok(String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect())
     }
 
     /// The command that fetches a tag, in backticks; `None` without a remote.
-    pub(crate) fn fetch_tag_command(&self, tag: &str) -> Result<Option<String>, CliError> {
+    pub(crate) fn fetch_tag_command(&self, tag: &str) -> Result<Option<String>> {
         let remotes = self.remotes()?;
         Ok(default_remote(&remotes)
             .map(|remote| self.command_hint(&format!("fetch {remote} tag {tag}"))))
     }
 
-    fn remotes(&self) -> Result<Vec<String>, CliError> {
+    fn remotes(&self) -> Result<Vec<String>> {
         let remotes = self.stdout(["remote"])?;
         Ok(String::from_utf8_lossy(&remotes).lines().map(str::to_owned).collect())
     }
 
     /// The commit of a revision, if there is one.
-    pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>, CliError> {
+    pub(super) fn commit_of(&self, revision: &str) -> Result<Option<String>> {
         let name = format!("{revision}^{{commit}}");
         let output = self.run(["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
         Ok(output.status.success().then(|| first_line(&output.stdout)))
     }
 
     /// The commit of `HEAD`; `None` before the first commit of a branch.
-    pub(super) fn head(&self) -> Result<Option<String>, CliError> {
+    pub(super) fn head(&self) -> Result<Option<String>> {
         if let Some(head) = self.commit_of("HEAD")? {
             return Ok(Some(head));
         }
@@ -69,7 +69,7 @@ impl Git {
         }
     }
 
-    fn commit(&self, revision: &str) -> Result<String, CliError> {
+    fn commit(&self, revision: &str) -> Result<String> {
         if let Some(hint) = malformed_hint(revision) {
             return Err(
                 CliError::usage(format!("`--base` is not a revision: `{revision}`")).hint(hint)
@@ -86,7 +86,7 @@ impl Git {
     }
 
     /// The command that fetches a missing revision, or the revision that was meant.
-    fn missing_revision_hint(&self, revision: &str) -> Result<Option<String>, CliError> {
+    fn missing_revision_hint(&self, revision: &str) -> Result<Option<String>> {
         if let Some((start, _)) = revision.split_once(['~', '^', '@', ':'])
             && !start.is_empty()
         {
@@ -124,7 +124,7 @@ fn default_remote(remotes: &[String]) -> Option<&str> {
     }
 }
 
-/// The hint for text that is not a revision: CI variables are empty or zeros if there is no base.
+/// The hint for invalid text: CI variables are empty or zeros if there is no base.
 fn malformed_hint(revision: &str) -> Option<&'static str> {
     const EXAMPLE: &str = "use a branch, for example `--base origin/main`";
     if revision.trim().is_empty() || revision.ends_with('/') {

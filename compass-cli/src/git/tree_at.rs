@@ -7,7 +7,7 @@ use compass_manifest::version::ProductVersion;
 use compass_manifest::{Policy, Tree};
 
 use super::{Entry, EntryKind, Git, is_undecodable};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::rule_files::{READ_LIMIT, read_rule_files};
 
 /// The state before a change.
@@ -29,7 +29,7 @@ impl Git {
         with_policy: bool,
         current: &Tree,
         policy: &Policy,
-    ) -> Result<Base, CliError> {
+    ) -> Result<Base> {
         let commit = self.merge_base(revision)?;
         let entries = self.entries(&commit)?;
         let changed = self.changed_since(&commit)?;
@@ -60,7 +60,7 @@ impl Git {
         version: &ProductVersion,
         policy: &Policy,
         is_selected: impl Fn(&str) -> bool,
-    ) -> Result<Option<Tree>, CliError> {
+    ) -> Result<Option<Tree>> {
         let tags = self.tags()?;
         let is_same = |tag: &&String| {
             tag.parse::<ProductVersion>().is_ok_and(|tagged| tagged.is_same_release(version))
@@ -76,17 +76,13 @@ impl Git {
     }
 
     /// The contents of files of a commit, in the order of `paths`.
-    fn contents(
-        &self,
-        entries: &BTreeMap<String, Entry>,
-        paths: &[&str],
-    ) -> Result<Vec<Vec<u8>>, CliError> {
+    fn contents(&self, entries: &BTreeMap<String, Entry>, paths: &[&str]) -> Result<Vec<Vec<u8>>> {
         let objects = paths.iter().filter_map(|path| Some(entries.get(*path)?.object.as_str()));
         self.blobs(objects, READ_LIMIT)
     }
 
     /// The policy of a commit, or the built-in one if it has no policy file.
-    fn policy_at(&self, commit: &str, entry: Option<&Entry>) -> Result<Policy, CliError> {
+    fn policy_at(&self, commit: &str, entry: Option<&Entry>) -> Result<Policy> {
         let Some(entry) = entry else { return Ok(Policy::default()) };
         let read = || {
             if entry.kind != EntryKind::File {

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Git;
 use super::command::spawn_error;
 use super::objects::{Entry, EntryKind};
-use crate::error::CliError;
+use crate::error::Result;
 
 /// The files that git does not ignore, by path.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ const COMPARISON: [&str; 13] = [
 
 impl Git {
     /// Lists the work tree.
-    pub(crate) fn work_tree(&self) -> Result<WorkTree, CliError> {
+    pub(crate) fn work_tree(&self) -> Result<WorkTree> {
         let (mut stored, changed) = match self.head()? {
             Some(head) => (self.tree(&head)?, Some(self.diff(&head, &self.pathspec())?)),
             None => (BTreeMap::new(), None),
@@ -91,12 +91,12 @@ impl Git {
         &self,
         commit: &str,
         pathspec: &[OsString],
-    ) -> Result<BTreeSet<String>, CliError> {
+    ) -> Result<BTreeSet<String>> {
         Ok(self.paths(&self.diff(commit, pathspec)?))
     }
 
     /// The output of `git diff --name-only -z` for a commit and the work tree.
-    fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>, CliError> {
+    fn diff(&self, commit: &str, pathspec: &[OsString]) -> Result<Vec<u8>> {
         let mut command = self.command();
         command.args(COMPARISON).arg(commit).args(pathspec);
         // Git updates the index for files whose time changed.
@@ -109,14 +109,14 @@ impl Git {
     }
 
     /// The tracked and untracked paths that differ between a commit and the work tree.
-    pub(crate) fn changed_since(&self, commit: &str) -> Result<BTreeSet<String>, CliError> {
+    pub(crate) fn changed_since(&self, commit: &str) -> Result<BTreeSet<String>> {
         let mut changed = self.differing(commit, &self.pathspec())?;
         changed.extend(self.paths(&self.untracked()?));
         Ok(changed)
     }
 
     /// Lists the files that are neither tracked nor ignored. A nested repository is one entry.
-    fn untracked(&self) -> Result<Vec<u8>, CliError> {
+    fn untracked(&self) -> Result<Vec<u8>> {
         let mut arguments: Vec<_> =
             ["ls-files", "-z", "--others", "--exclude-standard"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());
@@ -124,7 +124,7 @@ impl Git {
     }
 
     /// Whether the directory of the release repository is ignored.
-    pub(crate) fn ignores_root(&self) -> Result<bool, CliError> {
+    pub(crate) fn ignores_root(&self) -> Result<bool> {
         if self.prefix.is_empty() {
             return Ok(false);
         }
@@ -139,7 +139,7 @@ impl Git {
     /// Returns those of `paths` with a filter driver (`gitattributes(5)`), whose committed form is unknown
     /// because no driver is run. Files with a `working-tree-encoding` are not included: only their
     /// committed form is UTF-8.
-    pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>, CliError> {
+    pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>> {
         if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -179,7 +179,7 @@ impl Git {
     }
 
     /// The index, by path of the git repository.
-    fn index(&self) -> Result<BTreeMap<Vec<u8>, IndexEntry>, CliError> {
+    fn index(&self) -> Result<BTreeMap<Vec<u8>, IndexEntry>> {
         let mut arguments: Vec<_> = ["ls-files", "-z", "-v", "--stage"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());
         Ok(nul_separated(&self.stdout(arguments)?).filter_map(parse_index_entry).collect())

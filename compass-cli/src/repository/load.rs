@@ -8,7 +8,7 @@ use compass_manifest::{
 };
 
 use crate::checkout::{Checkout, FileKind};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::regular_file;
 use crate::rule_files::{READ_LIMIT, read_rule_files};
 
@@ -17,7 +17,7 @@ pub(super) fn read_policy(
     root: &Path,
     named: Option<&Path>,
     checkout: &Checkout,
-) -> Result<Policy, CliError> {
+) -> Result<Policy> {
     if named.is_none() {
         check_spelling(checkout)?;
     }
@@ -49,7 +49,7 @@ pub(super) fn read_policy(
 }
 
 /// Returns an error if a file is meant as the policy, but has another name.
-fn check_spelling(checkout: &Checkout) -> Result<(), CliError> {
+fn check_spelling(checkout: &Checkout) -> Result<()> {
     let is_misspelled = |path: &&str| {
         *path != POLICY_FILE
             && [".compass.yaml", ".compass.yml"].iter().any(|name| name.eq_ignore_ascii_case(path))
@@ -64,7 +64,7 @@ fn check_spelling(checkout: &Checkout) -> Result<(), CliError> {
 }
 
 /// Lists all files of the repository, and reads those that the rules need.
-pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree, CliError> {
+pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree> {
     let mut tree = Tree::new();
     for (path, kind) in checkout.files() {
         tree.insert_entry(path, entry_kind(kind), "");

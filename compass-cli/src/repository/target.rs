@@ -10,7 +10,7 @@ use compass_manifest::version::{PluginVersion, ProductVersion};
 use compass_manifest::{EntryKind, suggest};
 
 use super::{Repository, TargetImage, hotfix_images};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 const TARGET_FORMS: &str =
     "a target is `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`";
@@ -34,11 +34,11 @@ pub(crate) struct Plugin {
 
 impl<'t> Target<'t> {
     /// Parses arguments such as `plugin gpu plugin log`.
-    pub(crate) fn parse_all(arguments: &'t [String]) -> Result<Vec<Self>, CliError> {
+    pub(crate) fn parse_all(arguments: &'t [String]) -> Result<Vec<Self>> {
         arguments.chunks(2).map(Self::parse).collect()
     }
 
-    fn parse(arguments: &'t [String]) -> Result<Self, CliError> {
+    fn parse(arguments: &'t [String]) -> Result<Self> {
         let [kind, name] = arguments else {
             let message = format!("the target `{}` has no name", arguments.join(" "));
             return Err(CliError::usage(message).hint(TARGET_FORMS));
@@ -61,7 +61,7 @@ impl<'t> Target<'t> {
 
 impl Repository {
     /// The images of targets.
-    pub(crate) fn target_images(&self, targets: &[String]) -> Result<Vec<TargetImage>, CliError> {
+    pub(crate) fn target_images(&self, targets: &[String]) -> Result<Vec<TargetImage>> {
         let mut images = Vec::new();
         for target in Target::parse_all(targets)? {
             images.extend(match target {
@@ -77,7 +77,7 @@ impl Repository {
     }
 
     /// The files of targets.
-    pub(crate) fn target_files(&self, targets: &[String]) -> Result<BTreeSet<String>, CliError> {
+    pub(crate) fn target_files(&self, targets: &[String]) -> Result<BTreeSet<String>> {
         let mut files = BTreeSet::new();
         for target in Target::parse_all(targets)? {
             match target {
@@ -100,7 +100,7 @@ impl Repository {
     }
 
     /// Finds a plugin that can be released.
-    pub(crate) fn plugin(&self, name: &str) -> Result<Plugin, CliError> {
+    pub(crate) fn plugin(&self, name: &str) -> Result<Plugin> {
         let inventory::Plugin { source, manifest, images, .. } = self.plugin_manifest(name)?;
         self.require_complete(|path| path == source.path(), None)?;
         let invalid = |what: &str| CliError::invalid_file(&source, what);
@@ -119,7 +119,7 @@ impl Repository {
     }
 
     /// Finds the only manifest of a plugin.
-    pub(crate) fn plugin_manifest(&self, name: &str) -> Result<inventory::Plugin, CliError> {
+    pub(crate) fn plugin_manifest(&self, name: &str) -> Result<inventory::Plugin> {
         let plugins = inventory::plugins(&self.tree, &self.policy);
         let (mut named, others): (Vec<_>, Vec<_>) =
             plugins.into_iter().partition(|plugin| plugin.name == name);
@@ -149,7 +149,7 @@ impl Repository {
     }
 
     /// Finds the hotfixes of a package, `ADDON-HOTFIXVERSION`: one for each of its files.
-    pub(crate) fn hotfixes(&self, name: &str) -> Result<Vec<Hotfix>, CliError> {
+    pub(crate) fn hotfixes(&self, name: &str) -> Result<Vec<Hotfix>> {
         let is_named = |hotfix: &Hotfix| {
             let directory = hotfix.package.rsplit('/').next().unwrap_or_default();
             let full =
@@ -179,7 +179,7 @@ impl Repository {
     }
 
     /// Finds the only manifest of a product version.
-    pub(crate) fn product(&self, version: &str) -> Result<Product, CliError> {
+    pub(crate) fn product(&self, version: &str) -> Result<Product> {
         let parsed: ProductVersion = version.parse().map_err(CliError::usage)?;
         let mut products = inventory::products(&self.tree, &self.policy, &parsed);
         let product = products.pop().ok_or_else(|| {
@@ -197,7 +197,7 @@ impl Repository {
         Ok(product)
     }
 
-    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>, CliError> {
+    fn product_images(&self, version: &str) -> Result<Vec<TargetImage>> {
         let product = self.product(version)?;
         if product.images.is_empty() {
             let manifest = escape(product.source.path());

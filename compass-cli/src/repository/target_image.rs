@@ -8,7 +8,7 @@ use compass_manifest::inventory::{self, FileImage, Hotfix};
 use compass_registry::Reference;
 
 use super::Repository;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 
 /// An image of a target.
 #[derive(Debug, Clone)]
@@ -42,10 +42,7 @@ impl Repository {
     }
 
     /// Resolves images, and removes duplicates.
-    pub(crate) fn distinct_images(
-        &self,
-        images: Vec<FileImage>,
-    ) -> Result<Vec<TargetImage>, CliError> {
+    pub(crate) fn distinct_images(&self, images: Vec<FileImage>) -> Result<Vec<TargetImage>> {
         let mut seen = BTreeSet::new();
         let is_new = |image: &FileImage| {
             image.image_use.image.as_ref().map_or(true, |image| seen.insert(image.list_entry()))
@@ -60,7 +57,7 @@ impl Repository {
     pub(crate) fn resolve_images(
         &self,
         images: impl IntoIterator<Item = FileImage>,
-    ) -> Result<Vec<TargetImage>, CliError> {
+    ) -> Result<Vec<TargetImage>> {
         let (mut resolved, mut problems) = (Vec::new(), Vec::new());
         for image in images {
             match self.resolve_image(image) {
@@ -74,14 +71,14 @@ impl Repository {
         }
     }
 
-    fn resolve_image(&self, image: FileImage) -> Result<TargetImage, CliError> {
+    fn resolve_image(&self, image: FileImage) -> Result<TargetImage> {
         let invalid = |reason: &dyn std::fmt::Display| {
             let location = format!("{}:{}", escape(&image.file), image.line);
             let written = quote(&image.image_use.written);
             CliError::check_failed(format!("{location}: {written} is not an image: {reason}"))
         };
         let used = image.image_use.image.as_ref().map_err(|reason| invalid(reason))?;
-        let parse = |reference: String| -> Result<Reference, CliError> {
+        let parse = |reference: String| -> Result<Reference> {
             reference.parse().map_err(|error: compass_registry::Error| invalid(&error))
         };
         Ok(TargetImage {

@@ -7,7 +7,7 @@ use compass_manifest::product::ProductManifest;
 use compass_manifest::{Policy, Tree, check, yaml};
 
 use super::{GateArgs, require_none};
-use crate::error::CliError;
+use crate::error::Result;
 use crate::image_usage::is_yaml;
 use crate::output::Output;
 
@@ -27,7 +27,7 @@ pub(crate) async fn require_no_errors(
     policy: &Policy,
     gate: &GateArgs,
     output: &Output,
-) -> Result<(), CliError> {
+) -> Result<()> {
     if gate.is_skipped(output) {
         return Ok(());
     }
@@ -38,7 +38,7 @@ pub(crate) async fn require_no_errors(
 }
 
 /// The files of a bundle at the paths that they have in a release repository.
-async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree, CliError> {
+async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree> {
     let document = bundle.document();
     let mut tree = Tree::new();
     let mut addons = None;

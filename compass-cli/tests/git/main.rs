@@ -2,11 +2,14 @@
 //! program that they name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ignored;
 mod index;
 mod names;
+mod policy;
+mod products;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -272,34 +275,6 @@ fn check_base_submodule_change_is_named() {
 }
 
 #[test]
-fn check_ignored_files_are_skipped() {
-    let clone = Clone::new();
-    clone.write(".gitignore", "*~\n.idea/\n");
-    clone.commit();
-    clone.git(&["branch", "-f", "main"]);
-    clone.write("release-plugins/gpu.yaml~", "x");
-    clone.write("release-plugins/.idea/x.yaml", "a: b\n");
-    assert!(clone.found(&[]).is_empty());
-    assert!(clone.found(&["--base", "main"]).is_empty());
-    clone.write("release-plugins/gpu.txt", "x");
-    let stray = vec!["file-misplaced release-plugins/gpu.txt".to_owned()];
-    assert_eq!(clone.found(&[]), stray);
-    assert_eq!(clone.found(&["--base", "main"]), stray);
-}
-
-#[test]
-fn check_ignored_repository_is_plain_directory() {
-    let clone = Clone::new();
-    clone.write(".gitignore", "/work/\n");
-    for directory in ["work", "work/deeper"] {
-        clone.write(&format!("{directory}/release-plugins/gpu.txt"), "x");
-        let mut command = clone.compass(&["check", "--format", "json"]);
-        let found = findings(command.current_dir(clone.root().join(directory)));
-        assert_eq!(found, ["file-misplaced release-plugins/gpu.txt"]);
-    }
-}
-
-#[test]
 fn check_base_mode_is_a_change() {
     let clone = Clone::new();
     clone.bump_gpu();
@@ -360,7 +335,11 @@ fn check_broken_git_directory_is_error() {
     for (part, content, says) in [
         ("HEAD", None, "not a git repository"),
         ("HEAD", Some("garbage"), "not a git repository"),
-        ("HEAD", Some("0000000000000000000000000000000000000001"), "does not contain the object 0000"),
+        (
+            "HEAD",
+            Some("0000000000000000000000000000000000000001"),
+            "does not contain the object 0000",
+        ),
         ("config", Some("[[["), "bad config"),
         ("index", Some("x"), "index"),
     ] {
@@ -398,62 +377,6 @@ fn check_repo_option_ignores_git_dir() {
 }
 
 #[test]
-fn check_base_uses_policy_of_base() {
-    let clone = Clone::new();
-    clone.write(GPU, &plugin("gpu", "v0.1.0", 9009));
-    let without = clone.found(&["--base", "main"]);
-    assert_eq!(without, [format!("plugin-version-not-increased {GPU}")]);
-    for policy in ["rules: {plugin-version-not-increased: off}", "plugins: {directory: nowhere}"] {
-        clone.write(".compass.yaml", &format!("version: 1\n{policy}\n"));
-        let (code, text) = clone.said(&["check", "--base", "main"]);
-        assert_eq!(code, 1, "{text}");
-        let key = policy.split_once(':').unwrap().0;
-        assert!(text.contains(&format!("the change edits the policy: `{key}`")), "{text}");
-        assert!(text.contains("(the changed policy would not report this)"), "{text}");
-        // `--policy` has precedence over both.
-        let (_, text) = clone.said(&["check", "--base", "main", "--policy", ".compass.yaml"]);
-        assert!(!text.contains("error[plugin-version-not-increased]"), "{text}");
-    }
-    // A stricter policy does not apply either before it is merged.
-    clone.git(&["checkout", "-q", GPU]);
-    clone.write(".compass.yaml", "version: 1\nhotfixes: {namespaces: [kube-system]}\n");
-    clone.write(HOTFIX, &hotfix(""));
-    let (_, text) = clone.said(&["check", "--base", "main"]);
-    assert!(text.contains("(only the changed policy reports this)"), "{text}");
-}
-
-#[test]
-fn check_unreadable_base_policy_is_error() {
-    let clone = Clone::new();
-    clone.write(".compass.yaml", "version: 1\nunknown: 1\n");
-    clone.commit();
-    clone.git(&["branch", "-f", "main"]);
-    clone.write(".compass.yaml", "version: 1\n");
-    let (code, text) = clone.said(&["check", "--base", "main"]);
-    assert_eq!(code, 2, "{text}");
-    assert!(text.contains("the policy of the base") && text.contains("--policy"), "{text}");
-    let (code, text) = clone.said(&["check", "--base", "main", "--policy", ".compass.yaml"]);
-    assert_eq!(code, 0, "{text}");
-}
-
-#[test]
-fn policy_special_file_is_error() {
-    let clone = Clone::new();
-    let policy = clone.root().join(".compass.yaml");
-    let secret = clone.directory.path().join(".git/secret");
-    fs::write(&secret, "token-4711\n").unwrap();
-    symlink(&secret, &policy).unwrap();
-    let (code, text) = clone.said(&["check"]);
-    assert_eq!(code, 2, "{text}");
-    assert!(text.contains("symbolic link") && !text.contains("4711"), "{text}");
-    fs::remove_file(&policy).unwrap();
-    assert!(Command::new("mkfifo").arg(&policy).status().unwrap().success());
-    let (code, text) = clone.said(&["check"]);
-    assert_eq!(code, 2, "{text}");
-    assert!(text.contains("not a regular file"), "{text}");
-}
-
-#[test]
 fn check_annotations_use_git_root_paths() {
     let clone = Clone::below("deploy/release");
     clone.write("release-plugins/stray.txt", "");
@@ -462,52 +385,4 @@ fn check_annotations_use_git_root_paths() {
     let (_, text) = clone.said(&["check", "--format", "sarif"]);
     assert!(text.contains("\"uri\": \"deploy/release/release-plugins/stray.txt\""), "{text}");
     assert_eq!(clone.found(&[]), ["file-misplaced release-plugins/stray.txt"]);
-}
-
-#[test]
-fn missing_product_tag_warns_in_formats() {
-    let clone = Clone::new();
-    clone.write(HOTFIX, &hotfix(""));
-    let warning = "there is no tag of v2.7.0";
-    for (format, shown) in [
-        ("human", format!("warning: {warning}")),
-        ("json", format!("\"warnings\": [\n    \"{warning}")),
-        ("github", format!("::warning::{warning}")),
-        ("sarif", format!("\"text\": \"{warning}")),
-    ] {
-        let (_, text) = clone.said(&["check", "--format", format]);
-        assert!(text.contains(&shown), "{format}: {text}");
-    }
-}
-
-#[test]
-fn hotfix_without_git_warns() {
-    let clone = Clone::new();
-    let warning = "there is no git repository, so hotfixes are not compared";
-    fs::remove_dir_all(clone.directory.path().join(".git")).unwrap();
-    assert!(!clone.said(&["check"]).1.contains(warning));
-    clone.write(HOTFIX, &hotfix(""));
-    for format in ["human", "json", "github", "sarif"] {
-        let (_, text) = clone.said(&["check", "--format", format]);
-        assert!(text.contains(warning), "{format}: {text}");
-    }
-}
-
-#[test]
-fn missing_product_tag_hint_is_fetch() {
-    let clone = Clone::new();
-    clone.write(HOTFIX, &hotfix(""));
-    for (remote, command) in [
-        (None, None),
-        (Some("upstream"), Some("fetch upstream tag v2.7.0` may help")),
-        (Some("fork"), None),
-        (Some("origin"), Some("fetch origin tag v2.7.0` may help")),
-    ] {
-        if let Some(remote) = remote {
-            clone.git(&["remote", "add", remote, "/nonexistent"]);
-        }
-        let (_, text) = clone.said(&["check"]);
-        assert_eq!(text.contains("fetch"), command.is_some(), "{remote:?}: {text}");
-        assert!(command.is_none_or(|command| text.contains(command)), "{remote:?}: {text}");
-    }
 }

@@ -7,7 +7,7 @@ use compass_manifest::version::{Date, HotfixVersion, ProductVersion};
 use serde_json::json;
 
 use super::{bump_error, print_dry_run};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::fs;
 use crate::output::Output;
 use crate::repository::Repository;
@@ -41,7 +41,7 @@ enum Origin {
     Addon,
 }
 
-pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), CliError> {
+pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<()> {
     let (tree, policy) = (&repository.tree, &repository.policy);
     let (addon, after) = split_target(&args.target);
     let base = base_version(args, after.as_ref(), repository, output)?;
@@ -80,7 +80,7 @@ fn base_version(
     after: Option<&HotfixVersion>,
     repository: &Repository,
     output: &Output,
-) -> Result<ProductVersion, CliError> {
+) -> Result<ProductVersion> {
     let tags = repository.checkout.git().map(crate::git::Git::tags).transpose()?;
     let tags = tags.unwrap_or_default();
     let tagged: BTreeSet<ProductVersion> = tags.iter().filter_map(|tag| tag.parse().ok()).collect();
@@ -118,10 +118,7 @@ fn base_version(
 }
 
 /// The newest release. Tags have precedence: a manifest may be of a version in preparation.
-fn newest(
-    tagged: &BTreeSet<ProductVersion>,
-    known: &[ProductVersion],
-) -> Result<ProductVersion, CliError> {
+fn newest(tagged: &BTreeSet<ProductVersion>, known: &[ProductVersion]) -> Result<ProductVersion> {
     let tags: Vec<&ProductVersion> = tagged.iter().collect();
     let known: Vec<&ProductVersion> = known.iter().collect();
     let newest = [tags, known].into_iter().find_map(|versions| {
@@ -171,7 +168,7 @@ fn date(text: &str) -> Result<Date, String> {
 
 /// The day of `SOURCE_DATE_EPOCH` in UTC, so that it is reproducible; otherwise today in the local time
 /// zone.
-fn today() -> Result<Date, CliError> {
+fn today() -> Result<Date> {
     let day = match crate::source_date_epoch::read()? {
         Some(seconds) => jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
             .map(|time| time.to_zoned(jiff::tz::TimeZone::UTC))

@@ -4,7 +4,7 @@ use compass_manifest::version::{BumpLevel, PluginVersion};
 use serde_json::json;
 
 use super::{bump_error, print_dry_run};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::fs;
 use crate::output::Output;
 use crate::repository::Repository;
@@ -39,7 +39,7 @@ struct Level {
     to: Option<PluginVersion>,
 }
 
-pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<(), CliError> {
+pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<()> {
     let policy = &repository.policy;
     let source = repository.plugin_manifest(&args.name)?.source;
     let bumped = match &args.level.to {

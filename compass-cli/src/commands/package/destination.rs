@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::PlannedBundle;
 use super::recompress::{self, Changed, StagingDir};
 use crate::display::human_bytes;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::fs::{self, is_special};
 use crate::output::Output;
 
@@ -33,7 +33,7 @@ pub(super) enum PackageResult {
 }
 
 impl Destination {
-    pub(super) fn new(output: &str, plan: &BundlePlan) -> Result<Self, CliError> {
+    pub(super) fn new(output: &str, plan: &BundlePlan) -> Result<Self> {
         let path = Path::new(output);
         if output.contains("://") {
             return Ok(Self::Store(Store::open(output)?));
@@ -60,7 +60,7 @@ impl Destination {
     }
 
     /// The directory for recompressed layers.
-    pub(super) fn staging(&self) -> Result<StagingDir, CliError> {
+    pub(super) fn staging(&self) -> Result<StagingDir> {
         match self {
             Self::File(path) => Ok(StagingDir::persistent(path)),
             Self::Stream(_) | Self::Store(_) => StagingDir::temporary(),
@@ -72,7 +72,7 @@ impl Destination {
         bundle: PlannedBundle,
         jobs: usize,
         output: &Output,
-    ) -> Result<PackageResult, CliError> {
+    ) -> Result<PackageResult> {
         match self {
             Self::File(path) => {
                 write_to_file(bundle, path, jobs, output).await.map(PackageResult::Written)
@@ -97,7 +97,7 @@ pub(crate) async fn write_to_file(
     path: &Path,
     jobs: usize,
     output: &Output,
-) -> Result<Written, CliError> {
+) -> Result<Written> {
     let progress = output.progress("package");
     let options = WriteOptions { jobs, progress: progress.shared() };
     let written = write_as(&bundle.plan, bundle.images, path, &options).await;
@@ -108,11 +108,7 @@ fn write_error(error: compass_bundle::Error, path: &Path) -> CliError {
     CliError::from(error).context(format!("cannot write {}", path.display()))
 }
 
-async fn write_to_stream(
-    bundle: PlannedBundle,
-    path: &Path,
-    output: &Output,
-) -> Result<Written, CliError> {
+async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) -> Result<Written> {
     let shown = output.progress("package");
     let progress = shown.shared();
     let (plan, images) = (Arc::new(bundle.plan), bundle.images);

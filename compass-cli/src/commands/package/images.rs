@@ -10,7 +10,7 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Options;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::registries::Registries;
 
@@ -26,7 +26,7 @@ pub(super) async fn resolve(
     options: &Options<'_>,
     registries: &Registries,
     output: &Output,
-) -> Result<ResolvedImages, CliError> {
+) -> Result<ResolvedImages> {
     let source_of = |release: &Reference| match options.from {
         Some(place) => release.rebase(place),
         None => Ok(release.clone()),
@@ -47,7 +47,7 @@ pub(super) async fn resolve(
 }
 
 /// A client for the registry of all images.
-fn shared_client(references: &[Reference], registries: &Registries) -> Result<Client, CliError> {
+fn shared_client(references: &[Reference], registries: &Registries) -> Result<Client> {
     let Some(host) = references.first().map(Reference::host) else {
         return Err(CliError::check_failed("the package has no image"));
     };
@@ -71,7 +71,7 @@ impl Resolver<'_> {
         &self,
         reference: &Reference,
         release: &Reference,
-    ) -> Result<(ArchiveImage, Vec<String>), CliError> {
+    ) -> Result<(ArchiveImage, Vec<String>)> {
         let resolved = self.resolve_platform(reference, release).await;
         let (image, warnings) =
             resolved.map_err(|error| error.context(format!("cannot package {reference}")))?;
@@ -90,7 +90,7 @@ impl Resolver<'_> {
         &self,
         reference: &Reference,
         release: &Reference,
-    ) -> Result<(ArchiveImage, Vec<String>), CliError> {
+    ) -> Result<(ArchiveImage, Vec<String>)> {
         let (image, is_other) = self.image(reference, release).await?;
         let offered = image.offered(self.source).await?;
         let missing = self.options.platforms.lacking(&offered);

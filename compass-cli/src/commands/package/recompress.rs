@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::PlannedBundle;
 use crate::display::human_bytes;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::output::Output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -47,7 +47,7 @@ impl StagingDir {
         Self { path: path.into(), temporary: None, is_locked: Cell::new(false) }
     }
 
-    pub(super) fn temporary() -> Result<Self, CliError> {
+    pub(super) fn temporary() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("compass-layers-").tempdir();
         let directory = directory.map_err(|error| {
             let parent = std::env::temp_dir();
@@ -58,14 +58,14 @@ impl StagingDir {
         Ok(Self { path, temporary: Some(directory), is_locked: Cell::new(false) })
     }
 
-    async fn open(&self) -> Result<DiskStorage, CliError> {
+    async fn open(&self) -> Result<DiskStorage> {
         create_own_directory(&self.path)?;
         let storage = DiskStorage::open_exclusive(&self.path).await?;
         self.is_locked.set(true);
         Ok(storage)
     }
 
-    pub(super) fn remove(self) -> Result<(), CliError> {
+    pub(super) fn remove(self) -> Result<()> {
         if !self.is_locked.replace(false) {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Drop for StagingDir {
 }
 
 /// Returns an error if there are layers to recompress, whose sizes are not known in advance.
-pub(super) fn require_none(bundle: &PlannedBundle) -> Result<(), CliError> {
+pub(super) fn require_none(bundle: &PlannedBundle) -> Result<()> {
     match layers_to_recompress(&bundle.contents.images)?.len() {
         0 => Ok(()),
         count => {
@@ -103,7 +103,7 @@ pub(super) async fn gzip(
     staging: &StagingDir,
     jobs: usize,
     output: &Output,
-) -> Result<(PlannedBundle, Vec<Changed>), CliError> {
+) -> Result<(PlannedBundle, Vec<Changed>)> {
     let layers = layers_to_recompress(&bundle.contents.images)?;
     if layers.is_empty() {
         return Ok((bundle, Vec::new()));

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::ImageTransfer;
 use super::report::{FAILED, FORMAT};
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::regular_file;
 use crate::repository::Repository;
 
@@ -39,7 +39,7 @@ struct ReportImage {
 }
 
 /// Reads the files that a path or pattern names.
-pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<ImageList>, CliError> {
+pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<ImageList>> {
     let files = files(pattern)?;
     let read = files.iter().map(|path| read_file(repository, path));
     let read = read.collect::<Result<Vec<_>, _>>()?;
@@ -51,7 +51,7 @@ pub(super) fn read(repository: &Repository, pattern: &str) -> Result<Vec<ImageLi
 }
 
 /// The files that a path or pattern names.
-pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>, CliError> {
+pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>> {
     // The name of a file may contain the characters of a pattern.
     if Path::new(pattern).is_file() {
         return Ok(vec![PathBuf::from(pattern)]);
@@ -68,7 +68,7 @@ pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>, CliError> {
     Ok(found)
 }
 
-fn read_file(repository: &Repository, path: &Path) -> Result<ImageList, CliError> {
+fn read_file(repository: &Repository, path: &Path) -> Result<ImageList> {
     let shown = path.display().to_string();
     let bytes = regular_file::read_argument(path, READ_LIMIT)
         .map_err(|error| CliError::usage(format!("cannot read {shown}: {error}")))?;
@@ -92,7 +92,7 @@ const LIST_FORM: &str = "a list has one `PROJECT/NAME:TAG` in each line, without
 /// The maximum size of a file. Reports have some hundred bytes for each image.
 const READ_LIMIT: u64 = 64 << 20;
 
-fn read_report(shown: &str, text: &[u8]) -> Result<ImageList, CliError> {
+fn read_report(shown: &str, text: &[u8]) -> Result<ImageList> {
     let bad =
         |reason: String| CliError::usage(format!("{shown} is not a report of `sync`: {reason}"));
     let report: ReportFile =

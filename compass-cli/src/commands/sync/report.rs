@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, TransferResult};
 use crate::display::human_bytes;
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::fs;
 
 /// The value of `format` in a report.
@@ -77,7 +77,7 @@ impl Report {
         })
     }
 
-    pub(super) fn save(&self, path: &Path) -> Result<(), CliError> {
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
         fs::write_output(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 
