@@ -17,9 +17,6 @@ use crate::foreign::{ForeignImage, ForeignPackage};
 use crate::plan::image::ArchiveImage;
 use crate::read::Bundle;
 
-/// Maximum number of concurrent images. The number of concurrent blobs is limited separately.
-const CONCURRENT_IMAGES: usize = 4;
-
 /// An image that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
@@ -48,7 +45,7 @@ pub async fn install(
     let images = bundle.images().iter().map(Image::bundled);
     let images = images.collect::<Result<Vec<_>, _>>()?;
     check_tag_collisions(&images, place)?;
-    push_all(&source, &images, sink, place, (options, CONCURRENT_IMAGES)).await
+    push_all(&source, &images, sink, place, (options, options.concurrent_images())).await
 }
 
 /// Copies one image of a bundle under its own name; see [`install`].

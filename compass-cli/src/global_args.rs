@@ -1,10 +1,12 @@
 //! The options that every command has.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use compass_registry::RetryPolicy;
+use compass_bundle::WriteOptions;
+use compass_registry::{CopyOptions, Progress, RetryPolicy};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -27,10 +29,10 @@ pub(crate) struct GlobalArgs {
     /// When to use colors
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
-    /// The maximum number of blobs to transfer at once
-    #[arg(long, global = true, default_value_t = 8, value_name = "N",
+    /// The maximum number of blobs to transfer at once [default: depends on the command]
+    #[arg(long, global = true, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) jobs: u16,
+    pub(crate) jobs: Option<u16>,
     /// Shows no progress
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
@@ -49,6 +51,20 @@ impl GlobalArgs {
             min_speed: self.min_speed,
             ..RetryPolicy::default()
         }
+    }
+
+    pub(crate) fn copy_options(&self, progress: Arc<dyn Progress>) -> CopyOptions {
+        let default = CopyOptions::default();
+        CopyOptions { jobs: self.jobs.map_or(default.jobs, Into::into), progress, ..default }
+    }
+
+    pub(crate) fn write_options(&self, progress: Arc<dyn Progress>) -> WriteOptions {
+        WriteOptions { jobs: self.write_jobs(), progress }
+    }
+
+    /// The number of blobs to write at once into a package.
+    pub(crate) fn write_jobs(&self) -> usize {
+        self.jobs.map_or_else(|| WriteOptions::default().jobs, Into::into)
     }
 }
 

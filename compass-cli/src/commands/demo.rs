@@ -9,7 +9,7 @@ use compass_manifest::{check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use compass_registry::{CopyOptions, Digest, ImageSink as _, Reference, RegistryPrefix};
+use compass_registry::{Digest, ImageSink as _, Reference, RegistryPrefix};
 
 use super::package::destination::write_to_file;
 use super::sync::{self, ImageTransfer};
@@ -60,7 +60,7 @@ struct Demo<'d> {
     folder: &'d Folder,
     repository: &'d Repository,
     registries: Registries,
-    options: CopyOptions,
+    global: &'d GlobalArgs,
     output: &'d Output,
     summary: Summary,
 }
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         folder: &folder,
         repository: &repository,
         registries: Registries::new(&repository, &global),
-        options: CopyOptions { jobs: global.jobs.into(), ..CopyOptions::default() },
+        global: &global,
         output,
         summary: Summary { steps: Vec::new(), images: Vec::new(), bundles: Vec::new() },
     };
@@ -208,7 +208,7 @@ impl Demo<'_> {
         let transfers: Vec<ImageTransfer> = self.images()?.iter().map(ImageTransfer::of).collect();
         let progress = self.output.progress("sync");
         progress.expect_images(transfers.len());
-        let options = CopyOptions { progress: progress.shared(), ..self.options.clone() };
+        let options = self.global.copy_options(progress.shared());
         let results = sync::ResultSlots::new(&transfers);
         sync::sync(&results, &self.registries, &options, false).await?;
         drop((options, progress));
@@ -229,7 +229,7 @@ impl Demo<'_> {
             platforms: package::platforms(self.repository, None)?,
             allow_other_platform: false,
             archives: false,
-            jobs: self.options.jobs,
+            jobs: self.global.write_jobs(),
         };
         for target in TARGETS {
             let release = self.repository.release_contents(&target.map(str::to_owned))?;
@@ -291,7 +291,7 @@ impl Demo<'_> {
             let bundle = Bundle::open(&bundle.path).await?;
             let progress = self.output.progress("install");
             progress.expect_images(bundle.images().len());
-            let options = CopyOptions { progress: progress.shared(), ..self.options.clone() };
+            let options = self.global.copy_options(progress.shared());
             for image in compass_bundle::install(&bundle, &client, &place, &options).await? {
                 copied += image.copied.bytes;
                 installed.insert(image.reference.to_string());

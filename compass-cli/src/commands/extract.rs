@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compass_bundle::store::open_source;
 use compass_bundle::{
-    ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package, WriteOptions, copy_bundled,
-    copy_packed, unpack, write_file, write_file_below,
+    ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package, copy_bundled, copy_packed, unpack,
+    write_file, write_file_below,
 };
+use compass_registry::Reference;
 use compass_registry::layout::OciLayout;
-use compass_registry::{CopyOptions, Reference};
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -295,7 +295,7 @@ async fn write_archive(
 ) -> Result<PathBuf> {
     let target = target_path(out, name)?;
     let progress = output.progress(name);
-    let options = WriteOptions { jobs: global.jobs.into(), progress: progress.shared() };
+    let options = global.write_options(progress.shared());
     let written = match &image {
         Image::Bundled(bundle, image) => bundle.write_archive(image, &target, &options).await,
         Image::Packed(package, image) => package.write_archive(image, &target, &options).await,
@@ -314,11 +314,7 @@ async fn write_layout(
 ) -> Result<PathBuf> {
     let path = out.unwrap_or(Path::new(image.reference().repository().name()));
     let progress = output.progress("extract");
-    let options = CopyOptions {
-        jobs: global.jobs.into(),
-        progress: progress.shared(),
-        ..CopyOptions::default()
-    };
+    let options = global.copy_options(progress.shared());
     let layout = OciLayout::new(path);
     let copied = match &image {
         Image::Bundled(bundle, image) => copy_bundled(bundle, image, &layout, &options).await,

@@ -39,10 +39,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         Package::Foreign(package) => package.images().len(),
     });
     let options = CopyOptions {
-        jobs: global.jobs.into(),
         on_existing_tag: args.existing_tag.action(),
-        progress: progress.shared(),
-        ..CopyOptions::default()
+        ..global.copy_options(progress.shared())
     };
     let place = &args.registry;
     let installed = match &opened {

@@ -104,7 +104,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         platforms: platforms(&repository, args.platform.platform.as_deref())?,
         allow_other_platform: args.platform.allows_others(),
         archives: args.include_archives,
-        jobs: global.jobs.into(),
+        jobs: global.write_jobs(),
     };
     if options.archives && release.kind != BundleKind::Product {
         output.warn("`--include-archives` has no effect: only products have a shared image store");

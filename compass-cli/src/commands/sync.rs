@@ -28,10 +28,6 @@ use image_list::ImageList;
 use result_slots::ReportOnDrop;
 pub(crate) use result_slots::ResultSlots;
 
-/// Images that are processed at once for each job: while the blobs of some are transferred, others are
-/// resolved.
-const IMAGES_PER_JOB: usize = 2;
-
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("images").args(["target", "list"]).required(true).multiple(true)))]
 pub(crate) struct Args {
@@ -108,10 +104,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     progress.expect_images(transfers.len());
     let options = CopyOptions {
         platforms: platforms.clone(),
-        jobs: global.jobs.into(),
-        progress: progress.shared(),
         on_existing_tag: args.existing_tag.action(),
-        ..CopyOptions::default()
+        ..global.copy_options(progress.shared())
     };
     let results = ResultSlots::new(&transfers);
     let mut run = ReportOnDrop {
@@ -274,7 +268,7 @@ pub(crate) async fn sync(
             results.put(number, result);
         })
     });
-    let work = stream::iter(work).buffer_unordered(options.jobs * IMAGES_PER_JOB);
+    let work = stream::iter(work).buffer_unordered(options.concurrent_images());
     work.collect::<()>().await;
     Ok(())
 }
