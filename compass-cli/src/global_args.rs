@@ -39,7 +39,7 @@ pub(crate) struct GlobalArgs {
     /// How long to retry when a registry refuses connections
     #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) retry_connect: u64,
-    /// The minimum average speed of a transfer over five minutes, per second; 0 disables it
+    /// The minimum average speed of a transfer over five minutes, in bytes per second; 0 disables it
     #[arg(long, global = true, default_value_t = 1024, value_name = "BYTES")]
     pub(crate) min_speed: u64,
 }

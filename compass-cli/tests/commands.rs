@@ -132,7 +132,7 @@ fn wrong_usage_exits_2_with_hint() {
         (example(), &["package", "addon", "gpu"], "a target is `plugin NAME`"),
         (example(), &["chekc"], "check"),
         (example(), &["verify"], "<BUNDLE>"),
-        (example(), &["sync", "--list", "a.list", "b.list"], "quote a pattern"),
+        (example(), &["sync", "--list", "a.list", "b.list"], "quote the pattern"),
         (example(), &["serve", "--writable", "x", "--listen", "5000"], "`HOST:PORT`"),
         (example(), &["publish", "x", "--to", "ftp://bucket"], "file:///path"),
         (example(), &["inspect", "ftp://host/x"], "`https`, `s3` or `oss`"),
@@ -194,7 +194,10 @@ fn object_store_without_credentials_names_variables() {
         let (code, error) = inspect(address, (endpoint, "http://127.0.0.1:1"));
         assert!(code == 3 && error.contains(set), "{error}");
         let (code, error) = inspect(address, (endpoint, "http://me:secret@127.0.0.1:1"));
-        assert!(code == 2 && error.contains("a login belongs into"), "{error}");
+        assert!(
+            code == 2 && error.contains("instead of writing credentials into the endpoint"),
+            "{error}"
+        );
         assert!(!error.contains("secret@"), "{error}");
     }
 }
