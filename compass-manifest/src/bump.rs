@@ -5,7 +5,7 @@
 //! use compass_manifest::Policy;
 //! use compass_manifest::bump::bump_plugin;
 //! use compass_manifest::source::SourceFile;
-//! use compass_manifest::version::Part;
+//! use compass_manifest::version::BumpLevel;
 //!
 //! let text = "\
 //! spec:

@@ -1,30 +1,4 @@
-//! Release manifests of a Compass release repository: models, versions, rules and diagnostics.
-//!
-//! This crate knows no file system, network, clock, environment or async. Callers put files into a
-//! [`Tree`] and get data back, which the functions in [`render`] turn into text.
-//!
-//! ```
-//! use compass_manifest::render::{self, Style};
-//! use compass_manifest::{Policy, Tree, check};
-//!
-//! let mut tree = Tree::new();
-//! tree.insert("release-plugins/gpu.yaml", "\
-//! metadata: {name: gpu}
-//! spec:
-//!   version: v0.1.0
-//!   service:
-//!     port: 9999
-//!     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.0.9
-//!   modules: [{name: gpu, slots: [system.gpu]}]
-//! ");
-//!
-//! let report = check(&tree, &Policy::default());
-//! assert!(!report.passes());
-//!
-//! let text = render::text(&report, Style::Plain);
-//! assert!(text.contains("release-plugins/gpu.yaml:6:12"));
-//! assert!(text.contains("the image's tag is `v0.0.9`, and the version is `v0.1.0`"));
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! # Modules
 //! - [`version`], [`image`]: values that exist only if they are valid.

@@ -1,42 +1,4 @@
-//! Image registries: places that images are read from and written to, and what moves between them.
-//!
-//! Everything that moves an image is one operation, [`copy`], from any [`ImageSource`] to any
-//! [`ImageSink`]. What it hands over is a [`VerifiedBlob`]: a stream that ends well only after size
-//! and digest were right, so that no sink can keep wrong bytes.
-//!
-//! ```
-//! use std::sync::Arc;
-//!
-//! use compass_registry::storage::{MemoryStorage, Storage};
-//! use compass_registry::{CopyOptions, Digest, RawManifest, Repository, Tag, copy, media_type};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), compass_registry::Error> {
-//! // An image without layers, in memory.
-//! let source = Arc::new(MemoryStorage::default());
-//! let (name, tag): (Repository, Tag) = ("caicloud/web".parse()?, "v1.0.0".parse()?);
-//! source.add_blob(&name, *b"{}");
-//! let manifest = RawManifest::new(
-//!     media_type::OCI_MANIFEST,
-//!     format!(
-//!         r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{}","size":2}},"layers":[]}}"#,
-//!         media_type::OCI_CONFIG,
-//!         Digest::of(b"{}"),
-//!     ),
-//! );
-//! source.put_manifest(&name, &manifest, Some(&tag)).await?;
-//!
-//! // Any other medium takes its place: an HTTP client, an OCI layout, a bundle.
-//! let sink = MemoryStorage::default();
-//! let release: Repository = "release/web".parse()?;
-//! let copied =
-//!     copy(source, (&name, &tag.clone().into()), &sink, (&release, Some(&tag)), &CopyOptions::default())
-//!         .await?;
-//! assert_eq!(copied.digest, manifest.digest());
-//! assert_eq!(sink.tags(&release).await?, Some(vec![tag]));
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! # Modules
 //! The root has the words (digests, descriptors, references, manifests), the two traits, and the
