@@ -3,27 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use compass_manifest::check;
 use compass_manifest::escape::escape;
 use compass_manifest::finding::{Finding, Severity};
+use compass_manifest::rule::BlocksPackaging;
+use compass_manifest::{Check, rules};
 
 use crate::display::first_lines;
 use crate::error::{CliError, Result};
 use crate::repository::Repository;
-
-/// The rules whose errors hide an image.
-const BLOCKING_RULES: [&str; 6] = [
-    "container-without-image",
-    "image-list-syntax",
-    "image-reference",
-    "not-regular-file",
-    "unquoted-template",
-    "yaml-syntax",
-];
-
-/// The rules whose findings hide a part of a product, if they are in its manifest.
-const BLOCKING_MANIFEST_RULES: [&str; 4] =
-    ["missing-field", "missing-file", "unknown-field", "wrong-type"];
 
 /// The maximum number of findings in an error.
 pub(crate) const MAX_SHOWN: usize = 20;
@@ -38,9 +25,9 @@ impl Repository {
     ) -> Result<()> {
         let is_blocking = |finding: &Finding| {
             let file = finding.location.file.as_str();
-            let is_manifest_rule =
-                manifest == Some(file) && BLOCKING_MANIFEST_RULES.contains(&finding.code);
-            is_part(file) && (hides_image(finding) || is_manifest_rule)
+            let hides_part = manifest == Some(file)
+                && blocks_packaging(finding) == BlocksPackaging::InProductManifest;
+            is_part(file) && (hides_image(finding) || hides_part)
         };
         let blocking = self.unfiltered_findings(is_blocking);
         match blocking.is_empty() {
@@ -58,7 +45,7 @@ impl Repository {
         let is_new = |finding: &Finding| {
             let location = &finding.location;
             hides_image(finding)
-                && finding.code != "image-list-syntax"
+                && !self.release().is_image_list(&location.file)
                 && !reported.contains(&format!("{}:{}", location.file, location.start.line))
         };
         self.unfiltered_findings(is_new).iter().map(summary).collect()
@@ -67,12 +54,8 @@ impl Repository {
     /// All findings of the rules: a severity or suppression of the policy does not make a package
     /// complete.
     fn unfiltered_findings(&self, is_selected: impl Fn(&Finding) -> bool) -> Vec<Finding> {
-        let report = self.unfiltered.get_or_init(|| {
-            let mut policy = self.policy.clone();
-            policy.severities.clear();
-            policy.suppressions.clear();
-            check(&self.tree, &policy)
-        });
+        let check = || Check::new(self.release()).ignoring_exceptions().run();
+        let report = self.unfiltered.get_or_init(check);
         let suppressed = report.suppressed().iter().map(|suppressed| &suppressed.finding);
         let findings = report.findings().iter().chain(suppressed);
         findings.filter(|finding| is_selected(finding)).cloned().collect()
@@ -80,7 +63,11 @@ impl Repository {
 }
 
 fn hides_image(finding: &Finding) -> bool {
-    BLOCKING_RULES.contains(&finding.code) && finding.severity == Severity::Error
+    blocks_packaging(finding) == BlocksPackaging::Always && finding.severity == Severity::Error
+}
+
+fn blocks_packaging(finding: &Finding) -> BlocksPackaging {
+    rules::find(finding.code).map_or(BlocksPackaging::Never, |rule| rule.blocks_packaging)
 }
 
 /// A finding in one line.

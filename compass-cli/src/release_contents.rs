@@ -11,7 +11,7 @@ use compass_manifest::source::Spanned;
 
 use crate::checkout::FileKind;
 use crate::error::{CliError, Result};
-use crate::repository::{Plugin, Repository, Target, TargetImage, hotfix_images};
+use crate::repository::{Plugin, Repository, Target, TargetImage};
 
 /// The contents of a package before its images are resolved.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Repository {
         let paths = hotfixes.iter().map(|hotfix| hotfix.source.path().to_owned()).collect();
         let base = first.base.as_deref().and_then(|base| base_in_name(base, &version));
         let images =
-            self.distinct_images(hotfixes.into_iter().flat_map(hotfix_images).collect())?;
+            self.distinct_images(hotfixes.into_iter().flat_map(|hotfix| hotfix.images).collect())?;
         Ok(ReleaseContents {
             kind: BundleKind::Hotfix,
             name: addon,

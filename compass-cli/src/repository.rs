@@ -4,11 +4,12 @@ mod load;
 mod target;
 mod target_image;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use compass_manifest::policy::POLICY_FILE;
-use compass_manifest::{Policy, Report, Tree};
+use compass_manifest::{Policy, ReleaseRepository, Report, Tree};
 
 use crate::checkout::Checkout;
 use crate::error::{CliError, Result};
@@ -17,14 +18,16 @@ use crate::rule_files::{READ_LIMIT, read_rule_files};
 
 use load::{read_policy, read_tree};
 pub(crate) use target::{Plugin, Target};
-pub(crate) use target_image::{TargetImage, hotfix_images};
+pub(crate) use target_image::TargetImage;
 
 /// The release repository: its files, its policy, and the tree that the rules read.
 #[derive(Debug, Default)]
 pub(crate) struct Repository {
     pub(crate) root: PathBuf,
-    pub(crate) policy: Policy,
-    pub(crate) tree: Tree,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) tree: Arc<Tree>,
+    /// The parsed files, which a command parses once.
+    release: OnceLock<ReleaseRepository>,
     pub(crate) checkout: Checkout,
     /// All findings, without the severities and suppressions of the policy.
     pub(crate) unfiltered: OnceLock<Report>,
@@ -43,7 +46,8 @@ impl Repository {
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
         let tree = read_tree(&checkout, &policy)?;
-        Ok(Self { root, policy, tree, checkout, unfiltered: OnceLock::new() })
+        let (policy, tree) = (Arc::new(policy), Arc::new(tree));
+        Ok(Self { root, policy, tree, checkout, ..Self::default() })
     }
 
     /// An empty repository, with the policy of `--policy` or the built-in one.
@@ -53,7 +57,7 @@ impl Repository {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
             None => Policy::default(),
         };
-        Ok(Self { root, policy, ..Self::default() })
+        Ok(Self { root, policy: Arc::new(policy), ..Self::default() })
     }
 
     /// Whether the current directory is in a release repository.
@@ -61,10 +65,32 @@ impl Repository {
         enclosing_root().is_ok()
     }
 
-    /// Reads the files that the rules need under another policy.
-    pub(crate) fn read_files_for(&mut self, policy: &Policy) -> Result<()> {
+    /// Replaces the policy, and reads the files that the rules need under it; returns the previous
+    /// policy.
+    pub(crate) fn replace_policy(&mut self, policy: Policy) -> Result<Arc<Policy>> {
         let checkout = &self.checkout;
-        read_rule_files(&mut self.tree, policy, |paths| checkout.read(paths, READ_LIMIT))
+        let tree = Arc::make_mut(&mut self.tree);
+        read_rule_files(tree, &policy, |paths| checkout.read(paths, READ_LIMIT))?;
+        self.release = OnceLock::new();
+        Ok(std::mem::replace(&mut self.policy, Arc::new(policy)))
+    }
+
+    /// The parsed repository.
+    pub(crate) fn release(&self) -> &ReleaseRepository {
+        self.release.get_or_init(|| self.parse(Arc::clone(&self.tree)))
+    }
+
+    /// Parses another state of the repository under the same policy.
+    pub(crate) fn parse(&self, tree: impl Into<Arc<Tree>>) -> ReleaseRepository {
+        ReleaseRepository::load(tree, Arc::clone(&self.policy))
+    }
+
+    /// Parses the states of the repository at product versions.
+    pub(crate) fn parse_all(
+        &self,
+        products: BTreeMap<String, Tree>,
+    ) -> BTreeMap<String, ReleaseRepository> {
+        products.into_iter().map(|(version, tree)| (version, self.parse(tree))).collect()
     }
 }
 

@@ -53,9 +53,10 @@ impl Repository {
         }
         let is_released = |hotfix: &Hotfix| files.contains(hotfix.source.path());
         let products = self.tagged_products(is_released, output)?;
-        let mut check = Check::new(&self.tree, &self.policy);
-        for (version, tree) in &products {
-            check = check.with_product(version, tree);
+        let products = self.parse_all(products);
+        let mut check = Check::new(self.release());
+        for (version, product) in &products {
+            check = check.with_product(version.as_str(), product);
         }
         let report = check.run();
         let is_relevant = |finding: &&Finding| {
@@ -73,7 +74,7 @@ impl Repository {
         output: &Output,
     ) -> Result<BTreeMap<String, Tree>> {
         let mut products = BTreeMap::new();
-        let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
+        let hotfixes = inventory::hotfixes(self.release());
         let hotfixes = hotfixes.into_iter().filter(is_selected);
         let versions: BTreeSet<_> = hotfixes.filter_map(|hotfix| hotfix.base).collect();
         let Some(git) = self.checkout.git() else {

@@ -1,21 +1,24 @@
-//! Applies the rules to a release repository.
+//! Runs the rules on a release repository or on a change of it.
 
 mod proposed_policy;
 mod suppress;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::finding::{Finding, Report};
+use crate::finding::{Finding, Report, Severity};
 use crate::parallel;
 use crate::policy::{POLICY_FILE, Policy};
-use crate::repository::{Change, Document, FileKind, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::{Change, ReleaseRepository};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::rules;
 use crate::source::SourceFile;
 use crate::tree::Tree;
 use crate::yaml;
 
-/// Judges a release repository as it stands.
+/// Checks one state of a release repository.
+///
+/// To do more with the repository than this, load it once and use [`Check`].
 ///
 /// ```
 /// use compass_manifest::{Policy, Tree, check};
@@ -27,11 +30,12 @@ use crate::yaml;
 /// assert!(report.findings().iter().any(|finding| finding.code == "plugin-name-mismatch"));
 /// ```
 pub fn check(tree: &Tree, policy: &Policy) -> Report {
-    Check::new(tree, policy).run()
+    Check::new(&ReleaseRepository::load(tree.clone(), policy.clone())).run()
 }
 
-/// Judges a change of a release repository: what stands at its head, and what it does to the base.
-/// Findings that stood at the base already are marked so.
+/// Checks a change of a release repository, from `base` to `head`.
+///
+/// Findings that the base has too are marked as preexisting.
 ///
 /// ```
 /// use compass_manifest::{Policy, Tree, check_change};
@@ -46,86 +50,129 @@ pub fn check(tree: &Tree, policy: &Policy) -> Report {
 /// assert_eq!(codes, ["plugin-version-not-increased"]);
 /// ```
 pub fn check_change(base: &Tree, head: &Tree, policy: &Policy) -> Report {
-    Check::new(head, policy).with_base(base).run()
+    let policy = Arc::new(policy.clone());
+    let base = ReleaseRepository::load(base.clone(), Arc::clone(&policy));
+    Check::new(&ReleaseRepository::load(head.clone(), policy)).with_base(&base).run()
 }
 
-/// A check with all that it may be given.
+/// A check of a loaded repository, with its optional inputs.
+///
+/// All repositories of one check are loaded with the same policy.
 #[derive(Debug, Clone)]
 pub struct Check<'c> {
-    tree: &'c Tree,
-    policy: &'c Policy,
-    base: Option<&'c Tree>,
+    head: &'c ReleaseRepository,
+    base: Option<&'c ReleaseRepository>,
     changed: Option<&'c BTreeSet<String>>,
-    products: BTreeMap<String, &'c Tree>,
+    products: BTreeMap<String, &'c ReleaseRepository>,
     proposed: Option<&'c Policy>,
+    ignores_exceptions: bool,
 }
 
 impl<'c> Check<'c> {
-    /// Of a repository as it stands.
-    pub fn new(tree: &'c Tree, policy: &'c Policy) -> Self {
-        Self { tree, policy, base: None, changed: None, products: BTreeMap::new(), proposed: None }
+    /// Creates a check of one state of a repository.
+    pub fn new(head: &'c ReleaseRepository) -> Self {
+        Self {
+            head,
+            base: None,
+            changed: None,
+            products: BTreeMap::new(),
+            proposed: None,
+            ignores_exceptions: false,
+        }
     }
 
-    /// Also of the change that led there from a base.
+    /// Checks the change from this base too.
     #[must_use]
-    pub fn with_base(mut self, base: &'c Tree) -> Self {
+    pub fn with_base(mut self, base: &'c ReleaseRepository) -> Self {
         self.base = Some(base);
         self
     }
 
-    /// The paths that the change touches, as version control has them: a changed mode counts, and a
-    /// file that was only written anew does not. Without it, paths whose contents differ count.
+    /// Sets the paths that the change touches, as version control reports them: a changed file mode
+    /// counts. Without it, the paths whose contents differ count.
     #[must_use]
     pub fn with_changed_paths(mut self, paths: &'c BTreeSet<String>) -> Self {
         self.changed = Some(paths);
         self
     }
 
-    /// With the policy that the change brings, if it differs from the one that judges. The report
-    /// says which findings only one of the two gives; what only the proposed one gives is a note.
+    /// Compares with the policy that the change proposes, if it differs from the one in force.
+    ///
+    /// The report marks the findings that only one of the two policies gives; those of the proposed
+    /// policy are notes. Every repository of the check is parsed again for it.
     #[must_use]
     pub fn with_proposed_policy(mut self, policy: &'c Policy) -> Self {
         self.proposed = Some(policy);
         self
     }
 
-    /// With the repository as it was when a product version was released, as `v2.7.0`: hotfixes
+    /// Adds the repository as it was when a product version, as `v2.7.0`, was released. Hotfixes
     /// for that version are compared with its addons.
     #[must_use]
-    pub fn with_product(mut self, version: impl Into<String>, tree: &'c Tree) -> Self {
-        self.products.insert(version.into(), tree);
+    pub fn with_product(
+        mut self,
+        version: impl Into<String>,
+        repository: &'c ReleaseRepository,
+    ) -> Self {
+        self.products.insert(version.into(), repository);
         self
     }
 
-    /// Applies all rules.
-    pub fn run(&self) -> Report {
-        let report = self.judge(self.policy);
-        match self.proposed {
-            Some(proposed) => proposed_policy::compare(report, &self.judge(proposed)),
-            None => report,
-        }
+    /// Ignores the severities and the suppressions of the policy: every rule runs with its own
+    /// severity. Suppressions in comments still apply.
+    #[must_use]
+    pub fn ignoring_exceptions(mut self) -> Self {
+        self.ignores_exceptions = true;
+        self
     }
 
-    fn judge(&self, policy: &'c Policy) -> Report {
-        let mut head = self.release(self.tree, policy);
-        let stood = self.base.map(|base| {
-            let base = self.release(base, policy);
-            let stood = findings(&base);
+    /// Runs all rules.
+    pub fn run(&self) -> Report {
+        let report = self.run_once();
+        let Some(proposed) = self.proposed else { return report };
+        let policy = Arc::new(proposed.clone());
+        let head = self.head.reload(&policy);
+        let base = self.base.map(|base| base.reload(&policy));
+        let products = self.products.iter();
+        let products: BTreeMap<_, _> =
+            products.map(|(version, product)| (version, product.reload(&policy))).collect();
+        let products = products.iter().map(|(version, product)| ((*version).clone(), product));
+        let check = Check {
+            head: &head,
+            base: base.as_ref(),
+            changed: self.changed,
+            products: products.collect(),
+            proposed: None,
+            ignores_exceptions: self.ignores_exceptions,
+        };
+        proposed_policy::compare(report, &check.run_once())
+    }
+
+    /// Runs all rules by the policy of the repositories.
+    fn run_once(&self) -> Report {
+        let mut context = self.context(self.head);
+        let (base_findings, base_sources) = match self.base {
+            Some(base) => self.findings(&self.context(base)),
+            None => Default::default(),
+        };
+        context.change = self.base.map(|base| {
             let paths = match self.changed {
                 Some(changed) => changed.iter().map(String::as_str).collect(),
-                None => self.tree.changed_paths(base.tree),
+                None => self.head.tree.changed_paths(&base.tree),
             };
-            head.change = Some(Change { paths, base: Box::new(base) });
-            stood
+            Change { paths, base }
         });
-        let (mut found, mut sources) = findings(&head);
-        let (stood, stood_in) = stood.unwrap_or_default();
-        mark_preexisting((&mut found, &sources), (&stood, &stood_in), &moves(&head));
-        let (findings, allowed) = suppress::apply(&head, found, &mut sources);
+        let (mut found, mut sources) = self.findings(&context);
+        mark_preexisting((&mut found, &sources), (&base_findings, &base_sources), &moves(&context));
+        let suppressions: &[_] =
+            if self.ignores_exceptions { &[] } else { &self.head.policy.suppressions };
+        let unused = self.severity(&rules::unused_allowance::RULE);
+        let (findings, suppressed) =
+            suppress::apply(self.head, suppressions, unused, found, &mut sources);
         let mut report = Report {
             findings,
-            allowed,
-            files: head.sources().count() + head.unexpected_files.len(),
+            suppressed,
+            files: self.head.sources().count() + self.head.unexpected_files.len(),
             sources: BTreeMap::new(),
             directory: String::new(),
         };
@@ -133,78 +180,78 @@ impl<'c> Check<'c> {
         report
     }
 
-    fn release(&self, tree: &'c Tree, policy: &'c Policy) -> ReleaseRepository<'c> {
-        let mut release = ReleaseRepository::read(tree, policy);
-        for (version, tree) in &self.products {
-            let product = ReleaseRepository::read_kinds(tree, policy, |kind| {
-                matches!(kind, FileKind::Addon { .. })
-            });
-            release.base_addons.insert(version.clone(), product.addons);
+    fn context<'r>(&'r self, repository: &'r ReleaseRepository) -> RuleContext<'r> {
+        let addons = self.products.iter();
+        let base_addons = addons.map(|(version, product)| (&**version, &*product.addons)).collect();
+        RuleContext { repository, change: None, base_addons }
+    }
+
+    /// Returns the findings of all rules, and the sources that they point into.
+    fn findings(&self, context: &RuleContext<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
+        let repository = context.repository;
+        let findings_of = |rule: &&'static Rule| self.findings_of(rule, context);
+        let found: Vec<Finding> = if repository.is_small() {
+            rules::ALL.iter().flat_map(findings_of).collect()
+        } else {
+            parallel::map(rules::ALL, findings_of).into_iter().flatten().collect()
+        };
+        let mut files = BTreeSet::new();
+        for finding in &found {
+            let related = finding.related.iter().map(|related| related.location.file.as_str());
+            files.extend(related.chain([finding.location.file.as_str()]));
         }
-        release
-    }
-}
-
-fn findings(release: &ReleaseRepository<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
-    let found: Vec<Finding> = if release.is_small() {
-        rules::ALL.iter().flat_map(|rule| findings_of(rule, release)).collect()
-    } else {
-        parallel::map(rules::ALL, |rule| findings_of(rule, release)).into_iter().flatten().collect()
-    };
-    let wanted = |document: &&Document| {
-        found.iter().any(|finding| {
-            finding.location.file == document.path()
-                || finding.related.iter().any(|related| related.location.file == document.path())
-        })
-    };
-    let mut sources: Vec<SourceFile> = if found.is_empty() {
-        Vec::new()
-    } else {
-        release.sources().filter(wanted).map(|document| document.source.clone()).collect()
-    };
-    if found.iter().any(|finding| finding.location.file == POLICY_FILE)
-        && let Some(bytes) = release.tree.get(POLICY_FILE)
-    {
-        sources.push(yaml::read(POLICY_FILE, bytes).0);
-    }
-    (found, sources)
-}
-
-/// What one rule finds, with the severity that the policy gives it.
-fn findings_of(rule: &'static Rule, release: &ReleaseRepository<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let severity = match release.policy.severities.get(rule.code) {
-        Some(None) => return found,
-        Some(Some(severity)) => Some(*severity),
-        None => None,
-    };
-    let mut findings = FindingSink::new(rule, &mut found);
-    (rule.apply)(release, &mut findings);
-    findings.finish();
-    if let Some(severity) = severity {
-        for finding in &mut found {
-            finding.severity = severity;
+        let documents = repository.sources().filter(|document| files.contains(document.path()));
+        let mut sources: Vec<_> = documents.map(|document| document.source.clone()).collect();
+        if files.contains(POLICY_FILE)
+            && let Some(bytes) = repository.tree.get(POLICY_FILE)
+        {
+            sources.push(yaml::read(POLICY_FILE, bytes).0);
         }
+        (found, sources)
     }
-    found
+
+    /// Returns the findings of one rule, with the severity that the policy sets.
+    fn findings_of(&self, rule: &'static Rule, context: &RuleContext<'_>) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let Some(severity) = self.severity(rule) else { return found };
+        let mut sink = FindingSink::new(rule, &mut found);
+        (rule.apply)(context, &mut sink);
+        sink.finish();
+        if self.policy_severity(rule).is_some() {
+            found.iter_mut().for_each(|finding| finding.severity = severity);
+        }
+        found
+    }
+
+    /// The severity of a rule by the policy, otherwise its own; `None` if the policy turns it off.
+    fn severity(&self, rule: &Rule) -> Option<Severity> {
+        self.policy_severity(rule).unwrap_or(Some(rule.severity))
+    }
+
+    fn policy_severity(&self, rule: &Rule) -> Option<Option<Severity>> {
+        let severities = (!self.ignores_exceptions).then_some(&self.head.policy.severities)?;
+        severities.get(rule.code).copied()
+    }
 }
 
-/// A finding stood already where the base has one of the same rule in the same file that says the
-/// same; as many as there were. A file that only moved is the same.
+type Findings<'f> = (&'f [Finding], &'f [SourceFile]);
+
+/// Marks the findings that the base has too: same rule, file and message, and as many as there were.
+/// A file that only moved counts as the same file.
 fn mark_preexisting(
-    (found, found_in): (&mut [Finding], &[SourceFile]),
-    (stood, stood_in): (&[Finding], &[SourceFile]),
+    (found, sources): (&mut [Finding], &[SourceFile]),
+    (base_findings, base_sources): Findings<'_>,
     moves: &BTreeMap<&str, &str>,
 ) {
     let mut left: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
-    for old in stood {
-        let key = (old.code, old.location.file.as_str(), old.message.as_str());
-        *left.entry((key.0, key.1, key.2, shortened(old, stood_in))).or_default() += 1;
+    for old in base_findings {
+        let (file, value) = (old.location.file.as_str(), shortened_text(old, base_sources));
+        *left.entry((old.code, file, old.message.as_str(), value)).or_default() += 1;
     }
     for new in found {
         let file = new.location.file.as_str();
         let file = moves.get(file).copied().unwrap_or(file);
-        let value = shortened(new, found_in);
+        let value = shortened_text(new, sources);
         if let Some(count) = left.get_mut(&(new.code, file, new.message.as_str(), value)) {
             new.preexisting = *count > 0;
             *count = count.saturating_sub(1);
@@ -212,9 +259,9 @@ fn mark_preexisting(
     }
 }
 
-/// The whole text that a finding is about, if its message shows only a part: two long values may have
-/// the same beginning and end.
-fn shortened<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
+/// The whole text at a finding whose message shows only a part of it: two long values may share
+/// their beginning and end. Empty for other findings.
+fn shortened_text<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
     if !finding.message.contains('…') {
         return "";
     }
@@ -222,13 +269,13 @@ fn shortened<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
     source.and_then(|source| source.text().get(finding.location.span.range())).unwrap_or_default()
 }
 
-/// Where the files came from that the change only moved.
-fn moves<'p>(head: &ReleaseRepository<'p>) -> BTreeMap<&'p str, &'p str> {
-    let Some(change) = &head.change else { return BTreeMap::new() };
-    let base = change.base.tree;
-    let gone = change.paths.iter().copied().filter(|path| !head.tree.contains(path));
+/// The old path of each file that the change only moved, by its new path.
+fn moves<'r>(context: &RuleContext<'r>) -> BTreeMap<&'r str, &'r str> {
+    let Some(change) = &context.change else { return BTreeMap::new() };
+    let (head, base) = (&context.repository.tree, &change.base.tree);
+    let gone = change.paths.iter().copied().filter(|path| !head.contains(path));
     let gone: BTreeMap<&[u8], &str> =
         gone.filter_map(|path| Some((base.get(path)?, path))).collect();
     let new = change.paths.iter().copied().filter(|path| !base.contains(path));
-    new.filter_map(|path| Some((path, *gone.get(head.tree.get(path)?)?))).collect()
+    new.filter_map(|path| Some((path, *gone.get(head.get(path)?)?))).collect()
 }

@@ -1,47 +1,60 @@
-//! What a check says: data, which the renderers turn into text.
+//! Findings and reports: data that [`render`](crate::render) turns into text, JSON or SARIF.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::escape::escape;
 use crate::source::{Position, SourceFile, Span};
 
-/// How much a finding weighs.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The release must not go on like this.
+    /// Blocks the release.
     Error,
     /// Probably a mistake.
     Warning,
-    /// Worth knowing.
+    /// Information.
     Note,
 }
 
-/// A place in a file of the release repository.
+impl Severity {
+    /// The name in text, SARIF and policies: `error`, `warning` or `note`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// A range in a file of the release repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// Path in the repository.
+    /// The path in the repository.
     pub file: String,
-    /// Bytes in the file.
+    /// The bytes in the file.
     pub span: Span,
-    /// First character.
+    /// The first character.
     pub start: Position,
     /// One past the last character.
     pub end: Position,
 }
 
-/// Another place that belongs to a finding, and what it has to do with it.
+/// A second location of a finding, with its role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Related {
-    /// Where.
+    /// The location.
     pub location: Location,
-    /// What stands there.
+    /// The text at the location, as `claimed by gpu`.
     pub label: String,
 }
 
-/// What a finding is about, so that an allowance can name it.
+/// The subject of a finding, which a suppression can name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Subject {
     /// A plugin, by name.
     Plugin(String),
@@ -51,43 +64,82 @@ pub enum Subject {
     Port(u16),
 }
 
-/// One thing that a rule has to say.
+/// A problem that a rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The rule's stable code.
     pub code: &'static str,
-    /// How much it weighs.
+    /// The severity: the rule's own, unless the policy sets another.
     pub severity: Severity,
-    /// Where.
+    /// The primary location.
     pub location: Location,
-    /// What is wrong.
+    /// The problem, in one line.
     pub message: String,
-    /// What stands at the place, in a few words; empty where the message says it all.
+    /// A short text at the location; empty if the message is enough.
     pub label: String,
-    /// What to do.
+    /// How to fix the problem; may have several lines.
     pub help: String,
-    /// Other places that belong to it.
+    /// Other locations, as the first of two conflicting values.
     pub related: Vec<Related>,
-    /// What it is about.
+    /// The plugins, slots and ports that the finding is about.
     pub subjects: Vec<Subject>,
-    /// Whether it stood at the base already, so that the change is not to blame.
+    /// Whether the base of the change has the same finding.
     pub preexisting: bool,
 }
 
-/// A finding that is meant to be so, and why.
+impl Finding {
+    pub(crate) fn label(&mut self, label: impl AsRef<str>) -> &mut Self {
+        self.label = escape(label.as_ref()).into_owned();
+        self
+    }
+
+    pub(crate) fn severity(&mut self, severity: Severity) -> &mut Self {
+        self.severity = severity;
+        self
+    }
+
+    pub(crate) fn about(&mut self, subject: Subject) -> &mut Self {
+        self.subjects.push(subject);
+        self
+    }
+
+    pub(crate) fn related(
+        &mut self,
+        source: &SourceFile,
+        span: Span,
+        label: impl AsRef<str>,
+    ) -> &mut Self {
+        let label = escape(label.as_ref()).into_owned();
+        self.related.push(Related { location: Location::new(source, span), label });
+        self
+    }
+
+    /// Orders findings by location, then code and message.
+    pub(crate) fn cmp_location(&self, other: &Self) -> Ordering {
+        (&self.location, self.code, &self.message).cmp(&(
+            &other.location,
+            other.code,
+            &other.message,
+        ))
+    }
+}
+
+/// A finding that a suppression removed from the report, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Suppressed {
     /// The finding.
     pub finding: Finding,
-    /// The reason that the allowance gives.
+    /// The reason that the suppression gives.
     pub reason: String,
 }
 
-/// The result of a check: findings ordered by place, and the sources they point into.
+/// The result of a check: findings ordered by location, and the files that they point into.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub(crate) findings: Vec<Finding>,
-    pub(crate) allowed: Vec<Suppressed>,
+    pub(crate) suppressed: Vec<Suppressed>,
     pub(crate) files: usize,
     pub(crate) sources: BTreeMap<String, SourceFile>,
     pub(crate) directory: String,
@@ -104,7 +156,7 @@ impl Location {
     }
 }
 
-/// `FILE:LINE:COLUMN`, as editors read it.
+/// `FILE:LINE:COLUMN`, which editors recognize.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", escape(&self.file), self.start.line, self.start.column)
@@ -112,35 +164,35 @@ impl fmt::Display for Location {
 }
 
 impl Report {
-    /// All findings, ordered by file and place.
+    /// All findings, ordered by file and position.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// How many files were judged.
+    /// The number of checked files.
     pub fn files(&self) -> usize {
         self.files
     }
 
-    /// The findings that an allowance speaks of, which count for nothing.
+    /// The suppressed findings, which count for nothing.
     pub fn suppressed(&self) -> &[Suppressed] {
-        &self.allowed
+        &self.suppressed
     }
 
-    /// The file of a finding, as far as it was readable text.
+    /// The file at a path that a finding points into; `None` if it is not text.
     pub fn source(&self, path: &str) -> Option<&SourceFile> {
         self.sources.get(path)
     }
 
-    /// Keeps the files that findings point into.
+    /// Stores the files that findings point into.
     pub(crate) fn keep_sources(&mut self, sources: Vec<SourceFile>) {
         self.sources =
             sources.into_iter().map(|source| (source.path().to_owned(), source)).collect();
     }
 
-    /// Says in which directory of the git repository the release repository is, as
-    /// `deploy/release`: forges name files from the root of the git repository, so annotations and
-    /// SARIF do too.
+    /// Sets the directory of the release repository in the git repository, as `deploy/release`.
+    ///
+    /// Forges name files from the root of the git repository, so annotations and SARIF do too.
     #[must_use]
     pub fn in_directory(mut self, directory: &str) -> Self {
         directory.trim_matches('/').clone_into(&mut self.directory);
@@ -155,24 +207,23 @@ impl Report {
         }
     }
 
-    /// How many findings have a severity; those that stood at the base already do not count.
+    /// The number of findings with a severity, without preexisting ones.
     pub fn count(&self, severity: Severity) -> usize {
         let counts = |finding: &&Finding| finding.severity == severity && !finding.preexisting;
         self.findings.iter().filter(counts).count()
     }
 
-    /// How many findings stood at the base already.
+    /// The number of preexisting findings.
     pub fn preexisting(&self) -> usize {
         self.findings.iter().filter(|finding| finding.preexisting).count()
     }
 
-    /// Whether nothing stands in the way of a release: there is no error that the change is to
-    /// blame for.
+    /// Whether the report has no error, apart from preexisting ones.
     pub fn passes(&self) -> bool {
         self.count(Severity::Error) == 0
     }
 
-    /// Forgets what stood at the base already: all findings count.
+    /// Counts preexisting findings like new ones.
     #[must_use]
     pub fn strict(mut self) -> Self {
         for finding in &mut self.findings {

@@ -13,7 +13,7 @@ use crate::policy::{Policy, TemplateValue};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Node, NodeKind};
 
-pub(crate) use resolve::{listed, names_host, read};
+pub(crate) use resolve::{is_registry_host, resolve, resolve_list_entry};
 
 /// An image that a release manifest uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl<'w> Walk<'w> {
 
     fn field(&mut self, text: &str, span: Span) {
         if !text.trim().is_empty() {
-            let image = read(text, self.policy);
+            let image = resolve(text, self.policy);
             self.add(&self.path.to_string().into(), (text, span), true, image);
         }
     }
@@ -148,7 +148,7 @@ impl<'w> Walk<'w> {
             if text.contains(r"\/") { Cow::Owned(text.replace(r"\/", "/")) } else { text.into() };
         for candidate in CANDIDATE.find_iter(&text) {
             let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
-            let image = read(written, self.policy);
+            let image = resolve(written, self.policy);
             if self.is_meant(written, &image) {
                 // Text with escapes is not searched again for each image in it.
                 let place = behind.and_then(|behind| self.place(written, behind));

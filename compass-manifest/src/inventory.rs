@@ -1,69 +1,85 @@
-//! What a release repository holds: hotfixes, addons, and the images that they use.
+//! The plugins, hotfixes, products and images of a release repository.
 
 use std::sync::Arc;
 
 use crate::addon::AddonValues;
-use crate::image_refs::ImageUse;
+use crate::image_refs::{ImageUse, resolve_list_entry};
 use crate::plugin::PluginManifest;
 use crate::policy::Policy;
 use crate::product::ProductManifest;
-use crate::repository::{Document, FileKind, HotfixFile, ListFile, ProductFile, ReleaseRepository};
+use crate::repository::{Document, HotfixFile, ListFile, ProductFile, ReleaseRepository};
 use crate::source::SourceFile;
-use crate::tree::Tree;
 use crate::version::ProductVersion;
 use crate::yaml::SyntaxError;
 
-/// A hotfix: what its path says, and what its values say.
+/// A hotfix: the fields of its path and of its values.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Hotfix {
     /// The values file.
     pub source: SourceFile,
     /// The directory of the package, from the repository's root.
     pub package: String,
-    /// The addon that it patches: as the path has it, otherwise as the values have it.
+    /// The addon that the hotfix patches: from the path, otherwise from the values.
     pub addon: Option<String>,
-    /// The version of the package: as the path has it, otherwise as the values have it.
+    /// The version of the package: from the path, otherwise from the values.
     pub version: Option<String>,
-    /// The product version that it is for.
+    /// The product version that the hotfix is for.
     pub base: Option<String>,
     /// The day, as `YYYYMMDD`.
     pub date: Option<String>,
-    /// The namespace: as the path has it, otherwise as the values have it.
+    /// The namespace: from the path, otherwise from the values.
     pub namespace: Option<String>,
     /// The values.
     pub values: AddonValues,
-    /// The images that it uses, in order.
-    pub images: Vec<ImageUse>,
+    /// The images that the values use, in file order.
+    pub images: Vec<FileImage>,
 }
 
 /// A plugin: its manifest, and the images that it uses.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Plugin {
     /// The plugin manifest's file.
     pub source: SourceFile,
-    /// The file name without its ending.
+    /// The file name without its extension.
     pub name: String,
     /// The plugin manifest.
     pub manifest: PluginManifest,
-    /// The images that it uses, in order.
+    /// The images that the manifest uses, in file order.
     pub images: Vec<FileImage>,
 }
 
-/// An image, and the file that uses it.
+/// A product: its manifest, and the files and images that it contains.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Product {
+    /// The product manifest's file.
+    pub source: SourceFile,
+    /// The product manifest.
+    pub manifest: ProductManifest,
+    /// The paths of its image lists.
+    pub lists: Vec<String>,
+    /// The images of its image lists, then those of the addons in its directory.
+    pub images: Vec<FileImage>,
+}
+
+/// A use of an image, with its file and line.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FileImage {
     /// The file's path.
     pub file: Arc<str>,
     /// The line, from 1.
     pub line: usize,
-    /// The image, and where it stands.
+    /// The field and the image.
     pub image_use: ImageUse,
 }
 
-/// All hotfixes, ordered by path.
+/// Returns all hotfixes, ordered by path.
 ///
 /// ```
-/// use compass_manifest::{Policy, Tree, inventory};
+/// use compass_manifest::{Policy, ReleaseRepository, Tree, inventory};
 ///
 /// let tree: Tree = [(
 ///     "release-hotfixes/v2.7.0/web-v2.7.0-20180605-p1/default/console/web/values.yaml",
@@ -71,19 +87,19 @@ pub struct FileImage {
 /// )]
 /// .into_iter()
 /// .collect();
-/// let hotfix = &inventory::hotfixes(&tree, &Policy::default())[0];
+/// let repository = ReleaseRepository::load(tree, Policy::default());
+/// let hotfix = &inventory::hotfixes(&repository)[0];
 /// assert_eq!(hotfix.addon.as_deref(), Some("web"));
 /// assert_eq!(hotfix.namespace.as_deref(), Some("default"));
 /// ```
-pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
-    let release = ReleaseRepository::read_kinds(tree, policy, |kind| kind == FileKind::Hotfix);
-    release.hotfixes.into_iter().map(|file| hotfix(file, policy)).collect()
+pub fn hotfixes(repository: &ReleaseRepository) -> Vec<Hotfix> {
+    repository.hotfixes.iter().map(|file| hotfix(file, &repository.policy)).collect()
 }
 
-/// All plugin manifests, ordered by path: several may be of one plugin.
+/// Returns all plugin manifests, ordered by path. Several may have the same name.
 ///
 /// ```
-/// use compass_manifest::{Policy, Tree, inventory};
+/// use compass_manifest::{Policy, ReleaseRepository, Tree, inventory};
 ///
 /// let text = "\
 /// metadata: {name: gpu}
@@ -95,114 +111,43 @@ pub fn hotfixes(tree: &Tree, policy: &Policy) -> Vec<Hotfix> {
 ///       envs: [{name: JOB, value: '--image=harbor.caicloud.xyz/release/gpu-job:v0.1.0'}]
 /// ";
 /// let tree: Tree = [("release-plugins/gpu.yaml", text)].into_iter().collect();
-/// let plugins = inventory::plugins(&tree, &Policy::default());
+/// let repository = ReleaseRepository::load(tree, Policy::default());
+/// let plugins = inventory::plugins(&repository);
 /// assert_eq!(plugins[0].name, "gpu");
 /// assert_eq!(plugins[0].images.len(), 2);
 /// ```
-pub fn plugins(tree: &Tree, policy: &Policy) -> Vec<Plugin> {
-    let release = ReleaseRepository::read_kinds(tree, policy, |kind| kind == FileKind::Plugin);
-    let plugins = release.plugins.into_iter().map(|file| Plugin {
-        images: document_images(&file.document, policy),
-        name: file.stem,
-        manifest: file.manifest,
-        source: file.document.source,
+pub fn plugins(repository: &ReleaseRepository) -> Vec<Plugin> {
+    let plugins = repository.plugins.iter().map(|file| Plugin {
+        images: document_images(&file.document, &repository.policy),
+        name: file.stem.clone(),
+        manifest: file.manifest.clone(),
+        source: file.document.source.clone(),
     });
     plugins.collect()
 }
 
-/// The images of all plugins, hotfixes and addons, in the order of the files.
-pub fn images(tree: &Tree, policy: &Policy) -> Vec<FileImage> {
-    let release = ReleaseRepository::read(tree, policy);
-    let mut documents: Vec<&Document> = release.addon_documents().collect();
-    documents.extend(release.plugins.iter().map(|file| &file.document));
-    documents.sort_by(|one, two| one.path().cmp(two.path()));
-    documents.into_iter().flat_map(|document| document_images(document, policy)).collect()
-}
-
-/// A product: its manifest, and what it consists of.
-#[derive(Debug, Clone)]
-pub struct Product {
-    /// The product manifest's file.
-    pub source: SourceFile,
-    /// The product manifest.
-    pub manifest: ProductManifest,
-    /// The paths of its image lists.
-    pub lists: Vec<String>,
-    /// The images of its image lists, and of the addons in its directory, in order.
-    pub images: Vec<FileImage>,
-}
-
-impl Product {
-    /// Whether the product consists of a file, or of files behind it if it is a link.
-    pub fn includes(&self, path: &str, policy: &Policy) -> bool {
-        let leads_to = |named: &str| {
-            named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let manifest = &self.manifest;
-        let is_list = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok());
-        let mut is_list =
-            is_list.map(|pattern| pattern.matches(path) || pattern.may_match_below(path));
-        let mut sources = manifest.files.iter().filter_map(|file| file.source.as_ref());
-        path == self.source.path()
-            || is_list.any(|is_list| is_list)
-            || manifest.path_in_addons(path).is_some()
-            || sources.any(|source| leads_to(&source.value))
-            || manifest
-                .addons_directory()
-                .is_some_and(|directory| leads_to(directory) || policy.products.is_overlay(path))
-    }
-}
-
-/// The products of a version, ordered by path: one, unless several manifests have it.
-pub fn products(tree: &Tree, policy: &Policy, version: &ProductVersion) -> Vec<Product> {
-    let release = ReleaseRepository::read(tree, policy);
-    let is_meant = |product: &&ProductFile| {
+/// Returns the products of a version, ordered by path: more than one if several manifests have it.
+pub fn products(repository: &ReleaseRepository, version: &ProductVersion) -> Vec<Product> {
+    let has_version = |product: &&ProductFile| {
         product.version().is_some_and(|named| named.is_same_release(version))
     };
-    release.products.iter().filter(is_meant).map(|file| product(file, &release)).collect()
+    let products = repository.products.iter().filter(has_version);
+    products.map(|file| product(file, repository)).collect()
 }
 
-fn product(product: &ProductFile, release: &ReleaseRepository<'_>) -> Product {
-    let policy = release.policy;
-    let lists = release.lists.iter().filter(|list| product.lists(list.document.path()));
-    let lists: Vec<_> = lists.collect();
-    let listed = lists.iter().flat_map(|list| listed_images(list, policy));
-    let mut images: Vec<_> = listed.collect();
-    if let Some(directory) = product.manifest.addons_directory() {
-        for addon in release.installed_addons() {
-            if release.addon_directory(addon) == directory || addon.overlay {
-                images.extend(document_images(&addon.document, policy));
-            }
-        }
-    }
-    Product {
-        source: product.document.source.clone(),
-        manifest: product.manifest.clone(),
-        lists: lists.iter().map(|list| list.document.path().to_owned()).collect(),
-        images,
-    }
+/// Returns the images of all plugins, hotfixes and addons, ordered by file.
+pub fn images(repository: &ReleaseRepository) -> Vec<FileImage> {
+    let mut documents: Vec<&Document> = repository.addon_documents().collect();
+    documents.extend(repository.plugins.iter().map(|file| &file.document));
+    documents.sort_by(|one, two| one.path().cmp(two.path()));
+    let images = documents.into_iter();
+    images.flat_map(|document| document_images(document, &repository.policy)).collect()
 }
 
-fn hotfix(file: HotfixFile, policy: &Policy) -> Hotfix {
-    let images = document_images(&file.document, policy);
-    let own = file.values.namespace.as_ref().map(|namespace| namespace.value.clone());
-    Hotfix {
-        addon: file.addon().map(str::to_owned),
-        version: file.version().map(str::to_owned),
-        package: file.path.package,
-        base: file.path.base,
-        date: file.path.date,
-        namespace: file.path.namespace.or(own),
-        values: file.values,
-        images: images.into_iter().map(|image| image.image_use).collect(),
-        source: file.document.source,
-    }
-}
-
-/// The images that one YAML file uses, in order.
+/// Returns the images that one YAML file uses, in file order.
 ///
 /// # Errors
-/// Where it cannot be read: the line, and what is wrong there.
+/// If the file cannot be parsed: the line from 1, and the error.
 pub fn file_images(
     path: &str,
     bytes: &[u8],
@@ -215,21 +160,10 @@ pub fn file_images(
     }
 }
 
-fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
-    let file: Arc<str> = document.path().into();
-    let uses = document.images(policy).iter().cloned();
-    uses.map(|image_use| FileImage {
-        file: Arc::clone(&file),
-        line: document.source.position(image_use.span.start).line,
-        image_use,
-    })
-    .collect()
-}
-
-/// The images of an image list, in order.
+/// Returns the images of an image list, in file order.
 ///
 /// # Errors
-/// If it cannot be read: the line, and the reason.
+/// If the list is not UTF-8 text: the line from 1, and the error.
 pub fn list_images(
     path: &str,
     bytes: &[u8],
@@ -242,15 +176,79 @@ pub fn list_images(
     }
 }
 
+impl Product {
+    /// Whether the product contains a file, or files below it if it is a symbolic link.
+    pub fn includes(&self, path: &str, policy: &Policy) -> bool {
+        let is_at_or_below = |named: &str| {
+            named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let manifest = &self.manifest;
+        let patterns = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok());
+        let mut is_list =
+            patterns.map(|pattern| pattern.matches(path) || pattern.may_match_below(path));
+        let mut sources = manifest.files.iter().filter_map(|file| file.source.as_ref());
+        let is_overlay = || policy.products.is_overlay(path);
+        path == self.source.path()
+            || is_list.any(|is_list| is_list)
+            || manifest.path_in_addons(path).is_some()
+            || sources.any(|source| is_at_or_below(&source.value))
+            || manifest.addons_directory().is_some_and(|it| is_at_or_below(it) || is_overlay())
+    }
+}
+
+fn hotfix(file: &HotfixFile, policy: &Policy) -> Hotfix {
+    let path = file.path.clone();
+    let own_namespace = file.values.namespace.as_ref().map(|namespace| namespace.value.clone());
+    Hotfix {
+        addon: file.addon().map(str::to_owned),
+        version: file.version().map(str::to_owned),
+        package: path.package,
+        base: path.base,
+        date: path.date,
+        namespace: path.namespace.or(own_namespace),
+        values: file.values.clone(),
+        images: document_images(&file.document, policy),
+        source: file.document.source.clone(),
+    }
+}
+
+fn product(product: &ProductFile, repository: &ReleaseRepository) -> Product {
+    let policy = &repository.policy;
+    let lists = repository.lists.iter().filter(|list| product.lists(list.document.path()));
+    let lists: Vec<_> = lists.collect();
+    let mut images: Vec<_> = lists.iter().flat_map(|list| listed_images(list, policy)).collect();
+    if let Some(directory) = product.manifest.addons_directory() {
+        for addon in repository.installed_addons() {
+            if repository.addon_directory(addon) == directory || addon.overlay {
+                images.extend(document_images(&addon.document, policy));
+            }
+        }
+    }
+    Product {
+        source: product.document.source.clone(),
+        manifest: product.manifest.clone(),
+        lists: lists.iter().map(|list| list.document.path().to_owned()).collect(),
+        images,
+    }
+}
+
+fn document_images(document: &Document, policy: &Policy) -> Vec<FileImage> {
+    file_uses(&document.source, document.images(policy).iter().cloned())
+}
+
 fn listed_images(list: &ListFile, policy: &Policy) -> Vec<FileImage> {
-    let source = &list.document.source;
+    let uses = list.images.iter().map(|entry| resolve_list_entry(entry, policy));
+    file_uses(&list.document.source, uses)
+}
+
+fn file_uses(source: &SourceFile, uses: impl Iterator<Item = ImageUse>) -> Vec<FileImage> {
     let file: Arc<str> = source.path().into();
-    let images = list.images.iter().map(|listed| FileImage {
+    let uses = uses.map(|image_use| FileImage {
         file: Arc::clone(&file),
-        line: source.position(listed.span.start).line,
-        image_use: crate::image_refs::listed(listed, policy),
+        line: source.position(image_use.span.start).line,
+        image_use,
     });
-    images.collect()
+    uses.collect()
 }
 
 #[cfg(test)]
@@ -258,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn list_images_of_every_usual_form() {
+    fn list_images_lines_are_resolved() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let list = format!(
             "\u{feff}# images\r\n\r\n  library/php:7.1 \t\r\nteam.x/a/b:v1\n#library/no:1\nlibrary/redis:7@{digest}\nlibrary/mysql@{digest}"

@@ -48,6 +48,6 @@ pub use check::{Check, check, check_change};
 pub use decode::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
 pub use finding::Report;
 pub use policy::Policy;
-pub use repository::{files_to_read, unread_packed_files};
+pub use repository::{ReleaseRepository, files_to_read, unread_packed_files};
 pub use suggest::suggest;
 pub use tree::{EntryKind, Tree};

@@ -1,7 +1,7 @@
 //! The policy of a release repository: `.compass.yaml`.
 //!
-//! What the file leaves out is the written process, which [`Policy::default`] holds. A policy is
-//! used whole or not at all: the first thing in it that is wrong is an error with its place.
+//! [`Policy::default`] is the built-in policy, and provides every value that a file omits. Parsing
+//! stops at the first error: no part of an invalid policy is used.
 
 mod hotfixes;
 mod pattern;
@@ -20,9 +20,8 @@ use std::collections::BTreeMap;
 use crate::decode;
 use crate::escape::{escape, quote};
 use crate::finding::{Location, Severity};
-use crate::rules;
 use crate::schema::compare;
-use crate::source::SourceFile;
+use crate::source::{SourceFile, Spanned};
 use crate::yaml::{self, Node};
 
 pub use hotfixes::{HotfixPolicy, PathPattern, VersionFormat};
@@ -38,47 +37,52 @@ pub use templates::{TemplateValue, Templates};
 
 use value::{ValueError, value_error};
 
-/// Where the policy stands in a release repository.
+/// The path of the policy in a release repository.
 pub const POLICY_FILE: &str = ".compass.yaml";
 
-/// What a release repository decides for itself. [`Policy::default`] is the written process.
+/// The settings of a release repository.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Policy {
     /// The registries, and how their projects map onto each other.
     pub registries: Registries,
-    /// Where bundles are published to, as a URL.
+    /// The URL of the store that bundles are published to.
     pub store: String,
-    /// The platforms that are packaged, as `linux/amd64`; the first one stands for an image where
-    /// only one can.
+    /// The platforms that are packaged, as `linux/amd64`. Where a format has room for one platform,
+    /// the first is used.
     pub platforms: Vec<String>,
-    /// What holds for plugins.
+    /// The settings for plugins.
     pub plugins: PluginPolicy,
-    /// What holds for hotfixes.
+    /// The settings for hotfixes.
     pub hotfixes: HotfixPolicy,
-    /// What holds for products and their addons.
+    /// The settings for products and their addons.
     pub products: ProductPolicy,
     /// The template variables, as `[[ registry_release ]]`.
     pub templates: Templates,
-    /// The severities that differ from a rule's own; `None` turns a rule off.
-    pub severities: BTreeMap<&'static str, Option<Severity>>,
-    /// Findings that are meant to be so.
+    /// The severities that replace a rule's own, by rule code; `None` turns the rule off.
+    pub severities: BTreeMap<String, Option<Severity>>,
+    /// The accepted findings.
     pub suppressions: Vec<Suppression>,
-    /// What one pull request may touch.
+    /// The paths that one pull request may change.
     pub scope: ScopePolicy,
-    /// Who must know of a release, and the queue that it moves through.
+    /// The reviewers, their roles, and the release queue.
     pub review: ReviewPolicy,
     pub(crate) source: Option<SourceFile>,
+    /// Every rule code in the file. [`verify_policy`](crate::rules::verify_policy) looks them up:
+    /// rules read the policy, so the policy does not depend on them.
+    pub(crate) rule_codes: Vec<Spanned<String>>,
 }
 
-/// Why a policy cannot be used.
+/// The first error in a policy file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{location}: {}", escape(message))]
+#[non_exhaustive]
 pub struct PolicyError {
-    /// Where.
+    /// The location of the error.
     pub location: Location,
-    /// What is wrong.
+    /// The problem, in one line.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub help: String,
 }
 
@@ -97,15 +101,16 @@ impl Default for Policy {
             scope: ScopePolicy::default(),
             review: ReviewPolicy::default(),
             source: None,
+            rule_codes: Vec::new(),
         }
     }
 }
 
 impl Policy {
-    /// Reads the bytes of a policy file, as [`Policy::parse`] does.
+    /// Parses the bytes of a policy file.
     ///
     /// # Errors
-    /// As [`Policy::parse`]; also if the bytes are not UTF-8 text.
+    /// As [`Policy::parse`], and if the bytes are not UTF-8 text.
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
         let (source, text) = decode::read(path, bytes);
         text.map_err(|error| PolicyError {
@@ -116,11 +121,12 @@ impl Policy {
         Self::parse(&source)
     }
 
-    /// Reads a policy file; what it leaves out is as in [`Policy::default`].
+    /// Parses a policy file. Omitted values are those of [`Policy::default`].
+    ///
+    /// Rule codes are not looked up; [`rules::verify_policy`](crate::rules::verify_policy) does it.
     ///
     /// # Errors
-    /// The first thing in the file that is wrong, with its place: a policy is used whole or not at
-    /// all.
+    /// The first YAML error, schema violation or invalid value in the file.
     pub fn parse(source: &SourceFile) -> Result<Self, PolicyError> {
         let error = |span, message, help| PolicyError {
             location: Location::new(source, span),
@@ -135,90 +141,76 @@ impl Policy {
         }
         if let Some(duplicate) = root.duplicate_keys().first() {
             let key = quote(duplicate.again.text().unwrap_or_default());
-            let message = format!("{key} stands twice in this mapping");
+            let message = format!("{key} is a duplicate key in this mapping");
             return Err(error(duplicate.again.span, message, "keep one of them".to_owned()));
         }
         let mut policy = Self::default();
-        policy.read_fields(&root).map_err(|wrong| error(wrong.span, wrong.message, wrong.help))?;
+        policy.read_fields(&root).map_err(|it| error(it.span, it.message, it.help))?;
         policy.source = Some(source.clone());
         Ok(policy)
     }
 
     fn read_fields(&mut self, root: &Node) -> Result<(), ValueError> {
         if let Some(version) = root.get("version").filter(|version| version.text() != Some("1")) {
-            return Err(value_error(
-                version,
-                "only policy version 1 is known",
-                "write `version: 1`",
-            ));
+            let message = "the policy version is not supported";
+            return Err(value_error(version, message, "write `version: 1`"));
         }
-        if let Some(registries) = root.get("registries") {
-            self.registries.read(registries)?;
+        if let Some(node) = root.get("registries") {
+            self.registries.read(node)?;
         }
-        if let Some(store) = root.get("store") {
-            self.store = value::store_url(store)?;
+        if let Some(node) = root.get("store") {
+            self.store = value::store_url(node)?;
         }
-        if let Some(platforms) = root.get("platforms") {
-            self.platforms =
-                platforms.items().iter().map(value::platform).collect::<Result<_, _>>()?;
-            if self.platforms.is_empty() {
-                return Err(value_error(
-                    platforms,
-                    "no platform is listed",
-                    "write `[linux/amd64]`",
-                ));
-            }
+        if let Some(node) = root.get("platforms") {
+            self.platforms = value::platforms(node)?;
         }
-        if let Some(templates) = root.get("templates") {
-            self.templates.read(templates, &self.registries)?;
+        if let Some(node) = root.get("templates") {
+            self.templates.read(node, &self.registries)?;
         }
-        let part = |key| root.get(key);
-        part("plugins").map_or(Ok(()), |node| self.plugins.read(node))?;
-        part("hotfixes").map_or(Ok(()), |node| self.hotfixes.read(node))?;
-        part("products").map_or(Ok(()), |node| self.products.read(node))?;
-        part("rules").map_or(Ok(()), |node| self.read_severities(node))?;
-        for node in part("allow").map(Node::items).unwrap_or_default() {
+        if let Some(node) = root.get("plugins") {
+            self.plugins.read(node)?;
+        }
+        if let Some(node) = root.get("hotfixes") {
+            self.hotfixes.read(node)?;
+        }
+        if let Some(node) = root.get("products") {
+            self.products.read(node)?;
+        }
+        if let Some(node) = root.get("rules") {
+            self.read_severities(node)?;
+        }
+        for node in root.get("allow").map(Node::items).unwrap_or_default() {
+            self.rule_codes.extend(Node::spanned_text(node.get("code")));
             self.suppressions.push(Suppression::read(node)?);
         }
-        if let Some(scope) = part("scope") {
-            self.scope.read(scope);
+        if let Some(node) = root.get("scope") {
+            self.scope.read(node);
         }
-        part("review").map_or(Ok(()), |node| self.review.read(node))
+        match root.get("review") {
+            Some(node) => self.review.read(node),
+            None => Ok(()),
+        }
     }
 
     fn read_severities(&mut self, node: &Node) -> Result<(), ValueError> {
         for entry in node.entries() {
-            let code = known_rule(&entry.key)?;
+            let code = entry.key.text().unwrap_or_default().to_owned();
             let severity = match entry.value.text().unwrap_or_default() {
                 "off" => None,
                 "note" => Some(Severity::Note),
                 "warning" => Some(Severity::Warning),
                 "error" => Some(Severity::Error),
                 other => {
-                    return Err(value_error(
-                        &entry.value,
-                        format!("{} is not a severity", quote(other)),
-                        "write `error`, `warning`, `note` or `off`",
-                    ));
+                    let message = format!("{} is not a severity", quote(other));
+                    let help = "write `error`, `warning`, `note` or `off`";
+                    return Err(value_error(&entry.value, message, help));
                 }
             };
+            self.rule_codes.push(Spanned { value: code.clone(), span: entry.key.span });
             self.severities.insert(code, severity);
         }
         Ok(())
     }
-}
-
-/// The code of a rule that a policy names.
-fn known_rule(node: &Node) -> Result<&'static str, ValueError> {
-    let text = node.text().unwrap_or_default();
-    if let Some(rule) = rules::find(text) {
-        return Ok(rule.code);
-    }
-    let help = rules::suggest(text).map_or_else(
-        || "`compass explain` lists the rules".to_owned(),
-        |known| format!("did you mean {}?", quote(known.code)),
-    );
-    Err(value_error(node, format!("there is no rule {}", quote(text)), help))
 }
 
 #[cfg(test)]
@@ -230,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_policy_leaves_out_is_the_written_process() {
+    fn policy_missing_keys_have_defaults() {
         let policy = parse("version: 1\nplugins: {shared_slots: ['*.plugin_center']}\n").unwrap();
         assert_eq!(policy.registries.release, "harbor.caicloud.xyz/release");
         assert!(policy.plugins.shared_slots[0].matches("user.plugin_center"));
@@ -240,26 +232,23 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_shown_at_its_place_with_a_suggestion() {
+    fn policy_unknown_field_suggests_known_one() {
         let error = parse("version: 1\nplugins:\n  shared_slot: []\n").unwrap_err();
         assert_eq!(
             error.to_string(),
             ".compass.yaml:3:3: `plugins.shared_slot` is not a known field"
         );
         assert_eq!(error.help, "did you mean `shared_slots`?");
-        let error = parse("version: 1\nrules:\n  slot-conflikt: off\n").unwrap_err();
-        assert_eq!(error.to_string(), ".compass.yaml:3:3: there is no rule `slot-conflikt`");
-        assert_eq!(error.help, "did you mean `slot-conflict`?");
     }
 
     #[test]
-    fn values_are_checked_when_the_policy_is_read() {
+    fn policy_invalid_values_are_errors() {
         for (text, says) in [
-            ("version: 2\n", "only policy version 1"),
+            ("version: 2\n", "version is not supported"),
             ("store: oss://x\n", "`version` is missing"),
             ("version: 1\nstore: /tmp/x\n", "not the URL of a store"),
-            ("version: 1\nplugins: {}\nplugins: {}\n", "`plugins` stands twice"),
-            ("version: 1\nreview: {queue: [{to: a, to: b, who: []}]}\n", "`to` stands twice"),
+            ("version: 1\nplugins: {}\nplugins: {}\n", "`plugins` is a duplicate key"),
+            ("version: 1\nreview: {queue: [{to: a, to: b, who: []}]}\n", "`to` is a duplicate key"),
             ("version: 1\nplatforms: [linux]\n", "not a platform"),
             ("version: 1\nplatforms: []\n", "no platform"),
             ("version: 1\nregistries: {release: harbor.example}\n", "with a project"),
@@ -267,24 +256,23 @@ mod tests {
             ("version: 1\nplugins: {directory: ../x}\n", "not a directory inside"),
             ("version: 1\nplugins: {directory: [a, /b]}\n", "not a directory inside"),
             ("version: 1\nplugins: {shared_ports: [99999]}\n", "should be a port"),
-            ("version: 1\nhotfixes: {patterns: [{path: '(', version: hotfix}]}\n", "not a regular"),
+            (
+                "version: 1\nhotfixes: {patterns: [{path: '(', version: hotfix}]}\n",
+                "not a valid regular",
+            ),
             ("version: 1\nhotfixes: {patterns: [{path: 'x', version: hotfix}]}\n", "has no group"),
             (
                 "version: 1\nhotfixes: {patterns: [{path: '(?P<version>x)', version: semver}]}\n",
-                "not a version form",
+                "not a version format",
             ),
             ("version: 1\nrules: {slot-conflict: fatal}\n", "not a severity"),
-            (
-                "version: 1\nproducts: {image_lists: ['l/{a,b}.list']}\n",
-                "wildcard that is not known",
-            ),
-            ("version: 1\nproducts: {image_lists: ['!l/a.list']}\n", "wildcard that is not known"),
+            ("version: 1\nproducts: {image_lists: ['l/{a,b}.list']}\n", "unsupported wildcard"),
+            ("version: 1\nproducts: {image_lists: ['!l/a.list']}\n", "unsupported wildcard"),
             ("version: 1\nallow: [{code: slot-conflict}]\n", "`allow[0].reason` is missing"),
             ("version: 1\nallow: [{code: slot-conflict, reason: ' '}]\n", "no reason"),
-            ("version: 1\nallow: [{code: no-rule, reason: x}]\n", "there is no rule"),
             ("version: 1\ntemplates: {x: '{nowhere}'}\n", "not a project"),
             ("version: 1\nreview: {cc: [supereagle]}\n", "not an account"),
-            ("version: 1\nreview: {queue: [{to: done, who: []}]}\n", "nobody may ask"),
+            ("version: 1\nreview: {queue: [{to: done, who: []}]}\n", "no role may request"),
             ("version: 1\nreview: {queue: [{to: done, who: [author], guards: [luck]}]}\n", "luck"),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A release repository, read as far as it could be: what the rules are given.
+//! A release repository with all its manifests parsed: the input of rules, inventory and bumps.
 
 mod change;
 mod document;
@@ -8,7 +8,8 @@ mod hotfix_path;
 mod load;
 mod unread;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::policy::Policy;
 use crate::product::ProductManifest;
@@ -18,14 +19,30 @@ pub(crate) use change::Change;
 pub(crate) use document::Document;
 pub(crate) use file_kind::FileKind;
 pub(crate) use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
-use load::ReadFile;
+pub(crate) use hotfix_path::HotfixPath;
+use load::LoadedFile;
 pub use unread::{files_to_read, unread_packed_files};
 
-/// A release repository, read as far as it could be.
+/// A release repository whose files are parsed once and then shared.
+///
+/// A command loads it once, and runs the rules ([`Check`](crate::Check)), the
+/// [`inventory`](crate::inventory) and [`bump`](crate::bump) on it. Files that cannot be parsed
+/// stay in it with their error, which the rules report.
+///
+/// ```
+/// use compass_manifest::{Check, Policy, ReleaseRepository, Tree, inventory};
+///
+/// let tree: Tree = [("release-plugins/gpu.yaml", "metadata: {name: cpu}\nspec: {}\n")]
+///     .into_iter()
+///     .collect();
+/// let repository = ReleaseRepository::load(tree, Policy::default());
+/// assert_eq!(inventory::plugins(&repository)[0].name, "gpu");
+/// assert!(!Check::new(&repository).run().passes());
+/// ```
 #[derive(Debug)]
-pub(crate) struct ReleaseRepository<'p> {
-    pub(crate) policy: &'p Policy,
-    pub(crate) tree: &'p Tree,
+pub struct ReleaseRepository {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) tree: Arc<Tree>,
     pub(crate) plugins: Vec<PluginFile>,
     pub(crate) hotfixes: Vec<HotfixFile>,
     pub(crate) addons: Vec<AddonFile>,
@@ -33,53 +50,61 @@ pub(crate) struct ReleaseRepository<'p> {
     pub(crate) lists: Vec<ListFile>,
     /// Files that name the addons of an installation.
     pub(crate) descriptors: Vec<Document>,
-    /// Files that say where addons are collected from.
+    /// Files that name the git repository and tag of each addon.
     pub(crate) charts: Vec<Document>,
-    /// Words for people beside the manifests.
     pub(crate) readmes: Vec<Document>,
-    /// Files under a release directory that no kind claims.
+    /// Files in a release directory that no kind claims.
     pub(crate) unexpected_files: Vec<String>,
-    /// The addons of the product versions that hotfixes are based on, by version.
-    pub(crate) base_addons: BTreeMap<String, Vec<AddonFile>>,
-    /// What the change began from, where one is judged.
-    pub(crate) change: Option<Change<'p>>,
 }
 
-impl<'p> ReleaseRepository<'p> {
-    pub(crate) fn read(tree: &'p Tree, policy: &'p Policy) -> Self {
-        Self::read_kinds(tree, policy, |_| true)
-    }
-
-    /// Reads product manifests, and of the other files only those of the wanted kinds.
-    pub(crate) fn read_kinds(
-        tree: &'p Tree,
-        policy: &'p Policy,
-        is_wanted: impl Fn(FileKind) -> bool + Sync,
-    ) -> Self {
-        let mut release = Self {
+impl ReleaseRepository {
+    /// Parses the files of `tree` as `policy` classifies them, on all processors.
+    ///
+    /// Files without content ([`Tree::insert_unread`]) are not parsed;
+    /// [`files_to_read`](crate::files_to_read) names those that must have it.
+    pub fn load(tree: impl Into<Arc<Tree>>, policy: impl Into<Arc<Policy>>) -> Self {
+        let (tree, policy) = (tree.into(), policy.into());
+        let mut repository = Self {
+            products: Self::products_of(&tree, &policy),
             policy,
             tree,
             plugins: Vec::new(),
             hotfixes: Vec::new(),
             addons: Vec::new(),
-            products: Vec::new(),
             lists: Vec::new(),
             descriptors: Vec::new(),
             charts: Vec::new(),
             readmes: Vec::new(),
             unexpected_files: Vec::new(),
-            base_addons: BTreeMap::new(),
-            change: None,
         };
-        release.products = Self::products_of(tree, policy);
-        for file in load::read_all(tree, policy, &release.products, is_wanted) {
-            release.take(file);
+        for file in load::load_all(&repository.tree, &repository.policy, &repository.products) {
+            repository.add(file);
         }
-        release
+        repository
     }
 
-    /// The product manifests that have been read. They come first: they name addon directories and
-    /// image lists.
+    /// Parses the same files by another policy.
+    pub(crate) fn reload(&self, policy: &Arc<Policy>) -> Self {
+        Self::load(Arc::clone(&self.tree), Arc::clone(policy))
+    }
+
+    /// The files, parsed or not.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The policy that classified the files.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether the policy or a product manifest names the file as an image list.
+    pub fn is_image_list(&self, path: &str) -> bool {
+        self.kind_of(path) == FileKind::ImageList
+    }
+
+    /// The product manifests of a tree. They are parsed first, because they name addon directories
+    /// and image lists.
     pub(crate) fn products_of(tree: &Tree, policy: &Policy) -> Vec<ProductFile> {
         let files = tree.files();
         let products =
@@ -87,35 +112,35 @@ impl<'p> ReleaseRepository<'p> {
         products.map(|(path, bytes)| ProductFile::read(path, bytes)).collect()
     }
 
-    fn take(&mut self, file: ReadFile) {
+    fn add(&mut self, file: LoadedFile) {
         match file {
-            ReadFile::Plugin(file) => self.plugins.push(file),
-            ReadFile::Hotfix(file) => self.hotfixes.push(file),
-            ReadFile::Addon(file) => self.addons.push(file),
-            ReadFile::List(file) => self.lists.push(file),
-            ReadFile::Descriptor(document) => self.descriptors.push(document),
-            ReadFile::Charts(document) => self.charts.push(document),
-            ReadFile::Readme(document) => self.readmes.push(document),
-            ReadFile::Unexpected(path) => self.unexpected_files.push(path),
+            LoadedFile::Plugin(file) => self.plugins.push(file),
+            LoadedFile::Hotfix(file) => self.hotfixes.push(file),
+            LoadedFile::Addon(file) => self.addons.push(file),
+            LoadedFile::List(file) => self.lists.push(file),
+            LoadedFile::Descriptor(document) => self.descriptors.push(document),
+            LoadedFile::Charts(document) => self.charts.push(document),
+            LoadedFile::Readme(document) => self.readmes.push(document),
+            LoadedFile::Unexpected(path) => self.unexpected_files.push(path),
         }
     }
 
-    /// What a file of this repository is, by its place.
+    /// The kind of a file of this repository, by its path.
     pub(crate) fn kind_of(&self, path: &str) -> FileKind {
-        FileKind::of(path, self.policy, &self.products)
+        FileKind::of(path, &self.policy, &self.products)
     }
 
-    /// The directory that a product manifest names for its addons, where this addon is in one.
+    /// The addon directory of a product manifest that contains this addon; empty if none does.
     pub(crate) fn addon_directory<'r>(&'r self, addon: &AddonFile) -> &'r str {
         let path = addon.document.path();
         let mut manifests = self.products.iter().map(|product| &product.manifest);
-        let holds = manifests.find(|manifest| manifest.path_in_addons(path).is_some());
-        holds.and_then(ProductManifest::addons_directory).unwrap_or_default()
+        let manifest = manifests.find(|manifest| manifest.path_in_addons(path).is_some());
+        manifest.and_then(ProductManifest::addons_directory).unwrap_or_default()
     }
 
-    /// Whether another thread would cost more than it gains.
+    /// Whether a second thread would cost more than it saves.
     pub(crate) fn is_small(&self) -> bool {
-        self.sources().count() < 2 * load::FILES_AT_ONCE
+        self.sources().count() < 2 * load::FILES_PER_CHUNK
     }
 
     /// All YAML documents.
@@ -132,13 +157,13 @@ impl<'p> ReleaseRepository<'p> {
         hotfixes.chain(self.addons.iter().map(|file| &file.document))
     }
 
-    /// Every document whose text a finding may show.
+    /// Every document that a finding may point into.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Document> {
         let lists = self.lists.iter().map(|list| &list.document);
         self.documents().chain(lists).chain(&self.readmes)
     }
 
-    /// The addons that one product installs: those of overlays replace others of the same name.
+    /// The addons that are installed: an overlay's addon replaces the one of the same name.
     pub(crate) fn installed_addons(&self) -> Vec<&AddonFile> {
         let overlays = self.addons.iter().filter(|addon| addon.overlay);
         let named = overlays.filter_map(|addon| addon.values.name.as_ref());

@@ -1,50 +1,77 @@
-//! What a rule is, and what it is given.
+//! The interface of a rule: its description, its input and its output.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::escape::{escape, escape_lines};
-use crate::finding::{Finding, Location, Related, Severity, Subject};
-use crate::repository::ReleaseRepository;
+use crate::finding::{Finding, Location, Severity};
+use crate::repository::{AddonFile, Change, ReleaseRepository};
 use crate::source::{SourceFile, Span};
 
-/// A rule: what it is called, what it says in general, and the function that applies it.
+/// A rule: its code, its documentation, and the function that applies it.
 ///
-/// A rule is one file in `rules/`, named after its code, and one line in [`crate::rules::ALL`].
+/// Each rule is a file in `rules/`, named after its code, and a line in [`crate::rules::ALL`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Rule {
     /// The stable code, in kebab case.
     pub code: &'static str,
-    /// One line.
+    /// What the rule requires, in one line.
     pub summary: &'static str,
-    /// How much its findings weigh.
+    /// The severity of its findings, unless the policy sets another.
     pub severity: Severity,
-    /// Documentation in Markdown.
+    /// The documentation in Markdown.
     pub docs: &'static str,
-    /// Applies the rule.
-    pub(crate) apply: fn(&ReleaseRepository<'_>, &mut FindingSink<'_>),
+    /// Whether an error of the rule hides an image or a file from a package.
+    pub blocks_packaging: BlocksPackaging,
+    /// Whether the rule compares the files of a whole repository, so that it does not apply to the
+    /// files of a bundle.
+    pub needs_layout: bool,
+    /// Adds the rule's findings to the sink.
+    pub(crate) apply: fn(&RuleContext<'_>, &mut FindingSink<'_>),
 }
 
-/// How many findings of one rule a file is shown with; a file that was not meant to be one of a
-/// release may have hundreds of thousands.
-pub(crate) const MOST_IN_A_FILE: usize = 50;
+/// Whether an error hides an image or a file, so that a package lacks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlocksPackaging {
+    /// The error hides nothing.
+    Never,
+    /// The error hides something if it is in a product manifest, which names the other files.
+    InProductManifest,
+    /// The error hides something in every file.
+    Always,
+}
 
-/// Where a rule puts what it finds.
+/// The input of a rule.
+#[derive(Debug)]
+pub(crate) struct RuleContext<'r> {
+    pub(crate) repository: &'r ReleaseRepository,
+    /// The checked change; `None` if a state is checked.
+    pub(crate) change: Option<Change<'r>>,
+    /// The addons of released product versions, by version.
+    pub(crate) base_addons: BTreeMap<&'r str, &'r [AddonFile]>,
+}
+
+/// The number of findings of one rule that are shown for a file. A file that is not a release
+/// manifest can have hundreds of thousands.
+pub(crate) const MAX_FINDINGS_PER_FILE: usize = 50;
+
+/// Collects the findings of one rule, up to [`MAX_FINDINGS_PER_FILE`].
 #[derive(Debug)]
 pub(crate) struct FindingSink<'f> {
     rule: &'static Rule,
     found: &'f mut Vec<Finding>,
-    /// How many findings each file has, and where the last one stands.
+    /// The number of findings of each file, and the index of the last one that is kept.
     files: HashMap<String, (usize, usize)>,
-    /// Takes the details of findings that are too many.
-    spare: Finding,
+    /// Receives the details of findings that are over the limit.
+    discarded: Finding,
 }
 
 impl<'f> FindingSink<'f> {
     pub(crate) fn new(rule: &'static Rule, found: &'f mut Vec<Finding>) -> Self {
-        let nowhere = SourceFile::new("", "");
-        let spare =
-            rule.finding(Location::new(&nowhere, Span::default()), String::new(), String::new());
-        Self { rule, found, files: HashMap::new(), spare }
+        let location = Location::new(&SourceFile::new("", ""), Span::default());
+        let discarded = rule.finding(location, "", "");
+        Self { rule, found, files: HashMap::new(), discarded }
     }
 
     /// Adds a finding with its text escaped, and returns it for details.
@@ -58,34 +85,31 @@ impl<'f> FindingSink<'f> {
         if !self.files.contains_key(source.path()) {
             self.files.insert(source.path().to_owned(), (0, 0));
         }
-        let (count, last) = match self.files.get_mut(source.path()) {
-            Some(file) => (&mut file.0, &mut file.1),
-            None => return &mut self.spare,
+        let Some((count, last)) = self.files.get_mut(source.path()) else {
+            return &mut self.discarded;
         };
         *count += 1;
-        if *count > MOST_IN_A_FILE {
-            self.spare.related.clear();
-            self.spare.subjects.clear();
-            return &mut self.spare;
+        if *count > MAX_FINDINGS_PER_FILE {
+            self.discarded.related.clear();
+            self.discarded.subjects.clear();
+            return &mut self.discarded;
         }
         *last = self.found.len();
-        let location = Location::new(source, span);
-        let message = escape(message.as_ref()).into_owned();
-        let help = escape_lines(help.as_ref()).into_owned();
-        self.found.push(self.rule.finding(location, message, help));
+        self.found.push(self.rule.finding(Location::new(source, span), message, help));
         let last = self.found.len() - 1;
         &mut self.found[last]
     }
 
-    /// Whether more findings in a file would not be shown.
+    /// Whether further findings in a file would be discarded.
     pub(crate) fn is_full(&self, source: &SourceFile) -> bool {
-        self.files.get(source.path()).is_some_and(|(count, _)| *count > MOST_IN_A_FILE)
+        self.files.get(source.path()).is_some_and(|(count, _)| *count > MAX_FINDINGS_PER_FILE)
     }
 
-    /// Says of each file how many findings are not shown.
+    /// Appends the number of discarded findings to the last finding of each file.
     pub(crate) fn finish(self) {
-        for (count, last) in self.files.into_values().filter(|(count, _)| *count > MOST_IN_A_FILE) {
-            let more = count - MOST_IN_A_FILE;
+        let full = |(count, _): &(usize, usize)| *count > MAX_FINDINGS_PER_FILE;
+        for (count, last) in self.files.into_values().filter(full) {
+            let more = count - MAX_FINDINGS_PER_FILE;
             let help = &mut self.found[last].help;
             *help = format!("{help}; at least {more} more of this kind in this file are not shown");
         }
@@ -93,45 +117,34 @@ impl<'f> FindingSink<'f> {
 }
 
 impl Rule {
-    fn finding(&self, location: Location, message: String, help: String) -> Finding {
+    /// The values that most rules share.
+    pub(crate) const DEFAULTS: Self = Self {
+        code: "",
+        summary: "",
+        severity: Severity::Error,
+        docs: "",
+        blocks_packaging: BlocksPackaging::Never,
+        needs_layout: false,
+        apply: |_, _| {},
+    };
+
+    /// Creates a finding of this rule with its text escaped.
+    pub(crate) fn finding(
+        &self,
+        location: Location,
+        message: impl AsRef<str>,
+        help: impl AsRef<str>,
+    ) -> Finding {
         Finding {
             code: self.code,
             severity: self.severity,
             location,
-            message,
+            message: escape(message.as_ref()).into_owned(),
             label: String::new(),
-            help,
+            help: escape_lines(help.as_ref()).into_owned(),
             related: Vec::new(),
             subjects: Vec::new(),
             preexisting: false,
         }
-    }
-}
-
-impl Finding {
-    pub(crate) fn label(&mut self, label: impl AsRef<str>) -> &mut Self {
-        self.label = escape(label.as_ref()).into_owned();
-        self
-    }
-
-    pub(crate) fn severity(&mut self, severity: Severity) -> &mut Self {
-        self.severity = severity;
-        self
-    }
-
-    pub(crate) fn about(&mut self, subject: Subject) -> &mut Self {
-        self.subjects.push(subject);
-        self
-    }
-
-    pub(crate) fn related(
-        &mut self,
-        source: &SourceFile,
-        span: Span,
-        label: impl AsRef<str>,
-    ) -> &mut Self {
-        let label = escape(label.as_ref()).into_owned();
-        self.related.push(Related { location: Location::new(source, span), label });
-        self
     }
 }

@@ -1,4 +1,4 @@
-//! The catalogue of rules. A rule is one file here and one line in [`ALL`].
+//! The rules. Each is one file in this directory and one line in [`ALL`].
 
 mod addon_version_not_increased;
 mod ambiguous_number;
@@ -54,11 +54,12 @@ mod yaml_syntax;
 use std::collections::BTreeMap;
 
 use crate::escape::quote;
-use crate::finding::Subject;
+use crate::finding::{Location, Subject};
+use crate::policy::{POLICY_FILE, Policy, PolicyError};
 use crate::repository::{AddonFile, PluginFile, ReleaseRepository};
 use crate::rule::{FindingSink, Rule};
 use crate::schema::ViolationKind;
-use crate::source::{Span, Spanned};
+use crate::source::{SourceFile, Span, Spanned};
 
 /// Every rule, ordered by code.
 pub static ALL: &[&Rule] = &[
@@ -113,20 +114,40 @@ pub static ALL: &[&Rule] = &[
     &yaml_syntax::RULE,
 ];
 
-/// The rule with a code.
+/// Returns the rule with a code.
 pub fn find(code: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.code == code)
 }
 
-/// The rule whose code a mistyped one is nearest to, if it is near enough to be meant.
+/// Returns the rule whose code is most similar to a mistyped one, if it is similar enough.
 pub fn suggest(code: &str) -> Option<&'static Rule> {
     crate::suggest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
 
-/// Adds a finding for each violation of a kind: the rules about a file's shape differ in nothing
-/// else.
+/// Verifies that every rule code that a policy names exists.
+///
+/// # Errors
+/// The location of the first code that no rule has, with a suggestion.
+pub fn verify_policy(policy: &Policy) -> Result<(), PolicyError> {
+    let Some(unknown) = policy.rule_codes.iter().find(|code| find(&code.value).is_none()) else {
+        return Ok(());
+    };
+    let help = suggest(&unknown.value).map_or_else(
+        || "`compass explain` lists the rules".to_owned(),
+        |known| format!("did you mean {}?", quote(known.code)),
+    );
+    let fallback = SourceFile::new(POLICY_FILE, "");
+    let source = policy.source.as_ref().unwrap_or(&fallback);
+    Err(PolicyError {
+        location: Location::new(source, unknown.span),
+        message: format!("there is no rule {}", quote(&unknown.value)),
+        help,
+    })
+}
+
+/// Adds a finding for each schema violation of a kind. The rules about the schema differ only in it.
 fn report_violations(
-    repository: &ReleaseRepository<'_>,
+    repository: &ReleaseRepository,
     kind: ViolationKind,
     sink: &mut FindingSink<'_>,
 ) {
@@ -137,15 +158,15 @@ fn report_violations(
     }
 }
 
-/// An addon's claim on a port of every node.
+/// A claim of an addon on a port of every node.
 struct PortClaim<'r> {
     protocol: &'r str,
     port: &'r Spanned<u16>,
 }
 
-/// Adds a finding at every claim of a port after the first, among the addons of each product.
+/// Adds a finding for every second claim of a port among the addons of each product.
 fn report_port_conflicts(
-    repository: &ReleaseRepository<'_>,
+    repository: &ReleaseRepository,
     what: &str,
     claims: fn(&AddonFile) -> Vec<PortClaim<'_>>,
     sink: &mut FindingSink<'_>,
@@ -155,35 +176,26 @@ fn report_port_conflicts(
         let product = repository.addon_directory(addon);
         for PortClaim { protocol, port } in claims(addon) {
             let Spanned { value: port, span } = *port;
-            let Some((other, there)) = first.get(&(product, port, protocol)) else {
+            let Some((other, other_span)) = first.get(&(product, port, protocol)) else {
                 first.insert((product, port, protocol), (addon, span));
                 continue;
             };
-            let (ours, theirs) = (addon.name(), other.name());
-            let source = &addon.document.source;
-            sink.add(
-                source,
-                span,
-                format!("addons {} and {} both claim {what} {port}", quote(theirs), quote(ours)),
-                "choose another port for one of them",
-            )
-            .about(Subject::Port(port))
-            .related(
-                &other.document.source,
-                *there,
-                format!("claimed by {}", quote(theirs)),
-            );
+            let (name, other_name) = (quote(addon.name()), quote(other.name()));
+            let message = format!("addons {other_name} and {name} both claim {what} {port}");
+            sink.add(&addon.document.source, span, message, "choose another port for one of them")
+                .about(Subject::Port(port))
+                .related(&other.document.source, *other_span, format!("claimed by {other_name}"));
         }
     }
 }
 
-/// A plugin's claim on something that only one may have.
+/// A claim of a plugin on a resource that only one plugin may have.
 struct Claim<'r> {
     plugin: &'r PluginFile,
     span: Span,
 }
 
-/// Adds a finding at every claim after the first, showing the first too.
+/// Adds a finding for every claim after the first, with the first as related location.
 fn report_conflict(
     claims: &[Claim<'_>],
     what: &str,
@@ -191,25 +203,42 @@ fn report_conflict(
     help: &str,
     sink: &mut FindingSink<'_>,
 ) {
-    let Some((first, rest)) = claims.split_first() else {
-        return;
-    };
-    for claim in rest {
-        let (ours, theirs) = (&claim.plugin.stem, &first.plugin.stem);
-        sink.add(
-            &claim.plugin.document.source,
-            claim.span,
-            format!("plugins {} and {} both claim {what}", quote(theirs), quote(ours)),
-            help,
-        )
-        .label(format!("claimed by {}", quote(ours)))
-        .about(subject.clone())
-        .about(Subject::Plugin(ours.clone()))
-        .about(Subject::Plugin(theirs.clone()))
-        .related(
-            &first.plugin.document.source,
-            first.span,
-            format!("claimed by {}", quote(theirs)),
-        );
+    let Some((first, rest)) = claims.split_first() else { return };
+    let (first_stem, first_source) = (&first.plugin.stem, &first.plugin.document.source);
+    for Claim { plugin, span } in rest {
+        let (name, first_name) = (quote(&plugin.stem), quote(first_stem));
+        let message = format!("plugins {first_name} and {name} both claim {what}");
+        sink.add(&plugin.document.source, *span, message, help)
+            .label(format!("claimed by {name}"))
+            .about(subject.clone())
+            .about(Subject::Plugin(plugin.stem.clone()))
+            .about(Subject::Plugin(first_stem.clone()))
+            .related(first_source, first.span, format!("claimed by {first_name}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verify_policy_unknown_code_is_located() {
+        for (text, expected, help) in [
+            (
+                "rules:\n  slot-conflikt: off\n",
+                ":3:3: there is no rule `slot-conflikt`",
+                "did you mean `slot-conflict`?",
+            ),
+            (
+                "allow:\n- {code: no-rule, reason: x}\n",
+                ":3:10: there is no rule `no-rule`",
+                "`compass explain` lists the rules",
+            ),
+        ] {
+            let source = SourceFile::new(POLICY_FILE, format!("version: 1\n{text}"));
+            let error = verify_policy(&Policy::parse(&source).unwrap()).unwrap_err();
+            assert_eq!(error.to_string(), format!("{POLICY_FILE}{expected}"));
+            assert_eq!(error.help, help);
+        }
     }
 }

@@ -4,8 +4,12 @@
 use compass_manifest::bump::{HotfixRequest, bump_plugin, new_hotfix, set_plugin_version};
 use compass_manifest::source::SourceFile;
 use compass_manifest::version::{BumpLevel, Date, HotfixVersion, PluginVersion, ProductVersion};
-use compass_manifest::{Policy, Tree};
+use compass_manifest::{Policy, ReleaseRepository, Tree};
 use proptest::prelude::*;
+
+fn load(tree: &Tree) -> ReleaseRepository {
+    ReleaseRepository::load(tree.clone(), Policy::default())
+}
 
 /// Stands for the version in a generated text.
 const VERSION: &str = "\u{1}";
@@ -136,7 +140,7 @@ proptest! {
         let mut versions: Vec<HotfixVersion> = Vec::new();
         for _ in 0..count {
             let addons = tree.clone();
-            let file = new_hotfix(&tree, &Policy::default(), &addons, &HotfixRequest::new("web", &base, date)).unwrap();
+            let file = new_hotfix(&load(&tree), &load(&addons), &HotfixRequest::new("web", &base, date)).unwrap();
             prop_assert_eq!(&file.text, &values.replace("v1", &file.version.to_string()));
             prop_assert!(versions.last().is_none_or(|last| last.next().as_ref() == Some(&file.version)));
             versions.push(file.version);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::source::SourceFile;
-use compass_manifest::{Check, Policy, Report, Tree, check, check_change};
+use compass_manifest::{Check, Policy, ReleaseRepository, Report, Tree, check, check_change};
 
 fn values(version: &str, more: &str) -> String {
     format!(
@@ -35,6 +35,10 @@ fn policy(text: &str) -> Policy {
     Policy::parse(&SourceFile::new(".compass.yaml", format!("version: 1\n{text}"))).unwrap()
 }
 
+fn load(tree: &Tree, policy: &Policy) -> ReleaseRepository {
+    ReleaseRepository::load(tree.clone(), policy.clone())
+}
+
 fn codes(report: &Report) -> Vec<&str> {
     let new = report.findings().iter().filter(|finding| !finding.preexisting);
     new.map(|finding| finding.code).collect()
@@ -51,7 +55,8 @@ fn a_hotfix_is_compared_with_the_addon_of_its_own_product() {
     let (same, other) = (tree([(ADDON, classified("A"))]), tree([(ADDON, classified("B"))]));
     let policy = Policy::default();
     let judged = |version: &str, product: &Tree| {
-        let report = Check::new(&head, &policy).with_product(version, product).run();
+        let (head, product) = (load(&head, &policy), load(product, &policy));
+        let report = Check::new(&head).with_product(version, &product).run();
         report.findings().iter().map(|finding| finding.code).collect::<Vec<_>>()
     };
     assert_eq!(judged("v2.7.0", &other), ["hotfix-field-changed"]);
@@ -69,7 +74,8 @@ fn an_image_that_a_hotfix_changes_carries_its_version() {
         let (path, text) = hotfix("v2.7.0", "20180605", 1);
         let text = text.replace("/web:v2.7.0-20180605-p1", image);
         let (head, policy) = (tree([(path, text)]), Policy::default());
-        let report = Check::new(&head, &policy).with_product("v2.7.0", &product).run();
+        let (head, product) = (load(&head, &policy), load(&product, &policy));
+        let report = Check::new(&head).with_product("v2.7.0", &product).run();
         let changed = "the image is changed, and its tag is ";
         let tags = report.findings().iter().filter_map(|finding| {
             assert_ne!(finding.code, "yaml-syntax");

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use compass_manifest::source::SourceFile;
-use compass_manifest::{Check, Policy, Report, Tree, check, check_change, inventory};
+use compass_manifest::{
+    Check, Policy, ReleaseRepository, Report, Tree, check, check_change, inventory,
+};
 use serde_json::Value;
 
 const RELEASES: [&str; 3] = ["v2.7.0", "v2.7.1-GA", "v2.7.2"];
@@ -33,6 +35,10 @@ fn corpus() -> Option<PathBuf> {
     }
     eprintln!("SKIPPED: no corpus at {}", path.display());
     None
+}
+
+fn load(tree: &Tree, policy: &Policy) -> ReleaseRepository {
+    ReleaseRepository::load(tree.clone(), policy.clone())
 }
 
 fn policy() -> Policy {
@@ -104,7 +110,7 @@ fn images_are_exactly_those_that_the_corpus_lists() {
                 text(facts, "tag")
             ));
         }
-        let found = inventory::images(&read(&corpus.join(release)), &policy());
+        let found = inventory::images(&load(&read(&corpus.join(release)), &policy()));
         let mut found: Vec<_> = found
             .iter()
             .map(|image| {
@@ -123,7 +129,7 @@ fn facts_of_hotfixes_come_out_of_every_form_of_path() {
     let Some(corpus) = corpus() else { return };
     let expectations = json(corpus.join("expectations.json"));
     for release in RELEASES {
-        let hotfixes = inventory::hotfixes(&read(&corpus.join(release)), &policy());
+        let hotfixes = inventory::hotfixes(&load(&read(&corpus.join(release)), &policy()));
         let expected = expectations[release]["hotfixes"].as_array().unwrap();
         assert_eq!(hotfixes.len(), expected.len());
         for expected in expected {
@@ -237,7 +243,7 @@ fn hotfixes_are_compared_with_the_product_that_they_patch() {
     let Some(corpus) = corpus() else { return };
     let (ga, policy) = (read(&corpus.join("v2.7.1-GA")), policy());
     let head = read(&corpus.join("v2.7.2"));
-    let report = Check::new(&head, &policy).with_product("2.7.1", &ga).run();
+    let report = Check::new(&load(&head, &policy)).with_product("2.7.1", &load(&ga, &policy)).run();
     let changed: BTreeSet<_> = report
         .findings()
         .iter()

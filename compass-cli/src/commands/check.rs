@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use compass_manifest::finding::Severity;
@@ -28,21 +29,23 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
     // The policy of the base applies, so that a change cannot weaken its own check.
     let with_policy = global.policy.is_none();
     let base = args.base.as_ref().map(|base| read_base(&repository, base, with_policy));
-    let base = base.transpose()?;
-    let base_policy = base.as_ref().and_then(|base| base.policy.as_ref());
-    if let Some(policy) = base_policy {
-        repository.read_files_for(policy)?;
-    }
+    let (base, changed, base_policy) = match base.transpose()? {
+        Some(Base { tree, changed, policy }) => (Some(tree), changed, policy),
+        None => (None, BTreeSet::new(), None),
+    };
     let products = repository.tagged_products(|_| true, output)?;
-    let mut check = Check::new(&repository.tree, base_policy.unwrap_or(&repository.policy));
+    let proposed = base_policy.map(|policy| repository.replace_policy(policy)).transpose()?;
+    let (products, base) =
+        (repository.parse_all(products), base.map(|tree| repository.parse(tree)));
+    let mut check = Check::new(repository.release());
     if let Some(base) = &base {
-        check = check.with_base(&base.tree).with_changed_paths(&base.changed);
-        if base_policy.is_some() && base.changed.contains(POLICY_FILE) {
-            check = check.with_proposed_policy(&repository.policy);
-        }
+        check = check.with_base(base).with_changed_paths(&changed);
     }
-    for (version, tree) in &products {
-        check = check.with_product(version, tree);
+    if let Some(proposed) = proposed.as_ref().filter(|_| changed.contains(POLICY_FILE)) {
+        check = check.with_proposed_policy(proposed);
+    }
+    for (version, product) in &products {
+        check = check.with_product(version.as_str(), product);
     }
     let report = if args.strict { check.run().strict() } else { check.run() };
     let code = if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

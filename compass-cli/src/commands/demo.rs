@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use compass_bundle::Bundle;
 use compass_bundle::store::Store;
-use compass_manifest::{check, render};
+use compass_manifest::{Check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
@@ -193,7 +193,7 @@ impl Demo<'_> {
     fn check(&mut self) -> Result<()> {
         self.output.status("check: the rules check the release repository");
         let started = Instant::now();
-        let report = check(&self.repository.tree, &self.repository.policy);
+        let report = Check::new(self.repository.release()).run();
         if !report.passes() {
             self.output.status(&render::text(&report, self.output.style));
             return Err(CliError::check_failed("the rules find errors in the example"));

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use compass_bundle::document::BundleDocument;
 use compass_bundle::store::{Published, Store};
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
 
 /// The policy of the release repository. Outside of a repository, `--to` makes the policy of
 /// `--policy`, or the built-in one, sufficient.
-fn policy(args: &Args, global: &GlobalArgs) -> Result<Policy> {
+fn policy(args: &Args, global: &GlobalArgs) -> Result<Arc<Policy>> {
     let needs_repository = args.to.is_none() || global.repo.is_some();
     let repository = match needs_repository || Repository::is_in_one() {
         true => Repository::open(global)?,

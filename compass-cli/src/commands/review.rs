@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use compass_manifest::check;
+use compass_manifest::Check;
 use compass_manifest::finding::Severity;
 use compass_manifest::image::ImageReference;
 use compass_manifest::review::forge::{self, PayloadError, PullRequest};
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
             facts.grant_role(account.trim_start_matches('@'), role);
         }
     }
-    let report = check(&repository.tree, &repository.policy);
+    let report = Check::new(repository.release()).run();
     facts.check_errors = Some(report.count(Severity::Error));
     let known = args.facts.as_deref().map(KnownFacts::read).transpose()?.unwrap_or_default();
     if !args.target.is_empty() {

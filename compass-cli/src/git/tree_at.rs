@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::version::ProductVersion;
-use compass_manifest::{Policy, Tree};
+use compass_manifest::{Policy, Tree, rules};
 
 use super::{Entry, EntryKind, Git, is_undecodable};
 use crate::error::{CliError, Result};
@@ -89,7 +89,9 @@ impl Git {
                 return Err(CliError::usage(format!("{POLICY_FILE} is not a regular file")));
             }
             let bytes = self.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0);
-            Ok(Policy::read(POLICY_FILE, &bytes)?)
+            let policy = Policy::read(POLICY_FILE, &bytes)?;
+            rules::verify_policy(&policy)?;
+            Ok(policy)
         };
         read().map_err(|error| {
             error

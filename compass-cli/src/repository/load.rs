@@ -4,7 +4,7 @@ use std::path::Path;
 
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{
-    EntryKind, MAX_POINTER_BYTES, Policy, Tree, is_lfs_pointer, unread_packed_files,
+    EntryKind, MAX_POINTER_BYTES, Policy, Tree, is_lfs_pointer, rules, unread_packed_files,
 };
 
 use crate::checkout::{Checkout, FileKind};
@@ -33,7 +33,9 @@ pub(super) fn read_policy(
     match bytes {
         Ok(bytes) => {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            Ok(Policy::read(&shown, &bytes)?)
+            let policy = Policy::read(&shown, &bytes)?;
+            rules::verify_policy(&policy)?;
+            Ok(policy)
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::default())

@@ -9,7 +9,7 @@ use compass_manifest::source::SourceFile;
 use compass_manifest::version::{PluginVersion, ProductVersion};
 use compass_manifest::{EntryKind, suggest};
 
-use super::{Repository, TargetImage, hotfix_images};
+use super::{Repository, TargetImage};
 use crate::error::{CliError, Result};
 
 const TARGET_FORMS: &str =
@@ -68,7 +68,7 @@ impl Repository {
                 Target::Plugin(name) => self.plugin(name)?.images,
                 Target::Hotfix(name) => {
                     let hotfixes = self.hotfixes(name)?.into_iter();
-                    self.resolve_images(hotfixes.flat_map(hotfix_images))?
+                    self.resolve_images(hotfixes.flat_map(|hotfix| hotfix.images))?
                 }
                 Target::Product(version) => self.product_images(version)?,
             });
@@ -120,7 +120,7 @@ impl Repository {
 
     /// Finds the only manifest of a plugin.
     pub(crate) fn plugin_manifest(&self, name: &str) -> Result<inventory::Plugin> {
-        let plugins = inventory::plugins(&self.tree, &self.policy);
+        let plugins = inventory::plugins(self.release());
         let (mut named, others): (Vec<_>, Vec<_>) =
             plugins.into_iter().partition(|plugin| plugin.name == name);
         let Some(plugin) = named.pop() else {
@@ -156,7 +156,7 @@ impl Repository {
                 hotfix.addon.iter().zip(&hotfix.version).map(|(a, v)| format!("{a}-{v}")).next();
             hotfix.package == name || directory == name || full.as_deref() == Some(name)
         };
-        let hotfixes = inventory::hotfixes(&self.tree, &self.policy);
+        let hotfixes = inventory::hotfixes(self.release());
         let mut packages: Vec<_> = hotfixes.iter().map(|hotfix| hotfix.package.clone()).collect();
         packages.dedup();
         let found: Vec<_> = hotfixes.into_iter().filter(is_named).collect();
@@ -181,10 +181,10 @@ impl Repository {
     /// Finds the only manifest of a product version.
     pub(crate) fn product(&self, version: &str) -> Result<Product> {
         let parsed: ProductVersion = version.parse().map_err(CliError::usage)?;
-        let mut products = inventory::products(&self.tree, &self.policy, &parsed);
+        let mut products = inventory::products(self.release(), &parsed);
         let product = products.pop().ok_or_else(|| {
             let directories = self.policy.products.directories.join(" or ");
-            let known = known_product_versions(&self.tree, &self.policy);
+            let known = known_product_versions(self.release());
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
             CliError::usage(format!("there is no product `{version}` in {directories}"))
                 .hint(known_names("products", version, &known))

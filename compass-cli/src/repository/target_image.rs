@@ -1,10 +1,9 @@
 //! The images of targets, as references in the source and the release registry.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use compass_manifest::escape::{escape, quote};
-use compass_manifest::inventory::{self, FileImage, Hotfix};
+use compass_manifest::inventory::{self, FileImage};
 use compass_registry::Reference;
 
 use super::Repository;
@@ -27,7 +26,7 @@ impl Repository {
     pub(crate) fn all_images(&self) -> (Vec<TargetImage>, Vec<String>) {
         let (mut images, mut problems) = (Vec::new(), Vec::new());
         let mut reported = BTreeSet::new();
-        for image in inventory::images(&self.tree, &self.policy) {
+        for image in inventory::images(self.release()) {
             let location = format!("{}:{}", image.file, image.line);
             match self.resolve_image(image) {
                 Ok(image) => images.push(image),
@@ -90,15 +89,4 @@ impl Repository {
             written: image.image_use.written,
         })
     }
-}
-
-/// The images of a hotfix, with their locations.
-pub(crate) fn hotfix_images(hotfix: Hotfix) -> impl Iterator<Item = FileImage> {
-    let source = hotfix.source;
-    let file: Arc<str> = source.path().into();
-    hotfix.images.into_iter().map(move |image_use| FileImage {
-        file: Arc::clone(&file),
-        line: source.position(image_use.span.start).line,
-        image_use,
-    })
 }

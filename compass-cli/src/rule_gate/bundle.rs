@@ -4,22 +4,12 @@ use compass_bundle::Bundle;
 use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_manifest::finding::Finding;
 use compass_manifest::product::ProductManifest;
-use compass_manifest::{Policy, Tree, check, yaml};
+use compass_manifest::{Policy, Tree, check, rules, yaml};
 
 use super::{GateArgs, require_none};
 use crate::error::Result;
 use crate::image_usage::is_yaml;
 use crate::output::Output;
-
-/// Rules about paths and lists of a repository, which a bundle does not have.
-const REPOSITORY_RULES: [&str; 6] = [
-    "file-misplaced",
-    "hotfix-path",
-    "image-not-listed",
-    "image-not-used",
-    "missing-file",
-    "unused-allowance",
-];
 
 /// Returns an error if the rules find errors in the YAML of a bundle.
 pub(crate) async fn require_no_errors(
@@ -33,7 +23,8 @@ pub(crate) async fn require_no_errors(
     }
     let tree = tree(bundle, policy).await?;
     let report = check(&tree, policy);
-    let is_relevant = |finding: &&Finding| !REPOSITORY_RULES.contains(&finding.code);
+    let is_relevant =
+        |finding: &&Finding| rules::find(finding.code).is_none_or(|rule| !rule.needs_layout);
     require_none(report.findings().iter().filter(is_relevant))
 }
 

@@ -1,45 +1,46 @@
-//! The addon that a hotfix begins from.
+//! Finds the addon that a hotfix patches.
 
 use super::BumpError;
-use crate::policy::Policy;
 use crate::repository::{AddonFile, ReleaseRepository};
-use crate::tree::{Tree, below};
+use crate::tree::below;
 use crate::version::ProductVersion;
 
-/// The place of an addon.
+/// The directories of an addon: `<namespace>/<group>/<leaf>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct AddonPlace {
+pub(super) struct AddonPath {
     pub(super) namespace: String,
     pub(super) group: String,
     pub(super) leaf: String,
 }
 
-/// The product versions that a repository knows, ordered: those of its product manifests, and those
-/// that the policy names. Versions of components are none, however they are written.
-pub fn known_product_versions(tree: &Tree, policy: &Policy) -> Vec<ProductVersion> {
-    let products = ReleaseRepository::products_of(tree, policy);
-    let manifests = products.iter().filter_map(|product| product.stem.parse().ok());
-    let mut known: Vec<_> = manifests.chain(policy.products.versions.iter().cloned()).collect();
+/// Returns the product versions of the product manifests and of the policy, sorted.
+pub fn known_product_versions(repository: &ReleaseRepository) -> Vec<ProductVersion> {
+    let manifests = repository.products.iter().filter_map(|product| product.stem.parse().ok());
+    let configured = repository.policy.products.versions.iter().cloned();
+    let mut known: Vec<_> = manifests.chain(configured).collect();
     known.sort();
     known
 }
 
-/// The addon of a product version that has a name.
+/// Finds the addon of a product version by its name or path, from the most specific match on.
 pub(super) fn find<'r>(
-    release: &'r ReleaseRepository<'_>,
+    repository: &'r ReleaseRepository,
     name: &str,
     base: &ProductVersion,
 ) -> Result<&'r AddonFile, BumpError> {
-    let addons = of_product(release, base);
-    let by = |matches: &dyn Fn(&AddonFile) -> bool| -> Vec<&'r AddonFile> {
+    let addons = product_addons(repository, base);
+    let matching = |matches: &dyn Fn(&AddonFile) -> bool| -> Vec<&'r AddonFile> {
         addons.iter().copied().filter(|addon| matches(addon)).collect()
     };
-    let place = |addon: &AddonFile| AddonPlace::of(release, addon);
-    let named = |addon: &AddonFile| addon.values.name.as_ref().is_some_and(|n| n.value == name);
-    let grouped = |addon: &AddonFile| place(addon).is_some_and(|place| place.grouped() == name);
-    let leaf = |addon: &AddonFile| place(addon).is_some_and(|place| place.leaf == name);
-    let path = |addon: &AddonFile| place(addon).is_some_and(|place| place.path() == name);
-    let found = [by(&named), by(&grouped), by(&leaf), by(&path)];
+    let path_is = |addon: &AddonFile, matches: fn(&AddonPath, &str) -> bool| {
+        AddonPath::of(repository, addon).is_some_and(|path| matches(&path, name))
+    };
+    let found = [
+        matching(&|addon| addon.values.name.as_ref().is_some_and(|own| own.value == name)),
+        matching(&|addon| path_is(addon, |path, name| path.grouped_name() == name)),
+        matching(&|addon| path_is(addon, |path, name| path.leaf == name)),
+        matching(&|addon| path_is(addon, |path, name| path.to_path() == name)),
+    ];
     match found.iter().find(|found| !found.is_empty()).map(Vec::as_slice) {
         Some([addon]) => Ok(addon),
         Some(several) => Err(BumpError::AmbiguousAddon {
@@ -55,31 +56,34 @@ pub(super) fn find<'r>(
     }
 }
 
-/// The addons of a product version: those in the directory that its manifest names, otherwise all.
-/// What an overlay puts over them belongs to one customer, and is nothing to begin from.
-fn of_product<'r>(release: &'r ReleaseRepository<'_>, base: &ProductVersion) -> Vec<&'r AddonFile> {
+/// Returns the addons in the directory that the manifest of the product version names; all addons if
+/// it names none. Overlays belong to one customer, so hotfixes do not patch them.
+fn product_addons<'r>(
+    repository: &'r ReleaseRepository,
+    base: &ProductVersion,
+) -> Vec<&'r AddonFile> {
     let is_base = |stem: &str| {
         stem.parse::<ProductVersion>().is_ok_and(|version| version.is_same_release(base))
     };
-    let product = release.products.iter().find(|product| is_base(&product.stem));
+    let product = repository.products.iter().find(|product| is_base(&product.stem));
     let directory = product.and_then(|product| product.manifest.addons_directory());
     let inside = |addon: &&AddonFile| {
         directory.is_none_or(|directory| below(addon.document.path(), directory).is_some())
     };
-    release.addons.iter().filter(|addon| !addon.overlay).filter(inside).collect()
+    repository.addons.iter().filter(|addon| !addon.overlay).filter(inside).collect()
 }
 
-impl AddonPlace {
-    /// What the addon's path says; the namespace may stand in its values instead. In the older
-    /// layout, `<group>/<group>-<addon>.yaml`, it always does.
-    pub(super) fn of(release: &ReleaseRepository<'_>, addon: &AddonFile) -> Option<Self> {
+impl AddonPath {
+    /// Splits the path of an addon. A missing namespace comes from the values; in the older layout,
+    /// `<group>/<group>-<addon>.yaml`, it is always missing.
+    pub(super) fn of(repository: &ReleaseRepository, addon: &AddonFile) -> Option<Self> {
         let path = addon.document.path();
-        let directories = release.policy.products.addons.iter().map(String::as_str);
-        let mut directories = directories.chain([release.addon_directory(addon)]);
+        let directories = repository.policy.products.addons.iter().map(String::as_str);
+        let mut directories = directories.chain([repository.addon_directory(addon)]);
         let rest = directories.find_map(|directory| below(path, directory)).unwrap_or(path);
-        let steps: Vec<&str> = rest.split('/').collect();
+        let elements: Vec<&str> = rest.split('/').collect();
         let written = || addon.values.namespace.as_ref().map(|namespace| namespace.value.as_str());
-        let (namespace, group, leaf) = match steps[..] {
+        let (namespace, group, leaf) = match elements[..] {
             [.., namespace, group, leaf, "values.yaml"] => (namespace, group, leaf),
             [group, leaf, "values.yaml"] => (written()?, group, leaf),
             [.., group, file] if file != "values.yaml" => {
@@ -89,26 +93,26 @@ impl AddonPlace {
             }
             _ => return None,
         };
-        // The values are anybody's text, and this becomes a path.
-        let plain = [namespace, group, leaf].into_iter().all(is_directory_name);
-        plain.then(|| Self {
+        // The namespace may come from the values, which are untrusted, and becomes a directory.
+        let is_safe = [namespace, group, leaf].into_iter().all(is_directory_name);
+        is_safe.then(|| Self {
             namespace: namespace.to_owned(),
             group: group.to_owned(),
             leaf: leaf.to_owned(),
         })
     }
 
-    pub(super) fn grouped(&self) -> String {
+    pub(super) fn grouped_name(&self) -> String {
         format!("{}-{}", self.group, self.leaf)
     }
 
-    pub(super) fn path(&self) -> String {
+    pub(super) fn to_path(&self) -> String {
         format!("{}/{}/{}", self.namespace, self.group, self.leaf)
     }
 
-    /// Whether a package of this name is for the addon, as the rule `hotfix-path` has it.
-    pub(super) fn may_be_named(&self, name: &str) -> bool {
-        name == self.leaf || name == self.grouped()
+    /// Whether the rule `hotfix-path` accepts this name for a package of the addon.
+    pub(super) fn accepts_name(&self, name: &str) -> bool {
+        name == self.leaf || name == self.grouped_name()
     }
 }
 

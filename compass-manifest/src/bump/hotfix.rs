@@ -1,20 +1,19 @@
-use super::base_addon::{self, AddonPlace};
+use super::base_addon::{self, AddonPath};
 use super::edit::{Editor, with_tag};
 use super::{BumpError, ChangedValue, NewHotfix};
 use crate::addon::{AddonValues, Container};
 use crate::escape::quote;
 use crate::image_refs;
 use crate::policy::{Policy, VersionFormat};
-use crate::repository::{AddonFile, HotfixFile, ReleaseRepository};
+use crate::repository::{AddonFile, FileKind, HotfixFile, HotfixPath, ReleaseRepository};
 use crate::source::SourceFile;
-use crate::tree::Tree;
 use crate::version::{Date, HotfixVersion, ProductVersion};
 
-/// The values that a new hotfix copies.
+/// The file whose values a new hotfix copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum HotfixOrigin {
-    /// The latest hotfix of the addon and its product version, so that the new one contains it; the
+    /// The latest hotfix of the addon and product version, so that the new one contains it; the
     /// addon if there is none.
     #[default]
     PreviousHotfix,
@@ -22,28 +21,28 @@ pub enum HotfixOrigin {
     Addon,
 }
 
-/// The hotfix to make.
+/// A hotfix to create.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HotfixRequest<'a> {
     /// The addon: its name, `<group>-<addon>` or `<addon>` of its path, or
     /// `<namespace>/<group>/<addon>`.
     pub addon: &'a str,
-    /// The product version that is patched.
+    /// The product version that the hotfix patches.
     pub base: &'a ProductVersion,
     /// The day of the hotfix.
     pub date: Date,
-    /// The values to copy.
+    /// The file to copy.
     pub origin: HotfixOrigin,
 }
 
 impl<'a> HotfixRequest<'a> {
-    /// A hotfix that begins from the previous one, if there is one.
+    /// Creates a request that copies the previous hotfix, if there is one.
     pub fn new(addon: &'a str, base: &'a ProductVersion, date: Date) -> Self {
         Self { addon, base, date, origin: HotfixOrigin::default() }
     }
 
-    /// Begins from something else.
+    /// Sets the file to copy.
     #[must_use]
     pub fn with_origin(mut self, origin: HotfixOrigin) -> Self {
         self.origin = origin;
@@ -51,47 +50,48 @@ impl<'a> HotfixRequest<'a> {
     }
 }
 
-/// The next hotfix of an addon on a day: the values that it begins from, with the HOTFIXVERSION as
-/// `_metadata.version` and as the tag of one image; nothing else differs, to the byte. The image is
-/// the one that carries the version of the previous hotfix, otherwise that of the first container.
-/// The path is the one of the written process.
+/// Creates the next hotfix of an addon on a day.
 ///
-/// `tree` is the repository that the hotfix is for, `addons` the repository as it was when the base
-/// was released; they may be one.
+/// The result is a copy of its origin, byte for byte, except for the HOTFIXVERSION in
+/// `_metadata.version` and in the tag of one image: the image that has the version of the previous
+/// hotfix, otherwise that of the first container. Its path has the layout of the built-in policy.
+///
+/// `repository` receives the hotfix; `product` is the repository at the tag of the product version.
+/// They may be the same.
 ///
 /// # Errors
-/// If no addon or several have that name, the addon has a hotfix of a later day, the values cannot
-/// be edited in place, or the policy has no hotfix of the written process at that path.
+/// - [`BumpError::UnknownAddon`] and [`BumpError::AmbiguousAddon`] if not exactly one addon matches.
+/// - [`BumpError::LaterHotfix`] if the addon has a hotfix of a later day.
+/// - [`BumpError::NotInPlace`], [`BumpError::Pinned`] and others if the values cannot be edited.
+/// - [`BumpError::PathRefused`] if the policy reads the new path as something else.
+/// - [`BumpError::Exists`] if the path is taken.
 pub fn new_hotfix(
-    tree: &Tree,
-    policy: &Policy,
-    addons: &Tree,
+    repository: &ReleaseRepository,
+    product: &ReleaseRepository,
     request: &HotfixRequest<'_>,
 ) -> Result<NewHotfix, BumpError> {
-    let products = ReleaseRepository::read(addons, policy);
-    let addon = base_addon::find(&products, request.addon, request.base)?;
-    let addon_path = addon.document.path();
-    let place = AddonPlace::of(&products, addon)
-        .ok_or_else(|| BumpError::NoPlace { file: addon_path.to_owned() })?;
-    let release = ReleaseRepository::read(tree, policy);
-    let earlier = earlier(&release, &place, addon, request.base);
+    let policy = &*repository.policy;
+    let addon = base_addon::find(product, request.addon, request.base)?;
+    let addon_path = AddonPath::of(product, addon)
+        .ok_or_else(|| BumpError::NoPlace { file: addon.document.path().to_owned() })?;
+    let earlier = earlier_hotfixes(repository, &addon_path, addon, request.base);
     let latest = earlier.iter().max_by_key(|(version, _)| (version.date(), version.patch()));
-    let name = package_name(&place, addon, request.addon, latest.map(|(_, hotfix)| *hotfix));
+    let name = package_name(&addon_path, addon, request.addon, latest.map(|(_, hotfix)| *hotfix));
     let version =
         next_version(&name, request.base, request.date, latest.map(|(version, _)| version))?;
-    let path = new_path(policy, &place, &name, &version)?;
-    if tree.contains(&path) {
+    let path = new_path(policy, &addon_path, &name, &version)?;
+    if repository.tree.contains(&path) {
         return Err(BumpError::Exists { path });
     }
     let previous = latest.filter(|_| request.origin == HotfixOrigin::PreviousHotfix);
-    let (document, within) = match previous {
-        Some((_, hotfix)) => (&hotfix.document, tree),
-        None => (&addon.document, addons),
+    let (document, tree) = match previous {
+        Some((_, hotfix)) => (&hotfix.document, &repository.tree),
+        None => (&addon.document, &product.tree),
     };
     let previous = previous.map(|(version, _)| version.clone());
-    let (text, changes) = values(&document.source, policy, &version, previous.as_ref())?;
-    let bytes = within.get(document.path()).unwrap_or_default();
-    let mark = if bytes.starts_with(MARK.as_bytes()) { MARK } else { "" };
+    let (text, changes) = set_version(&document.source, policy, &version, previous.as_ref())?;
+    let bytes = tree.get(document.path()).unwrap_or_default();
+    let mark = if bytes.starts_with(BYTE_ORDER_MARK.as_bytes()) { BYTE_ORDER_MARK } else { "" };
     Ok(NewHotfix {
         path,
         text: format!("{mark}{text}"),
@@ -103,24 +103,24 @@ pub fn new_hotfix(
     })
 }
 
-/// The byte order mark, which [`SourceFile`] drops.
-const MARK: &str = "\u{feff}";
+/// [`SourceFile`] drops it, and a copy must keep it.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// The hotfixes that the addon has already for the product version.
-fn earlier<'r>(
-    release: &'r ReleaseRepository<'_>,
-    place: &AddonPlace,
-    file: &AddonFile,
+/// Returns the hotfixes of the addon for the product version.
+fn earlier_hotfixes<'r>(
+    repository: &'r ReleaseRepository,
+    path: &AddonPath,
+    addon: &AddonFile,
     base: &ProductVersion,
 ) -> Vec<(HotfixVersion, &'r HotfixFile)> {
-    let own = file.values.name.as_ref().map(|name| name.value.as_str());
+    let own_name = addon.values.name.as_ref().map(|name| name.value.as_str());
     let of_addon = |hotfix: &&HotfixFile| {
-        let theirs = &hotfix.path;
-        match (&theirs.namespace, &theirs.group, &theirs.leaf) {
+        let HotfixPath { namespace, group, leaf, .. } = &hotfix.path;
+        match (namespace, group, leaf) {
             (Some(namespace), Some(group), Some(leaf)) => {
-                format!("{namespace}/{group}/{leaf}") == place.path()
+                format!("{namespace}/{group}/{leaf}") == path.to_path()
             }
-            _ => hotfix.addon().is_some_and(|name| own == Some(name) || place.may_be_named(name)),
+            _ => hotfix.addon().is_some_and(|it| own_name == Some(it) || path.accepts_name(it)),
         }
     };
     let version = |hotfix: &HotfixFile| {
@@ -128,26 +128,24 @@ fn earlier<'r>(
         let in_path = hotfix.path.version.as_ref();
         [in_path, written].into_iter().flatten().find_map(|text| text.parse::<HotfixVersion>().ok())
     };
-    let hotfixes = release.hotfixes.iter().filter(of_addon);
+    let hotfixes = repository.hotfixes.iter().filter(of_addon);
     let versions = hotfixes.filter_map(|hotfix| Some((version(hotfix)?, hotfix)));
     versions.filter(|(version, _)| version.base().is_same_release(base)).collect()
 }
 
-/// The addon's name in the path: what earlier hotfixes use, so that they stay one series; then
-/// the addon's own name, or the one that was asked for.
+/// Chooses the addon's name in the path: the one of earlier hotfixes, so that a series keeps it,
+/// then the addon's own or the requested one.
 fn package_name(
-    place: &AddonPlace,
-    file: &AddonFile,
-    asked: &str,
+    path: &AddonPath,
+    addon: &AddonFile,
+    requested: &str,
     latest: Option<&HotfixFile>,
 ) -> String {
     let earlier = latest.and_then(|hotfix| hotfix.path.addon.as_deref());
-    let own = file.values.name.as_ref().map(|name| name.value.as_str());
-    let fitting = [earlier, own, Some(asked)].into_iter().flatten();
-    fitting
-        .into_iter()
-        .find(|name| place.may_be_named(name))
-        .map_or_else(|| place.grouped(), str::to_owned)
+    let own = addon.values.name.as_ref().map(|name| name.value.as_str());
+    let names = [earlier, own, Some(requested)].into_iter().flatten();
+    let mut accepted = names.filter(|name| path.accepts_name(name));
+    accepted.next().map_or_else(|| path.grouped_name(), str::to_owned)
 }
 
 fn next_version(
@@ -170,36 +168,31 @@ fn next_version(
     Ok(HotfixVersion::new(base, date, patch)?)
 }
 
-/// The path by the written process, where the policy reads it back as just that.
+/// Builds the path, and verifies that the policy reads it back as the same hotfix.
 fn new_path(
     policy: &Policy,
-    place: &AddonPlace,
+    addon: &AddonPath,
     name: &str,
     version: &HotfixVersion,
 ) -> Result<String, BumpError> {
     let directory = policy.hotfixes.directories.first().map_or("release-hotfixes", String::as_str);
-    let below = format!("{}/{name}-{version}/{}/values.yaml", version.base(), place.path());
-    let path = format!("{directory}/{below}");
-    let tree: Tree = [(path.as_str(), "")].into_iter().collect();
-    let release = ReleaseRepository::read(&tree, policy);
-    let (base, version) = (version.base().to_string(), version.to_string());
-    let accepted = release.hotfixes.first().is_some_and(|hotfix| {
-        let read = &hotfix.path;
-        let agree =
-            |read: &Option<String>, ours: &str| read.as_ref().is_none_or(|read| read == ours);
-        read.form == Some(VersionFormat::Hotfix)
-            && read.version.as_deref() == Some(&version)
-            && agree(&read.addon, name)
-            && agree(&read.base, &base)
-            && agree(&read.namespace, &place.namespace)
-            && agree(&read.group, &place.group)
-            && agree(&read.leaf, &place.leaf)
-    });
+    let base = version.base().to_string();
+    let path = format!("{directory}/{base}/{name}-{version}/{}/values.yaml", addon.to_path());
+    let parsed = HotfixPath::of(&path, policy);
+    let agrees = |parsed: &Option<String>, ours: &str| parsed.as_ref().is_none_or(|it| it == ours);
+    let accepted = FileKind::of(&path, policy, &[]) == FileKind::Hotfix
+        && parsed.format == Some(VersionFormat::Hotfix)
+        && parsed.version.as_ref() == Some(&version.to_string())
+        && agrees(&parsed.addon, name)
+        && agrees(&parsed.base, &base)
+        && agrees(&parsed.namespace, &addon.namespace)
+        && agrees(&parsed.group, &addon.group)
+        && agrees(&parsed.leaf, &addon.leaf);
     if accepted { Ok(path) } else { Err(BumpError::PathRefused { path }) }
 }
 
-/// The text with a new version, and what changed.
-fn values(
+/// Writes a version into the values, and returns the text and the changed values.
+fn set_version(
     source: &SourceFile,
     policy: &Policy,
     version: &HotfixVersion,
@@ -221,13 +214,11 @@ fn values(
     let container = container.ok_or_else(|| editor.missing(FIRST_CONTAINER))?;
     let path = format!("{}.image", container.path);
     let image = container.image.as_ref().ok_or_else(|| editor.missing(&path))?;
-    let read = image_refs::read(&image.value, policy).map_err(|reason| {
-        editor.unusable(
-            image.span,
-            format!("{} is not an image reference: {reason}", quote(&image.value)),
-        )
+    let resolved = image_refs::resolve(&image.value, policy).map_err(|reason| {
+        let message = format!("{} is not an image reference: {reason}", quote(&image.value));
+        editor.unusable(image.span, message)
     })?;
-    if read.digest.is_some() {
+    if resolved.digest.is_some() {
         return Err(editor.pinned(&path, image.span));
     }
     editor.replace(&path, image.span, &image.value, &with_tag(&image.value, &tag))?;

@@ -1,43 +1,37 @@
-//! A change of the policy, judged by the policy that it changes.
+//! Compares the findings of the policy in force with those of the policy that a change proposes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::finding::{Finding, Report, Severity};
 use crate::rules::unused_allowance;
 
-/// What tells two findings apart.
+/// The properties that identify a finding.
 type Key<'f> = (&'static str, &'f str, usize, &'f str);
 
-/// Says in `report` which findings the proposed policy would not give, and adds those that only it
-/// gives, as notes.
+/// Marks the findings that the proposed policy does not give, and adds those that only it gives, as
+/// notes.
 pub(super) fn compare(mut report: Report, proposed: &Report) -> Report {
-    let spared: Vec<bool> = {
-        let theirs: BTreeSet<Key<'_>> = proposed.findings.iter().map(key).collect();
-        report.findings.iter().map(|finding| !theirs.contains(&key(finding))).collect()
+    let proposed_keys: BTreeSet<Key<'_>> = proposed.findings.iter().map(key).collect();
+    let current_keys: BTreeSet<Key<'_>> = report.findings.iter().map(key).collect();
+    let is_added = |finding: &&Finding| {
+        // Whether a suppression is unused depends on the policy that has it.
+        !current_keys.contains(&key(finding)) && finding.code != unused_allowance::RULE.code
     };
-    let mut added: Vec<Finding> = {
-        let ours: BTreeSet<Key<'_>> = report.findings.iter().map(key).collect();
-        let only_theirs = proposed.findings.iter().filter(|one| !ours.contains(&key(one)));
-        // Whether an allowance is needed depends on the policy that has it.
-        only_theirs.filter(|one| one.code != unused_allowance::RULE.code).cloned().collect()
-    };
-    for (finding, spared) in report.findings.iter_mut().zip(spared) {
-        if spared {
-            finding.message += " (the changed policy would not report this)";
-        }
-    }
+    let mut added: Vec<Finding> = proposed.findings.iter().filter(is_added).cloned().collect();
     for finding in &mut added {
         finding.message += " (only the changed policy reports this)";
         finding.severity = Severity::Note;
     }
-    let sources: BTreeMap<_, _> = proposed.sources.clone();
-    for (path, source) in sources {
-        report.sources.entry(path).or_insert(source);
+    for finding in &mut report.findings {
+        if !proposed_keys.contains(&key(finding)) {
+            finding.message += " (the changed policy would not report this)";
+        }
+    }
+    for (path, source) in &proposed.sources {
+        report.sources.entry(path.clone()).or_insert_with(|| source.clone());
     }
     report.findings.extend(added);
-    report
-        .findings
-        .sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+    report.findings.sort_by(Finding::cmp_location);
     report
 }
 

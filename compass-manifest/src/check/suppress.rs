@@ -1,55 +1,57 @@
-//! Allowances: in the policy, and on a line of a file.
+//! Suppressions: the `allow` list of the policy, and `# compass:allow` comments.
 
 use crate::escape::quote;
-use crate::finding::{Finding, Location, Suppressed};
-use crate::policy::POLICY_FILE;
+use crate::finding::{Finding, Location, Severity, Suppressed};
+use crate::policy::{POLICY_FILE, Suppression};
 use crate::repository::{Document, ReleaseRepository};
-use crate::rule::MOST_IN_A_FILE;
+use crate::rule::MAX_FINDINGS_PER_FILE;
 use crate::rules;
 use crate::rules::unused_allowance;
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Node, NodeKind};
 
-/// What an allowance on a line begins with.
-const MARK: &str = "compass:allow";
+/// The text that a suppression in a comment begins with.
+const MARKER: &str = "compass:allow";
 
-/// `# compass:allow code reason`, behind a line or on the line above it.
+/// A comment `# compass:allow CODE REASON`, behind a line or on the line above it.
 struct LineSuppression<'d> {
     document: &'d Document,
     span: Span,
-    /// The line that it speaks of, from 1.
+    /// The line that the comment applies to, from 1.
     line: usize,
     code: &'d str,
     reason: &'d str,
 }
 
-/// Takes out the findings that are meant to be so, and adds one for each allowance that is not
-/// needed.
+/// Separates the suppressed findings from the others, and reports unused suppressions with the
+/// severity `unused`.
 pub(super) fn apply(
-    release: &ReleaseRepository<'_>,
+    repository: &ReleaseRepository,
+    policy: &[Suppression],
+    unused: Option<Severity>,
     found: Vec<Finding>,
     sources: &mut Vec<SourceFile>,
 ) -> (Vec<Finding>, Vec<Suppressed>) {
-    let lines: Vec<_> = release.sources().flat_map(line_suppressions).collect();
-    let policy = &release.policy.suppressions;
+    let lines: Vec<_> = repository.sources().flat_map(line_suppressions).collect();
     let (mut used, mut lines_used) = (vec![false; policy.len()], vec![false; lines.len()]);
-    let (mut findings, mut allowed) = (Vec::new(), Vec::new());
+    let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
     for finding in found {
-        let by_policy = policy.iter().position(|allowance| allowance.allows(&finding));
-        let by_line = lines.iter().position(|allowance| allowance.allows(&finding));
+        let by_policy = policy.iter().position(|one| one.suppresses(&finding));
+        let by_line = lines.iter().position(|one| one.suppresses(&finding));
         if let Some(index) = by_policy {
             used[index] = true;
-            allowed.push(Suppressed { finding, reason: policy[index].reason.clone() });
+            suppressed.push(Suppressed { finding, reason: policy[index].reason.clone() });
         } else if let Some(index) = by_line {
             lines_used[index] = true;
-            allowed.push(Suppressed { finding, reason: lines[index].reason.to_owned() });
+            suppressed.push(Suppressed { finding, reason: lines[index].reason.to_owned() });
         } else {
             findings.push(finding);
         }
     }
-    let Some(severity) = unused_severity(release) else { return (sorted(findings), allowed) };
+    let Some(severity) = unused else { return (sorted(findings), suppressed) };
     let mut report = |source: &SourceFile, span, message: String, help: &str| {
-        let mut finding = unused_allowance::finding(Location::new(source, span), &message, help);
+        let mut finding =
+            unused_allowance::RULE.finding(Location::new(source, span), message, help);
         finding.severity = severity;
         findings.push(finding);
         if sources.iter().all(|known| known.path() != source.path()) {
@@ -57,59 +59,58 @@ pub(super) fn apply(
         }
     };
     let fallback = SourceFile::new(POLICY_FILE, "");
-    let policy_source = release.policy.source.as_ref().unwrap_or(&fallback);
-    for (allowance, _) in policy.iter().zip(used).filter(|(_, used)| !used) {
-        let message = format!("this allowance of `{}` matches nothing", allowance.code);
-        report(policy_source, allowance.span, message, "remove it");
+    let policy_source = repository.policy.source.as_ref().unwrap_or(&fallback);
+    for (one, _) in policy.iter().zip(used).filter(|(_, used)| !used) {
+        let message = format!("this suppression of `{}` matches no finding", one.code);
+        report(policy_source, one.span, message, "remove it");
     }
-    for (allowance, _) in lines.iter().zip(lines_used).filter(|(_, used)| !used) {
-        let (message, help) = allowance.complaint();
-        report(&allowance.document.source, allowance.span, message, help);
+    for (one, _) in lines.iter().zip(lines_used).filter(|(_, used)| !used) {
+        let (message, help) = one.problem();
+        report(&one.document.source, one.span, message, help);
     }
-    (sorted(findings), allowed)
-}
-
-fn unused_severity(release: &ReleaseRepository<'_>) -> Option<crate::finding::Severity> {
-    let rule = &unused_allowance::RULE;
-    release.policy.severities.get(rule.code).copied().unwrap_or(Some(rule.severity))
+    (sorted(findings), suppressed)
 }
 
 fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings
-        .sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+    findings.sort_by(Finding::cmp_location);
     findings
 }
 
 impl LineSuppression<'_> {
-    fn allows(&self, finding: &Finding) -> bool {
+    fn suppresses(&self, finding: &Finding) -> bool {
+        let location = &finding.location;
         self.code == finding.code
             && !self.reason.is_empty()
-            && finding.location.file == self.document.path()
-            && (finding.location.start.line..=finding.location.end.line).contains(&self.line)
+            && location.file == self.document.path()
+            && (location.start.line..=location.end.line).contains(&self.line)
     }
 
-    fn complaint(&self) -> (String, &'static str) {
+    /// Why the suppression has no effect, and what to do.
+    fn problem(&self) -> (String, &'static str) {
+        let code = quote(self.code);
         if rules::find(self.code).is_none() {
-            let message = format!("there is no rule {} to allow", quote(self.code));
-            (message, "`compass explain` lists the rules")
+            (format!("there is no rule {code} to suppress"), "`compass explain` lists the rules")
         } else if self.reason.is_empty() {
-            let message = format!("this allowance of {} gives no reason", quote(self.code));
-            (message, "write why after the code")
+            (
+                format!("this suppression of {code} gives no reason"),
+                "write the reason after the code",
+            )
         } else {
-            (format!("this allowance of {} matches nothing", quote(self.code)), "remove it")
+            (format!("this suppression of {code} matches no finding"), "remove it")
         }
     }
 }
 
 fn line_suppressions(document: &Document) -> Vec<LineSuppression<'_>> {
     let text = document.source.text();
-    if !text.contains(MARK) {
+    if !text.contains(MARKER) {
         return Vec::new();
     }
-    // In what cannot be read nobody knows what is a comment, and nothing there excuses it.
+    // Without a parsed document, comments cannot be told from values.
     let Ok(root) = &document.root else { return Vec::new() };
-    let marks = text.match_indices(MARK).filter(|(at, _)| !in_scalar(root, *at));
-    marks.filter_map(|(at, _)| line_suppression(document, at)).take(MOST_IN_A_FILE).collect()
+    let markers = text.match_indices(MARKER).filter(|(at, _)| !in_scalar(root, *at));
+    let suppressions = markers.filter_map(|(at, _)| line_suppression(document, at));
+    suppressions.take(MAX_FINDINGS_PER_FILE).collect()
 }
 
 fn line_suppression(document: &Document, at: usize) -> Option<LineSuppression<'_>> {
@@ -118,7 +119,7 @@ fn line_suppression(document: &Document, at: usize) -> Option<LineSuppression<'_
     let before = text[line_start..at].trim_end();
     let content = before.strip_suffix('#')?;
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-    let rest = text[at + MARK.len()..end].trim();
+    let rest = text[at + MARKER.len()..end].trim();
     let (code, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let own_line = document.source.position(at).line;
     let line = if content.trim().is_empty() { own_line + 1 } else { own_line };
@@ -126,7 +127,7 @@ fn line_suppression(document: &Document, at: usize) -> Option<LineSuppression<'_
     Some(LineSuppression { document, span, line, code, reason: reason.trim() })
 }
 
-/// Whether an offset is inside a scalar, and so not in a comment.
+/// Whether an offset is inside a scalar, so that a marker there is not in a comment.
 fn in_scalar(node: &Node, at: usize) -> bool {
     match &node.kind {
         NodeKind::Scalar(_) => node.span.range().contains(&at),

@@ -9,29 +9,29 @@ use crate::policy::{Policy, TemplateValue};
 use crate::product::ImageListEntry;
 
 /// Reads a reference whose registry is a template variable or a host.
-pub(crate) fn read(text: &str, policy: &Policy) -> Result<ResolvedImage, String> {
+pub(crate) fn resolve(text: &str, policy: &Policy) -> Result<ResolvedImage, String> {
     let Some(rest) = text.strip_prefix("[[") else {
-        return read_written_out(&policy.templates.fill(text)?);
+        return parse_with_host(&policy.templates.fill(text)?);
     };
     let Some((name, rest)) = rest.split_once("]]") else {
         return Err("the template variable is not closed".to_owned());
     };
     let project = match policy.templates.get(name.trim()) {
         Some(TemplateValue::Project(project)) => project.clone(),
-        _ => return read_written_out(&policy.templates.fill(text)?),
+        _ => return parse_with_host(&policy.templates.fill(text)?),
     };
     let rest = rest.strip_prefix('/').ok_or("a `/` must follow the registry")?;
-    below_project(project, &policy.templates.fill(rest)?)
+    parse_in_project(project, &policy.templates.fill(rest)?)
 }
 
 /// Reads the line of an image list: `project/name:tag`.
-pub(crate) fn listed(line: &ImageListEntry, policy: &Policy) -> ImageUse {
+pub(crate) fn resolve_list_entry(line: &ImageListEntry, policy: &Policy) -> ImageUse {
     let projects = &policy.registries.projects;
     let image = match line.text.split_once('/') {
-        Some((host, _)) if !projects.contains_key(host) && names_host(host) => {
+        Some((host, _)) if !projects.contains_key(host) && is_registry_host(host) => {
             Err(format!("{} is a registry, and a line begins with a project", quote(host)))
         }
-        Some((project, rest)) => below_project(project.to_owned(), rest),
+        Some((project, rest)) => parse_in_project(project.to_owned(), rest),
         None => Err(format!("{} has no project", quote(&line.text))),
     };
     let written = line.text.clone();
@@ -39,11 +39,11 @@ pub(crate) fn listed(line: &ImageListEntry, policy: &Policy) -> ImageUse {
 }
 
 /// Whether the first part of a reference is a registry's host, as container tools have it.
-pub(crate) fn names_host(first: &str) -> bool {
+pub(crate) fn is_registry_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }
 
-fn below_project(project: String, rest: &str) -> Result<ResolvedImage, String> {
+fn parse_in_project(project: String, rest: &str) -> Result<ResolvedImage, String> {
     let (rest, digest) = match rest.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),
         None => (rest, None),
@@ -70,7 +70,7 @@ fn below_project(project: String, rest: &str) -> Result<ResolvedImage, String> {
     })
 }
 
-fn read_written_out(text: &str) -> Result<ResolvedImage, String> {
+fn parse_with_host(text: &str) -> Result<ResolvedImage, String> {
     let image: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
     // Docker Hub keeps images without a project in `library`.
     let is_hub = matches!(image.host(), "docker.io" | "index.docker.io" | "registry-1.docker.io");
@@ -98,7 +98,7 @@ mod tests {
     /// What an image is in the release registry, or why it is none.
     fn resolved(written: &str, templates: &str) -> Result<String, String> {
         let policy = policy(templates);
-        Ok(read(written, &policy)?.release_reference(&policy))
+        Ok(resolve(written, &policy)?.release_reference(&policy))
     }
 
     #[test]
@@ -110,13 +110,13 @@ mod tests {
             ("registry.example/pause:3.9", "registry.example/pause:3.9", "pause:3.9"),
             ("localhost:5000/web:v1", "localhost:5000/web:v1", "web:v1"),
         ] {
-            let image = read(written, &Policy::default()).unwrap();
+            let image = resolve(written, &Policy::default()).unwrap();
             assert_eq!(
                 (image.release_reference(&Policy::default()).as_str(), image.list_entry().as_str()),
                 (release, listed)
             );
         }
-        let source = read("registry.example/pause:3.9", &Policy::default()).unwrap();
+        let source = resolve("registry.example/pause:3.9", &Policy::default()).unwrap();
         assert_eq!(
             source.source_reference(&Policy::default()),
             "cargo.caicloudprivatetest.com/pause:3.9"

@@ -27,7 +27,7 @@ pub struct PathPattern {
     text: String,
     regex: Regex,
     /// The form of the version in the path.
-    pub form: VersionFormat,
+    pub format: VersionFormat,
 }
 
 /// The form of the version in a hotfix's path.
@@ -85,12 +85,12 @@ impl PathPattern {
     /// # Errors
     /// If the text is no regular expression, or one whose compiled form takes more memory than
     /// any that paths need.
-    pub fn new(text: &str, form: VersionFormat) -> Result<Self, regex::Error> {
+    pub fn new(text: &str, format: VersionFormat) -> Result<Self, regex::Error> {
         let regex = RegexBuilder::new(&format!("^(?:{text})$"))
             .size_limit(MAX_COMPILED_BYTES)
             .dfa_size_limit(MAX_COMPILED_BYTES)
             .build()?;
-        Ok(Self { text: text.to_owned(), regex, form })
+        Ok(Self { text: text.to_owned(), regex, format })
     }
 
     /// The expression as it was written.
@@ -117,7 +117,7 @@ impl PathPattern {
     }
 
     fn read(node: &Node) -> Result<Self, ValueError> {
-        let form = match node.get("version").and_then(Node::text).unwrap_or_default() {
+        let format = match node.get("version").and_then(Node::text).unwrap_or_default() {
             "hotfix" => VersionFormat::Hotfix,
             "component" => VersionFormat::Component,
             "none" => VersionFormat::None,
@@ -131,9 +131,9 @@ impl PathPattern {
         };
         let path = node.get("path").unwrap_or(node);
         let text = path.text().unwrap_or_default();
-        let pattern = Self::new(text, form).map_err(|error| unusable(path, &error))?;
+        let pattern = Self::new(text, format).map_err(|error| unusable(path, &error))?;
         let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
-        if form != VersionFormat::None && !has("version") {
+        if format != VersionFormat::None && !has("version") {
             return Err(value_error(
                 path,
                 "the pattern has no group `version`",

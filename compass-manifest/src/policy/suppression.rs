@@ -1,28 +1,27 @@
-use super::known_rule;
+use super::pattern::Pattern;
 use super::value::{ValueError, value_error};
 use crate::finding::{Finding, Subject};
 use crate::source::Span;
 use crate::yaml::{Node, decimal};
 
-use super::pattern::Pattern;
-
-/// A finding that is meant to be so, and why.
+/// An entry of the policy's `allow` list: accepts the findings that it matches.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Suppression {
     /// The rule's code.
-    pub code: &'static str,
-    /// The file, where one is named; `*` is any text.
+    pub code: String,
+    /// The files; `None` for all.
     pub file: Option<Pattern>,
-    /// The plugin, slot or port, where one is named.
+    /// The plugin, slot or port that the finding must be about.
     pub subjects: Vec<Subject>,
-    /// Why.
+    /// Why the findings are accepted.
     pub reason: String,
     pub(crate) span: Span,
 }
 
 impl Suppression {
-    /// Whether the allowance speaks of a finding.
-    pub fn allows(&self, finding: &Finding) -> bool {
+    /// Whether the suppression matches a finding.
+    pub fn suppresses(&self, finding: &Finding) -> bool {
         self.code == finding.code
             && self.file.as_ref().is_none_or(|file| file.matches(&finding.location.file))
             && self.subjects.iter().all(|subject| finding.subjects.contains(subject))
@@ -30,21 +29,17 @@ impl Suppression {
 
     pub(super) fn read(node: &Node) -> Result<Self, ValueError> {
         let text = |key| node.get(key).and_then(Node::text);
-        let code = node.get("code").map_or(Ok(""), known_rule)?;
         let reason = text("reason").unwrap_or_default().trim();
         if reason.is_empty() {
             let at = node.get("reason").unwrap_or(node);
-            return Err(value_error(
-                at,
-                "the allowance gives no reason",
-                "say why it is meant to be so",
-            ));
+            let message = "the suppression gives no reason";
+            return Err(value_error(at, message, "write why the findings are accepted"));
         }
         let plugin = text("plugin").map(|name| Subject::Plugin(name.to_owned()));
         let slot = text("slot").map(|name| Subject::Slot(name.to_owned()));
         let port = text("port").and_then(decimal).map(Subject::Port);
         Ok(Self {
-            code,
+            code: text("code").unwrap_or_default().to_owned(),
             file: node.get("file").map(Pattern::read).transpose()?,
             subjects: [plugin, slot, port].into_iter().flatten().collect(),
             reason: reason.to_owned(),

@@ -1,10 +1,10 @@
-//! Values that a policy may hold, each checked as it is read.
+//! Readers for the values of a policy, each of which validates what it reads.
 
 use crate::escape::quote;
 use crate::source::Span;
 use crate::yaml::Node;
 
-/// What is wrong with a value, where, and what to write instead.
+/// An invalid value: its span, the problem, and how to fix it.
 pub(super) struct ValueError {
     pub(super) span: Span,
     pub(super) message: String,
@@ -27,7 +27,7 @@ pub(super) fn texts(node: &Node) -> Vec<String> {
     node.items().iter().filter_map(Node::text).map(str::to_owned).collect()
 }
 
-/// One text, or a list of texts.
+/// The items of a list; a scalar is a list of one item.
 pub(super) fn one_or_more(node: &Node) -> &[Node] {
     if node.text().is_some() { std::slice::from_ref(node) } else { node.items() }
 }
@@ -52,7 +52,15 @@ pub(super) fn store_url(node: &Node) -> Result<String, ValueError> {
     }
 }
 
-pub(super) fn platform(node: &Node) -> Result<String, ValueError> {
+/// Reads a list of one or more platforms.
+pub(super) fn platforms(node: &Node) -> Result<Vec<String>, ValueError> {
+    if node.items().is_empty() {
+        return Err(value_error(node, "no platform is listed", "write `[linux/amd64]`"));
+    }
+    node.items().iter().map(platform).collect()
+}
+
+fn platform(node: &Node) -> Result<String, ValueError> {
     let text = node.text().unwrap_or_default();
     let parts: Vec<&str> = text.split('/').collect();
     if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
@@ -61,7 +69,7 @@ pub(super) fn platform(node: &Node) -> Result<String, ValueError> {
         Err(value_error(
             node,
             format!("{} is not a platform", quote(text)),
-            "write `OS/ARCH`, as `linux/amd64`",
+            "write `OS/ARCH`, for example `linux/amd64`",
         ))
     }
 }

@@ -5,10 +5,10 @@ use crate::repository::AddonFile;
 
 /// What the change began from.
 #[derive(Debug)]
-pub(crate) struct Change<'p> {
-    pub(crate) base: Box<ReleaseRepository<'p>>,
+pub(crate) struct Change<'r> {
+    pub(crate) base: &'r ReleaseRepository,
     /// The paths that differ, ordered; also those that are gone.
-    pub(crate) paths: Vec<&'p str>,
+    pub(crate) paths: Vec<&'r str>,
 }
 
 impl Change<'_> {

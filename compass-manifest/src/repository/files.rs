@@ -92,7 +92,7 @@ impl HotfixFile {
     /// The HOTFIXVERSION of the path, where the policy says that it has one.
     pub(crate) fn hotfix_version(&self) -> Option<HotfixVersion> {
         let version = self.path.version.as_ref()?;
-        (self.path.form == Some(VersionFormat::Hotfix)).then(|| version.parse().ok())?
+        (self.path.format == Some(VersionFormat::Hotfix)).then(|| version.parse().ok())?
     }
 
     /// The package's version: as the path has it, otherwise as the values have it.

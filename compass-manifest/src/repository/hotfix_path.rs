@@ -10,7 +10,7 @@ use crate::version::HotfixVersion;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HotfixPath {
     /// The form of the version; `None` where no pattern of the policy fits the path.
-    pub(crate) form: Option<VersionFormat>,
+    pub(crate) format: Option<VersionFormat>,
     /// The directory of the package, from the repository's root.
     pub(crate) package: String,
     pub(crate) addon: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct HotfixPath {
 }
 
 impl HotfixPath {
-    pub(super) fn of(path: &str, policy: &Policy) -> Self {
+    pub(crate) fn of(path: &str, policy: &Policy) -> Self {
         let hotfixes = below_any(path, &policy.hotfixes.directories);
         let among_plugins = hotfixes.is_none();
         let rest = hotfixes.or_else(|| below_any(path, &policy.plugins.directories));
@@ -46,9 +46,9 @@ impl HotfixPath {
             let deciding = ["package", "version", "addon"];
             let end = deciding.iter().find_map(|name| captures.name(name)).map_or(0, |m| m.end());
             let length = rest[end..].find('/').map_or(rest.len(), |slash| end + slash);
-            let (addon, version) = addon_and_version(rest, pattern.form, &captures);
+            let (addon, version) = addon_and_version(rest, pattern.format, &captures);
             Some(Self {
-                form: Some(pattern.form),
+                format: Some(pattern.format),
                 package: format!("{directory}{}", &rest[..length]),
                 addon,
                 version,
@@ -66,7 +66,7 @@ impl HotfixPath {
     fn unmatched(rest: &str, directory: &str) -> Self {
         let package = rest.split_once('/').map_or(rest, |(first, _)| first);
         Self {
-            form: None,
+            format: None,
             package: format!("{directory}{package}"),
             addon: None,
             version: None,
@@ -85,7 +85,7 @@ impl HotfixPath {
 /// only then the version is a HOTFIXVERSION, or the addon has the name of its directory.
 fn addon_and_version(
     path: &str,
-    form: VersionFormat,
+    format: VersionFormat,
     captures: &Captures<'_>,
 ) -> (Option<String>, Option<String>) {
     let group = |name| captures.name(name);
@@ -102,7 +102,7 @@ fn addon_and_version(
                 leaf.as_ref().zip(group.as_ref()).map(|(leaf, group)| format!("{group}-{leaf}"));
             [leaf, both].contains(&Some(name.to_owned()))
         };
-        let fits = |at: usize| match form {
+        let fits = |at: usize| match format {
             VersionFormat::Hotfix => text[at + 1..].parse::<HotfixVersion>().is_ok(),
             _ => is_directory(&text[..at]),
         };

@@ -1,4 +1,4 @@
-//! Reads the files of a repository, on as many processors as there are.
+//! Parses the files of a repository on all processors.
 
 use super::document::Document;
 use super::file_kind::FileKind;
@@ -7,11 +7,11 @@ use crate::parallel;
 use crate::policy::Policy;
 use crate::tree::Tree;
 
-/// How many files a thread takes at once: with fewer, another one costs more than it gains.
-pub(super) const FILES_AT_ONCE: usize = 128;
+/// The number of files that a thread takes at a time. Below it, a thread costs more than it saves.
+pub(super) const FILES_PER_CHUNK: usize = 128;
 
-/// A file, read as what its place says it is.
-pub(super) enum ReadFile {
+/// A parsed file of one kind.
+pub(super) enum LoadedFile {
     Plugin(PluginFile),
     Hotfix(HotfixFile),
     Addon(AddonFile),
@@ -22,36 +22,30 @@ pub(super) enum ReadFile {
     Unexpected(String),
 }
 
-/// Reads all files of the wanted kinds but product manifests, in the order of their paths.
-pub(super) fn read_all(
-    tree: &Tree,
-    policy: &Policy,
-    products: &[ProductFile],
-    is_wanted: impl Fn(FileKind) -> bool + Sync,
-) -> Vec<ReadFile> {
+/// Parses all files except product manifests, in the order of their paths.
+pub(super) fn load_all(tree: &Tree, policy: &Policy, products: &[ProductFile]) -> Vec<LoadedFile> {
     let paths: Vec<&str> = tree.paths().collect();
-    let parts: Vec<&[&str]> = paths.chunks(FILES_AT_ONCE).collect();
-    let read = |part: &&[&str]| -> Vec<ReadFile> {
-        let kinds = part.iter().map(|path| (path, FileKind::of(path, policy, products)));
-        let wanted = kinds.filter(|(_, kind)| is_wanted(*kind));
-        wanted.filter_map(|(path, kind)| read_file(path, kind, tree, policy)).collect()
+    let chunks: Vec<&[&str]> = paths.chunks(FILES_PER_CHUNK).collect();
+    let load_chunk = |chunk: &&[&str]| -> Vec<LoadedFile> {
+        let kinds = chunk.iter().map(|path| (path, FileKind::of(path, policy, products)));
+        kinds.filter_map(|(path, kind)| load_file(path, kind, tree, policy)).collect()
     };
-    parallel::map(&parts, read).into_iter().flatten().collect()
+    parallel::map(&chunks, load_chunk).into_iter().flatten().collect()
 }
 
-fn read_file(path: &str, kind: FileKind, tree: &Tree, policy: &Policy) -> Option<ReadFile> {
-    let Some(bytes) = tree.get(path) else {
-        return (kind == FileKind::Unexpected).then(|| ReadFile::Unexpected(path.to_owned()));
-    };
+fn load_file(path: &str, kind: FileKind, tree: &Tree, policy: &Policy) -> Option<LoadedFile> {
+    if kind == FileKind::Unexpected {
+        return Some(LoadedFile::Unexpected(path.to_owned()));
+    }
+    let bytes = tree.get(path)?;
     Some(match kind {
-        FileKind::Plugin => ReadFile::Plugin(PluginFile::read(path, bytes)),
-        FileKind::Hotfix => ReadFile::Hotfix(HotfixFile::read(path, bytes, policy)),
-        FileKind::Addon { overlay } => ReadFile::Addon(AddonFile::read(path, bytes, overlay)),
-        FileKind::ImageList => ReadFile::List(ListFile::read(path, bytes)),
-        FileKind::Descriptor => ReadFile::Descriptor(Document::read(path, bytes, None)),
-        FileKind::ChartList => ReadFile::Charts(Document::read(path, bytes, None)),
-        FileKind::Readme => ReadFile::Readme(Document::read_text(path, bytes)),
-        FileKind::Unexpected => ReadFile::Unexpected(path.to_owned()),
-        FileKind::Product | FileKind::Other => return None,
+        FileKind::Plugin => LoadedFile::Plugin(PluginFile::read(path, bytes)),
+        FileKind::Hotfix => LoadedFile::Hotfix(HotfixFile::read(path, bytes, policy)),
+        FileKind::Addon { overlay } => LoadedFile::Addon(AddonFile::read(path, bytes, overlay)),
+        FileKind::ImageList => LoadedFile::List(ListFile::read(path, bytes)),
+        FileKind::Descriptor => LoadedFile::Descriptor(Document::read(path, bytes, None)),
+        FileKind::ChartList => LoadedFile::Charts(Document::read(path, bytes, None)),
+        FileKind::Readme => LoadedFile::Readme(Document::read_text(path, bytes)),
+        FileKind::Product | FileKind::Unexpected | FileKind::Other => return None,
     })
 }

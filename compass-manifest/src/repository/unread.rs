@@ -1,13 +1,13 @@
-//! Which files of a repository must be read to judge it.
+//! Which files of a repository need their content before it can be loaded.
 
 use super::{FileKind, ProductFile, ReleaseRepository};
 use crate::policy::{POLICY_FILE, Policy};
 use crate::tree::{EntryKind, Tree};
 
-/// The regular files that the rules read and that have not been read yet, ordered by path.
+/// Returns the regular files that the rules need and that have no content yet, ordered by path.
 ///
-/// A product manifest names image lists, so there may be more after these were read: the caller adds
-/// their contents with [`Tree::insert`], and asks again until there are none.
+/// A product manifest names image lists, so its content may make further files necessary. Callers
+/// add contents with [`Tree::insert`], and repeat the call until it returns nothing.
 ///
 /// ```
 /// use compass_manifest::{Policy, Tree, files_to_read};
@@ -28,12 +28,14 @@ use crate::tree::{EntryKind, Tree};
 /// ```
 pub fn files_to_read(tree: &Tree, policy: &Policy) -> Vec<String> {
     let products = ReleaseRepository::products_of(tree, policy);
-    unread(tree, |path| is_read(path, policy, &products))
+    unread(tree, |path| is_needed(path, policy, &products))
 }
 
-/// The regular files that a product's package has besides those that the rules read, ordered by path:
-/// callers look whether these are Git LFS pointers
-/// ([`is_lfs_pointer`](crate::is_lfs_pointer), [`EntryKind::LfsPointer`]).
+/// Returns the regular files that a product's package contains and that have no content, ordered by
+/// path.
+///
+/// Callers mark those that are Git LFS pointers ([`is_lfs_pointer`](crate::is_lfs_pointer)) as
+/// [`EntryKind::LfsPointer`]. The rules read none of these files.
 pub fn unread_packed_files(tree: &Tree, policy: &Policy) -> Vec<String> {
     let products = ReleaseRepository::products_of(tree, policy);
     unread(tree, |path| products.iter().any(|product| product.manifest.packs(path)))
@@ -45,11 +47,11 @@ fn unread(tree: &Tree, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
     unread.filter(|path| is_wanted(path)).map(str::to_owned).collect()
 }
 
-fn is_read(path: &str, policy: &Policy, products: &[ProductFile]) -> bool {
+fn is_needed(path: &str, policy: &Policy, products: &[ProductFile]) -> bool {
     match FileKind::of(path, policy, products) {
         _ if path == POLICY_FILE => true,
         FileKind::Unexpected | FileKind::Other => false,
-        // Hidden files are listed, and not read.
+        // The kind includes hidden files as `.gitkeep`, whose content no rule needs.
         FileKind::Readme => !path.rsplit('/').next().unwrap_or(path).starts_with('.'),
         _ => true,
     }

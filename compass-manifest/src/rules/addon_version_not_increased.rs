@@ -1,8 +1,8 @@
 use crate::addon::AddonValues;
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::Document;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::version::ComponentVersion;
 
 pub(crate) static RULE: Rule = Rule {
@@ -29,10 +29,11 @@ controllers:
 Give the addon the version of what it brings; give a hotfix the next HOTFIXVERSION.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    let Some(change) = &repository.change else { return };
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    let RuleContext { repository, change: Some(change), .. } = context else { return };
     for hotfix in &repository.hotfixes {
         if let Some(old) = change.hotfix(hotfix) {
             let (before, after) =

@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::schema::ViolationKind;
 use crate::yaml::{NodeKind, Yaml11Meaning};
 
@@ -27,9 +26,10 @@ source: {default: 0644}
 Write the decimal number, or put the value in quotes if it is meant as text.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         let Ok(root) = &document.root else { continue };
         let mut pending = vec![root];

@@ -1,33 +1,32 @@
 //! The addon that a hotfix patches.
 
-use crate::repository::{AddonFile, HotfixFile, ReleaseRepository};
+use crate::repository::{AddonFile, HotfixFile};
+use crate::rule::RuleContext;
 use crate::version::ProductVersion;
 
 /// The addon as it was in the product version that a hotfix is for: from the repository at that
 /// version, from the directory that its product manifest names, or, while a hotfix is being
 /// changed and nothing says which product `addons` belongs to, from there.
-pub(super) fn of<'r>(
-    repository: &'r ReleaseRepository<'_>,
-    hotfix: &HotfixFile,
-) -> Option<&'r AddonFile> {
+pub(super) fn of<'r>(context: &'r RuleContext<'_>, hotfix: &HotfixFile) -> Option<&'r AddonFile> {
     let patched = |addon: &&AddonFile| !addon.overlay && addon.is_patched_by(hotfix);
     let base = base_version(hotfix);
     if let Some(base) = &base {
         let same =
             |text: &str| text.parse::<ProductVersion>().is_ok_and(|v| v.is_same_release(base));
-        if let Some((_, addons)) = repository.base_addons.iter().find(|(version, _)| same(version))
-        {
+        if let Some((_, addons)) = context.base_addons.iter().find(|(version, _)| same(version)) {
             return addons.iter().find(patched);
         }
-        if let Some(product) = repository.products.iter().find(|product| same(&product.stem)) {
+        if let Some(product) =
+            context.repository.products.iter().find(|product| same(&product.stem))
+        {
             let inside = |addon: &&AddonFile| {
                 product.manifest.path_in_addons(addon.document.path()).is_some()
             };
-            return repository.addons.iter().filter(inside).find(patched);
+            return context.repository.addons.iter().filter(inside).find(patched);
         }
     }
-    let change = repository.change.as_ref()?;
-    let undated = repository.products.is_empty() && repository.base_addons.is_empty();
+    let change = context.change.as_ref()?;
+    let undated = context.repository.products.is_empty() && context.base_addons.is_empty();
     if undated && change.touches(hotfix.document.path()) {
         return change.base.addons.iter().find(patched);
     }

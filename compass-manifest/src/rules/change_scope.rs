@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::repository::{Change, FileKind, HotfixFile, PluginFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
@@ -27,10 +27,11 @@ A pull request that changes `release-plugins/gpu.yaml` and `addons/default/gpu/a
 Put the other change into a pull request of its own.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    let Some(change) = &repository.change else { return };
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    let RuleContext { repository, change: Some(change), .. } = context else { return };
     let released = released(repository, change);
     let Some((first, rest)) = released.split_first() else { return };
     if !comes_together(repository, &released) {
@@ -56,7 +57,7 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
 /// The plugin or hotfix of a path that the change deletes; `None` if it is another state of
 /// something that the change releases, or has only moved.
 fn deleted(
-    repository: &ReleaseRepository<'_>,
+    repository: &ReleaseRepository,
     change: &Change<'_>,
     released: &[Released<'_>],
     path: &str,
@@ -91,7 +92,7 @@ struct Released<'r> {
 }
 
 /// What the change releases: each plugin, and each package of hotfixes once.
-fn released<'r>(repository: &'r ReleaseRepository<'_>, change: &Change<'_>) -> Vec<Released<'r>> {
+fn released<'r>(repository: &'r ReleaseRepository, change: &Change<'_>) -> Vec<Released<'r>> {
     let plugins = repository.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {
         name: plugin_name(file),
@@ -112,7 +113,7 @@ fn released<'r>(repository: &'r ReleaseRepository<'_>, change: &Change<'_>) -> V
 }
 
 /// Whether the same values stood elsewhere at the base, and stand there no longer.
-fn is_moved(file: &HotfixFile, repository: &ReleaseRepository<'_>, change: &Change<'_>) -> bool {
+fn is_moved(file: &HotfixFile, repository: &ReleaseRepository, change: &Change<'_>) -> bool {
     change.adds(file.document.path())
         && change.base.hotfixes.iter().any(|old| {
             !repository.tree.contains(old.document.path())
@@ -120,7 +121,7 @@ fn is_moved(file: &HotfixFile, repository: &ReleaseRepository<'_>, change: &Chan
         })
 }
 
-fn comes_together(repository: &ReleaseRepository<'_>, released: &[Released<'_>]) -> bool {
+fn comes_together(repository: &ReleaseRepository, released: &[Released<'_>]) -> bool {
     let date = |hotfix: &HotfixFile| {
         let written = hotfix.hotfix_version().map(|version| version.date().to_string());
         hotfix.path.date.clone().or(written)
@@ -130,7 +131,7 @@ fn comes_together(repository: &ReleaseRepository<'_>, released: &[Released<'_>])
 }
 
 /// Whether a path may change together with a release.
-fn belongs(repository: &ReleaseRepository<'_>, path: &str) -> bool {
+fn belongs(repository: &ReleaseRepository, path: &str) -> bool {
     match repository.kind_of(path) {
         FileKind::Plugin | FileKind::Hotfix | FileKind::Readme => true,
         FileKind::ImageList => repository.policy.scope.image_lists,

@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::Document;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::version::ComponentVersion;
 use crate::yaml::Node;
 
@@ -27,12 +27,12 @@ The addons that are collected next are older than those that are there.
 Write the tag that is meant.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, change, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in &repository.charts {
-        let old = repository
-            .change
+        let old = change
             .as_ref()
             .and_then(|change| change.base.charts.iter().find(|old| old.path() == document.path()));
         for entry in entries(document) {

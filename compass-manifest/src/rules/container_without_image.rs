@@ -1,7 +1,6 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "container-without-image",
@@ -24,9 +23,11 @@ containers:
 Add `image:`.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::Always,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let hotfixes = repository.hotfixes.iter().map(|file| (&file.document, &file.values));
     let addons = repository.addons.iter().map(|file| (&file.document, &file.values));
     for (document, values) in hotfixes.chain(addons) {

@@ -2,8 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -27,9 +26,10 @@ release/redis:3.0.3
 Remove one of them.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for list in &repository.lists {
         let source = &list.document.source;
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();

@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::Document;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::yaml::{DuplicateKey, Node};
 
 pub(super) static RULE: Rule = Rule {
@@ -27,9 +27,10 @@ service:
 Keep one of them, or merge what stands below both.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         if let Ok(root) = &document.root {
             for DuplicateKey { first, again } in root.duplicate_keys() {

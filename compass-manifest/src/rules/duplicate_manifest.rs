@@ -4,8 +4,8 @@ use std::hash::Hash;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::Document;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -28,9 +28,10 @@ Nothing says which of them is meant: commands would take the one or the other.
 Keep one of them.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let plugins = repository.plugins.iter().map(|file| (file.stem.as_str(), &file.document));
     report(plugins, "plugin", sink);
     let products = repository.products.iter();

@@ -1,6 +1,5 @@
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
@@ -22,9 +21,11 @@ Whoever put it there meant it to be released. It will not be.
 Move it to its place, or out of the release directories.
 ",
     apply,
+    needs_layout: true,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for path in &repository.unexpected_files {
         let source = SourceFile::new(path.as_str(), "");
         sink.add(

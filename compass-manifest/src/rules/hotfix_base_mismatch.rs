@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 use crate::version::ProductVersion;
 
@@ -24,9 +23,10 @@ does not find it, or installs one that was made for another product version.
 Move the directory, or correct the HOTFIXVERSION.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &repository.hotfixes {
         let Some(base) = &hotfix.path.base else { continue };
         let parsed = (base.parse::<ProductVersion>(), hotfix.hotfix_version());

@@ -5,7 +5,7 @@ use crate::diff::{Difference, detailed_differences, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 use crate::version::HotfixVersion;
 use crate::yaml::Node;
@@ -33,12 +33,13 @@ Begin from the previous hotfix, as `compass bump hotfix ADDON` does. If the chan
 purpose, say so: `# compass:allow hotfix-drops-change REASON` on the line.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    for hotfix in &repository.hotfixes {
-        let Some((version, previous)) = previous(repository, hotfix) else { continue };
-        let Some(addon) = base_addon::of(repository, hotfix) else { continue };
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &context.repository.hotfixes {
+        let Some((version, previous)) = previous(context.repository, hotfix) else { continue };
+        let Some(addon) = base_addon::of(context, hotfix) else { continue };
         let roots = (&addon.document.root, &previous.document.root, &hotfix.document.root);
         let (Ok(addon), Ok(before), Ok(now)) = roots else { continue };
         let places = differences(before, now);
@@ -88,7 +89,7 @@ fn outwards(path: &str) -> impl Iterator<Item = &str> {
 
 /// The latest hotfix before this one, of the same addon and product version.
 fn previous<'r>(
-    repository: &'r ReleaseRepository<'_>,
+    repository: &'r ReleaseRepository,
     hotfix: &HotfixFile,
 ) -> Option<(HotfixVersion, &'r HotfixFile)> {
     let (addon, version) = (hotfix.addon()?, hotfix.hotfix_version()?);

@@ -2,8 +2,8 @@ use super::base_addon;
 use crate::diff::{Difference, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::HotfixFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-field-changed",
@@ -30,11 +30,12 @@ _config:
 Begin from the values of the addon: `compass bump hotfix ADDON` copies them.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    for hotfix in &repository.hotfixes {
-        let Some(addon) = base_addon::of(repository, hotfix) else { continue };
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &context.repository.hotfixes {
+        let Some(addon) = base_addon::of(context, hotfix) else { continue };
         let documents = (&addon.document.root, &hotfix.document.root);
         let (Ok(old), Ok(new)) = documents else { continue };
         for difference in differences(old, new) {

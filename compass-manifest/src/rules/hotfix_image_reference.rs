@@ -4,7 +4,7 @@ use crate::finding::Severity;
 use crate::image_refs;
 use crate::policy::VersionFormat;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Spanned;
 
 pub(crate) static RULE: Rule = Rule {
@@ -31,23 +31,25 @@ containers:
 Write the reference that the help line shows.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    for hotfix in &repository.hotfixes {
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    for hotfix in &context.repository.hotfixes {
         for container in &hotfix.values.containers {
             if let Some(image) = &container.image {
-                check_form(repository, hotfix, image, sink);
+                check_form(context.repository, hotfix, image, sink);
             }
         }
-        if let (Some(VersionFormat::Hotfix), Some(version)) = (hotfix.path.form, hotfix.version()) {
-            check_changed(repository, hotfix, version, sink);
+        if let (Some(VersionFormat::Hotfix), Some(version)) = (hotfix.path.format, hotfix.version())
+        {
+            check_changed(context, hotfix, version, sink);
         }
     }
 }
 
 fn check_form(
-    repository: &ReleaseRepository<'_>,
+    repository: &ReleaseRepository,
     hotfix: &HotfixFile,
     written: &Spanned<String>,
     sink: &mut FindingSink<'_>,
@@ -55,7 +57,7 @@ fn check_form(
     let name = written.value.rsplit('/').next().unwrap_or_default();
     let variable =
         repository.policy.templates.variable_of_project("release").unwrap_or("registry_release");
-    let message = match image_refs::read(&written.value, repository.policy) {
+    let message = match image_refs::resolve(&written.value, &repository.policy) {
         Ok(image) if image.host.is_none() => return,
         Ok(image) => {
             let host = image.host.unwrap_or_default();
@@ -68,17 +70,19 @@ fn check_form(
 }
 
 fn check_changed(
-    repository: &ReleaseRepository<'_>,
+    context: &RuleContext<'_>,
     hotfix: &HotfixFile,
     version: &str,
     sink: &mut FindingSink<'_>,
 ) {
-    let Some(addon) = base_addon::of(repository, hotfix) else { return };
+    let Some(addon) = base_addon::of(context, hotfix) else { return };
     for container in &hotfix.values.containers {
         let Some(image) = &container.image else { continue };
         let old = addon.values.containers.iter().find(|old| old.path == container.path);
         let old = old.and_then(|old| old.image.as_ref()).map(|image| &image.value);
-        let Ok(read) = image_refs::read(&image.value, repository.policy) else { continue };
+        let Ok(read) = image_refs::resolve(&image.value, &&context.repository.policy) else {
+            continue;
+        };
         if old != Some(&image.value) && read.tag.as_deref() != Some(version) {
             let tag = read.tag.unwrap_or_default();
             sink.add(

@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -23,9 +22,10 @@ The addon is installed a second time, in a namespace where nothing looks for it.
 Use the namespace of the addon.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let known = &repository.policy.hotfixes.namespaces;
     let help = format!("write one of {}", known.join(", "));
     for hotfix in &repository.hotfixes {

@@ -1,8 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::{PathPattern, Policy};
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -26,17 +25,19 @@ or is never made.
 Move the file, or add a pattern to `hotfixes.patterns` of the policy.
 ",
     apply,
+    needs_layout: true,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &repository.hotfixes {
         let (source, path) = (&hotfix.document.source, &hotfix.path);
-        if path.form.is_none() {
+        if path.format.is_none() {
             sink.add(
                 source,
                 Span::default(),
                 "the path is not that of a hotfix",
-                expected(repository.policy),
+                expected(&repository.policy),
             );
         } else if path.among_plugins {
             let directory = repository.policy.hotfixes.directories.first();

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::HotfixFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -24,9 +24,10 @@ A package is named after one addon. Who takes one back takes back the other with
 Make a package for each.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let mut first: BTreeMap<&str, &HotfixFile> = BTreeMap::new();
     for hotfix in &repository.hotfixes {
         let package = hotfix.path.package.as_str();

@@ -1,8 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::VersionFormat;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 use crate::version::{Date, HotfixVersion, ProductVersion};
 
@@ -26,9 +25,10 @@ Versions in another form cannot be ordered, so nobody can tell which hotfix is t
 Rename the directory.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &repository.hotfixes {
         let path = &hotfix.path;
         let mut add = |message: String, help: &str| {
@@ -40,7 +40,7 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
         if let Some(date) = path.date.as_ref().filter(|date| Date::parse(date).is_none()) {
             add(format!("{} is not a calendar date", quote(date)), "write the day as `YYYYMMDD`");
         }
-        if let (Some(VersionFormat::Hotfix), Some(version)) = (path.form, &path.version)
+        if let (Some(VersionFormat::Hotfix), Some(version)) = (path.format, &path.version)
             && let Err(error) = version.parse::<HotfixVersion>()
         {
             add(

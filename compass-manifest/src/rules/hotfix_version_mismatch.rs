@@ -5,7 +5,7 @@ use crate::finding::Severity;
 use crate::image_refs;
 use crate::policy::VersionFormat;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-mismatch",
@@ -31,16 +31,17 @@ _metadata: {name: dex-cauth, version: v2.1.5}
 Correct the one that is wrong.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &repository.hotfixes {
         let Some(written) = &hotfix.values.version else { continue };
         let version = repository.policy.templates.fill(&written.value);
         let version = version.unwrap_or(Cow::Borrowed(&written.value));
         let source = &hotfix.document.source;
         if let Some(path) = &hotfix.path.version
-            && !agrees(hotfix.path.form, path, &version)
+            && !agrees(hotfix.path.format, path, &version)
         {
             let message =
                 format!("the version is {} here, and {} in the path", quote(&version), quote(path));
@@ -80,10 +81,11 @@ fn same_patch(path: &str, written: &str) -> bool {
     rest.is_some_and(|rest| rest.rsplit('-').next() == Some(&format!("p{number}")))
 }
 
-fn tags(repository: &ReleaseRepository<'_>, hotfix: &HotfixFile) -> Vec<String> {
+fn tags(repository: &ReleaseRepository, hotfix: &HotfixFile) -> Vec<String> {
     let containers = hotfix.values.containers.iter().filter(|container| !container.init);
     let images = containers.filter_map(|container| container.image.as_ref());
-    let read = images.filter_map(|image| image_refs::read(&image.value, repository.policy).ok());
+    let read =
+        images.filter_map(|image| image_refs::resolve(&image.value, &repository.policy).ok());
     read.filter_map(|image| image.tag).collect()
 }
 

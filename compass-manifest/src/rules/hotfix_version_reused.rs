@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -26,14 +26,15 @@ the highest number gets the older hotfix.
 Use the next number: `compass bump hotfix ADDON` makes the directory.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    report_reused(repository, sink);
-    report_not_latest(repository, sink);
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    report_reused(context.repository, sink);
+    report_not_latest(context, sink);
 }
 
-fn report_reused(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn report_reused(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
     let mut first: BTreeMap<(&str, &str, Option<&str>), &HotfixFile> = BTreeMap::new();
     for hotfix in repository.hotfixes.iter().filter(|hotfix| hotfix.path.version.is_some()) {
         let (Some(addon), Some(version)) = (hotfix.addon(), hotfix.version()) else { continue };
@@ -51,8 +52,8 @@ fn report_reused(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>)
     }
 }
 
-fn report_not_latest(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    let Some(change) = &repository.change else { return };
+fn report_not_latest(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    let RuleContext { repository, change: Some(change), .. } = context else { return };
     let parsed = |hotfix: &HotfixFile| Some((hotfix.addon()?.to_owned(), hotfix.hotfix_version()?));
     let stood: Vec<_> = change.base.hotfixes.iter().filter_map(parsed).collect();
     for hotfix in repository.hotfixes.iter().filter(|new| change.adds(new.document.path())) {

@@ -1,10 +1,9 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::{is_repository, is_tag};
-use crate::image_refs::names_host;
+use crate::image_refs::is_registry_host;
 use crate::policy::Registries;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -31,9 +30,11 @@ release/microservice-admin: v0.0.3
 Write `library/php:7.1-apache`.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::Always,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for list in &repository.lists {
         let source = &list.document.source;
         if let Some(error) = &list.unreadable {
@@ -60,7 +61,7 @@ pub(super) fn is_listable(text: &str) -> bool {
 
 fn fault(text: &str, registries: &Registries) -> Option<String> {
     let first = text.split('/').next().unwrap_or_default();
-    if names_host(first) && text.contains('/') && !registries.projects.contains_key(first) {
+    if is_registry_host(first) && text.contains('/') && !registries.projects.contains_key(first) {
         return Some(format!("{} is a registry, and no project", quote(first)));
     }
     let Some((project, _)) = split(text) else {

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
 use crate::finding::Severity;
-use crate::repository::{ListFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::ListFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-not-listed",
@@ -24,16 +24,18 @@ Images are synced from the lists. This one is missing on site.
 Add the line that the help line shows.
 ",
     apply,
+    needs_layout: true,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     if repository.lists.is_empty() {
         return;
     }
     let listed: BTreeSet<&str> = repository.lists.iter().flat_map(ListFile::names).collect();
     for addon in repository.installed_addons() {
         let mut seen = BTreeSet::new();
-        for used in addon.document.images(repository.policy) {
+        for used in addon.document.images(&repository.policy) {
             let Ok(image) = &used.image else { continue };
             let name = image.list_entry();
             if !listed.contains(name.as_str()) && seen.insert(name.clone()) {

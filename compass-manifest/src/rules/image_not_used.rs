@@ -4,7 +4,7 @@ use super::image_list_syntax::is_listable;
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::repository::{ListFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-not-used",
@@ -25,9 +25,11 @@ It is synced and packaged for nothing; often the image has a new tag, and the li
 Remove the line, or correct it.
 ",
     apply,
+    needs_layout: true,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let own = |list: &&ListFile| {
         let path = list.document.path();
         repository.policy.products.addon_lists.iter().any(|pattern| pattern.matches(path))
@@ -47,9 +49,9 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     }
 }
 
-fn used(repository: &ReleaseRepository<'_>) -> BTreeSet<String> {
+fn used(repository: &ReleaseRepository) -> BTreeSet<String> {
     let addons = repository.addons.iter().map(|file| &file.document);
     let documents = addons.chain(repository.plugins.iter().map(|file| &file.document));
-    let uses = documents.flat_map(|document| document.images(repository.policy));
+    let uses = documents.flat_map(|document| document.images(&repository.policy));
     uses.filter_map(|used| Some(used.image.as_ref().ok()?.list_entry())).collect()
 }

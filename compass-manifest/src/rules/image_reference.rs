@@ -2,7 +2,7 @@ use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image_refs::ImageUse;
 use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -26,9 +26,11 @@ image: '[[ registry_release ]]/microservice-admin: v0.0.3'
 Write `'[[ registry_release ]]/<component>:<tag>'`.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::Always,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for addon in &repository.addons {
         check(repository, &addon.document, |_| false, sink);
     }
@@ -46,12 +48,12 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
 
 /// Reports the images of a document that cannot be resolved, without those that another rule reports.
 fn check(
-    repository: &ReleaseRepository<'_>,
+    repository: &ReleaseRepository,
     document: &Document,
     is_reported: impl Fn(&ImageUse) -> bool,
     sink: &mut FindingSink<'_>,
 ) {
-    for used in document.images(repository.policy).iter().filter(|used| !is_reported(used)) {
+    for used in document.images(&repository.policy).iter().filter(|used| !is_reported(used)) {
         if let Err(reason) = &used.image {
             let message = format!("{} is not an image reference: {reason}", quote(&used.written));
             let help = "write `[[ registry_release ]]/<component>:<tag>`";

@@ -1,8 +1,8 @@
 use crate::escape::{is_format, quote};
 use crate::finding::Severity;
 use crate::image_refs::DESCRIPTIVE;
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::Document;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -29,9 +29,10 @@ A name that was pasted from a web page or a chat
 Write the value again.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         if let Ok(root) = &document.root
             && may_have_some(document.source.text())

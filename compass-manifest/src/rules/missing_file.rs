@@ -1,7 +1,7 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::repository::{ProductFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use crate::tree::EntryKind;
 use crate::yaml::Node;
 
@@ -27,9 +27,12 @@ imageLists: [\"image-lists/*.list\"]   # the directory is images-lists
 Correct the path, or add the file.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::InProductManifest,
+    needs_layout: true,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {
         check_lists(repository, product, sink);
         check_addons(repository, product, sink);
@@ -38,11 +41,7 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
     charts(repository, sink);
 }
 
-fn check_lists(
-    repository: &ReleaseRepository<'_>,
-    product: &ProductFile,
-    sink: &mut FindingSink<'_>,
-) {
+fn check_lists(repository: &ReleaseRepository, product: &ProductFile, sink: &mut FindingSink<'_>) {
     for (named, pattern) in product.manifest.list_patterns() {
         let Ok(pattern) = pattern else { continue };
         let is_read = repository.lists.iter().any(|list| pattern.matches(list.document.path()));
@@ -59,11 +58,7 @@ fn check_lists(
     }
 }
 
-fn check_addons(
-    repository: &ReleaseRepository<'_>,
-    product: &ProductFile,
-    sink: &mut FindingSink<'_>,
-) {
+fn check_addons(repository: &ReleaseRepository, product: &ProductFile, sink: &mut FindingSink<'_>) {
     let Some(named) = &product.manifest.addons else { return };
     let directory = product.manifest.addons_directory().unwrap_or_default();
     let has_files =
@@ -76,11 +71,7 @@ fn check_addons(
     }
 }
 
-fn check_files(
-    repository: &ReleaseRepository<'_>,
-    product: &ProductFile,
-    sink: &mut FindingSink<'_>,
-) {
+fn check_files(repository: &ReleaseRepository, product: &ProductFile, sink: &mut FindingSink<'_>) {
     let source = &product.document.source;
     for named in product.manifest.files.iter().filter_map(|file| file.source.as_ref()) {
         if repository.tree.obstacle(&named.value).is_none()
@@ -105,7 +96,7 @@ fn check_files(
 }
 
 /// Charts are collected into the first addon or overlay directory.
-fn charts(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
     let policy = &repository.policy.products;
     let directories: Vec<_> = policy.addons.iter().chain(&policy.overlays).collect();
     if repository.addons.is_empty() {

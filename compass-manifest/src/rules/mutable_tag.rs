@@ -1,8 +1,7 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "mutable-tag",
@@ -24,12 +23,13 @@ image: '[[ registry_release ]]/console-web:latest'
 Name a version.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let help = "name a version";
     for document in repository.addon_documents() {
-        for used in document.images(repository.policy) {
+        for used in document.images(&repository.policy) {
             let latest = |image: &ResolvedImage| {
                 image.tag.as_deref() == Some("latest") && image.digest.is_none()
             };

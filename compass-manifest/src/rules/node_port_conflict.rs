@@ -1,6 +1,6 @@
 use crate::finding::Severity;
-use crate::repository::{AddonFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::AddonFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
@@ -26,9 +26,10 @@ nodePort: 30069
 Choose another port for one of them.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     super::report_port_conflicts(repository, "node port", claims, sink);
 }
 

@@ -2,7 +2,7 @@ use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::policy::Pattern;
 use crate::repository::{FileKind, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use crate::source::{SourceFile, Span};
 use crate::tree::{EntryKind, below_any};
 
@@ -30,9 +30,11 @@ Nothing behind it is checked, and nothing behind it is packaged.
 Put the file itself there, or name the file that the link leads to.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::Always,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let obstacles = repository.tree.entries().filter(|(_, kind)| kind.is_obstacle());
     for (path, kind) in obstacles {
         let Some(severity) = severity(repository, path) else { continue };
@@ -47,7 +49,7 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
 }
 
 /// How much an entry weighs that is not read; `None` if nothing is missed.
-fn severity(repository: &ReleaseRepository<'_>, path: &str) -> Option<Severity> {
+fn severity(repository: &ReleaseRepository, path: &str) -> Option<Severity> {
     let policy = &repository.policy.products;
     match repository.kind_of(path) {
         // `file-misplaced` reports it.

@@ -1,6 +1,5 @@
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
@@ -22,9 +21,10 @@ The reader learns nothing about the release.
 Replace it.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for readme in &repository.readmes {
         let text = readme.source.text();
         for placeholder in repository.policy.hotfixes.placeholders.iter().filter(|p| !p.is_empty())

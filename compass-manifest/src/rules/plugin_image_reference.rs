@@ -2,8 +2,8 @@ use super::plugin_name_mismatch::IMAGE_PREFIX;
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image::ImageReference;
-use crate::repository::{PluginFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::PluginFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "plugin-image-reference",
@@ -30,9 +30,10 @@ spec:
 Write the reference that the help line shows.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for plugin in &repository.plugins {
         check(plugin, &repository.policy.registries.release, sink);
     }

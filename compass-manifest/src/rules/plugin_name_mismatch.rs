@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::image::ImageReference;
-use crate::repository::{PluginFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::PluginFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 /// What the name of a plugin's image begins with.
 pub(super) const IMAGE_PREFIX: &str = "compass-plugins-";
@@ -29,9 +29,10 @@ metadata: {name: servicemesh}
 Use one name in all three places.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for plugin in &repository.plugins {
         compare_name(plugin, sink);
         compare_image(plugin, sink);

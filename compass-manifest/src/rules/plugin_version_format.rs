@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::version::PluginVersion;
 
 pub(super) static RULE: Rule = Rule {
@@ -26,9 +25,10 @@ spec:
 Write `v1.0.6`.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for plugin in &repository.plugins {
         let Some(written) = &plugin.manifest.version else {
             continue;

@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::version::PluginVersion;
 
 pub(crate) static RULE: Rule = Rule {
@@ -27,10 +26,11 @@ spec:
 `compass bump plugin NAME` writes the next version, and the image's tag with it.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    let Some(change) = &repository.change else { return };
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    let RuleContext { repository, change: Some(change), .. } = context else { return };
     for plugin in &repository.plugins {
         let Some(old) =
             change.plugin(plugin).filter(|old| !old.document.semantically_eq(&plugin.document))

@@ -1,8 +1,7 @@
 use crate::diff::differences;
 use crate::finding::Severity;
 use crate::policy::POLICY_FILE;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::{SourceFile, Span};
 use crate::tree::Tree;
 use crate::yaml::{self, Node};
@@ -33,19 +32,20 @@ rules: {change-scope: off}   # and `change-scope: error` at the base
 Review the keys that the message names. Put a change of the policy into a pull request of its own.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
 /// Keys that a message names.
 const MAX_KEYS: usize = 20;
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
-    let Some(change) = &repository.change else { return };
+fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    let RuleContext { repository, change: Some(change), .. } = context else { return };
     if !change.touches(POLICY_FILE) {
         return;
     }
     let help = "the change is judged by the policy of its base; review each key, best on its own";
-    let (source, new) = read(repository.tree);
-    let (_, old) = read(change.base.tree);
+    let (source, new) = read(&repository.tree);
+    let (_, old) = read(&change.base.tree);
     let (Some(old), Some(new)) = (old, new) else {
         let message = "the change replaces the policy, and it cannot be read";
         sink.add(&source, Span::default(), message, help);

@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Severity, Subject};
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "port-conflict",
@@ -28,9 +27,10 @@ Choose another port for one of them, or add the port to `plugins.shared_ports` w
 has its own address.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let mut claims: BTreeMap<u16, Vec<super::Claim<'_>>> = BTreeMap::new();
     for plugin in &repository.plugins {
         if let Some(port) = &plugin.manifest.port {

@@ -2,8 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "product-file-path",
@@ -26,9 +25,10 @@ files: [{source: hack/install.sh, path: ../install.sh}]
 Write a relative path.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {
         let source = &product.document.source;
         let mut seen = BTreeSet::new();

@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 use crate::version::ProductVersion;
 
@@ -23,9 +22,10 @@ The bundle is named after the version, and the manifest looked up by it.
 Use one product version, as `v2.7.0` or `v2.8.0-rc.1`, in both places.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {
         let source = &product.document.source;
         let help = "write a product version, as `v2.7.0` or `v2.8.0-rc.1`";

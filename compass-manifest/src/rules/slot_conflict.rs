@@ -2,8 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::{Severity, Subject};
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "slot-conflict",
@@ -29,9 +28,10 @@ modules:
 Choose another slot for one of them, or add the slot to `plugins.shared_slots`.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let mut claims: BTreeMap<&str, Vec<super::Claim<'_>>> = BTreeMap::new();
     for plugin in &repository.plugins {
         for slot in plugin.manifest.modules.iter().flat_map(|module| &module.slots) {

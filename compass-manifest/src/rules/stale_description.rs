@@ -1,7 +1,6 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "stale-description",
@@ -23,9 +22,10 @@ _metadata: {name: hodor, version: v1.0.5, description: hodor-v1.0.0}
 Write the version, or leave it out.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let hotfixes = repository.hotfixes.iter().map(|file| (&file.document, &file.values));
     let addons = repository.addons.iter().map(|file| (&file.document, &file.values));
     for (document, values) in hotfixes.chain(addons) {

@@ -1,8 +1,8 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::Policy;
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::Document;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::source::Span;
 use crate::suggest;
 use crate::template::variables;
@@ -29,9 +29,10 @@ image: '[[ registry_relase ]]/console-web:v1.0.0'
 Correct the name, or add it to `templates`: `name: ~`.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.addon_documents() {
         let Ok(root) = &document.root else { continue };
         let mut pending = vec![root];
@@ -39,7 +40,7 @@ fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
             pending.extend(node.entries().iter().map(|entry| &entry.value));
             pending.extend(node.items());
             if let Some(text) = node.text().filter(|text| text.contains("[[")) {
-                check(repository.policy, document, text, node.span, sink);
+                check(&repository.policy, document, text, node.span, sink);
             }
         }
     }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::repository::{AddonFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule};
+use crate::repository::AddonFile;
+use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::suggest;
 use crate::yaml::Node;
 
@@ -29,9 +29,10 @@ spec:
 Remove the entry, or correct its name.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let known: BTreeSet<String> = repository.addons.iter().flat_map(names).collect();
     if known.is_empty() {
         return;

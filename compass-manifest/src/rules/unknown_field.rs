@@ -1,6 +1,5 @@
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use crate::schema::ViolationKind;
 
 pub(super) static RULE: Rule = Rule {
@@ -24,8 +23,10 @@ spec:
 Correct the spelling, or remove the field.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::InProductManifest,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     super::report_violations(repository, ViolationKind::UnknownField, sink);
 }

@@ -1,8 +1,7 @@
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unpinned-image",
@@ -24,11 +23,12 @@ image: '[[ registry_release ]]/console-web'
 Add the tag.
 ",
     apply,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.addon_documents() {
-        for used in document.images(repository.policy) {
+        for used in document.images(&repository.policy) {
             let bare = |image: &ResolvedImage| image.tag.is_none() && image.digest.is_none();
             if used.is_field && used.image.as_ref().is_ok_and(bare) {
                 let message = format!("{} has no tag", quote_name(&used.written));

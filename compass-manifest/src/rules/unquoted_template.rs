@@ -1,6 +1,5 @@
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unquoted-template",
@@ -22,9 +21,11 @@ value: [[ oidcIssuer ]]
 Write `'[[ oidcIssuer ]]'`.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::Always,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         let Ok(root) = &document.root else { continue };
         let mut pending = vec![root];

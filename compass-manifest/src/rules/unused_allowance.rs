@@ -1,7 +1,5 @@
-use crate::escape::escape;
-use crate::finding::{Finding, Location, Severity};
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::finding::Severity;
+use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unused-allowance",
@@ -26,21 +24,10 @@ allow:
 Remove it, or correct its code.
 ",
     apply,
+    needs_layout: true,
+    ..Rule::DEFAULTS
 };
 
-/// Allowances are known to be unused only after all other rules: [`crate::check`] reports them.
-fn apply(_: &ReleaseRepository<'_>, _: &mut FindingSink<'_>) {}
-
-pub(crate) fn finding(location: Location, message: &str, help: &str) -> Finding {
-    Finding {
-        code: RULE.code,
-        severity: RULE.severity,
-        location,
-        message: escape(message).into_owned(),
-        label: String::new(),
-        help: help.to_owned(),
-        related: Vec::new(),
-        subjects: Vec::new(),
-        preexisting: false,
-    }
-}
+/// Adds nothing: unused suppressions are known after all other rules, and [`crate::check`] reports
+/// them.
+fn apply(_: &RuleContext<'_>, _: &mut FindingSink<'_>) {}

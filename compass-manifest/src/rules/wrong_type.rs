@@ -1,6 +1,5 @@
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use crate::schema::ViolationKind;
 
 pub(super) static RULE: Rule = Rule {
@@ -25,8 +24,10 @@ service:
 Add or remove the quotes, or write the kind of value that the help line names.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::InProductManifest,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     super::report_violations(repository, ViolationKind::WrongType, sink);
 }

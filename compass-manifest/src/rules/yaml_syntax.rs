@@ -1,6 +1,5 @@
 use crate::finding::Severity;
-use crate::repository::ReleaseRepository;
-use crate::rule::{FindingSink, Rule};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "yaml-syntax",
@@ -24,9 +23,11 @@ spec:
 Fix the syntax at the place shown. Values that begin with `{`, `[`, `*`, `&` or `@` need quotes.
 ",
     apply,
+    blocks_packaging: BlocksPackaging::Always,
+    ..Rule::DEFAULTS
 };
 
-fn apply(repository: &ReleaseRepository<'_>, sink: &mut FindingSink<'_>) {
+fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         if let Err(error) = &document.root {
             let unquoted = line(document.source.text(), error.span.start).contains(": [[");

@@ -42,7 +42,7 @@ enum Origin {
 }
 
 pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Result<()> {
-    let (tree, policy) = (&repository.tree, &repository.policy);
+    let policy = &repository.policy;
     let (addon, after) = split_target(&args.target);
     let base = base_version(args, after.as_ref(), repository, output)?;
     let date = args.date.or(after.as_ref().map(HotfixVersion::date)).map_or_else(today, Ok)?;
@@ -53,13 +53,15 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
             "there is no git tag for {base}: using the values of the addon in the work tree"
         ));
     }
-    let addons = tagged.as_ref().unwrap_or(tree);
+    let tagged = tagged.map(|tree| repository.parse(tree));
+    let product = tagged.as_ref().unwrap_or_else(|| repository.release());
     let origin = match args.from {
         Origin::Previous => HotfixOrigin::PreviousHotfix,
         Origin::Addon => HotfixOrigin::Addon,
     };
     let request = HotfixRequest::new(addon, &base, date).with_origin(origin);
-    let file = new_hotfix(tree, policy, addons, &request).map_err(|error| bump_error(&error))?;
+    let file =
+        new_hotfix(repository.release(), product, &request).map_err(|error| bump_error(&error))?;
     if let Some(after) = after.as_ref().filter(|after| **after >= file.version) {
         let message = format!("there is no hotfix `{}`", args.target);
         return Err(CliError::usage(message).hint(format!(
@@ -68,7 +70,9 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
         )));
     }
     if !args.dry_run {
-        fs::create(&repository.root, &file.path, file.text.as_bytes(), |path| tree.contains(path))?;
+        fs::create(&repository.root, &file.path, file.text.as_bytes(), |path| {
+            repository.tree.contains(path)
+        })?;
     }
     print(args, &file, output);
     Ok(())
@@ -84,7 +88,7 @@ fn base_version(
     let tags = repository.checkout.git().map(crate::git::Git::tags).transpose()?;
     let tags = tags.unwrap_or_default();
     let tagged: BTreeSet<ProductVersion> = tags.iter().filter_map(|tag| tag.parse().ok()).collect();
-    let known = known_product_versions(&repository.tree, &repository.policy);
+    let known = known_product_versions(repository.release());
     let requested = match (&args.base, after) {
         (Some(base), Some(after)) if !base.is_same_release(after.base()) => {
             let message = format!("`{after}` is not a hotfix of the product {base}");

@@ -2,6 +2,7 @@ use super::*;
 use crate::check;
 use crate::finding::Severity;
 use crate::policy::PathPattern;
+use crate::tree::Tree;
 
 const ADDON: &str = "addons/default/console/web/values.yaml";
 
@@ -23,7 +24,16 @@ fn tree(files: &[&str]) -> Tree {
 fn new(tree: &Tree, addon: &str, date: &str) -> Result<NewHotfix, BumpError> {
     let (base, date) = ("2.7.0".parse().unwrap(), Date::parse(date).unwrap());
     let request = HotfixRequest::new(addon, &base, date);
-    new_hotfix(tree, &Policy::default(), tree, &request)
+    create(tree, &Policy::default(), &request)
+}
+
+fn create(
+    tree: &Tree,
+    policy: &Policy,
+    request: &HotfixRequest<'_>,
+) -> Result<NewHotfix, BumpError> {
+    let repository = ReleaseRepository::load(tree.clone(), policy.clone());
+    new_hotfix(&repository, &repository, request)
 }
 
 #[test]
@@ -112,7 +122,7 @@ fn known_products_are_manifests_and_policy() {
     tree.insert(hotfix("v3.1.53-20180605-p1"), values_of("web"));
     let mut policy = Policy::default();
     policy.products.versions = vec!["v2.6.0".parse().unwrap()];
-    let known = base_addon::known_product_versions(&tree, &policy);
+    let known = base_addon::known_product_versions(&ReleaseRepository::load(tree, policy));
     let known: Vec<_> = known.iter().map(ToString::to_string).collect();
     assert_eq!(known, ["v2.6.0", "v2.7.0"]);
 }
@@ -127,12 +137,12 @@ fn new_hotfix_contains_previous_one() {
     tree.insert(hotfix("v2.7.0-20180605-p1"), first.clone());
     let (base, date) = ("v2.7.0".parse().unwrap(), Date::parse("20180606").unwrap());
     let request = HotfixRequest::new("web", &base, date);
-    let file = new_hotfix(&tree, &Policy::default(), &tree, &request).unwrap();
+    let file = create(&tree, &Policy::default(), &request).unwrap();
     assert_eq!(file.from, hotfix("v2.7.0-20180605-p1"));
     assert_eq!(file.previous.unwrap().to_string(), "v2.7.0-20180605-p1");
     assert_eq!(file.text, first.replace("v2.7.0-20180605-p1", "v2.7.0-20180606-p1"));
     let request = request.with_origin(HotfixOrigin::Addon);
-    let file = new_hotfix(&tree, &Policy::default(), &tree, &request).unwrap();
+    let file = create(&tree, &Policy::default(), &request).unwrap();
     assert_eq!((file.from.as_str(), file.previous), (ADDON, None));
 }
 
@@ -157,7 +167,7 @@ fn a_path_that_the_policy_reads_otherwise_is_refused() {
     let base = "v2.7.0".parse().unwrap();
     let date = Date::new(2018, 6, 5).unwrap();
     let request = HotfixRequest::new("web", &base, date);
-    let error = new_hotfix(&tree, &policy, &tree, &request).unwrap_err();
+    let error = create(&tree, &policy, &request).unwrap_err();
     assert!(matches!(error, BumpError::PathRefused { .. }));
 }
 
@@ -185,6 +195,6 @@ fn an_addon_of_the_older_layout_goes_where_the_written_process_says() {
 #[test]
 fn a_byte_order_mark_stays() {
     let mut tree = Tree::new();
-    tree.insert(ADDON, format!("{MARK}{}", values_of("web")));
-    assert!(new(&tree, "web", "20180605").unwrap().text.starts_with(MARK));
+    tree.insert(ADDON, format!("{BYTE_ORDER_MARK}{}", values_of("web")));
+    assert!(new(&tree, "web", "20180605").unwrap().text.starts_with(BYTE_ORDER_MARK));
 }
