@@ -82,6 +82,7 @@ impl Repository {
 
     /// Parses another state of the repository under the same policy.
     pub(crate) fn parse(&self, tree: impl Into<Arc<Tree>>) -> ReleaseRepository {
+        tracing::debug!("parse the release repository");
         ReleaseRepository::load(tree, Arc::clone(&self.policy))
     }
 

@@ -102,6 +102,23 @@ fn package_product_missing_file_is_error() {
 }
 
 #[test]
+fn package_product_parses_repository_once() {
+    let world = World::new();
+    world.push("web", &SampleImage::with_layers(vec![random_bytes(1, 1000)]));
+    world.write("repo/images-lists/a.list", "release/web:v1\n");
+    let manifest =
+        "metadata: {name: compass}\nspec: {version: 2.7.0, imageLists: [images-lists/a.list]}\n";
+    world.write("repo/release-products/v2.7.0.yaml", manifest);
+    let target = ["product", "v2.7.0", "--repo", "repo", "-vv"];
+    for command in [&["package", "-o", "out"][..], &["images"]] {
+        let ran = world.run(&[command, &target].concat());
+        assert_eq!(ran.code, 0, "{command:?}: {}", ran.error);
+        let parsed = ran.error.matches("parse the release repository").count();
+        assert_eq!(parsed, 1, "{command:?}: {}", ran.error);
+    }
+}
+
+#[test]
 fn incomplete_target_is_not_released() {
     let world = World::new();
     let manifest = "release-products/v2.7.0.yaml";
