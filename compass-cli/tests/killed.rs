@@ -178,7 +178,7 @@ fn package_interrupted_hint_names_part() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("the same command continues there"), "{said}");
+    assert!(said.contains("run the same command to continue"), "{said}");
 }
 
 /// Connections that are closed or reset during their responses.
