@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use compass_registry::Hint;
+
 /// An error of building, reading, writing, installing or publishing packages.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -198,36 +200,35 @@ impl Error {
     }
 
     /// A suggestion for the user.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Damaged { .. } => Some("copy or download the bundle again, or package it again"),
+    pub fn hint(&self) -> Option<Hint> {
+        let text = match self {
+            Self::Damaged { .. } => "copy or download the bundle again, or package it again",
             Self::InvalidChecksum { .. } => {
-                Some("remove it, or create it again: `sha256sum BUNDLE > BUNDLE.sha256`")
+                "remove it, or create it again: `sha256sum BUNDLE > BUNDLE.sha256`"
             }
-            Self::AlreadyExists { .. } => Some("remove it, or choose another path with `-o`"),
-            Self::Conflict { .. } => Some(
-                "choose another store, or increase the version: published bundles are immutable",
-            ),
-            Self::NoSpace { .. } => Some("free some space, or write to another disk"),
+            Self::AlreadyExists { .. } => "remove it, or choose another path",
+            Self::Conflict { .. } => {
+                "choose another store, or increase the version: published bundles are immutable"
+            }
+            Self::NoSpace { .. } => "free some space, or write to another disk",
             Self::NoSuchFile { .. } | Self::NoSuchImage { .. } => {
-                Some("`compass inspect` lists the contents")
+                "`compass inspect` lists the contents"
             }
-            Self::Busy { .. } => Some("wait until it ends, or stop it"),
-            Self::WrongOwner { .. } => Some("remove it, or write to a directory that you own"),
+            Self::Busy { .. } => "wait until it ends, or stop it",
+            Self::WrongOwner { .. } => "remove it, or write to a directory that you own",
             Self::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull => {
-                    Some("free some space, or write to another disk")
-                }
-                std::io::ErrorKind::PermissionDenied => Some("check the permissions of the path"),
-                _ => None,
+                std::io::ErrorKind::StorageFull => "free some space, or write to another disk",
+                std::io::ErrorKind::PermissionDenied => "check the permissions of the path",
+                _ => return None,
             },
-            Self::Registry(error) => error.hint(),
+            Self::Registry(error) => return error.hint(),
             #[cfg(feature = "store")]
             Self::Store { source, .. } if source.is::<crate::store::TooSlow>() => {
-                Some("check the connection, or set another limit with `--min-speed`")
+                return Some(Hint::LowerMinSpeed);
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Hint::Text(text))
     }
 }
 

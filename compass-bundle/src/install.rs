@@ -307,9 +307,7 @@ fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPrefix) -> Result<
             Some(other) if other.root != image.root => {
                 let advice = match place.project.is_empty() {
                     false => "install them without a project",
-                    true => {
-                        "extract them (`compass extract --image`), and push each under its own name"
-                    }
+                    true => "extract them, and push each under its own name",
                 };
                 return Err(Error::InvalidInput(format!(
                     "{} and {} would both become {moved}: {advice}",

@@ -6,6 +6,7 @@ use std::fmt;
 use compass_manifest::escape::{escape, escape_lines};
 use compass_manifest::policy::PolicyError;
 use compass_manifest::source::SourceFile;
+use compass_registry::Hint;
 use serde_json::{Value, json};
 
 pub(crate) type Result<T, E = CliError> = std::result::Result<T, E>;
@@ -96,9 +97,9 @@ impl CliError {
         self
     }
 
-    fn with_hint_of(self, hint: Option<impl Into<String>>) -> Self {
+    fn with_hint_of(self, hint: Option<Hint>) -> Self {
         match hint {
-            Some(hint) => self.hint(hint),
+            Some(hint) => self.hint(hint_text(hint)),
             None => self,
         }
     }
@@ -112,6 +113,29 @@ impl CliError {
             "hint": self.hint,
         });
         json!({"error": error, "warnings": []})
+    }
+}
+
+/// Words the hint of a library with the options of this program.
+pub(crate) fn hint_text(hint: Hint) -> String {
+    match hint {
+        Hint::AllPlatforms => "copy the image with all its platforms: `--platform all`".to_owned(),
+        Hint::SelectPlatform => "choose one of these platforms with `--platform`".to_owned(),
+        Hint::ReduceConcurrency => "wait, use fewer `--jobs`, or log in with an account that has a \
+                                    higher limit"
+            .to_owned(),
+        Hint::LowerMinSpeed => "check the connection, or lower `--min-speed`".to_owned(),
+        Hint::UseTls => "the port requires TLS: omit `--plain-http` and `plain_http`; plain HTTP is \
+                         always used for `localhost`, `127.0.0.1` and `[::1]`, so use another name of \
+                         this machine"
+            .to_owned(),
+        Hint::UsePlainHttp => "the port does not support TLS: use `--plain-http`, or `plain_http: true` \
+                               under `registries.hosts` in the policy"
+            .to_owned(),
+        Hint::CheckProtocol => "the port does not speak HTTP, or only with TLS: check the host and port; \
+                                plain HTTP is used for `localhost`, `127.0.0.1` and with `--plain-http`"
+            .to_owned(),
+        hint => hint.to_string(),
     }
 }
 
@@ -171,8 +195,8 @@ fn registry_exit(error: &compass_registry::Error) -> u8 {
 
 impl From<PolicyError> for CliError {
     fn from(error: PolicyError) -> Self {
-        let help = (!error.help.is_empty()).then(|| error.help.clone());
-        Self::usage(&error).with_hint_of(help)
+        let cli_error = Self::usage(&error);
+        if error.help.is_empty() { cli_error } else { cli_error.hint(error.help) }
     }
 }
 

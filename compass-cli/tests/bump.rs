@@ -144,15 +144,11 @@ fn bump_invalid_request_is_error() {
             "expected a calendar date",
         ),
         (&["hotfix", "web-v2.7.0-20180605-p1"], 2, "there is no hotfix"),
-<<<<<<< HEAD
         (
             &["hotfix", "web-v2.7.0-20180605-p1", "--base", "v2.6.0"],
             2,
             "is not a hotfix of the product",
         ),
-=======
-        (&["hotfix", "web-v2.7.0-20180605-p1", "--base", "v2.6.0"], 2, "is not a hotfix of the product"),
->>>>>>> abdbc3c (Follow the new hint in the test of killed runs)
     ] {
         let (exit, out, err) = repository.bump(arguments);
         assert_eq!((exit, out.as_str()), (code, ""), "{arguments:?}: {err}");

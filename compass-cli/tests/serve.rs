@@ -162,6 +162,6 @@ async fn serve_full_disk_is_temporary() {
         source = error.source();
     }
     assert!(chain.join(": ").contains("the disk is full"), "{chain:?}");
-    assert!(error.hint().unwrap().contains("free some space"));
+    assert!(error.hint().unwrap().to_string().contains("free some space"));
     afterwards.unwrap();
 }

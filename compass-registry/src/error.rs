@@ -7,6 +7,7 @@ mod sanitize;
 use std::fmt;
 use std::time::Duration;
 
+pub use self::hint::Hint;
 use self::hint::is_certificate_error;
 pub(crate) use self::sanitize::find_password;
 use self::sanitize::{redact_password, sanitize};

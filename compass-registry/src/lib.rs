@@ -51,7 +51,7 @@ pub use cache::CachingSource;
 pub use copy::{Copier, CopyOptions, CopyReport, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
-pub use error::Error;
+pub use error::{Error, Hint};
 pub use image_manifest::{
     MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
     media_type_of, sniff_media_type,

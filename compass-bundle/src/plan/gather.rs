@@ -201,7 +201,7 @@ fn require_pinned(
         TagOrDigest::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
             Err(Error::InvalidInput(format!(
                 "{reference} names an image index by its digest, which a part of it does not have: \
-                 take it with all platforms (`--platform all`)"
+                 include all platforms"
             )))
         }
         _ => Ok(()),

@@ -4,7 +4,7 @@ use compass_registry::client::Check;
 use compass_registry::{RegistryPrefix, Repository as Name};
 use serde_json::json;
 
-use crate::error::{CliError, Result};
+use crate::error::{CliError, Result, hint_text};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::registries::Registries;
@@ -55,12 +55,15 @@ fn line(check: &Check) -> String {
         Some(false) => "no",
         None => "-",
     };
-    let help = check.help.map(|help| format!("{:<20} help: {help}\n", "")).unwrap_or_default();
+    let help = check
+        .help
+        .map(|help| format!("{:<20} help: {}\n", "", hint_text(help)))
+        .unwrap_or_default();
     format!("{:<15} {works:<4} {}\n{help}", check.name, check.detail)
 }
 
 fn to_json(check: &Check) -> serde_json::Value {
     json!({
-        "name": check.name, "works": check.passed, "detail": check.detail, "help": check.help,
+        "name": check.name, "works": check.passed, "detail": check.detail, "help": check.help.map(hint_text),
     })
 }

@@ -12,7 +12,7 @@ use super::transport::{RootResponse, Transport, is_ok};
 use super::{list, mount, pull, push, upload};
 use crate::referrer::fallback_tag;
 use crate::{
-    Descriptor, Error, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type,
+    Descriptor, Error, Hint, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type,
 };
 
 /// One thing that was tried.
@@ -25,7 +25,7 @@ pub struct Check {
     /// More about it, in words.
     pub detail: String,
     /// What a person can do where it does not work.
-    pub help: Option<&'static str>,
+    pub help: Option<Hint>,
 }
 
 /// Bytes of the blob that is written; enough for several chunks.
@@ -137,7 +137,7 @@ async fn check_catalog(transport: &Transport, checks: &mut Checks) {
             name: "catalogue",
             passed: Some(false),
             detail: error_chain(&error),
-            help: Some("nothing here needs it"),
+            help: Some(Hint::Text("nothing here needs it")),
         }),
     }
 }
@@ -275,8 +275,9 @@ async fn check_image(
     if !checks.record("delete", removed.await, "manifests and their tags")
         && let Some(check) = checks.0.last_mut()
     {
-        check.help =
-            Some("what was pushed to the scratch repository stays there: remove it by hand");
+        check.help = Some(Hint::Text(
+            "what was pushed to the scratch repository stays there: remove it by hand",
+        ));
     }
 }
 

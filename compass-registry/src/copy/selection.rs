@@ -52,7 +52,7 @@ pub(super) fn select(
         _ => Err(Error::InvalidContent {
             what: what.to_owned(),
             reason: "it is an index of indexes, from which several platforms cannot be selected: \
-                     select one platform (`--platform`), or all"
+                     select one platform, or all"
                 .to_owned(),
         }),
     }

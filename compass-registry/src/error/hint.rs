@@ -68,9 +68,9 @@ impl Error {
                 let words = reason.split_once("(403)").map_or("", |(_, words)| words);
                 hint_for_message(words).or(Some(Hint::Text(LOGIN)))
             }
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
-                Some(Hint::Text("the registry holds or sends damaged content: push the image again"))
-            }
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => Some(Hint::Text(
+                "the registry holds or sends damaged content: push the image again",
+            )),
             Self::NotARegistry { .. } => Some(Hint::Text(NO_REGISTRY)),
             Self::NoSuchPlatform { available, .. } if available.is_empty() => {
                 Some(Hint::AllPlatforms)
@@ -105,7 +105,6 @@ const LOGIN: &str =
 
 /// What the error for a request without a login ends with.
 const ANONYMOUS: &str = "(asked without a login)";
-
 
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
 
@@ -190,7 +189,9 @@ fn hint_for_status(request: &str, status: u16, message: &str) -> Option<Hint> {
 /// Advice for a host that cannot be reached, or a connection that broke.
 fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
     if error.is::<Elapsed>() {
-        return Hint::Text("the host accepts connections and does not answer: check the address and port, and for a proxy or firewall in between");
+        return Hint::Text(
+            "the host accepts connections and does not answer: check the address and port, and for a proxy or firewall in between",
+        );
     }
     if error.is::<TooSlow>() {
         return Hint::LowerMinSpeed;
@@ -199,10 +200,14 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
         return Hint::Text("check the host name and port, and whether the registry is running");
     }
     if chain_contains(error, "UnknownIssuer") {
-        return Hint::Text("name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy");
+        return Hint::Text(
+            "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy",
+        );
     }
     if is_certificate_error(error) {
-        return Hint::Text("its certificate is not one for this host now: look at its names, its dates and who signed it");
+        return Hint::Text(
+            "its certificate is not one for this host now: look at its names, its dates and who signed it",
+        );
     }
     if chain_contains(error, "InvalidContentType") {
         return Hint::UsePlainHttp;
@@ -211,9 +216,13 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
         return Hint::CheckProtocol;
     }
     if error.downcast_ref().is_some_and(|error: &ConnectionError| error.was_open) {
-        return Hint::Text("run the command again; check the network, and proxies that end long transfers");
+        return Hint::Text(
+            "run the command again; check the network, and proxies that end long transfers",
+        );
     }
-    Hint::Text("check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy")
+    Hint::Text(
+        "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
+    )
 }
 
 fn refuses_connections(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -284,7 +293,10 @@ mod tests {
             let hint = error.hint().map(|hint| hint.to_string());
             match advice {
                 Some(advice) => {
-                    assert!(hint.as_ref().is_some_and(|hint| hint.contains(advice)), "{request}: {hint:?}")
+                    assert!(
+                        hint.as_ref().is_some_and(|hint| hint.contains(advice)),
+                        "{request}: {hint:?}"
+                    )
                 }
                 None => assert_eq!(hint, None, "{request} {status}"),
             }
