@@ -229,7 +229,7 @@ fn publish_other_bytes_is_error() {
     let output = world.run(&["publish", &other, to[0], to[1]]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{error}");
-    assert!(error.contains(URL) && error.contains("raise the version"), "{error}");
+    assert!(error.contains(URL) && error.contains("increase the version"), "{error}");
     let arguments = world.package("s3://releases/team");
     let output = world.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(!output.status.success());

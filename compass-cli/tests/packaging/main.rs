@@ -84,7 +84,7 @@ fn package_product_missing_file_is_error() {
             list,
             "addons",
             "{source: install.sh, path: ../install.sh}",
-            "v2.7.0.yaml:7: `../install.sh` is no path",
+            "v2.7.0.yaml:7: `../install.sh` is not a path",
         ),
         (
             list,

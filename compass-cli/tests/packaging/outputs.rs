@@ -148,7 +148,7 @@ fn foreign_package_unread_parts_warn() {
         &["diff", "layout.tar", BUNDLE],
     ] {
         let ran = world.run(arguments);
-        assert_ran(&ran, 0, "of the type `text/plain`, which is not an image");
+        assert_ran(&ran, 0, "with the media type `text/plain`, which is not an image");
         let ran = world.run(&[&["--format", "json"], arguments].concat());
         let warnings = parsed(&ran.out)["warnings"].to_string();
         assert!(warnings.contains("which is not an image"), "{arguments:?}: {warnings}");
