@@ -109,7 +109,7 @@ fn sync_report_retries_failed_images() {
     let (code, out, error) = world.compass(&sync);
     assert_eq!(code, 3, "{out}{error}");
     assert!(error.contains("caicloud/b:v1"), "{error}");
-    assert!(out.ends_with(" s\n") && out.contains("3 copied with "), "{out}");
+    assert!(out.ends_with(" s\n") && out.contains("3 copied ("), "{out}");
     assert!(["release/a:v1", "release/c:v1", "library/d:v2"].iter().all(|one| world.has(one)));
     let report = world.json("report.json");
     let results: Vec<_> =
@@ -141,7 +141,7 @@ fn sync_dry_run_prints_sizes() {
     world.write("one.list", "release/a:v1\nrelease/b:v1\n");
     let (code, out, _) = world.compass(&["sync", "--list", "one.list", "--dry-run"]);
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("2 to copy with 98.12 KiB"), "the shared layer counts once: {out}");
+    assert!(out.contains("2 to copy (98.12 KiB)"), "the shared layer counts once: {out}");
     assert!(!world.has("release/a:v1") && world.source.blob_bytes() == 0);
 }
 
@@ -161,11 +161,11 @@ fn sync_retries_are_counted() {
 #[test]
 fn sync_invalid_list_names_location() {
     let world = World::new(&[], Script::default());
-    world.write("bad.list", "release/a:v1\nrelease/what is this\n");
-    world.write("worse.list", "release/what is this\nrelease/a:v1\n/\n");
+    world.write("bad.list", "release/a:v1\nrelease/not an image\n");
+    world.write("worse.list", "release/not an image\nrelease/a:v1\n/\n");
     for (list, about) in [
         ("bad.list", "bad.list:2"),
-        ("worse.list", "worse.list:1: `release/what is this`"),
+        ("worse.list", "worse.list:1: `release/not an image`"),
         ("worse.list", "worse.list:3: `/`"),
         ("gone.list", "there is no list `gone.list`"),
         ("gone/*.list", "there is no list `gone/*.list`"),
@@ -185,7 +185,7 @@ fn sync_invalid_list_names_location() {
     let (code, _, error) = world.compass(&["sync", "--list", "odd.json"]);
     assert_eq!(code, 2);
     assert!(
-        error.contains("odd.json is is not a report of `sync`") && error.contains("Oh no"),
+        error.contains("odd.json is not a report of `sync`") && error.contains("Oh no"),
         "{error}"
     );
 }
