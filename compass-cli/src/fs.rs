@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -10,32 +11,18 @@ use crate::error::{CliError, Result};
 
 /// Writes or replaces a file; an existing file keeps its permissions.
 pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<()> {
-    let permissions = fs::metadata(target).map(|metadata| metadata.permissions());
-    let publish = |temporary: &Path| {
-        permissions.map_or(Ok(()), |permissions| fs::set_permissions(temporary, permissions))?;
-        fs::rename(temporary, target)
-    };
-    write_sibling(target, bytes, publish).map_err(|error| write_error(target, &error))
-}
-
-/// Creates a new file below `root`, and its parent directories. `is_file` tells of every path of the
-/// repository whether it is a file or a link, whose target may be outside of it.
-pub(crate) fn create(
-    root: &Path,
-    path: &str,
-    bytes: &[u8],
-    is_file: impl Fn(&str) -> bool,
-) -> Result<()> {
-    let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-    if let Some(file) = parents.into_iter().find(|parent| is_file(parent)) {
-        return Err(CliError::usage(format!("{file} is not a directory")));
-    }
-    let target = root.join(path);
+    let existing = fs::metadata(target).map(|metadata| metadata.permissions());
     let write = || {
-        target.parent().map_or(Ok(()), fs::create_dir_all)?;
-        write_sibling(&target, bytes, |temporary| rename_new(temporary, &target))
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(0o666));
+        let mut file = builder.tempfile_in(directory_of(target))?;
+        file.write_all(bytes)?;
+        existing.map_or(Ok(()), |permissions| file.as_file().set_permissions(permissions))?;
+        file.as_file().sync_all()?;
+        file.persist(target).map_err(|error| error.error)
     };
-    write().map_err(|error| write_error(&target, &error))
+    write().map_err(|error| write_error(target, &error))?;
+    Ok(())
 }
 
 /// Writes the output file that a user named. The target of a link is replaced; a pipe or a device is
@@ -57,9 +44,7 @@ pub(crate) fn require_writable(target: &Path) -> Result<()> {
     } else if target.is_dir() {
         Err(rustix::io::Errno::ISDIR)
     } else {
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
-        rustix::fs::access(parent.join("."), Access::WRITE_OK | Access::EXEC_OK)
+        rustix::fs::access(directory_of(&target).join("."), Access::WRITE_OK | Access::EXEC_OK)
     };
     access.map_err(|error| {
         let error = io::Error::from(error);
@@ -89,30 +74,6 @@ fn follow_links(path: &Path) -> PathBuf {
     path
 }
 
-/// Renames a file unless the target exists. A hard link fails atomically in that case, and a rename
-/// does not; some file systems have no hard links.
-fn rename_new(temporary: &Path, target: &Path) -> io::Result<()> {
-    match fs::hard_link(temporary, target) {
-        Ok(()) => fs::remove_file(temporary),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        Err(_) => fs::rename(temporary, target),
-    }
-}
-
-/// Writes a temporary file in the directory of `target`, which `publish` renames.
-fn write_sibling(
-    target: &Path,
-    bytes: &[u8],
-    publish: impl FnOnce(&Path) -> io::Result<()>,
-) -> io::Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = target.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    let written =
-        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| publish(&temporary));
-    if written.is_err() {
-        // The caller reports the first error.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::{bump_error, print_dry_run};
 use crate::error::{CliError, Result};
-use crate::fs;
 use crate::output::Output;
 use crate::repository::Repository;
 
@@ -70,12 +69,21 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
         )));
     }
     if !args.dry_run {
-        fs::create(&repository.root, &file.path, file.text.as_bytes(), |path| {
-            repository.tree.contains(path)
-        })?;
+        write_new(repository, &file.path, file.text.as_bytes())?;
     }
     print(args, &file, output);
     Ok(())
+}
+
+/// Writes a new file of the repository. A file or a link in place of a parent directory is an error: a
+/// link may lead out of the repository.
+fn write_new(repository: &Repository, path: &str, bytes: &[u8]) -> Result<()> {
+    let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+    if let Some(file) = parents.into_iter().find(|parent| repository.tree.contains(parent)) {
+        return Err(CliError::usage(format!("{file} is not a directory")));
+    }
+    let bytes = bytes.to_vec().into();
+    Ok(compass_bundle::write_file_below(&repository.root, path, &bytes, 0o644)?)
 }
 
 /// The product version to patch.
