@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use compass_bundle::document::BundleKind;
-use compass_bundle::frame::{Framer, Unframer};
+use compass_bundle::gzip::{self, Deframer};
 use compass_bundle::{ArchiveImage, BundleContents, BundleDocument, BundlePlan, ContentFile};
 use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -13,21 +13,22 @@ const BYTES: usize = 16 << 20;
 
 fn framing(criterion: &mut Criterion) {
     let content = vec![7; BYTES];
-    let mut framed = Vec::with_capacity(BYTES + BYTES / 1000);
-    Framer::new(0, BYTES as u64).push(&content, &mut framed);
-    let mut group = criterion.benchmark_group("frame");
+    let framed = gzip::member(&content);
+    let mut group = criterion.benchmark_group("member");
     group.throughput(Throughput::Bytes(BYTES as u64));
-    let mut out = Vec::with_capacity(framed.len());
     group.bench_function("write", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            Framer::new(0, BYTES as u64).push(black_box(&content), &mut out);
-        });
+        bencher.iter(|| gzip::member(black_box(&content)));
     });
+    let mut out = Vec::with_capacity(BYTES);
     group.bench_function("read", |bencher| {
         bencher.iter(|| {
             out.clear();
-            Unframer::new(0, BYTES as u64).push(black_box(&framed), &mut out)
+            let mut deframer = Deframer::new(BYTES as u64);
+            let read = deframer.for_each_slice(black_box(&framed), |slice| {
+                out.extend_from_slice(slice);
+                Ok(())
+            });
+            read.and_then(|()| deframer.finish())
         });
     });
     group.finish();
@@ -41,15 +42,6 @@ fn checksums(criterion: &mut Criterion) {
         bencher.iter(|| crc32fast::hash(black_box(&content)));
     });
     group.finish();
-    let mut part = crc32fast::Hasher::new();
-    part.update(&content);
-    criterion.bench_function("crc/combine", |bencher| {
-        bencher.iter(|| {
-            let mut whole = crc32fast::Hasher::new();
-            whole.combine(black_box(&part));
-            whole.finalize()
-        });
-    });
 }
 
 /// Creates images that share base layers, as those of a product do.

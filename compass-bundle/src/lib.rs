@@ -1,12 +1,11 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Modules
-//! Without I/O: [`frame`] (gzip of stored blocks), [`naming`], [`document`] (`bundle.json`), and the
+//! Without I/O: [`gzip`] (members of stored blocks), [`naming`], [`document`] (`bundle.json`), and the
 //! plan. With I/O: writing, reading by offset, verifying, installing, extracting, comparing, and
 //! [`store`] (object storages with feature `store`). `docs/bundle-format.md` specifies the format.
 
 pub mod document;
-pub mod frame;
 pub mod naming;
 pub mod store;
 
@@ -15,6 +14,7 @@ mod diff_ids;
 mod error;
 mod extract;
 mod foreign;
+mod format;
 mod install;
 mod package;
 mod plan;
@@ -27,6 +27,7 @@ pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
 pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
+pub use format::gzip;
 pub use install::{Installed, copy_bundled, copy_packed, install, install_package};
 pub use package::{Package, mismatch_range, verify_unreadable};
 pub use plan::BundlePlan;

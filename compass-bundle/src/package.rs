@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use compass_registry::{Error as RegistryError, Hasher, RawManifest, Reference, TagOrDigest};
 
 use crate::document::FILE_NAME;
+use crate::format::gzip;
 use crate::plan::entry;
-use crate::{Bundle, BundleSource, Damage, Error, ForeignPackage, Verified, VerifyOptions, frame};
+use crate::{Bundle, BundleSource, Damage, Error, ForeignPackage, Verified, VerifyOptions};
 
 /// Size of the name field in a tar header.
 const TAR_NAME_SIZE: u64 = 100;
@@ -98,7 +99,7 @@ pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>
     let opened = Bundle::read(recording.clone()).await;
     Ok(match (has_header, opened) {
         (true, _) => 0..recording.end.load(Ordering::Relaxed),
-        (false, Ok(_)) => 0..frame::HEADER.len() as u64,
+        (false, Ok(_)) => 0..gzip::HEADER.len() as u64,
         (false, Err(_)) => 0..source.size(),
     })
 }
@@ -158,7 +159,7 @@ impl BundleSource for RecordingSource {
         self.end.fetch_max(range.end, Ordering::Relaxed);
         let mut bytes = BytesMut::from(self.source.read(range.clone()).await?);
         let header =
-            frame::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
+            gzip::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
         for ((_, expected), byte) in header.zip(bytes.iter_mut()) {
             *byte = *expected;
         }
@@ -168,7 +169,7 @@ impl BundleSource for RecordingSource {
 
 /// Whether a file with the gzip header of a bundle has `bundle.json` as its first entry.
 async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
-    let start = frame::HEADER.len() as u64 + frame::BLOCK_HEADER;
+    let start = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER;
     let end = start + TAR_NAME_SIZE;
     if source.size() < end || !has_bundle_header(source).await? {
         return Ok(false);
@@ -182,11 +183,11 @@ async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> 
 
 /// Whether a file ends before its first tar header does.
 async fn is_truncated(source: &dyn BundleSource) -> Result<bool, Error> {
-    let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + TAR_NAME_SIZE;
+    let end = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + TAR_NAME_SIZE;
     Ok(source.size() < end && has_bundle_header(source).await?)
 }
 
 async fn has_bundle_header(source: &dyn BundleSource) -> Result<bool, Error> {
-    let length = source.size().min(frame::HEADER.len() as u64);
-    Ok(source.read(0..length).await?[..] == frame::HEADER)
+    let length = source.size().min(gzip::HEADER.len() as u64);
+    Ok(source.read(0..length).await?[..] == gzip::HEADER)
 }

@@ -6,6 +6,7 @@ pub(crate) mod contents;
 pub(crate) mod entry;
 mod gather;
 pub(crate) mod image;
+pub(crate) mod members;
 pub(crate) mod platforms;
 pub(crate) mod store;
 pub(crate) mod tar;
@@ -13,45 +14,39 @@ pub(crate) mod tar;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, Platform, Repository};
 
 use self::archive::Archive;
 use self::configs::PlannedConfig;
 use self::contents::{ARCHIVES, BundleContents, ContentFile};
 use self::image::{ArchiveImage, share_available_layers};
-use self::tar::{Part, TarLayout};
+use self::members::{MemberList, PlannedMember};
+use self::tar::TarLayout;
 use crate::document::{self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION};
-use crate::{Error, frame, naming};
+use crate::{Error, naming};
 
 /// A bundle before it is written: size, offsets and contents, all known.
 #[derive(Debug, Clone)]
 pub struct BundlePlan {
     stem: String,
     document: BundleDocument,
-    length: u64,
+    size: u64,
     files: Vec<ContentFile>,
     archives: Vec<PlannedArchive>,
     blobs: Vec<PlannedBlob>,
-    segments: Vec<Segment>,
+    members: Vec<PlannedMember>,
     /// The configurations that have to fit their images.
     configs: Vec<PlannedConfig>,
 }
 
-/// An image archive's place in the tar of a bundle.
+/// An image archive in a bundle.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedArchive {
-    /// Offset of its gzip header in the bundle's tar.
-    pub(crate) start: u64,
-    /// Length of its own tar.
-    pub(crate) length: u64,
     pub(crate) path: String,
     pub(crate) reference: String,
-    /// The segments of its tar. That of its gzip trailer follows.
-    pub(crate) segments: Range<usize>,
 }
 
-/// A blob that stands in a bundle, once or several times.
+/// A blob of a bundle.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedBlob {
     pub(crate) descriptor: Descriptor,
@@ -59,30 +54,8 @@ pub(crate) struct PlannedBlob {
     pub(crate) repository: Repository,
     /// The first image that needs it.
     pub(crate) reference: String,
-    /// The segments that it fills.
+    /// The members that hold it, one or several.
     pub(crate) places: Vec<usize>,
-}
-
-/// One part of a bundle, in order.
-#[derive(Debug, Clone)]
-pub(crate) struct Segment {
-    /// The archive whose tar it stands in, or nothing for the bundle's own.
-    pub(crate) archive: Option<usize>,
-    /// Offset in that tar.
-    pub(crate) position: u64,
-    pub(crate) size: u64,
-    pub(crate) content: Content,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Content {
-    Bytes(Bytes),
-    /// A small file, by its number.
-    File(usize),
-    /// A blob, by its number.
-    Blob(usize),
-    /// The gzip trailer of an image archive.
-    Trailer(usize),
 }
 
 impl BundlePlan {
@@ -127,7 +100,6 @@ impl BundlePlan {
         let described = document.to_bytes();
         contents::require_readable(described.len())?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);
-        tar.file(document::FILE_NAME, entry::FILE_MODE, &described)?;
         for (index, file) in contents.files.iter().enumerate() {
             tar.small_file((&file.path, file.mode), index, file.size)?;
         }
@@ -137,20 +109,20 @@ impl BundlePlan {
         for (index, file) in document.archives().enumerate() {
             tar.archive(&file.path, index, file.size)?;
         }
-        let (parts, length) = tar.end()?;
-        let mut plan = Self {
-            stem,
-            document,
-            length,
-            files: contents.files.clone(),
-            archives: Vec::new(),
-            blobs: Vec::new(),
-            segments: Vec::new(),
-            configs: Vec::new(),
-        };
-        plan.add_parts(parts, archives, &Owners::of(&contents.images)?);
-        plan.configs = configs::plan(&contents.images, &plan.blobs)?;
-        Ok(plan)
+        let (parts, _) = tar.end()?;
+        let planned_archives = document.archives().zip(images).map(|(file, image)| {
+            let (path, reference) = (file.path.clone(), image.reference.to_string());
+            PlannedArchive { path, reference }
+        });
+        let planned_archives = planned_archives.collect();
+        let owners = BlobOwners::of(&contents.images)?;
+        let mut members = MemberList::new(&owners);
+        members.add_separate(document_entry(&stem, &described, modified)?.into(), None);
+        members.add_parts(parts, archives);
+        let (members, blobs, size) = members.finish();
+        let configs = configs::plan(&contents.images, &blobs)?;
+        let (files, archives) = (contents.files.clone(), planned_archives);
+        Ok(Self { stem, document, size, files, archives, blobs, members, configs })
     }
 
     /// Plans an image archive as a file of its own: what there is, whether or not its configuration
@@ -173,87 +145,20 @@ impl BundlePlan {
             files: Vec::new(),
             store: None,
         };
-        let mut plan = Self {
+        let owners = BlobOwners::of(std::slice::from_ref(image))?;
+        let mut members = MemberList::new(&owners);
+        members.add_parts(archive.parts, Vec::new());
+        let (members, blobs, size) = members.finish();
+        Ok(Self {
             stem: image.reference.repository().name().to_owned(),
             document,
-            length: archive.length,
+            size,
             files: Vec::new(),
             archives: Vec::new(),
-            blobs: Vec::new(),
-            segments: Vec::new(),
+            blobs,
+            members,
             configs: Vec::new(),
-        };
-        plan.add_parts(archive.parts, Vec::new(), &Owners::of(std::slice::from_ref(image))?);
-        Ok(plan)
-    }
-
-    fn add_parts(&mut self, parts: Vec<Part>, archives: Vec<Archive>, owners: &Owners<'_>) {
-        let paths: Vec<_> = self.document.archives().map(|file| file.path.clone()).collect();
-        let mut archives: Vec<_> = archives.into_iter().zip(paths).map(Some).collect();
-        let mut known = HashMap::new();
-        let mut position = 0;
-        for part in parts {
-            let size = part.size();
-            match part {
-                Part::Archive(index, _) => {
-                    let inner = archives.get_mut(index).and_then(Option::take);
-                    if let Some(inner) = inner {
-                        self.add_archive(index, position, inner, owners, &mut known);
-                    }
-                }
-                part => self.add(None, position, part, owners, &mut known),
-            }
-            position += size;
-        }
-    }
-
-    fn add_archive(
-        &mut self,
-        index: usize,
-        start: u64,
-        (archive, path): (Archive, String),
-        owners: &Owners<'_>,
-        known: &mut HashMap<Digest, usize>,
-    ) {
-        let length = archive.length;
-        self.add(None, start, Part::Bytes(Bytes::from_static(&frame::HEADER)), owners, known);
-        let first = self.segments.len();
-        let mut position = 0;
-        for part in archive.parts {
-            let size = part.size();
-            self.add(Some(index), position, part, owners, known);
-            position += size;
-        }
-        let (reference, segments) = (archive.image.reference, first..self.segments.len());
-        self.archives.push(PlannedArchive { start, length, path, reference, segments });
-        let position = start + frame::offset(length);
-        let (size, content) = (frame::TRAILER, Content::Trailer(index));
-        self.segments.push(Segment { archive: None, position, size, content });
-    }
-
-    fn add(
-        &mut self,
-        archive: Option<usize>,
-        position: u64,
-        part: Part,
-        owners: &Owners<'_>,
-        known: &mut HashMap<Digest, usize>,
-    ) {
-        let size = part.size();
-        let content = match part {
-            Part::Bytes(bytes) => Content::Bytes(bytes),
-            Part::Blob(descriptor) => {
-                let number = *known.entry(descriptor.digest).or_insert(self.blobs.len());
-                if number == self.blobs.len() {
-                    self.blobs.push(owners.planned(descriptor));
-                }
-                self.blobs[number].places.push(self.segments.len());
-                Content::Blob(number)
-            }
-            Part::File(number, _) => Content::File(number),
-            Part::Archive(..) => return,
-        };
-        self.segments.push(Segment { archive, position, size, content });
+        })
     }
 
     /// The file name.
@@ -263,7 +168,7 @@ impl BundlePlan {
 
     /// The size of the file in bytes, exactly.
     pub fn size(&self) -> u64 {
-        frame::framed_size(self.length)
+        self.size
     }
 
     /// The bytes of the blobs that have to be read, each once.
@@ -282,13 +187,13 @@ impl BundlePlan {
         zstd.map(|blob| (blob.reference.as_str(), blob.descriptor.digest))
     }
 
-    /// The length of the tar inside the file.
-    pub(crate) fn length(&self) -> u64 {
-        self.length
+    /// The digest of `bundle.json`, which determines every byte of the bundle.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.document.to_bytes())
     }
 
-    pub(crate) fn segments(&self) -> &[Segment] {
-        &self.segments
+    pub(crate) fn members(&self) -> &[PlannedMember] {
+        &self.members
     }
 
     pub(crate) fn archives(&self) -> &[PlannedArchive] {
@@ -307,29 +212,20 @@ impl BundlePlan {
         &self.configs
     }
 
-    /// Where a segment stands in the file. The header of the file and its trailer stand in none.
-    pub(crate) fn file_range(&self, segment: &Segment) -> Range<u64> {
-        let outer = self.outer_range(segment);
-        frame::offset(outer.start)..frame::offset(outer.end)
-    }
-
-    /// Where the document stands in the file, without its header.
+    /// Where the document is in the file.
     pub(crate) fn document_range(&self) -> Range<u64> {
-        let (start, size) = (entry::BLOCK, self.document.to_bytes().len() as u64);
-        frame::offset(start)..frame::offset(start + size)
+        let size = self.document.to_bytes().len() as u64;
+        self.members[0].place.content_range(entry::BLOCK..entry::BLOCK + size)
     }
+}
 
-    /// Where a segment stands in the tar of the bundle.
-    pub(crate) fn outer_range(&self, segment: &Segment) -> Range<u64> {
-        let range = segment.position..segment.position + segment.size;
-        match segment.archive {
-            None => range,
-            Some(archive) => {
-                let start = self.archives[archive].start;
-                start + frame::offset(range.start)..start + frame::offset(range.end)
-            }
-        }
-    }
+/// The tar entry of `bundle.json`.
+fn document_entry(stem: &str, document: &[u8], modified: u64) -> Result<Vec<u8>, Error> {
+    let (path, size) = (format!("{stem}/{}", document::FILE_NAME), document.len() as u64);
+    let mut bytes = entry::file(&path, entry::FILE_MODE, size, modified)?;
+    bytes.extend_from_slice(document);
+    bytes.extend_from_slice(entry::padding(size));
+    Ok(bytes)
 }
 
 fn archive_files(contents: &BundleContents, archives: &[Archive]) -> Vec<BundleFile> {
@@ -341,7 +237,7 @@ fn archive_files(contents: &BundleContents, archives: &[Archive]) -> Vec<BundleF
     };
     let files = names.into_iter().zip(archives).map(|(name, archive)| BundleFile {
         path: path(name),
-        size: frame::framed_size(archive.length),
+        size: archive.size(),
         mode: None,
         digest: None,
         image: Some(archive.image.clone()),
@@ -350,9 +246,9 @@ fn archive_files(contents: &BundleContents, archives: &[Archive]) -> Vec<BundleF
 }
 
 /// The first image that needs each blob.
-struct Owners<'i>(HashMap<Digest, &'i ArchiveImage>);
+pub(crate) struct BlobOwners<'i>(HashMap<Digest, &'i ArchiveImage>);
 
-impl<'i> Owners<'i> {
+impl<'i> BlobOwners<'i> {
     fn of(images: &'i [ArchiveImage]) -> Result<Self, Error> {
         let mut owners = HashMap::new();
         for image in images {

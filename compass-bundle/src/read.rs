@@ -2,10 +2,9 @@
 
 mod checksum;
 mod configs;
-pub(crate) mod frames;
+mod member_verifier;
 mod open;
 mod opening;
-mod proof;
 mod source;
 mod verify;
 

@@ -33,7 +33,7 @@ pub use self::object::{ObjectFile, ObjectStore};
 pub use self::upload::{has_pending_uploads, wait_for_pending_uploads};
 use crate::document::{BundleDocument, BundleKind};
 #[cfg(feature = "store")]
-use crate::write::{Existing, write_beside};
+use crate::write::{Overwrite, write_with_checksum};
 #[cfg(feature = "store")]
 use crate::{Bundle, BundlePlan, BundleSource, LocalFile};
 use crate::{Error, naming};
@@ -157,14 +157,15 @@ impl Store {
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-                let to = (&*path, Existing::Kept);
-                let written = match write_beside(plan, Arc::clone(&source), to, options).await {
-                    // Another process was faster.
-                    Err(Error::AlreadyExists { .. }) if path.is_file() => {
-                        return confirm_matches_plan(path, plan, source, options).await;
-                    }
-                    written => written?,
-                };
+                let to = (&*path, Overwrite::No);
+                let written =
+                    match write_with_checksum(plan, Arc::clone(&source), to, options).await {
+                        // Another process was faster.
+                        Err(Error::AlreadyExists { .. }) if path.is_file() => {
+                            return confirm_matches_plan(path, plan, source, options).await;
+                        }
+                        written => written?,
+                    };
                 let url = format!("file://{}", written.path.display());
                 Ok(Published { url, size: written.size, digest: written.digest, present: false })
             }

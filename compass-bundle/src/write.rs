@@ -1,16 +1,16 @@
-//! Executes a plan: to a file, at known offsets in any order, or in order to a stream.
+//! Executes a plan: to a file, in any order, or to a stream in order.
 
-mod ahead;
-mod appetite;
 mod blob;
-mod disk;
-pub(crate) mod encode;
+mod checkpoint;
+mod concurrency;
 pub(crate) mod file;
-mod frontier;
-mod journal;
-mod outlet;
+mod file_hasher;
+mod inline_hasher;
+mod io_pool;
 pub(crate) mod part_file;
-mod passing;
+mod placements;
+mod prefetch;
+mod run;
 mod stream;
 mod writer;
 
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
 
-pub(crate) use self::file::Existing;
+pub(crate) use self::file::Overwrite;
 pub use self::part_file::create_own_directory;
 pub use self::stream::{stream, write_into};
 use crate::Error;
@@ -80,17 +80,17 @@ pub async fn write_as(
     path: &Path,
     options: &WriteOptions,
 ) -> Result<Written, Error> {
-    write_beside(plan, source, (path, Existing::Replaced), options).await
+    write_with_checksum(plan, source, (path, Overwrite::Yes), options).await
 }
 
 /// Writes a bundle and its `.sha256`.
-pub(crate) async fn write_beside(
+pub(crate) async fn write_with_checksum(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
-    (path, existing): (&Path, Existing),
+    (path, overwrite): (&Path, Overwrite),
     options: &WriteOptions,
 ) -> Result<Written, Error> {
-    let digest = file::write(plan, source, (path, existing), options).await?;
+    let digest = file::write(plan, source, (path, overwrite), options).await?;
     write_checksum(path, digest)?;
     Ok(Written { path: path.to_owned(), size: plan.size(), digest })
 }
@@ -121,7 +121,8 @@ pub(crate) fn checksum_line(path: &Path, digest: Digest) -> String {
     format!("{}  {}\n", digest.hex(), path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// The thread that writes is gone; what it says itself comes first.
-fn stopped(path: &Path) -> Error {
+/// The error of a command that cannot be sent, because the writing thread ended. Its own error has
+/// precedence.
+fn writer_gone(path: &Path) -> Error {
     Error::io("write", path)(std::io::Error::other("the writing thread stopped"))
 }

@@ -84,7 +84,7 @@ async fn write_plan_of_opened_bundle_is_error() {
     let directory = tempfile::tempdir().unwrap();
     let written = write(&plan, bundle, directory.path(), &WriteOptions::default()).await;
     for error in [streamed.unwrap_err(), written_into.unwrap_err(), written.unwrap_err()] {
-        assert!(error.to_string().contains("no bytes of gpu.yaml"), "{error}");
+        assert!(error.to_string().contains("does not have the bytes of gpu.yaml"), "{error}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -283,7 +283,7 @@ async fn install_rearchived_product_names_the_cause() {
     let plan = sample::plan(&storage, &references, BundleKind::Product, false).await;
     let chunks: Vec<Bytes> = stream(Arc::new(plan), Arc::new(storage)).try_collect().await.unwrap();
     let mut tar = Vec::new();
-    flate2::read::GzDecoder::new(&chunks.concat()[..]).read_to_end(&mut tar).unwrap();
+    flate2::read::MultiGzDecoder::new(&chunks.concat()[..]).read_to_end(&mut tar).unwrap();
     let package = ForeignPackage::read(in_memory(tar.into())).await.unwrap();
     let storage = MemoryStorage::default();
     let error = install_package(&package, &storage, &site(), &CopyOptions::default()).await;

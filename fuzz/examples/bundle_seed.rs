@@ -1,10 +1,10 @@
 //! Writes the archive of a small bundle to a file, as a seed for `bundle_open`.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
-use compass_bundle::frame::{self, Unframer};
 use compass_bundle::{
     ArchiveImage, BundleContents, BundlePlan, ContentFile, WriteOptions, write_as,
 };
@@ -57,10 +57,7 @@ fn main() -> Result<(), Failure> {
 }
 
 fn unframed(bundle: &Path) -> Result<Vec<u8>, Failure> {
-    let framed = std::fs::read(bundle)?;
-    let length = frame::unframed_size(framed.len() as u64).ok_or("not the size of a bundle")?;
-    let end = framed.len() - usize::try_from(frame::TRAILER)?;
     let mut archive = Vec::new();
-    Unframer::new(0, length).push(&framed[frame::HEADER.len()..end], &mut archive)?;
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(bundle)?).read_to_end(&mut archive)?;
     Ok(archive)
 }

@@ -4,17 +4,18 @@
 use std::io::Write as _;
 
 use compass_bundle::Bundle;
-use compass_bundle::frame::{self, Framer};
+use compass_bundle::gzip;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     open(bytes);
 
-    let length = bytes.len() as u64;
-    let mut framed = frame::HEADER.to_vec();
-    Framer::new(0, length).push(bytes, &mut framed);
-    framed.extend(frame::trailer(0, length));
-    open(&framed);
+    // The entry of `bundle.json` has a member of its own; its size is in the tar header.
+    let octal = bytes.get(124..135).and_then(|size| std::str::from_utf8(size).ok());
+    let size = octal.and_then(|size| usize::from_str_radix(size, 8).ok()).unwrap_or(0);
+    let end = size.saturating_add(512).checked_next_multiple_of(512).unwrap_or(usize::MAX);
+    let (document, rest) = bytes.split_at(end.min(bytes.len()));
+    open(&[gzip::member(document), gzip::member(rest)].concat());
 });
 
 fn open(bytes: &[u8]) {

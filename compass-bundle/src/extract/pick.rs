@@ -20,7 +20,7 @@ use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, entries_of};
 use crate::plan::platforms::Platforms;
 use crate::read::{Bundle, MAX_FILE};
-use crate::write::{self, Existing, WriteOptions, write_into};
+use crate::write::{self, Overwrite, WriteOptions, write_into};
 
 impl Bundle {
     /// Finds an image by its reference, with or without the tag; by the last components of the
@@ -44,7 +44,7 @@ impl Bundle {
     ) -> Result<u64, Error> {
         check_absent(path)?;
         let plan = self.archive_plan(image)?;
-        let to = (path, Existing::Kept);
+        let to = (path, Overwrite::No);
         write::file::write(&plan, Arc::new(self.clone()), to, options).await?;
         Ok(plan.size())
     }
@@ -94,7 +94,7 @@ impl ForeignPackage {
         // Each layer is read from the start of the file on: concurrent reads would slow each other
         // down.
         let options = WriteOptions { jobs: 1, ..options.clone() };
-        let to = (path, Existing::Kept);
+        let to = (path, Overwrite::No);
         write::file::write(&plan, Arc::new(self.clone()), to, &options).await?;
         Ok(plan.size())
     }

@@ -9,6 +9,7 @@ use super::image::ArchiveImage;
 use super::tar::{Part, TarLayout, blob_path};
 use crate::Error;
 use crate::document::{BundleImage, PlacedBlob};
+use crate::format::gzip;
 
 /// What says that a directory is an OCI image layout.
 pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -16,8 +17,15 @@ pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// The tar of an image archive, before gzip.
 pub(crate) struct Archive {
     pub(crate) parts: Vec<Part>,
-    pub(crate) length: u64,
     pub(crate) image: BundleImage,
+}
+
+impl Archive {
+    /// The size of the file in bytes: every part is a gzip member.
+    pub(crate) fn size(&self) -> u64 {
+        let sizes = self.parts.iter().map(|part| gzip::member_size(part.size()));
+        sizes.fold(0, u64::saturating_add)
+    }
 }
 
 /// Lays out an archive. `platform` is the one that tools see which know only single images.
@@ -57,8 +65,8 @@ pub(crate) fn lay_out(
         absent: image.absent.clone(),
         blobs,
     };
-    let (parts, length) = tar.end()?;
-    Ok(Archive { parts, length, image })
+    let (parts, _) = tar.end()?;
+    Ok(Archive { parts, image })
 }
 
 /// An image in an `index.json`, under a name.

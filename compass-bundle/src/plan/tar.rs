@@ -22,6 +22,8 @@ pub(crate) struct TarLayout {
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
     Bytes(Bytes),
+    /// An image manifest.
+    Manifest(Bytes),
     Blob(Descriptor),
     /// A small file of this many bytes, by its number.
     File(usize, u64),
@@ -32,7 +34,7 @@ pub(crate) enum Part {
 impl Part {
     pub(crate) fn size(&self) -> u64 {
         match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Bytes(bytes) | Self::Manifest(bytes) => bytes.len() as u64,
             Self::Blob(descriptor) => descriptor.size,
             Self::File(_, size) | Self::Archive(_, size) => *size,
         }
@@ -64,7 +66,7 @@ impl TarLayout {
         let descriptor = manifest.descriptor();
         self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
         let start = self.position;
-        self.literal(manifest.bytes());
+        self.part(Part::Manifest(manifest.bytes().clone()));
         self.literal(entry::padding(descriptor.size));
         Ok(start)
     }

@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::frames::Frames;
+use super::member_verifier::MemberVerifier;
 use super::open::Bundle;
-use super::proof::SegmentProof;
 use super::verify::Damage;
 use crate::Error;
+use crate::plan::BundlePlan;
 use crate::plan::configs::PlannedConfig;
-use crate::plan::{BundlePlan, Content};
+use crate::plan::members::Content;
 
 /// Bytes of configurations that are kept while the bundle is read.
 const MAX_KEPT: u64 = 16 << 20;
@@ -40,14 +40,14 @@ impl Configs {
     }
 
     /// Takes what a proof kept of a configuration.
-    pub(super) fn take(&self, plan: &BundlePlan, number: usize, proof: &mut SegmentProof<'_>) {
-        if let Some((config, bytes)) = self.wanted_in(plan, number).zip(proof.take_collected()) {
+    pub(super) fn take(&self, plan: &BundlePlan, number: usize, verifier: &mut MemberVerifier<'_>) {
+        if let Some((config, bytes)) = self.wanted_in(plan, number).zip(verifier.take_collected()) {
             self.bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(config, bytes);
         }
     }
 
     fn wanted_in(&self, plan: &BundlePlan, number: usize) -> Option<usize> {
-        let Content::Blob(blob) = plan.segments()[number].content else { return None };
+        let Content::Blob { blob, .. } = plan.members()[number].content else { return None };
         self.wanted.contains(&blob).then_some(blob)
     }
 
@@ -92,13 +92,16 @@ impl Bundle {
 
     fn config_damage(&self, config: &PlannedConfig, what: String) -> Damage {
         let plan = self.plan();
-        let segment = &plan.segments()[plan.blobs()[config.blob].places[0]];
-        let end = segment.position + segment.size;
+        let member = &plan.members()[plan.blobs()[config.blob].places[0]];
+        let archive = match member.content {
+            Content::Blob { archive, .. } => archive,
+            Content::Run(_) => None,
+        };
         Damage {
-            file: segment.archive.map(|archive| plan.archives()[archive].path.clone()),
+            file: archive.map(|archive| plan.archives()[archive].path.clone()),
             image: Some(config.reference.clone()),
             blob: Some(config.digest),
-            range: Frames::of(plan, segment.archive).file_range(segment.position..end),
+            range: member.place.content_range(0..member.place.size),
             what,
         }
     }

@@ -14,15 +14,16 @@ use compass_registry::{
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
-use super::frames::Frames;
-use super::opening::{Opening, content_file, read_tar};
+use super::opening::{BundleParser, content_file, read_content};
 use super::source::{BundleSource, LocalFile, Windowed};
 use crate::Error;
 use crate::document::{BundleDocument, BundleKind, FILE_NAME};
+use crate::format::member::Member;
 use crate::package::find_manifest;
+use crate::plan::BundlePlan;
 use crate::plan::contents::{BundleContents, ContentFile};
 use crate::plan::image::ArchiveImage;
-use crate::plan::{BundlePlan, Content, Segment};
+use crate::plan::members::{Content, Origin};
 
 /// The largest small file that is read into memory.
 pub(crate) const MAX_FILE: u64 = 64 << 20;
@@ -47,9 +48,17 @@ struct Inner {
     file: Windowed,
     plan: BundlePlan,
     images: Vec<ArchiveImage>,
-    /// The segments of files and blobs, by number.
-    files: HashMap<String, usize>,
-    blobs: HashMap<Digest, usize>,
+    files: HashMap<String, FilePlace>,
+    blobs: HashMap<Digest, Member>,
+}
+
+/// The place of a small file in the content of a member.
+#[derive(Debug, Clone, Copy)]
+struct FilePlace {
+    member: Member,
+    start: u64,
+    /// The number of the file in the plan.
+    number: usize,
 }
 
 /// A small file of a bundle.
@@ -82,22 +91,21 @@ impl Bundle {
     /// As [`Bundle::open`].
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let file = Windowed::new(source);
-        let opening = Opening::begin(&file).await?;
-        let (document, mut position) = opening.document().await?;
+        let (mut parser, document) = BundleParser::begin(&file).await?;
         let mut files = Vec::new();
         for small in document.files.iter().filter(|file| file.image.is_none()) {
-            files.push(content_file(small).ok_or_else(|| opening.not("a file has no digest"))?);
-            position = opening.after(&document, &small.path, position, small.size)?;
+            files.push(content_file(small).ok_or_else(|| parser.invalid("a file has no digest"))?);
+            parser.skip_file(&document, small)?;
         }
-        let mut images = opening.stored_images(&document, position).await?;
-        let archived = opening.archived_images(&document, position).await?;
+        let mut images = parser.stored_images(&document).await?;
+        let archived = parser.archived_images(&document).await?;
         let archives = !archived.is_empty();
         if document.kind != BundleKind::Product {
             images = archived;
         }
-        let plan = plan_again(&document, files, images.clone(), archives)?;
-        if *plan.document() != document || plan.length() != opening.frames.length() {
-            let (name, size) = (file.source().name(), file.source().size());
+        let plan = replan(&document, files, images.clone(), archives)?;
+        let (name, size) = (file.source().name(), file.source().size());
+        if *plan.document() != document || plan.size() != size {
             return Err(Error::damaged(match plan.size() {
                 planned if planned != size => format!(
                     "{name}: it has {size} bytes, and {planned} were written: it was cut off, or \
@@ -140,18 +148,22 @@ impl Bundle {
             return Ok(self.document().to_bytes().into());
         }
         let missing = || Error::NoSuchFile { path: path.to_owned() };
-        let segment = self.0.files.get(path).ok_or_else(missing)?;
-        let segment = &self.plan().segments()[*segment];
-        if segment.size > MAX_FILE {
+        let place = self.0.files.get(path).ok_or_else(missing)?;
+        let file = &self.plan().files()[place.number];
+        if file.size > MAX_FILE {
             return Err(Error::damaged(format!("{path} is too large to be read at once")));
         }
-        let bytes = self.content(segment.archive, segment.position, 0..segment.size).await?;
-        match segment.content {
-            Content::File(number) if Digest::of(&bytes) == self.plan().files()[number].digest => {
-                Ok(bytes)
-            }
-            _ => Err(Error::damaged(format!("{}: {path} is damaged", self.name()))),
+        let range = place.start..place.start + file.size;
+        let bytes = read_content(&self.0.file, place.member, range).await?;
+        if Digest::of(&bytes) != file.digest {
+            return Err(Error::damaged(format!("{}: {path} is damaged", self.name())));
         }
+        Ok(bytes)
+    }
+
+    /// The digest of `bundle.json`, which determines every byte of the bundle.
+    pub fn digest(&self) -> Digest {
+        self.plan().digest()
     }
 
     /// What people know the bundle by.
@@ -178,36 +190,19 @@ impl Bundle {
         self.0.file.source()
     }
 
-    /// The first segment that holds a blob.
-    pub(super) fn segment_of(&self, blob: &Digest) -> Option<usize> {
-        self.0.blobs.get(blob).copied()
-    }
-
     /// All bytes of a blob, if the bundle has it.
     pub(super) async fn stored_blob(&self, blob: &Digest) -> Result<Option<Bytes>, Error> {
-        let Some(segment) = self.segment_of(blob) else { return Ok(None) };
-        let Segment { archive, position, size, .. } = self.plan().segments()[segment];
-        match self.content(archive, position, 0..size).await {
+        let Some(member) = self.0.blobs.get(blob) else { return Ok(None) };
+        match read_content(&self.0.file, *member, 0..member.size).await {
             Ok(bytes) => Ok(Some(bytes)),
-            // The proof of the blob says so.
+            // Verifying the member reports it.
             Err(Error::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
-
-    /// Bytes of a segment.
-    async fn content(
-        &self,
-        archive: Option<usize>,
-        position: u64,
-        range: Range<u64>,
-    ) -> Result<Bytes, Error> {
-        let frames = Frames::of(self.plan(), archive);
-        read_tar(&self.0.file, frames, position + range.start..position + range.end).await
-    }
 }
 
-fn plan_again(
+fn replan(
     document: &BundleDocument,
     files: Vec<ContentFile>,
     images: Vec<ArchiveImage>,
@@ -228,18 +223,24 @@ fn plan_again(
     })
 }
 
-/// The segments of the small files and of the blobs.
-fn places(plan: &BundlePlan) -> (HashMap<String, usize>, HashMap<Digest, usize>) {
+/// The places of the small files and of the blobs.
+fn places(plan: &BundlePlan) -> (HashMap<String, FilePlace>, HashMap<Digest, Member>) {
     let (mut files, mut blobs) = (HashMap::new(), HashMap::new());
-    for (number, segment) in plan.segments().iter().enumerate() {
-        match segment.content {
-            Content::File(file) => {
-                files.insert(plan.files()[file].path.clone(), number);
+    for member in plan.members() {
+        match &member.content {
+            Content::Run(pieces) => {
+                let mut start = 0;
+                for piece in pieces {
+                    if let Origin::File(number) = piece.origin {
+                        let path = plan.files()[number].path.clone();
+                        files.insert(path, FilePlace { member: member.place, start, number });
+                    }
+                    start += piece.size;
+                }
             }
-            Content::Blob(blob) => {
-                blobs.entry(plan.blobs()[blob].descriptor.digest).or_insert(number);
+            Content::Blob { blob, .. } => {
+                blobs.entry(plan.blobs()[*blob].descriptor.digest).or_insert(member.place);
             }
-            _ => {}
         }
     }
     (files, blobs)
@@ -264,9 +265,9 @@ impl ImageSource for Bundle {
         range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
         let what = || format!("{repository}@{} in {}", descriptor.digest, self.name());
-        let segment = self.0.blobs.get(&descriptor.digest);
-        let segment = *segment.ok_or_else(|| RegistryError::NotFound { what: what() })?;
-        let end = range.end.min(self.plan().segments()[segment].size);
+        let member = self.0.blobs.get(&descriptor.digest);
+        let member = *member.ok_or_else(|| RegistryError::NotFound { what: what() })?;
+        let end = range.end.min(member.size);
         let step = if self.source().local().is_some() { READ } else { REMOTE_READ };
         let begin = (self.clone(), range.start);
         let chunks = stream::try_unfold(begin, move |(bundle, position)| async move {
@@ -274,10 +275,8 @@ impl ImageSource for Bundle {
                 return Ok(None);
             }
             let next = end.min(position + step);
-            let Segment { archive, position: start, .. } = bundle.plan().segments()[segment];
-            let bytes = bundle.content(archive, start, position..next).await;
-            let bytes = bytes.map_err(Error::into_registry)?;
-            Ok(Some((bytes, (bundle, next))))
+            let bytes = read_content(&bundle.0.file, member, position..next).await;
+            Ok(Some((bytes.map_err(Error::into_registry)?, (bundle, next))))
         });
         Ok(chunks.boxed())
     }

@@ -3,34 +3,39 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use compass_registry::{Digest, MAX_MANIFEST_BYTES, RawManifest, Reference};
+use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, RawManifest, Reference};
 use serde::Deserialize;
 
-use super::frames::Frames;
 use super::source::Windowed;
+use crate::Error;
 use crate::document::{
     BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS,
     PlacedBlob,
 };
+use crate::format::gzip;
+use crate::format::member::{Member, MemberCursor};
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
 use crate::plan::image::{ArchiveImage, manifests_below};
-use crate::{Error, frame};
 
-/// Bytes of a tar.
-pub(super) async fn read_tar(
+/// Reads content of a member.
+///
+/// # Errors
+/// [`Error::NotABundle`] if the member ends behind the file, [`Error::Damaged`] if it is not framed as
+/// written.
+pub(super) async fn read_content(
     file: &Windowed,
-    frames: Frames,
+    member: Member,
     range: Range<u64>,
 ) -> Result<Bytes, Error> {
-    if range.start > range.end || range.end > frames.length() {
+    if range.start > range.end || range.end > member.size {
         return Err(Error::not_a_bundle(file.source().name(), "it points beyond its own end"));
     }
-    let framed = file.read(frames.file_range(range.clone())).await?;
-    match frames.unframe(range.start, &framed) {
+    let position = range.start;
+    let framed = file.read(member.content_range(range)).await?;
+    match member.decode(position, &framed) {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => Err(Error::damaged(format!("{}: {error}", file.source().name()))),
     }
@@ -43,34 +48,97 @@ struct Versioned {
     format_version: u32,
 }
 
-/// A bundle of which the structure is not known yet.
-pub(super) struct Opening<'f> {
+/// The head of the first tar entry: gzip header, block header and tar header.
+const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + entry::BLOCK;
+
+/// Reads the structure of a bundle from `bundle.json` and the image manifests, member by member.
+pub(super) struct BundleParser<'f> {
     file: &'f Windowed,
-    pub(super) frames: Frames,
-    /// What may still be read into memory.
-    room: AtomicU64,
+    cursor: MemberCursor,
+    /// Bytes that the image manifests may still take in memory.
+    memory: u64,
 }
 
-impl<'f> Opening<'f> {
-    pub(super) async fn begin(file: &'f Windowed) -> Result<Self, Error> {
-        let (name, size) = (file.source().name(), file.source().size());
-        let not = |reason: &str| Error::not_a_bundle(&name, reason);
-        let header = file.read(0..size.min(frame::HEADER.len() as u64)).await?;
-        if header[..] != frame::HEADER {
-            return Err(not("it was not written by this tool"));
+impl<'f> BundleParser<'f> {
+    /// Begins with the document.
+    ///
+    /// # Errors
+    /// [`Error::NotABundle`] if the file does not begin with `bundle.json` in a member of its own,
+    /// [`Error::Damaged`] if it is cut off or its checksum is wrong.
+    pub(super) async fn begin(file: &'f Windowed) -> Result<(Self, BundleDocument), Error> {
+        let mut parser = Self { file, cursor: MemberCursor::default(), memory: MAX_MANIFESTS };
+        let head = file.read(0..file.source().size().min(HEAD)).await?;
+        if !head.starts_with(&gzip::HEADER) {
+            return Err(parser.invalid("it was not written by this tool"));
         }
-        let length = frame::unframed_size(size)
-            .ok_or_else(|| not("its size is not that of a bundle: it may be cut off"))?;
-        let room = AtomicU64::new(MAX_MANIFESTS);
-        Ok(Self { file, frames: Frames::outer(length), room })
+        let without = |_| parser.invalid("it does not begin with bundle.json");
+        let header = head.get(gzip::HEADER.len() + 5..).unwrap_or_default();
+        if (header.len() as u64) < entry::BLOCK {
+            return Err(parser.invalid("it is cut off before bundle.json"));
+        }
+        let header = tokio_tar::Header::from_byte_slice(header);
+        let path = header.path().map_err(without)?.into_owned();
+        let size = header.raw_entry_size().map_err(without)?;
+        if !path.ends_with(FILE_NAME) || size > MAX_DOCUMENT {
+            return Err(parser.invalid("it does not begin with bundle.json"));
+        }
+        let entry_size = entry::BLOCK + size.next_multiple_of(entry::BLOCK);
+        let text = parser.document_text(entry_size, size).await?;
+        let document = parser.parse(&path, &text)?;
+        parser.cursor.append(entry_size, false);
+        Ok((parser, document))
     }
 
-    pub(super) fn not(&self, reason: impl Into<String>) -> Error {
+    /// Reads the first member, which holds the document alone.
+    async fn document_text(&self, entry_size: u64, size: u64) -> Result<Bytes, Error> {
+        let member = Member { offset: 0, size: entry_size, nested: false };
+        let range = member.file_range();
+        if range.end > self.file.source().size() {
+            return Err(self.truncated());
+        }
+        let framed = self.file.read(range).await?;
+        let (mut decoder, mut entry) = (member.decoder(), Vec::new());
+        let begin = gzip::HEADER.len()..gzip::HEADER.len() + 5;
+        let (head, rest) = framed.split_at(begin.end);
+        if decoder.for_each_slice(head, |_| {}).is_err() {
+            let reason = "its bundle.json is not in a gzip member of its own: another tool \
+                          compressed it again, or it was written by an older version";
+            return Err(self.invalid(reason));
+        }
+        let decoded = decoder.for_each_slice(rest, |slice| entry.extend_from_slice(slice));
+        let name = self.file.source().name();
+        decoded
+            .and_then(|()| decoder.finish())
+            .map_err(|error| Error::damaged(format!("{name}: bundle.json: {error}")))?;
+        let end = usize::try_from(entry::BLOCK + size).unwrap_or(usize::MAX);
+        Ok(Bytes::from(entry).slice(512..end))
+    }
+
+    fn parse(&self, path: &Path, text: &[u8]) -> Result<BundleDocument, Error> {
+        let unreadable = |error| self.invalid(format!("bundle.json is not readable: {error}"));
+        let Versioned { format_version: version } =
+            serde_json::from_slice(text).map_err(unreadable)?;
+        if version != FORMAT_VERSION {
+            let reason = format!("its format version {version} is not known to this version");
+            return Err(self.invalid(reason));
+        }
+        let document: BundleDocument = serde_json::from_slice(text).map_err(unreadable)?;
+        let stem = document.stem();
+        if *path != *Path::new(&stem).join(FILE_NAME) {
+            let path = path.display().to_string();
+            let path = path.escape_debug();
+            let reason = format!("it begins with `{path}`, and its bundle.json is that of {stem}");
+            return Err(self.invalid(reason));
+        }
+        Ok(document)
+    }
+
+    pub(super) fn invalid(&self, reason: impl Into<String>) -> Error {
         Error::not_a_bundle(self.file.source().name(), reason)
     }
 
-    /// What its document says does not stand in it.
-    fn cut_off(&self) -> Error {
+    /// The error if something that the document names is behind the end of the file.
+    fn truncated(&self) -> Error {
         let source = self.file.source();
         let (name, size) = (source.name(), source.size());
         Error::damaged(format!(
@@ -79,114 +147,85 @@ impl<'f> Opening<'f> {
         ))
     }
 
-    /// Takes so many bytes into memory.
-    fn take_room(&self, bytes: u64) -> Result<(), Error> {
-        let left = self.room.load(Ordering::Relaxed).checked_sub(bytes);
-        let left = left.ok_or_else(|| self.not("its image manifests are too large"))?;
-        self.room.store(left, Ordering::Relaxed);
+    /// Accounts for bytes that are kept in memory.
+    fn reserve_memory(&mut self, bytes: u64) -> Result<(), Error> {
+        let left = self.memory.checked_sub(bytes);
+        self.memory = left.ok_or_else(|| self.invalid("its image manifests are too large"))?;
         Ok(())
     }
 
-    async fn tar(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        read_tar(self.file, self.frames, range).await
+    /// Adds the header of a tar entry to the run.
+    fn skip_header(&mut self, document: &BundleDocument, path: &str) -> Result<(), Error> {
+        let path = format!("{}/{path}", document.stem());
+        let header = entry::file(&path, entry::FILE_MODE, 0, 0)?;
+        self.cursor.extend_run(header.len() as u64);
+        Ok(())
     }
 
-    /// The document, and where the entry after it begins.
-    pub(super) async fn document(&self) -> Result<(BundleDocument, u64), Error> {
-        let without = |_| self.not("it has no bundle.json");
-        let header = self.tar(0..entry::BLOCK).await?;
-        let header = tokio_tar::Header::from_byte_slice(&header);
-        let path = header.path().map_err(without)?;
-        let size = header.raw_entry_size().map_err(without)?;
-        if !path.ends_with(FILE_NAME) || size > MAX_DOCUMENT {
-            return Err(self.not("it does not begin with bundle.json"));
-        }
-        let text = self.tar(entry::BLOCK..entry::BLOCK + size).await?;
-        let unreadable = |error| self.not(format!("bundle.json is not readable: {error}"));
-        let Versioned { format_version: version } =
-            serde_json::from_slice(&text).map_err(unreadable)?;
-        if version != FORMAT_VERSION {
-            let reason = format!("its format version {version} is not known to this version");
-            return Err(self.not(reason));
-        }
-        let document: BundleDocument = serde_json::from_slice(&text).map_err(unreadable)?;
-        let stem = document.stem();
-        if *path != *Path::new(&stem).join(FILE_NAME) {
-            let path = path.display().to_string();
-            let path = path.escape_debug();
-            let reason = format!("it begins with `{path}`, and its bundle.json is that of {stem}");
-            return Err(self.not(reason));
-        }
-        Ok((document, entry::BLOCK + size.next_multiple_of(entry::BLOCK)))
-    }
-
-    /// Where the entry after another begins.
-    pub(super) fn after(
-        &self,
+    /// Adds a small file to the run.
+    pub(super) fn skip_file(
+        &mut self,
         document: &BundleDocument,
-        path: &str,
-        at: u64,
-        size: u64,
-    ) -> Result<u64, Error> {
-        let end = bytes_at(document, path, at)?.checked_add(size);
-        let end = end.and_then(|end| end.checked_next_multiple_of(entry::BLOCK));
-        end.filter(|end| *end <= self.frames.length()).ok_or_else(|| self.cut_off())
+        file: &BundleFile,
+    ) -> Result<(), Error> {
+        self.skip_header(document, &file.path)?;
+        self.cursor.extend_run(file.size);
+        self.skip_padding(file.size);
+        Ok(())
     }
 
+    fn skip_padding(&mut self, size: u64) {
+        self.cursor.extend_run(entry::padding(size).len() as u64);
+    }
+
+    /// Reads the images of the store, if there is one.
     pub(super) async fn stored_images(
-        &self,
+        &mut self,
         document: &BundleDocument,
-        start: u64,
     ) -> Result<Vec<ArchiveImage>, Error> {
         let Some(store) = &document.store else { return Ok(Vec::new()) };
-        let manifests = self.manifests(self.frames, start, &store.blobs).await?;
+        let (manifests, _) = self.blobs(&store.blobs, false).await?;
         let placed = digests(&store.blobs);
-        let images = store.images.iter().map(|image| {
+        let mut images = Vec::new();
+        for image in &store.images {
             let root = manifests.get(&image.digest);
-            let root = root.ok_or_else(|| self.not(format!("{} is missing", image.reference)))?;
-            // It is held once for all images, and read for each.
-            self.take_room(root.descriptor().size)?;
+            let root =
+                root.ok_or_else(|| self.invalid(format!("{} is missing", image.reference)))?;
+            // The manifest is held once for all images, and parsed for each.
+            self.reserve_memory(root.descriptor().size)?;
             let children = manifests_below(root, &manifests)?;
-            self.take_room(children.len() as u64 * MANIFEST)?;
+            self.reserve_memory(children.len() as u64 * MANIFEST)?;
             let mut read = archive_image(&image.reference, root.clone(), children)?;
             read.platform.clone_from(&image.platform);
             read.absent.clone_from(&image.absent);
             note_unavailable(&mut read, &placed)?;
-            Ok(read)
-        });
-        images.collect()
+            images.push(read);
+        }
+        Ok(images)
     }
 
+    /// Reads the images of the image archives.
     pub(super) async fn archived_images(
-        &self,
+        &mut self,
         document: &BundleDocument,
-        start: u64,
     ) -> Result<Vec<ArchiveImage>, Error> {
-        let stored = document.store.as_ref().and_then(|store| store.blobs.last());
-        let mut at = match stored {
-            None => start,
-            Some(last) => {
-                let end = start.checked_add(last.offset);
-                let end = end.and_then(|end| end.checked_add(last.descriptor.size));
-                let end = end.and_then(|end| end.checked_next_multiple_of(entry::BLOCK));
-                end.ok_or_else(|| self.cut_off())?
-            }
-        };
         let mut images = Vec::new();
         for file in document.archives() {
             let Some(image) = &file.image else { continue };
-            let not = |reason: &str| self.not(format!("{}: {reason}", file.path));
-            let length =
-                frame::unframed_size(file.size).ok_or_else(|| not("its size cannot be"))?;
-            let bytes_at = bytes_at(document, &file.path, at)?;
-            at = self.after(document, &file.path, at, file.size)?;
-            let frames = self.frames.nested(bytes_at, length);
-            let manifests = self.manifests(frames, 0, &image.blobs).await?;
+            self.skip_header(document, &file.path)?;
+            let (manifests, size) = self.blobs(&image.blobs, true).await?;
+            if size != file.size {
+                return Err(
+                    self.invalid(format!("{}: its size is not that of its blobs", file.path))
+                );
+            }
+            self.skip_padding(size);
             let mut seen = HashSet::new();
             let once = image.blobs.iter().map(|blob| blob.descriptor.digest);
             let once = once.filter(|digest| seen.insert(*digest));
             let mut all = once.filter_map(|digest| manifests.get(&digest)).cloned();
-            let root = all.next().ok_or_else(|| not("it holds no image manifest"))?;
+            let missing = || self.invalid(format!("{}: it holds no image manifest", file.path));
+            let root = all.next().ok_or_else(missing)?;
             let mut read = archive_image(&image.reference, root, all.collect())?;
             read.platform.clone_from(&image.platform);
             read.absent.clone_from(&image.absent);
@@ -196,49 +235,60 @@ impl<'f> Opening<'f> {
         Ok(images)
     }
 
-    /// Reads the manifests among blobs whose offsets count from `start`.
-    async fn manifests(
-        &self,
-        frames: Frames,
-        start: u64,
+    /// Reads the manifests, which precede all other blobs of a tar. Returns the size of the archive as
+    /// well.
+    async fn blobs(
+        &mut self,
         blobs: &[PlacedBlob],
-    ) -> Result<HashMap<Digest, RawManifest>, Error> {
-        let mut manifests = HashMap::new();
+        nested: bool,
+    ) -> Result<(HashMap<Digest, RawManifest>, u64), Error> {
+        let (mut manifests, mut end, mut size, mut is_leading) = (HashMap::new(), 0, 0_u64, true);
+        let framed = |bytes: u64| if nested { gzip::member_size(bytes) } else { bytes };
         for PlacedBlob { descriptor, offset } in blobs {
-            if !RawManifest::is_manifest_type(&descriptor.media_type) {
-                break;
+            let run = offset.checked_sub(end).filter(|run| *run >= entry::BLOCK);
+            let run = run.ok_or_else(|| self.invalid("its blobs are not in order"))?;
+            self.cursor.extend_run(framed(run));
+            self.cursor.end_run();
+            let member = self.cursor.append(descriptor.size, nested);
+            if member.file_range().end > self.file.source().size() {
+                return Err(self.truncated());
             }
-            if descriptor.size > MAX_MANIFEST_BYTES {
-                return Err(self.not("an image manifest is too large"));
+            // The range is within the file, so the sums are as well.
+            size += framed(run) + framed(descriptor.size);
+            end = offset + descriptor.size;
+            is_leading &= RawManifest::is_manifest_type(&descriptor.media_type);
+            if is_leading {
+                let manifest = self.manifest(member, descriptor).await?;
+                manifests.insert(descriptor.digest, manifest);
             }
-            self.take_room(descriptor.size + MANIFEST)?;
-            let from = start.checked_add(*offset);
-            let range = from.and_then(|from| Some(from..from.checked_add(descriptor.size)?));
-            let range = range.filter(|range| range.end <= frames.length());
-            let range = range.ok_or_else(|| self.cut_off())?;
-            let bytes = read_tar(self.file, frames, range).await?;
-            let (algorithm, kind) = (descriptor.digest.algorithm(), &descriptor.media_type);
-            let manifest = RawManifest::with_algorithm(algorithm, kind, bytes);
-            if manifest.digest() != descriptor.digest {
-                return Err(Error::damaged(format!(
-                    "{}: an image manifest has digest {}, and not {}",
-                    self.file.source().name(),
-                    manifest.digest(),
-                    descriptor.digest
-                )));
-            }
-            manifests.insert(descriptor.digest, manifest);
         }
-        Ok(manifests)
+        let rest = entry::padding(end).len() as u64 + if nested { entry::END as u64 } else { 0 };
+        self.cursor.extend_run(framed(rest));
+        Ok((manifests, size + framed(rest)))
     }
-}
 
-/// Where the bytes of an entry begin.
-fn bytes_at(document: &BundleDocument, path: &str, at: u64) -> Result<u64, Error> {
-    let stem = document.stem();
-    let header = entry::file(&format!("{stem}/{path}"), entry::FILE_MODE, 0, 0)?;
-    let bytes = at.checked_add(header.len() as u64);
-    bytes.ok_or_else(|| Error::not_a_bundle(path, "it points beyond its own end"))
+    async fn manifest(
+        &mut self,
+        member: Member,
+        descriptor: &Descriptor,
+    ) -> Result<RawManifest, Error> {
+        if descriptor.size > MAX_MANIFEST_BYTES {
+            return Err(self.invalid("an image manifest is too large"));
+        }
+        self.reserve_memory(descriptor.size + MANIFEST)?;
+        let bytes = read_content(self.file, member, 0..descriptor.size).await?;
+        let (algorithm, kind) = (descriptor.digest.algorithm(), &descriptor.media_type);
+        let manifest = RawManifest::with_algorithm(algorithm, kind, bytes);
+        if manifest.digest() != descriptor.digest {
+            return Err(Error::damaged(format!(
+                "{}: an image manifest has digest {}, expected {}",
+                self.file.source().name(),
+                manifest.digest(),
+                descriptor.digest
+            )));
+        }
+        Ok(manifest)
+    }
 }
 
 pub(super) fn content_file(file: &BundleFile) -> Option<ContentFile> {
@@ -274,13 +324,12 @@ mod tests {
     use compass_registry::media_type;
     use serde_json::json;
 
-    use crate::write::encode::SegmentEncoder;
-    use crate::{Bundle, frame};
+    use crate::Bundle;
 
     use super::*;
 
-    /// A bundle that begins with this document, and these bytes behind it.
-    fn bundle(document: &serde_json::Value, bytes: &[u8]) -> Vec<u8> {
+    /// A bundle with this document, followed by these members.
+    fn bundle(document: &serde_json::Value, members: &[u8]) -> Vec<u8> {
         let stem = if document["kind"] == "plugin" { "compass-plugins-" } else { "" };
         let document = document.to_string();
         let mut header = tokio_tar::Header::new_ustar();
@@ -289,12 +338,7 @@ mod tests {
         header.set_cksum();
         let mut tar = [header.as_bytes(), document.as_bytes()].concat();
         tar.resize(tar.len().next_multiple_of(512), 0);
-        tar.extend_from_slice(bytes);
-        let mut file = frame::HEADER.to_vec();
-        let frames = Frames::outer(tar.len() as u64);
-        SegmentEncoder::at(frames, 0).push(&tar, |piece| file.extend_from_slice(piece));
-        file.extend_from_slice(&[0; 8]);
-        file
+        [&gzip::member(&tar), members].concat()
     }
 
     /// A manifest that is as large as manifests can be, with blanks before it.
@@ -310,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_that_an_archive_names_again_and_again_is_taken_once() {
+    async fn open_blobs_at_one_offset_is_error() {
         let layer = json!({
             "mediaType": media_type::OCI_LAYER, "size": 1, "digest": Digest::of(b"a"),
         });
@@ -319,37 +363,29 @@ mod tests {
             "layers": [layer],
         });
         let manifest = large(media_type::OCI_MANIFEST, &manifest);
-        let mut tar = vec![0; 512];
-        tar.extend_from_slice(manifest.bytes());
-        let mut archive = frame::HEADER.to_vec();
-        let frames = Frames::outer(tar.len() as u64);
-        SegmentEncoder::at(frames, 0).push(&tar, |piece| archive.extend_from_slice(piece));
-        archive.extend_from_slice(&[0; 8]);
         let mut blob = serde_json::to_value(manifest.descriptor()).unwrap();
         blob["offset"] = json!(512);
-        let mut again = blob.clone();
-        again["mediaType"] = json!("x");
-        let blobs: Vec<_> = std::iter::once(blob).chain(vec![again; 1000]).collect();
         let platform = json!({"os": "linux", "architecture": "amd64"});
         let document = json!({
             "formatVersion": FORMAT_VERSION, "kind": "plugin", "name": "compass",
             "version": "v2.7.0", "modified": 0,
             "files": [{
-                "path": "a-image.tar.gz", "size": archive.len(),
+                "path": "a-image.tar.gz", "size": 1,
                 "image": {
                     "reference": "h.example/a:v1", "digest": manifest.digest(),
-                    "platform": platform, "singlePlatform": platform, "blobs": blobs,
+                    "platform": platform, "singlePlatform": platform, "blobs": [blob, blob],
                 },
             }],
         });
-        let mut bytes = [&[0; 512], &archive[..]].concat();
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
-        let told = refusal(&document, &bytes).await;
-        assert!(told.contains("were written"), "{told}");
+        let run = gzip::member(&[0; 512]);
+        let archive = gzip::member(&gzip::member(manifest.bytes()));
+        let members = [gzip::member(&[&[0; 512], &run[..]].concat()), archive].concat();
+        let refused = refusal(&document, &members).await;
+        assert!(refused.contains("its blobs are not in order"), "{refused}");
     }
 
     #[tokio::test]
-    async fn a_large_manifest_of_a_thousand_images_is_not_read_a_thousand_times() {
+    async fn open_large_manifest_of_many_images_is_error() {
         let index =
             json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []});
         let index = large(media_type::OCI_INDEX, &index);
@@ -361,18 +397,19 @@ mod tests {
         };
         let images: Vec<_> = (0..1000).map(image).collect();
         let mut blob = serde_json::to_value(index.descriptor()).unwrap();
-        blob["offset"] = json!(0);
+        blob["offset"] = json!(512);
         let document = json!({
             "formatVersion": FORMAT_VERSION, "kind": "product", "name": "compass",
             "version": "v2.7.0", "modified": 0, "files": [],
             "store": {"path": "images", "images": images, "blobs": [blob]},
         });
-        let refused = refusal(&document, index.bytes()).await;
+        let members = [gzip::member(&[0; 512]), gzip::member(index.bytes())].concat();
+        let refused = refusal(&document, &members).await;
         assert!(refused.contains("its image manifests are too large"), "{refused}");
     }
 
     #[tokio::test]
-    async fn a_list_of_next_to_nothing_is_not_longer_than_any_list() {
+    async fn open_too_long_list_is_error() {
         let file = json!({"path": "", "size": 0});
         let document = json!({
             "formatVersion": FORMAT_VERSION, "kind": "plugin", "name": "compass",

@@ -10,12 +10,13 @@ use tokio::task::spawn_blocking;
 
 use super::checksum::read_checksum;
 use super::configs::Configs;
+use super::member_verifier::{MemberVerifier, VerificationState};
 use super::open::Bundle;
-use super::proof::{Proofs, SegmentProof};
 use super::source::{BundleSource, LocalFile};
+use crate::Error;
 use crate::document::FILE_NAME;
-use crate::plan::{BundlePlan, Content};
-use crate::{Error, frame};
+use crate::plan::BundlePlan;
+use crate::plan::members::Content;
 
 /// Bytes of the file that are read at once.
 pub(super) const READ: u64 = 512 << 10;
@@ -144,25 +145,25 @@ impl Bundle {
     ) -> Result<Verified, Error> {
         let plan = self.plan();
         let wanted: Vec<usize> = wanted(plan, options.quick).collect();
-        let (next, proofs) = (AtomicUsize::new(0), Mutex::new(Proofs::new(plan)));
+        let (next, state) = (AtomicUsize::new(0), Mutex::new(VerificationState::new(plan)));
         options.progress.add_total(if options.quick { 0 } else { plan.size() });
-        let prove = || {
+        let work = || {
             let mut buffer = Vec::new();
             while let Some(number) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut proof = begin(plan, *number, configs);
-                while let Some(range) = proof.next_range() {
+                let mut verifier = begin(plan, *number, configs);
+                while let Some(range) = verifier.next_range() {
                     file.read_into(&mut buffer, range)?;
-                    proof.push(&buffer);
+                    verifier.push(&buffer);
                 }
-                configs.take(plan, *number, &mut proof);
-                proofs.lock().unwrap_or_else(PoisonError::into_inner).add(proof);
+                configs.take(plan, *number, &mut verifier);
+                state.lock().unwrap_or_else(PoisonError::into_inner).add(verifier);
             }
             Ok::<_, Error>(())
         };
         let hash = || (!options.quick).then(|| digest(file, plan.size(), &*options.progress));
         let digest = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..options.jobs.clamp(1, wanted.len().max(1)))
-                .map(|_| scope.spawn(prove))
+                .map(|_| scope.spawn(work))
                 .collect();
             let digest = hash().transpose();
             for worker in workers {
@@ -170,11 +171,7 @@ impl Bundle {
             }
             digest
         })?;
-        let proofs = proofs.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut ends = (Vec::new(), Vec::new());
-        file.read_into(&mut ends.0, header_range())?;
-        file.read_into(&mut ends.1, trailer_range(plan))?;
-        let damages = proofs.finish(&ends.0, &ends.1);
+        let damages = state.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
         Ok(Verified { size: plan.size(), digest, checksum: None, damages })
     }
 
@@ -185,49 +182,41 @@ impl Bundle {
     ) -> Result<Verified, Error> {
         let (plan, source) = (self.plan(), self.source());
         options.progress.add_total(if options.quick { 0 } else { plan.size() });
-        let mut hasher = Hasher::default();
-        let mut proofs = Proofs::new(plan);
-        let header = source.read(header_range()).await?;
-        hasher.update(&header);
+        let (mut hasher, mut state) = (Hasher::default(), VerificationState::new(plan));
         for number in wanted(plan, options.quick) {
-            let mut proof = begin(plan, number, configs);
-            while let Some(range) = proof.next_range() {
-                let bytes = source.read(range).await?;
+            let mut verifier = begin(plan, number, configs);
+            while let Some(range) = verifier.next_range() {
+                let bytes = source.read(range.clone()).await?;
+                if bytes.len() as u64 != range.end - range.start {
+                    let name = source.name();
+                    return Err(Error::damaged(format!(
+                        "{name}: the source returned too few bytes"
+                    )));
+                }
                 options.progress.advance(if options.quick { 0 } else { bytes.len() as u64 });
                 hasher.update(&bytes);
-                proof.push(&bytes);
+                verifier.push(&bytes);
             }
-            configs.take(plan, number, &mut proof);
-            proofs.add(proof);
+            configs.take(plan, number, &mut verifier);
+            state.add(verifier);
         }
-        let trailer = source.read(trailer_range(plan)).await?;
-        hasher.update(&trailer);
-        let damages = proofs.finish(&header, &trailer);
         let digest = (!options.quick).then(|| hasher.finish());
-        Ok(Verified { size: plan.size(), digest, checksum: None, damages })
+        Ok(Verified { size: plan.size(), digest, checksum: None, damages: state.finish() })
     }
-}
-
-pub(super) fn header_range() -> Range<u64> {
-    0..frame::HEADER.len() as u64
-}
-
-pub(super) fn trailer_range(plan: &BundlePlan) -> Range<u64> {
-    plan.size() - frame::TRAILER..plan.size()
 }
 
 fn wanted(plan: &BundlePlan, quick: bool) -> impl Iterator<Item = usize> {
-    let is_blob = |number: &usize| matches!(plan.segments()[*number].content, Content::Blob(_));
-    (0..plan.segments().len()).filter(move |number| !quick || !is_blob(number))
+    let is_blob = |number: &usize| matches!(plan.members()[*number].content, Content::Blob { .. });
+    (0..plan.members().len()).filter(move |number| !quick || !is_blob(number))
 }
 
-/// The proof of a segment, which keeps its bytes if it is a configuration.
-fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> SegmentProof<'p> {
-    let mut proof = SegmentProof::new(plan, number);
+/// Begins with a member, whose content is kept if it is a configuration.
+fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> MemberVerifier<'p> {
+    let mut verifier = MemberVerifier::new(plan, number);
     if configs.wants(plan, number) {
-        proof.collect();
+        verifier.collect();
     }
-    proof
+    verifier
 }
 
 fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest, Error> {

@@ -1,8 +1,9 @@
-//! One blob on its way to all its places in the file.
+//! Fetches one blob to all its places in the file.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,116 +13,106 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::ahead::Ahead;
-use super::appetite::Appetite;
-use super::disk::{Mark, Pool};
-use super::encode::Sums;
-use super::outlet::{Chunk, Outlets};
-use super::passing::Passing;
-use super::writer::Order;
+use super::checkpoint::Checkpoint;
+use super::concurrency::AdaptiveConcurrency;
+use super::inline_hasher::InlineBlobHasher;
+use super::io_pool::BufferPool;
+use super::placements::{Chunk, Placements};
+use super::prefetch::Prefetcher;
+use super::writer::Command;
 use crate::Error;
+use crate::format::member::Member;
 use crate::plan::{BundlePlan, PlannedBlob};
-use crate::read::frames::FramedFile;
 
-/// Bytes that are written at once; what a killed run leaves to be fetched again is less than this of
-/// each blob, and what was still on its way to the disk.
+/// The size of a write in bytes. A killed run loses at most this of each blob, and what was in the
+/// queue of the writer.
 const CHUNK: usize = 512 << 10;
 
-/// Bytes that are written at once of what is fetched ahead: there is much of it at the same time.
-const AHEAD: usize = 64 << 10;
+/// The size of a write of prefetched bytes: many parts are in memory at once.
+const PREFETCH_CHUNK: usize = 64 << 10;
 
-/// Bytes that go through all that is done with them before the next ones, so that they stay near
-/// the processor.
+/// Bytes that are hashed and framed before the next ones, so that they stay in the processor's cache.
 const STEP: usize = 64 << 10;
 
-/// One blob, and what it takes to write it.
-pub(super) struct Job {
+/// What the tasks of all blobs share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) source: Arc<dyn ImageSource>,
+    pub(super) file: Arc<File>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) pool: BufferPool,
+    pub(super) progress: Arc<dyn Progress>,
+    pub(super) concurrency: Arc<AdaptiveConcurrency>,
+}
+
+/// The download of one blob.
+pub(super) struct BlobTask {
     number: usize,
     blob: PlannedBlob,
-    source: Arc<dyn ImageSource>,
-    /// The file, as each place sees it.
-    places: Vec<FramedFile>,
-    ranges: Vec<Range<u64>>,
-    /// Bytes that an earlier run has written.
-    mark: u64,
-    orders: mpsc::Sender<Order>,
-    pool: Pool,
-    progress: Arc<dyn Progress>,
-    appetite: Arc<Appetite>,
-    /// Bytes that the appetite counts on.
-    counted: u64,
-    /// Whether it comes in the order of the file, as far as anybody knows.
-    passes: bool,
+    shared: Shared,
+    /// The members that hold the blob.
+    places: Vec<Member>,
+    /// Bytes that an earlier run wrote.
+    checkpoint: u64,
+    /// The size that the concurrency accounts for.
+    accounted: u64,
+    /// Whether the blob is expected to arrive in the order of the file.
+    in_file_order: bool,
 }
 
-/// What has come of a blob, in one attempt.
+/// The state of one attempt.
 struct Attempt {
-    outlets: Outlets,
-    /// Nothing while the writer has it.
+    placements: Placements,
+    /// `None` while the writer hashes the blob.
     hasher: Option<Hasher>,
-    /// Whether what is written stays: it need not be proven first.
-    settled: bool,
+    /// Whether written bytes are final. Those of an earlier run are not, before their digest is
+    /// compared.
+    is_final: bool,
 }
 
-/// Writes a blob, and gives the checksums of its places.
-pub(super) async fn write(job: Job) -> Result<Vec<(usize, Sums)>, Error> {
-    let (job, mut shown) = (Arc::new(job), 0);
-    let written = match job.attempt(job.mark, &mut shown).await {
-        // What an earlier run wrote did not reach the disk, or not as it was.
-        Err(RegistryError::DigestMismatch { .. }) if job.mark > 0 => match job.written().await {
-            Ok(()) => job.attempt(0, &mut shown).await,
-            Err(error) => Err(error),
-        },
+/// Fetches and writes a blob.
+///
+/// # Errors
+/// The error of the source, with the names of the image and the blob, or of the disk.
+pub(super) async fn write(task: BlobTask) -> Result<(), Error> {
+    let (task, mut reported) = (Arc::new(task), 0);
+    let written = match task.attempt(task.checkpoint, &mut reported).await {
+        // Bytes of an earlier run did not reach the disk, or changed on it.
+        Err(RegistryError::DigestMismatch { .. }) if task.checkpoint > 0 => {
+            match task.barrier().await {
+                Ok(()) => task.attempt(0, &mut reported).await,
+                Err(error) => Err(error),
+            }
+        }
         written => written,
     };
     if let Err(RegistryError::DigestMismatch { .. } | RegistryError::SizeMismatch { .. }) = written
     {
-        // What is wrong is nothing to go on with.
-        let _ = job.order(Order::Mark(Mark { blob: job.number, written: 0 })).await;
+        // A later run must not resume from wrong bytes.
+        let nothing = Checkpoint { blob: task.number, written: 0 };
+        let _ = task.send(Command::Checkpoint(nothing)).await;
     }
-    job.appetite.ended(job.counted);
-    written.map_err(|error| error.in_blob(&job.blob.reference, job.blob.descriptor.digest).into())
+    task.concurrency().finished(task.accounted);
+    written.map_err(|error| error.in_blob(&task.blob.reference, task.blob.descriptor.digest).into())
 }
 
-impl Job {
-    pub(super) fn new(
-        plan: &BundlePlan,
-        number: usize,
-        source: Arc<dyn ImageSource>,
-        (file, mark): (Arc<File>, u64),
-        (orders, pool): (mpsc::Sender<Order>, Pool),
-        (progress, appetite): (Arc<dyn Progress>, Arc<Appetite>),
-    ) -> Self {
+impl BlobTask {
+    /// A task for a blob of which an earlier run wrote `checkpoint` bytes.
+    pub(super) fn new(plan: &BundlePlan, number: usize, checkpoint: u64, shared: Shared) -> Self {
         let blob = plan.blobs()[number].clone();
-        let places = blob.places.iter();
-        let places = places.map(|place| FramedFile::of(plan, *place, Arc::clone(&file))).collect();
-        let ranges = blob.places.iter().map(|place| plan.file_range(&plan.segments()[*place]));
-        let ranges = ranges.collect();
-        // What is taken up first says nothing about the source for a while.
-        let counted = if mark > 0 { 0 } else { blob.descriptor.size };
-        let passes = appetite.began(counted);
-        Self {
-            number,
-            blob,
-            source,
-            places,
-            ranges,
-            mark,
-            orders,
-            pool,
-            progress,
-            appetite,
-            counted,
-            passes,
-        }
+        let places = blob.places.iter().map(|place| plan.members()[*place].place).collect();
+        // A blob that is resumed says nothing about the source for a while.
+        let accounted = if checkpoint > 0 { 0 } else { blob.descriptor.size };
+        let in_file_order = shared.concurrency.started(accounted);
+        Self { number, blob, shared, places, checkpoint, accounted, in_file_order }
     }
 
     pub(super) fn source(&self) -> &Arc<dyn ImageSource> {
-        &self.source
+        &self.shared.source
     }
 
-    pub(super) fn appetite(&self) -> &Appetite {
-        &self.appetite
+    pub(super) fn concurrency(&self) -> &AdaptiveConcurrency {
+        &self.shared.concurrency
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -130,237 +121,240 @@ impl Job {
 
     async fn attempt(
         self: &Arc<Self>,
-        mark: u64,
-        shown: &mut u64,
-    ) -> Result<Vec<(usize, Sums)>, RegistryError> {
-        let mut attempt = self.begin(mark).await?;
-        self.show(attempt.received(), shown);
-        let (mut pace, mut ahead) = (ThroughputMeter::default(), Ahead::new(self));
-        // A blob of no bytes is asked for as well: who holds it must have it.
+        checkpoint: u64,
+        reported: &mut u64,
+    ) -> Result<(), RegistryError> {
+        let mut attempt = self.begin(checkpoint).await?;
+        self.report(attempt.placements.received(), reported);
+        let (mut pace, mut prefetcher) = (ThroughputMeter::default(), Prefetcher::new(self));
+        // An empty blob is requested as well: the source must have it.
         if self.size() == 0 {
-            self.stream(&mut attempt, &mut pace, &mut ahead, shown).await?;
+            self.stream(&mut attempt, &mut pace, &mut prefetcher, reported).await?;
         }
-        while attempt.received() < self.size() {
-            match ahead.start() {
-                Some(start) if start == attempt.received() => {
-                    attempt = self.take_part(attempt, &mut ahead).await?;
-                    self.show(attempt.received(), shown);
+        while attempt.placements.received() < self.size() {
+            match prefetcher.first_start() {
+                Some(start) if start == attempt.placements.received() => {
+                    attempt = self.consume_prefetched(attempt, &mut prefetcher).await?;
+                    self.report(attempt.placements.received(), reported);
                 }
-                _ => self.stream(&mut attempt, &mut pace, &mut ahead, shown).await?,
+                _ => self.stream(&mut attempt, &mut pace, &mut prefetcher, reported).await?,
             }
         }
-        self.finish(attempt, shown).await
+        self.finish(attempt, reported).await
     }
 
-    /// Begins with what an earlier run has written, or with the first byte.
-    async fn begin(&self, mark: u64) -> Result<Attempt, RegistryError> {
-        let hasher = Hasher::new(self.blob.descriptor.digest.algorithm());
-        let outlets = self.outlets(0, (CHUNK, &self.pool));
-        if mark > 0 {
-            let begun = Attempt { outlets, hasher: Some(hasher), settled: false };
-            return self.take_up(begun, mark).await;
+    /// Begins with the bytes that an earlier run wrote, or with the first byte.
+    async fn begin(&self, checkpoint: u64) -> Result<Attempt, RegistryError> {
+        let algorithm = self.blob.descriptor.digest.algorithm();
+        let hasher = Hasher::new(algorithm);
+        let placements = Placements::new(&self.places, (CHUNK, &self.shared.pool));
+        if checkpoint > 0 {
+            let attempt = Attempt { placements, hasher: Some(hasher), is_final: false };
+            return self.rehash_existing(attempt, checkpoint).await;
         }
-        // What passes in the order of the file is hashed together with it.
-        let together =
-            self.passes && Hasher::is_pair_faster(self.blob.descriptor.digest.algorithm());
         let hasher = match self.places.first() {
-            Some(place) if together => {
-                let passing = Passing::new(self.number, place.unframer(), hasher);
-                self.order(Order::Hash(passing)).await?;
+            Some(place) if self.in_file_order && Hasher::is_pair_faster(algorithm) => {
+                let inline = InlineBlobHasher::new(self.number, *place, hasher);
+                self.send(Command::HashInline(inline)).await?;
                 None
             }
             _ => Some(hasher),
         };
-        Ok(Attempt { outlets, hasher, settled: true })
+        Ok(Attempt { placements, hasher, is_final: true })
     }
 
-    async fn finish(
-        &self,
-        mut attempt: Attempt,
-        shown: &mut u64,
-    ) -> Result<Vec<(usize, Sums)>, RegistryError> {
-        attempt.outlets.complete();
-        self.flush(&mut attempt.outlets, attempt.settled).await?;
-        self.show(attempt.received(), shown);
-        let hasher = self.hasher(&mut attempt).await?;
+    async fn finish(&self, mut attempt: Attempt, reported: &mut u64) -> Result<(), RegistryError> {
+        self.report(attempt.placements.received(), reported);
+        let written = Checkpoint { blob: self.number, written: self.size() };
+        let (is_final, mut hasher) = (attempt.is_final, attempt.hasher.take());
+        self.write_chunks(attempt.placements.finish(), is_final, None).await?;
+        let hasher = self.take_hasher(&mut hasher).await?;
         let (expected, actual) = (self.blob.descriptor.digest, hasher.finish());
         if actual != expected {
             let (expected, actual) = (Box::new(expected), Box::new(actual));
             return Err(RegistryError::DigestMismatch { what: self.name(), expected, actual });
         }
-        self.order(Order::Mark(Mark { blob: self.number, written: self.size() })).await?;
-        if !attempt.settled {
-            for range in &self.ranges {
-                self.order(Order::Settled(range.clone())).await?;
+        self.send(Command::Checkpoint(written)).await?;
+        if !is_final {
+            for place in &self.places {
+                self.send(Command::Committed(place.file_range())).await?;
             }
         }
-        Ok(self.blob.places.iter().copied().zip(attempt.outlets.finish()).collect())
+        Ok(())
     }
 
-    fn outlets(&self, from: u64, memory: (usize, &Pool)) -> Outlets {
-        Outlets::new(from, self.places.iter().map(|place| place.encoder(from)), memory)
-    }
-
-    /// Takes up what stands in the file, up to this byte of the blob or the first one that does not.
-    async fn take_up(&self, mut attempt: Attempt, to: u64) -> Result<Attempt, RegistryError> {
-        let mut hasher = self.hasher(&mut attempt).await?;
-        let places = self.places.clone();
-        let taken_up = spawn_blocking(move || {
-            while attempt.received() < to {
-                let position = attempt.received();
-                let next = to.min(position + STEP as u64);
-                // What is not framed as it must be, or not the same everywhere, is not what was
-                // written.
-                let Some(bytes) = read_everywhere(&places, position..next) else { break };
+    /// Hashes the bytes that are in the file up to this byte of the blob, or up to the first one that
+    /// is not.
+    async fn rehash_existing(
+        &self,
+        mut attempt: Attempt,
+        end: u64,
+    ) -> Result<Attempt, RegistryError> {
+        let mut hasher = self.take_hasher(&mut attempt.hasher).await?;
+        let (file, places) = (Arc::clone(&self.shared.file), self.places.clone());
+        let rehashed = spawn_blocking(move || {
+            while attempt.placements.received() < end {
+                let position = attempt.placements.received();
+                let next = end.min(position + STEP as u64);
+                let Some(bytes) = read_all_placements(&file, &places, position..next) else {
+                    break;
+                };
                 hasher.update(&bytes);
-                attempt.outlets.pass(&bytes);
+                attempt.placements.skip(&bytes);
             }
             attempt.hasher = Some(hasher);
             attempt
         });
-        taken_up.await.map_err(|error| self.failed(Box::new(error)))
+        rehashed.await.map_err(|error| self.failed(Box::new(error)))
     }
 
-    /// Takes up a part that was fetched ahead.
-    async fn take_part(
+    /// Hashes a part that was prefetched to the file.
+    async fn consume_prefetched(
         &self,
         mut attempt: Attempt,
-        ahead: &mut Ahead,
+        prefetcher: &mut Prefetcher,
     ) -> Result<Attempt, RegistryError> {
-        let Some(end) = self.appetite.wait(ahead.first()).await? else { return Ok(attempt) };
-        ahead.fetch_more();
-        attempt.outlets.complete();
-        self.flush(&mut attempt.outlets, attempt.settled).await?;
-        let before: Vec<_> = attempt.outlets.offsets().collect();
-        attempt = self.take_up(attempt, end).await?;
-        if attempt.settled {
-            for range in before.into_iter().zip(attempt.outlets.offsets()) {
-                self.order(Order::Settled(range.0..range.1)).await?;
+        let completed = self.concurrency().time_wait(prefetcher.next_completed()).await?;
+        let Some(end) = completed else { return Ok(attempt) };
+        prefetcher.refill();
+        attempt.placements.seal();
+        self.flush(&mut attempt).await?;
+        let before: Vec<_> = attempt.placements.offsets().collect();
+        attempt = self.rehash_existing(attempt, end).await?;
+        if attempt.is_final {
+            for (start, end) in before.into_iter().zip(attempt.placements.offsets()) {
+                self.send(Command::Committed(start..end)).await?;
             }
         }
-        let written = attempt.received();
-        self.order(Order::Mark(Mark { blob: self.number, written })).await?;
+        let written = attempt.placements.received();
+        self.send(Command::Checkpoint(Checkpoint { blob: self.number, written })).await?;
         Ok(attempt)
     }
 
-    /// Takes what one connection brings, as far as it is to.
+    /// Consumes what one connection delivers, up to the next prefetched part.
     async fn stream(
         &self,
         attempt: &mut Attempt,
         pace: &mut ThroughputMeter,
-        ahead: &mut Ahead,
-        shown: &mut u64,
+        prefetcher: &mut Prefetcher,
+        reported: &mut u64,
     ) -> Result<(), RegistryError> {
-        let (from, parts) = (attempt.received(), self.source.range_options());
+        let (from, parts) = (attempt.placements.received(), self.source().range_options());
         let stretch = parts.map_or(u64::MAX, |parts| pace.next_range_len(parts));
-        let end = from.saturating_add(stretch).min(ahead.start().unwrap_or(self.size()));
-        // Counted with the parts that are fetched ahead; without one, it streams all the same.
+        let end = from.saturating_add(stretch).min(prefetcher.first_start().unwrap_or(self.size()));
+        // Accounted for together with the prefetched parts, but not required.
         let _connection = parts.and_then(RangeOptions::try_acquire_connection);
         let mut bytes = self.open(from..end);
         pace.start_request();
         loop {
             let asked = Instant::now();
-            let chunk = self.appetite.wait(bytes.next()).await.transpose()?;
+            let chunk = self.concurrency().time_wait(bytes.next()).await.transpose()?;
             let Some(chunk) = chunk else { return Ok(()) };
             let waited = asked.elapsed();
-            self.appetite.arrived(chunk.len() as u64);
-            self.require_room(attempt.received() + chunk.len() as u64)?;
+            self.concurrency().add_received(chunk.len() as u64);
+            self.check_size(attempt.placements.received() + chunk.len() as u64)?;
             for step in chunk.chunks(STEP) {
                 if let Some(hasher) = &mut attempt.hasher {
                     hasher.update(step);
                 }
-                attempt.outlets.push(step);
+                attempt.placements.append(step);
             }
-            if self.flush(&mut attempt.outlets, attempt.settled).await? {
-                self.show(attempt.received(), shown);
+            if self.flush(attempt).await? {
+                self.report(attempt.placements.received(), reported);
             }
             if let Some(parts) = parts
                 && pace.record(chunk.len() as u64, waited, parts)
                     == Some(Throughput::NeedsParallelism)
             {
-                ahead.fetch_from(end);
+                prefetcher.start_at(end);
             }
         }
     }
 
-    /// Brings a part to its places. When this ends well, it stands in the file.
-    pub(super) async fn fetch(self: Arc<Self>, range: Range<u64>) -> Result<(), RegistryError> {
-        let mut outlets = self.outlets(range.start, (AHEAD, &Pool::default()));
-        let (mut bytes, parts) = (self.open(range), self.source.range_options());
+    /// Fetches a part to its places. On success the bytes are in the file.
+    pub(super) async fn fetch_part(
+        self: Arc<Self>,
+        range: Range<u64>,
+    ) -> Result<(), RegistryError> {
+        let pool = BufferPool::default();
+        let mut placements = Placements::at(&self.places, range.start, (PREFETCH_CHUNK, &pool));
+        let (mut bytes, parts) = (self.open(range), self.source().range_options());
         while let Some(chunk) = bytes.next().await.transpose()? {
-            self.appetite.arrived(chunk.len() as u64);
+            self.concurrency().add_received(chunk.len() as u64);
             if let Some(parts) = parts {
                 parts.add_received(chunk.len() as u64);
             }
-            self.require_room(outlets.received() + chunk.len() as u64)?;
-            outlets.push(&chunk);
-            self.hand_over(outlets.take(), false, None).await?;
+            self.check_size(placements.received() + chunk.len() as u64)?;
+            placements.append(&chunk);
+            self.write_chunks(placements.drain(), false, None).await?;
         }
-        outlets.complete();
-        self.hand_over(outlets.take(), false, None).await?;
-        self.written().await
+        placements.seal();
+        self.write_chunks(placements.drain(), false, None).await?;
+        self.barrier().await
     }
 
-    /// The hasher, wherever it is.
-    async fn hasher(&self, attempt: &mut Attempt) -> Result<Hasher, RegistryError> {
-        if let Some(hasher) = attempt.hasher.take() {
+    /// The hasher of the blob, from the attempt or from the writer.
+    async fn take_hasher(&self, hasher: &mut Option<Hasher>) -> Result<Hasher, RegistryError> {
+        if let Some(hasher) = hasher.take() {
             return Ok(hasher);
         }
-        let (give, given) = oneshot::channel();
-        self.order(Order::GiveBack(self.number, give)).await?;
-        let hasher = given.await.map_err(|error| self.failed(Box::new(error)))?;
-        hasher.ok_or_else(|| self.failed("the writing thread does not hash it".into()))
+        let (reply, taken) = oneshot::channel();
+        self.send(Command::TakeHasher(self.number, reply)).await?;
+        let hasher = taken.await.map_err(|error| self.failed(Box::new(error)))?;
+        hasher.ok_or_else(|| self.failed("the writing thread does not hash the blob".into()))
     }
 
-    /// Waits until everything stands in the file that was ordered before.
-    async fn written(&self) -> Result<(), RegistryError> {
-        let (tell, told) = oneshot::channel();
-        self.order(Order::Tell(tell)).await?;
-        told.await.map_err(|error| self.failed(Box::new(error)))
+    /// Waits until all writes before are complete.
+    async fn barrier(&self) -> Result<(), RegistryError> {
+        let (reply, completed) = oneshot::channel();
+        self.send(Command::Barrier(reply)).await?;
+        completed.await.map_err(|error| self.failed(Box::new(error)))
     }
 
     fn open(&self, range: Range<u64>) -> compass_registry::ByteStream {
         let PlannedBlob { descriptor, repository, .. } = &self.blob;
-        open_blob_range(Arc::clone(&self.source), repository, descriptor, range)
+        open_blob_range(Arc::clone(self.source()), repository, descriptor, range)
     }
 
-    /// Gives complete chunks to the writer, and says whether there were any.
-    async fn flush(&self, outlets: &mut Outlets, settled: bool) -> Result<bool, RegistryError> {
-        let chunks = outlets.take();
-        let mark = Mark { blob: self.number, written: outlets.handed_over() };
+    /// Sends complete chunks to the writer and returns whether there were any.
+    async fn flush(&self, attempt: &mut Attempt) -> Result<bool, RegistryError> {
+        let chunks = attempt.placements.drain();
+        let written = attempt.placements.flushed();
         let any = !chunks.is_empty();
-        self.hand_over(chunks, settled, Some(mark)).await?;
+        let checkpoint = Checkpoint { blob: self.number, written };
+        self.write_chunks(chunks, attempt.is_final, Some(checkpoint)).await?;
         Ok(any)
     }
 
-    /// Orders chunks to be written; the last one brings the mark.
-    async fn hand_over(
+    /// Sends chunks to the writer, the checkpoint with the last one.
+    async fn write_chunks(
         &self,
         mut chunks: VecDeque<Chunk>,
-        settled: bool,
-        mark: Option<Mark>,
+        is_final: bool,
+        checkpoint: Option<Checkpoint>,
     ) -> Result<(), RegistryError> {
         while let Some((offset, bytes)) = chunks.pop_front() {
-            let mark = mark.filter(|_| chunks.is_empty());
-            self.order(Order::Write { offset, bytes, settled, mark }).await?;
+            let checkpoint = checkpoint.filter(|_| chunks.is_empty());
+            self.send(Command::Write { offset, bytes, is_final, checkpoint }).await?;
         }
         Ok(())
     }
 
-    async fn order(&self, order: Order) -> Result<(), RegistryError> {
-        self.orders.send(order).await.map_err(|_| self.failed("the writing thread stopped".into()))
+    async fn send(&self, command: Command) -> Result<(), RegistryError> {
+        let sent = self.shared.commands.send(command).await;
+        sent.map_err(|_| self.failed("the writing thread stopped".into()))
     }
 
-    /// Counts the bytes of the file, but none of them twice.
-    fn show(&self, received: u64, shown: &mut u64) {
-        if received > *shown {
-            self.progress.advance((received - *shown) * self.places.len() as u64);
-            *shown = received;
+    /// Reports received bytes once for each place, and none twice after a failed attempt.
+    fn report(&self, received: u64, reported: &mut u64) {
+        if received > *reported {
+            self.shared.progress.advance((received - *reported) * self.places.len() as u64);
+            *reported = received;
         }
     }
 
-    /// No more bytes may come than the blob has: they would stand where others belong.
-    fn require_room(&self, received: u64) -> Result<(), RegistryError> {
+    /// Fails if more bytes arrive than the blob has: they would overwrite other members.
+    fn check_size(&self, received: u64) -> Result<(), RegistryError> {
         if received <= self.size() {
             return Ok(());
         }
@@ -380,15 +374,23 @@ impl Job {
     }
 }
 
-impl Attempt {
-    fn received(&self) -> u64 {
-        self.outlets.received()
-    }
-}
-
-/// Bytes that stand the same at all places.
-fn read_everywhere(places: &[FramedFile], range: Range<u64>) -> Option<Vec<u8>> {
-    let mut all = places.iter().map(|place| place.read(range.clone()).ok());
+/// Reads content that must be equal in all members; `None` if it is not, or is not framed as written.
+fn read_all_placements(file: &File, places: &[Member], range: Range<u64>) -> Option<Vec<u8>> {
+    let mut all = places.iter().map(|place| read_content(file, *place, range.clone()).ok());
     let first = all.next()??;
     all.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+/// Reads content of a member from a file. This blocks.
+pub(super) fn read_content(
+    file: &File,
+    member: Member,
+    range: Range<u64>,
+) -> Result<Vec<u8>, Error> {
+    let position = range.start;
+    let bytes = member.content_range(range);
+    let mut framed = vec![0; usize::try_from(bytes.end - bytes.start).unwrap_or_default()];
+    let read = file.read_exact_at(&mut framed, bytes.start);
+    read.map_err(|error| Error::damaged(format!("a part cannot be read: {error}")))?;
+    member.decode(position, &framed)
 }

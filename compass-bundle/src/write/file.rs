@@ -1,4 +1,4 @@
-//! A bundle into a file: blobs at their places, whichever comes first.
+//! Writes a bundle to a file, blobs in the order in which they arrive.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,48 +12,47 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
-use super::appetite::Appetite;
-use super::blob::{self, Job};
-use super::disk::{Disk, Pool};
-use super::encode::Checksums;
-use super::journal::Journal;
+use super::blob::{self, BlobTask, read_content};
+use super::checkpoint::CheckpointFile;
+use super::concurrency::AdaptiveConcurrency;
+use super::io_pool::{BufferPool, WriterShared};
 use super::part_file::PartFile;
-use super::writer::{self, Order};
-use super::{WriteOptions, stopped};
-use crate::plan::{BundlePlan, Content};
-use crate::read::frames::FramedFile;
-use crate::{Error, frame};
+use super::run::RunChunks;
+use super::writer::{self, Command};
+use super::{WriteOptions, writer_gone};
+use crate::Error;
+use crate::plan::BundlePlan;
 
-/// Chunks on their way to the writer. With the chunks of the blobs this bounds the memory of a run.
+/// Commands in the queue of the writer. With the chunks of the blobs this bounds the memory of a run.
 const QUEUE: usize = 4;
 
-/// What becomes of a file that has the name already.
+/// Whether a file of the same name is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    Replaced,
-    /// It is an error, also where it came meanwhile.
-    Kept,
+pub(crate) enum Overwrite {
+    Yes,
+    /// It is an error, also if the file appears while the bundle is written.
+    No,
 }
 
 pub(crate) async fn write(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
-    (path, existing): (&Path, Existing),
+    (path, overwrite): (&Path, Overwrite),
     options: &WriteOptions,
 ) -> Result<Digest, Error> {
     plan.require_bytes()?;
     let mut part = resume(path).await?;
-    if existing == Existing::Kept {
+    if overwrite == Overwrite::No {
         part.replace_nothing();
-        // Somebody may have been faster, and holds it no longer.
+        // Another process may have completed it before this one got the lock.
         if path.symlink_metadata().is_ok() {
             part.keeper().keep(false);
             return Err(Error::AlreadyExists { path: path.display().to_string() });
         }
     }
-    part.accompany(&Journal::path_beside(part.part()));
-    let (journal, marks) = Journal::open(part.part(), plan)?;
-    match marks.iter().sum() {
+    part.accompany(&CheckpointFile::path_beside(part.part()));
+    let (checkpoints, written) = CheckpointFile::open(part.part(), plan)?;
+    match written.iter().sum() {
         0 => part.truncate()?,
         resumed => options.progress.resumed(resumed),
     }
@@ -62,17 +61,25 @@ pub(crate) async fn write(
     file.set_len(plan.size()).map_err(Error::io("write", part.part()))?;
 
     options.progress.add_total(plan.size());
-    let (orders, received) = mpsc::channel(QUEUE);
-    let (pool, shown) = (Pool::default(), part.part().to_owned());
-    let to_disk = DirectFile::new(part.handle()?, &shown);
-    let journal = (journal, marks.clone());
-    let disk = Disk::new(to_disk, journal, part.keeper(), pool.clone(), &shown);
+    let (commands, received) = mpsc::channel(QUEUE);
+    let (pool, part_path) = (BufferPool::default(), part.part().to_owned());
+    let to_disk = DirectFile::new(part.handle()?, &part_path);
+    let checkpoints = (checkpoints, written.clone());
+    let shared = WriterShared::new(to_disk, checkpoints, part.keeper(), pool.clone(), &part_path);
     let read_back = part.handle()?;
-    let writer = spawn_blocking(move || writer::run(&disk, read_back, received, &shown));
-    let run = Run { plan, source, file: Arc::new(file), marks, orders, pool, options };
+    let writer = spawn_blocking(move || writer::run(&shared, read_back, received, &part_path));
+    let shared = blob::Shared {
+        source,
+        file: Arc::new(file),
+        commands,
+        pool,
+        progress: Arc::clone(&options.progress),
+        concurrency: Arc::new(AdaptiveConcurrency::new(options.jobs)),
+    };
+    let run = Run { plan, written, shared };
     let fed = run.feed().await;
-    // The writer goes first: that it stopped is why the rest failed.
-    let (size, digest) = writer.await.map_err(|_| stopped(path))??;
+    // The error of the writer is the cause if both failed.
+    let (size, digest) = writer.await.map_err(|_| writer_gone(path))??;
     fed?;
     if size != plan.size() {
         return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
@@ -83,42 +90,38 @@ pub(crate) async fn write(
     }
     let file = part.handle()?;
     let synced = spawn_blocking(move || file.sync_all()).await;
-    synced.map_err(|_| stopped(path))?.map_err(Error::io("write", part.part()))?;
-    // From here on nothing waits: who gives up has a bundle with its checksum, or neither.
+    synced.map_err(|_| writer_gone(path))?.map_err(Error::io("write", part.part()))?;
+    // No await follows: a cancelled caller has a bundle with its checksum, or neither.
     part.show()?;
     Ok(digest)
 }
 
-/// Refuses images that no runtime unpacks: a proof of the bundle would call them damaged.
+/// Refuses images that no runtime can unpack: verifying the bundle would report them as damaged.
 async fn require_fitting_configs(plan: &BundlePlan, file: File) -> Result<(), Error> {
-    let file = Arc::new(file);
-    let place = |blob: usize| plan.blobs()[blob].places[0];
-    let configs = plan.configs().iter().map(|config| {
-        (FramedFile::of(plan, place(config.blob), Arc::clone(&file)), config.clone())
-    });
-    let configs: Vec<_> = configs.collect();
+    let place = |blob: usize| plan.members()[plan.blobs()[blob].places[0]].place;
+    let configs: Vec<_> =
+        plan.configs().iter().map(|config| (place(config.blob), config.clone())).collect();
     let checked = spawn_blocking(move || {
-        configs.iter().try_for_each(|(file, config)| {
+        configs.iter().try_for_each(|(place, config)| {
             config.require_small()?;
-            config.require_fitting(&file.read(0..config.size)?)
+            config.require_fitting(&read_content(&file, *place, 0..config.size)?)
         })
     });
     checked.await.map_err(|_| Error::damaged("a thread stopped"))?
 }
 
-/// How long a writer is waited for that may be on its way out: the thread of a write that was dropped
-/// ends by itself.
-const LEAVE: Duration = Duration::from_secs(3);
+/// How long to wait for another writer that may be ending: the thread of a cancelled write ends soon.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Goes on with an unfinished bundle, or begins one.
+/// Resumes an unfinished bundle or begins a new one.
 async fn resume(path: &Path) -> Result<PartFile, Error> {
     if path.is_dir() {
         return Err(Error::AlreadyExists { path: path.display().to_string() });
     }
-    let until = Instant::now() + LEAVE;
+    let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match PartFile::resume(path) {
-            Err(Error::Busy { .. }) if Instant::now() < until => sleep(LEAVE / 50).await,
+            Err(Error::Busy { .. }) if Instant::now() < until => sleep(LOCK_TIMEOUT / 50).await,
             resumed => return resumed,
         }
     }
@@ -126,92 +129,63 @@ async fn resume(path: &Path) -> Result<PartFile, Error> {
 
 struct Run<'p> {
     plan: &'p BundlePlan,
-    source: Arc<dyn ImageSource>,
-    file: Arc<File>,
-    marks: Vec<u64>,
-    orders: mpsc::Sender<Order>,
-    pool: Pool,
-    options: &'p WriteOptions,
+    /// The bytes of each blob that an earlier run wrote.
+    written: Vec<u64>,
+    shared: blob::Shared,
 }
 
 impl Run<'_> {
-    /// Gives every byte of the file to the writer. The orders end with it.
+    /// Sends every byte of the file to the writer. Its commands end with this.
     async fn feed(self) -> Result<(), Error> {
-        let plan = self.plan;
-        let mut sums = Checksums::new(plan);
-        self.send(0, frame::HEADER.to_vec()).await?;
-        for (number, segment) in plan.segments().iter().enumerate() {
-            if let Content::Bytes(_) | Content::File(_) = segment.content {
-                self.known(number, &mut sums).await?;
+        for member in self.plan.members() {
+            let mut offset = member.place.offset;
+            for chunk in RunChunks::new(self.plan, member).into_iter().flatten() {
+                let size = chunk.len() as u64;
+                self.send(offset, chunk).await?;
+                offset += size;
             }
         }
-        self.blobs(&mut sums).await?;
-        for (number, segment) in plan.segments().iter().enumerate() {
-            if let Content::Trailer(_) = segment.content {
-                self.known(number, &mut sums).await?;
-            }
-        }
-        self.send(plan.size() - frame::TRAILER, sums.file_trailer().to_vec()).await
+        self.blobs().await
     }
 
-    async fn known(&self, number: usize, sums: &mut Checksums<&BundlePlan>) -> Result<(), Error> {
-        let offset = self.plan.file_range(&self.plan.segments()[number]).start;
-        match sums.encode_known(number) {
-            Some(bytes) => self.send(offset, bytes).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn blobs(&self, sums: &mut Checksums<&BundlePlan>) -> Result<(), Error> {
-        let mut jobs = JoinSet::new();
-        let mut blobs = self.plan.blobs().iter().enumerate().peekable();
-        let appetite = Arc::new(Appetite::new(self.options.jobs));
+    async fn blobs(&self) -> Result<(), Error> {
+        let mut tasks = JoinSet::new();
+        let mut blobs = self.written.iter().copied().enumerate().peekable();
+        let concurrency = &self.shared.concurrency;
         loop {
-            while appetite.is_there(jobs.len())
-                && let Some((number, _)) = blobs.next()
+            while concurrency.may_start(tasks.len())
+                && let Some((number, written)) = blobs.next()
             {
-                jobs.spawn(blob::write(self.job(number, &appetite)));
+                let task = BlobTask::new(self.plan, number, written, self.shared.clone());
+                tasks.spawn(blob::write(task));
             }
             let done = tokio::select! {
-                done = jobs.join_next() => done,
-                () = appetite.pause(), if blobs.peek().is_some() => continue,
+                done = tasks.join_next() => done,
+                () = concurrency.next_sample(), if blobs.peek().is_some() => continue,
             };
             let Some(done) = done else { return Ok(()) };
-            let places = done.map_err(|_| self.gone())??;
-            for (segment, sum) in places {
-                sums.add(segment, sum);
-            }
+            done.map_err(|_| self.gone())??;
         }
-    }
-
-    fn job(&self, number: usize, appetite: &Arc<Appetite>) -> Job {
-        Job::new(
-            self.plan,
-            number,
-            Arc::clone(&self.source),
-            (Arc::clone(&self.file), self.marks[number]),
-            (self.orders.clone(), self.pool.clone()),
-            (Arc::clone(&self.options.progress), Arc::clone(appetite)),
-        )
     }
 
     async fn send(&self, offset: u64, bytes: Vec<u8>) -> Result<(), Error> {
-        self.options.progress.advance(bytes.len() as u64);
-        let order = Order::Write { offset, bytes: bytes.into(), settled: true, mark: None };
-        self.orders.send(order).await.map_err(|_| self.gone())
+        self.shared.progress.advance(bytes.len() as u64);
+        let write =
+            Command::Write { offset, bytes: bytes.into(), is_final: true, checkpoint: None };
+        self.shared.commands.send(write).await.map_err(|_| self.gone())
     }
 
     fn gone(&self) -> Error {
-        stopped(Path::new(&self.plan.file_name()))
+        writer_gone(Path::new(&self.plan.file_name()))
     }
 }
 
-/// Says before anything is fetched that the disk is too small.
+/// Fails before a request is made if the disk is too small.
 fn require_space(file: &File, path: &Path, size: u64) -> Result<(), Error> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     // `st_blocks` counts 512 bytes on every system.
     let needed = size.saturating_sub(metadata.blocks() * 512);
-    // A file system that does not tell is tried.
+    // Not every file system can tell.
     let Ok(system) = rustix::fs::fstatvfs(file) else { return Ok(()) };
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     if needed > free {

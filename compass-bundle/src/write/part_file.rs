@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-use crate::{Error, frame};
+use crate::Error;
+use crate::format::gzip;
 
 /// `<name>.part` until [`PartFile::show`]; dropped before that, it is removed, unless it is worth
 /// keeping.
@@ -40,12 +41,12 @@ enum Left {
 
 impl Left {
     fn of(file: &File) -> std::io::Result<Self> {
-        let mut head = [0; frame::HEADER.len()];
+        let mut head = [0; gzip::HEADER.len()];
         if file.metadata()?.len() == 0 {
             return Ok(Self::Nothing);
         }
         match file.read_exact_at(&mut head, 0) {
-            Ok(()) if head == frame::HEADER || head == [0; frame::HEADER.len()] => {
+            Ok(()) if head == gzip::HEADER || head == [0; gzip::HEADER.len()] => {
                 Ok(Self::Unfinished)
             }
             Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error),

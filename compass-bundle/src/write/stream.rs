@@ -8,34 +8,35 @@ use compass_registry::{Digest, Hasher, ImageSource, Progress, VerifiedBlob, open
 use futures_util::{Stream, StreamExt as _, stream as streams};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::encode::{Checksums, SegmentEncoder};
+use super::run::RunChunks;
+use crate::Error;
+use crate::format::member::MemberEncoder;
+use crate::plan::BundlePlan;
 use crate::plan::configs::PlannedConfig;
-use crate::plan::{BundlePlan, Content};
-use crate::{Error, frame};
+use crate::plan::members::Content;
 
-/// The bytes of a bundle in order, verified on the way. Nothing is asked for before the stream is
-/// polled. A blob that stands in several archives is fetched for each.
+/// The bytes of a bundle in order, verified while they pass. No request is made before the stream is
+/// polled. A blob that is in several archives is fetched once for each.
 ///
-/// A blob's last bytes come out only when its digest was right; a stream that ended without an
-/// error was the whole bundle. The plan of a bundle that was read lacks the small files, and is an
-/// error ([`Error::InvalidInput`]).
+/// The last bytes of a blob are passed on only after its digest was compared; a stream that ended
+/// without an error was the whole bundle. The plan of a bundle that was read lacks the small files
+/// and is an error ([`Error::InvalidInput`]).
 pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-    let steps =
-        Steps { sums: Checksums::new(Arc::clone(&plan)), plan, source, at: At::Header, kept: None };
+    let steps = BundleBytes { plan, source, next: 0, state: State::Start, config: None };
     streams::try_unfold(steps, async |mut steps| {
         let bytes = steps.next().await?;
         Ok(bytes.map(|bytes| (bytes, steps)))
     })
 }
 
-/// Writes a planned bundle to whatever takes bytes in order, and gives the digest of all; `to` has a
-/// name for errors. A blob that stands in several archives is fetched for each.
+/// Writes a planned bundle to a writer and returns the digest of its bytes. `name` names the writer
+/// in errors. A blob that is in several archives is fetched once for each.
 ///
 /// # Errors
-/// What the source reports, or who takes the bytes.
+/// The errors of the source and of the writer.
 pub async fn write_into(
     plan: &Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
@@ -54,96 +55,100 @@ pub async fn write_into(
     Ok(hasher.finish())
 }
 
-struct Steps {
+struct BundleBytes {
     plan: Arc<BundlePlan>,
-    sums: Checksums<Arc<BundlePlan>>,
     source: Arc<dyn ImageSource>,
-    at: At,
+    /// The member after the present one.
+    next: usize,
+    state: State,
     /// The bytes of a configuration so far.
-    kept: Option<Vec<u8>>,
+    config: Option<Vec<u8>>,
 }
 
-enum At {
-    Header,
-    Segment(usize),
-    Blob(usize, Box<VerifiedBlob>, SegmentEncoder),
+enum State {
+    Start,
+    Run(RunChunks),
+    Blob { number: usize, bytes: Box<VerifiedBlob>, encoder: MemberEncoder },
     End,
 }
 
-impl Steps {
+impl BundleBytes {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            match std::mem::replace(&mut self.at, At::End) {
-                At::Header => {
+            match std::mem::replace(&mut self.state, State::End) {
+                State::Start => {
                     self.plan.require_bytes()?;
-                    self.at = At::Segment(0);
-                    return Ok(Some(Bytes::from_static(&frame::HEADER)));
-                }
-                At::Segment(number) => match self.plan.segments().get(number) {
-                    None => return Ok(Some(self.sums.file_trailer().to_vec().into())),
-                    Some(segment) => {
-                        if let Content::Blob(blob) = segment.content {
-                            self.kept = self.begin_config(number)?;
-                            let blob = &self.plan.blobs()[blob];
-                            let source = Arc::clone(&self.source);
-                            let opened = open_blob(source, &blob.repository, &blob.descriptor);
-                            let encoder = SegmentEncoder::new(&self.plan, segment);
-                            self.at = At::Blob(number, Box::new(opened), encoder);
-                            continue;
-                        }
-                        self.at = At::Segment(number + 1);
-                        if let Some(bytes) = self.sums.encode_known(number) {
-                            return Ok(Some(bytes.into()));
-                        }
+                    if let Some(header) = self.begin_member()? {
+                        return Ok(Some(header));
                     }
-                },
-                At::Blob(number, mut blob, mut encoder) => match blob.next().await {
-                    Some(bytes) => {
-                        let bytes = bytes.map_err(|error| self.named(number, error))?;
-                        if let Some(kept) = &mut self.kept {
-                            kept.extend_from_slice(&bytes);
-                        }
-                        let mut framed = Vec::with_capacity(bytes.len() + bytes.len() / 4096 + 64);
-                        encoder.push(&bytes, |piece| framed.extend_from_slice(piece));
-                        self.at = At::Blob(number, blob, encoder);
-                        return Ok(Some(framed.into()));
+                }
+                State::Run(mut chunks) => match chunks.next() {
+                    Some(chunk) => {
+                        self.state = State::Run(chunks);
+                        return Ok(Some(chunk.into()));
                     }
                     None => {
-                        let kept = self.kept.take().unwrap_or_default();
-                        self.configs(number).try_for_each(|one| one.require_fitting(&kept))?;
-                        self.sums.add(number, encoder.finish());
-                        self.at = At::Segment(number + 1);
+                        if let Some(header) = self.begin_member()? {
+                            return Ok(Some(header));
+                        }
                     }
                 },
-                At::End => return Ok(None),
+                State::Blob { number, mut bytes, mut encoder } => match bytes.next().await {
+                    Some(read) => {
+                        let read = read.map_err(|error| self.in_blob(number, error))?;
+                        if let Some(config) = &mut self.config {
+                            config.extend_from_slice(&read);
+                        }
+                        let mut framed = Vec::with_capacity(read.len() + read.len() / 4096 + 64);
+                        encoder.push(&read, |slice| framed.extend_from_slice(slice));
+                        self.state = State::Blob { number, bytes, encoder };
+                        return Ok(Some(framed.into()));
+                    }
+                    None => return self.end_blob(number, encoder).map(Some),
+                },
+                State::End => return Ok(None),
             }
         }
     }
 
-    /// Where to keep a segment that is a configuration.
-    fn begin_config(&self, segment: usize) -> Result<Option<Vec<u8>>, Error> {
-        let mut kept = None;
-        for config in self.configs(segment) {
-            config.require_small()?;
-            kept = Some(Vec::new());
-        }
-        Ok(kept)
+    /// Begins the next member, if there is one, and returns what precedes the content of a blob.
+    fn begin_member(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(member) = self.plan.members().get(self.next) else { return Ok(None) };
+        self.next += 1;
+        let Content::Blob { blob: number, .. } = member.content else {
+            self.state = RunChunks::new(&self.plan, member).map_or(State::End, State::Run);
+            return Ok(None);
+        };
+        let mut encoder = member.place.encoder();
+        self.configs(number).try_for_each(PlannedConfig::require_small)?;
+        let is_config = self.configs(number).next().is_some();
+        self.config = is_config.then(Vec::new);
+        let mut header = Vec::new();
+        encoder.begin(|slice| header.extend_from_slice(slice));
+        let blob = &self.plan.blobs()[number];
+        let source = Arc::clone(&self.source);
+        let bytes = Box::new(open_blob(source, &blob.repository, &blob.descriptor));
+        self.state = State::Blob { number, bytes, encoder };
+        Ok(Some(header.into()))
     }
 
-    /// The configurations that a segment holds, one for each image.
-    fn configs(&self, segment: usize) -> impl Iterator<Item = &PlannedConfig> {
-        let content = &self.plan.segments()[segment].content;
-        let blob = if let Content::Blob(blob) = content { Some(*blob) } else { None };
-        self.plan.configs().iter().filter(move |config| Some(config.blob) == blob)
+    /// Checks a configuration and returns what follows the content of a blob.
+    fn end_blob(&mut self, number: usize, encoder: MemberEncoder) -> Result<Bytes, Error> {
+        let config = self.config.take().unwrap_or_default();
+        self.configs(number).try_for_each(|planned| planned.require_fitting(&config))?;
+        let mut trailer = Vec::new();
+        encoder.finish(|slice| trailer.extend_from_slice(slice));
+        self.state = State::Start;
+        Ok(trailer.into())
     }
 
-    fn named(&self, segment: usize, error: compass_registry::Error) -> Error {
-        match self.plan.segments()[segment].content {
-            Content::Blob(blob) => {
-                let blob = &self.plan.blobs()[blob];
-                error.in_blob(&blob.reference, blob.descriptor.digest).into()
-            }
-            _ => error.into(),
-        }
+    /// The configurations that a blob holds, one for each image.
+    fn configs(&self, blob: usize) -> impl Iterator<Item = &PlannedConfig> {
+        self.plan.configs().iter().filter(move |config| config.blob == blob)
+    }
+
+    fn in_blob(&self, number: usize, error: compass_registry::Error) -> Error {
+        let blob = &self.plan.blobs()[number];
+        error.in_blob(&blob.reference, blob.descriptor.digest).into()
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that hashes the file as it grows, and gives its bytes to the disk.
+//! The thread that hashes the file while it grows and gives its bytes to the disk.
 
 use std::fs::File;
 use std::ops::Range;
@@ -8,123 +8,126 @@ use compass_registry::direct_io::AlignedBuffer;
 use compass_registry::{Digest, Hasher};
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk::{Disk, Disks, Done, Mark, Write};
-use super::frontier::Frontier;
-use super::passing::Passing;
+use super::checkpoint::Checkpoint;
+use super::file_hasher::OutOfOrderHasher;
+use super::inline_hasher::InlineBlobHasher;
+use super::io_pool::{Completion, Write, WriterPool, WriterShared};
 use crate::Error;
 
-/// What the writer is asked to do.
-pub(super) enum Order {
-    /// Writes bytes; those that may still be replaced are not hashed yet.
-    Write { offset: u64, bytes: AlignedBuffer, settled: bool, mark: Option<Mark> },
-    /// Notes how much of a blob is written, without writing anything.
-    Mark(Mark),
-    /// Hashes a blob as well, whose bytes come in order from now on.
-    Hash(Passing),
-    /// Gives the hasher of a blob back, where it is the one that is hashed.
-    GiveBack(usize, oneshot::Sender<Option<Hasher>>),
-    /// What has been written here stays.
-    Settled(Range<u64>),
-    /// Says when everything is written that was ordered before.
-    Tell(oneshot::Sender<()>),
+/// A command to the writer.
+pub(super) enum Command {
+    /// Writes bytes. Bytes that are not final may be replaced, and are not hashed yet.
+    Write { offset: u64, bytes: AlignedBuffer, is_final: bool, checkpoint: Option<Checkpoint> },
+    /// Records a checkpoint after all writes before it.
+    Checkpoint(Checkpoint),
+    /// Hashes a blob as well, whose bytes arrive in order from now on.
+    HashInline(InlineBlobHasher),
+    /// Returns the hasher of a blob, if it is the one that is hashed inline.
+    TakeHasher(usize, oneshot::Sender<Option<Hasher>>),
+    /// Makes the bytes in this range final.
+    Committed(Range<u64>),
+    /// Replies when all writes before it are complete.
+    Barrier(oneshot::Sender<()>),
 }
 
-/// Carries out all orders, and gives the size and the digest of what was written.
+/// Executes all commands and returns the size and the digest of the file.
 pub(super) fn run(
-    disk: &Disk,
+    shared: &WriterShared,
     file: File,
-    mut orders: mpsc::Receiver<Order>,
+    mut commands: mpsc::Receiver<Command>,
     path: &Path,
 ) -> Result<(u64, Digest), Error> {
     std::thread::scope(|scope| {
         let mut writer = Writer {
-            frontier: Frontier::new(file),
-            passing: None,
-            disk,
-            disks: disk.start(scope),
-            number: 0,
+            file_hasher: OutOfOrderHasher::new(file),
+            inline: None,
+            shared,
+            pool: shared.start(scope),
+            next_number: 0,
             path,
         };
-        while let Some(order) = orders.blocking_recv() {
-            writer.execute(order)?;
+        while let Some(command) = commands.blocking_recv() {
+            writer.execute(command)?;
         }
         writer.finish()
     })
 }
 
 struct Writer<'r> {
-    frontier: Frontier,
-    /// The blob that is hashed with the file.
-    passing: Option<Passing>,
-    disk: &'r Disk,
-    disks: Disks,
-    /// Of the next write.
-    number: u64,
+    file_hasher: OutOfOrderHasher,
+    /// The blob that is hashed together with the file.
+    inline: Option<InlineBlobHasher>,
+    shared: &'r WriterShared,
+    pool: WriterPool,
+    next_number: u64,
     path: &'r Path,
 }
 
 impl Writer<'_> {
-    fn execute(&mut self, order: Order) -> Result<(), Error> {
-        match order {
-            Order::Write { offset, bytes, settled, mark } => {
-                let passed = settled && self.pass(offset, bytes.bytes())?;
-                let (number, cached, early) = (self.next(), !passed, settled && !passed);
-                self.disks.write(Write { number, offset, bytes, mark, cached, early })?;
-                while let Some(written) = self.disks.done()? {
-                    self.written(written)?;
+    fn execute(&mut self, command: Command) -> Result<(), Error> {
+        match command {
+            Command::Write { offset, bytes, is_final, checkpoint } => {
+                let hashed = is_final && self.hash(offset, bytes.bytes())?;
+                let number = self.take_number();
+                let (via_page_cache, needs_hashing) = (!hashed, is_final && !hashed);
+                let write =
+                    Write { number, offset, bytes, checkpoint, via_page_cache, needs_hashing };
+                self.pool.write(write)?;
+                while let Some(completion) = self.pool.try_complete()? {
+                    self.completed(completion)?;
                 }
             }
-            Order::Mark(mark) => {
-                let number = self.next();
-                self.disk.ended(number, Some(mark))?;
+            Command::Checkpoint(checkpoint) => {
+                let number = self.take_number();
+                self.shared.completed(number, Some(checkpoint))?;
             }
-            Order::Hash(blob) => self.passing = Some(blob),
-            Order::GiveBack(blob, whom) => {
-                let passing = self.passing.take_if(|passing| passing.blob() == blob);
-                // Who has given up needs none.
-                let _ = whom.send(passing.map(Passing::into_hasher));
+            Command::HashInline(blob) => self.inline = Some(blob),
+            Command::TakeHasher(blob, reply) => {
+                let inline = self.inline.take_if(|inline| inline.blob() == blob);
+                // This fails only if the task of the blob was dropped.
+                let _ = reply.send(inline.map(InlineBlobHasher::into_hasher));
             }
-            Order::Settled(range) => {
-                self.wait()?;
-                self.settle(range)?;
+            Command::Committed(range) => {
+                self.drain()?;
+                self.commit(range)?;
             }
-            Order::Tell(whom) => {
-                self.wait()?;
-                // Who has given up need not be told.
-                let _ = whom.send(());
+            Command::Barrier(reply) => {
+                self.drain()?;
+                // This fails only if the task of the blob was dropped.
+                let _ = reply.send(());
             }
         }
         Ok(())
     }
 
-    fn next(&mut self) -> u64 {
-        self.number += 1;
-        self.number - 1
+    fn take_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
     }
 
-    fn pass(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
-        let blob = self.passing.as_mut().filter(|blob| blob.next() == offset);
-        self.frontier.pass(offset, bytes, blob).map_err(Error::io("read", self.path))
+    fn hash(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
+        let inline = self.inline.as_mut().filter(|blob| blob.next() == offset);
+        self.file_hasher.feed(offset, bytes, inline).map_err(Error::io("read", self.path))
     }
 
-    fn written(&mut self, done: Done) -> Result<(), Error> {
-        if done.early { self.settle(done.range) } else { Ok(()) }
+    fn completed(&mut self, completion: Completion) -> Result<(), Error> {
+        if completion.needs_hashing { self.commit(completion.range) } else { Ok(()) }
     }
 
-    fn settle(&mut self, range: Range<u64>) -> Result<(), Error> {
-        self.frontier.settled(range).map_err(Error::io("read", self.path))
+    fn commit(&mut self, range: Range<u64>) -> Result<(), Error> {
+        self.file_hasher.committed(range).map_err(Error::io("read", self.path))
     }
 
-    /// Waits until everything is written.
-    fn wait(&mut self) -> Result<(), Error> {
-        while let Some(written) = self.disks.wait()? {
-            self.written(written)?;
+    /// Waits until all writes are complete.
+    fn drain(&mut self) -> Result<(), Error> {
+        while let Some(completion) = self.pool.complete()? {
+            self.completed(completion)?;
         }
         Ok(())
     }
 
     fn finish(mut self) -> Result<(u64, Digest), Error> {
-        self.wait()?;
-        Ok(self.frontier.finish())
+        self.drain()?;
+        Ok(self.file_hasher.finish())
     }
 }

@@ -1,5 +1,6 @@
 """Finds a blob in a bundle by offset, by docs/bundle-format.md alone: reader.py BUNDLE DIGEST."""
 
+import gzip
 import hashlib
 import json
 import math
@@ -7,8 +8,8 @@ import os
 import sys
 
 
-def offset(position):
-    return 10 + 5 * math.ceil(position / 65535) + position
+def member(size):
+    return 18 + size + 5 * max(1, math.ceil(size / 65535))
 
 
 def up512(size):
@@ -23,55 +24,60 @@ def head(path):
     return 512 if fits else 1536
 
 
-def unframe(framed, position):
-    """The content of framed bytes that begin at offset(position)."""
-    content = bytearray()
-    while framed:
-        if position % 65535 == 0:
-            framed = framed[5:]
-        count = min(65535 - position % 65535, len(framed))
-        content += framed[:count]
-        framed, position = framed[count:], position + count
-    return bytes(content)
+class Cursor:
+    """The offset of the next member, and the bytes of the run before it."""
+
+    def __init__(self, offset):
+        self.offset = offset
+        self.run = 0
+
+    def blob(self, size):
+        if self.run:
+            self.offset += member(self.run)
+        self.run = 0
+        start = self.offset
+        self.offset += member(size)
+        return start, self.offset
 
 
-def read(file, start, end):
-    """Bytes of the bundle's tar."""
-    file.seek(offset(start))
-    return unframe(file.read(offset(end) - offset(start)), start)
-
-
-def blobs(stem, document, position):
-    """Digest, frame it stands in, place and size of every blob."""
-    small = [one for one in document["files"] if "image" not in one]
-    archives = [one for one in document["files"] if "image" in one]
-    for one in small:
-        position += head(f"{stem}/{one['path']}") + up512(one["size"])
+def blobs(stem, document, cursor):
+    """Digest, first and last offset, and number of members around each other, of every blob."""
+    for one in document["files"]:
+        if "image" not in one:
+            cursor.run += head(f"{stem}/{one['path']}") + up512(one["size"])
     if "store" in document:
-        start = position
+        end = 0
         for blob in document["store"]["blobs"]:
-            yield blob["digest"], None, start + blob["offset"], blob["size"]
-            position = start + up512(blob["offset"] + blob["size"])
-    for one in archives:
-        start = position + head(f"{stem}/{one['path']}")
-        position = start + up512(one["size"])
-        for blob in one["image"]["blobs"]:
-            yield blob["digest"], start, blob["offset"], blob["size"]
+            cursor.run += blob["offset"] - end
+            yield blob["digest"], *cursor.blob(blob["size"]), 1
+            end = blob["offset"] + blob["size"]
+        cursor.run += up512(end) - end
+    for one in document["files"]:
+        if "image" in one:
+            cursor.run += head(f"{stem}/{one['path']}")
+            end = 0
+            for blob in one["image"]["blobs"]:
+                cursor.run += member(blob["offset"] - end)
+                yield blob["digest"], *cursor.blob(member(blob["size"])), 2
+                end = blob["offset"] + blob["size"]
+            cursor.run += member(up512(end) - end + 1024) + up512(one["size"]) - one["size"]
 
 
 def main(path, wanted):
     stem = os.path.basename(path)[: -len(".tar.gz")]
     with open(path, "rb") as file:
-        size = int(read(file, 0, 512)[124:135], 8)
-        document = json.loads(read(file, 512, 512 + size))
-        for digest, archive, place, size in blobs(stem, document, 512 + up512(size)):
+        # The size of the first member follows from the tar header in its first block.
+        size = int(file.read(15 + 512)[15 + 124 : 15 + 135], 8)
+        end = member(512 + up512(size))
+        file.seek(0)
+        document = json.loads(gzip.decompress(file.read(end))[512 : 512 + size])
+        for digest, start, end, members in blobs(stem, document, Cursor(end)):
             if digest != wanted:
                 continue
-            if archive is None:
-                content = read(file, place, place + size)
-            else:
-                framed = read(file, archive + offset(place), archive + offset(place + size))
-                content = unframe(framed, place)
+            file.seek(start)
+            content = file.read(end - start)
+            for _ in range(members):
+                content = gzip.decompress(content)
             found = "sha256:" + hashlib.sha256(content).hexdigest()
             if found != wanted:
                 sys.exit(f"{wanted} has digest {found}")

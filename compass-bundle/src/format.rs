@@ -1,0 +1,6 @@
+//! The bundle format: gzip members of stored blocks, and what a bundle consists of.
+//!
+//! Pure. Planning, writing and reading all build on it.
+
+pub mod gzip;
+pub(crate) mod member;

@@ -1,0 +1,205 @@
+//! How many blobs are fetched at once.
+//!
+//! A near source saturates the machine with one blob, and blobs that arrive in the order of the file
+//! are hashed while they pass and need not be read back. A distant source needs several at once.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use compass_registry::range_fetch::LOCAL_LINK_BPS;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The wait for each blob after which the throughput of the source is known.
+const MIN_SAMPLE: Duration = Duration::from_millis(25);
+
+/// The size of a blob in bytes up to which it cannot saturate the machine.
+const SMALL_BLOB: u64 = 4 << 20;
+
+/// The maximum number of parts that are prefetched at once. Each connection takes memory, and bytes
+/// that are not verified yet are fetched again after the process was killed.
+const MAX_PREFETCH: usize = 9;
+
+/// Decides whether one more blob is fetched, from the throughput of the source.
+#[derive(Debug)]
+pub(super) struct AdaptiveConcurrency {
+    max: usize,
+    received: AtomicU64,
+    /// Large blobs in flight.
+    large: AtomicUsize,
+    waits: Mutex<WaitStats>,
+    prefetches: Arc<Semaphore>,
+}
+
+/// The time that was spent waiting for the source since the last sample. The rest of the time went to
+/// hashing and to the disk, and says nothing about the source.
+#[derive(Debug)]
+struct WaitStats {
+    /// Blobs that are waited for now.
+    waiting: u32,
+    /// The waits of all blobs, added up to `counted`.
+    waited: Duration,
+    counted: Instant,
+    /// Bytes that had been received at the last sample.
+    received: u64,
+    /// Bytes a second in the last sample.
+    rate: u64,
+    /// Whether a large blob was started since.
+    started_large: bool,
+}
+
+impl WaitStats {
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.waited += (now - self.counted) * self.waiting;
+        self.counted = now;
+    }
+}
+
+/// A wait for the source that ends when this is dropped.
+struct Wait<'a>(&'a AdaptiveConcurrency);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.0.waits();
+        waits.count();
+        waits.waiting -= 1;
+    }
+}
+
+impl AdaptiveConcurrency {
+    /// Fetches at most `max` blobs at once.
+    pub(super) fn new(max: usize) -> Self {
+        let waits = WaitStats {
+            waiting: 0,
+            waited: Duration::ZERO,
+            counted: Instant::now(),
+            received: 0,
+            rate: 0,
+            started_large: false,
+        };
+        Self {
+            max: max.max(1),
+            received: AtomicU64::new(0),
+            large: AtomicUsize::new(0),
+            waits: Mutex::new(waits),
+            prefetches: Arc::new(Semaphore::new(MAX_PREFETCH)),
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, WaitStats> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves one more part to prefetch, unless the maximum is in flight.
+    pub(super) fn try_acquire_prefetch(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.prefetches).try_acquire_owned().ok()
+    }
+
+    /// Awaits bytes of one blob and counts the time as a wait for the source.
+    pub(super) async fn time_wait<T>(&self, bytes: impl Future<Output = T>) -> T {
+        let wait = {
+            let mut waits = self.waits();
+            waits.count();
+            waits.waiting += 1;
+            Wait(self)
+        };
+        let received = bytes.await;
+        drop(wait);
+        received
+    }
+
+    /// Counts received bytes.
+    pub(super) fn add_received(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a blob of this size as in flight. Returns whether it is the only large one.
+    pub(super) fn started(&self, size: u64) -> bool {
+        if size <= SMALL_BLOB {
+            return false;
+        }
+        let mut waits = self.waits();
+        if !waits.started_large {
+            waits.count();
+            waits.waited = Duration::ZERO;
+            waits.received = self.received.load(Ordering::Relaxed);
+            waits.started_large = true;
+        }
+        self.large.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Counts a blob of this size as complete or failed.
+    pub(super) fn finished(&self, size: u64) {
+        if size > SMALL_BLOB {
+            self.large.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether one more blob is to be started beside those in flight.
+    pub(super) fn may_start(&self, in_flight: usize) -> bool {
+        if in_flight == 0 {
+            return true;
+        }
+        let blobs = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let mut waits = self.waits();
+        waits.count();
+        if waits.waited >= MIN_SAMPLE.saturating_mul(blobs) {
+            let received = self.received.load(Ordering::Relaxed);
+            let each = u64::try_from((waits.waited / blobs).as_micros()).unwrap_or(u64::MAX);
+            waits.rate = (received - waits.received).saturating_mul(1_000_000) / each.max(1);
+            (waits.received, waits.waited) = (received, Duration::ZERO);
+            waits.started_large = false;
+        }
+        in_flight < self.max && !waits.started_large && waits.rate < LOCAL_LINK_BPS
+    }
+
+    /// Waits until the next sample may be complete.
+    pub(super) async fn next_sample(&self) {
+        tokio::time::sleep(MIN_SAMPLE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn may_start_slow_source_is_true_up_to_max() {
+        let concurrency = AdaptiveConcurrency::new(3);
+        assert!(concurrency.may_start(0));
+        concurrency.started(100);
+        assert!(concurrency.may_start(1));
+        concurrency.started(SMALL_BLOB + 1);
+        assert!(!concurrency.may_start(2), "a large blob is measured alone");
+        concurrency.time_wait(sleep(2 * MIN_SAMPLE)).await;
+        assert!(concurrency.may_start(2), "no bytes were received: the source is slow");
+        assert!(!concurrency.may_start(3), "the maximum");
+    }
+
+    #[tokio::test]
+    async fn may_start_fast_source_is_false() {
+        let concurrency = AdaptiveConcurrency::new(8);
+        assert!(concurrency.started(1 << 30), "the only large blob");
+        assert!(!concurrency.started(1 << 30));
+        concurrency.finished(1 << 30);
+        concurrency.time_wait(sleep(MIN_SAMPLE)).await;
+        concurrency.add_received(u64::from(u32::MAX));
+        assert!(!concurrency.may_start(1));
+        assert!(concurrency.may_start(0));
+        concurrency.time_wait(sleep(MIN_SAMPLE)).await;
+        assert!(concurrency.may_start(1), "the source became slow");
+    }
+
+    #[tokio::test]
+    async fn may_start_slow_disk_is_not_slow_source() {
+        let concurrency = AdaptiveConcurrency::new(8);
+        concurrency.started(1 << 30);
+        concurrency.time_wait(sleep(MIN_SAMPLE / 5)).await;
+        concurrency.add_received(1 << 30);
+        sleep(10 * MIN_SAMPLE).await;
+        assert!(!concurrency.may_start(1));
+    }
+}
