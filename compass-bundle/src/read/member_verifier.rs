@@ -100,11 +100,11 @@ impl<'p> MemberVerifier<'p> {
         if let Some(damage) = self.damage {
             return Err(damage);
         }
-        let piece = self.content.piece.0;
+        let (piece, place) = (self.content.piece.0, self.content.member.place);
         self.content.finish()?;
         self.decoder.finish().map_err(|error| {
-            let trailer = self.end.saturating_sub(crate::format::gzip::TRAILER)..self.end;
-            Finding { range: trailer, piece, what: error.to_string() }
+            let trailers = place.content_range(place.size..place.size).start..self.end;
+            Finding { range: trailers, piece, what: error.to_string() }
         })
     }
 }
