@@ -23,7 +23,11 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         Package::Bundle(bundle) => {
             let document = bundle.document();
             output.result(
-                || serde_json::to_value(document).unwrap_or_default(),
+                || {
+                    let mut json = serde_json::to_value(document).unwrap_or_default();
+                    json["digest"] = json!(bundle.digest());
+                    json
+                },
                 || describe_bundle(&bundle),
             );
         }
@@ -58,8 +62,9 @@ fn describe_bundle(bundle: &Bundle) -> String {
     let commit = commit.as_deref().unwrap_or("unknown");
     let size = bundle.size();
     let mut text = format!(
-        "{what} {name} {version}\ncommit {commit}\nsize   {size} ({})\n",
-        human_bytes(size)
+        "{what} {name} {version}\ncommit {commit}\nsize   {size} ({})\ndigest {}\n",
+        human_bytes(size),
+        bundle.digest()
     );
     for file in &document.files {
         let mode = file.mode.as_ref().map(|mode| format!("  {mode}")).unwrap_or_default();

@@ -125,9 +125,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     }
     let staging = args.recompress.map(|_| destination.staging()).transpose()?;
     let (bundle, changed) = prepare(bundle, staging.as_ref(), options.jobs, output).await?;
+    let digest = bundle.plan.digest();
     let result = destination.write(bundle, options.jobs, output).await?;
     staging.map_or(Ok(()), StagingDir::remove)?;
-    result.print(&changed, output);
+    result.print(digest, &changed, output);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -277,6 +278,7 @@ fn plan_json(plan: &BundlePlan) -> Value {
     json!({
         "bundle": plan.file_name(),
         "size": plan.size(),
+        "digest": plan.digest(),
         "blobBytes": plan.blob_bytes(),
         "dryRun": true,
         "contents": plan.document(),
@@ -296,6 +298,7 @@ fn plan_text(plan: &BundlePlan) -> String {
     });
     let lines = lines.chain(stores);
     let size = plan.size();
-    let total = format!("{size:>14}  {} ({})\n", plan.file_name(), human_bytes(size));
+    let (name, digest) = (plan.file_name(), plan.digest());
+    let total = format!("{size:>14}  {name} ({})\ndigest {digest}\n", human_bytes(size));
     lines.chain(std::iter::once(total)).collect()
 }

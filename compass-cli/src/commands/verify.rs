@@ -7,6 +7,7 @@ use compass_bundle::{
     Bundle, BundleSource, Damage, ForeignPackage, Package, Verified, VerifyOptions, mismatch_range,
     verify_unreadable,
 };
+use compass_registry::Digest;
 use serde_json::{Value, json};
 
 use crate::display::{human_bytes, printable};
@@ -33,8 +34,8 @@ pub(crate) struct Args {
 struct Verification {
     verified: Verified,
     usage: ImageUsage,
-    /// Whether the file is a bundle, in which the location of every issue is known.
-    is_bundle: bool,
+    /// The digest of a bundle; `None` for foreign packages and files that cannot be opened.
+    digest: Option<Digest>,
 }
 
 impl Verification {
@@ -57,7 +58,7 @@ impl Verification {
     fn location(&self, damage: &Damage) -> String {
         let is_whole = damage.file.is_none() && damage.image.is_none() && damage.blob.is_none();
         match damage.range.end {
-            _ if !is_whole || self.is_bundle => damage.place(),
+            _ if !is_whole || self.digest.is_some() => damage.place(),
             0 => "the file".to_owned(),
             end => format!("the file, bytes {}-{}", damage.range.start, end - 1),
         }
@@ -113,8 +114,9 @@ async fn verify_address(
     Ok(match Package::read(Arc::clone(&source)).await {
         Ok(Package::Bundle(bundle)) => {
             let verified = verify_bundle(&bundle, quick, output).await?;
+            let digest = Some(bundle.digest());
             let usage = referenced_images(&Package::Bundle(bundle)).await;
-            Verification { verified, usage, is_bundle: true }
+            Verification { verified, usage, digest }
         }
         Ok(Package::Foreign(package)) => verify_package(&package, &source, output).await?,
         Err(error) => {
@@ -123,7 +125,7 @@ async fn verify_address(
                 VerifyOptions { quick, progress: progress.shared(), ..Default::default() };
             let verified = verify_unreadable(source, &error, &options).await?;
             let Some(verified) = verified else { return Err(error.into()) };
-            Verification { verified, usage: ImageUsage::default(), is_bundle: false }
+            Verification { verified, usage: ImageUsage::default(), digest: None }
         }
     })
 }
@@ -181,7 +183,7 @@ async fn verify_package(
     let (size, digest) = (package.size(), package.digest());
     let mut verified = Verified { size, digest, checksum: None, damages };
     verified.compare_checksum(&**source).await?;
-    Ok(Verification { verified, usage, is_bundle: false })
+    Ok(Verification { verified, usage, digest: None })
 }
 
 /// Whether the path is that of the `bundle.json` of a bundle.
@@ -196,6 +198,7 @@ fn to_json(name: &str, verification: &Verification) -> Value {
     json!({
         "bundle": name,
         "size": verified.size,
+        "digest": verification.digest,
         "sha256": verified.digest.map(|digest| digest.hex()),
         "checksum": verified.checksum,
         "holds": verification.is_ok(),
@@ -221,7 +224,10 @@ fn to_text(name: &str, verification: &Verification) -> String {
         text.push_str(&format!("unread: {file}, {reason}; the images it names are unknown\n"));
     }
     let result = if verification.is_ok() { "verified" } else { "NOT verified" };
-    let size = human_bytes(verified.size);
+    let mut size = human_bytes(verified.size);
+    if let Some(digest) = verification.digest {
+        size.push_str(&format!(", digest {digest}"));
+    }
     let Some(digest) = verified.digest.map(|digest| digest.hex()) else {
         return text + &format!("{name}: {result}, {size}, structure only\n");
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use compass_bundle::store::{Published, Store};
 use compass_bundle::{BundlePlan, WriteOptions, Written, write_as, write_into};
+use compass_registry::Digest;
 use serde_json::{Value, json};
 
 use super::PlannedBundle;
@@ -125,16 +126,16 @@ async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) ->
 }
 
 impl PackageResult {
-    /// Prints the result; to stderr if the package itself was written to stdout.
-    pub(super) fn print(&self, changed: &[Changed], output: &Output) {
-        let (json, text) = (|| self.to_json(changed), || self.to_text());
+    /// Prints the result with the digest of the bundle; to stderr if the package itself was written to stdout.
+    pub(super) fn print(&self, digest: Digest, changed: &[Changed], output: &Output) {
+        let (json, text) = (|| self.to_json(digest, changed), || self.to_text(digest));
         match self {
             Self::Streamed(_) => output.result_to_stderr(json, text),
             Self::Written(_) | Self::Published(_) => output.result(json, text),
         }
     }
 
-    fn to_json(&self, changed: &[Changed]) -> Value {
+    fn to_json(&self, digest: Digest, changed: &[Changed]) -> Value {
         let mut value = match self {
             Self::Written(written) | Self::Streamed(written) => json!({
                 "bundle": written.path.display().to_string(),
@@ -148,19 +149,21 @@ impl PackageResult {
                 "present": published.present,
             }),
         };
+        value["digest"] = json!(digest);
         value["recompressed"] = recompress::json(changed);
         value["dryRun"] = json!(false);
         value
     }
 
-    fn to_text(&self) -> String {
-        let (name, digest, size, present) = match self {
+    fn to_text(&self, digest: Digest) -> String {
+        let (name, file, size, present) = match self {
             Self::Written(one) | Self::Streamed(one) => {
                 (one.path.display().to_string(), one.digest, one.size, false)
             }
             Self::Published(one) => (one.url.clone(), one.digest, one.size, one.present),
         };
         let present = if present { ", already published" } else { "" };
-        format!("{}  {name}\n{size} bytes ({}){present}\n", digest.hex(), human_bytes(size))
+        let (hex, human) = (file.hex(), human_bytes(size));
+        format!("{hex}  {name}\n{size} bytes ({human}){present}\ndigest {digest}\n")
     }
 }
