@@ -1,14 +1,16 @@
 //! Comparison of two packages.
 
-mod images;
+mod image_pairs;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, Platform};
+use compass_registry::{Descriptor, Digest, ImageSourceExt as _, Platform};
 
-use self::images::{ImagePair, NamedImage, match_images};
+use self::image_pairs::{ImagePair, match_images};
 use crate::document::BundleDocument;
+use crate::foreign::ForeignImage;
+use crate::package::{Image, PackageFile};
 use crate::{Error, Package};
 
 /// The differences between two packages.
@@ -84,8 +86,8 @@ pub struct ImageSide {
     pub reference: String,
     /// Digest of its manifest or index.
     pub digest: Digest,
-    /// Platforms of the index that the package omits.
-    pub absent: Vec<Platform>,
+    /// Platforms of the index that a bundle omits.
+    pub omitted_platforms: Vec<Platform>,
 }
 
 /// Maximum size in bytes of a text whose content is compared.
@@ -124,16 +126,16 @@ pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> 
     for ImagePair { name, old: before, new: after } in match_images(old.images(), new.images()) {
         let sides = (before.as_ref(), after.as_ref());
         if let (Some(one), Some(other)) = sides
-            && one.digest == other.digest
+            && one.digest() == other.digest()
             && one.reference == other.reference
-            && one.absent() == other.absent()
+            && one.omitted_platforms == other.omitted_platforms
         {
             unchanged_images += 1;
             continue;
         }
-        images.push(image_change(&name, (old, sides.0), (new, sides.1), &mut budget).await?);
+        images.push(image_change(name, sides, &mut budget).await?);
     }
-    let (old_blobs, new_blobs) = (old.blobs()?, new.blobs()?);
+    let (old_blobs, new_blobs) = (blobs(old)?, blobs(new)?);
     let (shared, added): (Vec<_>, Vec<_>) =
         new_blobs.iter().partition(|(digest, _)| old_blobs.contains_key(*digest));
     let sum = |blobs: &[(&Digest, &u64)]| blobs.iter().map(|(_, size)| **size).sum();
@@ -149,26 +151,16 @@ pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> 
 }
 
 async fn image_change(
-    name: &str,
-    (old, old_image): (&Package, Option<&NamedImage<'_>>),
-    (new, new_image): (&Package, Option<&NamedImage<'_>>),
+    name: String,
+    (old, new): (Option<&Image<'_>>, Option<&Image<'_>>),
     budget: &mut TextBudget,
 ) -> Result<ImageChange, Error> {
-    let config = |image: Option<&NamedImage<'_>>| image.map(NamedImage::config).transpose();
-    let (before, after) = (config(old_image)?, config(new_image)?);
-    let mut configs = None;
-    if let (Some(one), Some(other)) = (old_image, new_image)
-        && let (Some(config), Some(other_config)) = (&before, &after)
-        && config.digest != other_config.digest
-        && budget.take((config.size, other_config.size))
-    {
-        let config = old.blob(one.reference.repository(), config).await?;
-        let other_config = new.blob(other.reference.repository(), other_config).await?;
-        configs = Some((config, other_config));
-    }
-    let layers =
-        |image: Option<&NamedImage<'_>>| image.map_or_else(|| Ok(Vec::new()), NamedImage::layers);
-    let (old_layers, new_layers) = (layers(old_image)?, layers(new_image)?);
+    let configs = match old.zip(new) {
+        Some((old, new)) => changed_configs(old, new, budget).await?,
+        None => None,
+    };
+    let layers = |image: Option<&Image<'_>>| image.map_or_else(|| Ok(Vec::new()), Image::layers);
+    let (old_layers, new_layers) = (layers(old)?, layers(new)?);
     let digests = |layers: &[Descriptor]| -> HashSet<Digest> {
         layers.iter().map(|layer| layer.digest).collect()
     };
@@ -176,13 +168,55 @@ async fn image_change(
     let (shared, added): (Vec<_>, Vec<_>) =
         new_layers.into_iter().partition(|layer| before.contains(&layer.digest));
     let removed = old_layers.into_iter().filter(|layer| !after.contains(&layer.digest)).collect();
-    let side = |image: &NamedImage<'_>| ImageSide {
+    let side = |image: &Image<'_>| ImageSide {
         reference: image.reference.to_string(),
-        digest: image.digest,
-        absent: image.absent().to_vec(),
+        digest: image.digest(),
+        omitted_platforms: image.omitted_platforms.to_vec(),
     };
-    let (old, new) = (old_image.map(side), new_image.map(side));
-    Ok(ImageChange { name: name.to_owned(), old, new, shared, removed, added, configs })
+    Ok(ImageChange {
+        name,
+        old: old.map(side),
+        new: new.map(side),
+        shared,
+        removed,
+        added,
+        configs,
+    })
+}
+
+/// The configurations of the default images, if they differ and the budget allows.
+async fn changed_configs(
+    old: &Image<'_>,
+    new: &Image<'_>,
+    budget: &mut TextBudget,
+) -> Result<Option<(Bytes, Bytes)>, Error> {
+    let (before, after) = (old.default_config()?, new.default_config()?);
+    if before.digest == after.digest || !budget.take((before.size, after.size)) {
+        return Ok(None);
+    }
+    let before = old.image_source().read(old.reference.repository(), &before).await?;
+    let after = new.image_source().read(new.reference.repository(), &after).await?;
+    Ok(Some((before, after)))
+}
+
+/// Sizes of all blobs in a package.
+fn blobs(package: &Package) -> Result<BTreeMap<Digest, u64>, Error> {
+    let mut blobs = BTreeMap::new();
+    match package {
+        Package::Bundle(bundle) => {
+            let all = bundle.plan().blobs().iter();
+            blobs.extend(all.map(|blob| (blob.descriptor.digest, blob.descriptor.size)));
+        }
+        Package::Foreign(package) => {
+            for manifest in package.images().iter().flat_map(ForeignImage::manifests) {
+                let manifest = manifest.parse()?;
+                let all = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
+                let included = all.filter(|blob| package.holds(&blob.digest));
+                blobs.extend(included.map(|blob| (blob.digest, blob.size)));
+            }
+        }
+    }
+    Ok(blobs)
 }
 
 fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
@@ -208,15 +242,16 @@ async fn file_changes(
     new: &Package,
     budget: &mut TextBudget,
 ) -> Result<Vec<FileChange>, Error> {
-    let (olds, news) = (old.files(), new.files());
+    let (olds, news) = (files(old), files(new));
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
         let (before, after) = (olds.get(path), news.get(path));
         let both = before.zip(after);
-        if both.is_some_and(|(before, after)| before.same_content(after)) {
+        let modes = both.and_then(|(before, after)| before.mode.zip(after.mode));
+        let modes = modes.filter(|(before, after)| before != after);
+        if modes.is_none() && both.is_some_and(|(one, other)| one.digest == other.digest) {
             continue;
         }
-        let modes = both.and_then(|(before, after)| before.modes(after));
         let is_text = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
         let texts = match (before, after) {
             (Some(one), Some(other))
@@ -230,4 +265,14 @@ async fn file_changes(
         changes.push(FileChange { path: path.clone(), old, new, modes, texts });
     }
     Ok(changes)
+}
+
+/// The small files by their paths below the package's directory.
+fn files(package: &Package) -> BTreeMap<String, PackageFile> {
+    let directory = match package {
+        Package::Bundle(_) => None,
+        Package::Foreign(package) => package.directory(),
+    };
+    let start = directory.map_or(0, |directory| directory.len() + 1);
+    package.files().into_iter().map(|file| (file.path[start..].to_owned(), file)).collect()
 }

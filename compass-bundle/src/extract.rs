@@ -1,7 +1,8 @@
 //! Extraction from packages. Files are only created inside the target directory, whatever paths,
 //! links and modes an archive contains.
 
-mod pick;
+mod files;
+mod image_archive;
 mod unpack_dir;
 
 use std::fs;
@@ -16,11 +17,11 @@ use compass_registry::Progress;
 use self::unpack_dir::UnpackDir;
 use crate::foreign::decompress::{Decompressed, decompress, reader_of};
 use crate::foreign::limits::Limits;
+use crate::foreign::no_archive;
 use crate::foreign::tar_entries::TarEntries;
-use crate::foreign::{ForeignPackage, no_archive};
 use crate::read::BundleSource;
 use crate::write::part_file::{rename_to_new, sync_directory_of, unnamed_beside};
-use crate::{Error, naming};
+use crate::{Error, Package, naming};
 
 /// Maximum number of entries to unpack.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -78,17 +79,19 @@ pub async fn unpack(
     Ok(Unpacked { paths: target_dir.finish(directory)?, files, bytes })
 }
 
-impl ForeignPackage {
-    /// Unpacks everything, as [`unpack()`] does, if the package has no problems.
+impl Package {
+    /// Unpacks everything, as [`unpack()`] does.
     ///
     /// # Errors
-    /// As [`ForeignPackage::require_whole`] and [`unpack()`].
+    /// As [`unpack()`]; [`Error::Damaged`] if a foreign package has problems.
     pub async fn unpack(
         &self,
         directory: &Path,
         progress: &dyn Progress,
     ) -> Result<Unpacked, Error> {
-        self.require_whole()?;
+        if let Self::Foreign(package) = self {
+            package.require_whole()?;
+        }
         unpack(self.source(), directory, progress).await
     }
 }
@@ -98,7 +101,7 @@ impl ForeignPackage {
 /// # Errors
 /// [`Error::AlreadyExists`] if the path exists.
 pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
-    pick::check_absent(path)?;
+    check_absent(path)?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
@@ -142,4 +145,11 @@ fn write_below(directory: &Path, path: &Path, bytes: &Bytes, mode: u32) -> Resul
         }
     }
     write_file(&target, bytes, mode)
+}
+
+fn check_absent(path: &Path) -> Result<(), Error> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Error::AlreadyExists { path: path.display().to_string() }),
+        Err(_) => Ok(()),
+    }
 }

@@ -8,10 +8,13 @@ mod contents;
 mod decoder;
 pub(crate) mod decompress;
 mod decompressor;
+mod entry_content;
 mod entry_path;
+mod files;
 mod hashing_reader;
 mod images;
 pub(crate) mod limits;
+mod manifest_format;
 mod padding;
 mod probe;
 mod scan;
@@ -41,7 +44,7 @@ use self::sequential_blobs::byte_stream;
 use self::tar_entries::TarEntries;
 use crate::Error;
 use crate::document::FILE_NAME;
-use crate::package::find_manifest;
+use crate::manifest_lookup::find_manifest;
 use crate::read::BundleSource;
 
 /// A package that another tool wrote.
@@ -175,8 +178,8 @@ impl ForeignPackage {
             image.unavailable.iter().map(move |(layer, address)| {
                 let from = address.as_ref().map_or_else(|| "its owner".to_owned(), Clone::clone);
                 format!(
-                    "{}: its non-distributable layer {layer} is not in the package; whatever runs the \
-                     image fetches it from {from}",
+                    "{}: the package does not contain its non-distributable layer {layer}; the \
+                     container runtime has to fetch it from {from}",
                     image.reference
                 )
             })
@@ -186,10 +189,8 @@ impl ForeignPackage {
 
     /// Adds a problem if the package contains `bundle.json`, which a foreign package cannot match.
     pub(crate) fn with_altered_bundle_problem(self) -> Self {
-        let is_document = |file: &&ForeignFile| {
-            matches!(file.path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
-        };
-        let Some(document) = self.files().iter().find(is_document) else { return self };
+        let document = self.files().iter().find(|file| is_bundle_document(&file.path));
+        let Some(document) = document else { return self };
         let mut problems = vec![PackageProblem {
             file: Some(document.path.clone()),
             image: None,
@@ -267,6 +268,11 @@ impl ForeignPackage {
             found => Ok(found),
         }
     }
+}
+
+/// Whether a path is that of `bundle.json` in a bundle.
+pub(crate) fn is_bundle_document(path: &str) -> bool {
+    matches!(path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
 }
 
 async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result<Option<Reader>> {

@@ -1,23 +1,21 @@
 //! Any install package: a bundle, or a package of other tools.
 
-use std::ops::Range;
+pub(crate) mod detection;
+mod image;
+mod verify;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use compass_registry::{Error as RegistryError, Hasher, RawManifest, Reference, TagOrDigest};
+use bytes::Bytes;
+use compass_registry::ImageSource;
 
-use crate::document::FILE_NAME;
-use crate::format::gzip;
-use crate::plan::entry;
-use crate::{Bundle, BundleSource, Damage, Error, ForeignPackage, Verified, VerifyOptions};
-
-/// Size of the name field in a tar header.
-const TAR_NAME_SIZE: u64 = 100;
-
-/// Bytes per read when a file is hashed.
-const READ_SIZE: u64 = 4 << 20;
+use self::detection::{is_truncated, starts_with_document};
+pub(crate) use self::image::Backend;
+pub use self::image::Image;
+pub use self::verify::verify_unreadable;
+use crate::Error;
+use crate::foreign::{ForeignPackage, PackageProblem};
+use crate::read::{Bundle, BundleSource};
 
 /// An install package.
 #[derive(Debug, Clone)]
@@ -28,11 +26,37 @@ pub enum Package {
     Foreign(ForeignPackage),
 }
 
+/// A file of a package that is not an image archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// The path: of a bundle below its directory, of a foreign package in the archive.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digest of the content.
+    pub digest: Option<compass_registry::Digest>,
+    /// Permissions, such as `0o755`. `None` for foreign packages, whose permissions are those of
+    /// the disk they were created on.
+    pub mode: Option<u32>,
+}
+
+impl From<Bundle> for Package {
+    fn from(bundle: Bundle) -> Self {
+        Self::Bundle(bundle)
+    }
+}
+
+impl From<ForeignPackage> for Package {
+    fn from(package: ForeignPackage) -> Self {
+        Self::Foreign(package)
+    }
+}
+
 impl Package {
     /// Opens a package. Reads only the start of a bundle, and all of a foreign package.
     ///
-    /// The content decides: a bundle has `bundle.json` as its first entry. Gzip of level 0, which
-    /// other tools write as well, is not enough.
+    /// The content decides: a bundle has `bundle.json` as its first entry. Its gzip framing is not
+    /// enough, because other tools write the same.
     ///
     /// # Errors
     /// As [`Bundle::read`] and [`ForeignPackage::read`]. For a file that starts as a bundle but is
@@ -53,141 +77,128 @@ impl Package {
             Err(error) => Err(error),
         }
     }
-}
 
-/// Verifies a file that could not be opened with `error`.
-///
-/// Returns `None` if the error does not concern the content, such as a failed read.
-///
-/// # Errors
-/// If the file cannot be read.
-pub async fn verify_unreadable(
-    source: Arc<dyn BundleSource>,
-    error: &Error,
-    options: &VerifyOptions,
-) -> Result<Option<Verified>, Error> {
-    if !matches!(error, Error::Damaged { .. } | Error::NotABundle { .. }) {
-        return Ok(None);
+    /// The name of the source, for messages.
+    pub fn name(&self) -> String {
+        self.source().name()
     }
-    let (size, range) = (source.size(), mismatch_range(&source).await?);
-    let damage = Damage { file: None, image: None, blob: None, range, what: error.to_string() };
-    let mut verified = Verified { size, digest: None, checksum: None, damages: vec![damage] };
-    if !options.quick {
-        let (mut hasher, mut position) = (Hasher::default(), 0);
-        options.progress.add_total(size);
-        while position < size {
-            let bytes = source.read(position..size.min(position + READ_SIZE)).await?;
-            hasher.update(&bytes);
-            position += bytes.len() as u64;
-            options.progress.advance(bytes.len() as u64);
-        }
-        verified.digest = Some(hasher.finish());
-        verified.compare_checksum(&*source).await?;
-    }
-    Ok(Some(verified))
-}
 
-/// The range of bytes that contains the first difference from a bundle: the gzip header, everything
-/// that was read to parse the structure, or the whole file.
-///
-/// # Errors
-/// If the file cannot be read.
-pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
-    let has_header = has_bundle_header(&**source).await?;
-    let recording =
-        Arc::new(RecordingSource { source: Arc::clone(source), end: AtomicU64::new(0) });
-    let opened = Bundle::read(recording.clone()).await;
-    Ok(match (has_header, opened) {
-        (true, _) => 0..recording.end.load(Ordering::Relaxed),
-        (false, Ok(_)) => 0..gzip::HEADER.len() as u64,
-        (false, Err(_)) => 0..source.size(),
-    })
-}
-
-/// Finds an image manifest in one repository. `images` yields the reference, root manifest and
-/// other manifests of each image.
-///
-/// # Errors
-/// If several images match: registries on two hosts may use the same tag for different images.
-pub(crate) fn find_manifest<'i>(
-    locator: &TagOrDigest,
-    images: impl Iterator<Item = (&'i Reference, &'i RawManifest, &'i [RawManifest])>,
-    what: impl Fn() -> String,
-) -> Result<RawManifest, RegistryError> {
-    let mut found: Option<&RawManifest> = None;
-    for (reference, root, children) in images {
-        let fits = match locator {
-            TagOrDigest::Tag(tag) => {
-                (reference.with_default_tag().tag() == Some(tag)).then_some(root)
-            }
-            TagOrDigest::Digest(digest) => {
-                let mut all = std::iter::once(root).chain(children);
-                all.find(|manifest| manifest.digest() == *digest)
-            }
-        };
-        match (found, fits) {
-            (Some(one), Some(other)) if one.digest() != other.digest() => {
-                let reason = "several images have this name: select one by its digest".to_owned();
-                return Err(RegistryError::InvalidContent { what: what(), reason });
-            }
-            (None, fits) => found = fits,
-            _ => {}
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bundle(bundle) => bundle.size(),
+            Self::Foreign(package) => package.size(),
         }
     }
-    found.cloned().ok_or_else(|| RegistryError::NotFound { what: what() })
-}
 
-/// A source with the gzip header of a bundle, whatever its own is, that records how far it was
-/// read.
-#[derive(Debug)]
-struct RecordingSource {
-    source: Arc<dyn BundleSource>,
-    end: AtomicU64,
-}
-
-#[async_trait]
-impl BundleSource for RecordingSource {
-    fn name(&self) -> String {
-        self.source.name()
-    }
-
-    fn size(&self) -> u64 {
-        self.source.size()
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        self.end.fetch_max(range.end, Ordering::Relaxed);
-        let mut bytes = BytesMut::from(self.source.read(range.clone()).await?);
-        let header =
-            gzip::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
-        for ((_, expected), byte) in header.zip(bytes.iter_mut()) {
-            *byte = *expected;
+    /// The images, one for each reference.
+    pub fn images(&self) -> Vec<Image<'_>> {
+        match self {
+            Self::Bundle(bundle) => {
+                bundle.images().iter().map(|image| Image::bundled(bundle, image)).collect()
+            }
+            Self::Foreign(package) => {
+                package.images().iter().map(|image| Image::foreign(package, image)).collect()
+            }
         }
-        Ok(bytes.freeze())
     }
-}
 
-/// Whether a file with the gzip header of a bundle has `bundle.json` as its first entry.
-async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
-    let start = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER;
-    let end = start + TAR_NAME_SIZE;
-    if source.size() < end || !has_bundle_header(source).await? {
-        return Ok(false);
+    /// Finds an image by its reference, with or without the tag; by the last components of the
+    /// reference; or by its digest.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`] if no image or several images match.
+    pub fn image_named(&self, name: &str) -> Result<Image<'_>, Error> {
+        let mut found = self.images().into_iter().filter(|image| image.is_named(name));
+        match (found.next(), found.next()) {
+            (Some(image), None) => Ok(image),
+            (None, _) => Err(Error::NoSuchImage { name: name.to_owned(), several: false }),
+            _ => Err(Error::NoSuchImage { name: name.to_owned(), several: true }),
+        }
     }
-    let name = source.read(start..end).await?;
-    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    // A long directory name is in another field, or in an extended header before the entry.
-    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    Ok(last == FILE_NAME.as_bytes() || name == entry::PAX_HEADER.as_bytes())
-}
 
-/// Whether a file ends before its first tar header does.
-async fn is_truncated(source: &dyn BundleSource) -> Result<bool, Error> {
-    let end = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + TAR_NAME_SIZE;
-    Ok(source.size() < end && has_bundle_header(source).await?)
-}
+    /// The image in the image archive of a bundle at this path.
+    pub fn image_at(&self, path: &str) -> Option<Image<'_>> {
+        let Self::Bundle(bundle) = self else { return None };
+        let file = bundle.document().files.iter().find(|file| file.path == path)?;
+        let reference = &file.image.as_ref()?.reference;
+        self.images().into_iter().find(|image| image.reference.to_string() == *reference)
+    }
 
-async fn has_bundle_header(source: &dyn BundleSource) -> Result<bool, Error> {
-    let length = source.size().min(gzip::HEADER.len() as u64);
-    Ok(source.read(0..length).await?[..] == gzip::HEADER)
+    /// The files that are not image archives.
+    pub fn files(&self) -> Vec<PackageFile> {
+        match self {
+            Self::Bundle(bundle) => {
+                let small = bundle.document().files.iter().filter(|file| file.image.is_none());
+                small
+                    .map(|file| PackageFile {
+                        path: file.path.clone(),
+                        size: file.size,
+                        digest: file.digest,
+                        mode: Some(file.permissions()),
+                    })
+                    .collect()
+            }
+            Self::Foreign(package) => {
+                let file = |file: &crate::foreign::ForeignFile| PackageFile {
+                    path: file.path.clone(),
+                    size: file.size,
+                    digest: Some(file.digest),
+                    mode: None,
+                };
+                package.files().iter().map(file).collect()
+            }
+        }
+    }
+
+    /// Reads a file that is not an image archive, and verifies it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`]; [`Error::Damaged`] if it is too large, or does not match its digest.
+    pub async fn file(&self, path: &str) -> Result<Bytes, Error> {
+        match self {
+            Self::Bundle(bundle) => bundle.file(path).await,
+            Self::Foreign(package) => package.file(path).await,
+        }
+    }
+
+    /// The problems of a foreign package and its images, because of which it cannot be installed or
+    /// unpacked. Always empty for bundles, which are checked when they are opened.
+    pub fn problems(&self) -> Vec<PackageProblem> {
+        match self {
+            Self::Bundle(_) => Vec::new(),
+            Self::Foreign(package) => package.problems(),
+        }
+    }
+
+    /// Facts about a foreign package that are not problems. Always empty for bundles.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Bundle(_) => Vec::new(),
+            Self::Foreign(package) => package.notes(),
+        }
+    }
+
+    /// One sentence for each non-distributable layer that a foreign package does not contain.
+    pub fn unavailable_layers(&self) -> Vec<String> {
+        match self {
+            Self::Bundle(_) => Vec::new(),
+            Self::Foreign(package) => package.unavailable_layers(),
+        }
+    }
+
+    /// The package as the source of its images.
+    pub fn image_source(&self) -> Arc<dyn ImageSource> {
+        match self {
+            Self::Bundle(bundle) => Arc::new(bundle.clone()),
+            Self::Foreign(package) => Arc::new(package.clone()),
+        }
+    }
+
+    pub(crate) fn source(&self) -> Arc<dyn BundleSource> {
+        match self {
+            Self::Bundle(bundle) => Arc::clone(bundle.source()),
+            Self::Foreign(package) => package.source(),
+        }
+    }
 }

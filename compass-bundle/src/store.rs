@@ -8,6 +8,10 @@ mod min_speed;
 #[cfg(feature = "store")]
 mod object;
 #[cfg(feature = "store")]
+mod object_file;
+#[cfg(feature = "store")]
+mod operator;
+#[cfg(feature = "store")]
 mod storage_error;
 #[cfg(feature = "store")]
 mod upload;
@@ -28,7 +32,9 @@ use self::min_speed::MinSpeedSource;
 #[cfg(feature = "store")]
 pub(crate) use self::min_speed::TooSlow;
 #[cfg(feature = "store")]
-pub use self::object::{ObjectFile, ObjectStore};
+pub use self::object::ObjectStore;
+#[cfg(feature = "store")]
+pub use self::object_file::ObjectFile;
 #[cfg(feature = "store")]
 pub use self::upload::{has_pending_uploads, wait_for_pending_uploads};
 use crate::document::{BundleDocument, BundleKind};

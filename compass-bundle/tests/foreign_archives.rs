@@ -7,7 +7,7 @@ use archives::{
     ARCHIVE, config, file, gzip, layer, linked, package, problems, refusal, saved, saved_as, scan,
     tar,
 };
-use compass_bundle::install_package;
+use compass_bundle::install;
 use compass_registry::CopyOptions;
 use compass_registry::storage::MemoryStorage;
 use serde_json::json;
@@ -33,7 +33,7 @@ async fn archive_named_as_image_without_image_is_error() {
 async fn install_without_images_is_error() {
     let package = scan(&tar(&[file("gpu/gpu.yaml", b"a: b\n")])).await;
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-    let refused = install_package(&package, &site, &place, &CopyOptions::default()).await;
+    let refused = install(&package.clone().into(), &site, &place, &CopyOptions::default()).await;
     assert!(refused.unwrap_err().to_string().contains("it contains no image"));
 }
 

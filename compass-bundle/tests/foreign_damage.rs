@@ -9,7 +9,7 @@ use archives::{
     ARCHIVE, Attempt, config, entry, file, gzip, layer, package, problems, refusal, saved,
     saved_as, scan, tar,
 };
-use compass_bundle::{ForeignPackage, install_package};
+use compass_bundle::{ForeignPackage, install};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{Algorithm, CopyOptions, Digest, Manifest, media_type};
@@ -290,7 +290,8 @@ async fn damaged_start_of_archive_is_error() {
 
 async fn install_to_memory(package: &ForeignPackage) -> Result<(), String> {
     let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
-    let installed = install_package(package, &storage, &place, &CopyOptions::default()).await;
+    let installed =
+        install(&package.clone().into(), &storage, &place, &CopyOptions::default()).await;
     installed.map(drop).map_err(|error| error.to_string())
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use compass_bundle::{
     ArchiveImage, Bundle, BundleContents, BundlePlan, Package, Platforms, VerifyOptions,
-    WriteOptions, compare, copy_bundled, copy_packed, install, install_package, write,
+    WriteOptions, compare, copy_image, install, write,
 };
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::{MemoryStorage, Storage};
@@ -115,10 +115,13 @@ async fn partial_index_is_installed_and_extracted() {
     let expected = ["linux/amd64", "windows/amd64", "windows/amd64"];
 
     let (site, options) = (MemoryStorage::default(), CopyOptions::default());
-    install(&bundle, &site, &"site.example".parse().unwrap(), &options).await.unwrap();
+    install(&bundle.clone().into(), &site, &"site.example".parse().unwrap(), &options)
+        .await
+        .unwrap();
     assert_eq!(platforms_at(&site, &web()).await, expected);
     let layout = OciLayout::new(directory.path().join("layout"));
-    copy_bundled(&bundle, &bundle.images()[0], &layout, &options).await.unwrap();
+    let package = Package::from(bundle);
+    copy_image(&package.images()[0], &layout, &options).await.unwrap();
     assert_eq!(platforms_at(&layout, &web()).await, expected);
 }
 
@@ -161,17 +164,18 @@ async fn saved_index_is_installed_and_extracted() {
         let package = archives::scan(&archives::gzip(&archives::package(&archive))).await;
         let (site, options) = (MemoryStorage::default(), CopyOptions::default());
         let place = "site.example".parse().unwrap();
-        install_package(&package, &site, &place, &options).await.unwrap();
+        install(&package.clone().into(), &site, &place, &options).await.unwrap();
         assert_eq!(platforms_at(&site, &web()).await, expected, "{kept}");
 
         let directory = tempfile::tempdir().unwrap();
         let layout = OciLayout::new(directory.path().join("layout"));
+        let package = Package::from(package);
         let image = &package.images()[0];
-        copy_packed(&package, image, &layout, &options).await.unwrap();
+        copy_image(image, &layout, &options).await.unwrap();
         assert_eq!(platforms_at(&layout, &web()).await, expected, "{kept}");
 
         let path = directory.path().join("web.tar.gz");
-        package.write_archive(image, &path, &WriteOptions::default()).await.unwrap();
+        image.write_archive(&path, &WriteOptions::default()).await.unwrap();
         let again = archives::scan(&std::fs::read(&path).unwrap()).await;
         assert_eq!(again.images()[0].children.len(), kept);
         assert_eq!(archives::problems(&again), [""; 0]);
@@ -212,7 +216,8 @@ async fn missing_nondistributable_layer_is_reported() {
     assert_eq!(bundle.images()[0].unavailable, [Digest::of(base)]);
     let site = MemoryStorage::default();
     let place = "site.example".parse().unwrap();
-    let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+    let installed =
+        install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
     assert_eq!(installed[0].copied.digest, index);
     assert_eq!(installed[0].copied.unavailable, [Digest::of(base)]);
 
@@ -245,7 +250,8 @@ async fn nondistributable_layer_at_source_is_included() {
         assert_eq!(bundle.images()[0].unavailable, []);
         let site = MemoryStorage::default();
         let place = "site.example".parse().unwrap();
-        let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+        let installed =
+            install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
         assert_eq!(installed[0].copied.unavailable, []);
         let layer = Descriptor::of("x", base);
         assert_eq!(&site.read(web().repository(), &layer).await.unwrap()[..], base);

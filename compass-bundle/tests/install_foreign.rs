@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use archives::{config, file, gzip, tar};
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::{BundleSource, Error, ForeignPackage, copy_packed, install_package};
+use compass_bundle::{BundleSource, Error, ForeignPackage, Package, copy_image, install};
 use compass_registry::layout::OciLayout;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
@@ -74,8 +74,9 @@ async fn write_archive_reads_package_once() {
     let scanned = source.read.load(Ordering::Relaxed);
     let directory = tempfile::tempdir().unwrap();
     let layout = OciLayout::new(directory.path());
+    let package = Package::from(package);
     let (image, options) = (&package.images()[0], CopyOptions::default());
-    copy_packed(&package, image, &layout, &options).await.unwrap();
+    copy_image(image, &layout, &options).await.unwrap();
     assert!(
         source.read.load(Ordering::Relaxed) <= 2 * scanned,
         "the package was read several times"
@@ -102,7 +103,7 @@ async fn install_reads_package_once() {
         let scanned = source.read.load(Ordering::Relaxed);
         let (place, site) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
         let install = async || {
-            install_package(&package, &site, &place, &CopyOptions::default()).await.unwrap()
+            install(&package.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap()
         };
         let installed = install().await;
         assert!(
@@ -135,10 +136,10 @@ async fn install_existing_tag_pushes_nothing() {
         let site = MemoryStorage::default();
         let options = CopyOptions { on_existing_tag: choice, ..CopyOptions::default() };
         let (_, before) = scan(saved_image("app", &[layer(1)])).await;
-        let before = install_package(&before, &site, &place, &options).await.unwrap();
+        let before = install(&before.clone().into(), &site, &place, &options).await.unwrap();
         let (source, package) = scan(saved_image("app", &[layer(2)])).await;
         let scanned = source.read.load(Ordering::Relaxed);
-        let installed = install_package(&package, &site, &place, &options).await;
+        let installed = install(&package.clone().into(), &site, &place, &options).await;
         assert_eq!(source.read.load(Ordering::Relaxed), scanned, "a layer was read: {choice:?}");
         match installed {
             Err(error) => {

@@ -103,7 +103,8 @@ async fn product_is_installed_with_or_without_archives() {
 
         let site = compass_registry::storage::MemoryStorage::default();
         let place = "site.example".parse().unwrap();
-        let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+        let installed =
+            install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
         assert_eq!(installed.len(), references.len());
         for (image, original) in installed.iter().zip(&references) {
             let (name, locator) = (original.repository(), original.tag_or_digest());
@@ -213,7 +214,8 @@ async fn install_equal_names_in_one_project_is_error() {
     assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
     let site = MemoryStorage::default();
     let install_to = async |place: &str| {
-        install(&bundle, &site, &place.parse().unwrap(), &CopyOptions::default()).await
+        install(&bundle.clone().into(), &site, &place.parse().unwrap(), &CopyOptions::default())
+            .await
     };
     let refused = install_to("site.example/one").await.unwrap_err().to_string();
     assert!(refused.contains("would both become site.example/one/web:v1"), "{refused}");

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_bundle::store::{publish, store_path};
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, ForeignPackage, Platforms,
-    VerifyOptions, WriteOptions, copy_bundled, copy_packed, install, install_package, stream,
-    write, write_file, write_into,
+    ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, ForeignPackage, Package,
+    Platforms, VerifyOptions, WriteOptions, copy_image, install, stream, write, write_file,
+    write_into,
 };
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::random_bytes;
@@ -202,8 +202,8 @@ async fn image_without_tag_is_latest() {
     let package = ForeignPackage::read(in_memory(bytes)).await.unwrap();
     let (of_bundle, of_package) = (MemoryStorage::default(), MemoryStorage::default());
     let options = CopyOptions::default();
-    let installed = install(&bundle, &of_bundle, &site(), &options).await.unwrap();
-    install_package(&package, &of_package, &site(), &options).await.unwrap();
+    let installed = install(&bundle.clone().into(), &of_bundle, &site(), &options).await.unwrap();
+    install(&package.clone().into(), &of_package, &site(), &options).await.unwrap();
     assert_eq!(installed[0].reference.to_string(), "site.example/all/app-0:latest");
     for site in [of_bundle, of_package] {
         let repository = "all/app-0".parse().unwrap();
@@ -241,7 +241,7 @@ async fn install_unreachable_source_is_not_damage() {
     let bundle = Bundle::read(source.clone()).await.unwrap();
     source.left.store(0, Ordering::Relaxed);
     let (storage, site, options) = (MemoryStorage::default(), site(), CopyOptions::default());
-    let error = install(&bundle, &storage, &site, &options).await.unwrap_err();
+    let error = install(&bundle.clone().into(), &storage, &site, &options).await.unwrap_err();
     let mut causes = vec![error.to_string()];
     let mut next = std::error::Error::source(&error);
     while let Some(cause) = next {
@@ -271,7 +271,7 @@ async fn install_package_reports_progress_once() {
     let package = ForeignPackage::read(in_memory(bundle_of(300_000).await)).await.unwrap();
     let (progress, storage) = (Arc::new(Counted::default()), MemoryStorage::default());
     let options = CopyOptions { progress: progress.clone(), ..CopyOptions::default() };
-    let installed = install_package(&package, &storage, &site(), &options).await.unwrap();
+    let installed = install(&package.clone().into(), &storage, &site(), &options).await.unwrap();
     let bytes = installed[0].copied.bytes;
     let shown = (progress.0.load(Ordering::Relaxed), progress.1.load(Ordering::Relaxed));
     assert_eq!(shown, (bytes, bytes));
@@ -286,7 +286,7 @@ async fn install_rearchived_product_names_the_cause() {
     flate2::read::MultiGzDecoder::new(&chunks.concat()[..]).read_to_end(&mut tar).unwrap();
     let package = ForeignPackage::read(in_memory(tar.into())).await.unwrap();
     let storage = MemoryStorage::default();
-    let error = install_package(&package, &storage, &site(), &CopyOptions::default()).await;
+    let error = install(&package.clone().into(), &storage, &site(), &CopyOptions::default()).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("take the bundle as it was published"), "{error}");
 }
@@ -321,13 +321,11 @@ fn invalid_sizes_and_names_are_rejected() {
 
 /// Not called: it compiles only if the futures are `Send`.
 #[expect(dead_code)]
-fn all_can_be_spawned(bundle: &Bundle, package: &ForeignPackage, sink: &dyn ImageSink) {
+fn all_can_be_spawned(bundle: &Bundle, package: &Package, sink: &dyn ImageSink) {
     fn is_sent(_: impl Send) {}
     let (options, place) = (CopyOptions::default(), site());
-    is_sent(install(bundle, sink, &place, &options));
-    is_sent(install_package(package, sink, &place, &options));
-    is_sent(copy_bundled(bundle, &bundle.images()[0], sink, &options));
-    is_sent(copy_packed(package, &package.images()[0], sink, &options));
+    is_sent(install(package, sink, &place, &options));
+    is_sent(copy_image(&package.images()[0], sink, &options));
     is_sent(bundle.verify(&VerifyOptions::default()));
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());
     is_sent(write(bundle.plan(), source, Path::new(""), &WriteOptions::default()));

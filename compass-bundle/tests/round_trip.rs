@@ -166,7 +166,8 @@ async fn installed_image_equals_source() {
     let bundle = Bundle::open(&written.path).await.unwrap();
     let site = MemoryStorage::default();
     let place = "site.example/compass".parse().unwrap();
-    let installed = install(&bundle, &site, &place, &CopyOptions::default()).await.unwrap();
+    let installed =
+        install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
     for (installed, original) in installed.iter().zip(references()) {
         let locator = original.tag_or_digest();
         let there = Storage::manifest(&site, installed.reference.repository(), &locator).await;

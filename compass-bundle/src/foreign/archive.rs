@@ -5,15 +5,13 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::io::{Error, ErrorKind, Result};
 
 use bytes::Bytes;
-use compass_registry::{Algorithm, Digest};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use compass_registry::Digest;
 
-use super::compression::Compression;
-use super::decompress::{Decoded, decode};
+use super::entry_content::{EntryContent, read_content};
 use super::entry_path::EntryPath;
-use super::hashing_reader::{Digests, HashingReader, MAX_HEAD};
+use super::hashing_reader::{Digests, MAX_HEAD};
 use super::limits::Limits;
+use super::manifest_format::{ManifestFormat, has_images, manifest_format};
 use super::probe::NestedContent;
 use super::tar_entries::{EntryKind, TarEntry, in_entry, in_file};
 
@@ -29,10 +27,6 @@ const MAX_KEPT: usize = 32 << 20;
 /// Maximum bytes that are kept for a whole package.
 const MAX_KEPT_OF_PACKAGE: usize = 256 << 20;
 
-/// Bytes that are decompressed before content counts as something other than a tar archive. The
-/// smallest layer is an empty tar: 1 KiB of zeros.
-pub(super) const MAX_NON_TAR: u64 = 1 << 20;
-
 /// Path separators. Archives that Windows tools write contain backslashes.
 pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
 
@@ -44,7 +38,8 @@ pub(super) const UNLISTED: &str =
 pub(super) const OCI_LAYOUT: &str = "oci-layout";
 
 /// Reason and advice for images in the format that Docker used before version 1.10.
-pub(super) const PRE_1_10: &str = "it was saved by a Docker older than 1.10 in a format that registries do not accept: load and save it with a newer Docker";
+pub(super) const PRE_1_10: &str = "it was saved by a Docker older than 1.10 in a format that \
+                                   registries do not accept: load and save it with a newer Docker";
 
 /// Approximate memory for an indexed name in addition to its bytes.
 const NAME_OVERHEAD: usize = 200;
@@ -95,36 +90,6 @@ pub(super) struct ScannedEntry {
     pub(super) content: EntryContent,
     /// What the content contains, if it is an archive.
     pub(super) inside: NestedContent,
-}
-
-/// The content of a file after decompression.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EntryContent {
-    Plain,
-    Compressed {
-        compression: Compression,
-        digest: Digest,
-        size: u64,
-    },
-    /// Compressed, but not a tar archive.
-    NotATar,
-    /// Decompression failed for this reason.
-    Unreadable(String),
-    /// Compressed with a format that is not supported.
-    Unsupported(&'static str),
-}
-
-/// The format of a `manifest.json` or `index.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ManifestFormat {
-    /// The list of images that `docker save` writes.
-    Docker,
-    /// The index of an OCI layout.
-    OciIndex,
-    /// The manifest of one image in skopeo's `dir:` format.
-    SkopeoDir,
-    /// A file of another program that has the same name.
-    Unrelated,
 }
 
 impl ScannedEntry {
@@ -258,7 +223,7 @@ impl ScannedArchive {
     /// The format of a metadata file, or `None` if the file does not exist.
     pub(super) fn format_of(&self, path: &str) -> Option<ManifestFormat> {
         let (_, entry) = self.follow(path)?;
-        Some(manifest_format(path, entry))
+        Some(manifest_format(path, &entry.head))
     }
 
     /// The directories that contain images, and the metadata file of each.
@@ -273,7 +238,7 @@ impl ScannedArchive {
             }
             let is_description = matches!(name, "manifest.json" | "index.json");
             let is_layout = || has(OCI_LAYOUT);
-            let found = is_description.then(|| manifest_format(name, entry))?;
+            let found = is_description.then(|| manifest_format(name, &entry.head))?;
             let is_image = match found {
                 ManifestFormat::Unrelated => false,
                 ManifestFormat::OciIndex => is_layout(),
@@ -321,117 +286,9 @@ impl ScannedArchive {
         match self.is_pre_1_10() {
             true => PRE_1_10,
             false => {
-                "its name says that it is an image archive, but it contains no manifest.json or index.json"
+                "its name says that it is an image archive, but it contains no manifest.json or \
+                 index.json"
             }
         }
-    }
-}
-
-/// Detects the format of a metadata file. Unreadable files keep the format that their name implies,
-/// so that reading them reports the error.
-fn manifest_format(name: &str, entry: &ScannedEntry) -> ManifestFormat {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Keys {
-        schema_version: Option<IgnoredAny>,
-        manifests: Option<IgnoredAny>,
-        config: Option<IgnoredAny>,
-        layers: Option<IgnoredAny>,
-    }
-    let is_index = name.ends_with("index.json");
-    let keys = serde_json::from_slice::<Keys>(&entry.head);
-    let begins_with = |byte: &[u8]| entry.head.trim_ascii_start().starts_with(byte);
-    match (is_index, keys) {
-        (true, Ok(Keys { manifests: None, schema_version: None, .. })) => ManifestFormat::Unrelated,
-        (true, _) if begins_with(b"[") => ManifestFormat::Unrelated,
-        (true, _) => ManifestFormat::OciIndex,
-        (false, _) if is_unrelated_list(&entry.head) => ManifestFormat::Unrelated,
-        (false, _) if !begins_with(b"{") => ManifestFormat::Docker,
-        (false, Ok(Keys { manifests, config, layers, .. })) => {
-            let is_manifest = manifests.is_some() || (config.is_some() && layers.is_some());
-            if is_manifest { ManifestFormat::SkopeoDir } else { ManifestFormat::Unrelated }
-        }
-        (false, Err(_)) => ManifestFormat::Docker,
-    }
-}
-
-/// The keys that identify an image in the list of `docker save`. Docker itself matches keys
-/// case-insensitively.
-#[derive(Deserialize)]
-struct DockerKeys {
-    #[serde(rename = "Config")]
-    config: Option<IgnoredAny>,
-    #[serde(rename = "Layers")]
-    layers: Option<IgnoredAny>,
-    #[serde(rename = "config")]
-    small_config: Option<IgnoredAny>,
-    #[serde(rename = "layers")]
-    small_layers: Option<IgnoredAny>,
-}
-
-fn docker_keys(json: &[u8]) -> Option<Vec<DockerKeys>> {
-    serde_json::from_slice(json).ok()
-}
-
-/// Whether a JSON document is an image list of `docker save`.
-fn has_images(json: &[u8]) -> bool {
-    let is_image = |keys: &DockerKeys| {
-        let is_small = keys.small_config.is_some() && keys.small_layers.is_some();
-        keys.config.is_some() || keys.layers.is_some() || is_small
-    };
-    docker_keys(json).is_some_and(|all| all.iter().any(is_image))
-}
-
-/// Whether a JSON document is a list of objects none of which is an image.
-fn is_unrelated_list(json: &[u8]) -> bool {
-    docker_keys(json).is_some_and(|all| !all.is_empty()) && !has_images(json)
-}
-
-/// Reads a file of an archive to its end; returns its decompressed form and what a nested archive
-/// contains.
-async fn read_content(raw: &HashingReader, limits: &Limits) -> (EntryContent, NestedContent) {
-    match decode(raw.reader(), limits).await {
-        Err(error) => (EntryContent::Unreadable(error.to_string()), NestedContent::Nothing),
-        Ok(Decoded::Unsupported(name)) => (EntryContent::Unsupported(name), NestedContent::Nothing),
-        Ok(Decoded::Plain(reader)) => {
-            let hashed = HashingReader::new(reader);
-            hashed.start_probe();
-            // Read errors of the outer archive are reported when the entry is skipped.
-            let _ = hashed.skip_rest().await;
-            (EntryContent::Plain, hashed.take_probe().inside())
-        }
-        Ok(Decoded::Compressed(compression, reader)) => {
-            let hashed = HashingReader::new(reader);
-            hashed.start_probe();
-            let content = read_compressed(&hashed, compression).await;
-            (content, hashed.take_probe().inside())
-        }
-    }
-}
-
-/// Reads compressed content to its end, which verifies its checksum.
-async fn read_compressed(hashed: &HashingReader, compression: Compression) -> EntryContent {
-    hashed.start_hashing(Algorithm::Sha256, 0);
-    match finish_compressed(hashed, compression, MAX_NON_TAR).await {
-        EntryContent::NotATar if hashed.is_tar() => {
-            finish_compressed(hashed, compression, u64::MAX).await
-        }
-        content => content,
-    }
-}
-
-/// As [`read_compressed`], for a reader that is hashing already, up to `limit` bytes.
-pub(super) async fn finish_compressed(
-    hashed: &HashingReader,
-    compression: Compression,
-    limit: u64,
-) -> EntryContent {
-    match hashed.skip_up_to(limit).await {
-        Ok(true) => {
-            let Digests { sha256: digest, size, .. } = hashed.finish();
-            EntryContent::Compressed { compression, digest, size }
-        }
-        Ok(false) => EntryContent::NotATar,
-        Err(error) => EntryContent::Unreadable(error.to_string()),
     }
 }

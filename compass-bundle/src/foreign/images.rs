@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use compass_registry::{Digest, RawManifest, Reference, Tag};
 
 use self::names::unnamed_reference;
-use super::archive::{ManifestFormat, ScannedArchive};
+use super::archive::ScannedArchive;
+use super::manifest_format::ManifestFormat;
 use crate::Error;
 
 /// An image of a foreign package.

@@ -7,11 +7,10 @@ use bytes::Bytes;
 use compass_registry::{Algorithm, Digest};
 
 use super::ForeignFile;
-use super::archive::{
-    EntryContent, MAX_NON_TAR, MemoryLimit, ScannedArchive, UNLISTED, finish_compressed,
-};
+use super::archive::{MemoryLimit, ScannedArchive, UNLISTED};
 use super::compression::has_tar_suffix;
 use super::decompress::{Decoded, Decompressed, Reader, decode, decompress};
+use super::entry_content::{EntryContent, MAX_NON_TAR, finish_compressed};
 use super::hashing_reader::HashingReader;
 use super::limits::Limits;
 use super::probe::NestedContent;

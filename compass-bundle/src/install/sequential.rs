@@ -11,8 +11,9 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::Error;
+use crate::foreign::ForeignPackage;
 use crate::foreign::sequential_blobs::{SequentialBlobs, byte_stream};
-use crate::foreign::{ForeignImage, ForeignPackage};
+use crate::package::Image;
 
 /// A blob that images need, and the repository that receives it. Other repositories mount it from
 /// there.
@@ -28,7 +29,7 @@ pub(super) type Pushed = HashMap<Reference, (usize, u64)>;
 /// Pushes the blobs that the sink lacks. An error ends the pass without failing it: copying the
 /// images afterwards retries, and reports the cause.
 pub(super) async fn push(
-    (package, images): (&ForeignPackage, &[&ForeignImage]),
+    (package, images): (&ForeignPackage, &[&Image<'_>]),
     sink: &dyn ImageSink,
     place: &RegistryPrefix,
     progress: &Arc<dyn Progress>,
@@ -45,7 +46,7 @@ pub(super) async fn push(
 }
 
 fn collect_missing<'p>(
-    (package, image): (&ForeignPackage, &'p ForeignImage),
+    (package, image): (&ForeignPackage, &Image<'p>),
     place: &RegistryPrefix,
     missing: &mut HashMap<Digest, MissingBlob<'p>>,
 ) -> Result<(), Error> {
@@ -56,7 +57,7 @@ fn collect_missing<'p>(
         let blobs = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
         for descriptor in blobs.filter(|blob| package.holds(&blob.digest)) {
             missing.entry(descriptor.digest).or_insert_with(|| MissingBlob {
-                image: &image.reference,
+                image: image.reference,
                 to: to.repository().clone(),
                 descriptor: descriptor.clone(),
             });

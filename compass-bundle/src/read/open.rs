@@ -19,7 +19,7 @@ use super::source::{BundleSource, LocalFile, Windowed};
 use crate::Error;
 use crate::document::{BundleDocument, BundleKind, FILE_NAME};
 use crate::format::member::Member;
-use crate::package::find_manifest;
+use crate::manifest_lookup::find_manifest;
 use crate::plan::BundlePlan;
 use crate::plan::contents::{BundleContents, ContentFile};
 use crate::plan::image::ArchiveImage;

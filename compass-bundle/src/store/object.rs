@@ -1,27 +1,23 @@
 //! Object storages: Amazon S3 and compatible ones, and Alibaba OSS.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{Digest, Hasher, ImageSource, Progress};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use opendal::layers::{RetryLayer, TimeoutLayer};
-use opendal::services::{Oss, S3};
-use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
-use opendal_http_transport_reqwest::ReqwestTransport;
+use opendal::{ErrorKind, Operator};
 use tokio::task::spawn_blocking;
 
 use super::directory::digest_of;
-use super::storage_error::{StorageError, credential_variables};
+use super::object_file::read_small;
+use super::operator::{operator, split};
+use super::storage_error::failed;
 use super::upload::Upload;
 use super::{Published, digest_of_plan, redact_url, store_path};
 use crate::document::BundleDocument;
-use crate::read::{BundleSource, LocalFile, MAX_CHECKSUM, checksum_in, require_checksum};
-use crate::write::{CHECKSUM_END, checksum_line, checksum_path};
+use crate::read::{BundleSource as _, LocalFile, checksum_in, require_checksum};
+use crate::write::{checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
 /// Bytes per part of an upload. Storages allow ten thousand parts.
@@ -48,15 +44,6 @@ struct ExistingObject {
     digest: Digest,
     size: u64,
     has_checksum: bool,
-}
-
-/// An object that is read by range.
-#[derive(Debug, Clone)]
-pub struct ObjectFile {
-    operator: Operator,
-    address: String,
-    path: String,
-    size: u64,
 }
 
 impl ObjectStore {
@@ -187,7 +174,7 @@ impl ObjectStore {
     async fn upload(
         &self,
         path: &Path,
-        mut chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
+        chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
         (size, check_digest): (u64, &(dyn Fn(Digest) -> Result<(), Error> + Sync)),
         progress: &dyn Progress,
     ) -> Result<Published, Error> {
@@ -197,35 +184,8 @@ impl ObjectStore {
         let writer =
             writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
         let mut upload = Some(Upload::begin(writer, self.url(path)));
-        let (mut hasher, mut sent) = (Hasher::default(), 0);
-        let result = loop {
-            match chunks.next().await {
-                Some(Ok(bytes)) => {
-                    hasher.update(&bytes);
-                    let length = bytes.len() as u64;
-                    match write(&mut upload, bytes).await {
-                        // The existing object may be identical: continue hashing, and compare the
-                        // digests.
-                        Err(error) if already_exists(&error) => abort(upload.take()).await,
-                        Err(error) => break Err(self.failed("upload", path)(error)),
-                        Ok(()) => {}
-                    }
-                    sent += length;
-                    progress.advance(length);
-                }
-                Some(Err(error)) => break Err(error),
-                None if sent == size => {
-                    let digest = hasher.clone().finish();
-                    break check_digest(digest).map(|()| digest);
-                }
-                None => {
-                    break Err(Error::damaged(format!(
-                        "the file ended after {sent} of {size} bytes"
-                    )));
-                }
-            }
-        };
-        let digest = match result {
+        let sent = self.send(path, (chunks, size), &mut upload, progress).await;
+        let digest = match sent.and_then(|digest| check_digest(digest).map(|()| digest)) {
             Ok(digest) => digest,
             Err(error) => {
                 abort(upload).await;
@@ -233,15 +193,12 @@ impl ObjectStore {
             }
         };
         let completed = match upload {
-            Some(upload) => upload.complete().await.map(|()| true),
-            None => Ok(false),
+            Some(upload) => upload.complete().await,
+            None => Err(opendal::Error::new(ErrorKind::AlreadyExists, "the object exists")),
         };
         match completed {
-            Ok(true) => {}
-            Err(error) if !already_exists(&error) => {
-                return Err(self.failed("complete the upload of", path)(error));
-            }
-            Ok(false) | Err(_) => {
+            Ok(()) => {}
+            Err(error) if already_exists(&error) => {
                 return match self.published(path).await? {
                     Some(existing) if existing.size == size => {
                         self.confirm_identical(path, existing, digest).await
@@ -249,9 +206,39 @@ impl ObjectStore {
                     _ => Err(self.conflict(path)),
                 };
             }
+            Err(error) => return Err(self.failed("complete the upload of", path)(error)),
         }
         self.write_checksum(path, digest).await?;
         Ok(Published { url: self.url(path), size, digest, present: false })
+    }
+
+    /// Sends all bytes, and returns their digest. Takes `upload` if the object exists.
+    async fn send(
+        &self,
+        path: &Path,
+        (mut chunks, size): (impl Stream<Item = Result<Bytes, Error>> + Unpin, u64),
+        upload: &mut Option<Upload>,
+        progress: &dyn Progress,
+    ) -> Result<Digest, Error> {
+        let (mut hasher, mut sent) = (Hasher::default(), 0);
+        while let Some(bytes) = chunks.try_next().await? {
+            hasher.update(&bytes);
+            let length = bytes.len() as u64;
+            if let Some(running) = upload {
+                match running.write(bytes).await {
+                    // The existing object may be identical: continue hashing, and compare the
+                    // digests.
+                    Err(error) if already_exists(&error) => abort(upload.take()).await,
+                    written => written.map_err(self.failed("upload", path))?,
+                }
+            }
+            sent += length;
+            progress.advance(length);
+        }
+        match sent == size {
+            true => Ok(hasher.finish()),
+            false => Err(Error::damaged(format!("the file ended after {sent} of {size} bytes"))),
+        }
     }
 
     /// Writes the checksum of the published bundle. Replaces the checksum of a deleted bundle.
@@ -275,116 +262,10 @@ impl ObjectStore {
     }
 }
 
-/// Uploads bytes, unless the upload was aborted.
-async fn write(upload: &mut Option<Upload>, bytes: Bytes) -> opendal::Result<()> {
-    match upload {
-        Some(upload) => upload.write(bytes).await,
-        None => Ok(()),
-    }
-}
-
 async fn abort(upload: Option<Upload>) {
     if let Some(upload) = upload {
         upload.abort().await;
     }
-}
-
-impl ObjectFile {
-    /// Opens `s3://bucket/path` or `oss://bucket/path`.
-    ///
-    /// # Errors
-    /// [`Error::Store`] if the object does not exist.
-    pub async fn open(address: &str) -> Result<Self, Error> {
-        let (bucket, path) = split(address)?;
-        let operator = operator(address, bucket, "")?;
-        let metadata = operator.stat(path).await;
-        let address = redact_url(address);
-        let metadata = metadata.map_err(|error| failed("read", &address, error))?;
-        let path = path.to_owned();
-        Ok(Self { operator, address, path, size: metadata.content_length() })
-    }
-}
-
-fn failed(action: &'static str, address: &str, error: opendal::Error) -> Error {
-    Error::store(action, address, StorageError::new(error, address))
-}
-
-#[async_trait]
-impl BundleSource for ObjectFile {
-    fn name(&self) -> String {
-        self.address.clone()
-    }
-
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        let read = self.operator.read_with(&self.path).range(range).await;
-        Ok(read.map_err(|error| failed("read", &self.address, error))?.to_bytes())
-    }
-
-    async fn checksum(&self) -> Result<Option<Digest>, Error> {
-        let beside = format!("{}{CHECKSUM_END}", self.path);
-        let bad =
-            |reason| Error::invalid_checksum(format!("{}{CHECKSUM_END}", self.address), reason);
-        match read_small(&self.operator, &beside).await {
-            Ok(text) => {
-                let name = self.path.rsplit('/').next().unwrap_or_default();
-                checksum_in(&text, name.as_bytes()).map(Some).map_err(bad)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("read the checksum of", &self.address, error)),
-        }
-    }
-}
-
-/// Splits a URL into bucket and path.
-fn split(address: &str) -> Result<(&str, &str), Error> {
-    let rest = address.split_once("://").map_or("", |(_, rest)| rest);
-    let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.is_empty() {
-        return Err(Error::invalid_address(address, "the bucket is missing"));
-    }
-    Ok((bucket, path))
-}
-
-fn operator(address: &str, bucket: &str, root: &str) -> Result<Operator, Error> {
-    let environment = |names: &[&str]| {
-        names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
-    };
-    let is_oss = address.starts_with("oss://");
-    let endpoint = environment(match is_oss {
-        true => &["OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"],
-        false => &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
-    });
-    if endpoint.as_ref().is_some_and(|endpoint| redact_url(endpoint) != *endpoint) {
-        let variables = credential_variables(is_oss);
-        let reason = format!("set {variables} instead of writing credentials into the endpoint");
-        return Err(Error::invalid_address(address, reason));
-    }
-    let root = format!("/{root}");
-    let operator = if is_oss {
-        let endpoint =
-            endpoint.ok_or_else(|| Error::invalid_address(address, "OSS_ENDPOINT is not set"))?;
-        Operator::new(Oss::default().bucket(bucket).root(&root).endpoint(&endpoint))
-    } else {
-        let mut s3 = S3::default().bucket(bucket).root(&root).disable_ec2_metadata();
-        if let Some(endpoint) = endpoint {
-            s3 = s3.endpoint(&endpoint);
-        }
-        let region = environment(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
-        Operator::new(s3.region(region.as_deref().unwrap_or("us-east-1")))
-    };
-    let operator = operator.map_err(|error| Error::invalid_address(address, error.to_string()))?;
-    let timeout = TimeoutLayer::default().with_io_timeout(Duration::from_mins(1));
-    let retry = RetryLayer::new().with_max_times(4).with_jitter();
-    // Use the TLS settings and timeouts of web servers.
-    let client = super::http::client();
-    let client = client.map_err(|error| Error::invalid_address(address, error.to_string()))?;
-    let transport = HttpTransporter::new(ReqwestTransport::new(client));
-    let context = OperationContext::new().with_http_transport(transport);
-    Ok(operator.with_context(context).layer(timeout).layer(retry))
 }
 
 /// Whether another object has the same key.
@@ -401,11 +282,4 @@ fn key(path: &Path) -> String {
 
 fn parse_checksum(text: &[u8], path: &Path) -> Option<Digest> {
     checksum_in(text, path.file_name().unwrap_or_default().as_encoded_bytes()).ok()
-}
-
-/// Reads a small object. Reads one byte more than allowed, so that a larger object is noticed.
-async fn read_small(operator: &Operator, key: &str) -> opendal::Result<Vec<u8>> {
-    let size = operator.stat(key).await?.content_length();
-    let end = size.min(MAX_CHECKSUM + 1);
-    Ok(operator.read_with(key).range(0..end).await?.to_vec())
 }

@@ -4,12 +4,19 @@ use std::fmt;
 
 use opendal::ErrorKind;
 
+use crate::Error;
+
 /// An error of the storage library, displayed without the names of its components.
 #[derive(Debug)]
 pub(super) struct StorageError {
     error: opendal::Error,
     /// Whether the storage is Alibaba OSS.
     is_oss: bool,
+}
+
+/// Converts an error of the storage library. `action` is a verb phrase.
+pub(super) fn failed(action: &'static str, address: &str, error: opendal::Error) -> Error {
+    Error::store(action, address, StorageError::new(error, address))
 }
 
 /// The environment variables for credentials.
@@ -21,7 +28,7 @@ pub(super) fn credential_variables(is_oss: bool) -> &'static str {
 }
 
 impl StorageError {
-    pub(super) fn new(error: opendal::Error, address: &str) -> Self {
+    fn new(error: opendal::Error, address: &str) -> Self {
         tracing::debug!(%error, address, "object storage request failed");
         Self { error, is_oss: address.starts_with("oss://") }
     }

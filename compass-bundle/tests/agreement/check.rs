@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_bundle::{BundleSource, Error, ForeignPackage, Package, WriteOptions, install_package};
+use compass_bundle::{BundleSource, Error, ForeignPackage, Package, WriteOptions, install};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{
     CopyOptions, Digest, ImageSource, ImageSourceExt as _, Manifest, NoProgress, RawManifest,
@@ -61,10 +61,11 @@ pub(crate) async fn check(Generated { bytes, configs, mutation }: Generated) {
     assert_eq!(is_whole, expected.unwrap_or(is_whole), "{mutation:?}: {problems:?}");
 
     let directory = tempfile::tempdir().unwrap();
-    let unpacked = package.unpack(&directory.path().join("target"), &NoProgress).await;
+    let opened = Package::from(package.clone());
+    let unpacked = opened.unpack(&directory.path().join("target"), &NoProgress).await;
     assert_eq!(unpacked.is_ok(), is_whole, "{unpacked:?}, but {problems:?}");
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-    let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
+    let installed = install(&opened, &site, &place, &CopyOptions::default()).await;
     assert_eq!(installed.is_ok(), is_whole, "{installed:?}, but {problems:?}");
     let Ok(installed) = installed else { return };
     let mut arrived = HashSet::new();
@@ -82,9 +83,10 @@ pub(crate) async fn check(Generated { bytes, configs, mutation }: Generated) {
 
 /// Checks that each image can be extracted as an archive that has no problems.
 async fn check_archives(package: &ForeignPackage, directory: &Path) {
+    let opened = Package::from(package.clone());
     for (number, image) in package.images().iter().enumerate() {
         let path = directory.join(format!("{number}.tar.gz"));
-        let written = package.write_archive(image, &path, &WriteOptions::default()).await;
+        let written = opened.images()[number].write_archive(&path, &WriteOptions::default()).await;
         assert_eq!(written.is_ok(), image.unavailable.is_empty(), "{written:?}");
         if written.is_err() {
             // Archives without those layers cannot be loaded.

@@ -1,6 +1,6 @@
 //! Images below the top level of an archive.
 
-use compass_bundle::install_package;
+use compass_bundle::install;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{CopyOptions, media_type};
 use serde_json::json;
@@ -174,7 +174,8 @@ async fn install_without_images_names_problem() {
     let refused = async |bytes: &[u8]| {
         let package = evaluate(bytes).await.unwrap().package;
         let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-        let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
+        let installed =
+            install(&package.clone().into(), &site, &place, &CopyOptions::default()).await;
         installed.unwrap_err().to_string()
     };
     let nested = tar(&[file("p/all.tar", &tar(&[file("a.tar", &docker(1).tar())]))]);

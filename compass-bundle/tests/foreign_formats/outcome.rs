@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use compass_bundle::{ForeignPackage, LocalFile, Package, install_package};
+use compass_bundle::{ForeignPackage, LocalFile, Package, install};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{CopyOptions, NoProgress};
 
@@ -33,10 +33,11 @@ pub(crate) async fn evaluate(bytes: &[u8]) -> Result<Outcome, String> {
         .map(|one| [one.file.clone().unwrap_or_default(), one.what.clone()].join(": "))
         .collect();
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-    let installed = install_package(&package, &site, &place, &CopyOptions::default()).await;
+    let installed = install(&package.clone().into(), &site, &place, &CopyOptions::default()).await;
     let has_images = !package.images().is_empty();
     assert_eq!(installed.is_ok(), problems.is_empty() && has_images, "{installed:?}: {problems:?}");
-    let unpacked = package.unpack(&directory.path().join("target"), &NoProgress).await;
+    let opened = Package::from(package.clone());
+    let unpacked = opened.unpack(&directory.path().join("target"), &NoProgress).await;
     assert_eq!(unpacked.is_ok(), problems.is_empty(), "{unpacked:?}: {problems:?}");
     let names = package.images().iter().map(|image| image.reference.to_string()).collect();
     Ok(Outcome { package, problems, names })

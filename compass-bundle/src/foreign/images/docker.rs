@@ -8,8 +8,9 @@ use super::layers::{Layer, layer_problems};
 use super::names::{Name, read_name};
 use super::{ArchiveContext, ImageCandidate};
 use crate::Error;
-use crate::foreign::archive::{EntryContent, ScannedEntry};
+use crate::foreign::archive::ScannedEntry;
 use crate::foreign::compression::Compression;
+use crate::foreign::entry_content::EntryContent;
 use crate::foreign::entry_path::named_digest;
 
 /// An image in `manifest.json`. As in Go, `null` lists are empty and keys are case-insensitive.

@@ -4,8 +4,9 @@ use compass_registry::Descriptor;
 
 use super::ArchiveContext;
 use crate::diff_ids;
-use crate::foreign::archive::{EntryContent, ScannedEntry};
+use crate::foreign::archive::ScannedEntry;
 use crate::foreign::compression::Compression;
+use crate::foreign::entry_content::EntryContent;
 
 /// A layer of an image in an archive.
 pub(super) struct Layer<'e> {

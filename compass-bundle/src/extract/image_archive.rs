@@ -1,0 +1,98 @@
+//! Extraction of images as archives.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use compass_registry::{Platform, Progress};
+use tokio::io::AsyncWrite;
+
+use super::check_absent;
+use crate::Error;
+use crate::foreign::{ForeignImage, ForeignPackage};
+use crate::package::{Backend, Image};
+use crate::plan::BundlePlan;
+use crate::plan::image::{ArchiveImage, entries_of};
+use crate::plan::platforms::Platforms;
+use crate::write::{self, Existing, WriteOptions, write_into};
+
+impl Image<'_> {
+    /// Writes the image as an archive in the format of plugin bundles, which `docker load` reads.
+    /// Returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] if the path exists; [`Error::Damaged`] if the image has a problem;
+    /// errors of reading and writing.
+    pub async fn write_archive(&self, path: &Path, options: &WriteOptions) -> Result<u64, Error> {
+        check_absent(path)?;
+        let plan = self.archive_plan().await?;
+        let mut options = options.clone();
+        if let Backend::Foreign(..) = self.backend {
+            // Each layer is read from the start of the file on: concurrent reads would slow each
+            // other down.
+            options.jobs = 1;
+        }
+        write::file::write(&plan, self.image_source(), (path, Existing::Kept), &options).await?;
+        Ok(plan.size())
+    }
+
+    /// Writes the image as an archive to a stream; the path names the stream in errors. Returns its
+    /// size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the image has a problem; errors of reading and writing.
+    pub async fn stream_archive(
+        &self,
+        to: (&mut (dyn AsyncWrite + Unpin + Send), &Path),
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        let plan = Arc::new(self.archive_plan().await?);
+        write_into(&plan, self.image_source(), to, progress).await?;
+        Ok(plan.size())
+    }
+
+    async fn archive_plan(&self) -> Result<BundlePlan, Error> {
+        self.check_problems()?;
+        match self.backend {
+            Backend::Bundle(bundle, image) => {
+                let modified = bundle.document().modified;
+                BundlePlan::archive(image, &bundle.single_platform(), modified)
+            }
+            Backend::Foreign(package, image) => foreign_plan(package, image).await,
+        }
+    }
+}
+
+async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<BundlePlan, Error> {
+    let (absent, first) = platforms_of(image)?;
+    let platforms = Platforms::All(first);
+    let mut image = ArchiveImage {
+        reference: image.reference.clone(),
+        repository: image.reference.repository().clone(),
+        platform: (!image.root.is_index()).then(|| platforms.single().clone()),
+        root: image.root.clone(),
+        children: image.children.clone(),
+        absent,
+        unavailable: Vec::new(),
+    };
+    image.ask_platform(package, &platforms).await?;
+    image.ask_unavailable(package).await?;
+    let platform = image.platform.as_ref().unwrap_or(platforms.single());
+    BundlePlan::archive(&image, platform, 0)
+}
+
+/// The platforms that the package omits from an index, and the platform of the first image, which
+/// tools without index support load.
+fn platforms_of(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
+    let (mut absent, mut first) = (Vec::new(), None);
+    for manifest in image.manifests() {
+        for entry in entries_of(manifest)? {
+            match image.children.iter().find(|child| child.digest() == entry.digest) {
+                None => absent.extend(entry.platform),
+                Some(child) if child.is_index() => {}
+                Some(_) => first = first.or(entry.platform),
+            }
+        }
+    }
+    let first = first.map_or_else(|| "linux/amd64".parse(), Ok)?;
+    Ok((absent, first))
+}
