@@ -8,9 +8,9 @@ use compass_registry::{Descriptor, Digest, Platform};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::Error;
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
-use crate::{Error, naming};
 
 /// The format version that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -226,11 +226,6 @@ impl BundleDocument {
         let stored = self.store.iter().flat_map(|store| &store.images);
         let mut all = stored.map(|image| &image.single_platform).chain(archived);
         all.next().cloned().unwrap_or_else(|| Platform::new("linux", "amd64"))
-    }
-
-    /// The file name without `.tar.gz`, which is also the directory in the bundle.
-    pub(crate) fn stem(&self) -> String {
-        naming::stem(self.kind, &self.name, &self.version, &self.platforms)
     }
 
     /// The image archives.

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use compass_registry::Progress;
 
 use self::unpack_dir::UnpackDir;
-use crate::foreign::decompress::{Decompressed, decompress, reader_of};
+use crate::foreign::decompress::{Decompressed, decompress};
 use crate::foreign::limits::Limits;
 use crate::foreign::no_archive;
+use crate::foreign::reader::reader_of;
 use crate::foreign::tar_entries::TarEntries;
 use crate::read::BundleSource;
 use crate::write::part_file::{rename_to_new, sync_directory_of, unnamed_beside};

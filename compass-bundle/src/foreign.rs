@@ -17,6 +17,7 @@ pub(crate) mod limits;
 mod manifest_format;
 mod padding;
 mod probe;
+pub(crate) mod reader;
 mod scan;
 pub(crate) mod sequential_blobs;
 mod sparse;
@@ -35,12 +36,12 @@ use compass_registry::{
 use tokio::io::AsyncReadExt as _;
 
 use self::contents::{BlobLocation, Contents};
-use self::decompress::{Decoded, Decompressed, Reader, decode, decompress, reader_of};
+use self::decompress::{Decoded, Decompressed, decode, decompress};
 use self::hashing_reader::HashingReader;
 pub use self::images::ForeignImage;
 use self::limits::Limits;
+use self::reader::{Reader, byte_stream, reader_of};
 use self::scan::{Scan, unsupported_reason};
-use self::sequential_blobs::byte_stream;
 use self::tar_entries::TarEntries;
 use crate::Error;
 use crate::document::FILE_NAME;

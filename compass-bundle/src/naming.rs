@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use compass_registry::{Digest, Platform, Reference};
 
 use crate::Error;
-use crate::document::BundleKind;
+use crate::document::{BundleDocument, BundleKind};
 
 /// Suffix of image archives.
 pub(crate) const ARCHIVE_SUFFIX: &str = "-image.tar.gz";
@@ -66,6 +66,13 @@ pub fn stem(kind: BundleKind, name: &str, version: &str, platforms: &[Platform])
     };
     let platforms: Vec<_> = platforms.iter().map(platform_name).collect();
     if platforms.is_empty() { stem } else { format!("{stem}-{}", platforms.join("+")) }
+}
+
+impl BundleDocument {
+    /// The file name without `.tar.gz`, which is also the directory in the bundle.
+    pub(crate) fn stem(&self) -> String {
+        stem(self.kind, &self.name, &self.version, &self.platforms)
+    }
 }
 
 /// Formats a platform for a file name: `linux-arm64`, `windows-10.0.17763-amd64`.

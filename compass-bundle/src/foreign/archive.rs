@@ -8,7 +8,7 @@ use bytes::Bytes;
 use compass_registry::Digest;
 
 use super::entry_content::{EntryContent, read_content};
-use super::entry_path::EntryPath;
+use super::entry_path::{EntryPath, SEPARATORS};
 use super::hashing_reader::{Digests, MAX_HEAD};
 use super::limits::Limits;
 use super::manifest_format::{ManifestFormat, has_images, manifest_format};
@@ -26,9 +26,6 @@ const MAX_KEPT: usize = 32 << 20;
 
 /// Maximum bytes that are kept for a whole package.
 const MAX_KEPT_OF_PACKAGE: usize = 256 << 20;
-
-/// Path separators. Archives that Windows tools write contain backslashes.
-pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
 
 /// Reason for an archive that contains blobs of images but does not list them.
 pub(super) const UNLISTED: &str =

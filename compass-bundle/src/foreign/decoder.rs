@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufRead as _, BufReader, ReadBuf};
 use zstd::stream::raw::{DParameter, Decoder as RawZstd, Operation as _};
 
 use super::compression::Compression;
-use super::decompress::Reader;
 use super::limits::{DecoderMemory, Reservation};
+use super::reader::Reader;
 use super::zstd_frame::{FrameHeader, frame_header};
 
 /// The result of one decoder call.

@@ -1,22 +1,16 @@
 //! Decompression by detected format.
 
 use std::io::{Cursor, Error, Result};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio_util::io::{InspectReader, StreamReader};
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::InspectReader;
 
 use super::compression::{Compression, Match};
-use super::decompressor::{BUFFER_SIZE, Decompressor, InputCounter};
+use super::decompressor::{Decompressor, InputCounter};
 use super::limits::{DecoderMemory, Limits};
-use crate::read::BundleSource;
-
-/// A stream of bytes.
-pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
+use super::reader::Reader;
 
 /// Content after all compressions are removed.
 pub(crate) enum Decompressed {
@@ -35,31 +29,11 @@ pub(crate) enum Decoded {
     Unsupported(&'static str),
 }
 
-/// Bytes per read of a remote source.
-const REMOTE_READ_SIZE: u64 = 4 << 20;
-
 /// Maximum nesting of compressions. Scripts that gzip the output of `docker save | gzip` exist.
 const MAX_COMPRESSIONS: usize = 2;
 
 /// Size of a tar header in bytes.
 const HEADER_SIZE: u64 = 512;
-
-/// Reads a source from start to end.
-pub(crate) fn reader_of(source: Arc<dyn BundleSource>) -> Reader {
-    Box::pin(StreamReader::new(chunks_of(source).boxed()))
-}
-
-fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = Result<Bytes>> + Send {
-    let step = if source.local().is_some() { BUFFER_SIZE as u64 } else { REMOTE_READ_SIZE };
-    stream::try_unfold((source, 0), move |(source, position)| async move {
-        let next = source.size().min(position + step);
-        if position == next {
-            return Ok(None);
-        }
-        let bytes = source.read(position..next).await.map_err(Error::other)?;
-        Ok::<_, Error>(Some((bytes, (source, next))))
-    })
-}
 
 /// Removes the outermost compression. Content that only resembles gzip is returned as it is.
 pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {

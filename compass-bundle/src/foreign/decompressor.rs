@@ -12,12 +12,12 @@ use tokio::io::{AsyncBufRead as _, AsyncRead, BufReader, ReadBuf};
 
 use super::compression::Compression;
 use super::decoder::Decoder;
-use super::decompress::Reader;
 use super::limits::{InflateLimit, Limits, TooLarge};
 use super::padding::Padding;
+use super::reader::Reader;
 
 /// Buffer size in front of a decoder, in bytes.
-pub(super) const BUFFER_SIZE: usize = 128 << 10;
+const BUFFER_SIZE: usize = 128 << 10;
 
 /// Bytes that were read from the outermost compressed file.
 pub(super) type InputCounter = Arc<AtomicU64>;

@@ -11,6 +11,9 @@ const MAX_PATH: usize = 4096;
 /// Maximum length of a path component in bytes (`NAME_MAX` of common file systems).
 const MAX_STEP: usize = 255;
 
+/// Path separators. Archives that Windows tools write contain backslashes.
+pub(super) const SEPARATORS: [char; 2] = ['/', '\\'];
+
 /// A path relative to the directory that an archive is unpacked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntryPath {

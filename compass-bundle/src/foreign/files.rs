@@ -4,8 +4,9 @@ use bytes::Bytes;
 use compass_registry::Digest;
 use tokio::io::AsyncReadExt as _;
 
-use super::decompress::{Decompressed, decompress, reader_of};
+use super::decompress::{Decompressed, decompress};
 use super::limits::Limits;
+use super::reader::reader_of;
 use super::tar_entries::{TarEntries, TarEntry};
 use super::{ForeignFile, ForeignPackage, no_archive};
 use crate::Error;

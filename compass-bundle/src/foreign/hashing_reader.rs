@@ -8,8 +8,8 @@ use bytes::Bytes;
 use compass_registry::{Algorithm, Digest, Hasher};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
-use super::decompress::Reader;
 use super::probe::Probe;
+use super::reader::Reader;
 
 /// Maximum bytes from the start of a file that are kept, for YAML and JSON.
 pub(super) const MAX_HEAD: usize = 4 << 20;

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::InspectReader;
 use tokio_util::sync::PollSemaphore;
 
-use super::decompress::Reader;
+use super::reader::Reader;
 
 /// The limits of one operation. Clones share them; the default limits only memory.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! Search for images in a nested tar archive that is not indexed.
 
-use super::archive::SEPARATORS;
 use super::compression::has_tar_suffix;
 use super::decompress::is_tar;
+use super::entry_path::SEPARATORS;
 
 /// Maximum bytes of a metadata file that are searched.
 const MAX_TEXT: usize = 256 << 10;

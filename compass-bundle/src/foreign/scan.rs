@@ -9,11 +9,12 @@ use compass_registry::{Algorithm, Digest};
 use super::ForeignFile;
 use super::archive::{MemoryLimit, ScannedArchive, UNLISTED};
 use super::compression::has_tar_suffix;
-use super::decompress::{Decoded, Decompressed, Reader, decode, decompress};
+use super::decompress::{Decoded, Decompressed, decode, decompress};
 use super::entry_content::{EntryContent, MAX_NON_TAR, finish_compressed};
 use super::hashing_reader::HashingReader;
 use super::limits::Limits;
 use super::probe::NestedContent;
+use super::reader::Reader;
 use super::tar_entries::{EntryKind, NOT_A_FILE, TarEntries, TarEntry, in_entry};
 use crate::naming::ARCHIVE_SUFFIX;
 

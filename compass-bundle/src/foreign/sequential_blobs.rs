@@ -2,18 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::BytesMut;
-use compass_registry::{ByteStream, Digest, Error};
-use futures_util::{StreamExt as _, stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use compass_registry::Digest;
 
-use super::decompress::{Decompressed, Reader, decompress, reader_of};
+use super::decompress::{Decompressed, decompress};
 use super::limits::Limits;
+use super::reader::{Reader, reader_of};
 use super::tar_entries::TarEntries;
 use super::{ForeignPackage, decompressed_blob};
-
-/// Maximum bytes of a chunk of a blob.
-const READ_SIZE: usize = 256 << 10;
 
 /// Path of the archive in the package, and path of the entry.
 type EntryLocation = (Option<String>, String);
@@ -86,20 +81,4 @@ impl SequentialBlobs {
             }
         }
     }
-}
-
-/// Converts a reader to a byte stream; `what` describes it in errors.
-pub(crate) fn byte_stream(
-    reader: impl AsyncRead + Send + Unpin + 'static,
-    what: String,
-) -> ByteStream {
-    let chunks = stream::try_unfold((reader, what), |(mut reader, what)| async move {
-        let mut chunk = BytesMut::with_capacity(READ_SIZE);
-        match reader.read_buf(&mut chunk).await {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some((chunk.freeze(), (reader, what)))),
-            Err(error) => Err(Error::io(format!("cannot read {what}"), error)),
-        }
-    });
-    chunks.boxed()
 }

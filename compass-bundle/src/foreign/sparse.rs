@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
-use super::decompress::Reader;
+use super::reader::Reader;
 
 /// Extended headers of a sparse file.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -11,11 +11,12 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, ArchiveBuilder, EntryType};
 
-use super::decompress::{Reader, is_tar};
+use super::decompress::is_tar;
 use super::entry_path::{EntryPath, named_digest};
 use super::hashing_reader::{HashingReader, MAX_HEAD};
 use super::limits::Limits;
 use super::padding;
+use super::reader::Reader;
 use super::sparse::SparseHeaders;
 use crate::plan::entry::BLOCK;
 

@@ -12,7 +12,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::Error;
 use crate::foreign::ForeignPackage;
-use crate::foreign::sequential_blobs::{SequentialBlobs, byte_stream};
+use crate::foreign::reader::byte_stream;
+use crate::foreign::sequential_blobs::SequentialBlobs;
 use crate::package::Image;
 
 /// A blob that images need, and the repository that receives it. Other repositories mount it from

@@ -18,8 +18,9 @@ use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
 use crate::Error;
-use crate::foreign::decompress::{Decoded, Reader, decode, decode_zstd};
+use crate::foreign::decompress::{Decoded, decode, decode_zstd};
 use crate::foreign::limits::{DecoderMemory, Limits};
+use crate::foreign::reader::Reader;
 
 /// Bytes per read and per encoder call.
 const CHUNK: usize = 128 << 10;
