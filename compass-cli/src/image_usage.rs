@@ -26,23 +26,11 @@ pub(crate) struct ImageUsage {
 
 /// Finds the images that the YAML of a package names. Damaged files are left to `verify`.
 pub(crate) async fn referenced_images(package: &Package) -> ImageUsage {
-    let mut usage = ImageUsage::default();
-    match package {
-        Package::Bundle(bundle) => {
-            let present = PresentImages::new(bundle.images().iter().map(|image| &image.reference));
-            for entry in bundle.entries().filter(|entry| is_yaml(entry.path)) {
-                if let Ok(bytes) = bundle.file(entry.path).await {
-                    present.add_usage(entry.path, &bytes, &mut usage);
-                }
-            }
-        }
-        Package::Foreign(package) => {
-            let present = PresentImages::new(package.images().iter().map(|image| &image.reference));
-            for file in package.files() {
-                if let Some(yaml) = &file.yaml {
-                    present.add_usage(&file.path, yaml, &mut usage);
-                }
-            }
+    let (mut usage, images) = (ImageUsage::default(), package.images());
+    let present = PresentImages::new(images.iter().map(|image| image.reference));
+    for file in package.files().iter().filter(|file| is_yaml(&file.path)) {
+        if let Ok(bytes) = package.file(&file.path).await {
+            present.add_usage(&file.path, &bytes, &mut usage);
         }
     }
     usage

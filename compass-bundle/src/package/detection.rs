@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use crate::document::FILE_NAME;
 use crate::plan::entry;
 use crate::read::{Bundle, BundleSource};
-use crate::{Error, frame};
+use crate::Error;
+use crate::format::gzip;
 
 /// Size of the name field in a tar header.
 const TAR_NAME_SIZE: u64 = 100;
@@ -27,7 +28,7 @@ pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>
     let opened = Bundle::read(recording.clone()).await;
     Ok(match (has_header, opened) {
         (true, _) => 0..recording.end.load(Ordering::Relaxed),
-        (false, Ok(_)) => 0..frame::HEADER.len() as u64,
+        (false, Ok(_)) => 0..gzip::HEADER.len() as u64,
         (false, Err(_)) => 0..source.size(),
     })
 }
@@ -54,7 +55,7 @@ impl BundleSource for RecordingSource {
         self.end.fetch_max(range.end, Ordering::Relaxed);
         let mut bytes = BytesMut::from(self.source.read(range.clone()).await?);
         let header =
-            frame::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
+            gzip::HEADER.iter().enumerate().skip_while(|(at, _)| (*at as u64) < range.start);
         for ((_, expected), byte) in header.zip(bytes.iter_mut()) {
             *byte = *expected;
         }
@@ -64,7 +65,7 @@ impl BundleSource for RecordingSource {
 
 /// Whether a file with the gzip header of a bundle has `bundle.json` as its first entry.
 pub(super) async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
-    let start = frame::HEADER.len() as u64 + frame::BLOCK_HEADER;
+    let start = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER;
     let end = start + TAR_NAME_SIZE;
     if source.size() < end || !has_bundle_header(source).await? {
         return Ok(false);
@@ -78,11 +79,11 @@ pub(super) async fn starts_with_document(source: &dyn BundleSource) -> Result<bo
 
 /// Whether a file ends before its first tar header does.
 pub(super) async fn is_truncated(source: &dyn BundleSource) -> Result<bool, Error> {
-    let end = frame::HEADER.len() as u64 + frame::BLOCK_HEADER + TAR_NAME_SIZE;
+    let end = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + TAR_NAME_SIZE;
     Ok(source.size() < end && has_bundle_header(source).await?)
 }
 
 async fn has_bundle_header(source: &dyn BundleSource) -> Result<bool, Error> {
-    let length = source.size().min(frame::HEADER.len() as u64);
-    Ok(source.read(0..length).await?[..] == frame::HEADER)
+    let length = source.size().min(gzip::HEADER.len() as u64);
+    Ok(source.read(0..length).await?[..] == gzip::HEADER)
 }

@@ -265,7 +265,7 @@ impl Demo<'_> {
         let started = Instant::now();
         for bundle in published {
             let opened = Bundle::open(&bundle.path).await?;
-            if !verify::verify_bundle(&opened, false, self.output).await?.holds() {
+            if !verify::verify_package(&opened.into(), false, self.output).await?.holds() {
                 return Err(CliError::check_failed(format!(
                     "{} is damaged",
                     bundle.path.display()
@@ -292,7 +292,7 @@ impl Demo<'_> {
             let progress = self.output.progress("install");
             progress.expect_images(bundle.images().len());
             let options = self.global.copy_options(progress.shared());
-            for image in compass_bundle::install(&bundle, &client, &place, &options).await? {
+            for image in compass_bundle::install(&bundle.into(), &client, &place, &options).await? {
                 copied += image.copied.bytes;
                 installed.insert(image.reference.to_string());
             }

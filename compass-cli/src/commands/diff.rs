@@ -24,16 +24,15 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
     let comparison = compare(&old, &new).await?;
-    for (address, opened) in [(&args.old, &old), (&args.new, &new)] {
-        warn_of_problems(&redact_url(address), opened, output);
+    for (address, package) in [(&args.old, &old), (&args.new, &new)] {
+        warn_of_problems(&redact_url(address), package, output);
     }
     output.result(|| to_json(&comparison), || to_text(&comparison));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the problems and unread parts of a package: differences may be missing because of them.
-fn warn_of_problems(name: &str, opened: &Package, output: &Output) {
-    let Package::Foreign(package) = opened else { return };
+fn warn_of_problems(name: &str, package: &Package, output: &Output) {
     for problem in package.problems() {
         let file = problem.file.filter(|file| !problem.what.starts_with(file.as_str()));
         let file = file.map(|file| format!("{}: ", printable(&file))).unwrap_or_default();
@@ -86,7 +85,7 @@ fn to_json(comparison: &Comparison) -> Value {
     });
     let images = comparison.images.iter().map(|image| {
         let side = |side: &compass_bundle::ImageSide| {
-            json!({"reference": side.reference, "digest": side.digest, "absent": side.absent})
+            json!({"reference": side.reference, "digest": side.digest, "absent": side.omitted_platforms})
         };
         json!({
             "name": image.name,
@@ -147,9 +146,9 @@ fn to_text(comparison: &Comparison) -> String {
         ));
         text.push_str(&lines(&config_diff(image)));
         if let (Some(old), Some(new)) = (&image.old, &image.new)
-            && old.absent != new.absent
+            && old.omitted_platforms != new.omitted_platforms
         {
-            let (old, new) = (platforms(&old.absent), platforms(&new.absent));
+            let (old, new) = (platforms(&old.omitted_platforms), platforms(&new.omitted_platforms));
             text.push_str(&format!("    omitted platforms: {old} -> {new}\n"));
         }
     }

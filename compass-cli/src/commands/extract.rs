@@ -1,15 +1,9 @@
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_bundle::store::open_source;
-use compass_bundle::{
-    ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package, copy_bundled, copy_packed, unpack,
-    write_file, write_file_below,
-};
-use compass_registry::Reference;
+use compass_bundle::{Image, Package, copy_image, write_file};
 use compass_registry::layout::OciLayout;
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -63,23 +57,18 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
             extract_all(args, out, global, output).await?
         }
         _ => match (&open(&args.bundle, global).await?, args) {
-            (Package::Bundle(bundle), Args { yaml: true, .. }) => {
-                write_small_files(bundle, out).await?
+            (package, Args { yaml: true, .. }) => package.write_files(out).await?,
+            (package, Args { file: Some(path), .. }) => {
+                vec![write_one_file(package, path, out, global, output).await?]
             }
-            (Package::Foreign(package), Args { yaml: true, .. }) => {
-                package.write_files(out).await?
+            (package, Args { layout: true, image, .. }) => {
+                let image = find_image(package, image.as_deref().unwrap_or_default(), output)?;
+                vec![write_layout((package, &image), args.output.as_deref(), global, output).await?]
             }
-            (opened, Args { file: Some(path), .. }) => {
-                vec![write_one_file(opened, path, out, global, output).await?]
-            }
-            (opened, Args { layout: true, image, .. }) => {
-                let image = Image::named(opened, image.as_deref().unwrap_or_default(), output)?;
-                vec![write_layout(image, args.output.as_deref(), global, output).await?]
-            }
-            (opened, Args { image, .. }) => {
-                let image = Image::named(opened, image.as_deref().unwrap_or_default(), output)?;
-                let name = image.archive_name();
-                vec![write_archive(image, &name, out, global, output).await?]
+            (package, Args { image, .. }) => {
+                let image = find_image(package, image.as_deref().unwrap_or_default(), output)?;
+                let name = archive_name(&image);
+                vec![write_archive((package, &image), &name, out, global, output).await?]
             }
         },
     };
@@ -92,7 +81,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
 
 /// Writes one file or the archive of one image to stdout.
 async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
-    let opened = match args {
+    let package = match args {
         Args { file: Some(_), .. } | Args { image: Some(_), layout: false, .. } => {
             open(&args.bundle, global).await?
         }
@@ -103,15 +92,15 @@ async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) ->
         }
     };
     let image = match args {
-        Args { file: Some(path), .. } => image_of_archive(&opened, path),
+        Args { file: Some(path), .. } => package.image_at(path),
         Args { image, .. } => {
-            Some(Image::named(&opened, image.as_deref().unwrap_or_default(), output)?)
+            Some(find_image(&package, image.as_deref().unwrap_or_default(), output)?)
         }
     };
     let size = match (image, &args.file) {
-        (Some(image), _) => stream_archive(&image, output).await?,
+        (Some(image), _) => stream_archive((&package, &image), output).await?,
         (None, path) => {
-            let (bytes, _) = read_file(&opened, path.as_deref().unwrap_or_default()).await?;
+            let (bytes, _) = read_file(&package, path.as_deref().unwrap_or_default()).await?;
             write_stdout(&bytes).await?;
             bytes.len() as u64
         }
@@ -120,7 +109,7 @@ async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) ->
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream_archive(image: &Image<'_>, output: &Output) -> Result<u64> {
+async fn stream_archive((package, image): (&Package, &Image<'_>), output: &Output) -> Result<u64> {
     if std::io::stdout().is_terminal() {
         let message = "refusing to write an image archive to a terminal";
         return Err(CliError::usage(message).hint("use `-o FILE`, or redirect the output"));
@@ -128,12 +117,9 @@ async fn stream_archive(image: &Image<'_>, output: &Output) -> Result<u64> {
     let shown = output.progress("extract");
     let (mut stdout, progress) = (tokio::io::stdout(), shown.shared());
     let to: (&mut (dyn AsyncWrite + Unpin + Send), _) = (&mut stdout, Path::new(STDOUT));
-    let written = match image {
-        Image::Bundled(bundle, image) => bundle.stream_archive(image, to, &*progress).await,
-        Image::Packed(package, image) => package.stream_archive(image, to, &*progress).await,
-    };
+    let written = image.stream_archive(to, &*progress).await;
     drop(shown);
-    image.check_damage(&written, output).await?;
+    check_damage(package, &written, output).await?;
     Ok(written?)
 }
 
@@ -158,21 +144,17 @@ async fn extract_all(
     global: &GlobalArgs,
     output: &Output,
 ) -> Result<Vec<PathBuf>> {
-    let source = open_source(&args.bundle, &global.retry_policy()).await?;
-    let opened = Package::read(Arc::clone(&source)).await?;
+    let package = open(&args.bundle, global).await?;
     let progress = output.progress("extract");
-    let unpacked = match &opened {
-        Package::Bundle(_) => unpack(source, out, &*progress.shared()).await,
-        Package::Foreign(package) => package.unpack(out, &*progress.shared()).await,
-    };
+    let unpacked = package.unpack(out, &*progress.shared()).await;
     drop(progress);
-    let unpacked = unpacked.map_err(|error| match &opened {
-        Package::Foreign(package) if package.require_whole().is_err() => {
+    let unpacked = unpacked.map_err(|error| match package.problems().is_empty() {
+        false => {
             let hint = "`compass verify` lists the problems; `--image`, `--file` and `--yaml` extract \
                         parts of the package, and `tar` extracts all of it";
             CliError::from(error).context(format!("cannot extract {}", args.bundle)).hint(hint)
         }
-        _ => CliError::from(error),
+        true => CliError::from(error),
     })?;
     output.status(&format!("{} files, {}", unpacked.files, human_bytes(unpacked.bytes)));
     Ok(unpacked.paths)
@@ -192,102 +174,48 @@ fn target_path(output: &Path, path: &str) -> Result<PathBuf> {
 
 /// Writes the file at a path, which may be an image archive of a bundle.
 async fn write_one_file(
-    opened: &Package,
+    package: &Package,
     path: &str,
     out: &Path,
     global: &GlobalArgs,
     output: &Output,
 ) -> Result<PathBuf> {
-    if let Some(image) = image_of_archive(opened, path) {
-        return write_archive(image, path, out, global, output).await;
+    if let Some(image) = package.image_at(path) {
+        return write_archive((package, &image), path, out, global, output).await;
     }
-    let (bytes, mode) = read_file(opened, path).await?;
+    let (bytes, mode) = read_file(package, path).await?;
     let target = target_path(out, path)?;
     write_file(&target, &bytes, mode)?;
     Ok(target)
 }
 
 /// Reads a small file, and its permissions.
-async fn read_file(opened: &Package, path: &str) -> Result<(Bytes, u32)> {
-    Ok(match opened {
-        Package::Bundle(bundle) => {
-            let entry = bundle.entries().find(|entry| entry.path == path);
-            (bundle.file(path).await?, entry.map_or(0o644, |entry| entry.mode))
-        }
-        Package::Foreign(package) => (package.file(path).await?, 0o644),
-    })
+async fn read_file(package: &Package, path: &str) -> Result<(Bytes, u32)> {
+    let bytes = package.file(path).await?;
+    let file = package.files().into_iter().find(|file| file.path == path);
+    Ok((bytes, file.and_then(|file| file.mode).unwrap_or(0o644)))
 }
 
-async fn write_small_files(bundle: &Bundle, output: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in bundle.entries() {
-        write_file_below(output, entry.path, &bundle.file(entry.path).await?, entry.mode)?;
-        paths.push(output.join(entry.path));
-    }
-    Ok(paths)
+/// Finds an image by name; prints the notes about it as warnings.
+fn find_image<'p>(package: &'p Package, name: &str, output: &Output) -> Result<Image<'p>> {
+    let image = package.image_named(name)?;
+    image.notes.iter().for_each(|note| output.warn(note));
+    Ok(image)
 }
 
-/// The image whose archive has this path in a bundle.
-fn image_of_archive<'o>(opened: &'o Package, path: &str) -> Option<Image<'o>> {
-    let Package::Bundle(bundle) = opened else { return None };
-    let file = bundle.document().files.iter().find(|file| file.path == path)?;
-    let reference = &file.image.as_ref()?.reference;
-    let image = bundle.images().iter().find(|image| image.reference.to_string() == *reference)?;
-    Some(Image::Bundled(bundle, image))
-}
-
-/// An image of a bundle or of a foreign package.
-enum Image<'o> {
-    Bundled(&'o Bundle, &'o ArchiveImage),
-    Packed(&'o ForeignPackage, &'o ForeignImage),
-}
-
-impl<'o> Image<'o> {
-    /// Finds an image by name; prints the notes about it as warnings.
-    fn named(opened: &'o Package, name: &str, output: &Output) -> Result<Self> {
-        Ok(match opened {
-            Package::Bundle(bundle) => Self::Bundled(bundle, bundle.image_named(name)?),
-            Package::Foreign(package) => {
-                let image = package.image_named(name)?;
-                image.notes.iter().for_each(|note| output.warn(note));
-                Self::Packed(package, image)
-            }
-        })
-    }
-
-    /// Returns an error if the extraction failed because the bundle is damaged.
-    async fn check_damage<T>(
-        &self,
-        extracted: &Result<T, compass_bundle::Error>,
-        output: &Output,
-    ) -> Result<()> {
-        match (self, extracted) {
-            (Self::Bundled(bundle, _), Err(error)) => check_damage(bundle, error, output).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// The file name of the archive: with the tag, or with the first digits of the digest.
-    fn archive_name(&self) -> String {
-        let reference = self.reference().with_default_tag();
-        let version = match (reference.tag(), reference.digest()) {
-            (Some(tag), _) => tag.to_string(),
-            (None, Some(digest)) => digest.hex()[..12].to_owned(),
-            (None, None) => "latest".to_owned(),
-        };
-        format!("{}-{version}-image.tar.gz", reference.repository().name())
-    }
-
-    fn reference(&self) -> &Reference {
-        match self {
-            Self::Bundled(_, image) => &image.reference,
-            Self::Packed(_, image) => &image.reference,
-        }
-    }
+/// The file name of the archive: with the tag, or with the first digits of the digest.
+fn archive_name(image: &Image<'_>) -> String {
+    let reference = image.reference.with_default_tag();
+    let version = match (reference.tag(), reference.digest()) {
+        (Some(tag), _) => tag.to_string(),
+        (None, Some(digest)) => digest.hex()[..12].to_owned(),
+        (None, None) => "latest".to_owned(),
+    };
+    format!("{}-{version}-image.tar.gz", reference.repository().name())
 }
 
 async fn write_archive(
-    image: Image<'_>,
+    (package, image): (&Package, &Image<'_>),
     name: &str,
     out: &Path,
     global: &GlobalArgs,
@@ -296,32 +224,26 @@ async fn write_archive(
     let target = target_path(out, name)?;
     let progress = output.progress(name);
     let options = global.write_options(progress.shared());
-    let written = match &image {
-        Image::Bundled(bundle, image) => bundle.write_archive(image, &target, &options).await,
-        Image::Packed(package, image) => package.write_archive(image, &target, &options).await,
-    };
+    let written = image.write_archive(&target, &options).await;
     drop((options, progress));
-    image.check_damage(&written, output).await?;
+    check_damage(package, &written, output).await?;
     written?;
     Ok(target)
 }
 
 async fn write_layout(
-    image: Image<'_>,
+    (package, image): (&Package, &Image<'_>),
     out: Option<&Path>,
     global: &GlobalArgs,
     output: &Output,
 ) -> Result<PathBuf> {
-    let path = out.unwrap_or(Path::new(image.reference().repository().name()));
+    let path = out.unwrap_or(Path::new(image.reference.repository().name()));
     let progress = output.progress("extract");
     let options = global.copy_options(progress.shared());
     let layout = OciLayout::new(path);
-    let copied = match &image {
-        Image::Bundled(bundle, image) => copy_bundled(bundle, image, &layout, &options).await,
-        Image::Packed(package, image) => copy_packed(package, image, &layout, &options).await,
-    };
+    let copied = copy_image(image, &layout, &options).await;
     drop((options, progress));
-    image.check_damage(&copied, output).await?;
+    check_damage(package, &copied, output).await?;
     copied?;
     Ok(path.to_owned())
 }

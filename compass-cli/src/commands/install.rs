@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;
-use compass_bundle::{Installed, Package, install, install_package};
+use compass_bundle::{Installed, Package, install};
 use compass_registry::{CopyOptions, RegistryPrefix};
 use serde_json::{Value, json};
 
@@ -29,40 +29,31 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
-    let opened = open(&args.bundle, global).await?;
+    let package = open(&args.bundle, global).await?;
     let registries = Registries::at_site(global)?;
     let client = registries.client(&args.registry.host, args.plain_http)?;
     let name = redact_url(&args.bundle);
     let progress = output.progress("install");
-    progress.expect_images(match &opened {
-        Package::Bundle(bundle) => bundle.images().len(),
-        Package::Foreign(package) => package.images().len(),
-    });
+    progress.expect_images(package.images().len());
     let options = CopyOptions {
         on_existing_tag: args.existing_tag.action(),
         ..global.copy_options(progress.shared())
     };
-    let place = &args.registry;
-    let installed = match &opened {
-        Package::Bundle(bundle) => install(bundle, &client, place, &options).await,
-        Package::Foreign(package) => install_package(package, &client, place, &options).await,
-    };
+    let installed = install(&package, &client, &args.registry, &options).await;
     drop((options, progress));
-    if let (Err(error), Package::Bundle(bundle)) = (&installed, &opened) {
-        check_damage(bundle, error, output).await?;
-    }
+    check_damage(&package, &installed, output).await?;
     let installed = installed
         .map_err(existing_tag::bundle_error)
         .map_err(|error| error.context(format!("cannot install {name}")))?;
-    for warning in warnings(&opened, &installed).await {
+    for warning in warnings(&package, &installed).await {
         output.warn(&warning);
     }
-    report(&opened, &installed, output);
+    report(&package, &installed, output);
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(opened: &Package, installed: &[Installed], output: &Output) {
-    let other_files = other_files(opened);
+fn report(package: &Package, installed: &[Installed], output: &Output) {
+    let other_files = other_files(package);
     if let Some(text) = other_files_text(&other_files) {
         output.status(&text);
     }
@@ -76,19 +67,17 @@ fn report(opened: &Package, installed: &[Installed], output: &Output) {
 }
 
 /// The files of a foreign package that are not images, and are not installed.
-fn other_files(opened: &Package) -> Vec<&str> {
-    match opened {
+fn other_files(package: &Package) -> Vec<String> {
+    match package {
         Package::Bundle(_) => Vec::new(),
-        Package::Foreign(package) => {
-            package.files().iter().map(|file| file.path.as_str()).collect()
-        }
+        Package::Foreign(_) => package.files().into_iter().map(|file| file.path).collect(),
     }
 }
 
 /// The maximum number of files that the message names.
 const MAX_NAMED: usize = 3;
 
-fn other_files_text(files: &[&str]) -> Option<String> {
+fn other_files_text(files: &[String]) -> Option<String> {
     let named: Vec<_> = files.iter().take(MAX_NAMED).map(|file| printable(file)).collect();
     let named = named.join(", ");
     match files.len().saturating_sub(MAX_NAMED) {
@@ -101,7 +90,7 @@ fn other_files_text(files: &[&str]) -> Option<String> {
 }
 
 /// The warnings about the installed images.
-async fn warnings(opened: &Package, installed: &[Installed]) -> Vec<String> {
+async fn warnings(package: &Package, installed: &[Installed]) -> Vec<String> {
     let replaced = installed.iter().filter_map(|one| {
         let old = one.copied.replaced_digest?;
         Some(format!("{}: the tag was moved from {old}", one.reference))
@@ -116,14 +105,10 @@ async fn warnings(opened: &Package, installed: &[Installed]) -> Vec<String> {
             )
         })
     });
-    let missing = referenced_images(opened).await.missing.into_iter();
+    let missing = referenced_images(package).await.missing.into_iter();
     let missing =
         missing.map(|(file, image)| format!("{file} names {image}, which is not in the bundle"));
-    let notes = match opened {
-        Package::Bundle(_) => Vec::new(),
-        Package::Foreign(package) => package.notes(),
-    };
-    replaced.chain(unavailable).chain(notes).chain(missing).collect()
+    replaced.chain(unavailable).chain(package.notes()).chain(missing).collect()
 }
 
 fn line(installed: &Installed) -> String {

@@ -8,7 +8,7 @@ use compass_bundle::{Bundle, checksum_path};
 use compass_manifest::Policy;
 use serde_json::json;
 
-use super::verify::{DAMAGED_HINT, verify_bundle};
+use super::verify::{DAMAGED_HINT, verify_package};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -79,7 +79,9 @@ pub(super) fn require_commit(document: &BundleDocument) -> Result<()> {
 pub(crate) async fn publish(path: &Path, store: &Store, output: &Output) -> Result<Published> {
     let bundle = Bundle::open(path).await?;
     // A published bundle is immutable: without a checksum file, every byte is verified first.
-    if !checksum_path(path).exists() && !verify_bundle(&bundle, false, output).await?.holds() {
+    if !checksum_path(path).exists()
+        && !verify_package(&bundle.clone().into(), false, output).await?.holds()
+    {
         let message = format!("{} is damaged, and has no .sha256 file", path.display());
         return Err(CliError::check_failed(message).hint(DAMAGED_HINT));
     }

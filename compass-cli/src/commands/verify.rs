@@ -1,12 +1,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use compass_bundle::document::FILE_NAME;
 use compass_bundle::store::{open_source, redact_url};
-use compass_bundle::{
-    Bundle, BundleSource, Damage, ForeignPackage, Package, Verified, VerifyOptions, mismatch_range,
-    verify_unreadable,
-};
+use compass_bundle::{Damage, Package, Verified, VerifyOptions, verify_unreadable};
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
@@ -111,84 +107,59 @@ async fn verify_address(
     output: &Output,
 ) -> Result<Verification> {
     let source = open_source(address, &global.retry_policy()).await?;
-    Ok(match Package::read(Arc::clone(&source)).await {
-        Ok(Package::Bundle(bundle)) => {
-            let verified = verify_bundle(&bundle, quick, output).await?;
-            let digest = Some(bundle.digest());
-            let usage = referenced_images(&Package::Bundle(bundle)).await;
-            Verification { verified, usage, digest }
+    match Package::read(Arc::clone(&source)).await {
+        Ok(package) => {
+            let verified = verify_package(&package, quick, output).await?;
+            let notes = package.notes().into_iter().chain(package.unavailable_layers());
+            notes.for_each(|note| output.warn(&note));
+            let usage = referenced_images(&package).await;
+            let digest = match &package {
+                Package::Bundle(bundle) => Some(bundle.digest()),
+                Package::Foreign(_) => None,
+            };
+            Ok(Verification { verified, usage, digest })
         }
-        Ok(Package::Foreign(package)) => verify_package(&package, &source, output).await?,
         Err(error) => {
             let progress = output.progress("verify");
             let options =
                 VerifyOptions { quick, progress: progress.shared(), ..Default::default() };
             let verified = verify_unreadable(source, &error, &options).await?;
             let Some(verified) = verified else { return Err(error.into()) };
-            Verification { verified, usage: ImageUsage::default(), digest: None }
+            Ok(Verification { verified, usage: ImageUsage::default(), digest: None })
         }
-    })
+    }
 }
 
-/// Verifies a bundle, and shows the progress.
-pub(crate) async fn verify_bundle(
-    bundle: &Bundle,
+/// Verifies a package, and shows the progress.
+pub(crate) async fn verify_package(
+    package: &Package,
     quick: bool,
     output: &Output,
 ) -> Result<Verified> {
     let progress = output.progress("verify");
     let options = VerifyOptions { quick, progress: progress.shared(), ..VerifyOptions::default() };
-    Ok(bundle.verify(&options).await?)
+    Ok(package.verify(&options).await?)
 }
 
-/// Returns an error if a blob did not match its digest because the bundle is damaged.
-pub(crate) async fn check_damage(
-    bundle: &Bundle,
-    error: &compass_bundle::Error,
+/// Returns an error if an operation failed because a bundle is damaged: a blob does not match its
+/// digest. The problems of foreign packages are known when they are opened.
+pub(crate) async fn check_damage<T>(
+    package: &Package,
+    result: &Result<T, compass_bundle::Error>,
     output: &Output,
 ) -> Result<()> {
-    if !matches!(error, compass_bundle::Error::Registry(error) if error.is_mismatch()) {
+    let is_mismatch = matches!(
+        result,
+        Err(compass_bundle::Error::Registry(error)) if error.is_mismatch()
+    );
+    if !is_mismatch || matches!(package, Package::Foreign(_)) {
         return Ok(());
     }
-    let verified = verify_bundle(bundle, false, output).await?;
+    let verified = verify_package(package, false, output).await?;
     let Some(damage) = verified.damages.first() else { return Ok(()) };
-    let (name, range, what) = (bundle.name(), &damage.range, &damage.what);
+    let (name, range, what) = (package.name(), &damage.range, &damage.what);
     let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
     Err(CliError::check_failed(message).hint(DAMAGED_HINT))
-}
-
-/// Collects the problems of a foreign package, which was read completely when it was opened.
-async fn verify_package(
-    package: &ForeignPackage,
-    source: &Arc<dyn BundleSource>,
-    output: &Output,
-) -> Result<Verification> {
-    let mut damages = Vec::new();
-    for problem in package.problems() {
-        let is_bundle_document =
-            problem.image.is_none() && problem.file.as_deref().is_some_and(is_bundle_document);
-        damages.push(Damage {
-            range: match is_bundle_document {
-                true => mismatch_range(source).await?,
-                false => 0..package.size(),
-            },
-            file: problem.file,
-            image: problem.image,
-            blob: None,
-            what: problem.what,
-        });
-    }
-    package.notes().iter().chain(&package.unavailable_layers()).for_each(|note| output.warn(note));
-    let usage = referenced_images(&Package::Foreign(package.clone())).await;
-    let (size, digest) = (package.size(), package.digest());
-    let mut verified = Verified { size, digest, checksum: None, damages };
-    verified.compare_checksum(&**source).await?;
-    Ok(Verification { verified, usage, digest: None })
-}
-
-/// Whether the path is that of the `bundle.json` of a bundle.
-fn is_bundle_document(path: &str) -> bool {
-    matches!(path.split('/').collect::<Vec<_>>()[..], [_, FILE_NAME])
 }
 
 fn to_json(name: &str, verification: &Verification) -> Value {
