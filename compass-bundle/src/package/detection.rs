@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
+use crate::Error;
 use crate::document::FILE_NAME;
+use crate::format::gzip;
 use crate::plan::entry;
 use crate::read::{Bundle, BundleSource};
-use crate::Error;
-use crate::format::gzip;
 
 /// Size of the name field in a tar header.
 const TAR_NAME_SIZE: u64 = 100;
