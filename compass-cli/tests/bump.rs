@@ -130,7 +130,7 @@ fn bump_dry_run_prints_json() {
 #[test]
 fn bump_invalid_request_is_error() {
     let repository = Repository::new();
-    for (arguments, code, says) in [
+    for (arguments, code, fragment) in [
         (&["plugin", "cpu"][..], 2, "plugins here: gpu"),
         (&["plugin", "gpu", "--to", "v0.1.0"], 2, "`v0.1.0` is not greater than `v0.1.0`"),
         (&["plugin", "gpu", "--to", "v1.0.0-rc.1"], 2, "plugins.prerelease: true"),
@@ -152,7 +152,7 @@ fn bump_invalid_request_is_error() {
     ] {
         let (exit, out, err) = repository.bump(arguments);
         assert_eq!((exit, out.as_str()), (code, ""), "{arguments:?}: {err}");
-        assert!(err.contains(says), "{arguments:?}: {err}");
+        assert!(err.contains(fragment), "{arguments:?}: {err}");
     }
     repository
         .write(PLUGIN, "x: &v v1.0.0\nspec: {version: *v, service: {image: a.b/r/gpu:v1.0.0}}\n");
@@ -190,17 +190,20 @@ fn bump_hotfix_starts_from_tag() {
     assert_eq!((&shown["old"], &shown["from"]), (&"v3.1.53".into(), &ADDON.into()));
     assert_eq!(repository.read(file), addon("v2.7.0-20180605-p1"));
 
-    let (code, out, said) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
+    let (code, out, printed) = repository.bump(&["hotfix", "console-web-v2.7.0-20180605-p1"]);
     let (first, second) = (hotfix("v2.7.0-20180605-p1"), hotfix("v2.7.0-20180605-p2"));
     let shown =
         format!("{second}: v2.7.0-20180605-p1 -> v2.7.0-20180605-p2\n  starts with {first}\n");
-    assert_eq!((code, out), (0, shown), "{said}");
+    assert_eq!((code, out), (0, shown), "{printed}");
     let arguments = ["hotfix", "web", "--from", "addon", "--date", "20180605", "--dry-run"];
     let (code, out, _) = repository.bump(&arguments);
     assert_eq!((code, out.contains(&format!("starts with {ADDON}"))), (0, true), "{out}");
-    let (code, _, said) = repository.bump(&["hotfix", "web", "--base", "v3.1.53"]);
-    assert_eq!(code, 2, "{said}");
-    assert!(said.contains("there is no product v3.1.53") && said.contains("v2.7.0"), "{said}");
+    let (code, _, printed) = repository.bump(&["hotfix", "web", "--base", "v3.1.53"]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("there is no product v3.1.53") && printed.contains("v2.7.0"),
+        "{printed}"
+    );
 
     // The defaults are today and the newest tag.
     let (code, out, _) = repository.bump(&["hotfix", "web"]);

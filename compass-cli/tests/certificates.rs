@@ -52,7 +52,7 @@ fn start(world: &World, name: &str, address: &str, elsewhere: &[String]) -> Stri
     let arguments = ["server.py", address].into_iter().chain(elsewhere);
     world.python(&arguments.collect::<Vec<_>>(), name);
     let log = world.path(&format!("{name}.log"));
-    let port = || std::fs::read_to_string(&log).is_ok_and(|said| said.ends_with('\n'));
+    let port = || std::fs::read_to_string(&log).is_ok_and(|printed| printed.ends_with('\n'));
     wait_for(port, name);
     let port = std::fs::read_to_string(&log).unwrap();
     format!("{address}:{}", port.trim())
@@ -73,10 +73,11 @@ fn client_certificate_not_sent_to_redirects() {
     let other = start(&world, "other", "127.0.0.3", &[]);
     let registry = start(&world, "registry", "127.0.0.2", &[format!("https://{other}")]);
     let policy = "ca: ../ca.crt, certificate: ../client.crt, key: ../client.key";
-    let said = sync(&world, &registry, policy);
+    let printed = sync(&world, &registry, policy);
     assert!(
-        said.contains(&format!("{other} (where {registry} pointed) answered 404 to GET /v2/a/web")),
-        "{said}"
+        printed
+            .contains(&format!("{other} (where {registry} pointed) answered 404 to GET /v2/a/web")),
+        "{printed}"
     );
     let path = "/v2/a/web/manifests/v1";
     assert_eq!(world.sh("tail -n +2 registry.log"), format!("certificate {path}"));
@@ -87,16 +88,16 @@ fn client_certificate_not_sent_to_redirects() {
 fn invalid_certificate_is_configuration_error() {
     let Some(world) = world_with_certificates() else { return };
     let registry = start(&world, "registry", "127.0.0.2", &[]);
-    for (policy, about) in [
+    for (policy, fragment) in [
         ("ca: ../web.list", "not a valid CA file"),
         ("ca: ../ca.crt, certificate: ../web.list, key: ../client.key", "client certificate"),
         ("ca: ../ca.crt, certificate: ../client.crt, key: ../server.key", "client certificate"),
     ] {
-        let said = sync(&world, &registry, policy);
-        assert!(said.contains(about) && said.ends_with("code 2"), "{policy}: {said}");
+        let printed = sync(&world, &registry, policy);
+        assert!(printed.contains(fragment) && printed.ends_with("code 2"), "{policy}: {printed}");
     }
-    let said = sync(&world, &registry, "plain_http: false");
-    assert!(said.contains("UnknownIssuer") && said.contains("`ca: FILE`"), "{said}");
-    assert!(said.ends_with("code 3"), "{said}");
+    let printed = sync(&world, &registry, "plain_http: false");
+    assert!(printed.contains("UnknownIssuer") && printed.contains("`ca: FILE`"), "{printed}");
+    assert!(printed.ends_with("code 3"), "{printed}");
     assert_eq!(world.sh("tail -n +2 registry.log"), "");
 }

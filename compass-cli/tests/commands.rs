@@ -127,7 +127,7 @@ fn mistyped_name_hint_is_suggestion() {
 #[test]
 fn wrong_usage_exits_2_with_hint() {
     let elsewhere = tempfile::tempdir().unwrap();
-    for (directory, arguments, says) in [
+    for (directory, arguments, fragment) in [
         (example(), &["package", "plugin", "gpu"][..], "plugins here: gpu-manager, log-viewer"),
         (example(), &["package", "addon", "gpu"], "a target is `plugin NAME`"),
         (example(), &["chekc"], "check"),
@@ -142,7 +142,7 @@ fn wrong_usage_exits_2_with_hint() {
     ] {
         let (code, out, error) = compass(&directory, arguments);
         assert_eq!(code, 2, "{arguments:?}: {error}");
-        assert!(error.contains(says), "{arguments:?}: {error}");
+        assert!(error.contains(fragment), "{arguments:?}: {error}");
         assert_eq!(out, "");
     }
 }

@@ -90,12 +90,12 @@ impl Registry {
     }
 
     /// Asserts an external error that names the image and the layer, and no remaining files.
-    fn assert_refused(&self, output: &Output, about: &str) {
+    fn assert_refused(&self, output: &Output, fragment: &str) {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{error}");
         assert!(error.contains("compass-plugins-demo:v0.1.0"), "{error}");
         assert!(error.contains(&self.layer.to_string()), "{error}");
-        assert!(error.contains(about), "{error}");
+        assert!(error.contains(fragment), "{error}");
         assert!(only_parts(&self.out()), "{:?}", names_in(&self.out()));
     }
 }
@@ -124,15 +124,15 @@ fn truncated_layer_is_error() {
     let registry = Registry::start(0);
     let bytes = std::fs::read(registry.layer_file()).unwrap();
     std::fs::write(registry.layer_file(), &bytes[..LAYER_BYTES / 2]).unwrap();
-    let about = format!("has {} bytes, and not {LAYER_BYTES}", LAYER_BYTES / 2);
-    registry.assert_refused(&registry.package(&registry.host), &about);
+    let fragment = format!("has {} bytes, and not {LAYER_BYTES}", LAYER_BYTES / 2);
+    registry.assert_refused(&registry.package(&registry.host), &fragment);
 }
 
 #[test]
 fn wrong_size_in_manifest_is_error() {
     let registry = Registry::start(1);
-    let about = format!("has {LAYER_BYTES} bytes, and not {}", LAYER_BYTES + 1);
-    registry.assert_refused(&registry.package(&registry.host), &about);
+    let fragment = format!("has {LAYER_BYTES} bytes, and not {}", LAYER_BYTES + 1);
+    registry.assert_refused(&registry.package(&registry.host), &fragment);
 }
 
 /// A proxy that forwards a number of bytes from the registry, over all connections.

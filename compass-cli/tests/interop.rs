@@ -197,9 +197,9 @@ fn sync_image_index_keeps_digest() {
 #[test]
 fn doctor_referrers_tag_leaves_nothing() {
     let Some(world) = World::required() else { return };
-    let said = world.sh("compass doctor $SITE --scratch scratch/doctor");
-    assert!(said.contains("by a tag, as registries without the API have it"), "{said}");
-    assert!(said.contains("delete          yes"), "{said}");
+    let printed = world.sh("compass doctor $SITE --scratch scratch/doctor");
+    assert!(printed.contains("by a tag, as registries without the API have it"), "{printed}");
+    assert!(printed.contains("delete          yes"), "{printed}");
     let tags = world.sh("curl -s http://$SITE/v2/scratch/doctor/tags/list");
     assert!(!tags.contains("sha256-") && !tags.contains("compass-doctor"), "{tags}");
 }

@@ -86,9 +86,9 @@ impl World {
     /// Runs the command to its end; returns stderr.
     fn run(&self, registry: &FaultyRegistry, out: &Path) -> String {
         let output = self.command(registry, out).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{printed}");
+        printed
     }
 }
 
@@ -149,8 +149,8 @@ fn package_killed_next_run_continues() {
         assert!(!visible || digest(&out) == expected, "round {round}: half a bundle is visible");
         let noted = if visible { 0 } else { noted(&out) };
         let before = settled(&registry);
-        let said = world.run(&registry, &out);
-        assert_eq!(said.contains("continues after"), noted > 0, "round {round}: {said}");
+        let printed = world.run(&registry, &out);
+        assert_eq!(printed.contains("continues after"), noted > 0, "round {round}: {printed}");
         assert_eq!(digest(&out), expected, "round {round}");
         let fetched = registry.blob_bytes() - before;
         assert!(
@@ -176,9 +176,9 @@ fn package_interrupted_hint_names_part() {
     std::thread::sleep(Duration::from_millis(500));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("run the same command to continue"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{printed}");
+    assert!(printed.contains("run the same command to continue"), "{printed}");
 }
 
 /// Connections that are closed or reset during their responses.

@@ -52,11 +52,11 @@ impl Repository {
     }
 
     /// Asserts that `images`, `sync` and `package` fail for a target with the same reason.
-    fn refuses(&self, target: [&str; 2], says: &str) {
+    fn refuses(&self, target: [&str; 2], fragment: &str) {
         for command in [&["images"][..], &["sync", "--dry-run"], &["package", "--dry-run"]] {
             let (code, out, err) = self.compass(&[command, &target[..]].concat());
             assert_eq!((code, out.as_str()), (1, ""), "{command:?}: {err}");
-            assert!(err.contains(says), "{command:?}: {err}");
+            assert!(err.contains(fragment), "{command:?}: {err}");
         }
     }
 }
@@ -131,8 +131,8 @@ fn product_error_names_every_reason() {
         ("l/a.list", "library/redis\nlibrary/php: 7\n"),
         (ADDON, &addon("[[ nowhere ]]/web:v1")),
     ]);
-    for says in ["l/a.list:1:", "l/a.list:2:", "values.yaml:6:"] {
-        repository.refuses(PRODUCT, says);
+    for fragment in ["l/a.list:1:", "l/a.list:2:", "values.yaml:6:"] {
+        repository.refuses(PRODUCT, fragment);
     }
 }
 
@@ -246,21 +246,21 @@ fn policy_misspelled_name_is_error() {
 fn policy_unreadable_text_is_error() {
     let repository = Repository::new(&[(LIST, "library/redis:7\n")]);
     let utf16: Vec<u8> = "version: 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for (bytes, says) in [
+    for (bytes, fragment) in [
         (utf16, "UTF-8"),
         (b"version: 1\xff\n".to_vec(), "UTF-8"),
         (b"version: 1\n<<<<<<< HEAD\n".to_vec(), "conflict marker"),
     ] {
         repository.write(".compass.yaml", &bytes);
         let (code, _, err) = repository.compass(&["check"]);
-        assert!(code == 2 && err.contains(".compass.yaml:") && err.contains(says), "{err}");
+        assert!(code == 2 && err.contains(".compass.yaml:") && err.contains(fragment), "{err}");
     }
 }
 
 #[test]
 fn sync_list_unreadable_is_error() {
     let utf16: Vec<u8> = "\u{feff}p/a:v1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for (list, says) in [
+    for (list, fragment) in [
         (&utf16[..], "UTF-16"),
         (b"docker.io/p/a:v1\n", "a.list:1: `docker.io/p/a:v1`"),
         (b"p/a:v1\np/b:v1 # why\n", "a.list:2: "),
@@ -272,7 +272,7 @@ fn sync_list_unreadable_is_error() {
         repository.write("a.list", list);
         let sync = ["sync", "--list", "a.list", "--from", "127.0.0.1:1", "--to", "127.0.0.1:1"];
         let (code, _, err) = repository.compass(&sync);
-        assert!(code == 2 && err.contains(says), "{says}: {err}");
+        assert!(code == 2 && err.contains(fragment), "{fragment}: {err}");
     }
 }
 

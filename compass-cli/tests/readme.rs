@@ -26,13 +26,13 @@ fn keep(directory: &Path) -> (Child, PathBuf, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut printed = String::new();
     let mut lines = BufReader::new(demo.stdout.as_mut().unwrap()).lines();
-    while !said.ends_with("}\n") {
-        said += &(lines.next().expect("an object").unwrap() + "\n");
+    while !printed.ends_with("}\n") {
+        printed += &(lines.next().expect("an object").unwrap() + "\n");
     }
-    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
-    let text = |key: &str| said[key].as_str().unwrap().to_owned();
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let text = |key: &str| printed[key].as_str().unwrap().to_owned();
     (demo, text("repository").into(), text("site"))
 }
 
@@ -62,8 +62,8 @@ fn readme_session_succeeds_in_both_languages() {
         .unwrap();
     demo.kill().unwrap();
     demo.wait().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    let printed = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&printed));
     assert!(repository.join("out/compass-v2.7.0.tar.gz").is_file());
     assert!(directory.path().join("compass-demo/store/plugins/gpu-manager").is_dir());
 }

@@ -143,7 +143,7 @@ fn review_comments_in_pages_are_read() {
     fs::write(directory.path().join("facts.json"), format!("\u{feff}{facts}")).unwrap();
     let event = json!({"pull_request": pull()}).to_string();
     fs::write(directory.path().join("event.json"), event).unwrap();
-    for (bytes, says) in [
+    for (bytes, fragment) in [
         (format!("[{comment}][]").into_bytes(), "patches-need-sync-image"),
         (format!("[]\n[{comment}]\n").into_bytes(), "patches-need-sync-image"),
         (format!("{comment}\n{comment}\n").into_bytes(), "patches-need-sync-image"),
@@ -157,8 +157,12 @@ fn review_comments_in_pages_are_read() {
         let files = ["--event", "event.json", "--comments", "comments.json"];
         let target = ["plugin", "gpu", "--facts", "facts.json"];
         let (exit, out, err) = review(directory.path(), &[&target[..], &files].concat());
-        assert!(format!("{out}{err}").contains(says), "{says}: {exit} {out}{err}");
-        assert_eq!(exit, if says.starts_with("patches") { 0 } else { 2 }, "{says}: {out}{err}");
+        assert!(format!("{out}{err}").contains(fragment), "{fragment}: {exit} {out}{err}");
+        assert_eq!(
+            exit,
+            if fragment.starts_with("patches") { 0 } else { 2 },
+            "{fragment}: {out}{err}"
+        );
     }
 }
 
@@ -173,7 +177,7 @@ fn review_unknown_author_has_no_role() {
 #[test]
 fn review_facts_other_form_is_error() {
     let event = json!({"pull_request": pull()});
-    for (facts, says) in [
+    for (facts, fragment) in [
         (json!({"in_sources": [SOURCE]}), "unknown field `in_sources`"),
         (json!({"in_source": SOURCE}), "expected a sequence"),
         (json!({"in_source": [1]}), "expected a string"),
@@ -182,7 +186,10 @@ fn review_facts_other_form_is_error() {
         (json!([[SOURCE], [], true]), "found a list"),
     ] {
         let refused = state_of(&event, None, &facts);
-        assert!(refused.as_ref().is_err_and(|error| error.contains(says)), "{facts}: {refused:?}");
+        assert!(
+            refused.as_ref().is_err_and(|error| error.contains(fragment)),
+            "{facts}: {refused:?}"
+        );
     }
 }
 

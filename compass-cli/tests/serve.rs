@@ -119,14 +119,14 @@ fn serve_terminated_exits_0() {
             .spawn()
             .unwrap();
         let mut out = BufReader::new(server.stdout.take().unwrap());
-        let mut said = String::new();
-        out.read_line(&mut said).unwrap();
+        let mut printed = String::new();
+        out.read_line(&mut printed).unwrap();
         let killed = Command::new("kill").args(["-s", signal, &server.id().to_string()]).status();
         assert!(killed.unwrap().success());
         assert_eq!(server.wait().unwrap().code(), Some(0));
-        out.read_to_string(&mut said).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
-        assert!(said["host"].is_string(), "{said}");
+        out.read_to_string(&mut printed).unwrap();
+        let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert!(printed["host"].is_string(), "{printed}");
     }
 }
 

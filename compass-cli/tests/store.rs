@@ -113,7 +113,7 @@ impl World {
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
         let all = [&output.stdout[..], &output.stderr].concat();
-        assert!(!String::from_utf8_lossy(&all).contains(SECRET), "a secret is told");
+        assert!(!String::from_utf8_lossy(&all).contains(SECRET), "the output contains a secret");
         output
     }
 
@@ -339,12 +339,12 @@ fn publish_interrupted_aborts_upload() {
 #[test]
 fn publish_missing_store_is_error() {
     let Some(world) = World::required() else { return };
-    for (to, says) in
+    for (to, fragment) in
         [("s3://nobody/x", "nobody"), ("oss://releases", "OSS_ENDPOINT"), ("ftp://x", "ftp")]
     {
         let arguments = world.package(to);
         let output = world.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && error.contains(says), "{error}");
+        assert!(!output.status.success() && error.contains(fragment), "{error}");
     }
 }

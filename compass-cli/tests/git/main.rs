@@ -79,7 +79,7 @@ impl Clone {
     }
 
     /// Runs `compass`; returns the exit code, and stdout and stderr together.
-    fn said(&self, arguments: &[&str]) -> (i32, String) {
+    fn printed(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.compass(arguments).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
@@ -296,7 +296,7 @@ fn check_runs_no_program_of_repository() {
     let config = format!("[core]\n\tbare = false\n\tworktree = .\n\tfsmonitor = {program}\n");
     clone.write("config", &config);
     for arguments in [&["check"][..], &["check", "--base", "main"], &["images", "--all"]] {
-        clone.said(arguments);
+        clone.printed(arguments);
         assert!(!mark.exists(), "{arguments:?} ran a program");
     }
     for (key, value) in [
@@ -316,7 +316,7 @@ fn check_runs_no_program_of_repository() {
     let _ = fs::remove_file(&mark);
     clone.write(LOG, &plugin("log", "v0.1.0", 9002));
     for arguments in [&["check"][..], &["check", "--base", "main"]] {
-        clone.said(arguments);
+        clone.printed(arguments);
         assert!(!mark.exists(), "{arguments:?} ran a program");
     }
 }
@@ -332,7 +332,7 @@ fn check_without_git_program_is_error() {
 
 #[test]
 fn check_broken_git_directory_is_error() {
-    for (part, content, says) in [
+    for (part, content, fragment) in [
         ("HEAD", None, "not a git repository"),
         ("HEAD", Some("garbage"), "not a git repository"),
         (
@@ -352,7 +352,7 @@ fn check_broken_git_directory_is_error() {
         let output = clone.compass(&["check"]).output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{part} {content:?}: {message}");
-        assert!(message.contains(says) && message.contains("help: "), "{part}: {message}");
+        assert!(message.contains(fragment) && message.contains("help: "), "{part}: {message}");
     }
 }
 
@@ -380,9 +380,9 @@ fn check_repo_option_ignores_git_dir() {
 fn check_annotations_use_git_root_paths() {
     let clone = Clone::below("deploy/release");
     clone.write("release-plugins/stray.txt", "");
-    let (_, text) = clone.said(&["check", "--format", "github"]);
+    let (_, text) = clone.printed(&["check", "--format", "github"]);
     assert!(text.contains("file=deploy/release/release-plugins/stray.txt,"), "{text}");
-    let (_, text) = clone.said(&["check", "--format", "sarif"]);
+    let (_, text) = clone.printed(&["check", "--format", "sarif"]);
     assert!(text.contains("\"uri\": \"deploy/release/release-plugins/stray.txt\""), "{text}");
     assert_eq!(clone.found(&[]), ["file-misplaced release-plugins/stray.txt"]);
 }

@@ -15,7 +15,7 @@ fn missing_product_tag_warns_in_formats() {
         ("github", format!("::warning::{warning}")),
         ("sarif", format!("\"text\": \"{warning}")),
     ] {
-        let (_, text) = clone.said(&["check", "--format", format]);
+        let (_, text) = clone.printed(&["check", "--format", format]);
         assert!(text.contains(&shown), "{format}: {text}");
     }
 }
@@ -25,10 +25,10 @@ fn hotfix_without_git_warns() {
     let clone = Clone::new();
     let warning = "there is no git repository, so hotfixes are not compared";
     fs::remove_dir_all(clone.directory.path().join(".git")).unwrap();
-    assert!(!clone.said(&["check"]).1.contains(warning));
+    assert!(!clone.printed(&["check"]).1.contains(warning));
     clone.write(HOTFIX, &hotfix(""));
     for format in ["human", "json", "github", "sarif"] {
-        let (_, text) = clone.said(&["check", "--format", format]);
+        let (_, text) = clone.printed(&["check", "--format", format]);
         assert!(text.contains(warning), "{format}: {text}");
     }
 }
@@ -46,7 +46,7 @@ fn missing_product_tag_hint_is_fetch() {
         if let Some(remote) = remote {
             clone.git(&["remote", "add", remote, "/nonexistent"]);
         }
-        let (_, text) = clone.said(&["check"]);
+        let (_, text) = clone.printed(&["check"]);
         assert_eq!(text.contains("fetch"), command.is_some(), "{remote:?}: {text}");
         assert!(command.is_none_or(|command| text.contains(command)), "{remote:?}: {text}");
     }

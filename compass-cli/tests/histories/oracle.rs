@@ -105,7 +105,7 @@ fn compare_paths(change: &Change, narrow: &Value, summary: &mut Summary) -> Resu
     match found == expected {
         true => Ok(()),
         false => Err(format!(
-            "git says also {:?}, and compass also {:?}",
+            "only git: {:?}, only compass: {:?}",
             expected.difference(&found).collect::<Vec<_>>(),
             found.difference(&expected).collect::<Vec<_>>()
         )),
@@ -226,7 +226,7 @@ fn check(world: &World, arguments: &[&str]) -> Result<Value, String> {
     let first = run()?;
     match run()? == first {
         true => Ok(first),
-        false => Err("the second run says something else".to_owned()),
+        false => Err("the second run has another output".to_owned()),
     }
 }
 

@@ -30,8 +30,8 @@ fn package_to_stream_writes_same_bytes() {
     let streamed = world.package("web", &["-o", "-", "--format", "json"]);
     assert_eq!(streamed.code, 0, "{}", streamed.error);
     assert!(streamed.out == bundle, "other bytes");
-    let said: Value = serde_json::from_str(&streamed.error).unwrap();
-    assert_eq!((&said["bundle"], &said["size"]), (&json!("-"), &json!(bundle.len())));
+    let printed: Value = serde_json::from_str(&streamed.error).unwrap();
+    assert_eq!((&printed["bundle"], &printed["size"]), (&json!("-"), &json!(bundle.len())));
     assert!(!world.path("-").exists());
 
     let pipe = world.path("pipe");
@@ -76,7 +76,7 @@ fn package_product_missing_file_is_error() {
         world.run(&["package", "product", "v2.7.0", "--repo", "repo", "-o", "out"])
     };
     let (list, script) = ("images-lists/*.list", "{source: install.sh, path: install.sh}");
-    for (lists, addons, file, about) in [
+    for (lists, addons, file, fragment) in [
         ("image-lists/*.list", "addons", script, "`image-lists/*.list` is not there"),
         (list, "adons", script, "`adons` is not there"),
         (list, "addons", "{source: run.sh, path: run.sh}", "`run.sh` is not there"),
@@ -95,7 +95,7 @@ fn package_product_missing_file_is_error() {
     ] {
         let ran = package(lists, addons, file);
         assert_eq!(ran.code, 1, "{}", ran.error);
-        assert!(ran.error.contains(about), "{about}: {}", ran.error);
+        assert!(ran.error.contains(fragment), "{fragment}: {}", ran.error);
     }
     let ran = package(list, "addons", script);
     assert_eq!(ran.code, 0, "{}", ran.error);
@@ -135,7 +135,7 @@ fn incomplete_target_is_not_released() {
     let good = values("      image: '[[ registry_release ]]/web:v1'\n");
     let overlay = "overlays/default/console/api/values.yaml";
     world.write("repo/.compass.yaml", "version: 1\nproducts: {overlays: [overlays]}\n");
-    for (path, text, about) in [
+    for (path, text, fragment) in [
         (addon, values("      image: [[ registry_release ]]/web:v1\n"), "api/values.yaml:7"),
         (addon, values("      image: '[[ registry_release ]]'\n"), "api/values.yaml:7"),
         (addon, values("      image: ''\n"), "container-without-image"),
@@ -153,8 +153,8 @@ fn incomplete_target_is_not_released() {
         for command in [&["package", "-o", "out"][..], &["sync"], &["images"]] {
             let target = ["product", "v2.7.0", "--repo", "repo"];
             let ran = world.run(&[&command[..1], &target, &command[1..]].concat());
-            assert_eq!(ran.code, 1, "{about}, {command:?}: {}", ran.error);
-            assert!(ran.error.contains(about), "{about}, {command:?}: {}", ran.error);
+            assert_eq!(ran.code, 1, "{fragment}, {command:?}: {}", ran.error);
+            assert!(ran.error.contains(fragment), "{fragment}, {command:?}: {}", ran.error);
         }
     }
 }
@@ -178,7 +178,7 @@ fn damaged_bundle_error_names_the_bundle() {
     let (site, store) = (format!("{}/site", world.registry.host()), world.path("store"));
     let store = format!("file://{}", store.display());
     let anyway = ["--repo", "repo", "--allow-uncommitted"];
-    for (arguments, says) in [
+    for (arguments, fragment) in [
         (&[&["publish", "damaged.tar.gz", "--to", &store][..], &anyway].concat()[..], "is damaged"),
         (&["install", "damaged.tar.gz", "--registry", &site], "is damaged at bytes"),
         (&[&["publish", "cut.tar.gz", "--to", &store][..], &anyway].concat(), "it was cut off"),
@@ -187,7 +187,7 @@ fn damaged_bundle_error_names_the_bundle() {
     ] {
         let ran = world.run(arguments);
         assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.error);
-        assert!(ran.error.contains(says), "{arguments:?}: {}", ran.error);
+        assert!(ran.error.contains(fragment), "{arguments:?}: {}", ran.error);
         assert!(ran.error.contains("copy or download the bundle again"), "{}", ran.error);
     }
     assert!(!world.path("store/plugins").exists());

@@ -25,9 +25,9 @@ fn parsed(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap()
 }
 
-fn assert_ran(ran: &Ran, code: i32, told: &str) {
+fn assert_ran(ran: &Ran, code: i32, fragment: &str) {
     assert_eq!(ran.code, code, "{}", ran.error);
-    assert!(ran.error.contains(told), "{}", ran.error);
+    assert!(ran.error.contains(fragment), "{}", ran.error);
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn extract_to_stdout_prints_json_on_stderr() {
     let arguments = ["extract", BUNDLE, "--image", "web", "-o", "-"];
     let ran = world.run(&[&json[..], &arguments].concat());
     assert_eq!(ran.code, 0, "{}", ran.error);
-    let said = parsed(ran.error.as_bytes());
-    assert_eq!((&said["paths"], &said["size"]), (&json!(["-"]), &json!(ran.out.len())));
+    let printed = parsed(ran.error.as_bytes());
+    assert_eq!((&printed["paths"], &printed["size"]), (&json!(["-"]), &json!(ran.out.len())));
     let ran = world.run(&[&json[..], &["extract", BUNDLE, "--image", "api", "-o", "-"]].concat());
     assert_eq!((ran.code, ran.out.len()), (2, 0), "{}", ran.error);
     assert!(parsed(ran.error.as_bytes())["error"]["message"].is_string());
@@ -107,14 +107,14 @@ fn verify_several_reports_each() {
     ] {
         let ran = world.run(&[&["--format", "json", "verify"], bundles].concat());
         assert_eq!(ran.code, code, "{bundles:?}: {}", ran.error);
-        let said = parsed(&ran.out);
-        let each = said["bundles"].as_array().unwrap();
+        let printed = parsed(&ran.out);
+        let each = printed["bundles"].as_array().unwrap();
         let found: Vec<_> = each.iter().map(|one| one["holds"].as_bool().unwrap()).collect();
-        assert_eq!(found, holds, "{said:#}");
+        assert_eq!(found, holds, "{printed:#}");
         let names: Vec<_> = each.iter().map(|one| one["bundle"].as_str().unwrap()).collect();
-        assert_eq!(names, bundles, "{said:#}");
-        assert_eq!(said["holds"], code == 0, "{said:#}");
-        assert_eq!(said["warnings"], json!([]));
+        assert_eq!(names, bundles, "{printed:#}");
+        assert_eq!(printed["holds"], code == 0, "{printed:#}");
+        assert_eq!(printed["warnings"], json!([]));
 
         let ran = world.run(&[&["verify"], bundles].concat());
         assert_eq!(ran.code, code, "{}", ran.error);

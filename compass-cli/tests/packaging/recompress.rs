@@ -17,7 +17,7 @@ fn recompress_nondistributable_zstd_warns() {
     image.manifest = RawManifest::new(media_type, manifest.to_string());
     world.push("web", &image);
     world.add_plugin("web");
-    for (arguments, told) in [
+    for (arguments, fragment) in [
         (&["--recompress", "gzip", "-o", "gzip"][..], "so it was not recompressed"),
         (&["--recompress", "gzip", "--dry-run"], "so it was not recompressed"),
         (&["-o", "as-it-is"], "(`--recompress gzip` changes that)"),
@@ -25,6 +25,6 @@ fn recompress_nondistributable_zstd_warns() {
         let ran = world.package("web", arguments);
         assert_eq!(ran.code, 0, "{}", ran.error);
         assert!(ran.error.contains("is zstd, which Docker before 23"), "{}", ran.error);
-        assert!(ran.error.contains(told), "{}", ran.error);
+        assert!(ran.error.contains(fragment), "{}", ran.error);
     }
 }

@@ -20,7 +20,7 @@ fn doctor_failed_credential_helper_is_error() {
         ("silent", "echo cannot open the display >&2; exit 1", "cannot open the display"),
         ("unknown", "echo credentials not found in native keychain; exit 1", "refuses"),
     ];
-    for (name, script, about) in helpers {
+    for (name, script, fragment) in helpers {
         let program = format!("bin/docker-credential-{name}");
         if !script.is_empty() {
             world.write(&program, &format!("#!/bin/sh\n{script}\n"));
@@ -35,11 +35,11 @@ fn doctor_failed_credential_helper_is_error() {
             .env("PATH", path)
             .output()
             .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed);
         let code = if name == "unknown" { 3 } else { 2 };
-        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
-        assert!(said.contains(about) && said.contains("help: "), "{name}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{name}: {printed}");
+        assert!(printed.contains(fragment) && printed.contains("help: "), "{name}: {printed}");
     }
     world.write("auth.json", "auths: none");
     let (code, out, error) = world.compass(&["doctor", &host]);
@@ -167,8 +167,8 @@ fn login_rejected_names_credentials_file() {
     world.write("one.list", "caicloud/base:v1\n");
     let (code, out, error) = world.compass(&["sync", "--list", "one.list"]);
     assert_eq!(code, 3, "{out}{error}");
-    let said = out + &error;
+    let printed = out + &error;
     let file = world.path("auth.json").display().to_string();
-    assert!(said.contains("`other`") && said.contains(&file), "{said}");
-    assert!(!said.contains("wrong") && !said.contains("b3RoZXI6d3Jvbmc"), "{said}");
+    assert!(printed.contains("`other`") && printed.contains(&file), "{printed}");
+    assert!(!printed.contains("wrong") && !printed.contains("b3RoZXI6d3Jvbmc"), "{printed}");
 }

@@ -163,7 +163,7 @@ fn sync_invalid_list_names_location() {
     let world = World::new(&[], Script::default());
     world.write("bad.list", "release/a:v1\nrelease/not an image\n");
     world.write("worse.list", "release/not an image\nrelease/a:v1\n/\n");
-    for (list, about) in [
+    for (list, fragment) in [
         ("bad.list", "bad.list:2"),
         ("worse.list", "worse.list:1: `release/not an image`"),
         ("worse.list", "worse.list:3: `/`"),
@@ -173,7 +173,7 @@ fn sync_invalid_list_names_location() {
     ] {
         let (code, out, error) = world.compass(&["sync", "--list", list]);
         assert_eq!(code, 2, "{list}: {out}");
-        assert!(error.contains(about), "{list}: {error}");
+        assert!(error.contains(fragment), "{list}: {error}");
     }
     world.write("other.json", r#"{"format": "something", "images": []}"#);
     let (code, _, error) = world.compass(&["sync", "--list", "other.json"]);
@@ -329,10 +329,10 @@ fn sync_report_unwritable_fails_early() {
     world.write("one.list", "release/a:v1\n");
     let sync = |report: &str| world.compass(&["sync", "--list", "one.list", "--report", report]);
 
-    for (bad, about) in [("gone/r.json", "No such file"), (".", "directory")] {
+    for (bad, fragment) in [("gone/r.json", "No such file"), (".", "directory")] {
         let (code, _, error) = sync(bad);
         assert_eq!(code, 2, "{error}");
-        assert!(error.contains(about) && error.contains("cannot write"), "{error}");
+        assert!(error.contains(fragment) && error.contains("cannot write"), "{error}");
     }
     assert!(!world.has("release/a:v1"), "nothing was begun");
 
