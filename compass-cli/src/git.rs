@@ -96,8 +96,8 @@ impl Git {
     /// Verifies that git finds the same work tree; returns whether the clone is shallow, and the path
     /// of its index.
     fn verify(&self) -> Result<(bool, PathBuf)> {
-        let asked = ["--is-shallow-repository", "--git-path", "index", "--show-toplevel"];
-        let output = self.run(["rev-parse"].iter().chain(&asked))?;
+        let options = ["--is-shallow-repository", "--git-path", "index", "--show-toplevel"];
+        let output = self.run(["rev-parse"].iter().chain(&options))?;
         if !output.status.success() {
             return Err(self.git_error(&output));
         }

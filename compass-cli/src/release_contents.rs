@@ -144,7 +144,7 @@ impl Repository {
         let named: Vec<_> = named.collect();
         let contents = named.iter().map(|(source, path, _)| (&*source.value, path.value.clone()));
         let mut files = Vec::new();
-        for ((source, path, mode), mut found) in named.iter().zip(self.read(contents)?) {
+        for ((source, path, mode), mut content) in named.iter().zip(self.read(contents)?) {
             let invalid = |named: &Spanned<String>, what: String| {
                 let line = product.source.position(named.span.start).line;
                 CliError::check_failed(format!("{}:{line}: {what}", product.source.path()))
@@ -152,10 +152,11 @@ impl Repository {
             };
             if let Some(mode) = mode {
                 let what = || invalid(mode, format!("`{}` is not an octal mode", mode.value));
-                found = found.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
+                content =
+                    content.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
             }
-            found.require_usable().map_err(|error| invalid(path, error.to_string()))?;
-            files.push(found);
+            content.require_usable().map_err(|error| invalid(path, error.to_string()))?;
+            files.push(content);
             paths.push(source.value.clone());
         }
         Ok(files)

@@ -126,7 +126,7 @@ impl Git {
         let writer = std::thread::spawn(move || {
             stdin.map(|mut stdin| stdin.write_all(input.as_bytes()));
         });
-        let mut found = Vec::with_capacity(objects.len());
+        let mut contents = Vec::with_capacity(objects.len());
         let broken = |error: &std::io::Error| {
             CliError::usage(format!("cannot read objects of {}: {error}", self.top_level.display()))
         };
@@ -137,13 +137,13 @@ impl Git {
             reader.read_line(&mut header).map_err(|error| broken(&error))?;
             let size = header.trim_end().rsplit(' ').next().and_then(|size| size.parse().ok());
             let size = size.ok_or_else(|| self.missing_object(object))?;
-            found.push(read(&mut reader, size).map_err(|error| broken(&error))?);
+            contents.push(read(&mut reader, size).map_err(|error| broken(&error))?);
             Ok(())
         });
         drop(reader);
         // Git exits when its pipes are closed.
         let _ = (writer.join(), child.wait());
-        result.map(|()| found)
+        result.map(|()| contents)
     }
 
     pub(super) fn missing_object(&self, object: &str) -> CliError {

@@ -143,16 +143,16 @@ impl Git {
         if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let mut asked = Vec::new();
+        let mut input = Vec::new();
         for path in paths {
-            asked.extend_from_slice(self.prefix.as_bytes());
-            asked.extend_from_slice(path.as_bytes());
-            asked.push(0);
+            input.extend_from_slice(self.prefix.as_bytes());
+            input.extend_from_slice(path.as_bytes());
+            input.push(0);
         }
         let attributes = ["check-attr", "-z", "--stdin", "filter", "working-tree-encoding"];
-        let answer = self.stdout_with_input(&attributes, asked)?;
+        let output = self.stdout_with_input(&attributes, input)?;
         // Three fields for each attribute: path, attribute, value.
-        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
+        let fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
         let is_filtered = |fields: &&[&[u8]]| {
             let encoding = fields[5];
             str::from_utf8(fields[2]).is_ok_and(|driver| self.filter_drivers.contains(driver))

@@ -159,23 +159,23 @@ impl Repository {
         let hotfixes = inventory::hotfixes(self.release());
         let mut packages: Vec<_> = hotfixes.iter().map(|hotfix| hotfix.package.clone()).collect();
         packages.dedup();
-        let found: Vec<_> = hotfixes.into_iter().filter(is_named).collect();
-        if found.is_empty() {
+        let matching: Vec<_> = hotfixes.into_iter().filter(is_named).collect();
+        if matching.is_empty() {
             let directories = self.policy.hotfixes.directories.join(" or ");
             let message = format!("there is no hotfix `{}` in {directories}", escape(name));
             let form = "a hotfix is named `ADDON-HOTFIXVERSION`, as its directory";
             let known = known_names("hotfixes", name, &packages);
             return Err(CliError::usage(message).hint(format!("{form}; {known}")));
         }
-        let mut same: Vec<_> = found.iter().map(|hotfix| hotfix.package.as_str()).collect();
+        let mut same: Vec<_> = matching.iter().map(|hotfix| hotfix.package.as_str()).collect();
         same.dedup();
         if same.len() > 1 {
             let same = escape(&same.join(", ")).into_owned();
             let message = format!("several hotfixes are named `{name}`: {same}");
             return Err(CliError::usage(message).hint("use the path of one of them as the name"));
         }
-        self.require_complete(|path| found.iter().any(|one| one.source.path() == path), None)?;
-        Ok(found)
+        self.require_complete(|path| matching.iter().any(|one| one.source.path() == path), None)?;
+        Ok(matching)
     }
 
     /// Finds the only manifest of a product version.
