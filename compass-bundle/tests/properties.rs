@@ -6,7 +6,7 @@ mod sample;
 use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
-use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, stream, write};
+use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, gzip, stream, write};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{Digest, ImageSource, ImageSourceExt as _, Manifest};
@@ -48,6 +48,10 @@ async fn streamed(plan: &BundlePlan, source: MemoryStorage) -> Vec<u8> {
     bytes
 }
 
+fn contains(file: &[u8], bytes: &[u8]) -> bool {
+    file.windows(bytes.len()).any(|window| window == bytes)
+}
+
 async fn round_trip(
     images: Vec<Vec<Vec<u8>>>,
     kind: (BundleKind, bool),
@@ -86,6 +90,27 @@ async fn round_trip(
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shared_blob_same_bytes_in_all_bundles(
+        shared in layer(), before in images(), after in images(), kinds in (kind(), kind()),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let once = gzip::member(&shared);
+            let twice = gzip::member(&once);
+            for (others, kind) in [(before, kinds.0), (after, kinds.1)] {
+                let mut images = others;
+                images[0].push(shared.clone());
+                let (storage, references) = sample::store(&images).await;
+                let plan = sample::plan(&storage, &references, kind.0, kind.1).await;
+                let bundle = streamed(&plan, storage).await;
+                let has_store = matches!(kind.0, BundleKind::Product);
+                assert!(!has_store || contains(&bundle, &once), "not in the store");
+                assert!(has_store && !kind.1 || contains(&bundle, &twice), "not in an archive");
+            }
+        });
+    }
 
     #[test]
     fn writing_and_reading_are_inverse_in_any_order(
