@@ -9,6 +9,7 @@ mod report;
 mod resolved;
 mod selection;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _, try_join};
@@ -48,11 +49,12 @@ pub async fn copy(
 ///
 /// Images may be copied concurrently, up to [`CopyOptions::concurrent_images`]. The copier remembers
 /// which repositories have which blobs: a blob that several images share is transferred once, and
-/// mounted into the other repositories.
+/// mounted into the other repositories. Clones share this knowledge and the limit on transfers.
+#[derive(Clone)]
 pub struct Copier<'s> {
     sink: &'s dyn ImageSink,
     options: CopyOptions,
-    blobs: BlobCopier<'s>,
+    blobs: Arc<BlobCopier<'s>>,
     memory: MemoryBudget,
 }
 
@@ -60,7 +62,16 @@ impl<'s> Copier<'s> {
     /// Creates a copier that writes to `sink`.
     pub fn new(sink: &'s dyn ImageSink, options: CopyOptions) -> Self {
         let blobs = BlobCopier::new(sink, options.jobs, Arc::clone(&options.progress));
-        Self { sink, options, blobs, memory: MemoryBudget::new() }
+        Self { sink, options, blobs: Arc::new(blobs), memory: MemoryBudget::new() }
+    }
+
+    /// Creates a copier for indexes of which the source has only some manifests
+    /// ([`CopyOptions::available`]). It shares the limit on transfers and the known blobs with this
+    /// one.
+    #[must_use]
+    pub fn with_available(&self, available: HashSet<Digest>) -> Self {
+        let options = CopyOptions { available: Some(available), ..self.options.clone() };
+        Self { options, ..self.clone() }
     }
 
     /// Copies an image with all its blobs and manifests.

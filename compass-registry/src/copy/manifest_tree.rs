@@ -23,6 +23,7 @@ const MAX_MANIFEST_MEMORY: u64 = 64 << 20;
 const BYTES_PER_PERMIT: u64 = 64 << 10;
 
 /// Limits the memory for the manifests of all images that are copied at once.
+#[derive(Clone)]
 pub(super) struct MemoryBudget(Arc<Semaphore>);
 
 impl MemoryBudget {
