@@ -1,8 +1,9 @@
 //! The bytes of one blob on their way up: a body that can be stopped, put back to where the
 //! registry got to, and taken up again.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -64,6 +65,16 @@ impl ResumableBody {
             state.poll(number, context)
         });
         Body::wrap_stream(chunks)
+    }
+
+    /// Reads the first chunk of the next body, so that the source answers while the registry opens the
+    /// upload.
+    pub(super) fn prefetch(&self) -> impl Future<Output = ()> + use<> {
+        let shared = Arc::clone(&self.0);
+        poll_fn(move |context| {
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            state.poll_prefetch(context)
+        })
     }
 
     /// Makes this the next byte to be sent; says whether that is possible.
@@ -130,17 +141,14 @@ impl State {
         if self.remaining == 0 {
             return Poll::Ready(None);
         }
+        ready!(self.poll_prefetch(context));
+        if self.failure.is_some() {
+            let broken = std::io::Error::other("the blob cannot be read");
+            return Poll::Ready(Some(Err(broken)));
+        }
         let mut chunk = std::mem::take(&mut self.carry_over);
         if chunk.is_empty() {
-            chunk = match std::task::ready!(self.blob.poll_next_unpin(context)) {
-                Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => {
-                    self.failure = Some(error);
-                    let broken = std::io::Error::other("the blob cannot be read");
-                    return Poll::Ready(Some(Err(broken)));
-                }
-                None => return Poll::Ready(None),
-            };
+            return Poll::Ready(None);
         }
         let most = usize::try_from(self.remaining.min(MAX_CHUNK)).unwrap_or(usize::MAX);
         if chunk.len() > most {
@@ -149,5 +157,61 @@ impl State {
         self.remaining -= chunk.len() as u64;
         self.last_progress = Instant::now();
         Poll::Ready(Some(Ok(chunk)))
+    }
+
+    /// Reads a chunk, unless one is left.
+    fn poll_prefetch(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.carry_over.is_empty() && self.failure.is_none() {
+            match ready!(self.blob.poll_next_unpin(context)) {
+                Some(Ok(chunk)) => self.carry_over = chunk,
+                Some(Err(error)) => self.failure = Some(error),
+                None => {}
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Descriptor;
+
+    use super::*;
+
+    /// A body of a blob that arrives in these chunks.
+    fn body(content: &[u8], chunks: &[&'static [u8]]) -> ResumableBody {
+        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
+        let descriptor = Descriptor::of("text/plain", content);
+        ResumableBody::new(VerifiedBlob::new(
+            "blob".into(),
+            descriptor,
+            stream::iter(chunks).boxed(),
+        ))
+    }
+
+    /// Reads the next chunk of a body with this generation.
+    async fn next(body: &ResumableBody, generation: u32) -> Option<Result<Bytes, std::io::Error>> {
+        poll_fn(|context| body.state().poll(generation, context)).await
+    }
+
+    #[tokio::test]
+    async fn prefetch_first_chunk_is_sent_first() {
+        let body = body(b"abcd", &[b"ab", b"cd"]);
+        body.prefetch().await;
+        body.prefetch().await;
+        assert_eq!(body.position(), 0);
+        let _sent = body.body(4);
+        assert_eq!(next(&body, 1).await.unwrap().unwrap(), "ab");
+        assert_eq!(next(&body, 1).await.unwrap().unwrap(), "cd");
+        assert!(next(&body, 1).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn prefetch_wrong_content_fails_the_body() {
+        let body = body(b"ab", &[b"aX"]);
+        body.prefetch().await;
+        let _sent = body.body(2);
+        assert!(next(&body, 1).await.unwrap().is_err());
+        assert!(matches!(body.failure(), Some(Error::DigestMismatch { .. })));
     }
 }

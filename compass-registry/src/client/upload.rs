@@ -2,6 +2,8 @@
 //! session, and one that streams the blob. Where that breaks, the registry says how far it got, and
 //! the rest follows in chunks.
 
+use futures_util::FutureExt as _;
+use futures_util::future::try_join;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::Handle;
@@ -242,7 +244,9 @@ impl<'u> Upload<'u> {
     }
 
     async fn send_monolithic(&mut self) -> Result<(), Error> {
-        let session = self.session().await?;
+        // The source and the registry answer at the same time, which saves a round trip.
+        let prefetch = self.body.prefetch().map(Ok);
+        let (session, ()) = try_join(self.session(), prefetch).await?;
         let request = self.request(Method::PUT, self.complete(session));
         let response = self.stream(request, self.descriptor.size).await?;
         self.confirm(&response).await
