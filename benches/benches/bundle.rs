@@ -1,4 +1,4 @@
-//! Benchmarks the parts of bundles that do no I/O: framing, checksums, planning and parsing.
+//! Benchmarks framing, checksums, planning and parsing of bundles.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;

@@ -1,4 +1,6 @@
-//! The comparisons. Scripts run in an empty directory beside `repo`, a release repository.
+//! Defines the comparisons.
+//!
+//! Scripts run in an empty directory beside `repo`, a release repository.
 
 use std::path::Path;
 
@@ -85,7 +87,7 @@ fn builds(environment: &Environment) -> impl Iterator<Item = (&'static str, &Pat
     base.into_iter().chain([("compass", &*environment.compass)])
 }
 
-/// The values of `--jobs` that are compared, as an argument; with the name of the contender.
+/// The name of the contender and its `--jobs` argument, for each value to compare.
 fn jobs(environment: &Environment, name: String) -> Vec<(String, String)> {
     if environment.jobs.is_empty() {
         return vec![(name, String::new())];
@@ -265,7 +267,8 @@ fn copies_of_forty(environment: &Environment, at: &Endpoints) -> Vec<Contender> 
     contenders
 }
 
-/// Installs a bundle of the forty small images. Each build installs the bundle that it wrote.
+/// Installs a bundle of the forty small images.
+/// Each build installs the bundle that it wrote.
 fn installs(environment: &Environment, at: &Endpoints) -> Vec<Contender> {
     let near = &environment.near.source;
     let install = |(name, program): (&str, &Path)| {

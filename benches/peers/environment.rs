@@ -42,7 +42,7 @@ pub(crate) struct Environment {
     _source: RegistryProcess,
 }
 
-/// What one run of a script took.
+/// The duration and memory of one run of a script.
 pub(crate) struct Usage {
     pub(crate) duration: Duration,
     /// The peak memory of the largest process, in KiB.
@@ -50,7 +50,8 @@ pub(crate) struct Usage {
 }
 
 impl Environment {
-    /// Starts the source registry and the links. Images are kept in `data`, if it is given.
+    /// Starts the source registry and the links.
+    /// Images are kept in `data`, if it is given.
     pub(crate) async fn open(
         data: Option<&Path>,
         base: Option<PathBuf>,
@@ -100,7 +101,7 @@ impl Environment {
     }
 }
 
-/// Writes a release repository: a plugin of the large image, a product of the small ones, and lists.
+/// Writes a release repository with a plugin, a product and lists of images.
 fn write_repository(repository: &Path) -> Result<(), BenchError> {
     for directory in ["release-plugins", "release-products", "images-lists"] {
         std::fs::create_dir_all(repository.join(directory))?;

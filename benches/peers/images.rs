@@ -22,11 +22,12 @@ pub(crate) const LARGE: &str = "compass-plugins-large";
 /// An image of one layer of 225 MB.
 pub(crate) const MIDDLE: &str = "middle";
 
-/// How many small images there are. They share a base of 8 MB, and have two layers of 0.2 to 1.8 MB
-/// each.
+/// The number of small images.
+/// They share a base of 8 MB, and have two layers of 0.2 to 1.8 MB each.
 pub(crate) const SMALL: u64 = 40;
 
-/// The size of the incompressible parts of a file, in bytes. The rest compresses to almost nothing.
+/// The size of the incompressible parts of a file, in bytes.
+/// The rest compresses to almost nothing.
 const RANDOM_PART: usize = 256 << 10;
 
 /// A layer as a registry has it.
@@ -76,8 +77,8 @@ pub(crate) fn small(number: u64) -> String {
     format!("app-{number}")
 }
 
-/// Creates a gzip-compressed tar archive with one file. It has about `compressed` bytes, and `times` as
-/// many decompressed.
+/// Creates a gzip-compressed tar archive with one file.
+/// It has about `compressed` bytes, and `times` as many decompressed.
 fn layer(seed: u64, compressed: u64, times: usize) -> Result<Layer, BenchError> {
     let parts = usize::try_from(compressed)?.div_ceil(RANDOM_PART);
     let zeros = vec![0; RANDOM_PART * (times - 1)];

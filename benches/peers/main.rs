@@ -1,11 +1,11 @@
-//! Compares `compass` with other tools that do the same work on the same data, in turns.
+//! Compares `compass` with other tools at the same work, in turns.
 //!
 //! ```sh
 //! cargo build --release && cargo run --release -p compass-benches
 //! ```
-//! Arguments behind `--` select comparisons: `package`, `package-link`, `pull`, `pull-link`, `sync`,
-//! `sync-link`, `sync-serve`, `install-serve`; without any, all run. Links delay every byte by 25 ms
-//! in each direction, and let 40 MB/s through each connection.
+//! Arguments behind `--` select comparisons: `package`, `package-link`, `pull`, `pull-link`,
+//! `sync`, `sync-link`, `sync-serve`, `install-serve`; without any, all run. Links delay every byte
+//! by 25 ms in each direction, and let 40 MB/s through each connection.
 //!
 //! - `--rounds N`: measures each tool N times, 5 by default, and prints the median.
 //! - `--data DIR`: keeps the images in a directory for the next run.
@@ -14,8 +14,8 @@
 //!   of its default.
 //! - `--table FILE`: also writes the tables to a file.
 //!
-//! Requires `docker-registry`, `curl` and GNU `time`. Of `skopeo`, `crane`, `regctl`, `imgpkg`, `pigz`
-//! and `docker`, those that are installed are compared; the tables name the others.
+//! Requires `docker-registry`, `curl` and GNU `time`. Of `skopeo`, `crane`, `regctl`, `imgpkg`,
+//! `pigz` and `docker`, those that are installed are compared; the tables name the others.
 
 mod comparison;
 mod comparisons;
@@ -106,8 +106,8 @@ async fn run(args: Args) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Copies an image to an OCI layout, for which the command line has no command. The comparisons run
-/// this in a process of its own.
+/// Copies an image to an OCI layout.
+/// The comparisons run this as a process, because `compass` has no command for it.
 async fn to_layout(host: String, repository: String, directory: PathBuf) -> Result<(), BenchError> {
     let client = Arc::new(Client::new(&host, ClientOptions::default())?);
     let (name, tag): (Repository, Tag) = (repository.parse()?, images::TAG.parse()?);

@@ -1,4 +1,5 @@
-//! Simulates a slow link: a proxy that delays every byte and limits the rate of each connection.
+//! Simulates a slow link with a proxy.
+//! It delays every byte, and limits the rate of connections.
 
 use std::io;
 use std::time::Duration;
@@ -21,12 +22,13 @@ pub struct Link {
 /// The largest number of bytes that are forwarded together.
 const CHUNK: usize = 16 << 10;
 
-/// Chunks in flight in one direction: 2 MiB, the product of rate and delay of the links that are
-/// measured, and a usual size of socket buffers.
+/// The maximum number of chunks in flight in one direction.
+/// They have 2 MiB, a usual size of socket buffers and more than the product of rate and delay of
+/// the measured links.
 const MAX_CHUNKS_IN_FLIGHT: usize = 128;
 
 impl Link {
-    /// Starts to forward connections to `host`, and returns the address to connect to. The proxy
+    /// Forwards connections to `host`, and returns the address to connect to. The proxy
     /// ends with the runtime.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::BenchError;
 
-/// Checks that programs are installed, and returns the path of the `compass` that was built with
-/// this program.
+/// Checks that programs are installed.
+/// Returns the path of the `compass` that was built with this program.
 ///
 /// # Errors
 /// If a program is not installed, or `compass` was not built.

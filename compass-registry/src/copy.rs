@@ -1,4 +1,4 @@
-//! Copies images: the one operation that moves images between any source and any sink.
+//! Copies images from any source to any sink.
 
 mod blobs;
 mod concurrency;
@@ -25,7 +25,8 @@ pub use options::{CopyOptions, OnExistingTag};
 pub use report::CopyReport;
 use resolved::{Resolved, Target};
 
-/// Blobs of one image that are looked up at once. [`CopyOptions::jobs`] limits the transfers.
+/// Blobs of one image that are looked up at once.
+/// [`CopyOptions::jobs`] limits the transfers.
 const CONCURRENT_BLOBS: usize = 16;
 
 /// Manifests of one image that are written at once.
@@ -47,9 +48,10 @@ pub async fn copy(
 
 /// Copies images to one sink.
 ///
-/// Images may be copied concurrently, up to [`CopyOptions::concurrent_images`]. The copier remembers
-/// which repositories have which blobs: a blob that several images share is transferred once, and
-/// mounted into the other repositories. Clones share this knowledge and the limit on transfers.
+/// Images may be copied concurrently, up to [`CopyOptions::concurrent_images`]. The copier
+/// remembers which repositories have which blobs: a blob that several images share is transferred
+/// once, and mounted into the other repositories. Clones share this knowledge and the limit on
+/// transfers.
 #[derive(Clone)]
 pub struct Copier<'s> {
     sink: &'s dyn ImageSink,
@@ -78,7 +80,7 @@ impl<'s> Copier<'s> {
     ///
     /// The tag is written last, so that it never names an incomplete image. If the tag names this
     /// image already, the copy costs one request at either end. Dropping the future stops the copy.
-    /// What was written until then, or until an error, stays and is found by the next copy.
+    /// Blobs that were written before an error or a stop remain, and the next copy finds them.
     ///
     /// # Errors
     /// The first error of either end; [`Error::TagExists`] if the tag names another image at the
@@ -119,7 +121,8 @@ impl<'s> Copier<'s> {
         Ok(report)
     }
 
-    /// Whether [`Copier::copy`] would write an image: not if the destination has it or keeps its tag.
+    /// Whether [`Copier::copy`] would write an image.
+    /// It would not if the destination has the image or keeps its tag.
     ///
     /// # Errors
     /// [`Error::TagExists`] as [`Copier::copy`], and the first error of either end.
@@ -134,8 +137,9 @@ impl<'s> Copier<'s> {
         Ok(kept.is_none() && !resolved.already_present)
     }
 
-    /// Predicts what [`Copier::copy`] would do, without writing anything. A blob that is planned for
-    /// one image counts as copied when the next image is planned.
+    /// Predicts what [`Copier::copy`] would do.
+    /// Nothing is written. A blob that is planned for one image counts as copied when the next
+    /// image is planned.
     ///
     /// # Errors
     /// As [`Copier::copy`].
@@ -196,7 +200,8 @@ impl<'s> Copier<'s> {
         ManifestTree::read(&**source, from, root, &self.memory).await
     }
 
-    /// The requested platforms that a single image does not support, by its configuration.
+    /// The requested platforms that a single image does not support.
+    /// Its configuration has the one that it supports.
     async fn missing_platforms(
         &self,
         path: CopyPath<'_>,
@@ -212,9 +217,9 @@ impl<'s> Copier<'s> {
         Ok(platforms.iter().filter(is_missing).cloned().collect())
     }
 
-    /// Writes the manifests of an image whose blobs the destination has. If the registry rejects them
-    /// because it lacks a blob that it claimed to have or to have mounted, transfers those blobs
-    /// and tries once more.
+    /// Writes the manifests of an image whose blobs the destination has.
+    /// If the registry rejects them because it lacks a blob that it claimed to have or to have
+    /// mounted, transfers those blobs and tries once more.
     async fn publish(
         &self,
         path: CopyPath<'_>,
@@ -235,7 +240,8 @@ impl<'s> Copier<'s> {
         self.put_manifests(tree, (path.to, tag)).await
     }
 
-    /// Writes manifests before those that refer to them, and the root with the tag last.
+    /// Writes the manifests of an image.
+    /// Each one is written after those that it refers to, and the root with the tag last.
     async fn put_manifests(
         &self,
         tree: &ManifestTree,
@@ -250,8 +256,9 @@ impl<'s> Copier<'s> {
     }
 }
 
-/// Runs futures, at most `limit` at once, and returns their results in order. They are boxed because
-/// the compiler cannot prove that unboxed futures from an iterator are `Send`.
+/// Runs futures, at most `limit` at once.
+/// Returns their results in order. They are boxed because the compiler cannot prove that unboxed
+/// futures from an iterator are `Send`.
 async fn buffered<T>(
     limit: usize,
     futures: Vec<BoxFuture<'_, Result<T, Error>>>,

@@ -1,4 +1,4 @@
-//! Opens bytes as a bundle: as the whole file, and as the archive inside the framing of a bundle.
+//! Opens bytes as a bundle, and as the archive inside a bundle.
 #![no_main]
 
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Parses image references of both crates, and their parts. The display form of a value must parse as
-//! the same value.
+//! Parses image references of both crates, and their parts.
+//! The display form of a value must parse as the same value.
 #![no_main]
 
 use compass_manifest::image::ImageReference;

@@ -29,8 +29,8 @@ fuzz_target!(|bytes: &[u8]| {
     render::json(&report);
 });
 
-/// Counts the nodes, and checks that each one lies inside its parent. The target of an alias may lie
-/// anywhere in the text.
+/// Counts the nodes, and checks that each one lies inside its parent.
+/// The target of an alias may lie anywhere in the text.
 fn count_nodes(node: &Node, text: &str, depth: usize, parent: std::ops::Range<usize>) -> usize {
     let span = node.span.range();
     assert!(depth <= 2 * MAX_DEPTH);

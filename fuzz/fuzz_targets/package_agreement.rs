@@ -1,5 +1,6 @@
-//! Generates a foreign package, intact or with one mutation, and checks that `verify`, `install` and
-//! `extract` agree on it. A test of compass-bundle (`tests/agreement`) uses the same generator.
+//! Checks that `verify`, `install` and `extract` agree on a generated package.
+//! The foreign package is intact or has one mutation. A test of compass-bundle (`tests/agreement`)
+//! uses the same generator.
 #![no_main]
 
 #[path = "../../compass-bundle/tests/agreement/archives.rs"]

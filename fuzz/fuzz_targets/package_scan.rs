@@ -1,5 +1,5 @@
-//! Reads bytes as a foreign package: as the whole file, and as an image archive in a package. Reads all
-//! images that it finds, and unpacks the package.
+//! Reads bytes as a foreign package, and as an image archive in one.
+//! Reads all images that it finds, and unpacks the package.
 #![no_main]
 
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Parses bytes as an image manifest and as an index, and plans a bundle of the image.
+//! Parses bytes as an image manifest and an index, and plans a bundle.
 #![no_main]
 
 use bytes::Bytes;
@@ -27,7 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Plans a bundle. The manifest may declare any sizes, and the plan must not overflow.
+/// Plans a bundle.
+/// The manifest may declare any sizes, and the plan must not overflow.
 fn plan(root: RawManifest) {
     let reference: Reference = "registry.example/release/gpu:v1".parse().expect("a reference");
     let platform: Platform = "linux/amd64".parse().expect("a platform");

@@ -1,12 +1,13 @@
-//! Parses review commands, and evaluates a pull request with arbitrary comments. Each command must be on
-//! a line of its comment, and the evaluation must be deterministic.
+//! Parses review commands, and evaluates a pull request with arbitrary comments.
+//! Each command must be on a line of its comment, and the evaluation must be deterministic.
 #![no_main]
 
 use compass_manifest::review::command::parse;
 use compass_manifest::review::{Facts, Queue};
 use libfuzzer_sys::fuzz_target;
 
-/// Separates the comments of an input. The first one is the body of the pull request.
+/// Separates the comments of an input.
+/// The first one is the body of the pull request.
 const SEPARATOR: char = '\u{1e}';
 
 fuzz_target!(|text: &str| {

@@ -1,4 +1,5 @@
-//! Parses versions. The display form must be the input, and must parse as an equal version.
+//! Parses versions.
+//! The display form must be the input, and must parse as an equal version.
 #![no_main]
 
 use std::fmt::{Debug, Display};

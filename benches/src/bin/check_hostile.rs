@@ -1,6 +1,7 @@
 //! Measures the time and peak memory of `yaml::read` and `check` on hostile files.
 //!
-//! Each measurement runs in a process of its own. The memory that the process uses before is subtracted.
+//! Each measurement runs in a process of its own. The memory that the process uses before is
+//! subtracted.
 //!
 //! ```sh
 //! cargo run --release -p compass-benches --bin check_hostile

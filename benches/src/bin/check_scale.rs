@@ -1,12 +1,13 @@
-//! Measures the time and memory of `check` on 10,000 plugins and 2,000 hotfixes, and on ten times as
-//! many.
+//! Measures the time and memory of `check` on large repositories.
+//!
+//! One has 10,000 plugins and 2,000 hotfixes, the other one ten times as many.
 //!
 //! ```sh
 //! cargo run --release -p compass-benches --bin check_scale
 //! ```
 //!
-//! Each measurement runs in a process of its own, so that the peak memory of one does not hide that of
-//! another. The time does not include building the tree.
+//! Each measurement runs in a process of its own, so that the peak memory of one does not hide that
+//! of another. The time does not include building the tree.
 
 use std::env;
 use std::fmt::Write as _;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Measures once. Prints the time in ms, the peak memory in MiB, and the size of the YAML in MB.
+/// Measures once.
+/// Prints the time in ms, the peak memory in MiB, and the size of the YAML in MB.
 fn measure(factor: usize) {
     let tree = tree(factor);
     let bytes: usize = tree.files().map(|(_, bytes)| bytes.len()).sum();
@@ -74,7 +76,7 @@ fn ratio(one: u64, other: u64) -> f64 {
     one as f64 / other as f64
 }
 
-/// Runs one measurement in a process of its own; time, memory and size as [`measure`] prints them.
+/// Runs one measurement in a process of its own. Returns what [`measure`] prints.
 fn measure_in_child(factor: usize) -> Option<(u64, u64, u64)> {
     let output = Command::new(env::current_exe().ok()?).arg(factor.to_string()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

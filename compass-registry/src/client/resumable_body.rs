@@ -67,8 +67,8 @@ impl ResumableBody {
         Body::wrap_stream(chunks)
     }
 
-    /// Reads the first chunk of the next body, so that the source answers while the registry opens the
-    /// upload.
+    /// Reads the first chunk of the next body, so that the source answers while the registry opens
+    /// the upload.
     pub(super) fn prefetch(&self) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.0);
         poll_fn(move |context| {

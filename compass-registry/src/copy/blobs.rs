@@ -1,4 +1,6 @@
-//! Copies single blobs: each is transferred once a run, and mounted everywhere else.
+//! Copies single blobs.
+//!
+//! A blob is transferred to one repository of the sink, and mounted into the others.
 
 use std::sync::Arc;
 
@@ -61,7 +63,8 @@ impl<'s> BlobCopier<'s> {
         Ok(outcome)
     }
 
-    /// Copies a layer that registries need not have. Returns nothing if neither end has it.
+    /// Copies a layer that registries need not have.
+    /// Returns nothing if neither end has it.
     pub(super) async fn copy_if_available(
         &self,
         path: CopyPath<'_>,
@@ -150,8 +153,8 @@ impl<'s> BlobCopier<'s> {
         self.transfer(path, blob, Arc::clone(&self.progress)).await
     }
 
-    /// Copies a blob that another repository of the sink has. Mounting costs the same request as
-    /// asking whether the blob is present, so it is tried first.
+    /// Copies a blob that another repository of the sink has.
+    /// Mounting costs the same request as asking whether the blob is present, so it is tried first.
     async fn mount_or_transfer(
         &self,
         path: CopyPath<'_>,
@@ -167,7 +170,8 @@ impl<'s> BlobCopier<'s> {
         self.transfer(path, blob, Arc::clone(&self.progress)).await
     }
 
-    /// Transfers the bytes of a blob. The source and the sink retry transient failures themselves.
+    /// Transfers the bytes of a blob.
+    /// The source and the sink retry transient failures themselves.
     async fn transfer(
         &self,
         path: CopyPath<'_>,

@@ -6,22 +6,24 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// Transfers at the start. The limit never falls below this number, except by the caller's maximum.
+/// The limit at the start.
+/// It does not shrink below this number, unless the maximum is smaller.
 const INITIAL_LIMIT: usize = 8;
 
-/// Blobs up to this size in bytes form one size class: round trips dominate their duration.
+/// The size in bytes below which blobs form one size class.
+/// Round trips dominate their duration.
 const SMALL_BLOB: u64 = 64 << 10;
 
-/// Classes of blobs that differ in size by at most a factor of two.
+/// The number of size classes. Sizes in one class differ by about a factor of two.
 const SIZE_CLASSES: usize = 48;
 
-/// A limit on concurrent transfers that grows while more of them raise the throughput.
+/// A limit on concurrent transfers that grows while this raises the throughput.
 ///
-/// The throughput is the number of transfers in flight divided by the duration of one. As long as a
-/// transfer takes about as long as the fastest one of its size, the link and both ends have capacity
-/// left, and the limit grows by one; so it doubles within the duration of one transfer. A transfer that takes
-/// more than twice as long waits for the others: for bandwidth, for the registry, or because
-/// the registry refused requests. Then the limit shrinks by one. (TCP Vegas uses the same signal.)
+/// If a transfer takes about as long as the fastest one of its size, the link and both ends have
+/// capacity left, and the limit grows by one. It so doubles within the duration of one transfer. If
+/// a transfer takes more than twice as long, it competes with the others for bandwidth or for the
+/// registry, or the registry rejected requests; the limit then shrinks by one. TCP Vegas uses the
+/// same signal.
 pub(super) struct AdaptiveConcurrency {
     max: usize,
     permits: Semaphore,
@@ -67,8 +69,8 @@ impl AdaptiveConcurrency {
 }
 
 impl TransferPermit<'_> {
-    /// Records that the transfer succeeded, and adjusts the limit to its duration. A transfer that
-    /// fails or is cancelled only releases its permit.
+    /// Records that the transfer succeeded, and adjusts the limit to its duration.
+    /// A transfer that fails or is cancelled only releases its permit.
     pub(super) fn finished(self) {
         let AdaptiveConcurrency { max, permits, state } = self.concurrency;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);

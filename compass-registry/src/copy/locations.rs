@@ -8,15 +8,17 @@ use tokio::sync::OnceCell;
 use super::blobs::BlobOutcome;
 use crate::{Digest, Error, Repository};
 
-/// The repositories of the sink that have each blob, filled in while images are copied.
+/// The repositories of the sink that have each blob. Copies add to it.
 #[derive(Default)]
 pub(super) struct Locations(Mutex<HashMap<Digest, Arc<BlobLocations>>>);
 
 #[derive(Default)]
 struct BlobLocations {
-    /// The first repository that has the blob. Other repositories mount the blob from it.
+    /// The first repository that has the blob.
+    /// Other repositories mount the blob from it.
     first: OnceCell<Repository>,
-    /// All repositories that a copy has asked for. An initialized cell means that the repository has the blob.
+    /// The repositories that copies write to.
+    /// A cell is initialized once its repository has the blob.
     repositories: Mutex<HashMap<Repository, Arc<OnceCell<()>>>>,
 }
 
@@ -25,8 +27,8 @@ impl Locations {
     ///
     /// If no repository has the blob yet, one caller runs `copy_first` and the others wait for it.
     /// After that, callers for different repositories run `copy_next` at the same time, with the
-    /// first repository. Callers for the same repository wait for each other, and the later ones find
-    /// the blob present. A failed or cancelled copy leaves its turn to the next caller.
+    /// first repository. Callers for the same repository wait for each other, and the later ones
+    /// find the blob present. A failed or cancelled copy leaves its turn to the next caller.
     ///
     /// # Errors
     /// The error of the future that this caller runs.

@@ -41,8 +41,9 @@ impl MemoryBudget {
 /// All manifests and blobs of an image.
 #[derive(Default)]
 pub(super) struct ManifestTree {
-    /// The manifests by depth, the root alone at depth 0. A manifest that is referenced at several
-    /// depths is on each level, so that from the last level up each one follows what it refers to.
+    /// The manifests by depth, with the root alone at depth 0.
+    /// A manifest that is referenced at several depths is on each of these levels, so that the
+    /// levels can be written in reverse order.
     pub(super) levels: Vec<Vec<RawManifest>>,
     /// The blobs that registries have, without duplicates.
     pub(super) blobs: Vec<Descriptor>,
@@ -82,7 +83,8 @@ impl ManifestTree {
         Ok(tree)
     }
 
-    /// Adds a level, and returns the manifests of the next one. `seen` has the blobs so far.
+    /// Adds a level, and returns the manifests of the next one.
+    /// `seen` has the blobs so far.
     fn add(
         &mut self,
         level: Vec<RawManifest>,
@@ -112,7 +114,7 @@ impl ManifestTree {
         Ok(children)
     }
 
-    /// Checks the size of the tree with another level and its children, before they are read.
+    /// Checks the size of the tree with another level. Its children are not read yet.
     fn check_size(&self, level: &[RawManifest], children: &[Descriptor]) -> Result<(), Error> {
         let sizes = level.iter().map(RawManifest::descriptor).chain(children);
         let bytes = self.bytes + sizes.map(|manifest| manifest.size).sum::<u64>();

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use crate::{Digest, NoProgress, Platform, Progress};
 
-/// Images that are copied at once, for each blob that may be transferred at once: while some images
-/// transfer blobs, others are looked up.
+/// The number of images in flight for each job.
+/// While some transfer blobs, others look them up.
 const IMAGES_PER_JOB: usize = 2;
 
 /// How to copy images.
 #[derive(Clone)]
 pub struct CopyOptions {
-    /// The platforms to copy of an index: one copies a single image, several copy a smaller index.
-    /// If empty, indexes are copied whole.
+    /// The platforms to copy of an index.
+    /// One copies a single image, several copy a smaller index. If empty, indexes are copied whole.
     pub platforms: Vec<Platform>,
     /// The manifests that the source has of an index. `None` means all.
     pub available: Option<HashSet<Digest>>,
-    /// The maximum number of blobs that are transferred at once; at least one. The copier starts
-    /// with fewer, and adds more while that raises the throughput.
+    /// The maximum number of blobs that are transferred at once; at least one.
+    /// The copier starts with fewer, and adds more while that raises the throughput.
     pub jobs: usize,
     /// What to do if the destination has another image under the tag.
     pub on_existing_tag: OnExistingTag,

@@ -13,15 +13,15 @@ pub struct CopyReport {
     pub already_present: bool,
     /// Whether the destination gets an index of only some of the source's images.
     pub platform_subset: bool,
-    /// The requested platforms that a single image does not support. The image is copied all the
-    /// same.
+    /// The requested platforms that a single image does not support.
+    /// The image is copied all the same.
     pub missing_platforms: Vec<Platform>,
-    /// The non-distributable layers that neither the source nor the destination has. A host can run
-    /// the image only if it can fetch them from their publisher.
+    /// The non-distributable layers that neither the source nor the destination has.
+    /// A host can run the image only if it can fetch them from their publisher.
     pub unavailable: Vec<Digest>,
     /// The image that the tag named at the destination before, if it was another one.
     pub replaced_digest: Option<Digest>,
-    /// The image that was not copied, because the destination keeps the tag for another one
+    /// The image that was not copied because the destination keeps its own
     /// ([`OnExistingTag::Keep`](crate::OnExistingTag::Keep)).
     pub not_copied: Option<Digest>,
     /// The number of blobs that were transferred.
@@ -30,7 +30,8 @@ pub struct CopyReport {
     pub bytes: u64,
     /// The size of the blobs that were mounted from another repository, in bytes.
     pub mounted_bytes: u64,
-    /// The size of the blobs that the destination had, in bytes, as far as they were looked up.
+    /// The size of the blobs that the destination had, in bytes.
+    /// Only blobs that were looked up count.
     pub present_bytes: u64,
 }
 

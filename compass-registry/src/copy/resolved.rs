@@ -28,7 +28,7 @@ pub(super) enum Target {
 }
 
 impl Resolved {
-    /// Reads the source's manifest, and what the destination has under the tag or digest.
+    /// Reads the source's manifest, and the destination's digest of the tag.
     pub(super) async fn resolve(
         copier: &Copier<'_>,
         source: &dyn ImageSource,
@@ -128,8 +128,8 @@ impl Target {
         }
     }
 
-    /// The non-distributable layers of an image that the destination has. Only images for Windows
-    /// have such layers, so that no other manifest of an index is read.
+    /// The non-distributable layers of an image that the destination has.
+    /// Only images for Windows have such layers, so that no other manifest of an index is read.
     pub(super) async fn nondistributable_layers(
         &self,
         source: &dyn ImageSource,

@@ -62,8 +62,9 @@ fn contains(entries: &[Descriptor], image: &Descriptor) -> bool {
     entries.iter().any(|entry| entry.digest == image.digest)
 }
 
-/// The images that match each platform best, without duplicates. With several platforms, all versions of an
-/// operating system are kept, because the user of the index chooses between them.
+/// The images that match each platform best, without duplicates.
+/// With several platforms, all versions of an operating system are kept, because the user of the
+/// index chooses between them.
 fn select_by_platform(
     what: &str,
     images: &[Descriptor],
