@@ -1,4 +1,4 @@
-//! Addon values: `values.yaml` of a component of the product, and of a hotfix for it.
+//! Addon values: the `values.yaml` of an addon or of a hotfix.
 
 mod schema;
 
@@ -7,8 +7,9 @@ use crate::yaml::Node;
 
 pub(crate) use schema::SCHEMA;
 
-/// Addon values, as far as they could be read. Fields that are missing or of a wrong type are
-/// `None`; the rules report them.
+/// The fields of addon values that Compass uses.
+///
+/// Missing fields and fields of a wrong type are `None`; the rules report them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddonValues {
     /// `_config._metadata.name`.
@@ -19,7 +20,7 @@ pub struct AddonValues {
     pub namespace: Option<Spanned<String>>,
     /// `_config._metadata.description`.
     pub description: Option<Spanned<String>>,
-    /// The containers of all controllers, init containers included.
+    /// The containers of all controllers, including init containers.
     pub containers: Vec<Container>,
     /// The node ports of all services.
     pub node_ports: Vec<NodePort>,
@@ -28,28 +29,28 @@ pub struct AddonValues {
 /// A container of an addon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// Path, as `_config.controllers[0].containers[0]`.
+    /// The path, as `_config.controllers[0].containers[0]`.
     pub path: String,
     /// Whether it is an init container.
     pub init: bool,
     /// `image`.
     pub image: Option<Spanned<String>>,
-    /// The container itself: its first key.
+    /// The span of the container's first key.
     pub span: Span,
-    /// `ports[].hostPort`; 0 claims nothing.
+    /// `ports[].hostPort`, except 0.
     pub host_ports: Vec<HostPort>,
 }
 
-/// A port of the host that a container claims.
+/// A host port of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// The protocol; one port may serve several.
+    /// The protocol. One port may be used with several.
     pub protocol: String,
     /// The port.
     pub port: Spanned<u16>,
 }
 
-/// A node port that a service claims, for one protocol or for several.
+/// A node port of a service, for one or more protocols.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePort {
     /// The service's name.
@@ -59,7 +60,7 @@ pub struct NodePort {
 }
 
 impl AddonValues {
-    /// Reads what can be read of a document.
+    /// Reads the valid fields of a document.
     pub fn read(root: &Node) -> Self {
         let metadata = |key| Node::spanned_text(root.at(&["_config", "_metadata", key]));
         let mut addon = Self {
@@ -102,7 +103,7 @@ impl AddonValues {
             let mut claimed: Vec<(String, Spanned<u16>)> = Vec::new();
             for (protocol, port) in claims(ports, "nodePort") {
                 let mut same = claimed.iter().filter(|(_, other)| other.value == port.value);
-                // Kubernetes gives a service one port for several protocols, as DNS needs it.
+                // Kubernetes permits one port for several protocols of a service, as DNS uses.
                 let is_shared = same.clone().count() > 0 && same.all(|(one, _)| *one != protocol);
                 if !is_shared {
                     let service = name.to_owned();
@@ -114,7 +115,7 @@ impl AddonValues {
     }
 }
 
-/// The ports that a list of ports claims in the field `key`, with their protocols.
+/// Iterates over the ports in the field `key` of a list of ports, with their protocols.
 fn claims(ports: &[Node], key: &str) -> impl Iterator<Item = (String, Spanned<u16>)> {
     ports.iter().filter_map(move |port| {
         let protocol = port.get("protocol").filter(|protocol| !protocol.is_null());
@@ -129,7 +130,7 @@ mod tests {
     use crate::yaml::parse;
 
     #[test]
-    fn service_shares_node_port_between_protocols() {
+    fn read_service_shares_port_between_protocols() {
         let service = |ports: &str| format!("- {{name: dns, ports: [{ports}]}}\n");
         let claimed = |services: &str| {
             let root =

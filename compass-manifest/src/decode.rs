@@ -1,15 +1,29 @@
-//! The bytes of a file as text, or the reason why they are not the text that was meant.
+//! Decodes the bytes of a file as UTF-8 text, and rejects text that git or an editor left unusable.
 
 use crate::source::{SourceFile, Span};
-use crate::yaml::{MAX_BYTES, SyntaxError};
 
-/// A Git LFS pointer is smaller than this (git-lfs, `docs/spec.md`).
+/// The size of a release manifest in bytes. Real ones have a few kilobytes.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// The maximum size of a Git LFS pointer in bytes (git-lfs, `docs/spec.md`).
 pub const MAX_POINTER_BYTES: usize = 1024;
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether bytes are a Git LFS pointer: the few lines that replace a large file until it is fetched.
+/// An error in the text of a file, with its span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyntaxError {
+    /// The problem, in one line.
+    pub message: String,
+    /// How to fix it.
+    pub help: Option<&'static str>,
+    /// The bytes in the text.
+    pub span: Span,
+}
+
+/// Whether bytes are a Git LFS pointer, which replaces a large file until it is fetched.
 ///
 /// ```
 /// use compass_manifest::is_lfs_pointer;
@@ -23,7 +37,7 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
         && bytes.windows(6).any(|window| window == b"\noid s")
 }
 
-/// Whether the bytes of any file have all three markers that git writes around a conflict.
+/// Whether a file contains the three conflict markers of git, in their order.
 ///
 /// ```
 /// use compass_manifest::has_conflict_markers;
@@ -44,77 +58,77 @@ pub fn has_conflict_markers(bytes: &[u8]) -> bool {
     next.is_none()
 }
 
-/// The text of a file, with a byte order mark if it has one.
+/// Decodes the text of a file, including a byte order mark.
 ///
 /// # Errors
-/// If the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict markers. Places count
-/// from behind the byte order mark.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
-    refuse_oversized(bytes.len())?;
+/// If the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict markers. Spans begin
+/// after the byte order mark.
+pub(crate) fn decode(bytes: &[u8]) -> Result<&str, SyntaxError> {
+    reject_oversized(bytes.len())?;
     if is_utf16(bytes) {
-        let message = "the file is UTF-16 text, which is not UTF-8";
-        return Err(refusal(message, "save it as UTF-8", Span::default()));
+        let message = "the file is UTF-16 text instead of UTF-8";
+        return Err(decode_error(message, "save it as UTF-8", Span::default()));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let dropped = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let start = error.valid_up_to() - dropped;
-        refusal("the file is not UTF-8 text", "save it as UTF-8", Span { start, end: start })
+        decode_error("the file is not UTF-8 text", "save it as UTF-8", Span { start, end: start })
     })?;
-    refuse_unfinished(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+    reject_unmerged(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     Ok(text)
 }
 
-/// Reads a file's bytes as text. If that fails, the source has what can be shown of it.
+/// Decodes a file. If that fails, the source contains a lossy conversion for messages.
 pub(crate) fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<(), SyntaxError>) {
-    match text(bytes) {
+    match decode(bytes) {
         Ok(text) => (SourceFile::new(path, text), Ok(())),
         Err(error) if bytes.len() > MAX_BYTES => (SourceFile::new(path, ""), Err(error)),
         Err(error) => (SourceFile::new(path, String::from_utf8_lossy(bytes)), Err(error)),
     }
 }
 
-/// Refuses a text that git left for people or programs to finish.
-pub(crate) fn refuse_unfinished(text: &str) -> Result<(), SyntaxError> {
+/// Rejects a text with conflict markers, and a Git LFS pointer.
+pub(crate) fn reject_unmerged(text: &str) -> Result<(), SyntaxError> {
     if is_lfs_pointer(text.as_bytes()) {
         let message = "the file is a Git LFS pointer instead of its content";
-        return Err(refusal(message, "fetch the content: `git lfs pull`", Span::default()));
+        return Err(decode_error(message, "fetch the content: `git lfs pull`", Span::default()));
     }
     if let Some(span) = conflict_marker(text) {
-        let message = "this is a conflict marker of an unfinished merge";
-        let help = "resolve the conflict: keep one of the two sides, and remove the markers";
-        return Err(refusal(message, help, span));
+        let message = "this is a conflict marker of an unresolved merge";
+        let help = "resolve the conflict, and remove the markers";
+        return Err(decode_error(message, help, span));
     }
     Ok(())
 }
 
-pub(crate) fn refuse_oversized(bytes: usize) -> Result<(), SyntaxError> {
+pub(crate) fn reject_oversized(bytes: usize) -> Result<(), SyntaxError> {
     if bytes <= MAX_BYTES {
         return Ok(());
     }
-    let message = format!("the file has {bytes} bytes; at most {MAX_BYTES} are read");
-    let help = "a release manifest has a few kilobytes: is this the right file?";
-    Err(refusal(&message, help, Span::default()))
+    let message = format!("the file has {bytes} bytes; at most {MAX_BYTES} are allowed");
+    let help = "a release manifest has a few kilobytes: check that this is the right file";
+    Err(decode_error(&message, help, Span::default()))
 }
 
-fn refusal(message: &str, help: &'static str, span: Span) -> SyntaxError {
+fn decode_error(message: &str, help: &'static str, span: Span) -> SyntaxError {
     SyntaxError { message: message.to_owned(), help: Some(help), span }
 }
 
-/// Whether bytes begin as UTF-16: with its byte order mark, or with a zero in every second byte.
+/// Whether bytes look like UTF-16: they have its byte order mark, or a zero in every second byte.
 fn is_utf16(bytes: &[u8]) -> bool {
-    const LOOKED_AT: usize = 64;
+    const SAMPLE: usize = 64;
     let zeros = |first: usize| {
-        let mut every_second = bytes.iter().skip(first).step_by(2).take(LOOKED_AT).peekable();
+        let mut every_second = bytes.iter().skip(first).step_by(2).take(SAMPLE).peekable();
         every_second.peek().is_some() && every_second.all(|byte| *byte == 0)
     };
     let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     marked || (bytes.len() >= 4 && zeros(0) != zeros(1))
 }
 
-/// The first line that git writes where two sides of a merge differ.
+/// Returns the span of the first conflict marker.
 fn conflict_marker(text: &str) -> Option<Span> {
     const MARKERS: [&str; 3] = ["<<<<<<< ", "||||||| ", ">>>>>>> "];
-    // Faster than to look at every line.
+    // A cheap test, because most texts contain no marker.
     if !MARKERS.iter().any(|marker| text.contains(marker)) {
         return None;
     }
@@ -132,8 +146,8 @@ fn conflict_marker(text: &str) -> Option<Span> {
 mod tests {
     use super::*;
 
-    fn refused(bytes: &[u8]) -> String {
-        text(bytes).map_or_else(|error| error.message, |text| format!("read: {text}"))
+    fn error(bytes: &[u8]) -> String {
+        decode(bytes).map_or_else(|error| error.message, |text| format!("read: {text}"))
     }
 
     fn utf16(text: &str, encode: fn(u16) -> [u8; 2]) -> Vec<u8> {
@@ -141,32 +155,32 @@ mod tests {
     }
 
     #[test]
-    fn text_utf16_is_named() {
+    fn decode_utf16_is_error() {
         for encode in [u16::to_le_bytes, u16::to_be_bytes] {
             for text in ["\u{feff}library/redis:7.2\r\n", "library/redis:7.2\r\n", "\u{feff}持续"]
             {
-                assert!(refused(&utf16(text, encode)).contains("UTF-16"), "{text}");
+                assert!(error(&utf16(text, encode)).contains("UTF-16"), "{text}");
             }
         }
         for bytes in [&b""[..], b"\0", b"\0\0\0\0", b"a\0", "a: 持续".as_bytes()] {
-            assert!(refused(bytes).starts_with("read: "), "{bytes:?}");
+            assert!(error(bytes).starts_with("read: "), "{bytes:?}");
         }
     }
 
     #[test]
-    fn text_conflict_markers_are_refused() {
+    fn decode_conflict_markers_fail() {
         let conflict = "a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> topic\n";
-        assert_eq!(text(conflict.as_bytes()).unwrap_err().span, Span { start: 5, end: 17 });
-        assert!(refused(b"\xef\xbb\xbf>>>>>>> topic").contains("conflict marker"));
+        assert_eq!(decode(conflict.as_bytes()).unwrap_err().span, Span { start: 5, end: 17 });
+        assert!(error(b"\xef\xbb\xbf>>>>>>> topic").contains("conflict marker"));
         for other in ["a: <<<<<<< HEAD", "<<<<<<<", "======= x", "<<: *a", "    <<<<<<< HEAD"] {
-            assert!(refused(other.as_bytes()).starts_with("read: "), "{other}");
+            assert!(error(other.as_bytes()).starts_with("read: "), "{other}");
         }
     }
 
     #[test]
-    fn text_lfs_pointer_is_named() {
+    fn decode_lfs_pointer_is_error() {
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
-        assert!(refused(pointer.as_bytes()).contains("Git LFS pointer"));
+        assert!(error(pointer.as_bytes()).contains("Git LFS pointer"));
         assert!(!is_lfs_pointer(format!("{pointer}{}", "x".repeat(MAX_POINTER_BYTES)).as_bytes()));
         assert!(!is_lfs_pointer(b"version https://git-lfs.github.com/spec/v1\n"));
     }

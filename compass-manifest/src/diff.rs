@@ -1,4 +1,4 @@
-//! Two YAML documents compared by structure.
+//! Compares two YAML documents by structure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,31 +6,31 @@ use crate::escape::quote;
 use crate::source::Span;
 use crate::yaml::{Node, NodeKind};
 
-/// A path at which two documents differ.
+/// A difference between two documents at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// The path, as `_config.controllers[0].containers[0].image`.
     pub path: String,
-    /// What the old document has there, in short.
+    /// The old value, abbreviated; `None` if the path is new.
     pub old: Option<String>,
-    /// What the new document has there, in short.
+    /// The new value, abbreviated; `None` if the path is removed.
     pub new: Option<String>,
-    /// Where in the new document: the value, or the mapping that lacks it.
+    /// The span in the new document: the value, or the mapping that lacks it.
     pub span: Span,
 }
 
-/// Every path at which two documents differ, in the order of the new one.
+/// Returns the differences of two documents, in the order of the new one.
 ///
-/// Lists are compared by position, except that items with a `name` or `key` each are compared by
-/// it, so that one more environment variable is one difference.
+/// Lists are compared by index. If each item has a unique `name` or `key`, items are compared by it, so
+/// that an inserted environment variable is one difference.
 pub fn differences(old: &Node, new: &Node) -> Vec<Difference> {
     let mut walk = Walk { found: Vec::new(), is_detailed: false };
     walk.compare(old, new, "");
     walk.found
 }
 
-/// As [`differences`], with one for each part of a mapping, or of a list of named items, that only the
-/// new document has.
+/// Like [`differences`], but splits an added mapping or list of named items into its parts.
 pub(crate) fn detailed_differences(old: &Node, new: &Node) -> Vec<Difference> {
     let mut walk = Walk { found: Vec::new(), is_detailed: true };
     walk.compare(old, new, "");
@@ -39,7 +39,7 @@ pub(crate) fn detailed_differences(old: &Node, new: &Node) -> Vec<Difference> {
 
 struct Walk {
     found: Vec<Difference>,
-    /// Whether parts of what only the new document has are told apart.
+    /// Whether added mappings and lists are split into their parts.
     is_detailed: bool,
 }
 
@@ -103,7 +103,7 @@ impl Walk {
         }
     }
 
-    /// Adds what only the new document has.
+    /// Adds the differences for a value that only the new document has.
     fn add_new(&mut self, new: &Node, path: &str, span: Span) {
         match &new.kind {
             NodeKind::Mapping(entries) if self.is_detailed && !entries.is_empty() => {
@@ -133,10 +133,10 @@ impl Walk {
     }
 }
 
-/// The values of a mapping, to be found by their keys.
+/// Finds the values of a mapping by their keys.
 struct Values<'n> {
     mapping: &'n Node,
-    /// Of a large mapping only: others are searched faster than they are hashed.
+    /// An index of large mappings. In small ones, a search is faster than hashing.
     by_key: Option<HashMap<&'n str, &'n Node>>,
 }
 
@@ -147,7 +147,7 @@ impl<'n> Values<'n> {
         let entries = mapping.entries();
         let is_large = entries.len() > Self::SMALL;
         let entries = entries.iter().filter_map(|entry| Some((entry.key.text()?, &entry.value)));
-        // Of equal keys the last one counts.
+        // The last of duplicate keys is used.
         Self { mapping, by_key: is_large.then(|| entries.collect()) }
     }
 
@@ -159,7 +159,7 @@ impl<'n> Values<'n> {
     }
 }
 
-/// The names of a list's items, where each has one of its own.
+/// Returns the names of a list's items, if all have unique names.
 fn names(items: &[Node]) -> Option<Vec<&str>> {
     let name = |item: &'_ Node| item.get("name").or_else(|| item.get("key"))?.text().map(str::len);
     if items.is_empty() || items.iter().any(|item| name(item).is_none()) {
@@ -171,12 +171,13 @@ fn names(items: &[Node]) -> Option<Vec<&str>> {
     (distinct.len() == items.len()).then_some(names)
 }
 
+/// The span that represents a node: its first key, otherwise the whole node.
 fn head(node: &Node) -> Span {
     node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
-/// Two values in a few words, of which at least one tells them apart: long texts are shown from
-/// where they differ.
+/// Abbreviates two different values. If their abbreviations are equal, long texts are shown from the
+/// first difference on.
 fn brief_pair(old: &Node, new: &Node) -> (String, String) {
     let (short, other) = (brief(old), brief(new));
     match (old.text(), new.text()) {
@@ -185,9 +186,9 @@ fn brief_pair(old: &Node, new: &Node) -> (String, String) {
         {
             let same = one.chars().zip(two.chars()).take_while(|(a, b)| a == b).count();
             let from = |text: &str| {
-                let rest: String = text.chars().skip(same.saturating_sub(BEFORE)).collect();
-                let end = if rest.chars().count() > LONGEST { "…" } else { "" };
-                format!("`…{}{end}`", rest.chars().take(LONGEST).collect::<String>())
+                let rest: String = text.chars().skip(same.saturating_sub(CONTEXT)).collect();
+                let end = if rest.chars().count() > MAX_SHOWN { "…" } else { "" };
+                format!("`…{}{end}`", rest.chars().take(MAX_SHOWN).collect::<String>())
             };
             (from(one), from(two))
         }
@@ -195,16 +196,17 @@ fn brief_pair(old: &Node, new: &Node) -> (String, String) {
     }
 }
 
-/// Characters of a value that are shown, and of those what stands before a difference.
-const LONGEST: usize = 60;
-const BEFORE: usize = 10;
+/// The number of characters of a value that are shown.
+const MAX_SHOWN: usize = 60;
+/// The number of characters that are shown before a difference.
+const CONTEXT: usize = 10;
 
-/// A value in a few words; only the first line of a long one, because secrets stand in some.
+/// Abbreviates a value. Texts of several lines are not shown, because they may contain secrets.
 fn brief(node: &Node) -> String {
     match node.text() {
         Some(text) if text.contains('\n') => format!("a text of {} lines", text.lines().count()),
-        Some(text) if text.chars().count() > LONGEST => {
-            format!("`{}…`", text.chars().take(LONGEST).collect::<String>())
+        Some(text) if text.chars().count() > MAX_SHOWN => {
+            format!("`{}…`", text.chars().take(MAX_SHOWN).collect::<String>())
         }
         Some(text) => quote(text),
         None => node.describe().to_owned(),
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn each_path_that_differs_is_found_once() {
+    fn differences_report_each_path_once() {
         assert_eq!(paths("{a: 1, b: {c: x}}", "{b: {c: 'y'}, a: 1}"), ["b.c `x` `y`"]);
         assert_eq!(paths("{a: 1}", "{b: 2}"), ["b - `2`", "a `1` -"]);
         assert_eq!(paths("[1, 2]", "[1]"), ["[1] `2` -"]);
@@ -232,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_shown_from_where_they_differ() {
+    fn differences_long_texts_show_divergence() {
         let long = |end: &str| format!("a: mongodb://{}-{end}", "infra-mongo.".repeat(8));
         let found = paths(&long("one"), &long("two"));
         assert_eq!(found, ["a `…ra-mongo.-one` `…ra-mongo.-two`"]);
     }
 
     #[test]
-    fn detailed_differences_name_new_parts() {
+    fn detailed_differences_split_new_parts() {
         let old = parse("{a: 1}").unwrap();
         let new = parse(
             "{a: 1, env: [{name: A, value: x}, {name: B}], limits: {cpu: 1, gpu: {}}, args: [x, y]}",
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn named_items_are_compared_by_name() {
+    fn differences_named_items_match_by_name() {
         let old = "env: [{name: A, value: x}, {name: B, value: y}]";
         let new = "env: [{name: C, value: z}, {name: A, value: x}]";
         assert_eq!(paths(old, new), ["env[0] - a mapping", "env[1] `B` -"]);

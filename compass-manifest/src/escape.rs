@@ -1,20 +1,22 @@
-//! Text from outside, made safe to print.
+//! Escapes untrusted text for terminals and logs.
 //!
-//! File names, values of manifests and answers of registries end up on terminals and in the logs of
-//! CI systems, which obey some of their characters. Everything that is printed goes through
-//! [`escape`] or [`escape_lines`]; messages repeat values through [`quote`].
+//! File names, manifest values and registry responses can contain control characters, which terminals
+//! and CI logs interpret. Everything that is printed goes through [`escape`] or [`escape_lines`];
+//! messages quote values with [`quote`].
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The most characters of a value that a message repeats.
+/// The number of characters of a value that a message shows.
 pub const MAX_QUOTED: usize = 60;
 
-/// The most characters of a path or an image reference that a message repeats.
+/// The number of characters of a path or an image reference that a message shows.
 const MAX_NAME: usize = 512;
 
-/// Escapes the characters of a text that a terminal obeys or does not show: control characters, line
-/// ends, characters that change the direction of text, and blanks that are no spaces.
+/// Escapes the characters that a terminal interprets or does not show.
+///
+/// These are control characters, line breaks, bidirectional and other format characters, and no-break
+/// spaces.
 ///
 /// ```
 /// use compass_manifest::escape::escape;
@@ -26,13 +28,14 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     escape_if(text, is_unprintable)
 }
 
-/// Escapes a text of several lines, as [`escape`] does; `\n` stays.
+/// Escapes a text of several lines, as [`escape`] does, but keeps `\n`.
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_if(text, |c| c != '\n' && is_unprintable(c))
 }
 
-/// A value in backticks, escaped. Of one that is longer than [`MAX_QUOTED`] characters, the beginning
-/// and the end, where versions stand.
+/// Returns a value in backticks, escaped and shortened to [`MAX_QUOTED`] characters.
+///
+/// A shortened value keeps its beginning and its end, which often is a version.
 ///
 /// ```
 /// use compass_manifest::escape::quote;
@@ -44,8 +47,8 @@ pub fn quote(value: impl fmt::Display) -> String {
     quote_at_most(MAX_QUOTED, value)
 }
 
-/// A name in backticks, escaped: the path of a field or file, or an image reference. It is whole
-/// unless it is longer than any that is meant, so that it can be pasted.
+/// Returns a path or an image reference in backticks, escaped. It is shortened only to 512 characters,
+/// so that users can copy it.
 pub(crate) fn quote_name(name: impl fmt::Display) -> String {
     quote_at_most(MAX_NAME, name)
 }
@@ -54,9 +57,9 @@ fn quote_at_most(most: usize, value: impl fmt::Display) -> String {
     format!("`{}`", escape(&shorten(&value.to_string(), most)))
 }
 
-/// A text of at most `most` characters: the first two thirds of them, `…`, and the last third.
+/// Shortens a text to `most` characters: the first two thirds, `…`, and the last third.
 pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
-    // No text has more characters than bytes, and most are short.
+    // The first test is cheap: a text never has more characters than bytes.
     if text.len() <= most || text.chars().nth(most).is_none() {
         return Cow::Borrowed(text);
     }
@@ -66,7 +69,7 @@ pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{}", &text[end..]))
 }
 
-/// Characters that have no shape of their own, and change how others are shown.
+/// Whether a character is a Unicode format character: invisible, but with an effect on others.
 pub(crate) fn is_format(character: char) -> bool {
     matches!(
         character,
@@ -82,7 +85,7 @@ pub(crate) fn is_format(character: char) -> bool {
     )
 }
 
-/// Whether a character changes how a terminal or a log shows others, or looks like a space.
+/// Whether a character must be escaped before it is printed.
 pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || is_format(character)

@@ -1,4 +1,4 @@
-//! Image references as release manifests write them.
+//! Image references with a registry host.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -8,7 +8,7 @@ use crate::escape::quote;
 
 /// An image reference with a registry host: `HOST[:PORT]/PATH[:TAG][@DIGEST]`.
 ///
-/// Written in full, as release manifests do: nothing is added to a short name.
+/// Short names are not expanded: release manifests contain full references.
 ///
 /// ```
 /// use compass_manifest::image::ImageReference;
@@ -27,7 +27,7 @@ pub struct ImageReference {
     digest: Option<String>,
 }
 
-/// Why a text is not an image reference.
+/// A text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not an image reference: {reason}", quote(text))]
 pub struct ImageReferenceError {
@@ -36,32 +36,32 @@ pub struct ImageReferenceError {
 }
 
 impl ImageReference {
-    /// The registry's host, with its port where one is written.
+    /// The registry host, with its port if the reference has one.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The repository path below the host, project included.
+    /// The repository path, including the project.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag, where one is written.
+    /// The tag, if the reference has one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, where one is written.
+    /// The digest, if the reference has one.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
 
-    /// The last element of the repository path: the image's own name.
+    /// The last element of the repository path.
     pub fn name(&self) -> &str {
         self.repository.rsplit('/').next().unwrap_or(&self.repository)
     }
 
-    /// The reference without its tag and digest.
+    /// Returns the reference without tag and digest.
     pub fn without_version(&self) -> String {
         format!("{}/{}", self.host, self.repository)
     }
@@ -78,7 +78,7 @@ impl FromStr for ImageReference {
         };
         let (host, path) = rest.split_once('/').ok_or_else(|| error("it has no registry host"))?;
         if text.len() > MAX_LENGTH {
-            return Err(error("it is longer than any that registries take"));
+            return Err(error("it is longer than 512 characters"));
         }
         if !is_host(host) {
             return Err(error("the part before the first `/` is not a registry host"));
@@ -124,7 +124,7 @@ impl fmt::Display for ImageReference {
 
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
-        // The colons of an IPv6 address stand in brackets.
+        // The colons of an IPv6 address are in brackets.
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
@@ -137,23 +137,23 @@ fn is_host(host: &str) -> bool {
     (is_ipv6(name) || (named && valid_name)) && valid_port
 }
 
-/// An address as URLs have it (RFC 3986, § 3.2.2).
+/// Whether a host is an IPv6 address in brackets (RFC 3986, § 3.2.2).
 fn is_ipv6(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-/// How long a reference may be: 255 characters of host and name, a tag, and a digest.
+/// The length of a reference: 255 characters of host and repository, a tag, and a digest.
 const MAX_LENGTH: usize = 512;
-/// How long a repository path may be, as registries have it.
+/// The length of a repository path, as in the distribution registry.
 const MAX_REPOSITORY: usize = 255;
 
-/// Whether a text is a repository path, one element or several.
+/// Whether a text is a repository path of one or more elements.
 pub(crate) fn is_repository(text: &str) -> bool {
     text.len() <= MAX_REPOSITORY && text.split('/').all(is_path_element)
 }
 
-/// One element of a repository path, after the distribution specification's grammar.
+/// Whether a text is one path element in the grammar of the distribution specification.
 fn is_path_element(element: &str) -> bool {
     let bytes = element.as_bytes();
     let edge =
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_may_be_an_ipv6_address_in_brackets() {
+    fn parse_ipv6_host_needs_brackets() {
         for (text, host) in
             [("[::1]:5000/release/web:v1", "[::1]:5000"), ("[fd00::1]/a", "[fd00::1]")]
         {

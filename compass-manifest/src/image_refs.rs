@@ -1,5 +1,5 @@
-//! Where release manifests use images: fields, arguments, environment values, and JSON or YAML
-//! text inside configuration values.
+//! Finds the images that release manifests use: in fields, arguments, environment values, and in JSON
+//! or YAML text inside configuration values.
 
 mod resolve;
 
@@ -15,45 +15,45 @@ use crate::yaml::{Node, NodeKind};
 
 pub(crate) use resolve::{is_registry_host, resolve, resolve_list_entry};
 
-/// An image that a release manifest uses.
+/// A use of an image in a release manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageUse {
-    /// Path of the field, as `_config.controllers[0].containers[0].image`.
+    /// The path of the field, as `_config.controllers[0].containers[0].image`.
     pub path: Arc<str>,
-    /// The reference as it is written.
+    /// The reference as written.
     pub written: String,
-    /// Where it stands.
+    /// The span of the reference.
     pub span: Span,
-    /// Whether the whole value is meant to be an image reference, as under the key `image`.
+    /// Whether the whole value is an image reference, as under the key `image`.
     pub is_field: bool,
-    /// What is meant, or why that cannot be said.
+    /// The resolved image, or the reason why it cannot be resolved.
     pub image: Result<ResolvedImage, String>,
 }
 
-/// An image by project and name, wherever its registry is.
+/// An image with its template variables replaced, identified by project and repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct ResolvedImage {
-    /// The registry's host where it is written out; otherwise a template variable stands for it.
+    /// The registry host, if the reference has one instead of a template variable.
     pub host: Option<String>,
-    /// The project, by the name that image lists use; empty for an image directly below a host.
+    /// The project, by its name in image lists; empty for an image directly below a host.
     pub project: String,
-    /// The repository path below the project.
+    /// The repository path in the project.
     pub repository: String,
-    /// The tag, where one is written.
+    /// The tag, if the reference has one.
     pub tag: Option<String>,
-    /// The digest, where one is written.
+    /// The digest, if the reference has one.
     pub digest: Option<String>,
 }
 
 impl ResolvedImage {
-    /// The image as image lists write it: `project/name:tag`.
+    /// Returns the line of an image list for this image: `project/name:tag`.
     pub fn list_entry(&self) -> String {
-        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
-        format!("{}{tag}{digest}", self.path())
+        self.path() + &self.version()
     }
 
-    /// Project and repository.
+    /// The project and the repository.
     fn path(&self) -> String {
         match self.project.as_str() {
             "" => self.repository.clone(),
@@ -61,7 +61,7 @@ impl ResolvedImage {
         }
     }
 
-    /// The reference in the release registry.
+    /// Returns the reference in the release registry.
     pub fn release_reference(&self, policy: &Policy) -> String {
         let version = self.version();
         match &self.host {
@@ -72,7 +72,7 @@ impl ResolvedImage {
         }
     }
 
-    /// The reference in the source registry.
+    /// Returns the reference in the source registry.
     pub fn source_reference(&self, policy: &Policy) -> String {
         let release = self.release_reference(policy);
         let path = release.split_once('/').map_or("", |(_, path)| path);
@@ -80,6 +80,7 @@ impl ResolvedImage {
         policy.registries.source_repository(repository) + &self.version()
     }
 
+    /// The tag and the digest, with their separators.
     fn version(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
@@ -87,7 +88,7 @@ impl ResolvedImage {
     }
 }
 
-/// The images that a document uses, in order.
+/// Returns the images that a document uses, in file order.
 pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> Vec<ImageUse> {
     let service = root.at(&["spec", "service", "image"]).and_then(Node::text);
     let own_host = service.and_then(|image| Some(image.split_once('/')?.0)).unwrap_or_default();
@@ -96,10 +97,11 @@ pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> V
     walk.found
 }
 
+/// Walks a document, and collects its images.
 struct Walk<'w> {
     source: &'w SourceFile,
     policy: &'w Policy,
-    /// The registry of a plugin's own image.
+    /// The registry host of a plugin's own image.
     own_host: &'w str,
     path: NodePath<'w>,
     found: Vec<ImageUse>,
@@ -138,35 +140,35 @@ impl<'w> Walk<'w> {
     }
 
     fn text(&mut self, text: &str, span: Span) {
-        // Most values name no image; this spares them the expressions.
+        // A cheap test, because most values contain no image.
         if !text.contains('/') || !text.contains(':') {
             return;
         }
-        let (mut path, mut behind) = (None, Some(span));
-        // JSON may escape slashes.
+        let (mut path, mut rest) = (None, Some(span));
+        // JSON can escape slashes.
         let text =
             if text.contains(r"\/") { Cow::Owned(text.replace(r"\/", "/")) } else { text.into() };
         for candidate in CANDIDATE.find_iter(&text) {
             let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
             let image = resolve(written, self.policy);
-            if self.is_meant(written, &image) {
-                // Text with escapes is not searched again for each image in it.
-                let place = behind.and_then(|behind| self.place(written, behind));
-                behind = place.map(|place| Span { start: place.end, end: span.end });
+            if self.is_image(written, &image) {
+                // If a text has escapes, the search fails once and is not repeated for each image.
+                let found = rest.and_then(|rest| self.find_in(written, rest));
+                rest = found.map(|found| Span { start: found.end, end: span.end });
                 let path = path.get_or_insert_with(|| self.path.to_string().into());
-                self.add(path, (written, place.unwrap_or(span)), false, image);
+                self.add(path, (written, found.unwrap_or(span)), false, image);
             }
         }
     }
 
-    /// Whether a part of a text is meant as an image: one of our registries, with a version.
-    fn is_meant(&self, written: &str, image: &Result<ResolvedImage, String>) -> bool {
+    /// Whether a part of a text is an image: it has a registry of the policy, and a version.
+    fn is_image(&self, written: &str, image: &Result<ResolvedImage, String>) -> bool {
         match image {
             Ok(image) => {
-                let is_ours = image.host.as_ref().is_none_or(|host| self.is_known(host));
-                is_ours && (image.tag.is_some() || image.digest.is_some())
+                let is_known = image.host.as_ref().is_none_or(|host| self.is_known(host));
+                is_known && (image.tag.is_some() || image.digest.is_some())
             }
-            // A registry, a name, and a variable without a value in the place of the tag.
+            // A registry variable, a name, and a tag that is a variable without a value.
             Err(_) => {
                 let registry = written.strip_prefix("[[").and_then(|rest| rest.split_once("]]"));
                 registry.is_some_and(|(name, rest)| {
@@ -182,8 +184,8 @@ impl<'w> Walk<'w> {
         [registries.release_host(), registries.source_host(), self.own_host].contains(&host)
     }
 
-    /// Where a part of a scalar's text stands; what was escaped is not found.
-    fn place(&self, part: &str, within: Span) -> Option<Span> {
+    /// Finds a part of a scalar's text in the source; `None` if it contains escapes.
+    fn find_in(&self, part: &str, within: Span) -> Option<Span> {
         let start = within.start + self.source.text().get(within.range())?.find(part)?;
         Some(Span { start, end: start + part.len() })
     }
@@ -206,16 +208,16 @@ impl<'w> Walk<'w> {
     }
 }
 
-/// Fields whose text is for people.
+/// The fields that contain text for people.
 pub(crate) const DESCRIPTIVE: &[&str] = &["description", "note", "alias", "author"];
 
-/// A registry, as a template variable or a host, and what follows it without a blank.
-#[expect(clippy::expect_used, reason = "a constant expression, which the tests use")]
+/// A registry, as a template variable or a host, with a path, a tag and a digest.
+#[expect(clippy::expect_used, reason = "a constant regular expression, which the tests use")]
 static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?:\[\[[ \t]*[A-Za-z_][A-Za-z0-9_.-]*[ \t]*\]\]|\b[A-Za-z0-9.-]+(?::[0-9]+)?)/[a-z0-9][a-z0-9._/-]*(?::(?:\[\[[ \t]*[A-Za-z_][A-Za-z0-9_.-]*[ \t]*\]\]|[A-Za-z0-9_.-]+))*(?:@sha256:[0-9a-f]{64})?",
     )
-    .expect("an expression")
+    .expect("the regular expression is valid")
 });
 
 #[cfg(test)]
@@ -223,7 +225,7 @@ mod tests {
     use super::*;
     use crate::yaml::parse;
 
-    /// `path: reference` of every image of a document, `!` for one that cannot be read.
+    /// Returns `path: reference` of every image of a document, with `!` for an unresolvable one.
     fn found(text: &str) -> Vec<String> {
         let (policy, source) = (Policy::default(), SourceFile::new("a.yaml", text));
         let uses = image_uses(&source, &parse(text).unwrap(), &policy);
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn images_in_texts_are_found() {
+    fn image_uses_in_texts_are_found() {
         let release = "harbor.caicloud.xyz/release";
         for (text, expected) in [
             (format!("a: '--image={release}/x:v1'"), format!("a: {release}/x:v1")),

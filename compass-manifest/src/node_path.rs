@@ -1,8 +1,8 @@
-//! Paths into a document, as `spec.modules[0].name`.
+//! Paths of nodes in a document, as `spec.modules[0].name`.
 
 use std::fmt;
 
-/// A path into a document. Put into words only when somebody asks: most are never shown.
+/// The path of a node. It is formatted only on demand, because most paths are never shown.
 #[derive(Debug, Default)]
 pub(crate) struct NodePath<'n> {
     steps: Vec<Step<'n>>,

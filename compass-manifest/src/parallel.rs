@@ -1,15 +1,14 @@
-//! Work on all processors, with a result that does not depend on how many there are.
+//! Runs a function on all processors, with the same result for any number of them.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Applies a function to every item, on as many threads as there are processors; the results are
-/// in the order of the items.
+/// Applies a function to every item, on one thread per processor. The results are in the order of the
+/// items.
 ///
 /// # Panics
-///
-/// Where the function does.
+/// If the function panics.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], function: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     map_on(processors.min(items.len()), items, function)
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_in_the_order_of_the_items() {
+    fn map_results_keep_item_order() {
         let items: Vec<usize> = (0..1000).collect();
         let doubled: Vec<usize> = items.iter().map(|item| item * 2).collect();
         for threads in 0..5 {
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_nothing() {
+    fn map_no_items_is_empty() {
         let nothing: [u8; 0] = [];
         assert!(map(&nothing, |item| *item).is_empty());
     }

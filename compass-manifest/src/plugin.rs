@@ -4,9 +4,11 @@ use crate::schema::{Field, Schema, optional, required};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
-/// A plugin manifest, as far as it could be read. Fields that are missing or of a wrong type are
-/// `None`; the rules report them.
+/// The fields of a plugin manifest that Compass uses.
+///
+/// Missing fields and fields of a wrong type are `None`; the rules report them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PluginManifest {
     /// `metadata.name`.
     pub name: Option<Spanned<String>>,
@@ -20,17 +22,18 @@ pub struct PluginManifest {
     pub modules: Vec<Module>,
 }
 
-/// A module of a plugin: something that the plugin shows in the product's user interface.
+/// A module of a plugin: a part of the product's user interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Module {
     /// `name`.
     pub name: Option<Spanned<String>>,
-    /// `slots`: the places it shows itself in.
+    /// `slots`: the positions in the user interface.
     pub slots: Vec<Spanned<String>>,
 }
 
 impl PluginManifest {
-    /// Reads what can be read of a document.
+    /// Reads the valid fields of a document.
     pub fn read(root: &Node) -> Self {
         let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
         Self {
@@ -53,7 +56,7 @@ impl Module {
     }
 }
 
-/// What the plugin centre's API takes.
+/// The schema of the plugin centre's API.
 pub(crate) const SCHEMA: Schema = Schema::Fields(&[
     optional("apiVersion", Schema::Text),
     optional("kind", Schema::Text),

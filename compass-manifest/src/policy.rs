@@ -297,7 +297,7 @@ mod tests {
             (
                 "hotfixes: {patterns: [{path: '((\\w{100}){100}){100}', version: none}]}".into(),
                 "2:30",
-                "takes too much memory",
+                "needs too much memory",
             ),
             (
                 format!("hotfixes: {{patterns: [{}]}}", "{path: x, version: none}, ".repeat(65)),

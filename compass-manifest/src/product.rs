@@ -1,4 +1,4 @@
-//! Product manifests, `release-products/<VERSION>.yaml`, and the image lists they name.
+//! Product manifests, `release-products/<VERSION>.yaml`, and image lists.
 
 use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
 use crate::schema::{Field, Schema, Violation, ViolationKind, optional, required};
@@ -6,23 +6,27 @@ use crate::source::{SourceFile, Span, Spanned};
 use crate::tree::below;
 use crate::yaml::Node;
 
-/// A product manifest, as far as it could be read.
+/// The fields of a product manifest.
+///
+/// Missing fields and fields of a wrong type are `None`; the rules report them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProductManifest {
     /// `metadata.name`.
     pub name: Option<Spanned<String>>,
     /// `spec.version`.
     pub version: Option<Spanned<String>>,
-    /// `spec.imageLists`: paths in the repository, where `*` is any text.
+    /// `spec.imageLists`: path patterns in the repository.
     pub image_lists: Vec<Spanned<String>>,
     /// `spec.addons`: the directory of the addons.
     pub addons: Option<Spanned<String>>,
-    /// `spec.files`: what else comes along.
+    /// `spec.files`: other files of the bundle.
     pub files: Vec<ExtraFile>,
 }
 
-/// A file that a product's bundle carries as it is.
+/// A file that a product's bundle contains unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExtraFile {
     /// `source`: its path in the repository.
     pub source: Option<Spanned<String>>,
@@ -35,24 +39,24 @@ pub struct ExtraFile {
 /// A line of an image list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageListEntry {
-    /// The line without blanks at its ends.
+    /// The line without surrounding whitespace.
     pub text: String,
-    /// Where it stands.
+    /// The span in the list.
     pub span: Span,
 }
 
 impl ProductManifest {
-    /// The directory of the addons, without a slash at its end.
+    /// The directory of the addons, without a trailing slash.
     pub fn addons_directory(&self) -> Option<&str> {
         self.addons.as_ref().map(|directory| directory.value.trim_end_matches('/'))
     }
 
-    /// The part of a path below the directory of the addons, where it is in there.
+    /// Returns the part of a path below the directory of the addons; `None` if the path is not in it.
     pub fn path_in_addons<'p>(&self, path: &'p str) -> Option<&'p str> {
         below(path, self.addons_directory()?)
     }
 
-    /// Whether the product's package has a file as it is in the repository.
+    /// Whether the product's package contains the file unchanged.
     pub(crate) fn packs(&self, path: &str) -> bool {
         self.path_in_addons(path).is_some()
             || self
@@ -62,23 +66,23 @@ impl ProductManifest {
                 .any(|one| one.value == path)
     }
 
-    /// The place in the manifest that names a file of the package.
-    pub(crate) fn names(&self, path: &str) -> Span {
+    /// Returns the span of the field that adds a file to the package.
+    pub(crate) fn span_of(&self, path: &str) -> Span {
         let sources = self.files.iter().filter_map(|file| file.source.as_ref());
         let named =
             sources.into_iter().find(|source| source.value == path).or(self.addons.as_ref());
         named.map_or_else(Span::default, |named| named.span)
     }
 
-    /// The patterns of `spec.imageLists`; at most so many as one list of a policy may have.
+    /// Parses the patterns of `spec.imageLists`, up to the limit for lists of a policy.
     pub(crate) fn list_patterns(
         &self,
     ) -> impl Iterator<Item = (&Spanned<String>, Result<Pattern, PatternError>)> {
         self.image_lists.iter().take(MAX_PATTERNS).map(|list| (list, Pattern::new(&list.value)))
     }
 
-    /// What the manifest has too much of to be read.
-    pub(crate) fn excess(&self) -> Vec<Violation> {
+    /// Returns a violation for each exceeded limit of `spec.imageLists`.
+    pub(crate) fn limit_violations(&self) -> Vec<Violation> {
         let violation = |span, message: String, help: &str| Violation {
             kind: ViolationKind::WrongType,
             message,
@@ -92,13 +96,13 @@ impl ProductManifest {
         let many = self.image_lists.get(MAX_PATTERNS).map(|list| {
             let count = self.image_lists.len();
             let message = format!("`spec.imageLists` names {count} lists");
-            let help = format!("name at most {MAX_PATTERNS}: `*` stands for any characters");
+            let help = format!("name at most {MAX_PATTERNS}: `*` matches any characters");
             violation(list.span, message, &help)
         });
         long.chain(many).collect()
     }
 
-    /// Reads what can be read of a document.
+    /// Reads the valid fields of a document.
     pub fn read(root: &Node) -> Self {
         let spec = root.get("spec");
         let list = |key| spec.and_then(|spec| spec.get(key)).map(Node::items).unwrap_or_default();
@@ -122,9 +126,10 @@ impl ProductManifest {
     }
 }
 
-/// The lines of an image list that name images: those that are not empty, and no `#` comments. Only
-/// blanks of ASCII are taken off their ends: other tools take a no-break space for a part of the tag.
-pub fn listed_images(source: &SourceFile) -> Vec<ImageListEntry> {
+/// Returns the lines of an image list that are neither empty nor `#` comments.
+///
+/// Only ASCII whitespace is trimmed, because other tools read a no-break space as part of the tag.
+pub fn parse_image_list(source: &SourceFile) -> Vec<ImageListEntry> {
     let mut start = 0;
     let mut images = Vec::new();
     for line in source.text().split_inclusive('\n') {
@@ -170,7 +175,7 @@ mod tests {
     #[test]
     fn product_hostile_lists_are_violations() {
         for (lists, says) in [
-            (format!("'{}*'", "a".repeat(1_000_000)), "at most 1024 are read"),
+            (format!("'{}*'", "a".repeat(1_000_000)), "at most 1024 are allowed"),
             ("'l/*.list', ".repeat(1_001), "names 1001 lists"),
         ] {
             let text = format!(

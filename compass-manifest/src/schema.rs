@@ -1,4 +1,4 @@
-//! What a YAML file of a kind may hold, declared as data, and how a file departs from it.
+//! Schemas of YAML files, declared as data, and their validation.
 
 use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::node_path::{NodePath, Step};
@@ -6,7 +6,7 @@ use crate::source::Span;
 use crate::suggest;
 use crate::yaml::{Node, NodeKind, ScalarType, decimal};
 
-/// What a node should be.
+/// The expected value of a node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Schema {
     /// Text; a number or boolean must be quoted.
@@ -15,21 +15,21 @@ pub(crate) enum Schema {
     Boolean,
     /// A port number, 1 to 65535.
     Port,
-    /// A port number, or 0 for one that the cluster chooses.
+    /// A port number, or 0 if the cluster chooses it.
     PortOrZero,
-    /// Any scalar, as resource quantities are.
+    /// Any scalar except null, as a resource quantity.
     Scalar,
-    /// Any scalar, or nothing.
+    /// Any scalar, or null.
     ScalarOrNothing,
-    /// Anything at all.
+    /// Any node.
     Any,
-    /// A list of one shape.
+    /// A list of items with one schema.
     List(&'static Schema),
-    /// One of a shape, or a list of them.
+    /// An item, or a list of items.
     OneOrMore(&'static Schema),
-    /// A mapping of any keys to one shape.
+    /// A mapping with any keys and one schema for the values.
     MapOf(&'static Schema),
-    /// A mapping of known fields.
+    /// A mapping with known fields.
     Fields(&'static [Field]),
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Field {
     pub(crate) shape: Schema,
 }
 
-/// How a file departs from its shape.
+/// A violation of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) kind: ViolationKind,
@@ -58,28 +58,29 @@ pub(crate) enum ViolationKind {
 }
 
 impl Field {
-    fn is_left_empty(&self, value: &Node) -> bool {
+    /// Whether the value of an optional collection is null, which means an empty collection.
+    fn is_empty_collection(&self, value: &Node) -> bool {
         let collection =
             matches!(self.shape, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
         collection && !self.required && value.is_null()
     }
 }
 
-/// A field that must be there.
+/// Declares a required field.
 pub(crate) const fn required(name: &'static str, shape: Schema) -> Field {
     Field { name, required: true, shape }
 }
 
-/// A field that may be left out.
+/// Declares an optional field.
 pub(crate) const fn optional(name: &'static str, shape: Schema) -> Field {
     Field { name, required: false, shape }
 }
 
-/// Compares a document with its shape and collects every violation.
+/// Validates a document, and returns all violations.
 pub(crate) fn compare(root: &Node, shape: Schema) -> Vec<Violation> {
     let mut walk = Walk { path: NodePath::default(), violations: Vec::new() };
-    let head = root.entries().first().map_or(root.span, |entry| entry.key.span);
-    walk.node(root, shape, head);
+    let key_span = root.entries().first().map_or(root.span, |entry| entry.key.span);
+    walk.node(root, shape, key_span);
     walk.violations
 }
 
@@ -89,112 +90,112 @@ struct Walk<'n> {
 }
 
 impl<'n> Walk<'n> {
-    /// `head` is the short span that stands for the node: the key it hangs on.
-    fn node(&mut self, node: &'n Node, shape: Schema, head: Span) {
-        // A rule of its own says what is wrong with it.
+    /// Validates a node. `key_span` is the span of its key, for violations without a better one.
+    fn node(&mut self, node: &'n Node, shape: Schema, key_span: Span) {
+        // `unquoted-template` reports it.
         if node.unquoted_template().is_some() {
             return;
         }
         match shape {
             Schema::Any => {}
-            Schema::Text => self.scalar(node, head, "text", |scalar| scalar == ScalarType::Text),
+            Schema::Text => {
+                self.scalar(node, key_span, "text", |scalar| scalar == ScalarType::Text)
+            }
             Schema::Boolean => {
-                self.scalar(node, head, "`true` or `false`", |scalar| {
+                self.scalar(node, key_span, "`true` or `false`", |scalar| {
                     scalar == ScalarType::Boolean
                 });
             }
             Schema::Scalar => {
-                self.scalar(node, head, "a value", |scalar| scalar != ScalarType::Null)
+                self.scalar(node, key_span, "a value", |scalar| scalar != ScalarType::Null)
             }
-            Schema::ScalarOrNothing => self.scalar(node, head, "a value", |_| true),
-            Schema::Port => self.port(node, head, 1),
-            Schema::PortOrZero => self.port(node, head, 0),
-            Schema::List(item) => self.list(node, *item, head),
+            Schema::ScalarOrNothing => self.scalar(node, key_span, "a value", |_| true),
+            Schema::Port => self.port(node, key_span, 1),
+            Schema::PortOrZero => self.port(node, key_span, 0),
+            Schema::List(item) => self.list(node, *item, key_span),
             Schema::OneOrMore(item) if matches!(node.kind, NodeKind::Sequence(_)) => {
-                self.list(node, *item, head);
+                self.list(node, *item, key_span);
             }
-            Schema::OneOrMore(item) => self.node(node, *item, head),
-            Schema::MapOf(value) => self.map(node, *value, head),
-            Schema::Fields(fields) => self.fields(node, fields, head),
+            Schema::OneOrMore(item) => self.node(node, *item, key_span),
+            Schema::MapOf(value) => self.map(node, *value, key_span),
+            Schema::Fields(fields) => self.fields(node, fields, key_span),
         }
     }
 
     fn scalar(
         &mut self,
         node: &Node,
-        head: Span,
+        key_span: Span,
         expected: &str,
         fits: impl Fn(ScalarType) -> bool,
     ) {
         match &node.kind {
             NodeKind::Scalar(scalar)
                 if fits(scalar.scalar_type())
-                    && !(expected == "text" && scalar.is_older_boolean()) => {}
+                    && !(expected == "text" && scalar.is_yaml11_boolean()) => {}
             NodeKind::Scalar(scalar)
                 if expected == "text" && scalar.scalar_type() != ScalarType::Null =>
             {
-                let help = format!("put it in quotes: '{}'", shorten(&scalar.text, MAX_QUOTED));
-                self.wrong_type(node, head, expected, help);
+                let help = format!("quote the value: '{}'", shorten(&scalar.text, MAX_QUOTED));
+                self.wrong_type(node, key_span, expected, help);
             }
-            _ => self.wrong_type(node, head, expected, format!("write {expected} here")),
+            _ => self.wrong_type(node, key_span, expected, format!("write {expected}")),
         }
     }
 
-    fn port(&mut self, node: &Node, head: Span, least: u16) {
+    fn port(&mut self, node: &Node, key_span: Span, min: u16) {
         let valid = matches!(&node.kind, NodeKind::Scalar(scalar)
-            if scalar.plain && decimal(&scalar.text).is_some_and(|port| port >= least));
+            if scalar.plain && decimal(&scalar.text).is_some_and(|port| port >= min));
         if !valid {
-            let help = format!(
-                "write a whole number from {least} to 65535, without quotes and leading zeros"
-            );
-            self.wrong_type(node, head, "a port", help);
+            let help =
+                format!("write an integer from {min} to 65535, without quotes and leading zeros");
+            self.wrong_type(node, key_span, "a port", help);
         }
     }
 
-    fn list(&mut self, node: &'n Node, item: Schema, head: Span) {
+    fn list(&mut self, node: &'n Node, item: Schema, key_span: Span) {
         let NodeKind::Sequence(items) = &node.kind else {
             return self.wrong_type(
                 node,
-                head,
+                key_span,
                 "a list",
-                "write one item a line, each after `- `".into(),
+                "write one item per line, each after `- `".into(),
             );
         };
         for (index, node) in items.iter().enumerate() {
-            self.below(Step::Item(index), |walk| walk.node(node, item, short(node)));
+            self.descend(Step::Item(index), |walk| walk.node(node, item, first_key_span(node)));
         }
     }
 
-    fn map(&mut self, node: &'n Node, value: Schema, head: Span) {
+    fn map(&mut self, node: &'n Node, value: Schema, key_span: Span) {
         let NodeKind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
-                head,
+                key_span,
                 "a mapping",
-                "write `key: value` lines below it".into(),
+                "write indented `key: value` lines".into(),
             );
         };
         for entry in entries {
             let name = entry.key.text().unwrap_or("?");
-            self.below(Step::Key(name), |walk| walk.node(&entry.value, value, entry.key.span));
+            self.descend(Step::Key(name), |walk| walk.node(&entry.value, value, entry.key.span));
         }
     }
 
-    fn fields(&mut self, node: &'n Node, fields: &[Field], head: Span) {
+    fn fields(&mut self, node: &'n Node, fields: &[Field], key_span: Span) {
         let NodeKind::Mapping(entries) = &node.kind else {
             return self.wrong_type(
                 node,
-                head,
+                key_span,
                 "a mapping",
-                "write `key: value` lines below it".into(),
+                "write indented `key: value` lines".into(),
             );
         };
         for entry in entries {
             let name = entry.key.text().unwrap_or_default();
             match fields.iter().find(|field| field.name == name) {
-                // A collection with nothing below it is an empty one.
-                Some(field) if field.is_left_empty(&entry.value) => {}
-                Some(field) => self.below(Step::Key(name), |walk| {
+                Some(field) if field.is_empty_collection(&entry.value) => {}
+                Some(field) => self.descend(Step::Key(name), |walk| {
                     walk.node(&entry.value, field.shape, entry.key.span);
                 }),
                 None => self.unknown(name, fields, entry.key.span),
@@ -207,7 +208,7 @@ impl<'n> Walk<'n> {
                 ViolationKind::MissingField,
                 format!("{} is missing", quote_name(&path)),
                 format!("add `{}:` to this mapping", field.name),
-                head,
+                key_span,
             );
         }
     }
@@ -215,7 +216,7 @@ impl<'n> Walk<'n> {
     fn unknown(&mut self, name: &str, fields: &[Field], span: Span) {
         let help = match suggest(name, fields.iter().map(|field| field.name)) {
             Some(known) => format!("did you mean {}?", quote(known)),
-            None => format!("known here are {}", list_names(fields)),
+            None => format!("known fields: {}", list_names(fields)),
         };
         let path = self.path_of(name);
         self.report(
@@ -226,7 +227,7 @@ impl<'n> Walk<'n> {
         );
     }
 
-    fn wrong_type(&mut self, node: &Node, head: Span, expected: &str, help: String) {
+    fn wrong_type(&mut self, node: &Node, key_span: Span, expected: &str, help: String) {
         let path = &self.path;
         let subject = if path.is_empty() { "the file".to_owned() } else { quote_name(path) };
         let found = match &node.kind {
@@ -236,9 +237,9 @@ impl<'n> Walk<'n> {
         let span = if matches!(&node.kind, NodeKind::Scalar(s) if !s.text.is_empty()) {
             node.span
         } else {
-            head
+            key_span
         };
-        let message = format!("{subject} should be {expected}, and is {found}");
+        let message = format!("{subject} should be {expected}, but is {found}");
         self.report(ViolationKind::WrongType, message, help, span);
     }
 
@@ -246,7 +247,7 @@ impl<'n> Walk<'n> {
         self.violations.push(Violation { kind, message, help, span });
     }
 
-    fn below(&mut self, step: Step<'n>, then: impl FnOnce(&mut Self)) {
+    fn descend(&mut self, step: Step<'n>, then: impl FnOnce(&mut Self)) {
         self.path.push(step);
         then(self);
         self.path.pop();
@@ -257,7 +258,7 @@ impl<'n> Walk<'n> {
     }
 }
 
-fn short(node: &Node) -> Span {
+fn first_key_span(node: &Node) -> Span {
     node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 

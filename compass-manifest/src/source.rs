@@ -1,35 +1,35 @@
-//! Text files of a release repository, and places in them.
+//! Text files, and positions in them.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// How many bytes lie between places that [`SourceFile`] remembers.
+/// The distance in bytes between the positions that [`SourceFile`] caches.
 const STRIDE: usize = 1024;
 
-/// A byte range in a [`SourceFile`]'s text.
+/// A byte range in the text of a [`SourceFile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span {
-    /// First byte.
+    /// The first byte.
     pub start: usize,
     /// One past the last byte.
     pub end: usize,
 }
 
-/// A place as people count: line and column from 1, columns in characters.
+/// A line and a column, counted from 1, with columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Position {
-    /// Line, from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// The column in characters, from 1.
     pub column: usize,
 }
 
-/// A value and where it was written.
+/// A value with its span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// The span in the file.
     pub span: Span,
 }
 
@@ -38,8 +38,8 @@ pub struct Spanned<T> {
 pub struct SourceFile {
     path: String,
     text: String,
-    /// The position of every [`STRIDE`]th byte, so that finding one takes the same time in lines
-    /// of any length. Most files are never asked.
+    /// The position of every [`STRIDE`]th byte, so that a lookup takes constant time in lines of any
+    /// length. Computed on demand, because most files have no findings.
     positions: OnceLock<Vec<Position>>,
 }
 
@@ -51,8 +51,9 @@ impl Span {
 }
 
 impl SourceFile {
-    /// Takes a file's path (with `/`, relative to the repository) and text. A byte order mark at
-    /// the beginning is dropped, so that columns are those an editor shows.
+    /// Creates a file with its path, relative to the repository and with `/`, and its text.
+    ///
+    /// A byte order mark is dropped, so that columns are the same as in editors.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         let mut text = text.into();
         if text.starts_with('\u{feff}') {
@@ -71,14 +72,14 @@ impl SourceFile {
         &self.text
     }
 
-    /// The line and column of a byte offset; an offset past the end is the end.
+    /// Returns the line and column of a byte offset. A larger offset is treated as the end.
     pub fn position(&self, offset: usize) -> Position {
         let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
-        let (nearest, known) = match offset / STRIDE {
+        let (start, position) = match offset / STRIDE {
             0 => (0, Position::FIRST),
             stride => (stride * STRIDE, self.positions()[stride]),
         };
-        known.after(&self.text.as_bytes()[nearest..offset])
+        position.after(&self.text.as_bytes()[start..offset])
     }
 
     fn positions(&self) -> &[Position] {
@@ -99,7 +100,7 @@ impl SourceFile {
 impl Position {
     const FIRST: Self = Self { line: 1, column: 1 };
 
-    /// The position behind bytes that begin here. Bytes that continue a character do not count.
+    /// Returns the position after bytes that begin here. UTF-8 continuation bytes do not count.
     fn after(self, bytes: &[u8]) -> Self {
         let mut lines = bytes.split(|byte| *byte == b'\n');
         let last = lines.next_back().unwrap_or_default();
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_count_characters_and_not_bytes() {
+    fn position_columns_count_characters() {
         let file = SourceFile::new("a.yaml", "\u{feff}a: 持续\r\nb: x");
         assert_eq!(file.position(3), Position { line: 1, column: 4 });
         assert_eq!(file.position("a: 持".len()), Position { line: 1, column: 5 });
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_in_long_files_are_those_of_a_count_from_the_beginning() {
+    fn position_in_long_file_is_exact() {
         let text = "持续 integration\n\n\t".repeat(300) + &"长 line ".repeat(900) + "\nlast";
         let file = SourceFile::new("a.yaml", text.as_str());
         for offset in (0..=text.len()).filter(|offset| text.is_char_boundary(*offset)) {

@@ -1,6 +1,6 @@
-//! Names that a mistyped one may mean.
+//! Suggests a known name for a mistyped one.
 
-/// The known name that a mistyped one is nearest to, if it is near enough to be meant.
+/// Returns the known name that is most similar to a mistyped one, if it is similar enough.
 ///
 /// ```
 /// use compass_manifest::suggest;
@@ -19,7 +19,7 @@ pub fn suggest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
-/// Edit distance without regard to case.
+/// The case-insensitive Levenshtein distance.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.to_lowercase().chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();

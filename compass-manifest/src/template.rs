@@ -1,4 +1,4 @@
-//! Template variables in texts: `[[ registry_release ]]`.
+//! Finds template variables in texts: `[[ registry_release ]]`.
 
 use std::sync::LazyLock;
 
@@ -9,23 +9,24 @@ use regex::Regex;
 pub struct Variable<'t> {
     /// The name between the brackets.
     pub name: &'t str,
-    /// The first byte of the brackets.
+    /// The offset of the opening brackets.
     pub start: usize,
-    /// One past their last byte.
+    /// The offset after the closing brackets.
     pub end: usize,
-    /// Whether it is written with one blank on each side, and closed.
+    /// Whether the variable is closed, with one space on each side of its name.
     pub well_formed: bool,
 }
 
-#[expect(clippy::expect_used, reason = "a constant expression, which the tests use")]
+#[expect(clippy::expect_used, reason = "a constant regular expression, which the tests use")]
 static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\[\[([ \t]*)([A-Za-z_][A-Za-z0-9_.-]*)([ \t]*)(\]\]?)").expect("an expression")
+    Regex::new(r"\[\[([ \t]*)([A-Za-z_][A-Za-z0-9_.-]*)([ \t]*)(\]\]?)")
+        .expect("the regular expression is valid")
 });
 
-/// The template variables in a text, in order.
+/// Iterates over the template variables in a text.
 ///
-/// `[[ -f x ]]` of a shell script and `[[^\]]` of a regular expression are none, because what
-/// stands between the brackets is no name.
+/// `[[ -f x ]]` of a shell script and `[[^\]]` of a regular expression are skipped, because the text
+/// between the brackets is not a name.
 ///
 /// ```
 /// use compass_manifest::template::variables;
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_is_well_formed_with_one_blank_on_each_side() {
+    fn variables_need_one_space_each_side() {
         for (text, well_formed) in [
             ("[[ a.b-c_D ]]", true),
             ("[[a]]", false),
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn other_double_brackets_are_left_alone() {
+    fn variables_other_brackets_are_skipped() {
         for text in ["[[ $a == b ]]", "[[^\\]]", "[[Go-http-client/1.1] 10.0.0.1]", "[a]", "[[ ]]"]
         {
             assert_eq!(variables(text).count(), 0, "{text}");
@@ -77,9 +78,9 @@ mod tests {
     }
 
     #[test]
-    fn the_place_is_that_of_the_brackets() {
+    fn variables_offsets_include_brackets() {
         let text = "x-[[ a ]]-[[ b ]]";
-        let places: Vec<_> = variables(text).map(|found| &text[found.start..found.end]).collect();
-        assert_eq!(places, ["[[ a ]]", "[[ b ]]"]);
+        let texts: Vec<_> = variables(text).map(|found| &text[found.start..found.end]).collect();
+        assert_eq!(texts, ["[[ a ]]", "[[ b ]]"]);
     }
 }

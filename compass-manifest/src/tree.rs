@@ -1,4 +1,4 @@
-//! A release repository's files, in memory.
+//! The files of a release repository, in memory.
 
 use std::collections::BTreeMap;
 
@@ -8,36 +8,36 @@ use std::collections::BTreeMap;
 pub enum EntryKind {
     /// A regular file.
     File,
-    /// The pointer of Git LFS to a file that was not fetched.
+    /// A Git LFS pointer to content that was not fetched.
     LfsPointer,
-    /// A symbolic link: links are not followed.
+    /// A symbolic link, which is not followed.
     Link,
-    /// A submodule, or a repository inside this one.
+    /// A submodule, or a nested repository.
     Submodule,
     /// A pipe, a socket or a device.
     Special,
-    /// An entry whose path is not UTF-8. Its path in the tree has U+FFFD in place of other bytes.
+    /// An entry whose path is not UTF-8. In the tree, U+FFFD replaces the invalid bytes.
     UndecodablePath,
 }
 
 #[derive(Debug, Clone)]
 enum Content {
     Read(Vec<u8>),
-    /// Equal marks are equal contents.
+    /// An entry without content. Equal identifiers mean equal contents.
     Unread(EntryKind, String),
 }
 
-/// The files of a release repository by path. Paths use `/` and are relative to its root.
+/// The files of a release repository by path.
 ///
-/// Whoever embeds this crate decides where the bytes come from: a directory, a git revision, an
-/// upload.
+/// Paths use `/` and are relative to the root. The caller provides the contents, from a directory, a git
+/// revision or an upload.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     files: BTreeMap<String, Content>,
 }
 
 impl Tree {
-    /// An empty tree.
+    /// Creates an empty tree.
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,20 +47,22 @@ impl Tree {
         self.files.insert(path.into(), Content::Read(bytes.into()));
     }
 
-    /// Adds a file that no rule reads: `mark` is any text that differs where the content does, as
-    /// a git object name. Such a file counts for what a change touches, and for what is there.
-    pub fn insert_unread(&mut self, path: impl Into<String>, mark: impl Into<String>) {
-        self.insert_entry(path, EntryKind::File, mark);
+    /// Adds or replaces a regular file without its content.
+    ///
+    /// `content_id` is any text that changes with the content, as a git object name, so that changes of
+    /// the file are detected.
+    pub fn insert_unread(&mut self, path: impl Into<String>, content_id: impl Into<String>) {
+        self.insert_entry(path, EntryKind::File, content_id);
     }
 
-    /// Adds an entry without its content; `mark` as in [`Tree::insert_unread`].
+    /// Adds or replaces an entry without its content; `content_id` as in [`Tree::insert_unread`].
     pub fn insert_entry(
         &mut self,
         path: impl Into<String>,
         kind: EntryKind,
-        mark: impl Into<String>,
+        content_id: impl Into<String>,
     ) {
-        self.files.insert(path.into(), Content::Unread(kind, mark.into()));
+        self.files.insert(path.into(), Content::Unread(kind, content_id.into()));
     }
 
     /// The kind of the entry at a path.
@@ -73,7 +75,7 @@ impl Tree {
         self.files.iter().map(|(path, content)| (path.as_str(), content.kind()))
     }
 
-    /// A file's bytes, where it was read.
+    /// The content of a file, if the tree has it.
     pub fn get(&self, path: &str) -> Option<&[u8]> {
         match self.files.get(path)? {
             Content::Read(bytes) => Some(bytes),
@@ -81,12 +83,12 @@ impl Tree {
         }
     }
 
-    /// Whether there is a file, read or not.
+    /// Whether the tree has an entry at the path.
     pub fn contains(&self, path: &str) -> bool {
         self.files.contains_key(path)
     }
 
-    /// The entry at a path, or at a directory above it, that cannot be read or entered.
+    /// Returns the entry at a path, or at a directory above it, that prevents reading the path.
     pub(crate) fn obstacle<'p>(&self, path: &'p str) -> Option<(&'p str, EntryKind)> {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         ends.map(|end| &path[..end]).find_map(|path| {
@@ -95,7 +97,7 @@ impl Tree {
         })
     }
 
-    /// All files that were read, ordered by path.
+    /// All files with content, ordered by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().filter_map(|(path, content)| match content {
             Content::Read(bytes) => Some((path.as_str(), bytes.as_slice())),
@@ -103,12 +105,12 @@ impl Tree {
         })
     }
 
-    /// The paths of all files, read or not, ordered.
+    /// The paths of all entries, ordered.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// The paths whose content differs between two trees, ordered; also those that only one has.
+    /// Returns the paths whose contents differ, including those that only one tree has, ordered.
     pub fn changed_paths<'t>(&'t self, other: &'t Self) -> Vec<&'t str> {
         let changed = self.files.iter().filter(|(path, content)| {
             other.files.get(*path).is_none_or(|theirs| !theirs.is_same(content))
@@ -122,7 +124,7 @@ impl Tree {
 }
 
 impl EntryKind {
-    /// Whether neither it nor anything behind it is read.
+    /// Whether neither the entry nor a path below it can be read.
     pub(crate) fn is_obstacle(self) -> bool {
         match self {
             Self::File | Self::LfsPointer => false,
@@ -130,7 +132,7 @@ impl EntryKind {
         }
     }
 
-    /// The kind in words, as `a symbolic link`.
+    /// The kind for messages, as `a symbolic link`.
     pub fn describe(self) -> &'static str {
         match self {
             Self::File => "a file",
@@ -154,7 +156,7 @@ impl Content {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Read(one), Self::Read(two)) => one == two,
-            // To fetch the content of a pointer changes nothing.
+            // The kind is ignored: a fetched Git LFS pointer is not a change.
             (Self::Unread(_, one), Self::Unread(_, two)) => one == two,
             _ => false,
         }
@@ -171,12 +173,12 @@ impl<P: Into<String>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Tree {
     }
 }
 
-/// The part of a path below a directory, where it is in there.
+/// Returns the part of a path below a directory; `None` if the path is not in it.
 pub(crate) fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
     path.strip_prefix(directory)?.strip_prefix('/')
 }
 
-/// The part of a path below the first of the directories that it is in.
+/// Returns the part of a path below the first of the directories that contains it.
 pub(crate) fn below_any<'p>(path: &'p str, directories: &[String]) -> Option<&'p str> {
     directories.iter().find_map(|directory| below(path, directory))
 }

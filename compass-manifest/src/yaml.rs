@@ -1,7 +1,7 @@
-//! YAML with the place of every node: the only module that knows the YAML library.
+//! YAML trees with the span of every node. Only this module uses the YAML library.
 //!
-//! Built from parser events and not through serde, because diagnostics need what serde drops: the
-//! span of keys, duplicate keys, and whether a scalar was quoted.
+//! The trees are built from parser events instead of serde, because diagnostics need the spans of keys,
+//! duplicate keys and quoting, which serde drops.
 
 mod build;
 mod duplicate_keys;
@@ -9,37 +9,36 @@ mod merge;
 mod scalar;
 
 use crate::decode;
+pub use crate::decode::{MAX_BYTES, SyntaxError};
 use crate::source::{SourceFile, Span, Spanned};
 
 pub(crate) use duplicate_keys::DuplicateKey;
 pub(crate) use scalar::{Yaml11Meaning, decimal};
 
-/// A release manifest larger than this is refused; real ones have a few kilobytes.
-pub const MAX_BYTES: usize = 4 << 20;
-/// How many levels of lists and mappings a document may have: every walk over it may recurse.
+/// The nesting depth of a document, so that functions may recurse over it.
 pub const MAX_DEPTH: usize = 128;
-/// How many lists, mappings, keys and values a document may have; real ones have a few hundred.
+/// The number of lists, mappings, keys and values of a document. Real ones have a few hundred.
 pub const MAX_NODES: usize = 50_000;
-/// How long a key may be: messages about what stands below it repeat it.
+/// The length of a key in bytes, because messages about its value repeat it.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// A node of a YAML document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What it holds.
+    /// The content.
     pub kind: NodeKind,
-    /// Where it stands.
+    /// The bytes in the text.
     pub span: Span,
 }
 
-/// What a [`Node`] holds.
+/// The content of a [`Node`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeKind {
     /// A scalar.
     Scalar(Scalar),
     /// A sequence.
     Sequence(Box<[Node]>),
-    /// A mapping, with all its entries in order, duplicates included.
+    /// A mapping: all entries in order, including duplicate keys.
     Mapping(Box<[Entry]>),
 }
 
@@ -48,8 +47,8 @@ pub enum NodeKind {
 pub struct Scalar {
     /// The text, with quotes and escapes resolved.
     pub text: Box<str>,
-    /// Whether it stands without quotes and not as a block, so that YAML may read it as a number,
-    /// a boolean or null.
+    /// Whether it is neither quoted nor a block scalar, so that it may be a number, a boolean or
+    /// null.
     pub plain: bool,
 }
 
@@ -62,34 +61,23 @@ pub struct Entry {
     pub value: Node,
 }
 
-/// What a scalar is after the YAML 1.2 core schema.
+/// The type of a scalar in the YAML 1.2 core schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScalarType {
     /// Text.
     Text,
-    /// `null`, `~` or nothing.
+    /// `null`, `~` or an empty node.
     Null,
     /// `true` or `false`.
     Boolean,
-    /// A whole number.
+    /// An integer.
     Integer,
-    /// Another number.
+    /// A floating-point number.
     Float,
 }
 
-/// Why a text is not one YAML document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<&'static str>,
-    /// Where.
-    pub span: Span,
-}
-
 impl Node {
-    /// The value under a key of a mapping: the last one, as YAML readers take it.
+    /// The value of a key of a mapping: the last one, as most YAML parsers use.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().rev().find(|entry| entry.key.text() == Some(key)).map(|e| &e.value)
     }
@@ -115,7 +103,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar, whatever its type.
+    /// The text of a scalar of any type.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Scalar(scalar) => Some(&scalar.text),
@@ -123,25 +111,25 @@ impl Node {
         }
     }
 
-    /// The text of a scalar that is there and not nothing, with its place.
+    /// The text of a scalar with its span; `None` for a missing node, null, or a collection.
     pub(crate) fn spanned_text(node: Option<&Self>) -> Option<Spanned<String>> {
         let node = node.filter(|node| !node.is_null())?;
         Some(Spanned { value: node.text()?.to_owned(), span: node.span })
     }
 
-    /// The port that a scalar names, with its place; 0 is none.
+    /// The port in a scalar, with its span; `None` for 0.
     pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
         let node = node?;
         let value = decimal(node.text()?).filter(|port| *port != 0)?;
         Some(Spanned { value, span: node.span })
     }
 
-    /// Whether the node is `null`, `~` or nothing.
+    /// Whether the node is `null`, `~` or empty.
     pub fn is_null(&self) -> bool {
         matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
     }
 
-    /// The variable of a `[[ name ]]` without quotes, which YAML reads as a list in a list.
+    /// The variable of an unquoted `[[ name ]]`, which YAML parses as a list in a list.
     pub(crate) fn unquoted_template(&self) -> Option<&str> {
         let ([inner], true) = (self.items(), matches!(self.kind, NodeKind::Sequence(_))) else {
             return None;
@@ -153,7 +141,7 @@ impl Node {
         (scalar.plain && begins && scalar.text.chars().all(is_name)).then_some(&scalar.text)
     }
 
-    /// Whether two nodes mean the same, wherever they stand and however they are quoted.
+    /// Whether two nodes have equal values, without regard to spans, quoting and key order.
     pub fn semantically_eq(&self, other: &Node) -> bool {
         match (&self.kind, &other.kind) {
             (NodeKind::Scalar(one), NodeKind::Scalar(two)) => {
@@ -177,7 +165,7 @@ impl Node {
         }
     }
 
-    /// What the node is, in words.
+    /// The type of the node for messages, as `a list`.
     pub fn describe(&self) -> &'static str {
         match &self.kind {
             NodeKind::Sequence(_) => "a list",
@@ -192,22 +180,21 @@ impl Node {
     }
 }
 
-/// Parses a text that holds one YAML document. Merge keys (`<<`) are applied: a mapping has the entries
-/// that they name.
+/// Parses a text that contains one YAML document, and applies its merge keys (`<<`).
 ///
 /// # Errors
-/// A [`SyntaxError`] if the text is not YAML, holds no or several documents, is larger than
-/// [`MAX_BYTES`], has more than [`MAX_NODES`] nodes or [`MAX_DEPTH`] levels, a key longer than
-/// [`MAX_KEY_BYTES`], or grows beyond bounds through aliases; also if it is a Git LFS pointer or has
-/// conflict markers.
+/// - If the text is not YAML, or contains no or several documents.
+/// - If it exceeds [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`] or [`MAX_KEY_BYTES`], or expands too much
+///   through aliases.
+/// - If it is a Git LFS pointer or has conflict markers.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
-    decode::refuse_oversized(text.len())?;
-    decode::refuse_unfinished(text)?;
+    decode::reject_oversized(text.len())?;
+    decode::reject_unmerged(text)?;
     build::document(text)
 }
 
-/// Reads a file's bytes as a text that holds one YAML document, as [`parse`] does. The text of a file
-/// that is larger than [`MAX_BYTES`] is not kept.
+/// Parses the bytes of a file, as [`parse`] does. The returned source is empty if the file is larger than
+/// [`MAX_BYTES`].
 pub fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<Node, SyntaxError>) {
     let (source, text) = decode::read(path, bytes);
     let document = text.and_then(|()| build::document(source.text()));
@@ -223,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_knows_where_it_stands() {
+    fn parse_nodes_have_spans() {
         let text = "spec:\n  version: v0.1.0\n  slots: # why\n  - 'a b'\n  - c\n";
         let root = parse(text).unwrap();
         assert_eq!(slice(text, root.at(&["spec", "version"]).unwrap()), "v0.1.0");
@@ -234,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn duplicate_keys_are_kept_and_the_last_one_counts() {
+    fn parse_duplicate_keys_keep_last_value() {
         let root = parse("a: 1\na: 2\n").unwrap();
         assert_eq!(root.entries().len(), 2);
         assert_eq!(root.get("a").and_then(Node::text), Some("2"));
     }
 
     #[test]
-    fn scalars_have_the_types_of_the_core_schema() {
+    fn parse_scalars_have_core_types() {
         let root = parse("[1, -3, 0x1f, 1.5, 1e3, v1, 1.0.6, '1', true, null, '']").unwrap();
         let types: Vec<_> = root.items().iter().map(Node::describe).collect();
         let (number, text) = ("a number", "text");
@@ -262,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_node_has_no_text() {
+    fn parse_empty_node_is_null() {
         let text = "a:\nb: ~\nc: &x\nd: !!str\ne: !!str 1\nf: *x\nh: {i, j: }\n";
         let root = parse(text).unwrap();
         for (key, expected, describes) in [
@@ -282,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn hostile_documents_are_refused() {
+    fn parse_hostile_documents_fail() {
         let bomb: String =
             (1..30).map(|n| format!("a{n}: &a{n} [*a{}, *a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
         let bomb = format!("a0: &a0 [x, x, x, x]\n{bomb}");
-        assert!(parse(&bomb).unwrap_err().message.contains("grow beyond bounds"));
+        assert!(parse(&bomb).unwrap_err().message.contains("expand too much"));
         assert!(parse(&"[".repeat(100_000)).is_err());
         assert!(parse(&"- ".repeat(100_000)).is_err());
         assert!(parse(&"a".repeat(MAX_BYTES + 1)).unwrap_err().message.contains("bytes"));

@@ -1,4 +1,4 @@
-//! The fields that addon values may have, after the addon template's own lint schema.
+//! The schema of addon values, from the lint schema of the addon template.
 
 use crate::schema::{Field, Schema, optional, required};
 
@@ -79,7 +79,7 @@ const POD: &[Field] = &[
 
 const CONTAINER: &[Field] = &[
     optional("name", Schema::Scalar),
-    // `container-without-image` says it better than `missing-field`.
+    // Optional, because `container-without-image` reports it instead of `missing-field`.
     optional("image", Schema::Text),
     optional("imagePullPolicy", Schema::Text),
     optional("tty", Schema::Boolean),

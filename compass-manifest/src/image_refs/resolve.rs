@@ -1,4 +1,4 @@
-//! What an image reference of a release manifest means.
+//! Resolves image references of release manifests by the policy.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::image::{ImageReference, is_digest, is_repository, is_tag};
 use crate::policy::{Policy, TemplateValue};
 use crate::product::ImageListEntry;
 
-/// Reads a reference whose registry is a template variable or a host.
+/// Resolves a reference that begins with a template variable or a registry host.
 pub(crate) fn resolve(text: &str, policy: &Policy) -> Result<ResolvedImage, String> {
     let Some(rest) = text.strip_prefix("[[") else {
         return parse_with_host(&policy.templates.fill(text)?);
@@ -24,12 +24,12 @@ pub(crate) fn resolve(text: &str, policy: &Policy) -> Result<ResolvedImage, Stri
     parse_in_project(project, &policy.templates.fill(rest)?)
 }
 
-/// Reads the line of an image list: `project/name:tag`.
+/// Resolves a line of an image list: `project/name:tag`.
 pub(crate) fn resolve_list_entry(line: &ImageListEntry, policy: &Policy) -> ImageUse {
     let projects = &policy.registries.projects;
     let image = match line.text.split_once('/') {
         Some((host, _)) if !projects.contains_key(host) && is_registry_host(host) => {
-            Err(format!("{} is a registry, and a line begins with a project", quote(host)))
+            Err(format!("{} is a registry host, but a line begins with a project", quote(host)))
         }
         Some((project, rest)) => parse_in_project(project.to_owned(), rest),
         None => Err(format!("{} has no project", quote(&line.text))),
@@ -38,7 +38,7 @@ pub(crate) fn resolve_list_entry(line: &ImageListEntry, policy: &Policy) -> Imag
     ImageUse { path: Arc::default(), written, span: line.span, is_field: true, image }
 }
 
-/// Whether the first part of a reference is a registry's host, as container tools have it.
+/// Whether the first part of a reference is a registry host, by the convention of container tools.
 pub(crate) fn is_registry_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }
@@ -72,11 +72,11 @@ fn parse_in_project(project: String, rest: &str) -> Result<ResolvedImage, String
 
 fn parse_with_host(text: &str) -> Result<ResolvedImage, String> {
     let image: ImageReference = text.parse().map_err(|error| format!("{error}"))?;
-    // Docker Hub keeps images without a project in `library`.
+    // On Docker Hub, an image without a project belongs to `library`.
     let is_hub = matches!(image.host(), "docker.io" | "index.docker.io" | "registry-1.docker.io");
-    let of_host = if is_hub { "library" } else { "" };
+    let default_project = if is_hub { "library" } else { "" };
     let (project, repository) =
-        image.repository().split_once('/').unwrap_or((of_host, image.repository()));
+        image.repository().split_once('/').unwrap_or((default_project, image.repository()));
     Ok(ResolvedImage {
         host: Some(image.host().to_owned()),
         project: project.to_owned(),
@@ -95,14 +95,14 @@ mod tests {
         Policy::parse(&SourceFile::new(".compass.yaml", format!("version: 1\n{text}"))).unwrap()
     }
 
-    /// What an image is in the release registry, or why it is none.
+    /// Returns the reference in the release registry, or the error.
     fn resolved(written: &str, templates: &str) -> Result<String, String> {
         let policy = policy(templates);
         Ok(resolve(written, &policy)?.release_reference(&policy))
     }
 
     #[test]
-    fn image_below_host_has_no_project() {
+    fn resolve_image_without_project() {
         for (written, release, listed) in [
             ("docker.io/nginx:1.25", "docker.io/library/nginx:1.25", "library/nginx:1.25"),
             ("index.docker.io/a:1", "index.docker.io/library/a:1", "library/a:1"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn image_variables_need_values_of_policy() {
+    fn resolve_replaces_template_variables() {
         let templates = "templates: {tag: v1.2.3, name: web, registry_x: harbor.x/p, site: ~}";
         for (written, release) in [
             ("[[ registry_release ]]/web:[[ tag ]]", "harbor.caicloud.xyz/release/web:v1.2.3"),
@@ -139,12 +139,12 @@ mod tests {
             assert_eq!(resolved(written, templates).as_deref(), Ok(release), "{written}");
         }
         for (written, says) in [
-            ("[[ registry_release ]]/web:[[ site ]]", "`site` is known on site only"),
-            ("[[ registry_release ]]/web:[[ other ]]", "the policy does not know `other`"),
+            ("[[ registry_release ]]/web:[[ site ]]", "the value of `site` is known only on site"),
+            ("[[ registry_release ]]/web:[[ other ]]", "`other` is not in `templates`"),
             ("[[ registry_release ]]/web:[[ tag ]", "`tag` is not closed"),
-            ("[[ registry_release ]]/[[ registry_library ]]:v1", "stands for a registry"),
-            ("[[ site ]]/web:v1", "`site` is known on site only"),
-            ("[[ other ]]/web:v1", "the policy does not know `other`"),
+            ("[[ registry_release ]]/[[ registry_library ]]:v1", "is a registry, which must be"),
+            ("[[ site ]]/web:v1", "the value of `site` is known only on site"),
+            ("[[ other ]]/web:v1", "`other` is not in `templates`"),
             ("[[ registry_release ]]:v1", "a `/` must follow"),
         ] {
             let refused = resolved(written, templates).unwrap_err();

@@ -4,48 +4,49 @@ use super::value::{ValueError, directories, texts, value_error};
 use crate::escape::quote;
 use crate::yaml::Node;
 
-/// What holds for hotfixes.
+/// The settings for hotfixes.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct HotfixPolicy {
-    /// The directories of the hotfixes; new ones go into the first.
+    /// The directories of the hotfixes; new hotfixes go into the first.
     pub directories: Vec<String>,
-    /// The namespaces that an addon may live in.
+    /// The namespaces that an addon may be installed in.
     pub namespaces: Vec<String>,
-    /// How the paths of hotfixes are made, tried in order.
+    /// The patterns of hotfix paths, tried in order.
     pub patterns: Vec<PathPattern>,
-    /// Texts of a template that somebody should have replaced.
+    /// Texts of a README template that must be replaced.
     pub placeholders: Vec<String>,
 }
 
-/// How the path of a hotfix below its directory is made.
+/// A pattern of hotfix paths below the hotfix directory.
 ///
-/// A regular expression for the whole path, with named groups: `addon`, `version`, `base` (product
-/// version), `date`, `patch`, `namespace`, `group`, `leaf` (the addon's own directory), and
-/// `package` where the package is not the directory that `version` stands in.
+/// It is a regular expression for the whole path, with the named groups `addon`, `version`, `base`
+/// (product version), `date`, `patch`, `namespace`, `group`, `leaf` (the addon's own directory), and
+/// `package`, if the package is another directory than the one of `version`.
 #[derive(Debug, Clone)]
 pub struct PathPattern {
     text: String,
     regex: Regex,
-    /// The form of the version in the path.
+    /// The format of the version in the path.
     pub format: VersionFormat,
 }
 
-/// The form of the version in a hotfix's path.
+/// The format of the version in a hotfix's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VersionFormat {
     /// A HOTFIXVERSION.
     Hotfix,
-    /// The component's own version, with whatever a team adds to it.
+    /// The component's own version, with any suffix.
     Component,
-    /// There is none.
+    /// The path has no version.
     None,
 }
 
 const DEFAULT_PATTERN: &str = r"(?P<base>v[^/]+)/(?P<addon>[^/]+?)-(?P<version>v[0-9][^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
 
-/// How much memory a compiled pattern may take; one of a real repository takes a fifth of it.
+/// The memory of a compiled pattern. Patterns of real repositories need a fifth of it.
 const MAX_COMPILED_BYTES: usize = 512 << 10;
-/// How many patterns for paths a policy may have.
+/// The number of path patterns of a policy.
 const MAX_PATH_PATTERNS: usize = 64;
 
 impl Default for HotfixPolicy {
@@ -80,11 +81,10 @@ impl HotfixPolicy {
 }
 
 impl PathPattern {
-    /// Takes a regular expression for the whole path below the hotfix directory.
+    /// Compiles a regular expression for the whole path below the hotfix directory.
     ///
     /// # Errors
-    /// If the text is no regular expression, or one whose compiled form takes more memory than
-    /// any that paths need.
+    /// If the text is not a valid regular expression, or its compiled form exceeds 512 KiB.
     pub fn new(text: &str, format: VersionFormat) -> Result<Self, regex::Error> {
         let regex = RegexBuilder::new(&format!("^(?:{text})$"))
             .size_limit(MAX_COMPILED_BYTES)
@@ -93,13 +93,13 @@ impl PathPattern {
         Ok(Self { text: text.to_owned(), regex, format })
     }
 
-    /// The expression as it was written.
+    /// The expression as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether this is the form of the written process.
-    pub(crate) fn is_written_process(&self) -> bool {
+    /// Whether this is the built-in pattern.
+    pub(crate) fn is_built_in(&self) -> bool {
         self.text == DEFAULT_PATTERN
     }
 
@@ -111,7 +111,11 @@ impl PathPattern {
         let nodes = node.items();
         if nodes.len() > MAX_PATH_PATTERNS {
             let message = format!("the list has {} patterns", nodes.len());
-            return Err(value_error(node, message, format!("write at most {MAX_PATH_PATTERNS}")));
+            return Err(value_error(
+                node,
+                message,
+                format!("write at most {MAX_PATH_PATTERNS} patterns"),
+            ));
         }
         nodes.iter().map(Self::read).collect()
     }
@@ -124,14 +128,14 @@ impl PathPattern {
             other => {
                 return Err(value_error(
                     node.get("version").unwrap_or(node),
-                    format!("{} is not a version form", quote(other)),
+                    format!("{} is not a version format", quote(other)),
                     "write `hotfix` (a HOTFIXVERSION), `component` or `none`",
                 ));
             }
         };
         let path = node.get("path").unwrap_or(node);
         let text = path.text().unwrap_or_default();
-        let pattern = Self::new(text, format).map_err(|error| unusable(path, &error))?;
+        let pattern = Self::new(text, format).map_err(|error| invalid_regex(path, &error))?;
         let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
         if format != VersionFormat::None && !has("version") {
             return Err(value_error(
@@ -144,22 +148,23 @@ impl PathPattern {
         {
             return Err(value_error(
                 path,
-                format!("{} is not a group that means something", quote(unknown)),
-                format!("known groups: {}", GROUPS.join(", ")),
+                format!("{} is not a known group", quote(unknown)),
+                format!("use these groups: {}", GROUPS.join(", ")),
             ));
         }
         Ok(pattern)
     }
 }
 
-fn unusable(node: &Node, error: &regex::Error) -> ValueError {
+fn invalid_regex(node: &Node, error: &regex::Error) -> ValueError {
     if matches!(error, regex::Error::CompiledTooBig(_)) {
-        let help = "repeat less, and write `[0-9]` and `[A-Za-z0-9_]` for `\\d` and `\\w`";
-        return value_error(node, "this regular expression takes too much memory", help);
+        let help =
+            "use smaller repetitions, and `[0-9]` and `[A-Za-z0-9_]` instead of `\\d` and `\\w`";
+        return value_error(node, "the regular expression needs too much memory", help);
     }
     let reason = error.to_string();
     let reason = reason.lines().last().unwrap_or_default().to_owned();
-    value_error(node, "this is not a regular expression", reason)
+    value_error(node, "this is not a valid regular expression", reason)
 }
 
 const GROUPS: &[&str] =

@@ -1,13 +1,15 @@
 use super::value::{ValueError, one_or_more, value_error};
 use crate::yaml::Node;
 
-/// How long a pattern may be: no path is longer.
+/// The length of a pattern in bytes. No path is longer.
 pub const MAX_PATTERN_BYTES: usize = 1024;
-/// How many patterns a list may have.
+/// The number of patterns of a list.
 pub(crate) const MAX_PATTERNS: usize = 1000;
 
-/// A text in which `*` stands for any characters, and `**/` at the beginning of a path or behind a `/`
-/// for any directories; both also for none.
+/// A pattern for texts and paths, with the wildcards `*` and `**/`.
+///
+/// `*` matches any characters, also none. `**/` matches any directories, also none; it is a wildcard at
+/// the beginning of the pattern and after a `/`.
 ///
 /// ```
 /// use compass_manifest::policy::Pattern;
@@ -23,7 +25,7 @@ pub struct Pattern {
     text: String,
     /// The text before the first wildcard.
     prefix: String,
-    /// Each wildcard, and the text between it and the next one.
+    /// Each wildcard, with the text up to the next one.
     rest: Vec<(Wildcard, String)>,
 }
 
@@ -31,22 +33,22 @@ pub struct Pattern {
 enum Wildcard {
     /// Any characters.
     Any,
-    /// Nothing, or any characters and a `/`.
+    /// Nothing, or any characters that end with `/`.
     Directories,
 }
 
-/// Why a text cannot be used as a pattern.
+/// A text is too long for a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the pattern has {bytes} bytes; at most {MAX_PATTERN_BYTES} are read")]
+#[error("the pattern has {bytes} bytes; at most {MAX_PATTERN_BYTES} are allowed")]
 pub struct PatternError {
     bytes: usize,
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// If it is longer than [`MAX_PATTERN_BYTES`].
+    /// If the text is longer than [`MAX_PATTERN_BYTES`].
     pub fn new(text: &str) -> Result<Self, PatternError> {
         if text.len() > MAX_PATTERN_BYTES {
             return Err(PatternError { bytes: text.len() });
@@ -54,7 +56,7 @@ impl Pattern {
         Ok(Self::of(text))
     }
 
-    /// A pattern of a text that is known to be short.
+    /// Parses a text that is known to be short enough.
     pub(super) fn of(text: &str) -> Self {
         let (prefix, mut after) = split_at_star(text);
         let mut pattern =
@@ -76,7 +78,7 @@ impl Pattern {
             let (literal, next) = split_at_star(after);
             after = next;
             match pattern.rest.last_mut() {
-                // Any directories before any characters, or before any directories.
+                // Two wildcards without text between them match as much as the second.
                 Some((last, between)) if between.is_empty() => {
                     *last = wildcard;
                     literal.clone_into(between);
@@ -87,56 +89,57 @@ impl Pattern {
         pattern
     }
 
-    /// Whether the whole of a text fits.
+    /// Whether the pattern matches a whole text.
     pub fn matches(&self, text: &str) -> bool {
         let Some(mut text) = text.strip_prefix(self.prefix.as_str()) else { return false };
         let Some(((last, end), between)) = self.rest.split_last() else { return text.is_empty() };
-        // The first place that fits leaves the most to the wildcards behind it.
+        // The first match leaves the longest rest to the later wildcards, so that no backtracking is
+        // needed.
         for (wildcard, literal) in between {
-            let fits = |(at, _): &(usize, &str)| wildcard.may_end(&text[..*at]);
-            let Some((at, _)) = text.match_indices(literal.as_str()).find(fits) else {
+            let matches = |(at, _): &(usize, &str)| wildcard.matches(&text[..*at]);
+            let Some((at, _)) = text.match_indices(literal.as_str()).find(matches) else {
                 return false;
             };
             text = &text[at + literal.len()..];
         }
-        text.strip_suffix(end.as_str()).is_some_and(|before| last.may_end(before))
+        text.strip_suffix(end.as_str()).is_some_and(|before| last.matches(before))
     }
 
-    /// Whether a path below a directory may fit.
+    /// Whether the pattern may match a path below a directory.
     pub(crate) fn may_match_below(&self, directory: &str) -> bool {
         let directory = format!("{directory}/");
         self.prefix.starts_with(&directory)
             || (!self.rest.is_empty() && directory.starts_with(&self.prefix))
     }
 
-    /// The directory that all paths are in that fit; empty if there is none.
+    /// The directory of all paths that the pattern matches; empty for the root.
     pub(crate) fn directory(&self) -> &str {
         self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory)
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// One pattern of a policy, or a list of them.
+    /// Reads one pattern or a list of patterns.
     pub(super) fn list(node: &Node) -> Result<Vec<Self>, ValueError> {
         let nodes = one_or_more(node);
         if nodes.len() > MAX_PATTERNS {
             let message = format!("the list has {} patterns", nodes.len());
-            let help = format!("write at most {MAX_PATTERNS}: `*` stands for any characters");
+            let help = format!("write at most {MAX_PATTERNS}: `*` matches any characters");
             return Err(value_error(node, message, help));
         }
         nodes.iter().map(Self::read).collect()
     }
 
-    /// One pattern for paths of a policy, or a list of them: wildcards of shells that have no meaning
-    /// here are refused, because such a pattern would find nothing.
+    /// Reads one pattern for paths or a list of them. Other wildcards of shells are errors, because such
+    /// a pattern would match nothing.
     pub(super) fn paths(node: &Node) -> Result<Vec<Self>, ValueError> {
         let other = |text: &&str| text.contains(['?', '[', '{', '\\']) || text.starts_with('!');
         let mut nodes = one_or_more(node).iter();
         if let Some(node) = nodes.find(|node| node.text().as_ref().is_some_and(other)) {
-            let message = "the pattern has a wildcard that is not known here";
+            let message = "the pattern has an unsupported wildcard";
             return Err(value_error(
                 node,
                 message,
@@ -153,8 +156,8 @@ impl Pattern {
 }
 
 impl Wildcard {
-    /// Whether it may stand for this text.
-    fn may_end(self, text: &str) -> bool {
+    /// Whether the wildcard matches this text.
+    fn matches(self, text: &str) -> bool {
         self == Self::Any || text.is_empty() || text.ends_with('/')
     }
 }
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn pattern_below_directory_may_match() {
+    fn may_match_below_known_directories() {
         let below =
             |pattern: &str, directory: &str| Pattern::of(pattern).may_match_below(directory);
         assert!(below("images-lists/*.list", "images-lists"));
@@ -212,10 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn pattern_too_long_is_refused() {
+    fn pattern_too_long_is_error() {
         assert!(Pattern::new(&"a".repeat(MAX_PATTERN_BYTES)).is_ok());
         let error = Pattern::new(&"a".repeat(MAX_PATTERN_BYTES + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "the pattern has 1025 bytes; at most 1024 are read");
+        assert_eq!(error.to_string(), "the pattern has 1025 bytes; at most 1024 are allowed");
     }
 
     #[test]

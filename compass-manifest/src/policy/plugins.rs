@@ -2,16 +2,17 @@ use super::pattern::Pattern;
 use super::value::{ValueError, directories, flag};
 use crate::yaml::{Node, decimal};
 
-/// What holds for plugins.
+/// The settings for plugins.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PluginPolicy {
-    /// The directories of the plugin manifests; new ones go into the first.
+    /// The directories of the plugin manifests; new manifests go into the first.
     pub directories: Vec<String>,
     /// Whether pre-releases may be released.
     pub prerelease: bool,
-    /// Slots that are meant to be shared between plugins.
+    /// The slots that plugins may share.
     pub shared_slots: Vec<Pattern>,
-    /// Ports that are meant to be shared between plugins.
+    /// The ports that plugins may share.
     pub shared_ports: Vec<u16>,
 }
 

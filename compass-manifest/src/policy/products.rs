@@ -5,24 +5,25 @@ use crate::tree::below_any;
 use crate::version::ProductVersion;
 use crate::yaml::Node;
 
-/// What holds for products and their addons.
+/// The settings for products and their addons.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ProductPolicy {
     /// The directories of the product manifests.
     pub directories: Vec<String>,
-    /// Product versions that were released, beside those of manifests and git tags.
+    /// Released product versions, in addition to those of manifests and git tags.
     pub versions: Vec<ProductVersion>,
     /// The directories of the addons.
     pub addons: Vec<String>,
-    /// Directories whose addons replace those of the same name.
+    /// The directories whose addons replace addons of the same name.
     pub overlays: Vec<String>,
     /// The image lists.
     pub image_lists: Vec<Pattern>,
-    /// The image lists that hold what addons use, and nothing else.
+    /// The image lists that contain only images of addons.
     pub addon_lists: Vec<Pattern>,
     /// Files that name the addons of an installation.
     pub descriptors: Vec<Pattern>,
-    /// Files that say which repository and tag each addon is collected from.
+    /// Files that name the git repository and tag of each addon.
     pub chart_lists: Vec<Pattern>,
 }
 
@@ -42,7 +43,7 @@ impl Default for ProductPolicy {
 }
 
 impl ProductPolicy {
-    /// Whether a file is below a directory whose addons replace others.
+    /// Whether a file is in an overlay directory.
     pub fn is_overlay(&self, path: &str) -> bool {
         below_any(path, &self.overlays).is_some()
     }
@@ -79,7 +80,7 @@ fn versions(node: &Node) -> Result<Vec<ProductVersion>, ValueError> {
         let text = node.text().unwrap_or_default();
         text.parse().map_err(|_| {
             let message = format!("{} is not a product version", quote(text));
-            value_error(node, message, "write it as `v2.7.0`")
+            value_error(node, message, "write it like `v2.7.0`")
         })
     };
     one_or_more(node).iter().map(version).collect()

@@ -7,18 +7,19 @@ use crate::yaml::Node;
 
 /// The registries of a release.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Registries {
-    /// Where developers push: `HOST/PROJECT`.
+    /// The registry that developers push to: `HOST/PROJECT`.
     pub source: String,
-    /// Where releases are kept: `HOST/PROJECT`.
+    /// The registry of the releases: `HOST/PROJECT`.
     pub release: String,
-    /// The projects by the name that image lists and templates know them by.
+    /// The projects, by their name in image lists and templates.
     pub projects: BTreeMap<String, Project>,
-    /// How to speak with single hosts.
+    /// The connection settings of single hosts.
     pub hosts: BTreeMap<String, Host>,
 }
 
-/// What a project is called in the two registries.
+/// The names of a project in the two registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
     /// In the source registry.
@@ -27,17 +28,17 @@ pub struct Project {
     pub release: String,
 }
 
-/// How to speak with a registry host.
+/// The connection settings of a registry host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
-    /// Without TLS.
+    /// Whether the host is contacted without TLS.
     pub plain_http: bool,
-    /// A file with certificates that are trusted for this host, relative to the policy.
+    /// A file with the trusted certificates of this host, relative to the policy.
     pub ca: Option<String>,
-    /// A file with the certificate that we show to this host, relative to the policy; its key may
-    /// stand in it as well.
+    /// A file with the client certificate for this host, relative to the policy; may contain the
+    /// key.
     pub certificate: Option<String>,
-    /// A file with the key of that certificate, relative to the policy.
+    /// A file with the key of the client certificate, relative to the policy.
     pub key: Option<String>,
 }
 
@@ -49,24 +50,25 @@ impl Default for Registries {
             projects: BTreeMap::new(),
             hosts: BTreeMap::new(),
         };
-        registries.projects = registries.usual_projects();
+        registries.projects = registries.default_projects();
         registries
     }
 }
 
 impl Registries {
-    /// The source registry's host.
+    /// The host of the source registry.
     pub fn source_host(&self) -> &str {
-        split_place(&self.source).0
+        split_host(&self.source).0
     }
 
-    /// The release registry's host.
+    /// The host of the release registry.
     pub fn release_host(&self) -> &str {
-        split_place(&self.release).0
+        split_host(&self.release).0
     }
 
-    /// The reference of an image in the source registry, by its repository path in the release
-    /// registry: the project's other name, and the same path below it.
+    /// Returns the repository in the source registry for a repository path in the release registry.
+    ///
+    /// The name of the project is replaced, the rest of the path stays.
     pub fn source_repository(&self, release_repository: &str) -> String {
         let below = |project: &str| {
             release_repository.strip_prefix(project).and_then(|rest| rest.strip_prefix('/'))
@@ -82,7 +84,7 @@ impl Registries {
         }
     }
 
-    /// The reference of an image in the release registry, by project name and name below it.
+    /// Returns the repository in the release registry for a project and a repository in it.
     pub fn release_repository(&self, project: &str, name: &str) -> String {
         let project = self.projects.get(project).map_or(project, |project| &project.release);
         format!("{}/{project}/{name}", self.release_host())
@@ -96,7 +98,7 @@ impl Registries {
         }
         self.projects = match node.get("projects") {
             Some(projects) => read_projects(projects)?,
-            None => self.usual_projects(),
+            None => self.default_projects(),
         };
         for entry in node.get("hosts").map(Node::entries).unwrap_or_default() {
             let file = |key| entry.value.get(key).and_then(Node::text).map(str::to_owned);
@@ -111,19 +113,19 @@ impl Registries {
         Ok(())
     }
 
-    /// `release` is what the two registries are for; `library` has one name everywhere.
-    fn usual_projects(&self) -> BTreeMap<String, Project> {
+    /// The built-in projects: `release`, with the projects of the two registries, and `library`.
+    fn default_projects(&self) -> BTreeMap<String, Project> {
         let project = |source: &str, release: &str| Project {
             source: source.into(),
             release: release.into(),
         };
-        let own = project(split_place(&self.source).1, split_place(&self.release).1);
+        let own = project(split_host(&self.source).1, split_host(&self.release).1);
         [("release".to_owned(), own), ("library".to_owned(), project("library", "library"))].into()
     }
 }
 
-fn split_place(place: &str) -> (&str, &str) {
-    place.split_once('/').unwrap_or((place, ""))
+fn split_host(registry: &str) -> (&str, &str) {
+    registry.split_once('/').unwrap_or((registry, ""))
 }
 
 fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, ValueError> {
@@ -133,7 +135,7 @@ fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, ValueError> {
             Some(node) if !is_repository(text) => Err(value_error(
                 node,
                 format!("{} is not a project", quote(text)),
-                "write lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
+                "use lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
             )),
             _ => Ok(text.to_owned()),
         }
@@ -155,7 +157,7 @@ fn host_and_project(node: &Node) -> Result<String, ValueError> {
         _ => Err(value_error(
             node,
             format!("{} is not a registry host with a project", quote(text)),
-            "write `HOST[:PORT]/PROJECT`, as `harbor.example/release`",
+            "write `HOST[:PORT]/PROJECT`, for example `harbor.example/release`",
         )),
     }
 }
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_project_may_have_another_name_in_each_registry() {
+    fn source_repository_replaces_project() {
         let registries = Registries::default();
         assert_eq!(
             registries.source_repository("release/console-web"),
@@ -178,7 +180,7 @@ mod tests {
         assert_eq!(
             registries.source_repository("releases/x"),
             "cargo.caicloudprivatetest.com/releases/x",
-            "a project is matched by whole path elements"
+            "a project matches whole path elements"
         );
         assert_eq!(registries.release_repository("release", "x"), "harbor.caicloud.xyz/release/x");
     }

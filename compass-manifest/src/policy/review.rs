@@ -5,16 +5,17 @@ use crate::escape::quote;
 use crate::review::{Guard, Queue, Role, Step};
 use crate::yaml::Node;
 
-/// Who must know of a release, who plays which part, and the queue that it moves through.
+/// The settings for the review of releases.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReviewPolicy {
-    /// The accounts that must be told, each with its `@`.
+    /// The accounts that the body must `/cc`, with `@`.
     pub cc: Vec<String>,
-    /// The kinds of pull request that are releases.
+    /// The kinds of release pull requests, without `kind/`.
     pub kinds: Vec<String>,
-    /// The accounts that have a role, by role, as `platform-release`.
+    /// The accounts by role, as `platform-release`.
     pub roles: BTreeMap<String, Vec<String>>,
-    /// The queue.
+    /// The queue of release pull requests.
     pub queue: Queue,
 }
 
@@ -64,7 +65,7 @@ fn step(node: &Node) -> Result<Step, ValueError> {
     let guards = list("guards").iter().map(|guard| {
         guard.text().unwrap_or_default().parse::<Guard>().map_err(|error| {
             let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
-            value_error(guard, error.to_string(), format!("guards are {}", known.join(", ")))
+            value_error(guard, error.to_string(), format!("write one of {}", known.join(", ")))
         })
     });
     Ok(Step {

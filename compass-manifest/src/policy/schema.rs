@@ -1,4 +1,4 @@
-//! The fields that a policy may have.
+//! The schema of the policy.
 
 use crate::schema::{Field, Schema, optional, required};
 
@@ -11,9 +11,9 @@ pub(super) const POLICY: Schema = Schema::Fields(&[
     optional("hotfixes", Schema::Fields(HOTFIXES)),
     optional("products", Schema::Fields(PRODUCTS)),
     optional("templates", Schema::MapOf(&Schema::Any)),
-    // `off` is a boolean to readers of YAML 1.1, and a severity here.
+    // Not `Text`, which rejects `off`: YAML 1.1 parsers read it as a boolean.
     optional("rules", Schema::MapOf(&Schema::Scalar)),
-    optional("allow", Schema::List(&Schema::Fields(ALLOWANCE))),
+    optional("allow", Schema::List(&Schema::Fields(SUPPRESSION))),
     optional("scope", Schema::Fields(SCOPE)),
     optional("review", Schema::Fields(REVIEW)),
 ]);
@@ -63,7 +63,7 @@ const PRODUCTS: &[Field] = &[
     optional("chart_lists", TEXTS),
 ];
 
-const ALLOWANCE: &[Field] = &[
+const SUPPRESSION: &[Field] = &[
     required("code", Schema::Text),
     optional("file", Schema::Text),
     optional("plugin", Schema::Text),

@@ -1,12 +1,13 @@
 use super::value::flag;
 use crate::yaml::Node;
 
-/// What one pull request may touch besides the plugin or hotfix that it releases.
+/// The files that a pull request may change together with a plugin or hotfix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScopePolicy {
-    /// The image lists may come along.
+    /// Whether image lists may change too.
     pub image_lists: bool,
-    /// Several hotfixes of one date may come together.
+    /// Whether one pull request may contain several hotfixes of the same date.
     pub hotfixes_together: bool,
 }
 

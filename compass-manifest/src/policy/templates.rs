@@ -13,14 +13,14 @@ pub struct Templates {
     variables: Vec<(Pattern, TemplateValue)>,
 }
 
-/// What a template variable stands for.
+/// The value of a template variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplateValue {
     /// A project of the registry: `{release}` in the policy.
     Project(String),
     /// A text.
     Text(String),
-    /// Something that is known on site only.
+    /// A value that is known only on site.
     OnSite,
 }
 
@@ -39,15 +39,15 @@ impl Default for Templates {
 }
 
 impl Templates {
-    /// What a variable stands for; `None` for one that the policy does not know.
+    /// The value of a variable; `None` if the policy does not list it.
     pub fn get(&self, name: &str) -> Option<&TemplateValue> {
         self.variables.iter().rev().find(|(known, _)| known.matches(name)).map(|(_, value)| value)
     }
 
-    /// A text with the values of its variables filled in.
+    /// Replaces the variables in a text by their values.
     ///
     /// # Errors
-    /// If the policy gives a variable no text: why.
+    /// A message, if a variable has no text as its value or is not closed.
     ///
     /// ```
     /// use compass_manifest::Policy;
@@ -56,7 +56,7 @@ impl Templates {
     /// let policy = "version: 1\ntemplates: {tag: v1.2.3, cluster: ~}\n";
     /// let policy = Policy::parse(&SourceFile::new(".compass.yaml", policy))?;
     /// assert_eq!(policy.templates.fill("hodor:[[ tag ]]").unwrap(), "hodor:v1.2.3");
-    /// assert_eq!(policy.templates.fill("[[ cluster ]]").unwrap_err(), "`cluster` is known on site only");
+    /// assert_eq!(policy.templates.fill("[[ cluster ]]").unwrap_err(), "the value of `cluster` is known only on site");
     /// # Ok::<(), compass_manifest::policy::PolicyError>(())
     /// ```
     pub fn fill<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, String> {
@@ -69,10 +69,12 @@ impl Templates {
                 }
                 Some(TemplateValue::Text(value)) => value,
                 Some(TemplateValue::Project(_)) => {
-                    return Err(format!("{name} stands for a registry, which comes first"));
+                    return Err(format!("{name} is a registry, which must be at the beginning"));
                 }
-                Some(TemplateValue::OnSite) => return Err(format!("{name} is known on site only")),
-                None => return Err(format!("the policy does not know {name}")),
+                Some(TemplateValue::OnSite) => {
+                    return Err(format!("the value of {name} is known only on site"));
+                }
+                None => return Err(format!("{name} is not in `templates` of the policy")),
             };
             filled.push_str(&text[copied..variable.start]);
             filled.push_str(value);
@@ -85,15 +87,16 @@ impl Templates {
         Ok(Cow::Owned(filled))
     }
 
-    /// The names, as the policy writes them.
+    /// The names and name patterns in the policy.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The variable that stands for a project.
-    pub fn variable_of_project(&self, project: &str) -> Option<&str> {
-        let stands = |value: &TemplateValue| *value == TemplateValue::Project(project.to_owned());
-        self.variables.iter().find(|(_, value)| stands(value)).map(|(name, _)| name.as_str())
+    /// The variable whose value is a project.
+    pub fn variable_for_project(&self, project: &str) -> Option<&str> {
+        let is_project =
+            |value: &TemplateValue| *value == TemplateValue::Project(project.to_owned());
+        self.variables.iter().find(|(_, value)| is_project(value)).map(|(name, _)| name.as_str())
     }
 
     pub(super) fn read(&mut self, node: &Node, registries: &Registries) -> Result<(), ValueError> {
@@ -119,7 +122,7 @@ fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Val
             Err(value_error(
                 node,
                 format!("{} is not a project", quote(project)),
-                format!("projects here: {}", known.join(", ")),
+                format!("write one of {}", known.join(", ")),
             ))
         }
         None => Ok(TemplateValue::Text(scalar.text.to_string())),

@@ -1,18 +1,18 @@
-//! What changed between two states of a release repository.
+//! A change between two states of a release repository.
 
 use super::{HotfixFile, PluginFile, ReleaseRepository};
 use crate::repository::AddonFile;
 
-/// What the change began from.
+/// The base of a change, and the paths that it touches.
 #[derive(Debug)]
 pub(crate) struct Change<'r> {
     pub(crate) base: &'r ReleaseRepository,
-    /// The paths that differ, ordered; also those that are gone.
+    /// The paths of changed, added and deleted files, ordered.
     pub(crate) paths: Vec<&'r str>,
 }
 
 impl Change<'_> {
-    /// The same plugin before the change: in its file, or by its name if the file has moved.
+    /// Returns a changed plugin's state at the base: by its path, otherwise by its name.
     pub(crate) fn plugin(&self, plugin: &PluginFile) -> Option<&PluginFile> {
         let path = plugin.document.path();
         let same_file = |old: &&PluginFile| old.document.path() == path;
@@ -22,8 +22,7 @@ impl Change<'_> {
         old.filter(|_| self.touches(path))
     }
 
-    /// The same hotfix before the change: in its file, or by its addon and version if the file has
-    /// moved.
+    /// Returns a changed hotfix's state at the base: by its path, otherwise by addon and version.
     pub(crate) fn hotfix(&self, hotfix: &HotfixFile) -> Option<&HotfixFile> {
         let path = hotfix.document.path();
         let same_file = |old: &&HotfixFile| old.document.path() == path;
@@ -40,7 +39,7 @@ impl Change<'_> {
         old.filter(|_| self.touches(path))
     }
 
-    /// The same addon before the change.
+    /// Returns a changed addon's state at the base.
     pub(crate) fn addon(&self, addon: &AddonFile) -> Option<&AddonFile> {
         let same = |old: &&AddonFile| old.document.path() == addon.document.path();
         self.base.addons.iter().find(same).filter(|_| self.touches(addon.document.path()))
@@ -51,7 +50,7 @@ impl Change<'_> {
         self.paths.binary_search(&path).is_ok()
     }
 
-    /// Whether a path is new.
+    /// Whether the change adds a path.
     pub(crate) fn adds(&self, path: &str) -> bool {
         self.touches(path) && !self.base.tree.contains(path)
     }

@@ -6,7 +6,7 @@ use crate::schema::{self, Schema, Violation};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node, SyntaxError};
 
-/// A file of the release repository: its text, and what YAML makes of it.
+/// A text file of the release repository, parsed as YAML if its kind is YAML.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) source: SourceFile,
@@ -16,27 +16,29 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads YAML, and compares it with a shape.
-    pub(crate) fn read(path: &str, bytes: &[u8], shape: Option<Schema>) -> Self {
+    /// Parses YAML, and validates it by a schema.
+    pub(crate) fn read(path: &str, bytes: &[u8], schema_of_kind: Option<Schema>) -> Self {
         let (source, root) = yaml::read(path, bytes);
-        let compared = root.as_ref().ok().zip(shape);
-        let violations = compared.map(|(root, shape)| schema::compare(root, shape));
+        let compared = root.as_ref().ok().zip(schema_of_kind);
+        let violations =
+            compared.map(|(root, schema_of_kind)| schema::compare(root, schema_of_kind));
         Self { source, root, violations: violations.unwrap_or_default(), images: OnceLock::new() }
     }
 
-    /// Reads a text that is no YAML.
+    /// Decodes a text file that is not YAML, with U+FFFD for invalid bytes.
     pub(crate) fn read_text(path: &str, bytes: &[u8]) -> Self {
         Self::of_text(SourceFile::new(path, String::from_utf8_lossy(bytes)))
     }
 
-    /// A text file that is not YAML.
+    /// Wraps a text file that is not YAML.
     pub(crate) fn of_text(source: SourceFile) -> Self {
         let error = SyntaxError { message: String::new(), help: None, span: Span::default() };
         Self { source, root: Err(error), violations: Vec::new(), images: OnceLock::new() }
     }
 
-    /// The images that it uses, in order; none if it cannot be read. A document belongs to one
-    /// repository with one policy, and several rules ask.
+    /// The images that the document uses, in file order; none if it cannot be parsed.
+    ///
+    /// The result is cached, because several rules need it; a document is used with one policy only.
     pub(crate) fn images(&self, policy: &Policy) -> &[ImageUse] {
         self.images.get_or_init(|| match &self.root {
             Ok(root) => image_uses(&self.source, root, policy),
@@ -48,7 +50,7 @@ impl Document {
         self.source.path()
     }
 
-    /// Whether two documents mean the same; two that are not YAML do where their texts are equal.
+    /// Whether two documents have equal values; if they are not YAML, whether their texts are equal.
     pub(crate) fn semantically_eq(&self, other: &Self) -> bool {
         match (&self.root, &other.root) {
             (Ok(one), Ok(two)) => one.semantically_eq(two),

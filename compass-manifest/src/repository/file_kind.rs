@@ -1,10 +1,10 @@
-//! What a file is, by its place.
+//! Classifies files by their paths.
 
 use super::files::ProductFile;
 use crate::policy::{Pattern, Policy};
 use crate::tree::below_any;
 
-/// What a file is, by its place.
+/// The kind of a file, from its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     Plugin,
@@ -16,11 +16,11 @@ pub(crate) enum FileKind {
     ImageList,
     Descriptor,
     ChartList,
-    /// Words for people in a release directory.
+    /// A README or a hidden file in a release directory.
     Readme,
-    /// In a release directory, and nothing that belongs there.
+    /// A file of no other kind in a release directory.
     Unexpected,
-    /// Not for the rules.
+    /// A file that no rule checks.
     Other,
 }
 
@@ -33,7 +33,7 @@ impl FileKind {
                 || products.iter().any(|product| product.lists(path))
         };
         match kind {
-            // A list may be where nothing else is released from.
+            // An image list may be in a release directory.
             Some(Self::Unexpected) if is_list() => return Self::ImageList,
             Some(kind) => return kind,
             None => {}
@@ -56,7 +56,7 @@ impl FileKind {
         if is_yaml && is_addon { Self::Addon { overlay: false } } else { Self::Other }
     }
 
-    /// The kind of a file in the directories of plugins, hotfixes and products.
+    /// Classifies a file in the directories of plugins, hotfixes and products; `None` elsewhere.
     fn in_release_directory(path: &str, policy: &Policy) -> Option<Self> {
         let named_hotfix = |rest: &str| {
             policy.hotfixes.patterns.iter().any(|pattern| pattern.captures(rest).is_some())
@@ -66,7 +66,7 @@ impl FileKind {
             return Some(match is_yaml {
                 _ if is_accompanying(path) => Self::Readme,
                 true if !rest.contains('/') => Self::Plugin,
-                // The written process spells the hotfix directory so in one place.
+                // The written process once names `release-plugins` as the hotfix directory.
                 true if named_hotfix(rest) => Self::Hotfix,
                 _ => Self::Unexpected,
             });
@@ -88,7 +88,7 @@ impl FileKind {
     }
 }
 
-/// Whether a file's name ends as that of a YAML file, in any case.
+/// Whether a file has a YAML extension, in upper or lower case.
 fn is_yaml(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.rsplit_once('.').is_some_and(|(stem, ending)| {
@@ -96,7 +96,7 @@ fn is_yaml(path: &str) -> bool {
     })
 }
 
-/// A README, or a hidden file as `.gitkeep`.
+/// Whether a file is a README, or hidden like `.gitkeep`.
 fn is_accompanying(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.starts_with('.') || name.starts_with("README")

@@ -1,4 +1,4 @@
-//! The files of a release repository, by kind.
+//! The parsed files of a release repository, by kind.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::yaml::SyntaxError;
 /// A plugin manifest's file.
 #[derive(Debug)]
 pub(crate) struct PluginFile {
-    /// The file name without its ending: the plugin's name.
+    /// The file name without its extension, which is the plugin's name.
     pub(crate) stem: String,
     pub(crate) document: Document,
     pub(crate) manifest: PluginManifest,
@@ -32,7 +32,7 @@ pub(crate) struct HotfixFile {
 /// An addon's values.
 #[derive(Debug)]
 pub(crate) struct AddonFile {
-    /// Whether it replaces the addon of the same name.
+    /// Whether it is in an overlay directory, and replaces the addon of the same name.
     pub(crate) overlay: bool,
     pub(crate) document: Document,
     pub(crate) values: AddonValues,
@@ -41,7 +41,7 @@ pub(crate) struct AddonFile {
 /// A product manifest's file.
 #[derive(Debug)]
 pub(crate) struct ProductFile {
-    /// The file name without its ending: the product's version.
+    /// The file name without its extension, which is the product's version.
     pub(crate) stem: String,
     pub(crate) document: Document,
     pub(crate) manifest: ProductManifest,
@@ -54,7 +54,7 @@ pub(crate) struct ProductFile {
 pub(crate) struct ListFile {
     pub(crate) document: Document,
     pub(crate) images: Vec<ImageListEntry>,
-    /// Why the file is no text of which the lines could be read.
+    /// The error, if the file is not UTF-8 text.
     pub(crate) unreadable: Option<SyntaxError>,
 }
 
@@ -64,10 +64,8 @@ impl PluginFile {
         let manifest = document.root.as_ref().map(PluginManifest::read).unwrap_or_default();
         Self { stem: stem(path), document, manifest }
     }
-}
 
-impl PluginFile {
-    /// Whether two files are about one plugin: by its name, otherwise by the names of the files.
+    /// Whether two files describe the same plugin, by `metadata.name`, otherwise by file name.
     pub(crate) fn is_same_plugin(&self, other: &Self) -> bool {
         match (&self.manifest.name, &other.manifest.name) {
             (Some(ours), Some(theirs)) => ours.value == theirs.value,
@@ -83,19 +81,19 @@ impl HotfixFile {
         Self { path: HotfixPath::of(path, policy), document, values }
     }
 
-    /// The addon's name: as the path has it, otherwise as the values have it.
+    /// The addon's name: from the path, otherwise from the values.
     pub(crate) fn addon(&self) -> Option<&str> {
         let own = self.values.name.as_ref().map(|name| name.value.as_str());
         self.path.addon.as_deref().or(own)
     }
 
-    /// The HOTFIXVERSION of the path, where the policy says that it has one.
+    /// The HOTFIXVERSION in the path, if the pattern of the policy has one.
     pub(crate) fn hotfix_version(&self) -> Option<HotfixVersion> {
         let version = self.path.version.as_ref()?;
         (self.path.format == Some(VersionFormat::Hotfix)).then(|| version.parse().ok())?
     }
 
-    /// The package's version: as the path has it, otherwise as the values have it.
+    /// The package's version: from the path, otherwise from the values.
     pub(crate) fn version(&self) -> Option<&str> {
         let own = self.values.version.as_ref().map(|version| version.value.as_str());
         self.path.version.as_deref().or(own)
@@ -109,12 +107,12 @@ impl AddonFile {
         Self { overlay, document, values }
     }
 
-    /// The addon's name, or its path where it has none.
+    /// The addon's name, or its path if it has none.
     pub(crate) fn name(&self) -> &str {
         self.values.name.as_ref().map_or(self.document.path(), |name| &name.value)
     }
 
-    /// Whether this is the addon that a hotfix patches: by its place, otherwise by its name.
+    /// Whether a hotfix patches this addon, by its path, otherwise by its name.
     pub(crate) fn is_patched_by(&self, hotfix: &HotfixFile) -> bool {
         let path = self.document.path();
         let patched = &hotfix.path;
@@ -126,9 +124,9 @@ impl AddonFile {
         }
         let ours = self.values.name.as_ref().map(|name| &name.value);
         let theirs = hotfix.values.name.as_ref().map(|name| &name.value);
-        // In the older layout a name is unique only within its group.
-        let flat = !path.ends_with("/values.yaml");
-        flat && ours.is_some() && (ours == theirs || ours == hotfix.path.addon.as_ref())
+        // Only in the older layout, `<group>/<group>-<addon>.yaml`, is the name unique.
+        let is_older_layout = !path.ends_with("/values.yaml");
+        is_older_layout && ours.is_some() && (ours == theirs || ours == hotfix.path.addon.as_ref())
     }
 }
 
@@ -136,17 +134,17 @@ impl ProductFile {
     pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
         let mut document = Document::read(path, bytes, Some(product::SCHEMA));
         let manifest = document.root.as_ref().map(ProductManifest::read).unwrap_or_default();
-        document.violations.extend(manifest.excess());
+        document.violations.extend(manifest.limit_violations());
         let lists = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok()).collect();
         Self { stem: stem(path), document, manifest, lists }
     }
 
-    /// The product version that the file's name is.
+    /// The product version in the file name.
     pub(crate) fn version(&self) -> Option<ProductVersion> {
         self.stem.parse().ok()
     }
 
-    /// Whether the product names an image list.
+    /// Whether the manifest names the path as an image list.
     pub(crate) fn lists(&self, path: &str) -> bool {
         self.lists.iter().any(|list| list.matches(path))
     }
@@ -157,13 +155,13 @@ impl ListFile {
         let (source, text) = decode::read(path, bytes);
         let unreadable = text.err();
         let images = match unreadable {
-            None => product::listed_images(&source),
+            None => product::parse_image_list(&source),
             Some(_) => Vec::new(),
         };
         Self { document: Document::of_text(source), images, unreadable }
     }
 
-    /// The images as they are written, each once.
+    /// The distinct lines of the list.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         self.images.iter().map(|image| image.text.as_str()).collect()
     }

@@ -1,4 +1,4 @@
-//! What the path of a hotfix says.
+//! Parses the path of a hotfix by the patterns of the policy.
 
 use regex::Captures;
 
@@ -6,10 +6,10 @@ use crate::policy::{HotfixPolicy, Policy, VersionFormat};
 use crate::tree::below_any;
 use crate::version::HotfixVersion;
 
-/// What the path of a hotfix says.
+/// The fields of a hotfix's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HotfixPath {
-    /// The form of the version; `None` where no pattern of the policy fits the path.
+    /// The format of the version; `None` if no pattern of the policy matches the path.
     pub(crate) format: Option<VersionFormat>,
     /// The directory of the package, from the repository's root.
     pub(crate) package: String,
@@ -22,11 +22,12 @@ pub(crate) struct HotfixPath {
     pub(crate) group: Option<String>,
     /// The addon's own directory.
     pub(crate) leaf: Option<String>,
-    /// Whether it stands in the directory of the plugins.
+    /// Whether the hotfix is in the directory of the plugins.
     pub(crate) among_plugins: bool,
 }
 
 impl HotfixPath {
+    /// Parses the path. Without a matching pattern, only `package` is known.
     pub(crate) fn of(path: &str, policy: &Policy) -> Self {
         let hotfixes = below_any(path, &policy.hotfixes.directories);
         let among_plugins = hotfixes.is_none();
@@ -43,8 +44,8 @@ impl HotfixPath {
         policy.patterns.iter().find_map(|pattern| {
             let captures = pattern.captures(rest)?;
             let group = |name| captures.name(name).map(|found| found.as_str().to_owned());
-            let deciding = ["package", "version", "addon"];
-            let end = deciding.iter().find_map(|name| captures.name(name)).map_or(0, |m| m.end());
+            let groups = ["package", "version", "addon"];
+            let end = groups.iter().find_map(|name| captures.name(name)).map_or(0, |m| m.end());
             let length = rest[end..].find('/').map_or(rest.len(), |slash| end + slash);
             let (addon, version) = addon_and_version(rest, pattern.format, &captures);
             Some(Self {
@@ -62,7 +63,7 @@ impl HotfixPath {
         })
     }
 
-    /// Without a pattern that fits, the first directory stands for the package.
+    /// Uses the first directory as the package, if no pattern matches.
     fn unmatched(rest: &str, directory: &str) -> Self {
         let package = rest.split_once('/').map_or(rest, |(first, _)| first);
         Self {
@@ -80,9 +81,11 @@ impl HotfixPath {
     }
 }
 
-/// Addon and version of a path. Patterns take the first `-v1` for the beginning of the version, and
-/// names of addons may have that as well: `kube-dns-v2-v2.7.0-20180605-p1`. Another division counts if
-/// only then the version is a HOTFIXVERSION, or the addon has the name of its directory.
+/// Splits addon and version of a path.
+///
+/// Patterns split at the first `-v1`, but names of addons may contain one too, as in
+/// `kube-dns-v2-v2.7.0-20180605-p1`. A later split is used if only with it the version is a
+/// HOTFIXVERSION, or the addon has the name of its directory.
 fn addon_and_version(
     path: &str,
     format: VersionFormat,
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn hotfix_addon_name_with_version_splits() {
+    fn hotfix_path_addon_with_version_suffix() {
         let policy = Policy::default();
         for (package, leaf, addon, version) in [
             ("kube-dns-v2-v2.7.0-20180605-p1", "kube-dns-v2", "kube-dns-v2", "v2.7.0-20180605-p1"),
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn component_addon_name_follows_directory() {
+    fn component_path_addon_matches_directory() {
         let pattern = r"compass-hotfixes-(?P<addon>[^/]+?)-(?P<version>v\d[^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
         let mut policy = Policy::default();
         policy.hotfixes.patterns =

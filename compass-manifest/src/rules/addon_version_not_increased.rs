@@ -7,15 +7,15 @@ use crate::version::ComponentVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "addon-version-not-increased",
-    summary: "an addon or hotfix that changed has another version than before",
+    summary: "a changed addon or hotfix has a new version",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Compares each changed addon and hotfix with the one at the base: where its values changed,
-`_config._metadata.version` must too, and not go down. For addons this is a warning.
+Compares each changed addon and hotfix with its state at the base: if its values changed,
+`_config._metadata.version` must change too, and must not decrease. For addons this is a warning.
 
 ### Why is this bad?
-A site takes an addon of the same version for the same addon.
+An installation does not update an addon whose version did not change.
 
 ### Example
 ```yaml
@@ -26,7 +26,7 @@ controllers:
 ```
 
 ### What to do
-Give the addon the version of what it brings; give a hotfix the next HOTFIXVERSION.
+Set the version of the changed component. For a hotfix, use the next HOTFIXVERSION.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -58,13 +58,13 @@ fn compare(before: Values<'_>, after: Values<'_>, severity: Severity, sink: &mut
     }
     let (old, written) = (&old.value, &new.value);
     let message = if old == written {
-        format!("the values changed, and the version is still {}", quote(old))
+        format!("the values changed, but the version is still {}", quote(old))
     } else if goes_down(old, written) {
-        format!("the version goes down, from {} to {}", quote(old), quote(written))
+        format!("the version decreases from {} to {}", quote(old), quote(written))
     } else {
         return;
     };
-    let help = "write the version of what the change brings";
+    let help = "set the version of the changed component";
     sink.add(&after.0.source, new.span, message, help).severity(severity);
 }
 

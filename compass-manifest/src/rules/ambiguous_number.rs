@@ -6,16 +6,16 @@ use crate::yaml::{NodeKind, Yaml11Meaning};
 
 pub(crate) static RULE: Rule = Rule {
     code: "ambiguous-number",
-    summary: "a number means the same to every reader of YAML",
+    summary: "every YAML parser reads a number as the same value",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Reports numbers without quotes that readers of YAML 1.1 and of YAML 1.2 take for different values:
-with leading zeros (`0644` is 420 to the former), underscores (`1_000`), colons (`1:30` is 90), and
-with `0b` or `0o`.
+Reports unquoted numbers that YAML 1.1 and YAML 1.2 parsers read as different values: numbers with
+leading zeros (`0644` is 420 in YAML 1.1), underscores (`1_000`), colons (`1:30` is 90), and the
+prefixes `0b` and `0o`.
 
 ### Why is this bad?
-What is checked here is not what arrives on site.
+The installer may read another value than the one that was checked.
 
 ### Example
 ```yaml
@@ -23,7 +23,7 @@ source: {default: 0644}
 ```
 
 ### What to do
-Write the decimal number, or put the value in quotes if it is meant as text.
+Write the decimal number, or quote the value if it is text.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -37,8 +37,8 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             pending.extend(node.entries().iter().map(|entry| &entry.value));
             pending.extend(node.items());
             let NodeKind::Scalar(scalar) = &node.kind else { continue };
-            let Some(meaning) = scalar.older_number() else { continue };
-            // A field of another type is reported already.
+            let Some(meaning) = scalar.yaml11_number() else { continue };
+            // `wrong-type` reports a field of another type.
             let is_reported = document.violations.iter().any(|violation| {
                 violation.kind == ViolationKind::WrongType && violation.span == node.span
             });
@@ -47,15 +47,15 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             }
             let (value, help) = match meaning {
                 Yaml11Meaning::Number(Some(number)) => {
-                    let help = format!("write `{number}` if that is meant, or put it in quotes");
+                    let help = format!("write `{number}`, or quote the value if it is text");
                     (format!("the number {number}"), help)
                 }
                 Yaml11Meaning::Number(None) => {
-                    ("a number".to_owned(), "put it in quotes".to_owned())
+                    ("a number".to_owned(), "quote the value".to_owned())
                 }
-                Yaml11Meaning::Text => ("text".to_owned(), "put it in quotes".to_owned()),
+                Yaml11Meaning::Text => ("text".to_owned(), "quote the value".to_owned()),
             };
-            let message = format!("some readers of YAML take {} for {value}", quote(&scalar.text));
+            let message = format!("some YAML parsers read {} as {value}", quote(&scalar.text));
             sink.add(&document.source, node.span, message, help);
         }
     }

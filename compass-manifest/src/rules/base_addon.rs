@@ -1,12 +1,13 @@
-//! The addon that a hotfix patches.
+//! Finds the addon that a hotfix patches.
 
 use crate::repository::{AddonFile, HotfixFile};
 use crate::rule::RuleContext;
 use crate::version::ProductVersion;
 
-/// The addon as it was in the product version that a hotfix is for: from the repository at that
-/// version, from the directory that its product manifest names, or, while a hotfix is being
-/// changed and nothing says which product `addons` belongs to, from there.
+/// Returns the addon as it is in the product version that a hotfix patches: from the repository at
+/// that version, otherwise from the directory that its product manifest names.
+///
+/// If neither exists, a hotfix that the change touches is compared with the addons at the base.
 pub(super) fn of<'r>(context: &'r RuleContext<'_>, hotfix: &HotfixFile) -> Option<&'r AddonFile> {
     let patched = |addon: &&AddonFile| !addon.overlay && addon.is_patched_by(hotfix);
     let base = base_version(hotfix);

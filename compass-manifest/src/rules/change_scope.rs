@@ -8,23 +8,23 @@ use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
     code: "change-scope",
-    summary: "a change releases one plugin or one hotfix, and does nothing else",
+    summary: "a change releases one plugin or one hotfix, and contains no other change",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Looks at the files that a change touches. Where it touches a plugin manifest or a hotfix, it may
-touch nothing besides: to delete or rename another plugin or hotfix is a change too. The policy can
-let image lists come along (`scope.image_lists`), and several hotfixes of one date
-(`scope.hotfixes_together`). Hotfixes that only move do not count.
+Checks the paths of a change that touches a plugin manifest or a hotfix: it must not touch any other
+file. Deleting or renaming another plugin or hotfix is a change too. The policy can permit changes
+of image lists (`scope.image_lists`), and several hotfixes of one date (`scope.hotfixes_together`).
+Moved hotfixes do not count.
 
 ### Why is this bad?
-What is reviewed, synced and packaged is the plugin or hotfix. Other changes pass unseen.
+Review, sync and packaging cover the plugin or hotfix. Nobody checks the other changes.
 
 ### Example
 A pull request that changes `release-plugins/gpu.yaml` and `addons/default/gpu/admin/values.yaml`
 
 ### What to do
-Put the other change into a pull request of its own.
+Move the other change to a separate pull request.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -34,28 +34,28 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let RuleContext { repository, change: Some(change), .. } = context else { return };
     let released = released(repository, change);
     let Some((first, rest)) = released.split_first() else { return };
-    if !comes_together(repository, &released) {
+    if !may_be_together(repository, &released) {
         for one in rest {
-            let message = format!("the change releases {}, and {} too", first.name, one.name);
-            let help = "make a pull request for each";
+            let message = format!("the change releases {} and also {}", first.name, one.name);
+            let help = "open a pull request for each";
             sink.add(&SourceFile::new(one.path, ""), Span::default(), message, help);
         }
     }
     for path in &change.paths {
         let message = if let Some(deleted) = deleted(repository, change, &released, path) {
-            format!("the change releases {}, and deletes {deleted} too", first.name)
-        } else if !belongs(repository, path) {
-            format!("the change releases {}, and touches this file too", first.name)
+            format!("the change releases {} and also deletes {deleted}", first.name)
+        } else if !is_in_scope(repository, path) {
+            format!("the change releases {} and also touches this file", first.name)
         } else {
             continue;
         };
-        let help = "put this into a pull request of its own";
+        let help = "move this change to a separate pull request";
         sink.add(&SourceFile::new(*path, ""), Span::default(), message, help);
     }
 }
 
-/// The plugin or hotfix of a path that the change deletes; `None` if it is another state of
-/// something that the change releases, or has only moved.
+/// Returns the name of the plugin or hotfix that the change deletes at a path; `None` if the change
+/// moves or releases it.
 fn deleted(
     repository: &ReleaseRepository,
     change: &Change<'_>,
@@ -91,7 +91,7 @@ struct Released<'r> {
     hotfix: Option<&'r HotfixFile>,
 }
 
-/// What the change releases: each plugin, and each package of hotfixes once.
+/// Returns the changed plugins, and each changed hotfix package once.
 fn released<'r>(repository: &'r ReleaseRepository, change: &Change<'_>) -> Vec<Released<'r>> {
     let plugins = repository.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {
@@ -112,7 +112,7 @@ fn released<'r>(repository: &'r ReleaseRepository, change: &Change<'_>) -> Vec<R
     plugins.chain(hotfixes).collect()
 }
 
-/// Whether the same values stood elsewhere at the base, and stand there no longer.
+/// Whether the change moves the hotfix: the base has the same values at a path that no longer exists.
 fn is_moved(file: &HotfixFile, repository: &ReleaseRepository, change: &Change<'_>) -> bool {
     change.adds(file.document.path())
         && change.base.hotfixes.iter().any(|old| {
@@ -121,7 +121,7 @@ fn is_moved(file: &HotfixFile, repository: &ReleaseRepository, change: &Change<'
         })
 }
 
-fn comes_together(repository: &ReleaseRepository, released: &[Released<'_>]) -> bool {
+fn may_be_together(repository: &ReleaseRepository, released: &[Released<'_>]) -> bool {
     let date = |hotfix: &HotfixFile| {
         let written = hotfix.hotfix_version().map(|version| version.date().to_string());
         hotfix.path.date.clone().or(written)
@@ -130,8 +130,8 @@ fn comes_together(repository: &ReleaseRepository, released: &[Released<'_>]) -> 
     repository.policy.scope.hotfixes_together && dates.is_some_and(|dates| dates.len() == 1)
 }
 
-/// Whether a path may change together with a release.
-fn belongs(repository: &ReleaseRepository, path: &str) -> bool {
+/// Whether the policy permits a change of the path together with a release.
+fn is_in_scope(repository: &ReleaseRepository, path: &str) -> bool {
     match repository.kind_of(path) {
         FileKind::Plugin | FileKind::Hotfix | FileKind::Readme => true,
         FileKind::ImageList => repository.policy.scope.image_lists,

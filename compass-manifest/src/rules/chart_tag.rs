@@ -7,15 +7,15 @@ use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "chart-tag",
-    summary: "a chart list names a version of each repository, and none goes back",
+    summary: "the tags of a chart list are versions, and none decreases",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Looks at the files that `products.chart_lists` of the policy names: each `tag` is a version, and,
-compared with a base, not an earlier one than before.
+Checks the files that `products.chart_lists` of the policy names: each `tag` must be a version, and
+must not be older than at the base.
 
 ### Why is this bad?
-The addons that are collected next are older than those that are there.
+The next collection replaces addons by older ones.
 
 ### Example
 ```yaml
@@ -24,7 +24,7 @@ The addons that are collected next are older than those that are there.
 ```
 
 ### What to do
-Write the tag that is meant.
+Correct the tag.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -40,13 +40,18 @@ fn apply(RuleContext { repository, change, .. }: &RuleContext<'_>, sink: &mut Fi
             let text = tag.text().unwrap_or_default();
             if text.parse::<ComponentVersion>().is_err() {
                 let message = format!("{} is not a version", quote(text));
-                sink.add(&document.source, tag.span, message, "write the tag of a release");
+                sink.add(
+                    &document.source,
+                    tag.span,
+                    message,
+                    "write the tag of a release, for example `v3.3.0`",
+                );
             } else if let Some(before) = old.and_then(|old| tag_before(old, entry))
                 && is_earlier(text, before)
             {
                 let message =
-                    format!("the tag goes back, from {} to {}", quote(before), quote(text));
-                sink.add(&document.source, tag.span, message, "write the tag that is meant");
+                    format!("the tag decreases from {} to {}", quote(before), quote(text));
+                sink.add(&document.source, tag.span, message, "correct the tag");
             }
         }
     }

@@ -8,7 +8,7 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports containers and init containers of addons and hotfixes that name no image.
+Reports containers and init containers of addons and hotfixes without an image.
 
 ### Why is this bad?
 The addon cannot be installed.

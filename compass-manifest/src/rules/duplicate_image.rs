@@ -7,14 +7,14 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "duplicate-image",
-    summary: "an image stands once in a list",
+    summary: "an image list has no duplicate images",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Reports an image that stands twice in one image list. In two lists it may stand.
+Reports an image that occurs twice in an image list. Different lists may share images.
 
 ### Why is this bad?
-Somebody changes one of the two lines, and wonders why nothing changed.
+A change of one of the two lines has no effect.
 
 ### Example
 ```
@@ -35,9 +35,12 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
         for image in &list.images {
             if let Some(earlier) = first.get(image.text.as_str()) {
-                let message = format!("{} stands twice in this list", quote(&image.text));
-                sink.add(source, image.span, message, "remove this line")
-                    .related(source, *earlier, "here too");
+                let message = format!("{} is a duplicate in this list", quote(&image.text));
+                sink.add(source, image.span, message, "remove this line").related(
+                    source,
+                    *earlier,
+                    "the first occurrence",
+                );
             } else {
                 first.insert(&image.text, image.span);
             }

@@ -6,14 +6,14 @@ use crate::yaml::{DuplicateKey, Node};
 
 pub(super) static RULE: Rule = Rule {
     code: "duplicate-key",
-    summary: "a mapping has each key once",
+    summary: "a mapping has no duplicate keys",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a key that stands twice in one mapping.
+Reports a key that occurs twice in a mapping.
 
 ### Why is this bad?
-Most YAML readers take the last one silently: the settings under the first are lost without a word.
+Most YAML parsers silently use the last value, and drop the settings under the first key.
 
 ### Example
 ```yaml
@@ -24,7 +24,7 @@ service:
 ```
 
 ### What to do
-Keep one of them, or merge what stands below both.
+Keep one of them, or merge their values.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -45,9 +45,9 @@ fn report(document: &Document, first: &Node, again: &Node, sink: &mut FindingSin
     sink.add(
         &document.source,
         again.span,
-        format!("{} stands twice in this mapping", quote(key)),
-        "keep one of them: only the last one counts",
+        format!("{} is a duplicate key in this mapping", quote(key)),
+        "keep one of them: parsers use the last one",
     )
-    .label("this one counts")
-    .related(&document.source, first.span, "this one is lost");
+    .label("this one is used")
+    .related(&document.source, first.span, "this one is dropped");
 }

@@ -10,16 +10,16 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "duplicate-manifest",
-    summary: "a plugin, a product version and an addon have one file each",
+    summary: "each plugin, product version and addon has one file",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a second manifest of one plugin (`gpu.yaml` and `gpu.yml`, or in two directories), a second
-product manifest of one version (`v2.7.0.yaml` and `2.7.0.yaml`), and a second file of one addon
+Reports a second manifest of a plugin (`gpu.yaml` and `gpu.yml`, or in two directories), a second
+manifest of a product version (`v2.7.0.yaml` and `2.7.0.yaml`), and a second file of an addon
 (`values.yaml` and `values.yml`).
 
 ### Why is this bad?
-Nothing says which of them is meant: commands would take the one or the other.
+Commands cannot know which file is the valid one.
 
 ### Example
 `release-plugins/gpu.yaml` and `release-plugins/gpu.yml`
@@ -39,10 +39,10 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     let products = products.map(|(version, document)| (version.release(), document));
     report(products, "product version", sink);
     let addons = repository.addons.iter().map(|file| &file.document);
-    report(addons.map(|document| (without_ending(document.path()), document)), "addon", sink);
+    report(addons.map(|document| (without_extension(document.path()), document)), "addon", sink);
 }
 
-/// Adds a finding for each file after the first of the same thing.
+/// Adds a finding for each file after the first with the same name.
 fn report<'r, K: Hash + Eq>(
     files: impl Iterator<Item = (K, &'r Document)>,
     what: &str,
@@ -58,7 +58,7 @@ fn report<'r, K: Hash + Eq>(
             Entry::Occupied(entry) => *entry.get(),
         };
         let path = quote_name(earlier.path());
-        let message = format!("this is a second file of one {what}, besides {path}");
+        let message = format!("this {what} has another file: {path}");
         sink.add(&document.source, Span::default(), message, "keep one of them").related(
             &earlier.source,
             Span::default(),
@@ -67,6 +67,6 @@ fn report<'r, K: Hash + Eq>(
     }
 }
 
-fn without_ending(path: &str) -> &str {
+fn without_extension(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(stem, _)| stem)
 }

@@ -4,21 +4,21 @@ use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
     code: "file-misplaced",
-    summary: "every file in a release directory is one that a release is made of",
+    summary: "a release directory contains only files of releases",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports files in the directories of plugins, hotfixes and products that nothing reads. `README…`
-and hidden files may stand there.
+Reports files in the directories of plugins, hotfixes and products that no command reads. `README…`
+and hidden files are permitted.
 
 ### Why is this bad?
-Whoever put it there meant it to be released. It will not be.
+The author expects the file to be released, but it is not.
 
 ### Example
-`release-plugins/gpu/manager.yaml`: plugin manifests stand directly in `release-plugins`.
+`release-plugins/gpu/manager.yaml`: plugin manifests must be directly in `release-plugins`.
 
 ### What to do
-Move it to its place, or out of the release directories.
+Move it to the path that the policy expects, or out of the release directories.
 ",
     apply,
     needs_layout: true,
@@ -31,8 +31,8 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         sink.add(
             &source,
             Span::default(),
-            "nothing is released from this file",
-            "move it to its place, or out of the release directories",
+            "no command reads this file",
+            "move it to the path that the policy expects, or out of the release directories",
         );
     }
 }

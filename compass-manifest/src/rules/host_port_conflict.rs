@@ -5,16 +5,16 @@ use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
     code: "host-port-conflict",
-    summary: "a host port belongs to one addon of a product",
+    summary: "each host port is used by one addon of a product",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a host port that containers of several addons of one product claim for one protocol, or of
-one addon twice. An addon of an overlay directory replaces the one of its name, and a hotfix repeats
-the ports of the addon that it replaces.
+Reports a host port that a product's containers claim twice for one protocol, in one addon or in
+several. An addon in an overlay directory replaces the addon of the same name. Hotfixes are not
+compared, because they repeat the ports of the addon that they replace.
 
 ### Why is this bad?
-Whichever is installed second does not start.
+The addon that is installed second does not start.
 
 ### Example
 Two addons with

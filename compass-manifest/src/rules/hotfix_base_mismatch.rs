@@ -6,15 +6,15 @@ use crate::version::ProductVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-base-mismatch",
-    summary: "a hotfix stands under the product version that its HOTFIXVERSION names",
+    summary: "a hotfix is in the directory of its product version",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Compares the product version of the directory with the one that HOTFIXVERSION begins with.
+Compares the product version in the path with the one in the HOTFIXVERSION.
 
 ### Why is this bad?
-The package is published under the one and named after the other: a site that looks for its hotfixes
-does not find it, or installs one that was made for another product version.
+The package is published under one version and named after another: a site does not find the hotfix,
+or installs one for another product version.
 
 ### Example
 `release-hotfixes/v2.7.1/console-web-v2.7.0-20180605-p1/…`
@@ -37,7 +37,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
                 &hotfix.document.source,
                 Span::default(),
                 format!(
-                    "the hotfix is for {}, and stands under {}",
+                    "the hotfix is for {}, but it is in the directory of {}",
                     quote(version.base()),
                     quote(&directory)
                 ),

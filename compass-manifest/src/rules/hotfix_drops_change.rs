@@ -12,25 +12,25 @@ use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-drops-change",
-    summary: "a hotfix contains what the previous one changed",
+    summary: "a hotfix contains the changes of the previous one",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Compares a hotfix with the previous one of the same addon and product version. What that one changed
-in the addon of the product, and this one has as the addon again, is reported. Name, version and
-description do not count.
+Compares a hotfix with the previous one of the same addon and product version. Reports each field
+that the previous hotfix changed and that has the addon's value again. Name, version and description
+are ignored.
 
 ### Why is this bad?
-A hotfix replaces the addon's values as a whole. A site that installs the second hotfix loses what
-the first one repaired.
+A hotfix replaces all values of the addon. A site that installs the second hotfix loses the fix of
+the first one.
 
 ### Example
-`v2.7.0-20180605-p1` raises a memory limit, and `v2.7.0-20180605-p2`, made from the addon again, has
-the old limit.
+`v2.7.0-20180605-p1` raises a memory limit. `v2.7.0-20180605-p2` is a copy of the addon, with the old
+limit.
 
 ### What to do
-Begin from the previous hotfix, as `compass bump hotfix ADDON` does. If the change is taken back on
-purpose, say so: `# compass:allow hotfix-drops-change REASON` on the line.
+Copy the previous hotfix, as `compass bump hotfix ADDON` does. If the change is reverted on purpose,
+suppress the finding: `# compass:allow hotfix-drops-change REASON` on the line.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -42,30 +42,31 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
         let Some(addon) = base_addon::of(context, hotfix) else { continue };
         let roots = (&addon.document.root, &previous.document.root, &hotfix.document.root);
         let (Ok(addon), Ok(before), Ok(now)) = roots else { continue };
-        let places = differences(before, now);
-        let places: HashMap<&str, Span> =
-            places.iter().map(|place| (place.path.as_str(), place.span)).collect();
+        let changes = differences(before, now);
+        let spans: HashMap<&str, Span> =
+            changes.iter().map(|change| (change.path.as_str(), change.span)).collect();
         for dropped in dropped(addon, before, now) {
-            let place = outwards(&dropped.path).find_map(|path| places.get(path));
+            let span = with_ancestors(&dropped.path).find_map(|path| spans.get(path));
             let message = message(&version, &dropped);
-            let help = "begin from the previous hotfix, or allow it with the reason";
-            let span = place.copied().unwrap_or_default();
+            let help =
+                "copy the previous hotfix, or add `# compass:allow hotfix-drops-change REASON`";
+            let span = span.copied().unwrap_or_default();
             sink.add(&hotfix.document.source, span, message, help);
         }
     }
 }
 
-/// What a hotfix changed of its addon and the next one did not: whole fields first, then parts of what
-/// it added.
+/// Returns the changes of a hotfix that the next one lacks: first whole fields, then parts of added
+/// mappings and lists.
 fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
     let (mut dropped, mut known) = (Vec::new(), HashSet::new());
     for compare in [differences, detailed_differences] {
-        // Both name paths of the previous hotfix.
+        // Both comparisons have the previous hotfix as new document, so their paths are comparable.
         let (changed, missing) = (compare(addon, before), compare(now, before));
         let missing: HashMap<_, _> = missing.iter().rev().map(|one| (identity(one), one)).collect();
         for change in changed.iter().filter(|change| !IGNORED.contains(&change.path.as_str())) {
             let Some(missing) = missing.get(&identity(change)) else { continue };
-            if !outwards(&change.path).any(|path| known.contains(path)) {
+            if !with_ancestors(&change.path).any(|path| known.contains(path)) {
                 known.insert(change.path.clone());
                 dropped.push((*missing).clone());
             }
@@ -74,20 +75,20 @@ fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
     dropped
 }
 
-/// What two differences have in common if the same thing is missing: the path, with the value that the
-/// addon has. Items that the previous hotfix removed have no path in it, and are known by their names.
+/// The properties that two differences share if the same change is missing: path and values. An item
+/// that the previous hotfix removed has no index in it, so the path of its list is used.
 fn identity(one: &Difference) -> (&str, Option<&str>, Option<&str>) {
     let list = one.path.rsplit_once('[').filter(|_| one.new.is_none());
-    let place = list.map_or(one.path.as_str(), |(list, _)| list);
-    (place, one.old.as_deref(), one.new.as_deref())
+    let path = list.map_or(one.path.as_str(), |(list, _)| list);
+    (path, one.old.as_deref(), one.new.as_deref())
 }
 
-/// A path, and those that it is below.
-fn outwards(path: &str) -> impl Iterator<Item = &str> {
+/// Iterates over a path and its ancestors, from the inside out.
+fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|at| &path[..at]))
 }
 
-/// The latest hotfix before this one, of the same addon and product version.
+/// Returns the latest hotfix of the same addon and product version before this one.
 fn previous<'r>(
     repository: &'r ReleaseRepository,
     hotfix: &HotfixFile,
@@ -106,7 +107,7 @@ fn previous<'r>(
 fn message(version: &HotfixVersion, dropped: &Difference) -> String {
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     format!(
-        "{} is {} again, as in the addon; the previous hotfix {version} has {}",
+        "{} is {} as in the addon, but the previous hotfix {version} has {}",
         quote_name(&dropped.path),
         value(&dropped.old),
         value(&dropped.new),
@@ -122,7 +123,7 @@ mod tests {
     use crate::yaml::parse;
 
     #[test]
-    fn dropped_parts_of_additions_are_found() {
+    fn dropped_lost_changes_are_found() {
         for (addon, before, now, expected) in [
             ("{}", "{env: [{name: A, value: x}]}", "{}", &["env"][..]),
             ("{}", "{env: [{name: A}, {name: B}]}", "{env: [{name: B}]}", &["env[0]"]),

@@ -7,17 +7,17 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-field-changed",
-    summary: "a hotfix changes an image, and little else",
+    summary: "a hotfix changes only its image, version and description",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Compares the values of a hotfix with those of the addon in the product version that it patches:
-from the tag of that version, from its directory, or (where neither is there) from `addons` beside
-a hotfix that is being changed. The image of the first container is expected to differ, and name,
-version and description may. Other fields under `controllers` are noted. Anything else is an error.
+Compares the values of a hotfix with those of the addon that it patches. The addon comes from the tag
+of the product version, otherwise from the product's directory; if neither exists and the change
+touches the hotfix, from the base. The image of the first container, name, version and description
+may differ. A difference in another field under `controllers` is a note, any other is an error.
 
 ### Why is this bad?
-A hotfix replaces the addon's values as a whole. What was not meant to change changes on site.
+A hotfix replaces all values of the addon, including those that it changes by mistake.
 
 ### Example
 ```yaml
@@ -27,7 +27,7 @@ _config:
 ```
 
 ### What to do
-Begin from the values of the addon: `compass bump hotfix ADDON` copies them.
+Copy the values of the addon: `compass bump hotfix ADDON` does it.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -52,16 +52,16 @@ fn report(hotfix: &HotfixFile, difference: &Difference, sink: &mut FindingSink<'
     let under_controllers = path.starts_with("_config.controllers");
     let severity = if under_controllers { Severity::Note } else { Severity::Error };
     let help = if under_controllers {
-        "make sure that this belongs to the hotfix"
+        "check that the hotfix needs this change"
     } else {
-        "take it back: a hotfix changes only what is under `_config.controllers`"
+        "revert it: a hotfix changes only fields under `_config.controllers`"
     };
     let message = match (&difference.old, &difference.new) {
         (Some(old), Some(new)) => {
             format!("{} changes from {old} to {new}", quote_name(path))
         }
         (Some(old), None) => {
-            format!("{} is gone; it is {old} in the addon", quote_name(path))
+            format!("{} is removed; the addon has {old}", quote_name(path))
         }
         (None, Some(new)) => format!("{} is new: {new}", quote_name(path)),
         (None, None) => return,

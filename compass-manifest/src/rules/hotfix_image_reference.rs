@@ -13,13 +13,13 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks the image of every container and init container: a template variable that stands for a
-registry, a component, a tag. Where the addon that is patched is known, and the version is a
-HOTFIXVERSION, the images that differ from it carry that version as their tag.
+Checks the image of every container and init container: it consists of a template variable for the
+registry, a component and a tag. If the patched addon is known and the version is a HOTFIXVERSION,
+the images that differ from the addon must have that version as their tag.
 
 ### Why is this bad?
-A reference with a registry's host works where it was written, and not on site. A changed image
-under an old tag is not pulled where that tag is known.
+A site cannot reach the registry of a reference with a host. It does not pull a changed image whose
+tag it already has.
 
 ### Example
 ```yaml
@@ -28,7 +28,7 @@ containers:
 ```
 
 ### What to do
-Write the reference that the help line shows.
+Write the reference from the help text.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -38,7 +38,7 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &context.repository.hotfixes {
         for container in &hotfix.values.containers {
             if let Some(image) = &container.image {
-                check_form(context.repository, hotfix, image, sink);
+                check_syntax(context.repository, hotfix, image, sink);
             }
         }
         if let (Some(VersionFormat::Hotfix), Some(version)) = (hotfix.path.format, hotfix.version())
@@ -48,7 +48,7 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     }
 }
 
-fn check_form(
+fn check_syntax(
     repository: &ReleaseRepository,
     hotfix: &HotfixFile,
     written: &Spanned<String>,
@@ -56,12 +56,12 @@ fn check_form(
 ) {
     let name = written.value.rsplit('/').next().unwrap_or_default();
     let variable =
-        repository.policy.templates.variable_of_project("release").unwrap_or("registry_release");
+        repository.policy.templates.variable_for_project("release").unwrap_or("registry_release");
     let message = match image_refs::resolve(&written.value, &repository.policy) {
         Ok(image) if image.host.is_none() => return,
         Ok(image) => {
             let host = image.host.unwrap_or_default();
-            format!("the image names the registry {}", quote(&host))
+            format!("the image has the registry host {}", quote(&host))
         }
         Err(reason) => format!("{} is not an image reference: {reason}", quote(&written.value)),
     };
@@ -80,15 +80,15 @@ fn check_changed(
         let Some(image) = &container.image else { continue };
         let old = addon.values.containers.iter().find(|old| old.path == container.path);
         let old = old.and_then(|old| old.image.as_ref()).map(|image| &image.value);
-        let Ok(read) = image_refs::resolve(&image.value, &&context.repository.policy) else {
+        let Ok(resolved) = image_refs::resolve(&image.value, &context.repository.policy) else {
             continue;
         };
-        if old != Some(&image.value) && read.tag.as_deref() != Some(version) {
-            let tag = read.tag.unwrap_or_default();
+        if old != Some(&image.value) && resolved.tag.as_deref() != Some(version) {
+            let tag = resolved.tag.unwrap_or_default();
             sink.add(
                 &hotfix.document.source,
                 image.span,
-                format!("the image is changed, and its tag is {}", quote(&tag)),
+                format!("the image differs from the addon's, but its tag is {}", quote(&tag)),
                 format!("tag it {}", quote(version)),
             );
         }

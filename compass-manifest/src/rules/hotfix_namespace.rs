@@ -5,15 +5,15 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-namespace",
-    summary: "the addon of a hotfix lives in a namespace that the policy knows",
+    summary: "the namespace of a hotfix is one of the policy's",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks the namespace in the path and in `_config._metadata.namespace` (by default `default` or
-`kube-system`), and that both agree.
+Checks that the namespaces in the path and in `_config._metadata.namespace` are equal, and one of
+`hotfixes.namespaces` of the policy (by default `default` and `kube-system`).
 
 ### Why is this bad?
-The addon is installed a second time, in a namespace where nothing looks for it.
+The hotfix installs the addon a second time, in another namespace.
 
 ### Example
 `release-hotfixes/v2.7.0/console-web-v2.7.0-20180605-p1/kube-sytem/console/web/values.yaml`
@@ -33,7 +33,8 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         let written = hotfix.values.namespace.as_ref();
         let directory = hotfix.path.namespace.as_ref();
         if let Some(namespace) = directory.filter(|namespace| !known.contains(namespace)) {
-            let message = format!("the path has {} where a namespace belongs", quote(namespace));
+            let message =
+                format!("{} in the path is not a namespace of the platform", quote(namespace));
             sink.add(source, Span::default(), message, help.as_str());
         }
         if let Some(namespace) = written.filter(|namespace| !known.contains(&namespace.value)) {
@@ -46,7 +47,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             && known.contains(&written.value)
         {
             let message = format!(
-                "the namespace is {} here, and {} in the path",
+                "the namespace is {} here, but {} in the path",
                 quote(&written.value),
                 quote(directory)
             );

@@ -6,17 +6,17 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-path",
-    summary: "a hotfix stands where the policy says that hotfixes stand",
+    summary: "the path of a hotfix matches a pattern of the policy",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Compares the path of each hotfix with the patterns of the policy. By the written process it is
+Compares the path of each hotfix with `hotfixes.patterns` of the policy. The built-in pattern is
 `release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`.
-The same path under `release-plugins` is read too, with a warning.
+The same path under `release-plugins` is accepted with a warning.
 
 ### Why is this bad?
-Addon, version and namespace are taken from the path: from another one a package gets a wrong name,
-or is never made.
+Commands read addon, version and namespace from the path. With another path, the package gets a wrong
+name or is not built.
 
 ### Example
 `release-hotfixes/compass-hotfixea-mongo-v0.0.4/default/infra/mongo/values.yaml`
@@ -36,7 +36,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             sink.add(
                 source,
                 Span::default(),
-                "the path is not that of a hotfix",
+                "the path matches no hotfix pattern of the policy",
                 expected(&repository.policy),
             );
         } else if path.among_plugins {
@@ -45,7 +45,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             sink.add(
                 source,
                 Span::default(),
-                "the hotfix stands in the directory of the plugins",
+                "the hotfix is in the directory of the plugins",
                 format!("move it to `{directory}/`"),
             )
             .severity(Severity::Warning);
@@ -56,11 +56,11 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
                     source,
                     Span::default(),
                     format!(
-                        "the package is for addon {}, and the directory is {}",
+                        "the package is named after addon {}, but the directory is {}",
                         quote(addon),
                         quote(leaf)
                     ),
-                    "use one name for both",
+                    "use the same name for both",
                 );
             }
         }
@@ -69,12 +69,12 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
 
 fn expected(policy: &Policy) -> String {
     let first = policy.hotfixes.patterns.first();
-    let written = PathPattern::is_written_process;
-    if first.is_some_and(written) {
+    let is_built_in = PathPattern::is_built_in;
+    if first.is_some_and(is_built_in) {
         let directory = policy.hotfixes.directories.first();
         let directory = directory.map_or("release-hotfixes", String::as_str);
         format!(
-            "a hotfix is `{directory}/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`"
+            "move it to `{directory}/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`"
         )
     } else {
         "compare it with `hotfixes.patterns` of the policy".to_owned()

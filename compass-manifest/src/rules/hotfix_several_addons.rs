@@ -12,16 +12,16 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports packages that hold the values of several addons.
+Reports packages that contain the values of several addons.
 
 ### Why is this bad?
-A package is named after one addon. Who takes one back takes back the other without knowing.
+A package is named after one addon. Reverting it reverts the other addon too.
 
 ### Example
 `critical-daemonset-v2.7.0-20180605-p1/` with `logging-filebeat` and `exporters-node`
 
 ### What to do
-Make a package for each.
+Create a package for each addon.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -37,10 +37,10 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
                 &hotfix.document.source,
                 Span::default(),
                 format!(
-                    "the package {} patches a second addon with this file",
+                    "with this file, the package {} patches a second addon",
                     quote_name(package)
                 ),
-                "make a package for each addon",
+                "create a package for each addon",
             )
             .related(&earlier.document.source, Span::default(), "the first addon");
         }

@@ -7,16 +7,16 @@ use crate::version::{Date, HotfixVersion, ProductVersion};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-format",
-    summary: "the version in a hotfix's path has the form that the policy asks for",
+    summary: "the version in a hotfix's path has the policy's format",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks the version, product version and date that a hotfix's path names. A HOTFIXVERSION is
-`<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`: a day that exists, and N from 1
-without leading zeros.
+Checks the version, product version and date in a hotfix's path. A HOTFIXVERSION is
+`<product version>-<YYYYMMDD>-p<N>`, for example `v2.7.0-20180605-p1`, with a valid date, and N from
+1 without leading zeros.
 
 ### Why is this bad?
-Versions in another form cannot be ordered, so nobody can tell which hotfix is the newer one.
+Versions in another format cannot be compared to find the newest hotfix.
 
 ### Example
 `release-hotfixes/v2.7.0/console-web-v2.7.0-20180631-p01/…`
@@ -35,17 +35,20 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             sink.add(&hotfix.document.source, Span::default(), message, help);
         };
         if let Some(Err(error)) = path.base.as_ref().map(|base| base.parse::<ProductVersion>()) {
-            add(error.to_string(), "name the directory after a product version, as `v2.7.0`");
+            add(
+                error.to_string(),
+                "name the directory after a product version, for example `v2.7.0`",
+            );
         }
         if let Some(date) = path.date.as_ref().filter(|date| Date::parse(date).is_none()) {
-            add(format!("{} is not a calendar date", quote(date)), "write the day as `YYYYMMDD`");
+            add(format!("{} is not a calendar date", quote(date)), "write the date as `YYYYMMDD`");
         }
         if let (Some(VersionFormat::Hotfix), Some(version)) = (path.format, &path.version)
             && let Err(error) = version.parse::<HotfixVersion>()
         {
             add(
                 error.to_string(),
-                "write `<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`",
+                "write `<product version>-<YYYYMMDD>-p<N>`, for example `v2.7.0-20180605-p1`",
             );
         }
     }

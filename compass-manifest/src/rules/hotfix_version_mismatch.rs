@@ -9,17 +9,17 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-mismatch",
-    summary: "path, `_metadata.version` and an image of a hotfix name one version",
+    summary: "a hotfix has one version in its path, values and image",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Compares the version in a hotfix's path with `_config._metadata.version`, and that with the tags of
-its containers: one of them must be it. Where the path has the component's own version, it may have
-more behind it, and may spell `-patch-2` as `-p2`.
+Compares `_config._metadata.version` with the version in the path and with the tags of the
+containers: at least one tag must be equal. If the path has the component's own version, a suffix
+may follow it, and `-patch-2` may be written as `-p2`.
 
 ### Why is this bad?
-The version is typed three times. Where one was forgotten, the package does not hold what its name
-says, or the addon is not seen to have changed.
+The version is written three times. If one is forgotten, the package has other contents than its name
+says, or an installation does not see that the addon changed.
 
 ### Example
 `dex-cauth-v2.1.4-20180725/…` with
@@ -28,7 +28,7 @@ _metadata: {name: dex-cauth, version: v2.1.5}
 ```
 
 ### What to do
-Correct the one that is wrong.
+Correct the wrong version.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -44,29 +44,33 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             && !agrees(hotfix.path.format, path, &version)
         {
             let message =
-                format!("the version is {} here, and {} in the path", quote(&version), quote(path));
+                format!("the version is {} here, but {} in the path", quote(&version), quote(path));
             sink.add(source, written.span, message, "use one version in both places");
         }
         let tags = tags(repository, hotfix);
         if !tags.is_empty() && !tags.iter().any(|tag| *tag == version) {
             let tags = tags.join("`, `");
-            let message =
-                format!("no container has the tag {}; there is {}", quote(&version), quote(&tags));
-            let help = "the version is that of an image that the hotfix brings";
+            let message = format!(
+                "no container has the tag {}; the tags are {}",
+                quote(&version),
+                quote(&tags)
+            );
+            let help = "use the version of the changed image";
             sink.add(source, written.span, message, help);
         }
     }
 }
 
-fn agrees(form: Option<VersionFormat>, path: &str, written: &str) -> bool {
+fn agrees(format: Option<VersionFormat>, path: &str, written: &str) -> bool {
     if path == written {
         return true;
     }
-    form == Some(VersionFormat::Component) && (holds(path, written) || same_patch(path, written))
+    format == Some(VersionFormat::Component)
+        && (contains_version(path, written) || same_patch(path, written))
 }
 
-/// Whether the version stands in the path's at the boundaries of its parts.
-fn holds(path: &str, written: &str) -> bool {
+/// Whether the path's version contains the written one as whole `-`-separated parts.
+fn contains_version(path: &str, written: &str) -> bool {
     path.match_indices(written).any(|(at, _)| {
         let before = path[..at].chars().next_back();
         let after = path[at + written.len()..].chars().next();
@@ -74,7 +78,7 @@ fn holds(path: &str, written: &str) -> bool {
     })
 }
 
-/// `v3.1.53-20180627-p2` and `v3.1.53-patch-2` are one patch of one version.
+/// Whether both name the same patch, as `v3.1.53-20180627-p2` and `v3.1.53-patch-2`.
 fn same_patch(path: &str, written: &str) -> bool {
     let Some((base, number)) = written.split_once("-patch-") else { return false };
     let rest = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('-'));
@@ -94,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_component_version_may_have_more_behind_it() {
+    fn agrees_component_with_suffix_is_true() {
         let component = Some(VersionFormat::Component);
         for (path, written) in [
             ("v2.1.4-fix-306", "v2.1.4"),
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_version_do_not_agree_with_the_whole() {
+    fn agrees_partial_version_is_false() {
         for (path, written) in [
             ("v2.1.45", "v2.1.4"),
             ("v2.1.4-20180725", "v2.1.5"),

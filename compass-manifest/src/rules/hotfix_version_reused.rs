@@ -8,22 +8,22 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-reused",
-    summary: "a hotfix has a version of its own, greater than those before it",
+    summary: "a hotfix has a unique version, greater than the earlier ones",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports two packages that patch one addon of one product version under one version; and, compared
-with a base, a new HOTFIXVERSION that is not greater than the latest one of its addon.
+Reports two packages with the same addon, product version and version. For a change, also reports a
+new HOTFIXVERSION that is not greater than the latest one of its addon at the base.
 
 ### Why is this bad?
-One of the two packages replaces the other in the store, or is refused there; a site that installs
-the highest number gets the older hotfix.
+The store rejects the second package, or replaces the first one by it. A site that installs the
+highest number gets the older hotfix.
 
 ### Example
-`v2.7.0-20180605-p1` when there is `v2.7.0-20180605-p2` of the same addon already
+`v2.7.0-20180605-p1`, if `v2.7.0-20180605-p2` of the same addon exists
 
 ### What to do
-Use the next number: `compass bump hotfix ADDON` makes the directory.
+Use the next number: `compass bump hotfix ADDON` creates the directory.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -44,10 +44,14 @@ fn report_reused(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
             sink.add(
                 &hotfix.document.source,
                 Span::default(),
-                format!("addon {} has another hotfix {}", quote(addon), quote(version)),
+                format!(
+                    "addon {} has another hotfix with version {}",
+                    quote(addon),
+                    quote(version)
+                ),
                 "use the next version",
             )
-            .related(&earlier.document.source, Span::default(), "the other one");
+            .related(&earlier.document.source, Span::default(), "the other hotfix");
         }
     }
 }
@@ -55,15 +59,15 @@ fn report_reused(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
 fn report_not_latest(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let RuleContext { repository, change: Some(change), .. } = context else { return };
     let parsed = |hotfix: &HotfixFile| Some((hotfix.addon()?.to_owned(), hotfix.hotfix_version()?));
-    let stood: Vec<_> = change.base.hotfixes.iter().filter_map(parsed).collect();
+    let existing: Vec<_> = change.base.hotfixes.iter().filter_map(parsed).collect();
     for hotfix in repository.hotfixes.iter().filter(|new| change.adds(new.document.path())) {
         let Some(new) = parsed(hotfix) else { continue };
-        // A hotfix that has only moved is not new. One that moves to an older version is.
-        if stood.contains(&new) {
+        // A moved hotfix with an unchanged version is not new.
+        if existing.contains(&new) {
             continue;
         }
         let (addon, version) = new;
-        let latest = stood
+        let latest = existing
             .iter()
             .filter(|(other, old)| *other == addon && old.base().is_same_release(version.base()))
             .map(|(_, old)| old)
@@ -72,8 +76,8 @@ fn report_not_latest(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
             sink.add(
                 &hotfix.document.source,
                 Span::default(),
-                format!("addon {} has a later hotfix already: {}", quote(&addon), quote(latest)),
-                "use a version after it",
+                format!("addon {} already has a later hotfix: {}", quote(&addon), quote(latest)),
+                "use a greater version",
             );
         }
     }

@@ -12,13 +12,12 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks the lines of image lists: `project/name:tag`, where the project is one that the policy knows
-(`registries.projects`), and nothing else: no registry in front of it, and no comment behind it.
-Empty lines and `#` comments may stand between them. A list is UTF-8 text.
-Blanks at the ends of a line are a warning.
+Checks that image lists are UTF-8 text, and that each line is `project/name:tag`, with a project of
+`registries.projects` of the policy and without a registry host. Empty lines and lines that begin
+with `#` are ignored. Whitespace around an image is a warning.
 
 ### Why is this bad?
-Scripts split such lines at blanks and slashes: a wrong one is skipped, or another image is pulled.
+Scripts split the lines at whitespace and slashes: they skip an invalid line, or pull another image.
 
 ### Example
 ```
@@ -38,41 +37,49 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     for list in &repository.lists {
         let source = &list.document.source;
         if let Some(error) = &list.unreadable {
-            let help = error.help.unwrap_or("write one `project/name:tag` on a line");
+            let help = error.help.unwrap_or("write one `project/name:tag` per line");
             sink.add(source, error.span, &error.message, help);
         }
         for image in &list.images {
-            if let Some(fault) = fault(&image.text, &repository.policy.registries) {
-                let message = format!("{} is not an image of a list: {fault}", quote(&image.text));
+            if let Some(problem) = problem(&image.text, &repository.policy.registries) {
+                let message = format!(
+                    "{} is not a valid line of an image list: {problem}",
+                    quote(&image.text)
+                );
                 sink.add(source, image.span, message, "write `project/name:tag`");
-            } else if has_blanks(source.text(), image.span) {
-                let help = "remove them: some tools take them for a part of the tag";
-                sink.add(source, image.span, "there are blanks around this image", help)
+            } else if has_whitespace_around(source.text(), image.span) {
+                let help = "remove it: some tools read it as part of the tag";
+                sink.add(source, image.span, "this image has whitespace around it", help)
                     .severity(Severity::Warning);
             }
         }
     }
 }
 
-/// Whether a line has the form of an image, whatever its project.
+/// Whether a line is `project/name:tag`, with any project.
 pub(super) fn is_listable(text: &str) -> bool {
     split(text).is_some()
 }
 
-fn fault(text: &str, registries: &Registries) -> Option<String> {
+fn problem(text: &str, registries: &Registries) -> Option<String> {
     let first = text.split('/').next().unwrap_or_default();
     if is_registry_host(first) && text.contains('/') && !registries.projects.contains_key(first) {
-        return Some(format!("{} is a registry, and no project", quote(first)));
+        return Some(format!("{} is a registry host, not a project", quote(first)));
     }
     let Some((project, _)) = split(text) else {
         return Some("it is not `project/name:tag`".to_owned());
     };
     let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
-    (!known.contains(&project))
-        .then(|| format!("{} is not a project; there are {}", quote(project), known.join(", ")))
+    (!known.contains(&project)).then(|| {
+        format!(
+            "{} is not a project of the policy; known projects: {}",
+            quote(project),
+            known.join(", ")
+        )
+    })
 }
 
-/// The project of a line, and what is below it.
+/// Splits a valid line into project and `name:tag`.
 fn split(text: &str) -> Option<(&str, &str)> {
     let (project, rest) = text.split_once('/')?;
     let (name, tag) = rest.split_once(':')?;
@@ -80,7 +87,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     valid.then_some((project, rest))
 }
 
-fn has_blanks(text: &str, span: Span) -> bool {
+fn has_whitespace_around(text: &str, span: Span) -> bool {
     let blank = |c: char| c == ' ' || c == '\t';
     text[span.end..].starts_with(blank) || text[..span.start].ends_with(blank)
 }
@@ -89,7 +96,7 @@ fn has_blanks(text: &str, span: Span) -> bool {
 mod tests {
     use crate::{Policy, check};
 
-    /// The code and the severity of what is found about a list of one line.
+    /// Returns severity and message of the findings about a list of one line.
     fn found(line: &str) -> Vec<String> {
         let tree = [("images-lists/platform.list", line)].into_iter().collect();
         let report = check(&tree, &Policy::default());
@@ -98,11 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn each_part_of_an_image_has_its_form() {
+    fn list_line_invalid_part_fails() {
         for line in ["Library/php:7", "library/Php:7", "library/php:-7", "library/php", "php:7"] {
-            let said =
-                format!("Error: `{line}` is not an image of a list: it is not `project/name:tag`");
-            assert_eq!(found(line), [said]);
+            let expected = format!(
+                "Error: `{line}` is not a valid line of an image list: it is not `project/name:tag`"
+            );
+            assert_eq!(found(line), [expected]);
         }
         assert_eq!(found("library/php:7"), Vec::<String>::new());
     }
@@ -110,13 +118,13 @@ mod tests {
     #[test]
     fn list_line_of_other_form_fails() {
         for (line, says) in [
-            ("docker.io/library/php:7", "`docker.io` is a registry"),
+            ("docker.io/library/php:7", "`docker.io` is a registry host"),
             ("localhost:5000/library/php:7", "`localhost:5000` is a registry"),
             ("harbor.caicloud.xyz/release/web:v1", "is a registry"),
-            ("library/php:7\u{a0}", r"`library/php:7\u{a0}` is not an image"),
-            ("\u{a0}library/php:7", "is not an image"),
-            ("library/php:7 # note", "is not an image"),
-            ("library/php:7@sha256:00", "is not an image"),
+            ("library/php:7\u{a0}", r"`library/php:7\u{a0}` is not a valid line"),
+            ("\u{a0}library/php:7", "is not a valid line"),
+            ("library/php:7 # note", "is not a valid line"),
+            ("library/php:7@sha256:00", "is not a valid line"),
         ] {
             let found = found(line);
             assert!(found.len() == 1 && found[0].contains(says), "{line:?}: {found:?}");
@@ -124,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn list_unreadable_is_one_error() {
+    fn list_unreadable_file_is_one_error() {
         let utf16 =
             |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         for (bytes, says) in [
@@ -144,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn blanks_on_either_side_are_pointed_out() {
+    fn list_line_whitespace_is_warning() {
         for line in [" library/php:7", "library/php:7 ", "\tlibrary/php:7", "library/php:7\t\r\n"] {
-            assert_eq!(found(line), ["Warning: there are blanks around this image"], "{line:?}");
+            assert_eq!(found(line), ["Warning: this image has whitespace around it"], "{line:?}");
         }
     }
 }

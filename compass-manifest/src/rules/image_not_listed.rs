@@ -7,21 +7,21 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-not-listed",
-    summary: "every image that an addon uses stands in an image list",
+    summary: "every image of an addon is in an image list",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Collects the images of all addons (fields, arguments, environment values, configuration texts) and
-looks for each in the image lists, where there are any.
+Searches the image lists for each image that an addon uses in a field, an argument, an environment
+value or a configuration text. Without image lists, the rule does nothing.
 
 ### Why is this bad?
-Images are synced from the lists. This one is missing on site.
+`sync` and `package` read the lists, so the site lacks this image.
 
 ### Example
 `'[[ registry_release ]]/app-admin:v0.3.22'` and a list with `release/app-admin:v0.3.21`
 
 ### What to do
-Add the line that the help line shows.
+Add the line from the help text to an image list.
 ",
     apply,
     needs_layout: true,
@@ -39,7 +39,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             let Ok(image) = &used.image else { continue };
             let name = image.list_entry();
             if !listed.contains(name.as_str()) && seen.insert(name.clone()) {
-                let message = format!("{} stands in no image list", quote_name(&name));
+                let message = format!("{} is not in any image list", quote_name(&name));
                 let help = match image.project.as_str() {
                     "" => "name it with a project, in the addon and in an image list".to_owned(),
                     _ => format!("add the line {} to an image list", quote_name(&name)),

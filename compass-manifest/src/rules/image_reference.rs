@@ -7,15 +7,16 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-reference",
-    summary: "every image is a reference that can be resolved",
+    summary: "every image reference can be resolved",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports images of addons, hotfixes and plugins that are no image reference: a template variable or a
-registry's host, a repository, a tag, and no blanks. Variables in them need a value in the policy.
+Reports invalid image references in addons, hotfixes and plugins. A reference is a template variable
+or a registry host, a repository and a tag, without whitespace. Its variables need a value in the
+policy.
 
 ### Why is this bad?
-Nothing that is packaged from it can be complete.
+A package cannot contain an image that cannot be resolved.
 
 ### Example
 ```yaml
@@ -46,7 +47,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Reports the images of a document that cannot be resolved, without those that another rule reports.
+/// Reports the images of a document that cannot be resolved, except those that another rule reports.
 fn check(
     repository: &ReleaseRepository,
     document: &Document,

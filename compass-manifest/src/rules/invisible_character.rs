@@ -8,25 +8,25 @@ use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "invisible-character",
-    summary: "keys and values have no invisible characters",
+    summary: "keys and values contain no invisible characters",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports no-break and other wide spaces at the ends of keys and values, and characters without a shape
-(zero-width, byte order mark, change of direction) anywhere in them. Texts for people and texts of
-several lines may have them. Outside of quotes it also reports the line and paragraph separators of
-Unicode and the next-line character (U+2028, U+2029, U+0085), also in comments.
+Reports Unicode spaces, as the no-break space, at the ends of keys and values, and format characters
+(zero-width characters, byte order marks, bidirectional controls) anywhere in them. Descriptions and
+texts of several lines are ignored. Outside of quotes and in comments, the rule also reports the line
+separator, paragraph separator and next-line characters (U+2028, U+2029, U+0085).
 
 ### Why is this bad?
-`system.gpu` with a no-break space behind it is another slot than `system.gpu`, and looks the same.
-Readers of YAML 1.1 end a line at U+2028, U+2029 and U+0085, and readers of YAML 1.2 do not: what
-follows in a comment is a field for the first.
+`system.gpu` with a no-break space at its end looks like `system.gpu`, but is another slot. YAML 1.1
+parsers end a line at U+2028, U+2029 and U+0085, and YAML 1.2 parsers do not: the former read the
+rest of a comment as a field.
 
 ### Example
-A name that was pasted from a web page or a chat
+A name that was copied from a web page or a chat
 
 ### What to do
-Write the value again.
+Type the value again.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -35,7 +35,7 @@ Write the value again.
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         if let Ok(root) = &document.root
-            && may_have_some(document.source.text())
+            && may_contain(document.source.text())
         {
             walk(document, root, sink);
             report_line_ends(document, root, sink);
@@ -43,10 +43,10 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// How many of them are reported for one file.
+/// The number of line separators that are reported for a file.
 const MAX_LINE_ENDS: usize = 20;
 
-/// Reports what only readers of YAML 1.1 take for the end of a line.
+/// Reports characters that end a line only for YAML 1.1 parsers.
 fn report_line_ends(document: &Document, root: &Node, sink: &mut FindingSink<'_>) {
     let text = document.source.text();
     let mut line_ends = text.match_indices(['\u{85}', '\u{2028}', '\u{2029}']).peekable();
@@ -60,13 +60,12 @@ fn report_line_ends(document: &Document, root: &Node, sink: &mut FindingSink<'_>
     };
     for (start, character) in line_ends.filter(|(at, _)| !is_quoted(*at)).take(MAX_LINE_ENDS) {
         let span = Span { start, end: start + character.len() };
-        let message =
-            format!("some readers of YAML take {} for the end of a line", quote(character));
-        sink.add(&document.source, span, message, "remove it, or begin a new line");
+        let message = format!("some YAML parsers end a line at {}", quote(character));
+        sink.add(&document.source, span, message, "remove it, or start a new line");
     }
 }
 
-/// Where the quoted scalars of a document stand, in order.
+/// Returns the spans of the quoted scalars of a document, sorted.
 fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
     let (mut quoted, mut pending) = (Vec::new(), vec![root]);
     while let Some(node) = pending.pop() {
@@ -80,9 +79,9 @@ fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
     quoted
 }
 
-/// Whether a text is worth a closer look. Most files have only what can be seen; in double quotes a
-/// character may be written as `\u200b`.
-fn may_have_some(text: &str) -> bool {
+/// Whether a text may contain a suspicious character, so that the tree must be searched. In double
+/// quotes, a character may be an escape as `\u200b`.
+fn may_contain(text: &str) -> bool {
     text.contains('\\') || (!text.is_ascii() && text.contains(is_suspicious))
 }
 
@@ -105,11 +104,11 @@ fn check(document: &Document, node: &Node, what: &str, sink: &mut FindingSink<'_
     let at_end = text.starts_with(is_suspicious) || text.ends_with(is_suspicious);
     if at_end || text.contains(is_format) {
         let message = format!("the {what} {} has an invisible character", quote(text));
-        sink.add(&document.source, node.span, message, "write it again");
+        sink.add(&document.source, node.span, message, "type it again");
     }
 }
 
-/// An invisible character, or a space that is no space of ASCII.
+/// Whether a character is a format character or a non-ASCII space.
 fn is_suspicious(character: char) -> bool {
     !character.is_ascii() && (is_format(character) || character.is_whitespace())
 }
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn invisible_characters_in_names_are_found() {
+    fn invisible_characters_in_names_fail() {
         for (value, shown) in [
             ("web\u{a0}", r"`web\u{a0}`"),
             ("\u{3000}web", "`\u{3000}web`"),
@@ -143,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_older_readers_are_found() {
+    fn yaml11_line_ends_fail() {
         for (character, shown) in
             [('\u{85}', r"\u{85}"), ('\u{2028}', r"\u{2028}"), ('\u{2029}', r"\u{2029}")]
         {
-            let message = format!("some readers of YAML take `{shown}` for the end of a line");
+            let message = format!("some YAML parsers end a line at `{shown}`");
             for text in [
                 format!("a: b # why{character}c: d\n"),
                 format!("a: b c{character}d e\n"),
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptive_texts_may_have_spaces() {
+    fn unicode_spaces_in_descriptions_pass() {
         for text in [
             "_config: {_metadata: {description: '持续　集成\u{a0}', name: web}}",
             "_config: {a: 'one\u{a0}two', b: \"\u{a0}one\\ntwo\u{a0}\", c: 持续}",

@@ -4,14 +4,14 @@ use crate::schema::ViolationKind;
 
 pub(super) static RULE: Rule = Rule {
     code: "missing-field",
-    summary: "the fields that a release manifest needs are there",
+    summary: "a release manifest has all required fields",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports fields that a release manifest of this kind must have and this one has not.
+Reports missing required fields of release manifests.
 
 ### Why is this bad?
-The plugin centre refuses the manifest at the site, where nobody can mend it.
+The installation on site rejects the manifest.
 
 ### Example
 ```yaml

@@ -7,16 +7,16 @@ use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "missing-file",
-    summary: "what a product manifest or a chart list names is there",
+    summary: "the files that product manifests and chart lists name exist",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Looks for the image lists, the addon directory and the extra files of product manifests, and for the
-addon of each entry of a chart list. A Git LFS pointer in the place of a file that is packaged is a
-warning: the file must be fetched before.
+Checks that the image lists, the addon directory and the extra files of product manifests exist, and
+the addon of each entry of a chart list. A Git LFS pointer to a packaged file is a warning: its
+content must be fetched before packaging.
 
 ### Why is this bad?
-The bundle would lack it.
+The bundle is incomplete.
 
 ### Example
 ```yaml
@@ -38,20 +38,19 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         check_addons(repository, product, sink);
         check_files(repository, product, sink);
     }
-    charts(repository, sink);
+    check_charts(repository, sink);
 }
 
 fn check_lists(repository: &ReleaseRepository, product: &ProductFile, sink: &mut FindingSink<'_>) {
     for (named, pattern) in product.manifest.list_patterns() {
         let Ok(pattern) = pattern else { continue };
         let is_read = repository.lists.iter().any(|list| pattern.matches(list.document.path()));
-        // `not-regular-file` reports it.
+        // `not-regular-file` reports an obstacle.
         let is_obstructed = repository.tree.entries().any(|(path, kind)| {
             kind.is_obstacle() && (pattern.matches(path) || pattern.may_match_below(path))
         });
         if !is_read && !is_obstructed {
-            let message =
-                format!("{} is not there: no image list has this path", quote(&named.value));
+            let message = format!("{} matches no image list", quote(&named.value));
             let help = "correct the path, or add the file";
             sink.add(&product.document.source, named.span, message, help);
         }
@@ -64,8 +63,7 @@ fn check_addons(repository: &ReleaseRepository, product: &ProductFile, sink: &mu
     let has_files =
         repository.tree.paths().any(|path| product.manifest.path_in_addons(path).is_some());
     if !has_files && repository.tree.obstacle(directory).is_none() {
-        let message =
-            format!("{} is not there: the directory of the addons is empty", quote(&named.value));
+        let message = format!("the addon directory {} is empty or missing", quote(&named.value));
         let help = "correct the path, or add the addons";
         sink.add(&product.document.source, named.span, message, help);
     }
@@ -77,26 +75,26 @@ fn check_files(repository: &ReleaseRepository, product: &ProductFile, sink: &mut
         if repository.tree.obstacle(&named.value).is_none()
             && !repository.tree.contains(&named.value)
         {
-            let message = format!("{} is not there: there is no such file", quote(&named.value));
+            let message = format!("there is no file {}", quote(&named.value));
             let help = "correct the path, or add the file";
             sink.add(source, named.span, message, help);
         }
     }
-    // Checkouts without large files are usual, except for packaging.
+    // A warning, because only packaging needs the content.
     let pointers = repository
         .tree
         .entries()
         .filter(|(path, kind)| *kind == EntryKind::LfsPointer && product.manifest.packs(path));
     for (path, _) in pointers {
-        let span = product.manifest.names(path);
+        let span = product.manifest.span_of(path);
         let message = format!("{} is a Git LFS pointer instead of its content", quote_name(path));
-        let help = "fetch the content before it is packaged: `git lfs pull`";
+        let help = "fetch the content before packaging: `git lfs pull`";
         sink.add(source, span, message, help).severity(Severity::Warning);
     }
 }
 
-/// Charts are collected into the first addon or overlay directory.
-fn charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
+/// Checks that each entry of a chart list has its addon in an addon or overlay directory.
+fn check_charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
     let policy = &repository.policy.products;
     let directories: Vec<_> = policy.addons.iter().chain(&policy.overlays).collect();
     if repository.addons.is_empty() {
@@ -109,12 +107,14 @@ fn charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
             for resource in entry.get("resourcePaths").map(Node::items).unwrap_or_default() {
                 let path = resource.text().unwrap_or_default();
                 let name = path.rsplit('/').next().unwrap_or(path);
-                let there = directories.iter().any(|directory| {
+                let exists = directories.iter().any(|directory| {
                     repository.tree.contains(&format!("{directory}/{target}/{name}"))
                 });
-                if !there {
-                    let message =
-                        format!("no addon was collected from {} to `{target}/{name}`", quote(path));
+                if !exists {
+                    let message = format!(
+                        "the addon `{target}/{name}`, collected from {}, does not exist",
+                        quote(path)
+                    );
                     let help = "collect the charts again, or remove the entry";
                     sink.add(&document.source, resource.span, message, help);
                 }

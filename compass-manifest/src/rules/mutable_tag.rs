@@ -12,7 +12,7 @@ pub(crate) static RULE: Rule = Rule {
 Reports images of addons, hotfixes and image lists whose tag is `latest`.
 
 ### Why is this bad?
-The tag means another image tomorrow: two packages of one version hold different things.
+The tag may refer to another image tomorrow: two packages of one version have different contents.
 
 ### Example
 ```yaml
@@ -20,28 +20,28 @@ image: '[[ registry_release ]]/console-web:latest'
 ```
 
 ### What to do
-Name a version.
+Use a version as the tag.
 ",
     apply,
     ..Rule::DEFAULTS
 };
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
-    let help = "name a version";
+    let help = "use a version as the tag";
     for document in repository.addon_documents() {
         for used in document.images(&repository.policy) {
             let latest = |image: &ResolvedImage| {
                 image.tag.as_deref() == Some("latest") && image.digest.is_none()
             };
             if used.image.as_ref().is_ok_and(latest) {
-                let message = format!("{} means another image tomorrow", quote_name(&used.written));
+                let message = format!("{} has a mutable tag", quote_name(&used.written));
                 sink.add(&document.source, used.span, message, help);
             }
         }
     }
     for list in &repository.lists {
         for image in list.images.iter().filter(|image| image.text.ends_with(":latest")) {
-            let message = format!("{} means another image tomorrow", quote(&image.text));
+            let message = format!("{} has a mutable tag", quote(&image.text));
             sink.add(&list.document.source, image.span, message, help);
         }
     }

@@ -5,16 +5,16 @@ use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
     code: "node-port-conflict",
-    summary: "a node port belongs to one addon of a product",
+    summary: "each node port is used by one addon of a product",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a node port that services of several addons of one product claim, or of one addon twice. One
-service may have a port for several protocols. An addon of an overlay directory replaces the one of
-its name, and a hotfix repeats the ports of the addon that it replaces.
+Reports a node port that a product's services claim twice, in one addon or in several. One service
+may use a port for several protocols. An addon in an overlay directory replaces the addon of the
+same name. Hotfixes are not compared, because they repeat the ports of the addon that they replace.
 
 ### Why is this bad?
-Whichever is installed second does not start.
+The addon that is installed second does not start.
 
 ### Example
 Two addons with

@@ -8,26 +8,26 @@ use crate::tree::{EntryKind, below_any};
 
 pub(crate) static RULE: Rule = Rule {
     code: "not-regular-file",
-    summary: "what a release is made of are regular files",
+    summary: "the files of a release are regular files",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports symbolic links, submodules, pipes and devices in the place of a manifest, an image list or
-another file that a release is made of, and in the place of a directory of such files. They are not
-read: a link may name any file of the machine that follows it.
+Reports symbolic links, submodules, pipes and devices at the path of a manifest, an image list or
+another file of a release, or of a directory of such files. They are not read: a link may point to
+any file of the machine.
 
-A file whose path is not UTF-8 is reported as well: no manifest can name it.
+The rule also reports a file whose path is not UTF-8: no manifest can name it.
 
-A link beside image lists, behind which more of them may be, is a warning.
+A link next to image lists, which may point to more lists, is a warning.
 
 ### Why is this bad?
-Nothing behind it is checked, and nothing behind it is packaged.
+The target of the link is neither checked nor packaged.
 
 ### Example
 `images-lists/current.list -> ../versions/v2.7.0.list`
 
 ### What to do
-Put the file itself there, or name the file that the link leads to.
+Replace it by the file itself, or name the target of the link.
 ",
     apply,
     blocks_packaging: BlocksPackaging::Always,
@@ -38,21 +38,21 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     let obstacles = repository.tree.entries().filter(|(_, kind)| kind.is_obstacle());
     for (path, kind) in obstacles {
         let Some(severity) = severity(repository, path) else { continue };
-        let message = format!("{} is {}, and is not read", quote_name(path), kind.describe());
+        let message = format!("{} is {}, which is not read", quote_name(path), kind.describe());
         let help = match kind {
-            EntryKind::Link => "put the file itself there, or name the file that the link leads to",
-            EntryKind::UndecodablePath => "rename it",
-            _ => "put the files themselves there",
+            EntryKind::Link => "replace it by the file itself, or name the target of the link",
+            EntryKind::UndecodablePath => "rename the file",
+            _ => "replace it by the files themselves",
         };
         sink.add(&SourceFile::new(path, ""), Span::default(), message, help).severity(severity);
     }
 }
 
-/// How much an entry weighs that is not read; `None` if nothing is missed.
+/// Returns the severity for an entry that is not read; `None` if no release file can be behind it.
 fn severity(repository: &ReleaseRepository, path: &str) -> Option<Severity> {
     let policy = &repository.policy.products;
     match repository.kind_of(path) {
-        // `file-misplaced` reports it.
+        // `file-misplaced` reports these.
         FileKind::Unexpected | FileKind::Readme => return None,
         FileKind::Other => {}
         _ => return Some(Severity::Error),
@@ -61,27 +61,28 @@ fn severity(repository: &ReleaseRepository, path: &str) -> Option<Severity> {
     let is_addon = below_any(path, &policy.addons).is_some()
         || policy.is_overlay(path)
         || manifests().any(|manifest| manifest.path_in_addons(path).is_some());
-    let leads_to = |named: &str| {
+    let is_at_or_below = |named: &str| {
         named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let directories =
         [&repository.policy.plugins.directories, &repository.policy.hotfixes.directories]
             .into_iter()
             .chain([&policy.directories, &policy.addons, &policy.overlays]);
-    let is_directory = directories.flatten().any(|directory| leads_to(directory))
-        || manifests().any(|manifest| manifest.addons_directory().is_some_and(leads_to));
+    let is_directory = directories.flatten().any(|directory| is_at_or_below(directory))
+        || manifests().any(|manifest| manifest.addons_directory().is_some_and(is_at_or_below));
     let is_packed =
         manifests().flat_map(|manifest| &manifest.files).filter_map(|file| file.source.as_ref());
-    if is_addon || is_directory || is_packed.into_iter().any(|source| leads_to(&source.value)) {
+    if is_addon || is_directory || is_packed.into_iter().any(|source| is_at_or_below(&source.value))
+    {
         return Some(Severity::Error);
     }
     let own = [&policy.image_lists, &policy.descriptors, &policy.chart_lists];
     let lists = repository.products.iter().map(|product| &product.lists);
     let hides = |pattern: &Pattern| pattern.may_match_below(path);
     let hiding = own.into_iter().chain(lists).flatten().filter(|pattern| hides(pattern));
-    // All that a pattern names is behind a link at or above its directory.
+    // A link at or above the directory of a pattern hides all its matches.
     hiding
-        .map(|pattern| match leads_to(pattern.directory()) {
+        .map(|pattern| match is_at_or_below(pattern.directory()) {
             true => Severity::Error,
             false => Severity::Warning,
         })

@@ -4,21 +4,21 @@ use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "placeholder-left",
-    summary: "no text of a template is left in a README of a release",
+    summary: "the README of a release contains no placeholder",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Looks for the texts that `hotfixes.placeholders` of the policy names in `README` files of the
-release directories.
+Searches the `README` files of the release directories for the texts in `hotfixes.placeholders` of
+the policy.
 
 ### Why is this bad?
-The reader learns nothing about the release.
+The README does not describe the release.
 
 ### Example
 `### pm complete this doc`
 
 ### What to do
-Replace it.
+Replace the placeholder by a description of the release.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -31,8 +31,8 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         {
             if let Some(start) = text.find(placeholder.as_str()) {
                 let span = Span { start, end: start + placeholder.len() };
-                let help = "replace it by what the release is about";
-                sink.add(&readme.source, span, "this was never filled in", help);
+                let help = "replace it by a description of the release";
+                sink.add(&readme.source, span, "this placeholder is not filled in", help);
             }
         }
     }

@@ -11,12 +11,12 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks that `spec.service.image` lies in the release registry, is named `compass-plugins-…`, and
-carries `spec.version` as its tag.
+Checks that `spec.service.image` is in the release registry, is named `compass-plugins-…`, and has
+`spec.version` as its tag.
 
 ### Why is this bad?
-An image in another registry is not there at the site. A tag that differs from the version means
-that the package holds something else than it says.
+A site cannot pull an image from another registry. If the tag is not the version, the package
+contains another version than its name says.
 
 ### Example
 ```yaml
@@ -27,7 +27,7 @@ spec:
 ```
 
 ### What to do
-Write the reference that the help line shows.
+Write the reference from the help text.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -52,10 +52,10 @@ fn check(plugin: &PluginFile, registry: &str, sink: &mut FindingSink<'_>) {
             sink.add(&plugin.document.source, written.span, error.to_string(), help);
         }
         Ok(image) => {
-            for fault in faults(&image, registry, tag) {
+            for problem in problems(&image, registry, tag) {
                 let finding =
-                    sink.add(&plugin.document.source, written.span, fault.message, help.clone());
-                if let Some(version) = version.filter(|_| fault.about_version) {
+                    sink.add(&plugin.document.source, written.span, problem.message, help.clone());
+                if let Some(version) = version.filter(|_| problem.about_version) {
                     finding.related(&plugin.document.source, version.span, "the version");
                 }
             }
@@ -63,38 +63,41 @@ fn check(plugin: &PluginFile, registry: &str, sink: &mut FindingSink<'_>) {
     }
 }
 
-struct Fault {
+struct Problem {
     message: String,
     about_version: bool,
 }
 
-fn faults(image: &ImageReference, registry: &str, version: &str) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut add = |about_version, message| faults.push(Fault { message, about_version });
+fn problems(image: &ImageReference, registry: &str, version: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |about_version, message| problems.push(Problem { message, about_version });
     let project = image.without_version();
     let project = project.strip_suffix(image.name()).unwrap_or(&project).trim_end_matches('/');
     if project != registry {
         add(
             false,
             format!(
-                "the image lies in {}, and not in the release registry {}",
+                "the image is in {} instead of the release registry {}",
                 quote_name(project),
                 quote_name(registry)
             ),
         );
     }
     if !image.name().starts_with(IMAGE_PREFIX) {
-        add(false, format!("the image {} is not named `{IMAGE_PREFIX}…`", quote(image.name())));
+        add(
+            false,
+            format!("the image name {} does not begin with `{IMAGE_PREFIX}`", quote(image.name())),
+        );
     }
     match image.tag() {
         None => add(true, "the image has no tag".to_owned()),
         Some(tag) if tag != version => {
             add(
                 true,
-                format!("the image's tag is {}, and the version is {}", quote(tag), quote(version)),
+                format!("the image's tag is {}, but the version is {}", quote(tag), quote(version)),
             );
         }
         Some(_) => {}
     }
-    faults
+    problems
 }

@@ -4,20 +4,20 @@ use crate::image::ImageReference;
 use crate::repository::PluginFile;
 use crate::rule::{FindingSink, Rule, RuleContext};
 
-/// What the name of a plugin's image begins with.
+/// The prefix of the image names of plugins.
 pub(super) const IMAGE_PREFIX: &str = "compass-plugins-";
 
 pub(super) static RULE: Rule = Rule {
     code: "plugin-name-mismatch",
-    summary: "file name, `metadata.name` and the name in the image agree",
+    summary: "a plugin has one name in its file name, manifest and image",
     severity: Severity::Error,
     docs: "\
 ### What it does
 Compares the file's name, `metadata.name`, and the plugin's name in `spec.service.image`.
 
 ### Why is this bad?
-The package is named after the file, the plugin centre goes by `metadata.name`, and the image is
-looked up by its own name. Where they differ, somebody looks in the wrong place.
+The package has the name of the file, the plugin centre uses `metadata.name`, and the registry the
+image name. If they differ, a plugin cannot be traced from one to the other.
 
 ### Example
 `release-plugins/istio-manager.yaml` with
@@ -46,7 +46,7 @@ fn compare_name(plugin: &PluginFile, sink: &mut FindingSink<'_>) {
             &plugin.document.source,
             name.span,
             format!(
-                "the plugin is named {} here and {} by its file",
+                "the plugin is named {} here, but its file {}",
                 quote(&name.value),
                 quote(stem)
             ),
@@ -73,7 +73,7 @@ fn compare_image(plugin: &PluginFile, sink: &mut FindingSink<'_>) {
     sink.add(
         &plugin.document.source,
         written.span,
-        format!("the image is that of plugin {}, and this is plugin {}", quote(named), quote(stem)),
+        format!("the image belongs to plugin {}, but this is plugin {}", quote(named), quote(stem)),
         format!("name the image `{IMAGE_PREFIX}{stem}`"),
     )
     .label(format!("the file is `{stem}.yaml`"));
@@ -94,13 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn the_image_is_that_of_the_plugin() {
+    fn plugin_image_of_other_plugin_fails() {
         let image = |name: &str| format!("harbor.caicloud.xyz/release/{name}:v0.1.0");
         assert_eq!(found(&image("compass-plugins-gpu")), Vec::<String>::new());
         assert_eq!(
             found(&image("compass-plugins-cpu")),
-            ["the image is that of plugin `cpu`, and this is plugin `gpu`"]
+            ["the image belongs to plugin `cpu`, but this is plugin `gpu`"]
         );
-        assert_eq!(found(&image("nginx")), Vec::<String>::new(), "it is of no plugin");
+        assert_eq!(found(&image("nginx")), Vec::<String>::new(), "the image belongs to no plugin");
     }
 }

@@ -9,11 +9,11 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks that `spec.version` is `vMAJOR.MINOR.PATCH`; with `plugins.prerelease: true` in the policy
-also `vMAJOR.MINOR.PATCH-PRERELEASE`.
+Checks that `spec.version` is `vMAJOR.MINOR.PATCH`. With `plugins.prerelease: true` in the policy,
+`vMAJOR.MINOR.PATCH-PRERELEASE` is valid too.
 
 ### Why is this bad?
-Versions in another form cannot be compared, so nobody can tell which package is the newer one.
+Versions in another format cannot be compared to find the newest package.
 
 ### Example
 ```yaml
@@ -39,7 +39,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
                     &plugin.document.source,
                     written.span,
                     format!("{} is a pre-release", quote(&version)),
-                    "release a version of the form `vMAJOR.MINOR.PATCH`, or set `plugins.prerelease: true` in the policy",
+                    "write `vMAJOR.MINOR.PATCH`, or set `plugins.prerelease: true` in the policy",
                 );
             }
             Ok(_) => {}
@@ -48,7 +48,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
                     &plugin.document.source,
                     written.span,
                     error.to_string(),
-                    "write a version of the form `vMAJOR.MINOR.PATCH`, as `v0.1.0`",
+                    "write `vMAJOR.MINOR.PATCH`, for example `v0.1.0`",
                 );
             }
         }

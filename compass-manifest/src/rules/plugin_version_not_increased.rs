@@ -5,16 +5,16 @@ use crate::version::PluginVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "plugin-version-not-increased",
-    summary: "a changed plugin has a greater version than before",
+    summary: "a changed plugin has a greater version",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Compares each changed plugin manifest with the one at the base: its `spec.version` must be
-greater. Changed comments and layout alone need no new version.
+Compares each changed plugin manifest with its state at the base: `spec.version` must increase.
+Changes of comments and layout need no new version.
 
 ### Why is this bad?
-Packages are kept by version and never change: another content under the same version cannot be
-published, and sites do not see that there is something new.
+A published version never changes: other contents cannot be published under it, and sites do not see
+the update.
 
 ### Example
 ```yaml
@@ -23,7 +23,7 @@ spec:
 ```
 
 ### What to do
-`compass bump plugin NAME` writes the next version, and the image's tag with it.
+Run `compass bump plugin NAME`, which writes the next version and the image's tag.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -41,11 +41,11 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
         else {
             continue;
         };
-        let help = format!("`compass bump plugin {}` writes the next version", plugin.stem);
+        let help = format!("write the next version: `compass bump plugin {}`", plugin.stem);
         let source = &plugin.document.source;
         if written.value == before.value {
             let message =
-                format!("the plugin changed, and its version is still {}", quote(&before.value));
+                format!("the plugin changed, but its version is still {}", quote(&before.value));
             sink.add(source, written.span, message, help);
             continue;
         }
@@ -53,7 +53,7 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
         if let (Ok(new), Ok(old)) = versions
             && new <= old
         {
-            let message = format!("the version goes down, from {} to {}", quote(&old), quote(&new));
+            let message = format!("the version decreases from {} to {}", quote(&old), quote(&new));
             sink.add(source, written.span, message, help);
         }
     }

@@ -8,34 +8,34 @@ use crate::yaml::{self, Node};
 
 pub(crate) static RULE: Rule = Rule {
     code: "policy-changed",
-    summary: "a change leaves the policy as it is",
+    summary: "a change does not edit the policy",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Compares `.compass.yaml` with the one at the base, and names each key that differs. Comments and
-layout do not count.
+Compares `.compass.yaml` with its state at the base, and names each key that differs. Comments and
+layout are ignored.
 
-The change itself is judged by the policy of the base, so it cannot switch off a rule for itself, or
-this one. FindingSink that only one of the two policies gives say so.
+The change is checked by the policy of the base, so it cannot turn off a rule for itself. Findings
+that only one of the two policies gives are marked.
 
 ### Why is this bad?
-The policy decides what is checked, where images come from and go to, and who may approve. A change
-of it concerns every later release, and deserves a review of its own.
+The policy sets the rules, the registries and the reviewers. A change of it affects every later
+release, so it needs a separate review.
 
 ### Example
 ```yaml
 version: 1
-rules: {change-scope: off}   # and `change-scope: error` at the base
+rules: {change-scope: off}   # `change-scope: error` at the base
 ```
 
 ### What to do
-Review the keys that the message names. Put a change of the policy into a pull request of its own.
+Review the keys in the message. Move the change of the policy to a separate pull request.
 ",
     apply,
     ..Rule::DEFAULTS
 };
 
-/// Keys that a message names.
+/// The number of keys that a message names.
 const MAX_KEYS: usize = 20;
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
@@ -43,16 +43,16 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     if !change.touches(POLICY_FILE) {
         return;
     }
-    let help = "the change is judged by the policy of its base; review each key, best on its own";
+    let help = "the policy of the base still applies to this change; review each key";
     let (source, new) = read(&repository.tree);
     let (_, old) = read(&change.base.tree);
     let (Some(old), Some(new)) = (old, new) else {
-        let message = "the change replaces the policy, and it cannot be read";
+        let message = "the change edits the policy, which cannot be read";
         sink.add(&source, Span::default(), message, help);
         return;
     };
     let changed = differences(&old, &new);
-    // Names the format of the file, and decides nothing.
+    // `version` is the format of the file, and sets nothing.
     let changed: Vec<_> = changed.into_iter().filter(|one| one.path != "version").collect();
     let Some(first) = changed.first() else { return };
     let keys = changed.iter().take(MAX_KEYS).map(|one| format!("`{}`", one.path));
@@ -63,7 +63,7 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     sink.add(&source, first.span, format!("the change edits the policy: {keys}"), help);
 }
 
-/// The policy's file, and what YAML makes of it; a missing file is an empty mapping.
+/// Parses the policy file; a missing file is an empty mapping.
 fn read(tree: &Tree) -> (SourceFile, Option<Node>) {
     match tree.get(POLICY_FILE) {
         Some(bytes) => {

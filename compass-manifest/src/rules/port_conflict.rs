@@ -5,15 +5,15 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "port-conflict",
-    summary: "a port belongs to one plugin",
+    summary: "each port is used by one plugin",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a `spec.service.port` that several plugins claim. The policy can name ports that are meant
-to be shared (`plugins.shared_ports`).
+Reports a `spec.service.port` that several plugins claim. `plugins.shared_ports` of the policy lists
+the ports that plugins may share.
 
 ### Why is this bad?
-Where plugins share an address, only one of them can listen.
+If plugins share an address, only one of them can listen on the port.
 
 ### Example
 Two plugins with
@@ -23,8 +23,8 @@ service:
 ```
 
 ### What to do
-Choose another port for one of them, or add the port to `plugins.shared_ports` where each service
-has its own address.
+Choose another port for one of them. If each service has its own address, add the port to
+`plugins.shared_ports`.
 ",
     apply,
     ..Rule::DEFAULTS

@@ -6,15 +6,15 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "product-file-path",
-    summary: "an extra file of a product has a place inside the bundle",
+    summary: "an extra file of a product has a path inside the bundle",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks `spec.files` of product manifests: `path` is relative, without `..`, each once, and `mode` is
-an octal number of permissions.
+Checks `spec.files` of product manifests: each `path` must be relative, without `..`, and unique, and
+`mode` must be octal permissions.
 
 ### Why is this bad?
-A bundle that writes outside its own directory is refused on site, and rightly.
+Unpacking rejects a bundle that writes outside of its directory.
 
 ### Example
 ```yaml
@@ -22,7 +22,7 @@ files: [{source: hack/install.sh, path: ../install.sh}]
 ```
 
 ### What to do
-Write a relative path.
+Write a relative path inside the bundle.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -34,19 +34,18 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         let mut seen = BTreeSet::new();
         for file in &product.manifest.files {
             if let Some(path) = &file.path {
-                let help = "write a relative path without `.` and `..`, each once";
+                let help = "write a unique relative path without `.` and `..`";
                 if !is_inside(&path.value) {
-                    let message =
-                        format!("{} is not a place inside the bundle", quote(&path.value));
+                    let message = format!("{} is not a path inside the bundle", quote(&path.value));
                     sink.add(source, path.span, message, help);
                 } else if !seen.insert(&path.value) {
-                    let message = format!("two files have the place {}", quote(&path.value));
+                    let message = format!("two files have the path {}", quote(&path.value));
                     sink.add(source, path.span, message, help);
                 }
             }
             if let Some(mode) = file.mode.as_ref().filter(|mode| !is_mode(&mode.value)) {
                 let message = format!("{} is not a file mode", quote(&mode.value));
-                sink.add(source, mode.span, message, "write it in quotes, as `\"0755\"`");
+                sink.add(source, mode.span, message, "write it in quotes, for example `\"0755\"`");
             }
         }
     }
@@ -58,7 +57,7 @@ fn is_inside(path: &str) -> bool {
 }
 
 fn is_mode(mode: &str) -> bool {
-    // Those of a file's owner, its group and others: no bundle has a `setuid` file.
+    // Without a fourth digit: bundles contain no setuid, setgid or sticky files.
     let permissions = if mode.len() == 4 { mode.strip_prefix('0') } else { Some(mode) };
     permissions.is_some_and(|digits| {
         digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
@@ -70,7 +69,7 @@ mod tests {
     use super::{is_inside, is_mode};
 
     #[test]
-    fn a_mode_has_three_octal_digits() {
+    fn is_mode_requires_three_octal_digits() {
         for mode in ["644", "0755", "055"] {
             assert!(is_mode(mode), "{mode}");
         }
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn place_has_no_control_characters() {
+    fn is_inside_rejects_escapes_and_controls() {
         assert!(is_inside("a/b c"));
         for path in ["", "/a", "a/../b", "a\\b", "a\u{1b}[2J", "a\nb", "a\u{9b}"] {
             assert!(!is_inside(path), "{path:?}");

@@ -6,20 +6,20 @@ use crate::version::ProductVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "product-version-format",
-    summary: "a product manifest's name and `spec.version` are one product version",
+    summary: "a product manifest has one version in its name and `spec.version`",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Checks that the file's name and `spec.version` are product versions, and the same one.
+Checks that the file name and `spec.version` are the same product version.
 
 ### Why is this bad?
-The bundle is named after the version, and the manifest looked up by it.
+The bundle has the name of the version, and commands find the manifest by its file name.
 
 ### Example
 `release-products/v2.7.0.yaml` with `version: v2.7.1`
 
 ### What to do
-Use one product version, as `v2.7.0` or `v2.8.0-rc.1`, in both places.
+Use one product version, for example `v2.7.0` or `v2.8.0-rc.1`, for both.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -28,10 +28,10 @@ Use one product version, as `v2.7.0` or `v2.8.0-rc.1`, in both places.
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {
         let source = &product.document.source;
-        let help = "write a product version, as `v2.7.0` or `v2.8.0-rc.1`";
+        let help = "write a product version, for example `v2.7.0` or `v2.8.0-rc.1`";
         let stem = product.stem.parse::<ProductVersion>();
         if let Err(error) = &stem {
-            sink.add(source, Span::default(), format!("the file's name: {error}"), help);
+            sink.add(source, Span::default(), format!("the file name is invalid: {error}"), help);
         }
         let Some(written) = &product.manifest.version else { continue };
         match (written.value.parse::<ProductVersion>(), stem) {
@@ -40,11 +40,11 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             }
             (Ok(version), Ok(stem)) if !version.is_same_release(&stem) => {
                 let message = format!(
-                    "the version is {} here, and {} by the file's name",
+                    "the version is {} here, but {} in the file name",
                     quote(&version),
                     quote(&stem)
                 );
-                sink.add(source, written.span, message, "use one version in both places");
+                sink.add(source, written.span, message, "use the same version for both");
             }
             _ => {}
         }

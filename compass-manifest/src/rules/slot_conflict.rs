@@ -6,15 +6,15 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "slot-conflict",
-    summary: "a slot belongs to one plugin",
+    summary: "each slot is used by one plugin",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a slot that several plugins claim. Modules of one plugin may share a slot, and the policy
-can name slots that are meant to be shared (`plugins.shared_slots`).
+Reports a slot that several plugins claim. Modules of one plugin may share a slot, and
+`plugins.shared_slots` of the policy lists the slots that plugins may share.
 
 ### Why is this bad?
-Only one of the plugins is shown.
+The user interface shows only one of the plugins.
 
 ### Example
 Two plugins with

@@ -4,14 +4,14 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "stale-description",
-    summary: "a description of the form `<name>-v<version>` names the version",
+    summary: "a description `<name>-v<version>` has the current version",
     severity: Severity::Note,
     docs: "\
 ### What it does
 Compares the version at the end of `_config._metadata.description` with `_metadata.version`.
 
 ### Why is this bad?
-People read the description, and believe that they have another version.
+Readers of the description see a wrong version.
 
 ### Example
 ```yaml
@@ -19,7 +19,7 @@ _metadata: {name: hodor, version: v1.0.5, description: hodor-v1.0.0}
 ```
 
 ### What to do
-Write the version, or leave it out.
+Update the version in the description, or remove it.
 ",
     apply,
     ..Rule::DEFAULTS
@@ -35,11 +35,11 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         let named = named_version(&description.value, &version.value);
         if let Some(named) = named.filter(|named| *named != version.value) {
             let message = format!(
-                "the description names {}, and the version is {}",
+                "the description has the version {}, but the version is {}",
                 quote(named),
                 quote(&version.value)
             );
-            let help = "write the version, or leave it out";
+            let help = "update the version in the description, or remove it";
             sink.add(&document.source, description.span, message, help).related(
                 &document.source,
                 version.span,
@@ -49,12 +49,13 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// The version at the end of `<name>-v<version>`: the expected one, if it is that.
+/// Returns the version at the end of `<name>-v<version>`, if possible the expected one.
 fn named_version<'d>(description: &'d str, expected: &str) -> Option<&'d str> {
     if description.contains(char::is_whitespace) {
         return None;
     }
-    // Names may end as versions begin (`kube-dns-v2-v1.0.0`), and versions may begin as names do
+    // Tried first, because the boundary is ambiguous: a name may end like a version
+    // (`kube-dns-v2-v1.0.0`), and a version may begin like a name
     // (`kube-state-metrics-release-v1.1.0`).
     if let Some(name) = description.strip_suffix(expected).and_then(|name| name.strip_suffix('-')) {
         return Some(&description[name.len() + 1..]);
@@ -71,7 +72,7 @@ mod tests {
     use super::named_version;
 
     #[test]
-    fn a_version_stands_behind_a_name() {
+    fn named_version_follows_name() {
         let named = |description| named_version(description, "v1.0.0");
         assert_eq!(named("console-web-v2.7.0"), Some("v2.7.0"));
         assert_eq!(named("-v2.7.0"), None);

@@ -9,16 +9,17 @@ use crate::template::variables;
 
 pub(crate) static RULE: Rule = Rule {
     code: "template-variable",
-    summary: "`[[ name ]]` is well formed, and known to the policy",
+    summary: "every template variable is well formed and in the policy",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Looks at the template variables in addons and hotfixes: one blank on each side of the name, closed by
-`]]`, and named under `templates` of the policy. Variables whose value is known only on site are
-named without one.
+Checks the template variables in addons and hotfixes: they must be written as `[[ name ]]`, with one
+space on each side of the name, and be in `templates` of the policy. Variables whose value is known
+only on site are listed there without a value.
 
 ### Why is this bad?
-What is not filled in stands on site as it is: `[[ regstry_release ]]/console-web` is no image.
+The installer does not replace an unknown variable: `[[ regstry_release ]]/console-web` is not an
+image.
 
 ### Example
 ```yaml
@@ -53,26 +54,27 @@ fn check(policy: &Policy, document: &Document, text: &str, span: Span, sink: &mu
             return;
         }
         let written = &text[variable.start..variable.end];
-        let place = place(document.source.text(), written, Span { start: after, end: span.end });
-        after = place.map_or(after, |place| place.end);
-        let place = place.unwrap_or(span);
+        let found = find_in(document.source.text(), written, Span { start: after, end: span.end });
+        after = found.map_or(after, |found| found.end);
+        let span = found.unwrap_or(span);
         let name = variable.name;
         if policy.templates.get(name).is_none() {
             let help = suggest(name, policy.templates.names()).map_or_else(
                 || format!("add `{name}: ~` to `templates` of the policy"),
                 |known| format!("did you mean {}?", quote(known)),
             );
-            let message = format!("the policy does not know the variable {}", quote(name));
-            sink.add(&document.source, place, message, help);
+            let message =
+                format!("the variable {} is not in `templates` of the policy", quote(name));
+            sink.add(&document.source, span, message, help);
         } else if !variable.well_formed {
-            let message = format!("{} is not filled in", quote(written));
-            let help = format!("write `[[ {name} ]]`, with one blank on each side");
-            sink.add(&document.source, place, message, help);
+            let message = format!("the installer does not replace {}", quote(written));
+            let help = format!("write `[[ {name} ]]`, with one space on each side");
+            sink.add(&document.source, span, message, help);
         }
     }
 }
 
-fn place(text: &str, part: &str, within: Span) -> Option<Span> {
+fn find_in(text: &str, part: &str, within: Span) -> Option<Span> {
     let start = within.start + text.get(within.range())?.find(part)?;
     Some(Span { start, end: start + part.len() })
 }

@@ -9,15 +9,15 @@ use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "unknown-addon",
-    summary: "a file that names the addons of an installation names only addons that exist",
+    summary: "an installation descriptor names only existing addons",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Looks at the files that `products.descriptors` of the policy names, and reports addons (and `deps`)
-that no values file provides.
+Reports addons and `deps` in the files of `products.descriptors` of the policy that have no values
+file.
 
 ### Why is this bad?
-The installation stops there.
+The installation stops at the unknown addon.
 
 ### Example
 ```yaml
@@ -39,7 +39,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
     for document in &repository.descriptors {
         let Ok(root) = &document.root else { continue };
-        for name in named(root) {
+        for name in addon_names(root) {
             let text = name.text().unwrap_or_default();
             if !known.contains(text) {
                 let help = suggest(text, known.iter().map(String::as_str)).map_or_else(
@@ -53,19 +53,19 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// The names that an addon goes by: its own, and the one that its place makes.
+/// Returns the names of an addon: its own, and the one that follows from its path.
 fn names(addon: &AddonFile) -> Vec<String> {
     let own = addon.values.name.as_ref().map(|name| name.value.clone());
     let parts: Vec<&str> = addon.document.path().rsplit('/').collect();
-    let placed = match parts.as_slice() {
+    let from_path = match parts.as_slice() {
         ["values.yaml", leaf, group, ..] => Some(format!("{group}-{leaf}")),
         [file, ..] => file.rsplit_once('.').map(|(stem, _)| stem.to_owned()),
         [] => None,
     };
-    own.into_iter().chain(placed).collect()
+    own.into_iter().chain(from_path).collect()
 }
 
-fn named(root: &Node) -> Vec<&Node> {
+fn addon_names(root: &Node) -> Vec<&Node> {
     let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
     let modules = list(&["spec", "modules"]).iter();
     let inner =

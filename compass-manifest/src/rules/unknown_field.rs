@@ -4,14 +4,14 @@ use crate::schema::ViolationKind;
 
 pub(super) static RULE: Rule = Rule {
     code: "unknown-field",
-    summary: "a release manifest has no fields that nobody reads",
+    summary: "a release manifest has only known fields",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Reports fields that a release manifest of this kind does not have.
+Reports unknown fields of release manifests.
 
 ### Why is this bad?
-A misspelt field is a setting that has no effect.
+A misspelled field has no effect.
 
 ### Example
 ```yaml

@@ -9,10 +9,10 @@ pub(crate) static RULE: Rule = Rule {
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports `image` fields of addons and hotfixes without a tag and without a digest.
+Reports `image` fields of addons and hotfixes that have neither a tag nor a digest.
 
 ### Why is this bad?
-Without a tag, `latest` is meant: whatever that is on the day.
+Without a tag, container tools use `latest`, which may refer to another image every day.
 
 ### Example
 ```yaml

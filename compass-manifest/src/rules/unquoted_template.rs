@@ -3,14 +3,14 @@ use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unquoted-template",
-    summary: "a value that begins with a template variable stands in quotes",
+    summary: "a value that begins with a template variable is quoted",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports `[[ x ]]` without quotes, which YAML reads as a list in a list.
+Reports an unquoted `[[ x ]]`, which YAML reads as a list in a list.
 
 ### Why is this bad?
-The value is no text: what is installed has a list in it, or nothing.
+The installer gets a list or nothing instead of a text.
 
 ### Example
 ```yaml
@@ -31,7 +31,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         let mut pending = vec![root];
         while let Some(node) = pending.pop() {
             if let Some(name) = node.unquoted_template() {
-                let message = format!("`[[ {name} ]]` without quotes is a list");
+                let message = format!("the unquoted `[[ {name} ]]` is a list");
                 let help = format!("write `'[[ {name} ]]'`");
                 sink.add(&document.source, node.span, message, help);
                 continue;

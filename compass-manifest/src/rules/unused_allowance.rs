@@ -3,16 +3,15 @@ use crate::rule::{FindingSink, Rule, RuleContext};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unused-allowance",
-    summary: "every allowance is needed, names a rule, and gives a reason",
+    summary: "every suppression matches a finding, and gives a reason",
     severity: Severity::Warning,
     docs: "\
 ### What it does
-Reports allowances that match no finding: in the policy (`allow`), and on a line
-(`# compass:allow code reason`, behind the line or above it). Also those that name no rule or give
-no reason.
+Reports suppressions that match no finding, name no rule, or give no reason: entries of `allow` in the
+policy, and comments `# compass:allow CODE REASON` on a line or above it.
 
 ### Why is this bad?
-An allowance that is no longer needed hides the next mistake of its kind.
+An unused suppression hides the next problem of its kind.
 
 ### Example
 ```yaml
@@ -21,7 +20,7 @@ allow:
 ```
 
 ### What to do
-Remove it, or correct its code.
+Remove it, or correct its code or reason.
 ",
     apply,
     needs_layout: true,

@@ -4,15 +4,15 @@ use crate::schema::ViolationKind;
 
 pub(super) static RULE: Rule = Rule {
     code: "wrong-type",
-    summary: "fields have the type that their readers expect",
+    summary: "every field has the expected type",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports a field whose value is of another type than its reader expects.
+Reports a field whose value has another type than expected.
 
 ### Why is this bad?
-YAML reads `1.10` as the number 1.1 and `yes` sometimes as a boolean: what arrives is not what was
-written.
+YAML parsers read `1.10` as the number 1.1, and some read `yes` as a boolean: the program gets another
+value than the author wrote.
 
 ### Example
 ```yaml
@@ -21,7 +21,7 @@ service:
 ```
 
 ### What to do
-Add or remove the quotes, or write the kind of value that the help line names.
+Add or remove the quotes, or write a value of the type in the help text.
 ",
     apply,
     blocks_packaging: BlocksPackaging::InProductManifest,

@@ -3,14 +3,14 @@ use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 
 pub(super) static RULE: Rule = Rule {
     code: "yaml-syntax",
-    summary: "the file is one YAML document in UTF-8",
+    summary: "every manifest is one YAML document in UTF-8",
     severity: Severity::Error,
     docs: "\
 ### What it does
-Reports files that cannot be read as exactly one YAML document.
+Reports files that cannot be parsed as exactly one YAML document.
 
 ### Why is this bad?
-Nothing else can be said about such a file, and nothing can be packaged from it.
+The other rules cannot check such a file, and it cannot be packaged.
 
 ### Example
 ```yaml
@@ -20,7 +20,8 @@ spec:
 ```
 
 ### What to do
-Fix the syntax at the place shown. Values that begin with `{`, `[`, `*`, `&` or `@` need quotes.
+Fix the syntax at the reported location. Values that begin with `{`, `[`, `*`, `&` or `@` need
+quotes.
 ",
     apply,
     blocks_packaging: BlocksPackaging::Always,
@@ -34,7 +35,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
             let help = match error.help {
                 Some(help) => help,
                 None if unquoted => "a value that begins with `[[` needs quotes: '[[ name ]]/…'",
-                None => "fix the YAML here; nothing else in this file was checked",
+                None => "fix the YAML syntax; the rest of this file is not checked",
             };
             sink.add(&document.source, error.span, &error.message, help);
         }
@@ -51,7 +52,7 @@ fn line(text: &str, at: usize) -> &str {
 mod tests {
     use crate::{Policy, check};
 
-    /// The help for the only finding about a plugin of this text.
+    /// Returns the help of the only finding about a plugin manifest.
     fn help(text: &str) -> String {
         let tree = [("release-plugins/gpu.yaml", text)].into_iter().collect();
         let report = check(&tree, &Policy::default());
@@ -61,15 +62,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unquoted_variable_is_recognized_on_the_line_of_the_error() {
+    fn help_unquoted_variable_suggests_quotes() {
         let advice = "a value that begins with `[[` needs quotes: '[[ name ]]/…'";
         assert_eq!(help("image: [[ registry ]]/gpu\n"), advice);
         assert_eq!(help("name: gpu\nimage: [[ registry ]]/gpu\nversion: v1.0.0\n"), advice);
     }
 
     #[test]
-    fn other_lines_of_the_file_do_not_change_the_advice() {
-        let advice = "fix the YAML here; nothing else in this file was checked";
+    fn help_ignores_other_lines() {
+        let advice = "fix the YAML syntax; the rest of this file is not checked";
         assert_eq!(help("args: [[ 1 ]]\nname: 'gpu' x\n"), advice);
         assert_eq!(help("name: 'gpu' x\nargs: [[ 1 ]]\n"), advice);
     }

@@ -1,4 +1,4 @@
-//! Builds the tree of a document from parser events, within bounds.
+//! Builds the tree of a document from parser events, within limits.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::source::Span;
 
-/// What anchors may keep for aliases: as much as a document may have.
+/// The limit for the nodes that anchors keep: as much as a document.
 const MAX_ANCHORED: Weight = Weight { nodes: MAX_NODES, bytes: MAX_BYTES };
-/// What aliases may add to a document.
+/// The limit for the nodes that aliases copy.
 const MAX_ALIASED: Weight = Weight { nodes: 10_000, bytes: 1 << 20 };
 
-/// Builds the document of a text whose length is within bounds.
+/// Parses a text whose length was checked.
 pub(super) fn document(text: &str) -> Result<Node, SyntaxError> {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -25,12 +25,12 @@ pub(super) fn document(text: &str) -> Result<Node, SyntaxError> {
     let mut builder = Builder::new(text);
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| syntax_error(text, &error))?;
-        builder.take(event, &span)?;
+        builder.handle(event, &span)?;
     }
     builder.finish()
 }
 
-/// How much memory nodes take.
+/// The size of nodes, for limits.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weight {
     nodes: usize,
@@ -63,22 +63,22 @@ impl Weight {
     }
 }
 
-/// A collection that is not finished yet.
+/// A collection whose end was not read yet.
 struct Open {
     is_mapping: bool,
     start: usize,
-    /// Where its last child ends.
+    /// The end of its last child.
     end: usize,
     anchor: usize,
-    /// Where its children begin in [`Builder::children`].
+    /// The index of its first child in [`Builder::children`].
     children: usize,
 }
 
 struct Builder<'t> {
     text: &'t str,
     open: Vec<Open>,
-    /// The children of all open collections, keys and values in turns: a collection is allocated
-    /// once, at its end, when its size is known. In the end, the root.
+    /// The children of all open collections, with alternating keys and values; finally the root. A
+    /// collection is allocated at its end, when its size is known.
     children: Vec<Node>,
     documents: usize,
     nodes: usize,
@@ -101,7 +101,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn take(&mut self, event: Event<'_>, span: &granit_parser::Span) -> Result<(), SyntaxError> {
+    fn handle(&mut self, event: Event<'_>, span: &granit_parser::Span) -> Result<(), SyntaxError> {
         let span = byte_span(self.text, span);
         match event {
             Event::DocumentStart(..) => self.begin_document(span),
@@ -109,7 +109,7 @@ impl<'t> Builder<'t> {
                 let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
                 let plain = style == ScalarStyle::Plain && !is_text;
                 let span = self.trim(span);
-                // The parser gives an empty node the text `~`.
+                // The parser represents an empty node by the text `~`.
                 let is_empty = plain && text == "~" && self.text.get(span.range()) != Some("~");
                 let text = if is_empty { "".into() } else { text.into() };
                 self.complete(Node { kind: NodeKind::Scalar(Scalar { text, plain }), span }, anchor)
@@ -122,7 +122,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// Without the line end and blanks behind a scalar.
+    /// Removes the whitespace after a scalar from its span.
     fn trim(&self, span: Span) -> Span {
         let covered = self.text.get(span.range()).unwrap_or_default();
         Span { start: span.start, end: span.start + covered.trim_end().len() }
@@ -135,7 +135,7 @@ impl<'t> Builder<'t> {
         }
         Err(SyntaxError {
             message: "a second YAML document begins here".to_owned(),
-            help: Some("keep one document in a file: split the file, or remove the `---`"),
+            help: Some("keep one document per file: split the file, or remove the `---`"),
             span: self.trim(span),
         })
     }
@@ -149,8 +149,8 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    /// A flow collection ends with its bracket, and a block collection, which has nothing at its
-    /// end, with its last child.
+    /// Closes a collection. A flow collection ends with its bracket, a block collection with its last
+    /// child.
     fn end(&mut self, bracket: Span) -> Result<(), SyntaxError> {
         let Some(open) = self.open.pop() else {
             return Ok(());
@@ -173,14 +173,14 @@ impl<'t> Builder<'t> {
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), SyntaxError> {
         let target = self.anchors.get(&anchor).ok_or_else(|| {
-            aliases("the alias refers to itself: it stands inside of what it names", span)
+            alias_error("the alias refers to itself: it is inside its anchor", span)
         })?;
         let weight = Weight::of(target);
         self.aliased.add(weight);
         if self.aliased.exceeds(MAX_ALIASED) {
-            return Err(aliases("aliases make this document grow beyond bounds", span));
+            return Err(alias_error("aliases expand too much", span));
         }
-        // `complete` counts one.
+        // `complete` adds the remaining one.
         self.nodes += weight.nodes - 1;
         let node = Node { kind: target.kind.clone(), span };
         self.complete(node, 0)
@@ -189,7 +189,7 @@ impl<'t> Builder<'t> {
     fn anchor(&mut self, node: &Node, anchor: usize) -> Result<(), SyntaxError> {
         self.anchored.add(Weight::of(node));
         if self.anchored.exceeds(MAX_ANCHORED) {
-            return Err(aliases("anchors inside of anchors keep too much", node.span));
+            return Err(alias_error("nested anchors are too large", node.span));
         }
         self.anchors.insert(anchor, node.clone());
         Ok(())
@@ -228,14 +228,20 @@ fn byte_span(text: &str, span: &granit_parser::Span) -> Span {
     Span { start: range.start.min(text.len()), end: range.end.min(text.len()) }
 }
 
-fn aliases(message: &str, span: Span) -> SyntaxError {
-    SyntaxError { message: message.to_owned(), help: Some("write the value out"), span }
+fn alias_error(message: &str, span: Span) -> SyntaxError {
+    SyntaxError {
+        message: message.to_owned(),
+        help: Some("write the value instead of an alias"),
+        span,
+    }
 }
 
 fn too_deep(span: Span) -> SyntaxError {
     SyntaxError {
-        message: format!("lists and mappings are nested here more than {MAX_DEPTH} levels deep"),
-        help: Some("a release manifest has about ten levels: close what is open, or remove it"),
+        message: format!("lists and mappings are more than {MAX_DEPTH} levels deep"),
+        help: Some(
+            "a release manifest has about ten levels: check the brackets and the indentation",
+        ),
         span,
     }
 }
@@ -243,7 +249,7 @@ fn too_deep(span: Span) -> SyntaxError {
 fn too_long(span: Span) -> SyntaxError {
     SyntaxError {
         message: format!("a key has more than {MAX_KEY_BYTES} bytes"),
-        help: Some("shorten it, or write it as a value"),
+        help: Some("shorten the key"),
         span: Span { start: span.start, end: span.start },
     }
 }

@@ -1,25 +1,26 @@
-//! Keys that occur twice in one mapping.
+//! Finds duplicate keys in mappings.
 
 use std::collections::HashMap;
 
 use super::{Entry, Node};
 
-/// The second or a later occurrence of a key in a mapping.
+/// A repeated key of a mapping, with its first occurrence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DuplicateKey<'n> {
     pub(crate) first: &'n Node,
     pub(crate) again: &'n Node,
 }
 
+/// The number of entries up to which a comparison of all pairs is faster than hashing.
 const SMALL: usize = 16;
 
 impl Node {
-    /// The duplicate keys of all mappings in this node.
+    /// Returns the duplicate keys of all mappings in this node.
     pub(crate) fn duplicate_keys(&self) -> Vec<DuplicateKey<'_>> {
         let (mut found, mut pending) = (Vec::new(), vec![self]);
         while let Some(node) = pending.pop() {
             let entries = node.entries();
-            // Most mappings are small, and have no key twice: that is seen without hashing.
+            // Most mappings are small and without duplicates, which needs no hashing.
             if entries.len() > SMALL || !distinct(entries) {
                 found.extend(duplicates(entries));
             }
@@ -55,7 +56,7 @@ mod tests {
     use crate::yaml::parse;
 
     #[test]
-    fn duplicate_keys_at_any_depth_are_found() {
+    fn duplicate_keys_at_any_depth_found() {
         let many: String = (0..40).map(|index| format!("k{index}: 1\n")).collect();
         for (text, expected) in [
             ("a: 1\nb: 2\na: 3\n".to_owned(), &["a"][..]),

@@ -1,16 +1,16 @@
-//! Merge keys: `<<: *defaults` (<https://yaml.org/type/merge.html>).
+//! Applies merge keys: `<<: *defaults` (<https://yaml.org/type/merge.html>).
 
 use std::collections::HashSet;
 
 use super::{Entry, Node, NodeKind, SyntaxError};
 
-/// The entries of a mapping with those that its merge key names: after its own, and without those whose
-/// keys it has itself. Entries of an alias have the place of the alias.
+/// Replaces the merge key of a mapping by the entries that it refers to. The mapping's own keys have
+/// priority. Entries that come from an alias have the span of the alias.
 pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, SyntaxError> {
     let Some(at) = entries.iter().position(is_merge) else { return Ok(entries) };
     let merged = entries.remove(at);
     if let Some(second) = entries.iter().find(|entry| is_merge(entry)) {
-        return Err(refusal("this mapping has two merge keys (`<<`)", &second.key));
+        return Err(merge_error("this mapping has two merge keys (`<<`)", &second.key));
     }
     let mut known: HashSet<Box<str>> =
         entries.iter().filter_map(|entry| entry.key.text().map(Into::into)).collect();
@@ -20,10 +20,10 @@ pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, S
     };
     for source in sources {
         let Node { kind: NodeKind::Mapping(found), span } = source else {
-            return Err(refusal("`<<` needs a mapping, or a list of mappings", &source));
+            return Err(merge_error("`<<` needs a mapping, or a list of mappings", &source));
         };
         let is_alias = text[span.start..].starts_with('*');
-        // The last of equal keys counts.
+        // The last of duplicate keys is used.
         let new = found.into_iter().rev();
         let mut new: Vec<Entry> = new
             .filter(|entry| entry.key.text().is_none_or(|key| known.insert(key.into())))
@@ -42,7 +42,7 @@ fn is_merge(entry: &Entry) -> bool {
     matches!(&entry.key.kind, NodeKind::Scalar(scalar) if scalar.plain && &*scalar.text == "<<")
 }
 
-fn refusal(message: &str, node: &Node) -> SyntaxError {
+fn merge_error(message: &str, node: &Node) -> SyntaxError {
     let help = Some("write `<<: *anchor`, or `<<: [*first, *second]` for several");
     SyntaxError { message: message.to_owned(), help, span: node.span }
 }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn merge_own_and_earlier_keys_win() {
+    fn merge_own_keys_have_priority() {
         let text = "\
 a: &a {x: a, y: a}
 b: &b {y: b, z: b}
@@ -92,7 +92,7 @@ quoted: {'<<': *a}
     }
 
     #[test]
-    fn merge_entries_have_alias_place() {
+    fn merge_entries_have_alias_span() {
         let text = "a: &a {x: 1}\nb:\n  w: 2\n  <<: *a\n";
         let root = parse(text).unwrap();
         let merged = &root.get("b").unwrap().entries()[1];
@@ -103,7 +103,7 @@ quoted: {'<<': *a}
     }
 
     #[test]
-    fn merge_of_anything_else_is_refused() {
+    fn merge_of_other_node_fails() {
         for (text, says) in [
             ("a: {<<: 1}", "needs a mapping"),
             ("a: {<<: }", "needs a mapping"),

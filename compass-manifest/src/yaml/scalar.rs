@@ -1,9 +1,9 @@
-//! What type YAML gives a scalar.
+//! Determines the type of a scalar.
 
 use super::{Scalar, ScalarType};
 
 impl Scalar {
-    /// The type that YAML gives the scalar.
+    /// The type of the scalar in the YAML 1.2 core schema.
     pub fn scalar_type(&self) -> ScalarType {
         if !self.plain {
             return ScalarType::Text;
@@ -18,18 +18,18 @@ impl Scalar {
     }
 }
 
-/// What readers of YAML 1.1 take a scalar for, if readers of YAML 1.2 take it for something else.
+/// The value of a scalar in YAML 1.1, if it differs from the value in YAML 1.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Yaml11Meaning {
     /// Text.
     Text,
-    /// This number; `None` if it is larger than one counts.
+    /// A number; `None` if it exceeds 64 bits.
     Number(Option<u64>),
 }
 
 impl Scalar {
-    /// What readers of YAML 1.1 take a plain number for, if that is something else.
-    pub(crate) fn older_number(&self) -> Option<Yaml11Meaning> {
+    /// The YAML 1.1 value of a plain number, if it differs from the YAML 1.2 value.
+    pub(crate) fn yaml11_number(&self) -> Option<Yaml11Meaning> {
         if !self.plain {
             return None;
         }
@@ -63,8 +63,8 @@ impl Scalar {
         with_underscores.then(|| number(text, 10))
     }
 
-    /// Whether readers of YAML 1.1 take the scalar for a boolean, and readers of YAML 1.2 for text.
-    pub(crate) fn is_older_boolean(&self) -> bool {
+    /// Whether the scalar is a boolean in YAML 1.1 and a text in YAML 1.2.
+    pub(crate) fn is_yaml11_boolean(&self) -> bool {
         const WORDS: &[&str] = &["yes", "no", "on", "off"];
         let word = &*self.text;
         let one_case = |word: &str| {
@@ -75,7 +75,7 @@ impl Scalar {
     }
 }
 
-/// What `1:30` is, whose digits YAML 1.1 counts by sixty.
+/// Parses a base 60 number of YAML 1.1, as `1:30`.
 fn sexagesimal(text: &str) -> Option<Yaml11Meaning> {
     let (first, rest) = text.split_once(':')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -89,7 +89,7 @@ fn sexagesimal(text: &str) -> Option<Yaml11Meaning> {
     is_number(first).then_some(Yaml11Meaning::Number(value))
 }
 
-/// A number in digits without a sign and leading zeros, which all readers of YAML take for the same.
+/// Parses decimal digits without sign and leading zeros, which have the same value in all YAML versions.
 pub(crate) fn decimal(text: &str) -> Option<u16> {
     let is_canonical = text == "0" || !text.starts_with(['0', '+']);
     text.parse().ok().filter(|_| is_canonical)
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn older_number_differs_from_core_schema() {
+    fn yaml11_number_differs_from_core_schema() {
         let number = |value| Some(Yaml11Meaning::Number(Some(value)));
         for (text, meaning) in [
             ("010000", number(4096)),
@@ -139,25 +139,25 @@ mod tests {
             ("190:20:30", number(685_230)),
             ("99999999999999999999:00", Some(Yaml11Meaning::Number(None))),
         ] {
-            assert_eq!(plain(text).older_number(), meaning, "{text}");
-            assert_eq!(Scalar { text: text.into(), plain: false }.older_number(), None, "{text}");
+            assert_eq!(plain(text).yaml11_number(), meaning, "{text}");
+            assert_eq!(Scalar { text: text.into(), plain: false }.yaml11_number(), None, "{text}");
         }
         for text in [
             "0", "7", "00", "07", "8080", "0x1f", "0.5", "1.10", "1e3", "1:60", "a:30", "1:300",
             "10:2a", "1_a", "_1", "0a", "v1", "", "-", "1:", ":1",
         ] {
-            assert_eq!(plain(text).older_number(), None, "{text}");
+            assert_eq!(plain(text).yaml11_number(), None, "{text}");
         }
     }
 
     #[test]
-    fn older_booleans_have_one_case() {
+    fn yaml11_booleans_have_uniform_case() {
         for text in ["yes", "Yes", "YES", "no", "on", "Off"] {
-            assert!(plain(text).is_older_boolean(), "{text}");
+            assert!(plain(text).is_yaml11_boolean(), "{text}");
         }
         for text in ["true", "y", "N", "yEs", "yesterday", "", "1"] {
-            assert!(!plain(text).is_older_boolean(), "{text}");
+            assert!(!plain(text).is_yaml11_boolean(), "{text}");
         }
-        assert!(!Scalar { text: "yes".into(), plain: false }.is_older_boolean());
+        assert!(!Scalar { text: "yes".into(), plain: false }.is_yaml11_boolean());
     }
 }
