@@ -1,5 +1,6 @@
-//! The next version, written into a release manifest: only the values that carry a version change,
-//! every other byte stays.
+//! Writes the next version into release manifests.
+//!
+//! Only the values with a version change; every other byte stays.
 //!
 //! ```
 //! use compass_manifest::Policy;
@@ -32,46 +33,49 @@ pub use error::BumpError;
 pub use hotfix::{HotfixOrigin, HotfixRequest, new_hotfix};
 pub use plugin::{bump_plugin, set_plugin_version};
 
-/// A plugin manifest with another version.
+/// A plugin manifest with a new version.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BumpedPlugin {
-    /// The text of the file. As in [`SourceFile`](crate::source::SourceFile), a byte order mark is
-    /// not part of it: whoever writes the file keeps the one that it has.
+    /// The text of the file, without a byte order mark, as in
+    /// [`SourceFile`](crate::source::SourceFile). The caller keeps the mark of the file.
     pub text: String,
-    /// The version that was.
+    /// The old version.
     pub old: PluginVersion,
-    /// The version that is.
+    /// The new version.
     pub new: PluginVersion,
-    /// The values that changed, in the order of the file.
+    /// The changed values, in file order.
     pub changes: Vec<ChangedValue>,
 }
 
-/// A file that a release repository does not have yet.
+/// A new hotfix, to be written to the release repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewHotfix {
-    /// Its path in the repository.
+    /// The path of the values file.
     pub path: String,
-    /// Its text, with a byte order mark if the file has one that it begins from.
+    /// The text of the values file, with the byte order mark of its origin.
     pub text: String,
     /// The version of the hotfix.
     pub version: HotfixVersion,
-    /// The addon's name, as the path has it.
+    /// The addon's name in the path.
     pub addon: String,
-    /// The path of the addon or the hotfix that it begins from.
+    /// The path of the copied addon or hotfix.
     pub from: String,
-    /// The hotfix that it begins from, if it is one.
+    /// The version of the copied hotfix, if a hotfix is copied.
     pub previous: Option<HotfixVersion>,
-    /// The values that differ from the file at [`Self::from`], in the order of the file.
+    /// The values that differ from the file at [`Self::from`], in file order.
     pub changes: Vec<ChangedValue>,
 }
 
-/// A value that changed.
+/// A changed value.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct ChangedValue {
-    /// Path of the field, as `spec.service.image`.
+    /// The path of the field, as `spec.service.image`.
     pub path: String,
-    /// What it was.
+    /// The old value.
     pub old: String,
-    /// What it is.
+    /// The new value.
     pub new: String,
 }

@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Modules
-//! - [`version`], [`image`]: values that exist only if they are valid.
-//! - [`plugin`], [`addon`], [`product`]: what the release manifests say.
+//! - [`version`], [`image`]: versions and image references, valid by construction.
+//! - [`plugin`], [`addon`], [`product`]: the fields of release manifests.
 //! - [`template`], [`image_refs`]: template variables, and the images that manifests use.
-//! - [`policy`]: what a release repository decides for itself.
-//! - [`rules`]: the catalogue; [`check`] applies it.
-//! - [`inventory`]: the hotfixes and images of a repository.
-//! - [`finding`], [`render`]: findings, and their output formats. [`escape`] makes text from outside safe to print.
+//! - [`policy`]: the settings of a release repository.
+//! - [`ReleaseRepository`]: the parsed files, which the following modules borrow.
+//! - [`rules`]: all rules. [`Check`] applies them.
+//! - [`inventory`]: the plugins, hotfixes, products and images of a repository.
+//! - [`bump`]: writes the next version of a plugin, or the next hotfix of an addon.
+//! - [`finding`], [`render`]: findings, and their output formats. [`escape`] makes untrusted text safe to
+//!   print.
+//! - [`review`]: review commands, and the queue of release pull requests.
 //! - `strategies` (feature `proptest`): values and repositories for property tests.
-//! - [`review`]: review commands, and the queue that a pull request moves through.
 
 pub mod addon;
 pub mod bump;

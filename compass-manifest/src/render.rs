@@ -1,4 +1,4 @@
-//! Turns reports into what people and programs read.
+//! Renders reports as text, JSON, SARIF and GitHub annotations.
 
 mod github;
 mod json;

@@ -1,9 +1,9 @@
-//! Review of release pull requests: what people say to the queue, and where that leads.
+//! Review of release pull requests: commands in bodies and comments, and the release queue.
 //!
-//! [`forge`] reads the JSON of a forge, and [`command::parse`] what a body or a comment says.
-//! [`Queue::evaluate`] says where a pull
-//! request stands, why, and what is next. Both are functions of their arguments: whether an image
-//! is in a registry is a fact that the caller looks up and puts into [`Facts`].
+//! [`forge`] reads the JSON of a forge, and [`parse_commands`] the text of a body or a comment.
+//! [`Queue::evaluate`] returns the state of a pull request, the reasons, and the next step. All are
+//! pure functions: the caller looks up facts, as whether an image is in a registry, and puts them into
+//! [`Facts`].
 //!
 //! ```
 //! use compass_manifest::review::{Evidence, Facts, Outcome, Queue, ReleaseImage};
@@ -31,20 +31,20 @@
 //! facts.add_comment("bob", "/queue patches-need-package");
 //! facts.grant_role("supereagle", "platform-release");
 //!
-//! let standing = Queue::default().evaluate(&facts);
-//! assert_eq!(standing.state.as_deref(), Some("patches-need-sync-image"));
-//! assert_eq!(standing.add_labels, ["kind/release", "queue/patches-need-sync-image"]);
-//! assert_eq!(standing.transitions[1].outcome, Outcome::Granted);
-//! // Bob has not the role for it, and the image is not where it should be.
-//! assert!(matches!(standing.transitions[2].outcome, Outcome::Refused { .. }));
-//! assert_eq!(standing.next[0].people, ["supereagle"]);
-//! assert!(standing.to_string().contains("compass-plugins-gpu:v0.1.1: the tag does not exist"));
+//! let status = Queue::default().evaluate(&facts);
+//! assert_eq!(status.state.as_deref(), Some("patches-need-sync-image"));
+//! assert_eq!(status.add_labels, ["kind/release", "queue/patches-need-sync-image"]);
+//! assert_eq!(status.transitions[1].outcome, Outcome::Granted);
+//! // Bob does not have the role for this step.
+//! assert!(matches!(status.transitions[2].outcome, Outcome::Refused { .. }));
+//! assert_eq!(status.next[0].people, ["supereagle"]);
+//! assert!(status.to_string().contains("compass-plugins-gpu:v0.1.1: the tag does not exist"));
 //! # Ok::<(), compass_manifest::image::ImageReferenceError>(())
 //! ```
 
-pub mod command;
 pub mod forge;
 
+mod command;
 mod conversation;
 mod evaluate;
 mod explain;
@@ -53,13 +53,16 @@ mod guard;
 mod guards;
 mod item_lists;
 mod markdown;
+mod parser;
 mod queue;
 mod release_note;
 mod slash_commands;
 mod status;
 
+pub use command::{Command, CommandKind, ListItem};
 pub use conversation::Origin;
 pub use facts::{Comment, Evidence, Facts, ReleaseImage};
 pub use guard::{Guard, GuardNameError, GuardReport, Verdict};
+pub use parser::parse_commands;
 pub use queue::{Queue, QueueError, Role, Step};
 pub use status::{NextStep, Outcome, Status, Transition};

@@ -1,7 +1,7 @@
-//! Strategies for property tests: versions, references, manifests, and whole release repositories,
-//! valid ones and those that are broken in one named way. Feature `proptest`.
+//! Strategies for property tests (feature `proptest`).
 //!
-//! A property test of a tool that embeds this crate:
+//! They generate versions, image references and whole release repositories, valid ones and ones with
+//! one known error. An example of a test of a program that uses this crate:
 //!
 //! ```
 //! use compass_manifest::strategies::{Mutation, mutated_repositories, repositories};
@@ -10,17 +10,17 @@
 //!
 //! proptest! {
 //!     # #![proptest_config(ProptestConfig::with_cases(8))]
-//!     fn my_gate_lets_pass_what_is_right(repository in repositories()) {
+//!     fn gate_valid_repository_passes(repository in repositories()) {
 //!         prop_assert!(check(&repository.tree(), &Policy::default()).passes());
 //!     }
 //!
-//!     fn my_gate_stops_what_is_wrong((tree, flaw) in mutated_repositories()) {
+//!     fn gate_mutated_repository_fails((tree, mutation) in mutated_repositories()) {
 //!         let report = check(&tree, &Policy::default());
-//!         prop_assert_eq!(report.findings()[0].code, flaw.code());
+//!         prop_assert_eq!(report.findings()[0].code, mutation.code());
 //!     }
 //! }
-//! my_gate_lets_pass_what_is_right();
-//! my_gate_stops_what_is_wrong();
+//! gate_valid_repository_passes();
+//! gate_mutated_repository_fails();
 //! ```
 
 mod mutation;
@@ -33,13 +33,13 @@ use crate::version::Date;
 pub use mutation::{Mutation, mutated_repositories};
 pub use repository::{Addon, Hotfix, Plugin, Repository, repositories};
 
-/// Plugin versions, as `v0.1.0`, without pre-releases.
+/// Generates plugin versions, as `v0.1.0`, without pre-releases.
 pub fn plugin_versions() -> impl Strategy<Value = String> {
     (0..50_u32, 0..50_u32, 0..500_u32)
         .prop_map(|(major, minor, patch)| format!("v{major}.{minor}.{patch}"))
 }
 
-/// Product versions, with and without `v`, also `-ga` and `-rc.1`.
+/// Generates product versions, with and without `v`, `-ga` and `-rc.1`.
 pub fn product_versions() -> impl Strategy<Value = String> {
     let suffix = prop_oneof![
         4 => Just(String::new()),
@@ -52,21 +52,21 @@ pub fn product_versions() -> impl Strategy<Value = String> {
         .prop_map(|(v, major, minor, patch, suffix)| format!("{v}{major}.{minor}.{patch}{suffix}"))
 }
 
-/// Days that exist.
+/// Generates existing dates, as `YYYYMMDD`.
 pub fn dates() -> impl Strategy<Value = String> {
     (2000..2100_u16, 1..13_u8, 1..32_u8)
         .prop_map(|(year, month, day)| format!("{year:04}{month:02}{day:02}"))
-        .prop_filter("a day that exists", |text| Date::parse(text).is_some())
+        .prop_filter("an existing date", |text| Date::parse(text).is_some())
 }
 
-/// HOTFIXVERSIONs, as `v2.7.0-20180605-p1`.
+/// Generates HOTFIXVERSIONs, as `v2.7.0-20180605-p1`.
 pub fn hotfix_versions() -> impl Strategy<Value = String> {
     (product_versions(), dates(), 1..2_000_u32).prop_map(|(base, date, patch)| {
         format!("v{}-{date}-p{patch}", base.trim_start_matches('v'))
     })
 }
 
-/// Versions as the teams of components write them.
+/// Generates component versions in the formats of their teams.
 pub fn component_versions() -> impl Strategy<Value = String> {
     prop_oneof![
         plugin_versions(),
@@ -77,14 +77,14 @@ pub fn component_versions() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Names of plugins, addons and image repositories, which YAML takes for text without quotes.
+/// Generates names of plugins, addons and image repositories that need no quotes in YAML.
 pub fn names() -> impl Strategy<Value = String> {
     const WORDS: [&str; 7] = ["yes", "no", "on", "off", "true", "false", "null"];
     let names = "[a-z][a-z0-9]{0,7}(-[a-z]{1,6}){0,2}";
     names.prop_filter("a word of YAML", |name| !WORDS.contains(&name.as_str()))
 }
 
-/// Image references that are written out: host, repository, and a tag or a digest.
+/// Generates image references with a host, a repository, and a tag or a digest.
 pub fn image_references() -> impl Strategy<Value = String> {
     let hosts = prop_oneof![
         Just("harbor.example".to_owned()),

@@ -1,7 +1,6 @@
-//! Versions of plugins, products and hotfixes: parsing, display and order.
+//! Parses, formats and orders the versions of plugins, products, hotfixes and components.
 //!
-//! Every version remembers how it was written, so that displaying a parsed value gives back the
-//! input.
+//! The formatted version is always the parsed text.
 
 mod component;
 mod hotfix;
@@ -15,24 +14,24 @@ pub use product::ProductVersion;
 
 use crate::escape::quote;
 
-/// Why a text is not a version of the wanted kind.
+/// A text is not a version of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {
-    /// A plugin or HOTFIXVERSION begins with `v`.
+    /// A plugin version or HOTFIXVERSION does not begin with `v`.
     #[error("{} does not begin with `v`", quote(.0))]
     MissingPrefix(String),
-    /// The numeric part is not `MAJOR.MINOR.PATCH`.
-    #[error("{} is not of the form `{form}`: {reason}", quote(text))]
-    Form {
-        /// What was read.
+    /// The text has another format.
+    #[error("{} does not have the format `{format}`: {reason}", quote(text))]
+    Format {
+        /// The text.
         text: String,
-        /// What it should look like.
-        form: &'static str,
-        /// What is wrong with it.
+        /// The expected format.
+        format: &'static str,
+        /// The problem.
         reason: String,
     },
-    /// A HOTFIXVERSION names a day that no calendar has.
+    /// The date of a HOTFIXVERSION does not exist.
     #[error("{} in {} is not a calendar date (YYYYMMDD)", quote(date), quote(text))]
     Date {
         /// The whole version.
@@ -40,9 +39,9 @@ pub enum VersionError {
         /// The date part.
         date: String,
     },
-    /// A HOTFIXVERSION's patch number is not `p` and a number from 1 without leading zeros.
+    /// The patch number of a HOTFIXVERSION is not `p` and a number from 1 without leading zeros.
     #[error(
-        "{} in {} is not a patch number: write `p1`, `p2`, … without leading zeros",
+        "{} in {} is not a patch number: write `p1`, `p2` and so on, without leading zeros",
         quote(patch),
         quote(text)
     )]
@@ -54,15 +53,19 @@ pub enum VersionError {
     },
 }
 
-/// Parses the `MAJOR.MINOR.PATCH[-PRE]` that all three kinds share.
-fn parse_core(text: &str, bare: &str, form: &'static str) -> Result<semver::Version, VersionError> {
-    let error = |reason: String| VersionError::Form { text: text.to_owned(), form, reason };
+/// Parses `MAJOR.MINOR.PATCH[-PRE]`, which plugin and product versions share.
+fn parse_core(
+    text: &str,
+    bare: &str,
+    format: &'static str,
+) -> Result<semver::Version, VersionError> {
+    let error = |reason: String| VersionError::Format { text: text.to_owned(), format, reason };
     let version = semver::Version::parse(bare).map_err(|source| error(source.to_string()))?;
     if version.build.is_empty() {
         Ok(version)
     } else {
         Err(error(format!(
-            "build metadata {} is not part of a version here",
+            "build metadata {} is not supported",
             quote(format!("+{}", version.build))
         )))
     }

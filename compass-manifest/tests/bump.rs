@@ -1,4 +1,4 @@
-//! What `bump` holds for every manifest, not only for those that somebody thought of.
+//! Property tests of `bump` on generated manifests.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::bump::{HotfixRequest, bump_plugin, new_hotfix, set_plugin_version};
@@ -11,10 +11,10 @@ fn load(tree: &Tree) -> ReleaseRepository {
     ReleaseRepository::load(tree.clone(), Policy::default())
 }
 
-/// Stands for the version in a generated text.
+/// A placeholder for the version in generated texts.
 const VERSION: &str = "\u{1}";
 
-fn part() -> impl Strategy<Value = BumpLevel> {
+fn level() -> impl Strategy<Value = BumpLevel> {
     prop_oneof![Just(BumpLevel::Major), Just(BumpLevel::Minor), Just(BumpLevel::Patch)]
 }
 
@@ -27,7 +27,7 @@ fn version() -> impl Strategy<Value = PluginVersion> {
     )
 }
 
-/// A scalar in one of the ways that it may be written.
+/// Generates a scalar in one of its styles.
 fn written(text: &str) -> impl Strategy<Value = String> + use<> {
     prop_oneof![
         Just(text.to_owned()),
@@ -38,8 +38,8 @@ fn written(text: &str) -> impl Strategy<Value = String> + use<> {
     ]
 }
 
-/// What may stand behind a value: nothing, blanks, or a comment that looks like the value.
-fn behind() -> impl Strategy<Value = String> {
+/// Generates the end of a line: nothing, spaces, or a comment that looks like the value.
+fn line_end() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), Just("   ".to_owned()), "  # [a-z版本 ]{0,8}v1\\.0\\.0",]
 }
 
@@ -51,17 +51,17 @@ fn between() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A plugin manifest with [`VERSION`] for its version.
+/// Generates a plugin manifest with [`VERSION`] as its version.
 fn manifest() -> impl Strategy<Value = String> {
     let image = "registry.example/release/compass-plugins-gpu:\u{1}";
     let own = "registry.example/release/compass-plugins-gpu-job:\u{1}";
-    let version = (between(), written(VERSION), behind())
+    let version = (between(), written(VERSION), line_end())
         .prop_map(|(before, version, behind)| format!("{before}  version: {version}{behind}\n"));
     let service = (
         between(),
         written(image).prop_map(|text| text.replace("&it", "&image")),
-        behind(),
-        proptest::option::of((written(own), behind())),
+        line_end(),
+        proptest::option::of((written(own), line_end())),
         between(),
     )
         .prop_map(|(before, image, behind, own, after)| {
@@ -89,19 +89,19 @@ fn manifest() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn the_next_version_is_always_greater(version in version(), part in part()) {
-        let next = version.next(part).unwrap();
+    fn next_version_is_greater(version in version(), level in level()) {
+        let next = version.next(level).unwrap();
         prop_assert!(next > version);
         prop_assert!(!next.is_prerelease());
         prop_assert_eq!(next.to_string().parse::<PluginVersion>().unwrap(), next);
     }
 
     #[test]
-    fn a_bump_changes_versions_and_nothing_else(
-        text in manifest(), version in version(), part in part()
+    fn bump_changes_only_versions(
+        text in manifest(), version in version(), level in level()
     ) {
         let with = |version: &PluginVersion| text.replace(VERSION, &version.to_string());
-        let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", with(&version)), &Policy::default(), part);
+        let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", with(&version)), &Policy::default(), level);
         let bumped = bumped.unwrap();
         prop_assert!(bumped.new > bumped.old);
         prop_assert_eq!(&bumped.old, &version);
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn a_given_version_is_written_if_it_is_greater(
+    fn set_version_requires_greater_one(
         text in manifest(), old in version(), new in version()
     ) {
         let with = |version: &PluginVersion| text.replace(VERSION, &version.to_string());
@@ -125,12 +125,12 @@ proptest! {
     }
 
     #[test]
-    fn no_manifest_makes_a_bump_panic(text in any::<String>(), part in part()) {
-        let _ = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), part);
+    fn bump_any_text_does_not_panic(text in any::<String>(), level in level()) {
+        let _ = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), level);
     }
 
     #[test]
-    fn hotfixes_of_one_day_are_numbered_on(
+    fn new_hotfix_numbers_increase_per_day(
         base in "v?[1-9]\\.[0-9]\\.[0-9]", month in 1_u8..13, day in 1_u8..29, count in 1_u32..12
     ) {
         let base: ProductVersion = base.parse().unwrap();

@@ -1,4 +1,4 @@
-//! The catalogue of rules, and each rule against its fixtures in `tests/rules/<code>/`.
+//! Checks every rule on its fixtures in `tests/rules/<code>/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::fs;
@@ -13,7 +13,7 @@ fn fixtures(code: &str) -> PathBuf {
 }
 
 fn read(root: &Path, directory: &Path, tree: &mut Tree) {
-    for entry in fs::read_dir(directory).expect("the fixture is there") {
+    for entry in fs::read_dir(directory).expect("the fixture exists") {
         let path = entry.unwrap().path();
         let kind = path.symlink_metadata().unwrap().file_type();
         let name = path.strip_prefix(root).unwrap().to_str().unwrap();
@@ -27,7 +27,7 @@ fn read(root: &Path, directory: &Path, tree: &mut Tree) {
     }
 }
 
-/// Checks `<name>/`, as a change from `<name>-base/` where there is one.
+/// Checks the fixture `<name>/`, as a change from `<name>-base/` if that exists.
 fn check_fixture(code: &str, name: &str) -> Report {
     let tree = |name: &str| {
         let (root, mut tree) = (fixtures(code).join(name), Tree::new());
@@ -48,7 +48,7 @@ fn check_fixture(code: &str, name: &str) -> Report {
 }
 
 #[test]
-fn codes_are_ordered_and_named_after_their_files() {
+fn rule_codes_match_files_and_order() {
     let codes: Vec<_> = rules::ALL.iter().map(|rule| rule.code).collect();
     assert!(codes.is_sorted(), "{codes:?}");
     for code in codes {
@@ -61,7 +61,7 @@ fn codes_are_ordered_and_named_after_their_files() {
 }
 
 #[test]
-fn every_rule_is_documented() {
+fn rule_docs_have_all_sections() {
     for rule in rules::ALL {
         for section in ["### What it does", "### Why is this bad?", "### Example", "### What to do"]
         {
@@ -72,7 +72,7 @@ fn every_rule_is_documented() {
 }
 
 #[test]
-fn every_failing_fixture_gives_exactly_its_finding() {
+fn failing_fixture_gives_one_finding() {
     for rule in rules::ALL {
         let report = check_fixture(rule.code, "fail");
         let codes: Vec<_> = report.findings().iter().map(|finding| finding.code).collect();
@@ -83,7 +83,7 @@ fn every_failing_fixture_gives_exactly_its_finding() {
 }
 
 #[test]
-fn every_passing_fixture_gives_no_finding() {
+fn passing_fixture_gives_no_finding() {
     for rule in rules::ALL {
         let report = check_fixture(rule.code, "pass");
         assert!(report.findings().is_empty(), "{}: {:?}", rule.code, report.findings());

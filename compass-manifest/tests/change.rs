@@ -1,4 +1,4 @@
-//! What a change is judged by: what it began from, and the product that a hotfix is for.
+//! Checks of changes against their base, and of hotfixes against their products.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::source::SourceFile;
@@ -47,7 +47,7 @@ fn codes(report: &Report) -> Vec<&str> {
 const ADDON: &str = "addons/default/console/web/values.yaml";
 
 #[test]
-fn a_hotfix_is_compared_with_the_addon_of_its_own_product() {
+fn hotfix_compared_with_addon_of_product() {
     let classified = |class: &str| values("v3.1.53", &format!("    class: {class}\n"));
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let text = text.replace("    name: web\n", "    name: web\n    class: A\n");
@@ -62,13 +62,13 @@ fn a_hotfix_is_compared_with_the_addon_of_its_own_product() {
     assert_eq!(judged("v2.7.0", &other), ["hotfix-field-changed"]);
     assert_eq!(judged("2.7.0-GA", &other), ["hotfix-field-changed"]);
     assert!(judged("v2.7.0", &same).is_empty());
-    assert!(judged("v2.7.1", &other).is_empty(), "the addon of another product says nothing");
+    assert!(judged("v2.7.1", &other).is_empty(), "the addon of another product is not compared");
     let elsewhere = tree([("addons/default/user/web/values.yaml", classified("B"))]);
-    assert!(judged("v2.7.0", &elsewhere).is_empty(), "another group has another `web`");
+    assert!(judged("v2.7.0", &elsewhere).is_empty(), "another group has a different `web`");
 }
 
 #[test]
-fn an_image_that_a_hotfix_changes_carries_its_version() {
+fn hotfix_changed_image_needs_its_version() {
     let product = tree([(ADDON, values("v3.1.53", ""))]);
     let judged = |image: &str| {
         let (path, text) = hotfix("v2.7.0", "20180605", 1);
@@ -76,7 +76,7 @@ fn an_image_that_a_hotfix_changes_carries_its_version() {
         let (head, policy) = (tree([(path, text)]), Policy::default());
         let (head, product) = (load(&head, &policy), load(&product, &policy));
         let report = Check::new(&head).with_product("v2.7.0", &product).run();
-        let changed = "the image is changed, and its tag is ";
+        let changed = "the image differs from the addon's, but its tag is ";
         let tags = report.findings().iter().filter_map(|finding| {
             assert_ne!(finding.code, "yaml-syntax");
             finding.message.strip_prefix(changed).map(str::to_owned)
@@ -84,13 +84,13 @@ fn an_image_that_a_hotfix_changes_carries_its_version() {
         tags.collect::<Vec<_>>()
     };
     assert!(judged("/web:v2.7.0-20180605-p1").is_empty());
-    assert!(judged("/web:v3.1.53").is_empty(), "it is the image that the addon has");
+    assert!(judged("/web:v3.1.53").is_empty(), "the image is equal to the addon's");
     assert_eq!(judged("/web:v3.1.54"), ["`v3.1.54`"]);
     assert_eq!(judged("/other:v3.1.53"), ["`v3.1.53`"]);
 }
 
 #[test]
-fn the_directory_that_a_product_manifest_names_is_that_of_its_addons() {
+fn hotfix_base_is_in_product_directory() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let product = |version: &str, directory: &str| {
         (
@@ -117,7 +117,7 @@ fn the_directory_that_a_product_manifest_names_is_that_of_its_addons() {
 }
 
 #[test]
-fn addons_beside_a_hotfix_are_its_base_only_while_it_is_being_changed() {
+fn hotfix_base_addons_need_changed_hotfix() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let addon = (ADDON.to_owned(), values("v3.1.53", "    class: B\n"));
     let before = tree([addon.clone()]);
@@ -129,7 +129,7 @@ fn addons_beside_a_hotfix_are_its_base_only_while_it_is_being_changed() {
 }
 
 #[test]
-fn hotfixes_of_one_date_come_together_where_the_policy_lets_them() {
+fn change_scope_same_date_hotfixes_permitted() {
     let together = policy("scope: {hotfixes_together: true}\n");
     let change = |policy: &Policy, files: Vec<(String, String)>| {
         let report = check_change(&Tree::new(), &tree(files), policy);
@@ -147,14 +147,14 @@ fn hotfixes_of_one_date_come_together_where_the_policy_lets_them() {
 }
 
 #[test]
-fn a_hotfix_that_only_moves_is_no_release() {
+fn change_scope_moved_hotfix_passes() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let (other, other_text) = hotfix("v2.7.0", "20180606", 1);
     let old = "release-hotfixes/old/web/values.yaml".to_owned();
     let before = tree([(old.clone(), text.clone())]);
     let moved = tree([(path.clone(), text.clone()), (other.clone(), other_text.clone())]);
     assert!(codes(&check_change(&before, &moved, &Policy::default())).is_empty());
-    // A copy is none, and neither is a file with other values.
+    // Neither a copy nor a file with other values is a move.
     let copied = tree([
         (old.clone(), text.clone()),
         (path.clone(), text.clone()),
@@ -186,7 +186,7 @@ fn change_scope_deleted_target_is_error() {
     let after = tree([[changed].as_slice(), &hotfixes].concat());
     let report = check_change(&before, &after, &Policy::default());
     assert_eq!(codes(&report), ["change-scope"], "the plugin is deleted");
-    // A change that only deletes releases nothing.
+    // A change with only deletions releases nothing.
     let after = tree([plugin("gpu", 1)]);
     assert!(codes(&check_change(&before, &after, &Policy::default())).is_empty());
 }
@@ -224,7 +224,7 @@ fn hotfix_changed_while_moved_needs_version() {
 }
 
 #[test]
-fn the_latest_hotfix_is_that_of_the_same_addon_and_product() {
+fn hotfix_latest_is_per_addon_product() {
     let before = tree([hotfix("v2.7.1", "20180605", 9), hotfix("v2.7.0", "20180601", 3)]);
     let with = |new: (String, String)| {
         let mut after = before.clone();
@@ -237,14 +237,14 @@ fn the_latest_hotfix_is_that_of_the_same_addon_and_product() {
     let (path, text) = hotfix("v2.7.0", "20180601", 1);
     let another = (path.replace("/web-", "/user-").replace("/web/", "/user/"), text);
     assert_eq!(with(another), "");
-    // To rename a hotfix to an older version is to publish an older one, too.
+    // Renaming a hotfix to an older version publishes an older version too.
     let after = tree([hotfix("v2.7.1", "20180605", 9), hotfix("v2.7.0", "20180601", 2)]);
     let report = check_change(&before, &after, &Policy::default());
     assert_eq!(codes(&report), ["hotfix-version-reused", "change-scope"]);
 }
 
 #[test]
-fn the_same_version_of_two_packages_is_one_too_many() {
+fn hotfix_version_in_two_packages_fails() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let again = path.replace("/v2.7.0/", "/v2.7.0-ga/");
     let before = tree([(path.clone(), text.clone())]);
@@ -256,7 +256,7 @@ fn the_same_version_of_two_packages_is_one_too_many() {
 }
 
 #[test]
-fn an_allowance_names_what_it_allows() {
+fn suppression_in_policy_matches_subjects() {
     let head = tree([plugin("a", 80), plugin("b", 80)]);
     let with = |allow: &str| {
         let report = check(
@@ -277,7 +277,7 @@ fn an_allowance_names_what_it_allows() {
 }
 
 #[test]
-fn an_allowance_on_a_line_speaks_of_that_line_or_the_next() {
+fn suppression_comment_applies_to_line() {
     let with = |before: &str, behind: &str| {
         let text = format!(
             "metadata:\n{before}  name: cpu{behind}\n  alias: x\nspec:\n  version: v0.1.0\n  service: {{port: 1, image: 'harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0'}}\n  modules: []\n"
@@ -305,7 +305,7 @@ fn an_allowance_on_a_line_speaks_of_that_line_or_the_next() {
 }
 
 #[test]
-fn the_policy_changes_what_a_finding_weighs() {
+fn policy_severity_replaces_rule_severity() {
     let head = tree([("release-plugins/gpu.yaml", "metadata: {name: cpu}\n")]);
     let severity = |text: &str| {
         let report = check(&head, &policy(text));
@@ -318,7 +318,7 @@ fn the_policy_changes_what_a_finding_weighs() {
 }
 
 #[test]
-fn reports_and_policies_can_be_shared_between_threads() {
+fn report_and_policy_are_send_sync() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<Report>();
     shared::<Policy>();
@@ -326,7 +326,7 @@ fn reports_and_policies_can_be_shared_between_threads() {
 }
 
 #[test]
-fn a_product_has_a_version_whatever_its_file_is_called() {
+fn product_version_required_in_any_file() {
     let product = "metadata: {name: compass}\nspec:\n  version: two\n  addons: addons\n";
     let head =
         tree([("release-products/v2.7.0.yaml", product.to_owned()), (ADDON, values("v1.0.0", ""))]);
@@ -336,14 +336,14 @@ fn a_product_has_a_version_whatever_its_file_is_called() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_does_not_excuse_itself() {
+fn suppression_in_invalid_yaml_is_ignored() {
     let head = tree([("release-plugins/gpu.yaml", "a: 'b' c # compass:allow yaml-syntax why\n")]);
     let report = check(&head, &Policy::default());
     assert_eq!(codes(&report), ["yaml-syntax"], "{:?}", report.findings());
 }
 
 #[test]
-fn a_key_that_is_all_there_is_may_not_stand_there_twice() {
+fn duplicate_key_alone_fails() {
     let (path, text) = plugin("a", 80);
     let text = format!("{text}more: {{same: 1, same: 2}}\n");
     let report = check(&tree([(path, text)]), &Policy::default());
@@ -351,7 +351,7 @@ fn a_key_that_is_all_there_is_may_not_stand_there_twice() {
 }
 
 #[test]
-fn one_hotfix_version_is_one_package() {
+fn hotfix_package_counts_once() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let other = path.replace("release-hotfixes/", "older-hotfixes/");
     let policy = policy("hotfixes: {directory: [release-hotfixes, older-hotfixes]}\n");
@@ -361,7 +361,7 @@ fn one_hotfix_version_is_one_package() {
 }
 
 #[test]
-fn image_lists_come_along_with_a_release_where_the_policy_lets_them() {
+fn change_scope_image_lists_permitted() {
     let list = |text: &str| ("images-lists/web.list".to_owned(), text.to_owned());
     let before = tree([list("release/a:v1.0.0\n")]);
     let after = tree([plugin("a", 80), list("release/a:v1.0.1\n")]);
@@ -374,7 +374,7 @@ fn image_lists_come_along_with_a_release_where_the_policy_lets_them() {
 }
 
 #[test]
-fn the_addons_of_another_product_are_no_base_of_a_hotfix_that_is_being_changed() {
+fn hotfix_base_ignores_other_product() {
     let (path, text) = hotfix("v2.7.0", "20180605", 1);
     let addon = (ADDON.to_owned(), values("v3.1.53", "    class: B\n"));
     let product = (
@@ -388,13 +388,15 @@ fn the_addons_of_another_product_are_no_base_of_a_hotfix_that_is_being_changed()
 }
 
 #[test]
-fn a_chart_that_is_collected_is_there() {
+fn missing_file_chart_without_addon_fails() {
     let charts = "spec:\n- targetPath: default/console/web\n  resourcePaths: [charts/values.yaml, charts/gone.yaml]\n";
     let head = tree([("charts.yaml", charts.to_owned()), (ADDON, values("v1.0.0", ""))]);
     let report = check(&head, &policy("products: {chart_lists: [charts.yaml]}\n"));
     let missing: Vec<_> = report.findings().iter().map(|finding| &finding.message).collect();
     assert_eq!(
         missing,
-        ["no addon was collected from `charts/gone.yaml` to `default/console/web/gone.yaml`"]
+        [
+            "the addon `default/console/web/gone.yaml`, collected from `charts/gone.yaml`, does not exist"
+        ]
     );
 }

@@ -1,7 +1,7 @@
-//! The rules against a real release repository, with what a right checker says about it.
+//! Checks the rules on a real release repository, with its expected findings.
 //!
-//! The corpus is not part of this project: `COMPASS_CORPUS` names it, otherwise it is looked for
-//! beside the checkout. Without it these tests say so and pass.
+//! The corpus is not part of this project. Its directory is `COMPASS_CORPUS`, otherwise next to the
+//! checkout. If it does not exist, the tests are skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
@@ -16,8 +16,7 @@ use serde_json::Value;
 
 const RELEASES: [&str; 3] = ["v2.7.0", "v2.7.1-GA", "v2.7.2"];
 
-/// Rules that have nothing to find in the history: its YAML has no anchors, no octal numbers, no links
-/// and no second files.
+/// Rules without findings in the history, which has no anchors, octal numbers, links or duplicate files.
 const NEVER: [&str; 5] = [
     "ambiguous-number",
     "duplicate-manifest",
@@ -72,14 +71,14 @@ fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// `code file` of every finding.
+/// Returns `code file` of every finding.
 fn said(report: &Report) -> BTreeSet<String> {
     let all = report.findings().iter();
     all.map(|finding| format!("{} {}", finding.code, finding.location.file)).collect()
 }
 
 #[test]
-fn images_are_exactly_those_that_the_corpus_lists() {
+fn corpus_images_match_list() {
     let Some(corpus) = corpus() else { return };
     let expectations = json(corpus.join("expectations.json"));
     for release in RELEASES {
@@ -125,7 +124,7 @@ fn images_are_exactly_those_that_the_corpus_lists() {
 }
 
 #[test]
-fn facts_of_hotfixes_come_out_of_every_form_of_path() {
+fn corpus_hotfix_paths_are_parsed() {
     let Some(corpus) = corpus() else { return };
     let expectations = json(corpus.join("expectations.json"));
     for release in RELEASES {
@@ -148,7 +147,7 @@ fn facts_of_hotfixes_come_out_of_every_form_of_path() {
     }
 }
 
-/// What each release must be told, as `code file` or `code file text`.
+/// The expected findings of each release, as `code file` or `code file text`.
 fn must_say(expectations: &Value) -> Vec<(&'static str, String)> {
     let mut must = Vec::new();
     for plugin in expectations["plugins"].as_array().unwrap() {
@@ -190,7 +189,7 @@ fn must_say(expectations: &Value) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn mistakes_are_found_by_name_and_what_is_legitimate_is_left_alone() {
+fn corpus_releases_have_expected_findings() {
     let Some(corpus) = corpus() else { return };
     let expectations = json(corpus.join("expectations.json"));
     for release in RELEASES {
@@ -212,7 +211,7 @@ fn mistakes_are_found_by_name_and_what_is_legitimate_is_left_alone() {
         let beyond: Vec<_> = said_stale.filter(|one| !stale.contains(*one)).collect();
         assert!(beyond.is_empty(), "{release}: said too much: {beyond:#?}");
 
-        // Beyond that there is only advice, and the state of the lists.
+        // All other findings are notes, or about image lists.
         let advice = ["stale-description", "image-not-listed", "image-not-used"];
         let beyond: Vec<_> = said
             .difference(&must)
@@ -239,7 +238,7 @@ fn mistakes_are_found_by_name_and_what_is_legitimate_is_left_alone() {
 }
 
 #[test]
-fn hotfixes_are_compared_with_the_product_that_they_patch() {
+fn corpus_hotfixes_compared_with_product() {
     let Some(corpus) = corpus() else { return };
     let (ga, policy) = (read(&corpus.join("v2.7.1-GA")), policy());
     let head = read(&corpus.join("v2.7.2"));
@@ -254,7 +253,7 @@ fn hotfixes_are_compared_with_the_product_that_they_patch() {
 }
 
 #[test]
-fn every_change_of_the_history_is_judged_as_listed() {
+fn corpus_changes_have_expected_findings() {
     let Some(corpus) = corpus() else { return };
     let policy = policy();
     let index = json(corpus.join("history/index.json"));
@@ -299,7 +298,7 @@ fn every_change_of_the_history_is_judged_as_listed() {
     }
 }
 
-/// The mistakes that a person noted, each by its change.
+/// Returns the manually recorded mistakes, by their change.
 fn assert_note(
     change: &Value,
     expected: &Value,

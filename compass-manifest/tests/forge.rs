@@ -1,7 +1,7 @@
-//! The example payloads of GitHub's webhooks are read or refused.
+//! Reads the example payloads of GitHub's webhooks.
 //!
-//! The payloads are not part of this project: `COMPASS_FORGE` names them, otherwise they are looked for
-//! beside the checkout. Without them this test says so and passes.
+//! The payloads are not part of this project. Their directory is `COMPASS_FORGE`, otherwise next to the
+//! checkout. If it does not exist, the tests are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;
@@ -46,7 +46,7 @@ fn pull_request_events_are_read() {
 }
 
 #[test]
-fn comment_on_issue_is_refused() {
+fn comment_on_issue_is_error() {
     for (file, event) in events("issue_comment") {
         let is_pull = event["issue"]["pull_request"].is_object();
         match PullRequest::from_event(&event) {
@@ -60,7 +60,7 @@ fn comment_on_issue_is_refused() {
 }
 
 #[test]
-fn other_events_are_refused() {
+fn other_events_are_errors() {
     for (file, event) in ["ping", "push", "status", "label"].into_iter().flat_map(events) {
         assert_eq!(PullRequest::from_event(&event), Err(PayloadError::NoPullRequest), "{file}");
     }

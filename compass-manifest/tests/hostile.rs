@@ -1,6 +1,6 @@
-//! Whatever stands in a file, reading and judging it comes back with an answer.
+//! Hostile files are parsed and checked in bounded time and memory.
 //!
-//! What each file costs is measured by `benches/src/bin/check_hostile.rs`.
+//! `benches/src/bin/check_hostile.rs` measures time and memory.
 #![allow(missing_docs)]
 
 #[path = "hostile/cases.rs"]
@@ -13,11 +13,11 @@ use compass_manifest::{Policy, Tree, check};
 use cases::CASES;
 
 #[test]
-fn hostile_files_are_refused_with_a_place_and_a_reason() {
+fn hostile_yaml_errors_have_span_and_reason() {
     for case in CASES {
         let bytes = (case.bytes)();
         let (source, document) = yaml::read("release-plugins/x.yaml", &bytes);
-        match (document, case.refusal) {
+        match (document, case.error) {
             (Ok(root), None) => assert_places(&root, &source),
             (Err(error), Some(says)) => {
                 assert!(error.message.contains(says), "{}: {}", case.name, error.message);
@@ -32,26 +32,26 @@ fn hostile_files_are_refused_with_a_place_and_a_reason() {
 }
 
 #[test]
-fn hostile_plugins_are_judged() {
+fn hostile_plugins_can_be_checked() {
     for case in CASES {
         let tree: Tree = [("release-plugins/x.yaml", (case.bytes)())].into_iter().collect();
         let report = check(&tree, &Policy::default());
         let refused = report.findings().iter().any(|finding| finding.code == "yaml-syntax");
-        assert_eq!(refused, case.refusal.is_some(), "{}", case.name);
+        assert_eq!(refused, case.error.is_some(), "{}", case.name);
     }
 }
 
 #[test]
-fn hostile_policies_are_refused() {
+fn hostile_policies_are_errors() {
     for case in CASES {
-        // What is larger is refused by the same words as in a plugin.
+        // Larger files are tested with plugins, which fail with the same message.
         let Ok(text) = String::from_utf8((case.bytes)()) else { continue };
         assert!(Policy::parse(&SourceFile::new(".compass.yaml", text)).is_err(), "{}", case.name);
     }
 }
 
 #[test]
-fn the_deepest_document_is_read_and_one_level_more_is_shown() {
+fn parse_depth_limit_is_exact() {
     for (open, close) in [("[", "]"), ("{a: ", "}"), ("[{a: ", "}]")] {
         let levels = MAX_DEPTH / if open.len() == 5 { 2 } else { 1 };
         let deepest = open.repeat(levels) + &close.repeat(levels);
@@ -65,7 +65,7 @@ fn the_deepest_document_is_read_and_one_level_more_is_shown() {
 }
 
 #[test]
-fn a_document_may_have_so_many_nodes_and_no_more() {
+fn parse_node_limit_is_exact() {
     let list = |values: usize| format!("[{}]", "a,".repeat(values));
     assert_eq!(yaml::parse(&list(MAX_NODES - 1)).unwrap().items().len(), MAX_NODES - 1);
     let error = yaml::parse(&list(MAX_NODES)).unwrap_err();
@@ -73,14 +73,14 @@ fn a_document_may_have_so_many_nodes_and_no_more() {
 }
 
 #[test]
-fn a_file_may_have_so_many_bytes_and_no_more() {
+fn parse_size_limit_is_exact() {
     assert!(yaml::parse(&"a".repeat(MAX_BYTES)).is_ok());
     let (source, document) = yaml::read("x.yaml", &b"a".repeat(MAX_BYTES + 1));
     assert!(document.unwrap_err().message.contains("bytes"));
     assert_eq!(source.text(), "");
 }
 
-/// Every node lies in the text and in its parent.
+/// Asserts that the span of every node is in the text and in its parent.
 fn assert_places(root: &Node, source: &SourceFile) {
     let mut pending = vec![(root, 0..source.text().len())];
     while let Some((node, parent)) = pending.pop() {
@@ -88,7 +88,7 @@ fn assert_places(root: &Node, source: &SourceFile) {
         assert!(parent.start <= span.start && span.end <= parent.end, "{span:?} in {parent:?}");
         assert!(source.text().get(span.clone()).is_some());
         let children = node.entries().iter().flat_map(|entry| [&entry.key, &entry.value]);
-        // What an alias names stands elsewhere.
+        // The target of an alias is elsewhere in the text.
         if !source.text()[span.clone()].starts_with('*') {
             pending.extend(children.chain(node.items()).map(|child| (child, span.clone())));
         }

@@ -1,4 +1,4 @@
-//! What holds for every value, not only for those that somebody thought of.
+//! Property tests of versions and image references.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::image::ImageReference;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn displaying_a_parsed_plugin_version_gives_back_the_input(
+    fn plugin_version_display_is_input(
         text in r"v(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})(-(alpha|beta|rc)\.[1-9][0-9]?)?"
     ) {
         let version: PluginVersion = text.parse().unwrap();
@@ -15,7 +15,7 @@ proptest! {
     }
 
     #[test]
-    fn displaying_a_parsed_product_version_gives_back_the_input(
+    fn product_version_display_is_input(
         text in r"v?[1-9]\.[0-9]\.[0-9](-(ga|GA|rc\.[1-9]))?"
     ) {
         let version: ProductVersion = text.parse().unwrap();
@@ -23,7 +23,7 @@ proptest! {
     }
 
     #[test]
-    fn displaying_a_parsed_hotfix_version_gives_back_the_input(
+    fn hotfix_version_display_is_input(
         text in r"v2\.[0-9]\.[0-9](-rc\.1)?-20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|1[0-9]|2[0-8])-p[1-9][0-9]{0,3}"
     ) {
         let version: HotfixVersion = text.parse().unwrap();
@@ -31,13 +31,13 @@ proptest! {
     }
 
     #[test]
-    fn hotfixes_are_ordered_by_their_number_within_a_day(a in 1_u32..5000, b in 1_u32..5000) {
+    fn hotfix_version_order_compares_numbers(a in 1_u32..5000, b in 1_u32..5000) {
         let version = |n: u32| format!("v2.7.0-20180605-p{n}").parse::<HotfixVersion>().unwrap();
         prop_assert_eq!(version(a).cmp(&version(b)), a.cmp(&b));
     }
 
     #[test]
-    fn displaying_a_parsed_image_reference_gives_back_the_input(
+    fn image_reference_display_is_input(
         text in r"(localhost:5000|harbor\.example|127\.0\.0\.1:80)(/[a-z0-9]{1,6}([._-][a-z0-9]{1,4})?){1,3}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?(@sha256:[0-9a-f]{64})?"
     ) {
         let image: ImageReference = text.parse().unwrap();
@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_a_parser_panic(text in any::<String>()) {
+    fn parse_any_text_does_not_panic(text in any::<String>()) {
         let _ = text.parse::<PluginVersion>();
         let _ = text.parse::<ProductVersion>();
         let _ = text.parse::<HotfixVersion>();
@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn a_hotfix_of_a_day_that_does_not_exist_is_refused() {
+fn hotfix_version_invalid_date_fails() {
     for bad in [
         "v2.7.0-20180230-p1",
         "v2.7.0-20181301-p1",
@@ -68,7 +68,7 @@ fn a_hotfix_of_a_day_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn ga_is_the_release_and_not_a_pre_release() {
+fn product_version_ga_is_release() {
     let version = |text: &str| text.parse::<ProductVersion>().unwrap();
     assert!(version("v2.7.0-GA") > version("v2.7.0-rc.1"));
     assert!(version("v2.7.0-ga").is_same_release(&version("2.7.0")));

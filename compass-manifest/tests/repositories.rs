@@ -1,4 +1,4 @@
-//! What holds for every release repository, right or broken in one way.
+//! Property tests on generated repositories, valid or with one error.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::image::ImageReference;
@@ -18,22 +18,22 @@ fn codes(tree: &Tree) -> Vec<&'static str> {
 
 proptest! {
     #[test]
-    fn a_right_repository_has_no_finding(repository in repositories()) {
+    fn valid_repository_has_no_finding(repository in repositories()) {
         let report = check(&repository.tree(), &Policy::default());
         prop_assert!(report.findings().is_empty(), "{:?}", report.findings());
     }
 
     #[test]
-    fn removing_the_cause_of_a_finding_removes_exactly_that_finding(
-        repository in repositories(), flaw in prop::sample::select(Mutation::ALL)
+    fn mutation_gives_exactly_its_finding(
+        repository in repositories(), mutation in prop::sample::select(Mutation::ALL)
     ) {
-        let broken = flaw.apply_to(&repository);
-        prop_assert_eq!(codes(&broken), vec![flaw.code()], "{:?}", flaw);
+        let broken = mutation.apply_to(&repository);
+        prop_assert_eq!(codes(&broken), vec![mutation.code()], "{:?}", mutation);
         prop_assert!(codes(&repository.tree()).is_empty());
     }
 
     #[test]
-    fn two_flaws_in_different_files_are_found_each(
+    fn two_mutations_give_two_findings(
         repository in repositories(), port in any::<bool>()
     ) {
         let (one, two) = (Mutation::MisplacedFile, if port { Mutation::SamePort } else { Mutation::NoImage });
@@ -50,7 +50,7 @@ proptest! {
     }
 
     #[test]
-    fn findings_do_not_depend_on_the_order_of_the_files(
+    fn findings_do_not_depend_on_file_order(
         (tree, _) in mutated_repositories(), order in any::<prop::sample::Index>()
     ) {
         let mut files: Vec<_> = tree.files().map(|(p, b)| (p.to_owned(), b.to_vec())).collect();
@@ -63,15 +63,15 @@ proptest! {
     }
 
     #[test]
-    fn what_does_not_change_is_not_the_fault_of_a_change((tree, flaw) in mutated_repositories()) {
+    fn unchanged_errors_are_preexisting((tree, mutation) in mutated_repositories()) {
         let report = check_change(&tree, &tree, &Policy::default());
         prop_assert!(report.passes());
-        prop_assert_eq!(report.preexisting(), 1, "{:?}", flaw);
+        prop_assert_eq!(report.preexisting(), 1, "{:?}", mutation);
         prop_assert_eq!(report.strict().findings()[0].preexisting, false);
     }
 
     #[test]
-    fn displaying_what_was_parsed_gives_back_the_input(
+    fn display_of_parsed_value_is_input(
         plugin in plugin_versions(), product in product_versions(), date in dates(),
         hotfix in hotfix_versions(), component in component_versions(), image in image_references()
     ) {
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn hotfixes_are_ordered_by_base_then_day_then_number(
+    fn hotfix_version_order_is_lexicographic(
         one in hotfix_versions(), two in hotfix_versions()
     ) {
         let (one, two): (HotfixVersion, HotfixVersion) = (one.parse().unwrap(), two.parse().unwrap());
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_component_versions_is_total(
+    fn component_version_order_is_total(
         one in component_versions(), two in component_versions(), three in component_versions()
     ) {
         let parse = |text: &String| text.parse::<ComponentVersion>().unwrap();
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_make_a_check_panic(bytes in any::<Vec<u8>>()) {
+    fn check_any_bytes_does_not_panic(bytes in any::<Vec<u8>>()) {
         let paths = [
             "release-plugins/x.yaml",
             "release-hotfixes/v2.7.0/x-v2.7.0-20180605-p1/default/x/x/values.yaml",

@@ -1,10 +1,10 @@
-//! Review comments as people write them, each with what it says: `tests/review/comments.txt`.
+//! Parses the review comments in `tests/review/comments.txt`, and compares their commands.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use compass_manifest::review::command::{CommandKind, ListItem, parse};
+use compass_manifest::review::{CommandKind, ListItem, parse_commands};
 
 const CASES: &str = include_str!("review/comments.txt");
 const FEWEST: usize = 200;
@@ -30,7 +30,7 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// Characters that do not survive editors are written as `\r`, `\t`, `\s` and `\u{…}`.
+/// Decodes the escapes `\r`, `\t`, `\s` and `\u{…}`, for characters that editors change.
 fn unescape(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -56,7 +56,7 @@ fn unescape(text: &str) -> String {
 
 fn shown(text: &str) -> String {
     let mut out = String::new();
-    for command in parse(text) {
+    for command in parse_commands(text) {
         let line = command.line;
         match command.kind {
             CommandKind::Kind(label) => writeln!(out, "{line} kind {label}"),
@@ -94,7 +94,7 @@ fn list<T: std::fmt::Display>(out: &mut String, items: &[ListItem<T>]) {
 }
 
 #[test]
-fn comments_say_what_the_table_says() {
+fn parse_commands_matches_table() {
     let mut wrong = String::new();
     for case in cases() {
         let said = shown(&case.text);
@@ -107,7 +107,7 @@ fn comments_say_what_the_table_says() {
 }
 
 #[test]
-fn the_table_is_large_and_repeats_nothing() {
+fn table_is_large_and_unique() {
     let cases = cases();
     assert!(cases.len() >= FEWEST, "{}", cases.len());
     let names: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
@@ -116,7 +116,7 @@ fn the_table_is_large_and_repeats_nothing() {
 }
 
 #[test]
-fn windows_line_ends_change_nothing() {
+fn parse_commands_ignores_line_end_style() {
     for case in cases() {
         let unix = case.text.replace("\r\n", "\n").replace('\r', "\n");
         assert_eq!(shown(&unix.replace('\n', "\r\n")), shown(&unix), "{}", case.name);

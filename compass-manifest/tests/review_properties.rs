@@ -1,11 +1,11 @@
-//! What holds for every comment, and not only for those that somebody thought of.
+//! Property tests of the command parser.
 
-use compass_manifest::review::command::{Command, CommandKind, parse};
+use compass_manifest::review::{Command, CommandKind, parse_commands};
 use proptest::prelude::*;
 
-/// A quadratic reader would not come back in time to be waited for.
+/// With quadratic time, the test would not end.
 #[test]
-fn hostile_comments_are_read_in_linear_time() {
+fn parse_hostile_comment_takes_linear_time() {
     const SIZE: usize = 500_000;
     for part in [
         "<!--",
@@ -45,9 +45,9 @@ fn hostile_comments_are_read_in_linear_time() {
         "release note",
     ] {
         let mut text = part.repeat(SIZE / part.len());
-        assert!(parse(&text).len() <= SIZE);
+        assert!(parse_commands(&text).len() <= SIZE);
         text.insert_str(0, "image(s) pushed to\n");
-        assert!(parse(&text).len() <= SIZE);
+        assert!(parse_commands(&text).len() <= SIZE);
     }
 }
 
@@ -87,12 +87,12 @@ fn lines(ends: &'static [&'static str]) -> impl Strategy<Value = (String, String
 
 proptest! {
     #[test]
-    fn decoration_changes_nothing((plain, decorated) in lines(&["\n", "\r\n"])) {
-        prop_assert_eq!(parse(&decorated), parse(&plain));
+    fn parse_ignores_markup((plain, decorated) in lines(&["\n", "\r\n"])) {
+        prop_assert_eq!(parse_commands(&decorated), parse_commands(&plain));
     }
 
     #[test]
-    fn fences_change_nothing_but_line_numbers((plain, decorated) in lines(&["\n"])) {
+    fn parse_ignores_fences((plain, decorated) in lines(&["\n"])) {
         let said = |commands: Vec<Command>| -> Vec<String> {
             let moved = commands.into_iter().map(|command| match command.kind {
                 CommandKind::Images(items) => format!("{:?}", items.iter().map(|item| &item.text).collect::<Vec<_>>()),
@@ -101,32 +101,32 @@ proptest! {
             });
             moved.collect()
         };
-        prop_assert_eq!(said(parse(&format!("```sh\n{decorated}```\n"))), said(parse(&plain)));
+        prop_assert_eq!(said(parse_commands(&format!("```sh\n{decorated}```\n"))), said(parse_commands(&plain)));
     }
 
     #[test]
-    fn quoted_lines_say_nothing((_, decorated) in lines(&["\n"]), quote in 0..QUOTES.len()) {
+    fn parse_skips_quoted_lines((_, decorated) in lines(&["\n"]), quote in 0..QUOTES.len()) {
         let quoted: String =
             decorated.lines().map(|line| format!("{}{line}\n", QUOTES[quote])).collect();
-        prop_assert_eq!(parse(&quoted), Vec::new());
-        let mut around = parse(&format!("/kind release\n{quoted}\n/queue need-queue\n"));
+        prop_assert_eq!(parse_commands(&quoted), Vec::new());
+        let mut around = parse_commands(&format!("/kind release\n{quoted}\n/queue need-queue\n"));
         prop_assert_eq!(around.pop().map(|command| command.kind), Some(CommandKind::Queue("need-queue".into())));
         prop_assert_eq!(around.len(), 1);
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+    fn parse_any_text_does_not_panic(text in any::<String>()) {
         let lines = text.replace("\r\n", "\n").split(['\n', '\r']).count();
-        let commands = parse(&text);
+        let commands = parse_commands(&text);
         prop_assert!(commands.is_sorted_by_key(|command| command.line));
         prop_assert!(commands.iter().all(|command| (1..=lines).contains(&command.line)));
     }
 
     #[test]
-    fn no_mixture_of_its_own_words_makes_the_parser_panic(
+    fn parse_any_keywords_does_not_panic(
         text in r"((/kind|/queue|/cc|@|image\(s\) pushed to|镜像已推送到|packages uploaded to|release note|[-*>`#\[\]<>x ./:：、1é\u{200b}]|<!--|-->|```|oss://|a.b/c:v1|\r|\n| ){1,3}){0,40}"
     ) {
-        let commands = parse(&text);
+        let commands = parse_commands(&text);
         prop_assert!(commands.is_sorted_by_key(|command| command.line));
     }
 }

@@ -1,5 +1,6 @@
-//! `docs/rules/` is generated from the catalogue: `COMPASS_BLESS=1 cargo test --test rule_docs`
-//! writes it.
+//! Compares `docs/rules/` with the documentation of the rules.
+//!
+//! `COMPASS_BLESS=1 cargo test -p compass-manifest --test rule_docs` generates the files.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::path::Path;
 use compass_manifest::{render, rules};
 
 #[test]
-fn the_pages_of_the_rules_are_fresh() {
+fn rule_docs_are_up_to_date() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules");
     let mut pages = BTreeMap::new();
     pages.insert("README.md".to_owned(), render::rule_table(rules::ALL.iter().copied()));
@@ -23,16 +24,16 @@ fn the_pages_of_the_rules_are_fresh() {
             fs::write(directory.join(name), page).unwrap();
         }
     }
-    let mut there = BTreeMap::new();
+    let mut existing = BTreeMap::new();
     for entry in fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        there.insert(name, fs::read_to_string(path).unwrap());
+        existing.insert(name, fs::read_to_string(path).unwrap());
     }
     let stale: Vec<_> =
-        pages.iter().filter(|(name, page)| there.get(*name) != Some(*page)).collect();
+        pages.iter().filter(|(name, page)| existing.get(*name) != Some(*page)).collect();
     assert!(
-        stale.is_empty() && there.len() == pages.len(),
-        "docs/rules is stale: `COMPASS_BLESS=1 cargo test -p compass-manifest --test rule_docs`"
+        stale.is_empty() && existing.len() == pages.len(),
+        "docs/rules is out of date: run `COMPASS_BLESS=1 cargo test -p compass-manifest --test rule_docs`"
     );
 }

@@ -1,4 +1,4 @@
-//! SARIF logs have the parts that the standard requires, and every rule has its place in them.
+//! The content of SARIF logs.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::strategies::mutated_repositories;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn every_result_points_at_its_rule_and_place((tree, flaw) in mutated_repositories()) {
+    fn sarif_result_has_rule_and_location((tree, flaw) in mutated_repositories()) {
         let report = check_change(&tree, &tree, &Policy::default());
         let log = render::sarif(&report, "1.0.0");
         let run = &log["runs"][0];
@@ -29,7 +29,7 @@ proptest! {
 }
 
 #[test]
-fn an_allowed_finding_is_suppressed_with_its_reason() {
+fn sarif_suppressed_finding_has_reason() {
     let policy = "version: 1\nallow: [{code: plugin-name-mismatch, reason: old name}]\n";
     let source = compass_manifest::source::SourceFile::new(".compass.yaml", policy);
     let policy = Policy::parse(&source).unwrap();

@@ -1,5 +1,5 @@
-//! What `check` prints for programs is valid after its schema: JSON after ours, SARIF after the one
-//! that OASIS publishes.
+//! Validates the JSON and SARIF output of `check` by their schemas: the project's own, and the one of
+//! OASIS.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::source::SourceFile;
@@ -22,7 +22,7 @@ fn validator(schema: &str) -> Validator {
     jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
 }
 
-/// What is wrong with a document, and where.
+/// Returns the schema errors of a document, with their paths.
 fn departures(schema: &Validator, document: &Value) -> Vec<String> {
     let errors = schema.iter_errors(document);
     errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
@@ -37,7 +37,7 @@ fn both(report: &Report) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn findings_are_valid((tree, _) in mutated_repositories()) {
+    fn mutated_repository_report_is_valid((tree, _) in mutated_repositories()) {
         let policy = Policy::default();
         prop_assert_eq!(both(&check(&tree, &policy)), Vec::<String>::new());
         prop_assert_eq!(both(&check_change(&tree, &tree, &policy)), Vec::<String>::new());
@@ -45,12 +45,12 @@ proptest! {
 }
 
 #[test]
-fn a_report_without_findings_is_valid() {
+fn empty_report_is_valid() {
     assert_eq!(both(&check(&Tree::new(), &Policy::default())), Vec::<String>::new());
 }
 
 #[test]
-fn findings_of_odd_files_and_allowed_ones_are_valid() {
+fn unusual_and_suppressed_findings_are_valid() {
     let policy =
         "version: 1\nallow: [{code: yaml-syntax, file: release-plugins/b.yaml, reason: 原因}]\n";
     let policy = Policy::parse(&SourceFile::new(".compass.yaml", policy)).unwrap();
@@ -67,7 +67,7 @@ fn findings_of_odd_files_and_allowed_ones_are_valid() {
 }
 
 #[test]
-fn the_schemas_refuse_what_they_do_not_know() {
+fn schemas_reject_unknown_fields() {
     let report = check(&Tree::new(), &Policy::default());
     let (mut own, mut log) = (render::json(&report), render::sarif(&report, "1.0.0"));
     own["more"] = json!(1);

@@ -2,7 +2,7 @@
 //! Each command must be on a line of its comment, and the evaluation must be deterministic.
 #![no_main]
 
-use compass_manifest::review::command::parse;
+use compass_manifest::review::parse_commands;
 use compass_manifest::review::{Facts, Queue};
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ const SEPARATOR: char = '\u{1e}';
 
 fuzz_target!(|text: &str| {
     let lines = text.split(['\n', '\r']).count();
-    for statement in parse(text) {
+    for statement in parse_commands(text) {
         assert!((1..=lines).contains(&statement.line), "line {} of {lines}", statement.line);
     }
     let mut comments = text.split(SEPARATOR);

@@ -39,7 +39,7 @@ fn compare() -> Result<(), Error> {
     for case in CASES {
         let (read, check) =
             (measure_in_child("read", case.name)?, measure_in_child("check", case.name)?);
-        let refused = if case.refusal.is_some() { "yes" } else { "" };
+        let refused = if case.error.is_some() { "yes" } else { "" };
         println!("| {} | {refused} | {read} | {check} |", case.name);
     }
     Ok(())

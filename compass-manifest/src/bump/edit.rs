@@ -1,4 +1,4 @@
-//! Scalars of a YAML text replaced in place.
+//! Replaces scalars of a YAML text in place.
 
 use super::{BumpError, ChangedValue};
 use crate::diff::differences;
@@ -6,7 +6,7 @@ use crate::finding::Location;
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node};
 
-/// A file whose scalars are to be replaced.
+/// Collects replacements of scalars, and applies them.
 pub(super) struct Editor<'s> {
     source: &'s SourceFile,
     pub(super) root: Node,
@@ -39,7 +39,7 @@ impl<'s> Editor<'s> {
         BumpError::Pinned { location: Location::new(self.source, span), path: path.to_owned() }
     }
 
-    /// Notes that a text becomes another: the scalar at a place, or a part of a scalar.
+    /// Adds a replacement of the scalar at a span, or of a part of a scalar.
     pub(super) fn replace(
         &mut self,
         path: &str,
@@ -51,10 +51,10 @@ impl<'s> Editor<'s> {
             return Ok(());
         }
         let written = self.source.text().get(span.range()).unwrap_or_default();
-        let inner = Self::inner(written, old).map_err(|form| BumpError::NotInPlace {
+        let inner = Self::text_offset(written, old).map_err(|style| BumpError::NotInPlace {
             location: Location::new(self.source, span),
             path: path.to_owned(),
-            form,
+            style,
         })?;
         let start = span.start + inner;
         let value =
@@ -63,8 +63,8 @@ impl<'s> Editor<'s> {
         Ok(())
     }
 
-    /// Where the text of a scalar begins in what is written; otherwise how it is written.
-    fn inner(written: &str, text: &str) -> Result<usize, &'static str> {
+    /// Returns the offset of a scalar's text in its source; otherwise the style of the scalar.
+    fn text_offset(written: &str, text: &str) -> Result<usize, &'static str> {
         let between = |quote| written.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
         if written == text {
             return Ok(0);
@@ -74,22 +74,22 @@ impl<'s> Editor<'s> {
         }
         match ['\'', '"'].into_iter().find_map(between) {
             Some(quoted) if quoted == text => Ok(1),
-            Some(_) => Err("a text with escapes or line breaks"),
-            None => Err("a block, or a text of several lines"),
+            Some(_) => Err("a quoted text with escapes or line breaks"),
+            None => Err("a block scalar, or a text of several lines"),
         }
     }
 
-    /// The text with all replacements, and what they were.
+    /// Applies all replacements.
     ///
     /// # Errors
-    /// Where the outcome, read again, differs in anything else.
+    /// [`BumpError::ElseChanged`] if the result, parsed again, has any other difference.
     pub(super) fn finish(mut self) -> Result<(String, Vec<ChangedValue>), BumpError> {
         self.edits.sort_by_key(|edit| edit.span);
         let old = self.source.text();
         let mut text = String::with_capacity(old.len() + 16 * self.edits.len());
         let mut copied = 0;
         for edit in &self.edits {
-            // Two paths that lead to one place: an anchored collection and its alias.
+            // Two paths with one span: an anchored collection and its alias.
             if edit.span.start < copied {
                 return Err(self.else_changed(&edit.value.path));
             }
@@ -102,29 +102,30 @@ impl<'s> Editor<'s> {
         Ok((text, self.edits.into_iter().map(|edit| edit.value).collect()))
     }
 
+    /// Parses the result, and verifies that only the intended values differ.
     fn verify(&self, text: &str) -> Result<(), BumpError> {
         let new = yaml::parse(text).map_err(|error| BumpError::Syntax {
             location: Location::new(self.source, error.span),
             message: error.message,
         })?;
-        // Duplicate keys differ from themselves.
-        let noise = differences(&self.root, &self.root);
-        let meant = |path: &str| self.edits.iter().any(|edit| edit.value.path == path);
-        let else_changed = differences(&self.root, &new)
-            .into_iter()
-            .find(|found| !meant(&found.path) && noise.iter().all(|n| n.path != found.path));
+        // A document with duplicate keys differs from itself.
+        let self_differences = differences(&self.root, &self.root);
+        let is_intended = |path: &str| self.edits.iter().any(|edit| edit.value.path == path);
+        let else_changed = differences(&self.root, &new).into_iter().find(|found| {
+            !is_intended(&found.path) && self_differences.iter().all(|one| one.path != found.path)
+        });
         if let Some(found) = else_changed {
             return Err(self.else_changed(&found.path));
         }
-        let unmet = self.edits.iter().find(|edit| {
+        let missing = self.edits.iter().find(|edit| {
             let path = &edit.value.path;
             let found = at(&new, path).and_then(Node::text);
             found.is_none() || found.map(str::to_owned) != self.expected(path)
         });
-        unmet.map_or(Ok(()), |edit| Err(self.else_changed(&edit.value.path)))
+        missing.map_or(Ok(()), |edit| Err(self.else_changed(&edit.value.path)))
     }
 
-    /// The text of a scalar with all its replacements.
+    /// Returns the text of a scalar with all its replacements.
     fn expected(&self, path: &str) -> Option<String> {
         let mut rest = at(&self.root, path)?.text()?;
         let mut expected = String::new();
@@ -142,7 +143,7 @@ impl<'s> Editor<'s> {
     }
 }
 
-/// The node at a path as `spec.service.configs.envs[0].value`; keys may have dots themselves.
+/// Returns the node at a path, as `spec.service.configs.envs[0].value`. Keys may contain dots.
 pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     if path.is_empty() {
         return Some(node);
@@ -151,7 +152,7 @@ pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
         return at(node.items().get(index.parse::<usize>().ok()?)?, rest);
     }
     let path = path.strip_prefix('.').unwrap_or(path);
-    // The last of equal keys counts.
+    // The last of duplicate keys is used.
     node.entries().iter().rev().find_map(|entry| {
         let rest = path.strip_prefix(entry.key.text()?)?;
         let ends = rest.is_empty() || rest.starts_with(['.', '[']);
@@ -159,7 +160,7 @@ pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     })
 }
 
-/// An image reference with another tag, template variables and all; without one it gets one.
+/// Replaces or adds the tag of an image reference, which may contain template variables.
 pub(super) fn with_tag(reference: &str, tag: &str) -> String {
     let name = reference.rfind('/').map_or(0, |slash| slash + 1);
     let end = reference[name..].find(':').map_or(reference.len(), |colon| name + colon);

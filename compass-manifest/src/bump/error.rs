@@ -3,91 +3,91 @@ use crate::finding::Location;
 use crate::suggest;
 use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError};
 
-/// Why a version cannot be written.
+/// A version cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BumpError {
-    /// The file is not YAML that could be read.
+    /// The file is not valid YAML.
     #[error("{location}: {message}")]
     Syntax {
-        /// Where.
+        /// The location.
         location: Location,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
-    /// The file lacks a value that carries the version.
+    /// The file lacks a value that contains the version.
     #[error("{}: {} is missing", escape(file), quote_name(path))]
     Missing {
         /// The file.
         file: String,
-        /// Path of the field.
+        /// The path of the field.
         path: String,
     },
-    /// A value is not what it should be.
+    /// A value is invalid.
     #[error("{location}: {message}")]
     Unusable {
-        /// Where.
+        /// The location.
         location: Location,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
-    /// An image has a digest beside its tag.
+    /// An image has a digest.
     #[error(
-        "{location}: {} is pinned to a digest, which another tag would not have",
+        "{location}: {} is pinned to a digest, which does not match another tag",
         quote_name(path)
     )]
     Pinned {
-        /// Where.
+        /// The location.
         location: Location,
-        /// Path of the field.
+        /// The path of the field.
         path: String,
     },
-    /// A value is written in a way that cannot be replaced without touching something else.
-    #[error("{location}: {} is {form}, which cannot be replaced in place", quote_name(path))]
+    /// A value has a style that cannot be replaced in place.
+    #[error("{location}: {} is {style}, which cannot be replaced in place", quote_name(path))]
     NotInPlace {
-        /// Where.
+        /// The location.
         location: Location,
-        /// Path of the field.
+        /// The path of the field.
         path: String,
-        /// How it is written.
-        form: &'static str,
+        /// The style, as `an alias`.
+        style: &'static str,
     },
-    /// The text that came out means something else than was meant: an anchor carried the change on.
-    #[error("{}: with the version {} would change too", escape(file), quote_name(path))]
+    /// The replacement would change another value too, through an anchor.
+    #[error("{}: the change of the version would also change {}", escape(file), quote_name(path))]
     ElseChanged {
         /// The file.
         file: String,
-        /// The path that would change.
+        /// The path of the other value.
         path: String,
     },
-    /// A version is not greater than the one before.
+    /// The requested version is not greater than the current one.
     #[error("{} is not greater than {}", quote(new), quote(old))]
     NotGreater {
-        /// The version that is.
+        /// The current version.
         old: PluginVersion,
-        /// The version that was wanted.
+        /// The requested version.
         new: PluginVersion,
     },
-    /// A number of a version is too large to count on.
+    /// A number of the version overflows.
     #[error("there is no version after {}", quote(.0))]
     NoneAfter(String),
-    /// The version of a hotfix would not be one.
+    /// The new HOTFIXVERSION is invalid.
     #[error(transparent)]
     Version(#[from] VersionError),
-    /// There is no such addon.
+    /// The product version has no such addon.
     #[error("the product {base} has no addon {}", quote(addon))]
     UnknownAddon {
-        /// What was looked for.
+        /// The requested name.
         addon: String,
         /// The product version.
         base: ProductVersion,
-        /// The addons there are.
+        /// The names of the existing addons.
         known: Vec<String>,
     },
-    /// Several addons have that name.
+    /// Several addons have the name.
     #[error("several addons are named {}: {}", quote(addon), escape(&candidates.join(", ")))]
     AmbiguousAddon {
-        /// What was looked for.
+        /// The requested name.
         addon: String,
         /// Their paths.
         candidates: Vec<String>,
@@ -103,26 +103,26 @@ pub enum BumpError {
         addon: String,
         /// Its latest hotfix.
         latest: HotfixVersion,
-        /// The day that was wanted.
+        /// The requested date.
         date: crate::version::Date,
     },
-    /// The addon does not stand where namespace and group could be read from.
-    #[error("{}: the path does not say namespace, group and addon", escape(file))]
+    /// The addon's path has no namespace or group.
+    #[error("{}: the path does not contain namespace, group and addon", escape(file))]
     NoPlace {
         /// The addon's file.
         file: String,
     },
-    /// The policy knows no hotfix at that place.
+    /// The policy does not parse the new path as this hotfix.
     #[error(
-        "no pattern of the policy takes {} as the path of a hotfix with a HOTFIXVERSION",
+        "no pattern of the policy matches {} as a hotfix with a HOTFIXVERSION",
         quote_name(path)
     )]
     PathRefused {
         /// The path.
         path: String,
     },
-    /// There is something at that place.
-    #[error("{} is there already", quote_name(path))]
+    /// The new path exists.
+    #[error("{} already exists", quote_name(path))]
     Exists {
         /// The path.
         path: String,
@@ -130,50 +130,50 @@ pub enum BumpError {
 }
 
 impl BumpError {
-    /// What to do about it.
+    /// Returns how to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Syntax { .. } | Self::Missing { .. } | Self::Unusable { .. } => {
                 "`compass check` shows what is wrong with the file".to_owned()
             }
             Self::Pinned { .. } => {
-                "take the digest away, or write the new version, tag and digest by hand".to_owned()
+                "remove the digest, or edit version, tag and digest by hand".to_owned()
             }
             Self::NotInPlace { .. } => {
-                "write the value out, on one line and without escapes".to_owned()
+                "write the value on one line and without escapes".to_owned()
             }
-            Self::ElseChanged { .. } => "write the values out instead of an alias".to_owned(),
-            Self::NotGreater { .. } => "versions only go up: use one that is greater".to_owned(),
+            Self::ElseChanged { .. } => "write the values instead of an alias".to_owned(),
+            Self::NotGreater { .. } => "use a greater version".to_owned(),
             Self::UnknownAddon { known, .. } if known.is_empty() => {
-                "there are no addons: `products.addons` of the policy names their directory"
+                "there are no addons: check `products.addons` of the policy"
                     .to_owned()
             }
             Self::UnknownAddon { addon, known, .. } => {
-                let there = format!("addons there: {}", escape(&known.join(", ")));
+                let listed = format!("known addons: {}", escape(&known.join(", ")));
                 match suggest(addon, known.iter().map(String::as_str)) {
-                    Some(meant) => format!("did you mean {}? {there}", quote(meant)),
-                    None => there,
+                    Some(name) => format!("did you mean {}? {listed}", quote(name)),
+                    None => listed,
                 }
             }
             Self::AmbiguousAddon { .. } => {
                 "name it by its path, as NAMESPACE/GROUP/ADDON".to_owned()
             }
             Self::LaterHotfix { latest, .. } => {
-                format!("use its day, {}, or a later one", latest.date())
+                format!("use its date, {}, or a later one", latest.date())
             }
             Self::NoPlace { .. } => {
-                "addons are `<namespace>/<group>/<addon>/values.yaml` below their directory; `_metadata.namespace` may stand for the first"
+                "move the addon to `<namespace>/<group>/<addon>/values.yaml` below its directory, or set `_metadata.namespace`"
                     .to_owned()
             }
             Self::PathRefused { .. } => {
-                "add a pattern of the form `hotfix` to `hotfixes.patterns` of the policy, before others that take the path"
+                "add a pattern with `version: hotfix` to `hotfixes.patterns` of the policy, before others that match the path"
                     .to_owned()
             }
             Self::NoneAfter(_) | Self::Version(_) | Self::Exists { .. } => return None,
         })
     }
 
-    /// Whether it lies in the manifests, and not in what was asked for.
+    /// Whether the cause is in the manifests rather than in the request.
     pub fn is_in_manifest(&self) -> bool {
         matches!(
             self,

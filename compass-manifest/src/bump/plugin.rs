@@ -7,26 +7,29 @@ use crate::policy::Policy;
 use crate::source::{SourceFile, Spanned};
 use crate::version::{BumpLevel, PluginVersion};
 
-/// Writes the next version into a plugin manifest: into `spec.version`, as the tag of
-/// `spec.service.image`, and as the tag of the plugin's own images that have the old version, wherever
-/// they are used: in fields, environment values, arguments, and text in other texts. Nothing else
-/// changes, to the byte.
+/// Writes the next version into a plugin manifest.
+///
+/// The version is written to `spec.version`, to the tag of `spec.service.image`, and to the tags of the
+/// plugin's other images that have the old version, in fields, environment values, arguments and
+/// embedded texts. Every other byte stays.
 ///
 /// # Errors
-/// If the manifest lacks version or image, one of them cannot be replaced in place, or an anchor
-/// would carry the change on to another value.
+/// If the manifest lacks version or image, one of them cannot be replaced in place, or an anchor would
+/// change another value.
 pub fn bump_plugin(
     source: &SourceFile,
     policy: &Policy,
-    part: BumpLevel,
+    level: BumpLevel,
 ) -> Result<BumpedPlugin, BumpError> {
-    write(source, policy, |old| old.next(part).ok_or_else(|| BumpError::NoneAfter(old.to_string())))
+    write(source, policy, |old| {
+        old.next(level).ok_or_else(|| BumpError::NoneAfter(old.to_string()))
+    })
 }
 
 /// Writes a given version into a plugin manifest, as [`bump_plugin`] does.
 ///
 /// # Errors
-/// As [`bump_plugin`]; and if the version is not greater than the one before.
+/// As [`bump_plugin`], and [`BumpError::NotGreater`] if the version is not greater than the current one.
 pub fn set_plugin_version(
     source: &SourceFile,
     policy: &Policy,
@@ -69,8 +72,8 @@ fn write(
     Ok(BumpedPlugin { text, old, new, changes })
 }
 
-/// Whether an image is one of the plugin's, and has the plugin's version. The service's own image
-/// counts with any tag.
+/// Whether an image is in the plugin's project, and has the plugin's version or is the service's own
+/// image.
 fn is_of_version(image: &ImageReference, service: &ImageReference, version: &str) -> bool {
     let same_project = project(image) == project(service) && image.host() == service.host();
     same_project && (image.tag() == Some(version) || image == service)
@@ -100,16 +103,16 @@ const IMAGE: &str = "spec.service.image";
 mod tests {
     use super::*;
 
-    fn bump(text: &str, part: BumpLevel) -> Result<BumpedPlugin, BumpError> {
-        bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), part)
+    fn bump(text: &str, level: BumpLevel) -> Result<BumpedPlugin, BumpError> {
+        bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &Policy::default(), level)
     }
 
-    fn says(text: &str) -> String {
+    fn bump_error(text: &str) -> String {
         bump(text, BumpLevel::Patch).unwrap_err().to_string()
     }
 
     #[test]
-    fn own_images_in_environment_values_come_along() {
+    fn bump_updates_images_in_environment() {
         let text = "spec: {version: v1.0.0, service: {image: 'a.b/r/gpu:v0.9.9', configs: {envs: [\
             {name: A, value: a.b/r/helper:v1.0.0}, {name: B, value: a.b/x/other:v1.0.0},\
             {name: C, value: a.b/r/tool:v7}, {name: D, value: a.b/r/gpu:v0.9.9}, {name: E, value: v1.0.0}]}}}";
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn bump_embedded_own_images_come_along() {
+    fn bump_updates_embedded_images() {
         let release = "harbor.caicloud.xyz/release";
         let text = |version: &str| {
             format!(
@@ -160,13 +163,13 @@ spec:
     }
 
     #[test]
-    fn bump_escaped_image_is_refused() {
+    fn bump_escaped_image_is_error() {
         let text = r#"spec: {version: v1.0.0, service: {image: a.b/r/gpu:v1.0.0, configs: {envs: [{name: A, value: "a.b/r/a\x3av1.0.0"}]}}}"#;
-        assert!(says(text).contains("escapes"), "{}", says(text));
+        assert!(bump_error(text).contains("escapes"), "{}", bump_error(text));
     }
 
     #[test]
-    fn an_image_without_a_tag_gets_one() {
+    fn bump_untagged_image_gets_tag() {
         let text = "spec: {version: v1.0.0, service: {image: 'localhost:5000/r/gpu'}}";
         assert!(
             bump(text, BumpLevel::Patch).unwrap().text.contains("'localhost:5000/r/gpu:v1.0.1'")
@@ -174,45 +177,45 @@ spec:
     }
 
     #[test]
-    fn what_cannot_be_replaced_in_place_is_refused() {
+    fn bump_value_not_in_place_fails() {
         let image = "service: {image: a.b/r/gpu:v1.0.0}";
         let with =
             |version: &str| format!("x: &v v1.0.0\nspec:\n  {image}\n  version: {version}\n");
         assert!(
-            says(&with("*v"))
+            bump_error(&with("*v"))
                 .ends_with(":4:12: `spec.version` is an alias, which cannot be replaced in place")
         );
-        assert!(says(&with(r#""v1.0\x2e0""#)).contains("escapes"));
-        assert!(says(&with("\"v1.0\\\n    .0\"")).contains("line breaks"));
+        assert!(bump_error(&with(r#""v1.0\x2e0""#)).contains("escapes"));
+        assert!(bump_error(&with("\"v1.0\\\n    .0\"")).contains("line breaks"));
         let anchored = with("&w v1.0.0") + "other: *w\n";
         assert_eq!(
-            says(&anchored),
-            "release-plugins/gpu.yaml: with the version `other` would change too"
+            bump_error(&anchored),
+            "release-plugins/gpu.yaml: the change of the version would also change `other`"
         );
         let merged = "a: &s {image: a.b/r/gpu:v1.0.0}\nspec: {version: v1.0.0, service: *s}\n";
-        assert!(says(merged).contains("`a.image` would change too"));
+        assert!(bump_error(merged).contains("`a.image` would change too"));
     }
 
     #[test]
-    fn manifests_without_a_version_to_bump_are_refused() {
-        assert!(says("spec: {}").ends_with("`spec.version` is missing"));
-        assert!(says("spec: {version: v1.0.0}").ends_with("`spec.service.image` is missing"));
-        assert!(says("spec: {version: '1.0'}").contains(":1:17: "));
-        assert!(says("spec: [").contains("release-plugins/gpu.yaml:1:"));
+    fn bump_without_version_fails() {
+        assert!(bump_error("spec: {}").ends_with("`spec.version` is missing"));
+        assert!(bump_error("spec: {version: v1.0.0}").ends_with("`spec.service.image` is missing"));
+        assert!(bump_error("spec: {version: '1.0'}").contains(":1:17: "));
+        assert!(bump_error("spec: [").contains("release-plugins/gpu.yaml:1:"));
         let digest = format!(
             "spec: {{version: v1.0.0, service: {{image: 'a.b/r/gpu:v1.0.0@sha256:{}'}}}}",
             "0".repeat(64)
         );
-        assert!(says(&digest).contains("pinned to a digest"));
+        assert!(bump_error(&digest).contains("pinned to a digest"));
         let hint = bump(&digest, BumpLevel::Patch).unwrap_err().hint();
         assert!(hint.is_some_and(|hint| hint.contains("take the digest away")));
         let largest =
             format!("spec: {{version: v1.0.{}, service: {{image: a.b/r/gpu:v1}}}}", u64::MAX);
-        assert!(says(&largest).contains("no version after"));
+        assert!(bump_error(&largest).contains("no version after"));
     }
 
     #[test]
-    fn a_given_version_must_be_greater() {
+    fn set_version_requires_greater_one() {
         let source =
             SourceFile::new("g.yaml", "spec: {version: v1.0.0, service: {image: a.b/r/g:v1.0.0}}");
         let set = |version: &str| {
@@ -226,7 +229,7 @@ spec:
     }
 
     #[test]
-    fn duplicate_keys_elsewhere_are_left_alone() {
+    fn bump_keeps_other_duplicate_keys() {
         let text = "metadata: {labels: {a: 1, a: 2}}\nspec: {version: v1.0.0, service: {image: a.b/r/g:v1.0.0}}";
         assert_eq!(bump(text, BumpLevel::Patch).unwrap().text, text.replace("v1.0.0", "v1.0.1"));
     }

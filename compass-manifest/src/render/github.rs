@@ -3,14 +3,15 @@ use std::fmt::Write as _;
 use crate::escape::{escape, is_unprintable};
 use crate::finding::{Finding, Report, Severity};
 
-/// The report as workflow commands, which GitHub shows as annotations of the changed files: one
-/// line each. Findings of the base are notices. Paths begin at the root of the git repository
-/// ([`Report::in_directory`]).
+/// Renders a report as GitHub workflow commands, one line per finding.
+///
+/// GitHub shows them as annotations of the changed files. Preexisting findings are notices. Paths are
+/// relative to the root of the git repository ([`Report::in_directory`]).
 pub fn github(report: &Report) -> String {
     let mut output = String::new();
     for finding in report.findings() {
         let (start, end) = (finding.location.start, finding.location.end);
-        // Columns may be named only where the annotation stays in one line.
+        // GitHub accepts columns only in annotations of one line.
         let columns = if start.line == end.line {
             format!(",col={},endColumn={}", start.column, end.column.max(start.column))
         } else {
@@ -30,7 +31,7 @@ pub fn github(report: &Report) -> String {
     output
 }
 
-/// A warning that belongs to no file, as a workflow command of one line.
+/// Renders a warning without a file as a workflow command of one line.
 pub fn github_warning(text: &str) -> String {
     format!("::warning::{}\n", data(text))
 }
@@ -45,15 +46,15 @@ fn command(finding: &Finding) -> &'static str {
 }
 
 fn message(finding: &Finding) -> String {
-    let before = if finding.preexisting { " (stood before this change)" } else { "" };
+    let before = if finding.preexisting { " (existed before this change)" } else { "" };
     match finding.help.as_str() {
         "" => format!("{}{before}", finding.message),
         help => format!("{}{before}\n{help}", finding.message),
     }
 }
 
-/// Encodes the text after `::`. The runner decodes line ends and `%`; other characters that a log
-/// obeys are escaped.
+/// Encodes the text after `::`. The runner decodes line breaks and `%`; other control characters are
+/// escaped for the log.
 fn data(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for character in text.chars() {
@@ -68,7 +69,7 @@ fn data(text: &str) -> String {
     encoded
 }
 
-/// Encodes a property: it also ends at `,`, and the properties at `:`.
+/// Encodes the value of a property, in which `,` and `:` are separators.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -79,7 +80,7 @@ mod tests {
     use crate::{Policy, Tree, check};
 
     #[test]
-    fn nothing_in_a_repository_can_write_a_command_of_its_own() {
+    fn github_values_cannot_inject_commands() {
         let mut tree = Tree::new();
         tree.insert("release-plugins/a,line=1::b\n::error::x/y.yaml", "a: 1\n");
         tree.insert(

@@ -13,7 +13,7 @@ struct Document<'r> {
     notes: usize,
     preexisting: usize,
     allowed: Vec<Suppressed<'r>>,
-    /// For the caller, whose own warnings belong here.
+    /// Always empty; the caller adds its own warnings.
     warnings: [String; 0],
 }
 
@@ -51,8 +51,9 @@ struct Related<'r> {
     end: Position,
 }
 
-/// The report as the JSON object that `docs/cli-json.md` describes. `warnings` is empty: these are the
-/// warnings of the command that prints it.
+/// Renders a report as the JSON object in `docs/cli-json.md`.
+///
+/// `warnings` is empty, for the warnings of the command that prints the report.
 pub fn json(report: &Report) -> Value {
     let allowed = report.suppressed().iter();
     let allowed =
@@ -73,8 +74,9 @@ pub fn json(report: &Report) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// A JSON value as indented text without a line end. Characters that a terminal obeys are written as
-/// `\u0085`: readers get the same value.
+/// Formats a JSON value as indented text without a final line break.
+///
+/// Control and format characters are written as escapes like `\u0085`, which parsers decode.
 ///
 /// ```
 /// use compass_manifest::render::json_text;
@@ -85,7 +87,7 @@ pub fn json(report: &Report) -> Value {
 /// ```
 pub fn json_text(value: &Value) -> String {
     let text = format!("{value:#}");
-    // Except for its line ends, JSON has such characters only in strings.
+    // Outside of strings, JSON text contains no unsafe characters except line breaks.
     let is_safe = |character: char| character == '\n' || !is_unprintable(character);
     if text.chars().all(is_safe) {
         return text;

@@ -1,20 +1,20 @@
 use serde_json::{Map, Value, json};
 
-use crate::finding::{Finding, Location, Report, Severity};
+use crate::finding::{Finding, Location, Report};
 use crate::rule::Rule;
 use crate::rules;
 
-/// The report as a SARIF 2.1.0 log (OASIS), for code scanning. `version` is the tool's own.
+/// Renders a report as a SARIF 2.1.0 log (OASIS), for code scanning.
 ///
-/// Findings that stood before are `unchanged` against the baseline; those that an allowance speaks
-/// of are suppressed, with its reason. Paths begin at the root of the git repository
-/// ([`Report::in_directory`]).
+/// `version` is the version of the tool. Preexisting findings have the baseline state `unchanged`.
+/// Suppressed findings have a suppression with its reason. Paths are relative to the root of the git
+/// repository ([`Report::in_directory`]).
 pub fn sarif(report: &Report, version: &str) -> Value {
     let results = report.findings().iter().map(|finding| result(report, finding));
-    let suppressed = report.suppressed().iter().map(|allowed| {
-        let mut result = result(report, &allowed.finding);
+    let suppressed = report.suppressed().iter().map(|suppressed| {
+        let mut result = result(report, &suppressed.finding);
         result["suppressions"] =
-            json!([{"kind": "external", "status": "accepted", "justification": allowed.reason}]);
+            json!([{"kind": "external", "status": "accepted", "justification": suppressed.reason}]);
         result
     });
     let root = match report.directory.as_str() {
@@ -44,7 +44,7 @@ fn descriptor(rule: &Rule) -> Value {
         "id": rule.code,
         "shortDescription": {"text": rule.summary},
         "help": {"text": rule.docs, "markdown": rule.docs},
-        "defaultConfiguration": {"level": level(rule.severity)},
+        "defaultConfiguration": {"level": rule.severity.as_str()},
     })
 }
 
@@ -55,7 +55,7 @@ fn result(report: &Report, finding: &Finding) -> Value {
     if let Some(index) = rules::ALL.iter().position(|rule| rule.code == finding.code) {
         set("ruleIndex", json!(index));
     }
-    set("level", json!(level(finding.severity)));
+    set("level", json!(finding.severity.as_str()));
     let text = match finding.help.as_str() {
         "" => finding.message.clone(),
         help => format!("{}: {help}", finding.message),
@@ -95,7 +95,8 @@ fn location(report: &Report, location: &Location) -> Value {
     }})
 }
 
-/// The same for a finding whose lines have moved: rule, file, words, and which of those it is.
+/// Returns a fingerprint that does not change if lines move: code, file, message, and the number of
+/// equal findings before it.
 fn fingerprint(report: &Report, finding: &Finding) -> String {
     let same = |other: &&Finding| {
         other.code == finding.code
@@ -107,15 +108,7 @@ fn fingerprint(report: &Report, finding: &Finding) -> String {
     format!("{}:{}:{}:{number}", finding.code, finding.location.file, finding.message)
 }
 
-fn level(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    }
-}
-
-/// A path as a relative URI reference (RFC 3986): all but unreserved characters are escaped.
+/// Encodes a path as a relative URI reference (RFC 3986). Unreserved characters are kept.
 fn uri(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -133,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_become_uris() {
+    fn uri_reserved_characters_are_encoded() {
         assert_eq!(uri("release-plugins/a b:持.yaml"), "release-plugins/a%20b%3A%E6%8C%81.yaml");
     }
 }

@@ -7,17 +7,17 @@ use crate::finding::{Finding, Location, Report, Severity};
 use crate::policy::PolicyError;
 use crate::source::SourceFile;
 
-/// How text is decorated.
+/// The style of rendered text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
-    /// With nothing but characters.
+    /// Without terminal escapes.
     #[default]
     Plain,
-    /// With terminal colours.
+    /// With ANSI colours.
     Colour,
 }
 
-/// The report for people: each finding with the source line under it, without a summary.
+/// Renders each finding with its source line, without a summary.
 pub fn text(report: &Report, style: Style) -> String {
     let mut output = String::new();
     for finding in report.findings() {
@@ -28,7 +28,7 @@ pub fn text(report: &Report, style: Style) -> String {
 }
 
 impl PolicyError {
-    /// The error for people, with the source line under it.
+    /// Renders the error with its source line.
     pub fn render(&self, source: &SourceFile, style: Style) -> String {
         let group = Level::ERROR
             .primary_title(escape(&self.message))
@@ -44,7 +44,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
         Severity::Note => Level::NOTE,
     };
     let title = match finding.preexisting {
-        true => format!("{} (stood before this change)", escape(&finding.message)),
+        true => format!("{} (existed before this change)", escape(&finding.message)),
         false => escape(&finding.message).into_owned(),
     };
     let mut group = Group::with_title(level.primary_title(title).id(finding.code));
@@ -71,7 +71,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
             }
         }
     } else {
-        // A file that was not read, or is empty, has no line to show.
+        // An empty file, or one without content, has no line to show.
         group = group.element(Origin::path(escape(&finding.location.file)));
     }
     renderer(style).render(&[with_help(group, &finding.help)])
@@ -85,8 +85,8 @@ fn snippet(source: &SourceFile) -> Snippet<'_, annotate_snippets::Annotation<'_>
     Snippet::source(printable_source(source.text())).path(escape(source.path()))
 }
 
-/// The text of a file with characters of the same length for those that a terminal obeys and the
-/// library lets pass: spans must stay.
+/// Replaces the characters that a terminal interprets and the renderer does not escape. The replacements
+/// have the same length in bytes, so that spans stay valid.
 fn printable_source(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| {
         matches!(
@@ -124,7 +124,7 @@ mod tests {
     use crate::{Policy, Tree, check};
 
     #[test]
-    fn nothing_in_a_repository_can_write_to_the_terminal() {
+    fn text_values_cannot_inject_terminal_escapes() {
         let mut tree = Tree::new();
         tree.insert("release-plugins/x.yaml", "metadata: {name: \"\\e]0;t\\a\"}\nspec: {}\n");
         let text = text(&check(&tree, &Policy::default()), Style::Plain);

@@ -1,18 +1,19 @@
-//! What a body and its comments say, and who says it.
+//! The commands of a body and its comments, with their authors.
 
 use crate::image::ImageReference;
 
-use super::command::{Command, CommandKind, ListItem, parse};
+use super::command::{Command, CommandKind, ListItem};
 use super::facts::Facts;
+use super::parser::parse_commands;
 use super::queue::Role;
 
-/// Where in a pull request something is said.
+/// The text of a pull request that contains a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// In its body.
+    /// The body.
     Body,
-    /// In one of its comments, from 0.
+    /// A comment, counted from 0.
     Comment(usize),
 }
 
@@ -21,7 +22,7 @@ pub(super) struct Conversation {
     texts: Vec<Text>,
 }
 
-/// What one text says.
+/// The commands of one text.
 pub(super) struct Text {
     pub(super) origin: Origin,
     pub(super) author: String,
@@ -33,12 +34,12 @@ impl Conversation {
         let body = Text {
             origin: Origin::Body,
             author: facts.author.clone(),
-            commands: parse(&facts.body),
+            commands: parse_commands(&facts.body),
         };
         let comments = facts.comments.iter().enumerate().map(|(index, comment)| Text {
             origin: Origin::Comment(index),
             author: comment.author.clone(),
-            commands: parse(&comment.text),
+            commands: parse_commands(&comment.text),
         });
         Self { texts: std::iter::once(body).chain(comments).collect() }
     }
@@ -51,14 +52,14 @@ impl Conversation {
         self.texts.iter().take(1).flat_map(|text| &text.commands).map(|command| &command.kind)
     }
 
-    /// The latest complete list of images by somebody with one of some roles, and the latest item
-    /// that cannot be read. Lists of one text belong together.
+    /// Returns the latest list of images with only valid items, and the latest invalid item. Only texts
+    /// of accounts with one of the roles count; the lists of one text are joined.
     pub(super) fn image_lists(
         &self,
         facts: &Facts,
         who: &[Role],
     ) -> (Option<Vec<ImageReference>>, Option<ListItem<ImageReference>>) {
-        let mut broken = None;
+        let mut malformed = None;
         for text in self.by(facts, who).rev() {
             let items: Vec<&ListItem<ImageReference>> = text
                 .commands
@@ -73,17 +74,17 @@ impl Conversation {
                 continue;
             }
             match items.iter().find(|item| item.is_malformed()) {
-                Some(item) => broken = broken.or_else(|| Some((*item).clone())),
+                Some(item) => malformed = malformed.or_else(|| Some((*item).clone())),
                 None => {
                     let images = items.iter().filter_map(|item| item.value.as_ref().ok());
-                    return (Some(images.cloned().collect()), broken);
+                    return (Some(images.cloned().collect()), malformed);
                 }
             }
         }
-        (None, broken)
+        (None, malformed)
     }
 
-    /// The packages of the latest text by somebody with one of some roles that lists any.
+    /// Returns the packages of the latest text with packages, by an account with one of the roles.
     pub(super) fn packages(&self, facts: &Facts, who: &[Role]) -> Vec<ListItem<String>> {
         let lists = self.by(facts, who).rev().map(|text| {
             let items = text.commands.iter().filter_map(|command| match &command.kind {
@@ -96,6 +97,6 @@ impl Conversation {
     }
 
     fn by(&self, facts: &Facts, who: &[Role]) -> impl DoubleEndedIterator<Item = &Text> {
-        self.texts.iter().filter(|text| facts.may(&text.author, who))
+        self.texts.iter().filter(|text| facts.has_role(&text.author, who))
     }
 }

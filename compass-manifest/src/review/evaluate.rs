@@ -1,4 +1,4 @@
-//! Goes through what was asked for, and finds where that leads.
+//! Evaluates the requests of a pull request in order.
 
 use std::collections::VecDeque;
 
@@ -14,23 +14,23 @@ use super::queue::{Queue, Role, Step, same};
 use super::status::{NextStep, Outcome, Status, Transition};
 
 impl Queue {
-    /// Says where a pull request stands, why, and what is next.
+    /// Evaluates the state of a pull request, the reasons, and the next steps.
     ///
-    /// The body and then the comments are gone through in order; every `/queue` that its author may
-    /// say and whose guards hold moves the pull request. A label of the queue on the pull request
-    /// is the memory that the guards of the way there held once, so a registry that was cleaned
-    /// up since undoes nothing. A label alone moves nothing: somebody must have asked.
+    /// The body and the comments are processed in order. A `/queue` command moves the pull request if
+    /// its author has a role of the step and all guards hold. A queue label of the pull request records
+    /// that the guards of the steps up to it held once: a registry that was cleaned up later does not
+    /// undo them. A label without the commands that lead to it moves nothing.
     pub fn evaluate(&self, facts: &Facts) -> Status {
         let conversation = Conversation::new(facts);
         let replay = Replay::new(self, facts, &conversation);
         let requests = conversation.requests();
-        let (label, granted_earlier) = replay.remembered(&requests);
+        let (label, granted_earlier) = replay.granted_by_label(&requests);
         let mut remarks = conversation.incomplete();
         let mut state: Option<&str> = None;
         let mut transitions = VecDeque::new();
         let (mut omitted_requests, mut omitted_refusals) = (0, 0);
         for (index, request) in requests.iter().enumerate() {
-            let (moved, transition) = replay.judge(state, request, index < granted_earlier);
+            let (moved, transition) = replay.apply(state, request, index < granted_earlier);
             state = moved;
             transitions.push_back(transition);
             if transitions.len() > MAX_TRANSITIONS {
@@ -44,7 +44,7 @@ impl Queue {
         }
         if let Some(label) = label.filter(|_| granted_earlier == 0) {
             remarks.push(format!(
-                "the label `queue/{label}` is set, and the commands do not lead there"
+                "the label `queue/{label}` is set, but the commands do not lead to it"
             ));
         }
         let next = self.steps_from(state).map(|step| replay.next(step)).collect();
@@ -61,9 +61,9 @@ impl Queue {
     }
 }
 
-/// How many requests are shown, the latest ones: a conversation may have many thousands.
+/// The number of requests that are shown. A conversation can have thousands.
 const MAX_TRANSITIONS: usize = 50;
-/// How many commands that say nothing are shown.
+/// The number of incomplete commands that are shown.
 const MAX_INCOMPLETE: usize = 50;
 
 /// A `/queue` command.
@@ -94,22 +94,22 @@ impl Conversation {
         for text in self.texts() {
             for entry in &text.commands {
                 if let CommandKind::Incomplete { command, reason } = &entry.kind {
-                    let place = place(text.origin, entry.line);
+                    let position = position(text.origin, entry.line);
                     count += 1;
                     if count <= MAX_INCOMPLETE {
-                        remarks.push(format!("{place}: `{command}` says nothing: {reason}"));
+                        remarks.push(format!("{position}: `{command}` is incomplete: {reason}"));
                     }
                 }
             }
         }
         if count > MAX_INCOMPLETE {
-            remarks.push(format!("{} more commands say nothing", count - MAX_INCOMPLETE));
+            remarks.push(format!("{} more commands are incomplete", count - MAX_INCOMPLETE));
         }
         remarks
     }
 }
 
-/// Names an account for people, as `@alice`.
+/// Formats an account, as `@alice`.
 pub(super) fn account(login: &str) -> String {
     match login.trim_start_matches('@').trim() {
         "" => "an unknown account".to_owned(),
@@ -117,34 +117,35 @@ pub(super) fn account(login: &str) -> String {
     }
 }
 
-/// Names a place for people, who count comments from 1.
-pub(super) fn place(origin: Origin, line: usize) -> String {
+/// Formats the position of a command, with comments counted from 1.
+pub(super) fn position(origin: Origin, line: usize) -> String {
     match origin {
         Origin::Body => format!("body, line {line}"),
         Origin::Comment(index) => format!("comment {}, line {line}", index + 1),
     }
 }
 
+/// The inputs of an evaluation.
 struct Replay<'a> {
     queue: &'a Queue,
     facts: &'a Facts,
     conversation: &'a Conversation,
-    /// What became of the guards of each step. They look at what holds now, whoever asks.
+    /// The results of the guards of each step, which do not depend on the requester.
     guards: Vec<(&'a Step, Vec<GuardReport>)>,
 }
 
 impl<'a> Replay<'a> {
     fn new(queue: &'a Queue, facts: &'a Facts, conversation: &'a Conversation) -> Self {
-        let judge = |step: &'a Step| {
-            let asked = GuardContext { queue, step, facts, conversation };
-            (step, step.guards.iter().map(|guard| asked.judge(*guard)).collect())
+        let evaluate = |step: &'a Step| {
+            let context = GuardContext { queue, step, facts, conversation };
+            (step, step.guards.iter().map(|guard| context.evaluate(*guard)).collect())
         };
-        Self { queue, facts, conversation, guards: queue.steps().iter().map(judge).collect() }
+        Self { queue, facts, conversation, guards: queue.steps().iter().map(evaluate).collect() }
     }
 
-    /// The label that the pull request has, and how many requests led there. Where it has several
-    /// labels of the queue the least advanced counts: nothing is believed that need not be.
-    fn remembered(&self, requests: &[Request<'_>]) -> (Option<&'a str>, usize) {
+    /// Returns the queue label of the pull request, and the number of requests that it records as
+    /// granted. Of several labels, the earliest in the queue is used, which records the fewest.
+    fn granted_by_label(&self, requests: &[Request<'_>]) -> (Option<&'a str>, usize) {
         let labels = self.queue.labels();
         let Some(label) = labels.into_iter().find(|label| self.has_label("queue", label)) else {
             return (None, 0);
@@ -153,7 +154,7 @@ impl<'a> Replay<'a> {
         let mut count = 0;
         for (index, request) in requests.iter().enumerate() {
             let step = self.queue.step(state, request.to);
-            if let Some(step) = step.filter(|step| self.facts.may(request.by, &step.who)) {
+            if let Some(step) = step.filter(|step| self.facts.has_role(request.by, &step.who)) {
                 state = Some(&step.to);
                 if same(&step.to, label) {
                     count = index + 1;
@@ -163,7 +164,8 @@ impl<'a> Replay<'a> {
         (Some(label), count)
     }
 
-    fn judge(
+    /// Returns the state after a request, and its outcome.
+    fn apply(
         &self,
         state: Option<&'a str>,
         request: &Request<'_>,
@@ -186,7 +188,7 @@ impl<'a> Replay<'a> {
             return (state, transition);
         };
         transition.to.clone_from(&step.to);
-        if !self.facts.may(request.by, &step.who) {
+        if !self.facts.has_role(request.by, &step.who) {
             transition.outcome = self.not_allowed(request.by, step);
             return (state, transition);
         }
@@ -211,15 +213,12 @@ impl<'a> Replay<'a> {
         };
         let here = state.map_or_else(
             || "the pull request is not in the queue yet".to_owned(),
-            |state| format!("the pull request stands at {}", quote(state)),
+            |state| format!("the pull request is at {}", quote(state)),
         );
         match self.queue.path(state, label) {
             Some(path) => Outcome::Refused {
                 reason: format!("{here}, and steps cannot be skipped"),
-                help: format!(
-                    "it must go through these first: {}",
-                    path[..path.len() - 1].join(", ")
-                ),
+                help: format!("request these labels first: {}", path[..path.len() - 1].join(", ")),
             },
             None => {
                 let onward: Vec<_> = self
@@ -244,12 +243,12 @@ impl<'a> Replay<'a> {
         let roles = list_roles(&step.who);
         let people = self.facts.people(&step.who);
         let help = if people.is_empty() {
-            format!("ask somebody who is {roles} to comment `/queue {}`", step.to)
+            format!("ask an account with the role {roles} to comment `/queue {}`", step.to)
         } else {
             let people: Vec<_> = people.iter().map(|login| account(login)).collect();
             format!("ask {} to comment `/queue {}`", people.join(" or "), step.to)
         };
-        let reason = format!("{} is not {roles}, who may ask for this", account(by));
+        let reason = format!("{} does not have the role {roles}", account(by));
         Outcome::Refused { reason, help }
     }
 
@@ -272,7 +271,7 @@ impl<'a> Replay<'a> {
         let kinds = self.queue.kinds().iter().filter(|kind| {
             self.conversation
                 .body()
-                .any(|said| matches!(said, CommandKind::Kind(said) if same(said, kind)))
+                .any(|command| matches!(command, CommandKind::Kind(it) if same(it, kind)))
         });
         let kinds = kinds.map(|kind| ("kind", kind.as_str()));
         let wanted = kinds.chain(state.map(|state| ("queue", state)));
@@ -282,7 +281,7 @@ impl<'a> Replay<'a> {
             .collect()
     }
 
-    /// Labels that the queue does not know are not the queue's.
+    /// Returns the labels of the queue, except the one of the state. Other labels are not touched.
     fn labels_to_remove(&self, state: Option<&str>) -> Vec<String> {
         let labels = self.facts.labels.iter().filter(|label| {
             queue_label(label).is_some_and(|label| {
@@ -318,7 +317,7 @@ fn outcome(guards: &[GuardReport]) -> Outcome {
     Outcome::Refused { reason: join(|guard| &guard.explanation), help: join(|guard| &guard.help) }
 }
 
-/// "author or owner".
+/// Formats roles, as `author or owner`.
 pub(super) fn list_roles(roles: &[Role]) -> String {
     roles.iter().map(Role::as_str).collect::<Vec<_>>().join(" or ")
 }

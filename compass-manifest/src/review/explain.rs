@@ -1,16 +1,16 @@
-//! Says in words where a pull request stands.
+//! Formats the status of a pull request as text.
 
 use std::fmt;
 
-use super::evaluate::{account, list_roles, place};
+use super::evaluate::{account, list_roles, position};
 use super::guard::{GuardReport, Verdict};
 use super::status::{NextStep, Outcome, Status, Transition};
 
-/// The answer to "why is this pull request here, and what is next".
+/// The state, the requests with their outcomes, and the next steps.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {
-            Some(state) => writeln!(f, "stands at queue/{state}")?,
+            Some(state) => writeln!(f, "is at queue/{state}")?,
             None => writeln!(f, "is not in the queue")?,
         }
         for transition in &self.transitions {
@@ -20,7 +20,7 @@ impl fmt::Display for Status {
             writeln!(f, "  note: {remark}")?;
         }
         if self.is_done() {
-            writeln!(f, "next: nothing, the queue ends here")?;
+            writeln!(f, "next: nothing, this is the end of the queue")?;
         }
         for next in &self.next {
             write_next(f, next)?;
@@ -37,12 +37,12 @@ impl fmt::Display for Status {
 
 fn write_transition(f: &mut fmt::Formatter<'_>, transition: &Transition) -> fmt::Result {
     let Transition { origin, line, by, to, outcome, guards, .. } = transition;
-    let place = place(*origin, *line);
-    write!(f, "  /queue {to} by {} ({place}): ", account(by))?;
+    let position = position(*origin, *line);
+    write!(f, "  /queue {to} by {} ({position}): ", account(by))?;
     match outcome {
         Outcome::Granted => writeln!(f, "granted")?,
         Outcome::GrantedEarlier => writeln!(f, "granted earlier")?,
-        Outcome::Unchanged => writeln!(f, "is there already")?,
+        Outcome::Unchanged => writeln!(f, "already has this label")?,
         Outcome::Open => writeln!(f, "open")?,
         Outcome::Refused { reason, help } if guards.is_empty() => {
             writeln!(f, "refused: {reason}\n    help: {help}")?;
@@ -69,7 +69,7 @@ fn write_guard(f: &mut fmt::Formatter<'_>, guard: &GuardReport) -> fmt::Result {
     let verdict = match guard.verdict {
         Verdict::Holds => "holds",
         Verdict::Fails => "fails",
-        Verdict::Unknown => "not known",
+        Verdict::Unknown => "unknown",
     };
     let explanation = guard.explanation.replace('\n', "\n      ");
     writeln!(f, "    {verdict}: {} ({explanation})", guard.guard)?;

@@ -1,4 +1,4 @@
-//! What is known about a pull request. Nothing here is looked up: callers say it.
+//! The known facts about a pull request, which the caller looks up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,25 +6,25 @@ use crate::image::ImageReference;
 
 use super::queue::{Role, same};
 
-/// What is known about a pull request and about the world around it.
+/// The known facts about a pull request.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Facts {
     /// The login of its author.
     pub author: String,
-    /// The roles of people, by login. The author need not be named.
+    /// The roles of accounts, by login. The role of the author is implied.
     pub roles: BTreeMap<String, BTreeSet<Role>>,
-    /// The labels that the forge shows, as `queue/need-queue` and `kind/release`.
+    /// The current labels, as `queue/need-queue` and `kind/release`.
     pub labels: Vec<String>,
-    /// The body as it is now.
+    /// The current body.
     pub body: String,
-    /// The comments as they are now, oldest first.
+    /// The current comments, oldest first.
     pub comments: Vec<Comment>,
-    /// How many errors `check` found; `None` where it was not run.
+    /// The number of errors of `check`; `None` if it was not run.
     pub check_errors: Option<usize>,
-    /// The images of the release manifests that the pull request changes; `None` where they are
-    /// not known.
+    /// The images of the changed release manifests; `None` if they are not known.
     pub images: Option<Vec<ReleaseImage>>,
-    /// Whether the bundle is in the store and verifies.
+    /// Whether the store has the bundle, and it is valid.
     pub bundle: Evidence,
 }
 
@@ -40,29 +40,29 @@ pub struct Comment {
 /// An image that a release manifest needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseImage {
-    /// Where developers push it.
+    /// The reference in the source registry.
     pub source: ImageReference,
-    /// Where it is released.
+    /// The reference in the release registry.
     pub release: ImageReference,
-    /// Whether it is in the source registry.
+    /// Whether the source registry has the image.
     pub in_source: Evidence,
-    /// Whether it is in the release registry with the source's digest.
+    /// Whether the release registry has the image with the digest of the source.
     pub in_release: Evidence,
 }
 
-/// Whether something holds, as far as it is known.
+/// Whether a fact is true, if it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
-    /// It holds.
+    /// The fact is true.
     Yes,
-    /// It does not, and in which way; completes "NAME: …", as `the tag does not exist`.
+    /// The fact is false, with the reason, as `the tag does not exist`.
     No(String),
-    /// Nobody could say, and why; as `the registry was not asked`.
+    /// The fact is unknown, with the reason, as `the registry was not contacted`.
     Unknown(String),
 }
 
 impl Facts {
-    /// A pull request of which only author and body are known.
+    /// Creates the facts for an author and a body, with everything else unknown.
     pub fn new(author: impl Into<String>, body: impl Into<String>) -> Self {
         Self {
             author: author.into(),
@@ -72,23 +72,23 @@ impl Facts {
             comments: Vec::new(),
             check_errors: None,
             images: None,
-            bundle: Evidence::Unknown("nobody looked into the store".to_owned()),
+            bundle: Evidence::Unknown("the store was not checked".to_owned()),
         }
     }
 
-    /// Gives somebody a role.
+    /// Adds a role to an account.
     pub fn grant_role(&mut self, login: impl Into<String>, role: &str) {
         self.roles.entry(login.into()).or_default().insert(Role::new(role));
     }
 
-    /// Adds a comment after the others.
+    /// Appends a comment.
     pub fn add_comment(&mut self, author: impl Into<String>, text: impl Into<String>) {
         self.comments.push(Comment { author: author.into(), text: text.into() });
     }
 
-    /// Whether an account has one of some roles. An account without a name, as a deleted one, has
-    /// none.
-    pub(super) fn may(&self, login: &str, roles: &[Role]) -> bool {
+    /// Whether an account has one of the roles. An account without a login, as a deleted one, has no
+    /// role.
+    pub(super) fn has_role(&self, login: &str, roles: &[Role]) -> bool {
         let login = login.trim_start_matches('@').trim();
         if login.is_empty() {
             return false;
@@ -99,7 +99,7 @@ impl Facts {
         })
     }
 
-    /// Everybody who has one of some roles.
+    /// Returns the logins of all accounts with one of the roles.
     pub(super) fn people(&self, roles: &[Role]) -> Vec<String> {
         let mut people: Vec<String> = Vec::new();
         for role in roles {

@@ -1,33 +1,34 @@
-//! Pull requests and comments in the JSON forms of forges: events of GitHub's webhooks, its REST API,
-//! and `gh`. Unknown fields are ignored; a value of another form is an error and never dropped.
+//! Reads pull requests and comments from the JSON of GitHub's webhooks, its REST API, and `gh`.
+//!
+//! Unknown fields are ignored. A value of an unexpected type is an error.
 
 use serde_json::Value;
 
 use super::facts::Comment;
 
-/// What an event says of a pull request.
+/// The pull request of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PullRequest {
     /// The login of its author; empty for a deleted account.
     pub author: String,
-    /// Its body.
+    /// The body.
     pub body: String,
-    /// Its labels.
+    /// The labels.
     pub labels: Vec<String>,
-    /// The comment or review that the event is about, unless it was deleted or dismissed.
+    /// The comment or review of the event, unless it was deleted or dismissed.
     pub comment: Option<Comment>,
 }
 
-/// Why a JSON value says nothing of a pull request.
+/// A JSON value is not a pull request or a list of comments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// It is about an issue.
-    #[error("the event is about an issue, and not about a pull request")]
+    /// The event belongs to an issue.
+    #[error("the event belongs to an issue instead of a pull request")]
     Issue,
-    /// It has no pull request.
-    #[error("there is no pull request in it")]
+    /// The event contains no pull request.
+    #[error("the event contains no pull request")]
     NoPullRequest,
     /// A value is missing.
     #[error("`{path}` is missing")]
@@ -35,19 +36,21 @@ pub enum PayloadError {
         /// The path of the value, as `[3].body`.
         path: String,
     },
-    /// A value has another form than expected.
+    /// A value has an unexpected type.
     #[error("`{path}` should be {expected}")]
     Malformed {
         /// The path of the value, as `[3].body`.
         path: String,
-        /// The form that is expected.
+        /// The expected type.
         expected: &'static str,
     },
 }
 
 impl PullRequest {
-    /// Reads the event of a workflow run or of a webhook: `pull_request`, `issue_comment`,
-    /// `pull_request_review` and `pull_request_review_comment`.
+    /// Reads an event of a workflow run or a webhook.
+    ///
+    /// Supported are `pull_request`, `issue_comment`, `pull_request_review` and
+    /// `pull_request_review_comment`.
     ///
     /// ```
     /// use compass_manifest::review::forge::{PayloadError, PullRequest};
@@ -67,7 +70,8 @@ impl PullRequest {
     /// ```
     ///
     /// # Errors
-    /// If the event is about something else, or has another form.
+    /// - [`PayloadError::Issue`] and [`PayloadError::NoPullRequest`] for other events.
+    /// - [`PayloadError::Missing`] and [`PayloadError::Malformed`] for unexpected values.
     pub fn from_event(event: &Value) -> Result<Self, PayloadError> {
         let (key, pull) = match (&event["pull_request"], &event["issue"]) {
             (pull, _) if pull.is_object() => ("pull_request", pull),
@@ -84,11 +88,11 @@ impl PullRequest {
     }
 }
 
-/// The comment or review that an event brings.
+/// Returns the comment or review of an event.
 fn comment_of_event(event: &Value) -> Result<Option<Comment>, PayloadError> {
     let action = event["action"].as_str().unwrap_or_default();
-    let said = ["comment", "review"].into_iter().find(|key| !event[*key].is_null());
-    if let Some(key) = said.filter(|key| !event[*key].is_object()) {
+    let key = ["comment", "review"].into_iter().find(|key| !event[*key].is_null());
+    if let Some(key) = key.filter(|key| !event[*key].is_object()) {
         return Err(malformed(key, "an object with `user` and `body`"));
     }
     if event["comment"].is_object() {
@@ -101,12 +105,13 @@ fn comment_of_event(event: &Value) -> Result<Option<Comment>, PayloadError> {
     Ok(None)
 }
 
-/// Reads comments: a list of them, a list of such lists (`gh api --paginate --slurp`), or an object
-/// with `comments` and `reviews` (`gh pr view --json`). They come back oldest first, if they say when
-/// they were made.
+/// Reads a list of comments, oldest first.
+///
+/// The value is a list, a list of lists (`gh api --paginate --slurp`), or an object with `comments` and
+/// `reviews` (`gh pr view --json`). Comments without a date keep their order.
 ///
 /// # Errors
-/// If the value, or a comment in it, has another form.
+/// [`PayloadError::Missing`] or [`PayloadError::Malformed`], with the path of the value.
 pub fn parse_comments(value: &Value) -> Result<Vec<Comment>, PayloadError> {
     let mut dated = Vec::new();
     match value {
@@ -136,7 +141,7 @@ fn read_list<'v>(
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
         match item {
-            // A page of a list of pages.
+            // A page of a paginated response.
             Value::Array(page) if !path.contains("][") => read_list(page, &path, dated)?,
             _ => {
                 let dates = ["created_at", "createdAt", "submitted_at", "submittedAt"];
@@ -148,7 +153,7 @@ fn read_list<'v>(
     Ok(())
 }
 
-/// A comment, or a review with words that was submitted and not dismissed.
+/// Reads a comment or a review; `None` for a pending or dismissed review.
 fn review(value: &Value, path: &str) -> Result<Option<Comment>, PayloadError> {
     let state = value["state"].as_str().unwrap_or_default();
     let is_withdrawn = ["dismissed", "pending"].iter().any(|one| one.eq_ignore_ascii_case(state));
@@ -169,7 +174,7 @@ fn comment(value: &Value, path: &str) -> Result<Comment, PayloadError> {
     })
 }
 
-/// A login: an account's, or itself; empty for a deleted account, all of which GitHub shows as one.
+/// Reads a login from a text or an account; empty for a deleted account, which GitHub calls `ghost`.
 fn login(value: &Value) -> String {
     let login = value.as_str().or_else(|| value["login"].as_str());
     let login = login.unwrap_or_default().trim();

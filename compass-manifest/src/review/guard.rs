@@ -1,25 +1,25 @@
-//! What must hold before a pull request moves on.
+//! Guards: conditions of the steps of a queue.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::escape::quote;
 
-/// Something that must hold before a step.
+/// A condition of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Guard {
     /// The body has `/kind` with one of the queue's kinds.
     Kind,
-    /// The body itself asks for the step.
+    /// The body requests the step.
     AskedInBody,
     /// The body has a release note.
     ReleaseNote,
-    /// The body tells everybody whom the queue names.
+    /// The body has a `/cc` for every account of the queue.
     Cc,
     /// `check` finds no error.
     CheckClean,
-    /// The listed images are exactly those of the release manifests.
+    /// The listed images are equal to those of the release manifests.
     ImagesListed,
     /// Every image is in the source registry.
     ImagesInSource,
@@ -27,36 +27,37 @@ pub enum Guard {
     ImagesInRelease,
     /// The bundle is in the store and verifies.
     BundlePublished,
-    /// Somebody who may ask for the step listed the uploaded packages.
+    /// An account with a role of the step listed the uploaded packages.
     PackagesListed,
 }
 
-/// What became of a guard.
+/// The result of a guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It holds.
+    /// The condition holds.
     Holds,
-    /// It does not.
+    /// The condition does not hold.
     Fails,
-    /// Not enough is known.
+    /// A needed fact is not known.
     Unknown,
 }
 
-/// A guard, and what became of it.
+/// A guard with its result.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct GuardReport {
-    /// Its name, as [`Guard::name`] gives it.
+    /// The name of the guard ([`Guard::name`]).
     pub guard: &'static str,
-    /// What became of it.
+    /// The result.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason for the result.
     pub explanation: String,
-    /// How to satisfy it; empty where it holds.
+    /// How to satisfy the guard; empty if it holds.
     pub help: String,
 }
 
-/// A text names no guard.
+/// A text is not the name of a guard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not a guard", quote(.0))]
 pub struct GuardNameError(pub String);
@@ -76,7 +77,7 @@ impl Guard {
         Self::PackagesListed,
     ];
 
-    /// Its name in policies and reports.
+    /// The name in policies and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kind => "kind",

@@ -1,4 +1,4 @@
-//! Looks whether guards hold.
+//! Evaluates guards.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::facts::{Evidence, Facts, ReleaseImage};
 use super::guard::{Guard, GuardReport, Verdict};
 use super::queue::{Queue, Step, same};
 
-/// A step that is asked for, and all that its guards may look at.
+/// A step, and the inputs of its guards.
 pub(super) struct GuardContext<'a> {
     pub(super) queue: &'a Queue,
     pub(super) step: &'a Step,
@@ -19,27 +19,27 @@ pub(super) struct GuardContext<'a> {
     pub(super) conversation: &'a Conversation,
 }
 
-struct Judgement {
+struct Evaluation {
     verdict: Verdict,
     explanation: String,
     help: String,
 }
 
-fn holds(explanation: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Holds, explanation: explanation.into(), help: String::new() }
+fn holds(explanation: impl Into<String>) -> Evaluation {
+    Evaluation { verdict: Verdict::Holds, explanation: explanation.into(), help: String::new() }
 }
 
-fn fails(explanation: impl Into<String>, help: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Fails, explanation: explanation.into(), help: help.into() }
+fn fails(explanation: impl Into<String>, help: impl Into<String>) -> Evaluation {
+    Evaluation { verdict: Verdict::Fails, explanation: explanation.into(), help: help.into() }
 }
 
-fn unknown(explanation: impl Into<String>, help: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Unknown, explanation: explanation.into(), help: help.into() }
+fn unknown(explanation: impl Into<String>, help: impl Into<String>) -> Evaluation {
+    Evaluation { verdict: Verdict::Unknown, explanation: explanation.into(), help: help.into() }
 }
 
 impl GuardContext<'_> {
-    pub(super) fn judge(&self, guard: Guard) -> GuardReport {
-        let judgement = match guard {
+    pub(super) fn evaluate(&self, guard: Guard) -> GuardReport {
+        let evaluation = match guard {
             Guard::Kind => self.kind(),
             Guard::AskedInBody => self.in_body(),
             Guard::ReleaseNote => self.release_note(),
@@ -48,7 +48,7 @@ impl GuardContext<'_> {
             Guard::ImagesListed => self.images_listed(),
             Guard::ImagesInSource => self.images_are(
                 "in the source registry",
-                "push what is missing, with the tag that the release manifest names",
+                "push the missing images with the tags of the release manifest",
                 |image| (&image.source, &image.in_source),
             ),
             Guard::ImagesInRelease => self.images_are(
@@ -59,17 +59,17 @@ impl GuardContext<'_> {
             Guard::BundlePublished => self.bundle(),
             Guard::PackagesListed => self.packages_listed(),
         };
-        let Judgement { verdict, explanation, help } = judgement;
+        let Evaluation { verdict, explanation, help } = evaluation;
         GuardReport { guard: guard.name(), verdict, explanation, help }
     }
 
-    fn kind(&self) -> Judgement {
-        let said = self.conversation.body().filter_map(|said| match said {
+    fn kind(&self) -> Evaluation {
+        let kinds_in_body = self.conversation.body().filter_map(|command| match command {
             CommandKind::Kind(kind) => Some(kind),
             _ => None,
         });
         let kinds = self.queue.kinds();
-        match said.into_iter().find(|kind| kinds.iter().any(|known| same(known, kind))) {
+        match kinds_in_body.into_iter().find(|kind| kinds.iter().any(|known| same(known, kind))) {
             Some(kind) => holds(format!("the body has `/kind {kind}`")),
             None => {
                 let commands: Vec<_> = kinds.iter().map(|kind| format!("`/kind {kind}`")).collect();
@@ -79,10 +79,10 @@ impl GuardContext<'_> {
         }
     }
 
-    fn in_body(&self) -> Judgement {
+    fn in_body(&self) -> Evaluation {
         let command = format!("`/queue {}`", self.step.to);
-        let asked = |said: &CommandKind| matches!(said, CommandKind::Queue(label) if same(label, &self.step.to));
-        if self.conversation.body().any(asked) {
+        let requests = |it: &CommandKind| matches!(it, CommandKind::Queue(label) if same(label, &self.step.to));
+        if self.conversation.body().any(requests) {
             holds(format!("the body has {command}"))
         } else {
             fails(
@@ -92,85 +92,87 @@ impl GuardContext<'_> {
         }
     }
 
-    fn release_note(&self) -> Judgement {
-        let mut headed = false;
-        for said in self.conversation.body() {
-            match said {
+    fn release_note(&self) -> Evaluation {
+        let mut has_heading = false;
+        for command in self.conversation.body() {
+            match command {
                 CommandKind::ReleaseNote(Some(_)) => return holds("the body has a release note"),
-                CommandKind::ReleaseNote(None) => headed = true,
+                CommandKind::ReleaseNote(None) => has_heading = true,
                 _ => {}
             }
         }
-        if headed {
+        if has_heading {
             fails(
-                "`**Release note**:` stands in the body, and nothing is noted under it",
-                "write below that line, before the commands, what the release brings",
+                "the release note in the body is empty",
+                "describe the release below the line `**Release note**:`",
             )
         } else {
             fails(
                 "the body has no release note",
-                "add a line `**Release note**:` to the body, and below it what the release brings",
+                "add a line `**Release note**:` to the body, and describe the release below it",
             )
         }
     }
 
-    fn cc(&self) -> Judgement {
-        let told: Vec<&String> = self
+    fn cc(&self) -> Evaluation {
+        let mentioned: Vec<&String> = self
             .conversation
             .body()
-            .filter_map(|said| if let CommandKind::Cc(logins) = said { Some(logins) } else { None })
+            .filter_map(|it| if let CommandKind::Cc(logins) = it { Some(logins) } else { None })
             .flatten()
             .collect();
-        // Nobody needs to tell themselves.
+        // The author needs no mention.
         let missing: Vec<String> = self
             .queue
             .cc()
             .iter()
             .filter(|login| !same(login, self.facts.author.trim_start_matches('@')))
-            .filter(|login| !told.iter().any(|other| same(other, login)))
+            .filter(|login| !mentioned.iter().any(|other| same(other, login)))
             .map(|login| format!("@{login}"))
             .collect();
         if missing.is_empty() {
-            holds("the body tells everybody who must know")
+            holds("the body mentions all reviewers")
         } else {
             let missing = missing.join(" ");
             fails(
-                format!("the body does not tell {missing}"),
+                format!("the body does not mention {missing}"),
                 format!("add `/cc {missing}` to the body"),
             )
         }
     }
 
-    fn check_clean(&self) -> Judgement {
+    fn check_clean(&self) -> Evaluation {
         match self.facts.check_errors {
             Some(0) => holds("`check` finds no error"),
-            Some(1) => fails("`check` finds an error", "run `compass check` and correct it"),
+            Some(1) => fails("`check` finds one error", "run `compass check` and fix it"),
             Some(n) => {
-                fails(format!("`check` finds {n} errors"), "run `compass check` and correct them")
+                fails(format!("`check` finds {n} errors"), "run `compass check` and fix them")
             }
             None => unknown("`check` was not run", "run `compass check`"),
         }
     }
 
-    fn images_listed(&self) -> Judgement {
+    fn images_listed(&self) -> Evaluation {
         let Some(needed) = &self.facts.images else {
             return unknown(
                 "the images of the release manifests are not known",
-                "look from within a checkout of the pull request",
+                "run the command in a checkout of the pull request",
             );
         };
-        let lists = self.conversation.image_lists(self.facts, &self.step.who);
-        let (complete, broken) = lists;
-        let write = || {
+        let (complete, malformed) = self.conversation.image_lists(self.facts, &self.step.who);
+        let help = || {
             let sources: Vec<_> = needed.iter().map(|image| image.source.to_string()).collect();
-            format!("comment `image(s) pushed to`, and below it:\n{}", sources.join("\n"))
+            format!(
+                "comment `image(s) pushed to` with these lines below it:\n{}",
+                sources.join("\n")
+            )
         };
         match complete {
-            Some(listed) => compare(needed, &listed, &write),
+            Some(listed) => compare(needed, &listed, &help),
             None if needed.is_empty() => holds("the release manifests need no image"),
-            None => match broken {
-                Some(item) => fails(describe_broken(&item), write()),
-                None => fails("no images are listed by anybody who may ask for this", write()),
+            None => match malformed {
+                Some(item) => fails(describe_malformed(&item), help()),
+                None => fails("no account with a role of the step listed images", help()),
             },
         }
     }
@@ -180,11 +182,11 @@ impl GuardContext<'_> {
         what: &str,
         help: &str,
         of: fn(&ReleaseImage) -> (&ImageReference, &Evidence),
-    ) -> Judgement {
+    ) -> Evaluation {
         let Some(images) = &self.facts.images else {
             return unknown(
                 "the images of the release manifests are not known",
-                "look from within a checkout of the pull request",
+                "run the command in a checkout of the pull request",
             );
         };
         let mut missing = Vec::new();
@@ -200,47 +202,48 @@ impl GuardContext<'_> {
         if !missing.is_empty() {
             let count = missing.len();
             let explanation =
-                format!("not {what}: {count} of {total} images\n{}", some_of(&missing));
+                format!("not {what}: {count} of {total} images\n{}", join_lines(&missing));
             fails(explanation, help)
         } else if !open.is_empty() {
-            let explanation = format!("not known to be {what}\n{}", some_of(&open));
-            unknown(explanation, "look again where the registry can be reached")
+            let explanation =
+                format!("it is unknown whether these images are {what}\n{}", join_lines(&open));
+            unknown(explanation, "run the command with access to the registry")
         } else {
             holds(format!("every image is {what}: {total}"))
         }
     }
 
-    fn bundle(&self) -> Judgement {
+    fn bundle(&self) -> Evaluation {
         match &self.facts.bundle {
-            Evidence::Yes => holds("the bundle is in the store and verifies"),
+            Evidence::Yes => holds("the store has the bundle, and it is valid"),
             Evidence::No(detail) => fails(
                 format!("the bundle is not published: {detail}"),
                 "run `compass package` and `compass publish` for the target",
             ),
             Evidence::Unknown(why) => unknown(
-                format!("the bundle is not known to be in the store: {why}"),
-                "look again where the store can be reached",
+                format!("it is unknown whether the store has the bundle: {why}"),
+                "run the command with access to the store",
             ),
         }
     }
 
-    fn packages_listed(&self) -> Judgement {
+    fn packages_listed(&self) -> Evaluation {
         let listed = self.conversation.packages(self.facts, &self.step.who);
         if listed.is_empty() {
             fails(
-                "no package is listed by anybody who may ask for this",
-                "comment `packages uploaded to`, and below it the address of each package",
+                "no account with a role of the step listed packages",
+                "comment `packages uploaded to` with the URL of each package below it",
             )
         } else if let Some(item) = listed.iter().find(|item| item.is_malformed()) {
-            fails(describe_broken(item), "correct that line")
+            fails(describe_malformed(item), "correct the line")
         } else {
             holds(format!("packages are listed: {}", listed.len()))
         }
     }
 }
 
-/// The first lines of many.
-fn some_of(lines: &[String]) -> String {
+/// Joins lines, up to [`MAX_LINES`].
+fn join_lines(lines: &[String]) -> String {
     let mut shown = lines.iter().take(MAX_LINES).cloned().collect::<Vec<_>>().join("\n");
     if lines.len() > MAX_LINES {
         shown += &format!("\nand {} more", lines.len() - MAX_LINES);
@@ -248,20 +251,20 @@ fn some_of(lines: &[String]) -> String {
     shown
 }
 
-/// How many lines an explanation has.
+/// The number of lines of an explanation.
 const MAX_LINES: usize = 20;
 
-fn describe_broken<T>(item: &ListItem<T>) -> String {
+fn describe_malformed<T>(item: &ListItem<T>) -> String {
     let why = item.value.as_ref().err().map_or("", String::as_str);
-    format!("line {} of the list cannot be read: {}: {why}", item.line, quote(&item.text))
+    format!("line {} of the list is invalid: {}: {why}", item.line, quote(&item.text))
 }
 
-/// Compares what is listed with what the release manifests need, by repository and tag.
+/// Compares the listed images with those of the release manifests, by repository and tag.
 fn compare(
     needed: &[ReleaseImage],
     listed: &[ImageReference],
-    write: &dyn Fn() -> String,
-) -> Judgement {
+    help: &dyn Fn() -> String,
+) -> Evaluation {
     let name = |image: &ImageReference| (image.without_version(), image.tag().map(str::to_owned));
     let wanted: BTreeSet<_> = needed.iter().map(|image| name(&image.source)).collect();
     let given: BTreeSet<_> = listed.iter().map(name).collect();
@@ -273,12 +276,15 @@ fn compare(
     let extra = given.difference(&wanted).map(|image| format!("not needed: {}", shown(image)));
     let differences: Vec<String> = missing.chain(extra).collect();
     if differences.is_empty() {
-        holds(format!("the listed images are those of the release manifests: {}", wanted.len()))
+        holds(format!(
+            "the listed images are equal to those of the release manifests: {}",
+            wanted.len()
+        ))
     } else {
         let explanation = format!(
-            "the listed images are not those of the release manifests\n{}",
-            some_of(&differences)
+            "the listed images differ from those of the release manifests\n{}",
+            join_lines(&differences)
         );
-        fails(explanation, write())
+        fails(explanation, help())
     }
 }

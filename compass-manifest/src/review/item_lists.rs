@@ -1,57 +1,60 @@
-//! Lists of pushed images and of uploaded packages.
+//! Parses lists of pushed images and of uploaded packages.
 
 use crate::image::ImageReference;
 
 use super::command::ListItem;
 use super::markdown::MARKUP;
 
-/// A registry takes no longer reference, and nobody wants to read one.
-const LONGEST_ITEM: usize = 512;
-const LONGEST_SHOWN: usize = 120;
-const MOST_FILLERS: usize = 3;
+/// The length of an item in bytes, the maximum of image references.
+const MAX_ITEM: usize = 512;
+/// The number of characters of an item that are kept.
+const MAX_SHOWN: usize = 120;
+/// The number of filler words before each word of a heading.
+const MAX_FILLERS: usize = 3;
 
-/// What a list is of.
+/// The kind of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ListKind {
     Images,
     Packages,
 }
 
-/// A line that begins a list.
+/// The heading of a list.
 #[derive(Debug)]
 pub(super) struct Heading<'l> {
-    pub(super) kind: Kind,
-    /// What follows on the same line: items, or nothing.
+    pub(super) kind: ListKind,
+    /// The rest of the line: items, or nothing.
     pub(super) rest: &'l str,
 }
 
-/// Reads a line that begins a list.
+/// Parses the heading of a list.
 ///
-/// "Images pushed to the registry yesterday" is a sentence: what follows must be nothing, items, or
-/// words that end with a colon.
+/// The rest of the line must be empty, contain items, or end with a colon: "Images pushed to the registry
+/// yesterday" is a sentence.
 pub(super) fn heading(line: &str) -> Option<Heading<'_>> {
     let (kind, rest) = english(line).or_else(|| chinese(line))?;
     let rest = rest.trim_start_matches(|character: char| {
         character.is_whitespace() || character == ':' || MARKUP.contains(&character)
     });
     let has_items = match kind {
-        Kind::Images => !images(0, rest).is_empty(),
-        Kind::Packages => !packages(0, rest).is_empty(),
+        ListKind::Images => !images(0, rest).is_empty(),
+        ListKind::Packages => !packages(0, rest).is_empty(),
     };
-    let introduces = has_items || rest.is_empty() || rest.ends_with(':');
-    introduces.then_some(Heading { kind, rest })
+    let is_heading = has_items || rest.is_empty() || rest.ends_with(':');
+    is_heading.then_some(Heading { kind, rest })
 }
 
-/// `image(s) pushed to`, `packages uploaded to`, and how people vary them.
-fn english(line: &str) -> Option<(Kind, &str)> {
+/// Parses `image(s) pushed to`, `packages uploaded to`, and their variants.
+fn english(line: &str) -> Option<(ListKind, &str)> {
     let mut words = Words { rest: line };
-    let mut word = words.after(&["all", "the", "following", "new"])?;
+    let mut word = words.next_after(&["all", "the", "following", "new"])?;
     let (kind, verb) = match word.as_str() {
-        "image" | "images" | "image(s)" | "images(s)" => (Kind::Images, "pushed"),
-        "package" | "packages" | "package(s)" => (Kind::Packages, "uploaded"),
+        "image" | "images" | "image(s)" | "images(s)" => (ListKind::Images, "pushed"),
+        "package" | "packages" | "package(s)" => (ListKind::Packages, "uploaded"),
         _ => return None,
     };
-    word = words.after(&["is", "are", "was", "were", "has", "have", "been", "already", "now"])?;
+    word =
+        words.next_after(&["is", "are", "was", "were", "has", "have", "been", "already", "now"])?;
     if word != verb {
         return None;
     }
@@ -69,13 +72,13 @@ struct Words<'l> {
 }
 
 impl Words<'_> {
-    /// The next word in lower case that is not one of a few fillers.
-    fn after(&mut self, fillers: &[&str]) -> Option<String> {
-        for _ in 0..=MOST_FILLERS {
+    /// Returns the next word in lower case, after a few filler words.
+    fn next_after(&mut self, fillers: &[&str]) -> Option<String> {
+        for _ in 0..=MAX_FILLERS {
             let rest = self.rest.trim_start();
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
             let word = rest[..end].trim_matches(MARKUP);
-            // Longer words are not of this phrase.
+            // No word of a heading is this long.
             if end == 0 || end > 40 {
                 return None;
             }
@@ -89,8 +92,8 @@ impl Words<'_> {
     }
 }
 
-/// `镜像已推送到` and `安装包已上传到`.
-fn chinese(line: &str) -> Option<(Kind, &str)> {
+/// Parses `镜像已推送到` and `安装包已上传到`.
+fn chinese(line: &str) -> Option<(ListKind, &str)> {
     let skip = |text: &'_ str, words: &[&str]| -> usize {
         let trimmed = text.trim_start();
         let taken = words.iter().find(|word| trimmed.starts_with(**word)).map_or(0, |w| w.len());
@@ -100,10 +103,10 @@ fn chinese(line: &str) -> Option<(Kind, &str)> {
     rest = rest.trim_start();
     let (kind, verbs): (_, &[&str]) = if let Some(after) = rest.strip_prefix("镜像") {
         rest = after;
-        (Kind::Images, &["推送", "推", "push "])
+        (ListKind::Images, &["推送", "推", "push "])
     } else {
         rest = rest.strip_prefix("安装包").or_else(|| rest.strip_prefix("包"))?;
-        (Kind::Packages, &["上传"])
+        (ListKind::Packages, &["上传"])
     };
     rest = &rest[skip(
         rest,
@@ -115,27 +118,29 @@ fn chinese(line: &str) -> Option<(Kind, &str)> {
     Some((kind, rest))
 }
 
-/// The images that a line lists; none where the line is not of a list.
+/// Returns the images in a line of a list; empty if the line ends the list.
 pub(super) fn images(line: usize, content: &str) -> Vec<ListItem<ImageReference>> {
     if content.starts_with("[[") && content.contains("]]/") {
-        let value = Err("a template variable stands in it: write the registry".to_owned());
+        let value = Err("it contains a template variable: write the registry".to_owned());
         return vec![ListItem { line, text: shorten(content), value }];
     }
     items(line, content, image)
 }
 
-/// The addresses that a line lists; none where the line is not of a list.
+/// Returns the URLs in a line of a list; empty if the line ends the list.
 pub(super) fn packages(line: usize, content: &str) -> Vec<ListItem<String>> {
     items(line, content, address)
 }
 
-/// What one word means: nothing, an item, or an item that is broken.
-type Reading<T> = Option<Result<T, String>>;
+/// The result for one word: no item, a valid item, or an invalid one.
+type ParsedItem<T> = Option<Result<T, String>>;
 
-/// Items at the beginning of a line; the first word that is none begins a remark.
-fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> Reading<T>) -> Vec<ListItem<T>> {
-    let between = |character: char| character.is_whitespace() || matches!(character, ',' | ';');
-    let mut words = content.split(between).map(bare).filter(|word| !word.is_empty()).peekable();
+/// Parses the items at the beginning of a line. The first other word begins a remark.
+fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> ParsedItem<T>) -> Vec<ListItem<T>> {
+    let is_separator =
+        |character: char| character.is_whitespace() || matches!(character, ',' | ';');
+    let mut words =
+        content.split(is_separator).map(strip_word).filter(|word| !word.is_empty()).peekable();
     let mut found = Vec::new();
     while let Some(word) = words.next() {
         let alone = found.is_empty() && words.peek().is_none();
@@ -148,8 +153,8 @@ fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> Reading<T>) -> V
     found
 }
 
-/// A word without what Markdown and sentences set around it.
-fn bare(word: &str) -> &str {
+/// Strips Markdown and punctuation around a word.
+fn strip_word(word: &str) -> &str {
     let around = |character: char| {
         MARKUP.contains(&character) || matches!(character, '"' | '\'' | '(' | ')' | '|')
     };
@@ -158,31 +163,33 @@ fn bare(word: &str) -> &str {
     }
     let word = word.trim_matches(around);
     let word = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
-    // A reference never ends with these, a sentence does.
+    // The punctuation of a sentence, which no reference ends with.
     word.trim_end_matches(['.', '!']).trim_end_matches(around)
 }
 
-fn image(word: &str, alone: bool) -> Reading<ImageReference> {
-    if word.len() > LONGEST_ITEM {
+fn image(word: &str, alone: bool) -> ParsedItem<ImageReference> {
+    if word.len() > MAX_ITEM {
         return word.contains('/').then(|| Err("it is longer than any image reference".to_owned()));
     }
     match word.parse::<ImageReference>() {
         Ok(image) => Some(Ok(image)),
-        Err(error) => looks_like_an_image(word, alone).then(|| Err(why_no_image(word, &error))),
+        Err(error) => {
+            looks_like_an_image(word, alone).then(|| Err(invalid_image_reason(word, &error)))
+        }
     }
 }
 
-fn why_no_image(word: &str, error: &dyn std::error::Error) -> String {
+fn invalid_image_reason(word: &str, error: &dyn std::error::Error) -> String {
     if word.contains("://") {
-        "an image reference has no scheme: it begins with the registry's host".to_owned()
+        "an image reference has no scheme: remove it".to_owned()
     } else if word.contains(['<', '>']) {
-        "a placeholder stands in it".to_owned()
+        "it contains a placeholder".to_owned()
     } else {
         error.to_string()
     }
 }
 
-/// Whether somebody meant an image where none can be read.
+/// Whether an invalid word was probably intended as an image.
 fn looks_like_an_image(word: &str, alone: bool) -> bool {
     if word.starts_with('/') || !word.is_ascii() {
         return false;
@@ -198,30 +205,30 @@ fn looks_like_an_image(word: &str, alone: bool) -> bool {
     }
 }
 
-fn address(word: &str, alone: bool) -> Reading<String> {
+fn address(word: &str, alone: bool) -> ParsedItem<String> {
     const SCHEMES: &[&str] = &["oss", "s3", "http", "https", "file"];
-    if word.len() > LONGEST_ITEM {
-        return word.contains('/').then(|| Err("it is longer than any address".to_owned()));
+    if word.len() > MAX_ITEM {
+        return word.contains('/').then(|| Err("it is longer than any URL".to_owned()));
     }
     let Some((scheme, path)) = word.split_once("://") else {
-        let meant = word.ends_with(".tar.gz")
+        let is_intended = word.ends_with(".tar.gz")
             || word.contains(":/")
             || (alone && word.contains('/') && !word.starts_with('/'));
-        return meant.then(|| Err("it has no scheme: write `oss://BUCKET/…`".to_owned()));
+        return is_intended.then(|| Err("it has no scheme: write `oss://BUCKET/…`".to_owned()));
     };
     Some(if !SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        Err(format!("`{scheme}://` is not one of the schemes of packages: {}", SCHEMES.join(", ")))
+        Err(format!("`{scheme}://` is not a scheme of packages: {}", SCHEMES.join(", ")))
     } else if path.trim_matches('/').is_empty() {
-        Err("nothing follows the scheme".to_owned())
+        Err("the URL has no path".to_owned())
     } else if path.contains(['<', '>']) {
-        Err("a placeholder stands in it".to_owned())
+        Err("it contains a placeholder".to_owned())
     } else {
         Ok(word.to_owned())
     })
 }
 
 fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().take(LONGEST_SHOWN).collect();
+    let mut short: String = text.chars().take(MAX_SHOWN).collect();
     if short.len() < text.len() {
         short.push('…');
     }

@@ -1,79 +1,81 @@
-//! What a reader of a comment sees, line by line, without the marks of Markdown.
+//! The visible lines of a Markdown text, without markup.
 
 use std::borrow::Cow;
 
 use crate::escape::is_format;
 
-/// A line of a comment as it is shown.
+/// A visible line.
 #[derive(Debug)]
 pub(super) struct Line<'t> {
-    /// From 1, in the text as it was written.
+    /// The line in the original text, from 1.
     pub(super) number: usize,
     /// The line without HTML comments.
     pub(super) shown: &'t str,
-    /// What is left of it without decoration and characters that nobody sees; full-width
-    /// punctuation, letters and digits are written as ASCII.
+    /// The line without markup and invisible characters; full-width punctuation, letters and digits are
+    /// replaced by ASCII.
     pub(super) content: String,
-    /// What the line is.
-    pub(super) mark: Mark,
+    /// The kind of the line.
+    pub(super) kind: LineKind,
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// Anything that is not one of the others.
+pub(super) enum LineKind {
+    /// Any other line.
     Text,
-    /// An item whose box is not ticked: `- [ ] …`.
+    /// An unchecked task: `- [ ] …`.
     UncheckedTask,
-    /// Opens a fence; the content is its info string.
+    /// The beginning of a code fence; the content is its info string.
     FenceOpens,
-    /// Closes a fence.
+    /// The end of a code fence.
     FenceCloses,
-    /// Repeats the words of another text: `> …`.
+    /// A quotation: `> …`.
     Quoted,
 }
 
-/// Characters that Markdown sets around words.
+/// The Markdown characters around words.
 pub(super) const MARKUP: &[char] = &['*', '_', '`'];
 
-const LONGEST_NUMBER: usize = 9;
+/// The number of digits of a list number (`CommonMark`).
+const MAX_NUMBER_DIGITS: usize = 9;
 const BULLETS: &[char] = &['-', '+', '•', '·', '‣', '–', '—'];
 
-/// The text without its HTML comments. Lines keep their numbers, and end with `\n`.
-pub(super) fn without_comments(text: &str) -> String {
-    let mut shown = Shown { text: String::with_capacity(text.len()), starts_line: true };
+/// Removes HTML comments. Lines keep their numbers, and end with `\n`.
+pub(super) fn strip_comments(text: &str) -> String {
+    let mut visible = VisibleText { text: String::with_capacity(text.len()), starts_line: true };
     let mut rest = text;
-    // Where one comment does not end, no later one does: nothing is searched twice.
-    let mut some_end = true;
+    // If one comment has no end, no later one has: the search is not repeated.
+    let mut may_end = true;
     while let Some(at) = rest.find("<!--") {
         let (before, comment) = rest.split_at(at);
-        shown.show(before);
-        // `<!-->` is a whole comment, so the end may share its dashes with the beginning.
-        let end = if some_end { comment[2..].find("-->") } else { None };
+        visible.push(before);
+        // `<!-->` is a complete comment: begin and end may share their dashes.
+        let end = if may_end { comment[2..].find("-->") } else { None };
         if let Some(end) = end {
             let (hidden, after) = comment.split_at(2 + end + 3);
-            shown.hide(hidden);
+            visible.skip(hidden);
             rest = after;
-        } else if shown.starts_line {
-            // A forge hides all that follows, as HTML blocks are read.
-            return shown.text;
+        } else if visible.starts_line {
+            // An unclosed HTML block hides the rest of the text.
+            return visible.text;
         } else {
-            some_end = false;
-            shown.show("<!--");
+            may_end = false;
+            visible.push("<!--");
             rest = &comment[4..];
         }
     }
-    shown.show(rest);
-    shown.text
+    visible.push(rest);
+    visible.text
 }
 
-struct Shown {
+/// The visible text, while comments are removed.
+struct VisibleText {
     text: String,
     starts_line: bool,
 }
 
-impl Shown {
-    fn show(&mut self, text: &str) {
+impl VisibleText {
+    fn push(&mut self, text: &str) {
         for character in unix_lines(text) {
             self.starts_line = match character {
                 '\n' => true,
@@ -84,7 +86,7 @@ impl Shown {
         }
     }
 
-    fn hide(&mut self, comment: &str) {
+    fn skip(&mut self, comment: &str) {
         self.text.push(' ');
         for _ in unix_lines(comment).filter(|character| *character == '\n') {
             self.text.push('\n');
@@ -105,25 +107,25 @@ fn unix_lines(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// The lines of a text that [`without_comments`] gave.
+/// Iterates over the lines of a text without comments.
 pub(super) fn lines(shown: &str) -> impl Iterator<Item = Line<'_>> {
     let mut open = None;
     shown.split('\n').enumerate().map(move |(index, line)| {
         let clean = clean(line);
-        let Undecorated { text, is_unticked, is_quoted } = strip_markdown(&clean);
-        let (mark, content) = match fence(&clean) {
-            // A fence in a quote ends with the quote.
-            _ if is_quoted => (Mark::Quoted, text),
-            Some(fence) => (fence.follow(&mut open), fence.info),
-            None if is_unticked => (Mark::UncheckedTask, text),
-            None => (Mark::Text, text),
+        let StrippedLine { text, is_unchecked, is_quoted } = strip_markdown(&clean);
+        let (kind, content) = match fence(&clean) {
+            // A fence in a quotation ends with it.
+            _ if is_quoted => (LineKind::Quoted, text),
+            Some(fence) => (fence.apply(&mut open), fence.info),
+            None if is_unchecked => (LineKind::UncheckedTask, text),
+            None => (LineKind::Text, text),
         };
         let content = content.to_owned();
-        Line { number: index + 1, shown: line, content, mark }
+        Line { number: index + 1, shown: line, content, kind }
     })
 }
 
-/// Drops what nobody sees and writes full-width characters as ASCII.
+/// Removes invisible characters, and replaces full-width characters by ASCII.
 pub(super) fn clean(line: &str) -> Cow<'_, str> {
     if line.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
         return Cow::Borrowed(line);
@@ -148,6 +150,7 @@ fn narrow(character: char) -> char {
     }
 }
 
+/// A line that begins or ends a code fence.
 struct Fence<'l> {
     character: char,
     length: usize,
@@ -161,42 +164,43 @@ fn fence(line: &str) -> Option<Fence<'_>> {
     let character = line.chars().next().filter(|first| matches!(first, '`' | '~'))?;
     let info = line.trim_start_matches(character);
     let length = line.len() - info.len();
-    // ```text``` on one line is code within a line.
+    // ```text``` on one line is inline code.
     (length >= 3 && !info.contains('`')).then_some(Fence { character, length, info: info.trim() })
 }
 
 impl Fence<'_> {
-    fn follow(&self, open: &mut Option<(char, usize)>) -> Mark {
+    /// Updates the open fence, and returns the kind of the line.
+    fn apply(&self, open: &mut Option<(char, usize)>) -> LineKind {
         match *open {
             Some((character, length)) => {
                 if character != self.character || self.length < length || !self.info.is_empty() {
-                    // A shorter one inside a longer one, as when a comment is shown whole.
-                    return Mark::FenceOpens;
+                    // A shorter fence inside a longer one, as in a quoted comment.
+                    return LineKind::FenceOpens;
                 }
                 *open = None;
-                Mark::FenceCloses
+                LineKind::FenceCloses
             }
             None => {
                 *open = Some((self.character, self.length));
-                Mark::FenceOpens
+                LineKind::FenceOpens
             }
         }
     }
 }
 
-/// A line without the marks of Markdown, and what some of these marks say.
-struct Undecorated<'l> {
+/// A line without markup, and the meaning of its markup.
+struct StrippedLine<'l> {
     text: &'l str,
-    /// Whether it begins with an empty box.
-    is_unticked: bool,
+    /// Whether it begins with an unchecked box.
+    is_unchecked: bool,
     /// Whether it begins with a quote mark.
     is_quoted: bool,
 }
 
-/// Takes quotes, bullets, numbers, heading marks, emphasis and line breaks off a line.
-fn strip_markdown(line: &str) -> Undecorated<'_> {
+/// Strips quotation marks, bullets, numbers, heading marks, emphasis and line breaks.
+fn strip_markdown(line: &str) -> StrippedLine<'_> {
     let mut rest = line;
-    let (mut is_unticked, mut is_quoted) = (false, false);
+    let (mut is_unchecked, mut is_quoted) = (false, false);
     loop {
         rest = rest.trim_start();
         if let Some(inner) = rest.strip_prefix('>') {
@@ -206,7 +210,7 @@ fn strip_markdown(line: &str) -> Undecorated<'_> {
             rest = inner;
         } else if let Some(inner) = after_box(rest, "[ ]") {
             rest = inner;
-            is_unticked = true;
+            is_unchecked = true;
         } else if let Some(inner) = after_bullet(rest)
             .or_else(|| after_number(rest))
             .or_else(|| after_heading_mark(rest))
@@ -218,10 +222,10 @@ fn strip_markdown(line: &str) -> Undecorated<'_> {
             break;
         }
     }
-    Undecorated { text: without_end(rest), is_unticked, is_quoted }
+    StrippedLine { text: strip_end(rest), is_unchecked, is_quoted }
 }
 
-fn without_end(mut line: &str) -> &str {
+fn strip_end(mut line: &str) -> &str {
     loop {
         let trimmed = line
             .trim_end_matches(|character: char| {
@@ -241,8 +245,8 @@ fn after_bullet(line: &str) -> Option<&str> {
     line.strip_prefix(BULLETS).filter(|rest| ends_word(rest))
 }
 
-fn after_box<'l>(line: &'l str, tick: &str) -> Option<&'l str> {
-    line.strip_prefix(tick).filter(|rest| ends_word(rest))
+fn after_box<'l>(line: &'l str, checkbox: &str) -> Option<&'l str> {
+    line.strip_prefix(checkbox).filter(|rest| ends_word(rest))
 }
 
 fn after_heading_mark(line: &str) -> Option<&str> {
@@ -250,11 +254,11 @@ fn after_heading_mark(line: &str) -> Option<&str> {
     ((1..=6).contains(&(line.len() - rest.len())) && ends_word(rest)).then_some(rest)
 }
 
-/// `1. `, `1) `, `(1) ` and `1、`.
+/// Strips `1. `, `1) `, `(1) ` and `1、`.
 fn after_number(line: &str) -> Option<&str> {
     let line = line.strip_prefix('(').unwrap_or(line);
-    let digits = line.bytes().take(LONGEST_NUMBER + 1).take_while(u8::is_ascii_digit).count();
-    if !(1..=LONGEST_NUMBER).contains(&digits) {
+    let digits = line.bytes().take(MAX_NUMBER_DIGITS + 1).take_while(u8::is_ascii_digit).count();
+    if !(1..=MAX_NUMBER_DIGITS).contains(&digits) {
         return None;
     }
     let rest = &line[digits..];

@@ -1,4 +1,4 @@
-//! The queue that release pull requests move through, as data.
+//! The queue of release pull requests: a state machine of labels.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,30 +7,30 @@ use super::guard::Guard;
 use super::slash_commands::is_label;
 use crate::escape::quote;
 
-/// Who may ask for a step.
+/// A role that permits a step.
 ///
-/// The author of a pull request has [`Role::AUTHOR`] by being that; all other roles come from
+/// The author of a pull request always has [`Role::AUTHOR`]. All other roles come from
 /// [`Facts::roles`](super::Facts::roles).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct Role(String);
 
-/// One step: where from, where to, who may ask for it, and what must hold.
+/// A step of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The label that the pull request has before; `None` for none.
+    /// The label before the step, without `queue/`; `None` for the first step.
     pub from: Option<String>,
-    /// The label that it gets, without `queue/`.
+    /// The label after the step, without `queue/`.
     pub to: String,
-    /// Who may ask: one of these roles is enough.
+    /// The roles that may request the step; one of them is enough.
     pub who: Vec<Role>,
-    /// What must hold: all of it.
+    /// The guards, all of which must hold.
     pub guards: Vec<Guard>,
 }
 
-/// A queue: its steps, the kinds of pull requests that move through it, and whom they tell.
+/// A queue: its steps, its kinds of pull requests, and the accounts to mention.
 ///
-/// [`Queue::default`] is the written process.
+/// [`Queue::default`] is the built-in queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
     steps: Vec<Step>,
@@ -38,35 +38,35 @@ pub struct Queue {
     cc: Vec<String>,
 }
 
-/// Why steps do not make a queue.
+/// The steps are not a valid queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// A text cannot be a label.
+    /// A text is not a valid label.
     #[error("{} is not a label", quote(.0))]
     Label(String),
-    /// Nothing begins the queue.
-    #[error("no step begins at no label")]
-    NoBeginning,
-    /// Two steps lead from one label to another.
+    /// The queue has no first step.
+    #[error("the queue has no first step")]
+    NoFirstStep,
+    /// Two steps have the same labels.
     #[error("two steps lead from {} to {}", shown(from.as_deref()), quote(to))]
-    Twice {
-        /// Where from.
+    Duplicate {
+        /// The label before the steps.
         from: Option<String>,
-        /// Where to.
+        /// The label after the steps.
         to: String,
     },
-    /// A step can never be taken.
-    #[error("no steps lead to {}, where a step begins", quote(.0))]
+    /// A step cannot be reached from the first step.
+    #[error("no steps lead to {}, the start of a step", quote(.0))]
     Unreachable(String),
-    /// A step leads to where it begins.
+    /// A step leads to its own start.
     #[error("a step leads from {} to itself", quote(.0))]
     Loop(String),
-    /// Nobody may ask for a step.
-    #[error("nobody may ask for the step to {}", quote(.0))]
-    Nobody(String),
-    /// No kind of pull request moves through the queue.
-    #[error("no kind of pull request is named")]
+    /// A step has no roles.
+    #[error("no role may request the step to {}", quote(.0))]
+    NoRole(String),
+    /// The queue has no kinds of pull requests.
+    #[error("the queue has no kind of pull request")]
     NoKind,
 }
 
@@ -74,7 +74,7 @@ impl Role {
     /// The role of a pull request's author.
     pub const AUTHOR: &'static str = "author";
 
-    /// A role by its name, as `platform-release`.
+    /// Creates a role from its name, as `platform-release`.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
@@ -92,18 +92,16 @@ impl fmt::Display for Role {
 }
 
 impl QueueError {
-    /// What to do.
+    /// Returns how to fix the error.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Label(_) => "write letters, digits, `.`, `_` and `-`, and leave out `queue/`",
-            Self::NoBeginning => {
-                "leave out `from` of the step that puts a pull request in the queue"
-            }
-            Self::Twice { .. } => "make one step of them, with all roles and guards",
-            Self::Unreachable(_) => "add a step that leads there, or correct the label",
-            Self::Loop(_) => "name another label in `from` or `to`",
-            Self::Nobody(_) => "name a role in `who`, as `author`",
-            Self::NoKind => "name a kind, as `release`",
+            Self::Label(_) => "use letters, digits, `.`, `_` and `-`, without `queue/`",
+            Self::NoFirstStep => "omit `from` in the first step",
+            Self::Duplicate { .. } => "merge the steps, with all roles and guards",
+            Self::Unreachable(_) => "add a step to this label, or correct the label",
+            Self::Loop(_) => "use different labels in `from` and `to`",
+            Self::NoRole(_) => "add a role to `who`, for example `author`",
+            Self::NoKind => "add a kind, for example `release`",
         }
     }
 }
@@ -151,11 +149,13 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// A queue of one's own: steps in the order of the process, kinds without `kind/`, and the
-    /// people or teams that a body must `/cc`, with or without `@`.
+    /// Creates a queue.
+    ///
+    /// The steps are in the order of the process, `kinds` without `kind/`, and `cc` are the accounts or
+    /// teams that a body must mention, with or without `@`.
     ///
     /// # Errors
-    /// Where the steps make no queue.
+    /// If a label or a step is invalid, or a list is empty.
     pub fn new(
         steps: Vec<Step>,
         kinds: Vec<String>,
@@ -176,11 +176,11 @@ impl Queue {
 
     fn check_steps(&self) -> Result<(), QueueError> {
         if !self.steps.iter().any(|step| step.from.is_none()) {
-            return Err(QueueError::NoBeginning);
+            return Err(QueueError::NoFirstStep);
         }
         for (index, step) in self.steps.iter().enumerate() {
             if step.who.is_empty() {
-                return Err(QueueError::Nobody(step.to.clone()));
+                return Err(QueueError::NoRole(step.to.clone()));
             }
             if let Some(from) = &step.from {
                 if same(from, &step.to) {
@@ -192,7 +192,7 @@ impl Queue {
             }
             let earlier = &self.steps[..index];
             if earlier.iter().any(|other| other.leads(step.from.as_deref(), &step.to)) {
-                return Err(QueueError::Twice { from: step.from.clone(), to: step.to.clone() });
+                return Err(QueueError::Duplicate { from: step.from.clone(), to: step.to.clone() });
             }
         }
         Ok(())
@@ -208,7 +208,7 @@ impl Queue {
         &self.kinds
     }
 
-    /// The people and teams that a body must `/cc`, without `@`.
+    /// The accounts and teams that a body must `/cc`, without `@`.
     pub fn cc(&self) -> &[String] {
         &self.cc
     }
@@ -220,9 +220,9 @@ impl Queue {
         targets.filter(|label| seen.insert(label.to_ascii_lowercase())).collect()
     }
 
-    /// The steps that begin at a label, or at none.
+    /// The steps from a label; `None` for the first steps.
     pub fn steps_from<'q>(&'q self, from: Option<&str>) -> impl Iterator<Item = &'q Step> {
-        self.steps.iter().filter(move |step| step.begins_at(from))
+        self.steps.iter().filter(move |step| step.starts_at(from))
     }
 
     /// The step from one label to another.
@@ -230,27 +230,27 @@ impl Queue {
         self.steps.iter().find(|step| step.leads(from, to))
     }
 
-    /// The queue's own spelling of a label.
+    /// Returns the queue's spelling of a label.
     pub(super) fn label(&self, written: &str) -> Option<&str> {
         self.labels().into_iter().find(|label| same(label, written))
     }
 
-    /// The labels on the shortest way from one label to another, that one included.
+    /// Returns the labels on the shortest path from one label to another, including the last.
     pub(super) fn path(&self, from: Option<&str>, to: &str) -> Option<Vec<&str>> {
-        let mut ways: Vec<Vec<&str>> = vec![Vec::new()];
+        let mut paths: Vec<Vec<&str>> = vec![Vec::new()];
         let mut at = 0;
-        while let Some(way) = ways.get(at).cloned() {
-            let here = way.last().copied().or(from);
+        while let Some(path) = paths.get(at).cloned() {
+            let here = path.last().copied().or(from);
             for step in self.steps_from(here) {
-                if ways.iter().flatten().any(|label| same(label, &step.to)) {
+                if paths.iter().flatten().any(|label| same(label, &step.to)) {
                     continue;
                 }
-                let mut longer = way.clone();
+                let mut longer = path.clone();
                 longer.push(&step.to);
                 if same(&step.to, to) {
                     return Some(longer);
                 }
-                ways.push(longer);
+                paths.push(longer);
             }
             at += 1;
         }
@@ -259,7 +259,7 @@ impl Queue {
 }
 
 impl Step {
-    fn begins_at(&self, from: Option<&str>) -> bool {
+    fn starts_at(&self, from: Option<&str>) -> bool {
         match (self.from.as_deref(), from) {
             (Some(own), Some(other)) => same(own, other),
             (own, other) => own == other,
@@ -267,11 +267,11 @@ impl Step {
     }
 
     fn leads(&self, from: Option<&str>, to: &str) -> bool {
-        self.begins_at(from) && same(&self.to, to)
+        self.starts_at(from) && same(&self.to, to)
     }
 }
 
-/// Forges tell labels and logins apart without regard to case.
+/// Compares labels or logins, for which forges ignore the case.
 pub(super) fn same(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right)
 }

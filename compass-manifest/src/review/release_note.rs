@@ -1,18 +1,18 @@
-//! The release note of a pull request.
+//! Parses the release note of a pull request.
 
 use super::markdown::{self, Line, MARKUP};
 
-/// A release note while it is read.
+/// A release note that is being parsed.
 #[derive(Debug)]
 pub(super) struct Note {
     line: usize,
     lines: Vec<String>,
-    noted: bool,
+    has_content: bool,
     in_fence: bool,
 }
 
-/// What people write where they have nothing to note. Templates come with some of it.
-const NOTHING: &[&str] = &[
+/// Texts without content, from templates and authors.
+const PLACEHOLDERS: &[&str] = &[
     "none",
     "no",
     "n/a",
@@ -31,7 +31,7 @@ const NOTHING: &[&str] = &[
     "同上",
 ];
 
-/// Reads a line that begins a release note; gives what of the note stands on it.
+/// Parses the heading of a release note, and returns the rest of the line.
 pub(super) fn heading(line: &str) -> Option<&str> {
     let rest = english(line).or_else(|| {
         ["发布说明", "发布日志", "版本说明"].iter().find_map(|word| line.strip_prefix(word))
@@ -63,59 +63,59 @@ fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
 }
 
 impl Note {
-    /// A note under a heading.
+    /// Starts a note after a heading.
     pub(super) fn headed(line: usize, rest: &str) -> Self {
-        let mut note = Self { line, lines: Vec::new(), noted: false, in_fence: false };
-        note.noted = says_something(rest);
+        let mut note = Self { line, lines: Vec::new(), has_content: false, in_fence: false };
+        note.has_content = is_content(rest);
         note.lines.push(rest.to_owned());
         note
     }
 
-    /// A note in a fence that says that it is one.
+    /// Starts a note in a code fence with the info string `release-note`.
     pub(super) fn fenced(line: usize) -> Self {
-        Self { line, lines: Vec::new(), noted: false, in_fence: true }
+        Self { line, lines: Vec::new(), has_content: false, in_fence: true }
     }
 
     pub(super) fn line(&self) -> usize {
         self.line
     }
 
-    /// Enters a fence, in which `#` is no heading.
+    /// Enters a code fence, in which `#` is not a heading.
     pub(super) fn open_fence(&mut self) {
         self.in_fence = true;
     }
 
-    /// Adds a line; `false` where the note ended before it.
-    pub(super) fn take(&mut self, line: &Line<'_>) -> bool {
-        if !self.in_fence && begins_another_section(line.shown) {
+    /// Adds a line. Returns `false` if the note ended before it.
+    pub(super) fn add_line(&mut self, line: &Line<'_>) -> bool {
+        if !self.in_fence && is_section_heading(line.shown) {
             return false;
         }
-        self.noted |= says_something(&line.content);
-        self.lines.push(quoted(line.shown).trim_end().to_owned());
+        self.has_content |= is_content(&line.content);
+        self.lines.push(strip_quote(line.shown).trim_end().to_owned());
         true
     }
 
-    /// The note; `None` where nothing is noted.
+    /// Returns the note; `None` if it has no content.
     pub(super) fn text(self) -> Option<String> {
-        self.noted.then(|| self.lines.join("\n").trim().to_owned())
+        self.has_content.then(|| self.lines.join("\n").trim().to_owned())
     }
 }
 
-/// Whether a line is more than a placeholder.
-fn says_something(content: &str) -> bool {
+/// Whether a line contains more than a placeholder.
+fn is_content(content: &str) -> bool {
     let text = content.trim_matches(|character: char| {
         !character.is_alphanumeric() && character != '<' && character != '>'
     });
-    let placeholder = text.starts_with('<') && text.ends_with('>');
+    let is_tag = text.starts_with('<') && text.ends_with('>');
     text.contains(char::is_alphanumeric)
-        && !placeholder
-        && !NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing))
+        && !is_tag
+        && !PLACEHOLDERS.iter().any(|it| text.eq_ignore_ascii_case(it))
 }
 
-/// A heading, or a line that is bold from end to end.
-fn begins_another_section(shown: &str) -> bool {
+/// Whether a line is a heading, or completely bold.
+fn is_section_heading(shown: &str) -> bool {
     let clean = markdown::clean(shown);
-    let line = quoted(&clean).trim();
+    let line = strip_quote(&clean).trim();
     let hashes = line.len() - line.trim_start_matches('#').len();
     if (1..=6).contains(&hashes) && line[hashes..].starts_with(char::is_whitespace) {
         return true;
@@ -126,6 +126,6 @@ fn begins_another_section(shown: &str) -> bool {
         .is_some_and(|inner| !inner.is_empty() && !inner.contains("**"))
 }
 
-fn quoted(line: &str) -> &str {
+fn strip_quote(line: &str) -> &str {
     line.trim_start_matches(|character: char| character.is_whitespace() || character == '>')
 }

@@ -1,23 +1,23 @@
-//! Commands that begin with a slash.
+//! Parses slash commands: `/kind`, `/queue` and `/cc`.
 
 use super::command::CommandKind;
 use super::markdown::MARKUP;
 use crate::escape::quote;
 
-/// No forge has longer labels.
-const LONGEST_LABEL: usize = 100;
+/// The length of a label in bytes. Forges permit fewer.
+const MAX_LABEL: usize = 100;
 
-/// The commands that a line without decoration begins with; none where it is text.
-pub(super) fn commands(line: &str) -> Vec<CommandKind> {
+/// Parses the commands at the beginning of a line without markup.
+pub(super) fn parse_line(line: &str) -> Vec<CommandKind> {
     let mut found = Vec::new();
     let mut rest = line;
     while let Some((name, arguments)) = command_name(rest) {
-        let (said, after) = match name {
+        let (command, after) = match name {
             Name::Kind => label("/kind", "kind/", arguments, CommandKind::Kind),
             Name::Queue => label("/queue", "queue/", arguments, CommandKind::Queue),
             Name::Cc => mentions(arguments),
         };
-        found.push(said);
+        found.push(command);
         rest = after.trim_start_matches(separates);
     }
     found
@@ -29,7 +29,7 @@ enum Name {
     Cc,
 }
 
-/// The command that a text begins with, and its arguments.
+/// Splits the command name at the beginning of a text from its arguments.
 fn command_name(text: &str) -> Option<(Name, &str)> {
     let text = text.strip_prefix('/')?;
     let end = text.bytes().take_while(u8::is_ascii_alphabetic).count();
@@ -51,14 +51,14 @@ fn label<'t>(
     command: &'static str,
     prefix: &str,
     arguments: &'t str,
-    said: fn(String) -> CommandKind,
+    kind: fn(String) -> CommandKind,
 ) -> (CommandKind, &'t str) {
     let incomplete = |reason: String| CommandKind::Incomplete { command, reason };
     let text = arguments.trim_start_matches(|character: char| {
         separates(character) || matches!(character, '"' | '\'')
     });
     if text.is_empty() || text.starts_with('/') {
-        return (incomplete("it names no label".to_owned()), text);
+        return (incomplete("it has no label".to_owned()), text);
     }
     let end = text
         .find(|character: char| {
@@ -68,22 +68,22 @@ fn label<'t>(
     let (word, rest) = text.split_at(end);
     let written = word.trim_end_matches(['.', '_', '/']).to_lowercase();
     let label = written.strip_prefix(prefix).unwrap_or(&written);
-    let whole = rest.is_empty()
+    let is_complete = rest.is_empty()
         || rest.starts_with(|character: char| {
             separates(character) || matches!(character, '"' | '\'' | '!' | '?' | '(' | ')' | '~')
         });
-    if whole && is_label(label) {
-        (said(label.to_owned()), rest.trim_start_matches(['"', '\'']))
+    if is_complete && is_label(label) {
+        (kind(label.to_owned()), rest.trim_start_matches(['"', '\'']))
     } else {
         let word = text.split_whitespace().next().unwrap_or_default();
-        let word: String = word.chars().take(LONGEST_LABEL).collect();
+        let word: String = word.chars().take(MAX_LABEL).collect();
         (incomplete(format!("{} is not a label", quote(&word))), "")
     }
 }
 
-/// Whether a text can be what stands behind `queue/` in a label.
+/// Whether a text is valid after `queue/` in a label.
 pub(super) fn is_label(text: &str) -> bool {
-    text.len() <= LONGEST_LABEL
+    text.len() <= MAX_LABEL
         && text.starts_with(char::is_alphanumeric)
         && text
             .chars()
@@ -110,13 +110,13 @@ fn mentions(arguments: &str) -> (CommandKind, &str) {
         rest = &text[end..];
     }
     if logins.is_empty() {
-        let reason = "it names nobody: people are written as `@login`".to_owned();
+        let reason = "it mentions no account: write `@login`".to_owned();
         return (CommandKind::Incomplete { command: "/cc", reason }, rest);
     }
     (CommandKind::Cc(logins), rest)
 }
 
-/// What follows a word that joins two mentions.
+/// Returns the text after a conjunction of two mentions.
 fn after_and(text: &str) -> Option<&str> {
     ["and ", "& ", "和", "与", "及"].iter().find_map(|word| text.strip_prefix(word))
 }

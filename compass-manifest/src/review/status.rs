@@ -1,94 +1,97 @@
-//! Where a pull request stands, and why.
+//! The status of a pull request in the queue.
 
 use super::conversation::Origin;
 use super::guard::GuardReport;
 use super::queue::Role;
 
-/// Where a pull request stands, how it came there, and what is next.
+/// The status of a pull request: its state, the requested steps, and the next steps.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Status {
-    /// The label of the queue that it should have, without `queue/`; `None` before the queue.
+    /// The queue label that the pull request should have, without `queue/`; `None` before the queue.
     pub state: Option<String>,
-    /// The steps that were asked for, in order: the latest, if there are very many.
+    /// The requested steps, in order, limited to the latest ones.
     pub transitions: Vec<Transition>,
-    /// How many earlier requests are not among them.
+    /// The number of earlier requests that are omitted.
     pub omitted_requests: usize,
-    /// How many of those were refused.
+    /// The number of omitted requests that were refused.
     pub omitted_refusals: usize,
-    /// The steps that lead on; none where the queue ends.
+    /// The next steps; empty at the end of the queue.
     pub next: Vec<NextStep>,
-    /// Labels that the forge should add, as `queue/need-queue`.
+    /// The labels to add, as `queue/need-queue`.
     pub add_labels: Vec<String>,
-    /// Labels that the forge should remove.
+    /// The labels to remove.
     pub remove_labels: Vec<String>,
-    /// What else is worth knowing: commands that cannot be read, labels that nobody asked for.
+    /// Remarks: invalid commands, and labels that do not follow from the commands.
     pub remarks: Vec<String>,
 }
 
-/// A step that somebody asked for.
+/// A requested step.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Transition {
-    /// Where it was asked for.
+    /// The text with the request.
     pub origin: Origin,
-    /// The line in that text, from 1.
+    /// The line in the text, from 1.
     pub line: usize,
-    /// Who asked.
+    /// The login of the requester.
     pub by: String,
-    /// The label before; `None` for none.
+    /// The label before the step; `None` before the queue.
     pub from: Option<String>,
-    /// The label that was asked for.
+    /// The requested label.
     pub to: String,
-    /// What became of it.
+    /// The outcome of the request.
     pub outcome: Outcome,
-    /// The guards of the step as they are now; empty where there is no such step.
+    /// The current results of the step's guards; empty if the queue has no such step.
     pub guards: Vec<GuardReport>,
 }
 
-/// What became of a step that somebody asked for.
+/// The outcome of a requested step.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case", tag = "result")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The pull request moved: all guards hold.
+    /// The pull request moved, because all guards hold.
     Granted,
-    /// The pull request moved earlier, as its label says. Guards were judged then; what has become
-    /// of them since does not undo the step.
+    /// The pull request moved earlier, according to its label. A guard that fails now does not undo the
+    /// step.
     GrantedEarlier,
-    /// The pull request was there already.
+    /// The pull request already had the label.
     Unchanged,
-    /// Nothing speaks against it, and something is not known.
+    /// No guard fails, but the result of one is unknown.
     Open,
     /// The pull request did not move.
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// What to do.
+        /// How to proceed.
         help: String,
     },
 }
 
-/// A step that leads on from where a pull request stands.
+/// A step that is possible next.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct NextStep {
-    /// The label that it leads to.
+    /// The label after the step.
     pub to: String,
-    /// The command that asks for it.
+    /// The command that requests it.
     pub command: String,
-    /// The roles that may ask for it.
+    /// The roles that may request it.
     pub who: Vec<Role>,
-    /// The people who are known to have one of them.
+    /// The known accounts with one of the roles.
     pub people: Vec<String>,
-    /// Its guards as they are now.
+    /// The current results of its guards.
     pub guards: Vec<GuardReport>,
 }
 
 impl Status {
-    /// Whether a step that was asked for was refused.
+    /// Whether a requested step was refused.
     pub fn has_refusals(&self) -> bool {
         self.omitted_refusals > 0 || self.transitions.iter().any(Transition::is_refused)
     }
 
-    /// Whether the pull request came to the end of its queue.
+    /// Whether the pull request is at the end of the queue.
     pub fn is_done(&self) -> bool {
         self.state.is_some() && self.next.is_empty()
     }

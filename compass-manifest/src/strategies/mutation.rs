@@ -3,62 +3,62 @@ use proptest::prelude::*;
 use super::repository::{Repository, repositories};
 use crate::tree::Tree;
 
-/// One way to break a release repository. Each gives exactly one finding of its rule.
+/// An error to add to a valid release repository. Each gives exactly one finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Mutation {
-    /// A key stands twice.
+    /// A key is duplicated.
     DuplicateKey,
-    /// A file stands where nothing is released from.
+    /// A file is misplaced in a release directory.
     MisplacedFile,
     /// A field is missing.
     MissingField,
-    /// A field is misspelt.
+    /// A field is misspelled.
     UnknownField,
-    /// A number stands where text belongs.
+    /// A text field has a number.
     WrongType,
-    /// A file is no YAML.
+    /// A file is not valid YAML.
     BrokenSyntax,
-    /// A plugin's name is another one than its file's.
+    /// A plugin's name differs from its file name.
     PluginName,
     /// A plugin's version has no `v`.
     PluginVersion,
-    /// A plugin's image has another tag than its version.
+    /// The tag of a plugin's image differs from the version.
     PluginTag,
-    /// Two plugins claim one port.
+    /// Two plugins use the same port.
     SamePort,
-    /// Two plugins claim one slot.
+    /// Two plugins use the same slot.
     SameSlot,
-    /// A hotfix is of a day that does not exist.
+    /// The date of a hotfix does not exist.
     HotfixDate,
-    /// A hotfix stands under another product version.
+    /// A hotfix is in the directory of another product version.
     HotfixBase,
-    /// A hotfix is in a namespace that nobody knows.
+    /// The namespace of a hotfix is unknown.
     HotfixNamespace,
-    /// A hotfix's version is another one in its values.
+    /// The version in a hotfix's path differs from its values.
     HotfixVersion,
-    /// A hotfix names a registry's host.
+    /// An image of a hotfix has a registry host.
     HotfixHost,
     /// A container has no image.
     NoImage,
-    /// Two addons claim one node port.
+    /// Two addons use the same node port.
     SameNodePort,
-    /// A template variable has no quotes.
+    /// A template variable is not quoted.
     UnquotedTemplate,
-    /// A template variable is misspelt.
+    /// A template variable is misspelled.
     UnknownTemplate,
-    /// An image of an addon is in no list.
+    /// An image of an addon is not in an image list.
     UnlistedImage,
-    /// An image of a list is used by no addon.
+    /// No addon uses an image of a list.
     UnusedImage,
     /// A line of an image list has no tag.
     BrokenLine,
-    /// A line of an image list stands twice.
+    /// A line of an image list is duplicated.
     SameLine,
 }
 
 impl Mutation {
-    /// All of them.
+    /// All mutations.
     pub const ALL: &'static [Self] = &[
         Self::DuplicateKey,
         Self::MisplacedFile,
@@ -86,7 +86,7 @@ impl Mutation {
         Self::SameLine,
     ];
 
-    /// The code of the rule that finds it.
+    /// The code of the rule that reports the error.
     pub fn code(self) -> &'static str {
         match self {
             Self::DuplicateKey => "duplicate-key",
@@ -116,7 +116,7 @@ impl Mutation {
         }
     }
 
-    /// The files of a repository with this flaw, and no other.
+    /// Returns the files of a repository with this error.
     pub fn apply_to(self, repository: &Repository) -> Tree {
         let mut tree = repository.tree();
         match self {
@@ -129,30 +129,30 @@ impl Mutation {
             | Self::PluginVersion
             | Self::PluginTag
             | Self::SamePort
-            | Self::SameSlot => self.break_plugin(repository, &mut tree),
+            | Self::SameSlot => self.mutate_plugin(repository, &mut tree),
             Self::HotfixDate
             | Self::HotfixBase
             | Self::HotfixNamespace
             | Self::HotfixVersion
-            | Self::HotfixHost => self.break_hotfix(repository, &mut tree),
+            | Self::HotfixHost => self.mutate_hotfix(repository, &mut tree),
             Self::NoImage | Self::SameNodePort | Self::UnquotedTemplate | Self::UnknownTemplate => {
-                self.break_addon(repository, &mut tree)
+                self.mutate_addon(repository, &mut tree)
             }
             Self::UnlistedImage | Self::UnusedImage | Self::BrokenLine | Self::SameLine => {
-                self.break_list(repository, &mut tree);
+                self.mutate_list(repository, &mut tree);
             }
             Self::MisplacedFile => tree.insert("release-plugins/below/other.yaml", "a: 1\n"),
         }
         tree
     }
 
-    fn break_plugin(self, repository: &Repository, tree: &mut Tree) {
-        // The last one, because a conflict is shown at the later file.
+    fn mutate_plugin(self, repository: &Repository, tree: &mut Tree) {
+        // The last plugin, because a conflict is reported at the later file.
         let [other, .., plugin] = &repository.plugins[..] else { return };
         let (text, name, version) = (plugin.text(), &plugin.name, &plugin.version);
         let replace = |from: &str, to: &str| text.replacen(from, to, 1);
         let port = format!("port: {}", plugin.port);
-        let broken = match self {
+        let mutated = match self {
             Self::DuplicateKey => replace("  alias: 插件\n", "  alias: 插件\n  alias: 另\n"),
             Self::MissingField => replace(&format!("    slots: [system.{name}]\n"), ""),
             Self::UnknownField => replace("  alias: 插件", "  aliass: 插件"),
@@ -164,10 +164,10 @@ impl Mutation {
             Self::SamePort => replace(&port, &format!("port: {}", other.port)),
             _ => replace(&format!("system.{name}]"), &format!("system.{}]", other.name)),
         };
-        tree.insert(plugin.path(), broken);
+        tree.insert(plugin.path(), mutated);
     }
 
-    fn break_hotfix(self, repository: &Repository, tree: &mut Tree) {
+    fn mutate_hotfix(self, repository: &Repository, tree: &mut Tree) {
         let [.., hotfix] = &repository.hotfixes[..] else { return };
         let (version, namespace) = (&hotfix.version, hotfix.addon.namespace);
         let own = format!("'[[ registry_release ]]/{}:", hotfix.addon.name);
@@ -198,14 +198,14 @@ impl Mutation {
         tree.insert(path, text);
     }
 
-    fn break_addon(self, repository: &Repository, tree: &mut Tree) {
+    fn mutate_addon(self, repository: &Repository, tree: &mut Tree) {
         let [other, .., addon] = &repository.addons[..] else { return };
         let text = addon.text(&addon.version);
         let image = format!("image: '[[ registry_release ]]/{}:{}'", addon.name, addon.version);
         let quoted = "value: '[[ registry_release ]]'";
-        let broken = match self {
+        let mutated = match self {
             Self::NoImage => {
-                // The list would hold an image that nobody uses.
+                // Otherwise the list would contain an unused image.
                 let line = format!("release/{}:{}\n", addon.name, addon.version);
                 tree.insert("images-lists/platform.list", repository.list().replacen(&line, "", 1));
                 text.replacen(&image, "name: main", 1)
@@ -217,24 +217,24 @@ impl Mutation {
             Self::UnquotedTemplate => text.replacen(quoted, "value: [[ registry_release ]]", 1),
             _ => text.replacen(quoted, "value: '[[ registry_relase ]]'", 1),
         };
-        tree.insert(addon.path(), broken);
+        tree.insert(addon.path(), mutated);
     }
 
-    fn break_list(self, repository: &Repository, tree: &mut Tree) {
+    fn mutate_list(self, repository: &Repository, tree: &mut Tree) {
         let list = repository.list();
         let Some(last) = list.lines().last() else { return };
-        let broken = match self {
+        let mutated = match self {
             Self::UnlistedImage => list.replacen(&format!("{last}\n"), "", 1),
-            Self::UnusedImage => format!("{list}release/nobody-uses-this:v1.0.0\n"),
+            Self::UnusedImage => format!("{list}release/unused-image:v1.0.0\n"),
             Self::BrokenLine => format!("{list}library/php/7.1-apache\n"),
             _ => format!("{list}{last}\n"),
         };
-        tree.insert("images-lists/platform.list", broken);
+        tree.insert("images-lists/platform.list", mutated);
     }
 }
 
-/// The files of repositories that are broken in one way, and the way.
+/// Generates the files of repositories with one error, and the error.
 pub fn mutated_repositories() -> impl Strategy<Value = (Tree, Mutation)> {
     (repositories(), prop::sample::select(Mutation::ALL))
-        .prop_map(|(repository, flaw)| (flaw.apply_to(&repository), flaw))
+        .prop_map(|(repository, mutation)| (mutation.apply_to(&repository), mutation))
 }

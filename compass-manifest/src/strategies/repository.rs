@@ -6,52 +6,56 @@ use proptest::prelude::*;
 use super::{dates, names, plugin_versions};
 use crate::tree::Tree;
 
-/// A release repository that breaks no rule of the written process.
+/// A valid release repository.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Repository {
-    /// The plugins; never empty.
+    /// The plugins, at least two.
     pub plugins: Vec<Plugin>,
-    /// The addons; never empty.
+    /// The addons, at least two.
     pub addons: Vec<Addon>,
-    /// The hotfixes, each for one of the addons; never empty.
+    /// The hotfixes of the addons, at least one.
     pub hotfixes: Vec<Hotfix>,
 }
 
 /// A plugin manifest.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Plugin {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its version.
+    /// The version.
     pub version: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
 }
 
 /// The values of an addon.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Addon {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its version, which is its image's tag.
+    /// The version, which is also the tag of the image.
     pub version: String,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: &'static str,
-    /// The node port of its service.
+    /// The node port of the service.
     pub node_port: u16,
 }
 
 /// A hotfix.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Hotfix {
-    /// The addon that it patches.
+    /// The patched addon.
     pub addon: Addon,
-    /// Its HOTFIXVERSION, for product `v2.7.0`.
+    /// The HOTFIXVERSION, for product `v2.7.0`.
     pub version: String,
 }
 
 impl Repository {
-    /// The files.
+    /// Returns the files.
     pub fn tree(&self) -> Tree {
         let mut tree = Tree::new();
         for plugin in &self.plugins {
@@ -67,7 +71,7 @@ impl Repository {
         tree
     }
 
-    /// The image list that the addons need.
+    /// Returns the image list of the addons.
     pub fn list(&self) -> String {
         let mut list = String::from("# images of the platform\n");
         for addon in &self.addons {
@@ -78,12 +82,12 @@ impl Repository {
 }
 
 impl Plugin {
-    /// The path of its manifest.
+    /// Returns the path of the manifest.
     pub fn path(&self) -> String {
         format!("release-plugins/{}.yaml", self.name)
     }
 
-    /// Its manifest.
+    /// Returns the manifest.
     pub fn text(&self) -> String {
         let Self { name, version, port } = self;
         format!(
@@ -96,12 +100,12 @@ impl Plugin {
 }
 
 impl Addon {
-    /// The path of its values.
+    /// Returns the path of the values.
     pub fn path(&self) -> String {
         format!("addons/{}/group/{}/values.yaml", self.namespace, self.name)
     }
 
-    /// Its values, with a version.
+    /// Returns the values with a version.
     pub fn text(&self, version: &str) -> String {
         let Self { name, namespace, node_port, .. } = self;
         format!(
@@ -116,7 +120,7 @@ impl Addon {
 }
 
 impl Hotfix {
-    /// The path of its values.
+    /// Returns the path of the values.
     pub fn path(&self) -> String {
         self.path_as(&self.version, self.addon.namespace, "v2.7.0")
     }
@@ -126,13 +130,13 @@ impl Hotfix {
         format!("release-hotfixes/{base}/{name}-{version}/{namespace}/group/{name}/values.yaml")
     }
 
-    /// Its values.
+    /// Returns the values.
     pub fn text(&self) -> String {
         self.addon.text(&self.version)
     }
 }
 
-/// Release repositories that break no rule of the written process.
+/// Generates valid release repositories.
 pub fn repositories() -> impl Strategy<Value = Repository> {
     let plugins = prop::collection::btree_map(names(), plugin_versions(), 2..5);
     let addons = prop::collection::btree_map(names(), (plugin_versions(), any::<bool>()), 2..5);
@@ -157,7 +161,7 @@ pub fn repositories() -> impl Strategy<Value = Repository> {
     })
 }
 
-/// Makes one of each, with ports from a first one on.
+/// Creates an item for each name, with consecutive ports.
 fn numbered<V, T>(
     first: u16,
     named: BTreeMap<String, V>,

@@ -4,14 +4,15 @@ use std::str::FromStr;
 
 use super::VersionError;
 
-const FORM: &str = "[NAME-]vN.N.N[-SUFFIX]";
+const FORMAT: &str = "[NAME-]vN.N.N[-SUFFIX]";
 
-/// The version of a component, in whatever form its team uses: `v0.3.24.1`, `cps-v2.7.3-2`,
-/// `10-alpine`, `v3.1.53-patch-2`.
+/// The version of a component, in the format of its team.
 ///
-/// Ordered by the numbers, then by what follows: `-alpha`, `-beta` and `-rc` come before the bare
-/// version, anything else (`-hotfix`, `-patch-2`, `-fix-306`, `-upgrade`) after it. Two spellings
-/// of one version are ordered by their text, so that the order is total.
+/// Examples are `v0.3.24.1`, `cps-v2.7.3-2`, `10-alpine` and `v3.1.53-patch-2`.
+///
+/// The order compares the numbers, then the suffix: `-alpha`, `-beta` and `-rc` precede the version
+/// without a suffix, any other suffix (`-hotfix`, `-patch-2`, `-fix-306`, `-upgrade`) follows it. Two
+/// spellings of one version are ordered by their text, so that the order is total.
 ///
 /// ```
 /// use compass_manifest::version::ComponentVersion;
@@ -37,7 +38,7 @@ enum Stage {
     After,
 }
 
-/// A run of digits, or of anything else, of a suffix.
+/// A run of digits, or of other characters, in a suffix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum SuffixPart {
     Number(u64),
@@ -48,19 +49,19 @@ impl FromStr for ComponentVersion {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let error = |reason: &str| VersionError::Form {
+        let error = |reason: &str| VersionError::Format {
             text: text.to_owned(),
-            form: FORM,
+            format: FORMAT,
             reason: reason.to_owned(),
         };
         if text.contains(char::is_whitespace) {
-            return Err(error("it has blanks in it"));
+            return Err(error("it contains whitespace"));
         }
         let start = text
             .char_indices()
             .find(|(at, c)| c.is_ascii_digit() && begins_version(&text[..*at]))
             .map(|(at, _)| at)
-            .ok_or_else(|| error("it has no number"))?;
+            .ok_or_else(|| error("it contains no number"))?;
         let rest = &text[start..];
         let length = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (numbers, suffix) = rest.split_at(length);
@@ -72,7 +73,7 @@ impl FromStr for ComponentVersion {
     }
 }
 
-/// Whether the numbers may begin after this: nothing, a `v`, or a name and a dash.
+/// Whether the version may begin after this text: nothing, or a name with `-`, each with or without `v`.
 fn begins_version(before: &str) -> bool {
     let before = before.strip_suffix(['v', 'V']).unwrap_or(before);
     before.is_empty() || before.ends_with('-')
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_ordered_as_they_were_released() {
+    fn cmp_follows_release_order() {
         let released = [
             "v0.3.20",
             "v0.3.21-alpha.1",
@@ -154,28 +155,28 @@ mod tests {
     }
 
     #[test]
-    fn ga_is_the_release_itself_and_comes_before_what_amends_it() {
+    fn cmp_ga_equals_bare_version() {
         let version = |text: &str| text.parse::<ComponentVersion>().unwrap();
         assert!(version("1.0.0-rc.1") < version("1.0.0-ga"));
         assert!(version("1.0.0-ga") < version("1.0.0-cve"));
     }
 
     #[test]
-    fn a_digit_inside_a_name_does_not_begin_the_version() {
+    fn parse_digit_in_name_is_skipped() {
         for (text, numbers) in [("e2e-v1.10", [1, 10]), ("k8s9-3.1", [3, 1])] {
             assert_eq!(text.parse::<ComponentVersion>().unwrap().numbers, numbers, "{text}");
         }
     }
 
     #[test]
-    fn release_in_capitals_is_the_release() {
+    fn cmp_stage_ignores_case() {
         let version = |text: &str| text.parse::<ComponentVersion>().unwrap();
         assert!(version("1.0.0-GA") < version("1.0.0-cve"));
         assert!(version("1.0.0-RC.1") < version("1.0.0-GA"));
     }
 
     #[test]
-    fn teams_have_forms_of_their_own() {
+    fn parse_accepts_formats_of_teams() {
         for text in
             ["cps-v2.7.3-2", "10-alpine", "v1alpha2-v1.2.0", "clever1.2.0-x-1.0", "release-v2.1.0"]
         {

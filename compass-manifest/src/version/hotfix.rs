@@ -3,12 +3,11 @@ use std::str::FromStr;
 
 use super::{ProductVersion, VersionError};
 
-const FORM: &str = "<product version>-<YYYYMMDD>-p<N>";
+const FORMAT: &str = "<product version>-<YYYYMMDD>-p<N>";
 
 /// A HOTFIXVERSION: `<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`.
 ///
-/// Ordered by base version, date, then patch number as a number. A bare product version is not
-/// one.
+/// The order compares the product version, the date, then the patch number.
 ///
 /// ```
 /// use compass_manifest::version::HotfixVersion;
@@ -35,17 +34,18 @@ pub struct Date {
 }
 
 impl HotfixVersion {
-    /// The HOTFIXVERSION of a product version, a day, and a number on that day. The product
-    /// version is written with `v`, whether it came with one or not.
+    /// Creates the HOTFIXVERSION of a product version, a date and a patch number from 1.
+    ///
+    /// The product version gets the prefix `v` if it has none.
     ///
     /// # Errors
-    /// Where the number is 0: the first one is 1.
+    /// [`VersionError::Patch`] if the number is 0.
     pub fn new(base: &ProductVersion, date: Date, patch: u32) -> Result<Self, VersionError> {
         let bare = base.as_str().strip_prefix('v').unwrap_or(base.as_str());
         format!("v{bare}-{date}-p{patch}").parse()
     }
 
-    /// The next one of the same day; `None` where the number is too large to count on.
+    /// The next version on the same date; `None` if the patch number overflows.
     ///
     /// ```
     /// use compass_manifest::version::HotfixVersion;
@@ -64,12 +64,12 @@ impl HotfixVersion {
         &self.base
     }
 
-    /// The day of the hotfix.
+    /// The date of the hotfix.
     pub fn date(&self) -> Date {
         self.date
     }
 
-    /// The number of the hotfix on its day, from 1.
+    /// The number of the hotfix on its date, from 1.
     pub fn patch(&self) -> u32 {
         self.patch
     }
@@ -82,15 +82,15 @@ impl FromStr for HotfixVersion {
         if !text.starts_with('v') {
             return Err(VersionError::MissingPrefix(text.to_owned()));
         }
-        let form = |reason: &str| VersionError::Form {
+        let error = |reason: &str| VersionError::Format {
             text: text.to_owned(),
-            form: FORM,
+            format: FORMAT,
             reason: reason.to_owned(),
         };
         let (rest, patch) =
-            text.rsplit_once('-').ok_or_else(|| form("date and patch number are missing"))?;
+            text.rsplit_once('-').ok_or_else(|| error("date and patch number are missing"))?;
         let (base, date) =
-            rest.rsplit_once('-').ok_or_else(|| form("date or patch number is missing"))?;
+            rest.rsplit_once('-').ok_or_else(|| error("date or patch number is missing"))?;
         Ok(Self {
             base: base.parse()?,
             date: Date::parse(date).ok_or_else(|| VersionError::Date {
@@ -112,14 +112,14 @@ impl fmt::Display for HotfixVersion {
 }
 
 impl Date {
-    /// A day of the calendar, month and day counted from 1; `None` where no calendar has it, or
-    /// its year has more than four digits.
+    /// Creates a date, with month and day from 1; `None` if it does not exist, or the year has more than
+    /// four digits.
     pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let days = days_in_month(year, month)?;
         (year <= 9999 && (1..=days).contains(&day)).then_some(Self { year, month, day })
     }
 
-    /// Reads `YYYYMMDD`; `None` where no calendar has that day.
+    /// Parses `YYYYMMDD`; `None` if the date does not exist.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -158,7 +158,7 @@ mod tests {
     use super::Date;
 
     #[test]
-    fn february_has_a_leap_day_by_the_gregorian_rule() {
+    fn date_leap_days_are_gregorian() {
         for (year, leap) in [(2024, true), (2000, true), (2023, false), (1900, false)] {
             assert_eq!(Date::new(year, 2, 29).is_some(), leap, "{year}");
             assert!(Date::new(year, 2, 28).is_some(), "{year}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_has_eight_digits() {
+    fn date_parse_requires_eight_digits() {
         assert!(Date::parse("20230814").is_some());
         for text in ["2023081", "202308141", "2023 814", "20230a14", "2023+814", "２０２"] {
             assert!(Date::parse(text).is_none(), "{text}");

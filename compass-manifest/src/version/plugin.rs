@@ -3,12 +3,12 @@ use std::str::FromStr;
 
 use super::{VersionError, parse_core};
 
-const FORM: &str = "vMAJOR.MINOR.PATCH";
+const FORMAT: &str = "vMAJOR.MINOR.PATCH";
 
-/// A plugin's VERSION: `vMAJOR.MINOR.PATCH`, ordered by `SemVer` precedence.
+/// A plugin version: `vMAJOR.MINOR.PATCH`, ordered by `SemVer` precedence.
 ///
-/// A pre-release parses; whether it may be released is for the policy to say
-/// (see [`PluginVersion::is_prerelease`]).
+/// Pre-releases are valid; the policy decides whether they may be released
+/// ([`PluginVersion::is_prerelease`]).
 ///
 /// ```
 /// use compass_manifest::version::PluginVersion;
@@ -22,44 +22,45 @@ const FORM: &str = "vMAJOR.MINOR.PATCH";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginVersion(semver::Version);
 
-/// Which number of a version the next one counts up.
+/// The number of a version that a bump increments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BumpLevel {
-    /// The first: what was may break.
+    /// The first number, for incompatible changes.
     Major,
-    /// The second: there is something new.
+    /// The second number, for new features.
     Minor,
-    /// The third: something is mended.
+    /// The third number, for fixes.
     Patch,
 }
 
 impl PluginVersion {
-    /// Whether the version carries a pre-release part, as `v1.0.0-rc.1` does.
+    /// Whether the version is a pre-release, as `v1.0.0-rc.1`.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()
     }
 
-    /// The next version, always a greater one. As `SemVer` tools have it, what follows a
-    /// pre-release is the release that it leads to. `None` where a number is too large to count on.
+    /// The next version; `None` if a number overflows.
+    ///
+    /// The next version after a pre-release is its release, as in other `SemVer` tools.
     ///
     /// ```
     /// use compass_manifest::version::{BumpLevel, PluginVersion};
     ///
-    /// let next = |text: &str, part| Some(text.parse::<PluginVersion>().ok()?.next(part)?.to_string());
+    /// let next = |text: &str, level| Some(text.parse::<PluginVersion>().ok()?.next(level)?.to_string());
     /// assert_eq!(next("v0.9.3", BumpLevel::Minor).as_deref(), Some("v0.10.0"));
     /// assert_eq!(next("v1.0.0-rc.1", BumpLevel::Patch).as_deref(), Some("v1.0.0"));
     /// assert_eq!(next("v1.0.1-rc.1", BumpLevel::Minor).as_deref(), Some("v1.1.0"));
     /// ```
     #[must_use]
-    pub fn next(&self, part: BumpLevel) -> Option<Self> {
+    pub fn next(&self, level: BumpLevel) -> Option<Self> {
         let semver::Version { major, minor, patch, .. } = self.0;
-        let leads_here = match part {
+        let is_its_release = match level {
             BumpLevel::Major => (minor, patch) == (0, 0),
             BumpLevel::Minor => patch == 0,
             BumpLevel::Patch => true,
         };
-        let one = u64::from(!(self.is_prerelease() && leads_here));
-        let (major, minor, patch) = match part {
+        let one = u64::from(!(self.is_prerelease() && is_its_release));
+        let (major, minor, patch) = match level {
             BumpLevel::Major => (major.checked_add(one)?, 0, 0),
             BumpLevel::Minor => (major, minor.checked_add(one)?, 0),
             BumpLevel::Patch => (major, minor, patch.checked_add(one)?),
@@ -74,7 +75,7 @@ impl FromStr for PluginVersion {
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let bare =
             text.strip_prefix('v').ok_or_else(|| VersionError::MissingPrefix(text.to_owned()))?;
-        parse_core(text, bare, FORM).map(Self)
+        parse_core(text, bare, FORMAT).map(Self)
     }
 }
 
@@ -89,8 +90,8 @@ mod tests {
     use super::{BumpLevel, PluginVersion};
 
     #[test]
-    fn a_prerelease_is_followed_by_the_release_that_it_leads_to() {
-        for (version, part, next) in [
+    fn next_of_prerelease_is_its_release() {
+        for (version, level, next) in [
             ("v2.0.0-rc.1", BumpLevel::Major, "v2.0.0"),
             ("v2.1.0-rc.1", BumpLevel::Major, "v3.0.0"),
             ("v2.0.1-rc.1", BumpLevel::Major, "v3.0.0"),
@@ -101,7 +102,7 @@ mod tests {
             ("v2.0.0", BumpLevel::Major, "v3.0.0"),
         ] {
             let written: PluginVersion = version.parse().unwrap();
-            assert_eq!(written.next(part).unwrap().to_string(), next, "{version}");
+            assert_eq!(written.next(level).unwrap().to_string(), next, "{version}");
         }
     }
 }

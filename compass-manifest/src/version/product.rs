@@ -4,13 +4,13 @@ use std::str::FromStr;
 
 use super::{VersionError, parse_core};
 
-const FORM: &str = "vMAJOR.MINOR.PATCH, also with -ga or -rc.N";
+const FORMAT: &str = "vMAJOR.MINOR.PATCH, also with -ga or -rc.N";
 
-/// A version of the product, as `v2.7.0`, `2.7.0`, `v2.7.1-GA` or `v2.8.0-rc.1`.
+/// A product version, as `v2.7.0`, `2.7.0`, `v2.7.1-GA` or `v2.8.0-rc.1`.
 ///
-/// Ordered by `SemVer` precedence, except that `-ga` in any case means the release itself and not
-/// something before it. Two spellings of one version are ordered by their text, so that the order
-/// is total; [`ProductVersion::is_same_release`] asks whether they mean the same.
+/// The order is `SemVer` precedence, except that `-ga` in any case is the release itself. Two spellings
+/// of one version are ordered by their text, so that the order is total;
+/// [`ProductVersion::is_same_release`] compares them as equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProductVersion {
     text: String,
@@ -18,22 +18,22 @@ pub struct ProductVersion {
 }
 
 impl ProductVersion {
-    /// Whether both name the same release, however each is spelt.
+    /// Whether both are spellings of the same release.
     pub fn is_same_release(&self, other: &Self) -> bool {
         self.precedence == other.precedence
     }
 
-    /// Whether it is something before a release, as `-rc.1`. `-ga` is the release itself.
+    /// Whether the version is a pre-release, as `-rc.1`; `-ga` is not.
     pub fn is_prerelease(&self) -> bool {
         !self.precedence.pre.is_empty()
     }
 
-    /// What all spellings of one release have in common.
+    /// The canonical spelling of the release.
     pub(crate) fn release(&self) -> String {
         self.precedence.to_string()
     }
 
-    /// The version as it was written.
+    /// The version as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -44,7 +44,7 @@ impl FromStr for ProductVersion {
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let bare = text.strip_prefix('v').unwrap_or(text);
-        let mut precedence = parse_core(text, bare, FORM)?;
+        let mut precedence = parse_core(text, bare, FORMAT)?;
         if precedence.pre.as_str().eq_ignore_ascii_case("ga") {
             precedence.pre = semver::Prerelease::EMPTY;
         }

@@ -1,34 +1,33 @@
-//! Files that nobody writes by accident. The tests ask what becomes of each, and
-//! `benches/src/bin/check_hostile.rs` what it costs.
+//! Hostile files, for tests and for the measurements of `benches/src/bin/check_hostile.rs`.
 
 /// A hostile file.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// What it is.
+    /// The description.
     pub(crate) name: &'static str,
-    /// Its bytes.
+    /// Creates the bytes.
     pub(crate) bytes: fn() -> Vec<u8>,
-    /// What the refusal says; `None` where the file is YAML.
-    pub(crate) refusal: Option<&'static str>,
+    /// A part of the error message; `None` if the file is valid.
+    pub(crate) error: Option<&'static str>,
 }
 
 const MIB: usize = 1 << 20;
-/// Just below what is read at all.
+/// A size just below the limit.
 const FULL: usize = 4 * MIB - 64;
 
 const DEEP: Option<&str> = Some("levels deep");
 const LARGE: Option<&str> = Some("bytes; at most");
 const MANY: Option<&str> = Some("keys and values");
 const LONG: Option<&str> = Some("a key has more than");
-const GROWS: Option<&str> = Some("grow beyond bounds");
-/// The YAML library's own words.
+const GROWS: Option<&str> = Some("expand too much");
+/// An error message of the YAML library.
 const SYNTAX: Option<&str> = Some("");
 
-const fn case(name: &'static str, bytes: fn() -> Vec<u8>, refusal: Option<&'static str>) -> Case {
-    Case { name, bytes, refusal }
+const fn case(name: &'static str, bytes: fn() -> Vec<u8>, error: Option<&'static str>) -> Case {
+    Case { name, bytes, error }
 }
 
-/// All of them.
+/// All cases.
 pub(crate) const CASES: &[Case] = &[
     case("alias bomb", || bomb(30), GROWS),
     case("aliases of a long scalar", || aliases_of(&"x".repeat(MIB / 4), 9_000), GROWS),
@@ -39,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("alias of what it stands in", || b"a: &a [*a]".to_vec(), Some("refers to itself")),
     case("alias of nothing", || b"a: *a".to_vec(), SYNTAX),
-    case("anchors inside of anchors", nested_anchors, Some("anchors inside of anchors")),
+    case("anchors inside of anchors", nested_anchors, Some("nested anchors")),
     case("a million anchors", || many(1_000_000, |_| "- &a\n".into()), LARGE),
     case("many anchors", || many(500_000, |_| "- &a\n".into()), MANY),
     case("merge key", || b"a: &a {x: 1}\nb: {<<: *a}\n".to_vec(), None),
@@ -183,7 +182,7 @@ fn aliases_of(value: &str, count: usize) -> Vec<u8> {
     format!("- &a {value}\n{}", "- *a\n".repeat(count)).into_bytes()
 }
 
-/// Each anchor names all that the next one names, and a long value.
+/// Creates nested anchors, each of which contains the next ones and a long value.
 fn nested_anchors() -> Vec<u8> {
     let mut text: String = (0..120).map(|n| format!("[&a{n} ")).collect();
     text.push_str(&"x".repeat(1 << 20));
@@ -191,7 +190,7 @@ fn nested_anchors() -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A line once on each level of indentation.
+/// Repeats a line on each level of indentation.
 fn stairs(line: &str, levels: usize) -> Vec<u8> {
     let width = line.len() - 2;
     (0..levels).map(|level| " ".repeat(level * width) + line).collect::<String>().into_bytes()
@@ -201,7 +200,7 @@ fn wrong(head: &str, item: &str, count: usize, tail: &str) -> Vec<u8> {
     format!("{head}{}{tail}", item.repeat(count)).into_bytes()
 }
 
-/// Each message about a field names the keys above it.
+/// Creates a field with a long path, which each message about it contains.
 fn long_path(length: usize) -> Vec<u8> {
     let key = "k".repeat(length);
     format!("version: 1\nregistries: {{hosts: {{? {key} : {{{}}}}}}}", "a,".repeat(24_000))

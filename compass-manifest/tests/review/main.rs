@@ -1,4 +1,4 @@
-//! Where pull requests stand, guard by guard.
+//! Evaluates the queue of pull requests.
 #![allow(clippy::unwrap_used)]
 
 mod guards;
@@ -22,7 +22,7 @@ fn image(name: &str) -> ReleaseImage {
     }
 }
 
-/// A pull request of which everything holds, with a body and no comments.
+/// Returns a pull request without comments, for which all guards of the first step hold.
 fn facts() -> Facts {
     let mut facts = Facts::new("alice", BODY);
     facts.check_errors = Some(0);
@@ -42,55 +42,55 @@ fn whole_road() -> Facts {
     facts
 }
 
-fn standing(facts: &Facts) -> Status {
+fn evaluate(facts: &Facts) -> Status {
     Queue::default().evaluate(facts)
 }
 
 fn state(facts: &Facts) -> String {
-    standing(facts).state.unwrap_or_default()
+    evaluate(facts).state.unwrap_or_default()
 }
 
-fn refusal(standing: &Status) -> (String, String) {
-    match &standing.transitions.last().unwrap().outcome {
+fn refusal(status: &Status) -> (String, String) {
+    match &status.transitions.last().unwrap().outcome {
         Outcome::Refused { reason, help } => (reason.clone(), help.clone()),
         other => panic!("{other:?}"),
     }
 }
 
-fn guard(standing: &Status, guard: Guard) -> GuardReport {
-    let mut reports = standing.transitions.iter().rev().flat_map(|transition| &transition.guards);
+fn guard(status: &Status, guard: Guard) -> GuardReport {
+    let mut reports = status.transitions.iter().rev().flat_map(|transition| &transition.guards);
     reports.find(|report| report.guard == guard.name()).unwrap().clone()
 }
 
 #[test]
-fn a_pull_request_goes_the_whole_road() {
-    let standing = standing(&whole_road());
-    assert_eq!(standing.state.as_deref(), Some("done-package-uploaded"));
-    assert!(standing.is_done());
-    assert!(standing.transitions.iter().all(|step| step.outcome == Outcome::Granted));
-    assert_eq!(standing.add_labels, ["kind/release", "queue/done-package-uploaded"]);
-    assert_eq!(standing.transitions[1].origin, Origin::Comment(0));
-    assert_eq!(standing.transitions[1].line, 3);
-    let every = standing.transitions.iter().flat_map(|step| &step.guards);
+fn evaluate_complete_process_is_done() {
+    let status = evaluate(&whole_road());
+    assert_eq!(status.state.as_deref(), Some("done-package-uploaded"));
+    assert!(status.is_done());
+    assert!(status.transitions.iter().all(|step| step.outcome == Outcome::Granted));
+    assert_eq!(status.add_labels, ["kind/release", "queue/done-package-uploaded"]);
+    assert_eq!(status.transitions[1].origin, Origin::Comment(0));
+    assert_eq!(status.transitions[1].line, 3);
+    let every = status.transitions.iter().flat_map(|step| &step.guards);
     assert!(every.clone().all(|guard| guard.verdict == Verdict::Holds && guard.help.is_empty()));
     assert_eq!(every.count(), 9);
 }
 #[test]
-fn standing_of_long_thread_is_shortened() {
+fn evaluate_long_conversation_is_shortened() {
     let mut facts = facts();
     facts.check_errors = Some(1);
     facts.body += &"/queue need-queue\n".repeat(20_000);
     facts.add_comment("alice", PUSHED.repeat(5_000));
-    let standing = standing(&facts);
-    assert_eq!(standing.transitions.len() + standing.omitted_requests, 20_001 + 5_000);
-    assert_eq!((standing.transitions.len(), standing.omitted_refusals), (50, 25_001 - 50));
-    assert!(standing.has_refusals() && standing.to_string().len() < 100_000);
-    assert!(standing.remarks.contains(&"24951 earlier requests are not shown".to_owned()));
+    let status = evaluate(&facts);
+    assert_eq!(status.transitions.len() + status.omitted_requests, 20_001 + 5_000);
+    assert_eq!((status.transitions.len(), status.omitted_refusals), (50, 25_001 - 50));
+    assert!(status.has_refusals() && status.to_string().len() < 100_000);
+    assert!(status.remarks.contains(&"24951 earlier requests are not shown".to_owned()));
 }
 
 proptest! {
     #[test]
-    fn no_comments_make_the_queue_panic(comments in prop::collection::vec(
+    fn evaluate_any_comments_does_not_panic(comments in prop::collection::vec(
         ("(alice|olga|supereagle|pendoragon|mallory)", r"(/queue (need-queue|patches-need-sync-image|patches-need-package|done-package-uploaded|x)\n){0,3}"), 0..8),
         labels in prop::collection::vec("queue/(need-queue|patches-need-package|x)", 0..3),
     ) {
@@ -99,13 +99,13 @@ proptest! {
             facts.add_comment(author, text);
         }
         facts.labels = labels;
-        let standing = standing(&facts);
-        prop_assert!(!standing.to_string().is_empty());
-        // Doing what it says is enough, and doing it twice changes nothing.
-        facts.labels.retain(|label| !standing.remove_labels.contains(label));
-        facts.labels.extend(standing.add_labels.clone());
+        let status = evaluate(&facts);
+        prop_assert!(!status.to_string().is_empty());
+        // Applying the label changes is idempotent.
+        facts.labels.retain(|label| !status.remove_labels.contains(label));
+        facts.labels.extend(status.add_labels.clone());
         let again = Queue::default().evaluate(&facts);
-        prop_assert_eq!(&again.state, &standing.state);
+        prop_assert_eq!(&again.state, &status.state);
         prop_assert!(again.add_labels.is_empty() && again.remove_labels.is_empty());
     }
 }

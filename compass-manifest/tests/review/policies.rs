@@ -1,4 +1,4 @@
-//! Policies with a queue of their own.
+//! Queues of policies.
 
 use compass_manifest::review::{Guard, Outcome, Queue, QueueError, Role, Step};
 
@@ -14,8 +14,8 @@ fn step(from: Option<&str>, to: &str, who: &str, guards: &[Guard]) -> Step {
 }
 
 #[test]
-fn a_policy_can_have_a_queue_of_its_own() {
-    // Later practice: three labels, packages are listed, and a release can be sent back.
+fn queue_of_policy_is_evaluated() {
+    // Three labels, with a list of packages, and a step back.
     let steps = vec![
         step(None, "need-queue", "author", &[Guard::Kind]),
         step(Some("need-queue"), "working-image-pushed", "author", &[Guard::ImagesListed]),
@@ -38,7 +38,7 @@ fn a_policy_can_have_a_queue_of_its_own() {
     assert_eq!(refused.next.len(), 2);
 
     facts.add_comment("supereagle", "packages uploaded to\ninfra-release/a.tar.gz\n/queue done");
-    assert!(refusal(&queue.evaluate(&facts)).0.contains("line 2 of the list cannot be read"));
+    assert!(refusal(&queue.evaluate(&facts)).0.contains("line 2 of the list is invalid"));
     facts.add_comment("supereagle", "packages uploaded to\noss://infra-release/a.tar.gz");
     facts.labels = vec!["queue/working-image-pushed".to_owned()];
     facts.images = None;
@@ -48,7 +48,7 @@ fn a_policy_can_have_a_queue_of_its_own() {
 }
 
 #[test]
-fn steps_that_make_no_queue_are_refused() {
+fn queue_invalid_steps_are_errors() {
     let kinds = || vec!["release".to_owned()];
     let start = || step(None, "a", "author", &[]);
     let nobody = Step { who: Vec::new(), ..start() };
@@ -74,7 +74,7 @@ fn steps_that_make_no_queue_are_refused() {
 }
 
 #[test]
-fn guards_have_names_for_policies() {
+fn guard_names_are_parsed() {
     for guard in Guard::ALL {
         assert_eq!(guard.name().parse::<Guard>().unwrap(), *guard);
     }

@@ -37,7 +37,7 @@ fn create(
 }
 
 #[test]
-fn a_hotfix_is_the_addon_with_another_version_and_tag() {
+fn new_hotfix_replaces_version_and_tag() {
     for asked in ["console-web", "web", "default/console/web"] {
         let file = new(&tree(&[ADDON]), asked, "20180605").unwrap();
         assert_eq!(file.path, hotfix("v2.7.0-20180605-p1"));
@@ -49,7 +49,7 @@ fn a_hotfix_is_the_addon_with_another_version_and_tag() {
 }
 
 #[test]
-fn what_is_made_passes_the_check() {
+fn new_hotfix_passes_check() {
     let mut tree = tree(&[ADDON]);
     let file = new(&tree, "web", "20180605").unwrap();
     tree.insert(file.path.clone(), file.text);
@@ -60,7 +60,7 @@ fn what_is_made_passes_the_check() {
 }
 
 #[test]
-fn numbers_go_on_within_a_day_and_never_back() {
+fn new_hotfix_numbers_increase_per_day() {
     let paths = [hotfix("v2.7.0-20180605-p9"), hotfix("v2.7.0-20180605-p10"), ADDON.to_owned()];
     let tree = tree(&paths.iter().map(String::as_str).collect::<Vec<_>>());
     let version = |date| new(&tree, "web", date).map(|file| file.version.to_string());
@@ -71,7 +71,7 @@ fn numbers_go_on_within_a_day_and_never_back() {
 }
 
 #[test]
-fn hotfixes_of_other_addons_and_products_do_not_count() {
+fn new_hotfix_ignores_other_series() {
     let other = "release-hotfixes/v2.7.0/app-web-v2.7.0-20180605-p4/default/app/web/values.yaml";
     let older = "release-hotfixes/v2.6.0/web-v2.6.0-20190101-p1/default/console/web/values.yaml";
     let file = new(&tree(&[ADDON, other, older]), "console-web", "20180605").unwrap();
@@ -79,14 +79,14 @@ fn hotfixes_of_other_addons_and_products_do_not_count() {
 }
 
 #[test]
-fn a_series_keeps_its_name() {
+fn new_hotfix_keeps_name_of_series() {
     let earlier = "release-hotfixes/v2.7.0/web-v2.7.0-20180605-p1/default/console/web/values.yaml";
     let file = new(&tree(&[ADDON, earlier]), "console-web", "20180605").unwrap();
     assert_eq!(file.path, earlier.replace("-p1", "-p2"));
 }
 
 #[test]
-fn a_name_that_several_have_is_refused_with_all_of_them() {
+fn new_hotfix_ambiguous_name_lists_candidates() {
     let mut tree = tree(&[]);
     let other = "addons/kube-system/app/web/values.yaml";
     tree.insert(ADDON, values_of("a"));
@@ -100,7 +100,7 @@ fn a_name_that_several_have_is_refused_with_all_of_them() {
 }
 
 #[test]
-fn the_addon_is_that_of_the_base_product() {
+fn new_hotfix_uses_addon_of_product() {
     let product = "spec: {version: v2.7.0, addons: v2.7.0/addons}\n";
     let mut tree: Tree = [("release-products/v2.7.0.yaml", product)].into_iter().collect();
     tree.insert("addons/default/console/web/values.yaml", values_of("new"));
@@ -115,10 +115,10 @@ fn the_addon_is_that_of_the_base_product() {
 }
 
 #[test]
-fn known_products_are_manifests_and_policy() {
+fn known_products_from_manifests_and_policy() {
     let product = "spec: {version: v2.7.0}\n";
     let mut tree: Tree = [("release-products/v2.7.0.yaml", product)].into_iter().collect();
-    // The version of a component may look like a HOTFIXVERSION.
+    // This component version looks like a HOTFIXVERSION, but is not a product version.
     tree.insert(hotfix("v3.1.53-20180605-p1"), values_of("web"));
     let mut policy = Policy::default();
     policy.products.versions = vec!["v2.6.0".parse().unwrap()];
@@ -148,7 +148,7 @@ fn new_hotfix_contains_previous_one() {
 
 #[test]
 fn new_hotfix_changes_tag_of_patched_image() {
-    // The previous one patched the second container.
+    // The previous hotfix patched the second container.
     let first = values_of("console-web")
         .replace("\"v3.1.53\"", "v2.7.0-20180605-p1")
         .replace("side:v3.1.53", "side:v2.7.0-20180605-p1");
@@ -159,7 +159,7 @@ fn new_hotfix_changes_tag_of_patched_image() {
 }
 
 #[test]
-fn a_path_that_the_policy_reads_otherwise_is_refused() {
+fn new_hotfix_unmatched_path_fails() {
     let mut policy = Policy::default();
     let pattern = PathPattern::new("(?P<version>.*)/values.yaml", VersionFormat::Component);
     policy.hotfixes.patterns = vec![pattern.unwrap()];
@@ -172,14 +172,14 @@ fn a_path_that_the_policy_reads_otherwise_is_refused() {
 }
 
 #[test]
-fn a_namespace_that_leads_elsewhere_is_refused() {
+fn new_hotfix_unsafe_namespace_fails() {
     let text = "_config: {_metadata: {name: web, namespace: ../.., version: v1}}";
     let tree: Tree = [("addons/console/web/values.yaml", text)].into_iter().collect();
     assert!(matches!(new(&tree, "web", "20180605"), Err(BumpError::NoPlace { .. })));
 }
 
 #[test]
-fn an_addon_of_the_older_layout_goes_where_the_written_process_says() {
+fn new_hotfix_older_layout_uses_new_path() {
     let text = values_of("dex-cauth").replace("name: dex", "namespace: default\r\n    name: dex");
     let earlier =
         "release-hotfixes/v2.7.0/dex-cauth-v2.7.0-20180605-p1/default/dex/cauth/values.yaml";
@@ -193,7 +193,7 @@ fn an_addon_of_the_older_layout_goes_where_the_written_process_says() {
 }
 
 #[test]
-fn a_byte_order_mark_stays() {
+fn new_hotfix_keeps_byte_order_mark() {
     let mut tree = Tree::new();
     tree.insert(ADDON, format!("{BYTE_ORDER_MARK}{}", values_of("web")));
     assert!(new(&tree, "web", "20180605").unwrap().text.starts_with(BYTE_ORDER_MARK));
