@@ -1,13 +1,12 @@
-//! A registry over HTTP (OCI distribution specification 1.1): an [`ImageSource`] and an
-//! [`ImageSink`].
+//! A registry over HTTP (OCI distribution specification 1.1), as [`ImageSource`] and [`ImageSink`].
 //!
-//! - Credentials go to the registry's own origin and to the token service that it names, and to
-//!   nobody else: not to the target of a redirect, not to an upload location elsewhere.
-//! - What fails for a reason that may pass is tried again, with growing pauses. Blobs go on where
-//!   they were cut, in both directions.
-//! - Large blobs are read in several parts at once, and handed out in order.
-//! - Tokens are kept per repository and action until shortly before they expire.
-//! - A registry that asks for fewer requests, or for a pause, gets what it asks for.
+//! - Credentials are sent to the registry's own origin and to the token service that it names,
+//!   never to the target of a redirect or to an upload location on another host.
+//! - Transient failures are retried with growing delays. Interrupted blob transfers resume where
+//!   they broke, in both directions.
+//! - Large blobs are read in several ranges at once and yielded in order.
+//! - Tokens are cached per repository and action until shortly before they expire.
+//! - The request rate follows what the registry asks for (429, `Retry-After`, `ratelimit-*`).
 
 mod auth;
 mod challenge;
@@ -40,30 +39,31 @@ pub use credentials::{CredentialFiles, Credentials, Login, Secret};
 pub use doctor::Check;
 use transport::Transport;
 
-/// A registry over HTTP. Clones share connections and tokens.
+/// A client of one registry. Clones share connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Client {
     transport: Transport,
 }
 
-/// How to speak with a registry.
+/// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Without TLS. `localhost`, `127.0.0.1` and `[::1]` never use it.
+    /// Uses HTTP without TLS. `localhost`, `127.0.0.1` and `[::1]` always do.
     pub plain_http: bool,
-    /// Certificates in PEM form that are trusted besides the system's.
+    /// CA certificates in PEM form, trusted in addition to the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// A client certificate and its key, both in PEM form.
     pub client_cert_pem: Option<Secret>,
-    /// Credentials for everything that [`Self::logins`] have none for.
+    /// Credentials for every request that no entry of [`Self::logins`] applies to.
     pub credentials: Option<Credentials>,
-    /// Credentials as the tools keep them ([`CredentialFiles::find`]).
+    /// Credentials from files of other tools ([`CredentialFiles::find`]).
     pub logins: Vec<Login>,
-    /// How failures that may pass are dealt with.
+    /// Limits of retries and timeouts.
     pub retry: RetryPolicy,
-    /// How large blobs are read.
+    /// How large blobs are read in ranges.
     pub range_options: RangeOptions,
-    /// Requests that wait for an answer at once, at most; fewer where the registry wants that.
+    /// The maximum number of requests that wait for a response; lowered while the registry
+    /// throttles.
     pub max_in_flight: u16,
 }
 
@@ -90,31 +90,34 @@ impl ClientOptions {
 }
 
 impl Client {
-    /// A client for a registry host, with its port where it has one. Nothing is asked for yet.
+    /// Creates a client for a registry host, `HOST[:PORT]`, without sending a request.
     ///
     /// # Errors
-    /// [`Error::Parse`] for a host or CA file that is none.
+    /// [`Error::Parse`] if the host or a certificate is invalid.
     pub fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
         Ok(Self { transport: Transport::new(host, options)? })
     }
 
-    /// Asks whether the registry is there and lets us in.
+    /// Checks that the registry is reachable and accepts the credentials.
     ///
     /// # Errors
-    /// Where it is not, or does not.
+    /// [`Error::Unreachable`], [`Error::Unauthorized`], or [`Error::NotARegistry`] if something
+    /// else answers.
     pub async fn ping(&self) -> Result<(), Error> {
         self.transport.ping().await.map(drop)
     }
 
-    /// Says which repositories will be read, so that one token does for several of them where the
-    /// registry works with tokens; otherwise each costs a request more. Nothing is asked for yet.
+    /// Announces which repositories will be read, so that one token request covers several of them.
+    ///
+    /// Sends no request itself. Without it, each repository costs a token request of its own.
     pub fn prefetch_pull_tokens<'r>(&self, repositories: impl IntoIterator<Item = &'r Repository>) {
         self.transport.prefetch_pull_tokens(repositories.into_iter());
     }
 
-    /// Tries out what the registry can do, with the login for a project if one is given. Without a
-    /// scratch repository nothing is written; with one, blobs and a tag are written to it and to
-    /// `<scratch>/mounted`, and removed again if the registry allows it.
+    /// Tests what the registry supports, with the login for `project` if one is given.
+    ///
+    /// Without a scratch repository, nothing is written. With one, blobs and a tag are written to
+    /// it and to `<scratch>/mounted`, and are deleted afterwards if the registry allows it.
     pub async fn diagnose(
         &self,
         project: Option<&Repository>,
@@ -123,26 +126,28 @@ impl Client {
         doctor::diagnose(&self.transport, project, scratch).await
     }
 
-    /// The tags of a repository, in the registry's order.
+    /// Lists the tags of a repository, in the registry's order.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where the registry does not know the repository.
+    /// [`Error::is_not_found`] holds if the registry does not know the repository.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Error> {
         list::tags(&self.transport, repository).await
     }
 
-    /// The repositories of the registry, where it tells.
+    /// Lists the repositories of the registry.
     ///
     /// # Errors
-    /// Where it does not.
+    /// [`Error::Status`] if the registry has no catalog, and errors of the connection.
     pub async fn repositories(&self) -> Result<Vec<Repository>, Error> {
         list::repositories(&self.transport).await
     }
 
-    /// The manifests that refer to another one, of one kind if that is given.
+    /// Lists the manifests whose subject is `subject`, optionally of one artifact type.
+    ///
+    /// The list is empty if no manifest refers to it.
     ///
     /// # Errors
-    /// Where the registry cannot be asked. A manifest that nothing refers to is none.
+    /// Errors of the request.
     pub async fn referrers(
         &self,
         repository: &Repository,
@@ -152,11 +157,11 @@ impl Client {
         list::referrers(&self.transport, repository, subject, artifact_type).await
     }
 
-    /// Removes a tag, or a manifest with all its tags.
+    /// Deletes a tag, or a manifest with all its tags.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where it is not there; [`Error::Status`] where the registry removes
-    /// nothing.
+    /// [`Error::is_not_found`] holds if it does not exist; [`Error::Status`] if the registry does
+    /// not allow deletion.
     pub async fn delete_manifest(
         &self,
         repository: &Repository,
@@ -165,7 +170,7 @@ impl Client {
         list::delete(&self.transport, repository, &format!("manifests/{reference}")).await
     }
 
-    /// Removes a blob from a repository.
+    /// Deletes a blob from a repository.
     ///
     /// # Errors
     /// As [`Client::delete_manifest`].
@@ -200,7 +205,7 @@ impl ImageSource for Client {
     ) -> Result<Digest, Error> {
         match pull::manifest_digest(&self.transport, repository, reference).await? {
             Some(digest) => Ok(digest),
-            // Some registries answer `HEAD` so whatever they have, and the words are those of `GET`.
+            // Some registries answer every `HEAD` with 404; `GET` gives the error with its message.
             None => Ok(pull::manifest(&self.transport, repository, reference).await?.digest()),
         }
     }

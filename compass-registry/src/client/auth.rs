@@ -1,4 +1,4 @@
-//! Answers to challenges, and the tokens that came of them.
+//! Authentication: answers challenges and caches the resulting headers.
 
 mod token_service;
 
@@ -19,15 +19,15 @@ use crate::{Error, Repository};
 #[derive(Debug)]
 pub(super) struct Auth {
     logins: Vec<Login>,
-    /// The project whose login is also used for requests that name no repository.
+    /// The project whose login is used for requests that name no repository.
     default_project: OnceLock<Repository>,
     silence: Duration,
-    /// How the registry asked last; it will do so again.
+    /// The registry's last challenge. Later requests are expected to get the same one.
     challenge: std::sync::Mutex<Option<Challenge>>,
     tokens: TokenCache,
 }
 
-/// Shorter secrets are not looked for in what a registry says: they would be parts of its words.
+/// Shorter secrets are not redacted, as they would match parts of ordinary words.
 const MIN_SECRET: usize = 4;
 
 impl Auth {
@@ -36,18 +36,17 @@ impl Auth {
         Self { logins, default_project: OnceLock::new(), silence, challenge, tokens }
     }
 
-    /// Sends requests that name no repository with the login for a project.
+    /// Uses the login of a project for requests that name no repository.
     pub(super) fn set_default_project(&self, project: &Repository) {
-        // Only the first call has an effect.
         let _ = self.default_project.set(project.clone());
     }
 
-    /// Whether there is anything to answer a challenge with, besides a token for everybody.
+    /// Whether any login is configured. Without one, only anonymous tokens are possible.
     pub(super) fn has_logins(&self) -> bool {
         !self.logins.is_empty()
     }
 
-    /// The login for what a scope names first.
+    /// Returns the login that applies to the first resource of a scope.
     pub(super) fn login_for(&self, scope: &str) -> Option<&Login> {
         let first = scope.split(' ').next().unwrap_or_default();
         let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
@@ -60,29 +59,29 @@ impl Auth {
         self.login_for(scope).map(|login| &login.credentials)
     }
 
-    /// The login for a scope, in words.
+    /// Describes the login for a scope, for messages.
     pub(super) fn identity(&self, scope: &str) -> String {
         self.login_for(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
     }
 
-    /// How the registry lets us in, in words.
+    /// Describes how the registry authenticates requests of a scope.
     pub(super) fn describe_login(&self, scope: &str) -> String {
         let who = self.identity(scope);
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
         match &*challenge {
-            None => "it asks for none".to_owned(),
-            Some(Challenge::Basic) => format!("{who}, with the password in each request"),
+            None => "not required".to_owned(),
+            Some(Challenge::Basic) => format!("{who}, with basic authentication"),
             Some(Challenge::Bearer { realm, .. }) => {
                 let host = Url::parse(realm).ok().and_then(|url| url.host_str().map(str::to_owned));
-                format!("{who}, with tokens of {}", host.unwrap_or_else(|| realm.clone()))
+                format!("{who}, with tokens from {}", host.unwrap_or_else(|| realm.clone()))
             }
             Some(Challenge::Other(scheme)) => {
-                format!("it asks for `{scheme}`, which is unknown here")
+                format!("unsupported authentication scheme `{scheme}`")
             }
         }
     }
 
-    /// A text of a registry without the secrets that it may repeat.
+    /// Replaces the secrets of this client in a text from a registry.
     pub(super) fn redact(&self, mut text: String) -> String {
         let tokens = self.tokens.secrets();
         let own = self.logins.iter().flat_map(|login| {
@@ -105,8 +104,8 @@ impl Auth {
         text
     }
 
-    /// The `Authorization` header for a scope: the one that is known, while it is good, or else one
-    /// for the challenge that the registry had before.
+    /// Returns the `Authorization` header for a scope: the cached one while it is valid, otherwise
+    /// a new one for the last challenge.
     pub(super) async fn cached_header(
         &self,
         endpoint: TokenEndpoint<'_>,
@@ -119,8 +118,10 @@ impl Auth {
         }
     }
 
-    /// Answers a challenge; nothing where there is nothing to answer with. `refused` is the header
-    /// that was sent, if any: one that another request has replaced meanwhile is used first.
+    /// Answers a challenge, or returns `None` if there are no credentials for it.
+    ///
+    /// `refused` is the header that was sent, if any. If another request has replaced it meanwhile,
+    /// the newer header is returned.
     pub(super) async fn answer_challenge(
         &self,
         endpoint: TokenEndpoint<'_>,
@@ -133,13 +134,13 @@ impl Auth {
         Ok(header.filter(|header| Some(header) != refused))
     }
 
-    /// Keeps how the registry asks: it will do so again.
+    /// Remembers a challenge for later requests.
     pub(super) fn remember_challenge(&self, challenge: &Challenge) {
         let known = without_resource_scopes(challenge.clone());
         *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
-    /// A new token instead of one that was refused, if the registry works with tokens.
+    /// Requests a new token to replace a refused one, if the registry uses tokens.
     pub(super) async fn renew_token(
         &self,
         endpoint: TokenEndpoint<'_>,
@@ -177,7 +178,8 @@ impl Auth {
             if !self.tokens.is_current(scope, &cell) {
                 continue;
             }
-            // One that is for several is refused for this one, for other reasons than its age.
+            // A shared token that is still valid was refused because its service does not support
+            // several scopes in one token.
             let parts = cell.is_shared() && header.as_ref().is_some_and(Header::is_fresh);
             if !parts {
                 let scopes = cell.scopes.join(" ");
@@ -191,9 +193,9 @@ impl Auth {
         }
     }
 
-    /// Says what will be asked for, so that one token does for several.
+    /// Groups the scopes of coming requests, so that one token covers several of them.
     pub(super) fn group_scopes(&self, scopes: Vec<Scope>) {
-        // A token is somebody's: those of one login go together.
+        // A token belongs to one login, so scopes are grouped by login.
         let mut logins: Vec<(Option<&Login>, Vec<Scope>)> = Vec::new();
         for scope in scopes {
             let who = self.login_for(&scope);
@@ -207,7 +209,7 @@ impl Auth {
         }
     }
 
-    /// A token for this scope alone, where the one that was refused is or was for several.
+    /// Returns a token for one scope, if the refused header was a token for several.
     pub(super) async fn single_scope_header(
         &self,
         endpoint: TokenEndpoint<'_>,
@@ -233,7 +235,7 @@ impl Auth {
     }
 }
 
-/// How a registry that asked like this would ask for anything else.
+/// Removes the scopes of single resources from a challenge, so that it fits any request.
 fn without_resource_scopes(challenge: Challenge) -> Challenge {
     match challenge {
         Challenge::Bearer { realm, service, scope } => {
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn first_login_that_fits_counts() {
+    fn login_for_first_match_wins() {
         let logins = [(Some("team/web"), "w"), (Some("team"), "t"), (None, "host")];
         let auth = auth(logins.map(|(path, name)| login(path, name)).into());
         for (scope, name) in [
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn login_of_project_asks_for_root() {
+    fn default_project_login_used_for_root() {
         let logins = [(Some("team"), "t"), (None, "host")];
         let auth = auth(logins.map(|(path, name)| login(path, name)).into());
         auth.set_default_project(&"team/web".parse().unwrap());
@@ -289,14 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn secrets_in_answers_are_not_repeated() {
+    fn redact_removes_secrets_from_answers() {
         let auth = auth(vec![login(None, "robot")]);
         let said = "hunter2 is wrong (cm9ib3Q6aHVudGVyMg==)".to_owned();
         assert_eq!(auth.redact(said), "… is wrong (…)");
     }
 
     #[test]
-    fn remembered_challenge_keeps_odd_scopes() {
+    fn remembered_challenge_keeps_general_scopes() {
         let bearer = |scope: Option<&str>| Challenge::Bearer {
             realm: "https://a.b/t".to_owned(),
             service: None,

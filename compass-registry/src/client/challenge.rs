@@ -1,27 +1,27 @@
 //! The `WWW-Authenticate` header (RFC 9110, § 11.6.1; distribution token specification).
 
-/// How a registry wants to be asked.
+/// An authentication scheme that a registry offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
-    /// With user and password in each request.
+    /// User and password in each request.
     Basic,
-    /// With a token from a token service.
+    /// A token from a token service.
     Bearer {
-        /// The token service's URL.
+        /// The URL of the token service.
         realm: String,
-        /// The name it knows the registry by.
+        /// The name of the registry at the token service.
         service: Option<String>,
-        /// What the token must be good for.
+        /// The scopes that the token must cover.
         scope: Option<String>,
     },
-    /// In a way that this client does not know.
+    /// A scheme that this client does not support.
     Other(String),
 }
 
-/// Reads one header value, which may hold several challenges.
+/// Parses one header value, which may contain several challenges.
 ///
-/// It is lenient: blanks around `=` and missing commas are accepted, and a parameter without a
-/// value or with an unfinished one is left out.
+/// Spaces around `=` and missing commas are accepted. A parameter without a value, or with an
+/// unterminated one, is ignored.
 pub(crate) fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<RawChallenge<'_>> = Vec::new();
     let mut rest = header;
@@ -59,7 +59,7 @@ struct RawChallenge<'h> {
 }
 
 impl RawChallenge<'_> {
-    /// A token service without an address cannot be asked.
+    /// Returns the challenge, unless it names no token service.
     fn challenge(self) -> Option<Challenge> {
         let get = |name: &str| {
             let named = |(key, _): &&(&str, String)| key.eq_ignore_ascii_case(name);
@@ -76,13 +76,13 @@ impl RawChallenge<'_> {
     }
 }
 
-/// A scheme or the name of a parameter, and what follows it.
+/// Splits off a scheme or a parameter name.
 fn split_word(text: &str) -> (&str, &str) {
     let end = text.find([' ', '\t', ',', '=', '"']).unwrap_or(text.len());
     text.split_at(end)
 }
 
-/// What follows something that is neither a scheme nor a parameter.
+/// Skips text that is neither a scheme nor a parameter.
 fn skip_invalid(text: &str) -> &str {
     match text.strip_prefix('"') {
         Some(quoted) => unquote(quoted).map_or("", |(_, after)| after),
@@ -94,7 +94,7 @@ fn skip_invalid(text: &str) -> &str {
     }
 }
 
-/// A parameter's value, unless it is missing or unfinished, and what follows it.
+/// Splits off a parameter value; `None` if it is missing or unterminated.
 fn split_value(text: &str) -> (Option<String>, &str) {
     if let Some(quoted) = text.strip_prefix('"') {
         return match unquote(quoted) {
@@ -107,7 +107,7 @@ fn split_value(text: &str) -> (Option<String>, &str) {
     ((!value.is_empty()).then(|| value.to_owned()), after)
 }
 
-/// A quoted text without its first quote, and what follows its last one.
+/// Splits off a quoted string, whose opening quote has been removed.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

@@ -1,5 +1,5 @@
-//! Credentials as the tools keep them: Docker's `config.json`, `containers-auth.json(5)`, credential
-//! helpers.
+//! Credentials from files and helpers of other tools: Docker's `config.json`,
+//! `containers-auth.json(5)`, credential helpers.
 
 mod credential_helper;
 mod file;
@@ -11,11 +11,11 @@ use crate::Repository;
 
 pub use files::CredentialFiles;
 
-/// A text that never appears in logs or errors.
+/// A text that is never shown in logs or errors.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// What lets a client in.
+/// Credentials of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credentials {
@@ -26,26 +26,26 @@ pub enum Credentials {
         /// The password.
         password: Secret,
     },
-    /// A refresh token that the token service gave out at login.
+    /// A refresh token from the token service.
     IdentityToken(Secret),
-    /// A token for the registry itself, which is sent as it is.
+    /// A token for the registry itself, sent without a token service.
     RegistryToken(Secret),
 }
 
-/// Credentials for a registry, or for one project or repository of it.
+/// Credentials for a registry, or for one of its projects or repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Login {
-    /// The project or repository, or nothing for all of the registry.
+    /// The project or repository; `None` for the whole registry.
     pub repository: Option<Repository>,
-    /// What lets in.
+    /// The credentials.
     pub credentials: Credentials,
-    /// The file or helper that it came from, for messages.
+    /// The file or helper that they came from, for messages.
     pub source: String,
 }
 
 impl Secret {
-    /// Hides a text.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -62,7 +62,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Credentials {
-    /// What must not be shown of it.
+    /// Returns the secret part.
     pub(crate) fn secret(&self) -> &Secret {
         match self {
             Self::Password { password, .. } => password,
@@ -70,7 +70,7 @@ impl Credentials {
         }
     }
 
-    /// The user or the kind of token, in words.
+    /// Describes the user or the kind of token, for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Password { username, .. } => format!("as `{username}`"),
@@ -81,7 +81,7 @@ impl Credentials {
 }
 
 impl Login {
-    /// A login that came from somewhere.
+    /// Creates a login that came from `source`.
     pub fn new(
         repository: Option<Repository>,
         credentials: Credentials,
@@ -90,7 +90,7 @@ impl Login {
         Self { repository, credentials, source: source.into() }
     }
 
-    /// Whether it counts for a repository, or for the registry as such.
+    /// Whether the login applies to a repository, or to the registry itself (`None`).
     pub(crate) fn applies_to(&self, repository: Option<&str>) -> bool {
         let Some(own) = &self.repository else { return true };
         let rest = repository.and_then(|path| path.strip_prefix(own.as_str()));
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_do_not_show_in_debug_output() {
+    fn login_debug_hides_secrets() {
         for credentials in [
             Credentials::IdentityToken(Secret::new("hunter2")),
             Credentials::RegistryToken(Secret::new("hunter2")),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn login_is_for_what_lies_below() {
+    fn login_applies_below_its_path() {
         let login = |repository: Option<&str>| {
             let credentials = Credentials::IdentityToken(Secret::new("x"));
             Login::new(repository.map(|path| path.parse().unwrap()), credentials, "x")

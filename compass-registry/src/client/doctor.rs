@@ -1,4 +1,4 @@
-//! What a registry can do, tried out.
+//! Tests what a registry supports.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Instant;
@@ -15,26 +15,26 @@ use crate::{
     Descriptor, Error, Hint, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type,
 };
 
-/// One thing that was tried.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What, as `ranges`.
+    /// The name of the check, as `ranges`.
     pub name: &'static str,
-    /// Whether it passed; nothing where it was not tried.
+    /// Whether the check passed; `None` if it was skipped.
     pub passed: Option<bool>,
-    /// More about it, in words.
+    /// Details, for people.
     pub detail: String,
-    /// What a person can do where it does not work.
+    /// What a person can do if the check failed.
     pub help: Option<Hint>,
 }
 
-/// Bytes of the blob that is written; enough for several chunks.
+/// The size of the test blobs in bytes; enough for several chunks.
 const BLOB: usize = 3 << 20;
 
-/// Chunks in which a blob is uploaded, in bytes.
+/// The chunk size of the chunked upload in bytes.
 const CHUNK: u64 = 1 << 20;
 
-/// The tag that the tried image gets.
+/// The tag of the test image.
 const TAG: &str = "compass-doctor";
 
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Checks {
         self.0.push(Check { name, passed, detail: detail.into(), help: None });
     }
 
-    /// Notes how something went, and says whether it went well.
+    /// Records the result of a check, and returns whether it passed.
     fn record<T>(&mut self, name: &'static str, result: Result<T, Error>, well: &str) -> bool {
         let (passed, detail, help) = match result {
             Ok(_) => (true, well.to_owned(), None),
@@ -56,7 +56,7 @@ impl Checks {
     }
 }
 
-/// An error with its causes, in one line.
+/// Formats an error with its causes in one line.
 fn error_chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);
@@ -80,7 +80,7 @@ pub(super) async fn diagnose(
     match transport.ping().await {
         Ok(root) => {
             let millis = began.elapsed().as_millis();
-            checks.add("reachable", Some(true), format!("answers in {millis} ms"));
+            checks.add("reachable", Some(true), format!("responds in {millis} ms"));
             checks.add("login", Some(true), transport.describe_login(project.or(scratch)));
             let (passed, detail) = check_http_version(&root, transport);
             checks.add("http-2", passed, detail);
@@ -104,29 +104,29 @@ pub(super) async fn diagnose(
         None => {
             let names = ["upload", "chunked-upload", "ranges", "mount", "push", "referrers"];
             for name in names.into_iter().chain(["delete"]) {
-                checks.add(name, None, "needs a repository that may be written");
+                checks.add(name, None, "needs a writable repository (`--scratch`)");
             }
         }
     }
     checks.0
 }
 
-/// Tries to list the tags of a project or repository. Most projects are no repositories, so that 404
-/// says nothing.
+/// Lists the tags of a project or repository. Most projects are not repositories, so 404 says
+/// nothing.
 async fn check_project(transport: &Transport, project: &Repository, checks: &mut Checks) {
     match list::tags(transport, project).await {
         Ok(tags) => {
             checks.add("project", Some(true), format!("a repository of {} tags", tags.len()))
         }
         Err(error) if error.is_not_found() => {
-            let detail = format!("no repository of that name may be seen: {}", error_chain(&error));
+            let detail = format!("no repository of that name is visible: {}", error_chain(&error));
             checks.add("project", None, detail);
         }
         Err(error) => drop(checks.record("project", Err::<(), _>(error), "")),
     }
 }
 
-/// Many registries disable the catalogue, and no command needs it.
+/// Checks the catalog. Many registries disable it, and no command needs it.
 async fn check_catalog(transport: &Transport, checks: &mut Checks) {
     match list::repositories(transport).await {
         Ok(repositories) => {
@@ -137,7 +137,7 @@ async fn check_catalog(transport: &Transport, checks: &mut Checks) {
             name: "catalogue",
             passed: Some(false),
             detail: error_chain(&error),
-            help: Some(Hint::Text("nothing here needs it")),
+            help: Some(Hint::Text("no command needs it")),
         }),
     }
 }
@@ -146,7 +146,7 @@ fn check_http_version(root: &RootResponse, transport: &Transport) -> (Option<boo
     match root.version {
         Version::HTTP_2 => (Some(true), "many requests share a connection".to_owned()),
         _ if transport.uses_plain_http() => (None, "needs TLS".to_owned()),
-        other => (Some(false), format!("it speaks {other:?}")),
+        other => (Some(false), format!("the registry uses {other:?}")),
     }
 }
 
@@ -158,10 +158,10 @@ fn limits(root: &RootResponse) -> String {
             Some(format!("{name} {value}"))
         })
         .collect();
-    if said.is_empty() { "it names none".to_owned() } else { said.join(", ") }
+    if said.is_empty() { "none announced".to_owned() } else { said.join(", ") }
 }
 
-/// Everything that writes, in the scratch repository and one below it.
+/// Runs the checks that write, in the scratch repository and one below it.
 async fn check_writes(transport: &Transport, scratch: &Repository, checks: &mut Checks) {
     let (whole, chunked) = (random_bytes(BLOB), random_bytes(BLOB));
     let sent = upload::put_blob(transport, scratch, verified_blob(&whole)).await;
@@ -169,13 +169,13 @@ async fn check_writes(transport: &Transport, scratch: &Repository, checks: &mut 
         return;
     }
     let sent = upload::put_in_chunks(transport, scratch, verified_blob(&chunked), CHUNK).await;
-    checks.record("chunked-upload", sent, "broken uploads go on where they broke");
+    checks.record("chunked-upload", sent, "broken uploads resume where they broke");
     check_ranges(transport, scratch, &whole, checks).await;
     check_mount(transport, scratch, &whole, checks).await;
     check_image(transport, scratch, &whole, checks).await;
     let digest = |bytes: &[u8]| descriptor_of(bytes).digest;
     for blob in [&whole, &chunked] {
-        // What cannot be removed is left to the registry's own cleaning.
+        // Best effort: the registry's garbage collection removes the rest.
         let _ = list::delete(transport, scratch, &format!("blobs/{}", digest(blob))).await;
     }
 }
@@ -194,12 +194,16 @@ async fn check_ranges(
     };
     match read.await {
         Ok(_) if transport.range_options().is_none() => {
-            checks.add("ranges", Some(false), "it sends whole blobs: they are read in one stream");
+            checks.add(
+                "ranges",
+                Some(false),
+                "the registry ignores ranges: blobs are read in one stream",
+            );
         }
         Ok(chunks) if chunks.concat().get(..1000) == blob.get(part) => {
-            checks.add("ranges", Some(true), "large blobs are read in parts, several at once");
+            checks.add("ranges", Some(true), "large blobs are read in several ranges at once");
         }
-        Ok(_) => checks.add("ranges", Some(false), "it sends other bytes than were asked for"),
+        Ok(_) => checks.add("ranges", Some(false), "the registry sends other bytes than requested"),
         Err(error) => checks.add("ranges", Some(false), error_chain(&error)),
     }
 }
@@ -214,20 +218,24 @@ async fn check_mount(
         let below: Repository = format!("{scratch}/mounted").parse()?;
         let done = mount::mount_blob(transport, scratch, &below, &descriptor_of(blob)).await?;
         if done {
-            // As above.
+            // Best effort, as above.
             let digest = descriptor_of(blob).digest;
             let _ = list::delete(transport, &below, &format!("blobs/{digest}")).await;
         }
         Ok::<_, Error>(done)
     };
     match mounted.await {
-        Ok(true) => checks.add("mount", Some(true), "blobs that a neighbour has need not move"),
-        Ok(false) => checks.add("mount", Some(false), "it takes nothing over: every blob moves"),
+        Ok(true) => {
+            checks.add("mount", Some(true), "blobs of other repositories are not uploaded again")
+        }
+        Ok(false) => {
+            checks.add("mount", Some(false), "the registry does not mount: every blob is uploaded")
+        }
         Err(error) => checks.add("mount", Some(false), error_chain(&error)),
     }
 }
 
-/// A small image with something that refers to it, and their removal.
+/// Pushes, lists and deletes a small image and a manifest that refers to it.
 async fn check_image(
     transport: &Transport,
     scratch: &Repository,
@@ -253,7 +261,7 @@ async fn check_image(
         Err(error) if error.is_not_found() => {
             let found = list::referrers(transport, scratch, &subject, None).await;
             let detail = match found {
-                Ok(found) if !found.is_empty() => "by a tag, as registries without the API have it",
+                Ok(found) if !found.is_empty() => "by a tag, for registries without the API",
                 _ => "neither by the API nor by a tag",
             };
             checks.add("referrers", Some(false), detail);
@@ -265,7 +273,7 @@ async fn check_image(
             let reference = TagOrDigest::Digest(manifest.digest());
             list::delete(transport, scratch, &format!("manifests/{reference}")).await?;
         }
-        // Where the registry has no API for it, the list of what refers to the image is one more.
+        // Without the referrers API, the list of referrers is a manifest of its own.
         let list = TagOrDigest::Tag(fallback_tag(&subject)?);
         if let Some(list) = pull::manifest_digest(transport, scratch, &list).await? {
             list::delete(transport, scratch, &format!("manifests/{list}")).await?;
@@ -276,7 +284,7 @@ async fn check_image(
         && let Some(check) = checks.0.last_mut()
     {
         check.help = Some(Hint::Text(
-            "what was pushed to the scratch repository stays there: remove it by hand",
+            "the test content stays in the scratch repository: delete it manually",
         ));
     }
 }
@@ -299,10 +307,10 @@ fn descriptor_of(bytes: &[u8]) -> Descriptor {
 
 fn verified_blob(bytes: &Bytes) -> VerifiedBlob {
     let content = stream::iter([Ok(bytes.clone())]).boxed();
-    VerifiedBlob::new("the tried blob".to_owned(), descriptor_of(bytes), content)
+    VerifiedBlob::new("the test blob".to_owned(), descriptor_of(bytes), content)
 }
 
-/// Bytes that no registry has yet.
+/// Returns random bytes, so that no registry has the blob yet.
 fn random_bytes(length: usize) -> Bytes {
     let state = RandomState::new();
     let numbers = (0..).flat_map(|n: u64| state.hash_one(n).to_le_bytes());

@@ -1,10 +1,10 @@
-//! What a registry, or a proxy before it, says went wrong (distribution specification, § Error
-//! Codes): its own words, whatever their form.
+//! Error messages in response bodies of registries and proxies (distribution specification, § Error
+//! Codes).
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Characters that are shown.
+/// The maximum number of characters of a summary.
 const MAX_CHARS: usize = 300;
 
 #[derive(Deserialize)]
@@ -22,13 +22,14 @@ struct OneError {
     detail: Value,
 }
 
-/// The words of a body: of the form that the specification has, codes and messages; of any other,
-/// the body itself. They are on one line and may hold anything else: whoever shows them escapes
-/// them.
+/// Summarizes an error body in one line: the codes and messages of the specified form, or the body
+/// itself.
+///
+/// The line may contain control characters, which the caller must escape.
 pub(super) fn summarize(body: &[u8]) -> String {
     let errors = serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |it| it.errors);
     let lines: Vec<_> = errors.iter().map(OneError::to_line).collect();
-    // An error without the usual fields: show the whole body.
+    // An error without the specified fields: show the whole body.
     let line = match lines.iter().any(String::is_empty) || lines.is_empty() {
         true => String::from_utf8_lossy(body).into_owned(),
         false => lines.join("; "),
@@ -40,13 +41,14 @@ pub(super) fn summarize(body: &[u8]) -> String {
     }
 }
 
-/// Words behind a message, if there are any.
+/// Formats a summary for the end of a message; empty if there is none.
 pub(super) fn suffix(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
 impl OneError {
-    /// Registries put the reason into the detail if the message is the usual one for the code.
+    /// Formats one error. Some registries put the reason into `detail` if the message is the
+    /// default text of the code.
     fn to_line(&self) -> String {
         let code = match &self.code {
             Value::String(code) => code.clone(),
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_any_body_are_shown() {
+    fn summarize_accepts_any_body() {
         for (body, words) in [
             (r#"{"errors":[{"code":"DENIED","message":"not a member"}]}"#, "DENIED not a member"),
             (
@@ -83,7 +85,7 @@ mod tests {
                 r#"{"errors":[{"code":"A","message":"b","detail":"b"},{"code":"C","detail":null}]}"#,
                 "A b; C",
             ),
-            // Artifactory writes numbers, and no code.
+            // Artifactory sends numbers and no code.
             (r#"{"errors":[{"status":403,"message":"Forbidden"}]}"#, "Forbidden"),
             (r#"{"errors":[{"code":401,"message":"no"}]}"#, "401 no"),
             (r#"{"errors":[]}"#, r#"{"errors":[]}"#),

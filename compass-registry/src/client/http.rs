@@ -1,4 +1,4 @@
-//! How connections are made: TLS, certificates, proxies.
+//! HTTP clients: TLS, certificates and proxies.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::connect_retry::ConnectRetry;
 use crate::error::connection::error_chain;
 
-/// The ways to a registry, and to the hosts that it sends us to.
+/// The HTTP clients for the registry and for the hosts that it redirects to.
 #[derive(Debug)]
 pub(super) struct Connections {
     registry: Ways,
@@ -20,17 +20,17 @@ pub(super) struct Connections {
 
 #[derive(Debug, Clone)]
 struct Ways {
-    /// For what is short. Over TLS, many requests share one connection.
+    /// For small requests. Over TLS, they share one connection.
     http: reqwest::Client,
-    /// For blobs: each has a connection of its own, so that no window of another is in its way.
+    /// For blobs: HTTP/1.1 only, so that each transfer has a flow-control window of its own.
     bulk: reqwest::Client,
 }
 
 impl Connections {
-    /// The ways to a host. What is on this machine, as `local` says, is spoken with without a proxy.
+    /// Creates the clients. Requests to this machine (`local`) do not use a proxy.
     ///
     /// # Errors
-    /// [`Error::Parse`] where certificates are none.
+    /// [`Error::Parse`] if a certificate is invalid.
     pub(super) fn new(
         host: &str,
         (local, plain): (bool, bool),
@@ -41,18 +41,18 @@ impl Connections {
             Some(identity) => Ways::new(host, (local, plain), (options, Some(identity)))?,
             None => stranger.clone(),
         };
-        // A client certificate says who we are; the registry is told, and nobody else.
+        // A client certificate identifies the user, so only the registry gets it.
         Ok(Self { registry, elsewhere: stranger })
     }
 
-    /// The way to the registry itself, or to another host; for a blob, or for anything else.
+    /// Returns the client for an origin and a kind of traffic.
     pub(super) fn to(&self, is_registry_origin: bool, is_bulk: bool) -> &reqwest::Client {
         let ways = if is_registry_origin { &self.registry } else { &self.elsewhere };
         if is_bulk { &ways.bulk } else { &ways.http }
     }
 }
 
-/// Where to ask for tokens: the registry, and the way there.
+/// What a token request needs: the clients, and the registry on whose behalf it is sent.
 #[derive(Clone, Copy)]
 pub(super) struct TokenEndpoint<'d> {
     pub(super) connections: &'d Connections,
@@ -61,7 +61,7 @@ pub(super) struct TokenEndpoint<'d> {
 }
 
 impl TokenEndpoint<'_> {
-    /// The way to a token service.
+    /// Returns the client for a token service.
     pub(super) fn to(&self, url: &Url) -> &reqwest::Client {
         self.connections.to(url.origin() == self.registry.origin(), false)
     }
@@ -79,7 +79,7 @@ impl Ways {
             None => unreachable(host, "anything", error),
         };
         let http = builder()?.build().map_err(failed)?;
-        // Without TLS, all of it is HTTP/1.1.
+        // Without TLS, every request uses HTTP/1.1.
         let bulk = match plain {
             true => http.clone(),
             false => builder()?.http1_only().build().map_err(failed)?,
@@ -88,7 +88,7 @@ impl Ways {
     }
 }
 
-/// What a chain of errors ends with.
+/// Returns the last cause of an error.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     error_chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -106,7 +106,7 @@ fn builder(
         .pool_max_idle_per_host(64)
         .tcp_nodelay(true);
     if local {
-        // No proxy elsewhere can reach this machine by that name.
+        // A remote proxy cannot reach this machine by a loopback name.
         builder = builder.no_proxy();
     }
     if let Some(pem) = &options.ca_pem {
@@ -128,11 +128,11 @@ fn builder(
     Ok(builder)
 }
 
-/// Lets rustls use ring, unless the program has chosen already.
+/// Installs ring as the crypto provider of rustls, unless the program has installed one.
 pub(super) fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error says that a provider is installed, which is just as well.
+        // Fails if a provider is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }

@@ -1,4 +1,5 @@
-//! Lists and removal (distribution specification, § Content Discovery, § Content Management).
+//! Listing tags, repositories and referrers, and deletion (distribution specification, § Content
+//! Discovery, § Content Management).
 
 use std::str::FromStr;
 
@@ -15,18 +16,18 @@ use super::transport::{Request, Transport, is_ok, is_success};
 use crate::referrer::{ReferrerIndex, fallback_tag};
 use crate::{Digest, Error, RawManifest, Referrer, Repository, Tag, TagOrDigest};
 
-/// Entries that are asked for at once.
+/// Entries requested per page.
 const PAGE: &str = "1000";
 
-/// A list of more pages than this does not end.
+/// The maximum number of pages of a list.
 const MAX_PAGES: usize = 10_000;
 
-/// Bytes of all pages of a list. A name takes a hundred or so.
+/// The maximum number of bytes of all pages of a list.
 const MAX_BYTES: usize = 64 << 20;
 
 #[derive(Deserialize)]
 struct Tags {
-    /// Registries write null where there are none.
+    /// Registries send null if there are none.
     tags: Option<Vec<String>>,
 }
 
@@ -50,7 +51,7 @@ pub(super) async fn repositories(transport: &Transport) -> Result<Vec<Repository
     Ok(parse_valid(pages.into_iter().filter_map(|page| page.repositories).flatten()))
 }
 
-/// What can be asked for by its name; a registry may hold names of older times.
+/// Parses names, and skips invalid ones: a registry may hold names from before the specification.
 fn parse_valid<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
     let parsed = names.map(|name| name.parse().inspect_err(|error| tracing::warn!(%error)));
     parsed.filter_map(Result::ok).collect()
@@ -79,16 +80,16 @@ async fn fetch_pages<T: DeserializeOwned>(
         pages.push(page?);
         let Some(link) = next_link(&headers) else { return Ok(pages) };
         let next = next_page(&request.url, &link);
-        let next = next.ok_or_else(|| bad(&request, "its next page is somewhere else"))?;
+        let next = next.ok_or_else(|| bad(&request, "its next page is a different list"))?;
         if next == request.url || pages.len() == MAX_PAGES || bytes > MAX_BYTES {
-            return Err(bad(&request, "it does not end"));
+            return Err(bad(&request, "it has too many pages"));
         }
         request.url = next;
     }
 }
 
-/// The address of the next page, at the same registry. Registries behind proxies name themselves by
-/// other hosts: only the path and the parameters count.
+/// Returns the URL of the next page at the same registry. Registries behind proxies name themselves
+/// by other hosts, so only the path and the query count.
 fn next_page(current: &Url, link: &str) -> Option<Url> {
     let named = current.join(link).ok()?;
     let mut next = current.clone();
@@ -106,8 +107,8 @@ async fn fetch_page(transport: &Transport, request: &Request) -> Result<(HeaderM
     transport.retry().run(read).await
 }
 
-/// The address of the next page (RFC 8288). There may be several links in a header, and several
-/// headers.
+/// Returns the target of the link with `rel=next` (RFC 8288). A header may contain several links,
+/// and may occur several times.
 fn next_link(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     values
@@ -116,7 +117,7 @@ fn next_link(headers: &HeaderMap) -> Option<String> {
         .map(|(target, _)| target)
 }
 
-/// The targets of a header with their parameters.
+/// Splits a header into link targets and their parameters.
 fn parse_links(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -157,13 +158,13 @@ pub(super) async fn referrers(
         }
         found => found?.into_iter().flat_map(|page| page.manifests).collect(),
     };
-    // A registry need not know the filter.
+    // A registry may ignore the filter.
     let wanted =
         |one: &Referrer| artifact_type.is_none_or(|k| one.artifact_type.as_deref() == Some(k));
     Ok(found.into_iter().filter(wanted).collect())
 }
 
-/// The list that a registry without an API for referrers keeps under a tag.
+/// Reads the list that is kept under a tag if the registry has no referrers API.
 async fn fallback_referrers(
     transport: &Transport,
     repository: &Repository,
@@ -177,7 +178,7 @@ async fn fallback_referrers(
     }
 }
 
-/// Adds a manifest to the list of what refers to its subject, where the registry does not do that.
+/// Adds a manifest to the list of referrers of its subject, for registries without the API.
 pub(super) async fn add_referrer(
     transport: &Transport,
     repository: &Repository,
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn next_page_is_link_that_says_so() {
+    fn next_link_finds_rel_next() {
         let next = |text: &str| next_link(&HeaderMap::from_iter([(LINK, text.parse().unwrap())]));
         let page = Some("/v2/_catalog?last=b&n=2".to_owned());
         for text in [
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn next_page_stays_at_registry() {
+    fn next_page_keeps_registry_origin() {
         let list: Url = "https://reg.a:5000/v2/team/web/tags/list?n=2".parse().unwrap();
         let next = |link: &str| next_page(&list, link).map(|url| url.to_string());
         let page = Some("https://reg.a:5000/v2/team/web/tags/list?n=2&last=b".to_owned());
@@ -241,7 +242,7 @@ mod tests {
             "/v2/team/web/tags/list?n=2&last=b",
             "?n=2&last=b",
             "https://reg.a:5000/v2/team/web/tags/list?n=2&last=b",
-            // Behind a proxy.
+            // A backend behind a proxy.
             "http://backend:8080/v2/team/web/tags/list?n=2&last=b",
             "/v2/team/web/tags/list/?n=2&last=b",
         ] {

@@ -1,4 +1,4 @@
-//! Mounting a blob (distribution specification, § Mounting a blob from another repository).
+//! Mounting blobs (distribution specification, § Mounting a blob from another repository).
 
 use reqwest::{Method, StatusCode};
 
@@ -8,8 +8,10 @@ use super::transport::{Transport, is_success};
 use super::upload::cancel;
 use crate::{Descriptor, Error, Repository};
 
-/// Takes a blob over from another repository. Where the registry does not do that, it opens an
-/// upload instead, which is kept for [`put_blob`](super::upload::put_blob).
+/// Mounts a blob from another repository, and returns whether that succeeded.
+///
+/// A registry that does not mount opens an upload session instead, which is kept for
+/// [`put_blob`](super::upload::put_blob).
 pub(super) async fn mount_blob(
     transport: &Transport,
     from: &Repository,
@@ -23,8 +25,7 @@ pub(super) async fn mount_blob(
         .append_pair("mount", &descriptor.digest.to_string())
         .append_pair("from", from.as_str());
     request.scope = format!("{} repository:{from}:pull", request.scope);
-    // Whatever keeps us from mounting need not keep us from uploading, which is tried again if that
-    // may help.
+    // If mounting fails, uploading may still succeed, and is retried if necessary.
     let Ok(response) = transport.send_without_retry(&request, is_success).await else {
         return Ok(false);
     };
@@ -40,7 +41,7 @@ pub(super) async fn mount_blob(
     Ok(false)
 }
 
-/// Gives up the upload that was opened where a mount was declined: the blob is there already.
+/// Cancels the upload session of a declined mount, because the blob exists already.
 pub(super) async fn cancel_pending_mount_upload(
     transport: &Transport,
     repository: &Repository,

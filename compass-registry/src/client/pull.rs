@@ -1,4 +1,4 @@
-//! Pulling (distribution specification, § Pull).
+//! Pulling manifests and blobs (distribution specification, § Pull).
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
-/// A document that takes longer than so many pauses of a silent peer does not come.
+/// The maximum duration of reading a document, in idle timeouts.
 const MAX_IDLE_TIMEOUTS: u32 = 5;
 
 pub(super) async fn manifest(
@@ -42,7 +42,7 @@ pub(super) async fn manifest(
     Ok(RawManifest::with_algorithm(reference.algorithm(), media_type, bytes))
 }
 
-/// A manifest as a registry sends it.
+/// A manifest as the registry sent it.
 struct FetchedManifest {
     content_type: Option<String>,
     bytes: Bytes,
@@ -78,13 +78,13 @@ async fn fetch_once(
         return bad(encoding_reason(&encoding));
     }
     if bytes.trim_ascii().is_empty() {
-        return bad("the answer is empty".to_owned());
+        return bad("the response is empty".to_owned());
     }
     if is_truncated_json(&bytes) {
         let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         return Err(transport.unreachable(request, &at, ConnectionError::new(true, cut)));
     }
-    // A digest that was asked for is verified in any case.
+    // The caller verifies a requested digest in any case.
     if let (Some(promised), TagOrDigest::Tag(_)) = (promised, reference) {
         let sent = promised.algorithm().digest(&bytes);
         if sent != promised {
@@ -95,22 +95,25 @@ async fn fetch_once(
     Ok(FetchedManifest { content_type, bytes })
 }
 
-/// Whether a JSON text ends too early: without `Content-Length`, a broken connection looks like the
-/// end of the answer.
+/// Whether a JSON text ends too early. Without `Content-Length`, a broken connection looks like the
+/// end of the body.
 fn is_truncated_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|error| error.is_eof())
 }
 
-/// Explains why an answer cannot be a manifest.
+/// Explains why a response is not a manifest.
 fn not_a_manifest_reason(content_type: Option<String>, bytes: &[u8]) -> String {
     let kind = content_type.map_or_else(String::new, |kind| format!(" (`{kind}`)"));
-    format!("what the registry sent{kind} is no manifest: {}", error_body::summarize(bytes))
+    format!(
+        "the registry sent something that is not a manifest{kind}: {}",
+        error_body::summarize(bytes)
+    )
 }
 
-/// The digest of the manifest that a tag or digest names; nothing if there is none. A registry that
-/// refuses `HEAD`, or does not tell the digest in the algorithm that is asked for, is asked for the
-/// manifest itself; so is one that answers 404 to `HEAD`, until `HEAD` has found a
-/// manifest.
+/// Returns the digest of the manifest that a tag or digest names, or `None` if it does not exist.
+///
+/// Falls back to `GET` if the registry refuses `HEAD`, sends no digest of the requested algorithm,
+/// or answers 404 before any `HEAD` has found a manifest.
 pub(super) async fn manifest_digest(
     transport: &Transport,
     repository: &Repository,
@@ -139,7 +142,7 @@ pub(super) async fn manifest_digest(
     verified_manifest_digest(transport, repository, reference).await
 }
 
-/// The same, computed from the manifest itself.
+/// Computes the digest from the manifest itself.
 pub(super) async fn verified_manifest_digest(
     transport: &Transport,
     repository: &Repository,
@@ -152,18 +155,18 @@ pub(super) async fn verified_manifest_digest(
     }
 }
 
-/// Whether `GET` may be answered although `HEAD` was refused: some registries and proxies know only
-/// that one, and it shows the registry's words.
+/// Whether to retry a refused `HEAD` with `GET`: some registries and proxies support only `GET`,
+/// and its response contains a message.
 pub(super) fn is_head_refused(error: &Error) -> bool {
     match error {
-        // A redirect without an address is no answer either.
+        // This includes a redirect without a location.
         Error::Unauthorized { .. } | Error::InvalidResponse { .. } => true,
         Error::Status { status, .. } => *status == 500 || !error.is_transient(),
         _ => false,
     }
 }
 
-/// Whether a blob exists, by `GET` of its first byte.
+/// Checks whether a blob exists with a `GET` of its first byte.
 pub(super) async fn has_first_byte(
     transport: &Transport,
     mut request: Request,
@@ -172,7 +175,7 @@ pub(super) async fn has_first_byte(
     request.is_blob = true;
     request.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    // An empty blob has no first byte.
+    // 416: the blob is empty.
     let expected = |status: StatusCode| matches!(status.as_u16(), 200 | 206 | 416);
     match transport.send(&request, expected).await {
         Ok(_) => Ok(true),
@@ -181,7 +184,7 @@ pub(super) async fn has_first_byte(
     }
 }
 
-/// Opens a range of a blob once; who reads it resumes.
+/// Opens a range of a blob, without retrying. The reader of the stream resumes it.
 pub(super) async fn blob(
     transport: &Transport,
     repository: &Repository,
@@ -194,7 +197,7 @@ pub(super) async fn blob(
     request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let partial = range.start > 0 || range.end < descriptor.size;
     if partial {
-        // The last byte is part of an HTTP range (RFC 9110, § 14.1.2).
+        // HTTP ranges include their last byte (RFC 9110, § 14.1.2).
         let last = range.end.max(range.start + 1) - 1;
         let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.start));
         request.headers.insert(RANGE, value.unwrap_or(HeaderValue::from_static("")));
@@ -207,7 +210,8 @@ pub(super) async fn blob(
     check_content_encoding(&response, descriptor, &range)
         .map_err(|reason| invalid_blob(transport, repository, descriptor, reason))?;
     let skip = if response.status() == StatusCode::OK {
-        // A registry that ignores the range sends everything; what is known is dropped.
+        // A registry that ignores the range sends the whole blob; the bytes before the range are
+        // skipped.
         if partial {
             transport.disable_ranges();
         }
@@ -231,9 +235,10 @@ fn invalid_blob(
     Error::InvalidResponse { what, reason }
 }
 
-/// Refuses a body with a `Content-Encoding`: its bytes are not the blob's. Some storages set that
-/// header for blobs that are gzip files themselves, so a body of the right length is accepted; its
-/// digest is verified anyway.
+/// Rejects a body with a `Content-Encoding`, whose bytes are not those of the blob.
+///
+/// Some storages set the header for blobs that are gzip files themselves, so a body of the right
+/// length is accepted; its digest is verified anyway.
 fn check_content_encoding(
     response: &Response,
     descriptor: &Descriptor,
@@ -248,7 +253,7 @@ fn check_content_encoding(
     if declared == Some(length) { Ok(()) } else { Err(encoding_reason(&encoding)) }
 }
 
-/// The `Content-Encoding` of an answer, unless it is none.
+/// Returns the `Content-Encoding` of a response, except `identity`.
 pub(super) fn content_encoding(response: &Response) -> Option<String> {
     let encoding = header(response, &CONTENT_ENCODING)?.to_ascii_lowercase();
     (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
@@ -256,8 +261,8 @@ pub(super) fn content_encoding(response: &Response) -> Option<String> {
 
 fn encoding_reason(encoding: &str) -> String {
     format!(
-        "it is sent with `Content-Encoding: {encoding}`, although `identity` is asked for: a proxy \
-         before the registry compresses it"
+        "the response has `Content-Encoding: {encoding}` although `identity` was requested: a proxy in \
+         front of the registry compresses it"
     )
 }
 
@@ -265,7 +270,7 @@ fn header(response: &Response, name: &HeaderName) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
 }
 
-/// The blob ends before the range begins.
+/// Creates the error for a blob that ends before the range begins.
 fn range_beyond_end(
     response: &Response,
     repository: &Repository,
@@ -280,12 +285,12 @@ fn range_beyond_end(
         }
         _ => Error::InvalidResponse {
             what,
-            reason: format!("the registry has nothing at byte {start} of {}", descriptor.size),
+            reason: format!("the registry has no byte {start} of {}", descriptor.size),
         },
     }
 }
 
-/// How many bytes of a partial answer stand before the wanted offset.
+/// Returns how many bytes of a partial response precede the requested offset.
 fn bytes_before(response: &Response, offset: u64) -> Result<u64, Error> {
     let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
     let start: Option<u64> =
@@ -294,8 +299,8 @@ fn bytes_before(response: &Response, offset: u64) -> Result<u64, Error> {
         Some(start) if start <= offset => Ok(offset - start),
         None if offset == 0 => Ok(0),
         _ => Err(Error::InvalidResponse {
-            what: "a partial answer of the registry".to_owned(),
-            reason: format!("it does not begin at byte {offset}"),
+            what: "a partial response of the registry".to_owned(),
+            reason: format!("it does not start at byte {offset}"),
         }),
     }
 }
@@ -322,7 +327,7 @@ fn manifest_request(
     request
 }
 
-/// What the registry says the content's digest is.
+/// Returns the digest that the registry states for the content.
 pub(super) fn digest_header(response: &Response) -> Option<Digest> {
     response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
@@ -346,7 +351,7 @@ pub(super) async fn read_limited(
         if bytes.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(Error::InvalidResponse {
                 what: format!("{}{}", transport.host(), request.url.path()),
-                reason: "it is larger than 4 MiB, more than a manifest may be".to_owned(),
+                reason: "it is larger than 4 MiB, the limit of manifests".to_owned(),
             });
         }
     }

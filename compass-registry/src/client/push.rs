@@ -1,4 +1,4 @@
-//! Pushing manifests, and looking for blobs (distribution specification, § Push).
+//! Pushing manifests and looking up blobs (distribution specification, § Push).
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
@@ -8,11 +8,13 @@ use super::pull::{self, digest_header, has_first_byte, is_head_refused};
 use super::transport::{Transport, is_ok, is_success};
 use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
-/// Both actions: the token that looks for a blob then also writes it.
+/// Both actions, so that the token of the lookup also allows the upload.
 pub(super) const PUSH: &str = "pull,push";
 
-/// Whether a registry has a blob. An answer with another length or digest counts as no: pushing the
-/// blob again does no harm.
+/// Whether a registry has a blob.
+///
+/// A response with another length or digest counts as "no", since pushing the blob again does no
+/// harm.
 pub(super) async fn has_blob(
     transport: &Transport,
     repository: &Repository,
@@ -31,7 +33,7 @@ pub(super) async fn has_blob(
 
 fn is_mismatch(response: &Response, descriptor: &Descriptor) -> bool {
     let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    // Some proxies answer `HEAD` with 0, whatever they have.
+    // Some proxies answer every `HEAD` with length 0.
     let length: Option<u64> = length.and_then(|length| length.parse().ok());
     let digest = digest_header(response);
     let digest = digest.filter(|told| told.algorithm() == descriptor.digest.algorithm());
@@ -39,8 +41,7 @@ fn is_mismatch(response: &Response, descriptor: &Descriptor) -> bool {
         || digest.is_some_and(|digest| digest != descriptor.digest)
 }
 
-/// Confirms a pushed manifest with a request, if the answer to the push has no digest. Some registries
-/// show it with a delay, or by its tag only.
+/// Waits until the registry shows a pushed manifest. Some do so with a delay, or by its tag only.
 async fn wait_until_visible(
     transport: &Transport,
     repository: &Repository,
@@ -54,7 +55,7 @@ async fn wait_until_visible(
             }
         }
         let what = format!("{}/{repository}", transport.host());
-        let reason = format!("the registry took {digest} and has it not");
+        let reason = format!("the registry accepted {digest} but does not have it");
         Err(Error::InvalidResponse { what, reason })
     };
     let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
@@ -77,7 +78,7 @@ pub(super) async fn put_manifest(
     })?;
     request.headers.insert(CONTENT_TYPE, media_type);
     request.body = manifest.bytes().clone();
-    // It may take a registry a moment to see the blobs that it just took, above all if another
+    // A registry may need a moment to see blobs that it has just accepted, especially if another
     // client pushes the same ones.
     let passes = |error: &Error| error.is_transient() || error.is_blob_unknown();
     let put = || transport.send_without_retry(&request, is_success);

@@ -1,6 +1,8 @@
-//! How fast one registry is asked: how many requests wait for an answer at once, and when none may
-//! be sent because the registry wants a pause. What a registry refuses makes the limit smaller, and
-//! what it answers lets it grow again. Pauses without anything between them are an error in the end.
+//! Limits the requests to one registry.
+//!
+//! The number of requests in flight is halved when the registry throttles, and grows by one per
+//! round of successful responses. While the registry asks for a pause, no request is sent; pauses
+//! without a successful response in between end with an error.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,9 +17,9 @@ use crate::min_speed::TooSlow;
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     max: f64,
-    /// No registry makes us wait longer than this.
+    /// Longer pauses are not waited for.
     max_retry_after: Duration,
-    /// Nor, in several pauses without a request between them that asks for none, than this.
+    /// The maximum sum of pauses without a successful response in between.
     max_total_pause: Duration,
     state: Mutex<State>,
     released: Notify,
@@ -28,12 +30,12 @@ struct State {
     limit: f64,
     in_flight: usize,
     paused_until: Option<Instant>,
-    /// The pauses that were asked for since the last answer that asked for none.
+    /// The sum of the pauses since the last response that asked for none.
     total_pause: Duration,
 }
 
 impl State {
-    /// Whether so many more may wait.
+    /// Whether `more` additional requests fit into the limit.
     fn has_slot(&self, more: usize) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "few requests")]
         let in_flight = (self.in_flight + more) as f64;
@@ -41,7 +43,7 @@ impl State {
     }
 }
 
-/// The right to wait for one answer.
+/// Permission to have one request in flight. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Permit<'l>(&'l RateLimiter);
 
@@ -57,10 +59,11 @@ impl RateLimiter {
     /// Waits until one more request may be sent.
     ///
     /// # Errors
-    /// If the registry asks for one pause after another.
+    /// [`TooSlow::Pauses`] if the registry asks for one pause after another.
     pub(super) async fn acquire(&self) -> Result<Permit<'_>, TooSlow> {
         loop {
-            // Who gives up during the pause gives the place back, which wakes the next one.
+            // A task that is cancelled during the pause drops its permit, which wakes the next
+            // waiter.
             let permit = self.acquire_slot().await;
             self.wait_while_paused().await?;
             if self.state().has_slot(0) {
@@ -83,7 +86,7 @@ impl RateLimiter {
         }
     }
 
-    /// Waits while the registry wants no requests.
+    /// Waits until the pause that the registry asked for has ended.
     ///
     /// # Errors
     /// As [`RateLimiter::acquire`].
@@ -103,7 +106,7 @@ impl RateLimiter {
         }
     }
 
-    /// Learns from an answer.
+    /// Updates the limit and the pause from a response.
     pub(super) fn observe(&self, response: &Response) {
         self.observe_headers(response.status(), response.headers());
     }
@@ -126,7 +129,8 @@ impl RateLimiter {
         let reset =
             header_number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
         let wanted = asked.filter(|_| busy).into_iter().chain(reset).max();
-        // What asks for more is refused where it is asked for, and not waited for by everybody.
+        // A longer pause fails only the request that was throttled, instead of stopping all of
+        // them.
         let wanted = wanted.filter(|pause| *pause <= self.max_retry_after);
         match wanted.filter(|pause| !pause.is_zero()) {
             Some(pause) => {
@@ -152,12 +156,12 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// Longer pauses than this, some thirty years, are the seconds of Unix time at their end, as Docker
-/// Hub writes them.
+/// Larger values are not seconds to wait but Unix timestamps, as Docker Hub sends them.
 const UNIX_TIME: f64 = 1e9;
 
-/// How long an answer asks us to wait, in seconds or up to a date (RFC 9110, § 10.2.3). Some services
-/// write fractions of seconds, or Unix time.
+/// Parses `Retry-After`: seconds or a date (RFC 9110, § 10.2.3).
+///
+/// Some services send fractions of seconds, or a Unix timestamp.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
     let until = match text.parse::<f64>() {
@@ -168,7 +172,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// The number in front of parameters, as in `ratelimit-remaining: 76;w=21600`.
+/// Parses the number before the parameters of a header, as in `ratelimit-remaining: 76;w=21600`.
 fn header_number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     let text = headers.get(HeaderName::from_static(name))?.to_str().ok()?;
     text.split(';').next()?.trim().parse().ok()
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_halve_the_limit_and_answers_let_it_grow_back() {
+    fn limiter_throttled_halves_then_recovers() {
         let limiter = limiter();
         let limit = || limiter.state().limit;
         for expected in [4.0, 2.0, 1.0, 1.0] {
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn everybody_waits_as_long_as_the_registry_asks() {
+    async fn acquire_waits_for_requested_pause() {
         for (status, pairs, seconds) in [
             (429, vec![("retry-after", "7")], 7),
             (503, vec![("retry-after", "3")], 3),
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_requests_wait_than_the_limit_allows() {
+    async fn acquire_blocks_at_limit() {
         let limiter = RateLimiter::new(2, Duration::from_mins(1), Duration::from_mins(5));
         let (first, _second) = (limiter.acquire().await.unwrap(), limiter.acquire().await.unwrap());
         let third = tokio::time::timeout(Duration::from_secs(1), limiter.acquire()).await;
@@ -235,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_gives_up_during_a_pause_wakes_the_next_one() {
+    async fn acquire_cancelled_wakes_next_waiter() {
         let limiter = RateLimiter::new(1, Duration::from_mins(1), Duration::from_mins(5));
         let first = limiter.acquire().await.unwrap();
         let (mut second, third) = (Box::pin(limiter.acquire()), limiter.acquire());
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_without_end_are_an_error() {
+    async fn acquire_endless_pauses_fail() {
         let used_up = headers(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "50")]);
         for (between, ends) in [(false, true), (true, false)] {
             let limiter = limiter();
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+    fn retry_after_parses_seconds_and_dates() {
         let asked = |text: &str| retry_after(&headers(&[("retry-after", text)]));
         assert_eq!(asked("90"), Some(Duration::from_secs(90)));
         assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));

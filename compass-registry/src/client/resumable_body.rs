@@ -1,5 +1,4 @@
-//! The bytes of one blob on their way up: a body that can be stopped, put back to where the
-//! registry got to, and taken up again.
+//! The request body of a blob upload that can be rewound and continued in another request.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +12,19 @@ use reqwest::Body;
 use crate::min_speed::SpeedGuard;
 use crate::{Error, RetryPolicy, VerifiedBlob};
 
-/// The most bytes that a body yields at once: yielded bytes count as sent.
+/// The maximum size of a chunk in bytes. Yielded bytes count as sent, so chunks are small.
 const MAX_CHUNK: u64 = 1 << 20;
 
-/// A blob that is sent, in one body after the other.
+/// A blob that is sent in one or several request bodies.
 pub(super) struct ResumableBody(Arc<Mutex<State>>);
 
 struct State {
     blob: VerifiedBlob,
-    /// Read, and behind the end of the last body.
+    /// Bytes that were read from the blob but lie beyond the end of the last body.
     carry_over: Bytes,
-    /// Which body may read.
+    /// The number of the body that may read. Older bodies fail.
     generation: u32,
-    /// Bytes that this body may still take.
+    /// Bytes left in the current body.
     remaining: u64,
     failure: Option<Error>,
     last_progress: Instant,
@@ -45,12 +44,12 @@ impl ResumableBody {
         })))
     }
 
-    /// The first byte that has not been sent.
+    /// Returns the offset of the first byte that has not been sent.
     pub(super) fn position(&self) -> u64 {
         self.state().position()
     }
 
-    /// A body of the next bytes. Bodies before it end, and read no more.
+    /// Returns a body of the next `length` bytes, and invalidates all earlier bodies.
     pub(super) fn body(&self, length: u64) -> Body {
         let number = {
             let mut state = self.state();
@@ -77,7 +76,7 @@ impl ResumableBody {
         })
     }
 
-    /// Makes this the next byte to be sent; says whether that is possible.
+    /// Continues at this offset; returns `false` if the blob cannot be read again from there.
     pub(super) fn seek(&self, position: u64) -> bool {
         let mut state = self.state();
         state.generation += 1;
@@ -88,12 +87,12 @@ impl ResumableBody {
         state.blob.seek(position)
     }
 
-    /// What went wrong with the blob itself; the connection broke only because of that.
+    /// Takes the error of reading the blob, if that is why the connection broke.
     pub(super) fn failure(&self) -> Option<Error> {
         self.state().failure.take()
     }
 
-    /// Ends when nothing has moved for too long, or too little.
+    /// Completes with an error if the transfer stalls or is slower than the policy allows.
     pub(super) async fn stall_timeout(
         &self,
         retry: &RetryPolicy,
@@ -104,13 +103,13 @@ impl ResumableBody {
         loop {
             tokio::time::sleep(step).await;
             let state = self.state();
-            // After the last byte the registry may take its time.
+            // After the last byte, the registry may need time to store the blob.
             if state.remaining > 0
                 && let Err(slow) = guard.record(step, state.position().saturating_sub(start))
             {
                 return Box::new(slow);
             }
-            // The blob's own source watches itself, and gets the first word.
+            // The source has a timeout of its own, which must expire first: its error says more.
             let limit =
                 if state.remaining == 0 { retry.commit_timeout } else { retry.idle_timeout * 2 };
             if state.last_progress.elapsed() > limit {
@@ -136,14 +135,14 @@ impl State {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, std::io::Error>>> {
         if generation != self.generation {
-            return Poll::Ready(Some(Err(std::io::Error::other("another body goes on"))));
+            return Poll::Ready(Some(Err(std::io::Error::other("a newer body replaced this one"))));
         }
         if self.remaining == 0 {
             return Poll::Ready(None);
         }
         ready!(self.poll_prefetch(context));
         if self.failure.is_some() {
-            let broken = std::io::Error::other("the blob cannot be read");
+            let broken = std::io::Error::other("cannot read the blob");
             return Poll::Ready(Some(Err(broken)));
         }
         let mut chunk = std::mem::take(&mut self.carry_over);

@@ -1,11 +1,12 @@
-//! What tokens are asked for: scopes as `repository:release/web:pull,push`, and whatever else a
-//! registry names (distribution token specification).
+//! Token scopes such as `repository:release/web:pull,push` (distribution token specification).
 
-/// Bytes of what a registry may ask for: no token service takes more in a request.
+/// Longer scope lists of a registry are ignored: token services reject such requests.
 const MAX_SCOPE: usize = 8 << 10;
 
-/// The scopes that are needed, and what the registry asks for besides, each subject once. A scope
-/// that is not of the form `type:name:actions`, such as `aws` or `*`, is passed on as it is.
+/// Merges the scopes that a request needs with those that the registry asks for.
+///
+/// Each resource is listed once, with all its actions. A scope that is not of the form
+/// `type:name:actions`, such as `aws` or `*`, is passed on unchanged.
 pub(super) fn merge_scopes(needed: &str, asked: &str) -> Vec<String> {
     let asked = if asked.len() <= MAX_SCOPE { asked } else { "" };
     let mut merged: Vec<(&str, Option<Vec<&str>>)> = Vec::new();
@@ -38,13 +39,13 @@ pub(super) fn merge_scopes(needed: &str, asked: &str) -> Vec<String> {
     merged.into_iter().map(text).collect()
 }
 
-/// Those of a registry's scopes that are for every request: they name no single resource.
+/// Returns the scopes of a challenge that name no resource and so apply to every request.
 pub(super) fn resource_independent_scopes(asked: &str) -> String {
     let odd = asked.split_whitespace().filter(|scope| split(scope).is_none());
     odd.collect::<Vec<_>>().join(" ")
 }
 
-/// A scope's subject, `type:name`, and its actions.
+/// Splits a scope into its resource, `type:name`, and its actions.
 fn split(scope: &str) -> Option<(&str, &str)> {
     scope.rsplit_once(':').filter(|(subject, _)| subject.contains(':'))
 }
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_are_merged_and_odd_ones_kept() {
+    fn merge_scopes_keeps_nonstandard_scopes() {
         for (needed, asked, scopes) in [
             ("repository:a:pull", "", vec!["repository:a:pull"]),
             ("", "", vec![]),
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_scopes_are_for_everything() {
+    fn nonstandard_scopes_apply_to_every_request() {
         assert_eq!(resource_independent_scopes("aws repository:a:pull *"), "aws *");
         assert_eq!(resource_independent_scopes("repository:a:pull"), "");
     }

@@ -1,4 +1,4 @@
-//! The tokens that are known, and what each is for.
+//! A cache of tokens by scope.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use super::credentials::Secret;
 
-/// What a request needs to be allowed to do, as `repository:release/web:pull`; several are
-/// separated by spaces.
+/// The access that a request needs, as `repository:release/web:pull`; several scopes are separated
+/// by spaces.
 pub(super) type Scope = String;
 
-/// Scopes that one token is asked for: it names each of them, and proxies take headers of eight
-/// kilobytes.
+/// The maximum number of scopes in one token: it lists each of them, and proxies limit headers to 8
+/// KiB.
 const MAX_GROUPED_SCOPES: usize = 20;
 
-/// An `Authorization` header.
+/// An `Authorization` header and its expiry.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
     pub(super) value: Secret,
@@ -27,11 +27,11 @@ impl Header {
     }
 }
 
-/// A token, or the place for it: who asks for one keeps it locked, and who comes second finds what
-/// the first got.
+/// A cached token. The task that requests it holds the lock, so that others wait for the result
+/// instead of requesting another one.
 #[derive(Debug, Clone)]
 pub(super) struct TokenCell {
-    /// What it is for.
+    /// The scopes that the token covers.
     pub(super) scopes: Arc<[Scope]>,
     pub(super) header: Arc<tokio::sync::Mutex<Option<Header>>>,
 }
@@ -41,13 +41,13 @@ impl TokenCell {
         Self { scopes: scopes.into(), header: Arc::default() }
     }
 
-    /// Whether others than this scope have to do with it.
+    /// Whether the token covers several scopes.
     pub(super) fn is_shared(&self) -> bool {
         self.scopes.len() > 1
     }
 }
 
-/// A slot for each scope.
+/// A token cell for each scope.
 #[derive(Debug, Default)]
 pub(super) struct TokenCache(Mutex<HashMap<Scope, TokenCell>>);
 
@@ -61,23 +61,23 @@ impl TokenCache {
         self.cells().entry(scope.to_owned()).or_insert_with(own).clone()
     }
 
-    /// The headers that are known.
+    /// Returns all cached headers.
     pub(super) fn secrets(&self) -> Vec<Secret> {
         let cells = self.cells();
         let known = cells.values().filter_map(|cell| {
-            // One that is being asked for is not known yet.
+            // A locked cell is being requested and has no header yet.
             let header = cell.header.try_lock().ok()?;
             Some(header.as_ref()?.value.clone())
         });
         known.collect()
     }
 
-    /// Whether a slot is still that of a scope.
+    /// Whether a cell still belongs to a scope.
     pub(super) fn is_current(&self, scope: &str, cell: &TokenCell) -> bool {
         self.cells().get(scope).is_some_and(|held| Arc::ptr_eq(&held.header, &cell.header))
     }
 
-    /// Lets these scopes have tokens in common, where they have none yet.
+    /// Assigns shared cells to the scopes that have none yet.
     pub(super) fn group(&self, mut scopes: Vec<Scope>) {
         let mut cells = self.cells();
         scopes.sort_unstable();
@@ -89,7 +89,8 @@ impl TokenCache {
         }
     }
 
-    /// Gives each of a slot's scopes one of its own: not every service knows tokens for several.
+    /// Gives each scope of a shared cell a cell of its own, as some services issue tokens for one
+    /// scope only.
     pub(super) fn ungroup(&self, shared: &TokenCell) {
         let mut cells = self.cells();
         for scope in &*shared.scopes {
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_that_share_a_slot_part_for_good() {
+    fn ungroup_separates_shared_scopes_permanently() {
         let tokens = TokenCache::default();
         let before = tokens.entry("repository:app-07:pull");
         tokens.group([scopes(0..30), scopes(0..30)].concat());
@@ -128,6 +129,6 @@ mod tests {
         assert!(!entry(0).is_shared());
         let own = entry(1);
         tokens.ungroup(&shared);
-        assert!(Arc::ptr_eq(&own.header, &entry(1).header), "it has parted before");
+        assert!(Arc::ptr_eq(&own.header, &entry(1).header), "it was ungrouped before");
     }
 }

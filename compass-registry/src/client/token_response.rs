@@ -1,4 +1,5 @@
-//! The answer of a token service (distribution token specification), as Go's clients read it.
+//! Parses the response of a token service (distribution token specification), as leniently as Go's
+//! clients.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +8,16 @@ use serde_json::Value;
 use super::credentials::Secret;
 use super::token_cache::Header;
 
-/// How long a token lives of which the service does not say it, in seconds.
+/// The lifetime in seconds if the response states none.
 const DEFAULT_LIFETIME: f64 = 60.0;
 
-/// Tokens of a shorter life are used for so long all the same, in seconds: otherwise each request
-/// would cost one.
+/// The minimum lifetime in seconds. A shorter one would cost a token request for each request.
 const MIN_LIFETIME: f64 = 10.0;
 
-/// Longer than any run, in seconds.
+/// The maximum lifetime in seconds, longer than any run.
 const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
 
-/// The header for a token; nothing if there is none in the answer.
+/// Returns the header for the token of a response, or `None` if it contains none.
 pub(super) fn parse(body: &[u8]) -> Option<Header> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let answer: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
@@ -28,14 +28,14 @@ pub(super) fn parse(body: &[u8]) -> Option<Header> {
     };
     let token = |names: &[&str]| match field(names) {
         None => Some(""),
-        // A header has no line ends.
+        // Whitespace around a token would make the header invalid.
         Some(value) => value.as_str().map(str::trim),
     };
     let (token, other) = (token(&["token"])?, token(&["access_token", "accessToken"])?);
     let token = [token, other].into_iter().find(|token| !token.is_empty())?;
-    // Seconds; services write fractions, texts, null and negative numbers.
+    // Services send seconds as fractions, strings, null and negative numbers.
     let lifetime = lifetime(field(&["expires_in"]).unwrap_or(&Value::Null));
-    // A tenth earlier, so that no request starts with a token that dies on the way.
+    // Expires a tenth early, so that no token expires in flight.
     let expires = Instant::now() + Duration::from_secs_f64(lifetime - lifetime / 10.0);
     Some(Header { value: Secret::new(format!("Bearer {token}")), expires: Some(expires) })
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_answer_is_read_as_go_does() {
+    fn parse_accepts_what_go_accepts() {
         for (answer, token) in [
             (r#"{"token":"t"}"#, Some("t")),
             (r#"{"access_token":"t"}"#, Some("t")),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn token_life_is_odd_or_default() {
+    fn lifetime_invalid_values_use_default() {
         for (expires_in, seconds) in [
             ("null", 60.0),
             ("0", 60.0),

@@ -1,4 +1,4 @@
-//! Requests to one registry: addresses, logins, redirects, retries, errors.
+//! Sends requests to one registry: addresses, authentication, redirects, retries.
 
 mod login;
 mod redirect;
@@ -25,11 +25,11 @@ pub(super) use redirect::{MAX_REDIRECTS, too_many_redirects};
 use refusal::ErrorResponse;
 pub(super) use refusal::{describe_url, unreachable};
 
-/// Challenges that are answered for one request. One token may have been withdrawn just before, or
-/// not be known everywhere yet; a second fresh one that is refused will stay so.
+/// How many challenges are answered for one request. A token may have been revoked just before, or
+/// not be known to all nodes yet; if a second fresh token is refused, a third will be too.
 const MAX_CHALLENGES: usize = 2;
 
-/// The statuses that a request expects.
+/// Accepts the expected statuses of a request.
 pub(super) type Expected = fn(StatusCode) -> bool;
 
 pub(super) fn is_ok(status: StatusCode) -> bool {
@@ -53,21 +53,23 @@ struct Inner {
     connect_retry: ConnectRetry,
     retry: RetryPolicy,
     parts: RangeOptions,
-    /// Held by the first request, where there are credentials: others wait for what it learns.
+    /// Held by the first request if there are credentials, so that others reuse its challenge.
     first: tokio::sync::Mutex<()>,
-    /// The first request has been answered, or has failed.
+    /// Whether the first request has ended, successfully or not.
     first_request_done: AtomicBool,
-    /// Set once `/v2/` was asked for a challenge, for registries that hide private repositories.
+    /// Set once `/v2/` was requested for a challenge, for registries that hide private
+    /// repositories.
     asked_root: tokio::sync::OnceCell<()>,
-    /// The registry was asked for a part of a blob, and sent all of it.
+    /// Whether the registry answered a range request with the whole blob.
     ranges_ignored: AtomicBool,
-    /// A `HEAD` request has found a manifest. Some registries answer 404 to all of them.
-    record_head_support: AtomicBool,
-    /// Uploads that were opened where a mount was declined.
+    /// Whether any `HEAD` request has found a manifest. Some registries answer all of them with
+    /// 404.
+    head_supported: AtomicBool,
+    /// Upload sessions that were opened instead of mounts.
     pending_mount_uploads: Mutex<HashMap<(Repository, Digest), Url>>,
 }
 
-/// How the registry answers to a request for its root.
+/// The response to `GET /v2/`.
 pub(super) struct RootResponse {
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
@@ -81,9 +83,9 @@ pub(super) struct Request {
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
     pub(super) body: bytes::Bytes,
-    /// Whether the answer is a blob.
+    /// Whether the response is a blob.
     pub(super) is_blob: bool,
-    /// How long the answer may take, where that is longer than registries are silent.
+    /// The time limit of the response, if not the idle timeout.
     pub(super) timeout: Option<Duration>,
 }
 
@@ -116,7 +118,7 @@ impl Transport {
             first_request_done: AtomicBool::new(false),
             asked_root: tokio::sync::OnceCell::new(),
             ranges_ignored: AtomicBool::new(false),
-            record_head_support: AtomicBool::new(false),
+            head_supported: AtomicBool::new(false),
             pending_mount_uploads: Mutex::default(),
         })))
     }
@@ -125,18 +127,18 @@ impl Transport {
         &self.0.host
     }
 
-    /// Whether there is no TLS.
+    /// Whether the registry is used without TLS.
     pub(super) fn uses_plain_http(&self) -> bool {
         self.0.base.scheme() == "http"
     }
 
-    /// How we are let in, in words; to a repository or project, if one is given.
+    /// Describes how requests are authenticated, to a repository or project if one is given.
     pub(super) fn describe_login(&self, repository: Option<&Repository>) -> String {
         let scope = repository.map(|repository| format!("repository:{repository}:pull"));
         self.0.auth.describe_login(&scope.unwrap_or_default())
     }
 
-    /// Sends requests that name no repository with the login for a project.
+    /// Uses the login of a project for requests that name no repository.
     pub(super) fn set_default_project(&self, project: &Repository) {
         self.0.auth.set_default_project(project);
     }
@@ -145,7 +147,7 @@ impl Transport {
         self.0.retry
     }
 
-    /// How blobs are read in parts, unless the registry does not know how.
+    /// Returns how blobs are read in ranges, or `None` if the registry ignores ranges.
     pub(super) fn range_options(&self) -> Option<&RangeOptions> {
         (!self.0.ranges_ignored.load(Ordering::Relaxed)).then_some(&self.0.parts)
     }
@@ -154,17 +156,17 @@ impl Transport {
         self.0.ranges_ignored.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a `HEAD` request has found a manifest.
+    /// Records that a `HEAD` request has found a manifest.
     pub(super) fn record_head_support(&self) {
-        self.0.record_head_support.store(true, Ordering::Relaxed);
+        self.0.head_supported.store(true, Ordering::Relaxed);
     }
 
     /// Whether 404 to `HEAD` means that the manifest does not exist.
     pub(super) fn trusts_head_not_found(&self) -> bool {
-        self.0.record_head_support.load(Ordering::Relaxed)
+        self.0.head_supported.load(Ordering::Relaxed)
     }
 
-    /// Keeps the upload that was opened where a mount was declined.
+    /// Keeps the upload session that was opened instead of a mount.
     pub(super) fn keep_pending_mount_upload(
         &self,
         repository: &Repository,
@@ -188,7 +190,7 @@ impl Transport {
         self.0.pending_mount_uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request to `/v2/<repository>/<rest>`. `actions` are those of the token scope.
+    /// Creates a request to `/v2/<repository>/<rest>`. `actions` are those of the token scope.
     pub(super) fn request(
         &self,
         method: Method,
@@ -196,20 +198,20 @@ impl Transport {
         rest: &str,
         actions: &str,
     ) -> Request {
-        // Repositories, tags and digests have no character that an URL would escape.
+        // Repositories, tags and digests contain no character that needs escaping.
         let mut url = self.0.base.clone();
         url.set_path(&format!("/v2/{repository}/{rest}"));
         Request::new(method, url, format!("repository:{repository}:{actions}"))
     }
 
-    /// A request to `/v2/<rest>`.
+    /// Creates a request to `/v2/<rest>`.
     pub(super) fn root_request(&self, rest: &str, scope: &str) -> Request {
         let mut url = self.0.base.clone();
         url.set_path(&format!("/v2/{rest}"));
         Request::new(Method::GET, url, scope.to_owned())
     }
 
-    /// Requests `/v2/`, and fails if a web page answers instead of a registry.
+    /// Requests `/v2/`, and fails if something other than a registry answers.
     pub(super) async fn ping(&self) -> Result<RootResponse, Error> {
         let response = self.send(&self.root_request("", ""), is_ok).await?;
         let root =
@@ -218,7 +220,7 @@ impl Transport {
         Ok(root)
     }
 
-    /// Sends a request, again where that may help, and expects some statuses.
+    /// Sends a request with retries, and expects certain statuses.
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -227,7 +229,7 @@ impl Transport {
         self.0.retry.run(|| self.send_without_retry(request, expected)).await
     }
 
-    /// Sends a request once, follows redirects, and answers a challenge.
+    /// Sends a request once, follows redirects, and answers challenges.
     pub(super) async fn send_without_retry(
         &self,
         request: &Request,
@@ -254,8 +256,8 @@ impl Transport {
         Err(self.status_error(request, &refusal))
     }
 
-    /// Where the registry will ask who we are, the first request goes alone: its refusal spares all
-    /// others theirs.
+    /// Lets the first request run alone if there are credentials: its challenge spares all others a
+    /// refusal.
     async fn first_request_guard(&self) -> Option<FirstRequestGuard<'_>> {
         let known = || self.0.first_request_done.load(Ordering::Acquire);
         if known() || !self.0.auth.has_logins() {
@@ -268,7 +270,7 @@ impl Transport {
         })
     }
 
-    /// Says what will be read.
+    /// Announces which repositories will be read.
     pub(super) fn prefetch_pull_tokens<'r>(
         &self,
         repositories: impl Iterator<Item = &'r Repository>,
@@ -285,9 +287,13 @@ impl Transport {
         }
     }
 
-    /// Sends a body that can be sent only once to an upload address. A refusal that a fresh token
-    /// may lift is [`Error::Status`] with status 401, when the token is there. A redirect is an
-    /// answer like others.
+    /// Sends a body that can be sent only once to an upload session.
+    ///
+    /// Returns redirects instead of following them.
+    ///
+    /// # Errors
+    /// [`Error::Status`] with status 401 if the request was refused and a fresh token is available
+    /// for another attempt.
     pub(super) async fn send_stream(
         &self,
         request: &Request,
@@ -323,7 +329,7 @@ impl Transport {
     }
 }
 
-/// The server of a host: Docker Hub's has another name than its images.
+/// Returns the server of a host: that of Docker Hub has another name.
 fn server_of(host: &str) -> &str {
     match host {
         "docker.io" | "index.docker.io" => "registry-1.docker.io",
@@ -331,14 +337,14 @@ fn server_of(host: &str) -> &str {
     }
 }
 
-/// The first request of all, on its way.
+/// The guard of the first request. Dropping it lets the others proceed.
 struct FirstRequestGuard<'t> {
     first_request_done: &'t AtomicBool,
     _alone: tokio::sync::MutexGuard<'t, ()>,
 }
 
 impl Drop for FirstRequestGuard<'_> {
-    /// Also where it failed: who waited for a dead registry need not do so one after the other.
+    /// Also after a failure, so that others need not wait for an unreachable registry one by one.
     fn drop(&mut self) {
         self.first_request_done.store(true, Ordering::Release);
     }

@@ -1,6 +1,7 @@
-//! Uploading a blob (distribution specification, § Pushing Blobs): one request that opens a
-//! session, and one that streams the blob. Where that breaks, the registry says how far it got, and
-//! the rest follows in chunks.
+//! Uploading blobs (distribution specification, § Pushing Blobs).
+//!
+//! One request opens a session, and another one streams the blob. If that breaks, the registry is
+//! asked how much it has, and the rest follows in chunks.
 
 use futures_util::FutureExt as _;
 use futures_util::future::try_join;
@@ -14,16 +15,16 @@ use super::resumable_body::ResumableBody;
 use super::transport::{MAX_REDIRECTS, Request, Transport, is_success, too_many_redirects};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
-/// Chunks that follow a broken upload begin with this size in bytes, and are halved each time that
-/// one breaks as well: a proxy may let only so much through.
+/// The size in bytes of the first chunk after a broken upload. It is halved each time a chunk
+/// fails, as a proxy may limit the size of requests.
 const CHUNK: u64 = 32 << 20;
 
-/// The smallest chunk in bytes. Object storages behind registries take no smaller parts than 5 MiB,
-/// but registries gather what is smaller.
+/// The smallest chunk in bytes. Registries buffer chunks that are smaller than the parts of their
+/// object storage (5 MiB).
 const MIN_CHUNK: u64 = 1 << 20;
 
-/// A session that may be open. Dropped with its upload, it is given up, as far as anything still runs
-/// then.
+/// An upload session. If it is dropped while open, it is cancelled in the background, provided that
+/// a runtime still exists.
 struct Session<'u> {
     transport: &'u Transport,
     repository: &'u Repository,
@@ -39,7 +40,7 @@ impl Drop for Session<'_> {
     }
 }
 
-/// One blob on its way up.
+/// The upload of one blob.
 struct Upload<'u> {
     transport: &'u Transport,
     repository: &'u Repository,
@@ -47,12 +48,13 @@ struct Upload<'u> {
     body: ResumableBody,
     session: Session<'u>,
     chunk: Option<u64>,
-    /// How far the registry got in any attempt: only what is new counts as progress.
+    /// The highest offset that the registry reached in any attempt. Only bytes beyond it are
+    /// progress.
     high_water_mark: u64,
-    /// The registry acknowledged the blob and does not show it: send it once more.
+    /// The registry accepted the blob but does not show it, so it is sent once more.
     accepted_but_missing: bool,
     sent_again: bool,
-    /// Why the registry refused a monolithic upload, if a chunked one was tried after it.
+    /// The error of a monolithic upload, if a chunked one was tried after it.
     monolithic_refusal: Option<Error>,
 }
 
@@ -66,7 +68,7 @@ pub(super) async fn put_blob(
     upload.finish().await
 }
 
-/// Uploads a blob in chunks of this size from the beginning.
+/// Uploads a blob in chunks of this size.
 pub(super) async fn put_in_chunks(
     transport: &Transport,
     repository: &Repository,
@@ -76,12 +78,12 @@ pub(super) async fn put_in_chunks(
     Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
 }
 
-/// Gives an open session up, as far as the registry can be asked to.
+/// Cancels an upload session, ignoring errors.
 pub(super) async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
     let request = transport.request(Method::DELETE, repository, "", PUSH);
     let request = Request { url: session, ..request };
     if let Err(error) = transport.send_without_retry(&request, is_success).await {
-        tracing::debug!(%error, "an upload stays open");
+        tracing::debug!(%error, "cannot cancel an upload session");
     }
 }
 
@@ -104,14 +106,14 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Runs the upload; one that fails does not stay open.
+    /// Runs the upload, and cancels the session if it fails.
     async fn finish(mut self) -> Result<(), Error> {
         let result = self.run().await;
         match result {
             Ok(()) => self.session.url = None,
             Err(_) => self.cancel().await,
         }
-        // If a chunked upload fails as well, the first refusal tells more.
+        // If the chunked upload fails as well, the error of the monolithic one says more.
         match (result, self.monolithic_refusal) {
             (Err(Error::Status { .. }), Some(refused)) => Err(refused),
             (result, _) => result,
@@ -153,7 +155,7 @@ impl<'u> Upload<'u> {
                 self.monolithic_refusal = Some(error);
                 continue;
             }
-            // That a chunk is too large says nothing about a smaller one.
+            // A chunk that is too large does not count against smaller ones.
             let too_large = matches!(error, Error::Status { status: 413, .. });
             if let Some(chunk) = self.chunk.filter(|chunk| too_large && *chunk < smallest) {
                 smallest = chunk;
@@ -162,8 +164,8 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Whether the registry refuses a monolithic upload, for the first time: some implement chunked
-    /// uploads only.
+    /// Whether the registry rejects a monolithic upload for the first time. Some support only
+    /// chunked uploads.
     fn rejects_monolithic(&self, error: &Error) -> bool {
         let statuses = [400, 405, 411, 415, 416, 422, 501];
         let is_such = matches!(error, Error::Status { status, .. } if statuses.contains(status));
@@ -171,10 +173,10 @@ impl<'u> Upload<'u> {
         is_such && is_first && self.chunk.is_none() && self.session.url.is_some()
     }
 
-    /// Whether another attempt may succeed, although the error is not transient.
+    /// Whether another attempt may succeed although the error is not transient.
     fn is_retryable(&mut self, error: &Error, restarted: &mut bool) -> bool {
         match error {
-            // A session that could not be opened cannot be gone.
+            // A session that was never opened cannot have expired.
             _ if self.session.url.is_none() => false,
             Error::InvalidResponse { .. } if self.accepted_but_missing => {
                 self.accepted_but_missing = false;
@@ -182,9 +184,9 @@ impl<'u> Upload<'u> {
             }
             // The session has expired, or the token was renewed.
             Error::Status { status: 401 | 404 | 416, .. } => true,
-            // A proxy lets no more through.
+            // A proxy limits the size of requests.
             Error::Status { status: 413, .. } => self.chunk.is_none_or(|c| c > MIN_CHUNK),
-            // The registry may have assembled the chunks wrongly.
+            // The registry may have assembled the chunks incorrectly.
             Error::Status { status: 400, .. } => {
                 self.chunk.is_some() && !std::mem::replace(restarted, true)
             }
@@ -192,7 +194,7 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Finds out how far the registry got, and goes on there, or else begins again.
+    /// Continues where the registry stopped, or starts again if it does not say.
     async fn resume(&mut self, from_scratch: bool) -> Result<ResumeOutcome, Error> {
         let reached = match &self.session.url {
             Some(session) if !from_scratch => self.status(session.clone()).await,
@@ -203,7 +205,7 @@ impl<'u> Upload<'u> {
             && self.body.seek(position)
         {
             self.session.url = Some(session);
-            // Nothing came through at all: a smaller chunk may.
+            // Nothing of the chunk arrived, so try a smaller one.
             let size = self.chunk.map_or(CHUNK, |size| (size / 2).max(MIN_CHUNK));
             self.chunk = Some(size);
             let has_progressed = position > self.high_water_mark;
@@ -214,7 +216,7 @@ impl<'u> Upload<'u> {
                 ResumeOutcome::Restarted
             });
         }
-        // The answer to a complete upload may be what got lost.
+        // The upload may have completed, and only the response got lost.
         if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
             return Ok(ResumeOutcome::AlreadyComplete);
         }
@@ -223,8 +225,8 @@ impl<'u> Upload<'u> {
         if self.body.seek(0) { Ok(ResumeOutcome::Restarted) } else { Err(self.cannot_replay()) }
     }
 
-    /// How far an upload got, and where it goes on; nothing where the session is lost, or what
-    /// broke still holds it.
+    /// Returns the registry's offset and the session's URL, or `None` if the session is lost or
+    /// still locked by the broken request.
     async fn status(&self, session: Url) -> Option<(u64, Url)> {
         let request = self.request(Method::GET, session);
         let response = self.transport.send(&request, is_success).await.ok()?;
@@ -237,7 +239,7 @@ impl<'u> Upload<'u> {
             return Ok(session.clone());
         }
         let open = self.transport.request(Method::POST, self.repository, "blobs/uploads/", PUSH);
-        // Who runs the upload tries this again as well.
+        // The retries of the upload cover this request.
         let response = self.transport.send_without_retry(&open, is_success).await?;
         let session = self.transport.resolve_location(&open.url, &response)?;
         Ok(self.session.url.insert(session).clone())
@@ -264,11 +266,11 @@ impl<'u> Upload<'u> {
             }
             let from = request.url.clone();
             let response = self.stream(request, length).await?;
-            // Some registries leave the address as it is, and do not repeat it.
+            // Some registries send no new location.
             self.session.url =
                 Some(self.transport.resolve_location(&from, &response).unwrap_or(from));
             let reached = match position(&response) {
-                // One byte is written as none is.
+                // `Range: 0-0` stands for one byte and for none.
                 Some(0) if (start, length) == (0, 1) => 1,
                 Some(position) => position,
                 None => start + length,
@@ -276,20 +278,21 @@ impl<'u> Upload<'u> {
             if reached <= start || reached > start + length || !self.body.seek(reached) {
                 return Err(Error::InvalidResponse {
                     what: format!("the upload to {}", self.transport.host()),
-                    reason: format!("it stands at byte {reached} after bytes {range}"),
+                    reason: format!("the registry is at byte {reached} after bytes {range}"),
                 });
             }
         }
         let session = self.session().await?;
         let mut request = self.request(Method::PUT, self.complete(session));
         request.headers.insert(CONTENT_LENGTH, 0.into());
-        // Only now the registry may put the chunks together, and bring them to where they stay.
+        // The registry may assemble and store the chunks before it responds.
         request.timeout = Some(self.transport.retry().commit_timeout);
         let response = self.transport.send_without_retry(&request, is_success).await?;
         self.confirm(&response).await
     }
 
-    /// Streams the next bytes of the blob, if the registry redirects it once more from the beginning.
+    /// Streams the next bytes of the blob, and again from the same offset if the registry
+    /// redirects.
     async fn stream(&self, mut request: Request, length: u64) -> Result<Response, Error> {
         request.headers.insert(CONTENT_LENGTH, length.into());
         let octets = HeaderValue::from_static("application/octet-stream");
@@ -319,7 +322,7 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// The blob is where it belongs, under its own name.
+    /// Checks that the registry stored the blob under its digest.
     async fn confirm(&mut self, response: &Response) -> Result<(), Error> {
         let what = || format!("{}/{}", self.transport.host(), self.repository);
         let own = self.descriptor.digest;
@@ -330,7 +333,7 @@ impl<'u> Upload<'u> {
                 expected: Box::new(own),
                 actual: Box::new(told),
             }),
-            // Another status than that of the specification promises less.
+            // Other statuses than 201 do not guarantee that.
             Some(_) if response.status() == StatusCode::CREATED => Ok(()),
             _ => {
                 let result = self.wait_until_visible().await;
@@ -340,14 +343,15 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Waits until the registry shows the blob, which some do with a delay.
+    /// Waits until the registry shows the blob. Some do so with a delay.
     async fn wait_until_visible(&self) -> Result<(), Error> {
         let look = || async {
             if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
                 return Ok(());
             }
             let what = format!("{}/{}", self.transport.host(), self.repository);
-            let reason = format!("the registry took {} and has it not", self.descriptor.digest);
+            let reason =
+                format!("the registry accepted {} but does not have it", self.descriptor.digest);
             Err(Error::InvalidResponse { what, reason })
         };
         let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
@@ -355,7 +359,7 @@ impl<'u> Upload<'u> {
     }
 
     async fn cancel(&mut self) {
-        // Who gives this up as well leaves it to the session's end.
+        // If this future is dropped, the session's `Drop` cancels it.
         if let Some(session) = self.session.url.clone() {
             cancel(self.transport, self.repository, session).await;
             self.session.url = None;
@@ -383,14 +387,14 @@ impl<'u> Upload<'u> {
 }
 
 enum ResumeOutcome {
-    /// Something more had come through.
+    /// The registry has more bytes than before.
     Progressed,
     Restarted,
     AlreadyComplete,
 }
 
-/// How many bytes an upload has, of `Range: 0-<last>`. One byte cannot be told from none: that it
-/// is none costs one byte.
+/// Parses the offset of `Range: 0-<last>`. `0-0` stands for one byte or none; assuming none costs
+/// one byte.
 fn position(response: &Response) -> Option<u64> {
     let range = response.headers().get(RANGE)?.to_str().ok()?;
     let range = range.trim().strip_prefix("bytes=").unwrap_or(range.trim());

@@ -1,4 +1,4 @@
-//! Token services, to which registries send their clients for tokens.
+//! Requests to token services (distribution token specification).
 
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
@@ -12,22 +12,22 @@ use super::super::{error_body, token_response};
 use super::Auth;
 use crate::Error;
 
-/// Bytes of an answer of a token service that are read.
+/// The maximum number of bytes read from a response.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
-const NO_HTTPS: &str = "the registry names it, and it is not an HTTPS address";
+const NO_HTTPS: &str = "the registry's challenge must name an https URL";
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request for a token.
 struct TokenRequest {
     url: Url,
-    /// The form of an OAuth 2 request; without one, everything is in the address.
+    /// The form of an OAuth 2 request. Otherwise, all parameters are in the URL.
     form: Option<String>,
     authorization: Option<Secret>,
 }
 
-/// The answer of a token service.
+/// The response of a token service.
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -53,7 +53,7 @@ impl Auth {
                 None => return self.read(&request, &answer, &self.identity(scope)),
             }
         }
-        Err(invalid_realm(realm, "it redirects in a circle"))
+        Err(invalid_realm(realm, "too many redirects"))
     }
 
     fn token_request(
@@ -111,15 +111,16 @@ impl Auth {
         }
     }
 
-    /// The token of an answer.
+    /// Extracts the token from a response, or the reason why there is none.
     fn read(&self, request: &TokenRequest, answer: &Answer, who: &str) -> Result<Header, Error> {
         let said = || self.redact(error_body::summarize(&answer.body));
         match answer.status.as_u16() {
             200..=299 => {
                 token_response::parse(&answer.body).ok_or_else(|| Error::InvalidResponse {
-                    what: format!("the answer of {}", request.host()),
-                    // The body may contain a token in some other form, so it is not shown.
-                    reason: format!("it holds no token ({})", answer.describe(who)),
+                    what: format!("the response of {}", request.host()),
+                    // The body may contain a token in an unknown form, so the message does not
+                    // quote it.
+                    reason: format!("it contains no token ({})", answer.describe(who)),
                 })
             }
             status @ (408 | 429 | 500..=599) => Err(Error::Status {
@@ -132,7 +133,7 @@ impl Auth {
             status => Err(Error::Unauthorized {
                 host: request.host(),
                 reason: format!(
-                    "it answered {status} to {}, {who}{}",
+                    "it answered {status} to {}, asked {who}{}",
                     request.url.path(),
                     error_body::suffix(&said())
                 ),
@@ -142,13 +143,13 @@ impl Auth {
 }
 
 impl TokenRequest {
-    /// The host, for messages.
+    /// Names the host, for messages.
     fn host(&self) -> String {
         format!("the token service {}", describe_url(&self.url))
     }
 
-    /// The same request at the address that an answer redirects to, as Go's HTTP client follows
-    /// redirects: with credentials only within the origin.
+    /// Follows a redirect as Go's HTTP client does: credentials are sent within the same origin
+    /// only.
     fn redirected(&self, answer: &Answer, registry: &Url) -> Option<Self> {
         let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection())?;
         let url = self.url.join(location.to_str().ok()?).ok()?;
@@ -179,7 +180,7 @@ async fn read_body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(body)
 }
 
-/// The token service's URL; a registry with TLS must not send credentials to one without.
+/// Resolves the URL of a token service. A registry with TLS must not name a service without it.
 fn realm_url(registry: &Url, realm: &str) -> Result<Url, Error> {
     let url = registry.join(realm).map_err(|_| invalid_realm(realm, NO_HTTPS))?;
     match (registry.scheme(), url.scheme()) {
@@ -197,14 +198,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_service_without_tls_gets_no_password_of_a_registry_with_it() {
+    fn realm_url_rejects_downgrade_to_http() {
         let registry = |text: &str| Url::parse(text).unwrap();
         let (secure, plain) = (registry("https://reg.a/v2/"), registry("http://reg.a/v2/"));
         assert!(realm_url(&secure, "http://auth.a/token").is_err());
         assert!(realm_url(&secure, "https://auth.a/token").is_ok());
         assert!(realm_url(&plain, "http://auth.a/token").is_ok());
         assert!(realm_url(&plain, "file:///etc/passwd").is_err());
-        // regclient, `TestAuth`: a realm may be a path, and may have a query.
+        // A realm may be a path, and may have a query (regclient, `TestAuth`).
         let relative = realm_url(&secure, "/token2?a=b").unwrap();
         assert_eq!(relative.as_str(), "https://reg.a/token2?a=b");
     }

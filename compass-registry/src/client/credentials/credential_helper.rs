@@ -1,5 +1,5 @@
-//! Docker credential helpers: `docker-credential-<name> get`, the host on standard input, an object
-//! on standard output.
+//! Docker credential helpers: `docker-credential-<name> get`, with the host on standard input and a
+//! JSON object on standard output.
 
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,16 +11,16 @@ use serde::Deserialize;
 use super::file::{DOCKER_HUB_KEY, is_docker_hub};
 use super::{Credentials, Secret};
 
-/// How long a credential helper may take: it may ask a person to unlock a keyring.
+/// The time limit of a helper. It may ask a person to unlock a keyring.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Bytes of what a helper prints that are read.
+/// The maximum number of bytes read from each output.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// Characters of what a helper says went wrong that are shown.
+/// The maximum number of characters of a helper's message that are shown.
 const MAX_CHARS: usize = 300;
 
-/// What helpers print if they know no login (docker-credential-helpers).
+/// The message of helpers that have no login (docker-credential-helpers).
 const NOT_FOUND: &str = "credentials not found";
 
 #[derive(Deserialize)]
@@ -31,19 +31,19 @@ struct Answer {
     secret: String,
 }
 
-/// What a helper printed, and how it ended.
+/// The output and exit status of a helper.
 struct Output {
     status: ExitStatus,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-/// The program of a helper.
+/// Returns the program of a helper.
 pub(super) fn program_name(name: &str) -> String {
     format!("docker-credential-{name}")
 }
 
-/// Asks a helper for the login of a host. This blocks.
+/// Gets the login of a host from a helper. Blocks.
 pub(super) fn get(name: &str, host: &str) -> io::Result<Option<Credentials>> {
     let key = if is_docker_hub(host) { DOCKER_HUB_KEY } else { host };
     read(&run(&program_name(name), key)?).map_err(io::Error::other)
@@ -52,14 +52,14 @@ pub(super) fn get(name: &str, host: &str) -> io::Result<Option<Credentials>> {
 fn read(output: &Output) -> Result<Option<Credentials>, String> {
     let (stdout, stderr) = (&output.stdout, &output.stderr);
     if !output.status.success() {
-        // Helpers print errors on standard output; programs that they call print them on stderr.
+        // Helpers print errors on stdout; programs that they run print them on stderr.
         let message = String::from_utf8_lossy(stdout);
         if message.contains(NOT_FOUND) {
             return Ok(None);
         }
         let message = [message.trim(), String::from_utf8_lossy(stderr).trim()].join("\n");
         return Err(match message.trim() {
-            "" => format!("it failed without a word ({})", output.status),
+            "" => format!("it failed without a message ({})", output.status),
             message => one_line(message),
         });
     }
@@ -67,7 +67,7 @@ fn read(output: &Output) -> Result<Option<Credentials>, String> {
         return Ok(None);
     }
     let answer: Answer = serde_json::from_slice(stdout)
-        .map_err(|_| "its answer is not the object that helpers print".to_owned())?;
+        .map_err(|_| "its output is not a credentials object".to_owned())?;
     let secret = Secret(answer.secret);
     Ok(match answer.username.as_str() {
         "" if secret.reveal().is_empty() => None,
@@ -76,7 +76,7 @@ fn read(output: &Output) -> Result<Option<Credentials>, String> {
     })
 }
 
-/// What a helper says, on one line.
+/// Joins the lines of a message, and truncates it.
 fn one_line(message: &str) -> String {
     let lines: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join("; ");
@@ -94,13 +94,13 @@ fn run(program: &str, key: &str) -> io::Result<Output> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If the helper does not read its input, its exit status and output tell more than EPIPE.
+        // If the helper does not read its input, its exit status and output say more than EPIPE.
         let _ = stdin.write_all(key.as_bytes());
     }
     wait_with_timeout(child)
 }
 
-/// What a helper prints, and how it ends. One that does not is ended.
+/// Waits for a helper, and kills it after the time limit.
 fn wait_with_timeout(mut child: Child) -> io::Result<Output> {
     let (stdout, stderr) =
         (read_in_thread(child.stdout.take()), read_in_thread(child.stderr.take()));
@@ -108,7 +108,7 @@ fn wait_with_timeout(mut child: Child) -> io::Result<Output> {
     if let Ok(stdout) = stdout.recv_timeout(TIMEOUT) {
         while Instant::now() < until {
             if let Some(status) = child.try_wait()? {
-                // A program that it left behind may hold the pipe.
+                // A process that the helper left behind may hold the pipe open.
                 let stderr = stderr.recv_timeout(Duration::from_millis(200)).unwrap_or_default();
                 return Ok(Output { status, stdout, stderr });
             }
@@ -117,7 +117,7 @@ fn wait_with_timeout(mut child: Child) -> io::Result<Output> {
     }
     child.kill()?;
     child.wait()?;
-    let reason = format!("it has not answered and ended within {} s", TIMEOUT.as_secs());
+    let reason = format!("it did not finish within {} s", TIMEOUT.as_secs());
     Err(io::Error::new(io::ErrorKind::TimedOut, reason))
 }
 
@@ -130,7 +130,7 @@ fn read_in_thread(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receive
             // On an error, the bytes read so far are still shown.
             let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
         }
-        // The receiver is gone if the helper took too long.
+        // Fails if the helper took too long.
         let _ = sender.send(bytes);
     });
     receiver
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn helper_answer_is_a_login_or_none() {
+    fn helper_output_is_login_or_none() {
         let password = |username: &str| Credentials::Password {
             username: username.to_owned(),
             password: Secret::new("s"),
@@ -172,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn helper_that_fails_says_why() {
+    fn helper_failure_includes_message() {
         let error = answer(1, "", "no credentials:\n run aws sso login\n").unwrap_err();
         assert_eq!(error, "no credentials:; run aws sso login");
         let error = answer(1, "exit status 2: pass not initialized", "gpg: no key").unwrap_err();
         assert_eq!(error, "exit status 2: pass not initialized; gpg: no key");
-        assert!(answer(3, "", "").unwrap_err().contains("without a word"));
+        assert!(answer(3, "", "").unwrap_err().contains("without a message"));
         assert!(answer(1, "", &"x".repeat(9000)).unwrap_err().len() < 400);
         // The output of a successful helper may be the secret itself.
         let error = answer(0, "hunter2", "hunter2").unwrap_err();

@@ -1,5 +1,5 @@
-//! One file of credentials: `config.json` of Docker, `auth.json` of Podman, Skopeo and Buildah, and
-//! Docker's old `~/.dockercfg`.
+//! Parses one credentials file: Docker's `config.json`, the `auth.json` of Podman, Skopeo and
+//! Buildah, or Docker's old `~/.dockercfg`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,16 +14,16 @@ use serde_json::{Map, Value};
 use super::{Credentials, Secret};
 use crate::{Error, Repository};
 
-/// Base64 with padding or without, as tools write it.
+/// Base64 with or without padding, as tools write it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The host that Docker Hub's logins are kept for, as a helper is asked for it.
+/// The key of Docker Hub's login, in files and for helpers.
 pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// What a file says.
+/// The content of a file.
 #[derive(Deserialize, Default, Debug)]
 #[serde(default)]
 pub(super) struct File {
@@ -44,50 +44,50 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-/// The form of a file.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// `auths`, `credHelpers` and `credsStore`.
     Current,
-    /// `~/.dockercfg`: entries by their hosts, at the top.
+    /// `~/.dockercfg`: entries by host, at the top level.
     Legacy,
 }
 
 /// A credential helper that a file names for a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Helper<'f> {
-    /// For this host (`credHelpers`).
+    /// The helper of this host (`credHelpers`).
     ForHost(&'f str),
-    /// For all hosts (`credsStore`).
+    /// The helper of all hosts (`credsStore`).
     Default(&'f str),
 }
 
-/// What a key of `auths` stands for.
+/// What a key of `auths` names.
 #[derive(Debug, PartialEq, Eq)]
 enum Key<'k> {
-    /// A host. A greater rank is a spelling that is less like the host itself.
+    /// A host. The rank is greater the less the spelling is like the host itself.
     Host { host: &'k str, rank: u8 },
     /// A project or repository of a host.
     Path { host: &'k str, path: &'k str },
 }
 
 impl File {
-    /// Reads the text of a file; `name` is for messages. No text at all says nothing.
+    /// Parses the text of a file; `name` is for messages. An empty text has no entries.
     pub(super) fn parse(name: &str, text: &[u8], format: Format) -> Result<Self, Error> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
         let bad = |reason: String| Error::InvalidContent { what: name.to_owned(), reason };
-        // The parser's own message may quote a secret, so only its line is shown.
+        // The parser's message may quote a secret, so only the line is shown.
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| bad(format!("line {} is not a Docker configuration", error.line())))?;
         Self::from_value(value, format).ok_or_else(|| {
-            bad("some values in it are not of the kind that a Docker configuration has".to_owned())
+            bad("some values have types that a Docker configuration does not allow".to_owned())
         })
     }
 
-    /// Reads a value as Go does: the names of fields may be in any case, and null is nothing.
+    /// Reads a value as Go does: field names are case-insensitive, and null means absent.
     fn from_value(mut value: Value, format: Format) -> Option<Self> {
         if format == Format::Current {
             rename_keys(&mut value, &["auths", "credHelpers", "credsStore"]);
@@ -109,7 +109,7 @@ impl File {
         }
     }
 
-    /// The helper for a host. One without a name takes the host out of the common one.
+    /// Returns the helper for a host. An empty name in `credHelpers` disables the default helper.
     pub(super) fn helper(&self, host: &str) -> Option<Helper<'_>> {
         let own =
             lowest_rank(self.helpers.iter().flatten(), |key| rank_for(key, host, Format::Current));
@@ -122,7 +122,7 @@ impl File {
         }
     }
 
-    /// The credentials of a host: an exact key counts before its spellings as a URL.
+    /// Returns the credentials of a host. An exact key precedes its spellings as a URL.
     pub(super) fn host_credentials(
         &self,
         name: &str,
@@ -135,7 +135,7 @@ impl File {
         entry.map_or(Ok(None), |entry| entry.credentials(name, host))
     }
 
-    /// The credentials of projects and repositories of a host, the longest path first.
+    /// Returns the credentials of projects and repositories of a host, the longest path first.
     pub(super) fn path_credentials(
         &self,
         name: &str,
@@ -156,7 +156,7 @@ impl File {
     }
 }
 
-/// Gives the known keys of an object their own case; an exact key counts first.
+/// Renames the known keys of an object to their exact case. An exact key takes precedence.
 fn rename_keys(value: &mut Value, known: &[&str]) {
     let Some(object) = value.as_object_mut() else { return };
     for known in known.iter().filter(|known| !object.contains_key(**known)).collect::<Vec<_>>() {
@@ -167,7 +167,7 @@ fn rename_keys(value: &mut Value, known: &[&str]) {
     }
 }
 
-/// The value with the lowest rank.
+/// Returns the value with the lowest rank.
 fn lowest_rank<'e, V>(
     entries: impl Iterator<Item = (&'e String, &'e V)>,
     rank: impl Fn(&str) -> Option<u8>,
@@ -176,7 +176,7 @@ fn lowest_rank<'e, V>(
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, value)| value)
 }
 
-/// How well a key fits a host; nothing if it is for something else.
+/// Ranks how well a key matches a host; `None` if it names something else.
 fn rank_for(key: &str, host: &str, format: Format) -> Option<u8> {
     match Key::parse(key, format) {
         Key::Host { host: own, rank } if own == host => Some(rank),
@@ -194,7 +194,7 @@ impl<'k> Key<'k> {
         let Some((host, path)) = rest.split_once('/') else {
             return Self::Host { host: rest, rank };
         };
-        // `host/v1/` is the old address of an API; `host/v1` without a scheme is a project.
+        // `host/v1/` is an old API URL; `host/v1` without a scheme is a project.
         let is_api = match path {
             "" | "v1/" | "v2/" => true,
             "v1" | "v2" => rank > 0,
@@ -216,7 +216,7 @@ pub(super) fn is_docker_hub(host: &str) -> bool {
 }
 
 impl Entry {
-    /// The credentials of an entry. Docker writes empty ones for hosts whose login a helper keeps.
+    /// Returns the credentials of an entry. Docker writes empty entries for hosts with a helper.
     fn credentials(&self, name: &str, key: &str) -> Result<Option<Credentials>, Error> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = given(&self.registrytoken) {
@@ -241,17 +241,17 @@ impl Entry {
     }
 }
 
-/// Base64 of `user:password`, on one line or wrapped as `base64` writes it.
+/// Decodes `user:password`, on one line or wrapped as `base64` prints it.
 fn decode(auth: &str) -> Option<Credentials> {
     let joined: String = auth.split_ascii_whitespace().collect();
     let decoded = String::from_utf8(BASE64.decode(joined).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
-    // Old versions of Docker filled it up with zeros.
+    // Old versions of Docker pad it with zeros.
     let password = Secret(password.trim_matches('\0').to_owned());
     Some(Credentials::Password { username: username.to_owned(), password })
 }
 
-/// The file that messages and hints name.
+/// Formats the path for messages and hints.
 pub(super) fn display_path(path: &Path) -> String {
     path.display().to_string()
 }
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_is_a_host_or_a_path() {
+    fn key_names_host_or_path() {
         let host = |host, rank| Key::Host { host, rank };
         for (key, expected) in [
             ("reg.a:5000", host("reg.a:5000", 0)),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn auth_is_base64_in_any_layout() {
+    fn decode_accepts_any_base64_layout() {
         let password = |text: &str| {
             Some(Credentials::Password {
                 username: "user".to_owned(),

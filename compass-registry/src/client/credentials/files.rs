@@ -1,4 +1,4 @@
-//! Which files are read for a registry, in which order.
+//! Which credential files are read for a registry, and in which order.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,41 +7,42 @@ use super::file::{self, File, Format, Helper};
 use super::{Login, credential_helper};
 use crate::Error;
 
-/// The files in which `docker login`, `podman login` and `skopeo login` keep credentials, in order
-/// of precedence: the first that has a login for a repository counts.
+/// The files in which `docker login`, `podman login` and `skopeo login` store credentials, in order
+/// of precedence: the first login that applies to a repository is used.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles(Vec<Source>);
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// A file that need not exist.
+    /// A file that may be missing.
     File(PathBuf, Format),
     /// The file in `REGISTRY_AUTH_FILE`, which must exist.
     Named(PathBuf),
-    /// The value of an environment variable.
+    /// The content of an environment variable.
     Variable(&'static str, String),
 }
 
-/// The variable that names the one file to read.
+/// The variable that names the only file to read.
 const AUTH_FILE_VARIABLE: &str = "REGISTRY_AUTH_FILE";
 
-/// The variable that holds credentials itself.
+/// The variable that contains credentials.
 const AUTH_CONFIG_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 impl CredentialFiles {
-    /// These files. Files that do not exist are empty.
+    /// Reads these files. Missing files count as empty.
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
         Self(files.into_iter().map(|file| Source::File(file, Format::Current)).collect())
     }
 
-    /// The places of `containers-auth.json(5)` and of Docker. `REGISTRY_AUTH_FILE` names a file that
-    /// is read instead of all others. The credentials in `DOCKER_AUTH_CONFIG` count after that file,
-    /// and before all other files.
+    /// Reads the files of `containers-auth.json(5)` and of Docker.
+    ///
+    /// `REGISTRY_AUTH_FILE` names a file that is read instead of all others. `DOCKER_AUTH_CONFIG`
+    /// contains credentials that take effect after that file, and before all other files.
     pub fn from_environment() -> Self {
         Self::from_variables(|name| std::env::var_os(name), rustix::process::getuid().as_raw())
     }
 
-    /// As [`CredentialFiles::from_environment`], with the variables and the user that are given.
+    /// As [`CredentialFiles::from_environment`], with the given variables and user ID.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let directory = |name: &str| variable(name).map(PathBuf::from);
@@ -68,13 +69,14 @@ impl CredentialFiles {
         Self(inline.into_iter().chain(current).chain(legacy).collect())
     }
 
-    /// The logins for a registry host, and for single projects or repositories of it, as `podman
-    /// login HOST/PROJECT` keeps them, in order of precedence. This blocks: a credential helper may
-    /// take a minute.
+    /// Finds the logins for a registry host, in order of precedence, including those of single
+    /// projects or repositories (`podman login HOST/PROJECT`).
+    ///
+    /// Blocks: a credential helper may take a minute.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::InvalidContent`] if a file cannot be read, or one that was named does
-    /// not exist, and [`Error::Io`] if a credential helper fails.
+    /// [`Error::Io`] if a file cannot be read, if the file in `REGISTRY_AUTH_FILE` does not exist,
+    /// or if a credential helper fails; [`Error::InvalidContent`] if a file is malformed.
     pub fn find(&self, host: &str) -> Result<Vec<Login>, Error> {
         let mut logins = Vec::new();
         for source in &self.0 {
@@ -86,7 +88,7 @@ impl CredentialFiles {
                 }
             }
             if let Some(login) = host_login(&file, &name, format, host)? {
-                // It fits everything: no later file counts.
+                // It applies to every repository, so later files cannot match.
                 logins.push(login);
                 break;
             }
@@ -95,7 +97,7 @@ impl CredentialFiles {
     }
 }
 
-/// The login that one file has for a host as such.
+/// Returns the login that one file has for a host.
 fn host_login(file: &File, name: &str, format: Format, host: &str) -> Result<Option<Login>, Error> {
     let helper = file.helper(host);
     if let Some(Helper::ForHost(helper)) = helper {
@@ -110,7 +112,7 @@ fn host_login(file: &File, name: &str, format: Format, host: &str) -> Result<Opt
     }
 }
 
-/// Asks a helper that a key of a file names.
+/// Runs the helper that a key of a file names.
 fn run_helper(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Login>, Error> {
     let program = credential_helper::program_name(helper);
     let credentials = credential_helper::get(helper, host).map_err(|error| {
@@ -146,7 +148,7 @@ impl Source {
                     true => Error::InvalidContent {
                         what: (*name).to_owned(),
                         reason: format!(
-                            "it names a file, and should hold its text: name files with {AUTH_FILE_VARIABLE}"
+                            "it contains a path instead of JSON: use {AUTH_FILE_VARIABLE} to name a file"
                         ),
                     },
                     false => error,
@@ -167,7 +169,7 @@ impl Source {
     }
 }
 
-/// Whether there is no such file. An optional secret of Kubernetes leaves a directory instead.
+/// Whether the file is missing. An optional Kubernetes secret leaves a directory instead.
 fn is_missing(path: &Path, error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || path.is_dir()

@@ -1,4 +1,4 @@
-//! What a refusal says about logging in, and the header that may help.
+//! Authentication after a refused request.
 
 use reqwest::StatusCode;
 use reqwest::header::WWW_AUTHENTICATE;
@@ -10,8 +10,9 @@ use crate::client::challenge::{self, Challenge};
 use crate::client::credentials::Secret;
 
 impl Transport {
-    /// The header to retry with after a refusal, or `None` if no header can help. A host that the
-    /// registry redirected to never gets credentials.
+    /// Returns the header to retry with, or `None` if no header can help.
+    ///
+    /// A host that the registry redirected to never gets credentials.
     pub(super) async fn authorize(
         &self,
         request: &Request,
@@ -33,14 +34,14 @@ impl Transport {
                     Some(sent) => self.0.auth.renew_token(endpoint, scope, sent).await,
                 },
             },
-            // Private images are hidden from those who do not say who they are.
+            // Registries hide private images from anonymous clients.
             (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, None) => {
                 self.fetch_root_challenge(request).await
             }
             (_, Some(sent)) if refusal.is_token_rejected() => {
                 self.0.auth.renew_token(endpoint, scope, sent).await
             }
-            // Some registries say so instead where a token is not for the repository.
+            // Some registries answer 403 if a token does not cover the repository.
             (StatusCode::FORBIDDEN, sent) => {
                 self.0.auth.single_scope_header(endpoint, scope, sent).await
             }
@@ -48,15 +49,14 @@ impl Transport {
         }
     }
 
-    /// Asks `/v2/` once how to log in, as Docker does first of all, and gives the header that
-    /// follows from it.
+    /// Requests `/v2/` once for a challenge, as Docker does first, and returns the header for it.
     async fn fetch_root_challenge(&self, request: &Request) -> Result<Option<Secret>, Error> {
         if self.0.auth.login_for(&request.scope).is_none() {
             return Ok(None);
         }
         let ask = || async {
             let root = self.root_request("", "");
-            // If it fails, the first refusal stands.
+            // If this fails, the first refusal is reported.
             if let Ok(response) = self.send_following_redirects(&root, None).await
                 && response.status() == StatusCode::UNAUTHORIZED
                 && self.is_registry_origin(response.url())
@@ -72,9 +72,9 @@ impl Transport {
     }
 }
 
-/// The challenge that can be answered best.
+/// Returns the most secure challenge that this client supports.
 fn best_challenge(refusal: &ErrorResponse) -> Option<Challenge> {
-    // A token is worth less to a thief than a password.
+    // A stolen token is worth less than a password.
     let worth = |one: &Challenge| match one {
         Challenge::Bearer { .. } => 2,
         Challenge::Basic => 1,
@@ -84,7 +84,7 @@ fn best_challenge(refusal: &ErrorResponse) -> Option<Challenge> {
     known.max_by_key(worth)
 }
 
-/// The scheme of a challenge that nothing here answers.
+/// Returns the scheme of a challenge that this client does not support.
 pub(super) fn unsupported_scheme(refusal: &ErrorResponse) -> Option<String> {
     if best_challenge(refusal).is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! Redirects, and addresses that answers name.
+//! Redirects, and locations in responses.
 
 use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -8,10 +8,10 @@ use super::{Request, Transport};
 use crate::Error;
 use crate::client::credentials::Secret;
 
-/// Redirects that are followed for one request.
+/// The maximum number of redirects of one request.
 pub(in crate::client) const MAX_REDIRECTS: usize = 5;
 
-/// Whether a redirect asks for the same request once more, with its body (RFC 9110, § 15.4.8, 9).
+/// Whether a redirect repeats the request with its method and body (RFC 9110, § 15.4.8, 9).
 pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
@@ -45,7 +45,7 @@ impl Transport {
         Err(too_many_redirects(request))
     }
 
-    /// Where a request that writes is to be sent instead, if that is the same registry.
+    /// Returns where to repeat a request that writes, if that is the same origin.
     pub(in crate::client) fn replay_location(
         &self,
         from: &Url,
@@ -58,7 +58,7 @@ impl Transport {
         (next.origin() == from.origin()).then_some(next)
     }
 
-    /// The error for a redirect that is not followed.
+    /// Creates the error for a redirect that is not followed.
     pub(in crate::client) fn redirect_error(
         &self,
         request: &Request,
@@ -68,7 +68,7 @@ impl Transport {
         self.unexpected_status(request, &refusal)
     }
 
-    /// Sends a request to one address.
+    /// Sends a request to one URL.
     async fn send_to(
         &self,
         request: &Request,
@@ -91,13 +91,13 @@ impl Transport {
             Ok(response) => response.map_err(|error| self.unreachable(request, url, error))?,
             Err(elapsed) => return Err(self.unreachable(request, url, elapsed)),
         };
-        // The next waiter sees what this answer says only if that is noted first.
+        // Update the limiter before releasing the permit, so that the next waiter sees it.
         self.0.rate_limiter.observe(&response);
         drop(turn);
         Ok(response)
     }
 
-    /// The header, if the address is within the registry's own origin.
+    /// Returns the header, if the URL belongs to the registry's own origin.
     pub(super) fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
         let value = value.filter(|_| self.is_registry_origin(url))?;
         let mut header = HeaderValue::from_str(value.reveal()).ok()?;
@@ -105,28 +105,30 @@ impl Transport {
         Some(header)
     }
 
-    /// The address that an answer names. TLS is never left. A registry behind a proxy that ends TLS
-    /// may use `http` in its addresses, and one that is asked without that proxy may use `https`.
+    /// Resolves the `Location` of a response.
+    ///
+    /// Downgrades from https are refused. A registry behind a proxy that terminates TLS may use
+    /// `http` in its locations, and one that is reached without that proxy may use `https`; both
+    /// are corrected.
     pub(in crate::client) fn resolve_location(
         &self,
         from: &Url,
         response: &Response,
     ) -> Result<Url, Error> {
         let bad = |reason: String| {
-            let what = format!("the answer of {} to {}", self.describe_host(from), from.path());
+            let what = format!("the response of {} to {}", self.describe_host(from), from.path());
             Err(Error::InvalidResponse { what, reason })
         };
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let Some(text) = text else { return bad("it has no `Location`".to_owned()) };
+        let Some(text) = text else { return bad("it has no `Location` header".to_owned()) };
         let Ok(mut url) = from.join(text) else {
-            return bad("its `Location` is not an address".to_owned());
+            return bad("its `Location` is not a URL".to_owned());
         };
         let base = &self.0.base;
         let is_same_host = url.host_str() == base.host_str();
         let is_base_port = url.port_or_known_default() == base.port_or_known_default();
         if (base.scheme(), url.scheme()) == ("http", "https") && is_same_host && is_base_port {
-            // One port does not speak both. The result of `set_scheme` is of no interest: `http` is
-            // always allowed.
+            // The port serves one scheme only. `set_scheme` cannot fail for `http`.
             let _ = url.set_scheme("http");
             return Ok(url);
         }
@@ -142,7 +144,7 @@ impl Transport {
         {
             return Ok(url);
         }
-        // The rest of the address may be signed.
+        // The rest of the URL may be signed.
         let (own, scheme, host) = (base.scheme(), url.scheme(), url.host_str().unwrap_or_default());
         bad(format!("refusing to follow a redirect from {own} to {scheme}://{host}"))
     }
@@ -150,7 +152,7 @@ impl Transport {
 
 pub(in crate::client) fn too_many_redirects(request: &Request) -> Error {
     Error::InvalidResponse {
-        what: format!("the answer to {} {}", request.method, request.url.path()),
+        what: format!("the response to {} {}", request.method, request.url.path()),
         reason: format!("{} redirects in a row", MAX_REDIRECTS + 1),
     }
 }

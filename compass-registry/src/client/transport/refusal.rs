@@ -1,4 +1,4 @@
-//! Errors for refused requests, with the registry's own words and the login that was used.
+//! Errors for refused requests, with the registry's message and the login that was used.
 
 use std::time::Duration;
 
@@ -12,26 +12,27 @@ use crate::client::error_body;
 use crate::client::rate_limit::retry_after;
 use crate::error::connection::ConnectionError;
 
-/// Bytes of an error answer that are read.
+/// The maximum number of bytes read from an error body.
 const MAX_BODY: usize = 64 << 10;
 
-/// Shorter parameters are not looked for in what a host says: they would be parts of its words.
+/// Shorter query values are not redacted, as they would match parts of ordinary words.
 const MIN_PARAMETER: usize = 8;
 
-/// The header by which registries say that they are one (Docker Registry HTTP API V2).
+/// The header that identifies a registry (Docker Registry HTTP API V2).
 const VERSION: &str = "docker-distribution-api-version";
 
-/// An answer with another status than was expected. Its connection can be used again.
+/// A response with an unexpected status. Its body has been read, so that its connection can be
+/// reused.
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    /// The registry's own words.
+    /// The registry's message.
     pub(super) words: String,
 }
 
 impl ErrorResponse {
-    /// Reads the body of an answer, as far as it is of use.
+    /// Reads the beginning of the body.
     pub(super) async fn read(response: Response, silence: Duration) -> Self {
         let (status, url) = (response.status(), response.url().clone());
         let headers = response.headers().clone();
@@ -39,7 +40,7 @@ impl ErrorResponse {
         let body = read_prefix(response, silence).await;
         let words = match encoding {
             Some(encoding) if std::str::from_utf8(&body).is_err() => {
-                format!("its words are sent with `Content-Encoding: {encoding}`")
+                format!("its message has `Content-Encoding: {encoding}`")
             }
             _ => redact_query_values(error_body::summarize(&body), &url),
         };
@@ -55,8 +56,8 @@ impl ErrorResponse {
         Self { status, ..self }
     }
 
-    /// Whether the registry complains of the token that it was sent, and not of its owner: some do
-    /// so with another status than 401, and without a challenge.
+    /// Whether the registry rejects the token rather than its user. Some do so with another status
+    /// than 401 and without a challenge.
     pub(super) fn is_token_rejected(&self) -> bool {
         let words = self.words.to_ascii_lowercase();
         let names_token = words.contains("token") || words.contains("jwt");
@@ -70,8 +71,8 @@ impl ErrorResponse {
     }
 }
 
-/// Words without the longer parameters of the address that was asked: an object storage repeats its
-/// signature in them.
+/// Redacts the longer query values of the requested URL, because object storages repeat signatures
+/// in their messages.
 fn redact_query_values(mut words: String, url: &Url) -> String {
     for (_, value) in url.query_pairs() {
         if value.len() >= MIN_PARAMETER && words.contains(&*value) {
@@ -81,7 +82,7 @@ fn redact_query_values(mut words: String, url: &Url) -> String {
     words
 }
 
-/// The beginning of a body, as far as it arrives within the time limit.
+/// Reads the beginning of a body, as far as it arrives within the time limit.
 async fn read_prefix(mut response: Response, silence: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
@@ -97,7 +98,7 @@ async fn read_prefix(mut response: Response, silence: Duration) -> Vec<u8> {
 }
 
 impl Transport {
-    /// The error for an answer that was not expected.
+    /// Creates the error for an unexpected status: [`Error::Unauthorized`] or [`Error::Status`].
     pub(super) fn status_error(&self, request: &Request, refusal: &ErrorResponse) -> Error {
         let is_login = matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if !(is_login && self.is_registry_origin(&refusal.url)) {
@@ -105,7 +106,7 @@ impl Transport {
         }
         let unknown = unsupported_scheme(refusal);
         let unknown = unknown.map_or_else(String::new, |scheme| {
-            format!("; it asks for `{scheme}`, which is unknown here")
+            format!("; unsupported authentication scheme `{scheme}`")
         });
         let words = error_body::suffix(&self.0.auth.redact(refusal.words.clone()));
         Error::Unauthorized {
@@ -120,7 +121,7 @@ impl Transport {
         }
     }
 
-    /// The same, whatever the status.
+    /// Creates an [`Error::Status`], whatever the status is.
     pub(super) fn unexpected_status(&self, request: &Request, refusal: &ErrorResponse) -> Error {
         let mut message = self.0.auth.redact(refusal.words.clone());
         if refusal.status.is_redirection() {
@@ -140,7 +141,7 @@ impl Transport {
         }
     }
 
-    /// Whether the answer may differ for another login: registries answer 404 for private
+    /// Whether another login may get another response. Registries answer 404 for private
     /// repositories, and some answer 400 instead of 403.
     fn depends_on_login(&self, request: &Request, refusal: &ErrorResponse) -> bool {
         let says = |code: &str| refusal.words.contains(code);
@@ -155,7 +156,7 @@ impl Transport {
         }
     }
 
-    /// Whether a registry answered to the request for its root, and no web page.
+    /// Checks that a registry answered the request for its root, and not a web page.
     pub(super) async fn check_is_registry(&self, response: Response) -> Result<(), Error> {
         if response.headers().contains_key(VERSION) {
             return Ok(());
@@ -166,14 +167,14 @@ impl Transport {
         let body = read_prefix(response, self.0.retry.idle_timeout).await;
         let text = String::from_utf8_lossy(&body);
         let text = text.trim();
-        // Registries without that header answer with an object without fields, or nothing at all, and
-        // Quay with `true`. Any web service may answer with another object.
+        // Registries without the header answer with `{}` or an empty body, and Quay with `true`.
+        // Other web services may answer with other objects.
         let is_known = matches!(text, "" | "{}" | "true") || text.split_whitespace().eq(["{", "}"]);
         if is_known && !kind.contains("html") || text.is_empty() {
             return Ok(());
         }
         let kind = if kind.is_empty() { "a text".to_owned() } else { format!("`{kind}`") };
-        let reason = format!("it answers GET {path} with {kind}: {}", error_body::summarize(&body));
+        let reason = format!("GET {path} returned {kind}: {}", error_body::summarize(&body));
         Err(Error::NotARegistry { host: self.0.host.clone(), reason })
     }
 
@@ -191,33 +192,33 @@ impl Transport {
         url.origin() == self.0.base.origin()
     }
 
-    /// The host for messages: the registry, or the host that it redirected to.
+    /// Names the host for messages: the registry, or the host that it redirected to.
     pub(super) fn describe_host(&self, url: &Url) -> String {
         if self.is_registry_origin(url) {
             return self.0.host.clone();
         }
-        format!("{} (where {} pointed)", describe_url(url), self.0.host)
+        format!("{} (redirected from {})", describe_url(url), self.0.host)
     }
 }
 
-/// Where a redirect that is not followed leads. The rest of the address may be signed.
+/// Describes the target of a redirect that is not followed, without its query, which may be signed.
 fn redirect(refusal: &ErrorResponse) -> String {
     let location = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     match location.and_then(|location| refusal.url.join(location).ok()) {
         Some(url) => {
             format!("it redirects to {}://{}{}", url.scheme(), describe_url(&url), url.path())
         }
-        None => "it redirects, and names no address".to_owned(),
+        None => "it redirects without a location".to_owned(),
     }
 }
 
-/// The host of an address, with its port if it has one.
+/// Formats the host of a URL, with its port if there is one.
 pub(in crate::client) fn describe_url(url: &Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
-/// The error for a failed connection to a host, without the address, which may be signed.
+/// Creates the error for a failed connection, without the URL, which may be signed.
 pub(in crate::client) fn unreachable(
     host: &str,
     request: &str,
