@@ -1,5 +1,5 @@
-//! Reads a blob in parts, several at once where that is worth it, and goes on where a connection
-//! broke. It stands below the verifier, so that what was hashed stays hashed.
+//! Reads a blob in ranges, several of them in parallel if that is faster, and resumes broken
+//! connections. Runs below the verifier, so that resuming does not restart the hash.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,12 +15,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::min_speed::SpeedGuard;
 use crate::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
 use crate::retry::{RetryCounter, RetryPolicy};
-use crate::{ByteStream, Descriptor, Error, ImageSource, Repository};
+use crate::verify::no_progress;
+use crate::{ByteStream, Descriptor, Error, ImageSource, MAX_EMPTY_CHUNKS, Repository};
 
-/// Bytes after which a connection that broke is forgotten.
+/// Bytes after which earlier failures of a connection no longer count.
 const RESET_RETRIES_AFTER: u64 = 64 << 10;
 
-/// A range of the bytes of a blob, in order; over one connection alone, or over several.
+/// Streams a range of a blob in order, over a single connection or over several.
 pub(crate) fn stream_range(
     source: Arc<dyn ImageSource>,
     repository: Repository,
@@ -40,7 +41,7 @@ pub(crate) fn stream_range(
         counter,
         received,
     });
-    // A blob of no bytes is asked for as well: who holds it must have it.
+    // Request empty blobs as well, so that a missing one is an error.
     let empty = blob.descriptor.size == 0;
     let current = empty.then(|| Current::Streamed(Part::new(Arc::clone(&blob), 0..0)));
     let (prefetched, meter) = (VecDeque::new(), ThroughputMeter::default());
@@ -76,36 +77,36 @@ struct Blob {
     source: Arc<dyn ImageSource>,
     repository: Repository,
     descriptor: Descriptor,
-    /// One connection alone is to be used.
+    /// Whether prefetching over more connections is disabled.
     single_connection: bool,
     retry: RetryPolicy,
     counter: RetryCounter,
-    /// Bytes that all connections for it have brought.
+    /// Bytes that all connections of this blob have received.
     received: AtomicU64,
 }
 
 struct Reader {
     blob: Arc<Blob>,
-    /// For the part that is streamed; without it, it is streamed all the same.
+    /// Counts the streamed part as a connection. Without a permit, it is streamed anyway.
     _connection: Option<OwnedSemaphorePermit>,
     meter: ThroughputMeter,
-    /// The part that is being handed out.
+    /// The part that is being yielded.
     current: Option<Current>,
-    /// Parts that are fetched meanwhile, in order.
+    /// The parts that are being prefetched, in order.
     prefetched: VecDeque<Prefetched>,
-    /// Where the first part begins that nobody fetches yet.
+    /// The offset after the last part that is streamed or prefetched.
     next_offset: u64,
     end: u64,
 }
 
 enum Current {
-    /// Straight from the connection.
+    /// Yielded directly from the connection.
     Streamed(Part),
-    /// Fetched ahead; the permit is kept as long as the memory.
+    /// Prefetched into memory. The permit also bounds the memory, so it is held as long.
     Fetched { bytes: Option<Bytes>, _connection: OwnedSemaphorePermit },
 }
 
-/// A part that is fetched ahead.
+/// A part that a task prefetches.
 struct Prefetched {
     task: AbortOnDropHandle<Result<Bytes, Error>>,
     permit: OwnedSemaphorePermit,
@@ -125,7 +126,7 @@ impl Reader {
                         self.current = None;
                         continue;
                     };
-                    // A source that knows no parts is sending all of the blob.
+                    // A source without ranges sends the rest of the blob.
                     let whole = self.blob.range_options().is_none() && self.prefetched.is_empty();
                     if whole && !part.range.is_empty() {
                         part.range.end = self.end;
@@ -148,7 +149,7 @@ impl Reader {
         }
     }
 
-    /// The next part: one that was fetched ahead, or one to be streamed.
+    /// Returns the next part: a prefetched one, or a new one to stream.
     async fn next_part(&mut self) -> Result<Option<Current>, Error> {
         if let Some(Prefetched { task, permit }) = self.prefetched.pop_front() {
             let ended = task.await;
@@ -167,7 +168,7 @@ impl Reader {
         Ok(Some(Current::Streamed(Part::new(Arc::clone(&self.blob), range))))
     }
 
-    /// Fetches parts ahead, as long as there are connections for them.
+    /// Starts to prefetch parts while connections are available.
     fn prefetch(&mut self) {
         let Some(parts) = self.blob.range_options() else { return };
         while self.next_offset < self.end {
@@ -188,50 +189,66 @@ impl Reader {
     }
 }
 
-/// One part of a blob, opened again where its connection breaks.
+/// A part of a blob, which is reopened if its connection breaks.
 struct Part {
     blob: Arc<Blob>,
     range: Range<u64>,
     failures: u32,
-    /// Bytes since the last one.
+    /// Bytes received since the last failure.
     since_failure: u64,
     bytes: Option<ByteStream>,
-    /// The source ended the part too early, without an error.
+    /// Whether the source just ended the part early, without an error.
     unexpected_eof: bool,
+    /// Consecutive empty chunks of the source.
+    empty_chunks: u32,
 }
 
 impl Part {
     fn new(blob: Arc<Blob>, range: Range<u64>) -> Self {
-        Self { blob, range, failures: 0, since_failure: 0, bytes: None, unexpected_eof: false }
+        Self {
+            blob,
+            range,
+            failures: 0,
+            since_failure: 0,
+            bytes: None,
+            unexpected_eof: false,
+            empty_chunks: 0,
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match self.next_chunk().await {
-                Ok(Some(chunk)) if chunk.is_empty() => {}
-                // What stands behind a part in the middle belongs to the next one.
+                Ok(Some(chunk)) if chunk.is_empty() => {
+                    self.empty_chunks += 1;
+                    if self.empty_chunks > MAX_EMPTY_CHUNKS {
+                        return Err(no_progress(&self.blob.name()));
+                    }
+                }
+                // Bytes after a part in the middle of the blob belong to the next part.
                 Ok(Some(_)) if self.range.is_empty() && self.is_mid_blob() => return Ok(None),
                 Ok(Some(mut chunk)) => {
                     let left = self.range.end - self.range.start;
-                    // Nothing stands behind the last part: who sends more sends something else, and
-                    // may never end.
+                    // After the last part, additional bytes mean that the content is wrong, and
+                    // might never end.
                     if !self.is_mid_blob() && chunk.len() as u64 > left {
                         return Err(self.wrong_size(self.range.start + chunk.len() as u64));
                     }
                     chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     self.range.start += chunk.len() as u64;
                     self.blob.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                    // A byte for each connection is not getting on.
+                    // A few bytes per connection are not progress.
                     self.since_failure += chunk.len() as u64;
                     if self.since_failure >= RESET_RETRIES_AFTER {
                         self.failures = 0;
                     }
                     self.unexpected_eof = false;
+                    self.empty_chunks = 0;
                     return Ok(Some(chunk));
                 }
                 Ok(None) if self.range.start >= self.range.end => return Ok(None),
-                // Once more: a proxy may have cut it. Twice at the same place, or again and again: it
-                // is all there is.
+                // Retry once, as a proxy may have truncated the response. At the same position
+                // again, the blob is too short.
                 Ok(None)
                     if !self.unexpected_eof && self.failures + 1 < self.blob.retry.max_attempts =>
                 {
@@ -251,7 +268,7 @@ impl Part {
         }
     }
 
-    /// Waits until it is time to open the part again.
+    /// Waits before the part is reopened.
     async fn back_off(&mut self, error: &Error) {
         self.bytes = None;
         self.failures += 1;
@@ -260,7 +277,7 @@ impl Part {
         self.blob.counter.clone().scope(wait).await;
     }
 
-    /// Whether the blob goes on behind this part.
+    /// Whether the blob continues after this part.
     fn is_mid_blob(&self) -> bool {
         self.range.end < self.blob.descriptor.size
     }
@@ -269,7 +286,7 @@ impl Part {
         let Blob { source, repository, descriptor, retry, .. } = &*self.blob;
         let bytes = match &mut self.bytes {
             Some(bytes) => bytes,
-            // What is complete is not asked for again; a blob of no bytes is, once.
+            // A completed part is not requested again. An empty blob is requested once.
             None if self.range.is_empty() && descriptor.size > 0 => return Ok(None),
             closed => closed.insert(source.blob(repository, descriptor, self.range.clone()).await?),
         };
@@ -279,7 +296,7 @@ impl Part {
         }
     }
 
-    /// The blob has so many bytes, or more.
+    /// Creates the error for a blob of `actual` or more bytes.
     fn wrong_size(&self, actual: u64) -> Error {
         let (what, expected) = (self.blob.name(), self.blob.descriptor.size);
         Error::SizeMismatch { what, expected, actual }

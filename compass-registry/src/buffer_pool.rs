@@ -1,13 +1,13 @@
-//! Memory that is used again.
+//! A pool of reusable buffers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Memory that nobody needs at the moment. Allocators keep more of what comes and goes on several
-/// threads than is used, and fresh memory has to be cleared. Clones share it.
+/// Buffers that are not in use. Reusing them avoids the overhead of allocators for memory that
+/// moves between threads, and clearing it. Clones share the buffers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BufferPool(Arc<Mutex<Vec<Vec<u8>>>>);
 
-/// Memory that goes back when everybody is done with it.
+/// A buffer that returns to its pool on drop.
 #[derive(Debug)]
 pub(crate) struct PooledBuffer {
     pub(crate) bytes: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct PooledBuffer {
 }
 
 impl BufferPool {
-    /// Memory with whatever was left in it.
+    /// Takes a buffer with arbitrary content, or a new one.
     pub(crate) fn take(&self) -> PooledBuffer {
         let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         PooledBuffer { bytes: used.unwrap_or_default(), pool: self.clone() }

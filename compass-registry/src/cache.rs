@@ -1,4 +1,4 @@
-//! A source that need not be asked twice for what is small.
+//! A source that caches small blobs.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,14 +13,14 @@ use crate::{
     RetryPolicy, TagOrDigest,
 };
 
-/// The largest blob in bytes that is remembered. Image configurations have a few thousand.
+/// The maximum size of a cached blob in bytes. Image configurations have a few thousand.
 const MAX_BLOB: u64 = 256 << 10;
 
-/// Bytes of all blobs that are remembered; what comes later is asked for again.
+/// The maximum total size of cached blobs in bytes. Blobs beyond it are not cached.
 const MAX_TOTAL: usize = 16 << 20;
 
-/// Remembers the small blobs that were read from a source whole: image configurations, which say
-/// what an image is before it is moved with everything else.
+/// Caches small blobs that are read completely, such as image configurations, which are read once
+/// to inspect an image and again to copy it.
 pub struct CachingSource {
     source: Arc<dyn ImageSource>,
     blobs: Arc<Blobs>,
@@ -30,7 +30,7 @@ pub struct CachingSource {
 struct Blobs(Mutex<HashMap<Digest, Bytes>>);
 
 impl CachingSource {
-    /// Reads from this source.
+    /// Caches the blobs of this source.
     pub fn new(source: Arc<dyn ImageSource>) -> Self {
         Self { source, blobs: Arc::default() }
     }
@@ -41,7 +41,7 @@ impl Blobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
-    /// Keeps what is what it should be, and for which there is room.
+    /// Caches a blob if its digest is correct and the total size permits it.
     fn insert(&self, digest: Digest, bytes: Bytes) {
         let mut blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held: usize = blobs.values().map(Bytes::len).sum();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_small_is_asked_for_once_and_what_is_large_each_time() {
+    async fn cache_small_blob_is_requested_once() {
         for (size, kept) in [(100, true), ((256 << 10) + 1, false)] {
             let blob = vec![7; size];
             let (storage, name, descriptor) = holding(&blob);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_range_of_what_is_remembered_can_be_read() {
+    async fn cache_serves_any_range() {
         let (storage, name, descriptor) = holding(b"0123456789");
         let cached = CachingSource::new(Arc::new(storage));
         cached.read(&name, &descriptor).await.unwrap();

@@ -1,5 +1,5 @@
-//! Hosts that refuse connections: a registry that restarts is waited for, all requests together as
-//! long as one would be.
+//! Retries connections that a host refuses, as it may be restarting. The time limit is common to
+//! all requests to a host.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use crate::error::connection::error_chain;
 use crate::{Error, retry};
 
-/// The first pause; each next one is twice as long, up to [`LONGEST_PAUSE`].
+/// The first delay. It doubles with each attempt, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A host still refuses connections after the whole waiting time.
+/// A host still refuses connections after the time limit.
 #[derive(Debug, thiserror::Error)]
-#[error("connection refused, for {} s by now", .0.as_secs())]
+#[error("connection refused for {} s", .0.as_secs())]
 pub(crate) struct ConnectRefused(Duration);
 
-/// Since when hosts refuse connections.
+/// When hosts started to refuse connections.
 #[derive(Debug)]
 pub(crate) struct ConnectRetry {
-    /// How long a host is waited for.
+    /// The time limit.
     wait: Duration,
     since: Mutex<HashMap<String, Instant>>,
 }
@@ -34,10 +34,10 @@ impl ConnectRetry {
         Self { wait, since: Mutex::default() }
     }
 
-    /// Runs a request to a host again while the host refuses connections.
+    /// Runs a request, and retries it while the host refuses connections.
     ///
     /// # Errors
-    /// That of the request; if the host was waited for in vain, another try is of no use.
+    /// That of the request. After the time limit, it is not transient.
     pub(crate) async fn run<T, F>(
         &self,
         host: &str,
@@ -64,7 +64,7 @@ impl ConnectRetry {
             if left.is_zero() {
                 return Err(gave_up(error, since.elapsed()));
             }
-            tracing::info!(host, "it refuses connections, and is asked again");
+            tracing::info!(host, "the host refuses connections, retrying");
             retry::count_retry();
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -85,7 +85,7 @@ fn gave_up(error: Error, waited: Duration) -> Error {
     }
 }
 
-/// Whether a host refused the connection.
+/// Whether the host refused the connection.
 fn is_connection_refused(error: &Error) -> bool {
     let Error::Unreachable { source, .. } = error else { return false };
     let mut io = error_chain(&**source).filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -103,7 +103,7 @@ mod tests {
         Error::Unreachable { host: "a.b".to_owned(), request: "GET /v2/".to_owned(), source }
     }
 
-    /// Requests that are refused for some seconds; how long it takes, and whether one succeeds.
+    /// Runs a request that is refused for some seconds; returns the elapsed seconds and the result.
     async fn after(connect_retry: &ConnectRetry, seconds: u64) -> (u64, Result<(), Error>) {
         let began = Instant::now();
         let asked = || async {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refused_connection_is_tried_again() {
+    async fn refused_connection_is_retried() {
         let connect_retry = ConnectRetry::new(Duration::from_secs(30));
         let (took, result) = after(&connect_retry, 10).await;
         assert!(result.is_ok() && (10..13).contains(&took), "{took}");
@@ -125,7 +125,7 @@ mod tests {
         assert!(result.is_err() && took == 0, "{took}");
         assert!(after(&connect_retry, 0).await.1.is_ok());
         let (took, _) = after(&connect_retry, 1000).await;
-        assert_eq!(took, 30, "it answered in between");
+        assert_eq!(took, 30, "it answered in the meantime");
     }
 
     #[tokio::test(start_paused = true)]

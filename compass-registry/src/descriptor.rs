@@ -5,24 +5,24 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::platform::PlatformFields;
 use crate::{Algorithm, Digest, Platform, RawManifest};
 
-/// What content is, and how to prove it (OCI image specification, "Descriptor").
+/// Identifies content by type, digest and size (OCI image specification, "Descriptor").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The media type. Old tools leave it out of an index, and then it is empty.
+    /// The media type. Old tools omit it in an index; then it is empty.
     #[serde(default)]
     pub media_type: String,
-    /// The digest of the bytes.
+    /// The digest of the content.
     pub digest: Digest,
-    /// The number of bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// The platform that an image is for, if an image index names it.
+    /// The platform of an image, if its index names one.
     #[serde(default, deserialize_with = "platform", skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }
 
 impl Descriptor {
-    /// Describes bytes at hand, by their SHA-256 digest.
+    /// Describes content by its SHA-256 digest.
     pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
         Self::with_algorithm(media_type, bytes, Algorithm::Sha256)
     }
@@ -42,15 +42,14 @@ impl Descriptor {
 }
 
 impl Descriptor {
-    /// Whether this is a layer that registries need not hold, such as a base layer of Windows:
-    /// whoever runs the image fetches it from its owner (OCI image specification,
-    /// § Non-Distributable Layers).
+    /// Whether this is a layer that registries need not store, such as a base layer of Windows.
+    /// Hosts download it from its publisher (OCI image specification, § Non-Distributable Layers).
     pub fn is_nondistributable(&self) -> bool {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
     }
 
-    /// Whether an entry of an image index is an image manifest or another index. Indexes of build
-    /// caches have layers and a cache configuration instead, which are blobs.
+    /// Whether an entry of an index is an image manifest or an index. The index of a build cache
+    /// has layers and a cache configuration instead, which are blobs.
     pub fn is_manifest(&self) -> bool {
         let kind = self.media_type.as_str();
         RawManifest::is_manifest_type(kind)
@@ -61,7 +60,7 @@ impl Descriptor {
     }
 }
 
-/// A platform whose fields may be missing, null or empty.
+/// Parses a platform whose fields may be missing, null or empty.
 fn platform<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Platform>, D::Error> {
     let fields: Option<PlatformFields> = Deserialize::deserialize(value)?;
     Ok(fields.and_then(PlatformFields::platform))

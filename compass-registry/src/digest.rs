@@ -10,18 +10,20 @@ use sha2::Digest as _;
 use self::sha256::Sha256;
 use crate::Error;
 
-/// How a digest is computed (OCI image specification, "Descriptor", § Registered algorithms).
+/// A digest algorithm (OCI image specification, "Descriptor", § Registered algorithms).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    /// SHA-256, which everybody uses.
+    /// SHA-256, the default.
     #[default]
     Sha256,
-    /// SHA-512, which registries may know as well.
+    /// SHA-512, which registries may support.
     Sha512,
 }
 
-/// A digest of content, written as its algorithm, a colon, and lower-case hex digits
-/// (OCI image specification, "Descriptor", § Digests). Other algorithms are refused when parsed.
+/// A content digest, written as algorithm, colon and lower-case hex digits (OCI image
+/// specification, "Descriptor", § Digests).
+///
+/// Parsing rejects other algorithms than those of [`Algorithm`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(Value);
 
@@ -31,7 +33,7 @@ enum Value {
     Sha512([u8; 64]),
 }
 
-/// Computes a [`Digest`] while bytes pass. By default of SHA-256.
+/// Computes a [`Digest`] incrementally. The default algorithm is SHA-256.
 #[derive(Debug, Clone)]
 pub struct Hasher(State);
 
@@ -42,10 +44,10 @@ enum State {
 }
 
 impl Algorithm {
-    /// All there are.
+    /// All algorithms.
     pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
 
-    /// The name, as it stands in digests.
+    /// Returns the name that digests start with.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -53,7 +55,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest of bytes at hand.
+    /// Computes the digest of `bytes`.
     pub fn digest(self, bytes: &[u8]) -> Digest {
         let mut hasher = Hasher::new(self);
         hasher.update(bytes);
@@ -62,12 +64,12 @@ impl Algorithm {
 }
 
 impl Digest {
-    /// The SHA-256 digest of bytes at hand.
+    /// Computes the SHA-256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Algorithm::Sha256.digest(bytes)
     }
 
-    /// How it was computed.
+    /// Returns the algorithm.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
             Value::Sha256(_) => Algorithm::Sha256,
@@ -75,7 +77,7 @@ impl Digest {
         }
     }
 
-    /// The hex digits, without the algorithm.
+    /// Returns the hex digits, without the algorithm.
     pub fn hex(&self) -> String {
         let bytes: &[u8] = match &self.0 {
             Value::Sha256(bytes) => bytes,
@@ -90,7 +92,7 @@ impl Digest {
         hex
     }
 
-    /// Reads hex digits alone; how many there are tells the algorithm.
+    /// Parses hex digits. Their number determines the algorithm.
     #[cfg(feature = "disk")]
     pub(crate) fn from_hex(hex: &str) -> Option<Self> {
         parse_hex(hex).map(|bytes| Self(Value::Sha256(bytes))).or_else(|| {
@@ -101,7 +103,7 @@ impl Digest {
 }
 
 impl Hasher {
-    /// Begins to compute.
+    /// Creates a hasher.
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
             Algorithm::Sha256 => State::Sha256(Sha256::default()),
@@ -109,7 +111,7 @@ impl Hasher {
         })
     }
 
-    /// Takes the next bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha256(state) => state.update(bytes),
@@ -117,8 +119,8 @@ impl Hasher {
         }
     }
 
-    /// Whether [`Self::update_pair`] takes less time on this machine than one message after the
-    /// other: where processors have instructions for the algorithm.
+    /// Whether [`Self::update_pair`] is faster on this machine than two updates. It is if the
+    /// processor has instructions for the algorithm.
     pub fn is_pair_faster(algorithm: Algorithm) -> bool {
         #[cfg(target_arch = "x86_64")]
         let has_instructions = std::arch::is_x86_feature_detected!("sha");
@@ -129,7 +131,7 @@ impl Hasher {
         has_instructions && algorithm == Algorithm::Sha256
     }
 
-    /// Takes the next bytes of two messages, each with its own hasher, at the same time.
+    /// Adds bytes to two hashers at the same time.
     pub fn update_pair(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         match (&mut first.0, &mut second.0) {
             (State::Sha256(first), State::Sha256(second)) => {
@@ -142,7 +144,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes taken.
+    /// Returns the digest of all bytes.
     pub fn finish(self) -> Digest {
         Digest(match self.0 {
             State::Sha256(state) => Value::Sha256(state.finish()),
@@ -224,7 +226,7 @@ mod tests {
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn a_digest_displays_as_it_was_written() {
+    fn digest_display_round_trips() {
         assert_eq!(EMPTY.parse::<Digest>().unwrap().to_string(), EMPTY);
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
         let longer = Algorithm::Sha512.digest(b"").to_string();
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_refused() {
+    fn digest_malformed_is_rejected() {
         for bad in ["", "sha256:", "sha512:00", &EMPTY[7..], &EMPTY.to_uppercase(), &EMPTY[..70]] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }

@@ -1,8 +1,8 @@
-//! Large files that are written past the system's cache, where the file system lets them.
+//! Writes large files past the page cache, if the file system supports it.
 //!
-//! What is written once need not push everything else out of memory, and the end of the work does
-//! not wait until the disk has caught up. Memory and disk have to be aligned for that
-//! (`O_DIRECT` in open(2)); whatever is not goes through the cache as ever.
+//! Data that is not read back soon does not displace other data from the cache, and completing a
+//! file does not wait for a large writeback. Direct I/O needs aligned memory and offsets
+//! (`O_DIRECT` in open(2)); unaligned parts are written through the cache.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,55 +10,55 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What both the addresses in memory and the offsets in the file are multiples of. Disks know
-/// blocks of 512 and of 4096 bytes.
+/// The alignment of memory addresses and file offsets in bytes. Disks have blocks of 512 or 4096
+/// bytes.
 pub const BLOCK: usize = 4096;
 
-/// A file that is written in large pieces, in any order.
+/// A file that is written in large blocks, in any order.
 #[derive(Debug)]
 pub struct DirectFile {
     buffered: File,
     direct: Option<File>,
-    /// The file system refused, whatever it said when the file was opened.
+    /// Whether a direct write failed although the file system accepted `O_DIRECT`.
     unsupported: AtomicBool,
 }
 
-/// Bytes for one place in a file, in memory that is aligned as the place is.
+/// Bytes for a position in a file, in memory with the same alignment as that position.
 #[derive(Debug, Default)]
 pub struct AlignedBuffer {
     memory: Vec<u8>,
-    /// Bytes of the memory that stand before the first one that counts.
+    /// The offset of the first byte in the memory.
     lead: usize,
-    /// How far the memory is filled.
+    /// The offset in the memory at which the buffer is full.
     end: usize,
 }
 
 impl DirectFile {
-    /// Takes a file that is open for writing, and its path.
+    /// Wraps a file that is open for writing. `path` is opened again for direct writes.
     pub fn new(file: File, path: &Path) -> Self {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
         let direct = OpenOptions::new().write(true).custom_flags(flags).open(path);
-        // File systems in memory say no, and need no disk.
+        // File systems in memory do not support `O_DIRECT`, and do not need it.
         Self { buffered: file, direct: direct.ok(), unsupported: AtomicBool::new(false) }
     }
 
-    /// A file that is written through the cache, for those who read it soon.
+    /// Wraps a file that is always written through the page cache, because it is read back soon.
     pub fn buffered(file: File) -> Self {
         Self { buffered: file, direct: None, unsupported: AtomicBool::new(false) }
     }
 
-    /// Whether anything can go past the cache.
+    /// Whether direct writes are possible.
     pub fn uses_direct_io(&self) -> bool {
         self.direct.is_some() && !self.unsupported.load(Ordering::Relaxed)
     }
 
-    /// The file itself.
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.buffered
     }
 
-    /// Writes bytes at an offset; whole blocks of them past the cache where their memory is aligned
-    /// as their place. This blocks.
+    /// Writes bytes at an offset; whole blocks bypass the page cache if their memory is aligned.
+    /// Blocks.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let Some((head, blocks)) = self.aligned_part(bytes, offset) else {
             return self.buffered.write_all_at(bytes, offset);
@@ -69,7 +69,7 @@ impl DirectFile {
         self.buffered.write_all_at(&bytes[end..], start + blocks as u64)
     }
 
-    /// How many bytes stand before the first block, and how many are in whole blocks.
+    /// Returns the number of bytes before the first block, and the number in whole blocks.
     fn aligned_part(&self, bytes: &[u8], offset: u64) -> Option<(usize, usize)> {
         if !self.uses_direct_io() {
             return None;
@@ -85,7 +85,7 @@ impl DirectFile {
             return self.buffered.write_all_at(bytes, offset);
         };
         match direct.write_all_at(bytes, offset) {
-            // Some file systems accept the flag, and no write with it.
+            // Some file systems accept the flag when opening, but no write with it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.unsupported.store(true, Ordering::Relaxed);
                 self.buffered.write_all_at(bytes, offset)
@@ -96,27 +96,27 @@ impl DirectFile {
 }
 
 impl AlignedBuffer {
-    /// Forgets all bytes; the next one stands at this offset of a file. There is room for about so
-    /// many: their end is that of a block.
+    /// Clears the buffer for bytes at this file offset. The capacity is rounded so that the buffer
+    /// ends at the end of a block.
     pub fn begin_at(&mut self, offset: u64, capacity: usize) {
         let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
         self.memory.clear();
         self.memory.reserve(capacity + 2 * BLOCK);
         let lead = self.memory.as_ptr().align_offset(BLOCK).saturating_add(within);
-        // Where memory cannot be aligned, it need not be.
+        // If the memory cannot be aligned, writes go through the page cache.
         self.lead = if lead < 2 * BLOCK { lead } else { 0 };
         self.memory.resize(self.lead, 0);
-        // Less than a block has no end of a block in it.
+        // A capacity below one block contains no end of a block.
         let whole = capacity.saturating_sub((within + capacity) % BLOCK);
         self.end = self.lead + if whole > 0 { whole } else { capacity };
     }
 
-    /// Whether there is no room for more.
+    /// Whether the buffer is full.
     pub fn is_full(&self) -> bool {
         self.memory.len() >= self.end
     }
 
-    /// Takes as many bytes as there is room for, and gives the others back.
+    /// Appends as many bytes as fit, and returns the rest.
     #[must_use]
     pub fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let capacity = self.end.saturating_sub(self.memory.len());
@@ -125,24 +125,24 @@ impl AlignedBuffer {
         later
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.bytes().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.bytes().is_empty()
     }
 
-    /// The bytes since the beginning.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         self.memory.get(self.lead..).unwrap_or_default()
     }
 }
 
 impl From<Vec<u8>> for AlignedBuffer {
-    /// Takes bytes wherever they are in memory.
+    /// Wraps bytes without regard to alignment.
     fn from(memory: Vec<u8>) -> Self {
         Self { lead: 0, end: memory.len(), memory }
     }
@@ -156,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_stands_in_the_file(
+        fn direct_file_contains_written_bytes(
             pieces in proptest::collection::vec(0_usize..40_000, 1..8), start in 0_u64..20_000,
         ) {
             let directory = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_aligned_as_its_place_until_it_is_full() {
+    fn buffer_alignment_matches_file_offset() {
         let mut buffer = AlignedBuffer::default();
         let full = vec![1; 100_001];
         for offset in [0, 1, 4095, 4096, 10_001] {

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The error type of this crate.
 
 pub(crate) mod connection;
 mod hint;
@@ -17,114 +17,114 @@ use crate::{Digest, RetryPolicy};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What can go wrong with images and registries, by meaning.
+/// An error of images or registries.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text is not what it should be.
+    /// A text has the wrong form.
     #[error("`{}` is not a valid {what}: {}", sanitize(&redact_password(.text)), sanitize(.reason))]
     Parse {
-        /// What it should be.
+        /// What the text should be.
         what: &'static str,
-        /// What was read.
+        /// The text.
         text: String,
-        /// Why it is not.
+        /// The expected form.
         reason: String,
     },
-    /// Something does not exist. A registry says so with [`Error::Status`] and status 404, for which
-    /// [`Error::is_not_found`] holds as well.
-    #[error("{what} is not there")]
+    /// Content does not exist. Registries report that as [`Error::Status`] with status 404;
+    /// [`Error::is_not_found`] holds for both.
+    #[error("{what} does not exist")]
     NotFound {
-        /// What, and where.
+        /// The content, and its location.
         what: String,
     },
-    /// The registry wants other credentials, or these may not do that.
+    /// The registry rejects the credentials or does not permit the request.
     #[error("{host} refuses: {reason}")]
     Unauthorized {
         /// The registry.
         host: String,
-        /// What it said.
+        /// The request and the registry's message.
         reason: String,
     },
-    /// Bytes do not have the digest that was promised.
-    #[error("{what}: the content has digest {actual}, and not {expected}")]
+    /// Content has another digest than expected.
+    #[error("{what}: the content has digest {actual} instead of {expected}")]
     DigestMismatch {
-        /// Whose bytes.
+        /// The content.
         what: String,
-        /// The promised digest.
+        /// The expected digest.
         expected: Box<Digest>,
-        /// The digest of what came.
+        /// The actual digest.
         actual: Box<Digest>,
     },
-    /// Content is longer or shorter than was promised.
-    #[error("{what}: the content has {actual} bytes, and not {expected}")]
+    /// Content has another size than expected.
+    #[error("{what}: the content has {actual} bytes instead of {expected}")]
     SizeMismatch {
-        /// Whose bytes.
+        /// The content.
         what: String,
-        /// The promised size in bytes.
+        /// The expected size in bytes.
         expected: u64,
-        /// How many bytes came.
+        /// The actual size in bytes, or more.
         actual: u64,
     },
-    /// An image manifest or index cannot be read.
-    #[error("{what} is not readable: {}", sanitize(.reason))]
+    /// Content is malformed, too large, or not supported.
+    #[error("cannot read {what}: {}", sanitize(.reason))]
     InvalidContent {
-        /// Whose content.
+        /// The content.
         what: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A registry or token service sent an answer that cannot be used.
-    #[error("{what} is not readable: {}", sanitize(.reason))]
+    /// A registry or token service sent an invalid response.
+    #[error("cannot use {what}: {}", sanitize(.reason))]
     InvalidResponse {
-        /// Which answer, of which host.
+        /// The response.
         what: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The host answers, but is not a registry.
-    #[error("{host} is no registry: {}", sanitize(.reason))]
+    /// The host responds but is not a registry.
+    #[error("{host} is not a registry: {}", sanitize(.reason))]
     NotARegistry {
-        /// Who answers.
+        /// The host.
         host: String,
-        /// How that is known.
+        /// What it returned.
         reason: String,
     },
-    /// There is no image for the wanted platform.
+    /// An index has no image for the platform.
     #[error("{what} has no image for {wanted}; {}", available_platforms(.available))]
     NoSuchPlatform {
-        /// Which image index.
+        /// The index.
         what: String,
-        /// The wanted platform.
+        /// The requested platform.
         wanted: String,
-        /// The platforms there are.
+        /// The available platforms.
         available: String,
     },
-    /// There are several images for the wanted platform, of which only one can be taken.
+    /// An index has several images for the platform, of which only one can be used.
     #[error("{what} has several images for {wanted}: {}", sanitize(.available))]
     AmbiguousPlatform {
-        /// Which image index.
+        /// The index.
         what: String,
-        /// The wanted platform.
+        /// The requested platform.
         wanted: String,
         /// The platforms of these images.
         available: String,
     },
-    /// The registry answered with an error.
+    /// The registry responded with an error status.
     #[error("{host} answered {status} to {request}{}{}", message_suffix(.message), retry_after_suffix(*.retry_after))]
     Status {
         /// The registry.
         host: String,
-        /// What was asked, without secrets.
+        /// The request, without secrets.
         request: String,
         /// The HTTP status.
         status: u16,
-        /// What the registry said.
+        /// The registry's message.
         message: String,
-        /// How long it asks us to wait.
+        /// The delay that the registry asks for.
         retry_after: Option<Duration>,
     },
-    /// The destination has another image under the tag, and tags do not move.
+    /// The destination has another image under the tag, which must not change.
     #[error("{what} exists with digest {existing}, and would become {new}")]
     TagExists {
         /// The tag.
@@ -134,44 +134,44 @@ pub enum Error {
         /// The image that was to be copied.
         new: Box<Digest>,
     },
-    /// A tag was moved while the image that it named was copied.
-    #[error("{what} was moved from {old} to {new} meanwhile")]
+    /// The source's tag changed during the copy.
+    #[error("{what} changed from {old} to {new} during the copy")]
     TagMoved {
         /// The tag.
         what: String,
-        /// The image it named first.
+        /// The image that it named before.
         old: Box<Digest>,
-        /// The image it names now.
+        /// The image that it names now.
         new: Box<Digest>,
     },
-    /// The registry could not be reached, or the connection broke.
+    /// The registry is unreachable, or the connection broke.
     #[error("{host} cannot be reached for {request}")]
     Unreachable {
         /// The registry.
         host: String,
-        /// What was asked, without secrets.
+        /// The request, without secrets.
         request: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Source,
     },
     /// A file operation failed.
     #[error("{what}")]
     Io {
-        /// What was tried on which file.
+        /// The operation and the file.
         what: String,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Copying one blob of an image failed.
+    /// Copying a blob failed.
     #[error("{image}: blob {digest}")]
     Blob {
-        /// The image that the blob belongs to.
+        /// The image.
         image: String,
         /// The blob.
         digest: Digest,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<Error>,
     },
@@ -180,7 +180,7 @@ pub enum Error {
     Image {
         /// The image.
         image: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<Error>,
     },
@@ -188,16 +188,16 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
-        // What may be shown in one form is shown in all of them.
+        // Redact here, as `Debug` shows the text too.
         Self::Parse { what, text: redact_password(text).into_owned(), reason: reason.into() }
     }
 
-    /// A failed file operation; `what` says which, on which file.
+    /// Creates an error of a file operation; `what` describes the operation and the file.
     pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { what: what.into(), source }
     }
 
-    /// Names the image that an error is about.
+    /// Adds the image that the error is about.
     #[must_use]
     pub fn in_image(self, image: impl fmt::Display) -> Self {
         match self {
@@ -208,7 +208,7 @@ impl Error {
         }
     }
 
-    /// Names the blob that an error is about, and the image it belongs to.
+    /// Adds the blob that the error is about, and its image.
     #[must_use]
     pub fn in_blob(self, image: impl fmt::Display, digest: Digest) -> Self {
         match self {
@@ -217,10 +217,10 @@ impl Error {
         }
     }
 
-    /// Whether trying again may help.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A certificate is as wrong the next moment, and the others have been waited for.
+            // An invalid certificate stays invalid. The other two errors occur after a time limit.
             Self::Unreachable { source, .. } => {
                 !(is_certificate_error(&**source)
                     || source.is::<ConnectRefused>()
@@ -232,7 +232,7 @@ impl Error {
         }
     }
 
-    /// How long a registry asks us to wait before we try again.
+    /// Returns the delay that a registry asks for.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -241,11 +241,12 @@ impl Error {
         }
     }
 
-    /// Whether something that was asked for does not exist.
+    /// Whether the requested content does not exist.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::NotFound { .. } => true,
-            // To a push, it says that the project or the upload does not exist.
+            // In response to a push, 404 means that the project or the upload session does not
+            // exist.
             Self::Status { request, status: 404, .. } => {
                 ["GET ", "HEAD ", "DELETE "].iter().any(|method| request.starts_with(method))
             }
@@ -254,7 +255,7 @@ impl Error {
         }
     }
 
-    /// Whether a registry refuses a manifest because it lacks one of its blobs.
+    /// Whether a registry rejects a manifest because one of its blobs is missing.
     pub(crate) fn is_blob_unknown(&self) -> bool {
         match self {
             Self::Status { status: 400 | 404, message, .. } => message.contains("BLOB_UNKNOWN"),
@@ -262,7 +263,7 @@ impl Error {
         }
     }
 
-    /// Whether content was other than promised.
+    /// Whether content has another size or digest than expected.
     pub fn is_mismatch(&self) -> bool {
         match self {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => true,
@@ -274,14 +275,14 @@ impl Error {
 
 fn available_platforms(available: &str) -> String {
     match available {
-        "" => "it names no platforms, so only all of it can be taken".to_owned(),
+        "" => "it names no platforms, so it can only be used as a whole".to_owned(),
         some => format!("it has {}", sanitize(some)),
     }
 }
 
-/// A pause that a registry asks for.
+/// Formats the delay that a registry asks for.
 fn retry_after_suffix(asked: Option<Duration>) -> String {
-    asked.map_or_else(String::new, |pause| format!("; it asks to wait {} s", pause.as_secs()))
+    asked.map_or_else(String::new, |pause| format!("; retry after {} s", pause.as_secs()))
 }
 
 fn message_suffix(message: &str) -> String {

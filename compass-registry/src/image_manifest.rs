@@ -1,4 +1,4 @@
-//! Image manifests and image indexes: raw bytes, and what they refer to.
+//! Image manifests and image indexes: their bytes, and what they refer to.
 
 mod schema;
 
@@ -8,7 +8,7 @@ use self::schema::Schema;
 pub use self::schema::{media_type_of, sniff_media_type};
 use crate::{Algorithm, Descriptor, Digest, Error};
 
-/// Media types that this crate knows by name.
+/// Media types of manifests, configurations and layers.
 pub mod media_type {
     /// OCI image manifest.
     pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -29,13 +29,15 @@ pub mod media_type {
     pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 }
 
-/// The largest manifest that is read; the distribution specification asks registries to take 4 MiB.
+/// The largest manifest that is read, in bytes. The distribution specification asks registries to
+/// accept 4 MiB.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
-/// Bytes of all manifests of one image, its index with them. One has a few thousand.
+/// The maximum size in bytes of all manifests of one image, including its index. One manifest has a
+/// few thousand.
 pub const MAX_IMAGE_MANIFESTS_BYTES: u64 = 8 << 20;
 
-/// An image manifest or index exactly as a registry holds it.
+/// An image manifest or index, exactly as a registry stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawManifest {
     descriptor: Descriptor,
@@ -48,24 +50,24 @@ pub struct RawManifest {
 pub enum Manifest {
     /// One image.
     Image {
-        /// The image configuration.
+        /// The configuration.
         config: Descriptor,
         /// The layers, lowest first.
         layers: Vec<Descriptor>,
     },
-    /// Images for several platforms. An index of a build cache has blobs instead
+    /// Images for several platforms. An index of a build cache contains blobs instead
     /// ([`Descriptor::is_manifest`]).
     Index(Vec<Descriptor>),
 }
 
 impl Manifest {
-    /// The blobs that a registry with the image holds: the configuration, and the layers that are
-    /// not kept elsewhere; of an index, the entries that are no manifests.
+    /// Returns the blobs that a registry with the image stores: the configuration and the
+    /// distributable layers; of an index, the entries that are not manifests.
     pub fn distributable_blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.blobs().filter(|blob| !blob.is_nondistributable())
     }
 
-    /// The layers that registries need not hold ([`Descriptor::is_nondistributable`]).
+    /// Returns the layers that registries need not store ([`Descriptor::is_nondistributable`]).
     pub fn nondistributable_layers(&self) -> impl Iterator<Item = &Descriptor> {
         self.blobs().filter(|blob| blob.is_nondistributable())
     }
@@ -75,7 +77,7 @@ impl Manifest {
         self.descriptors().filter(move |one| !is_index || !one.is_manifest())
     }
 
-    /// Everything that the manifest refers to.
+    /// Returns everything that the manifest refers to.
     fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, rest) = match self {
             Self::Image { config, layers } => (Some(config), layers),
@@ -86,13 +88,13 @@ impl Manifest {
 }
 
 impl RawManifest {
-    /// Takes bytes and their media type.
+    /// Creates a manifest with a SHA-256 digest.
     pub fn new(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self { descriptor: Descriptor::of(media_type, &bytes), bytes }
     }
 
-    /// Takes bytes that are known by a digest of this algorithm.
+    /// Creates a manifest with a digest of this algorithm.
     pub fn with_algorithm(
         algorithm: Algorithm,
         media_type: impl Into<String>,
@@ -102,27 +104,27 @@ impl RawManifest {
         Self { descriptor: Descriptor::with_algorithm(media_type, &bytes, algorithm), bytes }
     }
 
-    /// Media type, digest and size.
+    /// Returns media type, digest and size.
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
 
-    /// The digest.
+    /// Returns the digest.
     pub fn digest(&self) -> Digest {
         self.descriptor.digest
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Whether this is an index and not an image.
+    /// Whether this is an index.
     pub fn is_index(&self) -> bool {
         Self::is_index_type(&self.descriptor.media_type)
     }
 
-    /// Whether a media type is that of an image index.
+    /// Whether a media type is that of an index.
     pub(crate) fn is_index_type(media_type: &str) -> bool {
         matches!(media_type, media_type::OCI_INDEX | media_type::DOCKER_MANIFEST_LIST)
     }
@@ -138,11 +140,11 @@ impl RawManifest {
         )
     }
 
-    /// Reads what the manifest refers to.
+    /// Parses what the manifest refers to.
     ///
     /// # Errors
-    /// [`Error::InvalidContent`] if it is not a manifest of a known kind, or could be read as an image
-    /// and as an index.
+    /// [`Error::InvalidContent`] if the manifest is malformed, of an unknown type, or could be read
+    /// both as an image and as an index.
     pub fn parse(&self) -> Result<Manifest, Error> {
         Schema::read(&self.bytes, &self.descriptor.media_type).map_err(|reason| {
             Error::InvalidContent { what: format!("manifest {}", self.digest()), reason }
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_docker_manifest_is_read_like_an_oci_one() {
+    fn parse_docker_manifest_like_oci() {
         let digest = Digest::of(b"x");
         let text = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"{digest}","size":1}},"layers":[]}}"#
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_manifest_is_refused() {
+    fn parse_invalid_manifest_is_rejected() {
         for text in ["", "{}", "[]", "null", r#"{"schemaVersion":2}"#] {
             assert!(RawManifest::new(media_type::OCI_MANIFEST, text).parse().is_err(), "{text}");
         }
@@ -182,6 +184,6 @@ mod tests {
         };
         assert!(of_size(1 << 40).is_ok());
         let error = of_size(u64::MAX).unwrap_err().to_string();
-        assert!(error.contains("more than any blob has"), "{error}");
+        assert!(error.contains("more than any blob"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The images of an index with the platform of each, and the choice between them.
+//! Lists the images of an index with their platforms, and selects one.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,13 @@ use crate::{
     TagOrDigest,
 };
 
-/// An index may hold indexes; more levels than this are an attack.
+/// The maximum depth of nested indexes.
 pub const MAX_INDEX_DEPTH: usize = 16;
 
-/// The images of an index and of its nested indexes, without attestations. An image without a
-/// platform gets that of its configuration, unless the source lacks it, and comes behind those that
-/// have one, as containerd does it.
+/// Lists the images of an index and of its nested indexes, without attestations.
+///
+/// An image without a platform gets that of its configuration, if the source has it, and is listed
+/// after those with one, as containerd does.
 pub(crate) async fn list_images<S: ImageSource + ?Sized>(
     source: &S,
     repository: &Repository,
@@ -50,7 +51,7 @@ pub(crate) async fn list_images<S: ImageSource + ?Sized>(
     })
 }
 
-/// The one image of an index for a platform.
+/// Selects the image of an index for a platform.
 ///
 /// # Errors
 /// [`Error::NoSuchPlatform`] and [`Error::AmbiguousPlatform`].
@@ -68,7 +69,7 @@ pub(crate) fn select_image<'i>(
             available: platforms_of(best.into_iter()),
         });
     }
-    // Of the same build the latest revision; of equal ones the first, as the specification says.
+    // Among images of one build, the latest revision; among equal ones the first, as specified.
     let latest = best.iter().filter_map(|image| revision(image)).max();
     let chosen = best.into_iter().find(|image| revision(image) == latest);
     chosen.ok_or_else(|| Error::NoSuchPlatform {
@@ -78,18 +79,18 @@ pub(crate) fn select_image<'i>(
     })
 }
 
-/// Why an index is not followed any further.
+/// Explains why nested indexes are not read any further.
 pub(crate) fn too_deep_reason() -> String {
     format!("indexes are nested more than {MAX_INDEX_DEPTH} deep")
 }
 
-/// The platforms of images, for a message.
+/// Formats the platforms of images for a message.
 fn platforms_of<'i>(images: impl Iterator<Item = &'i Descriptor>) -> String {
     let platforms = images.filter_map(|image| image.platform.as_ref());
     platforms.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The version of the operating system without its revision: `10.0.17763` of `10.0.17763.1879`.
+/// Returns the OS version without its revision: `10.0.17763` of `10.0.17763.1879`.
 fn build_of(image: &Descriptor) -> Option<&str> {
     let version = os_version(image)?;
     let end = version.match_indices('.').nth(2).map_or(version.len(), |(at, _)| at);
@@ -105,12 +106,12 @@ fn revision(image: &Descriptor) -> Option<u64> {
 }
 
 fn is_index(entry: &Descriptor) -> bool {
-    // What an entry without a known type is, its content says.
+    // The content of an entry with an unknown type decides.
     !RawManifest::is_manifest_type(&entry.media_type)
         || RawManifest::is_index_type(&entry.media_type)
 }
 
-/// Whether an entry is an attestation about an image, as `BuildKit` writes them.
+/// Whether an entry is an attestation of an image, as `BuildKit` writes them.
 fn is_attestation(entry: &Descriptor) -> bool {
     let is_unknown = |platform: &Platform| {
         (platform.os.as_str(), platform.architecture.as_str()) == ("unknown", "unknown")
@@ -128,7 +129,7 @@ fn image_entries(index: &RawManifest) -> Result<Vec<Descriptor>, Error> {
     }
 }
 
-/// Reads what an index does not say of its entries, within bounds.
+/// Reads what an index does not state about its entries, within bounds.
 struct Reader<'r, S: ?Sized> {
     source: &'r S,
     repository: &'r Repository,
@@ -137,7 +138,7 @@ struct Reader<'r, S: ?Sized> {
 }
 
 impl<S: ImageSource + ?Sized> Reader<'_, S> {
-    /// The manifest of an entry; nothing if it was read before or does not exist.
+    /// Reads the manifest of an entry; `None` if it was read before or does not exist.
     async fn read(&mut self, entry: &Descriptor) -> Result<Option<RawManifest>, Error> {
         if !self.seen.insert(entry.digest) {
             return Ok(None);
@@ -171,8 +172,8 @@ impl<S: ImageSource + ?Sized> Reader<'_, S> {
         Err(Error::InvalidContent {
             what: format!("the index of {}", self.repository),
             reason: format!(
-                "to find the platforms of its images, more than {MAX_IMAGE_MANIFESTS_BYTES} bytes \
-                 would have to be read"
+                "finding the platforms of its images would read more than \
+                 {MAX_IMAGE_MANIFESTS_BYTES} bytes"
             ),
         })
     }
@@ -196,7 +197,7 @@ mod tests {
         json!(manifest.descriptor())
     }
 
-    /// An image for an architecture, described without its platform.
+    /// Stores an image for an architecture, and describes it without its platform.
     async fn image(storage: &MemoryStorage, architecture: &str) -> Value {
         let config = json!({"os": "linux", "architecture": architecture}).to_string();
         storage.add_blob(&repository(), config.clone());
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn index_platforms_come_from_configurations() {
+    async fn list_images_reads_platforms_from_configurations() {
         let storage = MemoryStorage::default();
         let (amd64, arm64) = (image(&storage, "amd64").await, image(&storage, "arm64").await);
         let inner = put(&storage, media_type::OCI_INDEX, &index(&[arm64])).await;
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn named_platforms_come_first() {
+    async fn list_images_named_platforms_first() {
         let storage = MemoryStorage::default();
         let (implied, mut named) = (image(&storage, "amd64").await, image(&storage, "arm64").await);
         named["platform"] = json!({"os": "linux", "architecture": "amd64"});
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn index_without_end_is_refused() {
+    async fn list_images_deep_nesting_is_rejected() {
         let storage = MemoryStorage::default();
         let mut entry = image(&storage, "amd64").await;
         for depth in 1..MAX_INDEX_DEPTH + 2 {
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_builds_need_a_version() {
+    fn select_image_windows_needs_version() {
         let images: Vec<_> = ["10.0.17763.1", "10.0.17763.9", "10.0.20348.1"]
             .map(|version| {
                 let platform = format!("windows({version})/amd64").parse().unwrap();

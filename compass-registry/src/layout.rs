@@ -1,5 +1,5 @@
-//! The OCI image layout: a directory of blobs with an `index.json`
-//! (OCI image specification, "Image Layout").
+//! The OCI image layout: a directory of blobs with an `index.json` (OCI image specification, "Image
+//! Layout").
 
 use std::fs::{File, TryLockError};
 use std::ops::Range;
@@ -23,19 +23,19 @@ const NAME: &str = oci_spec::image::ANNOTATION_REF_NAME;
 
 /// An OCI layout directory.
 ///
-/// An image that is written is named `REPOSITORY:TAG`; one that is read may also be named by its
-/// bare tag, as other tools do.
+/// Images are written with the name `REPOSITORY:TAG`, and read by that name or by their tag alone,
+/// as other tools name them.
 #[derive(Debug)]
 pub struct OciLayout {
     root: PathBuf,
     blobs: BlobFiles,
     writing: Mutex<()>,
-    /// Held as long as this may write blobs.
+    /// A shared lock, held while this process may write blobs.
     claim: OnceCell<Option<File>>,
 }
 
 impl OciLayout {
-    /// Opens a directory, which is created when something is written.
+    /// Opens a directory, which is created by the first write.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         Self {
@@ -46,7 +46,7 @@ impl OciLayout {
         }
     }
 
-    /// Prepares for writing: creates the directory of blobs, and claims it.
+    /// Prepares for writing: creates the blob directory and locks it.
     async fn prepare(&self) -> Result<(), Error> {
         let directory = self.root.join("blobs");
         let created = tokio::fs::create_dir_all(&directory).await;
@@ -55,8 +55,10 @@ impl OciLayout {
         self.claim().await
     }
 
-    /// Removes what a killed process left unfinished, unless another process writes to the layout.
-    /// Until this is dropped, no other process does so. Nothing happens before there are blobs.
+    /// Locks the blob directory until `self` is dropped, if it exists.
+    ///
+    /// The first process to do so removes what killed processes left unfinished; others must not do
+    /// that while this one writes.
     async fn claim(&self) -> Result<(), Error> {
         let directory = self.root.join("blobs");
         let failed = |error| Error::io(format!("cannot lock {}", directory.display()), error);
@@ -69,7 +71,7 @@ impl OciLayout {
             }
             self.blobs.remove_unfinished().await?;
             remove_temporary_files(&self.root).await?;
-            // From here on others may write too, and not remove.
+            // A shared lock lets others write, but not clean up.
             blocking(move || lock.lock_shared().map(|()| Some(lock))).await.map_err(failed)
         };
         match tokio::fs::metadata(&directory).await {
@@ -79,7 +81,7 @@ impl OciLayout {
         }
     }
 
-    /// What `index.json` says, whoever wrote it; its `manifests` are a list.
+    /// Reads `index.json`, and checks that its `manifests` are a list.
     async fn index(&self) -> Result<Value, Error> {
         let path = self.root.join("index.json");
         let Some(bytes) = read_optional(&path).await? else {
@@ -92,12 +94,12 @@ impl OciLayout {
             serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         match index["manifests"].is_array() {
             true => Ok(index),
-            false => Err(bad("it has no list `manifests`".to_owned())),
+            false => Err(bad("it has no `manifests` list".to_owned())),
         }
     }
 
-    /// Keeps others away who write into the directory, as long as the result lives; where the file
-    /// system knows no locks, only those of this process.
+    /// Locks the directory against other writers. On file systems without locks, only writers in
+    /// this process are excluded.
     async fn lock(&self) -> Result<Option<std::fs::File>, Error> {
         let root = self.root.clone();
         let locked = tokio::task::spawn_blocking(move || {
@@ -131,7 +133,7 @@ impl OciLayout {
         match self.blobs.size(digest).await? {
             None => return Ok(None),
             Some(size) if size > crate::MAX_MANIFEST_BYTES => {
-                let reason = format!("{size} bytes are too many for a manifest");
+                let reason = format!("{size} bytes exceed the limit of manifests");
                 return Err(Error::InvalidContent { what: digest.to_string(), reason });
             }
             Some(_) => {}
@@ -161,8 +163,8 @@ impl OciLayout {
     }
 }
 
-/// Locks a directory, and says whether no other process has it; nothing where the file system knows no
-/// locks. This blocks.
+/// Locks a directory, and returns whether no other process has locked it; `None` if the file system
+/// has no locks. Blocks.
 fn lock_blobs(directory: &Path) -> std::io::Result<Option<(File, bool)>> {
     let directory = File::open(directory)?;
     match directory.try_lock() {

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Modules
-//! The root has the words (digests, descriptors, references, manifests), the two traits, and the
-//! copy engine. The media are siblings: [`storage`] (memory, and with feature `disk` a directory),
-//! [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature `server`),
-//! which serves a storage over HTTP.
-//! [`direct_io`] (feature `disk`) writes large files.
+//! The root has the basic types (digests, descriptors, references, manifests), the two traits, and
+//! the copy engine. The implementations are [`storage`] (memory, and with feature `disk` a
+//! directory), [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature
+//! `server`), which serves a storage over HTTP. [`range_fetch`] tunes reads of large blobs, and
+//! [`direct_io`] (feature `disk`) writes large files past the page cache.
 
-// The words and the traits are whole without the media that use all of them.
+// The basic types include items that only some features use.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
 
 #[cfg(feature = "client")]
@@ -43,7 +43,7 @@ mod sink;
 mod source;
 mod verify;
 
-/// The annotation of an image layout's index that names an image (OCI image specification,
+/// The annotation that names an image in the index of an OCI layout (OCI image specification,
 /// "Pre-Defined Annotation Keys").
 pub use oci_spec::image::ANNOTATION_REF_NAME;
 
@@ -64,5 +64,7 @@ pub use reference::{Reference, RegistryPrefix, Repository, Tag, TagOrDigest};
 pub use referrer::Referrer;
 pub use retry::{RetryPolicy, with_retry_counter};
 pub use sink::ImageSink;
-pub use source::{ByteStream, ImageSource, ImageSourceExt, open_blob, open_blob_range};
+pub use source::{
+    ByteStream, ImageSource, ImageSourceExt, MAX_EMPTY_CHUNKS, open_blob, open_blob_range,
+};
 pub use verify::VerifiedBlob;

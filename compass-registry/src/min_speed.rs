@@ -1,5 +1,5 @@
-//! The least average speed of a transfer: a peer that sends a byte now and then, or asks for one
-//! pause after another, ends with an error.
+//! The minimum speed of transfers, so that a peer that sends a byte now and then, or asks for one
+//! pause after another, fails.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use tokio::time::{Instant, timeout};
 
 use crate::RetryPolicy;
 
-/// Why a transfer ends although its peer still answers.
+/// The reason for ending a transfer whose peer still responds.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TooSlow {
-    /// Too few bytes came or went.
-    #[error("{bytes} bytes in {} s, at min_speed {min_speed} a second are expected", .time.as_secs())]
+    /// Too few bytes were transferred.
+    #[error("{bytes} bytes in {} s, below the minimum of {min_speed} bytes per second", .time.as_secs())]
     Bytes { bytes: u64, time: Duration, min_speed: u64 },
-    /// Nothing but pauses.
-    #[error("it asks for one pause after another, for {} s by now", .0.as_secs())]
+    /// The peer asks for pauses only.
+    #[error("the registry has asked for pauses of {} s in total", .0.as_secs())]
     Pauses(Duration),
 }
 
-/// Watches one transfer. Only the time counts in which it is waited for.
+/// Measures the speed of one transfer. Only the time spent waiting for it counts.
 #[derive(Debug)]
 pub(crate) struct SpeedGuard {
     min_speed: u64,
     window: Duration,
-    /// The time that was waited in this window.
+    /// The waiting time in the current window.
     waited: Duration,
-    /// The bytes of the transfer when this window began.
+    /// The transferred bytes at the start of the current window.
     bytes_before: u64,
 }
 
@@ -36,7 +36,7 @@ impl SpeedGuard {
         Self { min_speed, window, waited: Duration::ZERO, bytes_before: 0 }
     }
 
-    /// Waits for a step of the transfer. `bytes` tells how many have passed by now.
+    /// Waits for a step of the transfer. `bytes` returns the bytes transferred so far.
     pub(crate) async fn watch<T>(
         &mut self,
         bytes: impl Fn() -> u64,
@@ -57,7 +57,7 @@ impl SpeedGuard {
         }
     }
 
-    /// Counts time that was waited.
+    /// Adds waiting time.
     pub(crate) fn record(&mut self, waited: Duration, bytes: u64) -> Result<(), TooSlow> {
         self.waited += waited;
         if self.waited < self.window || self.window.is_zero() {
@@ -84,7 +84,8 @@ mod tests {
         SpeedGuard::new(&RetryPolicy { min_speed, speed_window, ..RetryPolicy::default() })
     }
 
-    /// Steps that each bring some bytes after some seconds, and how many of them are waited for.
+    /// Runs steps that each transfer some bytes after some seconds; returns the number of the step
+    /// that failed.
     async fn steps(guard: &mut SpeedGuard, seconds: u64, bytes: u64) -> Option<u64> {
         let passed = AtomicU64::new(0);
         for number in 0..50 {
@@ -100,11 +101,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn transfer_below_least_speed_ends() {
+    async fn transfer_below_minimum_speed_fails() {
         assert_eq!(steps(&mut guard(), 1, 150).await, None);
         assert_eq!(steps(&mut guard(), 1, 50).await, Some(9));
         assert_eq!(steps(&mut guard(), 5, 1).await, Some(1));
-        // One step alone may take too long.
+        // A single step may take too long.
         let bytes_before = Instant::now();
         assert_eq!(steps(&mut guard(), 1000, 1 << 20).await, Some(0));
         assert_eq!(bytes_before.elapsed().as_secs(), 10);

@@ -1,5 +1,5 @@
-//! Platforms: what an image is built for, and which image of an index suits a platform best
-//! (OCI image specification, "Image Index", § `platform`; containerd's rules for variants).
+//! Platforms: what an image is built for, and which images a platform can run (OCI image
+//! specification, "Image Index", § `platform`; containerd's rules for variants).
 
 mod compatibility;
 mod text;
@@ -10,8 +10,10 @@ use self::compatibility::Suitability;
 pub(crate) use self::text::PlatformFields;
 use crate::Descriptor;
 
-/// A platform, written `os/architecture[/variant]`, with the version and features of the operating
-/// system in parentheses behind its name: `windows(10.0.17763+feature)/amd64`.
+/// A platform, written `os/architecture[/variant]`.
+///
+/// The version and features of the operating system follow its name in parentheses:
+/// `windows(10.0.17763+feature)/amd64`.
 ///
 /// ```
 /// use compass_registry::Platform;
@@ -30,16 +32,16 @@ pub struct Platform {
     /// The architecture's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// The version of the operating system that the image was built for, as `10.0.17763.1879`.
+    /// The OS version that the image was built for, as `10.0.17763.1879`.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    /// What the image needs of the operating system.
+    /// The OS features that the image needs.
     #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
     pub os_features: Vec<String>,
 }
 
 impl Platform {
-    /// A platform without variant, version and features.
+    /// Creates a platform without variant, version and features.
     pub fn new(os: impl Into<String>, architecture: impl Into<String>) -> Self {
         Self {
             os: os.into(),
@@ -50,15 +52,16 @@ impl Platform {
         }
     }
 
-    /// Whether an image for this platform runs where `wanted` is asked for: the same operating
-    /// system and architecture, a variant that `wanted` can run, and no feature that it lacks.
+    /// Whether an image for this platform runs on `wanted`: same operating system and architecture,
+    /// a variant that `wanted` supports, and no missing feature.
     pub fn satisfies(&self, wanted: &Platform) -> bool {
         Suitability::of(self, wanted).is_some()
     }
 
-    /// The images of an index that suit this platform best, in the order of the index. They are
-    /// several if the index names the same platform more than once, or if it has images for several
-    /// versions of the operating system and this platform names none.
+    /// Returns the images that suit this platform best, in the order of the index.
+    ///
+    /// There are several if the index names a platform more than once, or has images for several OS
+    /// versions and this platform names none.
     pub fn best_of<'i>(&self, images: &'i [Descriptor]) -> Vec<&'i Descriptor> {
         let suitable = images
             .iter()

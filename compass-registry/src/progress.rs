@@ -1,24 +1,24 @@
-//! Progress of a transfer, for whoever shows it.
+//! Progress reports of transfers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Hears how a transfer goes on.
+/// Receives the progress of transfers.
 pub trait Progress: Send + Sync {
-    /// This many bytes more will have to be moved.
+    /// Adds bytes to the total that will be transferred.
     fn add_total(&self, bytes: u64);
 
-    /// This many bytes more have been moved, or were found to be there already.
+    /// Adds bytes that were transferred, or were found to exist at the destination.
     fn advance(&self, bytes: u64);
 
-    /// The transfer continues after this many bytes, which an earlier run moved.
+    /// Reports that a transfer continues after this many bytes of an earlier run.
     fn resumed(&self, _bytes: u64) {}
 
-    /// One image more is whole at its destination, or failed.
+    /// Reports that one more image was completed or has failed.
     fn image_done(&self) {}
 }
 
-/// Shows nothing.
+/// Ignores all reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 
@@ -28,8 +28,8 @@ impl Progress for NoProgress {
     fn advance(&self, _bytes: u64) {}
 }
 
-/// The progress of one blob. A blob that is moved again after a failure is counted once, so that
-/// no bar runs backwards or beyond its end.
+/// The progress of one blob. Bytes that are transferred again after a failure are counted once, so
+/// that no progress bar runs backwards or beyond its end.
 #[derive(Clone)]
 pub(crate) struct BlobProgress {
     progress: Arc<dyn Progress>,
@@ -41,7 +41,7 @@ impl BlobProgress {
         Self { progress, high_water_mark: Arc::default() }
     }
 
-    /// The blob has been moved up to here.
+    /// Reports that the blob was transferred up to `position`.
     pub(crate) fn reach(&self, position: u64) {
         let before = self.high_water_mark.fetch_max(position, Ordering::Relaxed);
         if position > before {

@@ -1,4 +1,4 @@
-//! Names of images: registry host, repository, tag and digest.
+//! Image references: registry host, repository, tag and digest.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -7,8 +7,8 @@ use std::str::FromStr;
 use crate::error::find_password;
 use crate::{Algorithm, Digest, Error};
 
-/// A repository's path below its registry, as `release/compass-plugins-gpu`
-/// (OCI distribution specification, § Pulling manifests).
+/// The path of a repository in its registry, as `release/compass-plugins-gpu` (OCI distribution
+/// specification, § Pulling manifests).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository(String);
 
@@ -16,19 +16,20 @@ pub struct Repository(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
-/// What a manifest is asked for by.
+/// What identifies a manifest in a repository (`<reference>` in the OCI distribution
+/// specification).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagOrDigest {
-    /// By a tag, which may move.
+    /// A tag, which may move.
     Tag(Tag),
-    /// By its digest.
+    /// A digest.
     Digest(Digest),
 }
 
 /// An image in a registry: `HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]`.
 ///
-/// The host is never guessed. Where neither tag nor digest is written, the tag is `latest`; where
-/// both are, the digest counts.
+/// The host is mandatory. Without tag and digest, the tag is `latest`; if both are given, the
+/// digest takes precedence.
 ///
 /// ```
 /// use compass_registry::Reference;
@@ -48,20 +49,20 @@ pub struct Reference {
 }
 
 impl Repository {
-    /// The path.
+    /// Returns the path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The last element of the path.
+    /// Returns the last element of the path.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// The same name in another project; `project` may be several elements, or empty.
+    /// Replaces the project of the path. `project` may have several elements, or be empty.
     ///
     /// # Errors
-    /// [`Error::Parse`] where the project is not a path.
+    /// [`Error::Parse`] if the project is not a path.
     pub fn in_project(&self, project: &str) -> Result<Self, Error> {
         if project.is_empty() {
             Ok(self.clone())
@@ -72,40 +73,41 @@ impl Repository {
 }
 
 impl Tag {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Reference {
-    /// Names an image.
+    /// Creates a reference without a digest.
     pub fn new(host: impl Into<String>, repository: Repository, tag: Option<Tag>) -> Self {
         Self { host: host.into(), repository, tag, digest: None }
     }
 
-    /// The password in a text that begins `user:password@host`, if it has one. References have no
-    /// user, but people write one, and the password must not be shown.
+    /// Returns the password in a text that starts with `user:password@host`.
+    ///
+    /// References have no user, but people write one, and the password must not be shown.
     pub fn find_password(text: &str) -> Option<&str> {
         find_password(text)
     }
 
-    /// The registry's host, with its port where one is written.
+    /// Returns the registry's host, with its port if there is one.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The repository.
+    /// Returns the repository.
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
 
-    /// The tag, where one is written.
+    /// Returns the tag, if there is one.
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref()
     }
 
-    /// The same image with the tag that is meant: `latest` where neither tag nor digest is written.
+    /// Adds the tag `latest` if the reference has neither tag nor digest.
     #[must_use]
     pub fn with_default_tag(&self) -> Self {
         let is_bare = self.tag.is_none() && self.digest.is_none();
@@ -113,12 +115,12 @@ impl Reference {
         Self { tag, ..self.clone() }
     }
 
-    /// The digest, where one is written.
+    /// Returns the digest, if there is one.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// What to ask the registry for.
+    /// Returns what identifies the manifest: the digest, else the tag, else `latest`.
     pub fn tag_or_digest(&self) -> TagOrDigest {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => TagOrDigest::Digest(*digest),
@@ -127,16 +129,16 @@ impl Reference {
         }
     }
 
-    /// The same name, for other content: where the reference has a digest, it has this one.
+    /// Replaces the digest, if the reference has one.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self { digest: self.digest.map(|_| digest), ..self.clone() }
     }
 
-    /// The same image at another registry; with a project there, in that project.
+    /// Moves the reference to another registry, and to its project if one is given.
     ///
     /// # Errors
-    /// [`Error::Parse`] where the project is not a path.
+    /// [`Error::Parse`] if the project is not a path.
     pub fn rebase(&self, place: &RegistryPrefix) -> Result<Self, Error> {
         Ok(Self {
             host: place.host.clone(),
@@ -147,12 +149,12 @@ impl Reference {
     }
 }
 
-/// A registry, or one project of it: `HOST[:PORT][/PROJECT]`.
+/// A registry, or a project in it: `HOST[:PORT][/PROJECT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryPrefix {
-    /// The host, with its port where one is written.
+    /// The host, with its port if there is one.
     pub host: String,
-    /// The project, or nothing where images keep their own.
+    /// The project; empty if images keep their own.
     pub project: String,
 }
 
@@ -184,7 +186,7 @@ impl From<Tag> for TagOrDigest {
 }
 
 impl TagOrDigest {
-    /// The algorithm of the digest that is expected.
+    /// Returns the algorithm of the expected digest.
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self {
             Self::Tag(_) => Algorithm::default(),
@@ -254,7 +256,7 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (host, path) =
-            rest.split_once('/').ok_or_else(|| invalid("it names no registry host"))?;
+            rest.split_once('/').ok_or_else(|| invalid("the registry host is missing"))?;
         if !is_host(host) {
             return Err(invalid("the part before the first `/` is not a registry host"));
         }
@@ -285,16 +287,16 @@ fn is_host(host: &str) -> bool {
         && port.is_none_or(|port| digits(port) && port.parse::<u16>().is_ok())
 }
 
-/// The name or address of a host, and the port where one is written.
+/// Splits a host into its name or address, and its port.
 pub(crate) fn split_port(host: &str) -> (&str, Option<&str>) {
     match host.rsplit_once(':') {
-        // The colons of an IPv6 address stand in brackets.
+        // The colons of an IPv6 address are in brackets.
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     }
 }
 
-/// An address as URLs have it (RFC 3986, § 3.2.2).
+/// Whether a name is an IPv6 address in brackets (RFC 3986, § 3.2.2).
 fn is_ipv6(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
@@ -337,14 +339,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[ -~é]{0,60}") {
+        fn reference_any_text_round_trips_or_fails(text in "[ -~é]{0,60}") {
             if let Ok(reference) = text.parse::<Reference>() {
                 prop_assert_eq!(reference.to_string(), text);
             }
         }
 
         #[test]
-        fn what_displays_is_read_back(
+        fn reference_display_parses_back(
             text in "[a-z]{1,5}\\.[a-z]{2}(:[1-9][0-9]{0,3})?(/[a-z0-9]{1,8}){1,4}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?"
         ) {
             prop_assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn references_display_as_they_were_written() {
+    fn reference_display_round_trips() {
         for text in [
             "localhost/a",
             "127.0.0.1:5000/a/b-c/d__e:v1",
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_reference_is_refused() {
+    fn reference_invalid_is_rejected() {
         for text in [
             "",
             "web",
@@ -387,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn other_content_changes_the_digest_and_a_name_without_one_stays() {
+    fn with_digest_replaces_existing_digest_only() {
         let of = |text: &str| Digest::of(text.as_bytes());
         let image = format!("a.example/web:v1@{}", of("old")).parse::<Reference>().unwrap();
         let other = image.with_digest(of("new")).to_string();
@@ -397,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_replaces_the_references_own_and_a_bare_host_keeps_it() {
+    fn rebase_replaces_project_if_given() {
         let image: Reference = "dev.example/caicloud/web:v1".parse().unwrap();
         let moved = |place: &str| image.rebase(&place.parse().unwrap()).unwrap().to_string();
         assert_eq!(moved("site.example:5000/compass"), "site.example:5000/compass/web:v1");

@@ -1,5 +1,5 @@
-//! Manifests that refer to another one: signatures, attestations, lists of contents
-//! (OCI distribution specification, § Listing Referrers).
+//! Manifests that refer to another one: signatures, attestations, SBOMs (OCI distribution
+//! specification, § Listing Referrers).
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use serde_json::json;
 
 use crate::{Descriptor, Digest, Error, RawManifest, Tag, media_type};
 
-/// A manifest that names another as its `subject`, as an index of referrers lists it.
+/// A manifest with a `subject`, as an index of referrers lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Referrer {
     /// The referring manifest.
     #[serde(flatten)]
     pub descriptor: Descriptor,
-    /// What kind of thing it is: its `artifactType`, or else its configuration's media type.
+    /// The `artifactType`, or else the media type of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The manifest's annotations.
@@ -23,7 +23,7 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What a manifest says of itself, whatever its kind.
+/// Fields that image manifests and indexes have in common.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ManifestFields {
@@ -33,7 +33,7 @@ struct ManifestFields {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// A list of what refers to a manifest.
+/// An index of referrers.
 #[derive(Deserialize)]
 pub(crate) struct ReferrerIndex {
     pub(crate) manifests: Vec<Referrer>,
@@ -51,10 +51,10 @@ impl Referrer {
         }
     }
 
-    /// Reads an index of referrers.
+    /// Parses an index of referrers.
     ///
     /// # Errors
-    /// [`Error::InvalidContent`] where it is none.
+    /// [`Error::InvalidContent`] if it is malformed.
     pub(crate) fn parse_index(bytes: &[u8], subject: &Digest) -> Result<Vec<Self>, Error> {
         let index: ReferrerIndex =
             serde_json::from_slice(bytes).map_err(|error| Error::InvalidContent {
@@ -64,7 +64,7 @@ impl Referrer {
         Ok(index.manifests)
     }
 
-    /// Writes an index of referrers.
+    /// Creates an index of referrers.
     pub(crate) fn index(referrers: &[Self]) -> RawManifest {
         let index = json!({
             "schemaVersion": 2,
@@ -82,14 +82,14 @@ impl ManifestFields {
 }
 
 impl RawManifest {
-    /// The manifest that this one refers to, if any.
+    /// Returns the digest of the manifest that this one refers to.
     pub fn subject(&self) -> Option<Digest> {
         ManifestFields::of(self).subject.map(|subject| subject.digest)
     }
 }
 
-/// The tag under which registries without an API for referrers keep their index
-/// (§ Referrers Tag Schema).
+/// Returns the tag of the index of referrers, for registries without the API (§ Referrers Tag
+/// Schema).
 pub(crate) fn fallback_tag(subject: &Digest) -> Result<Tag, Error> {
     let hex = subject.hex();
     format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)]).parse()
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_the_artifact_type_or_else_that_of_the_configuration() {
+    fn referrer_type_defaults_to_configuration_type() {
         let digest = Digest::of(b"");
         let config = format!(r#"{{"mediaType":"text/config","digest":"{digest}","size":0}}"#);
         let own = manifest(&format!(r#"{{"artifactType":"text/own","config":{config}}}"#));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_of_referrers_is_read_as_it_was_written() {
+    fn referrer_index_round_trips() {
         let referrers = vec![Referrer::of(&manifest(r#"{"artifactType":"text/own"}"#))];
         let index = Referrer::index(&referrers);
         let read = Referrer::parse_index(index.bytes(), &Digest::of(b"")).unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_without_subject_refers_to_nothing() {
+    fn subject_missing_is_none() {
         let digest = Digest::of(b"x");
         let subject =
             format!(r#"{{"subject":{{"mediaType":"text/plain","digest":"{digest}","size":1}}}}"#);

@@ -1,4 +1,4 @@
-//! Trying again what failed for a reason that may pass.
+//! Retries of transient failures.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
@@ -7,30 +7,29 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// How failures that may pass are dealt with.
+/// Limits of retries and timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often something is tried before its error is final; at least once.
+    /// The maximum number of attempts; at least one is made.
     pub max_attempts: u32,
-    /// The pause before the second try; it is doubled each time, and shortened by up to a half by
-    /// chance, so that many workers do not come back at once.
+    /// The delay before the second attempt. It doubles with each attempt, and is reduced by up to
+    /// half at random, so that many clients do not retry at once.
     pub initial_backoff: Duration,
-    /// The longest pause that a registry may ask for with `Retry-After`. Where it asks for more,
-    /// its refusal is final.
+    /// The maximum `Retry-After` of a registry. If it asks for more, the request fails.
     pub max_retry_after: Duration,
-    /// How long a peer may be silent before the connection counts as broken.
+    /// How long a connection may be idle before it counts as broken.
     pub idle_timeout: Duration,
-    /// How long a registry may take to answer after the last byte of a blob: it may copy it to an
-    /// object storage first.
+    /// How long a registry may take to respond after the last byte of a blob, as it may copy the
+    /// blob to an object storage first.
     pub commit_timeout: Duration,
-    /// How long a host that refuses connections is asked again: it may be restarting. All requests
-    /// to it wait together.
+    /// How long to retry connections that a host refuses, as it may be restarting. The limit is
+    /// common to all requests to the host.
     pub connect_retry: Duration,
-    /// The least average speed of a transfer in bytes a second, over each [`Self::speed_window`]; 0
-    /// for none.
+    /// The minimum average speed of a transfer in bytes per second, in each [`Self::speed_window`];
+    /// 0 disables the check.
     pub min_speed: u64,
-    /// The time over which the speed of a transfer is measured, and that a registry may ask to
-    /// pause in a row.
+    /// The time over which the speed is measured. It also limits consecutive pauses that a registry
+    /// asks for.
     pub speed_window: Duration,
 }
 
@@ -53,11 +52,11 @@ tokio::task_local! {
     static RETRIES: Arc<AtomicU32>;
 }
 
-/// Longer than anyone waits, and short enough to be added to any moment.
+/// An upper limit of durations that is safe to add to any point in time.
 const MAX_DURATION: Duration = Duration::from_hours(365 * 24);
 
 impl RetryPolicy {
-    /// The same, with nothing that lasts longer than a year.
+    /// Limits all durations to [`MAX_DURATION`].
     #[cfg(feature = "client")]
     pub(crate) fn clamped(self) -> Self {
         Self {
@@ -72,21 +71,22 @@ impl RetryPolicy {
         }
     }
 
-    /// Whether to try again after this many failures, the last of which was this one.
+    /// Whether to retry after the given number of failures, the last of which was `error`.
     pub(crate) fn should_retry(&self, error: &Error, failures: u32) -> bool {
         error.is_transient() && self.within_limits(error, failures)
     }
 
-    /// Whether what an error asks for can be waited for, after this many failures.
+    /// Whether another attempt and the delay that `error` asks for are within the limits.
     pub(crate) fn within_limits(&self, error: &Error, failures: u32) -> bool {
         let is_within = error.retry_after().is_none_or(|pause| pause <= self.max_retry_after);
         is_within && failures < self.max_attempts
     }
 
-    /// Waits after a failure, as long as it asks for, or else longer each time.
+    /// Waits before the next attempt: the exponential delay, or what `error` asks for if that is
+    /// longer.
     pub(crate) async fn back_off(&self, error: &Error, failures: u32) {
         count_retry();
-        tracing::debug!(error = error as &dyn std::error::Error, failures, "try again");
+        tracing::debug!(error = error as &dyn std::error::Error, failures, "retrying");
         let longest = self.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
         let chance = RandomState::new().build_hasher().finish() % (micros / 2);
@@ -94,17 +94,17 @@ impl RetryPolicy {
         tokio::time::sleep(error.retry_after().map_or(own, |asked| asked.max(own))).await;
     }
 
-    /// Whether a server that answers with this HTTP status may answer otherwise the next moment.
+    /// Whether an HTTP status is transient, so that a retry may succeed.
     pub fn is_transient_status(status: u16) -> bool {
-        // 501 and 505 say what a server cannot do, and 507 that its disk is full.
+        // 501 and 505 mean that the server does not support the request, and 507 that its disk is
+        // full.
         matches!(status, 408 | 429 | 500 | 502..=504 | 520..=599)
     }
 
-    /// Runs an operation again while it fails for a reason that may pass, with a pause before each
-    /// try but the first.
+    /// Runs an operation, and retries it while it fails with a transient error.
     ///
     /// # Errors
-    /// That of the last try.
+    /// The error of the last attempt.
     pub async fn run<T, F>(&self, run: impl FnMut() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -112,13 +112,13 @@ impl RetryPolicy {
         self.run_if(Error::is_transient, run).await
     }
 
-    /// As [`RetryPolicy::run`], for errors that this function says may pass.
+    /// Runs an operation, and retries it while `is_retryable` accepts its error.
     ///
     /// # Errors
-    /// That of the last try.
+    /// The error of the last attempt.
     pub(crate) async fn run_if<T, F>(
         &self,
-        passes: impl Fn(&Error) -> bool,
+        is_retryable: impl Fn(&Error) -> bool,
         mut run: impl FnMut() -> F,
     ) -> Result<T, Error>
     where
@@ -127,7 +127,7 @@ impl RetryPolicy {
         let mut failures = 0;
         loop {
             match run().await {
-                Err(error) if passes(&error) && self.within_limits(&error, failures + 1) => {
+                Err(error) if is_retryable(&error) && self.within_limits(&error, failures + 1) => {
                     failures += 1;
                     self.back_off(&error, failures).await;
                 }
@@ -137,30 +137,30 @@ impl RetryPolicy {
     }
 }
 
-/// Counts that something is tried again.
+/// Counts one retry.
 pub(crate) fn count_retry() {
     let _ = RETRIES.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
 }
 
-/// Counts how often something was tried again while a future ran.
+/// Runs a future, and returns how many retries it made.
 pub async fn with_retry_counter<T>(future: impl Future<Output = T>) -> (T, u32) {
     let count = Arc::new(AtomicU32::new(0));
     let result = RETRIES.scope(Arc::clone(&count), future).await;
     (result, count.load(Ordering::Relaxed))
 }
 
-/// The count of a task, for work that other tasks do for it: those of the HTTP library as well, which
-/// poll the body that they send.
+/// The retry counter of a task, for tasks that work on its behalf, including those of the HTTP
+/// library that poll request bodies.
 #[derive(Debug, Clone)]
 pub(crate) struct RetryCounter(Option<Arc<AtomicU32>>);
 
 impl RetryCounter {
-    /// That of the current task, if it counts.
+    /// Returns the counter of the current task, if it has one.
     pub(crate) fn current() -> Self {
         Self(RETRIES.try_with(Arc::clone).ok())
     }
 
-    /// Counts while a future runs, wherever that is.
+    /// Runs a future with this counter.
     pub(crate) async fn scope<T>(self, future: impl Future<Output = T>) -> T {
         match self.0 {
             Some(count) => RETRIES.scope(count, future).await,
@@ -184,19 +184,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_pass_and_what_takes_too_long_is_final() {
+    fn should_retry_respects_limits() {
         let policy = RetryPolicy::default();
         assert!(
             policy.should_retry(&refused(503, None), 1)
                 && policy.should_retry(&refused(429, Some(60)), 4)
         );
-        assert!(!policy.should_retry(&refused(503, None), 5), "tried often enough");
-        assert!(!policy.should_retry(&refused(404, None), 1), "not there");
-        assert!(!policy.should_retry(&refused(429, Some(3600)), 1), "too long");
+        assert!(!policy.should_retry(&refused(503, None), 5), "attempts exhausted");
+        assert!(!policy.should_retry(&refused(404, None), 1), "not transient");
+        assert!(!policy.should_retry(&refused(429, Some(3600)), 1), "delay too long");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_and_follow_what_the_registry_asks_for() {
+    async fn back_off_grows_and_follows_retry_after() {
         let policy = RetryPolicy::default();
         let waited = async |error: Error, failures| {
             let before = tokio::time::Instant::now();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repetitions_are_counted_also_in_spawned_tasks() {
+    async fn retry_counter_includes_spawned_tasks() {
         let fails = || async {
             let policy = RetryPolicy::default();
             policy.run(|| async { Err::<(), _>(refused(503, None)) }).await

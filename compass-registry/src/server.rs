@@ -49,11 +49,11 @@ use request_body::RequestBody;
 use route::Route;
 use uploads::Uploads;
 
-/// Between two looks for abandoned uploads.
+/// The interval between two searches for abandoned uploads.
 const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_hours(24);
 
-/// A registry that is being served. Dropped, it stops at once.
+/// A running registry server. Dropping it stops the server at once.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -61,28 +61,28 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// How a registry is served.
+/// Options of a [`Server`].
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// User and password that every request must carry; otherwise everyone may do everything.
+    /// User and password that every request must carry. Without them, every client may do
+    /// everything.
     pub basic_auth: Option<(String, String)>,
-    /// Refuses everything that writes.
+    /// Rejects all requests that write.
     pub read_only: bool,
-    /// How long an upload may rest before it counts as abandoned and is removed.
+    /// How long an upload may be idle before it is removed.
     pub upload_idle_timeout: Duration,
-    /// How long the body of a request may be silent before the request ends.
+    /// How long the body of a request may be idle before the request fails.
     pub body_idle_timeout: Duration,
-    /// Bytes of memory that all manifests share that are being received or sent, half for either; a
-    /// request waits for its share.
+    /// Memory in bytes for all manifests in transit, half of it for received and half for sent
+    /// ones. A request waits until its share is free.
     pub manifest_memory: usize,
-    /// Connections at once; more wait until one ends.
+    /// The maximum number of connections. More clients wait until one ends.
     pub max_connections: usize,
-    /// Once all connections are taken, the next client gets the place of the one that has been
-    /// silent longest, if for at least this long: otherwise stalled connections would keep everyone
-    /// else out.
+    /// How long a connection may be idle while all connections are in use. The one that has been
+    /// idle longest is closed for the next client, so that stalled clients cannot block the server.
     pub idle_timeout_when_full: Duration,
-    /// How long a connection may take to ask for something, at its beginning and between two
-    /// requests, and how long it may take nothing of an answer, before it is closed.
+    /// How long a connection may wait for a request, and how long it may read nothing of a
+    /// response, before it is closed.
     pub connection_idle_timeout: Duration,
 }
 
@@ -104,7 +104,7 @@ impl Default for ServerOptions {
 pub(crate) struct Registry {
     storage: Arc<dyn Storage>,
     uploads: Uploads,
-    /// User and password as basic authentication encodes them.
+    /// User and password, encoded for basic authentication.
     login: Option<String>,
     read_only: bool,
     body_idle_timeout: Duration,
@@ -113,10 +113,10 @@ pub(crate) struct Registry {
 }
 
 impl Server {
-    /// Serves a storage at an address; port 0 takes any free one.
+    /// Serves a storage at an address. Port 0 selects a free port.
     ///
     /// # Errors
-    /// [`Error::Io`] where the address cannot be had.
+    /// [`Error::Io`] if the address cannot be used.
     pub async fn start(
         storage: impl Storage,
         address: &str,
@@ -136,22 +136,22 @@ impl Server {
         Ok(Self { address, stop: Some(stop), task })
     }
 
-    /// The host that images of this registry are named with, as `127.0.0.1:5000`.
+    /// Returns the host in the names of this registry's images, as `127.0.0.1:5000`.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// Waits until the registry stops by itself, which it does only where it cannot go on.
+    /// Waits until the server fails. It does not stop by itself otherwise.
     ///
     /// # Errors
-    /// [`Error::Io`] always: why it ended.
+    /// Always returns the [`Error::Io`] of the failure.
     pub async fn stopped(mut self) -> Result<(), Error> {
         let _ = (&mut self.task).await;
-        let reason = std::io::Error::other("it takes no more connections");
+        let reason = std::io::Error::other("the server task ended");
         Err(Error::io(format!("the registry at {} stopped", self.address), reason))
     }
 
-    /// Answers what has been asked, and stops.
+    /// Completes the requests in progress, and stops.
     pub async fn stop(mut self) {
         drop(self.stop.take());
         let _ = (&mut self.task).await;
@@ -203,7 +203,7 @@ impl Registry {
         Router::new().fallback(handle).with_state(Arc::clone(self))
     }
 
-    /// Looks for abandoned uploads, as long as it is polled.
+    /// Removes abandoned uploads periodically, for as long as it is polled.
     async fn expire_loop(self: Arc<Self>, patience: Duration) {
         let mut tick =
             tokio::time::interval((patience / 4).clamp(MIN_EXPIRY_INTERVAL, MAX_EXPIRY_INTERVAL));
@@ -213,7 +213,7 @@ impl Registry {
         }
     }
 
-    /// Gives up the uploads that have rested for so long.
+    /// Removes the uploads that have been idle for `patience`.
     pub(crate) async fn expire_uploads(&self, patience: Duration) {
         self.uploads.expire_idle(patience).await;
     }
@@ -226,7 +226,7 @@ impl Registry {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         match route {
             Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) if !reads => {
-                Err(ApiError::unsupported("this is only read"))
+                Err(ApiError::unsupported("this resource is read-only"))
             }
             Route::Base => Ok(StatusCode::OK.into_response()),
             Route::Catalog => self.catalog(request).await,
@@ -261,7 +261,7 @@ impl Registry {
     }
 }
 
-/// Compares without telling by its time where the difference is.
+/// Compares in constant time, so that the duration does not reveal the position of a difference.
 fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -1,29 +1,40 @@
-//! Where images go.
+//! Destinations of images.
 
 use async_trait::async_trait;
 
 use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob};
 
-/// A place that images can be written to.
+/// A destination that images can be written to.
 ///
 /// # Contract
-/// - `put_blob` shows nothing before the stream has ended without an error; where it fails or its
-///   future is dropped, nothing is left behind, or is being removed. Putting a blob that is there is
-///   a success.
-/// - `put_manifest` is called after everything that the manifest refers to is there. With a tag,
-///   it moves the tag, and that is the last thing it does.
-/// - Nothing that is there is changed by an attempt that fails. What may pass is tried again here, as
-///   with [`RetryPolicy::run`](crate::RetryPolicy::run): who calls this does not.
+/// - `put_blob` makes the blob visible only after its stream has ended without an error. Writing a
+///   blob that exists succeeds.
+/// - `put_manifest` is called after everything that the manifest refers to has been written. Moving
+///   the tag is the last thing it does.
+/// - A failed attempt does not change existing content.
+///
+/// # Cancellation
+/// Dropping a future leaves nothing visible. Temporary content is removed, possibly in the
+/// background.
+///
+/// # Errors
+/// Content that does not match its digest is [`Error::DigestMismatch`] or [`Error::SizeMismatch`],
+/// as the stream reports it. A missing manifest is `None`, and a missing blob `false`.
+///
+/// # Who retries
+/// The sink retries transient failures, as with [`RetryPolicy::run`](crate::RetryPolicy::run);
+/// callers do not.
 #[async_trait]
 pub trait ImageSink: Send + Sync {
-    /// The digest of the manifest that a tag or digest names, or nothing where none is there.
+    /// Returns the digest of the manifest that a tag or digest names, or `None` if it does not
+    /// exist.
     async fn manifest_digest(
         &self,
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error>;
 
-    /// The same, computed from the manifest itself: registries may report a wrong digest.
+    /// Computes the digest from the manifest itself, as registries may report a wrong one.
     async fn verified_manifest_digest(
         &self,
         repository: &Repository,
@@ -32,7 +43,7 @@ pub trait ImageSink: Send + Sync {
         self.manifest_digest(repository, reference).await
     }
 
-    /// Whether a blob is there.
+    /// Whether a blob exists.
     async fn has_blob(
         &self,
         repository: &Repository,
@@ -42,8 +53,8 @@ pub trait ImageSink: Send + Sync {
     /// Writes a blob.
     async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error>;
 
-    /// Takes a blob over from another repository of the same place, without moving its bytes; says
-    /// whether it could. Places that cannot do that say no.
+    /// Adds a blob of another repository of this sink, without transferring it. Returns `false` if
+    /// that is not possible.
     async fn mount_blob(
         &self,
         _from: &Repository,
@@ -53,12 +64,12 @@ pub trait ImageSink: Send + Sync {
         Ok(false)
     }
 
-    /// The host, where this is a registry that other clients know by it.
+    /// Returns the host, if this is a registry that other clients know by that name.
     fn registry(&self) -> Option<&str> {
         None
     }
 
-    /// Writes a manifest, and lets a tag point at it.
+    /// Writes a manifest, and points a tag at it.
     async fn put_manifest(
         &self,
         repository: &Repository,

@@ -1,4 +1,4 @@
-//! Where images come from.
+//! Sources of images.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,21 +17,33 @@ use crate::retry::RetryPolicy;
 use crate::verify::VerifiedBlob;
 use crate::{Descriptor, Digest, Error, Platform, RawManifest, Repository, TagOrDigest};
 
-/// Bytes on their way. Nothing is promised about them; see [`VerifiedBlob`].
+/// A stream of unverified bytes; see [`VerifiedBlob`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 
-/// A place that images can be read from: what an implementor writes. Callers use
-/// [`ImageSourceExt`], which verifies.
+/// The number of consecutive empty chunks after which the reader of a [`ByteStream`] fails, so that a
+/// stream without progress ends.
+pub const MAX_EMPTY_CHUNKS: u32 = 1000;
+
+/// A source that images can be read from, for implementors. Callers use [`ImageSourceExt`], which
+/// verifies content.
 ///
 /// # Contract
-/// - `manifest` answers with the manifest's exact bytes. Asked for a digest, the bytes need not be
-///   verified; [`ImageSourceExt::verified_manifest`] does that.
-/// - `blob` answers with a range of the blob's bytes; more of the blob may follow, and is dropped. A
-///   source that cannot begin in the middle reads and drops what stands before.
-/// - What is not there is [`Error::NotFound`]; what may be there on another try is an error whose
-///   [`Error::is_transient`] holds. `manifest` and `resolve` try that again by themselves, as with
-///   [`RetryPolicy::run`]; who reads a blob goes on where it broke, as [`ImageSource::retry`] says.
-/// - Dropping a future or stream stops its work and leaves nothing behind.
+/// - `manifest` returns the exact bytes of the manifest. The caller verifies them against a
+///   requested digest.
+/// - `blob` returns a range of the blob. More bytes of the blob may follow, and are dropped. A
+///   source that cannot seek skips the bytes before the range.
+/// - A stream makes progress: after [`MAX_EMPTY_CHUNKS`] empty chunks in a row, the reader fails.
+///
+/// # Cancellation
+/// Dropping a future or a stream stops its work and leaves nothing behind.
+///
+/// # Errors
+/// Missing content is an error for which [`Error::is_not_found`] holds, and a failure that a retry
+/// may fix is one for which [`Error::is_transient`] holds.
+///
+/// # Who retries
+/// `manifest` and `resolve` retry transient failures themselves, as with [`RetryPolicy::run`]. The
+/// reader of a blob resumes it, within the limits of [`ImageSource::retry`].
 #[async_trait]
 pub trait ImageSource: Send + Sync {
     /// Reads an image manifest or index.
@@ -41,7 +53,7 @@ pub trait ImageSource: Send + Sync {
         reference: &TagOrDigest,
     ) -> Result<RawManifest, Error>;
 
-    /// Begins to read a range of a blob.
+    /// Opens a range of a blob.
     async fn blob(
         &self,
         repository: &Repository,
@@ -49,7 +61,7 @@ pub trait ImageSource: Send + Sync {
         range: Range<u64>,
     ) -> Result<ByteStream, Error>;
 
-    /// Whether a blob can be read from here.
+    /// Whether a blob can be read from this source.
     async fn holds_blob(
         &self,
         repository: &Repository,
@@ -66,7 +78,7 @@ pub trait ImageSource: Send + Sync {
         }
     }
 
-    /// The digest of the manifest that a tag names.
+    /// Returns the digest of the manifest that a tag or digest names.
     async fn resolve(
         &self,
         repository: &Repository,
@@ -75,26 +87,29 @@ pub trait ImageSource: Send + Sync {
         Ok(self.manifest(repository, reference).await?.digest())
     }
 
-    /// How large blobs are read in parts, several at once; otherwise they are one stream.
+    /// Returns how large blobs are read in ranges, or `None` to read each blob in one stream.
     fn range_options(&self) -> Option<&RangeOptions> {
         None
     }
 
-    /// The host, where this is a registry that other clients know by it.
+    /// Returns the host, if this is a registry that other clients know by that name.
     fn registry(&self) -> Option<&str> {
         None
     }
 
-    /// How failures that may pass are dealt with.
+    /// Returns the limits of retries and timeouts.
     fn retry(&self) -> RetryPolicy {
         RetryPolicy::default()
     }
 }
 
-/// What callers of an [`ImageSource`] use: everything that comes out has been verified.
+/// Reads verified content from an [`ImageSource`].
 #[async_trait]
 pub trait ImageSourceExt: ImageSource {
-    /// Reads an image manifest or index; asked for a digest, its bytes have that digest.
+    /// Reads an image manifest or index, and verifies a requested digest.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`], and errors of the source.
     async fn verified_manifest(
         &self,
         repository: &Repository,
@@ -102,10 +117,16 @@ pub trait ImageSourceExt: ImageSource {
     ) -> Result<RawManifest, Error>;
 
     /// Reads a small blob, such as an image configuration, into memory.
+    ///
+    /// # Errors
+    /// [`Error::InvalidContent`] if it is larger than a manifest may be, [`Error::DigestMismatch`],
+    /// [`Error::SizeMismatch`], and errors of the source.
     async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error>;
 
-    /// Reads the image manifest for a platform: of an index the one that suits it best
-    /// ([`Platform::best_of`]); a single image is taken whatever it is for.
+    /// Reads the image manifest for a platform.
+    ///
+    /// Of an index, selects the image that suits the platform best ([`Platform::best_of`]). A
+    /// single image is returned whatever its platform is.
     ///
     /// # Errors
     /// [`Error::NoSuchPlatform`] and [`Error::AmbiguousPlatform`], which list the platforms of the
@@ -117,19 +138,20 @@ pub trait ImageSourceExt: ImageSource {
         platform: &Platform,
     ) -> Result<RawManifest, Error>;
 
-    /// The images of an index and of the indexes in it, with the platform of each. Those of which the
-    /// index names none have the platform of their configuration, which is read for it.
+    /// Lists the images of an index and of its nested indexes, with their platforms.
+    ///
+    /// If the index names no platform for an image, it is read from the configuration of the image.
     ///
     /// # Errors
-    /// [`Error::InvalidContent`] for indexes that are nested too deep, or are too large together.
+    /// [`Error::InvalidContent`] if indexes are nested too deep, or are too large in total.
     async fn images_of(
         &self,
         repository: &Repository,
         index: &RawManifest,
     ) -> Result<Vec<Descriptor>, Error>;
 
-    /// The platform that a single image's configuration names; nothing if it names none, as that of
-    /// an artifact.
+    /// Returns the platform in the configuration of a single image; `None` if it names none, as
+    /// that of an artifact.
     async fn platform_of(
         &self,
         repository: &Repository,
@@ -161,7 +183,10 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
         if descriptor.size > MAX_MANIFEST_BYTES {
             return Err(Error::InvalidContent {
                 what: format!("{repository}@{}", descriptor.digest),
-                reason: format!("{} bytes are too many to be read at once", descriptor.size),
+                reason: format!(
+                    "{} bytes exceed the limit for reading into memory",
+                    descriptor.size
+                ),
             });
         }
         let retry = self.retry();
@@ -229,10 +254,9 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
     }
 }
 
-/// Opens a range of a blob of a shared source, over one connection. Nothing is asked for before the
-/// stream is polled; a connection that breaks is opened again where it broke.
+/// Opens a range of a blob over one connection. Broken connections are resumed.
 ///
-/// The bytes are as they came: who has all of them proves them by the digest.
+/// The first request is sent when the stream is polled. The bytes are not verified.
 pub fn open_blob_range(
     source: Arc<dyn ImageSource>,
     repository: &Repository,
@@ -242,8 +266,9 @@ pub fn open_blob_range(
     stream_range(source, repository.clone(), descriptor.clone(), range, true)
 }
 
-/// Opens a blob of a shared source. Nothing is asked for before the stream is polled; a connection
-/// that breaks is opened again where it broke.
+/// Opens a blob and verifies it. Broken connections are resumed.
+///
+/// The first request is sent when the stream is polled.
 pub fn open_blob(
     source: Arc<dyn ImageSource>,
     repository: &Repository,

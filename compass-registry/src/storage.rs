@@ -1,6 +1,6 @@
-//! Places that keep images: memory, and a directory.
+//! Storages of images: in memory, and in a directory.
 //!
-//! A [`Storage`] knows blobs, manifests and tags, and nothing of HTTP. Each one is an
+//! A [`Storage`] holds blobs, manifests and tags, independently of HTTP. Every storage is an
 //! [`ImageSource`] and an [`ImageSink`], and can be served by [`crate::server`].
 
 #[cfg(feature = "disk")]
@@ -31,20 +31,31 @@ pub(crate) use blob_files::{
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
 
-/// Keeps blobs, manifests and tags of repositories.
+/// Stores the blobs, manifests and tags of repositories.
 ///
-/// A blob is part of a repository once it was uploaded to it or mounted into it, and of no other.
-/// How many copies of its bytes are kept is the storage's own affair.
+/// # Contract
+/// - A blob belongs to a repository after it was uploaded to it or mounted into it, and to no other
+///   one. Whether repositories share its bytes is up to the implementation.
+/// - Reads see complete content only: a blob after [`Upload::commit`], a manifest after
+///   [`Storage::put_manifest`].
+/// - The caller verifies digests, and writes a manifest after everything that it refers to.
+///
+/// # Cancellation
+/// Dropping a future may leave unreferenced content, which must not become visible.
+///
+/// # Errors
+/// Missing content is `None` or `false`. Only [`Storage::read_blob`] fails for it, with
+/// [`Error::NotFound`]. Other errors are failures of the medium, and callers do not retry them.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
-    /// The size of a blob in bytes, where it is there.
+    /// Returns the size of a blob in bytes, or `None` if it does not exist.
     async fn blob_size(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Option<u64>, Error>;
 
-    /// Reads a part of a blob.
+    /// Reads a range of a blob, up to the end of the blob at most.
     async fn read_blob(
         &self,
         repository: &Repository,
@@ -52,11 +63,11 @@ pub trait Storage: Send + Sync + 'static {
         range: Range<u64>,
     ) -> Result<ByteStream, Error>;
 
-    /// Begins to take a blob.
+    /// Starts the upload of a blob.
     async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error>;
 
-    /// Makes a blob of one repository, or of any where none is named, part of another; says
-    /// whether it was there.
+    /// Adds a blob of one repository, or of any if `from` is `None`, to another one. Returns
+    /// `false` if it does not exist.
     async fn mount_blob(
         &self,
         from: Option<&Repository>,
@@ -64,17 +75,17 @@ pub trait Storage: Send + Sync + 'static {
         digest: &Digest,
     ) -> Result<bool, Error>;
 
-    /// Removes a blob from a repository; says whether it was there.
+    /// Removes a blob from a repository. Returns `false` if it does not exist.
     async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error>;
 
-    /// Reads a manifest, where it is there.
+    /// Reads a manifest.
     async fn manifest(
         &self,
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, Error>;
 
-    /// Writes a manifest, and lets a tag point at it.
+    /// Writes a manifest, and points a tag at it.
     async fn put_manifest(
         &self,
         repository: &Repository,
@@ -82,46 +93,48 @@ pub trait Storage: Send + Sync + 'static {
         tag: Option<&Tag>,
     ) -> Result<(), Error>;
 
-    /// Removes a tag, or a manifest with all its tags; says whether it was there.
+    /// Removes a tag, or a manifest with all its tags. Returns `false` if it does not exist.
     async fn delete_manifest(
         &self,
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<bool, Error>;
 
-    /// The digests of a repository's manifests whose subject is this one, in order.
+    /// Returns the digests of the manifests whose subject is `subject`, in order.
     async fn referrers(
         &self,
         repository: &Repository,
         subject: &Digest,
     ) -> Result<Vec<Digest>, Error>;
 
-    /// The tags of a repository in order, where the repository is there.
+    /// Returns the tags of a repository in order, or `None` if the repository does not exist.
     async fn tags(&self, repository: &Repository) -> Result<Option<Vec<Tag>>, Error>;
 
-    /// All repositories in order.
+    /// Returns all repositories in order.
     async fn repositories(&self) -> Result<Vec<Repository>, Error>;
 }
 
-/// A blob on its way into a storage. Dropped before [`Upload::commit`], it leaves nothing behind.
+/// An upload of a blob. Dropping it before [`Upload::commit`] discards it.
 #[async_trait]
 pub trait Upload: Send {
-    /// Takes the next bytes. Whoever waits for this may give up: bytes that are not taken by then,
-    /// as [`Upload::offset`] says, end the upload.
+    /// Appends bytes.
+    ///
+    /// # Cancellation
+    /// If the future is dropped, [`Upload::offset`] tells whether the bytes were accepted. If not,
+    /// the upload must be dropped.
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error>;
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes accepted.
     fn offset(&self) -> u64;
 
-    /// Reads again what was taken, to compute a digest that was not expected.
+    /// Computes a digest of the accepted bytes by reading them again.
     async fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Error>;
 
-    /// Makes the blob visible. The caller has proved that the bytes have this digest.
+    /// Makes the blob visible. The caller has verified that the bytes have this digest.
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), Error>;
 }
 
-/// Takes a whole blob and makes it visible. It is a task of its own, so that several blobs are
-/// hashed by several processors.
+/// Stores a whole blob. Runs in a task of its own, so that several blobs are hashed in parallel.
 pub(crate) async fn store_blob(
     mut upload: Box<dyn Upload>,
     mut blob: VerifiedBlob,

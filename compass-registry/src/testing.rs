@@ -1,6 +1,6 @@
-//! For tests of whoever embeds this crate (feature `testing`): images, a registry that fails as a
-//! script says, and what every [`ImageSource`](crate::ImageSource) and
-//! [`ImageSink`](crate::ImageSink) must do.
+//! Support for tests of embedders (feature `testing`): sample images, a registry that injects
+//! scripted faults, and a conformance test of [`ImageSource`](crate::ImageSource) and
+//! [`ImageSink`](crate::ImageSink).
 //!
 //! ```
 //! use compass_registry::client::{Client, ClientOptions};
@@ -10,13 +10,13 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), compass_registry::Error> {
-//! // An image in a registry that breaks the second connection after 100 bytes.
+//! // An image in a registry that resets the second connection after 100 bytes.
 //! let (storage, image) = (MemoryStorage::default(), SampleImage::new(1, &[3000, 500]));
 //! let (name, tag): (Repository, Tag) = ("team/web".parse()?, "v1".parse()?);
 //! image.store(&storage, &name, &tag).await?;
 //! let registry = FaultyRegistry::start(storage, Script::once(1, Fault::Reset(100))).await?;
 //!
-//! // The client comes over it.
+//! // The client recovers.
 //! let credentials = Some(FaultyRegistry::credentials());
 //! let options = ClientOptions { credentials, ..ClientOptions::default() };
 //! let client = Client::new(&registry.host(), options)?;

@@ -1,4 +1,4 @@
-//! Streams that end well only with the right bytes.
+//! A blob stream that verifies size and digest.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::progress::BlobProgress;
-use crate::{ByteStream, Descriptor, Error, Hasher};
+use crate::{ByteStream, Descriptor, Error, Hasher, MAX_EMPTY_CHUNKS};
 
-/// The bytes of one blob, verified while they pass.
+/// A stream of one blob that verifies its size and digest.
 ///
-/// The last bytes come out only after the size and the digest of the whole were right; where they
-/// are not, an error comes instead. So who has seen the stream end without an error has seen the
-/// blob, and who writes nothing visible before that never shows wrong bytes.
+/// The last bytes are yielded only if the size and digest of the whole blob are correct; otherwise,
+/// the stream ends with an error. A consumer that makes nothing visible before the end of the
+/// stream never shows wrong bytes.
 pub struct VerifiedBlob {
     what: String,
     descriptor: Descriptor,
@@ -23,24 +23,26 @@ pub struct VerifiedBlob {
     hasher: Hasher,
     received: u64,
     held_back: Bytes,
-    /// Bytes that have come out before.
+    /// Bytes to skip, as they were yielded before.
     skip: u64,
     ended: bool,
+    /// Consecutive empty chunks of the source.
+    empty_chunks: u32,
     progress: Option<BlobProgress>,
     seekable: Option<Seekable>,
 }
 
-/// What it takes to go back: the bytes from any offset on, and what was hashed at some of them.
+/// What seeking needs: a function that opens the blob at an offset, and hash states at checkpoints.
 struct Seekable {
     open: Open,
     checkpoints: Vec<Hasher>,
 }
 
-/// Gives a range of the bytes.
+/// Opens a range of the blob.
 type Open = Box<dyn Fn(Range<u64>) -> ByteStream + Send>;
 
-/// The bytes between two states of the hash that are kept: what is read again at most, besides
-/// what got lost.
+/// The distance of hash checkpoints in bytes, and so the maximum that is read again in addition to
+/// lost bytes.
 const CHECKPOINT_EVERY: u64 = 1 << 20;
 
 impl VerifiedBlob {
@@ -55,12 +57,13 @@ impl VerifiedBlob {
             held_back: Bytes::new(),
             skip: 0,
             ended: false,
+            empty_chunks: 0,
             progress: None,
             seekable: None,
         }
     }
 
-    /// Verifies bytes that can be had again from any offset on.
+    /// Verifies a blob that can be opened again at any offset.
     pub(crate) fn seekable(what: String, descriptor: Descriptor, open: Open) -> Self {
         let bytes = open(0..descriptor.size);
         let checkpoints = Vec::new();
@@ -70,8 +73,8 @@ impl VerifiedBlob {
         }
     }
 
-    /// Goes back, so that the next byte is the one at this offset. Bytes that pass for the second
-    /// time are hashed again. Says whether it was possible.
+    /// Continues at this offset, hashing again what was read before. Returns `false` if that is not
+    /// possible.
     pub(crate) fn seek(&mut self, offset: u64) -> bool {
         if offset > self.position() {
             return false;
@@ -87,7 +90,7 @@ impl VerifiedBlob {
         let (from, reached) = (kept as u64 * CHECKPOINT_EVERY, self.received);
         self.received = from;
         let again = |end| (seekable.open)(from..end);
-        // What comes next may be on its way already, unless it has come to an end.
+        // The stream may have requested the next bytes already, so keep it unless it has ended.
         self.bytes = if self.ended {
             again(self.descriptor.size)
         } else {
@@ -100,7 +103,7 @@ impl VerifiedBlob {
         true
     }
 
-    /// How many bytes have come out.
+    /// Returns the number of bytes yielded.
     pub(crate) fn position(&self) -> u64 {
         self.received + self.skip - self.held_back.len() as u64
     }
@@ -109,12 +112,16 @@ impl VerifiedBlob {
         Self { progress: Some(progress), ..self }
     }
 
-    /// What the bytes are promised to be.
+    /// Returns the expected type, digest and size.
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
 
     fn accept(&mut self, chunk: &Bytes) -> Result<(), Error> {
+        self.empty_chunks = if chunk.is_empty() { self.empty_chunks + 1 } else { 0 };
+        if self.empty_chunks > MAX_EMPTY_CHUNKS {
+            return Err(no_progress(&self.what));
+        }
         self.received += chunk.len() as u64;
         if self.received > self.descriptor.size {
             return Err(self.wrong_size());
@@ -126,7 +133,7 @@ impl VerifiedBlob {
         Ok(())
     }
 
-    /// Hashes, and keeps the states that it takes to go back.
+    /// Hashes a chunk, and stores the states at checkpoints.
     fn hash(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         if let Some(seekable) = &mut self.seekable {
@@ -142,7 +149,7 @@ impl VerifiedBlob {
         self.hasher.update(rest);
     }
 
-    /// What of a chunk has not come out before.
+    /// Drops the part of a chunk that was yielded before.
     fn skip_already_emitted(&mut self, mut chunk: Bytes) -> Bytes {
         let seen = usize::try_from(self.skip).unwrap_or(usize::MAX).min(chunk.len());
         self.skip -= seen as u64;
@@ -211,6 +218,12 @@ impl Stream for VerifiedBlob {
     }
 }
 
+/// Creates the error for a stream that yields empty chunks only.
+pub(crate) fn no_progress(what: &str) -> Error {
+    let reason = format!("the source returned more than {MAX_EMPTY_CHUNKS} empty chunks in a row");
+    Error::InvalidContent { what: what.to_owned(), reason }
+}
+
 impl fmt::Debug for VerifiedBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedBlob")
@@ -243,21 +256,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_byte_is_a_digest_mismatch_and_the_end_is_withheld() {
+    async fn wrong_byte_is_digest_mismatch() {
         let (seen, error) = pass(b"abcd", vec![b"ab".to_vec(), b"cX".to_vec()]).await.unwrap_err();
         assert_eq!(seen, b"ab");
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
     }
 
     #[tokio::test]
-    async fn too_few_and_too_many_bytes_are_a_size_mismatch() {
+    async fn wrong_length_is_size_mismatch() {
         for chunks in [vec![b"abc".to_vec()], vec![b"abcd".to_vec(), b"e".to_vec()], vec![]] {
             let (_, error) = pass(b"abcd", chunks).await.unwrap_err();
             assert!(matches!(error, Error::SizeMismatch { expected: 4, .. }), "{error}");
         }
     }
 
-    /// The bytes of a blob in chunks of this size, from any offset on.
+    /// Returns a seekable blob in chunks of this size.
     fn seekable(content: &[u8], chunk: usize) -> VerifiedBlob {
         let (bytes, descriptor) = (content.to_vec(), Descriptor::of("text/plain", content));
         let open = move |range: Range<u64>| {
@@ -271,7 +284,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_without_source_cannot_go_back() {
+    async fn empty_chunks_fail_after_limit() {
+        let chunks = |empty: usize| [vec![vec![]; empty], vec![b"abcd".to_vec()]].concat();
+        assert_eq!(pass(b"abcd", chunks(MAX_EMPTY_CHUNKS as usize)).await.unwrap(), b"abcd");
+        let endless = stream::repeat_with(|| Ok(Bytes::new())).boxed();
+        let descriptor = Descriptor::of("text/plain", b"abcd");
+        let mut blob = VerifiedBlob::new("web@x".into(), descriptor, endless);
+        let error = blob.next().await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::InvalidContent { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn seek_without_source_fails() {
         let descriptor = Descriptor::of("text/plain", b"ab");
         let mut blob = VerifiedBlob::new("x".into(), descriptor, stream::empty().boxed());
         assert!(!blob.seek(0));
@@ -280,7 +304,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn going_back_gives_the_same_bytes_and_still_verifies(
+        fn seek_yields_same_bytes_and_verifies(
             size in 0_usize..3_500_000,
             chunk in 50_000_usize..700_000,
             turns in proptest::collection::vec((0.0..1.0_f64, 0.0..1.0_f64), 0..4),
@@ -308,7 +332,7 @@ mod tests {
         }
 
         #[test]
-        fn right_bytes_pass_unchanged_in_any_chunks(chunks: Vec<Vec<u8>>) {
+        fn correct_bytes_pass_in_any_chunks(chunks: Vec<Vec<u8>>) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let whole = chunks.concat();
             let passed = runtime.block_on(pass(&whole, chunks));

@@ -13,20 +13,38 @@ use crate::error::connection::error_chain;
 
 /// The HTTP clients for the registry and for the hosts that it redirects to.
 #[derive(Debug)]
-pub(super) struct Connections {
-    registry: Ways,
-    elsewhere: Ways,
+pub(super) struct HttpClients {
+    registry: ClientPair,
+    external: ClientPair,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The registry itself.
+    Registry,
+    /// Another host, which must not get the client certificate.
+    External,
+}
+
+/// What a request transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// A small document.
+    Api,
+    /// A blob.
+    Blob,
 }
 
 #[derive(Debug, Clone)]
-struct Ways {
+struct ClientPair {
     /// For small requests. Over TLS, they share one connection.
-    http: reqwest::Client,
+    api: reqwest::Client,
     /// For blobs: HTTP/1.1 only, so that each transfer has a flow-control window of its own.
-    bulk: reqwest::Client,
+    blob: reqwest::Client,
 }
 
-impl Connections {
+impl HttpClients {
     /// Creates the clients. Requests to this machine (`local`) do not use a proxy.
     ///
     /// # Errors
@@ -36,60 +54,77 @@ impl Connections {
         (local, plain): (bool, bool),
         options: &ClientOptions,
     ) -> Result<Self, Error> {
-        let stranger = Ways::new(host, (local, plain), (options, None))?;
-        let registry = match &options.client_cert_pem {
-            Some(identity) => Ways::new(host, (local, plain), (options, Some(identity)))?,
-            None => stranger.clone(),
-        };
+        install_crypto();
+        let external = ClientPair::new(host, (local, plain), (options, None))?;
         // A client certificate identifies the user, so only the registry gets it.
-        Ok(Self { registry, elsewhere: stranger })
+        let registry = match &options.client_cert_pem {
+            Some(pem) => ClientPair::new(host, (local, plain), (options, Some(pem)))?,
+            None => external.clone(),
+        };
+        Ok(Self { registry, external })
     }
 
     /// Returns the client for an origin and a kind of traffic.
-    pub(super) fn to(&self, is_registry_origin: bool, is_bulk: bool) -> &reqwest::Client {
-        let ways = if is_registry_origin { &self.registry } else { &self.elsewhere };
-        if is_bulk { &ways.bulk } else { &ways.http }
+    pub(super) fn client_for(&self, origin: Origin, traffic: Traffic) -> &reqwest::Client {
+        let pair = match origin {
+            Origin::Registry => &self.registry,
+            Origin::External => &self.external,
+        };
+        match traffic {
+            Traffic::Api => &pair.api,
+            Traffic::Blob => &pair.blob,
+        }
     }
 }
 
 /// What a token request needs: the clients, and the registry on whose behalf it is sent.
 #[derive(Clone, Copy)]
-pub(super) struct TokenEndpoint<'d> {
-    pub(super) connections: &'d Connections,
-    pub(super) registry: &'d Url,
-    pub(super) connect_retry: &'d ConnectRetry,
+pub(super) struct TokenEndpoint<'e> {
+    pub(super) clients: &'e HttpClients,
+    pub(super) registry: &'e Url,
+    pub(super) connect_retry: &'e ConnectRetry,
 }
 
 impl TokenEndpoint<'_> {
     /// Returns the client for a token service.
-    pub(super) fn to(&self, url: &Url) -> &reqwest::Client {
-        self.connections.to(url.origin() == self.registry.origin(), false)
+    pub(super) fn client_for(&self, url: &Url) -> &reqwest::Client {
+        self.clients.client_for(Origin::of(url, self.registry), Traffic::Api)
     }
 }
 
-impl Ways {
+impl Origin {
+    /// Returns the origin of a URL, as seen from the registry.
+    pub(super) fn of(url: &Url, registry: &Url) -> Self {
+        match url.origin() == registry.origin() {
+            true => Self::Registry,
+            false => Self::External,
+        }
+    }
+}
+
+impl ClientPair {
     fn new(
         host: &str,
         (local, plain): (bool, bool),
-        (options, identity): (&ClientOptions, Option<&Secret>),
+        (options, cert_pem): (&ClientOptions, Option<&Secret>),
     ) -> Result<Self, Error> {
-        let builder = || builder(host, local, options, identity);
-        let failed = |error: reqwest::Error| match identity {
-            Some(_) => Error::invalid("client certificate", host, innermost(&error)),
+        let builder = || builder(host, local, options, cert_pem);
+        let failed = |error: reqwest::Error| match cert_pem {
+            Some(_) => Error::invalid("client certificate", host, last_cause(&error)),
             None => unreachable(host, "anything", error),
         };
-        let http = builder()?.build().map_err(failed)?;
+        let api = builder()?.build().map_err(failed)?;
         // Without TLS, every request uses HTTP/1.1.
-        let bulk = match plain {
-            true => http.clone(),
+        let blob = match plain {
+            true => api.clone(),
             false => builder()?.http1_only().build().map_err(failed)?,
         };
-        Ok(Self { http, bulk })
+        Ok(Self { api, blob })
     }
 }
 
 /// Returns the last cause of an error.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+fn last_cause(error: &(dyn std::error::Error + 'static)) -> String {
     error_chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -97,7 +132,7 @@ fn builder(
     host: &str,
     local: bool,
     options: &ClientOptions,
-    identity: Option<&Secret>,
+    cert_pem: Option<&Secret>,
 ) -> Result<reqwest::ClientBuilder, Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("compass/", env!("CARGO_PKG_VERSION")))
@@ -110,26 +145,26 @@ fn builder(
         builder = builder.no_proxy();
     }
     if let Some(pem) = &options.ca_pem {
-        let bad = || Error::invalid("CA file", host, "expected certificates in PEM form");
-        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| bad())?;
+        let invalid = || Error::invalid("CA file", host, "expected certificates in PEM form");
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| invalid())?;
         if certificates.is_empty() {
-            return Err(bad());
+            return Err(invalid());
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    if let Some(identity) = identity {
-        let bad = |_| {
+    if let Some(pem) = cert_pem {
+        let invalid = |_| {
             let reason = "expected a certificate and its key in PEM form";
             Error::invalid("client certificate", host, reason)
         };
-        let identity = reqwest::Identity::from_pem(identity.reveal().as_bytes()).map_err(bad)?;
+        let identity = reqwest::Identity::from_pem(pem.reveal().as_bytes()).map_err(invalid)?;
         builder = builder.identity(identity);
     }
     Ok(builder)
 }
 
 /// Installs ring as the crypto provider of rustls, unless the program has installed one.
-pub(super) fn install_crypto() {
+fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // Fails if a provider is installed already, which is fine.

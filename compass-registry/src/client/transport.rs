@@ -14,7 +14,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 
 use super::ClientOptions;
 use super::auth::Auth;
-use super::http::{Connections, TokenEndpoint, install_crypto};
+use super::http::{HttpClients, TokenEndpoint, Traffic};
 use super::rate_limit::RateLimiter;
 use super::token_cache::Scope;
 use crate::connect_retry::ConnectRetry;
@@ -47,7 +47,7 @@ pub(super) struct Transport(Arc<Inner>);
 struct Inner {
     host: String,
     base: Url,
-    connections: Connections,
+    clients: HttpClients,
     auth: Auth,
     rate_limiter: RateLimiter,
     connect_retry: ConnectRetry,
@@ -91,7 +91,6 @@ pub(super) struct Request {
 
 impl Transport {
     pub(super) fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
-        install_crypto();
         let (name, _) = split_port(host);
         let local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
         let scheme = if local || options.plain_http { "http" } else { "https" };
@@ -99,12 +98,12 @@ impl Transport {
             .ok()
             .filter(|url| url.path() == "/v2/" && url.username().is_empty())
             .ok_or_else(|| Error::invalid("registry", host, "expected `HOST[:PORT]`"))?;
-        let connections = Connections::new(host, (local, scheme == "http"), &options)?;
+        let clients = HttpClients::new(host, (local, scheme == "http"), &options)?;
         let retry = options.retry.clamped();
         Ok(Self(Arc::new(Inner {
             host: host.to_owned(),
             base,
-            connections,
+            clients,
             auth: Auth::new(options.all_logins(), retry.idle_timeout),
             rate_limiter: RateLimiter::new(
                 options.max_in_flight,
@@ -281,7 +280,7 @@ impl Transport {
 
     fn endpoint(&self) -> TokenEndpoint<'_> {
         TokenEndpoint {
-            connections: &self.0.connections,
+            clients: &self.0.clients,
             registry: &self.0.base,
             connect_retry: &self.0.connect_retry,
         }
@@ -305,8 +304,8 @@ impl Transport {
             .wait_while_paused()
             .await
             .map_err(|slow| self.unreachable(request, &request.url, slow))?;
-        let way = self.0.connections.to(self.is_registry_origin(&request.url), true);
-        let mut builder = way
+        let http = self.0.clients.client_for(self.origin_of(&request.url), Traffic::Blob);
+        let mut builder = http
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone())
             .body(body);

@@ -377,7 +377,7 @@ impl<'u> Upload<'u> {
     }
 
     fn cannot_replay(&self) -> Error {
-        let broken = "the upload broke, and the blob cannot be read from its read_prefix again";
+        let broken = "the upload broke, and the blob cannot be read from its start again";
         Error::Unreachable {
             host: self.transport.host().to_owned(),
             request: format!("the upload of {}", self.descriptor.digest),

@@ -1,4 +1,4 @@
-//! SHA-256 block by block, so that two messages can be hashed at the same time.
+//! SHA-256 by blocks, so that two messages can be hashed at the same time.
 
 use std::slice;
 
@@ -7,19 +7,19 @@ use sha2::digest::array::Array;
 use sha2::digest::block_api::{Block, Buffer, CtOutWrapper, FixedOutputCore as _, UpdateCore as _};
 use sha2::digest::consts::U32;
 
-/// Bytes that are fetched at once, before they are hashed.
+/// Bytes that are loaded into the CPU cache before they are hashed.
 const PREFETCH: usize = 16 * BLOCK;
 
-/// The bytes of a block (FIPS 180-4, § 1), and of a line of memory on common processors.
+/// The size of a block (FIPS 180-4, § 1), and of a cache line on common processors.
 const BLOCK: usize = 64;
 
 type Core = CtOutWrapper<Sha256VarCore, U32>;
 
-/// The state of one message.
+/// The hash state of one message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sha256 {
     core: Core,
-    /// Less than a block, whose rest has not come yet.
+    /// The incomplete last block.
     buffer: Buffer<Core>,
 }
 
@@ -32,8 +32,8 @@ impl Sha256 {
         }
     }
 
-    /// Takes the next bytes of two messages. Within one, each round waits for the one before; a
-    /// processor computes the other message in that time where their blocks alternate.
+    /// Hashes two messages with alternating blocks. Each round of SHA-256 depends on the one
+    /// before, so the processor computes the other message in the meantime.
     pub(super) fn update_pair(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         let (blocks, rest) = first.whole_blocks(bytes);
         let (other_blocks, other_rest) = second.whole_blocks(others);
@@ -53,7 +53,7 @@ impl Sha256 {
         second.update(other_rest);
     }
 
-    /// Completes the block that has begun, and gives those that follow, and what is left behind them.
+    /// Completes the current block, and splits the rest into whole blocks and a remainder.
     fn whole_blocks<'b>(&mut self, bytes: &'b [u8]) -> (&'b [Block<Core>], &'b [u8]) {
         let missing = match self.buffer.get_pos() {
             0 => 0,
@@ -71,9 +71,9 @@ impl Sha256 {
     }
 }
 
-/// Brings memory to the processor that is hashed next. The instructions of SHA-256 wait for one
-/// line after the other; reading a byte of each waits for all of them at once, which takes a third
-/// off the time for memory that is in no cache, and nothing off or on for what is.
+/// Loads memory into the CPU cache. The SHA-256 instructions wait for one cache line after the
+/// other, whereas reading a byte of each line loads all of them in parallel. That saves a third of
+/// the time for uncached memory, and costs nothing measurable otherwise.
 fn prefetch(bytes: &[u8]) {
     let sum = bytes.iter().step_by(BLOCK).fold(0_u8, |sum, byte| sum ^ byte);
     std::hint::black_box(sum);
@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_messages_at_once_have_the_digests_they_have_alone(
+        fn update_pair_equals_separate_updates(
             pieces in proptest::collection::vec(
                 (proptest::collection::vec(any::<u8>(), 0..400),
                  proptest::collection::vec(any::<u8>(), 0..400)),

@@ -1,4 +1,4 @@
-//! Connections that cannot be opened, or that break.
+//! Errors of connections.
 
 use std::error::Error;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::iter::successors;
 
 use super::Source;
 
-/// A failed connection. It shows the last cause only: the ones before it name the layers of the HTTP
-/// library.
+/// A connection that could not be opened, or broke. Only the last cause is shown, as the others
+/// name layers of the HTTP library.
 #[derive(Debug)]
 pub(crate) struct ConnectionError {
-    /// Whether the connection was open, and broke.
+    /// Whether the connection was open before it broke.
     pub(super) was_open: bool,
     cause: Source,
 }
@@ -31,10 +31,10 @@ impl fmt::Display for ConnectionError {
     }
 }
 
-// Without `source`: that would show all causes again.
+// Without `source`, which would show the causes again.
 impl Error for ConnectionError {}
 
-/// An error and its causes, also those that [`ConnectionError`] does not show.
+/// Iterates over an error and its causes, including those that [`ConnectionError`] hides.
 pub(crate) fn error_chain<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -1,4 +1,4 @@
-//! What a person can do about an error.
+//! Hints: what a person can do about an error.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use super::connection::{ConnectionError, error_chain};
 use crate::connect_retry::ConnectRefused;
 use crate::min_speed::TooSlow;
 
-/// What the user can do about an error, as data: a program words it with its own options.
+/// What a person can do about an error, as data, so that a program can name its own options.
 ///
-/// `Display` words it without them.
+/// `Display` formats it without options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hint {
@@ -42,29 +42,29 @@ impl fmt::Display for Hint {
             Self::ReduceConcurrency => {
                 "wait, send fewer requests at once, or log in with an account that has a higher limit"
             }
-            Self::LowerMinSpeed => "check the connection, or lower the minimum speed of transfers",
+            Self::LowerMinSpeed => "check the network, or lower the minimum speed of transfers",
             Self::UseTls => "the port requires TLS: do not use plain HTTP",
             Self::UsePlainHttp => "the port does not support TLS: use plain HTTP",
             Self::CheckProtocol => {
-                "the port does not speak HTTP, or only with TLS: check the host and port"
+                "the port does not use HTTP, or only with TLS: check the host and port"
             }
         })
     }
 }
 
-/// What servers answer whose disk is full (RFC 4918, § 11.5).
+/// The status of servers whose disk is full (RFC 4918, § 11.5).
 const INSUFFICIENT_STORAGE: u16 = 507;
 
-/// The request that asks whether a host is a registry at all.
+/// The request that checks whether a host is a registry.
 const PING: &str = "GET /v2/";
 
 impl Error {
-    /// What a person can do about it.
+    /// Returns what a person can do about the error.
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NotFound { .. } => Some(Hint::Text(MISSING)),
             Self::Unauthorized { reason, .. } => {
-                // Before the status, there are names of images and files.
+                // The text before the status contains names of images and files.
                 let words = reason.split_once("(403)").map_or("", |(_, words)| words);
                 hint_for_message(words).or(Some(Hint::Text(LOGIN)))
             }
@@ -97,13 +97,13 @@ impl Error {
     }
 }
 
-const NO_REGISTRY: &str = "no registry answers there: check the host and port, and whether the \
-                           registry is behind another name";
+const NO_REGISTRY: &str = "check the host and port, and whether the registry has another \
+                           host name";
 
 const LOGIN: &str =
     "log in with `docker login` or `skopeo login`, with an account that may do this";
 
-/// What the error for a request without a login ends with.
+/// The end of the error message of a request without a login.
 const ANONYMOUS: &str = "(asked without a login)";
 
 const MISSING: &str = "check the name and tag, and whether the image has been pushed";
@@ -118,7 +118,7 @@ const MISSING_OR_HIDDEN_PROJECT: &str = "check the project's name, whether it mu
                                          registry before images are pushed to it, and whether a \
                                          login is needed";
 
-/// Advice for what some registries say with a status that tells little.
+/// Returns the hint for messages that some registries send with an unspecific status.
 fn hint_for_message(message: &str) -> Option<Hint> {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
@@ -140,7 +140,7 @@ fn hint_for_message(message: &str) -> Option<Hint> {
     None
 }
 
-/// Advice for a request that a registry refuses.
+/// Returns the hint for a request that a registry rejected.
 fn hint_for_status(request: &str, status: u16, message: &str) -> Option<Hint> {
     if (400..500).contains(&status)
         && let Some(hint) = hint_for_message(message)
@@ -153,10 +153,10 @@ fn hint_for_status(request: &str, status: u16, message: &str) -> Option<Hint> {
         404 if request == PING => Some(NO_REGISTRY),
         400 if message.contains("DENIED") || message.contains("UNAUTHORIZED") => Some(LOGIN),
         400 | 404 if writes && message.contains("BLOB_UNKNOWN") => Some(
-            "the registry does not find a blob that it took: run the command again, and see its own \
-             log if that does not help",
+            "the registry lost a blob that it accepted: run the command again, and check the \
+             registry's log if that does not help",
         ),
-        // Other error codes explain themselves.
+        // Other error codes are self-explanatory.
         404 if writes && (request.starts_with("POST ") || message.contains("NAME_UNKNOWN")) => {
             Some(if message.contains(ANONYMOUS) {
                 MISSING_OR_HIDDEN_PROJECT
@@ -166,31 +166,31 @@ fn hint_for_status(request: &str, status: u16, message: &str) -> Option<Hint> {
         }
         404 if writes => None,
         404 if request.starts_with("GET ") && request.contains("/blobs/") => Some(
-            "the registry lacks a part of the image that its manifest names: push the image again from \
-             where it is whole",
+            "the registry lacks a blob of the image: push the image again from a complete \
+             source",
         ),
         404 if message.contains(ANONYMOUS) => Some(MISSING_OR_HIDDEN),
         404 => Some(MISSING),
         405 | 501 if writes => {
-            Some("the registry takes no pushes: it may be a mirror, a cache, or read-only")
+            Some("the registry does not accept pushes: it may be a mirror, a cache, or read-only")
         }
         413 => Some(
-            "a proxy before the registry limits how large a request may be: raise that limit (nginx: \
+            "a proxy in front of the registry limits the size of requests: raise the limit (nginx: \
              `client_max_body_size 0`)",
         ),
-        300..=399 => Some("name the registry by the address that it redirects to"),
-        INSUFFICIENT_STORAGE => Some("free some space where the registry keeps its images"),
-        500..=599 => Some("see the registry's own log, and run the command again"),
+        300..=399 => Some("use the address that the registry redirects to"),
+        INSUFFICIENT_STORAGE => Some("free some space in the registry's storage"),
+        500..=599 => Some("check the registry's log, and run the command again"),
         _ => None,
     };
     text.map(Hint::Text)
 }
 
-/// Advice for a host that cannot be reached, or a connection that broke.
+/// Returns the hint for an unreachable host or a broken connection.
 fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
     if error.is::<Elapsed>() {
         return Hint::Text(
-            "the host accepts connections and does not answer: check the address and port, and for a proxy or firewall in between",
+            "the host accepts connections but does not respond: check the address and port, and any proxy or firewall in between",
         );
     }
     if error.is::<TooSlow>() {
@@ -201,12 +201,12 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
     }
     if chain_contains(error, "UnknownIssuer") {
         return Hint::Text(
-            "name the file of its certificate authority under `registries.hosts`, as `ca: FILE`, in the policy",
+            "add the certificate authority to the policy, as `ca: FILE` under `registries.hosts`",
         );
     }
     if is_certificate_error(error) {
         return Hint::Text(
-            "its certificate is not one for this host now: look at its names, its dates and who signed it",
+            "the certificate is not valid for this host: check its names, its dates and its issuer",
         );
     }
     if chain_contains(error, "InvalidContentType") {
@@ -217,7 +217,7 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
     }
     if error.downcast_ref().is_some_and(|error: &ConnectionError| error.was_open) {
         return Hint::Text(
-            "run the command again; check the network, and proxies that end long transfers",
+            "run the command again; check the network, and proxies that limit the duration of transfers",
         );
     }
     Hint::Text(
@@ -230,13 +230,13 @@ fn refuses_connections(error: &(dyn std::error::Error + 'static)) -> bool {
     io.any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// Whether the TLS library rejects the server's certificate.
+/// Whether the TLS library rejected the server's certificate.
 pub(super) fn is_certificate_error(error: &(dyn std::error::Error + 'static)) -> bool {
     chain_contains(error, "invalid peer certificate")
 }
 
-/// Whether an error or one of its causes contains a text. The TLS library's own types are not
-/// accessible through those of the HTTP library.
+/// Whether an error or one of its causes contains a text. The types of the TLS library are not
+/// accessible through the HTTP library.
 fn chain_contains(error: &(dyn std::error::Error + 'static), text: &str) -> bool {
     error_chain(error).any(|cause| cause.to_string().contains(text))
 }
@@ -246,23 +246,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_fits_the_request_that_was_refused() {
+    fn hint_matches_refused_request() {
         for (request, status, message, advice) in [
             ("GET /v2/a/manifests/v1", 404, "", Some("has been pushed")),
             ("HEAD /v2/a/blobs/sha256:00", 404, "", Some("has been pushed")),
-            ("GET /v2/", 404, "", Some("no registry answers there")),
-            ("GET /v2/", 404, ANONYMOUS, Some("no registry answers there")),
+            ("GET /v2/", 404, "", Some("check the host and port")),
+            ("GET /v2/", 404, ANONYMOUS, Some("check the host and port")),
             ("GET /v2/a/manifests/v1", 404, ANONYMOUS, Some("a private one needs a login")),
             ("POST /v2/a/blobs/uploads/", 404, ANONYMOUS, Some("must be created")),
-            ("GET /v2/a/blobs/sha256:00", 404, ANONYMOUS, Some("lacks a part")),
+            ("GET /v2/a/blobs/sha256:00", 404, ANONYMOUS, Some("lacks a blob")),
             ("PUT /v2/a/manifests/v1", 404, "BLOB_UNKNOWN (asked without a login)", Some("again")),
-            ("GET /v2/a/blobs/sha256:00", 404, "", Some("lacks a part")),
+            ("GET /v2/a/blobs/sha256:00", 404, "", Some("lacks a blob")),
             ("POST /v2/a/blobs/uploads/", 404, "", Some("must be created")),
             ("POST /v2/a/blobs/uploads/", 412, "the upper Quota is reached", Some("limit raised")),
             ("PUT /v2/a/manifests/v1", 412, "the tag is immutable", Some("increase the version")),
             ("GET /v2/a/manifests/v1", 400, "Rate exceeded", Some("fewer requests")),
             ("GET /v2/", 400, "Client sent an HTTP request to an HTTPS server.", Some("TLS")),
-            ("PUT /v2/a/manifests/v1", 500, "quota exceeded", Some("own log")),
+            ("PUT /v2/a/manifests/v1", 500, "quota exceeded", Some("registry's log")),
             ("GET /v2/a/manifests/v1", 404, "no team/quota", Some("has been pushed")),
             ("PUT /v2/a/manifests/v1", 404, "NAME_UNKNOWN no", Some("must be created")),
             ("PUT /v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN read only", None),
@@ -273,7 +273,7 @@ mod tests {
                 Some("run the command again"),
             ),
             ("PUT /v2/a/manifests/v1", 404, "BLOB_UNKNOWN x", Some("run the command again")),
-            ("PUT /v2/a/manifests/v1", 405, "", Some("takes no pushes")),
+            ("PUT /v2/a/manifests/v1", 405, "", Some("does not accept pushes")),
             ("GET /v2/_catalog", 405, "", None),
             ("PUT /v2/a/blobs/uploads/1", 413, "", Some("client_max_body_size")),
             ("PUT /v2/a/manifests/v1", 412, "", None),
@@ -281,7 +281,7 @@ mod tests {
             ("PUT /v2/a/manifests/v1", 400, "", None),
             ("GET /v2/a/manifests/v1", 429, "", Some("fewer requests")),
             ("PUT /v2/a/blobs/uploads/1", 507, "", Some("free some space")),
-            ("GET /v2/a/manifests/v1", 502, "", Some("own log")),
+            ("GET /v2/a/manifests/v1", 502, "", Some("registry's log")),
         ] {
             let error = Error::Status {
                 host: "a.b".to_owned(),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn login_advice_follows_refusal_words() {
+    fn hint_for_login_follows_message() {
         for (reason, advice) in [
             ("POST /v2/a/blobs/uploads/ as `u` (403): DENIED not a member", "log in with"),
             ("POST /v2/a/blobs/uploads/ as `u` (403): DENIED quota exceeded", "limit raised"),
@@ -318,10 +318,10 @@ mod tests {
     }
 
     #[test]
-    fn advice_for_connection_fits_its_cause() {
+    fn hint_matches_cause_of_connection_error() {
         for (cause, advice) in [
             (std::io::Error::from(std::io::ErrorKind::ConnectionRefused), "is running"),
-            (std::io::Error::other("invalid HTTP version parsed"), "does not speak HTTP"),
+            (std::io::Error::other("invalid HTTP version parsed"), "does not use HTTP"),
             (std::io::Error::other("no route"), "check the network"),
         ] {
             let source = Box::new(ConnectionError::new(true, cause));

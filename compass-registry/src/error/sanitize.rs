@@ -1,12 +1,12 @@
-//! Texts from elsewhere as they may be shown.
+//! Sanitizes texts from outside for messages.
 
 use std::borrow::Cow;
 
-/// Characters of a text from elsewhere that are shown.
+/// The maximum number of characters shown.
 const MAX_CHARS: usize = 500;
 
-/// A text from elsewhere as it may be shown: a terminal obeys some characters, and a reader does
-/// not want megabytes.
+/// Makes a text from outside safe to show: escapes control characters, which terminals interpret,
+/// and truncates it.
 pub(super) fn sanitize(text: &str) -> String {
     let mut shown = String::new();
     for (count, character) in text.chars().enumerate() {
@@ -19,7 +19,7 @@ pub(super) fn sanitize(text: &str) -> String {
     shown
 }
 
-/// Whether a character changes the direction or the lines of the text around it.
+/// Whether a character changes the direction or the line breaks of the text around it.
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -31,7 +31,7 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// The password of a text that begins as `user:password@host`, where it has one.
+/// Returns the password in a text that starts with `user:password@host`.
 pub(crate) fn find_password(text: &str) -> Option<&str> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let (login, place) = rest.rsplit_once('@')?;
@@ -54,7 +54,7 @@ mod tests {
     use crate::{Error, RawManifest};
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn password_is_found_and_redacted() {
         for (text, password) in [
             ("me:secret@host:5000/project", Some("secret")),
             ("https://me:se:cr@et@host/project", Some("se:cr@et")),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_registry_says_is_shown_in_few_words_that_no_terminal_obeys() {
+    fn message_is_truncated_and_escaped() {
         let evil = format!("a\u{1b}]0;gone\u{7}\u{202e}\u{85}{}", "b".repeat(4 << 20));
         let manifest = RawManifest::new(evil.clone(), "{}").parse().unwrap_err();
         let index = Error::NoSuchPlatform {

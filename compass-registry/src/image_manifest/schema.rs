@@ -6,10 +6,10 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use super::{Manifest, RawManifest, media_type};
 use crate::Descriptor;
 
-/// No blob has more bytes than this: so the sizes of all blobs that manifests name can be added up.
+/// The maximum size of a blob in bytes, so that sums of sizes cannot overflow.
 const MAX_BLOB_BYTES: u64 = 1 << 44;
 
-/// An image manifest or index.
+/// The fields of an image manifest or index.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Schema {
@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for ManifestList {
 }
 
 impl Schema {
-    /// Reads a manifest of a media type. The error is a reason.
+    /// Parses a manifest of a media type. The error is the reason.
     pub(super) fn read(bytes: &[u8], kind: &str) -> Result<Manifest, String> {
         if !RawManifest::is_manifest_type(kind) {
             return Err(unknown_type_reason(kind));
@@ -47,24 +47,23 @@ impl Schema {
         let manifest = if is_index { schema.index()? } else { schema.image()? };
         let large = manifest.descriptors().find(|blob| blob.size > MAX_BLOB_BYTES);
         let reason = large.map(|Descriptor { digest, size, .. }| {
-            format!("{digest} would have {size} bytes, which are more than any blob has")
+            format!("{digest} claims {size} bytes, more than any blob may have")
         });
         reason.map_or(Ok(manifest), Err)
     }
 
-    /// A document that is an image to one tool and an index to another one is neither here
-    /// (CVE-2021-41190).
+    /// Rejects a document that some tools read as an image and others as an index (CVE-2021-41190).
     fn check_unambiguous(&self, kind: &str) -> Result<(), String> {
         let has_images = matches!(self.manifests, ManifestList::List(_));
         if has_images && (self.config.is_some() || self.layers.is_some()) {
-            return Err("it has `manifests`, as an index, and `layers`, as an image".to_owned());
+            return Err("it has `manifests` like an index, and `layers` like an image".to_owned());
         }
         match self.media_type.as_deref() {
             Some(own)
                 if RawManifest::is_index_type(own) != RawManifest::is_index_type(kind)
                     && RawManifest::is_manifest_type(own) =>
             {
-                Err(format!("its `mediaType` is `{own}`, and it is served as `{kind}`"))
+                Err(format!("its `mediaType` is `{own}`, but it is served as `{kind}`"))
             }
             _ => Ok(()),
         }
@@ -88,14 +87,14 @@ impl Schema {
 fn unknown_type_reason(kind: &str) -> String {
     if kind.contains(".manifest.v1+") {
         return format!(
-            "it has Docker's first format (`{kind}`), which current tools do not load: push the \
-             image again with one of them"
+            "it has Docker's first format (`{kind}`), which current tools do not support: push the \
+             image again with a current tool"
         );
     }
-    format!("its media type `{kind}` is not known here")
+    format!("the media type `{kind}` is not supported")
 }
 
-/// What tells an index from an image if no media type does.
+/// The fields that distinguish an index from an image without a media type.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TypeFields {
@@ -104,13 +103,13 @@ struct TypeFields {
     config: Option<IgnoredAny>,
 }
 
-/// The media type that a manifest's own bytes claim, for places that store none beside it.
+/// Returns the media type that a manifest's own bytes claim, for storages that keep none.
 pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
     media_type_of(bytes, None)
 }
 
-/// The media type of a manifest: what its own `mediaType` says, otherwise the declared one if that
-/// fits the content, and otherwise that of the content. Registries and proxies declare all sorts.
+/// Returns the media type of a manifest: its own `mediaType`, else the declared one if it matches
+/// the content, else that of the content. Registries and proxies may declare a wrong one.
 pub fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
     let fields: TypeFields = serde_json::from_slice(bytes).ok()?;
     let own = fields.media_type.filter(|own| !own.is_empty());
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn manifest_null_and_missing_lists_are_empty() {
+    fn schema_null_lists_are_empty() {
         let config = descriptor(media_type::OCI_CONFIG);
         for layers in ["", r#","layers":null"#, r#","layers":[]"#] {
             let text = format!(r#"{{"schemaVersion":2,"config":{config}{layers}}}"#);
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn index_platforms_may_be_partial() {
+    fn schema_partial_platform_is_none() {
         let digest = Digest::of(b"x");
         for (platform, expected) in [
             ("null", None),
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn manifest_of_two_kinds_is_refused() {
+    fn schema_ambiguous_manifest_is_rejected() {
         let one = descriptor(media_type::OCI_CONFIG);
         let both = format!(r#"{{"config":{one},"layers":[],"manifests":[{one}]}}"#);
         for kind in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn media_type_of_content_beats_declared_one() {
+    fn media_type_prefers_content_over_declaration() {
         let (image, index) = (r#"{"config":{},"layers":[]}"#, r#"{"manifests":[]}"#);
         let own = |kind: &str| format!(r#"{{"mediaType":"{kind}","x":1}}"#);
         for (bytes, declared, expected) in [
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn manifest_of_first_format_says_so() {
+    fn schema_first_docker_format_is_explained() {
         let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
         let refused = Schema::read(br#"{"schemaVersion":1}"#, kind).unwrap_err();
         assert!(refused.contains("push the image again"), "{refused}");

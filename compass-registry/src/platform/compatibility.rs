@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::Platform;
 
-/// How well an image suits a platform; greater is better.
+/// How well an image suits a platform. Greater is better.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Suitability {
     variant: Level,
@@ -12,31 +12,31 @@ pub(super) struct Suitability {
     features: usize,
 }
 
-/// The instructions that an image needs, as far as variants tell: more is better, as long as the
-/// platform has them.
+/// The instruction set of an image, by its variant. A higher level is better if the platform
+/// supports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
-    /// The architecture's baseline, of an image that names no variant.
+    /// The baseline of the architecture: the image names no variant.
     Baseline,
     /// A numbered variant: `v8.1` is 8 and 1.
     Numbered(u32, u32),
-    /// A variant that only equals itself.
+    /// A variant that matches only itself.
     Exact,
 }
 
-/// How close the version of the operating system is to the wanted one.
+/// How close the OS version of an image is to that of the platform.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum OsVersion {
-    /// One of both is not known.
+    /// One of the versions is unknown.
     Any,
-    /// Some version that the platform runs; later ones are better.
+    /// A version that the platform can run. Later ones are better.
     Runs(Vec<u64>),
-    /// The very same version.
+    /// The same version.
     Same,
 }
 
 impl Suitability {
-    /// How well an image for `image` suits `wanted`, or nothing if it does not.
+    /// Returns how well an image for `image` suits `wanted`, or `None` if it does not run.
     pub(super) fn of(image: &Platform, wanted: &Platform) -> Option<Self> {
         let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
         if !same(os_of(image), os_of(wanted)) {
@@ -51,7 +51,7 @@ impl Suitability {
     }
 }
 
-/// An architecture under its usual name, and its variant.
+/// An architecture by its usual name, and its variant.
 #[derive(Debug, PartialEq, Eq)]
 struct Cpu {
     architecture: String,
@@ -59,7 +59,7 @@ struct Cpu {
 }
 
 impl Cpu {
-    /// The names that containerd takes for the same (containerd/platforms, `normalizeArch`).
+    /// Normalizes names as containerd does (containerd/platforms, `normalizeArch`).
     fn of(platform: &Platform) -> Self {
         let lower = |text: &String| text.to_ascii_lowercase();
         let (architecture, variant) = (lower(&platform.architecture), &platform.variant);
@@ -75,8 +75,8 @@ impl Cpu {
         Self { architecture: architecture.to_owned(), variant }
     }
 
-    /// The variant as a number, for architectures whose variants are numbered. Without one it is
-    /// the variant that the name alone stands for.
+    /// Returns the variant as a number, for architectures with numbered variants. Without a
+    /// variant, the default of the architecture applies.
     fn number(&self) -> Option<(u32, u32)> {
         let usual = match self.architecture.as_str() {
             "amd64" => (1, 0),
@@ -94,7 +94,7 @@ impl Cpu {
         )
     }
 
-    /// Whether a processor of this kind runs an image for another, and how well.
+    /// Returns whether this processor runs an image for another one, and at which level.
     fn runs(&self, image: &Self) -> Option<Level> {
         if self.architecture != image.architecture {
             return None;
@@ -105,9 +105,9 @@ impl Cpu {
             return exact.or_else(|| image.variant.is_none().then_some(Level::Baseline));
         };
         let runs = match self.architecture.as_str() {
-            // 32-bit ARM before version 5 has other instructions.
+            // 32-bit ARM before version 5 has another instruction set.
             "arm" => needed == own || (needed.0 >= 5 && needed <= own),
-            // Version 9.x has the instructions of version 8.(x+5).
+            // Version 9.x includes version 8.(x+5).
             "arm64" if own.0 == 9 && needed.0 == 8 => needed.1 <= own.1 + 5,
             "arm64" => needed.0 == own.0 && needed.1 <= own.1,
             _ => needed <= own,
@@ -123,18 +123,19 @@ fn os_of(platform: &Platform) -> &str {
     }
 }
 
-/// What an image needs of the operating system. Every Windows has `win32k`.
+/// Returns the OS features that an image needs. Every Windows has `win32k`.
 fn features_of(image: &Platform) -> impl Iterator<Item = &str> {
     let is_windows = image.os.eq_ignore_ascii_case("windows");
     let features = image.os_features.iter().map(String::as_str);
     features.filter(move |feature| !(feature.is_empty() || is_windows && *feature == "win32k"))
 }
 
-/// How the versions of the operating system go together; nothing if they do not.
+/// Compares the OS versions; `None` if the image does not run.
 fn os_version(image: &Platform, wanted: &Platform) -> Option<OsVersion> {
     let given = |version: &'_ Option<String>| version.clone().filter(|version| !version.is_empty());
     let (Some(own), Some(asked)) = (given(&image.os_version), given(&wanted.os_version)) else {
-        // An image without a version runs on all of them; without a wanted one, all are as good.
+        // An image without a version runs on all of them. If none is requested, all are equally
+        // good.
         return Some(OsVersion::Any);
     };
     if own == asked {
@@ -152,15 +153,15 @@ fn numbers(version: &str) -> Option<Vec<u64>> {
     version.split('.').map(|number| number.parse().ok()).collect()
 }
 
-/// Builds of Windows Server from which on a host also runs images of the release before it
+/// Builds of Windows Server from which on a host also runs images of the previous release
 /// (Microsoft, "Windows container version compatibility"; containerd/platforms).
 const STABLE: [u64; 2] = [20348, 26100];
 
-/// Whether a Windows host of one version runs images of another: up to Server 2022 of the same
-/// build only, and from then on of the last long-term release before it, too.
+/// Whether a Windows host runs images of another version. Up to Server 2022, only the same build;
+/// later ones also images of the previous long-term release.
 fn windows_runs(host: &[u64], image: &[u64]) -> bool {
     let ([major, minor, host, ..], [image_major, image_minor, image, ..]) = (host, image) else {
-        // A version that is only a prefix names every version that begins with it.
+        // A shorter version stands for all versions that start with it.
         let common = host.len().min(image.len());
         return host[..common].cmp(&image[..common]) == Ordering::Equal;
     };

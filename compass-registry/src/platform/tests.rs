@@ -5,18 +5,19 @@ fn parse(text: &str) -> Platform {
     text.parse().unwrap()
 }
 
-/// Which images run where, after containerd/platforms (`Only`) and regclient (`Compatible`).
+/// Compares with containerd/platforms (`Only`) and regclient (`Compatible`).
 ///
-/// Two differences are deliberate. Another architecture never counts, although amd64 processors run
-/// 386 and arm64 ones run arm: a release for another architecture is an error. And an image for
-/// another operating system never counts, although Windows and macOS run Linux in a virtual machine.
+/// Two differences are deliberate. Another architecture never matches, although amd64 processors
+/// run 386 and arm64 ones run arm: a release for another architecture is an error. Another
+/// operating system never matches either, although Windows and macOS run Linux in a virtual
+/// machine.
 #[test]
 fn platform_satisfies_as_containerd_matches() {
     for (wanted, runs, others) in [
         (
             "linux/amd64",
             "linux/amd64 linux/amd64/v1 linux/x86_64 Linux/AMD64",
-            // containerd takes linux/386 as well.
+            // containerd also accepts linux/386.
             "linux/386 linux/amd64/v2 linux/arm/v7 linux/arm64 windows/amd64 linux/amd64/v1.5",
         ),
         (
@@ -40,7 +41,7 @@ fn platform_satisfies_as_containerd_matches() {
             "linux/arm linux/armhf linux/armel linux/arm/v5 linux/arm/v6 linux/arm/7",
             "linux/amd64 linux/arm/v4 linux/arm/v8 linux/arm64",
         ),
-        // The name alone stands for version 7.
+        // Without a variant, arm means version 7.
         ("linux/arm", "linux/arm linux/arm/v7 linux/arm/v6 linux/arm/v5", "linux/arm/v8"),
         ("linux/arm/v6", "linux/arm/v5 linux/arm/v6", "linux/arm linux/arm/v4 linux/arm/v7"),
         ("linux/arm/v5", "linux/arm/v5", "linux/arm linux/arm/v4 linux/arm/v6"),
@@ -49,7 +50,7 @@ fn platform_satisfies_as_containerd_matches() {
             "linux/arm64/v9.6",
             "linux/arm64 linux/arm64/v8 linux/arm64/v8.1 linux/arm64/v8.9 linux/arm64/v9 \
              linux/arm64/v9.0 linux/arm64/v9.5 linux/arm64/v9.6",
-            // containerd takes linux/arm/v5 to v8 as well.
+            // containerd also accepts linux/arm/v5 to v8.
             "linux/arm linux/arm/v7 linux/arm64/v8.10 linux/arm64/v9.7",
         ),
         (
@@ -64,7 +65,7 @@ fn platform_satisfies_as_containerd_matches() {
         ),
         ("linux/arm64", "linux/arm64 linux/arm64/v8 linux/arm64/8", "linux/arm64/v9 linux/arm/v8"),
         ("linux/arm64/v8", "linux/arm64 linux/arm64/v8", "linux/arm64/v8.1 linux/arm64/v9"),
-        // An unknown variant equals itself, and runs images without a variant.
+        // An unknown variant matches itself and images without a variant.
         ("linux/ppc64le/power9", "linux/ppc64le/power9 linux/ppc64le", "linux/ppc64le/power8"),
         ("linux/ppc64le", "linux/ppc64le", "linux/ppc64le/power9"),
         ("other/amd64/42", "other/amd64/42 other/amd64", "other/amd64/45"),
@@ -75,7 +76,7 @@ fn platform_satisfies_as_containerd_matches() {
             "windows(10.0.14393.4583)/amd64 windows(10.0.20348.1)/amd64 linux/amd64",
         ),
         ("windows(10.0.14393.4583)/amd64", "windows/amd64", "windows(10.0.17763.2114)/amd64"),
-        // Server 2025 runs images of Server 2022, and no newer ones.
+        // Server 2025 runs images of Server 2022, but no newer ones.
         (
             "windows(10.0.26100.1)/amd64",
             "windows(10.0.20348.9)/amd64 windows(10.0.25398)/amd64 windows(10.0.26100.5)/amd64",

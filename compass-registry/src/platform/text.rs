@@ -6,12 +6,12 @@ use std::str::FromStr;
 use super::Platform;
 use crate::Error;
 
-/// The longest word of a platform, in bytes.
+/// The maximum length of a word of a platform, in bytes.
 const MAX_WORD: usize = 64;
 
 impl Platform {
-    /// Reads what an image configuration names; nothing if that is no platform: words of letters
-    /// and digits.
+    /// Reads the platform of an image configuration; `None` if its words contain other characters
+    /// than letters, digits, `.`, `_` and `-`.
     pub(crate) fn from_config(config: &[u8]) -> Option<Self> {
         let named: PlatformFields = serde_json::from_slice(config).ok()?;
         named.platform().filter(Self::has_valid_words)
@@ -24,8 +24,8 @@ impl Platform {
     }
 }
 
-/// The fields of a platform, each of which may be missing, null or empty: Go writes empty ones, and
-/// old tools leave out the operating system.
+/// The fields of a platform. Each may be missing, null or empty: Go writes empty ones, and old
+/// tools omit the operating system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default)]
 pub(crate) struct PlatformFields {
@@ -39,7 +39,7 @@ pub(crate) struct PlatformFields {
 }
 
 impl PlatformFields {
-    /// The platform, if both operating system and architecture are named.
+    /// Returns the platform, if both operating system and architecture are named.
     pub(crate) fn platform(self) -> Option<Platform> {
         let given = |word: Option<String>| word.filter(|word| !word.is_empty());
         Some(Platform {
@@ -60,8 +60,8 @@ fn is_word(text: &str) -> bool {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Reads `os/architecture[/variant]`, with `(version+feature)` behind the operating system, as
-    /// containerd writes it, or `:version` at the end, as crane does.
+    /// Parses `os/architecture[/variant]`, with the OS version and features as `(version+feature)`
+    /// after the OS (containerd) or the version as `:version` at the end (crane).
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
             let form = "expected `os/architecture[/variant]`, as `linux/arm64` or `windows(10.0.17763)/amd64`";

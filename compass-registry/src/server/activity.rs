@@ -1,4 +1,5 @@
-//! The last transfer of a connection, and whether the server or the client is to act.
+//! Tracks the activity of connections: the last transfer, and whether server or client must act
+//! next.
 
 use std::io;
 use std::pin::Pin;
@@ -9,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The state of one connection.
+/// The activity of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
     /// Milliseconds from `opened` to the last byte in either direction.
     last: AtomicU64,
-    /// Whether the server has a request and works on it, so that the silence is its own.
+    /// Whether the server is processing a request, so that the client has no reason to send.
     is_working: AtomicBool,
 }
 
@@ -24,14 +25,14 @@ impl Activity {
         Self { opened: Instant::now(), last: AtomicU64::new(0), is_working: AtomicBool::new(false) }
     }
 
-    /// How long the client has been silent; `None` while the server works for it.
+    /// Returns how long the client has been idle; `None` while the server processes its request.
     pub(super) fn idle_time(&self) -> Option<Duration> {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         let is_working = self.is_working.load(Ordering::Relaxed);
         (!is_working).then(|| self.opened.elapsed().saturating_sub(last))
     }
 
-    /// Says whether the server works on a request, or waits for the client.
+    /// Sets whether the server processes a request or waits for the client.
     pub(super) fn set_working(&self, is_working: bool) {
         self.touch();
         self.is_working.store(is_working, Ordering::Relaxed);
@@ -43,7 +44,7 @@ impl Activity {
     }
 }
 
-/// A stream whose transfers an [`Activity`] sees.
+/// A stream that records its transfers in an [`Activity`].
 pub(super) struct TrackedStream<S> {
     stream: S,
     activity: Arc<Activity>,

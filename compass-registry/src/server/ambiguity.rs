@@ -1,15 +1,15 @@
-//! Manifests that clients could read in different ways (CVE-2021-41190).
+//! Rejects manifests that clients could interpret in different ways (CVE-2021-41190).
 
 use std::fmt;
 
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, de};
 
-/// The fields that say what a manifest is.
+/// The fields that determine what a manifest is.
 const FIELDS: [&str; 4] = ["mediaType", "manifests", "config", "layers"];
 
-/// Refuses a manifest that could be read as an image and as an index, or that says of itself that
-/// it is of another type (OCI image specification, § Media Types, "mediaType" property).
+/// Rejects a manifest that could be read as an image and as an index, or whose `mediaType` differs
+/// from its `Content-Type` (OCI image specification, § Media Types, "mediaType" property).
 pub(super) fn require_unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), String> {
     let fields: Fields = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let has = |name| fields.given.contains(&name);
@@ -24,7 +24,7 @@ pub(super) fn require_unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), 
     }
 }
 
-/// Which of [`FIELDS`] a manifest has. Their values are skipped: they may be large.
+/// The fields of [`FIELDS`] that a manifest has. Their values are skipped, as they may be large.
 #[derive(Default)]
 struct Fields {
     media_type: Option<String>,
@@ -69,11 +69,11 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// The field that a key stands for, if it is one of [`FIELDS`].
+/// Returns the field of [`FIELDS`] that a key stands for.
 fn field_of<E: de::Error>(key: &str) -> Result<Option<&'static str>, E> {
     let field = FIELDS.into_iter().find(|field| key.eq_ignore_ascii_case(field));
     match field {
-        // Go's decoders do not distinguish upper and lower case in the names of fields.
+        // Go's decoders match field names case-insensitively.
         Some(field) if field != key => {
             Err(E::custom(format!("some clients read its field `{key}` as `{field}`")))
         }

@@ -1,4 +1,4 @@
-//! Reading blobs, whole and in part (distribution specification, § Pulling blobs).
+//! Serves blobs, whole or in ranges (distribution specification, § Pulling blobs).
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ impl Registry {
                 true => Ok(StatusCode::ACCEPTED.into_response()),
                 false => Err(ApiError::blob_unknown()),
             },
-            _ => Err(ApiError::unsupported("blobs know GET, HEAD and DELETE")),
+            _ => Err(ApiError::unsupported("blobs support GET, HEAD and DELETE")),
         }
     }
 
@@ -36,7 +36,7 @@ impl Registry {
     ) -> Result<Response, ApiError> {
         let size = self.storage.blob_size(repository, digest).await?;
         let size = size.ok_or_else(ApiError::blob_unknown)?;
-        // A range means something where there is a body (RFC 9110, § 14.2).
+        // Ranges are defined for requests with a response body only (RFC 9110, § 14.2).
         let wanted = match request.method {
             Method::HEAD => RequestedRange::Full,
             _ => requested_range(&request.headers, size),
@@ -67,7 +67,7 @@ impl Registry {
     }
 }
 
-/// Sets a header to a text that is known to be plain.
+/// Sets a header to a text that is known to be valid.
 pub(super) fn insert_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
@@ -87,7 +87,7 @@ enum RequestedRange {
     Unsatisfiable,
 }
 
-/// One range of bytes (RFC 9110, § 14.1.2); several ranges, and what is none, mean everything.
+/// Parses `Range` (RFC 9110, § 14.1.2). Several ranges, and invalid ones, select the whole blob.
 fn requested_range(headers: &HeaderMap, size: u64) -> RequestedRange {
     let text = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let bounds = text.and_then(|text| {
@@ -98,7 +98,7 @@ fn requested_range(headers: &HeaderMap, size: u64) -> RequestedRange {
     let range = match (position(first), position(last)) {
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
         (Some(first), None) if last.trim().is_empty() => first..size,
-        // Nothing lies between them. HTTP lets a server ignore that; registries say so.
+        // The end precedes the start. HTTP allows to ignore that; registries answer 416.
         (Some(_), Some(_)) => return RequestedRange::Unsatisfiable,
         (None, Some(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
         _ => return RequestedRange::Full,
@@ -106,7 +106,7 @@ fn requested_range(headers: &HeaderMap, size: u64) -> RequestedRange {
     if range.is_empty() { RequestedRange::Unsatisfiable } else { RequestedRange::Partial(range) }
 }
 
-/// Digits; a number that is too large for us is behind everything.
+/// Parses digits. Numbers that overflow are beyond every blob.
 fn position(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_read_as_http_defines_them() {
+    fn requested_range_follows_rfc_9110() {
         assert_eq!(wanted("bytes=0-0"), RequestedRange::Partial(0..1));
         assert_eq!(wanted("bytes=3-"), RequestedRange::Partial(3..10));
         assert_eq!(wanted("bytes=-4"), RequestedRange::Partial(6..10));

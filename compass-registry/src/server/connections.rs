@@ -1,4 +1,4 @@
-//! Connections: how many there are at once, and how long each may be silent.
+//! Accepts connections, limits their number, and closes idle ones.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,17 +18,17 @@ use tokio_io_timeout::TimeoutStream;
 use super::ServerOptions;
 use super::activity::{Activity, TrackedStream};
 
-/// Until a connection is looked for again where the system has no room for one.
+/// The delay before accepting again after the system had no resources for a connection.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
-/// Longer than anyone waits, and short enough to be added to any moment.
+/// An upper limit of timeouts that is safe to add to any point in time.
 const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
-/// Between two searches for such a client.
+/// The interval between two searches for an idle connection to close.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Serves until it is told to stop, or until nobody can tell it any more; what has been asked by
-/// then is answered. Dropped, it breaks off.
+/// Serves connections until `stopped` is signalled or its sender is dropped, and then completes the
+/// requests in progress. If dropped, aborts them.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -48,7 +48,7 @@ pub(super) async fn serve(
         let activity = Arc::new(Activity::new());
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
         let mut socket = TimeoutStream::new(TrackedStream::new(socket, Arc::clone(&activity)));
-        // A client that asks for a blob and does not read it takes a place away from others.
+        // A client that does not read its response must not hold a connection forever.
         socket.set_write_timeout(Some(patience));
         let socket = TokioIo::new(Box::pin(socket));
         let connection =
@@ -58,7 +58,7 @@ pub(super) async fn serve(
         let handle = connections.spawn(async move {
             let _place = (permit, place);
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection broke");
+                tracing::debug!(%error, "a connection failed");
             }
         });
         slots.set_handle(number, handle);
@@ -68,11 +68,11 @@ pub(super) async fn serve(
     graceful.shutdown().await;
 }
 
-/// The places for connections, and the connections that have one.
+/// Connection slots, and the connections that occupy them.
 #[derive(Clone)]
 struct ConnectionSlots {
     free: Arc<Semaphore>,
-    /// How long a client may be silent once all places are taken.
+    /// How long a client may be idle while all slots are in use.
     idle_timeout: Duration,
     open: Arc<Mutex<OpenConnections>>,
 }
@@ -85,11 +85,11 @@ struct OpenConnections {
 
 struct Connection {
     activity: Arc<Activity>,
-    /// Ends it; `None` until its task runs.
+    /// Aborts the connection; `None` until its task runs.
     handle: Option<AbortHandle>,
 }
 
-/// The place of one connection, which is free again when this is dropped.
+/// The slot of one connection, freed on drop.
 struct SlotGuard {
     number: u64,
     open: Arc<Mutex<OpenConnections>>,
@@ -105,13 +105,14 @@ impl ConnectionSlots {
         }
     }
 
-    /// Waits for a place; closes the most silent connection if none becomes free.
+    /// Waits for a slot, and closes the most idle connection if none becomes free.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         let mut acquiring = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
         loop {
             tokio::select! {
                 biased;
-                // The semaphore is never closed; without a permit there would only be more at once.
+                // The semaphore is never closed; without a permit, there would only be more
+                // connections.
                 permit = &mut acquiring => return permit.ok(),
                 () = tokio::time::sleep(EVICTION_INTERVAL) => self.evict_most_idle(),
             }
@@ -126,7 +127,7 @@ impl ConnectionSlots {
         });
         let idle = idle.filter(|(idle, _)| *idle >= self.idle_timeout);
         if let Some((_, handle)) = idle.max_by_key(|(idle, _)| *idle) {
-            tracing::debug!("a idle connection is closed for another one");
+            tracing::debug!("closing an idle connection for another client");
             handle.abort();
         }
     }
@@ -139,7 +140,7 @@ impl ConnectionSlots {
         SlotGuard { number, open: Arc::clone(&self.open) }
     }
 
-    /// Says how a connection can be ended, if it has not ended already.
+    /// Stores how to abort a connection, unless it has ended already.
     fn set_handle(&self, number: u64, handle: AbortHandle) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = open.connections.get_mut(&number) {
@@ -155,7 +156,7 @@ impl Drop for SlotGuard {
     }
 }
 
-/// The next connection, as soon as there is a place for it.
+/// Waits for a slot and accepts the next connection.
 async fn accept(
     listener: &TcpListener,
     slots: &ConnectionSlots,
@@ -173,8 +174,8 @@ async fn accept(
     }
 }
 
-/// Whether a client went away before it was served; otherwise the system lacks something, as files
-/// that a process may open.
+/// Whether the client disconnected before it was accepted. Otherwise the system lacks a resource,
+/// such as file descriptors.
 fn is_peer_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

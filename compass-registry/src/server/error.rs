@@ -1,4 +1,4 @@
-//! Answers that say no (distribution specification, § Error Codes).
+//! Error responses (distribution specification, § Error Codes).
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -48,9 +48,10 @@ impl ApiError {
 }
 
 impl From<Error> for ApiError {
-    /// What the storage could not do. Paths on the server are for its log, not for its clients.
+    /// Converts a failure of the storage. The message contains no paths, which belong into the
+    /// server's log only.
     fn from(error: Error) -> Self {
-        // Removed since the request began.
+        // Deleted since the request began.
         if matches!(error, Error::NotFound { .. }) {
             return Self::blob_unknown();
         }

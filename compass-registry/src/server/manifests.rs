@@ -1,4 +1,4 @@
-//! Manifests, tags and the catalogue.
+//! Serves manifests, tags, referrers and the catalog.
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -19,14 +19,14 @@ use crate::{
     TagOrDigest,
 };
 
-/// Bytes of a list of referrers; what is left comes on the next page.
+/// The maximum size of a page of referrers in bytes.
 const MAX_REFERRERS_PAGE: usize = 2 << 20;
 
-/// Bytes of the largest manifest.
+/// The size of the largest manifest in bytes.
 const MAX_BYTES: usize = 4 << 20;
 const _: () = assert!(MAX_BYTES as u64 == MAX_MANIFEST_BYTES);
 
-/// What a manifest takes while it is parsed, as a multiple of its bytes.
+/// The memory that parsing a manifest takes, as a multiple of its size.
 const PARSE_FACTOR: usize = 4;
 
 impl Registry {
@@ -45,7 +45,7 @@ impl Registry {
                 true => Ok(StatusCode::ACCEPTED.into_response()),
                 false => Err(ApiError::manifest_unknown()),
             },
-            _ => Err(ApiError::unsupported("manifests know GET, HEAD, PUT and DELETE")),
+            _ => Err(ApiError::unsupported("manifests support GET, HEAD, PUT and DELETE")),
         }
     }
 
@@ -83,7 +83,7 @@ impl Registry {
         let media_type = content_type(&request.headers);
         let mut memory = self.received_memory.growing();
         let bytes = body.read_to_end(MAX_BYTES, &mut memory).await?.ok_or_else(|| {
-            let message = "a manifest may have 4 MiB";
+            let message = "a manifest must not exceed 4 MiB";
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
         })?;
         memory.grow(PARSE_FACTOR * bytes.len()).await?;
@@ -117,8 +117,8 @@ impl Registry {
         Ok(response)
     }
 
-    /// The type that a manifest is served with never changes: clients would read tags that point at
-    /// it in another way (CVE-2021-41190).
+    /// Checks that a manifest keeps its media type. With another one, clients would interpret
+    /// existing tags differently (CVE-2021-41190).
     async fn check_same_type(
         &self,
         repository: &Repository,
@@ -131,12 +131,12 @@ impl Registry {
         if new == old {
             return Ok(());
         }
-        let message = format!("{} was pushed as {old}, and not as {new}", manifest.digest());
+        let message = format!("{} was pushed as {old} before, not as {new}", manifest.digest());
         Err(ApiError::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message))
     }
 
-    /// Everything that a manifest refers to must be there, so that no tag shows something
-    /// incomplete. An index may lack images of some platforms, as sparse indexes do.
+    /// Checks that all blobs of a manifest exist, so that no tag names an incomplete image. An
+    /// index may lack images of some platforms (sparse index).
     async fn check_blobs_exist(
         &self,
         repository: &Repository,
@@ -226,7 +226,8 @@ impl Registry {
     }
 }
 
-/// One page of an ordered list: after `last`, at most `n`, with a link to the next.
+/// Returns one page of an ordered list: at most `n` names after `last`, with a link to the next
+/// page.
 fn paginate(
     request: &Parts,
     path: &str,

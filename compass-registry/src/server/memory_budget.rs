@@ -1,4 +1,4 @@
-//! A memory budget for all manifests that are being received or sent.
+//! A memory budget for all manifests in transit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,25 +9,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
-/// Bytes that a permit of the semaphore stands for.
+/// Bytes per semaphore permit.
 const UNIT: usize = 1024;
 
 /// How long a request waits for memory.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Bounds the memory of all manifests that are being read or sent, however many connections there
-/// are.
+/// Bounds the memory of manifests in transit, independently of the number of connections.
 #[derive(Debug, Clone)]
 pub(super) struct MemoryBudget {
     free: Arc<Semaphore>,
     units: usize,
 }
 
-/// Bytes of each manifest that need no share, so that manifests of the usual size are stored although
-/// larger ones stall. The number of connections bounds them.
+/// Bytes of each manifest that need no share, so that manifests of the usual size are accepted
+/// while larger ones wait. The number of connections bounds their total.
 const FREE_BYTES: usize = 16 << 10;
 
-/// A share of the budget, which is given back when this is dropped.
+/// A share of the budget, returned on drop.
 #[derive(Debug)]
 pub(super) struct Share(OwnedSemaphorePermit);
 
@@ -44,15 +43,15 @@ impl MemoryBudget {
         Self { free: Arc::new(Semaphore::new(units)), units }
     }
 
-    /// An empty share.
+    /// Returns an empty share.
     pub(super) fn growing(&self) -> GrowingShare {
         GrowingShare { budget: self.clone(), share: None }
     }
 
-    /// Waits for a share; one that is larger than the budget gets all of it.
+    /// Waits for a share. A share that exceeds the budget gets all of it.
     ///
     /// # Errors
-    /// 503 if there is none for half a minute.
+    /// 503 if no memory becomes free within 30 seconds.
     pub(super) async fn acquire(&self, bytes: usize) -> Result<Share, ApiError> {
         let units = u32::try_from(bytes.div_ceil(UNIT).min(self.units)).unwrap_or(u32::MAX);
         let acquiring = Arc::clone(&self.free).acquire_many_owned(units);
@@ -67,10 +66,10 @@ impl MemoryBudget {
 }
 
 impl GrowingShare {
-    /// Waits until the share is for so many bytes, or for all of the budget.
+    /// Waits until the share covers `bytes`, or the whole budget.
     ///
     /// # Errors
-    /// Those of [`MemoryBudget::acquire`].
+    /// As [`MemoryBudget::acquire`].
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let bytes = bytes.min(self.budget.units * UNIT);
         let held = self.share.as_ref().map_or(0, |share| share.0.num_permits() * UNIT);
@@ -94,7 +93,7 @@ impl Share {
         self
     }
 
-    /// Bytes that keep the share as long as they are in memory.
+    /// Returns bytes that keep the share for as long as they live.
     pub(super) fn hold(self, bytes: Bytes) -> Bytes {
         struct Held(Bytes, #[expect(dead_code, reason = "given back with the bytes")] Share);
         impl AsRef<[u8]> for Held {

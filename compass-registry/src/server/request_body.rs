@@ -1,4 +1,4 @@
-//! Bodies of requests, which must make progress.
+//! Request bodies with an idle timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,29 +26,31 @@ impl RequestBody {
         Self { chunks: body.into_data_stream(), idle_timeout, activity }
     }
 
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes, or `None` at the end.
     ///
     /// # Errors
-    /// If the connection breaks, or nothing comes for the idle timeout.
+    /// 400 if the connection breaks; 408 if no byte arrives within the idle timeout.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         self.set_working(false);
         let next = tokio::time::timeout(self.idle_timeout, self.chunks.next()).await;
         self.set_working(true);
         let next = next.map_err(|_| {
-            let message = format!("no byte of the body came for {:?}", self.idle_timeout);
+            let message = format!("the body was idle for {:?}", self.idle_timeout);
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID", message)
         })?;
         next.transpose().map_err(|_| {
-            let message = "the connection broke within the body";
+            let message = "the connection broke while reading the body";
             ApiError::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
         })
     }
 
-    /// The whole body, or `None` if it has more than `limit` bytes. The share of memory grows with
-    /// the bytes that have arrived, so that a stalled client holds no more than it sent.
+    /// Reads the whole body, or returns `None` if it exceeds `limit` bytes.
+    ///
+    /// The memory share grows with the bytes received, so that a stalled client holds no more than
+    /// it has sent.
     ///
     /// # Errors
-    /// Those of [`Self::next`], and 503 if no memory becomes free.
+    /// As [`Self::next`], and 503 if no memory becomes free.
     pub(super) async fn read_to_end(
         mut self,
         limit: usize,
@@ -60,7 +62,7 @@ impl RequestBody {
             if length > limit {
                 return Ok(None);
             }
-            // A buffer that grows has up to twice the bytes.
+            // A growing buffer allocates up to twice its length.
             memory.grow(2 * length).await?;
             bytes.extend_from_slice(&chunk);
         }

@@ -1,4 +1,4 @@
-//! Which resource a path names. A repository has slashes, so that paths are read from their end.
+//! Parses request paths. Repository names contain slashes, so paths are parsed from their end.
 
 use axum::http::StatusCode;
 
@@ -60,7 +60,7 @@ pub(super) fn parse_name(text: &str) -> Result<Repository, ApiError> {
 fn parse_locator(text: &str) -> Result<TagOrDigest, ApiError> {
     match text.contains(':') {
         true => parse_digest(text).map(TagOrDigest::Digest),
-        // A tag that is none names nothing.
+        // An invalid tag names no manifest.
         false => text.parse().map_err(|_| ApiError::manifest_unknown()),
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_may_have_any_depth_and_the_words_of_the_api() {
+    fn route_repository_may_contain_api_words() {
         let name: Repository = "a/blobs/manifests/tags".parse().unwrap();
         let route = Route::parse("/v2/a/blobs/manifests/tags/manifests/v1").unwrap();
         assert_eq!(route, Route::Manifest(name.clone(), "v1".parse().unwrap()));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn uploads_are_found_with_and_without_a_last_slash() {
+    fn route_uploads_ignores_trailing_slash() {
         let name: Repository = "a/b".parse().unwrap();
         for path in ["/v2/a/b/blobs/uploads/", "/v2/a/b/blobs/uploads"] {
             assert_eq!(Route::parse(path).unwrap(), Route::Uploads(name.clone()));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nothing_is_refused() {
+    fn route_invalid_paths_are_rejected() {
         for path in
             ["/", "/v1/", "/v2/a", "/v2/../blobs/x", "/v2/a/blobs/../../x", "/v2//tags/list"]
         {

@@ -1,4 +1,5 @@
-//! Taking blobs, in one request or in several (distribution specification, § Pushing blobs).
+//! Accepts blob uploads, in one request or in several (distribution specification, § Pushing
+//! blobs).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -32,36 +33,38 @@ struct OpenUpload {
 }
 
 impl OpenUpload {
-    /// Who works on one holds it: a single request may take long.
+    /// Whether a request holds the session. A single request may take longer than the idle timeout.
     fn in_use(&self) -> bool {
         Arc::strong_count(&self.session) > 1
     }
 }
 
-/// Uploads that may be open at once: each has a file of its own. The one that rested longest makes
-/// room.
+/// The maximum number of open uploads, as each has a file of its own. The longest idle one is
+/// removed for a new one.
 const MAX_OPEN: usize = 256;
 
-/// A blob on its way into a repository.
+/// An upload into a repository.
 struct Session {
     repository: Repository,
-    /// How many bytes have come.
+    /// The number of bytes received.
     offset: AtomicU64,
-    /// The number of the request that goes on with it: one whose connection stalled must not keep
-    /// the others out.
+    /// The number of the request that owns the upload. A newer request takes over, because the
+    /// connection of the older one may have stalled.
     turn: watch::Sender<u64>,
     state: Mutex<UploadState>,
 }
 
-/// What has come. `upload` is gone once the session has ended.
+/// The received content. `upload` is `None` once the session has ended.
 struct UploadState {
     upload: Option<Box<dyn Upload>>,
-    /// SHA-256 of what came: most blobs are known by it, though one says so only at its end.
+    /// SHA-256 of the received bytes. The client names its digest only at the end, and most use
+    /// SHA-256.
     hasher: Hasher,
 }
 
 impl Registry {
-    /// `POST`: opens an upload; with `digest` takes the whole blob, with `mount` one that is there.
+    /// Handles `POST`: opens an upload; with `digest`, receives the whole blob; with `mount`,
+    /// mounts it.
     pub(super) async fn begin_upload(
         &self,
         repository: &Repository,
@@ -69,7 +72,7 @@ impl Registry {
         body: RequestBody,
     ) -> Result<Response, ApiError> {
         if request.method != Method::POST {
-            return Err(ApiError::unsupported("uploads are opened with POST"));
+            return Err(ApiError::unsupported("uploads must be opened with POST"));
         }
         let parameters = query_pairs(&request.uri);
         let get = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, v)| v);
@@ -92,7 +95,8 @@ impl Registry {
         Ok(progress(StatusCode::ACCEPTED, repository, &id, 0))
     }
 
-    /// An open upload: `PATCH` appends, `PUT` appends and closes, `GET` asks, `DELETE` cancels.
+    /// Handles an open upload: `PATCH` appends, `PUT` appends and commits, `GET` returns the
+    /// offset, `DELETE` cancels.
     pub(super) async fn upload(
         &self,
         repository: &Repository,
@@ -126,15 +130,15 @@ impl Registry {
                 }
                 let parameters = query_pairs(&request.uri);
                 let digest = parameters.iter().find(|(name, _)| name == "digest");
-                let digest =
-                    digest.ok_or_else(|| ApiError::digest_invalid("no digest is given"))?;
+                let digest = digest
+                    .ok_or_else(|| ApiError::digest_invalid("the `digest` parameter is missing"))?;
                 let digest = parse_digest(&digest.1)?;
                 guard.receive(body).await?;
                 self.uploads.remove(id).await;
                 guard.commit(&digest).await?;
                 Ok(created(repository, &digest))
             }
-            _ => Err(ApiError::unsupported("uploads know GET, PATCH, PUT and DELETE")),
+            _ => Err(ApiError::unsupported("uploads support GET, PATCH, PUT and DELETE")),
         }
     }
 }
@@ -142,7 +146,7 @@ impl Registry {
 impl Uploads {
     async fn insert(&self, session: Session) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        // Nobody should guess the uploads of others.
+        // Other clients must not be able to guess the ID.
         let id =
             format!("{:016x}{:016x}", self.seed.hash_one(number), self.seed.hash_one((number, 1)));
         let session = Arc::new(session);
@@ -150,7 +154,7 @@ impl Uploads {
         if open.len() >= MAX_OPEN {
             let idle = open.iter().filter(|(_, upload)| !upload.in_use());
             let longest = idle.min_by_key(|(_, upload)| upload.used).map(|(id, _)| id.clone());
-            // Where each is worked on, it is one more than there should be.
+            // If all of them are in use, the limit is exceeded by one.
             longest.and_then(|id| open.remove(&id));
         }
         open.insert(id.clone(), OpenUpload { session, used: Instant::now() });
@@ -164,7 +168,7 @@ impl Uploads {
         Some(Arc::clone(&upload.session))
     }
 
-    /// Forgets uploads that nobody has gone on with for this long, and what they brought.
+    /// Removes the uploads that have been idle for this long.
     pub(super) async fn expire_idle(&self, idle: Duration) {
         self.open.lock().await.retain(|_, upload| {
             if upload.in_use() {
@@ -179,7 +183,7 @@ impl Uploads {
     }
 }
 
-/// The right of one request to go on with an upload, until another one comes.
+/// The exclusive right of one request to continue an upload, until a newer request takes over.
 struct UploadGuard<'s> {
     session: &'s Session,
     number: u64,
@@ -200,12 +204,12 @@ impl Session {
         self.offset.load(Ordering::Acquire)
     }
 
-    /// Whether it has ended, one way or another.
+    /// Whether the session has ended.
     fn is_over(&self) -> bool {
         self.state.try_lock().is_ok_and(|state| state.upload.is_none())
     }
 
-    /// Ends the turn of whoever goes on with the upload: its client has given it up.
+    /// Takes the upload over from an older request, whose client has given it up.
     async fn preempt(&self) -> UploadGuard<'_> {
         let mut number = 0;
         self.turn.send_modify(|turn| {
@@ -217,7 +221,7 @@ impl Session {
 }
 
 impl UploadGuard<'_> {
-    /// A storage that had not taken a chunk when its client went lacks bytes that are counted.
+    /// Fails if the storage lost a counted chunk because its request was cancelled.
     fn check_no_lost_chunk(&mut self) -> Result<(), ApiError> {
         let offset = self.session.offset();
         if self.state.upload.as_ref().is_some_and(|upload| upload.offset() == offset) {
@@ -245,10 +249,11 @@ impl UploadGuard<'_> {
             };
             let Some(chunk) = next else { return Ok(()) };
             hasher.update(&chunk);
-            // What is being written counts, also where nobody waits for it any more.
+            // Count the chunk before it is written: the write continues even if this request is
+            // cancelled.
             self.session.offset.fetch_add(chunk.len() as u64, Ordering::AcqRel);
             if let Err(error) = upload.append(chunk).await {
-                // Nobody can go on with it; what it holds of a full disk is free again.
+                // A failed upload cannot continue. Dropping it frees its space on a full disk.
                 self.state.upload = None;
                 return Err(error.into());
             }
@@ -268,13 +273,13 @@ impl UploadGuard<'_> {
     }
 }
 
-/// Whether a chunk says that it does not follow what is there.
+/// Whether the `Content-Range` of a chunk does not start at the current offset.
 fn range_mismatch(headers: &HeaderMap, offset: u64) -> bool {
     let range = headers.get(header::CONTENT_RANGE);
     range.is_some_and(|range| chunk_range(range).is_none_or(|(start, _)| start != offset))
 }
 
-/// The first and the last byte of a chunk, as `0-1023`.
+/// Parses the first and last byte of a chunk, as `0-1023`.
 fn chunk_range(range: &HeaderValue) -> Option<(u64, u64)> {
     let text = range.to_str().ok()?.trim();
     let bounds = text.strip_prefix("bytes ").unwrap_or(text);
@@ -283,13 +288,13 @@ fn chunk_range(range: &HeaderValue) -> Option<(u64, u64)> {
     (start <= end).then_some((start, end))
 }
 
-/// A chunk is as long as its range says.
+/// Checks that the length of a chunk matches its range.
 fn require_length(headers: &HeaderMap) -> Result<(), ApiError> {
     let range = headers.get(header::CONTENT_RANGE).and_then(chunk_range);
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
     match (range, length) {
         (Some((start, end)), Some(length)) if (end - start).checked_add(1) != Some(length) => {
-            let message = format!("{length} bytes are not those from {start} to {end}");
+            let message = format!("the length {length} does not match the range {start}-{end}");
             Err(ApiError::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message))
         }
         _ => Ok(()),
@@ -312,7 +317,7 @@ fn progress(status: StatusCode, repository: &Repository, id: &str, offset: u64) 
     response
 }
 
-/// The parameters of an address, unescaped.
+/// Parses and unescapes the query of a URL.
 pub(super) fn query_pairs(uri: &Uri) -> Vec<(String, String)> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let split = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));

@@ -1,5 +1,5 @@
-//! Blobs as files named by their digests, in `blobs/<algorithm>` (OCI image layout specification,
-//! § Blobs), which OCI layouts and registries on disk have in common.
+//! Blobs as files named by digest, in `blobs/<algorithm>` (OCI image layout specification, §
+//! Blobs). Shared by OCI layouts and the disk storage.
 
 use std::collections::VecDeque;
 use std::fs::Permissions;
@@ -21,10 +21,10 @@ use super::chunked_read::read_chunks;
 use crate::direct_io::{AlignedBuffer, DirectFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
-/// What the names of unfinished files begin with.
+/// The name prefix of unfinished uploads.
 const UPLOAD_PREFIX: &str = ".upload-";
 
-/// Bytes that are read at once.
+/// The size of a read in bytes.
 const READ: usize = 256 << 10;
 
 #[derive(Debug, Clone)]
@@ -34,27 +34,27 @@ pub(crate) struct BlobFiles {
     cache_policy: CachePolicy,
 }
 
-/// Who reads what is written.
+/// Whether written blobs stay in the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CachePolicy {
-    /// Somebody, soon and again: it stays in the system's cache.
+    /// Keep: the blob is read back soon.
     Keep,
-    /// Somebody, some day.
+    /// Not read back soon: bypass the page cache.
     #[cfg(feature = "layout")]
     Bypass,
 }
 
-/// Bytes that are gathered before they are written: each write crosses to another thread.
+/// Bytes buffered per write, as each write is sent to another thread.
 const WRITE: usize = 512 << 10;
 
-/// A file that is written from its beginning to its end: one write is under way while the next is
-/// gathered. Who gives up waiting loses nothing.
+/// A file that is written sequentially: one write is in flight while the next buffer fills.
+/// Cancelling a write loses nothing.
 struct FileUpload {
     file: Arc<DirectFile>,
-    /// What has come and is not gathered yet.
+    /// Bytes that are not in the buffer yet.
     pending: VecDeque<Bytes>,
     buffer: AlignedBuffer,
-    /// Where the gathered bytes begin in the file.
+    /// The offset of the buffer in the file.
     start: u64,
     in_flight: InFlight,
     path: TempPath,
@@ -63,7 +63,7 @@ struct FileUpload {
 }
 
 enum InFlight {
-    /// Nothing is written now; there is memory for the next bytes.
+    /// No write is in flight; holds the spare buffer.
     Idle(AlignedBuffer),
     Writing(JoinHandle<io::Result<AlignedBuffer>>),
     /// An earlier write failed.
@@ -71,8 +71,7 @@ enum InFlight {
 }
 
 impl InFlight {
-    /// The memory, when what was under way has been written. Whoever takes it has to say what is
-    /// written next.
+    /// Waits for the write in flight and returns its buffer. The caller must set the next state.
     async fn join(&mut self) -> io::Result<AlignedBuffer> {
         if let Self::Writing(task) = self {
             let written = task.await;
@@ -104,8 +103,8 @@ impl FileUpload {
         }
     }
 
-    /// Gathers what has come. Its memory is free again at once, while it is still near the
-    /// processor.
+    /// Copies pending bytes into the buffer, which frees their memory early, while it is still in
+    /// the CPU cache.
     async fn fill_buffer(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.pending.front_mut() {
             if self.buffer.is_full() {
@@ -138,7 +137,7 @@ impl FileUpload {
         Ok(())
     }
 
-    /// Writes everything that has come.
+    /// Writes all pending bytes.
     async fn flush(&mut self) -> io::Result<()> {
         self.fill_buffer().await?;
         self.write_buffer().await?;
@@ -148,8 +147,8 @@ impl FileUpload {
 }
 
 impl BlobFiles {
-    /// The blobs in `root`'s directory `blobs`; what is not complete yet stands in `unfinished`, on
-    /// the same file system.
+    /// Opens the blobs in `root/blobs`. Unfinished uploads are kept in `unfinished`, on the same
+    /// file system.
     pub(crate) fn new(root: &Path, unfinished: PathBuf, cache_policy: CachePolicy) -> Self {
         Self { directory: root.join("blobs"), unfinished, cache_policy }
     }
@@ -159,7 +158,7 @@ impl BlobFiles {
         match tokio::fs::metadata(&path).await {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(format!("cannot look at {}", path.display()), error)),
+            Err(error) => Err(Error::io(format!("cannot access {}", path.display()), error)),
         }
     }
 
@@ -197,12 +196,12 @@ impl BlobFiles {
         Ok(Box::new(FileUpload::new(file, path, self.directory.clone())))
     }
 
-    /// Removes what earlier processes did not complete. Nobody else may be writing.
+    /// Removes the uploads that earlier processes did not finish. No other process may be writing.
     pub(crate) async fn remove_unfinished(&self) -> Result<(), Error> {
         remove_files(&self.unfinished, UPLOAD_PREFIX).await
     }
 
-    /// Removes all blobs but those with these names. Nobody else may be writing.
+    /// Removes all blobs except those whose names `keep` accepts. No other process may be writing.
     pub(crate) async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
         for algorithm in Algorithm::ALL {
             retain_files(&self.directory.join(algorithm.name()), &keep).await?;
@@ -264,10 +263,10 @@ impl Upload for FileUpload {
 }
 
 fn cleanup_error(directory: &Path, error: io::Error) -> Error {
-    Error::io(format!("cannot tidy {}", directory.display()), error)
+    Error::io(format!("cannot clean up {}", directory.display()), error)
 }
 
-/// The entries of a directory that is tidied, if it exists.
+/// Lists a directory for cleanup; `None` if it does not exist.
 async fn entries_of(directory: &Path) -> Result<Option<tokio::fs::ReadDir>, Error> {
     match tokio::fs::read_dir(directory).await {
         Ok(entries) => Ok(Some(entries)),
@@ -276,7 +275,7 @@ async fn entries_of(directory: &Path) -> Result<Option<tokio::fs::ReadDir>, Erro
     }
 }
 
-/// Removes the files whose names begin with a prefix.
+/// Removes the files whose names start with a prefix.
 async fn remove_files(directory: &Path, prefix: &str) -> Result<(), Error> {
     let failed = |error| cleanup_error(directory, error);
     let Some(mut entries) = entries_of(directory).await? else { return Ok(()) };
@@ -300,21 +299,21 @@ async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(
     Ok(())
 }
 
-/// What any program gives its files; the user's mask takes away from it.
+/// The permissions of ordinary files, which the umask restricts.
 fn default_permissions() -> Permissions {
     Permissions::from_mode(0o666)
 }
 
-/// How the names of small files begin that are not complete.
+/// The name prefix of unfinished small files.
 pub(crate) const TEMP_PREFIX: &str = ".part-";
 
-/// Removes small files that earlier processes did not complete. No other process may be writing.
+/// Removes the small files that earlier processes did not finish. No other process may be writing.
 #[cfg(feature = "layout")]
 pub(crate) async fn remove_temporary_files(directory: &Path) -> Result<(), Error> {
     remove_files(directory, TEMP_PREFIX).await
 }
 
-/// Writes a small file so that it is there whole or not at all.
+/// Writes a small file atomically.
 pub(crate) async fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -330,7 +329,7 @@ pub(crate) async fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error>
     temporary.persist(path).map_err(|error| failed(error.error))
 }
 
-/// Reads a small file, where it is there.
+/// Reads a small file, if it exists.
 pub(crate) async fn read_optional(path: &Path) -> Result<Option<Bytes>, Error> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Some(bytes.into())),
@@ -346,7 +345,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_upload_goes_on_after_a_write_that_nobody_waited_for() {
+    async fn upload_continues_after_cancelled_append() {
         for cache_policy in [
             CachePolicy::Keep,
             #[cfg(feature = "layout")]
@@ -362,7 +361,7 @@ mod tests {
         let files = BlobFiles::new(directory.path(), unfinished, cache_policy);
         let mut upload = files.begin_upload().await.unwrap();
         let (mut whole, mut given_up) = (Vec::new(), 0);
-        // A client that is gone is a future that is dropped, at any point.
+        // Drop the future at any point, as a disconnecting client does.
         for number in 0..40 {
             let chunk = vec![number; 8 * WRITE];
             whole.extend_from_slice(&chunk);

@@ -1,4 +1,4 @@
-//! Files that are read piece by piece.
+//! Reads files in chunks.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -16,10 +16,10 @@ use tokio::task::spawn_blocking;
 use crate::buffer_pool::BufferPool;
 use crate::{ByteStream, Error};
 
-/// Bytes of a piece: so few that they are still near the processor when they go on.
+/// Bytes per chunk; small enough to stay in the CPU cache.
 const CHUNK: usize = 64 << 10;
 
-/// A part of a file, as far as the file reaches.
+/// Reads a range of a file, up to the end of the file at most.
 pub(super) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
     let opened = path.clone();
     let reader = spawn_blocking(move || Reader::open(opened, range)).await;
@@ -52,7 +52,7 @@ impl Reader {
         if size == 0 {
             return Ok(None);
         }
-        // What is at hand comes without waiting; others must have their turn all the same.
+        // Reads from the page cache do not yield, so give other tasks their turn.
         consume_budget().await;
         let mut memory = self.memory.take();
         memory.bytes.resize(memory.bytes.len().max(size), 0);
@@ -69,8 +69,8 @@ impl Reader {
     }
 }
 
-/// Fills memory with what the system has at hand, and says whether it had all of it: only what takes
-/// a disk is worth another thread.
+/// Reads from the page cache only; returns `false` if any byte is missing. Only reads from the disk
+/// are worth another thread.
 fn read_cached(file: &File, memory: &mut [u8], offset: u64) -> bool {
     let size = memory.len();
     let read = preadv2(file, &mut [IoSliceMut::new(memory)], offset, ReadWriteFlags::NOWAIT);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_part_of_a_file_is_read_as_far_as_the_file_reaches() {
+    async fn read_chunks_stops_at_file_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         let content: Vec<u8> = (0..=3 * CHUNK).map(|n| (n / 7).to_le_bytes()[0]).collect();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_not_there_or_gets_shorter_is_an_error() {
+    async fn read_chunks_missing_or_truncated_file_fails() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         assert!(matches!(part(&path, 0..1).await, Err(Error::NotFound { .. })));

@@ -13,40 +13,40 @@ use super::blob_files::{BlobFiles, CachePolicy, TEMP_PREFIX, read_optional, writ
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
-/// Says whose a directory is.
+/// The file that marks a directory as a registry.
 const MARKER_FILE: &str = ".compass-registry";
 
-/// Held by whoever serves a directory.
+/// The lock file of the process that serves the directory.
 const LOCK: &str = ".lock";
 
-/// What stands in the mark, for people.
+/// The content of the marker file, for people.
 const MARKER_TEXT: &str =
     "The registry of `compass serve`; blobs that no repository has are removed.\n";
 
-/// Keeps everything in a directory.
+/// Stores everything in a directory.
 ///
 /// ```text
 /// blobs/<algorithm>/<hex>                              blobs and manifests, each once
-/// repositories/<repository>/_blobs/<hex>               a blob is part of the repository
-/// repositories/<repository>/_manifests/<hex>           media type of a manifest
-/// repositories/<repository>/_referrers/<hex>/<hex>     a subject, and who refers to it
-/// repositories/<repository>/_tags/<tag>                digest that a tag points at
-/// uploads/                                             what is not complete yet
-/// .lock                                                held by whoever serves the directory
-/// .compass-registry                                    says that all this is ours
+/// repositories/<repository>/_blobs/<hex>               a blob of the repository
+/// repositories/<repository>/_manifests/<hex>           the media type of a manifest
+/// repositories/<repository>/_referrers/<hex>/<hex>     a subject and its referrer
+/// repositories/<repository>/_tags/<tag>                the digest that a tag points at
+/// uploads/                                             unfinished uploads
+/// .lock                                                locked by the serving process
+/// .compass-registry                                    marks the directory as a registry
 /// ```
-/// No element of a repository's name begins with `_`, so nothing collides. A file appears under its
-/// name whole or not at all.
+/// No element of a repository name starts with `_`, so the names cannot collide. Files are written
+/// atomically.
 #[derive(Debug, Clone)]
 pub struct DiskStorage {
     root: PathBuf,
     blobs: BlobFiles,
     marked: Arc<OnceCell<()>>,
-    /// Held as long as a clone lives.
+    /// Held for as long as a clone lives.
     lock: Option<Arc<std::fs::File>>,
 }
 
-/// An upload that makes its blob part of a repository.
+/// An upload that adds its blob to a repository on commit.
 struct LinkedUpload {
     upload: Box<dyn Upload>,
     storage: DiskStorage,
@@ -54,19 +54,19 @@ struct LinkedUpload {
 }
 
 impl DiskStorage {
-    /// Opens a directory, which is created when something is written.
+    /// Opens a directory, which is created by the first write.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let blobs = BlobFiles::new(&root, root.join("uploads"), CachePolicy::Keep);
         Self { blobs, root, marked: Arc::default(), lock: None }
     }
 
-    /// Opens a directory for this process alone, and removes what earlier ones left behind:
-    /// abandoned uploads, and the bytes of blobs that no repository has any more.
+    /// Opens a directory for this process alone, and removes what earlier processes left: abandoned
+    /// uploads, and blobs that no repository has any more.
     ///
     /// # Errors
-    /// [`Error::Io`] where another process has it open, or it cannot be read;
-    /// [`Error::InvalidContent`] where it holds something, and no registry of this kind put it there.
+    /// [`Error::Io`] if another process serves the directory, or if it cannot be read;
+    /// [`Error::InvalidContent`] if it is not empty and was not created by a registry of this kind.
     pub async fn open_exclusive(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut storage = Self::new(root);
         storage.check_ownership()?;
@@ -79,7 +79,7 @@ impl DiskStorage {
                 std::fs::TryLockError::Error(error) => error,
                 std::fs::TryLockError::WouldBlock => std::io::Error::new(
                     std::io::ErrorKind::ResourceBusy,
-                    "another process serves this directory",
+                    "another process is serving this directory",
                 ),
             })
         })?;
@@ -91,7 +91,7 @@ impl DiskStorage {
         Ok(storage)
     }
 
-    /// What others keep in a directory belongs to no repository of ours, and would be removed.
+    /// Rejects directories with other content, which the cleanup would delete.
     fn check_ownership(&self) -> Result<(), Error> {
         let what = self.root.display().to_string();
         let failed = |error| Error::io(format!("cannot read {what}"), error);
@@ -106,8 +106,8 @@ impl DiskStorage {
             if name == MARKER_FILE {
                 return Ok(());
             }
-            // Disks come with a directory of their own; a lock, and half a mark, may be all that came
-            // of a first try.
+            // Disks contain `lost+found`, and an interrupted first start leaves a lock and a
+            // partial marker.
             let is_ours =
                 name == LOCK || name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes());
             others |= name != "lost+found" && !is_ours;
@@ -115,23 +115,22 @@ impl DiskStorage {
         match others {
             false => Ok(()),
             true => {
-                let reason =
-                    "it holds something, and no registry of this kind put it there: take an \
+                let reason = "it is not empty and was not created by `compass serve`: choose an \
                               empty directory"
-                        .to_owned();
+                    .to_owned();
                 Err(Error::InvalidContent { what, reason })
             }
         }
     }
 
-    /// Notes whose directory it is, before anything else comes into it.
+    /// Writes the marker before anything else is stored.
     async fn write_marker(&self) -> Result<(), Error> {
         let path = self.root.join(MARKER_FILE);
         let write = || write_atomic(&path, MARKER_TEXT.as_bytes());
         self.marked.get_or_try_init(write).await.copied()
     }
 
-    /// Removes the bytes of blobs that no repository has.
+    /// Removes the blobs that no repository has.
     async fn remove_unused(&self) -> Result<(), Error> {
         let mut used = HashSet::new();
         for repository in self.repositories().await? {
@@ -366,7 +365,8 @@ impl Upload for LinkedUpload {
     }
 }
 
-/// The names in a directory, where it is there. Names that begin with a dot are not complete yet.
+/// Lists the names in a directory, except hidden ones, which are unfinished; `None` if it does not
+/// exist.
 async fn entries(directory: &Path) -> Result<Option<Vec<String>>, Error> {
     let failed = |error| Error::io(format!("cannot read {}", directory.display()), error);
     let mut entries = match tokio::fs::read_dir(directory).await {
@@ -384,7 +384,7 @@ async fn entries(directory: &Path) -> Result<Option<Vec<String>>, Error> {
 
 async fn exists(path: &Path) -> Result<bool, Error> {
     let found = tokio::fs::try_exists(path).await;
-    found.map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))
+    found.map_err(|error| Error::io(format!("cannot access {}", path.display()), error))
 }
 
 async fn remove(path: &Path) -> Result<bool, Error> {

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
-/// Keeps everything in memory, for tests and small things.
+/// Stores everything in memory, for tests and small amounts.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStorage(Arc<Mutex<Content>>);
 
@@ -42,7 +42,7 @@ impl MemoryStorage {
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        // A panic elsewhere leaves at most a blob that no repository has.
+        // A panic while the lock is held leaves at most an unreferenced blob.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,7 +58,7 @@ impl Content {
         parts.blobs.get(digest).and_then(|digest| self.blobs.get(digest))
     }
 
-    /// Forgets the bytes of a blob that no repository has any more.
+    /// Removes the bytes of a blob that no repository has any more.
     fn remove_unreferenced(&mut self, digest: &Digest) {
         if !self.repositories.values().any(|parts| parts.blobs.contains(digest)) {
             self.blobs.remove(digest);

@@ -1,4 +1,4 @@
-//! What every source and sink must do, tried out.
+//! A conformance test of sources and sinks.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::{
     VerifiedBlob, media_type,
 };
 
-/// A place that is being tried out, and what it did wrong.
+/// A tested place, and the contract violations found.
 struct Conformance<'t> {
     source: &'t dyn ImageSource,
     sink: &'t dyn ImageSink,
@@ -21,9 +21,11 @@ struct Conformance<'t> {
     violations: Vec<String>,
 }
 
-/// Tries out whether a place keeps the contracts of [`ImageSource`] and [`ImageSink`]; gives what it
-/// does not keep, in words. `source` and `sink` are two views of the same place, which gets images
-/// in repositories that begin with `compass-conformance/`.
+/// Tests whether a place meets the contracts of [`ImageSource`] and [`ImageSink`], and returns the
+/// violations.
+///
+/// `source` and `sink` are two views of the same place. Images are written to repositories that
+/// start with `compass-conformance/`.
 ///
 /// ```
 /// use compass_registry::storage::MemoryStorage;
@@ -38,20 +40,20 @@ struct Conformance<'t> {
 /// ```
 ///
 /// # Errors
-/// Where the place cannot be tried out at all.
+/// The first error that prevents a test from running.
 pub async fn conformance(
     source: &dyn ImageSource,
     sink: &dyn ImageSink,
 ) -> Result<Vec<String>, Error> {
     let repository = "compass-conformance/web".parse()?;
-    let mut trial = Conformance { source, sink, repository, violations: Vec::new() };
-    trial.what_is_not_there().await?;
-    trial.blobs().await?;
-    trial.wrong_blobs().await?;
-    trial.manifests().await?;
-    trial.mounts().await?;
-    trial.indexes().await?;
-    Ok(trial.violations)
+    let mut conformance = Conformance { source, sink, repository, violations: Vec::new() };
+    conformance.missing_content().await?;
+    conformance.blobs().await?;
+    conformance.mismatched_blobs().await?;
+    conformance.manifests().await?;
+    conformance.mounts().await?;
+    conformance.indexes().await?;
+    Ok(conformance.violations)
 }
 
 impl Conformance<'_> {
@@ -71,30 +73,27 @@ impl Conformance<'_> {
         self.sink.put_blob(&self.repository, blob).await
     }
 
-    async fn what_is_not_there(&mut self) -> Result<(), Error> {
+    async fn missing_content(&mut self) -> Result<(), Error> {
         let tag: Tag = "never-pushed".parse()?;
         let manifest = self.source.manifest(&self.repository, &tag.clone().into()).await;
         self.check(
             manifest.is_err_and(|error| error.is_not_found()),
-            "a manifest that is not there is `NotFound`",
+            "a missing manifest is `NotFound`",
         );
         let digest = self.sink.manifest_digest(&self.repository, &tag.into()).await?;
-        self.check(digest.is_none(), "a tag that is not there has no digest");
+        self.check(digest.is_none(), "a missing tag has no digest");
         let by_digest = TagOrDigest::Digest(Digest::of(b"never pushed"));
         let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
-        self.check(digest.is_none(), "a manifest that is not there has no digest");
+        self.check(digest.is_none(), "a missing manifest has no digest");
         let absent = b"never pushed";
         let blob = self.source.blob(&self.repository, &describe(absent), 0..12).await;
         let read = match blob {
             Ok(bytes) => bytes.try_collect::<Vec<_>>().await.map(drop),
             Err(error) => Err(error),
         };
-        self.check(
-            read.is_err_and(|error| error.is_not_found()),
-            "a blob that is not there is `NotFound`",
-        );
+        self.check(read.is_err_and(|error| error.is_not_found()), "a missing blob is `NotFound`");
         let there = self.has(absent).await?;
-        self.check(!there, "a blob that is not there is not said to be");
+        self.check(!there, "a missing blob is reported as missing");
         Ok(())
     }
 
@@ -104,7 +103,7 @@ impl Conformance<'_> {
             self.put(blob, blob).await?;
             self.put(blob, blob).await?;
             let there = self.has(blob).await?;
-            self.check(there, "a blob that was put is there");
+            self.check(there, "a stored blob exists");
             let end = blob.len() as u64;
             for range in [0..end, end / 2..end, end / 3..end / 2] {
                 let read = self.read(blob, range.clone()).await?;
@@ -112,7 +111,7 @@ impl Conformance<'_> {
                 let wanted = &blob[at(range.start)..at(range.end)];
                 self.check(
                     read.get(..wanted.len()) == Some(wanted),
-                    "a range of a blob begins with its bytes",
+                    "a range of a blob starts with its bytes",
                 );
             }
         }
@@ -124,20 +123,20 @@ impl Conformance<'_> {
         Ok(bytes.try_collect::<Vec<_>>().await?.concat())
     }
 
-    async fn wrong_blobs(&mut self) -> Result<(), Error> {
+    async fn mismatched_blobs(&mut self) -> Result<(), Error> {
         let promised = random_bytes(6, 20_000);
         let mut wrong = promised.clone();
         wrong[15_000] ^= 1;
         let cut = &promised[..promised.len() - 1];
         for sent in [&wrong[..], cut, b""] {
             let put = self.put(&promised, sent).await;
-            self.check(put.is_err(), "bytes that are not the blob's are refused");
+            self.check(put.is_err(), "mismatched bytes are rejected");
             let there = self.has(&promised).await?;
-            self.check(!there, "a blob that was refused is not there");
+            self.check(!there, "a rejected blob does not exist");
         }
         let half = stream::iter([Ok(Bytes::copy_from_slice(&promised[..10_000]))]);
         let stuck = verified(&promised, half.chain(stream::pending()).boxed());
-        // Polled a little, and dropped in the middle.
+        // Poll a few times, then drop.
         let mut put = self.sink.put_blob(&self.repository, stuck);
         for _ in 0..50 {
             if (&mut put).now_or_never().is_some() {
@@ -147,7 +146,7 @@ impl Conformance<'_> {
         }
         drop(put);
         let there = self.has(&promised).await?;
-        self.check(!there, "a blob whose upload was given up is not there");
+        self.check(!there, "a blob with a cancelled upload does not exist");
         Ok(())
     }
 
@@ -163,37 +162,37 @@ impl Conformance<'_> {
             let digest = self.sink.manifest_digest(&self.repository, &by_tag).await?;
             self.check(
                 digest == Some(image.manifest.digest()),
-                "a tag points at what was put last",
+                "a tag points at the manifest written last",
             );
             let resolved = self.source.resolve(&self.repository, &by_tag).await?;
             self.check(resolved == image.manifest.digest(), "a source resolves a tag to a digest");
             let whole = read_image(self.source, &self.repository, &by_tag).await;
             self.check(
                 whole.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
-                "an image is read with the bytes and the media type that it was put with",
+                "an image is read with the bytes and media type it was written with",
             );
         }
         let first = TagOrDigest::Digest(images[0].manifest.digest());
         let kept = read_image(self.source, &self.repository, &first).await;
-        self.check(kept.is_ok(), "an image whose tag was moved stays there by its digest");
+        self.check(kept.is_ok(), "an image whose tag moved remains available by digest");
         Ok(())
     }
 }
 
 impl Conformance<'_> {
     async fn mounts(&mut self) -> Result<(), Error> {
-        let neighbour: Repository = "compass-conformance/neighbour".parse()?;
+        let other_repository: Repository = "compass-conformance/other_repository".parse()?;
         let (there, absent) = (random_bytes(9, 5000), b"never pushed anywhere");
         self.put(&there, &there).await?;
         let own = self.repository.clone();
         for (blob, is_there) in [(&there[..], true), (absent, false)] {
             let descriptor = describe(blob);
-            let mounted = self.sink.mount_blob(&own, &neighbour, &descriptor).await;
+            let mounted = self.sink.mount_blob(&own, &other_repository, &descriptor).await;
             if !mounted.unwrap_or(false) {
                 continue;
             }
-            let has = self.sink.has_blob(&neighbour, &descriptor).await?;
-            self.check(has && is_there, "a blob that was mounted is there");
+            let has = self.sink.has_blob(&other_repository, &descriptor).await?;
+            self.check(has && is_there, "a mounted blob exists");
         }
         Ok(())
     }
@@ -210,12 +209,12 @@ impl Conformance<'_> {
             let digest = self.sink.manifest_digest(&self.repository, &by_digest).await?;
             self.check(
                 digest == Some(image.manifest.digest()),
-                "a manifest that was put without a tag is there by its digest",
+                "a manifest written without a tag exists by digest",
             );
             let read = self.source.manifest(&self.repository, &by_digest).await;
             self.check(
                 read.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
-                "a manifest that was put without a tag is read by its digest",
+                "a manifest written without a tag is read by digest",
             );
             described.push(json!(image.manifest.descriptor()));
         }
@@ -227,7 +226,7 @@ impl Conformance<'_> {
         let whole = read_image(self.source, &self.repository, &tag.into()).await;
         self.check(
             whole.is_ok_and(|manifest| is_same(&manifest, &index)),
-            "an image index is read with everything in it",
+            "an image index is read with all its images",
         );
         Ok(())
     }
@@ -242,5 +241,5 @@ fn describe(bytes: &[u8]) -> Descriptor {
 }
 
 fn verified(promised: &[u8], bytes: crate::ByteStream) -> VerifiedBlob {
-    VerifiedBlob::new("the tried blob".to_owned(), describe(promised), bytes)
+    VerifiedBlob::new("the test blob".to_owned(), describe(promised), bytes)
 }

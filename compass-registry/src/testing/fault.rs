@@ -1,55 +1,55 @@
-//! What may go wrong with one request, and scripts of it.
+//! Faults of single requests, and scripts of them.
 
 use super::rng::Rng;
 
-/// What goes wrong with one request. Bytes are those of its body, and then of the answer's.
+/// A fault of one request. Byte counts include its body, followed by that of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is closed after so many bytes, or at the end, before the answer is out.
+    /// The connection is closed after this many bytes, or before the response at the latest.
     Cut(u64),
-    /// The connection is reset after so many bytes.
+    /// The connection is reset after this many bytes.
     Reset(u64),
-    /// Nothing moves any more after so many bytes.
+    /// The transfer stalls after this many bytes.
     Stall(u64),
-    /// The answer is an error, and nothing is done.
+    /// The response has this error status, and the request has no effect.
     Status(u16),
-    /// The answer is 429, with a pause in seconds if one is asked for, and nothing is done.
+    /// The response is 429, with `Retry-After` in seconds if given, and the request has no effect.
     TooMany(Option<u32>),
-    /// The token is refused, though it is good.
+    /// A valid token is refused.
     Unauthorized,
-    /// No token that was given out is good any more.
+    /// All tokens issued so far become invalid.
     ExpiredTokens,
-    /// `Content-Length` is greater by so much than the answer is long, or less.
+    /// `Content-Length` differs from the length of the response by this amount.
     WrongLength(i32),
-    /// The byte at this place of the answer is another one.
+    /// The byte at this offset of the response is altered.
     WrongByte(u64),
-    /// What is read is at another host.
+    /// Reads are redirected to another host.
     Redirect,
-    /// The registry has forgotten its open uploads.
+    /// The registry loses its open uploads.
     LostUploads,
-    /// The range that was asked for is ignored.
+    /// The requested range is ignored.
     IgnoredRange,
 }
 
 impl Fault {
-    /// Whether nothing but time and another try is needed to get over it.
+    /// Whether retrying suffices to recover.
     pub fn is_recoverable(self) -> bool {
         !matches!(self, Self::WrongByte(_) | Self::WrongLength(_))
     }
 }
 
-/// Which requests something goes wrong with, counted from zero; requests for tokens do not count.
+/// The faults by request number, from zero. Token requests are not counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Script(pub Vec<(usize, Fault)>);
 
 impl Script {
-    /// One fault at one request.
+    /// Returns a script with one fault at one request.
     pub fn once(request: usize, fault: Fault) -> Self {
         Self(vec![(request, fault)])
     }
 
-    /// Up to three faults at some of the first requests, the same for the same seed. Bodies are
-    /// thought to be about `body` bytes long.
+    /// Returns up to three faults among the first `requests`, the same for the same seed. Bodies
+    /// are assumed to be about `body` bytes long.
     pub fn random(seed: u64, requests: usize, body: u64) -> Self {
         let mut rng = Rng::new(seed);
         let count = 1 + rng.below(3);

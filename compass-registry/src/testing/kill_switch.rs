@@ -1,4 +1,4 @@
-//! Connections that can be broken from inside.
+//! Connections that the server can break on purpose.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 
 impl KillSwitch {
-    /// Closes the connection; with `reset`, so that the peer sees an error.
+    /// Closes the connection; with `reset`, so that the peer gets an error.
     pub(super) fn kill(&self, reset: bool) {
         self.0.broken.store(if reset { RESET } else { CLOSED }, Ordering::SeqCst);
         self.0.reader.wake();
@@ -40,7 +40,7 @@ impl KillSwitch {
             0 => Ok(()),
             broken => {
                 if broken == RESET {
-                    // Where it cannot be reset, it is closed.
+                    // If this fails, the connection is closed instead.
                     let _ = stream.set_zero_linger();
                 }
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "broken on purpose"))
@@ -49,7 +49,7 @@ impl KillSwitch {
     }
 }
 
-/// A connection with a switch.
+/// A connection with a kill switch.
 pub(super) struct KillableStream {
     stream: TcpStream,
     switch: KillSwitch,

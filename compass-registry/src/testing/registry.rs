@@ -1,4 +1,4 @@
-//! A registry that fails as its script says.
+//! A registry that injects scripted faults.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -23,13 +23,13 @@ use crate::server::{Registry, Server, ServerOptions, listen};
 use crate::storage::Storage;
 use crate::{ByteStream, Error};
 
-/// A registry with tokens that fails as its script says. Dropped, it stops.
+/// A registry with token authentication that injects scripted faults. Dropping it stops it.
 #[derive(Debug)]
 pub struct FaultyRegistry {
     address: SocketAddr,
     state: Arc<FaultState>,
     task: JoinHandle<()>,
-    /// Where redirects lead.
+    /// The target of redirects.
     _elsewhere: Server,
 }
 
@@ -45,21 +45,21 @@ struct FaultState {
 }
 
 impl FaultyRegistry {
-    /// The user that may do everything.
+    /// The only user.
     pub const USER: &'static str = "robot";
     /// The user's password.
     pub const PASSWORD: &'static str = "hunter2";
 
-    /// The user and the password, as a client takes them.
+    /// Returns the credentials of the user.
     pub fn credentials() -> Credentials {
         let (username, password) = (Self::USER.to_owned(), Secret::new(Self::PASSWORD));
         Credentials::Password { username, password }
     }
 
-    /// Serves a storage.
+    /// Serves a storage at a free local port.
     ///
     /// # Errors
-    /// [`Error::Io`] where no port can be had.
+    /// [`Error::Io`] if no port is available.
     pub async fn start(storage: impl Storage + Clone, script: Script) -> Result<Self, Error> {
         let options = ServerOptions::default();
         let elsewhere = Server::start(storage.clone(), "127.0.0.1:0", options.clone()).await?;
@@ -87,22 +87,22 @@ impl FaultyRegistry {
         Ok(Self { address, state, task, _elsewhere: elsewhere })
     }
 
-    /// The host that images of this registry are named with.
+    /// Returns the host in the names of this registry's images.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// How many requests have come, without those for tokens.
+    /// Returns the number of requests, except token requests.
     pub fn requests(&self) -> usize {
         self.state.requests.load(Ordering::Relaxed)
     }
 
-    /// How many tokens have been given.
+    /// Returns the number of issued tokens.
     pub fn tokens(&self) -> u64 {
         self.state.tokens().0
     }
 
-    /// How many bytes of blobs have been sent, whether or not they arrived.
+    /// Returns the number of blob bytes sent, whether or not they arrived.
     pub fn blob_bytes(&self) -> u64 {
         self.state.blob_bytes.load(Ordering::Relaxed)
     }
@@ -235,7 +235,7 @@ fn alter_response(fault: Option<Fault>, is_head: bool, mut response: Response) -
                 let wrong = (length + i64::from(by)).max(0);
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from(wrong));
             }
-            // A body of unknown length: the server would not let the header lie about another.
+            // The body must have an unknown length; otherwise the server would correct the header.
             response.map(|body| Body::from_stream(body.into_data_stream()))
         }
         Some(Fault::WrongByte(at)) if !is_head => response.map(|body| with_wrong_byte(body, at)),
@@ -261,7 +261,7 @@ fn with_wrong_byte(body: Body, at: u64) -> Body {
     }))
 }
 
-/// How many bytes may pass, and what happens then.
+/// The number of bytes that may pass, and the fault that follows.
 #[derive(Clone)]
 struct Limit {
     left: Arc<AtomicU64>,
@@ -282,7 +282,7 @@ impl Limit {
         self.left.load(Ordering::SeqCst) == 0
     }
 
-    /// Breaks the connection, and never answers.
+    /// Breaks the connection, and never responds.
     async fn end(&self) -> Response {
         match self.then {
             Fault::Stall(_) => {}
@@ -291,7 +291,7 @@ impl Limit {
         std::future::pending().await
     }
 
-    /// The body up to the limit. An answer ends there at the latest.
+    /// Limits the body. A response ends at the limit or at its end, whichever comes first.
     fn limit_body(self, body: Body, is_answer: bool) -> Body {
         let bytes: ByteStream = body
             .into_data_stream()

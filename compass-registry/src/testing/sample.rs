@@ -1,4 +1,4 @@
-//! Images for tests.
+//! Sample images for tests.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{
     Tag, TagOrDigest, media_type,
 };
 
-/// An image with made-up layers, the same for the same seed.
+/// An image with random layers, the same for the same seed.
 #[derive(Debug, Clone)]
 pub struct SampleImage {
     /// The image manifest.
@@ -19,18 +19,18 @@ pub struct SampleImage {
 }
 
 impl SampleImage {
-    /// An image whose layers have these sizes in bytes.
+    /// Creates an image with layers of these sizes in bytes.
     pub fn new(seed: u64, layers: &[usize]) -> Self {
         let layers = layers.iter().zip(seed * 1000..);
         Self::with_layers(layers.map(|(bytes, seed)| random_bytes(seed, *bytes)).collect())
     }
 
-    /// An image with these layers.
+    /// Creates an image with these layers.
     pub fn with_layers(layers: Vec<Vec<u8>>) -> Self {
         Self::for_architecture("amd64", layers)
     }
 
-    /// An image with these layers, for this processor architecture.
+    /// Creates an image with these layers for a processor architecture.
     pub fn for_architecture(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
         let ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
         let config = json!({
@@ -48,15 +48,15 @@ impl SampleImage {
         Self { manifest, blobs: std::iter::once(config).chain(layers).collect() }
     }
 
-    /// The sum of the sizes of all blobs, in bytes.
+    /// Returns the total size of all blobs in bytes.
     pub fn bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.len() as u64).sum()
     }
 
-    /// Puts the image into a storage.
+    /// Writes the image to a storage.
     ///
     /// # Errors
-    /// Where the storage refuses it.
+    /// Errors of the storage.
     pub async fn store(
         &self,
         storage: &MemoryStorage,
@@ -70,10 +70,10 @@ impl SampleImage {
     }
 }
 
-/// Reads everything that an image consists of, and verifies it.
+/// Reads and verifies everything that an image consists of.
 ///
 /// # Errors
-/// The first thing that is not there, or is wrong.
+/// The first missing or mismatched content.
 pub async fn read_image(
     source: &dyn ImageSource,
     repository: &Repository,

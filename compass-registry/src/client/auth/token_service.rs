@@ -88,7 +88,7 @@ impl Auth {
         endpoint: TokenEndpoint<'_>,
         request: &TokenRequest,
     ) -> Result<Answer, Error> {
-        let http = endpoint.to(&request.url);
+        let http = endpoint.client_for(&request.url);
         let mut builder = match &request.form {
             Some(form) => http
                 .post(request.url.clone())

@@ -7,6 +7,7 @@ use super::refusal::ErrorResponse;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::credentials::Secret;
+use crate::client::http::Traffic;
 
 /// The maximum number of redirects of one request.
 pub(in crate::client) const MAX_REDIRECTS: usize = 5;
@@ -75,7 +76,8 @@ impl Transport {
         url: &Url,
         authorization: Option<&Secret>,
     ) -> Result<Response, Error> {
-        let http = self.0.connections.to(self.is_registry_origin(url), request.is_blob);
+        let traffic = if request.is_blob { Traffic::Blob } else { Traffic::Api };
+        let http = self.0.clients.client_for(self.origin_of(url), traffic);
         let mut builder =
             http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
         if let Some(value) = self.authorization(url, authorization) {

@@ -9,6 +9,7 @@ use super::login::unsupported_scheme;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::error_body;
+use crate::client::http::Origin;
 use crate::client::rate_limit::retry_after;
 use crate::error::connection::ConnectionError;
 
@@ -189,7 +190,11 @@ impl Transport {
     }
 
     pub(super) fn is_registry_origin(&self, url: &Url) -> bool {
-        url.origin() == self.0.base.origin()
+        self.origin_of(url) == Origin::Registry
+    }
+
+    pub(super) fn origin_of(&self, url: &Url) -> Origin {
+        Origin::of(url, &self.0.base)
     }
 
     /// Names the host for messages: the registry, or the host that it redirected to.

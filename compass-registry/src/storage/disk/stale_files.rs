@@ -1,27 +1,27 @@
-//! Small files that killed processes did not complete.
+//! Removes small files that killed processes did not finish.
 
 use std::path::{Path, PathBuf};
 
 use super::super::blob_files::TEMP_PREFIX;
 use crate::Error;
 
-/// Removes them in `root` itself, and everywhere in `repositories`.
+/// Removes them in `root` itself, and recursively in `repositories`.
 pub(super) async fn remove(root: &Path, repositories: &Path) -> Result<(), Error> {
     let (directory, repositories) = (root.to_owned(), repositories.to_owned());
     let removing = tokio::task::spawn_blocking(move || {
-        remove_parts_in(&directory, &mut Vec::new())?;
+        remove_unfinished(&directory, &mut Vec::new())?;
         let mut directories = vec![repositories];
         while let Some(directory) = directories.pop() {
-            remove_parts_in(&directory, &mut directories)?;
+            remove_unfinished(&directory, &mut directories)?;
         }
         Ok(())
     });
     let removed = removing.await.map_err(std::io::Error::from).and_then(|removed| removed);
-    removed.map_err(|error| Error::io(format!("cannot tidy {}", root.display()), error))
+    removed.map_err(|error| Error::io(format!("cannot clean up {}", root.display()), error))
 }
 
-/// Removes unfinished files of a directory, and adds the directories in it.
-fn remove_parts_in(directory: &Path, directories: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// Removes unfinished files of a directory, and collects its subdirectories.
+fn remove_unfinished(directory: &Path, directories: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
