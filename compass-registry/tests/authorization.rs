@@ -1,4 +1,4 @@
-//! Who gets to see credentials: the registry's own origin and its token service, and nobody else.
+//! Credentials are sent to the registry's own origin and its token service only.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use compass_registry::{ImageSource, ImageSourceExt};
 
-/// Requests as a server saw them: path with parameters, and the authorization header.
+/// Requests as a server saw them: path with query, and the `Authorization` header.
 type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
 
 fn note(seen: &Seen, request: &Request) -> Option<String> {
@@ -26,7 +26,7 @@ fn note(seen: &Seen, request: &Request) -> Option<String> {
 const BASIC: &str = "Basic cm9ib3Q6aHVudGVyMg==";
 
 #[tokio::test]
-async fn a_token_is_asked_for_once_with_the_password_and_used_without_it() {
+async fn token_is_requested_once_and_reused() {
     let (tokens, asked) = (Seen::default(), Seen::default());
     let seen = Arc::clone(&tokens);
     let service = serve(move |request| {
@@ -57,7 +57,7 @@ async fn a_token_is_asked_for_once_with_the_password_and_used_without_it() {
 }
 
 #[tokio::test]
-async fn the_target_of_a_redirect_gets_no_credentials() {
+async fn redirect_target_gets_no_credentials() {
     let stored = Seen::default();
     let seen = Arc::clone(&stored);
     let store = serve(move |request| {
@@ -81,7 +81,7 @@ async fn the_target_of_a_redirect_gets_no_credentials() {
 }
 
 #[tokio::test]
-async fn a_refused_password_is_an_error_without_it() {
+async fn refused_password_is_not_in_error() {
     let registry = serve(|_| {
         let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"")];
         (StatusCode::UNAUTHORIZED, challenge, "you sent hunter2").into_response()
@@ -96,7 +96,7 @@ async fn a_refused_password_is_an_error_without_it() {
 }
 
 #[tokio::test]
-async fn redirects_without_end_are_given_up() {
+async fn endless_redirects_fail() {
     let registry = serve(|_| {
         (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/v2/again")]).into_response()
     })
@@ -108,7 +108,7 @@ async fn redirects_without_end_are_given_up() {
     assert!(error.to_string().contains("redirects in a row"), "{error}");
 }
 
-/// Takes anything that is uploaded, and says where the rest goes.
+/// Accepts uploads, and redirects their sessions to `location`.
 async fn uploads_to(location: String, seen: Seen) -> String {
     serve(move |request| {
         let given = note(&seen, &request);
@@ -125,7 +125,7 @@ async fn uploads_to(location: String, seen: Seen) -> String {
 }
 
 #[tokio::test]
-async fn an_upload_location_elsewhere_gets_the_bytes_and_no_credentials() {
+async fn external_upload_location_gets_no_credentials() {
     let stored = Seen::default();
     let seen = Arc::clone(&stored);
     let digest = layer().digest;
@@ -144,7 +144,7 @@ async fn an_upload_location_elsewhere_gets_the_bytes_and_no_credentials() {
 }
 
 #[tokio::test]
-async fn what_a_token_service_says_of_a_password_is_not_repeated() {
+async fn token_service_message_is_redacted() {
     let service = serve(|_| (StatusCode::FORBIDDEN, "hunter2 is wrong").into_response()).await;
     let registry = serve(move |_| {
         let challenge = format!(r#"Bearer realm="http://{service}/token",service="reg""#);
@@ -158,7 +158,7 @@ async fn what_a_token_service_says_of_a_password_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_token_service_that_is_no_web_service_is_not_asked() {
+async fn token_service_needs_http_url() {
     let asked = Seen::default();
     let seen = Arc::clone(&asked);
     let service = serve(move |request| {
@@ -179,7 +179,7 @@ async fn a_token_service_that_is_no_web_service_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_scope_is_asked_for_once_however_many_want_it() {
+async fn concurrent_requests_share_one_token_request() {
     let tokens = Seen::default();
     let seen = Arc::clone(&tokens);
     let service = serve(move |request| {
@@ -203,8 +203,8 @@ async fn a_scope_is_asked_for_once_however_many_want_it() {
     assert_eq!(tokens.lock().unwrap().len(), 1);
 }
 
-/// Two hosts: one that asks for a token of a service of its own, and that service, which notes who asks.
-async fn thief(asked: &Seen) -> String {
+/// Starts a host that names a token service of its own, which records requests. Returns the host.
+async fn external_host_with_challenge(asked: &Seen) -> String {
     let seen = Arc::clone(asked);
     let service = serve(move |request| {
         note(&seen, &request);
@@ -219,11 +219,11 @@ async fn thief(asked: &Seen) -> String {
 }
 
 #[tokio::test]
-async fn the_target_of_a_redirect_cannot_ask_for_credentials() {
+async fn redirect_target_challenge_is_ignored() {
     let asked = Seen::default();
-    let thief = thief(&asked).await;
+    let external_host_with_challenge = external_host_with_challenge(&asked).await;
     let registry = serve(move |_| {
-        let location = format!("http://{thief}/blob");
+        let location = format!("http://{external_host_with_challenge}/blob");
         (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
     })
     .await;
@@ -233,15 +233,19 @@ async fn the_target_of_a_redirect_cannot_ask_for_credentials() {
 }
 
 #[tokio::test]
-async fn an_upload_location_elsewhere_cannot_ask_for_credentials() {
+async fn external_upload_location_challenge_is_ignored() {
     let asked = Seen::default();
-    let registry = uploads_to(format!("http://{}/put", thief(&asked).await), Seen::default()).await;
+    let registry = uploads_to(
+        format!("http://{}/put", external_host_with_challenge(&asked).await),
+        Seen::default(),
+    )
+    .await;
     push_layer(&client(&registry)).await.unwrap_err();
     assert_eq!(asked.lock().unwrap()[..], []);
 }
 
 #[tokio::test]
-async fn a_token_may_live_longer_than_time() {
+async fn token_with_huge_lifetime_is_used() {
     let answer = format!(r#"{{"token":"t0ken","expires_in":{}}}"#, u64::MAX);
     let service = serve(move |_| (StatusCode::OK, answer.clone()).into_response()).await;
     let registry = serve(move |request| {

@@ -1,4 +1,4 @@
-//! Every place keeps the contracts of a source and a sink; one that does not is found out.
+//! All implementations meet the contracts of sources and sinks, and violations are detected.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 #[tokio::test]
-async fn memory_disk_and_layout_keep_the_contracts() {
+async fn storages_and_layout_meet_contracts() {
     let directory = tempfile::tempdir().unwrap();
     let memory = MemoryStorage::default();
     assert_eq!(conformance(&memory, &memory).await.unwrap(), [""; 0]);
@@ -30,18 +30,18 @@ async fn memory_disk_and_layout_keep_the_contracts() {
 }
 
 #[tokio::test]
-async fn a_registry_keeps_the_contracts() {
+async fn registry_meets_contracts() {
     let storage = MemoryStorage::default();
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
     let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
     assert_eq!(conformance(&client, &client).await.unwrap(), [""; 0]);
 }
 
-/// Ignores where a range begins.
-struct Careless(MemoryStorage);
+/// Ignores the start of ranges.
+struct IgnoresRanges(MemoryStorage);
 
 #[async_trait]
-impl ImageSource for Careless {
+impl ImageSource for IgnoresRanges {
     async fn manifest(
         &self,
         repository: &Repository,
@@ -61,18 +61,18 @@ impl ImageSource for Careless {
 }
 
 #[tokio::test]
-async fn a_source_that_breaks_a_contract_is_found_out() {
+async fn violating_source_is_detected() {
     let storage = MemoryStorage::default();
-    let violations = conformance(&Careless(storage.clone()), &storage).await.unwrap();
+    let violations = conformance(&IgnoresRanges(storage.clone()), &storage).await.unwrap();
     assert!(!violations.is_empty());
     assert!(violations.iter().all(|one| one.contains("range of a blob")), "{violations:?}");
 }
 
-/// Drops manifests without a tag, claims every digest, and mounts what is nowhere.
-struct Boastful(MemoryStorage);
+/// Drops manifests without a tag, claims every digest, and reports mounts of missing blobs.
+struct ClaimsEverything(MemoryStorage);
 
 #[async_trait]
-impl ImageSink for Boastful {
+impl ImageSink for ClaimsEverything {
     async fn manifest_digest(
         &self,
         repository: &Repository,
@@ -119,13 +119,13 @@ impl ImageSink for Boastful {
 }
 
 #[tokio::test]
-async fn a_sink_that_breaks_a_contract_is_found_out() {
+async fn violating_sink_is_detected() {
     let storage = MemoryStorage::default();
-    let violations = conformance(&storage.clone(), &Boastful(storage)).await.unwrap();
+    let violations = conformance(&storage.clone(), &ClaimsEverything(storage)).await.unwrap();
     for rule in [
-        "a manifest that is not there has no digest",
-        "a blob that was mounted is there",
-        "a manifest that was put without a tag is read by its digest",
+        "a missing manifest has no digest",
+        "a mounted blob exists",
+        "a manifest written without a tag is read by digest",
         "an image index is read with everything in it",
     ] {
         assert!(violations.iter().any(|one| one == rule), "{rule}: {violations:?}");
@@ -133,7 +133,7 @@ async fn a_sink_that_breaks_a_contract_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_writes_into_one_layout_takes_no_names_from_others() {
+async fn layout_concurrent_writers_keep_all_names() {
     let directory = tempfile::tempdir().unwrap();
     let foreign = json!({"schemaVersion": 2, "manifests": [], "annotations": {"kept": "yes"}});
     std::fs::write(directory.path().join("index.json"), foreign.to_string()).unwrap();
@@ -157,7 +157,7 @@ async fn who_writes_into_one_layout_takes_no_names_from_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_was_dropped_does_not_stay_open() {
+async fn dropped_upload_session_is_cancelled() {
     let directory = tempfile::tempdir().unwrap();
     let storage = DiskStorage::new(directory.path());
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
@@ -184,7 +184,7 @@ async fn an_upload_that_was_dropped_does_not_stay_open() {
 }
 
 #[tokio::test]
-async fn layout_removes_what_killed_writers_left() {
+async fn layout_removes_leftovers_of_killed_writers() {
     let directory = tempfile::tempdir().unwrap();
     let blobs = directory.path().join("blobs");
     std::fs::create_dir(&blobs).unwrap();
@@ -203,7 +203,7 @@ async fn layout_removes_what_killed_writers_left() {
     assert!(!left.exists() && !part.exists());
     assert!(others.iter().all(|path| path.exists()));
 
-    // As long as one process writes, another removes nothing.
+    // While one process writes, another one removes nothing.
     std::fs::write(&left, "half").unwrap();
     let second = OciLayout::new(directory.path());
     second.put_manifest(&repository, &manifest, Some(&tag)).await.unwrap();

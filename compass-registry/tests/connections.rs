@@ -1,4 +1,4 @@
-//! Connections of the embedded registry: one that is silent takes no place for long.
+//! The embedded registry closes idle connections.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
@@ -22,21 +22,21 @@ async fn ask(connection: &mut TcpStream) {
     connection.write_all(b"GET /v2/ HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
 }
 
-/// The first line of an answer.
+/// Reads the status line of a response.
 async fn answer(connection: &mut TcpStream) -> String {
     let mut answer = vec![0; 1024];
     let count = connection.read(&mut answer).await.unwrap();
     String::from_utf8_lossy(&answer[..count]).lines().next().unwrap_or_default().to_owned()
 }
 
-/// Whether the other side ends a connection.
+/// Whether the server closes the connection.
 async fn ends(connection: &mut TcpStream) -> bool {
     let mut left = Vec::new();
     timeout(LONG, connection.read_to_end(&mut left)).await.is_ok()
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_for_nothing_is_closed() {
+async fn idle_connection_is_closed() {
     let server =
         serve(ServerOptions { connection_idle_timeout: SHORT, ..Default::default() }).await;
     let mut silent = TcpStream::connect(server.host()).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_connection_that_asks_for_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn one_connection_more_than_there_may_be_waits_until_another_ends() {
+async fn connection_over_limit_waits() {
     let server = serve(ServerOptions { max_connections: 1, ..Default::default() }).await;
     let mut first = TcpStream::connect(server.host()).await.unwrap();
     ask(&mut first).await;
@@ -67,7 +67,7 @@ async fn one_connection_more_than_there_may_be_waits_until_another_ends() {
 }
 
 #[tokio::test]
-async fn full_server_closes_most_silent_connection() {
+async fn full_server_closes_most_idle_connection() {
     let options = ServerOptions {
         max_connections: 2,
         idle_timeout_when_full: SHORT,
@@ -88,11 +88,11 @@ async fn full_server_closes_most_silent_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_ends_its_connections() {
+async fn dropped_server_closes_connections() {
     let server = serve(ServerOptions::default()).await;
     let mut connection = TcpStream::connect(server.host()).await.unwrap();
     connection.write_all(b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nhost: a\r\n").await.unwrap();
-    // It has been taken when another one has its answer.
+    // The blob's connection is accepted before this one gets its response.
     let mut other = TcpStream::connect(server.host()).await.unwrap();
     ask(&mut other).await;
     assert_eq!(answer(&mut other).await, "HTTP/1.1 200 OK");
@@ -101,7 +101,7 @@ async fn a_server_that_is_dropped_ends_its_connections() {
 }
 
 #[tokio::test]
-async fn who_asks_for_a_blob_and_does_not_read_it_makes_room_for_others() {
+async fn unread_response_connection_is_closed() {
     let (storage, repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
     let blob = storage.add_blob(&repository, vec![0; 32 << 20]);
     let options =
@@ -120,7 +120,7 @@ async fn who_asks_for_a_blob_and_does_not_read_it_makes_room_for_others() {
 }
 
 #[tokio::test]
-async fn as_much_as_can_be_said_is_as_much_as_there_is() {
+async fn maximum_option_values_are_accepted() {
     let options = ServerOptions {
         max_connections: usize::MAX,
         connection_idle_timeout: Duration::MAX,

@@ -1,4 +1,4 @@
-//! Files of credentials of other tools' own tests, and the order in which files are read.
+//! Credential files from the tests of other tools, and the order in which files are read.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use compass_registry::client::{CredentialFiles, Credentials, Login, Secret};
 
-/// A directory of files.
+/// A temporary directory of files.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -24,7 +24,8 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// With variables whose values are paths here; user 42 has no file in `/run`.
+    /// Reads the environment with variables whose values are paths in the directory. User 42 has no
+    /// file in `/run`.
     fn environment(&self, variables: &[(&str, &str)]) -> CredentialFiles {
         let values: Vec<(String, OsString)> = variables
             .iter()
@@ -42,7 +43,7 @@ fn one(text: &str) -> (Files, CredentialFiles) {
     (files, found)
 }
 
-/// The login for a repository of a host, or for the host as such: user and password.
+/// Returns user and password of the login for a repository, or for the host (`""`).
 fn login(logins: &[Login], path: &str) -> Option<String> {
     let fits = |login: &&Login| match &login.repository {
         None => true,
@@ -55,7 +56,7 @@ fn login(logins: &[Login], path: &str) -> Option<String> {
         Credentials::Password { username, password } if *password == Secret::new("") => {
             format!("{username}:")
         }
-        // A secret is not shown; it is compared with the password that these tests use for a user.
+        // Secrets cannot be read, so compare with the password that these tests use for the user.
         Credentials::Password { username, password } => {
             let known = ["org", "io", "docker.io", "example", "host", "host-5000", "host-5001"];
             let more = ["30.45-5000", "30.45", "busybox", "other", "level", "io-legacy"];
@@ -100,7 +101,7 @@ const PATHS: &str = r#"{"auths": {
 
 /// `TestGetAuth` of containers/image.
 #[test]
-fn auth_json_is_read_as_skopeo_does() {
+fn auth_json_matches_skopeo() {
     let identity = r#"{"auths": {"example.org": {
         "auth": "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOg==",
         "identitytoken": "some very long identity token"}}}"#;
@@ -126,7 +127,7 @@ fn auth_json_is_read_as_skopeo_does() {
         (PATHS, "docker.io", "vendor/product", Some("first:level")),
         (PATHS, "docker.io", "vendor", Some("first:level")),
         (PATHS, "docker.io", "other-vendor/other-product", Some("top:level")),
-        // Docker Hub's other names find them as well.
+        // Docker Hub's other names match as well.
         (PATHS, "index.docker.io", "vendor/product", Some("first:level")),
         (FULL, "registry-1.docker.io", "x", Some("docker:io")),
     ] {
@@ -167,7 +168,7 @@ fn dockercfg_is_read_after_config() {
 /// docker/cli: `TestNewJSON`, `TestLoadFromReaderWithUsernamePassword`, `TestConvertToHostname`,
 /// empty files; go-containerregistry: `TestVariousPaths`.
 #[test]
-fn config_json_is_read_as_docker_does() {
+fn config_json_matches_docker() {
     let entry = |key: &str, fields: &str| format!(r#"{{"auths": {{"{key}": {{{fields}}}}}}}"#);
     let joe = r#""auth": "am9lam9lOmhlbGxv", "email": "user@example.com""#;
     let foo = r#""auth": "Zm9vOmJhcg==""#;
@@ -179,7 +180,7 @@ fn config_json_is_read_as_docker_does() {
             Some("user:pass"),
         ),
         (entry("example.com", r#""auth": "dXNlcjpwYXNz""#), "example.com", Some("user:pass")),
-        // `auth` counts before the other two.
+        // `auth` takes precedence over the other two.
         (
             entry("example.com", r#""auth": "dXNlcjpwYXNz", "username": "x", "password": "bar""#),
             "example.com",
@@ -194,10 +195,10 @@ fn config_json_is_read_as_docker_does() {
         (entry("http://test.io/v1/", foo), "test.io", Some("foo:bar")),
         (entry("http://test.io/v2/", foo), "test.io", Some("foo:bar")),
         (entry("example.com:6555", foo), "example.com", None),
-        // Docker reads these two as the host; they are a project's here, as with Podman.
+        // Docker reads these two as the host. Here, as with Podman, they name a project.
         (entry("example.com/foo", foo), "example.com", None),
         (entry("https://example.com/foo", foo), "example.com", None),
-        // No scheme of a registry.
+        // Not a scheme of registries.
         (entry("ftp://example.com", foo), "example.com", None),
         (entry("unix:///var/run/docker.sock", foo), "unix:", None),
         (entry("test.io", ""), "test.io", None),
@@ -206,7 +207,7 @@ fn config_json_is_read_as_docker_does() {
         ("\u{feff}{}".to_owned(), "test.io", None),
         (r#"{"auths": null, "credHelpers": null, "credsStore": null}"#.to_owned(), "test.io", None),
         (r#"{"auths": {"test.io": null}, "credsStore": ""}"#.to_owned(), "test.io", None),
-        // Go's decoder reads names of fields in any case, and takes the last of equal ones.
+        // Go's decoder matches field names case-insensitively, and uses the last duplicate.
         (
             r#"{"Auths": {"test.io": {"AUTH": "Zm9vOmJhcg=="}}}"#.to_owned(),
             "test.io",
@@ -249,7 +250,7 @@ fn config_json_is_read_as_docker_does() {
     assert_eq!(login(&logins, "other").as_deref(), Some("baz:quux"));
 }
 
-/// An exact key counts before its spellings, and those before Docker Hub's other names.
+/// An exact key takes precedence over its spellings, and those over Docker Hub's other names.
 #[test]
 fn exact_key_counts_first() {
     let entries = [
@@ -270,7 +271,7 @@ fn exact_key_counts_first() {
 
 /// `TestGetAuthFailsOnBadInput` of containers/image, `TestMalformedJSON` of docker/cli.
 #[test]
-fn damaged_file_is_an_error_that_quotes_nothing() {
+fn malformed_file_error_quotes_no_content() {
     for text in [
         "Json rocks! Unless it doesn't. hunter2",
         "{",
@@ -286,14 +287,15 @@ fn damaged_file_is_an_error_that_quotes_nothing() {
         assert!(!said.contains("hunter2") && !said.contains("aHVudGVyMg"), "{said}");
         assert!(said.contains(&files.path("config.json").display().to_string()), "{said}");
     }
-    // A wrong entry of another host is ignored.
+    // An invalid entry of another host is ignored.
     let (_files, found) = one(r#"{"auths": {"a.b": {"auth": "aHVudGVyMg=="}, "c.d": {}}}"#);
     assert_eq!(found.find("c.d").unwrap(), []);
 }
 
 /// `TestGetPathToAuth` of containers/image, `TestPodmanConfig` of go-containerregistry,
-/// containers-auth.json(5). Unlike with crane, Podman's files count before Docker's, as the manual
-/// has it.
+/// containers-auth.json(5).
+///
+/// Unlike with crane, Podman's files take precedence over Docker's, as the manual specifies.
 #[test]
 fn files_are_read_in_order() {
     let text = |user: &str| {
@@ -329,7 +331,7 @@ fn files_are_read_in_order() {
     for (from, user) in [(1, "runtime"), (2, "config"), (4, "docker")] {
         assert_eq!(found(&names[from..], &variables).as_deref(), Some(user));
     }
-    // Where a variable moves a directory, the usual one is not read.
+    // If a variable moves a directory, the default one is not read.
     assert_eq!(found(&names[5..], &variables), None);
     assert_eq!(found(&names[3..4], &variables), None);
     let home = [("HOME", "home")];
@@ -340,7 +342,7 @@ fn files_are_read_in_order() {
 }
 
 #[test]
-fn login_of_earlier_file_counts_for_all_below() {
+fn earlier_file_takes_precedence() {
     let files = Files::new(&[
         ("one.json", r#"{"auths": {"reg.a/team": {"auth": "Zm9vOmJhcg=="}}}"#),
         ("two.json", r#"{"auths": {"reg.a": {"auth": "YmF6OnF1dXg="}}}"#),
@@ -355,7 +357,7 @@ fn login_of_earlier_file_counts_for_all_below() {
     assert_eq!(login(&later, "team/web").as_deref(), Some("bar:baz"));
 }
 
-/// Variables of a process; paths need not exist.
+/// Reads the environment with these variables; paths need not exist.
 fn variables(values: &[(&str, &str)]) -> CredentialFiles {
     let variable = |name: &str| {
         values.iter().find(|(own, _)| *own == name).map(|(_, value)| OsString::from(value))
@@ -365,7 +367,7 @@ fn variables(values: &[(&str, &str)]) -> CredentialFiles {
 
 /// docker/cli, `TestGetAllCredentialsFromEnvironment`.
 #[test]
-fn docker_auth_config_counts_before_files() {
+fn docker_auth_config_precedes_files() {
     let inline = r#"{"auths": {"reg.a": {"auth": "Zm9vOmJhcg=="}}}"#;
     let files = Files::new(&[(".docker/config.json", FULL)]);
     let home = files.path(".").display().to_string();
@@ -376,7 +378,8 @@ fn docker_auth_config_counts_before_files() {
         (Some("foo:bar"), "DOCKER_AUTH_CONFIG")
     );
     assert_eq!(login(&found.find("docker.io").unwrap(), "x").as_deref(), Some("docker:io"));
-    // Docker accepts no users and passwords in it, and ignores an unreadable value: here it is an error.
+    // Docker rejects `username` and `password` in it, and ignores an invalid value; here, that is
+    // an error.
     let plain = r#"{"auths": {"reg.a": {"username": "user", "password": "pass"}}}"#;
     let logins = variables(&[("DOCKER_AUTH_CONFIG", plain)]).find("reg.a").unwrap();
     assert_eq!(login(&logins, "x").as_deref(), Some("user:pass"));
@@ -386,16 +389,16 @@ fn docker_auth_config_counts_before_files() {
 }
 
 #[test]
-fn missing_file_is_an_error_if_named() {
+fn missing_named_file_is_error() {
     let missing = "/nonexistent/auth.json";
     let error = variables(&[("REGISTRY_AUTH_FILE", missing)]).find("reg.a").unwrap_err();
     let said = format!("{error:?}");
     assert!(said.contains(missing) && said.contains("REGISTRY_AUTH_FILE"), "{said}");
-    // Docker creates the directory that DOCKER_CONFIG names at the first login.
+    // Docker creates the directory in DOCKER_CONFIG at the first login.
     for name in ["HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"] {
         assert_eq!(variables(&[(name, "/nonexistent")]).find("reg.a").unwrap(), [], "{name}");
     }
-    // go-containerregistry, `TestConfigFileIsADir`: an optional secret that is not there.
+    // go-containerregistry, `TestConfigFileIsADir`: a missing optional secret.
     let files = Files::new(&[]);
     std::fs::create_dir_all(files.path("config.json")).unwrap();
     let found = files.environment(&[("DOCKER_CONFIG", ".")]);
@@ -403,7 +406,7 @@ fn missing_file_is_an_error_if_named() {
 }
 
 #[test]
-fn variable_with_file_name_says_so() {
+fn variable_with_path_is_explained() {
     let files = Files::new(&[("auth.json", "{}")]);
     let file = files.path("auth.json").display().to_string();
     let error = variables(&[("DOCKER_AUTH_CONFIG", &file)]).find("reg.a").unwrap_err();
@@ -420,7 +423,7 @@ fn registry_token_counts_first() {
 }
 
 #[test]
-fn helper_that_is_missing_names_its_file() {
+fn missing_helper_names_its_file() {
     for (key, text) in [
         ("credsStore", r#"{"credsStore": "there-is-no-such-helper"}"#),
         ("credHelpers", r#"{"credHelpers": {"reg.a": "there-is-no-such-helper"}}"#),
@@ -432,10 +435,10 @@ fn helper_that_is_missing_names_its_file() {
         assert!(said.contains("docker-credential-there-is-no-such-helper"), "{said}");
         assert!(said.contains(key) && said.contains(&file.display().to_string()), "{said}");
     }
-    // Only those of other hosts.
+    // Helpers of other hosts only.
     let (_files, found) = one(r#"{"credHelpers": {"other.a": "there-is-no-such-helper"}}"#);
     assert_eq!(found.find("reg.a").unwrap(), []);
-    // A login of the file itself counts before the common helper.
+    // A login in the file takes precedence over the default helper.
     let (_files, found) = one(
         r#"{"credsStore": "there-is-no-such-helper", "auths": {"reg.a": {"auth": "Zm9vOmJhcg=="}}}"#,
     );

@@ -19,7 +19,7 @@ impl Registry {
     }
 
     async fn with(storage: impl Storage, options: ServerOptions) -> Self {
-        // The client brings no cryptography of its own.
+        // No client installs a crypto provider here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
         Self { server, http: Client::new() }
@@ -52,7 +52,7 @@ impl Registry {
     }
 }
 
-/// Runs a test against every storage.
+/// Runs a test with every storage.
 async fn everywhere<F: Future<Output = ()>>(test: impl Fn(Registry) -> F) {
     test(Registry::serving(MemoryStorage::default()).await).await;
     let directory = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ fn manifest(config: &Digest, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_blob_belongs_to_the_repositories_it_was_pushed_to_or_mounted_into() {
+async fn blob_belongs_to_its_repositories_only() {
     everywhere(async |registry| {
         let digest = registry.push_blob("a/one", b"{}").await;
         let status = async |name: &str| {
@@ -97,7 +97,7 @@ async fn a_blob_belongs_to_the_repositories_it_was_pushed_to_or_mounted_into() {
 }
 
 #[tokio::test]
-async fn a_mount_that_is_declined_opens_an_upload() {
+async fn declined_mount_opens_upload() {
     everywhere(async |registry| {
         let digest = Digest::of(b"not here");
         let mount = format!("/v2/b/two/blobs/uploads/?mount={digest}&from=a/one");
@@ -111,7 +111,7 @@ async fn a_mount_that_is_declined_opens_an_upload() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_where_it_says_that_it_stands() {
+async fn upload_continues_at_reported_offset() {
     everywhere(async |registry| {
         let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
         let place = header(&opened, "location").to_owned();
@@ -130,7 +130,7 @@ async fn an_upload_goes_on_where_it_says_that_it_stands() {
 }
 
 #[tokio::test]
-async fn a_cancelled_upload_and_a_wrong_digest_leave_no_blob() {
+async fn cancelled_or_mismatched_upload_leaves_no_blob() {
     everywhere(async |registry| {
         let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
         let place = header(&opened, "location").to_owned();
@@ -146,7 +146,7 @@ async fn a_cancelled_upload_and_a_wrong_digest_leave_no_blob() {
 }
 
 #[tokio::test]
-async fn an_abandoned_upload_is_forgotten() {
+async fn abandoned_upload_expires() {
     let directory = tempfile::tempdir().unwrap();
     let options = ServerOptions {
         upload_idle_timeout: Duration::from_millis(50),
@@ -163,7 +163,8 @@ async fn an_abandoned_upload_is_forgotten() {
     assert_eq!(registry.ask("GET", &place, b"").await.status(), StatusCode::NOT_FOUND);
 }
 
-/// A `PATCH` whose body never ends; gives its connection when these bytes have arrived.
+/// Starts a `PATCH` whose body never ends, and returns its connection once these bytes have
+/// arrived.
 async fn stalled(registry: &Registry, place: &str, bytes: &[u8]) -> tokio::net::TcpStream {
     use tokio::io::AsyncWriteExt as _;
     let mut stream = tokio::net::TcpStream::connect(registry.server.host()).await.unwrap();
@@ -181,7 +182,7 @@ async fn stalled(registry: &Registry, place: &str, bytes: &[u8]) -> tokio::net::
 }
 
 #[tokio::test]
-async fn an_upload_whose_connection_stalled_goes_on_with_another() {
+async fn stalled_upload_continues_over_new_connection() {
     everywhere(async |registry| {
         let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
         let place = header(&opened, "location").to_owned();
@@ -205,7 +206,7 @@ async fn an_upload_whose_connection_stalled_goes_on_with_another() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_given_up_with_its_upload() {
+async fn stalled_body_and_upload_expire() {
     let directory = tempfile::tempdir().unwrap();
     // Long enough for a busy machine to send three bytes.
     let (upload_idle_timeout, body_idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
@@ -219,7 +220,7 @@ async fn a_body_that_stalls_is_given_up_with_its_upload() {
     }
     let mut answer = String::new();
     let read = tokio::io::AsyncReadExt::read_to_string(&mut connection, &mut answer);
-    // How the server closes is its own affair.
+    // The server may close or reset the connection.
     let _ = read.await;
     assert!(answer.contains("no byte of the body came for 1s"), "{answer}");
 }
@@ -255,7 +256,7 @@ async fn stalled_manifests_leave_memory_for_others() {
     .await;
 }
 
-/// A manifest of an image without layers, whose configuration has been pushed.
+/// Pushes the configuration of an image without layers, and returns its manifest.
 async fn empty_image(registry: &Registry, more: &str) -> String {
     let config = registry.push_blob("a/one", b"{}").await;
     format!(
@@ -265,7 +266,7 @@ async fn empty_image(registry: &Registry, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn put_ambiguous_manifest_is_refused() {
+async fn put_ambiguous_manifest_is_rejected() {
     everywhere(async |registry| {
         let index = format!(r#""mediaType":"{}","#, media_type::OCI_INDEX);
         let odd_case = r#""Manifests":[],"#;
@@ -285,7 +286,7 @@ async fn put_ambiguous_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn put_manifest_with_other_type_is_refused() {
+async fn put_manifest_with_other_type_is_rejected() {
     everywhere(async |registry| {
         let text = empty_image(&registry, "").await;
         let first = registry.push_manifest("a/one", "v1", &text).await;
@@ -324,7 +325,7 @@ async fn get_blob_racing_delete_is_never_server_error() {
 }
 
 #[tokio::test]
-async fn open_removes_leftovers_of_kills() {
+async fn open_removes_leftovers_of_killed_processes() {
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::serving(DiskStorage::new(directory.path())).await;
     let text = empty_image(&registry, "").await;
@@ -350,7 +351,7 @@ async fn open_removes_leftovers_of_kills() {
 }
 
 #[tokio::test]
-async fn an_upload_is_known_in_its_own_repository_only() {
+async fn upload_is_unknown_in_other_repositories() {
     everywhere(async |registry| {
         let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
         let place = header(&opened, "location").to_owned();
@@ -365,7 +366,7 @@ async fn an_upload_is_known_in_its_own_repository_only() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_not_as_long_as_it_says_is_refused_whole() {
+async fn chunk_with_wrong_length_is_rejected() {
     let registry = Registry::serving(MemoryStorage::default()).await;
     let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
     let place = header(&opened, "location").to_owned();
@@ -382,7 +383,7 @@ async fn a_chunk_that_is_not_as_long_as_it_says_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn paths_may_be_escaped_and_what_is_read_is_not_written() {
+async fn escaped_paths_work_and_reads_reject_writes() {
     let registry = Registry::serving(MemoryStorage::default()).await;
     let digest = registry.push_blob("a/one", b"abc").await;
     let escaped = format!("/v2/a%2Fone/blobs/{}", digest.to_string().replace(':', "%3a"));
@@ -397,7 +398,7 @@ async fn paths_may_be_escaped_and_what_is_read_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_password_is_taken_however_its_scheme_is_written() {
+async fn basic_auth_scheme_is_case_insensitive() {
     let login = Some(("robot".to_owned(), "hunter2".to_owned()));
     let options = ServerOptions { basic_auth: login, ..ServerOptions::default() };
     let registry = Registry::with(MemoryStorage::default(), options).await;
@@ -414,7 +415,7 @@ async fn a_password_is_taken_however_its_scheme_is_written() {
 }
 
 #[tokio::test]
-async fn referrers_are_listed_by_kind_until_they_are_deleted() {
+async fn referrers_are_filtered_and_deleted() {
     everywhere(async |registry| {
         let config = registry.push_blob("a/one", b"{}").await;
         let subject = manifest(&config, "");
@@ -452,7 +453,7 @@ async fn referrers_are_listed_by_kind_until_they_are_deleted() {
 }
 
 #[tokio::test]
-async fn a_manifest_without_its_blobs_is_refused() {
+async fn put_manifest_without_blobs_is_rejected() {
     everywhere(async |registry| {
         let config = registry.push_blob("other/place", b"{}").await;
         let answer = registry.push_manifest("a/one", "v1", &manifest(&config, "")).await;
@@ -464,13 +465,13 @@ async fn a_manifest_without_its_blobs_is_refused() {
 }
 
 #[tokio::test]
-async fn what_a_killed_server_left_is_removed_by_the_next_one_alone() {
+async fn leftovers_are_removed_by_next_server() {
     let directory = tempfile::tempdir().unwrap();
     let storage = DiskStorage::new(directory.path());
     let name: Repository = "a/one".parse().unwrap();
     let mut abandoned = storage.begin_upload(&name).await.unwrap();
     abandoned.append("half".into()).await.unwrap();
-    // Killed, it does not tidy up.
+    // A killed process does not clean up.
     std::mem::forget(abandoned);
     let mut used = storage.begin_upload(&name).await.unwrap();
     used.append("used".into()).await.unwrap();
@@ -489,7 +490,7 @@ async fn what_a_killed_server_left_is_removed_by_the_next_one_alone() {
 }
 
 #[tokio::test]
-async fn an_oci_layout_and_files_of_others_are_left_alone() {
+async fn directory_with_other_content_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let blob = directory.path().join("blobs/sha256").join("a".repeat(64));
     std::fs::create_dir_all(blob.parent().unwrap()).unwrap();

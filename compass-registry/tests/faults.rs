@@ -1,5 +1,5 @@
-//! Copies through registries that fail: either the right bytes arrive, or an error says what
-//! happened; nothing hangs, and no tag points at something incomplete.
+//! Copies through faulty registries: either the right bytes arrive, or the copy fails with an
+//! error. No copy hangs, and no tag points at an incomplete image.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -42,14 +42,14 @@ fn client(registry: &FaultyRegistry) -> Client {
     Client::new(&registry.host(), options).unwrap()
 }
 
-/// One copy from a registry to another.
+/// A copy from one registry to another.
 #[derive(Debug)]
 struct Run {
     result: Result<CopyReport, Error>,
     image: SampleImage,
     source: FaultyRegistry,
     destination: MemoryStorage,
-    /// Requests to the source and to the destination.
+    /// The numbers of requests to the source and to the destination.
     requests: (usize, usize),
 }
 
@@ -71,7 +71,8 @@ impl Run {
         Self { result, image, source, destination, requests }
     }
 
-    /// Whatever happened: what the tag points at is whole, and the image where all went well.
+    /// Checks that the image under the tag is complete, and is the copied one if the copy
+    /// succeeded.
     async fn assert_sound(&self, what: &str) {
         let tagged = Storage::manifest(&self.destination, &name(), &tag().into()).await.unwrap();
         match (&self.result, &tagged) {
@@ -108,7 +109,7 @@ fn every_fault() -> Vec<Fault> {
     faults
 }
 
-/// Each fault at each request of one side. No more bytes than `most` leave the source.
+/// Tries each fault at each request of one side. At most `most` bytes may leave the source.
 async fn at_every_request(
     script: impl Fn(usize, Fault) -> (Script, Script),
     most: impl Fn(Fault, &Run) -> u64,
@@ -136,10 +137,10 @@ async fn at_every_request(
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_once_with_a_pull_nothing_wrong_arrives() {
+async fn pull_with_one_fault_is_correct() {
     let script = |request, fault| (Script::once(request, fault), Script::default());
     let most = |fault, run: &Run| match fault {
-        // The registry sends everything, and what is not wanted is dropped.
+        // The registry sends whole blobs, and the client drops what it did not request.
         Fault::IgnoredRange => 3 * run.image.bytes(),
         _ => run.image.bytes() + PART,
     };
@@ -147,15 +148,15 @@ async fn whatever_goes_wrong_once_with_a_pull_nothing_wrong_arrives() {
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_once_with_a_push_nothing_wrong_arrives() {
+async fn push_with_one_fault_is_correct() {
     let script = |request, fault| (Script::default(), Script::once(request, fault));
-    // What was on its way when the upload broke is read again.
+    // Bytes in flight when the upload broke are read again.
     at_every_request(script, |_, run| 2 * run.image.bytes()).await;
 }
 
-/// A thousand scripts; `COMPASS_SEED` begins elsewhere, and a failure names its seed.
+/// Runs a thousand scripts. `COMPASS_SEED` sets the first seed, and a failure prints its seed.
 #[tokio::test]
-async fn whatever_goes_wrong_nothing_wrong_arrives() {
+async fn copy_with_random_faults_is_correct() {
     let first: u64 = std::env::var("COMPASS_SEED").map_or(1, |seed| seed.parse().unwrap());
     println!("seeds {first} to {}", first + 999);
     let runs = (first..first + 1000).map(|seed| async move {

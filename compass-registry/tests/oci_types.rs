@@ -1,5 +1,5 @@
-//! Manifests that the types of `oci-spec` write are read alike. Versions of operating systems are left
-//! out: oci-spec 0.10 writes `os_version` instead of `os.version`.
+//! Manifests written by the types of `oci-spec` are parsed identically. OS versions are left out,
+//! as oci-spec 0.10 writes `os_version` instead of `os.version`.
 #![allow(clippy::unwrap_used)]
 
 use compass_registry::{Descriptor, Digest, Manifest, RawManifest, media_type};
@@ -23,7 +23,7 @@ fn blobs() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
 }
 
 #[test]
-fn media_types_are_those_of_specification() {
+fn media_types_match_oci_spec() {
     for (ours, theirs) in [
         (media_type::OCI_MANIFEST, oci::MediaType::ImageManifest),
         (media_type::OCI_INDEX, oci::MediaType::ImageIndex),
@@ -38,7 +38,7 @@ fn media_types_are_those_of_specification() {
 
 proptest! {
     #[test]
-    fn image_manifest_is_read_alike(blobs in blobs(), has_type: bool) {
+    fn image_manifest_matches_oci_spec(blobs in blobs(), has_type: bool) {
         let config = descriptor(media_type::OCI_CONFIG, &blobs[0]);
         let layers: Vec<_> =
             blobs[1..].iter().map(|blob| descriptor(media_type::OCI_LAYER_GZIP, blob)).collect();
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn index_is_read_alike(
+    fn index_matches_oci_spec(
         blobs in blobs(),
         architecture in "amd64|arm64|arm|riscv64",
         variant in prop::option::of("v[5-9]"),

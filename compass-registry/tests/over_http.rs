@@ -1,4 +1,4 @@
-//! The client against the embedded server: what one media can do, every other can.
+//! The client against the embedded server, and images across all implementations.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn tag(text: &str) -> Tag {
     text.parse().unwrap()
 }
 
-/// An image of two layers, one of them larger than any buffer.
+/// Stores an image of two layers, one of them larger than any buffer.
 async fn image(storage: &MemoryStorage, repository: &Repository, tag: &Tag) -> Digest {
     let layers = [layer(1, 3_000_000), layer(2, 70_000)];
     let descriptor = |media_type: &str, bytes: &[u8]| {
@@ -66,7 +66,7 @@ async fn arrive(sink: &dyn ImageSink) -> Result<Digest, Error> {
 }
 
 #[tokio::test]
-async fn an_image_goes_through_http_disk_and_layout_and_stays_itself() {
+async fn image_survives_http_disk_and_layout() {
     let directory = tempfile::tempdir().unwrap();
     let storage = DiskStorage::new(directory.path().join("registry"));
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
@@ -88,7 +88,7 @@ async fn an_image_goes_through_http_disk_and_layout_and_stays_itself() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn missing_content_is_not_found() {
     let server =
         Server::start(MemoryStorage::default(), "127.0.0.1:0", ServerOptions::default()).await;
     let client = Client::new(&server.as_ref().unwrap().host(), ClientOptions::default()).unwrap();
@@ -98,7 +98,7 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_password_opens_the_door_and_a_wrong_one_shows_nowhere() {
+async fn wrong_password_fails_without_showing() {
     let options = ServerOptions {
         basic_auth: Some(("robot".to_owned(), "correct".to_owned())),
         ..ServerOptions::default()
@@ -120,7 +120,7 @@ async fn a_password_opens_the_door_and_a_wrong_one_shows_nowhere() {
 }
 
 #[tokio::test]
-async fn a_blob_is_read_from_any_offset() {
+async fn blob_is_read_from_any_offset() {
     let storage = MemoryStorage::default();
     let bytes = layer(7, 100_000);
     storage.add_blob(&name("a/b"), bytes.clone());
@@ -136,7 +136,7 @@ async fn a_blob_is_read_from_any_offset() {
 }
 
 #[tokio::test]
-async fn a_dead_registry_is_named_in_the_error() {
+async fn unreachable_registry_is_named_in_error() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for wait in [Duration::ZERO, Duration::from_millis(300)] {
         let retry = RetryPolicy { connect_retry: wait, ..RetryPolicy::default() };
@@ -145,13 +145,13 @@ async fn a_dead_registry_is_named_in_the_error() {
         let error = client.ping().await.unwrap_err();
         assert!(error.to_string().contains(&free.to_string()), "{error}");
         assert!(error.hint().is_some());
-        // One that was waited for is not worth another try.
+        // After the time limit, the error is final.
         assert_eq!(error.is_transient(), wait.is_zero(), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn referrers_of_many_words_come_in_pages() {
+async fn long_referrers_list_is_paginated() {
     let directory = tempfile::tempdir().unwrap();
     referrers_come_in_pages(MemoryStorage::default()).await;
     referrers_come_in_pages(DiskStorage::new(directory.path())).await;
@@ -191,7 +191,7 @@ async fn referrers_come_in_pages(storage: impl Storage) {
 }
 
 #[tokio::test]
-async fn uploads_that_nobody_goes_on_with_make_room_for_others() {
+async fn idle_uploads_are_evicted_at_limit() {
     let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", ServerOptions::default());
     let server = server.await.unwrap();
     let (host, http) = (server.host(), reqwest::Client::new());
@@ -200,7 +200,7 @@ async fn uploads_that_nobody_goes_on_with_make_room_for_others() {
         let begun =
             http.post(format!("http://{host}/v2/a/web/blobs/uploads/")).send().await.unwrap();
         opened.push(begun.headers()["location"].to_str().unwrap().to_owned());
-        // The first one is gone on with.
+        // Use the first upload, so that it is not the one idle longest.
         let first = http.get(format!("http://{host}{}", opened[0])).send().await.unwrap();
         assert_eq!(first.status(), 204);
     }

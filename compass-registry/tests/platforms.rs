@@ -1,5 +1,5 @@
-//! Copies of images for several platforms: what belongs to none, what lies in another index, and
-//! the layers that registries need not hold.
+//! Copies of images for several platforms: entries without one, nested indexes, and
+//! nondistributable layers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn tag() -> Tag {
     "v1".parse().unwrap()
 }
 
-/// Copies the tagged image or index, for these platforms.
+/// Copies the tagged image or index for these platforms.
 async fn copy(
     source: &MemoryStorage,
     sink: &MemoryStorage,
@@ -77,7 +77,7 @@ async fn image_in_nested_index_is_found() {
         let copied = copy(&storage, &MemoryStorage::default(), &[platform]).await.unwrap();
         assert_eq!(copied.digest, image.manifest.digest());
     }
-    // An index of some of them would not be one that its builder wrote.
+    // An index with only some of them would differ from what its builder wrote.
     let both = copy(&storage, &MemoryStorage::default(), &["linux/arm64", "linux/amd64"]).await;
     assert!(both.unwrap_err().to_string().contains("an index of indexes"));
     let sink = MemoryStorage::default();
@@ -89,7 +89,7 @@ async fn image_in_nested_index_is_found() {
 }
 
 #[tokio::test]
-async fn entry_without_platform_is_told_by_config() {
+async fn entry_without_platform_uses_configuration() {
     let storage = MemoryStorage::default();
     let amd64 = SampleImage::for_architecture("amd64", vec![random_bytes(1, 100)]);
     let arm64 = SampleImage::for_architecture("arm64", vec![random_bytes(2, 100)]);
@@ -122,7 +122,7 @@ async fn attestations_are_never_chosen() {
     assert!(!none.to_string().contains("unknown"), "{none}");
 }
 
-/// An image for Windows, whose base layer registries need not hold; and that layer.
+/// Stores an image for Windows with a nondistributable base layer, and returns that layer.
 async fn store_windows(storage: &MemoryStorage) -> &'static [u8] {
     let (base, image) = (b"their own", SampleImage::with_layers(vec![random_bytes(1, 2000)]));
     for blob in &image.blobs {
@@ -143,7 +143,7 @@ async fn store_windows(storage: &MemoryStorage) -> &'static [u8] {
 }
 
 #[tokio::test]
-async fn nondistributable_layer_is_copied_or_named() {
+async fn nondistributable_layer_is_copied_or_reported() {
     let (storage, sink) = (MemoryStorage::default(), MemoryStorage::default());
     let base = store_windows(&storage).await;
     let layer = Descriptor::of("x", base);
@@ -159,7 +159,7 @@ async fn nondistributable_layer_is_copied_or_named() {
         assert_eq!(copied.unavailable, []);
     }
     assert_eq!(&sink.read(&repository(), &layer).await.unwrap()[..], base);
-    // The destination alone may have it.
+    // Only the destination may have the layer.
     let without = MemoryStorage::default();
     store_windows(&without).await;
     let copied = copy(&without, &sink, &[]).await.unwrap();
@@ -167,7 +167,7 @@ async fn nondistributable_layer_is_copied_or_named() {
 }
 
 #[tokio::test]
-async fn second_copy_names_same_lacks() {
+async fn second_copy_reports_same_missing_platforms() {
     let (storage, sink) = (MemoryStorage::default(), MemoryStorage::default());
     let image = SampleImage::for_architecture("arm64", vec![vec![1; 100]]);
     image.store(&storage, &repository(), &tag()).await.unwrap();

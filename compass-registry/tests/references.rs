@@ -1,12 +1,12 @@
-//! Image references of other tools' own tests. A host is never guessed here, so that references they take
-//! for a name at a default registry is refused.
+//! Image references from the tests of other tools. The host is mandatory here, so that references
+//! to a default registry are rejected.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use compass_registry::{Reference, RegistryPrefix};
 
 const F: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
-/// Host, repository, tag and digest of a text.
+/// Returns host, repository, tag and digest of a text.
 fn parts(text: &str) -> Option<(String, String, Option<String>, Option<String>)> {
     let reference: Reference = text.parse().ok()?;
     assert_eq!(reference.to_string(), text);
@@ -18,9 +18,9 @@ fn parts(text: &str) -> Option<(String, String, Option<String>, Option<String>)>
     ))
 }
 
-/// `TestReferenceParse` of distribution/reference: what both read, and how.
+/// `TestReferenceParse` of distribution/reference: accepted by both, with the same result.
 #[test]
-fn reference_parts_are_those_of_distribution() {
+fn reference_parts_match_distribution() {
     let digest = format!("sha256:{F}");
     let long = "a".repeat(255);
     for (text, host, repository, tag, with_digest) in [
@@ -119,9 +119,9 @@ fn reference_parts_are_those_of_distribution() {
     }
 }
 
-/// `TestReferenceParse` and `TestWithNameFailure`: what both refuse.
+/// `TestReferenceParse` and `TestWithNameFailure`: rejected by both.
 #[test]
-fn reference_refused_by_distribution_is_refused() {
+fn reference_rejected_by_distribution_is_rejected() {
     let digest = format!("sha256:{F}");
     for text in [
         String::new(),
@@ -147,7 +147,7 @@ fn reference_refused_by_distribution_is_refused() {
     }
 }
 
-/// `TestReferenceParse`: where this crate deliberately differs.
+/// `TestReferenceParse`: deliberate differences of this crate.
 #[test]
 fn reference_differs_from_distribution_with_reason() {
     let long = "a/".repeat(127);
@@ -169,7 +169,7 @@ fn reference_differs_from_distribution_with_reason() {
     ] {
         assert_eq!(parts(text), None, "{text}: {reason}");
     }
-    // SHA-512 is known here whatever the program imports.
+    // SHA-512 is always supported here, whatever packages the program imports.
     let text = format!("test.com/validname@sha512:{F}{F}");
     assert!(parts(&text).is_some());
 }
@@ -187,7 +187,7 @@ fn reference_accepted_by_crane_is_accepted() {
         "us.gcr.io/project-id/image:with.period.in.tag",
         "gcr.io/project-id/image:w1th-alpha_num3ric.PLUScaps",
         "domain.with.port:9001/image:latest",
-        // Weak validation adds the tag `latest`, as here; what names no host is below.
+        // Weak validation adds the tag `latest`, as here. Names without a host are below.
         "gcr.io/project-id/implicit-latest",
         "www.example.test:12345/repo/path",
         "localhost/testimage:mytag",
@@ -215,7 +215,7 @@ fn reference_accepted_by_crane_is_accepted() {
     ] {
         assert!(parts(&format!("{name}@{VALID}")).is_some(), "{name}");
     }
-    // TestParseReferenceWithTagAndDigest: the digest counts.
+    // TestParseReferenceWithTagAndDigest: the digest takes precedence.
     let text = format!("example.text/foo/bar:v1.0.0@{VALID}");
     let reference: Reference = text.parse().unwrap();
     assert_eq!(reference.tag_or_digest().to_string(), VALID);
@@ -224,7 +224,7 @@ fn reference_accepted_by_crane_is_accepted() {
 }
 
 #[test]
-fn reference_refused_by_crane_is_refused() {
+fn reference_rejected_by_crane_is_rejected() {
     let odd = "shsh".repeat(16);
     for text in [
         // badTagNames
@@ -270,9 +270,9 @@ fn reference_differs_from_crane_with_reason() {
     }
 }
 
-/// `TestNewRegistry`: hosts, here as places that images go to.
+/// `TestNewRegistry`: hosts, parsed as registry prefixes here.
 #[test]
-fn registry_names_are_those_of_crane() {
+fn registry_prefix_matches_crane() {
     for text in [
         "gcr.io",
         "gcr.io:9001",
@@ -286,8 +286,8 @@ fn registry_names_are_those_of_crane() {
         let place: RegistryPrefix = text.parse().unwrap();
         assert_eq!((place.host.as_str(), place.project.as_str()), (text, ""));
     }
-    // The last two are accepted by crane: the empty one is Docker Hub there, and an address without
-    // brackets cannot be told from a host with a port.
+    // crane accepts the last two: the empty one means Docker Hub, and an address without brackets
+    // cannot be distinguished from a host with a port.
     for text in ["white space", "gcr?com", "", "::1"] {
         assert!(text.parse::<RegistryPrefix>().is_err(), "{text}");
     }

@@ -1,4 +1,5 @@
-//! Registries that refuse, lie, or send us elsewhere: how long we try, and whom errors blame.
+//! Registries that refuse, lie or redirect: how often requests are retried, and which host errors
+//! name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
@@ -21,11 +22,11 @@ use compass_registry::{
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// What takes longer than this does not end.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// A time limit for transfers that would hang.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// Without pauses.
-fn brisk() -> RetryPolicy {
+/// Retries without delays.
+fn no_delays() -> RetryPolicy {
     RetryPolicy {
         initial_backoff: Duration::from_millis(1),
         max_retry_after: Duration::from_secs(1),
@@ -34,9 +35,9 @@ fn brisk() -> RetryPolicy {
     }
 }
 
-/// With little patience, for hosts that say nothing.
+/// Retries with short timeouts, for hosts that do not respond.
 fn impatient() -> RetryPolicy {
-    RetryPolicy { idle_timeout: Duration::from_millis(200), ..brisk() }
+    RetryPolicy { idle_timeout: Duration::from_millis(200), ..no_delays() }
 }
 
 fn with(host: &str, retry: RetryPolicy) -> Client {
@@ -44,11 +45,11 @@ fn with(host: &str, retry: RetryPolicy) -> Client {
 }
 
 fn client(host: &str) -> Client {
-    with(host, brisk())
+    with(host, no_delays())
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_for_an_hour_is_not_waited_for() {
+async fn upload_long_retry_after_fails() {
     for status in [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::RANGE_NOT_SATISFIABLE] {
         let registry = serve(move |request| match request.method().as_str() {
             "POST" => (StatusCode::ACCEPTED, [(header::LOCATION, "/u/1")]).into_response(),
@@ -56,7 +57,7 @@ async fn an_upload_that_is_refused_for_an_hour_is_not_waited_for() {
             _ => StatusCode::NOT_FOUND.into_response(),
         })
         .await;
-        let pushed = tokio::time::timeout(PATIENCE, push_layer(&client(&registry))).await;
+        let pushed = tokio::time::timeout(TIME_LIMIT, push_layer(&client(&registry))).await;
         let error = pushed.expect("it waits").unwrap_err();
         let refused = matches!(&error, Error::Status { status: said, .. } if *said == status);
         assert!(refused, "{error}");
@@ -64,12 +65,12 @@ async fn an_upload_that_is_refused_for_an_hour_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_registry_that_always_fails_is_tried_as_often_as_it_should_be_at_either_end() {
+async fn failing_registry_attempts_are_limited() {
     let always = |from: usize| Script((from..500).map(|n| (n, Fault::Status(503))).collect());
     let tag: Tag = "v1".parse().unwrap();
-    let tries = usize::try_from(brisk().max_attempts).unwrap();
-    // What goes well at first: a challenge and a manifest at the source; a challenge, a tag that is
-    // not there, and three blobs that are not, at the destination.
+    let tries = usize::try_from(no_delays().max_attempts).unwrap();
+    // Successful requests before the failures. At the source: a challenge and a manifest. At the
+    // destination: a challenge, a missing tag, and three missing blobs.
     for (well, at_source) in [(2, true), (5, false)] {
         let storage = MemoryStorage::default();
         let image = SampleImage::new(1, &[100, 200]);
@@ -85,14 +86,14 @@ async fn a_registry_that_always_fails_is_tried_as_often_as_it_should_be_at_eithe
         assert!(copied.unwrap_err().is_transient());
         let failing = if at_source { &source } else { &sink };
         let blobs = image.blobs.len();
-        // What was begun is given up as well, with a request for each upload.
+        // Each started upload is also cancelled, with one request.
         let most = well + blobs * (2 * tries + 1);
         assert!(failing.requests() <= most, "{} requests, {most} at most", failing.requests());
     }
 }
 
 #[tokio::test]
-async fn credentials_are_asked_for_once_however_many_requests_begin_together() {
+async fn concurrent_requests_get_one_challenge() {
     let tag: Tag = "v1".parse().unwrap();
     let storage = MemoryStorage::default();
     let image = SampleImage::new(1, &[100]);
@@ -111,20 +112,20 @@ async fn credentials_are_asked_for_once_however_many_requests_begin_together() {
 }
 
 #[tokio::test]
-async fn a_dead_registry_does_not_make_requests_wait_for_one_another() {
+async fn unresponsive_registry_requests_fail_in_parallel() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = with(&listener.local_addr().unwrap().to_string(), impatient());
     let tag = TagOrDigest::Tag("v1".parse().unwrap());
     let repository = name();
     let reads = (0..20).map(|_| client.manifest_digest(&repository, &tag));
-    // One after the other, they would take as long as all their silences together.
+    // The sum of the timeouts of all requests, if they ran one after the other.
     let together = 20 * impatient().idle_timeout * impatient().max_attempts;
     let answers = tokio::time::timeout(together, futures_util::future::join_all(reads)).await;
     assert!(answers.expect("they wait for one another").iter().all(Result::is_err));
 }
 
 #[tokio::test]
-async fn a_manifest_that_a_registry_only_says_it_took_is_missed() {
+async fn manifest_accepted_but_missing_is_error() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let registry = serve(move |request| match request.method().as_str() {
@@ -139,13 +140,13 @@ async fn a_manifest_that_a_registry_only_says_it_took_is_missed() {
     let tag = "v1".parse().unwrap();
     let error = client(&registry).put_manifest(&name(), &manifest, Some(&tag)).await.unwrap_err();
     assert!(error.to_string().contains("has it not"), "{error}");
-    // In each try for the digest and the tag, by `HEAD` and `GET`, and once for `/v2/`, because the
+    // `HEAD` and `GET` of the digest and of the tag in each attempt, and `/v2/` once, because the
     // manifest may be hidden.
-    assert_eq!(asked.load(Ordering::Relaxed), 4 * brisk().max_attempts as usize + 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 4 * no_delays().max_attempts as usize + 1);
 }
 
 #[tokio::test]
-async fn errors_blame_who_was_asked() {
+async fn errors_name_requested_host() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = listener.local_addr().unwrap().to_string();
     drop(listener);
@@ -165,7 +166,7 @@ async fn errors_blame_who_was_asked() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_drips_for_ever_is_given_up() {
+async fn endless_slow_manifest_fails() {
     let registry = serve(|_| {
         let drops = stream::repeat(()).then(|()| async {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -177,18 +178,18 @@ async fn a_manifest_that_drips_for_ever_is_given_up() {
     let client = with(&registry, RetryPolicy { max_attempts: 1, ..impatient() });
     let (repository, tag) = (name(), TagOrDigest::Tag("v1".parse().unwrap()));
     let reading = client.manifest(&repository, &tag);
-    let read = tokio::time::timeout(PATIENCE, reading).await.expect("it waits");
+    let read = tokio::time::timeout(TIME_LIMIT, reading).await.expect("it waits");
     assert!(matches!(read, Err(Error::Unreachable { .. })), "{read:?}");
 }
 
-/// With a speed that no transfer of these tests reaches.
+/// A minimum speed that no transfer of these tests reaches.
 fn demanding() -> RetryPolicy {
     let speed_window = Duration::from_millis(300);
-    RetryPolicy { min_speed: 1 << 40, speed_window, ..brisk() }
+    RetryPolicy { min_speed: 1 << 40, speed_window, ..no_delays() }
 }
 
 #[tokio::test]
-async fn transfer_that_is_too_slow_ends() {
+async fn slow_transfer_fails() {
     let registry = serve(|request| {
         let drops = stream::repeat(()).then(|()| async {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -203,18 +204,18 @@ async fn transfer_that_is_too_slow_ends() {
     })
     .await;
     let client = with(&registry, demanding());
-    let reading = tokio::time::timeout(PATIENCE, client.read(&name(), &layer_of(1 << 20))).await;
+    let reading = tokio::time::timeout(TIME_LIMIT, client.read(&name(), &layer_of(1 << 20))).await;
     let error = reading.expect("it waits").unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("are expected"), "{cause}");
 }
 
-/// A blob of so many bytes, of which the source sends others.
+/// Describes a blob of this size; the source sends other bytes.
 fn layer_of(size: u64) -> compass_registry::Descriptor {
     compass_registry::Descriptor { size, ..layer() }
 }
 
-/// Opens uploads, and takes nothing of the body of a request.
+/// Opens uploads, but does not read request bodies.
 async fn answer_only_heads(mut connection: tokio::net::TcpStream) {
     let mut head = vec![0; 64 << 10];
     let count = connection.read(&mut head).await.unwrap();
@@ -228,9 +229,9 @@ async fn answer_only_heads(mut connection: tokio::net::TcpStream) {
 }
 
 #[tokio::test]
-async fn upload_that_is_not_read_ends() {
+async fn unread_upload_fails() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    // What the system takes in place of the server would look like progress.
+    // Bytes buffered by the system on behalf of the server would look like progress.
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(16).unwrap();
@@ -243,13 +244,13 @@ async fn upload_that_is_not_read_ends() {
     let client = with(&host, demanding());
     let bytes = compass_registry::testing::random_bytes(1, 16 << 20);
     let pushing = answering::push_blob(&client, &bytes);
-    let error = tokio::time::timeout(PATIENCE, pushing).await.expect("it waits").unwrap_err();
+    let error = tokio::time::timeout(TIME_LIMIT, pushing).await.expect("it waits").unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("are expected"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_content_type_that_only_begins_like_one_is_none() {
+async fn content_type_prefix_is_not_enough() {
     let manifest = SampleImage::new(1, &[10]).manifest;
     let bytes = manifest.bytes().clone();
     let registry = serve(move |_| {

@@ -1,4 +1,4 @@
-//! Sources that send too much, or next to nothing.
+//! Sources that send too much, or hardly anything.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ fn name(text: &str) -> Repository {
     text.parse().unwrap()
 }
 
-/// Has blobs whose last part never ends, while the first takes its time.
+/// Delays the start of its blobs, and never ends their last part.
 struct Endless(RangeOptions);
 
 #[async_trait]
@@ -51,7 +51,7 @@ impl ImageSource for Endless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
+async fn endless_blob_fails() {
     let source = Arc::new(Endless(RangeOptions::new(64 << 10, 4)));
     let blob = |size| Descriptor { size, ..Descriptor::of("x", &[]) };
     let read = async |mut bytes: BoxStream<'_, Result<Bytes, Error>>| loop {
@@ -69,7 +69,7 @@ async fn who_sends_more_than_a_blob_has_is_not_listened_to_any_longer() {
     assert!(matches!(error, Error::SizeMismatch { expected: 100, .. }), "{error:?}");
 }
 
-/// Sends one byte for each request, and breaks off or ends there.
+/// Sends one byte per request, and then fails or ends.
 struct Dripping {
     asked: AtomicUsize,
     breaks: bool,
@@ -102,7 +102,7 @@ impl ImageSource for Dripping {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_byte_for_each_connection_is_not_getting_on() {
+async fn one_byte_per_connection_fails() {
     for breaks in [true, false] {
         let source = Arc::new(Dripping { asked: AtomicUsize::new(0), breaks });
         let descriptor = Descriptor { size: 10_000, ..Descriptor::of("x", &[]) };
@@ -144,7 +144,7 @@ impl ImageSource for Trickling {
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_that_trickles_ends_with_error() {
+async fn trickling_source_fails() {
     let descriptor = Descriptor { size: 1 << 20, ..Descriptor::of("x", &[]) };
     let before = tokio::time::Instant::now();
     let mut bytes = open_blob_range(Arc::new(Trickling), &name("a/b"), &descriptor, 0..1 << 20);

@@ -1,5 +1,5 @@
-//! Tokens for several repositories at once: as few as the token service lets there be, and whatever
-//! it lets there be, everything is read that may be read.
+//! Tokens for several repositories: as few as the token service supports, without affecting what
+//! can be read.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
@@ -13,17 +13,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use compass_registry::{Error, ImageSourceExt as _, Repository};
 
-/// What a token service makes of a question for several scopes.
+/// How a token service responds to a request for several scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Service {
     GrantsAll,
     GrantsTheFirst,
     Refuses,
-    /// All but the one for `release/app-5`.
+    /// Grants all of them except the one for `release/app-5`.
     GrantsMost,
 }
 
-/// What a token looks like: all that it is for.
+/// Returns a token whose text is the list of its scopes.
 fn granted(service: Service, request: &Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let scopes = query.split('&').filter_map(|pair| pair.strip_prefix("scope="));
@@ -41,8 +41,8 @@ fn granted(service: Service, request: &Request) -> Response {
     format!(r#"{{"token": "{granted}+", "expires_in": 300}}"#).into_response()
 }
 
-/// Reads a blob of each of twelve repositories, and gives the results, the requests to the registry
-/// and those to its token service.
+/// Reads a blob from each of twelve repositories, and returns the results and the numbers of
+/// requests to the registry and to its token service.
 async fn read_all(service: Service, denial: StatusCode) -> (Vec<Result<(), Error>>, usize, usize) {
     let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
     let [requests, tokens] = counts.clone();
@@ -76,15 +76,15 @@ async fn read_all(service: Service, denial: StatusCode) -> (Vec<Result<(), Error
 }
 
 #[tokio::test]
-async fn one_token_does_for_all_repositories_that_are_expected() {
+async fn one_token_covers_announced_repositories() {
     let (results, requests, tokens) = read_all(Service::GrantsAll, StatusCode::UNAUTHORIZED).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    // The first request is asked who it is, and no other.
+    // Only the first request gets a challenge.
     assert_eq!((requests, tokens), (13, 1));
 }
 
 #[tokio::test]
-async fn where_one_token_does_not_do_for_all_each_repository_gets_its_own() {
+async fn refused_shared_token_is_split() {
     for denial in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
         for service in [Service::Refuses, Service::GrantsTheFirst] {
             let (results, requests, tokens) = read_all(service, denial).await;
@@ -95,7 +95,7 @@ async fn where_one_token_does_not_do_for_all_each_repository_gets_its_own() {
 }
 
 #[tokio::test]
-async fn a_repository_that_may_not_be_read_keeps_no_other_from_being_read() {
+async fn denied_repository_does_not_affect_others() {
     for denial in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
         let (results, _, _) = read_all(Service::GrantsMost, denial).await;
         for (number, result) in results.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Uploads in chunks, to registries that let only so much through, and take their time at the end.
+//! Chunked uploads to registries that limit request sizes or respond slowly.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
@@ -16,12 +16,12 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::testing::random_bytes;
 use compass_registry::{Descriptor, RetryPolicy};
 
-/// A registry with one upload behind a proxy: whole blobs do not pass.
+/// A registry with one upload, behind a proxy that rejects whole blobs.
 #[derive(Clone)]
 struct Narrow {
-    /// Bytes that pass at once.
+    /// The maximum size of a request in bytes.
     limit: usize,
-    /// How long the end of an upload takes.
+    /// How long completing an upload takes.
     end: Duration,
     received: Arc<Mutex<Vec<u8>>>,
 }
@@ -73,7 +73,7 @@ async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
 }
 
 #[tokio::test]
-async fn what_a_proxy_lets_through_is_found_however_little_it_is() {
+async fn chunk_size_adapts_to_proxy_limit() {
     let bytes = random_bytes(1, 5 << 20);
     let (host, received) = Narrow::serve(1 << 20, Duration::ZERO).await;
     push(&host, &bytes).await.unwrap();
@@ -81,21 +81,21 @@ async fn what_a_proxy_lets_through_is_found_however_little_it_is() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_lets_nothing_through_is_given_up() {
+async fn proxy_limit_below_minimum_fails() {
     let (host, _) = Narrow::serve(1000, Duration::ZERO).await;
     let error = push(&host, &random_bytes(1, 5 << 20)).await.unwrap_err();
     assert!(error.to_string().contains("413"), "{error}");
 }
 
 #[tokio::test]
-async fn the_end_of_an_upload_may_take_longer_than_a_registry_is_silent() {
+async fn completing_upload_may_exceed_idle_timeout() {
     let (host, received) = Narrow::serve(1 << 20, Duration::from_millis(1500)).await;
     push(&host, b"a few bytes").await.unwrap();
     assert_eq!(*received.lock().unwrap(), b"a few bytes");
 }
 
 #[tokio::test]
-async fn one_byte_goes_in_a_chunk_as_well() {
+async fn one_byte_chunk_is_uploaded() {
     let (host, received) = Narrow::serve(1 << 20, Duration::ZERO).await;
     push(&host, b"x").await.unwrap();
     assert_eq!(*received.lock().unwrap(), b"x");

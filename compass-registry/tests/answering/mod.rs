@@ -1,4 +1,4 @@
-//! A server that answers as a test says, and who asks it.
+//! A server whose responses a test defines, and clients for it.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{Descriptor, Error, ImageSink as _, Repository, open_blob};
 
-/// Serves with a function, and gives the host.
+/// Starts a server that responds with a function, and returns its host.
 pub(crate) async fn serve(
     answer: impl Fn(Request) -> Response + Clone + Send + Sync + 'static,
 ) -> String {
     serve_router(Router::new().fallback(move |request| std::future::ready(answer(request)))).await
 }
 
-/// Serves with what may take its time, and gives the host.
+/// Starts a server with a router, and returns its host.
 pub(crate) async fn serve_router(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -39,7 +39,7 @@ pub(crate) fn name() -> Repository {
     "release/web".parse().unwrap()
 }
 
-/// The only blob that most of these tests move.
+/// The blob that most of these tests transfer.
 pub(crate) fn layer() -> Descriptor {
     blob(b"layer")
 }

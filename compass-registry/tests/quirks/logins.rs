@@ -1,4 +1,4 @@
-//! Logins: when they are offered, what tokens are asked for, and what a refusal says of them.
+//! Authentication: when logins are used, which tokens are requested, and what errors say.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::world::{
     with_header,
 };
 
-/// A challenge; `{host}` is the registry's own.
+/// Returns a challenge, with `{host}` replaced by the registry's own host.
 fn challenge(asked: &Asked, challenge: &str) -> Response {
     let host = asked.headers["host"].to_str().unwrap();
     with_header(status_of(401, ""), "www-authenticate", &challenge.replace("{host}", host))
@@ -20,7 +20,7 @@ fn challenge(asked: &Asked, challenge: &str) -> Response {
 
 const BEARER: &str = r#"Bearer realm="http://{host}/token",service="svc""#;
 
-/// Answers the token service, and those who have no token.
+/// Responds to token requests, and to requests without a token.
 fn tokens(asked: &Asked, token: &str) -> Option<Response> {
     if asked.path == "/token" {
         return Some(status_of(200, format!(r#"{{"token":"{token}"}}"#)));
@@ -29,7 +29,7 @@ fn tokens(asked: &Asked, token: &str) -> Option<Response> {
 }
 
 #[tokio::test]
-async fn hidden_image_is_asked_for_with_login() {
+async fn hidden_image_is_requested_with_login() {
     for status in [404, 403] {
         for scheme in [r#"Basic realm="x""#, BEARER] {
             let source = Quirky::new(move |asked| {
@@ -51,7 +51,7 @@ async fn hidden_image_is_asked_for_with_login() {
             let copied = copy(source.client_with(robot()), &destination).await;
             copied.unwrap_or_else(|error| panic!("{status} {scheme}: {error:?}"));
             assert_eq!(source.count("GET", "/v2/") - source.count("GET", "/v2/team"), 1);
-            // Without a login nothing is found, and the error says so.
+            // Without a login, nothing is found, and the error mentions that.
             let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
             assert!(error.to_string().contains("without a login"), "{error}");
         }
@@ -59,7 +59,7 @@ async fn hidden_image_is_asked_for_with_login() {
 }
 
 #[tokio::test]
-async fn challenge_without_scheme_is_looked_up() {
+async fn missing_challenge_is_requested_from_root() {
     let source = Quirky::new(|asked| match (asked.path.as_str(), asked.authorization()) {
         (_, BASIC) => None,
         ("/v2/", _) => Some(challenge(asked, r#"Basic realm="x""#)),
@@ -71,14 +71,14 @@ async fn challenge_without_scheme_is_looked_up() {
 }
 
 #[tokio::test]
-async fn unknown_scheme_of_challenge_is_named() {
+async fn unsupported_scheme_is_named() {
     let source = Quirky::new(|asked| Some(challenge(asked, "Negotiate"))).await;
     let error = source.client_with(robot()).manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(error.to_string().contains("asks for `Negotiate`"), "{error}");
 }
 
 #[tokio::test]
-async fn odd_scopes_reach_token_service() {
+async fn nonstandard_scopes_reach_token_service() {
     for odd in ["aws", "*", "repository:team/web:pull registry:catalog:*"] {
         let scopes = Arc::new(std::sync::Mutex::new(Vec::new()));
         let seen = Arc::clone(&scopes);
@@ -103,7 +103,7 @@ async fn odd_scopes_reach_token_service() {
 }
 
 #[tokio::test]
-async fn odd_token_answers_are_taken() {
+async fn nonstandard_token_responses_are_accepted() {
     for answer in [
         r#"{"token":"","access_token":"t0ken"}"#,
         r#"{"token":"t0ken","expires_in":-1}"#,
@@ -129,7 +129,7 @@ async fn odd_token_answers_are_taken() {
     }
 }
 
-/// A registry that refuses its first token for blobs.
+/// Starts a registry that rejects the first token for blobs.
 async fn withdrawing(status: u16, code: &'static str, message: &'static str) -> Quirky {
     let given = Arc::new(AtomicUsize::new(0));
     let source = Quirky::new(move |asked| {
@@ -149,7 +149,7 @@ async fn withdrawing(status: u16, code: &'static str, message: &'static str) -> 
 }
 
 #[tokio::test]
-async fn dead_token_without_challenge_is_renewed() {
+async fn rejected_token_without_challenge_is_renewed() {
     for (status, code, message) in [
         (400, "DENIED", "Your Authorization Token is invalid."),
         (403, "DENIED", "The token has expired"),
@@ -170,7 +170,7 @@ async fn dead_token_without_challenge_is_renewed() {
 }
 
 #[tokio::test]
-async fn refusal_names_login_and_its_source() {
+async fn error_names_login_and_its_source() {
     let destination = Quirky::new(|asked| {
         let refused = r#"{"errors":[{"code":"DENIED","message":"hunter2 may not push"}]}"#;
         match asked.authorization() {
@@ -211,7 +211,7 @@ async fn hidden_refusal_names_login() {
 }
 
 #[tokio::test]
-async fn refusal_of_token_service_names_login() {
+async fn token_service_error_names_login() {
     let source = Quirky::new(|asked| match asked.path.as_str() {
         "/token" => Some(says(401, "UNAUTHORIZED", "the account is locked")),
         _ => Some(challenge(asked, BEARER)),
@@ -228,7 +228,7 @@ async fn refusal_of_token_service_names_login() {
 }
 
 #[tokio::test]
-async fn registry_token_is_sent_as_it_is() {
+async fn registry_token_is_sent_unchanged() {
     for scheme in [BEARER, r#"Basic realm="x""#] {
         let source = Quirky::new(move |asked| {
             (asked.authorization() != "Bearer mine").then(|| challenge(asked, scheme))
@@ -242,7 +242,7 @@ async fn registry_token_is_sent_as_it_is() {
 }
 
 #[tokio::test]
-async fn redirect_of_token_service_is_followed() {
+async fn token_service_redirect_is_followed() {
     let elsewhere = Quirky::new(|asked| {
         assert_eq!(asked.authorization(), "", "another host gets no password");
         Some(status_of(200, r#"{"token":"t0ken"}"#))

@@ -1,4 +1,4 @@
-//! Registries that deviate from the specification, and how the client copes with them.
+//! Registries that deviate from the specification.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod logins;

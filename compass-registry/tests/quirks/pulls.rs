@@ -1,4 +1,4 @@
-//! Reading: `HEAD` that is refused or wrong, media types, encodings, lists, web pages.
+//! Reading: refused or wrong `HEAD` responses, media types, encodings, lists, web pages.
 
 use compass_registry::testing::SampleImage;
 use compass_registry::{
@@ -8,7 +8,7 @@ use compass_registry::{
 use crate::world::{Asked, Quirky, by_tag, copy, name, says, status_of, store, tag, with_header};
 
 #[tokio::test]
-async fn refused_head_of_manifest_falls_back() {
+async fn manifest_head_refused_falls_back() {
     for status in [400, 403, 405, 500, 501, 505] {
         let odd =
             move |asked: &Asked| asked.is("HEAD", "/manifests/").then(|| status_of(status, ""));
@@ -25,7 +25,7 @@ async fn refused_head_of_manifest_falls_back() {
 }
 
 #[tokio::test]
-async fn head_of_source_that_finds_nothing_is_checked() {
+async fn source_head_not_found_is_checked() {
     let source = Quirky::new(|asked| asked.is("HEAD", "").then(|| status_of(404, ""))).await;
     let image = store(&source).await;
     let copied = copy(source.client(), &Quirky::plain().await).await.unwrap();
@@ -33,7 +33,7 @@ async fn head_of_source_that_finds_nothing_is_checked() {
 }
 
 #[tokio::test]
-async fn refused_head_of_blob_falls_back() {
+async fn blob_head_refused_falls_back() {
     for status in [400, 405, 501] {
         let destination =
             Quirky::new(move |asked| asked.is("HEAD", "/blobs/").then(|| status_of(status, "")))
@@ -55,7 +55,7 @@ async fn refused_head_of_blob_falls_back() {
 }
 
 #[tokio::test]
-async fn head_with_other_content_is_not_believed() {
+async fn blob_head_mismatch_is_ignored() {
     for (header, value) in [
         ("content-length", "10"),
         (
@@ -63,7 +63,7 @@ async fn head_with_other_content_is_not_believed() {
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ),
     ] {
-        // It says that it has every blob.
+        // Claims to have every blob.
         let destination = Quirky::new(move |asked| {
             let lies = asked.is("HEAD", "/blobs/") && asked.before == 0;
             lies.then(|| with_header(status_of(200, ""), header, value))
@@ -77,7 +77,7 @@ async fn head_with_other_content_is_not_believed() {
 }
 
 #[tokio::test]
-async fn wrong_digest_of_head_moves_no_tag() {
+async fn wrong_head_digest_moves_no_tag() {
     let wrong = Digest::of(b"other").to_string();
     let lying = move |asked: &Asked, response| match asked.is("HEAD", "/manifests/") {
         true => with_header(response, "docker-content-digest", &wrong),
@@ -106,7 +106,7 @@ async fn head_not_found_moves_no_tag() {
 }
 
 #[tokio::test]
-async fn head_that_found_something_is_believed() {
+async fn head_not_found_is_trusted_after_success() {
     let registry = Quirky::plain().await;
     store(&registry).await;
     let client = registry.client();
@@ -119,7 +119,7 @@ async fn head_that_found_something_is_believed() {
 }
 
 #[tokio::test]
-async fn digest_header_of_other_algorithm_is_computed() {
+async fn other_digest_algorithm_is_recomputed() {
     let sha512 = format!("sha512:{}", "0".repeat(128));
     for value in ["", "nonsense", "md5:00", &sha512] {
         let value = value.to_owned();
@@ -138,7 +138,7 @@ async fn digest_header_of_other_algorithm_is_computed() {
 }
 
 #[tokio::test]
-async fn wrong_digest_header_of_manifest_is_refused() {
+async fn wrong_manifest_digest_header_is_rejected() {
     let wrong = Digest::of(b"other").to_string();
     let source = Quirky::changed(move |asked, response| match asked.method.as_str() {
         "GET" => with_header(response, "docker-content-digest", &wrong),
@@ -148,13 +148,13 @@ async fn wrong_digest_header_of_manifest_is_refused() {
     let digest = store(&source).await.manifest.digest();
     let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
-    // By digest, the content is verified without that header.
+    // A digest is verified against the content, without the header.
     let read = source.client().verified_manifest(&name(), &digest.into()).await.unwrap();
     assert_eq!(read.digest(), digest);
 }
 
 #[tokio::test]
-async fn manifest_that_is_cut_off_is_read_again() {
+async fn truncated_manifest_is_retried() {
     let cut_off = r#"{"schemaVersion": 2, "config"#;
     let source = Quirky::new(move |asked| {
         (asked.is("GET", "/manifests/") && asked.before == 0).then(|| status_of(200, cut_off))
@@ -165,7 +165,7 @@ async fn manifest_that_is_cut_off_is_read_again() {
 }
 
 #[tokio::test]
-async fn content_type_of_manifest_may_be_odd() {
+async fn manifest_content_type_may_be_wrong() {
     for kind in [
         "application/octet-stream",
         "",
@@ -207,8 +207,8 @@ async fn compressed_answer_is_named() {
 }
 
 #[tokio::test]
-async fn encoding_of_right_bytes_does_no_harm() {
-    // Storages label gzipped layers so, and send them as they are.
+async fn encoding_header_with_right_bytes_is_accepted() {
+    // Storages label gzipped layers like this, and send them unchanged.
     let image = store(&Quirky::plain().await).await;
     let sizes: Vec<_> = image.blobs.iter().map(|blob| (Digest::of(blob), blob.len())).collect();
     let labelled = Quirky::changed(move |asked, response| {
@@ -232,7 +232,7 @@ async fn encoding_of_right_bytes_does_no_harm() {
 }
 
 #[tokio::test]
-async fn answer_that_is_no_manifest_is_shown() {
+async fn non_manifest_response_is_shown() {
     for (body, about) in [
         ("<html><body>Sign in</body></html>", "Sign in"),
         ("", "the answer is empty"),
@@ -246,7 +246,7 @@ async fn answer_that_is_no_manifest_is_shown() {
 }
 
 #[tokio::test]
-async fn signature_in_refusal_is_not_shown() {
+async fn signature_in_error_is_redacted() {
     let storage = Quirky::new(|_| {
         let body =
             "<Error>SignatureDoesNotMatch<SignatureProvided>c0ffeec0ffee</SignatureProvided>";
@@ -266,7 +266,7 @@ async fn signature_in_refusal_is_not_shown() {
 }
 
 #[tokio::test]
-async fn encoding_of_refusal_is_named() {
+async fn encoded_error_names_encoding() {
     let source = Quirky::new(|_| {
         let answer = status_of(400, vec![0x1f, 0x8b, 8, 0, 0xff]);
         Some(with_header(answer, "content-encoding", "gzip"))
@@ -277,7 +277,7 @@ async fn encoding_of_refusal_is_named() {
 }
 
 #[tokio::test]
-async fn words_of_any_refusal_are_shown() {
+async fn any_error_body_is_shown() {
     for (status, body) in [
         (400, "plain words"),
         (404, "<html>\n<h1>nothing here</h1></html>"),
@@ -296,7 +296,7 @@ async fn words_of_any_refusal_are_shown() {
 }
 
 #[tokio::test]
-async fn tags_of_odd_pages_are_all_listed() {
+async fn tags_of_nonstandard_pages_are_listed() {
     for link in [
         r#"</v2/team/web/tags/list?n=1&last=a>; rel="next""#,
         r#"<http://backend.internal/v2/team/web/tags/list?n=1&last=a>; rel="next""#,
@@ -323,7 +323,7 @@ async fn tags_of_odd_pages_are_all_listed() {
 }
 
 #[tokio::test]
-async fn registry_is_told_from_web_page() {
+async fn web_page_is_not_a_registry() {
     let html = |body: &'static str| {
         with_header(status_of(200, body), "content-type", "text/html; charset=utf-8")
     };

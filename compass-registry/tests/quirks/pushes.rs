@@ -1,4 +1,4 @@
-//! Writing: statuses, redirects, mounts, and manifests whose blobs the registry does not find.
+//! Writing: statuses, redirects, mounts, and manifests with missing blobs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ fn with_status(mut response: axum::response::Response, status: u16) -> axum::res
 }
 
 #[tokio::test]
-async fn any_success_of_push_counts() {
+async fn any_success_status_is_accepted() {
     for status in [200, 201, 202, 204] {
         for with_digest in [true, false] {
             let destination = Quirky::changed(move |asked, response| {
@@ -41,7 +41,7 @@ async fn any_success_of_push_counts() {
 }
 
 #[tokio::test]
-async fn success_without_content_is_no_success() {
+async fn success_without_content_is_error() {
     for (path, status) in [("/uploads/", 201), ("/uploads/", 204), ("/manifests/", 202)] {
         let destination =
             Quirky::new(move |asked| asked.is("PUT", path).then(|| status_of(status, ""))).await;
@@ -54,7 +54,7 @@ async fn success_without_content_is_no_success() {
 }
 
 #[tokio::test]
-async fn pushed_content_may_appear_some_moments_later() {
+async fn pushed_content_may_appear_late() {
     for (kind, status) in [("/blobs/", 202), ("/manifests/", 202), ("/manifests/", 201)] {
         let destination = Quirky::changed(move |asked, response| {
             let looks = matches!(asked.method.as_str(), "GET" | "HEAD");
@@ -78,7 +78,7 @@ async fn pushed_content_may_appear_some_moments_later() {
 }
 
 #[tokio::test]
-async fn manifest_known_by_tag_is_confirmed() {
+async fn manifest_visible_by_tag_is_confirmed() {
     let destination = Quirky::changed(|asked, response| match asked.method.as_str() {
         "PUT" => with_header(response, "docker-content-digest", ""),
         _ if asked.path.contains("/manifests/sha256:") => status_of(404, ""),
@@ -91,7 +91,7 @@ async fn manifest_known_by_tag_is_confirmed() {
 }
 
 #[tokio::test]
-async fn redirect_of_write_is_followed_within_registry() {
+async fn write_redirect_within_registry_is_followed() {
     for status in [307, 308] {
         for (method, path) in [("POST", "/uploads/"), ("PUT", "/uploads/"), ("PUT", "/manifests/")]
         {
@@ -115,7 +115,7 @@ async fn redirect_of_write_is_followed_within_registry() {
 }
 
 #[tokio::test]
-async fn redirect_of_write_elsewhere_is_an_error() {
+async fn write_redirect_elsewhere_is_error() {
     for (status, location) in [
         (307, "http://127.0.0.1:9/elsewhere"),
         (301, "/v2/other"),
@@ -136,7 +136,7 @@ async fn redirect_of_write_elsewhere_is_an_error() {
             "{said}"
         );
     }
-    // Redirects without end are an error.
+    // Endless redirects are an error.
     let destination = Quirky::new(|asked| {
         let again = with_header(status_of(307, ""), "location", &asked.path);
         asked.is("PUT", "/uploads/").then_some(again)
@@ -175,8 +175,8 @@ async fn failed_mount_becomes_upload() {
 }
 
 #[tokio::test]
-async fn claimed_mount_without_blob_is_mended() {
-    // It says that it took the blobs over, and did not.
+async fn claimed_mount_without_blob_is_uploaded() {
+    // Claims to have mounted the blobs.
     let registry = Quirky::new(|asked| {
         let claimed = asked.is("POST", "/uploads/") && asked.query.contains("mount=");
         claimed.then(|| status_of(201, ""))
@@ -197,7 +197,7 @@ async fn mount_copy(registry: &Quirky) -> Result<compass_registry::CopyReport, E
 }
 
 #[tokio::test]
-async fn unknown_blob_of_manifest_is_tried_again() {
+async fn unknown_blob_is_retried() {
     for (status, code) in [(400, "MANIFEST_BLOB_UNKNOWN"), (404, "BLOB_UNKNOWN")] {
         let destination = Quirky::new(move |asked| {
             let late = asked.is("PUT", "/manifests/") && asked.before < 2;
@@ -212,7 +212,7 @@ async fn unknown_blob_of_manifest_is_tried_again() {
 }
 
 #[tokio::test]
-async fn refused_manifest_shows_its_words() {
+async fn rejected_manifest_shows_message() {
     for (status, code, message) in [
         (404, "BLOB_UNKNOWN", "blob unknown to registry"),
         (400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"),
@@ -240,7 +240,7 @@ async fn refused_manifest_shows_its_words() {
 }
 
 #[tokio::test]
-async fn push_to_missing_project_is_tried_once() {
+async fn push_to_missing_project_is_not_retried() {
     let destination = Quirky::new(|asked| {
         asked.is("POST", "").then(|| says(404, "NAME_UNKNOWN", "project team not found"))
     })
@@ -254,14 +254,14 @@ async fn push_to_missing_project_is_tried_once() {
     assert!(destination.count("POST", "/uploads/") <= image.blobs.len());
 }
 
-/// How often something was asked.
+/// Returns a counter, twice.
 fn counter() -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     (Arc::clone(&count), count)
 }
 
 #[tokio::test]
-async fn connection_that_is_refused_for_moments_is_waited_for() {
+async fn briefly_refused_connection_is_retried() {
     use compass_registry::client::{Client, ClientOptions};
     use compass_registry::{ImageSource as _, RetryPolicy};
     use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Upload sessions: odd addresses and odd answers.
+//! Upload sessions: nonstandard locations and responses.
 
 use crate::world::{Asked, Quirky, copy, name, says, status_of, store, with_header};
 
@@ -29,7 +29,7 @@ async fn location_may_be_relative_or_absolute() {
 }
 
 #[tokio::test]
-async fn chunk_answer_without_location_keeps_address() {
+async fn chunk_response_without_location_keeps_url() {
     let destination = Quirky::changed(|asked, response| match asked.method.as_str() {
         "PATCH" => with_header(response, "location", ""),
         _ => response,
@@ -41,7 +41,7 @@ async fn chunk_answer_without_location_keeps_address() {
 }
 
 #[tokio::test]
-async fn upload_without_location_says_so() {
+async fn upload_without_location_is_error() {
     let destination =
         Quirky::new(|asked| asked.is("POST", "/uploads/").then(|| status_of(202, ""))).await;
     let source = Quirky::plain().await;
@@ -50,16 +50,16 @@ async fn upload_without_location_says_so() {
     assert!(format!("{error:?}").contains("it has no `Location`"), "{error:?}");
 }
 
-/// Whether a request sends the bytes of a blob and ends the upload.
-fn sends_whole(asked: &Asked) -> bool {
+/// Whether a request is a monolithic upload.
+fn is_monolithic(asked: &Asked) -> bool {
     asked.is("PUT", "/uploads/") && !asked.body.is_empty()
 }
 
 #[tokio::test]
-async fn blob_refused_whole_is_chunked() {
+async fn rejected_monolithic_upload_is_chunked() {
     for status in [400, 405, 411, 415, 416, 422, 501] {
         let destination = Quirky::new(move |asked| {
-            sends_whole(asked).then(|| says(status, "UNSUPPORTED", "no monolithic upload"))
+            is_monolithic(asked).then(|| says(status, "UNSUPPORTED", "no monolithic upload"))
         })
         .await;
         let source = Quirky::plain().await;
@@ -70,7 +70,7 @@ async fn blob_refused_whole_is_chunked() {
 }
 
 #[tokio::test]
-async fn refusal_of_every_upload_shows_first_words() {
+async fn rejected_uploads_show_first_message() {
     for (status, other) in [(400, 405), (422, 400), (405, 404)] {
         let destination = Quirky::new(move |asked| match asked.method.as_str() {
             "PUT" => Some(says(status, "BLOB_UPLOAD_INVALID", "the project is frozen")),
@@ -86,8 +86,8 @@ async fn refusal_of_every_upload_shows_first_words() {
 }
 
 #[tokio::test]
-async fn refused_blob_that_exists_is_accepted() {
-    let destination = Quirky::changed(|asked, response| match sends_whole(asked) {
+async fn rejected_blob_that_exists_is_accepted() {
+    let destination = Quirky::changed(|asked, response| match is_monolithic(asked) {
         true => says(400, "BLOB_UPLOAD_INVALID", "it exists"),
         false => response,
     })

@@ -1,5 +1,5 @@
-//! A registry with quirks: the embedded one behind a proxy that answers some requests itself, or
-//! changes answers.
+//! A registry with quirks: the embedded one behind a proxy that handles some requests itself, or
+//! alters responses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct Asked {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: bytes::Bytes,
-    /// How many requests of this method and path came before.
+    /// The number of earlier requests with this method and path.
     pub(crate) before: usize,
 }
 
@@ -39,7 +39,7 @@ impl Asked {
     }
 }
 
-/// A registry with quirks. Dropped, it stops.
+/// A registry with quirks. Dropping it stops it.
 pub(crate) struct Quirky {
     pub(crate) host: String,
     pub(crate) storage: MemoryStorage,
@@ -48,14 +48,14 @@ pub(crate) struct Quirky {
 }
 
 impl Quirky {
-    /// One that answers some requests itself.
+    /// Starts one that handles some requests itself.
     pub(crate) async fn new(
         answer: impl Fn(&Asked) -> Option<Response> + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::changing(answer, |_, response| response).await
     }
 
-    /// One that changes answers.
+    /// Starts one that alters responses.
     pub(crate) async fn changed(
         change: impl Fn(&Asked, Response) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
@@ -70,7 +70,7 @@ impl Quirky {
         answer: impl Fn(&Asked) -> Option<Response> + Clone + Send + Sync + 'static,
         change: impl Fn(&Asked, Response) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
-        // The first client of all chooses the cryptography for others.
+        // The first client installs the crypto provider for the others.
         drop(Client::new("localhost", options()).unwrap());
         let storage = MemoryStorage::default();
         let server = Server::start(storage.clone(), "127.0.0.1:0", ServerOptions::default());
@@ -94,7 +94,7 @@ impl Quirky {
         Self { host, storage, asked: log, _server: server }
     }
 
-    /// How many requests of a method came whose path contains this.
+    /// Counts requests by method and by a part of their path.
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|(own, path)| own == method && path.contains(part)).count()
@@ -141,7 +141,7 @@ async fn forward(http: &reqwest::Client, behind: &str, asked: &Asked) -> Respons
     (status, headers, body).into_response()
 }
 
-/// Without pauses between retries, and without retries of refused connections.
+/// Retries without delays, and without retries of refused connections.
 pub(crate) fn options() -> ClientOptions {
     let retry = RetryPolicy {
         initial_backoff: Duration::from_millis(1),
@@ -171,7 +171,7 @@ pub(crate) fn by_tag() -> TagOrDigest {
     tag().into()
 }
 
-/// An answer of the form that the specification has.
+/// Returns an error response in the specified form.
 pub(crate) fn says(status: u16, code: &str, message: &str) -> Response {
     let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
     status_of(status, body.to_string())
@@ -181,7 +181,7 @@ pub(crate) fn status_of(status: u16, body: impl Into<Body>) -> Response {
     (StatusCode::from_u16(status).unwrap(), body.into()).into_response()
 }
 
-/// Changes a header of an answer, or removes it.
+/// Sets or removes a header of a response.
 pub(crate) fn with_header(mut response: Response, name: &str, value: &str) -> Response {
     let name: header::HeaderName = name.parse().unwrap();
     match value {
