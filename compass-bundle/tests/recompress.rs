@@ -233,13 +233,13 @@ async fn recompressed_index_lists_new_manifests() {
 #[tokio::test]
 async fn layer_unlike_media_type_is_error() {
     for (media_type, bytes, says) in [
-        (media_type::OCI_LAYER_ZSTD, b"not zstd at all".to_vec(), "not readable"),
+        (media_type::OCI_LAYER_ZSTD, b"not zstd at all".to_vec(), "cannot read"),
         (
             media_type::OCI_LAYER,
             gzip(b"gzip after all"),
             "it is gzip, but its media type declares another compression",
         ),
-        (media_type::OCI_LAYER_ZSTD, zstd(&random_bytes(9, 5000))[..3000].to_vec(), "not readable"),
+        (media_type::OCI_LAYER_ZSTD, zstd(&random_bytes(9, 5000))[..3000].to_vec(), "cannot read"),
     ] {
         let storage = MemoryStorage::default();
         let digest = Digest::of(&bytes);

@@ -76,7 +76,7 @@ fn client_certificate_not_sent_to_redirects() {
     let printed = sync(&world, &registry, policy);
     assert!(
         printed
-            .contains(&format!("{other} (where {registry} pointed) answered 404 to GET /v2/a/web")),
+            .contains(&format!("{other} (redirected from {registry}) answered 404 to GET /v2/a/web")),
         "{printed}"
     );
     let path = "/v2/a/web/manifests/v1";

@@ -124,14 +124,14 @@ fn truncated_layer_is_error() {
     let registry = Registry::start(0);
     let bytes = std::fs::read(registry.layer_file()).unwrap();
     std::fs::write(registry.layer_file(), &bytes[..LAYER_BYTES / 2]).unwrap();
-    let fragment = format!("has {} bytes, and not {LAYER_BYTES}", LAYER_BYTES / 2);
+    let fragment = format!("has {} bytes instead of {LAYER_BYTES}", LAYER_BYTES / 2);
     registry.assert_refused(&registry.package(&registry.host), &fragment);
 }
 
 #[test]
 fn wrong_size_in_manifest_is_error() {
     let registry = Registry::start(1);
-    let fragment = format!("has {LAYER_BYTES} bytes, and not {}", LAYER_BYTES + 1);
+    let fragment = format!("has {LAYER_BYTES} bytes instead of {}", LAYER_BYTES + 1);
     registry.assert_refused(&registry.package(&registry.host), &fragment);
 }
 

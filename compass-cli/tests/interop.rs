@@ -198,7 +198,7 @@ fn sync_image_index_keeps_digest() {
 fn doctor_referrers_tag_leaves_nothing() {
     let Some(world) = World::required() else { return };
     let printed = world.sh("compass doctor $SITE --scratch scratch/doctor");
-    assert!(printed.contains("by a tag, as registries without the API have it"), "{printed}");
+    assert!(printed.contains("by a tag, for registries without the API"), "{printed}");
     assert!(printed.contains("delete          yes"), "{printed}");
     let tags = world.sh("curl -s http://$SITE/v2/scratch/doctor/tags/list");
     assert!(!tags.contains("sha256-") && !tags.contains("compass-doctor"), "{tags}");

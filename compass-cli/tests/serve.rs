@@ -105,7 +105,7 @@ fn serve_used_directory_is_error() {
     first.wait().unwrap();
     assert_eq!(second.status.code(), Some(3));
     let error = String::from_utf8_lossy(&second.stderr);
-    assert!(error.contains("another process serves this directory"), "{error}");
+    assert!(error.contains("another process is serving this directory"), "{error}");
 }
 
 #[test]

@@ -126,7 +126,7 @@ async fn violating_sink_is_detected() {
         "a missing manifest has no digest",
         "a mounted blob exists",
         "a manifest written without a tag is read by digest",
-        "an image index is read with everything in it",
+        "an image index is read with all its images",
     ] {
         assert!(violations.iter().any(|one| one == rule), "{rule}: {violations:?}");
     }

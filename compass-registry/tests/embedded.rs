@@ -222,7 +222,7 @@ async fn stalled_body_and_upload_expire() {
     let read = tokio::io::AsyncReadExt::read_to_string(&mut connection, &mut answer);
     // The server may close or reset the connection.
     let _ = read.await;
-    assert!(answer.contains("no byte of the body came for 1s"), "{answer}");
+    assert!(answer.contains("the body was idle for 1s"), "{answer}");
 }
 
 #[tokio::test]
@@ -499,7 +499,7 @@ async fn directory_with_other_content_is_rejected() {
     std::fs::write(&marker, "{}").unwrap();
     let is_refused = async || {
         let error = DiskStorage::open_exclusive(directory.path()).await.unwrap_err();
-        assert!(error.to_string().contains("take an empty directory"), "{error}");
+        assert!(error.to_string().contains("choose an empty directory"), "{error}");
         assert!(!directory.path().join(".compass-registry").exists());
     };
     is_refused().await;

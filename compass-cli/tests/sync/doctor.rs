@@ -55,7 +55,7 @@ fn doctor_scratch_repository_is_cleaned() {
     assert_eq!(code, 0, "{out}{error}");
     for line in [
         &format!(
-            "login           yes  as `robot` (from {}), with tokens of 127.0.0.1",
+            "login           yes  as `robot` (from {}), with tokens from 127.0.0.1",
             world.path("auth.json").display()
         ),
         "ranges          yes",

@@ -80,7 +80,7 @@ pub(super) async fn diagnose(
     match transport.ping().await {
         Ok(root) => {
             let millis = began.elapsed().as_millis();
-            checks.add("reachable", Some(true), format!("responds in {millis} ms"));
+            checks.add("reachable", Some(true), format!("answers in {millis} ms"));
             checks.add("login", Some(true), transport.describe_login(project.or(scratch)));
             let (passed, detail) = check_http_version(&root, transport);
             checks.add("http-2", passed, detail);

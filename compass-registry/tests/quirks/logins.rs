@@ -74,7 +74,7 @@ async fn missing_challenge_is_requested_from_root() {
 async fn unsupported_scheme_is_named() {
     let source = Quirky::new(|asked| Some(challenge(asked, "Negotiate"))).await;
     let error = source.client_with(robot()).manifest(&name(), &by_tag()).await.unwrap_err();
-    assert!(error.to_string().contains("asks for `Negotiate`"), "{error}");
+    assert!(error.to_string().contains("unsupported authentication scheme `Negotiate`"), "{error}");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn nonstandard_token_responses_are_accepted() {
             _ => tokens(asked, "t0ken"),
         });
         let error = source.await.client().manifest(&name(), &by_tag()).await.unwrap_err();
-        assert!(error.to_string().contains("it holds no token"), "{error}");
+        assert!(error.to_string().contains("it contains no token"), "{error}");
     }
 }
 
@@ -265,5 +265,5 @@ async fn token_service_redirect_is_followed() {
         _ => Some(challenge(asked, r#"Bearer realm="/old""#)),
     });
     let error = circle.await.client().manifest(&name(), &by_tag()).await.unwrap_err();
-    assert!(error.to_string().contains("redirects in a circle"), "{error}");
+    assert!(error.to_string().contains("too many redirects"), "{error}");
 }

@@ -235,7 +235,7 @@ async fn encoding_header_with_right_bytes_is_accepted() {
 async fn non_manifest_response_is_shown() {
     for (body, about) in [
         ("<html><body>Sign in</body></html>", "Sign in"),
-        ("", "the answer is empty"),
+        ("", "the response is empty"),
         ("{}", "no manifest"),
     ] {
         let source =

@@ -49,7 +49,7 @@ async fn success_without_content_is_error() {
         store(&source).await;
         let error = copy(source.client(), &destination).await.unwrap_err();
         let said = format!("{error:?}");
-        assert!(said.contains("has it not"), "{path} {status}: {said}");
+        assert!(said.contains("does not have it"), "{path} {status}: {said}");
     }
 }
 
