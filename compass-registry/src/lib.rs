@@ -38,6 +38,7 @@ mod platform;
 mod progress;
 mod reference;
 mod referrer;
+mod registry_prefix;
 mod retry;
 mod sink;
 mod source;
@@ -60,8 +61,9 @@ pub use index_images::MAX_INDEX_DEPTH;
 pub use platform::Platform;
 pub use progress::{NoProgress, Progress};
 pub use range_fetch::RangeOptions;
-pub use reference::{Reference, RegistryPrefix, Repository, Tag, TagOrDigest};
+pub use reference::{Reference, Repository, Tag, TagOrDigest};
 pub use referrer::Referrer;
+pub use registry_prefix::RegistryPrefix;
 pub use retry::{RetryPolicy, with_retry_counter};
 pub use sink::ImageSink;
 pub use source::{

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use crate::error::find_password;
-use crate::{Algorithm, Digest, Error};
+use crate::{Algorithm, Digest, Error, RegistryPrefix};
 
 /// The path of a repository in its registry, as `release/compass-plugins-gpu` (OCI distribution
 /// specification, § Pulling manifests).
@@ -146,36 +146,6 @@ impl Reference {
             tag: self.tag.clone(),
             digest: self.digest,
         })
-    }
-}
-
-/// A registry, or a project in it: `HOST[:PORT][/PROJECT]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryPrefix {
-    /// The host, with its port if there is one.
-    pub host: String,
-    /// The project; empty if images keep their own.
-    pub project: String,
-}
-
-impl FromStr for RegistryPrefix {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let (host, project) = text.trim_end_matches('/').split_once('/').unwrap_or((text, ""));
-        let host = host.trim_end_matches('/');
-        let probe = if project.is_empty() { "x".to_owned() } else { format!("{project}/x") };
-        format!("{host}/{probe}").parse::<Reference>().map_err(|_| {
-            Error::invalid("registry", text, "expected `HOST[:PORT]` or `HOST[:PORT]/PROJECT`")
-        })?;
-        Ok(Self { host: host.to_owned(), project: project.to_owned() })
-    }
-}
-
-impl fmt::Display for RegistryPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host)?;
-        if self.project.is_empty() { Ok(()) } else { write!(f, "/{}", self.project) }
     }
 }
 
