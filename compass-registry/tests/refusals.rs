@@ -159,8 +159,8 @@ async fn errors_name_requested_host() {
         })
         .await;
         let error = client(&registry).read(&name(), &layer()).await.unwrap_err().to_string();
-        let blamed = format!("{store} (where {registry} pointed)");
-        assert!(error.contains(&blamed) && error.contains("/store/layer"), "{error}");
+        let named = format!("{store} (redirected from {registry})");
+        assert!(error.contains(&named) && error.contains("/store/layer"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

@@ -156,7 +156,7 @@ async fn trickling_source_fails() {
         }
     };
     let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("at least 1024 a second"), "{cause}");
+    assert!(cause.contains("below the minimum of 1024 bytes"), "{cause}");
     assert!(!error.is_transient() && error.hint() == Some(Hint::LowerMinSpeed), "{error:?}");
     assert_eq!(before.elapsed(), Duration::from_mins(5));
 

@@ -126,7 +126,7 @@ fn variable_with_path_is_explained() {
     let files = Files::new(&[("auth.json", "{}")]);
     let file = files.path("auth.json").display().to_string();
     let error = variables(&[("DOCKER_AUTH_CONFIG", &file)]).find("reg.a").unwrap_err();
-    assert!(error.to_string().contains("name files with REGISTRY_AUTH_FILE"), "{error}");
+    assert!(error.to_string().contains("use REGISTRY_AUTH_FILE to name a file"), "{error}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn leftovers_are_removed_by_next_server() {
     assert!(!unused.exists());
     assert_eq!(alone.blob_size(&name, &Digest::of(b"used")).await.unwrap(), Some(4));
     let error = DiskStorage::open_exclusive(directory.path()).await.unwrap_err();
-    assert!(format!("{error:?}").contains("another process serves"), "{error:?}");
+    assert!(format!("{error:?}").contains("another process is serving"), "{error:?}");
     drop(alone);
     DiskStorage::open_exclusive(directory.path()).await.unwrap();
 }

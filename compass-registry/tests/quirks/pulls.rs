@@ -236,7 +236,7 @@ async fn non_manifest_response_is_shown() {
     for (body, about) in [
         ("<html><body>Sign in</body></html>", "Sign in"),
         ("", "the response is empty"),
-        ("{}", "no manifest"),
+        ("{}", "not a manifest"),
     ] {
         let source =
             Quirky::new(move |asked| asked.is("GET", "/manifests/").then(|| status_of(200, body)));
@@ -273,7 +273,7 @@ async fn encoded_error_names_encoding() {
     })
     .await;
     let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
-    assert!(error.to_string().ends_with("with `Content-Encoding: gzip`"), "{error}");
+    assert!(error.to_string().ends_with("has `Content-Encoding: gzip`"), "{error}");
 }
 
 #[tokio::test]
