@@ -75,8 +75,9 @@ fn client_certificate_not_sent_to_redirects() {
     let policy = "ca: ../ca.crt, certificate: ../client.crt, key: ../client.key";
     let printed = sync(&world, &registry, policy);
     assert!(
-        printed
-            .contains(&format!("{other} (redirected from {registry}) answered 404 to GET /v2/a/web")),
+        printed.contains(&format!(
+            "{other} (redirected from {registry}) answered 404 to GET /v2/a/web"
+        )),
         "{printed}"
     );
     let path = "/v2/a/web/manifests/v1";
