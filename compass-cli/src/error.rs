@@ -64,7 +64,7 @@ impl CliError {
     }
 
     /// Makes this an error of the configuration.
-    pub(crate) fn as_config(self) -> Self {
+    pub(crate) fn into_config(self) -> Self {
         Self { exit: Self::USAGE, ..self }
     }
 

@@ -95,5 +95,5 @@ impl Registries {
 fn credentials_error(error: compass_registry::Error) -> CliError {
     let hint = "correct the file, remove a helper that is not needed, or set `REGISTRY_AUTH_FILE` to \
                 another file (docs/registries.md)";
-    CliError::from(error).as_config().hint(hint)
+    CliError::from(error).into_config().hint(hint)
 }

@@ -34,9 +34,9 @@ async fn push(client: &Client, number: u64) -> Result<(), Error> {
     let (name, tag): (Repository, Tag) =
         (format!("team/app-{number}").parse().unwrap(), "v1".parse().unwrap());
     SampleImage::new(number, &[700_000, 1000]).store(&storage, &name, &tag).await?;
-    let locator = TagOrDigest::from(tag.clone());
+    let version = TagOrDigest::from(tag.clone());
     let options = CopyOptions::default();
-    copy(Arc::new(storage), (&name, &locator), client, (&name, Some(&tag)), &options).await?;
+    copy(Arc::new(storage), (&name, &version), client, (&name, Some(&tag)), &options).await?;
     Ok(())
 }
 
@@ -147,9 +147,9 @@ async fn serve_full_disk_is_temporary() {
     let (name, tag): (Repository, Tag) = ("team/large".parse().unwrap(), "v1".parse().unwrap());
     let storage = MemoryStorage::default();
     large.store(&storage, &name, &tag).await.unwrap();
-    let (locator, options) = (TagOrDigest::from(tag.clone()), CopyOptions::default());
+    let (version, options) = (TagOrDigest::from(tag.clone()), CopyOptions::default());
     let pushed =
-        copy(Arc::new(storage), (&name, &locator), &client, (&name, Some(&tag)), &options).await;
+        copy(Arc::new(storage), (&name, &version), &client, (&name, Some(&tag)), &options).await;
     let afterwards = push(&client, 7).await;
     server.kill().unwrap();
     server.wait().unwrap();

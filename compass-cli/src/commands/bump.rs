@@ -1,3 +1,5 @@
+//! `compass bump`.
+
 mod hotfix;
 mod plugin;
 

@@ -1,3 +1,5 @@
+//! `compass check`.
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 

@@ -1,3 +1,5 @@
+//! `compass demo`.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,3 +1,5 @@
+//! `compass diff`.
+
 use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;

@@ -1,3 +1,5 @@
+//! `compass doctor`.
+
 use std::process::ExitCode;
 
 use compass_registry::client::Check;

@@ -1,3 +1,5 @@
+//! `compass explain`.
+
 use std::process::ExitCode;
 
 use compass_manifest::rule::Rule;

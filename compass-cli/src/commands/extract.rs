@@ -1,3 +1,5 @@
+//! `compass extract`.
+
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

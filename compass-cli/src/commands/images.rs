@@ -1,3 +1,5 @@
+//! `compass images`.
+
 use std::process::ExitCode;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! `compass inspect`.
+
 use std::collections::HashMap;
 use std::process::ExitCode;
 

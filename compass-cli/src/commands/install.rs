@@ -1,3 +1,5 @@
+//! `compass install`.
+
 use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;

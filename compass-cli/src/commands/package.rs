@@ -1,3 +1,5 @@
+//! `compass package`.
+
 pub(super) mod destination;
 mod images;
 mod recompress;

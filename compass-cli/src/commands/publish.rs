@@ -1,3 +1,5 @@
+//! `compass publish`.
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! `compass review`.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

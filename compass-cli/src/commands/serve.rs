@@ -1,3 +1,5 @@
+//! `compass serve`.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +45,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let storage = DiskStorage::open_exclusive(directory).await.map_err(|error| {
         let is_foreign = matches!(error, Error::InvalidContent { .. });
         let error = CliError::from(error);
-        if is_foreign { error.as_config() } else { error }
+        if is_foreign { error.into_config() } else { error }
     })?;
     raise_open_file_limit();
     let is_open = basic_auth.is_none();

@@ -1,3 +1,5 @@
+//! `compass sync`.
+
 mod image_list;
 mod report;
 mod result_slots;
@@ -282,15 +284,15 @@ async fn sync_one(
     let (from, to) = (&transfer.source, &transfer.release);
     let started = Instant::now();
     let work = async {
-        let locator = from.tag_or_digest();
-        let (from, to) = ((from.repository(), &locator), (to.repository(), to.tag()));
+        let version = from.tag_or_digest();
+        let (from, to) = ((from.repository(), &version), (to.repository(), to.tag()));
         if dry_run {
             copier.plan(&source, from, to).await.map(Outcome::Planned)
         } else {
             copier.copy(&source, from, to).await.map(Outcome::Copied)
         }
     };
-    let (result, retries) = with_retry_counter(work).await;
+    let (result, retries) = Box::pin(with_retry_counter(work)).await;
     let result = result
         .map_err(existing_tag::registry_error)
         .map_err(|error| error.context(format!("cannot copy {from} to {to}")));

@@ -1,3 +1,5 @@
+//! `compass verify`.
+
 use std::process::ExitCode;
 use std::sync::Arc;
 

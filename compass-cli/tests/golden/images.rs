@@ -46,7 +46,10 @@ pub(super) async fn store(storage: &MemoryStorage) {
     let gpu = [base(), Layer::noise(2, BLOCK), Layer::noise(3, BLOCK + 1), Layer::noise(4, 1)];
     let web = [base(), Layer::noise(5, 2 * BLOCK), Layer::noise(6, 0)];
     let hotfix = [base(), Layer::noise(7, 3 * BLOCK - 1)];
-    let tar = [tar("app/run", &random_bytes(12, 70_000)), tar("app/data", &[b'a'; 300_000])];
+    let tar = [
+        tar("app/run", &random_bytes(12, 70_000)),
+        tar("app/data", "a".repeat(300_000).as_bytes()),
+    ];
     let own = Layer::opaque(OCI_NONDISTRIBUTABLE, random_bytes(13, 700));
     let mixed = [Layer::opaque(OCI_TAR, tar[0].clone()), Layer::zstd(&tar[1]), base(), own];
     let index = [("amd64", 8), ("arm64", 9), ("s390x", 10)];

@@ -1,3 +1,5 @@
+//! `compass bump hotfix`.
+
 use std::collections::BTreeSet;
 
 use compass_manifest::bump::{

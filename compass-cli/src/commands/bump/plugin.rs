@@ -1,3 +1,5 @@
+//! `compass bump plugin`.
+
 use compass_manifest::bump::{BumpedPlugin, bump_plugin, set_plugin_version};
 use compass_manifest::escape::escape;
 use compass_manifest::version::{BumpLevel, PluginVersion};

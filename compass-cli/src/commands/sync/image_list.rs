@@ -82,7 +82,7 @@ fn read_file(repository: &Repository, path: &Path) -> Result<ImageList> {
         cli_error.hint(error.help.unwrap_or(LIST_FORM))
     })?;
     let images = repository.resolve_images(images);
-    let images = images.map_err(|error| error.as_config().hint(LIST_FORM))?;
+    let images = images.map_err(|error| error.into_config().hint(LIST_FORM))?;
     let transfers = images.iter().map(ImageTransfer::of).collect();
     Ok(ImageList { transfers, platforms: Vec::new(), is_report: false })
 }

@@ -196,10 +196,10 @@ fn without_names(image: &TransferResult) -> String {
     let text = image.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
     let transfer = &image.transfer;
     [&transfer.source, &transfer.release].into_iter().fold(text, |text, image| {
-        let (locator, repository) =
+        let (version, repository) =
             (image.tag_or_digest().to_string(), image.repository().as_str());
         let text = text.replace(&image.to_string(), "*").replace(repository, "*");
-        text.replace(&format!("/{locator}"), "/*").replace(&format!(":{locator}"), ":*")
+        text.replace(&format!("/{version}"), "/*").replace(&format!(":{version}"), ":*")
     })
 }
 
