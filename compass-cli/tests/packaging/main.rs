@@ -202,7 +202,7 @@ fn damaged_bundle_error_names_the_bundle() {
     std::fs::write(world.path("renamed.tar.gz"), renamed).unwrap();
     let inspected = world.run(&["inspect", "renamed.tar.gz"]);
     assert_eq!(inspected.code, 1, "{}", inspected.error);
-    assert!(inspected.error.contains("bundle.json: `"), "{}", inspected.error);
+    assert!(inspected.error.contains("bundle.json: "), "{}", inspected.error);
 }
 
 #[test]
@@ -351,7 +351,9 @@ fn extract_image_by_path_or_digest() {
     let document = std::fs::read(world.path("document.json")).unwrap();
     let document: Value = serde_json::from_slice(&document).unwrap();
     let mut inspected = world.inspect(&bundle);
-    inspected.as_object_mut().unwrap().remove("warnings");
+    for field in ["digest", "warnings"] {
+        inspected.as_object_mut().unwrap().remove(field);
+    }
     assert_eq!(document, inspected);
 }
 
