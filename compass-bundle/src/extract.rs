@@ -21,7 +21,7 @@ use crate::foreign::no_archive;
 use crate::foreign::reader::reader_of;
 use crate::foreign::tar_entries::TarEntries;
 use crate::read::BundleSource;
-use crate::write::part_file::{rename_to_new, sync_directory_of, unnamed_beside};
+use crate::write::part_file::{rename_to_new, sync_directory_of, temp_sibling};
 use crate::{Error, Package, naming};
 
 /// Maximum number of entries to unpack.
@@ -106,7 +106,7 @@ pub fn write_file(path: &Path, bytes: &Bytes, mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    let target_dir = unnamed_beside(path, 0o600).map_err(Error::io("create", path))?;
+    let target_dir = temp_sibling(path, 0o600).map_err(Error::io("create", path))?;
     let write = || {
         io::Write::write_all(&mut target_dir.as_file(), bytes)?;
         target_dir.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777 | 0o600))?;

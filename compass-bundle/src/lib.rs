@@ -36,7 +36,7 @@ pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, ContentFile};
 pub use plan::image::ArchiveImage;
 pub use plan::platforms::Platforms;
-pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, Verified, VerifyOptions};
+pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, VerifyOptions, VerifyReport};
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
 pub use write::{
     WriteOptions, Written, checksum_path, create_own_directory, stream, write, write_as, write_into,

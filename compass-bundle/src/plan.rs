@@ -1,4 +1,6 @@
-//! A bundle as pure data: every byte known, or known by size and digest, at its place.
+//! Plans a bundle: all its bytes, or their size and digest, in order.
+//!
+//! No I/O. Equal contents give equal plans, and equal plans give equal bytes.
 
 pub(crate) mod archive;
 pub(crate) mod configs;
@@ -25,7 +27,7 @@ use self::tar::TarLayout;
 use crate::document::{self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION};
 use crate::{Error, naming};
 
-/// A bundle before it is written: size, offsets and contents, all known.
+/// A bundle before it is written, with all sizes and offsets.
 #[derive(Debug, Clone)]
 pub struct BundlePlan {
     stem: String,
@@ -35,7 +37,7 @@ pub struct BundlePlan {
     archives: Vec<PlannedArchive>,
     blobs: Vec<PlannedBlob>,
     members: Vec<PlannedMember>,
-    /// The configurations that have to fit their images.
+    /// The configurations that are compared with the layers of their images.
     configs: Vec<PlannedConfig>,
 }
 
@@ -50,7 +52,7 @@ pub(crate) struct PlannedArchive {
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedBlob {
     pub(crate) descriptor: Descriptor,
-    /// Where it is read from.
+    /// The repository that it is read from.
     pub(crate) repository: Repository,
     /// The first image that needs it.
     pub(crate) reference: String,
@@ -62,11 +64,11 @@ impl BundlePlan {
     /// Plans a bundle.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] where a name leads elsewhere, is there twice or is too long for tar,
-    /// or `bundle.json` or the image manifests are too large to be read again.
+    /// [`Error::InvalidInput`] if a name leaves the directory of the bundle, occurs twice or is too long
+    /// for tar, or if `bundle.json` or the image manifests are larger than readers accept.
     pub fn new(contents: &BundleContents) -> Result<Self, Error> {
-        contents.require_usable()?;
-        contents.require_few_manifests()?;
+        contents.validate()?;
+        contents.check_manifests_size()?;
         let (stem, modified) = (contents.stem(), contents.modified);
         let (shared, platform) = (share_available_layers(&contents.images)?, &contents.platform);
         let images = &shared[..];
@@ -81,7 +83,7 @@ impl BundlePlan {
         let mut paths = HashSet::new();
         if let Some(twice) = archived.iter().find(|file| !paths.insert(file.path.as_str())) {
             let image = twice.image.as_ref().map_or("", |image| image.reference.as_str());
-            return Err(Error::InvalidInput(format!("{image} is there twice")));
+            return Err(Error::InvalidInput(format!("{image} is listed twice")));
         }
         files.extend(archived);
         let document = BundleDocument {
@@ -98,7 +100,7 @@ impl BundlePlan {
         };
         document.check_limits()?;
         let described = document.to_bytes();
-        contents::require_readable(described.len())?;
+        contents::check_document_size(described.len())?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);
         for (index, file) in contents.files.iter().enumerate() {
             tar.small_file((&file.path, file.mode), index, file.size)?;
@@ -125,8 +127,7 @@ impl BundlePlan {
         Ok(Self { stem, document, size, files, archives, blobs, members, configs })
     }
 
-    /// Plans an image archive as a file of its own: what there is, whether or not its configuration
-    /// fits.
+    /// Plans an image archive as a separate file. The configuration is not compared with the layers.
     pub(crate) fn archive(
         image: &ArchiveImage,
         platform: &Platform,
@@ -171,17 +172,17 @@ impl BundlePlan {
         self.size
     }
 
-    /// The bytes of the blobs that have to be read, each once.
+    /// The size of all distinct blobs in bytes.
     pub fn blob_bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.descriptor.size).sum()
     }
 
-    /// What `bundle.json` will say.
+    /// The content of `bundle.json`.
     pub fn document(&self) -> &BundleDocument {
         &self.document
     }
 
-    /// Layers that Docker before version 23 cannot load: those compressed with zstd.
+    /// The layers compressed with zstd, which Docker before version 23 cannot load.
     pub fn zstd_layers(&self) -> impl Iterator<Item = (&str, Digest)> {
         let zstd = self.blobs.iter().filter(|blob| blob.descriptor.media_type.ends_with("zstd"));
         zstd.map(|blob| (blob.reference.as_str(), blob.descriptor.digest))
@@ -212,7 +213,7 @@ impl BundlePlan {
         &self.configs
     }
 
-    /// Where the document is in the file.
+    /// The bytes of the file that hold the document.
     pub(crate) fn document_range(&self) -> Range<u64> {
         let size = self.document.to_bytes().len() as u64;
         self.members[0].place.content_range(entry::BLOCK..entry::BLOCK + size)
@@ -260,7 +261,7 @@ impl<'i> BlobOwners<'i> {
     }
 
     fn planned(&self, descriptor: Descriptor) -> PlannedBlob {
-        // Every blob of a layout comes from one of the images that it was made of.
+        // Every blob of a layout belongs to one of its images.
         let owner = self.0[&descriptor.digest];
         PlannedBlob {
             descriptor,

@@ -1,4 +1,4 @@
-//! Reads bundles by offset: nothing is unpacked.
+//! Reads bundles by offset, without unpacking them.
 
 mod checksum;
 mod configs;
@@ -13,5 +13,5 @@ pub(crate) use self::checksum::{MAX_CHECKSUM, checksum_in};
 pub(crate) use self::open::MAX_FILE;
 pub use self::open::{Bundle, BundleEntry};
 pub use self::source::{BundleSource, LocalFile};
-pub(crate) use self::verify::require_checksum;
-pub use self::verify::{Damage, Verified, VerifyOptions};
+pub(crate) use self::verify::check_sidecar;
+pub use self::verify::{Damage, VerifyOptions, VerifyReport};

@@ -26,12 +26,12 @@ pub use self::stream::{stream, write_into};
 use crate::Error;
 use crate::plan::BundlePlan;
 
-/// How a bundle is written.
+/// The options of [`write()`].
 #[derive(Clone)]
 pub struct WriteOptions {
-    /// How many blobs are fetched at once.
+    /// The maximum number of blobs that are fetched at once.
     pub jobs: usize,
-    /// Hears how it goes on.
+    /// Receives the progress.
     pub progress: Arc<dyn Progress>,
 }
 
@@ -41,26 +41,28 @@ impl Default for WriteOptions {
     }
 }
 
-/// A bundle that has been written.
+/// A written bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Bytes.
+    /// The size of the file in bytes.
     pub size: u64,
-    /// Digest of the file.
+    /// The digest of the file. That of `bundle.json` is [`BundlePlan::digest`].
     pub digest: Digest,
 }
 
-/// Writes a bundle into a directory, with its `.sha256` beside it.
+/// Writes a bundle and its `.sha256` to a directory.
 ///
-/// Blobs go from the source to all their places in the file, fetched once, several at once, and
-/// verified on the way; memory does not depend on their size. Nothing is visible under the final
-/// name before everything has reached the disk. What an interrupted run has fetched stays in
-/// `<name>.part`, with a journal beside it, and the next run goes on from there.
+/// Each blob is fetched once and written to all its places, several blobs at once; memory does not
+/// depend on their size. The bundle gets its name after all bytes were verified and synced to the disk.
 ///
 /// # Errors
-/// The first error of the source, which names image and blob, or of the disk.
+/// The first error of the source, which names the image and the blob, or of the disk.
+///
+/// # Cancellation
+/// A run that is dropped or killed keeps the fetched bytes in `<name>.part` and its checkpoints in
+/// `<name>.part.journal`. The next run resumes from them.
 pub async fn write(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
@@ -70,7 +72,7 @@ pub async fn write(
     write_as(plan, source, &directory.join(plan.file_name()), options).await
 }
 
-/// Writes a bundle to a file of any name; see [`write()`].
+/// Writes a bundle to a file with another name; see [`write()`].
 ///
 /// # Errors
 /// As [`write()`].
@@ -95,7 +97,7 @@ pub(crate) async fn write_with_checksum(
     Ok(Written { path: path.to_owned(), size: plan.size(), digest })
 }
 
-/// How the name of the checksum beside a bundle ends.
+/// The suffix of the checksum beside a bundle.
 pub(crate) const CHECKSUM_END: &str = ".sha256";
 
 /// The path of the checksum beside a bundle.
@@ -105,12 +107,12 @@ pub fn checksum_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Writes what `sha256sum -c` reads.
+/// Writes the checksum in the format of `sha256sum -c`.
 pub(crate) fn write_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
     let checksum = checksum_path(path);
     let failed = || Error::io("write", &checksum);
     let line = checksum_line(path, digest);
-    let mut part = part_file::unnamed_beside(&checksum, 0o666).map_err(failed())?;
+    let mut part = part_file::temp_sibling(&checksum, 0o666).map_err(failed())?;
     let written = part.write_all(line.as_bytes()).and_then(|()| part.as_file().sync_all());
     written.map_err(failed())?;
     part.persist(&checksum).map_err(|error| failed()(error.error))?;

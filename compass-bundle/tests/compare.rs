@@ -22,7 +22,7 @@ async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
         let reference: Reference = format!("h.example/release/{name}").parse().unwrap();
         let from = (own.repository(), &TagOrDigest::from(own.tag().unwrap().clone()));
         let platforms = Platforms::One(sample::platform());
-        gathered.push(ArchiveImage::gather(&storage, from, reference, &platforms).await.unwrap());
+        gathered.push(ArchiveImage::resolve(&storage, from, reference, &platforms).await.unwrap());
     }
     let plan = Arc::new(BundlePlan::new(&sample::product(gathered, false)).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();

@@ -96,7 +96,7 @@ async fn product_is_installed_with_or_without_archives() {
         let written = write(&plan, source, directory.path(), &options).await.unwrap();
         let bundle = Bundle::open(&written.path).await.unwrap();
         assert_eq!(bundle.document(), plan.document());
-        assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+        assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().is_ok());
         assert_eq!(bundle.file("install.sh").await.unwrap(), "#!/bin/sh\n");
         let modes: Vec<_> = bundle.entries().map(|entry| entry.mode).collect();
         assert_eq!(modes, [0o644, 0o755]);
@@ -131,7 +131,7 @@ async fn plan_beyond_reader_limits_is_error() {
     for reference in references {
         let from = (reference.repository(), &reference.tag_or_digest());
         let platforms = Platforms::One(sample::platform());
-        let image = ArchiveImage::gather(&*source, from, reference.clone(), &platforms);
+        let image = ArchiveImage::resolve(&*source, from, reference.clone(), &platforms);
         let mut image = image.await.unwrap();
         // Each configuration is unique, and nearly as large as allowed.
         let spaces = " ".repeat(4_000_000 + images.len());
@@ -186,7 +186,7 @@ async fn resolve_index_of_too_many_manifests_is_error() {
         Storage::put_manifest(&storage, repository, &index, Some(tag)).await.unwrap();
         let (from, all) =
             ((repository, &reference.tag_or_digest()), Platforms::All(sample::platform()));
-        ArchiveImage::gather(&storage, from, reference.clone(), &all).await
+        ArchiveImage::resolve(&storage, from, reference.clone(), &all).await
     };
     let refused = gather(&entries).await.unwrap_err().to_string();
     assert!(refused.contains("h.example/release/app:v1"), "{refused}");
@@ -211,7 +211,7 @@ async fn install_equal_names_in_one_project_is_error() {
     let (source, options) = (Arc::new(storage), WriteOptions::default());
     let written = write(&plan, source, directory.path(), &options).await.unwrap();
     let bundle = Bundle::open(&written.path).await.unwrap();
-    assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().holds());
+    assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().is_ok());
     let site = MemoryStorage::default();
     let install_to = async |place: &str| {
         install(&bundle.clone().into(), &site, &place.parse().unwrap(), &CopyOptions::default())

@@ -101,7 +101,7 @@ async fn bundle_supports_concurrent_reads() {
     let reference: &Reference = &references[0];
     let from = (reference.repository(), &reference.tag_or_digest());
     let platforms = Platforms::One(sample::platform());
-    let image = ArchiveImage::gather(&storage, from, reference.clone(), &platforms).await;
+    let image = ArchiveImage::resolve(&storage, from, reference.clone(), &platforms).await;
     contents.images = vec![image.unwrap()];
     let plan = Arc::new(BundlePlan::new(&contents).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
@@ -188,7 +188,7 @@ async fn image_without_tag_is_latest() {
     let reference: Reference = "h.example/release/app-0".parse().unwrap();
     let from = (tagged[0].repository(), &tagged[0].tag_or_digest());
     let platforms = Platforms::One(sample::platform());
-    let image = ArchiveImage::gather(&storage, from, reference.clone(), &platforms).await.unwrap();
+    let image = ArchiveImage::resolve(&storage, from, reference.clone(), &platforms).await.unwrap();
     let plan = Arc::new(BundlePlan::new(&sample::product(vec![image], true)).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
     let bytes: Bytes = chunks.concat().into();
@@ -220,7 +220,7 @@ async fn manifest_by_ambiguous_tag_is_error() {
     for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
         let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
         let from = (own.repository(), &own.tag_or_digest());
-        images.push(ArchiveImage::gather(&storage, from, reference, &platforms).await.unwrap());
+        images.push(ArchiveImage::resolve(&storage, from, reference, &platforms).await.unwrap());
     }
     let plan = Arc::new(BundlePlan::new(&sample::product(images, false)).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
@@ -300,7 +300,7 @@ fn invalid_sizes_and_names_are_rejected() {
     assert!(BundlePlan::new(&large).unwrap_err().to_string().contains("pebibyte"));
     let mut other = sample::product(Vec::new(), false);
     other.files = vec![file];
-    assert!(BundlePlan::new(&other).unwrap_err().to_string().contains("not those described"));
+    assert!(BundlePlan::new(&other).unwrap_err().to_string().contains("is not that of its bytes"));
 
     let document = |name: &str, version: &str| BundleDocument {
         format_version: 1,

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use compass_bundle::document::BundleKind;
 use compass_bundle::store::publish;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Error, Platforms, Verified,
-    VerifyOptions, WriteOptions, install, write,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Error, Platforms, VerifyOptions,
+    VerifyReport, WriteOptions, install, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::random_bytes;
@@ -60,7 +60,7 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
     for reference in references {
         let from = (reference.repository(), &reference.tag_or_digest());
         let platforms = Platforms::One(platform());
-        let image = ArchiveImage::gather(source, from, reference.clone(), &platforms).await;
+        let image = ArchiveImage::resolve(source, from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
     BundlePlan::new(&BundleContents {
@@ -177,7 +177,7 @@ async fn installed_image_equals_source() {
     }
 }
 
-async fn proven(path: &Path) -> Result<Verified, Error> {
+async fn proven(path: &Path) -> Result<VerifyReport, Error> {
     Bundle::open(path).await?.verify(&VerifyOptions::default()).await
 }
 
@@ -196,7 +196,7 @@ async fn verify_finds_any_flipped_bit() {
         bad[position] ^= 1 << (position % 8);
         std::fs::write(&damaged, &bad).unwrap();
         let holds = proven(&damaged).await;
-        assert!(!holds.is_ok_and(|verified| verified.holds()), "byte {position}");
+        assert!(!holds.is_ok_and(|verified| verified.is_ok()), "byte {position}");
     }
     for length in [0, 9, 1000, good.len() - 1] {
         std::fs::write(&damaged, &good[..length]).unwrap();

@@ -155,7 +155,7 @@ impl Repository {
                 content =
                     content.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
             }
-            content.require_usable().map_err(|error| invalid(path, error.to_string()))?;
+            content.validate().map_err(|error| invalid(path, error.to_string()))?;
             files.push(content);
             paths.push(source.value.clone());
         }

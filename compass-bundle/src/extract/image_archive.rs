@@ -74,8 +74,8 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
         absent,
         unavailable: Vec::new(),
     };
-    image.ask_platform(package, &platforms).await?;
-    image.ask_unavailable(package).await?;
+    image.detect_platform(package, &platforms).await?;
+    image.find_unavailable(package).await?;
     let platform = image.platform.as_ref().unwrap_or(platforms.single());
     BundlePlan::archive(&image, platform, 0)
 }

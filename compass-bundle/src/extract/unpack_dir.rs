@@ -39,7 +39,7 @@ impl UnpackDir {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
-        let lock = part_file::claim(&path, || part_file::open_own_directory(&path))?;
+        let lock = part_file::lock_exclusive(&path, || part_file::open_own_directory(&path))?;
         let target_dir = Self { path, _lock: lock, links: HashMap::new(), link_bytes: 0 };
         target_dir.empty()?;
         Ok(target_dir)

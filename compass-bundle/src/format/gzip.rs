@@ -147,7 +147,7 @@ impl Deframer {
     /// Takes the next bytes of the member and passes the content on in slices.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if a byte that is not content differs from what it must be, and the errors
+    /// [`Error::Damaged`] if the framing is wrong, and the errors
     /// of `sink`.
     pub fn for_each_slice(
         &mut self,

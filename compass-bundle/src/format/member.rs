@@ -60,7 +60,7 @@ impl Member {
     /// Decodes bytes of the file that hold content from `position` on.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if a block header is not what it must be.
+    /// [`Error::Damaged`] if a block header is wrong.
     pub(crate) fn decode(self, position: u64, framed: &[u8]) -> Result<Vec<u8>, Error> {
         let outer = Deframer::at(self.outer_offset(position), self.outer_size());
         let inner = self.nested.then(|| Deframer::at(position, self.size));
@@ -186,7 +186,7 @@ impl MemberDecoder {
     /// Takes the next bytes of the file and passes the content on in slices.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if a byte that is not content is not what it must be.
+    /// [`Error::Damaged`] if the framing is wrong.
     pub(crate) fn for_each_slice(
         &mut self,
         framed: &[u8],

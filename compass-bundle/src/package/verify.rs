@@ -8,7 +8,7 @@ use super::Package;
 use super::detection::mismatch_range;
 use crate::Error;
 use crate::foreign::{ForeignPackage, is_bundle_document};
-use crate::read::{BundleSource, Damage, Verified, VerifyOptions};
+use crate::read::{BundleSource, Damage, VerifyOptions, VerifyReport};
 
 /// Bytes per read when a file is hashed.
 const READ_SIZE: u64 = 4 << 20;
@@ -19,7 +19,7 @@ impl Package {
     ///
     /// # Errors
     /// If the file cannot be read. Damage is part of the result.
-    pub async fn verify(&self, options: &VerifyOptions) -> Result<Verified, Error> {
+    pub async fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Error> {
         match self {
             Self::Bundle(bundle) => bundle.verify(options).await,
             Self::Foreign(package) => verify_foreign(package).await,
@@ -27,7 +27,7 @@ impl Package {
     }
 }
 
-async fn verify_foreign(package: &ForeignPackage) -> Result<Verified, Error> {
+async fn verify_foreign(package: &ForeignPackage) -> Result<VerifyReport, Error> {
     let (source, mut damages) = (package.source(), Vec::new());
     for problem in package.problems() {
         let is_altered =
@@ -44,7 +44,7 @@ async fn verify_foreign(package: &ForeignPackage) -> Result<Verified, Error> {
         });
     }
     let (size, digest) = (package.size(), package.digest());
-    let mut verified = Verified { size, digest, checksum: None, damages };
+    let mut verified = VerifyReport { size, digest, checksum: None, damages };
     verified.compare_checksum(&*source).await?;
     Ok(verified)
 }
@@ -59,13 +59,13 @@ pub async fn verify_unreadable(
     source: Arc<dyn BundleSource>,
     error: &Error,
     options: &VerifyOptions,
-) -> Result<Option<Verified>, Error> {
+) -> Result<Option<VerifyReport>, Error> {
     if !matches!(error, Error::Damaged { .. } | Error::NotABundle { .. }) {
         return Ok(None);
     }
     let (size, range) = (source.size(), mismatch_range(&source).await?);
     let damage = Damage { file: None, image: None, blob: None, range, what: error.to_string() };
-    let mut verified = Verified { size, digest: None, checksum: None, damages: vec![damage] };
+    let mut verified = VerifyReport { size, digest: None, checksum: None, damages: vec![damage] };
     if !options.quick {
         let (mut hasher, mut position) = (Hasher::default(), 0);
         options.progress.add_total(size);

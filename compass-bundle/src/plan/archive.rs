@@ -1,4 +1,4 @@
-//! The image archive: one image as an OCI layout and a docker archive at once
+//! An image archive: one image as an OCI image layout and as a docker archive
 //! (bundle format, "Image archive").
 
 use compass_registry::{ANNOTATION_REF_NAME, Platform, RawManifest, media_type};
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::document::{BundleImage, PlacedBlob};
 use crate::format::gzip;
 
-/// What says that a directory is an OCI image layout.
+/// The content of the file `oci-layout` (OCI image layout, "oci-layout file").
 pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// The tar of an image archive, before gzip.
@@ -28,7 +28,7 @@ impl Archive {
     }
 }
 
-/// Lays out an archive. `platform` is the one that tools see which know only single images.
+/// Lays out an archive. `platform` is the one shown to tools that read single images only.
 pub(crate) fn lay_out(
     image: &ArchiveImage,
     platform: &Platform,
@@ -69,7 +69,7 @@ pub(crate) fn lay_out(
     Ok(Archive { parts, image })
 }
 
-/// An image in an `index.json`, under a name.
+/// The entry of an image in `index.json`, with a reference name.
 pub(crate) fn index_entry(image: &ArchiveImage, name: &str) -> serde_json::Value {
     let mut entry = descriptor_json(&image.root);
     if let Some(platform) = &image.platform {
@@ -91,7 +91,7 @@ fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
     })
 }
 
-/// What `docker load` reads.
+/// The `manifest.json` that `docker load` reads.
 fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
     let (config, layers) = image.single(platform)?;
     if let Some(missing) = layers.iter().find(|layer| !image.is_available(layer)) {

@@ -1,4 +1,4 @@
-//! The configurations of a bundle's images, which have to fit their layers.
+//! The image configurations that are compared with the layers of their images.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ pub(crate) struct PlannedConfig {
     pub(crate) reference: String,
 }
 
-/// The configurations of all images whose layers can be compared with them.
+/// The configurations of all images whose layers can be compared.
 pub(super) fn plan(
     images: &[ArchiveImage],
     blobs: &[PlannedBlob],
@@ -46,28 +46,28 @@ pub(super) fn plan(
 }
 
 impl PlannedConfig {
-    /// The problem of a configuration that is too large.
+    /// Describes the problem if the configuration is too large to be read.
     pub(crate) fn size_problem(&self) -> Option<String> {
         let is_large = self.size > MAX_MANIFEST_BYTES;
         is_large.then(|| format!("a configuration of {} bytes is too large", self.size))
     }
 
-    /// The problem of a configuration that does not fit its layers.
+    /// Describes the problem if the configuration contradicts the layers.
     pub(crate) fn problem(&self, bytes: &[u8]) -> Option<String> {
         diff_ids::problem(bytes, &self.layers)
     }
 
-    /// Refuses a configuration that is too large to be read.
-    pub(crate) fn require_small(&self) -> Result<(), Error> {
-        self.size_problem().map_or(Ok(()), |what| Err(self.refused(&what)))
+    /// Checks that the configuration is small enough to be read.
+    pub(crate) fn check_size(&self) -> Result<(), Error> {
+        self.size_problem().map_or(Ok(()), |what| Err(self.invalid(&what)))
     }
 
-    /// Refuses a configuration that does not fit its image.
-    pub(crate) fn require_fitting(&self, bytes: &[u8]) -> Result<(), Error> {
-        self.problem(bytes).map_or(Ok(()), |what| Err(self.refused(&what)))
+    /// Checks that the configuration fits the layers.
+    pub(crate) fn check_layers(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.problem(bytes).map_or(Ok(()), |what| Err(self.invalid(&what)))
     }
 
-    fn refused(&self, what: &str) -> Error {
+    fn invalid(&self, what: &str) -> Error {
         Error::InvalidInput(format!("{}: {what}", self.reference))
     }
 }

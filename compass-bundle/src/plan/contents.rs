@@ -19,22 +19,21 @@ pub struct BundleContents {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The product version that a hotfix is for, where its own version does not begin with it.
+    /// The product version that a hotfix is for, if its own version does not begin with it.
     pub base: Option<String>,
-    /// The commit that last changed the release manifest, where it is known.
+    /// The commit that last changed the release manifest, if it is known.
     pub commit: Option<String>,
-    /// Seconds since 1970: the time of that commit, `SOURCE_DATE_EPOCH`, or 0.
+    /// The time of all entries in seconds since 1970: that of the commit, `SOURCE_DATE_EPOCH`, or 0.
     pub modified: u64,
-    /// The YAML and whatever else is small, in the order in which it will stand.
+    /// The YAML and other small files, in the order of the bundle.
     pub files: Vec<ContentFile>,
     /// The images, in the order of the release manifest.
     pub images: Vec<ArchiveImage>,
-    /// The platform that tools see which know only single images.
+    /// The platform that is shown to tools that read single images only.
     pub platform: Platform,
-    /// The platforms that are part of the bundle's name: those that it is for, unless they are the
-    /// usual ones.
+    /// The platforms in the name of the bundle; none if it is for those of the policy.
     pub platforms: Vec<Platform>,
-    /// Whether a product bundle has an archive for each image beside its image store. The other
+    /// Whether a product bundle has an archive for each image in addition to its image store. The other
     /// kinds have archives only.
     pub archives: bool,
 }
@@ -50,12 +49,12 @@ pub struct ContentFile {
     pub size: u64,
     /// Their digest.
     pub digest: Digest,
-    /// The bytes, where they are at hand: a plan without them can be read by, and not written.
+    /// The bytes, if they are known. A plan without them describes a bundle but cannot be written.
     pub bytes: Option<Bytes>,
 }
 
 impl ContentFile {
-    /// A file with the usual permissions.
+    /// Creates a file with mode 0644.
     pub fn new(path: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self {
@@ -67,29 +66,33 @@ impl ContentFile {
         }
     }
 
-    /// The file with other permissions.
+    /// Sets the permissions.
     #[must_use]
     pub fn with_mode(self, mode: u32) -> Self {
         Self { mode, ..self }
     }
 
-    /// Whether the path stays inside a bundle, the mode is one, and size and digest are those of the
-    /// bytes.
+    /// Checks that the path stays inside the bundle, that the mode has permission bits only, and that size
+    /// and digest are those of the bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] where not.
-    pub fn require_usable(&self) -> Result<(), Error> {
+    /// [`Error::InvalidInput`] if not.
+    pub fn validate(&self) -> Result<(), Error> {
         naming::validate_portable_path(&self.path)?;
         if let Some(bytes) = &self.bytes
             && (bytes.len() as u64 != self.size
                 || self.digest.algorithm().digest(bytes) != self.digest)
         {
             let path = &self.path;
-            return Err(Error::InvalidInput(format!("{path}: its bytes are not those described")));
+            return Err(Error::InvalidInput(format!(
+                "{path}: its size or digest is not that of its bytes"
+            )));
         }
         if self.mode & !0o777 != 0 {
             let (path, mode) = (&self.path, self.mode);
-            return Err(Error::InvalidInput(format!("{path}: {mode:o} are no permissions")));
+            return Err(Error::InvalidInput(format!(
+                "{path}: {mode:o} is not a mode of permission bits"
+            )));
         }
         Ok(())
     }
@@ -101,18 +104,18 @@ impl BundleContents {
         naming::stem(self.kind, &self.name, &self.version, &self.platforms)
     }
 
-    /// Whether images stand in one store.
+    /// Returns whether the bundle has an image store.
     pub(crate) fn has_store(&self) -> bool {
         self.kind == BundleKind::Product
     }
 
-    /// Whether images stand in archives of their own.
+    /// Returns whether the bundle has image archives.
     pub(crate) fn has_archives(&self) -> bool {
         !self.has_store() || self.archives
     }
 
-    /// Names lead nowhere else, and no two things of a bundle have the same one.
-    pub(crate) fn require_usable(&self) -> Result<(), Error> {
+    /// Checks that names stay inside the bundle and are unique.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
         naming::validate_name("name", &self.name)?;
         naming::validate_name("version", &self.version)?;
         if let Some(base) = &self.base {
@@ -121,7 +124,7 @@ impl BundleContents {
         naming::validate_platforms(&self.platforms)?;
         let mut seen = BTreeSet::from([FILE_NAME]);
         for file in &self.files {
-            file.require_usable()?;
+            file.validate()?;
             let first = file.path.split('/').next().unwrap_or_default();
             let reserved = (self.has_store() && [super::store::PATH, ARCHIVES].contains(&first))
                 || file.path.ends_with(naming::ARCHIVE_SUFFIX);
@@ -134,34 +137,34 @@ impl BundleContents {
         Ok(())
     }
 
-    /// Readers take only so much into memory; a bundle that none can open is not written. This comes
-    /// before anything is laid out: a document may name one manifest again and again.
-    pub(crate) fn require_few_manifests(&self) -> Result<(), Error> {
+    /// Checks that the image manifests fit into the memory limit of readers, so that every written bundle
+    /// can be opened. Called before the layout, because a document may list one manifest many times.
+    pub(crate) fn check_manifests_size(&self) -> Result<(), Error> {
         let copies = u64::from(self.has_store()) + u64::from(self.has_archives());
         let size = |manifest: &RawManifest| manifest.descriptor().size + 2 * MANIFEST;
-        // Whoever opens a bundle reads the manifest that an image begins with once more for it.
+        // A reader parses the root manifest of an image twice.
         let sizes = self
             .images
             .iter()
             .map(|image| image.root.descriptor().size + image.manifests().map(size).sum::<u64>());
-        require_at_most("all image manifests together", copies * sizes.sum::<u64>(), MAX_MANIFESTS)
+        check_size("all image manifests together", copies * sizes.sum::<u64>(), MAX_MANIFESTS)
     }
 }
 
-/// The same for `bundle.json`, of which this is the size.
-pub(crate) fn require_readable(document: usize) -> Result<(), Error> {
-    require_at_most(FILE_NAME, document as u64, MAX_DOCUMENT)
+/// Checks that `bundle.json` fits into the memory limit of readers.
+pub(crate) fn check_document_size(document: usize) -> Result<(), Error> {
+    check_size(FILE_NAME, document as u64, MAX_DOCUMENT)
 }
 
-fn require_at_most(what: &str, size: u64, most: u64) -> Result<(), Error> {
+fn check_size(what: &str, size: u64, most: u64) -> Result<(), Error> {
     if size <= most {
         return Ok(());
     }
-    let message = format!("{what} would take {size} bytes, and readers take at most {most}");
+    let message = format!("{what} would have {size} bytes, and readers accept at most {most}");
     Err(Error::InvalidInput(message))
 }
 
-/// Whether a path is there already, leads through a file, or is a directory that others are in.
+/// Returns whether a path is in use, is below a file, or is a directory of other files.
 fn is_taken(files: &BTreeSet<&str>, path: &str) -> bool {
     let mut directories = path.match_indices('/').map(|(end, _)| &path[..end]);
     if files.contains(path) || directories.any(|directory| files.contains(directory)) {
@@ -179,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_no_directory_and_stands_at_one_place() {
+    fn is_taken_file_or_directory_is_true() {
         let files = BTreeSet::from(["bundle.json", "a/b", "a/b-c", "a/d/e"]);
         for (path, taken) in [
             ("a/b", true),

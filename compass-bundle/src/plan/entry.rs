@@ -1,22 +1,22 @@
-//! Single entries of a tar archive, headers and padding, with nothing that differs from run to run.
+//! Headers and padding of tar entries. They are the same in every run.
 
 use tokio_tar::{EntryType, Header};
 
 use crate::Error;
 
-/// Tar counts in blocks of this many bytes.
+/// The block size of tar in bytes.
 pub(crate) const BLOCK: u64 = 512;
 
-/// Two blocks of zeros end an archive.
+/// The size in bytes of the two blocks of zeros that end an archive.
 pub(crate) const END: usize = 1024;
 
-/// The name of an extended header.
+/// The name of a pax extended header.
 pub(crate) const PAX_HEADER: &str = "@PaxHeader";
 
-/// The mode of a file for which nothing else is said.
+/// The default mode of a file.
 pub(crate) const FILE_MODE: u32 = 0o644;
 
-/// Zeros that fill the last block of an entry.
+/// The zeros that fill the last block of an entry with this many bytes.
 pub(crate) fn padding(bytes: u64) -> &'static [u8] {
     let count = (BLOCK - bytes % BLOCK) % BLOCK;
     &[0; 512][..usize::try_from(count).unwrap_or_default()]
@@ -32,7 +32,7 @@ pub(crate) fn directory(path: &str, modified: u64) -> Result<Vec<u8>, Error> {
     header(path, EntryType::Directory, 0o755, 0, modified)
 }
 
-/// A path that ustar has no room for stands in an extended header before the entry (POSIX pax).
+/// Builds a header. A path that does not fit ustar is written to a pax extended header before it.
 fn header(
     path: &str,
     kind: EntryType,
@@ -43,7 +43,8 @@ fn header(
     if let Some(header) = ustar(path, kind, mode, size, modified) {
         return Ok(header);
     }
-    let too_long = || Error::InvalidInput(format!("`{path}` is too long a name for a tar archive"));
+    let too_long =
+        || Error::InvalidInput(format!("`{path}` is too long for a path in a tar archive"));
     let record = path_record(path).filter(|record| record.len() as u64 <= BLOCK);
     let record = record.ok_or_else(too_long)?;
     let length = record.len() as u64;
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_counts_its_own_digits() {
+    fn path_record_length_counts_itself() {
         for length in [1, 80, 90, 91, 92, 93, 200, 480] {
             let record = path_record(&"x".repeat(length)).unwrap();
             let (digits, _) = record.split_once(' ').unwrap();
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_takes_two_more_blocks() {
+    fn file_long_path_has_extended_header() {
         assert_eq!(file("a/b", FILE_MODE, 1, 0).unwrap().len(), 512);
         let long = format!("stem/{}-image.tar.gz", "x".repeat(150));
         assert_eq!(file(&long, FILE_MODE, 1, 0).unwrap().len(), 3 * 512);

@@ -1,4 +1,4 @@
-//! Asks a source for everything of an image that a plan needs. No layer is read.
+//! Reads the manifests of an image from a source.
 
 use std::collections::HashSet;
 
@@ -12,12 +12,12 @@ use super::platforms::Platforms;
 use crate::Error;
 
 impl ArchiveImage {
-    /// Asks a source for an image's manifests. No layer is read.
+    /// Reads the manifests of an image. Layers are not read.
     ///
     /// # Errors
     /// If the image, or one for the platform, does not exist, or its manifests are larger than
     /// [`MAX_IMAGE_MANIFESTS_BYTES`] together.
-    pub async fn gather(
+    pub async fn resolve(
         source: &dyn ImageSource,
         (repository, locator): (&Repository, &TagOrDigest),
         reference: Reference,
@@ -25,7 +25,7 @@ impl ArchiveImage {
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
         if platforms.wanted().is_empty() {
-            return Err(Error::InvalidInput(format!("{reference} is wanted for no platform")));
+            return Err(Error::InvalidInput(format!("no platform of {reference} is selected")));
         }
         let (root, platform) = if let Platforms::One(platform) = platforms {
             let root = source.image(repository, locator, platform).await.map_err(named)?;
@@ -42,17 +42,17 @@ impl ArchiveImage {
         let unavailable = Vec::new();
         let mut image =
             Self { reference, repository, platform, root, children, absent, unavailable };
-        image.ask_unavailable(source).await?;
+        image.find_unavailable(source).await?;
         Ok(image)
     }
 
-    /// Asks the configuration of a single image what platform it is for: where no index says it, it
-    /// may be another than the wanted one. The configuration is read; see
-    /// [`CachingSource`](compass_registry::CachingSource), which spares the bundle from doing so again.
+    /// Sets the platform of a single image from its configuration, because it may differ from the wanted
+    /// one if no index names it. Use a [`CachingSource`](compass_registry::CachingSource), so that writing
+    /// the bundle does not fetch the configuration again.
     ///
     /// # Errors
     /// If the configuration cannot be read.
-    pub async fn ask_platform(
+    pub async fn detect_platform(
         &mut self,
         source: &dyn ImageSource,
         platforms: &Platforms,
@@ -65,8 +65,7 @@ impl ArchiveImage {
         Ok(())
     }
 
-    /// The platforms that the image is for, as far as it names any: that of a single image, or those
-    /// of the index that it was taken from.
+    /// The platforms that the image names: that of a single image, or those of its index.
     ///
     /// # Errors
     /// If a manifest or configuration cannot be read.
@@ -79,11 +78,11 @@ impl ArchiveImage {
         Ok(images.into_iter().filter_map(|image| image.platform).collect())
     }
 
-    /// Asks which of the layers that registries need not hold are missing.
+    /// Finds the non-distributable layers that the source does not have.
     ///
     /// # Errors
-    /// If the source cannot be asked.
-    pub(crate) async fn ask_unavailable(&mut self, source: &dyn ImageSource) -> Result<(), Error> {
+    /// If the request fails.
+    pub(crate) async fn find_unavailable(&mut self, source: &dyn ImageSource) -> Result<(), Error> {
         let mut unavailable = Vec::new();
         for layer in self.nondistributable_layers()? {
             let held = source.holds_blob(&self.repository, &layer).await;
@@ -96,7 +95,7 @@ impl ArchiveImage {
     }
 }
 
-/// The manifests of an index that come along, and the platforms of those that do not.
+/// The included manifests below an index, and the platforms of the other images.
 async fn children(
     source: &dyn ImageSource,
     (repository, reference): (&Repository, &Reference),
@@ -117,7 +116,7 @@ async fn children(
     let mut level = entries_of(root).map_err(named)?;
     if matches!(platforms, Platforms::Several(_)) && root.is_index() {
         let images = source.images_of(repository, root).await.map_err(named)?;
-        below.taken = Some(platforms.taken(&images));
+        below.taken = Some(platforms.select(&images));
     }
     for depth in 1.. {
         level = below.add(level).await?;
@@ -138,7 +137,7 @@ struct Below<'s> {
     source: &'s dyn ImageSource,
     repository: &'s Repository,
     reference: &'s Reference,
-    /// The images that come along; all of them if nothing is said.
+    /// The included images; `None` for all.
     taken: Option<Vec<Digest>>,
     children: Vec<RawManifest>,
     absent: Vec<Platform>,
@@ -147,7 +146,7 @@ struct Below<'s> {
 }
 
 impl Below<'_> {
-    /// Reads the manifests of a level, and gives the entries of the next one.
+    /// Reads the manifests of a level and returns the entries of the next one.
     async fn add(&mut self, level: Vec<Descriptor>) -> Result<Vec<Descriptor>, Error> {
         let named = |error: compass_registry::Error| error.in_image(self.reference);
         require_images(self.reference, &level)?;
@@ -158,7 +157,7 @@ impl Below<'_> {
                 self.absent.push(other);
                 continue;
             }
-            // One image may stand for several platforms.
+            // An index may list one image for several platforms.
             if !self.seen.insert(entry.digest) {
                 continue;
             }
@@ -179,7 +178,7 @@ impl Below<'_> {
     }
 }
 
-/// An index of a build cache has layers where others have images.
+/// Checks that an index lists manifests. The index of a build cache lists layers.
 fn require_images(reference: &Reference, entries: &[Descriptor]) -> Result<(), Error> {
     match entries.iter().find(|entry| !entry.is_manifest()) {
         Some(blob) => Err(Error::InvalidInput(format!(

@@ -1,4 +1,4 @@
-//! An image as it goes into an archive.
+//! The images of a bundle.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,37 +8,37 @@ use compass_registry::{
 
 use crate::Error;
 
-/// No layer is larger than this; it keeps the arithmetic of hostile manifests within bounds.
+/// The maximum size of a layer in bytes. It keeps sums of the sizes in hostile manifests in range.
 const MAX_BLOB_BYTES: u64 = 1 << 40;
 
-/// An image with everything that has to be known before its layers move.
+/// An image with everything that a plan needs: its manifests, but no layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveImage {
-    /// The name inside the archive: the release registry's reference.
+    /// The reference in the release registry, which names the image in the bundle.
     pub reference: Reference,
-    /// Where its blobs are read from.
+    /// The repository that its blobs are read from.
     pub repository: Repository,
-    /// The platform that was chosen, or nothing where the whole image index is kept.
+    /// The selected platform; `None` if the image index is kept.
     pub platform: Option<Platform>,
-    /// The image manifest, or the image index where it is kept.
+    /// The image manifest, or the image index if it is kept.
     pub root: RawManifest,
-    /// What comes along of a kept image index: image manifests, and the indexes in it.
+    /// The included manifests below a kept image index: image manifests and nested indexes.
     pub children: Vec<RawManifest>,
-    /// The platforms of a kept image index whose images stay behind.
+    /// The platforms of a kept image index whose images are not included.
     pub absent: Vec<Platform>,
-    /// The layers that registries need not hold
-    /// ([`Descriptor::is_nondistributable`](compass_registry::Descriptor::is_nondistributable)), and that
-    /// the source does not have either: the bundle is without them.
+    /// The non-distributable layers
+    /// ([`Descriptor::is_nondistributable`](compass_registry::Descriptor::is_nondistributable)) that the
+    /// source does not have. The bundle does not contain them.
     pub unavailable: Vec<Digest>,
 }
 
 impl ArchiveImage {
-    /// The image manifest, or the image index and then its image manifests.
+    /// The image manifest, or the image index followed by the manifests below it.
     pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
     }
 
-    /// The configuration and layers that tools see which know only single images.
+    /// The configuration and layers that are shown to tools that read single images only.
     pub(crate) fn single(
         &self,
         platform: &Platform,
@@ -48,7 +48,7 @@ impl ArchiveImage {
             Manifest::Index(_) => {
                 let images = self.images()?;
                 let best = platform.best_of(&images).first().map(|image| image.digest);
-                // Where no image names a platform, one is as good as another.
+                // If no image names a platform, take the first one.
                 let is_named = images.iter().any(|image| image.platform.is_some());
                 let first = images.first().filter(|_| !is_named).map(|image| image.digest);
                 let chosen = best.or(first);
@@ -64,7 +64,7 @@ impl ArchiveImage {
         }
     }
 
-    /// The images of an index that come along, and of the indexes in it, as they are described there.
+    /// The descriptors of the included images of an index and of the indexes in it.
     fn images(&self) -> Result<Vec<Descriptor>, Error> {
         let is_image = |entry: &Descriptor| {
             let mut children = self.children.iter();
@@ -77,7 +77,7 @@ impl ArchiveImage {
         Ok(images)
     }
 
-    /// The layers that registries need not hold, each once.
+    /// The non-distributable layers, each once.
     pub(crate) fn nondistributable_layers(&self) -> Result<Vec<Descriptor>, Error> {
         let (mut layers, mut seen) = (Vec::new(), BTreeSet::new());
         for manifest in self.manifests() {
@@ -88,12 +88,12 @@ impl ArchiveImage {
         Ok(layers)
     }
 
-    /// Whether a layer comes along.
+    /// Returns whether a layer is included.
     pub(crate) fn is_available(&self, layer: &Descriptor) -> bool {
         !self.unavailable.contains(&layer.digest)
     }
 
-    /// All configurations, then all layers that come along, each once.
+    /// All configurations, then all included layers, each once.
     pub(crate) fn blobs(&self) -> Result<Vec<Descriptor>, Error> {
         let (mut configs, mut all_layers) = (Vec::new(), Vec::new());
         for manifest in self.manifests() {
@@ -117,7 +117,7 @@ impl ArchiveImage {
     }
 }
 
-/// What an index refers to; nothing of an image.
+/// The entries of an index; none for an image manifest.
 pub(crate) fn entries_of(
     manifest: &RawManifest,
 ) -> Result<Vec<Descriptor>, compass_registry::Error> {
@@ -127,7 +127,7 @@ pub(crate) fn entries_of(
     })
 }
 
-/// The manifests below an index that are known, in the order in which an image is gathered.
+/// The known manifests below an index, level by level.
 pub(crate) fn manifests_below(
     root: &RawManifest,
     known: &HashMap<Digest, RawManifest>,
@@ -146,8 +146,7 @@ pub(crate) fn manifests_below(
     Ok(found)
 }
 
-/// Images of one bundle have the layers together that registries need not hold: what one of them
-/// brings along is available to all.
+/// Marks a non-distributable layer as available in all images if one of them has it.
 pub(crate) fn share_available_layers(images: &[ArchiveImage]) -> Result<Vec<ArchiveImage>, Error> {
     let mut available = HashSet::new();
     for image in images {

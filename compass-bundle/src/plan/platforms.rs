@@ -1,24 +1,24 @@
-//! Which platforms of an image go into a bundle.
+//! The selection of platforms.
 
 use compass_registry::{Descriptor, Digest, Platform};
 
-/// Which of an image index's images are taken.
+/// The images of an index that are included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Platforms {
     /// The image for one platform.
     One(Platform),
-    /// The whole image index. Tools that know only single images see the one for this platform.
+    /// The whole image index. Tools that read single images only see the one for this platform.
     All(Platform),
-    /// The image index, with the images for these platforms only. Tools that know only single
-    /// images see the first.
+    /// The image index with the images for these platforms only. Tools that read single images only see
+    /// the first.
     Several(Vec<Platform>),
 }
 
 impl Platforms {
-    /// The platform that tools see which know only single images.
+    /// The platform that is shown to tools that read single images only.
     ///
     /// # Panics
-    /// Where a list of several is empty.
+    /// If the list of [`Platforms::Several`] is empty.
     pub fn single(&self) -> &Platform {
         match self {
             Self::One(platform) | Self::All(platform) => platform,
@@ -26,7 +26,7 @@ impl Platforms {
         }
     }
 
-    /// The wanted platforms; all of an index are one that is wanted by tools for single images.
+    /// The wanted platforms; for a whole index, the one for tools that read single images only.
     pub(crate) fn wanted(&self) -> &[Platform] {
         match self {
             Self::One(platform) | Self::All(platform) => std::slice::from_ref(platform),
@@ -34,8 +34,8 @@ impl Platforms {
         }
     }
 
-    /// The wanted platforms that an image for `offered` ones lacks.
-    pub fn lacking(&self, offered: &[Platform]) -> Vec<Platform> {
+    /// The wanted platforms that an image for the `offered` ones does not satisfy.
+    pub fn missing_from(&self, offered: &[Platform]) -> Vec<Platform> {
         let lacks = |wanted: &&Platform| !offered.iter().any(|own| own.satisfies(wanted));
         self.wanted().iter().filter(lacks).cloned().collect()
     }
@@ -50,13 +50,13 @@ impl Platforms {
         }
     }
 
-    /// Which of an index's images are taken, by their digests.
-    pub(super) fn taken(&self, images: &[Descriptor]) -> Vec<Digest> {
+    /// The digests of the included images of an index.
+    pub(super) fn select(&self, images: &[Descriptor]) -> Vec<Digest> {
         let Self::Several(wanted) = self else {
             return images.iter().map(|image| image.digest).collect();
         };
         let best = wanted.iter().flat_map(|wanted| wanted.best_of(images));
-        // An image whose platform is not known may be one of them.
+        // An image without a platform may be for a wanted one.
         let unknown = images.iter().filter(|image| image.platform.is_none());
         best.chain(unknown).map(|image| image.digest).collect()
     }

@@ -1,4 +1,4 @@
-//! The image store of a product bundle: one OCI image layout, in which every blob stands once
+//! The image store of a product bundle: an OCI image layout that has every blob once
 //! (bundle format, "Image store").
 
 use std::collections::BTreeSet;
@@ -16,14 +16,14 @@ use crate::document::{ImageStore, PlacedBlob, StoredImage};
 /// The directory of the store in a bundle.
 pub(crate) const PATH: &str = "images";
 
-/// The entries of a store, and what `bundle.json` says of it.
+/// The entries of a store and its description in `bundle.json`.
 pub(crate) struct Store {
     pub(crate) parts: Vec<Part>,
     pub(crate) length: u64,
     pub(crate) described: ImageStore,
 }
 
-/// Lays out a store. `platform` is the one that tools see which know only single images.
+/// Lays out a store. `platform` is the one shown to tools that read single images only.
 pub(crate) fn lay_out(
     stem: &str,
     images: &[ArchiveImage],
@@ -44,7 +44,7 @@ pub(crate) fn lay_out(
             blobs.push(PlacedBlob { descriptor: manifest.descriptor().clone(), offset });
         }
     }
-    // Configurations stand before all layers: they say what the images are.
+    // Configurations precede all layers, so that readers know the images early.
     let all = images.iter().map(ArchiveImage::blobs).collect::<Result<Vec<_>, _>>()?;
     let is_config = |blob: &&compass_registry::Descriptor| !is_layer(&blob.media_type);
     let configs = all.iter().flatten().filter(is_config);

@@ -1,4 +1,4 @@
-//! A tar archive as pure data: literal bytes, blobs, and archives inside it, each at its place.
+//! Lays out a tar archive: bytes, blobs, small files and nested archives in order.
 
 use bytes::Bytes;
 use compass_registry::{Descriptor, RawManifest};
@@ -6,12 +6,12 @@ use compass_registry::{Descriptor, RawManifest};
 use super::entry;
 use crate::Error;
 
-/// Bytes of the largest archive: sizes come from elsewhere, and arithmetic with more would overflow.
+/// The maximum size of an archive in bytes. The sizes are untrusted, and larger sums could overflow.
 const MAX_LENGTH: u64 = 1 << 50;
 
 /// A tar archive that is being laid out.
 pub(crate) struct TarLayout {
-    /// What stands before every path.
+    /// The prefix of every path.
     prefix: String,
     modified: u64,
     parts: Vec<Part>,
@@ -27,7 +27,7 @@ pub(crate) enum Part {
     Blob(Descriptor),
     /// A small file of this many bytes, by its number.
     File(usize, u64),
-    /// A framed archive of this many bytes, by its number.
+    /// An image archive of this many bytes, by its number.
     Archive(usize, u64),
 }
 
@@ -61,7 +61,7 @@ impl TarLayout {
         Ok(())
     }
 
-    /// Adds an image manifest, and says where its bytes stand.
+    /// Adds an image manifest and returns the offset of its content.
     pub(crate) fn manifest(&mut self, manifest: &RawManifest) -> Result<u64, Error> {
         let descriptor = manifest.descriptor();
         self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
@@ -71,7 +71,7 @@ impl TarLayout {
         Ok(start)
     }
 
-    /// Adds a blob, and says where its bytes stand.
+    /// Adds a blob and returns the offset of its content.
     pub(crate) fn blob(&mut self, descriptor: &Descriptor) -> Result<u64, Error> {
         self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
         let start = self.position;
@@ -93,7 +93,7 @@ impl TarLayout {
         Ok(())
     }
 
-    /// Adds an archive with this many bytes.
+    /// Adds an image archive, by its number.
     pub(crate) fn archive(&mut self, path: &str, index: usize, size: u64) -> Result<(), Error> {
         self.header(path, entry::FILE_MODE, size)?;
         self.part(Part::Archive(index, size));
@@ -101,14 +101,14 @@ impl TarLayout {
         Ok(())
     }
 
-    /// Adds entries that were laid out by themselves.
+    /// Adds entries that were laid out separately.
     pub(crate) fn extend(&mut self, parts: Vec<Part>, length: u64) {
         self.end_literal();
         self.parts.extend(parts);
         self.position = self.position.saturating_add(length);
     }
 
-    /// Ends the archive, and gives its parts and its length.
+    /// Ends the archive and returns its parts and its size in bytes.
     ///
     /// # Errors
     /// As [`Self::into_parts`].
@@ -117,14 +117,16 @@ impl TarLayout {
         self.into_parts()
     }
 
-    /// The entries so far, and their length.
+    /// Returns the parts so far and their size in bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] where that is more than any disk takes.
+    /// [`Error::InvalidInput`] if the size exceeds one pebibyte.
     pub(crate) fn into_parts(mut self) -> Result<(Vec<Part>, u64), Error> {
         self.end_literal();
         if self.position > MAX_LENGTH {
-            let message = "it would be larger than a pebibyte: some size is wrong".to_owned();
+            let message =
+                "the bundle would be larger than a pebibyte: a size in a manifest is wrong"
+                    .to_owned();
             return Err(Error::InvalidInput(message));
         }
         Ok((self.parts, self.position))

@@ -17,7 +17,7 @@ pub(crate) const MAX_CHECKSUM: u64 = 4 << 10;
 /// Reads the digest in the `.sha256` beside a file, if there is one.
 ///
 /// # Errors
-/// [`Error::InvalidChecksum`] for what is not a small regular file that names this one.
+/// [`Error::InvalidChecksum`] if it is not a small regular file that names `path`.
 pub(crate) fn read_checksum(path: &Path) -> Result<Option<Digest>, Error> {
     let beside = checksum_path(path);
     let bad = |reason: &str| Error::invalid_checksum(beside.display(), reason);
@@ -40,10 +40,10 @@ pub(crate) fn read_checksum(path: &Path) -> Result<Option<Digest>, Error> {
     checksum_in(&text, name.as_encoded_bytes()).map(Some).map_err(|reason| bad(&reason))
 }
 
-/// The digest that a `.sha256` gives for a file of this name.
+/// The digest of the file with this name in a `.sha256`.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason, if there is none.
 pub(crate) fn checksum_in(text: &[u8], name: &[u8]) -> Result<Digest, String> {
     if text.len() as u64 > MAX_CHECKSUM {
         return Err(format!("it has more than {MAX_CHECKSUM} bytes"));
@@ -63,8 +63,7 @@ pub(crate) fn checksum_in(text: &[u8], name: &[u8]) -> Result<Digest, String> {
         .ok_or_else(|| format!("it does not name {}", String::from_utf8_lossy(name).escape_debug()))
 }
 
-/// The digest of a line, and the file that it is of: as `sha256sum` writes them, or as BSD and
-/// `openssl dgst` do.
+/// The digest and the file name of a line, in the format of `sha256sum`, BSD or `openssl dgst`.
 fn named_digest(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
     let tagged = [&b"SHA256 ("[..], b"SHA256(", b"SHA2-256(", b"SHA2-256 ("]
@@ -77,11 +76,11 @@ fn named_digest(line: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let (hex, rest) = line.split_at_checked(64)?;
     let file = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"\t"))?.trim_ascii_start();
-    // The asterisk is of files that were read as binary.
+    // `sha256sum` marks binary mode with an asterisk.
     Some((hex, file.strip_prefix(b"*").unwrap_or(file)))
 }
 
-/// Whether a path ends with this file name, also one of Windows.
+/// Returns whether a path, with `/` or `\\`, ends with this file name.
 fn is_path_of(path: &[u8], name: &[u8]) -> bool {
     [b'/', b'\\'].iter().any(|separator| path.rsplit(|byte| byte == separator).next() == Some(name))
 }

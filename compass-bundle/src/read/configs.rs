@@ -1,4 +1,4 @@
-//! Compares the configurations of images with their layers, as far as that takes no decompression.
+//! Compares image configurations with the layers that are not compressed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -13,10 +13,10 @@ use crate::plan::BundlePlan;
 use crate::plan::configs::PlannedConfig;
 use crate::plan::members::Content;
 
-/// Bytes of configurations that are kept while the bundle is read.
+/// The maximum size in bytes of the configurations that are kept while the bundle is read.
 const MAX_KEPT: u64 = 16 << 20;
 
-/// The configurations of a bundle, kept as they pass.
+/// The configurations of a bundle, kept while it is read.
 #[derive(Debug, Default)]
 pub(super) struct Configs {
     wanted: HashSet<usize>,
@@ -34,12 +34,12 @@ impl Configs {
         Self { wanted, bytes: Mutex::default() }
     }
 
-    /// Whether a segment is a configuration that is to be kept.
+    /// Returns whether a member is a configuration to keep.
     pub(super) fn wants(&self, plan: &BundlePlan, number: usize) -> bool {
         self.wanted_in(plan, number).is_some()
     }
 
-    /// Takes what a proof kept of a configuration.
+    /// Takes the content of a configuration from the verifier of its member.
     pub(super) fn take(&self, plan: &BundlePlan, number: usize, verifier: &mut MemberVerifier<'_>) {
         if let Some((config, bytes)) = self.wanted_in(plan, number).zip(verifier.take_collected()) {
             self.bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(config, bytes);
@@ -57,9 +57,10 @@ impl Configs {
 }
 
 impl Bundle {
-    /// What is wrong with the configurations of images: how many layers they name, and what those are
-    /// that are not compressed. What compressed layers unpack to was decided where they were built;
-    /// their digests say that nothing has changed since.
+    /// Compares the number of layers and the digests of uncompressed layers with the configurations.
+    ///
+    /// Compressed layers are not decompressed: their digests were compared, and their content was fixed
+    /// when they were built.
     pub(super) async fn verify_configs(&self, configs: &Configs) -> Result<Vec<Damage>, Error> {
         let mut damages = Vec::new();
         for config in self.plan().configs() {
@@ -86,7 +87,7 @@ impl Bundle {
             },
         };
         let is_intact = config.digest.algorithm().digest(&bytes) == config.digest;
-        // The proof of the blob tells of one that is not.
+        // Verifying the blob reports one that is not.
         Ok(if is_intact { config.problem(&bytes) } else { None })
     }
 

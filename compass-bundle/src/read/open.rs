@@ -1,4 +1,4 @@
-//! Opens a bundle, and gives what is in it.
+//! Opens a bundle and reads its parts.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::opening::{BundleParser, content_file, read_content};
-use super::source::{BundleSource, LocalFile, Windowed};
+use super::source::{BufferedSource, BundleSource, LocalFile};
 use crate::Error;
 use crate::document::{BundleDocument, BundleKind, FILE_NAME};
 use crate::format::member::Member;
@@ -25,27 +25,27 @@ use crate::plan::contents::{BundleContents, ContentFile};
 use crate::plan::image::ArchiveImage;
 use crate::plan::members::{Content, Origin};
 
-/// The largest small file that is read into memory.
+/// The maximum size in bytes of a small file that is read into memory.
 pub(crate) const MAX_FILE: u64 = 64 << 20;
 
-/// Bytes that are read at once from a file at hand.
+/// Bytes per read of a local file.
 const READ: u64 = 512 << 10;
 
-/// Bytes that are read at once from far away, where every read is a request.
+/// Bytes per read of a remote file, where every read is a request.
 const REMOTE_READ: u64 = 4 << 20;
 
 /// A bundle that is read by offset.
 ///
-/// Opening it reads the small things at its beginning, plans the bundle from them once more, and
-/// compares: what is open has the structure that this crate writes, and every offset lies within.
-/// Layers are not read; [`Bundle::verify`] does that. As an [`ImageSource`] it has the images under
-/// their release references.
+/// Opening reads `bundle.json` and the image manifests, plans the bundle from them and compares the
+/// plans, so that every offset of an open bundle is within the file. Layers are not read;
+/// [`Bundle::verify`] reads them. As an [`ImageSource`] a bundle has the images under their release
+/// references. Clones share the open file.
 #[derive(Debug, Clone)]
 pub struct Bundle(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    file: Windowed,
+    file: BufferedSource,
     plan: BundlePlan,
     images: Vec<ArchiveImage>,
     files: HashMap<String, FilePlace>,
@@ -73,11 +73,11 @@ pub struct BundleEntry<'b> {
 }
 
 impl Bundle {
-    /// Opens a bundle on this machine.
+    /// Opens a local bundle.
     ///
     /// # Errors
-    /// [`Error::NotABundle`] for other files, [`Error::Damaged`] where its parts contradict each
-    /// other.
+    /// [`Error::NotABundle`] for other files, [`Error::Damaged`] if the parts of the bundle contradict each
+    /// other, [`Error::Io`] if the file cannot be read.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let path = path.to_owned();
         let opened = spawn_blocking(move || LocalFile::open(&path)).await;
@@ -85,12 +85,12 @@ impl Bundle {
         Self::read(Arc::new(file)).await
     }
 
-    /// Opens a bundle wherever it is.
+    /// Opens a bundle from any source.
     ///
     /// # Errors
     /// As [`Bundle::open`].
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
-        let file = Windowed::new(source);
+        let file = BufferedSource::new(source);
         let (mut parser, document) = BundleParser::begin(&file).await?;
         let mut files = Vec::new();
         for small in document.files.iter().filter(|file| file.image.is_none()) {
@@ -111,14 +111,14 @@ impl Bundle {
                     "{name}: it has {size} bytes, and {planned} were written: it was cut off, or \
                      something was added"
                 ),
-                _ => format!("{name}: bundle.json does not fit what it holds"),
+                _ => format!("{name}: bundle.json contradicts the content"),
             }));
         }
         let (files, blobs) = places(&plan);
         Ok(Self(Arc::new(Inner { file, plan, images, files, blobs })))
     }
 
-    /// What `bundle.json` says.
+    /// The content of `bundle.json`.
     pub fn document(&self) -> &BundleDocument {
         self.0.plan.document()
     }
@@ -138,20 +138,21 @@ impl Bundle {
         })
     }
 
-    /// Reads a small file, or `bundle.json`, and proves it.
+    /// Reads a small file, or `bundle.json`, and compares its digest.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`] where the bundle has none of that path; [`Error::Damaged`].
+    /// [`Error::NoSuchFile`] if the bundle has no file with this path, [`Error::Damaged`] if its digest
+    /// differs.
     pub async fn file(&self, path: &str) -> Result<Bytes, Error> {
         if path == FILE_NAME {
-            // It was compared when the bundle was opened.
+            // Its checksum was compared when the bundle was opened.
             return Ok(self.document().to_bytes().into());
         }
         let missing = || Error::NoSuchFile { path: path.to_owned() };
         let place = self.0.files.get(path).ok_or_else(missing)?;
         let file = &self.plan().files()[place.number];
         if file.size > MAX_FILE {
-            return Err(Error::damaged(format!("{path} is too large to be read at once")));
+            return Err(Error::damaged(format!("{path} is too large to be read into memory")));
         }
         let range = place.start..place.start + file.size;
         let bytes = read_content(&self.0.file, place.member, range).await?;
@@ -166,7 +167,7 @@ impl Bundle {
         self.plan().digest()
     }
 
-    /// What people know the bundle by.
+    /// The path or URL of the bundle.
     pub fn name(&self) -> String {
         self.source().name()
     }
@@ -176,12 +177,12 @@ impl Bundle {
         self.0.plan.size()
     }
 
-    /// The plan that the bundle was written by.
+    /// The plan of the bundle, without the bytes of its small files.
     pub fn plan(&self) -> &BundlePlan {
         &self.0.plan
     }
 
-    /// The platform that tools see which know only single images.
+    /// The platform that is shown to tools that read single images only.
     pub(crate) fn single_platform(&self) -> Platform {
         self.document().single_platform()
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, RawManifest, Reference};
 use serde::Deserialize;
 
-use super::source::Windowed;
+use super::source::BufferedSource;
 use crate::Error;
 use crate::document::{
     BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS,
@@ -26,7 +26,7 @@ use crate::plan::image::{ArchiveImage, manifests_below};
 /// [`Error::NotABundle`] if the member ends behind the file, [`Error::Damaged`] if it is not framed as
 /// written.
 pub(super) async fn read_content(
-    file: &Windowed,
+    file: &BufferedSource,
     member: Member,
     range: Range<u64>,
 ) -> Result<Bytes, Error> {
@@ -53,7 +53,7 @@ const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + entry::BLOCK;
 
 /// Reads the structure of a bundle from `bundle.json` and the image manifests, member by member.
 pub(super) struct BundleParser<'f> {
-    file: &'f Windowed,
+    file: &'f BufferedSource,
     cursor: MemberCursor,
     /// Bytes that the image manifests may still take in memory.
     memory: u64,
@@ -65,7 +65,7 @@ impl<'f> BundleParser<'f> {
     /// # Errors
     /// [`Error::NotABundle`] if the file does not begin with `bundle.json` in a member of its own,
     /// [`Error::Damaged`] if it is cut off or its checksum is wrong.
-    pub(super) async fn begin(file: &'f Windowed) -> Result<(Self, BundleDocument), Error> {
+    pub(super) async fn begin(file: &'f BufferedSource) -> Result<(Self, BundleDocument), Error> {
         let mut parser = Self { file, cursor: MemberCursor::default(), memory: MAX_MANIFESTS };
         let head = file.read(0..file.source().size().min(HEAD)).await?;
         if !head.starts_with(&gzip::HEADER) {

@@ -1,4 +1,4 @@
-//! Where the bytes of a bundle are read from.
+//! The sources that bundles are read from.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -15,33 +15,47 @@ use tokio::task::spawn_blocking;
 use super::checksum::read_checksum;
 use crate::Error;
 
-/// A file that is read in parts: on this machine, or far away.
+/// A file that is read in ranges, locally or remotely.
+///
+/// # Contract
+/// [`read`](Self::read) returns exactly the bytes of the range; fewer or more are an error of the
+/// implementation, which readers report as [`Error::Damaged`]. The file does not change while it is
+/// open.
+///
+/// # Cancellation
+/// Futures may be dropped at any time. They hold no state that a later call needs.
+///
+/// # Who retries
+/// The implementation: readers report the first error.
 #[async_trait]
 pub trait BundleSource: Debug + Send + Sync {
-    /// What people know it by.
+    /// The path or URL, for messages.
     fn name(&self) -> String;
 
-    /// Bytes.
+    /// The size in bytes.
     fn size(&self) -> u64;
 
-    /// Reads bytes; the range lies within the file.
-    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error>;
-
-    /// What the `.sha256` beside the file says of it, if there is one.
+    /// Reads a range, which is within the file.
     ///
     /// # Errors
-    /// [`Error::InvalidChecksum`] if it says nothing of the file.
+    /// [`Error::Io`] or [`Error::Store`] if the bytes cannot be read.
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error>;
+
+    /// The digest in the `.sha256` beside the file, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidChecksum`] if it does not name the file.
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
         Ok(None)
     }
 
-    /// The file, where it is on this machine.
+    /// The local file, if it is one. Local files are verified by several threads.
     fn local(&self) -> Option<&LocalFile> {
         None
     }
 }
 
-/// A file on this machine.
+/// A local file.
 #[derive(Debug, Clone)]
 pub struct LocalFile {
     file: Arc<File>,
@@ -50,17 +64,17 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    /// Opens a file. This blocks for a moment.
+    /// Opens a file. This blocks.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be opened, [`Error::NotABundle`] where it is no file.
+    /// [`Error::Io`] if it cannot be opened, [`Error::NotABundle`] if it is not a regular file.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let metadata = file.metadata().map_err(Error::io("open", path))?;
         if metadata.is_dir() {
             let name = path.display();
             let reason = format!(
-                "it is a directory: archive what is in it (`tar -C {name} -cf IMAGE.tar .`), and take that"
+                "it is a directory: archive it (`tar -C {name} -cf IMAGE.tar .`) and use the archive"
             );
             return Err(Error::not_a_bundle(name, reason));
         }
@@ -70,7 +84,7 @@ impl LocalFile {
         Ok(Self { file: Arc::new(file), path: path.to_owned(), size: metadata.len() })
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -114,24 +128,24 @@ impl BundleSource for LocalFile {
     }
 }
 
-/// Small reads are answered from what the last one brought along.
+/// A source that reads ahead, so that several small reads take one request.
 #[derive(Debug)]
-pub(crate) struct Windowed {
+pub(crate) struct BufferedSource {
     source: Arc<dyn BundleSource>,
     window: Mutex<(u64, Bytes)>,
 }
 
-/// Bytes that are read for a small read.
+/// The minimum size of a read in bytes.
 const WINDOW: u64 = 32 << 10;
 
-/// A range of bytes of which some begin at this offset.
+/// A range of the file, if these bytes at this offset contain it.
 fn part_of((offset, bytes): &(u64, Bytes), range: &Range<u64>) -> Option<Bytes> {
     let start = usize::try_from(range.start.checked_sub(*offset)?).ok()?;
     let end = usize::try_from(range.end.checked_sub(*offset)?).ok()?;
     (end <= bytes.len()).then(|| bytes.slice(start..end))
 }
 
-impl Windowed {
+impl BufferedSource {
     pub(crate) fn new(source: Arc<dyn BundleSource>) -> Self {
         Self { source, window: Mutex::default() }
     }
@@ -143,26 +157,26 @@ impl Windowed {
     pub(crate) async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let size = self.source.size();
         if range.start > range.end || range.end > size {
-            let reason = "it points beyond its own end";
+            let reason = "it refers to bytes behind its end";
             return Err(Error::not_a_bundle(self.source.name(), reason));
         }
         if range.end - range.start >= WINDOW {
             return self.source.read(range).await;
         }
-        if let Some(bytes) = self.seen(&range) {
+        if let Some(bytes) = self.cached(&range) {
             return Ok(bytes);
         }
         let bytes = self.source.read(range.start..size.min(range.start + WINDOW)).await?;
         let window = (range.start, bytes);
-        // Not from the shared window: others may have put theirs there meanwhile.
+        // Not from the shared window: another task may have replaced it.
         let answer = part_of(&window, &range).ok_or_else(|| {
-            Error::damaged(format!("{}: the source gave too few bytes", self.source.name()))
+            Error::damaged(format!("{}: the source returned too few bytes", self.source.name()))
         });
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = window;
         answer
     }
 
-    fn seen(&self, range: &Range<u64>) -> Option<Bytes> {
+    fn cached(&self, range: &Range<u64>) -> Option<Bytes> {
         part_of(&self.window.lock().unwrap_or_else(PoisonError::into_inner), range)
     }
 }

@@ -1,4 +1,4 @@
-//! Proves that a bundle is, to the last bit, what was written.
+//! Verifies every byte of a bundle.
 
 use std::ops::Range;
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::document::FILE_NAME;
 use crate::plan::BundlePlan;
 use crate::plan::members::Content;
 
-/// Bytes of the file that are read at once.
+/// Bytes per read.
 pub(super) const READ: u64 = 512 << 10;
 
-/// How a bundle is verified.
+/// The options of [`Bundle::verify`].
 #[derive(Clone)]
 pub struct VerifyOptions {
-    /// Whether only the structure is looked at: everything but layers and configurations.
+    /// Whether to verify the structure only: everything but layers and configurations.
     pub quick: bool,
-    /// How many threads prove blobs, besides the one that hashes the file.
+    /// The number of threads that verify members, besides the one that hashes the file.
     pub jobs: usize,
-    /// Hears how it goes on.
+    /// Receives the progress.
     pub progress: Arc<dyn Progress>,
 }
 
@@ -38,46 +38,46 @@ impl Default for VerifyOptions {
     }
 }
 
-/// What a proof found.
+/// The result of verifying a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// Bytes of the file.
+pub struct VerifyReport {
+    /// The size of the file in bytes.
     pub size: u64,
-    /// Digest of the file; nothing where only the structure was looked at.
+    /// The digest of the file; `None` if only the structure was verified.
     pub digest: Option<Digest>,
-    /// Whether the `.sha256` beside it agrees; nothing where there is none, or it was not compared.
+    /// Whether the `.sha256` beside the file matches; `None` if there is none or it was not compared.
     pub checksum: Option<bool>,
-    /// What is wrong, in the order of the file.
+    /// The damage, in the order of the file.
     pub damages: Vec<Damage>,
 }
 
-/// One thing that is wrong.
+/// Damage at one place of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Damage {
-    /// The file in the bundle, where it is inside one.
+    /// The file in the bundle, if the damage is inside one.
     pub file: Option<String>,
-    /// The image.
+    /// The reference of the image, if the damage is inside one.
     pub image: Option<String>,
-    /// The blob.
+    /// The digest of the blob, if the damage is inside one.
     pub blob: Option<Digest>,
-    /// Bytes of the bundle.
+    /// The bytes of the bundle.
     pub range: Range<u64>,
-    /// What is wrong there.
+    /// A description of the damage.
     pub what: String,
 }
 
-impl Verified {
-    /// Compares the digest with the `.sha256` beside the file. One that says nothing of the file is
-    /// damage.
+impl VerifyReport {
+    /// Compares the digest with the `.sha256` beside the file. A `.sha256` that does not name the file is
+    /// reported as damage.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the `.sha256` cannot be read.
     pub async fn compare_checksum(&mut self, source: &dyn BundleSource) -> Result<(), Error> {
         let Some(digest) = self.digest else { return Ok(()) };
         match source.checksum().await {
             Ok(written) => self.checksum = written.map(|written| written == digest),
             Err(Error::InvalidChecksum { path, reason }) => {
-                let what = format!("it does not say what the SHA-256 should be: {reason}");
+                let what = format!("it has no SHA-256 of the bundle: {reason}");
                 let (file, range) = (Some(path), 0..0);
                 self.damages.push(Damage { file, image: None, blob: None, range, what });
                 self.checksum = Some(false);
@@ -87,23 +87,23 @@ impl Verified {
         Ok(())
     }
 
-    /// Whether nothing is wrong.
-    pub fn holds(&self) -> bool {
+    /// Returns whether no damage was found and the `.sha256`, if there is one, matches.
+    pub fn is_ok(&self) -> bool {
         self.damages.is_empty() && self.checksum != Some(false)
     }
 }
 
 impl Damage {
-    /// Where it is, in words.
-    pub fn place(&self) -> String {
+    /// Describes the location.
+    pub fn location(&self) -> String {
         let parts = [self.file.clone(), self.image.clone(), self.blob.map(|b| format!("blob {b}"))];
         let mut words: Vec<String> = parts.into_iter().flatten().collect();
         if words.is_empty() {
-            words.push(format!("{FILE_NAME}, headers or frame"));
+            words.push(format!("{FILE_NAME}, headers or framing"));
         }
         let words = words.join(": ");
         match self.range.end {
-            // Of what other tools made, only the entry is known.
+            // Damage in the `.sha256` has no range in the bundle.
             0 => words,
             end => format!("{words}, bytes {}-{}", self.range.start, end - 1),
         }
@@ -111,14 +111,16 @@ impl Damage {
 }
 
 impl Bundle {
-    /// Reads the whole file and compares every bit with what the plan says: headers, framing,
-    /// checksums, and the digest of every file and blob; and the layers with the configurations of
-    /// their images, as far as they are not compressed. A file on this machine is proven by several
-    /// threads; what is far away is read once, in order.
+    /// Reads the whole file and compares every byte with the plan: headers, framing, checksums, and the
+    /// digest of every file and blob. Layers that are not compressed are compared with the configurations
+    /// of their images as well. Several threads verify a local file; a remote file is read once, in order.
     ///
     /// # Errors
-    /// Where the file cannot be read; what is wrong with its content stands in the result.
-    pub async fn verify(&self, options: &VerifyOptions) -> Result<Verified, Error> {
+    /// If the file cannot be read. Damage is part of the result.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves threads that end at the end of the member they verify.
+    pub async fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Error> {
         let (bundle, options) = (self.clone(), options.clone());
         let quick = options.quick;
         let configs = Arc::new(if quick { Configs::default() } else { Configs::of(self.plan()) });
@@ -142,7 +144,7 @@ impl Bundle {
         file: &LocalFile,
         options: &VerifyOptions,
         configs: &Configs,
-    ) -> Result<Verified, Error> {
+    ) -> Result<VerifyReport, Error> {
         let plan = self.plan();
         let wanted: Vec<usize> = wanted(plan, options.quick).collect();
         let (next, state) = (AtomicUsize::new(0), Mutex::new(VerificationState::new(plan)));
@@ -172,14 +174,14 @@ impl Bundle {
             digest
         })?;
         let damages = state.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-        Ok(Verified { size: plan.size(), digest, checksum: None, damages })
+        Ok(VerifyReport { size: plan.size(), digest, checksum: None, damages })
     }
 
     async fn verify_in_order(
         &self,
         options: &VerifyOptions,
         configs: &Configs,
-    ) -> Result<Verified, Error> {
+    ) -> Result<VerifyReport, Error> {
         let (plan, source) = (self.plan(), self.source());
         options.progress.add_total(if options.quick { 0 } else { plan.size() });
         let (mut hasher, mut state) = (Hasher::default(), VerificationState::new(plan));
@@ -201,7 +203,7 @@ impl Bundle {
             state.add(verifier);
         }
         let digest = (!options.quick).then(|| hasher.finish());
-        Ok(Verified { size: plan.size(), digest, checksum: None, damages: state.finish() })
+        Ok(VerifyReport { size: plan.size(), digest, checksum: None, damages: state.finish() })
     }
 }
 
@@ -231,12 +233,12 @@ fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest
     Ok(hasher.finish())
 }
 
-/// Refuses a digest that is not what the `.sha256` beside a file says.
-pub(crate) fn require_checksum(path: &Path, digest: Digest) -> Result<(), Error> {
+/// Checks that a digest matches the `.sha256` beside a file, if there is one.
+pub(crate) fn check_sidecar(path: &Path, digest: Digest) -> Result<(), Error> {
     match read_checksum(path)? {
         Some(written) if written != digest => {
             let (name, digest) = (path.display(), digest.hex());
-            Err(Error::damaged(format!("{name}: its .sha256 says another digest than {digest}")))
+            Err(Error::damaged(format!("{name}: its .sha256 has another digest than {digest}")))
         }
         _ => Ok(()),
     }

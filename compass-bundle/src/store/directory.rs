@@ -9,7 +9,7 @@ use compass_registry::{Digest, Hasher, Progress};
 use super::{Published, store_path};
 use crate::Error;
 use crate::document::BundleDocument;
-use crate::read::require_checksum;
+use crate::read::check_sidecar;
 use crate::write::part_file::PartFile;
 use crate::write::write_checksum;
 
@@ -30,13 +30,13 @@ pub fn publish(
     let path = store.join(store_path(document)?);
     if path.exists() {
         let digest = digest_of(bundle, progress)?;
-        require_checksum(bundle, digest)?;
+        check_sidecar(bundle, digest)?;
         return confirm_identical(&path, digest, progress);
     }
     let directory = path.parent().unwrap_or(store);
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     let mut part = PartFile::create(&path)?;
-    part.replace_nothing();
+    part.no_clobber();
     // Another process may have published it before this one got the lock.
     if path.exists() {
         drop(part);
@@ -45,7 +45,7 @@ pub fn publish(
     let mut copy = part.handle()?;
     let digest =
         read(bundle, progress, |chunk| copy.write_all(chunk).map_err(Error::io("write", &path)))?;
-    require_checksum(bundle, digest)?;
+    check_sidecar(bundle, digest)?;
     match part.finish() {
         Err(Error::AlreadyExists { .. }) if path.is_file() => {
             return confirm_identical(&path, digest, progress);

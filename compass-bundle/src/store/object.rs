@@ -16,7 +16,7 @@ use super::storage_error::failed;
 use super::upload::Upload;
 use super::{Published, digest_of_plan, redact_url, store_path};
 use crate::document::BundleDocument;
-use crate::read::{BundleSource as _, LocalFile, checksum_in, require_checksum};
+use crate::read::{BundleSource as _, LocalFile, check_sidecar, checksum_in};
 use crate::write::{checksum_line, checksum_path};
 use crate::{BundlePlan, Error};
 
@@ -79,7 +79,7 @@ impl ObjectStore {
             let (path_of_bundle, hashed) = (bundle.to_owned(), Arc::clone(&progress));
             let digest = spawn_blocking(move || digest_of(&path_of_bundle, &*hashed)).await;
             let digest = digest.map_err(|_| Error::damaged("a thread panicked"))??;
-            require_checksum(bundle, digest)?;
+            check_sidecar(bundle, digest)?;
             return self.confirm_identical(&path, existing, digest).await;
         }
         progress.add_total(size);
@@ -90,7 +90,7 @@ impl ObjectStore {
             }
             Ok(Some((file.read(position..next).await?, next)))
         });
-        let check_digest = |digest| require_checksum(bundle, digest);
+        let check_digest = |digest| check_sidecar(bundle, digest);
         self.upload(&path, chunks.boxed(), (size, &check_digest), &*progress).await
     }
 

@@ -24,8 +24,8 @@ use crate::Error;
 use crate::format::member::Member;
 use crate::plan::{BundlePlan, PlannedBlob};
 
-/// The size of a write in bytes. A killed run loses at most this of each blob, and what was in the
-/// queue of the writer.
+/// The size of a write in bytes. A killed run loses at most this of each blob, and the queue of the
+/// writer.
 const CHUNK: usize = 512 << 10;
 
 /// The size of a write of prefetched bytes: many parts are in memory at once.
@@ -231,7 +231,7 @@ impl BlobTask {
         Ok(attempt)
     }
 
-    /// Consumes what one connection delivers, up to the next prefetched part.
+    /// Consumes the bytes of one connection, up to the next prefetched part.
     async fn stream(
         &self,
         attempt: &mut Attempt,

@@ -43,14 +43,14 @@ pub(crate) async fn write(
     plan.require_bytes()?;
     let mut part = resume(path).await?;
     if overwrite == Overwrite::No {
-        part.replace_nothing();
+        part.no_clobber();
         // Another process may have completed it before this one got the lock.
         if path.symlink_metadata().is_ok() {
-            part.keeper().keep(false);
+            part.keep_on_drop().set(false);
             return Err(Error::AlreadyExists { path: path.display().to_string() });
         }
     }
-    part.accompany(&CheckpointFile::path_beside(part.part()));
+    part.with_sidecar(&CheckpointFile::path_beside(part.part()));
     let (checkpoints, written) = CheckpointFile::open(part.part(), plan)?;
     match written.iter().sum() {
         0 => part.truncate()?,
@@ -65,7 +65,8 @@ pub(crate) async fn write(
     let (pool, part_path) = (BufferPool::default(), part.part().to_owned());
     let to_disk = DirectFile::new(part.handle()?, &part_path);
     let checkpoints = (checkpoints, written.clone());
-    let shared = WriterShared::new(to_disk, checkpoints, part.keeper(), pool.clone(), &part_path);
+    let shared =
+        WriterShared::new(to_disk, checkpoints, part.keep_on_drop(), pool.clone(), &part_path);
     let read_back = part.handle()?;
     let writer = spawn_blocking(move || writer::run(&shared, read_back, received, &part_path));
     let shared = blob::Shared {
@@ -85,14 +86,14 @@ pub(crate) async fn write(
         return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
     }
     if let Err(error) = require_fitting_configs(plan, part.handle()?).await {
-        part.keeper().keep(false);
+        part.keep_on_drop().set(false);
         return Err(error);
     }
     let file = part.handle()?;
     let synced = spawn_blocking(move || file.sync_all()).await;
     synced.map_err(|_| writer_gone(path))?.map_err(Error::io("write", part.part()))?;
     // No await follows: a cancelled caller has a bundle with its checksum, or neither.
-    part.show()?;
+    part.persist()?;
     Ok(digest)
 }
 
@@ -103,8 +104,8 @@ async fn require_fitting_configs(plan: &BundlePlan, file: File) -> Result<(), Er
         plan.configs().iter().map(|config| (place(config.blob), config.clone())).collect();
     let checked = spawn_blocking(move || {
         configs.iter().try_for_each(|(place, config)| {
-            config.require_small()?;
-            config.require_fitting(&read_content(&file, *place, 0..config.size)?)
+            config.check_size()?;
+            config.check_layers(&read_content(&file, *place, 0..config.size)?)
         })
     });
     checked.await.map_err(|_| Error::damaged("a thread stopped"))?

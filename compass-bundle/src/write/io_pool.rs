@@ -12,7 +12,7 @@ use std::thread::Scope;
 use compass_registry::direct_io::{AlignedBuffer, DirectFile};
 
 use super::checkpoint::{Checkpoint, CheckpointFile};
-use super::part_file::Keeper;
+use super::part_file::KeepOnDrop;
 use crate::Error;
 
 /// Writes in flight at once. A write that bypasses the page cache waits for the disk.
@@ -22,7 +22,7 @@ const THREADS: usize = 3;
 /// final sync does not wait for all of them.
 const FLUSH: u64 = 32 << 20;
 
-/// Verified bytes below which an interrupted run does not keep its file.
+/// VerifyReport bytes below which an interrupted run does not keep its file.
 const MIN_RESUMABLE: u64 = 1 << 20;
 
 /// Bytes for one place in the file.
@@ -64,7 +64,7 @@ pub(super) struct WriterShared {
     file: DirectFile,
     checkpoints: CheckpointFile,
     log: Mutex<CheckpointLog>,
-    keeper: Keeper,
+    keep_on_drop: KeepOnDrop,
     pool: BufferPool,
     path: PathBuf,
     in_page_cache: AtomicU64,
@@ -73,7 +73,7 @@ pub(super) struct WriterShared {
 /// The recorded checkpoints, and those that wait for writes before them: writes complete out of
 /// order.
 struct CheckpointLog {
-    /// Verified bytes of each blob.
+    /// VerifyReport bytes of each blob.
     written: Vec<u64>,
     /// The first write that is not complete.
     first: u64,
@@ -92,14 +92,14 @@ impl WriterShared {
     pub(super) fn new(
         file: DirectFile,
         (checkpoints, written): (CheckpointFile, Vec<u64>),
-        keeper: Keeper,
+        keep_on_drop: KeepOnDrop,
         pool: BufferPool,
         path: &Path,
     ) -> Self {
-        keeper.keep(is_resumable(&written));
+        keep_on_drop.set(is_resumable(&written));
         let log = Mutex::new(CheckpointLog { written, first: 0, completed: BTreeMap::new() });
         let (path, in_page_cache) = (path.to_owned(), AtomicU64::new(0));
-        Self { file, checkpoints, log, keeper, pool, path, in_page_cache }
+        Self { file, checkpoints, log, keep_on_drop, pool, path, in_page_cache }
     }
 
     /// Starts the threads. They end when the pool is dropped.
@@ -164,7 +164,7 @@ impl WriterShared {
             let Some(checkpoint) = checkpoint else { continue };
             self.checkpoints.record(checkpoint)?;
             log.written[checkpoint.blob] = checkpoint.written;
-            self.keeper.keep(is_resumable(&log.written));
+            self.keep_on_drop.set(is_resumable(&log.written));
         }
     }
 }

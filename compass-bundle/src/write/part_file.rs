@@ -1,4 +1,4 @@
-//! A file that appears under its name only when it is complete.
+//! Files that get their name when they are complete.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{
@@ -14,32 +14,31 @@ use tempfile::NamedTempFile;
 use crate::Error;
 use crate::format::gzip;
 
-/// `<name>.part` until [`PartFile::show`]; dropped before that, it is removed, unless it is worth
-/// keeping.
+/// A file named `<name>.part` until [`PartFile::persist`]. If it is dropped before, it is removed unless
+/// [`KeepOnDrop`] is set.
 #[derive(Debug)]
 pub(crate) struct PartFile {
     file: Option<File>,
     part: PathBuf,
     path: PathBuf,
-    /// What goes when the part goes.
-    companion: Option<PathBuf>,
-    keeper: Keeper,
-    /// Whether what has the final name by then stays.
-    is_first: bool,
+    /// A file that is removed together with the part.
+    sidecar: Option<PathBuf>,
+    keep_on_drop: KeepOnDrop,
+    /// Whether an existing file with the final name is an error.
+    no_clobber: bool,
 }
 
-/// What stood under the name of a part.
+/// The file that had the name of a part before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
+enum Leftover {
     Nothing,
-    /// What a run that was killed left: it begins as all of them do, or what it begins with was not
-    /// written yet.
+    /// The part of a killed run: it begins with a gzip header, or with zeros if that was not written yet.
     Unfinished,
-    /// A file that somebody keeps there.
+    /// A file of another program.
     Foreign,
 }
 
-impl Left {
+impl Leftover {
     fn of(file: &File) -> std::io::Result<Self> {
         let mut head = [0; gzip::HEADER.len()];
         if file.metadata()?.len() == 0 {
@@ -55,69 +54,69 @@ impl Left {
     }
 }
 
-/// Decides that a part is worth keeping.
+/// Whether a part is kept when it is dropped. Clones share the flag.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keeper(Arc<AtomicBool>);
+pub(crate) struct KeepOnDrop(Arc<AtomicBool>);
 
-impl Keeper {
-    /// Leaves the part for a later process to go on with, or not.
-    pub(crate) fn keep(&self, worth_it: bool) {
-        self.0.store(worth_it, Ordering::Relaxed);
+impl KeepOnDrop {
+    /// Keeps the part for a later run, or not.
+    pub(crate) fn set(&self, keep: bool) {
+        self.0.store(keep, Ordering::Relaxed);
     }
 }
 
 impl PartFile {
-    /// Begins a file. A part that a killed process left is taken over, empty.
+    /// Creates a part. The part of a killed process is truncated.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let part = Self::resume(path)?;
         part.truncate()?;
-        part.keeper.keep(false);
+        part.keep_on_drop.set(false);
         Ok(part)
     }
 
-    /// Goes on with a file as an earlier process left it, or begins it.
+    /// Opens the part of an earlier process or creates one.
     pub(crate) fn resume(path: &Path) -> Result<Self, Error> {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let file = claim(&part, || Self::open(&part).map(Some))?;
-        let left = Left::of(&file).map_err(Error::io("read", &part))?;
-        if left == Left::Foreign {
+        let file = lock_exclusive(&part, || Self::open(&part).map(Some))?;
+        let left = Leftover::of(&file).map_err(Error::io("read", &part))?;
+        if left == Leftover::Foreign {
             return Err(Error::AlreadyExists { path: part.display().to_string() });
         }
-        let keeper = Keeper::default();
-        // What fails before anybody has looked into it takes nothing away.
-        keeper.keep(left == Left::Unfinished);
+        let keep_on_drop = KeepOnDrop::default();
+        // An error before the part is read must not remove it.
+        keep_on_drop.set(left == Leftover::Unfinished);
         let (path, file) = (path.to_owned(), Some(file));
-        Ok(Self { file, part, path, companion: None, keeper, is_first: false })
+        Ok(Self { file, part, path, sidecar: None, keep_on_drop, no_clobber: false })
     }
 
     fn open(part: &Path) -> Result<File, Error> {
         open_own(part)
     }
 
-    /// Forgets what an earlier process wrote.
+    /// Removes the content that an earlier process wrote.
     pub(crate) fn truncate(&self) -> Result<(), Error> {
         let file = self.handle()?;
         let left = file.metadata().map_err(Error::io("read", &self.part))?.len();
         if left == 0 { Ok(()) } else { file.set_len(0).map_err(Error::io("write", &self.part)) }
     }
 
-    /// Replaces nothing that has the final name when it is finished.
-    pub(crate) fn replace_nothing(&mut self) {
-        self.is_first = true;
+    /// Makes an existing file with the final name an error, also if it appears later.
+    pub(crate) fn no_clobber(&mut self) {
+        self.no_clobber = true;
     }
 
-    /// Removes this file as well when the part is finished or removed.
-    pub(crate) fn accompany(&mut self, companion: &Path) {
-        self.companion = Some(companion.to_owned());
+    /// Removes this file when the part gets its name or is removed.
+    pub(crate) fn with_sidecar(&mut self, sidecar: &Path) {
+        self.sidecar = Some(sidecar.to_owned());
     }
 
-    pub(crate) fn keeper(&self) -> Keeper {
-        self.keeper.clone()
+    pub(crate) fn keep_on_drop(&self) -> KeepOnDrop {
+        self.keep_on_drop.clone()
     }
 
-    /// A handle to write with.
+    /// Another handle of the file.
     pub(crate) fn handle(&self) -> Result<File, Error> {
         let gone = || Error::io("write", &self.part)(std::io::ErrorKind::NotFound.into());
         let file = self.file.as_ref().ok_or_else(gone)?;
@@ -128,44 +127,44 @@ impl PartFile {
         &self.part
     }
 
-    /// Makes the file visible, after everything in it has reached the disk. This blocks.
+    /// Syncs the file to the disk and gives it its name. This blocks.
     pub(crate) fn finish(self) -> Result<(), Error> {
         if let Some(file) = &self.file {
             file.sync_all().map_err(Error::io("write", &self.part))?;
         }
-        self.show()
+        self.persist()
     }
 
-    /// Gives the final name to a file whose content is on the disk.
-    pub(crate) fn show(mut self) -> Result<(), Error> {
-        let named = match self.is_first {
+    /// Gives a file that was synced to the disk its name.
+    pub(crate) fn persist(mut self) -> Result<(), Error> {
+        let named = match self.no_clobber {
             true => rename_to_new(&self.part, &self.path),
             false => std::fs::rename(&self.part, &self.path),
         };
         named.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                self.keeper.keep(false);
+                self.keep_on_drop.set(false);
                 Error::AlreadyExists { path: self.path.display().to_string() }
             }
             _ => Error::io("create", &self.path)(error),
         })?;
         self.file = None;
-        self.remove_companion();
+        self.remove_sidecar();
         sync_directory_of(&self.path)
     }
 
-    fn remove_companion(&self) {
-        if let Some(companion) = &self.companion {
-            // A companion without its part says nothing.
-            let _ = std::fs::remove_file(companion);
+    fn remove_sidecar(&self) {
+        if let Some(sidecar) = &self.sidecar {
+            // A sidecar without its part is ignored.
+            let _ = std::fs::remove_file(sidecar);
         }
     }
 }
 
-/// Opens a file that may be left from an earlier run, or creates it.
+/// Opens a file of an earlier run, or creates it.
 pub(crate) fn open_own(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
-    // A link would lead to a file elsewhere, and a pipe would keep this waiting.
+    // Do not follow links, and do not block on a pipe.
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     let opened = options.read(true).write(true).create(true).truncate(false).open(path);
     let file = opened.map_err(Error::io("create", path))?;
@@ -173,8 +172,8 @@ pub(crate) fn open_own(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Creates a directory that no other user may change, or opens one that this user created before;
-/// nothing where it is gone again.
+/// Creates a directory that no other user can change, or opens one that this user created before.
+/// Returns `None` if it was removed in between.
 pub(crate) fn open_own_directory(path: &Path) -> Result<Option<File>, Error> {
     let failed = |error| Error::io("create", path)(error);
     if let Err(error) = DirBuilder::new().mode(0o700).create(path)
@@ -189,13 +188,13 @@ pub(crate) fn open_own_directory(path: &Path) -> Result<Option<File>, Error> {
         Err(error) => return Err(failed(error)),
     };
     require_own(&directory, path)?;
-    // An earlier version left it as the mask of its user allowed.
+    // An earlier version created it with the permissions of the umask.
     directory.set_permissions(Permissions::from_mode(0o700)).map_err(failed)?;
     Ok(Some(directory))
 }
 
-/// Creates a directory for intermediate files that no other user may change, or takes over one that
-/// this user created before.
+/// Creates a directory for intermediate files that no other user can change, or reuses one that this
+/// user created before.
 ///
 /// # Errors
 /// [`Error::WrongOwner`] if another user created it; [`Error::Io`].
@@ -206,8 +205,8 @@ pub fn create_own_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses what another user created, who could change it after it was verified; and files that have
-/// a second name elsewhere.
+/// Fails if another user owns the file, who could change it after it was verified, or if the file has a
+/// second name.
 pub(crate) fn require_own(file: &File, path: &Path) -> Result<(), Error> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -220,7 +219,7 @@ pub(crate) fn require_own(file: &File, path: &Path) -> Result<(), Error> {
     Err(Error::AlreadyExists { path: path.display().to_string() })
 }
 
-/// Gives a file a name that nobody has. File systems that cannot do that at once are asked first.
+/// Renames a file unless the name exists. This is atomic if the file system supports it.
 pub(crate) fn rename_to_new(from: &Path, to: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
@@ -233,37 +232,39 @@ pub(crate) fn rename_to_new(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A file that nobody knows by name, beside the one that it is to become; the user's mask takes away
-/// from its permissions.
-pub(crate) fn unnamed_beside(path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
+/// Creates a temporary file with a random name in the directory of `path`. The umask applies to `mode`.
+pub(crate) fn temp_sibling(path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".part").permissions(Permissions::from_mode(mode));
     builder.tempfile_in(directory_of(path))
 }
 
-/// The directory that a file is in.
+/// The directory of a file.
 fn directory_of(path: &Path) -> &Path {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.unwrap_or(Path::new("."))
 }
 
-/// Lets the name of a file reach the disk.
+/// Syncs the directory of a file to the disk, so that its name is durable.
 pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let directory = directory_of(path);
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(Error::io("write", directory))
 }
 
-/// Opens what a path leads to, and keeps other processes away as long as it is open. Where it is gone
-/// again, or has its final name by now, because who had it before has finished, it is opened anew.
-pub(crate) fn claim(
+/// Opens a file and locks it for as long as it is open. If another process has renamed or removed it
+/// before the lock was acquired, it is opened again.
+///
+/// # Errors
+/// [`Error::Busy`] if another process holds the lock, and the errors of `open`.
+pub(crate) fn lock_exclusive(
     path: &Path,
     open: impl Fn() -> Result<Option<File>, Error>,
 ) -> Result<File, Error> {
     loop {
         let Some(file) = open()? else { continue };
         match file.try_lock() {
-            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) if same_inode(&file, path) => return Ok(file),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
@@ -271,8 +272,8 @@ pub(crate) fn claim(
     }
 }
 
-/// Whether a path still leads to what was opened.
-fn is_at(file: &File, path: &Path) -> bool {
+/// Returns whether a path still names the open file.
+fn same_inode(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(opened), Ok(there)) => (opened.dev(), opened.ino()) == (there.dev(), there.ino()),
         _ => false,
@@ -281,10 +282,10 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if self.file.is_some() && !self.keeper.0.load(Ordering::Relaxed) {
-            // Nothing more can be done about a part that cannot be removed.
+        if self.file.is_some() && !self.keep_on_drop.0.load(Ordering::Relaxed) {
+            // There is no caller to report an error to.
             let _ = std::fs::remove_file(&self.part);
-            self.remove_companion();
+            self.remove_sidecar();
         }
     }
 }
@@ -294,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_belongs_to_one_process_until_it_is_finished_or_given_up() {
+    fn create_locked_part_is_busy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bundle");
         for finishes in [true, false] {
@@ -313,23 +314,23 @@ mod tests {
     }
 
     #[test]
-    fn what_came_first_stays_where_nothing_is_to_be_replaced() {
+    fn no_clobber_existing_file_is_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bundle");
         let mut part = PartFile::create(&path).unwrap();
-        part.replace_nothing();
+        part.no_clobber();
         std::fs::write(&path, "first").unwrap();
         assert!(matches!(part.finish(), Err(Error::AlreadyExists { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         std::fs::remove_file(&path).unwrap();
         let mut part = PartFile::create(&path).unwrap();
-        part.replace_nothing();
+        part.no_clobber();
         part.finish().unwrap();
         assert!(path.exists());
     }
 
     #[test]
-    fn parts_with_a_second_name_are_refused() {
+    fn create_hard_linked_part_is_error() {
         let directory = tempfile::tempdir().unwrap();
         let (path, mine) = (directory.path().join("bundle"), directory.path().join("mine"));
         std::fs::write(&mine, "").unwrap();
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_other_users_are_refused() {
+    fn create_part_of_other_user_is_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bundle");
         let part = directory.path().join("bundle.part");
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn own_directories_are_closed_to_others() {
+    fn create_own_directory_removes_other_permissions() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("layers");
         std::fs::create_dir(&path).unwrap();
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_no_link_to_a_file_elsewhere() {
+    fn create_linked_part_is_error() {
         let directory = tempfile::tempdir().unwrap();
         let (path, elsewhere) = (directory.path().join("bundle"), directory.path().join("mine"));
         std::fs::write(&elsewhere, "mine").unwrap();

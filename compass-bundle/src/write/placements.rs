@@ -107,8 +107,7 @@ impl Placements {
         self.received += bytes.len() as u64;
     }
 
-    /// Skips bytes of the blob that are in the file already. What was gathered before them becomes a
-    /// chunk.
+    /// Skips bytes of the blob that are in the file already. Bytes gathered before them become a chunk.
     pub(super) fn skip(&mut self, bytes: &[u8]) {
         self.seal();
         self.received += bytes.len() as u64;
@@ -170,7 +169,7 @@ impl PlacementBuffer {
         (self.offset, self.before) = (offset, before);
     }
 
-    /// Ends a chunk. What is gathered next belongs to the blob after its first `before` bytes.
+    /// Ends a chunk. The next bytes belong to the blob after its first `before` bytes.
     fn seal(&mut self, before: u64) {
         if self.gathered.is_empty() {
             self.before = before;

@@ -1,6 +1,6 @@
 //! RangeOptions of a blob that are fetched to their places in the file before their turn.
 //!
-//! A slow connection is made up for by several of them, without memory for what arrives early.
+//! Several slow connections together use a fast link, and early bytes need no memory.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -120,7 +120,7 @@ impl BundleBytes {
             return Ok(None);
         };
         let mut encoder = member.place.encoder();
-        self.configs(number).try_for_each(PlannedConfig::require_small)?;
+        self.configs(number).try_for_each(PlannedConfig::check_size)?;
         let is_config = self.configs(number).next().is_some();
         self.config = is_config.then(Vec::new);
         let mut header = Vec::new();
@@ -135,7 +135,7 @@ impl BundleBytes {
     /// Checks a configuration and returns what follows the content of a blob.
     fn end_blob(&mut self, number: usize, encoder: MemberEncoder) -> Result<Bytes, Error> {
         let config = self.config.take().unwrap_or_default();
-        self.configs(number).try_for_each(|planned| planned.require_fitting(&config))?;
+        self.configs(number).try_for_each(|planned| planned.check_layers(&config))?;
         let mut trailer = Vec::new();
         encoder.finish(|slice| trailer.extend_from_slice(slice));
         self.state = State::Start;

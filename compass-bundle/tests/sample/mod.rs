@@ -49,7 +49,7 @@ pub(crate) async fn plan(
     for reference in references {
         let from = (reference.repository(), &reference.tag_or_digest());
         let platforms = Platforms::One(platform());
-        let image = ArchiveImage::gather(source, from, reference.clone(), &platforms).await;
+        let image = ArchiveImage::resolve(source, from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
     let files = match kind {

@@ -267,7 +267,7 @@ impl Demo<'_> {
         let started = Instant::now();
         for bundle in published {
             let opened = Bundle::open(&bundle.path).await?;
-            if !verify::verify_package(&opened.into(), false, self.output).await?.holds() {
+            if !verify::verify_package(&opened.into(), false, self.output).await?.is_ok() {
                 return Err(CliError::check_failed(format!(
                     "{} is damaged",
                     bundle.path.display()

@@ -82,7 +82,7 @@ pub(crate) async fn publish(path: &Path, store: &Store, output: &Output) -> Resu
     let bundle = Bundle::open(path).await?;
     // A published bundle is immutable: without a checksum file, every byte is verified first.
     if !checksum_path(path).exists()
-        && !verify_package(&bundle.clone().into(), false, output).await?.holds()
+        && !verify_package(&bundle.clone().into(), false, output).await?.is_ok()
     {
         let message = format!("{} is damaged, and has no .sha256 file", path.display());
         return Err(CliError::check_failed(message).hint(DAMAGED_HINT));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::store::{open_source, redact_url};
-use compass_bundle::{Damage, Package, Verified, VerifyOptions, verify_unreadable};
+use compass_bundle::{Damage, Package, VerifyOptions, VerifyReport, verify_unreadable};
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 /// The result for a bundle or another package.
 struct Verification {
-    verified: Verified,
+    verified: VerifyReport,
     usage: ImageUsage,
     /// The digest of a bundle; `None` for foreign packages and files that cannot be opened.
     digest: Option<Digest>,
@@ -38,7 +38,7 @@ struct Verification {
 
 impl Verification {
     fn is_ok(&self) -> bool {
-        self.verified.holds() && self.usage.missing.is_empty()
+        self.verified.is_ok() && self.usage.missing.is_empty()
     }
 
     fn exit(&self) -> u8 {
@@ -56,7 +56,7 @@ impl Verification {
     fn location(&self, damage: &Damage) -> String {
         let is_whole = damage.file.is_none() && damage.image.is_none() && damage.blob.is_none();
         match damage.range.end {
-            _ if !is_whole || self.digest.is_some() => damage.place(),
+            _ if !is_whole || self.digest.is_some() => damage.location(),
             0 => "the file".to_owned(),
             end => format!("the file, bytes {}-{}", damage.range.start, end - 1),
         }
@@ -137,7 +137,7 @@ pub(crate) async fn verify_package(
     package: &Package,
     quick: bool,
     output: &Output,
-) -> Result<Verified> {
+) -> Result<VerifyReport> {
     let progress = output.progress("verify");
     let options = VerifyOptions { quick, progress: progress.shared(), ..VerifyOptions::default() };
     Ok(package.verify(&options).await?)

@@ -93,7 +93,7 @@ impl Resolver<'_> {
     ) -> Result<(ArchiveImage, Vec<String>)> {
         let (image, is_other) = self.image(reference, release).await?;
         let offered = image.offered(self.source).await?;
-        let missing = self.options.platforms.lacking(&offered);
+        let missing = self.options.platforms.missing_from(&offered);
         if missing.is_empty() {
             return Ok((image, Vec::new()));
         }
@@ -146,8 +146,9 @@ impl Resolver<'_> {
         platforms: &Platforms,
     ) -> Result<ArchiveImage, Error> {
         let from = (place.repository(), &place.tag_or_digest());
-        let mut image = ArchiveImage::gather(self.source, from, release.clone(), platforms).await?;
-        image.ask_platform(self.source, platforms).await?;
+        let mut image =
+            ArchiveImage::resolve(self.source, from, release.clone(), platforms).await?;
+        image.detect_platform(self.source, platforms).await?;
         Ok(image)
     }
 
