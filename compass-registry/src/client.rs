@@ -9,18 +9,23 @@
 //! - The request rate follows what the registry asks for (429, `Retry-After`, `ratelimit-*`).
 
 mod auth;
+mod catalog;
 mod challenge;
 mod credentials;
+mod delete;
 mod doctor;
+mod error;
 mod error_body;
 mod http;
-mod list;
 mod mount;
+mod paging;
 mod pull;
 mod push;
 mod rate_limit;
+mod referrers;
 mod resumable_body;
 mod scopes;
+mod tags;
 mod token_cache;
 mod token_response;
 mod transport;
@@ -131,7 +136,7 @@ impl Client {
     /// # Errors
     /// [`Error::is_not_found`] holds if the registry does not know the repository.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Error> {
-        list::tags(&self.transport, repository).await
+        tags::list_tags(&self.transport, repository).await
     }
 
     /// Lists the repositories of the registry.
@@ -139,7 +144,7 @@ impl Client {
     /// # Errors
     /// [`Error::Status`] if the registry has no catalog, and errors of the connection.
     pub async fn repositories(&self) -> Result<Vec<Repository>, Error> {
-        list::repositories(&self.transport).await
+        catalog::list_repositories(&self.transport).await
     }
 
     /// Lists the manifests whose subject is `subject`, optionally of one artifact type.
@@ -154,7 +159,7 @@ impl Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Referrer>, Error> {
-        list::referrers(&self.transport, repository, subject, artifact_type).await
+        referrers::list_referrers(&self.transport, repository, subject, artifact_type).await
     }
 
     /// Deletes a tag, or a manifest with all its tags.
@@ -167,7 +172,7 @@ impl Client {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<(), Error> {
-        list::delete(&self.transport, repository, &format!("manifests/{reference}")).await
+        delete::delete(&self.transport, repository, &format!("manifests/{reference}")).await
     }
 
     /// Deletes a blob from a repository.
@@ -175,7 +180,7 @@ impl Client {
     /// # Errors
     /// As [`Client::delete_manifest`].
     pub async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<(), Error> {
-        list::delete(&self.transport, repository, &format!("blobs/{digest}")).await
+        delete::delete(&self.transport, repository, &format!("blobs/{digest}")).await
     }
 }
 

@@ -9,7 +9,7 @@ use reqwest::{Method, Version};
 use serde_json::json;
 
 use super::transport::{RootResponse, Transport, is_ok};
-use super::{list, mount, pull, push, upload};
+use super::{catalog, delete, mount, pull, push, referrers, tags, upload};
 use crate::referrer::fallback_tag;
 use crate::{
     Descriptor, Error, Hint, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob, media_type,
@@ -114,7 +114,7 @@ pub(super) async fn diagnose(
 /// Lists the tags of a project or repository. Most projects are not repositories, so 404 says
 /// nothing.
 async fn check_project(transport: &Transport, project: &Repository, checks: &mut Checks) {
-    match list::tags(transport, project).await {
+    match tags::list_tags(transport, project).await {
         Ok(tags) => {
             checks.add("project", Some(true), format!("a repository of {} tags", tags.len()))
         }
@@ -128,7 +128,7 @@ async fn check_project(transport: &Transport, project: &Repository, checks: &mut
 
 /// Checks the catalog. Many registries disable it, and no command needs it.
 async fn check_catalog(transport: &Transport, checks: &mut Checks) {
-    match list::repositories(transport).await {
+    match catalog::list_repositories(transport).await {
         Ok(repositories) => {
             let detail = format!("{} repositories", repositories.len());
             checks.add("catalogue", Some(true), detail);
@@ -176,7 +176,7 @@ async fn check_writes(transport: &Transport, scratch: &Repository, checks: &mut 
     let digest = |bytes: &[u8]| descriptor_of(bytes).digest;
     for blob in [&whole, &chunked] {
         // Best effort: the registry's garbage collection removes the rest.
-        let _ = list::delete(transport, scratch, &format!("blobs/{}", digest(blob))).await;
+        let _ = delete::delete(transport, scratch, &format!("blobs/{}", digest(blob))).await;
     }
 }
 
@@ -220,7 +220,7 @@ async fn check_mount(
         if done {
             // Best effort, as above.
             let digest = descriptor_of(blob).digest;
-            let _ = list::delete(transport, &below, &format!("blobs/{digest}")).await;
+            let _ = delete::delete(transport, &below, &format!("blobs/{digest}")).await;
         }
         Ok::<_, Error>(done)
     };
@@ -259,7 +259,7 @@ async fn check_image(
     match transport.send(&request, is_ok).await {
         Ok(_) => checks.add("referrers", Some(true), "by the registry itself"),
         Err(error) if error.is_not_found() => {
-            let found = list::referrers(transport, scratch, &subject, None).await;
+            let found = referrers::list_referrers(transport, scratch, &subject, None).await;
             let detail = match found {
                 Ok(found) if !found.is_empty() => "by a tag, for registries without the API",
                 _ => "neither by the API nor by a tag",
@@ -271,12 +271,12 @@ async fn check_image(
     let removed = async {
         for manifest in [&signature, &image] {
             let reference = TagOrDigest::Digest(manifest.digest());
-            list::delete(transport, scratch, &format!("manifests/{reference}")).await?;
+            delete::delete(transport, scratch, &format!("manifests/{reference}")).await?;
         }
         // Without the referrers API, the list of referrers is a manifest of its own.
         let list = TagOrDigest::Tag(fallback_tag(&subject)?);
         if let Some(list) = pull::manifest_digest(transport, scratch, &list).await? {
-            list::delete(transport, scratch, &format!("manifests/{list}")).await?;
+            delete::delete(transport, scratch, &format!("manifests/{list}")).await?;
         }
         Ok(())
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::transport::unreachable;
+use super::error::unreachable;
 use super::{ClientOptions, Secret};
 use crate::Error;
 use crate::connect_retry::ConnectRetry;

@@ -4,14 +4,12 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName,
-    HeaderValue, RANGE,
-};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
+use super::error::{content_encoding, header};
 use super::error_body;
 use super::transport::{Request, Transport, is_ok};
 use crate::error::connection::ConnectionError;
@@ -253,21 +251,11 @@ fn check_content_encoding(
     if declared == Some(length) { Ok(()) } else { Err(encoding_reason(&encoding)) }
 }
 
-/// Returns the `Content-Encoding` of a response, except `identity`.
-pub(super) fn content_encoding(response: &Response) -> Option<String> {
-    let encoding = header(response, &CONTENT_ENCODING)?.to_ascii_lowercase();
-    (!matches!(encoding.as_str(), "" | "identity")).then_some(encoding)
-}
-
 fn encoding_reason(encoding: &str) -> String {
     format!(
         "the response has `Content-Encoding: {encoding}` although `identity` was requested: a proxy in \
          front of the registry compresses it"
     )
-}
-
-fn header(response: &Response, name: &HeaderName) -> Option<String> {
-    Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
 }
 
 /// Creates the error for a blob that ends before the range begins.

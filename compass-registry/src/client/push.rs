@@ -3,8 +3,8 @@
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
-use super::list;
 use super::pull::{self, digest_header, has_first_byte, is_head_refused};
+use super::referrers;
 use super::transport::{Transport, is_ok, is_success};
 use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
@@ -99,7 +99,7 @@ pub(super) async fn put_manifest(
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {
-            list::add_referrer(transport, repository, &subject, manifest).await
+            referrers::add_referrer(transport, repository, &subject, manifest).await
         }
         _ => Ok(()),
     }

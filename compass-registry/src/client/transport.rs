@@ -2,7 +2,7 @@
 
 mod login;
 mod redirect;
-mod refusal;
+mod status_error;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 
 use super::ClientOptions;
 use super::auth::Auth;
+use super::error::ErrorResponse;
 use super::http::{HttpClients, TokenEndpoint, Traffic};
 use super::rate_limit::RateLimiter;
 use super::token_cache::Scope;
@@ -21,9 +22,7 @@ use crate::connect_retry::ConnectRetry;
 use crate::reference::split_port;
 use crate::{Digest, Error, RangeOptions, Repository, RetryPolicy};
 use redirect::is_repeatable_redirect;
-pub(super) use redirect::{MAX_REDIRECTS, too_many_redirects};
-use refusal::ErrorResponse;
-pub(super) use refusal::{describe_url, unreachable};
+pub(super) use redirect::too_many_redirects;
 
 /// How many challenges are answered for one request. A token may have been revoked just before, or
 /// not be known to all nodes yet; if a second fresh token is refused, a third will be too.

@@ -9,10 +9,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, 
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::Handle;
 
+use super::error::MAX_REDIRECTS;
 use super::pull::digest_header;
 use super::push::{PUSH, has_blob};
 use super::resumable_body::ResumableBody;
-use super::transport::{MAX_REDIRECTS, Request, Transport, is_success, too_many_redirects};
+use super::transport::{Request, Transport, is_success, too_many_redirects};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
 /// The size in bytes of the first chunk after a broken upload. It is halved each time a chunk

@@ -4,10 +4,10 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, L
 use reqwest::{Response, StatusCode, Url};
 
 use super::super::credentials::{Credentials, Secret};
+use super::super::error::{MAX_REDIRECTS, describe_url, unreachable};
 use super::super::http::TokenEndpoint;
 use super::super::rate_limit::retry_after;
 use super::super::token_cache::Header;
-use super::super::transport::{MAX_REDIRECTS, describe_url, unreachable};
 use super::super::{error_body, token_response};
 use super::Auth;
 use crate::Error;

@@ -3,11 +3,11 @@
 use reqwest::StatusCode;
 use reqwest::header::WWW_AUTHENTICATE;
 
-use super::refusal::ErrorResponse;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::challenge::{self, Challenge};
 use crate::client::credentials::Secret;
+use crate::client::error::ErrorResponse;
 
 impl Transport {
     /// Returns the header to retry with, or `None` if no header can help.

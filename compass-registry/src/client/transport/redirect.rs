@@ -3,14 +3,11 @@
 use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::refusal::ErrorResponse;
 use super::{Request, Transport};
 use crate::Error;
 use crate::client::credentials::Secret;
+use crate::client::error::{ErrorResponse, MAX_REDIRECTS, describe_url};
 use crate::client::http::Traffic;
-
-/// The maximum number of redirects of one request.
-pub(in crate::client) const MAX_REDIRECTS: usize = 5;
 
 /// Whether a redirect repeats the request with its method and body (RFC 9110, § 15.4.8, 9).
 pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
@@ -27,7 +24,7 @@ impl Transport {
     ) -> Result<Response, Error> {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let host = super::describe_url(&url);
+            let host = describe_url(&url);
             let send = || self.send_to(request, &url, authorization);
             let response = self.0.connect_retry.run(&host, send).await?;
             if !response.status().is_redirection() {

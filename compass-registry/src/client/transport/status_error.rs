@@ -1,102 +1,18 @@
 //! Errors for refused requests, with the registry's message and the login that was used.
 
-use std::time::Duration;
-
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
 use super::login::unsupported_scheme;
 use super::{Request, Transport};
 use crate::Error;
+use crate::client::error::{ErrorResponse, describe_url, read_prefix, unreachable};
 use crate::client::error_body;
 use crate::client::http::Origin;
 use crate::client::rate_limit::retry_after;
-use crate::error::connection::ConnectionError;
-
-/// The maximum number of bytes read from an error body.
-const MAX_BODY: usize = 64 << 10;
-
-/// Shorter query values are not redacted, as they would match parts of ordinary words.
-const MIN_PARAMETER: usize = 8;
 
 /// The header that identifies a registry (Docker Registry HTTP API V2).
 const VERSION: &str = "docker-distribution-api-version";
-
-/// A response with an unexpected status. Its body has been read, so that its connection can be
-/// reused.
-pub(super) struct ErrorResponse {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) url: Url,
-    /// The registry's message.
-    pub(super) words: String,
-}
-
-impl ErrorResponse {
-    /// Reads the beginning of the body.
-    pub(super) async fn read(response: Response, silence: Duration) -> Self {
-        let (status, url) = (response.status(), response.url().clone());
-        let headers = response.headers().clone();
-        let encoding = super::super::pull::content_encoding(&response);
-        let body = read_prefix(response, silence).await;
-        let words = match encoding {
-            Some(encoding) if std::str::from_utf8(&body).is_err() => {
-                format!("its message has `Content-Encoding: {encoding}`")
-            }
-            _ => redact_query_values(error_body::summarize(&body), &url),
-        };
-        Self { status, headers, url, words }
-    }
-
-    pub(super) fn without_body(response: &Response) -> Self {
-        let (status, url) = (response.status(), response.url().clone());
-        Self { status, headers: response.headers().clone(), url, words: String::new() }
-    }
-
-    pub(super) fn with_status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
-    }
-
-    /// Whether the registry rejects the token rather than its user. Some do so with another status
-    /// than 401 and without a challenge.
-    pub(super) fn is_token_rejected(&self) -> bool {
-        let words = self.words.to_ascii_lowercase();
-        let names_token = words.contains("token") || words.contains("jwt");
-        let is_invalid = ["invalid", "expired", "not valid", "malformed"];
-        let is_invalid = is_invalid.into_iter().any(|word| words.contains(word));
-        match self.status {
-            StatusCode::BAD_REQUEST => names_token && is_invalid,
-            StatusCode::FORBIDDEN => words.contains("expired") || (names_token && is_invalid),
-            _ => false,
-        }
-    }
-}
-
-/// Redacts the longer query values of the requested URL, because object storages repeat signatures
-/// in their messages.
-fn redact_query_values(mut words: String, url: &Url) -> String {
-    for (_, value) in url.query_pairs() {
-        if value.len() >= MIN_PARAMETER && words.contains(&*value) {
-            words = words.replace(&*value, "…");
-        }
-    }
-    words
-}
-
-/// Reads the beginning of a body, as far as it arrives within the time limit.
-async fn read_prefix(mut response: Response, silence: Duration) -> Vec<u8> {
-    let mut body = Vec::new();
-    let read = async {
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_BODY {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(silence, read).await;
-    body
-}
 
 impl Transport {
     /// Creates the error for an unexpected status: [`Error::Unauthorized`] or [`Error::Status`].
@@ -126,7 +42,7 @@ impl Transport {
     pub(super) fn unexpected_status(&self, request: &Request, refusal: &ErrorResponse) -> Error {
         let mut message = self.0.auth.redact(refusal.words.clone());
         if refusal.status.is_redirection() {
-            message = redirect(refusal);
+            message = describe_redirect(refusal);
         }
         if self.is_registry_origin(&refusal.url) && self.depends_on_login(request, refusal) {
             let asked = format!("(asked {})", self.0.auth.identity(&request.scope));
@@ -207,7 +123,7 @@ impl Transport {
 }
 
 /// Describes the target of a redirect that is not followed, without its query, which may be signed.
-fn redirect(refusal: &ErrorResponse) -> String {
+fn describe_redirect(refusal: &ErrorResponse) -> String {
     let location = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     match location.and_then(|location| refusal.url.join(location).ok()) {
         Some(url) => {
@@ -215,26 +131,4 @@ fn redirect(refusal: &ErrorResponse) -> String {
         }
         None => "it redirects without a location".to_owned(),
     }
-}
-
-/// Formats the host of a URL, with its port if there is one.
-pub(in crate::client) fn describe_url(url: &Url) -> String {
-    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-    format!("{}{port}", url.host_str().unwrap_or_default())
-}
-
-/// Creates the error for a failed connection, without the URL, which may be signed.
-pub(in crate::client) fn unreachable(
-    host: &str,
-    request: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    let source = match error.into().downcast::<reqwest::Error>() {
-        Ok(error) => {
-            let was_open = !(error.is_connect() || error.is_builder());
-            Box::new(ConnectionError::new(was_open, error.without_url()))
-        }
-        Err(other) => other,
-    };
-    Error::Unreachable { host: host.to_owned(), request: request.to_owned(), source }
 }

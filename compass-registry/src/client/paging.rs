@@ -1,20 +1,16 @@
-//! Listing tags, repositories and referrers, and deletion (distribution specification, § Content
-//! Discovery, § Content Management).
+//! Reads lists page by page (distribution specification, § Content Discovery).
 
 use std::str::FromStr;
 
 use bytes::Bytes;
+use reqwest::Url;
 use reqwest::header::{HeaderMap, LINK};
-use reqwest::{Method, Url};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error_body;
-use super::pull::{manifest, read_limited};
-use super::push::{PUSH, put_manifest};
-use super::transport::{Request, Transport, is_ok, is_success};
-use crate::referrer::{ReferrerIndex, fallback_tag};
-use crate::{Digest, Error, RawManifest, Referrer, Repository, Tag, TagOrDigest};
+use super::pull::read_limited;
+use super::transport::{Request, Transport, is_ok};
+use crate::Error;
 
 /// Entries requested per page.
 const PAGE: &str = "1000";
@@ -25,44 +21,18 @@ const MAX_PAGES: usize = 10_000;
 /// The maximum number of bytes of all pages of a list.
 const MAX_BYTES: usize = 64 << 20;
 
-#[derive(Deserialize)]
-struct Tags {
-    /// Registries send null if there are none.
-    tags: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Catalog {
-    repositories: Option<Vec<String>>,
-}
-
-pub(super) async fn tags(
-    transport: &Transport,
-    repository: &Repository,
-) -> Result<Vec<Tag>, Error> {
-    let request = transport.request(Method::GET, repository, "tags/list", "pull");
-    let pages: Vec<Tags> = fetch_pages(transport, with_page_size(request)).await?;
-    Ok(parse_valid(pages.into_iter().filter_map(|page| page.tags).flatten()))
-}
-
-pub(super) async fn repositories(transport: &Transport) -> Result<Vec<Repository>, Error> {
-    let request = transport.root_request("_catalog", "registry:catalog:*");
-    let pages: Vec<Catalog> = fetch_pages(transport, with_page_size(request)).await?;
-    Ok(parse_valid(pages.into_iter().filter_map(|page| page.repositories).flatten()))
-}
-
 /// Parses names, and skips invalid ones: a registry may hold names from before the specification.
-fn parse_valid<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
+pub(super) fn parse_valid<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
     let parsed = names.map(|name| name.parse().inspect_err(|error| tracing::warn!(%error)));
     parsed.filter_map(Result::ok).collect()
 }
 
-fn with_page_size(mut request: Request) -> Request {
+pub(super) fn with_page_size(mut request: Request) -> Request {
     request.url.query_pairs_mut().append_pair("n", PAGE);
     request
 }
 
-async fn fetch_pages<T: DeserializeOwned>(
+pub(super) async fn fetch_pages<T: DeserializeOwned>(
     transport: &Transport,
     mut request: Request,
 ) -> Result<Vec<T>, Error> {
@@ -139,69 +109,6 @@ fn is_next_rel(parameters: &str) -> bool {
         name.trim().eq_ignore_ascii_case("rel")
             && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
     })
-}
-
-pub(super) async fn referrers(
-    transport: &Transport,
-    repository: &Repository,
-    subject: &Digest,
-    artifact_type: Option<&str>,
-) -> Result<Vec<Referrer>, Error> {
-    let mut request =
-        transport.request(Method::GET, repository, &format!("referrers/{subject}"), "pull");
-    if let Some(kind) = artifact_type {
-        request.url.query_pairs_mut().append_pair("artifactType", kind);
-    }
-    let found = match fetch_pages::<ReferrerIndex>(transport, request).await {
-        Err(error) if error.is_not_found() => {
-            fallback_referrers(transport, repository, subject).await?
-        }
-        found => found?.into_iter().flat_map(|page| page.manifests).collect(),
-    };
-    // A registry may ignore the filter.
-    let wanted =
-        |one: &Referrer| artifact_type.is_none_or(|k| one.artifact_type.as_deref() == Some(k));
-    Ok(found.into_iter().filter(wanted).collect())
-}
-
-/// Reads the list that is kept under a tag if the registry has no referrers API.
-async fn fallback_referrers(
-    transport: &Transport,
-    repository: &Repository,
-    subject: &Digest,
-) -> Result<Vec<Referrer>, Error> {
-    let tag = TagOrDigest::Tag(fallback_tag(subject)?);
-    match manifest(transport, repository, &tag).await {
-        Ok(index) => Referrer::parse_index(index.bytes(), subject),
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Adds a manifest to the list of referrers of its subject, for registries without the API.
-pub(super) async fn add_referrer(
-    transport: &Transport,
-    repository: &Repository,
-    subject: &Digest,
-    referrer: &RawManifest,
-) -> Result<(), Error> {
-    let mut known = fallback_referrers(transport, repository, subject).await?;
-    if known.iter().any(|one| one.descriptor.digest == referrer.digest()) {
-        return Ok(());
-    }
-    known.push(Referrer::of(referrer));
-    let tag = fallback_tag(subject)?;
-    Box::pin(put_manifest(transport, repository, &Referrer::index(&known), Some(&tag))).await
-}
-
-pub(super) async fn delete(
-    transport: &Transport,
-    repository: &Repository,
-    rest: &str,
-) -> Result<(), Error> {
-    let actions = format!("{PUSH},delete");
-    let request = transport.request(Method::DELETE, repository, rest, &actions);
-    transport.send(&request, is_success).await.map(drop)
 }
 
 #[cfg(test)]
