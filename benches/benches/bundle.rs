@@ -71,7 +71,7 @@ fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
             platform: Some(platform.clone()),
             root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
             children: Vec::new(),
-            absent: Vec::new(),
+            omitted_platforms: Vec::new(),
             unavailable: Vec::new(),
         }
     };
@@ -83,7 +83,7 @@ fn product() -> BundleContents {
         kind: BundleKind::Product,
         name: "compass".to_owned(),
         version: "v2.7.0".to_owned(),
-        base: None,
+        base_version: None,
         commit: None,
         modified: 0,
         files: vec![ContentFile::new("product.yaml", "metadata: {name: compass}\n")],

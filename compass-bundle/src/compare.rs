@@ -227,7 +227,7 @@ fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
             ("kind", kind.and_then(|kind| kind.as_str().map(str::to_owned))),
             ("name", Some(document.name.clone())),
             ("version", Some(document.version.clone())),
-            ("base", document.base.clone()),
+            ("base", document.base_version.clone()),
             ("commit", document.commit.clone()),
             ("modified", Some(document.modified.to_string())),
         ]

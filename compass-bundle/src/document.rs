@@ -44,8 +44,8 @@ pub struct BundleDocument {
     /// Version of the package.
     pub version: String,
     /// The product version that a hotfix applies to, if its own version does not start with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<String>,
+    #[serde(rename = "base", default, skip_serializing_if = "Option::is_none")]
+    pub base_version: Option<String>,
     /// The platforms of the bundle, if its file name contains them.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub platforms: Vec<Platform>,
@@ -108,10 +108,12 @@ pub struct BundleImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// The platform of the image that tools without index support load.
-    pub single_platform: Platform,
+    #[serde(rename = "singlePlatform")]
+    pub default_platform: Platform,
     /// Platforms of an included index that the bundle omits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
-    pub absent: Vec<Platform>,
+    #[serde(rename = "absent", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded_list")]
+    pub omitted_platforms: Vec<Platform>,
     /// Manifests, configurations and layers, in the order of the archive.
     #[serde(deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
@@ -143,10 +145,12 @@ pub struct StoredImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// The platform of the image that tools without index support load.
-    pub single_platform: Platform,
+    #[serde(rename = "singlePlatform")]
+    pub default_platform: Platform,
     /// Platforms of an included index that the bundle omits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
-    pub absent: Vec<Platform>,
+    #[serde(rename = "absent", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded_list")]
+    pub omitted_platforms: Vec<Platform>,
 }
 
 /// A blob and its position.
@@ -196,11 +200,16 @@ impl BundleDocument {
     /// [`Error::InvalidInput`] if one does.
     pub(crate) fn check_limits(&self) -> Result<(), Error> {
         let of_store = |store: &ImageStore| {
-            let absent = store.images.iter().map(|image| image.absent.len());
-            absent.chain([store.images.len(), store.blobs.len()]).max().unwrap_or_default()
+            let omitted_platforms = store.images.iter().map(|image| image.omitted_platforms.len());
+            omitted_platforms
+                .chain([store.images.len(), store.blobs.len()])
+                .max()
+                .unwrap_or_default()
         };
         let of_archive = |file: &BundleFile| {
-            file.image.as_ref().map_or(0, |image| image.blobs.len().max(image.absent.len()))
+            file.image
+                .as_ref()
+                .map_or(0, |image| image.blobs.len().max(image.omitted_platforms.len()))
         };
         let lengths = self.store.iter().map(of_store).chain(self.files.iter().map(of_archive));
         match lengths.chain([self.files.len()]).max() {
@@ -220,11 +229,11 @@ impl BundleDocument {
     }
 
     /// The platform of the images that tools without index support load.
-    pub(crate) fn single_platform(&self) -> Platform {
+    pub(crate) fn default_platform(&self) -> Platform {
         let archived = self.archives().filter_map(|file| file.image.as_ref());
-        let archived = archived.map(|image| &image.single_platform);
+        let archived = archived.map(|image| &image.default_platform);
         let stored = self.store.iter().flat_map(|store| &store.images);
-        let mut all = stored.map(|image| &image.single_platform).chain(archived);
+        let mut all = stored.map(|image| &image.default_platform).chain(archived);
         all.next().cloned().unwrap_or_else(|| Platform::new("linux", "amd64"))
     }
 
@@ -260,48 +269,7 @@ mod tests {
     fn schema_lists_every_field() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../docs/bundle.schema.json")).unwrap();
-        let platform: Platform = "windows(10.0.17763+gpu)/arm64/v8".parse().unwrap();
-        let mut descriptor = Descriptor::of("a/b", b"x");
-        descriptor.platform = Some(platform.clone());
-        let image = BundleImage {
-            reference: "a.b/c:d".to_owned(),
-            digest: descriptor.digest,
-            platform: Some(platform.clone()),
-            single_platform: platform.clone(),
-            absent: vec![platform.clone()],
-            blobs: vec![PlacedBlob { descriptor: descriptor.clone(), offset: 1 }],
-        };
-        let stored = StoredImage {
-            reference: image.reference.clone(),
-            digest: image.digest,
-            platform: Some(platform.clone()),
-            single_platform: platform.clone(),
-            absent: vec![platform],
-        };
-        let file = BundleFile {
-            path: "x".to_owned(),
-            size: 1,
-            mode: Some("0755".to_owned()),
-            digest: Some(descriptor.digest),
-            image: Some(image.clone()),
-        };
-        let document = BundleDocument {
-            format_version: FORMAT_VERSION,
-            kind: BundleKind::Plugin,
-            name: "gpu".to_owned(),
-            version: "v1.0.0".to_owned(),
-            base: Some("v2.7.0".to_owned()),
-            platforms: image.platform.iter().cloned().collect(),
-            commit: Some("c".to_owned()),
-            modified: 0,
-            files: vec![file],
-            store: Some(ImageStore {
-                path: "images".to_owned(),
-                images: vec![stored],
-                blobs: image.blobs.clone(),
-            }),
-        };
-        let document = serde_json::to_value(document).unwrap();
+        let document = serde_json::to_value(full_document()).unwrap();
         let same = |value: &serde_json::Value, schema: &serde_json::Value| {
             let keys = |value: &serde_json::Value| {
                 let mut keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
@@ -321,5 +289,50 @@ mod tests {
         same(&blob["platform"], &schema["$defs"]["platform"]);
         let back: BundleDocument = serde_json::from_value(document).unwrap();
         assert_eq!(back.files.len(), 1);
+    }
+
+    /// A document that uses every field.
+    fn full_document() -> BundleDocument {
+        let platform: Platform = "windows(10.0.17763+gpu)/arm64/v8".parse().unwrap();
+        let mut descriptor = Descriptor::of("a/b", b"x");
+        descriptor.platform = Some(platform.clone());
+        let image = BundleImage {
+            reference: "a.b/c:d".to_owned(),
+            digest: descriptor.digest,
+            platform: Some(platform.clone()),
+            default_platform: platform.clone(),
+            omitted_platforms: vec![platform.clone()],
+            blobs: vec![PlacedBlob { descriptor: descriptor.clone(), offset: 1 }],
+        };
+        let stored = StoredImage {
+            reference: image.reference.clone(),
+            digest: image.digest,
+            platform: Some(platform.clone()),
+            default_platform: platform.clone(),
+            omitted_platforms: vec![platform],
+        };
+        let file = BundleFile {
+            path: "x".to_owned(),
+            size: 1,
+            mode: Some("0755".to_owned()),
+            digest: Some(descriptor.digest),
+            image: Some(image.clone()),
+        };
+        BundleDocument {
+            format_version: FORMAT_VERSION,
+            kind: BundleKind::Plugin,
+            name: "gpu".to_owned(),
+            version: "v1.0.0".to_owned(),
+            base_version: Some("v2.7.0".to_owned()),
+            platforms: image.platform.iter().cloned().collect(),
+            commit: Some("c".to_owned()),
+            modified: 0,
+            files: vec![file],
+            store: Some(ImageStore {
+                path: "images".to_owned(),
+                images: vec![stored],
+                blobs: image.blobs.clone(),
+            }),
+        }
     }
 }

@@ -70,7 +70,7 @@ pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     let directory = match document.kind {
         BundleKind::Plugin => Path::new("plugins").join(name),
         BundleKind::Hotfix => {
-            let base = document.base.as_deref().unwrap_or(base_version(version));
+            let base = document.base_version.as_deref().unwrap_or(base_version(version));
             naming::validate_name("product version", base)?;
             Path::new("hotfixes").join("compass").join(base)
         }

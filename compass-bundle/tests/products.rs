@@ -68,7 +68,7 @@ fn large_images() -> Vec<ArchiveImage> {
             platform: Some(sample::platform()),
             root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
             children: Vec::new(),
-            absent: Vec::new(),
+            omitted_platforms: Vec::new(),
             unavailable: Vec::new(),
         }
     };

@@ -307,7 +307,7 @@ fn invalid_sizes_and_names_are_rejected() {
         kind: BundleKind::Plugin,
         name: name.to_owned(),
         version: version.to_owned(),
-        base: None,
+        base_version: None,
         platforms: Vec::new(),
         commit: None,
         modified: 0,

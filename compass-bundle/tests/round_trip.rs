@@ -67,7 +67,7 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
         kind: BundleKind::Plugin,
         name: "gpu".to_owned(),
         version: "v0.1.0".to_owned(),
-        base: None,
+        base_version: None,
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         modified: 1_700_000_000,
         files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],

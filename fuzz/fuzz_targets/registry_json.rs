@@ -38,14 +38,14 @@ fn plan(root: RawManifest) {
         platform: Some(platform.clone()),
         root,
         children: Vec::new(),
-        absent: Vec::new(),
+        omitted_platforms: Vec::new(),
         unavailable: Vec::new(),
     };
     let planned = BundlePlan::new(&BundleContents {
         kind: BundleKind::Plugin,
         name: "gpu".to_owned(),
         version: "v1".to_owned(),
-        base: None,
+        base_version: None,
         commit: None,
         modified: 0,
         files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],

@@ -55,7 +55,7 @@ impl Image<'_> {
         match self.backend {
             Backend::Bundle(bundle, image) => {
                 let modified = bundle.document().modified;
-                BundlePlan::archive(image, &bundle.single_platform(), modified)
+                BundlePlan::archive(image, &bundle.default_platform(), modified)
             }
             Backend::Foreign(package, image) => foreign_plan(package, image).await,
         }
@@ -63,7 +63,7 @@ impl Image<'_> {
 }
 
 async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<BundlePlan, Error> {
-    let (absent, first) = platforms_of(image)?;
+    let (omitted_platforms, first) = platforms_of(image)?;
     let platforms = Platforms::All(first);
     let mut image = ArchiveImage {
         reference: image.reference.clone(),
@@ -71,7 +71,7 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
         platform: (!image.root.is_index()).then(|| platforms.single().clone()),
         root: image.root.clone(),
         children: image.children.clone(),
-        absent,
+        omitted_platforms,
         unavailable: Vec::new(),
     };
     image.detect_platform(package, &platforms).await?;
@@ -83,16 +83,16 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
 /// The platforms that the package omits from an index, and the platform of the first image, which
 /// tools without index support load.
 fn platforms_of(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
-    let (mut absent, mut first) = (Vec::new(), None);
+    let (mut omitted_platforms, mut first) = (Vec::new(), None);
     for manifest in image.manifests() {
         for entry in entries_of(manifest)? {
             match image.children.iter().find(|child| child.digest() == entry.digest) {
-                None => absent.extend(entry.platform),
+                None => omitted_platforms.extend(entry.platform),
                 Some(child) if child.is_index() => {}
                 Some(_) => first = first.or(entry.platform),
             }
         }
     }
     let first = first.map_or_else(|| "linux/amd64".parse(), Ok)?;
-    Ok((absent, first))
+    Ok((omitted_platforms, first))
 }

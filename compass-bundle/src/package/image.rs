@@ -43,7 +43,7 @@ impl<'p> Image<'p> {
             reference: &image.reference,
             root: &image.root,
             children: &image.children,
-            omitted_platforms: &image.absent,
+            omitted_platforms: &image.omitted_platforms,
             problems: &[],
             notes: &[],
             backend: Backend::Bundle(bundle, image),
@@ -93,7 +93,7 @@ impl<'p> Image<'p> {
     /// If a manifest cannot be parsed, or the index lists no image.
     pub fn default_config(&self) -> Result<Descriptor, Error> {
         if let Backend::Bundle(bundle, image) = self.backend {
-            return Ok(image.single(&bundle.single_platform())?.0);
+            return Ok(image.single(&bundle.default_platform())?.0);
         }
         for manifest in self.manifests() {
             if let Manifest::Image { config, .. } = manifest.parse()? {

@@ -61,8 +61,8 @@ pub(crate) fn lay_out(
         reference: image.reference.to_string(),
         digest: image.root.digest(),
         platform: image.platform.clone(),
-        single_platform: platform.clone(),
-        absent: image.absent.clone(),
+        default_platform: platform.clone(),
+        omitted_platforms: image.omitted_platforms.clone(),
         blobs,
     };
     let (parts, _) = tar.end()?;

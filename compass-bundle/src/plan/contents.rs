@@ -20,7 +20,7 @@ pub struct BundleContents {
     /// Its version.
     pub version: String,
     /// The product version that a hotfix is for, if its own version does not begin with it.
-    pub base: Option<String>,
+    pub base_version: Option<String>,
     /// The commit that last changed the release manifest, if it is known.
     pub commit: Option<String>,
     /// The time of all entries in seconds since 1970: that of the commit, `SOURCE_DATE_EPOCH`, or 0.
@@ -118,7 +118,7 @@ impl BundleContents {
     pub(crate) fn validate(&self) -> Result<(), Error> {
         naming::validate_name("name", &self.name)?;
         naming::validate_name("version", &self.version)?;
-        if let Some(base) = &self.base {
+        if let Some(base) = &self.base_version {
             naming::validate_name("product version", base)?;
         }
         naming::validate_platforms(&self.platforms)?;

@@ -35,13 +35,13 @@ impl ArchiveImage {
             let platform = (!root.is_index()).then(|| platforms.single().clone());
             (root, platform)
         };
-        let (children, absent) =
+        let (children, omitted_platforms) =
             children(source, (repository, &reference), &root, platforms).await?;
-        require_pinned(&reference, &root, &absent)?;
+        require_pinned(&reference, &root, &omitted_platforms)?;
         let repository = repository.clone();
         let unavailable = Vec::new();
         let mut image =
-            Self { reference, repository, platform, root, children, absent, unavailable };
+            Self { reference, repository, platform, root, children, omitted_platforms, unavailable };
         image.find_unavailable(source).await?;
         Ok(image)
     }
@@ -109,7 +109,7 @@ async fn children(
         reference,
         taken: None,
         children: Vec::new(),
-        absent: Vec::new(),
+        omitted_platforms: Vec::new(),
         seen: HashSet::new(),
         bytes: root.descriptor().size,
     };
@@ -129,7 +129,7 @@ async fn children(
             )));
         }
     }
-    Ok((below.children, below.absent))
+    Ok((below.children, below.omitted_platforms))
 }
 
 /// The manifests below an index, read level by level.
@@ -140,7 +140,7 @@ struct Below<'s> {
     /// The included images; `None` for all.
     taken: Option<Vec<Digest>>,
     children: Vec<RawManifest>,
-    absent: Vec<Platform>,
+    omitted_platforms: Vec<Platform>,
     seen: HashSet<Digest>,
     bytes: u64,
 }
@@ -154,7 +154,7 @@ impl Below<'_> {
         for entry in level {
             let is_taken = self.taken.as_ref().is_none_or(|taken| taken.contains(&entry.digest));
             if let Some(other) = entry.platform.filter(|_| !is_taken) {
-                self.absent.push(other);
+                self.omitted_platforms.push(other);
                 continue;
             }
             // An index may list one image for several platforms.
@@ -194,10 +194,10 @@ fn require_images(reference: &Reference, entries: &[Descriptor]) -> Result<(), E
 fn require_pinned(
     reference: &Reference,
     root: &RawManifest,
-    absent: &[Platform],
+    omitted_platforms: &[Platform],
 ) -> Result<(), Error> {
     match reference.tag_or_digest() {
-        TagOrDigest::Digest(pinned) if pinned != root.digest() || !absent.is_empty() => {
+        TagOrDigest::Digest(pinned) if pinned != root.digest() || !omitted_platforms.is_empty() => {
             Err(Error::InvalidInput(format!(
                 "{reference} names an image index by its digest, which a part of it does not have: \
                  include all platforms"

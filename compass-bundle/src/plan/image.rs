@@ -25,7 +25,7 @@ pub struct ArchiveImage {
     /// The included manifests below a kept image index: image manifests and nested indexes.
     pub children: Vec<RawManifest>,
     /// The platforms of a kept image index whose images are not included.
-    pub absent: Vec<Platform>,
+    pub omitted_platforms: Vec<Platform>,
     /// The non-distributable layers
     /// ([`Descriptor::is_nondistributable`](compass_registry::Descriptor::is_nondistributable)) that the
     /// source does not have. The bundle does not contain them.

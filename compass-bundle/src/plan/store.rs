@@ -59,8 +59,8 @@ pub(crate) fn lay_out(
         reference: image.reference.to_string(),
         digest: image.root.digest(),
         platform: image.platform.clone(),
-        single_platform: platform.clone(),
-        absent: image.absent.clone(),
+        default_platform: platform.clone(),
+        omitted_platforms: image.omitted_platforms.clone(),
     });
     let described = ImageStore { path: PATH.to_owned(), images: images.collect(), blobs };
     let (parts, length) = tar.into_parts()?;

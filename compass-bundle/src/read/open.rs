@@ -183,8 +183,8 @@ impl Bundle {
     }
 
     /// The platform that is shown to tools that read single images only.
-    pub(crate) fn single_platform(&self) -> Platform {
-        self.document().single_platform()
+    pub(crate) fn default_platform(&self) -> Platform {
+        self.document().default_platform()
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn BundleSource> {
@@ -213,12 +213,12 @@ fn replan(
         kind: document.kind,
         name: document.name.clone(),
         version: document.version.clone(),
-        base: document.base.clone(),
+        base_version: document.base_version.clone(),
         commit: document.commit.clone(),
         modified: document.modified,
         files,
         images,
-        platform: document.single_platform(),
+        platform: document.default_platform(),
         platforms: document.platforms.clone(),
         archives,
     })

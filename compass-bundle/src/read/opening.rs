@@ -197,7 +197,7 @@ impl<'f> BundleParser<'f> {
             self.reserve_memory(children.len() as u64 * MANIFEST)?;
             let mut read = archive_image(&image.reference, root.clone(), children)?;
             read.platform.clone_from(&image.platform);
-            read.absent.clone_from(&image.absent);
+            read.omitted_platforms.clone_from(&image.omitted_platforms);
             note_unavailable(&mut read, &placed)?;
             images.push(read);
         }
@@ -228,7 +228,7 @@ impl<'f> BundleParser<'f> {
             let root = all.next().ok_or_else(missing)?;
             let mut read = archive_image(&image.reference, root, all.collect())?;
             read.platform.clone_from(&image.platform);
-            read.absent.clone_from(&image.absent);
+            read.omitted_platforms.clone_from(&image.omitted_platforms);
             note_unavailable(&mut read, &digests(&image.blobs))?;
             images.push(read);
         }
@@ -304,8 +304,16 @@ fn archive_image(
     let named: Result<Reference, _> = reference.parse();
     let reference = named.map_err(|error| Error::damaged(format!("bundle.json: {error}")))?;
     let repository = reference.repository().clone();
-    let (platform, absent, unavailable) = (None, Vec::new(), Vec::new());
-    Ok(ArchiveImage { reference, repository, platform, root, children, absent, unavailable })
+    let (platform, omitted_platforms, unavailable) = (None, Vec::new(), Vec::new());
+    Ok(ArchiveImage {
+        reference,
+        repository,
+        platform,
+        root,
+        children,
+        omitted_platforms,
+        unavailable,
+    })
 }
 
 fn digests(blobs: &[PlacedBlob]) -> HashSet<Digest> {

@@ -115,7 +115,7 @@ mod tests {
             platform: None,
             root,
             children: vec![child],
-            absent: Vec::new(),
+            omitted_platforms: Vec::new(),
             unavailable: Vec::new(),
         };
         let changed =

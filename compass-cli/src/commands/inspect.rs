@@ -87,17 +87,17 @@ fn describe_bundle(bundle: &Bundle) -> String {
     text
 }
 
-fn platforms(platform: Option<&Platform>, absent: &[Platform]) -> String {
+fn platforms(platform: Option<&Platform>, omitted: &[Platform]) -> String {
     let mut text = platform.map_or("all platforms".to_owned(), ToString::to_string);
-    if !absent.is_empty() {
-        let absent: Vec<_> = absent.iter().map(ToString::to_string).collect();
-        text.push_str(&format!(", without {}", absent.join(", ")));
+    if !omitted.is_empty() {
+        let omitted: Vec<_> = omitted.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(", without {}", omitted.join(", ")));
     }
     text
 }
 
 fn describe_archive(image: &BundleImage) -> String {
-    let platforms = platforms(image.platform.as_ref(), &image.absent);
+    let platforms = platforms(image.platform.as_ref(), &image.omitted_platforms);
     let mut text = format!("  {} ({platforms})\n  {}\n", image.reference, image.digest);
     for PlacedBlob { descriptor, .. } in &image.blobs {
         text.push_str(&blob_line(descriptor, ""));
@@ -133,7 +133,7 @@ fn describe_stored(
     image: &ArchiveImage,
     uses: &HashMap<Digest, usize>,
 ) -> String {
-    let platforms = platforms(stored.platform.as_ref(), &stored.absent);
+    let platforms = platforms(stored.platform.as_ref(), &stored.omitted_platforms);
     let mut text = format!("  {} ({platforms})\n  {}\n", stored.reference, stored.digest);
     for layer in layers(image.manifests()) {
         let count = uses.get(&layer.digest).copied().unwrap_or(1);

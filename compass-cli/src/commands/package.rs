@@ -182,7 +182,7 @@ pub(crate) async fn plan(
         kind: release.kind,
         name: release.name,
         version: release.version,
-        base: release.base,
+        base_version: release.base,
         commit,
         modified,
         files: release.files,

@@ -60,7 +60,7 @@ fn path_in_repository(
     match kind {
         BundleKind::Plugin => format!("{}/{path}", first(&policy.plugins.directories)),
         BundleKind::Hotfix => {
-            let base = document.base.clone().or_else(|| {
+            let base = document.base_version.clone().or_else(|| {
                 let version = version.parse::<compass_manifest::version::HotfixVersion>();
                 version.ok().map(|version| version.base().to_string())
             });
