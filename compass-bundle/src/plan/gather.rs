@@ -40,8 +40,15 @@ impl ArchiveImage {
         require_pinned(&reference, &root, &omitted_platforms)?;
         let repository = repository.clone();
         let unavailable = Vec::new();
-        let mut image =
-            Self { reference, repository, platform, root, children, omitted_platforms, unavailable };
+        let mut image = Self {
+            reference,
+            repository,
+            platform,
+            root,
+            children,
+            omitted_platforms,
+            unavailable,
+        };
         image.find_unavailable(source).await?;
         Ok(image)
     }
