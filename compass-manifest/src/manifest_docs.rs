@@ -1,4 +1,4 @@
-//! `docs/manifests.md`: its examples pass the rules, and it names every field and shows each.
+//! Checks that the examples in `docs/manifests.md` pass the rules, and that it describes every field.
 
 use crate::repository::Document;
 use crate::schema::Schema;
@@ -18,9 +18,9 @@ fn examples() -> Tree {
     files.collect()
 }
 
-/// The paths of all fields of a shape, as `spec.modules[].name`.
-fn fields(shape: &Schema, path: &str, found: &mut Vec<String>) {
-    match shape {
+/// The paths of all fields of a schema, as `spec.modules[].name`.
+fn fields(schema: &Schema, path: &str, found: &mut Vec<String>) {
+    match schema {
         Schema::List(item) | Schema::OneOrMore(item) => fields(item, &format!("{path}[]"), found),
         Schema::Fields(known) => {
             for field in *known {
@@ -28,7 +28,7 @@ fn fields(shape: &Schema, path: &str, found: &mut Vec<String>) {
                     "" => field.name.to_owned(),
                     path => format!("{path}.{}", field.name),
                 };
-                fields(&field.shape, &path, found);
+                fields(&field.schema, &path, found);
                 found.push(path);
             }
         }
@@ -46,7 +46,7 @@ fn has(node: &Node, path: &str) -> bool {
 }
 
 #[test]
-fn examples_of_manifests_pass_all_rules() {
+fn documented_examples_pass_all_rules() {
     let tree = examples();
     assert_eq!(tree.paths().count(), 8, "{:?}", tree.paths().collect::<Vec<_>>());
     let report = check(&tree, &Policy::default());
@@ -54,17 +54,17 @@ fn examples_of_manifests_pass_all_rules() {
 }
 
 #[test]
-fn every_field_is_documented_and_shown() {
+fn documentation_covers_all_fields() {
     let tree = examples();
     // Described once for both.
     let same = [("initContainers[].", "containers[]."), ("probe.readiness.", "probe.liveness.")];
-    for (shape, directory) in [
+    for (schema, directory) in [
         (plugin::SCHEMA, "release-plugins/"),
         (addon::SCHEMA, "addons/"),
         (product::SCHEMA, "release-products/"),
     ] {
         let mut paths = Vec::new();
-        fields(&shape, "", &mut paths);
+        fields(&schema, "", &mut paths);
         let read = |(path, bytes)| Document::read(path, bytes, None).root.unwrap();
         let documents: Vec<Node> =
             tree.files().filter(|(path, _)| path.starts_with(directory)).map(read).collect();

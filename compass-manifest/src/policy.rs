@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use crate::decode;
 use crate::escape::{escape, quote};
 use crate::finding::{Location, Severity};
-use crate::schema::compare;
+use crate::schema::validate;
 use crate::source::{SourceFile, Spanned};
 use crate::yaml::{self, Node};
 
@@ -136,7 +136,7 @@ impl Policy {
         let root = yaml::parse(source.text()).map_err(|syntax| {
             error(syntax.span, syntax.message, syntax.help.unwrap_or_default().to_owned())
         })?;
-        if let Some(violation) = compare(&root, schema::POLICY).into_iter().next() {
+        if let Some(violation) = validate(&root, schema::POLICY).into_iter().next() {
             return Err(error(violation.span, violation.message, violation.help));
         }
         if let Some(duplicate) = root.duplicate_keys().first() {
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn policy_invalid_values_are_errors() {
-        for (text, says) in [
+        for (text, expected) in [
             ("version: 2\n", "version is not supported"),
             ("store: oss://x\n", "`version` is missing"),
             ("version: 1\nstore: /tmp/x\n", "not the URL of a store"),
@@ -276,7 +276,7 @@ mod tests {
             ("version: 1\nreview: {queue: [{to: done, who: [author], guards: [luck]}]}\n", "luck"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(says), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 
@@ -284,7 +284,7 @@ mod tests {
     fn policy_hostile_patterns_are_errors() {
         let long = "a".repeat(1_000_000);
         let many = "'*a', ".repeat(3_000);
-        for (text, place, says) in [
+        for (text, place, expected) in [
             (format!("plugins: {{shared_slots: ['{long}*']}}"), "2:26", "at most 1024"),
             (format!("plugins: {{shared_slots: '{long}*'}}"), "2:25", "at most 1024"),
             (format!("plugins: {{shared_slots: [{many}]}}"), "2:25", "has 3000 patterns"),
@@ -307,7 +307,7 @@ mod tests {
         ] {
             let error = parse(&format!("version: 1\n{text}\n")).unwrap_err().to_string();
             assert!(error.starts_with(&format!(".compass.yaml:{place}: ")), "{error}");
-            assert!(error.contains(says) && error.len() < 200, "{error}");
+            assert!(error.contains(expected) && error.len() < 200, "{error}");
         }
     }
 }

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn product_hostile_lists_are_violations() {
-        for (lists, says) in [
+        for (lists, expected) in [
             (format!("'{}*'", "a".repeat(1_000_000)), "at most 1024 are allowed"),
             ("'l/*.list', ".repeat(1_001), "names 1001 lists"),
         ] {
@@ -185,7 +185,7 @@ mod tests {
             let report = check(&tree.into_iter().collect(), &Policy::default());
             let [finding] = report.findings() else { panic!("{:?}", report.findings()) };
             assert_eq!((finding.code, finding.location.start.line), ("wrong-type", 2));
-            assert!(finding.message.contains(says), "{}", finding.message);
+            assert!(finding.message.contains(expected), "{}", finding.message);
         }
     }
 }

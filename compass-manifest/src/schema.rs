@@ -4,7 +4,7 @@ use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::node_path::{NodePath, Step};
 use crate::source::Span;
 use crate::suggest;
-use crate::yaml::{Node, NodeKind, ScalarType, decimal};
+use crate::yaml::{Entry, Node, NodeKind, ScalarType, decimal};
 
 /// The expected value of a node.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ pub(crate) enum Schema {
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) required: bool,
-    pub(crate) shape: Schema,
+    pub(crate) schema: Schema,
 }
 
 /// A violation of the schema.
@@ -61,26 +61,26 @@ impl Field {
     /// Whether the value of an optional collection is null, which means an empty collection.
     fn is_empty_collection(&self, value: &Node) -> bool {
         let collection =
-            matches!(self.shape, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
+            matches!(self.schema, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
         collection && !self.required && value.is_null()
     }
 }
 
 /// Declares a required field.
-pub(crate) const fn required(name: &'static str, shape: Schema) -> Field {
-    Field { name, required: true, shape }
+pub(crate) const fn required(name: &'static str, schema: Schema) -> Field {
+    Field { name, required: true, schema }
 }
 
 /// Declares an optional field.
-pub(crate) const fn optional(name: &'static str, shape: Schema) -> Field {
-    Field { name, required: false, shape }
+pub(crate) const fn optional(name: &'static str, schema: Schema) -> Field {
+    Field { name, required: false, schema }
 }
 
 /// Validates a document, and returns all violations.
-pub(crate) fn compare(root: &Node, shape: Schema) -> Vec<Violation> {
+pub(crate) fn validate(root: &Node, schema: Schema) -> Vec<Violation> {
     let mut walk = Walk { path: NodePath::default(), violations: Vec::new() };
     let key_span = root.entries().first().map_or(root.span, |entry| entry.key.span);
-    walk.node(root, shape, key_span);
+    walk.node(root, schema, key_span);
     walk.violations
 }
 
@@ -91,12 +91,12 @@ struct Walk<'n> {
 
 impl<'n> Walk<'n> {
     /// Validates a node. `key_span` is the span of its key, for violations without a better one.
-    fn node(&mut self, node: &'n Node, shape: Schema, key_span: Span) {
+    fn node(&mut self, node: &'n Node, schema: Schema, key_span: Span) {
         // `unquoted-template` reports it.
         if node.unquoted_template().is_some() {
             return;
         }
-        match shape {
+        match schema {
             Schema::Any => {}
             Schema::Text => {
                 self.scalar(node, key_span, "text", |scalar| scalar == ScalarType::Text)
@@ -155,48 +155,39 @@ impl<'n> Walk<'n> {
 
     fn list(&mut self, node: &'n Node, item: Schema, key_span: Span) {
         let NodeKind::Sequence(items) = &node.kind else {
-            return self.wrong_type(
-                node,
-                key_span,
-                "a list",
-                "write one item per line, each after `- `".into(),
-            );
+            let help = "write one item per line, each after `- `";
+            return self.wrong_type(node, key_span, "a list", help.to_owned());
         };
         for (index, node) in items.iter().enumerate() {
             self.descend(Step::Item(index), |walk| walk.node(node, item, first_key_span(node)));
         }
     }
 
+    /// Returns the entries of a mapping; otherwise reports the node, and returns nothing.
+    fn entries(&mut self, node: &'n Node, key_span: Span) -> Option<&'n [Entry]> {
+        if let NodeKind::Mapping(entries) = &node.kind {
+            return Some(entries);
+        }
+        let help = "write indented `key: value` lines";
+        self.wrong_type(node, key_span, "a mapping", help.to_owned());
+        None
+    }
+
     fn map(&mut self, node: &'n Node, value: Schema, key_span: Span) {
-        let NodeKind::Mapping(entries) = &node.kind else {
-            return self.wrong_type(
-                node,
-                key_span,
-                "a mapping",
-                "write indented `key: value` lines".into(),
-            );
-        };
-        for entry in entries {
+        for entry in self.entries(node, key_span).unwrap_or_default() {
             let name = entry.key.text().unwrap_or("?");
             self.descend(Step::Key(name), |walk| walk.node(&entry.value, value, entry.key.span));
         }
     }
 
     fn fields(&mut self, node: &'n Node, fields: &[Field], key_span: Span) {
-        let NodeKind::Mapping(entries) = &node.kind else {
-            return self.wrong_type(
-                node,
-                key_span,
-                "a mapping",
-                "write indented `key: value` lines".into(),
-            );
-        };
+        let Some(entries) = self.entries(node, key_span) else { return };
         for entry in entries {
             let name = entry.key.text().unwrap_or_default();
             match fields.iter().find(|field| field.name == name) {
                 Some(field) if field.is_empty_collection(&entry.value) => {}
                 Some(field) => self.descend(Step::Key(name), |walk| {
-                    walk.node(&entry.value, field.shape, entry.key.span);
+                    walk.node(&entry.value, field.schema, entry.key.span);
                 }),
                 None => self.unknown(name, fields, entry.key.span),
             }

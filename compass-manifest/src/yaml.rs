@@ -103,6 +103,17 @@ impl Node {
         }
     }
 
+    /// Iterates over the node and all values below it, without keys.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Self> {
+        let mut pending = vec![self];
+        std::iter::from_fn(move || {
+            let node = pending.pop()?;
+            pending.extend(node.entries().iter().map(|entry| &entry.value));
+            pending.extend(node.items());
+            Some(node)
+        })
+    }
+
     /// The text of a scalar of any type.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {

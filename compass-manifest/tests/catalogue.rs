@@ -104,3 +104,11 @@ fn findings_are_data_for_programs() {
     let report = check_fixture("slot-conflict", "fail");
     insta::assert_snapshot!(serde_json::to_string_pretty(&render::json(&report)).unwrap());
 }
+
+#[test]
+fn report_and_policy_are_send_sync() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Report>();
+    shared::<Policy>();
+    shared::<Tree>();
+}

@@ -26,9 +26,9 @@ const NEVER: [&str; 5] = [
 ];
 
 fn corpus() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     #[allow(clippy::disallowed_methods, reason = "a test may look around")]
-    let path = std::env::var_os("COMPASS_CORPUS").map_or_else(beside, PathBuf::from);
+    let path = std::env::var_os("COMPASS_CORPUS").map_or_else(default, PathBuf::from);
     if path.join("expectations.json").exists() {
         return Some(path);
     }
@@ -199,7 +199,7 @@ fn corpus_releases_have_expected_findings() {
         let must: BTreeSet<String> =
             must_say(expectations).iter().map(|(code, file)| format!("{code} {file}")).collect();
         let missing: Vec<_> = must.difference(&said).collect();
-        assert!(missing.is_empty(), "{release}: not said: {missing:#?}");
+        assert!(missing.is_empty(), "{release}: missing findings: {missing:#?}");
 
         let stale = expectations["addons"].as_array().unwrap().iter().filter(|addon| {
             let verdicts = addon["verdicts"].as_array().into_iter().flatten();
@@ -209,7 +209,7 @@ fn corpus_releases_have_expected_findings() {
             stale.map(|addon| format!("stale-description {}", text(addon, "path"))).collect();
         let said_stale = said.iter().filter(|one| one.starts_with("stale-description addons/"));
         let beyond: Vec<_> = said_stale.filter(|one| !stale.contains(*one)).collect();
-        assert!(beyond.is_empty(), "{release}: said too much: {beyond:#?}");
+        assert!(beyond.is_empty(), "{release}: unexpected findings: {beyond:#?}");
 
         // All other findings are notes, or about image lists.
         let advice = ["stale-description", "image-not-listed", "image-not-used"];
@@ -217,7 +217,7 @@ fn corpus_releases_have_expected_findings() {
             .difference(&must)
             .filter(|one| !advice.iter().any(|code| one.starts_with(&format!("{code} "))))
             .collect();
-        assert!(beyond.is_empty(), "{release}: said too much: {beyond:#?}");
+        assert!(beyond.is_empty(), "{release}: unexpected findings: {beyond:#?}");
 
         let mut unlisted = BTreeSet::new();
         let mut unused = BTreeSet::new();

@@ -11,8 +11,8 @@ use compass_manifest::review::forge::{PayloadError, PullRequest};
 use serde_json::Value;
 
 fn payloads() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/forge");
-    let path = std::env::var_os("COMPASS_FORGE").map_or_else(beside, PathBuf::from);
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/forge");
+    let path = std::env::var_os("COMPASS_FORGE").map_or_else(default, PathBuf::from);
     let payloads = path.join("payloads");
     if payloads.exists() {
         return Some(payloads);

@@ -18,14 +18,14 @@ fn hostile_yaml_errors_have_span_and_reason() {
         let bytes = (case.bytes)();
         let (source, document) = yaml::read("release-plugins/x.yaml", &bytes);
         match (document, case.error) {
-            (Ok(root), None) => assert_places(&root, &source),
+            (Ok(root), None) => assert_spans(&root, &source),
             (Err(error), Some(says)) => {
                 assert!(error.message.contains(says), "{}: {}", case.name, error.message);
                 assert!(!error.message.contains(char::is_control), "{}", case.name);
                 assert!(source.text().get(error.span.range()).is_some(), "{}", case.name);
             }
-            (document, refusal) => {
-                panic!("{}: {:?} and not {refusal:?}", case.name, document.map(drop))
+            (document, expected) => {
+                panic!("{}: {:?} instead of {expected:?}", case.name, document.map(drop))
             }
         }
     }
@@ -36,8 +36,8 @@ fn hostile_plugins_can_be_checked() {
     for case in CASES {
         let tree: Tree = [("release-plugins/x.yaml", (case.bytes)())].into_iter().collect();
         let report = check(&tree, &Policy::default());
-        let refused = report.findings().iter().any(|finding| finding.code == "yaml-syntax");
-        assert_eq!(refused, case.error.is_some(), "{}", case.name);
+        let is_rejected = report.findings().iter().any(|finding| finding.code == "yaml-syntax");
+        assert_eq!(is_rejected, case.error.is_some(), "{}", case.name);
     }
 }
 
@@ -81,7 +81,7 @@ fn parse_size_limit_is_exact() {
 }
 
 /// Asserts that the span of every node is in the text and in its parent.
-fn assert_places(root: &Node, source: &SourceFile) {
+fn assert_spans(root: &Node, source: &SourceFile) {
     let mut pending = vec![(root, 0..source.text().len())];
     while let Some((node, parent)) = pending.pop() {
         let span = node.span.range();

@@ -46,7 +46,7 @@ fn unescape(text: &str) -> String {
                 let code = u32::from_str_radix(&after[2..end], 16).unwrap();
                 (char::from_u32(code).unwrap(), end + 1)
             }
-            other => panic!("`\\{}` is no escape", char::from(other)),
+            other => panic!("`\\{}` is not an escape", char::from(other)),
         };
         plain.push(character);
         rest = &after[length..];
@@ -97,9 +97,9 @@ fn list<T: std::fmt::Display>(out: &mut String, items: &[ListItem<T>]) {
 fn parse_commands_matches_table() {
     let mut wrong = String::new();
     for case in cases() {
-        let said = shown(&case.text);
-        if said != case.expected {
-            write!(wrong, "\n==== {}\nexpected:\n{}\nsaid:\n{said}\n", case.name, case.expected)
+        let found = shown(&case.text);
+        if found != case.expected {
+            write!(wrong, "\n==== {}\nexpected:\n{}\nfound:\n{found}\n", case.name, case.expected)
                 .unwrap();
         }
     }

@@ -134,7 +134,7 @@ impl BumpError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Syntax { .. } | Self::Missing { .. } | Self::Unusable { .. } => {
-                "`compass check` shows what is wrong with the file".to_owned()
+                "`compass check` shows the errors of the file".to_owned()
             }
             Self::Pinned { .. } => {
                 "remove the digest, or edit version, tag and digest by hand".to_owned()

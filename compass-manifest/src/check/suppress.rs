@@ -13,7 +13,7 @@ use crate::yaml::{Node, NodeKind};
 /// The text that a suppression in a comment begins with.
 const MARKER: &str = "compass:allow";
 
-/// A comment `# compass:allow CODE REASON`, behind a line or on the line above it.
+/// A comment `# compass:allow CODE REASON`, at the end of a line or on the line above it.
 struct LineSuppression<'d> {
     document: &'d Document,
     span: Span,

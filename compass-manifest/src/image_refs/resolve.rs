@@ -138,7 +138,7 @@ mod tests {
         ] {
             assert_eq!(resolved(written, templates).as_deref(), Ok(release), "{written}");
         }
-        for (written, says) in [
+        for (written, expected) in [
             ("[[ registry_release ]]/web:[[ site ]]", "the value of `site` is known only on site"),
             ("[[ registry_release ]]/web:[[ other ]]", "`other` is not in `templates`"),
             ("[[ registry_release ]]/web:[[ tag ]", "`tag` is not closed"),
@@ -148,7 +148,7 @@ mod tests {
             ("[[ registry_release ]]:v1", "a `/` must follow"),
         ] {
             let refused = resolved(written, templates).unwrap_err();
-            assert!(refused.contains(says), "{written}: {refused}");
+            assert!(refused.contains(expected), "{written}: {refused}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Readers for the values of a policy, each of which validates what it reads.
+//! Reads and validates the values of a policy.
 
 use crate::escape::quote;
 use crate::source::Span;

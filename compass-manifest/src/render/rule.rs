@@ -3,7 +3,7 @@ use crate::rule::Rule;
 /// Renders the documentation of a rule as a Markdown page.
 pub fn rule_page(rule: &Rule) -> String {
     format!(
-        "# {}\n\n{}{}.\n\nSeverity: {}, unless the policy says otherwise.\n\n{}",
+        "# {}\n\n{}{}.\n\nSeverity: {}, unless the policy sets another.\n\n{}",
         rule.code,
         rule.summary[..1].to_uppercase(),
         &rule.summary[1..],

@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 
 use crate::image_refs::{ImageUse, image_uses};
 use crate::policy::Policy;
-use crate::schema::{self, Schema, Violation};
+use crate::schema::{Schema, Violation, validate};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node, SyntaxError};
 
@@ -17,12 +17,13 @@ pub(crate) struct Document {
 
 impl Document {
     /// Parses YAML, and validates it by a schema.
-    pub(crate) fn read(path: &str, bytes: &[u8], schema_of_kind: Option<Schema>) -> Self {
+    pub(crate) fn read(path: &str, bytes: &[u8], schema: Option<Schema>) -> Self {
         let (source, root) = yaml::read(path, bytes);
-        let compared = root.as_ref().ok().zip(schema_of_kind);
-        let violations =
-            compared.map(|(root, schema_of_kind)| schema::compare(root, schema_of_kind));
-        Self { source, root, violations: violations.unwrap_or_default(), images: OnceLock::new() }
+        let violations = match (&root, schema) {
+            (Ok(root), Some(schema)) => validate(root, schema),
+            _ => Vec::new(),
+        };
+        Self { source, root, violations, images: OnceLock::new() }
     }
 
     /// Decodes a text file that is not YAML, with U+FFFD for invalid bytes.

@@ -19,7 +19,7 @@ impl Queue {
     /// The body and the comments are processed in order. A `/queue` command moves the pull request if
     /// its author has a role of the step and all guards hold. A queue label of the pull request records
     /// that the guards of the steps up to it held once: a registry that was cleaned up later does not
-    /// undo them. A label without the commands that lead to it moves nothing.
+    /// undo them. A label without the corresponding commands has no effect.
     pub fn evaluate(&self, facts: &Facts) -> Status {
         let conversation = Conversation::new(facts);
         let replay = Replay::new(self, facts, &conversation);
@@ -43,9 +43,7 @@ impl Queue {
             remarks.push(format!("{omitted_requests} earlier requests are not shown"));
         }
         if let Some(label) = label.filter(|_| granted_earlier == 0) {
-            remarks.push(format!(
-                "the label `queue/{label}` is set, but the commands do not lead to it"
-            ));
+            remarks.push(format!("the label `queue/{label}` does not follow from the commands"));
         }
         let next = self.steps_from(state).map(|step| replay.next(step)).collect();
         Status {

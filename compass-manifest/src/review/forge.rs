@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_known_shapes_are_read() {
+    fn parse_comments_accepts_known_formats() {
         let rest = json!({"user": {"login": "alice"}, "body": "x", "id": 1});
         let graphql = json!({"author": {"login": "alice"}, "body": "x", "isMinimized": false});
         for value in [
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_other_shapes_are_errors() {
+    fn parse_comments_other_formats_are_errors() {
         for (value, says) in [
             (json!("x"), "`the file` should be a list"),
             (json!({}), "`the file` should be a list"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn comment_without_account_is_of_nobody() {
+    fn comment_without_account_has_no_author() {
         for comment in [
             json!({"user": null, "body": "x"}),
             json!({"user": {"login": ""}, "body": "x"}),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_with_reviews_follow_time() {
+    fn parse_comments_sorts_by_date() {
         let value = json!({
             "comments": [
                 {"author": {"login": "a"}, "body": "3", "createdAt": "2026-11-03T00:00:00Z"},
@@ -287,18 +287,18 @@ mod tests {
     }
 
     #[test]
-    fn event_text_counts_unless_withdrawn() {
+    fn event_withdrawn_comment_is_ignored() {
         let pull = json!({"user": {"login": "alice"}, "body": "b", "labels": [{"name": "l"}]});
         let mut issue = pull.clone();
         issue["pull_request"] = json!({"url": "u"});
-        let said = json!({"user": {"login": "bob"}, "body": "x"});
+        let comment = json!({"user": {"login": "bob"}, "body": "x"});
         for (value, expected) in [
-            (json!({"action": "created", "issue": issue, "comment": said}), Some("x")),
-            (json!({"action": "edited", "issue": issue, "comment": said}), Some("x")),
-            (json!({"action": "deleted", "issue": issue, "comment": said}), None),
-            (json!({"action": "submitted", "pull_request": pull, "review": said}), Some("x")),
-            (json!({"action": "dismissed", "pull_request": pull, "review": said}), None),
-            (json!({"action": "deleted", "pull_request": pull, "comment": said}), None),
+            (json!({"action": "created", "issue": issue, "comment": comment}), Some("x")),
+            (json!({"action": "edited", "issue": issue, "comment": comment}), Some("x")),
+            (json!({"action": "deleted", "issue": issue, "comment": comment}), None),
+            (json!({"action": "submitted", "pull_request": pull, "review": comment}), Some("x")),
+            (json!({"action": "dismissed", "pull_request": pull, "review": comment}), None),
+            (json!({"action": "deleted", "pull_request": pull, "comment": comment}), None),
             (json!({"action": "opened", "pull_request": pull}), None),
             (json!({"pull_request": {}}), None),
         ] {
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn event_of_anything_else_is_error() {
+    fn event_of_other_kind_is_error() {
         for (value, says) in [
             (json!({"issue": {"body": "b"}, "comment": {"body": "x"}}), "an issue"),
             (json!({"issue": {"body": "b", "pull_request": null}}), "an issue"),

@@ -37,6 +37,13 @@ fn unknown(explanation: impl Into<String>, help: impl Into<String>) -> Evaluatio
     Evaluation { verdict: Verdict::Unknown, explanation: explanation.into(), help: help.into() }
 }
 
+fn unknown_images() -> Evaluation {
+    unknown(
+        "the images of the release manifests are not known",
+        "run the command in a checkout of the pull request",
+    )
+}
+
 impl GuardContext<'_> {
     pub(super) fn evaluate(&self, guard: Guard) -> GuardReport {
         let evaluation = match guard {
@@ -87,7 +94,7 @@ impl GuardContext<'_> {
         } else {
             fails(
                 format!("the body has no {command}"),
-                format!("add {command} to the body, on a line of its own"),
+                format!("add {command} to the body, on a separate line"),
             )
         }
     }
@@ -154,10 +161,7 @@ impl GuardContext<'_> {
 
     fn images_listed(&self) -> Evaluation {
         let Some(needed) = &self.facts.images else {
-            return unknown(
-                "the images of the release manifests are not known",
-                "run the command in a checkout of the pull request",
-            );
+            return unknown_images();
         };
         let (complete, malformed) = self.conversation.image_lists(self.facts, &self.step.who);
         let help = || {
@@ -184,10 +188,7 @@ impl GuardContext<'_> {
         of: fn(&ReleaseImage) -> (&ImageReference, &Evidence),
     ) -> Evaluation {
         let Some(images) = &self.facts.images else {
-            return unknown(
-                "the images of the release manifests are not known",
-                "run the command in a checkout of the pull request",
-            );
+            return unknown_images();
         };
         let mut missing = Vec::new();
         let mut open = Vec::new();

@@ -49,7 +49,7 @@ pub enum QueueError {
     #[error("the queue has no first step")]
     NoFirstStep,
     /// Two steps have the same labels.
-    #[error("two steps lead from {} to {}", shown(from.as_deref()), quote(to))]
+    #[error("two steps have the labels {} and {}", shown(from.as_deref()), quote(to))]
     Duplicate {
         /// The label before the steps.
         from: Option<String>,
@@ -57,10 +57,10 @@ pub enum QueueError {
         to: String,
     },
     /// A step cannot be reached from the first step.
-    #[error("no steps lead to {}, the start of a step", quote(.0))]
+    #[error("no step has the label {} as its target", quote(.0))]
     Unreachable(String),
-    /// A step leads to its own start.
-    #[error("a step leads from {} to itself", quote(.0))]
+    /// A step has the same label as start and target.
+    #[error("a step from {} has the same target", quote(.0))]
     Loop(String),
     /// A step has no roles.
     #[error("no role may request the step to {}", quote(.0))]

@@ -32,10 +32,7 @@ Write the decimal number, or quote the value if it is text.
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         let Ok(root) = &document.root else { continue };
-        let mut pending = vec![root];
-        while let Some(node) = pending.pop() {
-            pending.extend(node.entries().iter().map(|entry| &entry.value));
-            pending.extend(node.items());
+        for node in root.values() {
             let NodeKind::Scalar(scalar) = &node.kind else { continue };
             let Some(meaning) = scalar.yaml11_number() else { continue };
             // `wrong-type` reports a field of another type.

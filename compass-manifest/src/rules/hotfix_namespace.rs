@@ -51,7 +51,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
                 quote(&written.value),
                 quote(directory)
             );
-            sink.add(source, written.span, message, "use one namespace in both places");
+            sink.add(source, written.span, message, "use the same namespace for both");
         }
     }
 }

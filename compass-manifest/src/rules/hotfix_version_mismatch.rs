@@ -45,7 +45,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         {
             let message =
                 format!("the version is {} here, but {} in the path", quote(&version), quote(path));
-            sink.add(source, written.span, message, "use one version in both places");
+            sink.add(source, written.span, message, "use the same version for both");
         }
         let tags = tags(repository, hotfix);
         if !tags.is_empty() && !tags.iter().any(|tag| *tag == version) {

@@ -36,10 +36,7 @@ Correct the name, or add it to `templates`: `name: ~`.
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.addon_documents() {
         let Ok(root) = &document.root else { continue };
-        let mut pending = vec![root];
-        while let Some(node) = pending.pop() {
-            pending.extend(node.entries().iter().map(|entry| &entry.value));
-            pending.extend(node.items());
+        for node in root.values() {
             if let Some(text) = node.text().filter(|text| text.contains("[[")) {
                 check(&repository.policy, document, text, node.span, sink);
             }

@@ -28,16 +28,11 @@ Write `'[[ oidcIssuer ]]'`.
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
         let Ok(root) = &document.root else { continue };
-        let mut pending = vec![root];
-        while let Some(node) = pending.pop() {
-            if let Some(name) = node.unquoted_template() {
-                let message = format!("the unquoted `[[ {name} ]]` is a list");
-                let help = format!("write `'[[ {name} ]]'`");
-                sink.add(&document.source, node.span, message, help);
-                continue;
-            }
-            pending.extend(node.entries().iter().map(|entry| &entry.value));
-            pending.extend(node.items());
+        for node in root.values() {
+            let Some(name) = node.unquoted_template() else { continue };
+            let message = format!("the unquoted `[[ {name} ]]` is a list");
+            let help = format!("write `'[[ {name} ]]'`");
+            sink.add(&document.source, node.span, message, help);
         }
     }
 }

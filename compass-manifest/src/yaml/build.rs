@@ -172,9 +172,10 @@ impl<'t> Builder<'t> {
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), SyntaxError> {
-        let target = self.anchors.get(&anchor).ok_or_else(|| {
-            alias_error("the alias refers to itself: it is inside its anchor", span)
-        })?;
+        let target = self
+            .anchors
+            .get(&anchor)
+            .ok_or_else(|| alias_error("the alias is inside its own anchor", span))?;
         let weight = Weight::of(target);
         self.aliased.add(weight);
         if self.aliased.exceeds(MAX_ALIASED) {

@@ -17,17 +17,10 @@ const SMALL: usize = 16;
 impl Node {
     /// Returns the duplicate keys of all mappings in this node.
     pub(crate) fn duplicate_keys(&self) -> Vec<DuplicateKey<'_>> {
-        let (mut found, mut pending) = (Vec::new(), vec![self]);
-        while let Some(node) = pending.pop() {
-            let entries = node.entries();
-            // Most mappings are small and without duplicates, which needs no hashing.
-            if entries.len() > SMALL || !distinct(entries) {
-                found.extend(duplicates(entries));
-            }
-            pending.extend(entries.iter().map(|entry| &entry.value));
-            pending.extend(node.items());
-        }
-        found
+        // Most mappings are small and without duplicates, which needs no hashing.
+        let may_repeat = |entries: &&[Entry]| entries.len() > SMALL || !distinct(entries);
+        let mappings = self.values().map(Self::entries).filter(may_repeat);
+        mappings.flat_map(duplicates).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{BODY, PUSHED, evaluate, facts, guard, image, refusal, state, whole_r
 fn guard_of_body_reports_missing_part() {
     for (guard_of, missing, help) in [
         (Guard::Kind, "/kind release\n", "add `/kind release` to the body"),
-        (Guard::ReleaseNote, "Fair scheduling.\n", "write below that line"),
+        (Guard::ReleaseNote, "Fair scheduling.\n", "describe the release below"),
         (Guard::Cc, "@supereagle ", "add `/cc @supereagle` to the body"),
     ] {
         let mut facts = facts();
@@ -55,7 +55,7 @@ fn check_clean_requires_run_without_errors() {
     assert!(guard(&evaluate(&facts), Guard::CheckClean).explanation.contains("2 errors"));
     assert!(matches!(evaluate(&facts).transitions[0].outcome, Outcome::Refused { .. }));
     facts.check_errors = Some(1);
-    assert!(guard(&evaluate(&facts), Guard::CheckClean).explanation.contains("an error"));
+    assert!(guard(&evaluate(&facts), Guard::CheckClean).explanation.contains("one error"));
     facts.check_errors = None;
     assert_eq!(evaluate(&facts).transitions[0].outcome, Outcome::Open);
     assert_eq!(state(&facts), "");
@@ -66,7 +66,7 @@ fn images_listed_requires_exact_list() {
     let list =
         |images: &str| format!("image(s) pushed to\n{images}\n/queue patches-need-sync-image");
     let host = "cargo.caicloudprivatetest.com/caicloud";
-    for (images, verdict, says) in [
+    for (images, verdict, expected) in [
         (
             format!("{host}/web:v1\n{host}/gpu:v1\n{host}/gpu:v1"),
             Verdict::Holds,
@@ -83,24 +83,20 @@ fn images_listed_requires_exact_list() {
             "not needed: cargo.caicloudprivatetest.com/caicloud/web:v2",
         ),
         (format!("{host}/gpu:v1\n{host}/web"), Verdict::Fails, "web (without a tag)"),
-        (
-            format!("{host}/gpu:v1\n{host}/Web:v1"),
-            Verdict::Fails,
-            "line 3 of the list cannot be read",
-        ),
+        (format!("{host}/gpu:v1\n{host}/Web:v1"), Verdict::Fails, "line 3 of the list is invalid"),
         (
             "harbor.caicloud.xyz/release/gpu:v1\nharbor.caicloud.xyz/release/web:v1".to_owned(),
             Verdict::Fails,
             "not needed: harbor",
         ),
-        (String::new(), Verdict::Fails, "no images are listed"),
+        (String::new(), Verdict::Fails, "no account with a role of the step listed images"),
     ] {
         let mut facts = facts();
         facts.images = Some(vec![image("gpu:v1"), image("web:v1")]);
         facts.add_comment("alice", list(&images));
         let report = guard(&evaluate(&facts), Guard::ImagesListed);
         assert_eq!(report.verdict, verdict, "{images}: {}", report.explanation);
-        assert!(report.explanation.contains(says), "{}", report.explanation);
+        assert!(report.explanation.contains(expected), "{}", report.explanation);
         if verdict == Verdict::Fails {
             assert!(report.help.ends_with(&format!("{host}/gpu:v1\n{host}/web:v1")));
         }
@@ -181,7 +177,7 @@ fn images_in_release_requires_same_digest() {
 #[test]
 fn bundle_published_requires_bundle() {
     let mut facts = whole_road();
-    facts.bundle = Evidence::No("its digest is not the one beside it".to_owned());
+    facts.bundle = Evidence::No("its digest differs from its checksum file".to_owned());
     let refused = evaluate(&facts);
     assert_eq!(refused.state.as_deref(), Some("patches-need-package"));
     assert!(guard(&refused, Guard::BundlePublished).explanation.contains("its digest"));

@@ -34,7 +34,7 @@ fn queue_of_policy_is_evaluated() {
     facts.add_comment("supereagle", "/queue done");
     let refused = queue.evaluate(&facts);
     assert_eq!(refused.state.as_deref(), Some("working-image-pushed"));
-    assert!(refusal(&refused).0.contains("no package is listed"));
+    assert!(refusal(&refused).0.contains("no account with a role of the step listed packages"));
     assert_eq!(refused.next.len(), 2);
 
     facts.add_comment("supereagle", "packages uploaded to\ninfra-release/a.tar.gz\n/queue done");
@@ -51,20 +51,20 @@ fn queue_of_policy_is_evaluated() {
 fn queue_invalid_steps_are_errors() {
     let kinds = || vec!["release".to_owned()];
     let start = || step(None, "a", "author", &[]);
-    let nobody = Step { who: Vec::new(), ..start() };
-    for (steps, says) in [
-        (vec![], "no step begins at no label"),
+    let without_role = Step { who: Vec::new(), ..start() };
+    for (steps, expected) in [
+        (vec![], "the queue has no first step"),
         (vec![step(None, "queue/a", "author", &[])], "`queue/a` is not a label"),
-        (vec![start(), start()], "two steps lead from no label to `a`"),
+        (vec![start(), start()], "two steps have the labels no label and `a`"),
         (
             vec![start(), step(Some("b"), "c", "author", &[])],
-            "no steps lead to `b`, where a step begins",
+            "no step has the label `b` as its target",
         ),
-        (vec![start(), step(Some("a"), "A", "author", &[])], "a step leads from `a` to itself"),
-        (vec![nobody], "nobody may ask for the step to `a`"),
+        (vec![start(), step(Some("a"), "A", "author", &[])], "a step from `a` has the same target"),
+        (vec![without_role], "no role may request the step to `a`"),
     ] {
         let error = Queue::new(steps, kinds(), []).unwrap_err();
-        assert_eq!(error.to_string(), says);
+        assert_eq!(error.to_string(), expected);
         assert!(!error.hint().is_empty());
     }
     assert_eq!(Queue::new(vec![start()], Vec::new(), []).unwrap_err(), QueueError::NoKind);

@@ -90,7 +90,7 @@ fn label_without_commands_is_removed() {
     assert_eq!(status.state.as_deref(), Some("need-queue"));
     assert_eq!(status.add_labels, ["kind/release", "queue/need-queue"]);
     assert_eq!(status.remove_labels, ["queue/done-package-uploaded"]);
-    assert!(status.remarks[0].contains("the commands do not lead to it"));
+    assert!(status.remarks[0].contains("does not follow from the commands"));
 }
 
 #[test]

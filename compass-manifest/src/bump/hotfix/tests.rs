@@ -96,7 +96,7 @@ fn new_hotfix_ambiguous_name_lists_candidates() {
     assert_eq!(new(&tree, "b", "20180605").unwrap().addon, "app-web");
     assert_eq!(new(&tree, "default/console/web", "20180605").unwrap().addon, "console-web");
     let error = new(&tree, "c", "20180605").unwrap_err();
-    assert_eq!(error.hint().unwrap(), "addons there: a, b");
+    assert_eq!(error.hint().unwrap(), "known addons: a, b");
 }
 
 #[test]
