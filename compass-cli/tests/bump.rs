@@ -137,7 +137,7 @@ fn bump_invalid_request_is_error() {
         (&["plugin", "gpu", "--to", "1.0"], 2, "does not begin with `v`"),
         (&["plugin", "gpu", "--major", "--minor"], 2, "cannot be used with"),
         (&["hotfix", "web"], 2, "--base v2.7.0"),
-        (&["hotfix", "app", "--base", "v2.7.0"], 2, "addons there: console-web"),
+        (&["hotfix", "app", "--base", "v2.7.0"], 2, "known addons: console-web"),
         (
             &["hotfix", "web", "--base", "v2.7.0", "--date", "20180230"],
             2,

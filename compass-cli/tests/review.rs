@@ -118,7 +118,7 @@ fn review_deleted_comment_is_ignored() {
         assert_eq!(state_of(&event, None, &facts).unwrap(), state, "{action}");
     }
     let event = json!({"action": "created", "issue": pull(), "comment": comment});
-    assert!(state_of(&event, None, &facts).unwrap_err().contains("about an issue"));
+    assert!(state_of(&event, None, &facts).unwrap_err().contains("an issue"));
 }
 
 #[test]

@@ -77,9 +77,9 @@ fn package_product_missing_file_is_error() {
     };
     let (list, script) = ("images-lists/*.list", "{source: install.sh, path: install.sh}");
     for (lists, addons, file, fragment) in [
-        ("image-lists/*.list", "addons", script, "`image-lists/*.list` is not there"),
-        (list, "adons", script, "`adons` is not there"),
-        (list, "addons", "{source: run.sh, path: run.sh}", "`run.sh` is not there"),
+        ("image-lists/*.list", "addons", script, "`image-lists/*.list` matches no image list"),
+        (list, "adons", script, "the addon directory `adons` is empty"),
+        (list, "addons", "{source: run.sh, path: run.sh}", "there is no file `run.sh`"),
         (
             list,
             "addons",
@@ -90,7 +90,7 @@ fn package_product_missing_file_is_error() {
             list,
             "addons",
             "{source: install.sh, path: install.sh, mode: '4755'}",
-            "v2.7.0.yaml:7: install.sh: 4755 are no permissions",
+            "v2.7.0.yaml:7: install.sh: 4755 is not a mode",
         ),
     ] {
         let ran = package(lists, addons, file);

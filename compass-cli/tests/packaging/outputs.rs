@@ -123,7 +123,7 @@ fn verify_several_reports_each() {
         assert!(text.ends_with(&format!("{verified} of {} verified\n", bundles.len())), "{text}");
     }
     let ran = world.run(&["verify", "directory", BUNDLE]);
-    assert_ran(&ran, 1, "it is a directory: archive what is in it");
+    assert_ran(&ran, 1, "it is a directory: archive it");
     let ran = world.run(&["--format", "json", "verify", BUNDLE]);
     assert_eq!(parsed(&ran.out)["holds"], true, "one has an object of its own");
 }
