@@ -32,7 +32,7 @@ pub(crate) fn all(environment: &Environment) -> Result<Vec<Comparison>, BenchErr
     let (near, far) = (&environment.near, &environment.far);
     let mut package = vec![curl(near)];
     package.extend(packages(environment, near));
-    package.push(old_recipe(near));
+    package.push(separate_tools(near));
     let mut pull = vec![curl(near)];
     pull.extend(pulls(near, LARGE)?);
     let mut sync_large = copies(near);
@@ -147,7 +147,7 @@ fn packages(environment: &Environment, at: &Endpoints) -> Vec<Contender> {
 }
 
 /// Creates a package with separate tools.
-fn old_recipe(at: &Endpoints) -> Contender {
+fn separate_tools(at: &Endpoints) -> Contender {
     let name = "skopeo copy to docker-archive, pigz -6, tar";
     let script = format!(
         "skopeo copy -q {INSECURE} docker://{}/release/{LARGE}:{TAG} docker-archive:image.tar:large:v1

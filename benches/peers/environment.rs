@@ -108,7 +108,8 @@ fn write_repository(repository: &Path) -> Result<(), BenchError> {
     }
     let plugin = format!(
         "metadata: {{name: large}}\nspec:\n  version: {TAG}\n  service: {{port: 9001, \
-         image: harbor.caicloud.xyz/release/{LARGE}:{TAG}}}\n"
+         image: harbor.caicloud.xyz/release/{LARGE}:{TAG}}}\n  modules: [{{name: large, slots: \
+         [system.large]}}]\n"
     );
     std::fs::write(repository.join("release-plugins/large.yaml"), plugin)?;
     let product = format!(

@@ -20,7 +20,7 @@ const SIZE_CLASSES: usize = 48;
 /// A limit on concurrent transfers that grows while this raises the throughput.
 ///
 /// If a transfer takes about as long as the fastest one of its size, the link and both ends have
-/// capacity left, and the limit grows by one. It so doubles within the duration of one transfer. If
+/// capacity left, and the limit grows by one. It thus doubles within the duration of one transfer. If
 /// a transfer takes more than twice as long, it competes with the others for bandwidth or for the
 /// registry, or the registry rejected requests; the limit then shrinks by one. TCP Vegas uses the
 /// same signal.
@@ -30,7 +30,7 @@ pub(super) struct AdaptiveConcurrency {
     state: Mutex<State>,
 }
 
-/// The right to transfer one blob.
+/// The permission to transfer one blob.
 pub(super) struct TransferPermit<'c> {
     concurrency: &'c AdaptiveConcurrency,
     permit: Option<SemaphorePermit<'c>>,
@@ -60,7 +60,7 @@ impl AdaptiveConcurrency {
         Self { max, permits: Semaphore::new(limit), state }
     }
 
-    /// Waits for the right to transfer a blob of `size` bytes.
+    /// Waits for the permission to transfer a blob of `size` bytes.
     pub(super) async fn acquire(&self, size: u64) -> TransferPermit<'_> {
         // The semaphore is never closed, so that there is always a permit.
         let permit = self.permits.acquire().await.ok();
@@ -95,10 +95,9 @@ impl State {
         let fastest = &mut self.fastest[class.min(SIZE_CLASSES - 1)];
         let known = fastest.replace(fastest.map_or(duration, |known| known.min(duration)));
         match known {
-            None => Adjustment::Keep,
             Some(known) if duration <= known * 3 / 2 => Adjustment::Grow,
             Some(known) if duration > known * 2 => Adjustment::Shrink,
-            Some(_) => Adjustment::Keep,
+            _ => Adjustment::Keep,
         }
     }
 }

@@ -59,9 +59,9 @@ impl ManifestTree {
     /// Reads the manifests below a root.
     ///
     /// # Errors
-    /// [`Error::InvalidContent`] if indexes are nested too deep or the manifests are too large together;
-    /// [`Error::SizeMismatch`] if a manifest does not have the size in its descriptor; errors of the
-    /// source.
+    /// [`Error::InvalidContent`] if indexes are nested too deep or the manifests are too large
+    /// together; [`Error::SizeMismatch`] if a manifest does not have the size in its descriptor;
+    /// errors of the source.
     pub(super) async fn read(
         source: &dyn ImageSource,
         repository: &Repository,

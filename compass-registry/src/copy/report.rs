@@ -9,17 +9,17 @@ use crate::{Descriptor, Digest, Platform};
 pub struct CopyReport {
     /// The digest of the image manifest or index at the destination.
     pub digest: Digest,
-    /// Whether the destination had the image. Its blobs are not looked up then.
+    /// Whether the destination had the image. If so, its blobs are not looked up.
     pub already_present: bool,
     /// Whether the destination gets an index of only some of the source's images.
     pub platform_subset: bool,
     /// The requested platforms that a single image does not support.
-    /// The image is copied all the same.
+    /// The image is copied anyway.
     pub missing_platforms: Vec<Platform>,
     /// The non-distributable layers that neither the source nor the destination has.
     /// A host can run the image only if it can fetch them from their publisher.
     pub unavailable: Vec<Digest>,
-    /// The image that the tag named at the destination before, if it was another one.
+    /// The other image that the destination had under the tag before.
     pub replaced_digest: Option<Digest>,
     /// The image that was not copied because the destination keeps its own
     /// ([`OnExistingTag::Keep`](crate::OnExistingTag::Keep)).
