@@ -182,7 +182,7 @@ impl ObservedSink {
         });
         let copies = join_all(copies);
         // Only a deadlock takes this long.
-        tokio::time::timeout(Duration::from_secs(60), copies).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), copies).await.unwrap();
     }
 }
 
