@@ -143,10 +143,7 @@ impl Installer<'_> {
         let reference = destination(image, self.place)?;
         let from = (image.reference.repository(), &image.digest().into());
         let to = (reference.repository(), reference.tag());
-        let copied = match self.options_for(image)? {
-            None => copier.copy(&self.source, from, to).await,
-            Some(options) => Copier::new(self.sink, options).copy(&self.source, from, to).await,
-        };
+        let copied = copier_for(image, copier)?.copy(&self.source, from, to).await;
         let copied = copied.map_err(|error| error.in_image(&reference))?;
         self.options.progress.image_done();
         // An index with omitted platforms has another digest at the site.
@@ -158,17 +155,18 @@ impl Installer<'_> {
         let reference = destination(image, self.place)?;
         let from = (image.reference.repository(), &image.digest().into());
         let to = (reference.repository(), reference.tag());
-        let options = self.options_for(image)?.unwrap_or_else(|| self.options.clone());
-        let needed = Copier::new(self.sink, options).is_needed(&self.source, from, to).await;
+        let copier = copier_for(image, &Copier::new(self.sink, self.options.clone()))?;
+        let needed = copier.is_needed(&self.source, from, to).await;
         needed.map_err(|error| error.in_image(&reference).into())
     }
+}
 
-    /// Options of its own for an index with omitted platforms.
-    fn options_for(&self, image: &Image<'_>) -> Result<Option<CopyOptions>, Error> {
-        let available = image.available_manifests()?;
-        Ok(available
-            .map(|available| CopyOptions { available: Some(available), ..self.options.clone() }))
-    }
+/// The copier for an image. It differs for an index with omitted platforms.
+fn copier_for<'s>(image: &Image<'_>, copier: &Copier<'s>) -> Result<Copier<'s>, Error> {
+    Ok(match image.available_manifests()? {
+        Some(available) => copier.with_available(available),
+        None => copier.clone(),
+    })
 }
 
 /// The reference of an image at the destination, with a tag or a digest.
