@@ -30,6 +30,7 @@ mod token_cache;
 mod token_response;
 mod transport;
 mod upload;
+mod upload_session;
 
 use std::ops::Range;
 

@@ -21,7 +21,7 @@ pub(super) struct Auth {
     logins: Vec<Login>,
     /// The project whose login is used for requests that name no repository.
     default_project: OnceLock<Repository>,
-    silence: Duration,
+    idle_timeout: Duration,
     /// The registry's last challenge. Later requests are expected to get the same one.
     challenge: std::sync::Mutex<Option<Challenge>>,
     tokens: TokenCache,
@@ -31,9 +31,9 @@ pub(super) struct Auth {
 const MIN_SECRET: usize = 4;
 
 impl Auth {
-    pub(super) fn new(logins: Vec<Login>, silence: Duration) -> Self {
+    pub(super) fn new(logins: Vec<Login>, idle_timeout: Duration) -> Self {
         let (challenge, tokens) = (std::sync::Mutex::default(), TokenCache::default());
-        Self { logins, default_project: OnceLock::new(), silence, challenge, tokens }
+        Self { logins, default_project: OnceLock::new(), idle_timeout, challenge, tokens }
     }
 
     /// Uses the login of a project for requests that name no repository.

@@ -30,11 +30,11 @@ pub(super) struct ErrorResponse {
 
 impl ErrorResponse {
     /// Reads the beginning of the body.
-    pub(super) async fn read(response: Response, silence: Duration) -> Self {
+    pub(super) async fn read(response: Response, idle_timeout: Duration) -> Self {
         let (status, url) = (response.status(), response.url().clone());
         let headers = response.headers().clone();
         let encoding = content_encoding(&response);
-        let body = read_prefix(response, silence).await;
+        let body = read_prefix(response, idle_timeout).await;
         let words = match encoding {
             Some(encoding) if std::str::from_utf8(&body).is_err() => {
                 format!("its message has `Content-Encoding: {encoding}`")
@@ -80,7 +80,7 @@ fn redact_query_values(mut words: String, url: &Url) -> String {
 }
 
 /// Reads the beginning of a body, as far as it arrives within the time limit.
-pub(super) async fn read_prefix(mut response: Response, silence: Duration) -> Vec<u8> {
+pub(super) async fn read_prefix(mut response: Response, idle_timeout: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -90,7 +90,7 @@ pub(super) async fn read_prefix(mut response: Response, silence: Duration) -> Ve
             }
         }
     };
-    let _ = tokio::time::timeout(silence, read).await;
+    let _ = tokio::time::timeout(idle_timeout, read).await;
     body
 }
 

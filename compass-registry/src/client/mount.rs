@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use super::pull::digest_header;
 use super::push::PUSH;
 use super::transport::{Transport, is_success};
-use super::upload::cancel;
+use super::upload_session::cancel;
 use crate::{Descriptor, Error, Repository};
 
 /// Mounts a blob from another repository, and returns whether that succeeded.

@@ -7,13 +7,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::try_join;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
-use tokio::runtime::Handle;
 
 use super::error::MAX_REDIRECTS;
 use super::pull::digest_header;
 use super::push::{PUSH, has_blob};
 use super::resumable_body::ResumableBody;
 use super::transport::{Request, Transport, is_success, too_many_redirects};
+use super::upload_session::{Session, cancel};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
 /// The size in bytes of the first chunk after a broken upload. It is halved each time a chunk
@@ -23,23 +23,6 @@ const CHUNK: u64 = 32 << 20;
 /// The smallest chunk in bytes. Registries buffer chunks that are smaller than the parts of their
 /// object storage (5 MiB).
 const MIN_CHUNK: u64 = 1 << 20;
-
-/// An upload session. If it is dropped while open, it is cancelled in the background, provided that
-/// a runtime still exists.
-struct Session<'u> {
-    transport: &'u Transport,
-    repository: &'u Repository,
-    url: Option<Url>,
-}
-
-impl Drop for Session<'_> {
-    fn drop(&mut self) {
-        if let (Some(at), Ok(runtime)) = (self.url.take(), Handle::try_current()) {
-            let (transport, repository) = (self.transport.clone(), self.repository.clone());
-            runtime.spawn(async move { cancel(&transport, &repository, at).await });
-        }
-    }
-}
 
 /// The upload of one blob.
 struct Upload<'u> {
@@ -77,15 +60,6 @@ pub(super) async fn put_in_chunks(
     chunk: u64,
 ) -> Result<(), Error> {
     Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
-}
-
-/// Cancels an upload session, ignoring errors.
-pub(super) async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
-    let request = transport.request(Method::DELETE, repository, "", PUSH);
-    let request = Request { url: session, ..request };
-    if let Err(error) = transport.send_without_retry(&request, is_success).await {
-        tracing::debug!(%error, "cannot cancel an upload session");
-    }
 }
 
 impl<'u> Upload<'u> {

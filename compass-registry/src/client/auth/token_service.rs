@@ -99,7 +99,7 @@ impl Auth {
         if let Some(value) = &request.authorization {
             builder = builder.header(AUTHORIZATION, value.reveal());
         }
-        let answer = tokio::time::timeout(self.silence, async {
+        let answer = tokio::time::timeout(self.idle_timeout, async {
             let mut response = builder.header(ACCEPT_ENCODING, "identity").send().await?;
             let body = read_body(&mut response).await?;
             Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
