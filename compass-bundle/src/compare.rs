@@ -53,7 +53,7 @@ pub struct FileChange {
     /// Size in the second package.
     pub new: Option<u64>,
     /// The permissions of both, if they differ. Not compared for foreign packages, whose
-    /// permissions are those of a file on someone's disk.
+    /// permissions are those of the disk they were created on.
     pub modes: Option<(u32, u32)>,
     /// The content of both, for YAML and JSON files in both packages. `None` after 64 MiB of such
     /// files and configurations.
