@@ -2,9 +2,10 @@
 
 mod checksum;
 mod configs;
+mod images;
 mod member_verifier;
 mod open;
-mod opening;
+mod parser;
 mod source;
 mod verify;
 

@@ -14,7 +14,7 @@ use compass_registry::{
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
-use super::opening::{BundleParser, content_file, read_content};
+use super::parser::{BundleParser, content_file, read_content};
 use super::source::{BufferedSource, BundleSource, LocalFile};
 use crate::Error;
 use crate::document::{BundleDocument, BundleKind, FILE_NAME};

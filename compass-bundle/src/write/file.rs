@@ -41,16 +41,7 @@ pub(crate) async fn write(
     options: &WriteOptions,
 ) -> Result<Digest, Error> {
     plan.require_bytes()?;
-    let mut part = resume(path).await?;
-    if overwrite == Overwrite::No {
-        part.no_clobber();
-        // Another process may have completed it before this one got the lock.
-        if path.symlink_metadata().is_ok() {
-            part.keep_on_drop().set(false);
-            return Err(Error::AlreadyExists { path: path.display().to_string() });
-        }
-    }
-    part.with_sidecar(&CheckpointFile::path_beside(part.part()));
+    let part = open_part(path, overwrite).await?;
     let (checkpoints, written) = CheckpointFile::open(part.part(), plan)?;
     match written.iter().sum() {
         0 => part.truncate()?,
@@ -85,16 +76,37 @@ pub(crate) async fn write(
     if size != plan.size() {
         return Err(Error::damaged(format!("{} bytes were planned, {size} written", plan.size())));
     }
+    commit(plan, part).await?;
+    Ok(digest)
+}
+
+/// Opens the part of an earlier run, or creates one.
+async fn open_part(path: &Path, overwrite: Overwrite) -> Result<PartFile, Error> {
+    let mut part = resume(path).await?;
+    if overwrite == Overwrite::No {
+        part.no_clobber();
+        // Another process may have completed it before this one got the lock.
+        if path.symlink_metadata().is_ok() {
+            part.keep_on_drop().set(false);
+            return Err(Error::AlreadyExists { path: path.display().to_string() });
+        }
+    }
+    part.with_sidecar(&CheckpointFile::path_beside(part.part()));
+    Ok(part)
+}
+
+/// Checks the configurations, syncs the file to the disk and gives it its name.
+async fn commit(plan: &BundlePlan, part: PartFile) -> Result<(), Error> {
     if let Err(error) = require_fitting_configs(plan, part.handle()?).await {
         part.keep_on_drop().set(false);
         return Err(error);
     }
     let file = part.handle()?;
     let synced = spawn_blocking(move || file.sync_all()).await;
-    synced.map_err(|_| writer_gone(path))?.map_err(Error::io("write", part.part()))?;
+    let synced = synced.map_err(|_| writer_gone(part.part()))?;
+    synced.map_err(Error::io("write", part.part()))?;
     // No await follows: a cancelled caller has a bundle with its checksum, or neither.
-    part.persist()?;
-    Ok(digest)
+    part.persist()
 }
 
 /// Refuses images that no runtime can unpack: verifying the bundle would report them as damaged.

@@ -22,7 +22,7 @@ const THREADS: usize = 3;
 /// final sync does not wait for all of them.
 const FLUSH: u64 = 32 << 20;
 
-/// VerifyReport bytes below which an interrupted run does not keep its file.
+/// Verified bytes below which an interrupted run does not keep its file.
 const MIN_RESUMABLE: u64 = 1 << 20;
 
 /// Bytes for one place in the file.
@@ -73,7 +73,7 @@ pub(super) struct WriterShared {
 /// The recorded checkpoints, and those that wait for writes before them: writes complete out of
 /// order.
 struct CheckpointLog {
-    /// VerifyReport bytes of each blob.
+    /// Verified bytes of each blob.
     written: Vec<u64>,
     /// The first write that is not complete.
     first: u64,

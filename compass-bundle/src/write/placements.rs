@@ -101,7 +101,9 @@ impl Placements {
         let received = self.received;
         for Group { encoder, places } in &mut self.groups {
             encoder.push(bytes, |slice| {
-                places.iter_mut().for_each(|place| place.append(slice, received));
+                for place in places.iter_mut() {
+                    place.append(slice, received);
+                }
             });
         }
         self.received += bytes.len() as u64;
@@ -125,7 +127,9 @@ impl Placements {
         let received = self.received;
         for Group { encoder, places } in &mut self.groups {
             encoder.clone().finish(|slice| {
-                places.iter_mut().for_each(|place| place.append(slice, received));
+                for place in places.iter_mut() {
+                    place.append(slice, received);
+                }
             });
         }
         self.seal();

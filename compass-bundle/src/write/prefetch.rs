@@ -1,4 +1,4 @@
-//! RangeOptions of a blob that are fetched to their places in the file before their turn.
+//! Parts of a blob that are fetched to their places in the file before their turn.
 //!
 //! Several slow connections together use a fast link, and early bytes need no memory.
 
@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::blob::BlobTask;
 
-/// RangeOptions in flight, in order and without gaps.
+/// Parts in flight, in order and without gaps.
 pub(super) struct Prefetcher {
     task: Arc<BlobTask>,
     parts: VecDeque<Part>,

@@ -1,24 +1,20 @@
 //! Finds out the structure of a bundle from the small things at its beginning.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, RawManifest, Reference};
 use serde::Deserialize;
 
 use super::source::BufferedSource;
 use crate::Error;
 use crate::document::{
-    BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS,
-    PlacedBlob,
+    BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, MAX_DOCUMENT, MAX_MANIFESTS,
 };
 use crate::format::gzip;
 use crate::format::member::{Member, MemberCursor};
 use crate::plan::contents::ContentFile;
 use crate::plan::entry;
-use crate::plan::image::{ArchiveImage, manifests_below};
 
 /// Reads content of a member.
 ///
@@ -53,8 +49,8 @@ const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + entry::BLOCK;
 
 /// Reads the structure of a bundle from `bundle.json` and the image manifests, member by member.
 pub(super) struct BundleParser<'f> {
-    file: &'f BufferedSource,
-    cursor: MemberCursor,
+    pub(super) file: &'f BufferedSource,
+    pub(super) cursor: MemberCursor,
     /// Bytes that the image manifests may still take in memory.
     memory: u64,
 }
@@ -138,7 +134,7 @@ impl<'f> BundleParser<'f> {
     }
 
     /// The error if something that the document names is behind the end of the file.
-    fn truncated(&self) -> Error {
+    pub(super) fn truncated(&self) -> Error {
         let source = self.file.source();
         let (name, size) = (source.name(), source.size());
         Error::damaged(format!(
@@ -148,14 +144,18 @@ impl<'f> BundleParser<'f> {
     }
 
     /// Accounts for bytes that are kept in memory.
-    fn reserve_memory(&mut self, bytes: u64) -> Result<(), Error> {
+    pub(super) fn reserve_memory(&mut self, bytes: u64) -> Result<(), Error> {
         let left = self.memory.checked_sub(bytes);
         self.memory = left.ok_or_else(|| self.invalid("its image manifests are too large"))?;
         Ok(())
     }
 
     /// Adds the header of a tar entry to the run.
-    fn skip_header(&mut self, document: &BundleDocument, path: &str) -> Result<(), Error> {
+    pub(super) fn skip_header(
+        &mut self,
+        document: &BundleDocument,
+        path: &str,
+    ) -> Result<(), Error> {
         let path = format!("{}/{path}", document.stem());
         let header = entry::file(&path, entry::FILE_MODE, 0, 0)?;
         self.cursor.extend_run(header.len() as u64);
@@ -174,120 +174,8 @@ impl<'f> BundleParser<'f> {
         Ok(())
     }
 
-    fn skip_padding(&mut self, size: u64) {
+    pub(super) fn skip_padding(&mut self, size: u64) {
         self.cursor.extend_run(entry::padding(size).len() as u64);
-    }
-
-    /// Reads the images of the store, if there is one.
-    pub(super) async fn stored_images(
-        &mut self,
-        document: &BundleDocument,
-    ) -> Result<Vec<ArchiveImage>, Error> {
-        let Some(store) = &document.store else { return Ok(Vec::new()) };
-        let (manifests, _) = self.blobs(&store.blobs, false).await?;
-        let placed = digests(&store.blobs);
-        let mut images = Vec::new();
-        for image in &store.images {
-            let root = manifests.get(&image.digest);
-            let root =
-                root.ok_or_else(|| self.invalid(format!("{} is missing", image.reference)))?;
-            // The manifest is held once for all images, and parsed for each.
-            self.reserve_memory(root.descriptor().size)?;
-            let children = manifests_below(root, &manifests)?;
-            self.reserve_memory(children.len() as u64 * MANIFEST)?;
-            let mut read = archive_image(&image.reference, root.clone(), children)?;
-            read.platform.clone_from(&image.platform);
-            read.omitted_platforms.clone_from(&image.omitted_platforms);
-            note_unavailable(&mut read, &placed)?;
-            images.push(read);
-        }
-        Ok(images)
-    }
-
-    /// Reads the images of the image archives.
-    pub(super) async fn archived_images(
-        &mut self,
-        document: &BundleDocument,
-    ) -> Result<Vec<ArchiveImage>, Error> {
-        let mut images = Vec::new();
-        for file in document.archives() {
-            let Some(image) = &file.image else { continue };
-            self.skip_header(document, &file.path)?;
-            let (manifests, size) = self.blobs(&image.blobs, true).await?;
-            if size != file.size {
-                return Err(
-                    self.invalid(format!("{}: its size is not that of its blobs", file.path))
-                );
-            }
-            self.skip_padding(size);
-            let mut seen = HashSet::new();
-            let once = image.blobs.iter().map(|blob| blob.descriptor.digest);
-            let once = once.filter(|digest| seen.insert(*digest));
-            let mut all = once.filter_map(|digest| manifests.get(&digest)).cloned();
-            let missing = || self.invalid(format!("{}: it holds no image manifest", file.path));
-            let root = all.next().ok_or_else(missing)?;
-            let mut read = archive_image(&image.reference, root, all.collect())?;
-            read.platform.clone_from(&image.platform);
-            read.omitted_platforms.clone_from(&image.omitted_platforms);
-            note_unavailable(&mut read, &digests(&image.blobs))?;
-            images.push(read);
-        }
-        Ok(images)
-    }
-
-    /// Reads the manifests, which precede all other blobs of a tar. Returns the size of the archive as
-    /// well.
-    async fn blobs(
-        &mut self,
-        blobs: &[PlacedBlob],
-        nested: bool,
-    ) -> Result<(HashMap<Digest, RawManifest>, u64), Error> {
-        let (mut manifests, mut end, mut size, mut is_leading) = (HashMap::new(), 0, 0_u64, true);
-        let framed = |bytes: u64| if nested { gzip::member_size(bytes) } else { bytes };
-        for PlacedBlob { descriptor, offset } in blobs {
-            let run = offset.checked_sub(end).filter(|run| *run >= entry::BLOCK);
-            let run = run.ok_or_else(|| self.invalid("its blobs are not in order"))?;
-            self.cursor.extend_run(framed(run));
-            self.cursor.end_run();
-            let member = self.cursor.append(descriptor.size, nested);
-            if member.file_range().end > self.file.source().size() {
-                return Err(self.truncated());
-            }
-            // The range is within the file, so the sums are as well.
-            size += framed(run) + framed(descriptor.size);
-            end = offset + descriptor.size;
-            is_leading &= RawManifest::is_manifest_type(&descriptor.media_type);
-            if is_leading {
-                let manifest = self.manifest(member, descriptor).await?;
-                manifests.insert(descriptor.digest, manifest);
-            }
-        }
-        let rest = entry::padding(end).len() as u64 + if nested { entry::END as u64 } else { 0 };
-        self.cursor.extend_run(framed(rest));
-        Ok((manifests, size + framed(rest)))
-    }
-
-    async fn manifest(
-        &mut self,
-        member: Member,
-        descriptor: &Descriptor,
-    ) -> Result<RawManifest, Error> {
-        if descriptor.size > MAX_MANIFEST_BYTES {
-            return Err(self.invalid("an image manifest is too large"));
-        }
-        self.reserve_memory(descriptor.size + MANIFEST)?;
-        let bytes = read_content(self.file, member, 0..descriptor.size).await?;
-        let (algorithm, kind) = (descriptor.digest.algorithm(), &descriptor.media_type);
-        let manifest = RawManifest::with_algorithm(algorithm, kind, bytes);
-        if manifest.digest() != descriptor.digest {
-            return Err(Error::damaged(format!(
-                "{}: an image manifest has digest {}, expected {}",
-                self.file.source().name(),
-                manifest.digest(),
-                descriptor.digest
-            )));
-        }
-        Ok(manifest)
     }
 }
 
@@ -296,40 +184,9 @@ pub(super) fn content_file(file: &BundleFile) -> Option<ContentFile> {
     Some(ContentFile { path, mode: file.permissions(), size, digest, bytes: None })
 }
 
-fn archive_image(
-    reference: &str,
-    root: RawManifest,
-    children: Vec<RawManifest>,
-) -> Result<ArchiveImage, Error> {
-    let named: Result<Reference, _> = reference.parse();
-    let reference = named.map_err(|error| Error::damaged(format!("bundle.json: {error}")))?;
-    let repository = reference.repository().clone();
-    let (platform, omitted_platforms, unavailable) = (None, Vec::new(), Vec::new());
-    Ok(ArchiveImage {
-        reference,
-        repository,
-        platform,
-        root,
-        children,
-        omitted_platforms,
-        unavailable,
-    })
-}
-
-fn digests(blobs: &[PlacedBlob]) -> HashSet<Digest> {
-    blobs.iter().map(|blob| blob.descriptor.digest).collect()
-}
-
-/// The layers that registries need not hold come along if they were available.
-fn note_unavailable(image: &mut ArchiveImage, placed: &HashSet<Digest>) -> Result<(), Error> {
-    let layers = image.nondistributable_layers()?.into_iter().map(|layer| layer.digest);
-    image.unavailable = layers.filter(|layer| !placed.contains(layer)).collect();
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use compass_registry::media_type;
+    use compass_registry::{Digest, RawManifest, media_type};
     use serde_json::json;
 
     use crate::Bundle;
