@@ -160,7 +160,7 @@ impl<'c> Check<'c> {
                 Some(changed) => changed.iter().map(String::as_str).collect(),
                 None => self.head.tree.changed_paths(&base.tree),
             };
-            Change { paths, base }
+            Change { base, paths }
         });
         let (mut found, mut sources) = self.findings(&context);
         mark_preexisting((&mut found, &sources), (&base_findings, &base_sources), &moves(&context));
@@ -217,20 +217,23 @@ impl<'c> Check<'c> {
         let mut sink = FindingSink::new(rule, &mut found);
         (rule.apply)(context, &mut sink);
         sink.finish();
-        if self.policy_severity(rule).is_some() {
-            found.iter_mut().for_each(|finding| finding.severity = severity);
+        if self.policy_severities().is_some_and(|severities| severities.contains_key(rule.code)) {
+            for finding in &mut found {
+                finding.severity = severity;
+            }
         }
         found
     }
 
     /// The severity of a rule by the policy, otherwise its own; `None` if the policy turns it off.
     fn severity(&self, rule: &Rule) -> Option<Severity> {
-        self.policy_severity(rule).unwrap_or(Some(rule.severity))
+        let set = self.policy_severities().and_then(|severities| severities.get(rule.code));
+        set.copied().unwrap_or(Some(rule.severity))
     }
 
-    fn policy_severity(&self, rule: &Rule) -> Option<Option<Severity>> {
-        let severities = (!self.ignores_exceptions).then_some(&self.head.policy.severities)?;
-        severities.get(rule.code).copied()
+    /// The severities that the policy sets, unless this check ignores them.
+    fn policy_severities(&self) -> Option<&BTreeMap<String, Option<Severity>>> {
+        (!self.ignores_exceptions).then_some(&self.head.policy.severities)
     }
 }
 
