@@ -8,8 +8,8 @@ use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, ImageSourceExt as _, Platform};
 
 use self::image_pairs::{ImagePair, match_images};
-use crate::document::BundleDocument;
 use crate::foreign::ForeignImage;
+use crate::format::document::BundleDocument;
 use crate::package::{Image, PackageFile};
 use crate::{Error, Package};
 

@@ -20,9 +20,10 @@ use crate::foreign::limits::Limits;
 use crate::foreign::no_archive;
 use crate::foreign::reader::reader_of;
 use crate::foreign::tar_entries::TarEntries;
+use crate::format::naming;
 use crate::read::BundleSource;
 use crate::write::part_file::{rename_to_new, sync_directory_of, temp_sibling};
-use crate::{Error, Package, naming};
+use crate::{Error, Package};
 
 /// Maximum number of entries to unpack.
 const MAX_ENTRIES: usize = 1_000_000;

@@ -44,7 +44,7 @@ use self::reader::{Reader, byte_stream, reader_of};
 use self::scan::{Scan, unsupported_reason};
 use self::tar_entries::TarEntries;
 use crate::Error;
-use crate::document::FILE_NAME;
+use crate::format::document::FILE_NAME;
 use crate::manifest_lookup::find_manifest;
 use crate::read::BundleSource;
 

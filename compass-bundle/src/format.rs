@@ -2,5 +2,8 @@
 //!
 //! Pure. Planning, writing and reading all build on it.
 
+pub mod document;
 pub mod gzip;
 pub(crate) mod member;
+pub mod naming;
+pub(crate) mod tar_entry;

@@ -5,8 +5,6 @@
 //! plan. With I/O: writing, reading by offset, verifying, installing, extracting, comparing, and
 //! [`store`] (object storages with feature `store`). `docs/bundle-format.md` specifies the format.
 
-pub mod document;
-pub mod naming;
 pub mod store;
 
 mod compare;
@@ -28,7 +26,7 @@ pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
 pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
-pub use format::gzip;
+pub use format::{document, gzip, naming};
 pub use install::{Installed, copy_image, install};
 pub use package::detection::mismatch_range;
 pub use package::{Image, Package, PackageFile, verify_unreadable};

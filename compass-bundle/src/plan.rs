@@ -5,7 +5,6 @@
 pub(crate) mod archive;
 pub(crate) mod configs;
 pub(crate) mod contents;
-pub(crate) mod entry;
 mod gather;
 pub(crate) mod image;
 pub(crate) mod members;
@@ -24,8 +23,9 @@ use self::contents::{ARCHIVES, BundleContents, ContentFile};
 use self::image::{ArchiveImage, share_available_layers};
 use self::members::{MemberList, PlannedMember};
 use self::tar::TarLayout;
-use crate::document::{self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION};
-use crate::{Error, naming};
+use crate::Error;
+use crate::format::document::{self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION};
+use crate::format::{naming, tar_entry};
 
 /// A bundle before it is written, with all sizes and offsets.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl BundlePlan {
         let store = contents.has_store().then(|| store::lay_out(&stem, images, platform, modified));
         let store = store.transpose()?;
 
-        let mut files: Vec<_> = contents.files.iter().map(BundleFile::small).collect();
+        let mut files: Vec<_> = contents.files.iter().map(small_file).collect();
         let archived = archive_files(contents, &archives);
         let mut paths = HashSet::new();
         if let Some(twice) = archived.iter().find(|file| !paths.insert(file.path.as_str())) {
@@ -216,17 +216,32 @@ impl BundlePlan {
     /// The bytes of the file that hold the document.
     pub(crate) fn document_range(&self) -> Range<u64> {
         let size = self.document.to_bytes().len() as u64;
-        self.members[0].place.content_range(entry::BLOCK..entry::BLOCK + size)
+        self.members[0].place.content_range(tar_entry::BLOCK..tar_entry::BLOCK + size)
     }
 }
 
 /// The tar entry of `bundle.json`.
 fn document_entry(stem: &str, document: &[u8], modified: u64) -> Result<Vec<u8>, Error> {
     let (path, size) = (format!("{stem}/{}", document::FILE_NAME), document.len() as u64);
-    let mut bytes = entry::file(&path, entry::FILE_MODE, size, modified)?;
+    let mut bytes = tar_entry::file(&path, tar_entry::FILE_MODE, size, modified)?;
+    if bytes.len() as u64 > tar_entry::BLOCK {
+        // Readers expect `bundle.json` behind one header.
+        return Err(Error::InvalidInput(format!("`{stem}` is too long for the name of a bundle")));
+    }
     bytes.extend_from_slice(document);
-    bytes.extend_from_slice(entry::padding(size));
+    bytes.extend_from_slice(tar_entry::padding(size));
     Ok(bytes)
+}
+
+/// The description of a small file.
+fn small_file(file: &ContentFile) -> BundleFile {
+    BundleFile {
+        path: file.path.clone(),
+        size: file.size,
+        mode: (file.mode != tar_entry::FILE_MODE).then(|| format!("{:04o}", file.mode)),
+        digest: Some(file.digest),
+        image: None,
+    }
 }
 
 fn archive_files(contents: &BundleContents, archives: &[Archive]) -> Vec<BundleFile> {

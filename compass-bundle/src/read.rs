@@ -6,6 +6,7 @@ mod images;
 mod member_verifier;
 mod open;
 mod parser;
+mod report;
 mod source;
 mod verify;
 
@@ -13,6 +14,7 @@ mod verify;
 pub(crate) use self::checksum::{MAX_CHECKSUM, checksum_in};
 pub(crate) use self::open::MAX_FILE;
 pub use self::open::{Bundle, BundleEntry};
+pub use self::report::{Damage, VerifyReport};
 pub use self::source::{BundleSource, LocalFile};
+pub use self::verify::VerifyOptions;
 pub(crate) use self::verify::check_sidecar;
-pub use self::verify::{Damage, VerifyOptions, VerifyReport};

@@ -37,12 +37,13 @@ pub use self::object::ObjectStore;
 pub use self::object_file::ObjectFile;
 #[cfg(feature = "store")]
 pub use self::upload::{has_pending_uploads, wait_for_pending_uploads};
-use crate::document::{BundleDocument, BundleKind};
+use crate::Error;
+use crate::format::document::{BundleDocument, BundleKind};
+use crate::format::naming;
 #[cfg(feature = "store")]
 use crate::write::{Overwrite, write_with_checksum};
 #[cfg(feature = "store")]
 use crate::{Bundle, BundlePlan, BundleSource, LocalFile};
-use crate::{Error, naming};
 
 /// The result of publishing.
 #[derive(Debug, Clone, PartialEq, Eq)]

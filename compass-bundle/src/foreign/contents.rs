@@ -11,7 +11,7 @@ use super::scan::{Scan, ScanError, unread_archives_note, unread_images_reason};
 use super::tar_entries::in_file;
 use super::{ForeignFile, PackageProblem};
 use crate::Error;
-use crate::document::FILE_NAME;
+use crate::format::document::FILE_NAME;
 use crate::read::BundleSource;
 
 #[derive(Debug, Clone)]

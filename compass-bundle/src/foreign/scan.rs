@@ -16,7 +16,7 @@ use super::limits::Limits;
 use super::probe::NestedContent;
 use super::reader::Reader;
 use super::tar_entries::{EntryKind, NOT_A_FILE, TarEntries, TarEntry, in_entry};
-use crate::naming::ARCHIVE_SUFFIX;
+use crate::format::naming::ARCHIVE_SUFFIX;
 
 /// Maximum size of a YAML file that is kept: the limit for release manifests.
 const MAX_YAML: u64 = 4 << 20;

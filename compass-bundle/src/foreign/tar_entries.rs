@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::padding;
 use super::reader::Reader;
 use super::sparse::SparseHeaders;
-use crate::plan::entry::BLOCK;
+use crate::format::tar_entry::BLOCK;
 
 /// Maximum bytes of headers and long names before an entry.
 const MAX_HEADERS: u64 = 2 << 20;

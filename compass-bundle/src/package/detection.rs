@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::Error;
-use crate::document::FILE_NAME;
+use crate::format::document::FILE_NAME;
 use crate::format::gzip;
-use crate::plan::entry;
+use crate::format::tar_entry;
 use crate::read::{Bundle, BundleSource};
 
 /// Size of the name field in a tar header.
@@ -74,7 +74,7 @@ pub(super) async fn starts_with_document(source: &dyn BundleSource) -> Result<bo
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     // A long directory name is in another field, or in an extended header before the entry.
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    Ok(last == FILE_NAME.as_bytes() || name == entry::PAX_HEADER.as_bytes())
+    Ok(last == FILE_NAME.as_bytes() || name == tar_entry::PAX_HEADER.as_bytes())
 }
 
 /// Whether a file ends before its first tar header does.

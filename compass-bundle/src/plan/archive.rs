@@ -4,12 +4,12 @@
 use compass_registry::{ANNOTATION_REF_NAME, Platform, RawManifest, media_type};
 use serde_json::json;
 
-use super::entry;
 use super::image::ArchiveImage;
 use super::tar::{Part, TarLayout, blob_path};
 use crate::Error;
-use crate::document::{BundleImage, PlacedBlob};
+use crate::format::document::{BundleImage, PlacedBlob};
 use crate::format::gzip;
+use crate::format::tar_entry;
 
 /// The content of the file `oci-layout` (OCI image layout, "oci-layout file").
 pub(crate) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -41,10 +41,10 @@ pub(crate) fn lay_out(
         "mediaType": media_type::OCI_INDEX,
         "manifests": [index_entry(image, &tag)],
     });
-    tar.file("oci-layout", entry::FILE_MODE, OCI_LAYOUT)?;
-    tar.file("index.json", entry::FILE_MODE, index.to_string().as_bytes())?;
+    tar.file("oci-layout", tar_entry::FILE_MODE, OCI_LAYOUT)?;
+    tar.file("index.json", tar_entry::FILE_MODE, index.to_string().as_bytes())?;
     let docker = docker_manifest(image, platform)?.to_string();
-    tar.file("manifest.json", entry::FILE_MODE, docker.as_bytes())?;
+    tar.file("manifest.json", tar_entry::FILE_MODE, docker.as_bytes())?;
     tar.directory("blobs/")?;
     tar.directory("blobs/sha256/")?;
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use compass_registry::{Digest, Platform, RawManifest};
 
-use super::entry;
 use super::image::ArchiveImage;
-use crate::document::{BundleKind, FILE_NAME, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS};
-use crate::{Error, naming};
+use crate::Error;
+use crate::format::document::{BundleKind, FILE_NAME, MANIFEST, MAX_DOCUMENT, MAX_MANIFESTS};
+use crate::format::naming;
+use crate::format::tar_entry;
 
 /// What goes into a bundle.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ impl ContentFile {
         let bytes = bytes.into();
         Self {
             path: path.into(),
-            mode: entry::FILE_MODE,
+            mode: tar_entry::FILE_MODE,
             size: bytes.len() as u64,
             digest: Digest::of(&bytes),
             bytes: Some(bytes),

@@ -7,11 +7,11 @@ use compass_registry::{Platform, media_type};
 use serde_json::json;
 
 use super::archive::{OCI_LAYOUT, index_entry};
-use super::entry;
 use super::image::ArchiveImage;
 use super::tar::{Part, TarLayout};
 use crate::Error;
-use crate::document::{ImageStore, PlacedBlob, StoredImage};
+use crate::format::document::{ImageStore, PlacedBlob, StoredImage};
+use crate::format::tar_entry;
 
 /// The directory of the store in a bundle.
 pub(crate) const PATH: &str = "images";
@@ -32,8 +32,8 @@ pub(crate) fn lay_out(
 ) -> Result<Store, Error> {
     let mut tar = TarLayout::new(format!("{stem}/{PATH}/"), modified);
     tar.directory("")?;
-    tar.file("oci-layout", entry::FILE_MODE, OCI_LAYOUT)?;
-    tar.file("index.json", entry::FILE_MODE, &index(images))?;
+    tar.file("oci-layout", tar_entry::FILE_MODE, OCI_LAYOUT)?;
+    tar.file("index.json", tar_entry::FILE_MODE, &index(images))?;
     tar.directory("blobs/")?;
     tar.directory("blobs/sha256/")?;
 

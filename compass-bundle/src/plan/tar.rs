@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use compass_registry::{Descriptor, RawManifest};
 
-use super::entry;
 use crate::Error;
+use crate::format::tar_entry;
 
 /// The maximum size of an archive in bytes. The sizes are untrusted, and larger sums could overflow.
 const MAX_LENGTH: u64 = 1 << 50;
@@ -51,12 +51,12 @@ impl TarLayout {
         let size = bytes.len() as u64;
         self.header(path, mode, size)?;
         self.literal(bytes);
-        self.literal(entry::padding(size));
+        self.literal(tar_entry::padding(size));
         Ok(())
     }
 
     pub(crate) fn directory(&mut self, path: &str) -> Result<(), Error> {
-        let header = entry::directory(&format!("{}{path}", self.prefix), self.modified)?;
+        let header = tar_entry::directory(&format!("{}{path}", self.prefix), self.modified)?;
         self.literal(&header);
         Ok(())
     }
@@ -64,19 +64,19 @@ impl TarLayout {
     /// Adds an image manifest and returns the offset of its content.
     pub(crate) fn manifest(&mut self, manifest: &RawManifest) -> Result<u64, Error> {
         let descriptor = manifest.descriptor();
-        self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
+        self.header(&blob_path(descriptor), tar_entry::FILE_MODE, descriptor.size)?;
         let start = self.position;
         self.part(Part::Manifest(manifest.bytes().clone()));
-        self.literal(entry::padding(descriptor.size));
+        self.literal(tar_entry::padding(descriptor.size));
         Ok(start)
     }
 
     /// Adds a blob and returns the offset of its content.
     pub(crate) fn blob(&mut self, descriptor: &Descriptor) -> Result<u64, Error> {
-        self.header(&blob_path(descriptor), entry::FILE_MODE, descriptor.size)?;
+        self.header(&blob_path(descriptor), tar_entry::FILE_MODE, descriptor.size)?;
         let start = self.position;
         self.part(Part::Blob(descriptor.clone()));
-        self.literal(entry::padding(descriptor.size));
+        self.literal(tar_entry::padding(descriptor.size));
         Ok(start)
     }
 
@@ -89,15 +89,15 @@ impl TarLayout {
     ) -> Result<(), Error> {
         self.header(path, mode, size)?;
         self.part(Part::File(index, size));
-        self.literal(entry::padding(size));
+        self.literal(tar_entry::padding(size));
         Ok(())
     }
 
     /// Adds an image archive, by its number.
     pub(crate) fn archive(&mut self, path: &str, index: usize, size: u64) -> Result<(), Error> {
-        self.header(path, entry::FILE_MODE, size)?;
+        self.header(path, tar_entry::FILE_MODE, size)?;
         self.part(Part::Archive(index, size));
-        self.literal(entry::padding(size));
+        self.literal(tar_entry::padding(size));
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl TarLayout {
     /// # Errors
     /// As [`Self::into_parts`].
     pub(crate) fn end(mut self) -> Result<(Vec<Part>, u64), Error> {
-        self.literal(&[0; entry::END]);
+        self.literal(&[0; tar_entry::END]);
         self.into_parts()
     }
 
@@ -134,7 +134,7 @@ impl TarLayout {
 
     fn header(&mut self, path: &str, mode: u32, size: u64) -> Result<(), Error> {
         let path = format!("{}{path}", self.prefix);
-        let header = entry::file(&path, mode, size, self.modified)?;
+        let header = tar_entry::file(&path, mode, size, self.modified)?;
         self.literal(&header);
         Ok(())
     }

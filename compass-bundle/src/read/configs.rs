@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::member_verifier::MemberVerifier;
 use super::open::Bundle;
-use super::verify::Damage;
+use super::report::Damage;
 use crate::Error;
 use crate::plan::BundlePlan;
 use crate::plan::configs::PlannedConfig;

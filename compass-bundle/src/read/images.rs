@@ -6,10 +6,10 @@ use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, RawManifest, Refe
 
 use super::parser::{BundleParser, read_content};
 use crate::Error;
-use crate::document::{BundleDocument, MANIFEST, PlacedBlob};
+use crate::format::document::{BundleDocument, MANIFEST, PlacedBlob};
 use crate::format::gzip;
 use crate::format::member::Member;
-use crate::plan::entry;
+use crate::format::tar_entry;
 use crate::plan::image::{ArchiveImage, manifests_below};
 
 impl BundleParser<'_> {
@@ -80,7 +80,7 @@ impl BundleParser<'_> {
         let (mut manifests, mut end, mut size, mut is_leading) = (HashMap::new(), 0, 0_u64, true);
         let framed = |bytes: u64| if nested { gzip::member_size(bytes) } else { bytes };
         for PlacedBlob { descriptor, offset } in blobs {
-            let run = offset.checked_sub(end).filter(|run| *run >= entry::BLOCK);
+            let run = offset.checked_sub(end).filter(|run| *run >= tar_entry::BLOCK);
             let run = run.ok_or_else(|| self.invalid("its blobs are not in order"))?;
             self.cursor.extend_run(framed(run));
             self.cursor.end_run();
@@ -97,7 +97,8 @@ impl BundleParser<'_> {
                 manifests.insert(descriptor.digest, manifest);
             }
         }
-        let rest = entry::padding(end).len() as u64 + if nested { entry::END as u64 } else { 0 };
+        let rest =
+            tar_entry::padding(end).len() as u64 + if nested { tar_entry::END as u64 } else { 0 };
         self.cursor.extend_run(framed(rest));
         Ok((manifests, size + framed(rest)))
     }

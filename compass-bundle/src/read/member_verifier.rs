@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use compass_registry::{Algorithm, Digest, Hasher};
 
-use super::verify::{Damage, READ};
-use crate::document::FILE_NAME;
+use super::report::Damage;
+use crate::format::document::FILE_NAME;
 use crate::format::member::MemberDecoder;
 use crate::plan::BundlePlan;
 use crate::plan::members::{Content, Origin, PlannedMember};
+
+/// Bytes per read.
+pub(super) const READ: u64 = 512 << 10;
 
 /// Compares one member, whose bytes are pushed in order.
 pub(super) struct MemberVerifier<'p> {

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use super::parser::{BundleParser, content_file, read_content};
 use super::source::{BufferedSource, BundleSource, LocalFile};
 use crate::Error;
-use crate::document::{BundleDocument, BundleKind, FILE_NAME};
+use crate::format::document::{BundleDocument, BundleKind, FILE_NAME};
 use crate::format::member::Member;
 use crate::manifest_lookup::find_manifest;
 use crate::plan::BundlePlan;

@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use super::source::BufferedSource;
 use crate::Error;
-use crate::document::{
+use crate::format::document::{
     BundleDocument, BundleFile, FILE_NAME, FORMAT_VERSION, MAX_DOCUMENT, MAX_MANIFESTS,
 };
 use crate::format::gzip;
 use crate::format::member::{Member, MemberCursor};
+use crate::format::tar_entry;
 use crate::plan::contents::ContentFile;
-use crate::plan::entry;
 
 /// Reads content of a member.
 ///
@@ -45,7 +45,7 @@ struct Versioned {
 }
 
 /// The head of the first tar entry: gzip header, block header and tar header.
-const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + entry::BLOCK;
+const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + tar_entry::BLOCK;
 
 /// Reads the structure of a bundle from `bundle.json` and the image manifests, member by member.
 pub(super) struct BundleParser<'f> {
@@ -69,7 +69,7 @@ impl<'f> BundleParser<'f> {
         }
         let without = |_| parser.invalid("it does not begin with bundle.json");
         let header = head.get(gzip::HEADER.len() + 5..).unwrap_or_default();
-        if (header.len() as u64) < entry::BLOCK {
+        if (header.len() as u64) < tar_entry::BLOCK {
             return Err(parser.invalid("it is cut off before bundle.json"));
         }
         let header = tokio_tar::Header::from_byte_slice(header);
@@ -78,7 +78,7 @@ impl<'f> BundleParser<'f> {
         if !path.ends_with(FILE_NAME) || size > MAX_DOCUMENT {
             return Err(parser.invalid("it does not begin with bundle.json"));
         }
-        let entry_size = entry::BLOCK + size.next_multiple_of(entry::BLOCK);
+        let entry_size = tar_entry::BLOCK + size.next_multiple_of(tar_entry::BLOCK);
         let text = parser.document_text(entry_size, size).await?;
         let document = parser.parse(&path, &text)?;
         parser.cursor.append(entry_size, false);
@@ -106,7 +106,7 @@ impl<'f> BundleParser<'f> {
         decoded
             .and_then(|()| decoder.finish())
             .map_err(|error| Error::damaged(format!("{name}: bundle.json: {error}")))?;
-        let end = usize::try_from(entry::BLOCK + size).unwrap_or(usize::MAX);
+        let end = usize::try_from(tar_entry::BLOCK + size).unwrap_or(usize::MAX);
         Ok(Bytes::from(entry).slice(512..end))
     }
 
@@ -157,7 +157,7 @@ impl<'f> BundleParser<'f> {
         path: &str,
     ) -> Result<(), Error> {
         let path = format!("{}/{path}", document.stem());
-        let header = entry::file(&path, entry::FILE_MODE, 0, 0)?;
+        let header = tar_entry::file(&path, tar_entry::FILE_MODE, 0, 0)?;
         self.cursor.extend_run(header.len() as u64);
         Ok(())
     }
@@ -175,7 +175,7 @@ impl<'f> BundleParser<'f> {
     }
 
     pub(super) fn skip_padding(&mut self, size: u64) {
-        self.cursor.extend_run(entry::padding(size).len() as u64);
+        self.cursor.extend_run(tar_entry::padding(size).len() as u64);
     }
 }
 

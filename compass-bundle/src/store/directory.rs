@@ -8,7 +8,7 @@ use compass_registry::{Digest, Hasher, Progress};
 
 use super::{Published, store_path};
 use crate::Error;
-use crate::document::BundleDocument;
+use crate::format::document::BundleDocument;
 use crate::read::check_sidecar;
 use crate::write::part_file::PartFile;
 use crate::write::write_checksum;

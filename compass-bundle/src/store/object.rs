@@ -15,7 +15,7 @@ use super::operator::{operator, split};
 use super::storage_error::failed;
 use super::upload::Upload;
 use super::{Published, digest_of_plan, redact_url, store_path};
-use crate::document::BundleDocument;
+use crate::format::document::BundleDocument;
 use crate::read::{BundleSource as _, LocalFile, check_sidecar, checksum_in};
 use crate::write::{checksum_line, checksum_path};
 use crate::{BundlePlan, Error};

@@ -9,8 +9,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Error;
-use crate::plan::contents::ContentFile;
-use crate::plan::entry;
+use crate::format::tar_entry;
 
 /// The format version that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -247,17 +246,7 @@ impl BundleFile {
     /// The permissions, such as `0o755`.
     pub fn permissions(&self) -> u32 {
         let mode = self.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-        mode.unwrap_or(entry::FILE_MODE)
-    }
-
-    pub(crate) fn small(file: &ContentFile) -> Self {
-        Self {
-            path: file.path.clone(),
-            size: file.size,
-            mode: (file.mode != entry::FILE_MODE).then(|| format!("{:04o}", file.mode)),
-            digest: Some(file.digest),
-            image: None,
-        }
+        mode.unwrap_or(tar_entry::FILE_MODE)
     }
 }
 
@@ -268,7 +257,7 @@ mod tests {
     #[test]
     fn schema_lists_every_field() {
         let schema: serde_json::Value =
-            serde_json::from_str(include_str!("../../docs/bundle.schema.json")).unwrap();
+            serde_json::from_str(include_str!("../../../docs/bundle.schema.json")).unwrap();
         let document = serde_json::to_value(full_document()).unwrap();
         let same = |value: &serde_json::Value, schema: &serde_json::Value| {
             let keys = |value: &serde_json::Value| {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use compass_registry::{Digest, Platform, Reference};
 
 use crate::Error;
-use crate::document::{BundleDocument, BundleKind};
+use crate::format::document::{BundleDocument, BundleKind};
 
 /// Suffix of image archives.
 pub(crate) const ARCHIVE_SUFFIX: &str = "-image.tar.gz";
