@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
-use crate::read::BundleSource;
+use crate::read::{BundleSource, read_exact};
 
 /// A stream of bytes.
 pub(crate) type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -36,7 +36,7 @@ fn chunks_of(source: Arc<dyn BundleSource>) -> impl Stream<Item = Result<Bytes>>
         if position == next {
             return Ok(None);
         }
-        let bytes = source.read(position..next).await.map_err(Error::other)?;
+        let bytes = read_exact(&*source, position..next).await.map_err(Error::other)?;
         Ok::<_, Error>(Some((bytes, (source, next))))
     })
 }

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::format::document::FILE_NAME;
 use crate::format::gzip;
 use crate::format::tar_entry;
-use crate::read::{Bundle, BundleSource};
+use crate::read::{Bundle, BundleSource, read_exact};
 
 /// Size of the name field in a tar header.
 const TAR_NAME_SIZE: u64 = 100;
@@ -70,7 +70,7 @@ pub(super) async fn starts_with_document(source: &dyn BundleSource) -> Result<bo
     if source.size() < end || !has_bundle_header(source).await? {
         return Ok(false);
     }
-    let name = source.read(start..end).await?;
+    let name = read_exact(source, start..end).await?;
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     // A long directory name is in another field, or in an extended header before the entry.
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -85,5 +85,5 @@ pub(super) async fn is_truncated(source: &dyn BundleSource) -> Result<bool, Erro
 
 async fn has_bundle_header(source: &dyn BundleSource) -> Result<bool, Error> {
     let length = source.size().min(gzip::HEADER.len() as u64);
-    Ok(source.read(0..length).await?[..] == gzip::HEADER)
+    Ok(read_exact(source, 0..length).await?[..] == gzip::HEADER)
 }

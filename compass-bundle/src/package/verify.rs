@@ -8,7 +8,7 @@ use super::Package;
 use super::detection::mismatch_range;
 use crate::Error;
 use crate::foreign::{ForeignPackage, is_bundle_document};
-use crate::read::{BundleSource, Damage, VerifyOptions, VerifyReport};
+use crate::read::{BundleSource, Damage, VerifyOptions, VerifyReport, read_exact};
 
 /// Bytes per read when a file is hashed.
 const READ_SIZE: u64 = 4 << 20;
@@ -70,7 +70,8 @@ pub async fn verify_unreadable(
         let (mut hasher, mut position) = (Hasher::default(), 0);
         options.progress.add_total(size);
         while position < size {
-            let bytes = source.read(position..size.min(position + READ_SIZE)).await?;
+            let next = size.min(position + READ_SIZE);
+            let bytes = read_exact(&*source, position..next).await?;
             hasher.update(&bytes);
             position += bytes.len() as u64;
             options.progress.advance(bytes.len() as u64);

@@ -18,9 +18,8 @@ use crate::Error;
 /// A file that is read in ranges, locally or remotely.
 ///
 /// # Contract
-/// [`read`](Self::read) returns exactly the bytes of the range; fewer or more are an error of the
-/// implementation, which readers report as [`Error::Damaged`]. The file does not change while it is
-/// open.
+/// [`read`](Self::read) returns exactly the bytes of the range; readers report fewer or more as
+/// [`Error::Io`]. The file does not change while it is open.
 ///
 /// # Cancellation
 /// Futures may be dropped at any time. They hold no state that a later call needs.
@@ -53,6 +52,24 @@ pub trait BundleSource: Debug + Send + Sync {
     fn local(&self) -> Option<&LocalFile> {
         None
     }
+}
+
+/// Reads a range and checks that the source returned all of it.
+///
+/// # Errors
+/// [`Error::Io`] if it returned fewer or more bytes, and the errors of the source.
+pub(crate) async fn read_exact(
+    source: &dyn BundleSource,
+    range: Range<u64>,
+) -> Result<Bytes, Error> {
+    let expected = range.end.saturating_sub(range.start);
+    let bytes = source.read(range).await?;
+    if bytes.len() as u64 == expected {
+        return Ok(bytes);
+    }
+    let message = format!("the source returned {} bytes instead of {expected}", bytes.len());
+    let error = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message);
+    Err(Error::io("read", Path::new(&source.name()))(error))
 }
 
 /// A local file.
@@ -161,19 +178,18 @@ impl BufferedSource {
             return Err(Error::not_a_bundle(self.source.name(), reason));
         }
         if range.end - range.start >= WINDOW {
-            return self.source.read(range).await;
+            return read_exact(&*self.source, range).await;
         }
         if let Some(bytes) = self.cached(&range) {
             return Ok(bytes);
         }
-        let bytes = self.source.read(range.start..size.min(range.start + WINDOW)).await?;
-        let window = (range.start, bytes);
+        let ahead = range.start..size.min(range.start + WINDOW);
+        let bytes = read_exact(&*self.source, ahead).await?;
+        let end = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         // Not from the shared window: another task may have replaced it.
-        let answer = part_of(&window, &range).ok_or_else(|| {
-            Error::damaged(format!("{}: the source returned too few bytes", self.source.name()))
-        });
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = window;
-        answer
+        let requested = bytes.slice(..end.min(bytes.len()));
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = (range.start, bytes);
+        Ok(requested)
     }
 
     fn cached(&self, range: &Range<u64>) -> Option<Bytes> {

@@ -12,7 +12,7 @@ use super::configs::Configs;
 use super::member_verifier::{MemberVerifier, READ, VerificationState};
 use super::open::Bundle;
 use super::report::VerifyReport;
-use super::source::LocalFile;
+use super::source::{LocalFile, read_exact};
 use crate::Error;
 use crate::plan::BundlePlan;
 use crate::plan::members::Content;
@@ -112,13 +112,7 @@ impl Bundle {
         for number in wanted(plan, options.quick) {
             let mut verifier = begin(plan, number, configs);
             while let Some(range) = verifier.next_range() {
-                let bytes = source.read(range.clone()).await?;
-                if bytes.len() as u64 != range.end - range.start {
-                    let name = source.name();
-                    return Err(Error::damaged(format!(
-                        "{name}: the source returned too few bytes"
-                    )));
-                }
+                let bytes = read_exact(&**source, range).await?;
                 options.progress.advance(if options.quick { 0 } else { bytes.len() as u64 });
                 hasher.update(&bytes);
                 verifier.push(&bytes);
