@@ -1,4 +1,4 @@
-//! Addon values: the `values.yaml` of an addon or of a hotfix.
+//! Reads addon values: the `values.yaml` of an addon or of a hotfix.
 
 mod schema;
 
@@ -29,9 +29,9 @@ pub struct AddonValues {
 /// A container of an addon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// The path, as `_config.controllers[0].containers[0]`.
+    /// The path, such as `_config.controllers[0].containers[0]`.
     pub path: String,
-    /// Whether it is an init container.
+    /// Whether the container is an init container.
     pub init: bool,
     /// `image`.
     pub image: Option<Spanned<String>>,
@@ -44,7 +44,7 @@ pub struct Container {
 /// A host port of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// The protocol. One port may be used with several.
+    /// The protocol. A container may use one port with several protocols.
     pub protocol: String,
     /// The port.
     pub port: Spanned<u16>,
@@ -60,7 +60,7 @@ pub struct NodePort {
 }
 
 impl AddonValues {
-    /// Reads the valid fields of a document.
+    /// Reads the fields of a document that have a valid type.
     pub fn read(root: &Node) -> Self {
         let metadata = |key| Node::spanned_text(root.at(&["_config", "_metadata", key]));
         let mut addon = Self {
@@ -103,7 +103,8 @@ impl AddonValues {
             let mut claimed: Vec<(String, Spanned<u16>)> = Vec::new();
             for (protocol, port) in claims(ports, "nodePort") {
                 let mut same = claimed.iter().filter(|(_, other)| other.value == port.value);
-                // Kubernetes permits one port for several protocols of a service, as DNS uses.
+                // Kubernetes permits one port for several protocols of a service, which DNS
+                // services use.
                 let is_shared = same.clone().count() > 0 && same.all(|(one, _)| *one != protocol);
                 if !is_shared {
                     let service = name.to_owned();

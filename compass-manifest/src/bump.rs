@@ -72,7 +72,7 @@ pub struct NewHotfix {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ChangedValue {
-    /// The path of the field, as `spec.service.image`.
+    /// The path of the field, such as `spec.service.image`.
     pub path: String,
     /// The old value.
     pub old: String,

@@ -18,7 +18,7 @@ use crate::yaml;
 
 /// Checks one state of a release repository.
 ///
-/// To do more with the repository than this, load it once and use [`Check`].
+/// To use the repository for more than this check, load it once and use [`Check`].
 ///
 /// ```
 /// use compass_manifest::{Policy, Tree, check};
@@ -57,7 +57,7 @@ pub fn check_change(base: &Tree, head: &Tree, policy: &Policy) -> Report {
 
 /// A check of a loaded repository, with its optional inputs.
 ///
-/// All repositories of one check are loaded with the same policy.
+/// All repositories of one check must be loaded with the same policy.
 #[derive(Debug, Clone)]
 pub struct Check<'c> {
     head: &'c ReleaseRepository,
@@ -81,33 +81,37 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Checks the change from this base too.
+    /// Sets the base, and checks the change from it too.
     #[must_use]
     pub fn with_base(mut self, base: &'c ReleaseRepository) -> Self {
         self.base = Some(base);
         self
     }
 
-    /// Sets the paths that the change touches, as version control reports them: a changed file mode
-    /// counts. Without it, the paths whose contents differ count.
+    /// Sets the paths that the change touches, as version control reports them.
+    ///
+    /// They include paths whose file mode changed. By default, the paths whose contents differ are
+    /// used.
     #[must_use]
     pub fn with_changed_paths(mut self, paths: &'c BTreeSet<String>) -> Self {
         self.changed = Some(paths);
         self
     }
 
-    /// Compares with the policy that the change proposes, if it differs from the one in force.
+    /// Sets the policy that the change proposes, and compares its findings with those of the
+    /// current one.
     ///
     /// The report marks the findings that only one of the two policies gives; those of the proposed
-    /// policy are notes. Every repository of the check is parsed again for it.
+    /// policy are notes. Every repository of the check is parsed a second time.
     #[must_use]
     pub fn with_proposed_policy(mut self, policy: &'c Policy) -> Self {
         self.proposed = Some(policy);
         self
     }
 
-    /// Adds the repository as it was when a product version, as `v2.7.0`, was released. Hotfixes
-    /// for that version are compared with its addons.
+    /// Adds the repository at the release of a product version, such as `v2.7.0`.
+    ///
+    /// Hotfixes for that version are compared with the addons of this repository.
     #[must_use]
     pub fn with_product(
         mut self,
@@ -118,8 +122,9 @@ impl<'c> Check<'c> {
         self
     }
 
-    /// Ignores the severities and the suppressions of the policy: every rule runs with its own
-    /// severity. Suppressions in comments still apply.
+    /// Ignores the severities and the suppressions of the policy.
+    ///
+    /// Every rule runs with its own severity. Suppressions in comments still apply.
     #[must_use]
     pub fn ignoring_exceptions(mut self) -> Self {
         self.ignores_exceptions = true;
@@ -148,7 +153,7 @@ impl<'c> Check<'c> {
         proposed_policy::compare(report, &check.run_once())
     }
 
-    /// Runs all rules by the policy of the repositories.
+    /// Runs all rules with the policy of the repositories.
     fn run_once(&self) -> Report {
         let mut context = self.context(self.head);
         let (base_findings, base_sources) = match self.base {
@@ -225,13 +230,15 @@ impl<'c> Check<'c> {
         found
     }
 
-    /// The severity of a rule by the policy, otherwise its own; `None` if the policy turns it off.
+    /// Returns the severity that the policy sets for a rule, otherwise the rule's own.
+    ///
+    /// Returns `None` if the policy turns the rule off.
     fn severity(&self, rule: &Rule) -> Option<Severity> {
         let set = self.policy_severities().and_then(|severities| severities.get(rule.code));
         set.copied().unwrap_or(Some(rule.severity))
     }
 
-    /// The severities that the policy sets, unless this check ignores them.
+    /// Returns the severities that the policy sets, unless this check ignores them.
     fn policy_severities(&self) -> Option<&BTreeMap<String, Option<Severity>>> {
         (!self.ignores_exceptions).then_some(&self.head.policy.severities)
     }
@@ -239,8 +246,10 @@ impl<'c> Check<'c> {
 
 type Findings<'f> = (&'f [Finding], &'f [SourceFile]);
 
-/// Marks the findings that the base has too: same rule, file and message, and as many as there were.
-/// A file that only moved counts as the same file.
+/// Marks the findings that the base has too.
+///
+/// A finding of the base marks one finding of the same rule, file and message. A file that only
+/// moved counts as the same file.
 fn mark_preexisting(
     (found, sources): (&mut [Finding], &[SourceFile]),
     (base_findings, base_sources): Findings<'_>,
@@ -262,8 +271,10 @@ fn mark_preexisting(
     }
 }
 
-/// The whole text at a finding whose message shows only a part of it: two long values may share
-/// their beginning and end. Empty for other findings.
+/// Returns the whole text at a finding whose message is shortened; empty for other findings.
+///
+/// Findings are compared by this text too, because two long values may share their beginning and
+/// end.
 fn shortened_text<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
     if !finding.message.contains('…') {
         return "";
@@ -272,7 +283,7 @@ fn shortened_text<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {
     source.and_then(|source| source.text().get(finding.location.span.range())).unwrap_or_default()
 }
 
-/// The old path of each file that the change only moved, by its new path.
+/// Returns the old path of each file that the change only moved, by its new path.
 fn moves<'r>(context: &RuleContext<'r>) -> BTreeMap<&'r str, &'r str> {
     let Some(change) = &context.change else { return BTreeMap::new() };
     let (head, base) = (&context.repository.tree, &change.base.tree);

@@ -2,10 +2,10 @@
 
 use crate::source::{SourceFile, Span};
 
-/// The size of a release manifest in bytes. Real ones have a few kilobytes.
+/// The maximum size of a release manifest in bytes. Real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// The maximum size of a Git LFS pointer in bytes (git-lfs, `docs/spec.md`).
+/// The size in bytes that every Git LFS pointer is smaller than (git-lfs, `docs/spec.md`).
 pub const MAX_POINTER_BYTES: usize = 1024;
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/";
@@ -23,7 +23,7 @@ pub struct SyntaxError {
     pub span: Span,
 }
 
-/// Whether bytes are a Git LFS pointer, which replaces a large file until it is fetched.
+/// Returns whether bytes are a Git LFS pointer, which replaces a large file until it is fetched.
 ///
 /// ```
 /// use compass_manifest::is_lfs_pointer;
@@ -37,7 +37,7 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
         && bytes.windows(6).any(|window| window == b"\noid s")
 }
 
-/// Whether a file contains the three conflict markers of git, in their order.
+/// Returns whether a file contains the three conflict markers of git, in their order.
 ///
 /// ```
 /// use compass_manifest::has_conflict_markers;
@@ -58,11 +58,11 @@ pub fn has_conflict_markers(bytes: &[u8]) -> bool {
     next.is_none()
 }
 
-/// Decodes the text of a file, including a byte order mark.
+/// Decodes the bytes of a file; the text keeps a byte order mark.
 ///
 /// # Errors
-/// If the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict markers. Spans begin
-/// after the byte order mark.
+/// If the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict markers. Spans
+/// begin after the byte order mark.
 pub(crate) fn decode(bytes: &[u8]) -> Result<&str, SyntaxError> {
     reject_oversized(bytes.len())?;
     if is_utf16(bytes) {
@@ -78,7 +78,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<&str, SyntaxError> {
     Ok(text)
 }
 
-/// Decodes a file. If that fails, the source contains a lossy conversion for messages.
+/// Decodes a file into a source.
+///
+/// If decoding fails, the source contains a lossy conversion for messages; it is empty if the file
+/// exceeds [`MAX_BYTES`].
 pub(crate) fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<(), SyntaxError>) {
     match decode(bytes) {
         Ok(text) => (SourceFile::new(path, text), Ok(())),
@@ -87,7 +90,7 @@ pub(crate) fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<(), SyntaxEr
     }
 }
 
-/// Rejects a text with conflict markers, and a Git LFS pointer.
+/// Returns an error if a text has conflict markers or is a Git LFS pointer.
 pub(crate) fn reject_unmerged(text: &str) -> Result<(), SyntaxError> {
     if is_lfs_pointer(text.as_bytes()) {
         let message = "the file is a Git LFS pointer instead of its content";
@@ -114,7 +117,9 @@ fn decode_error(message: &str, help: &'static str, span: Span) -> SyntaxError {
     SyntaxError { message: message.to_owned(), help: Some(help), span }
 }
 
-/// Whether bytes look like UTF-16: they have its byte order mark, or a zero in every second byte.
+/// Returns whether bytes look like UTF-16.
+///
+/// UTF-16 text begins with its byte order mark, or has a zero in every second byte.
 fn is_utf16(bytes: &[u8]) -> bool {
     const SAMPLE: usize = 64;
     let zeros = |first: usize| {
@@ -128,7 +133,7 @@ fn is_utf16(bytes: &[u8]) -> bool {
 /// Returns the span of the first conflict marker.
 fn conflict_marker(text: &str) -> Option<Span> {
     const MARKERS: [&str; 3] = ["<<<<<<< ", "||||||| ", ">>>>>>> "];
-    // A cheap test, because most texts contain no marker.
+    // Search the whole text first: this is cheaper, and most texts contain no marker.
     if !MARKERS.iter().any(|marker| text.contains(marker)) {
         return None;
     }

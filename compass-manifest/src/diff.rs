@@ -10,7 +10,7 @@ use crate::yaml::{Node, NodeKind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The path, as `_config.controllers[0].containers[0].image`.
+    /// The path, such as `_config.controllers[0].containers[0].image`.
     pub path: String,
     /// The old value, abbreviated; `None` if the path is new.
     pub old: Option<String>,
@@ -22,8 +22,8 @@ pub struct Difference {
 
 /// Returns the differences of two documents, in the order of the new one.
 ///
-/// Lists are compared by index. If each item has a unique `name` or `key`, items are compared by it, so
-/// that an inserted environment variable is one difference.
+/// Lists are compared by index. If each item has a unique `name` or `key`, items are compared by
+/// it, so that an inserted environment variable is one difference.
 pub fn differences(old: &Node, new: &Node) -> Vec<Difference> {
     let mut walk = Walk { found: Vec::new(), is_detailed: false };
     walk.compare(old, new, "");
@@ -171,13 +171,13 @@ fn names(items: &[Node]) -> Option<Vec<&str>> {
     (distinct.len() == items.len()).then_some(names)
 }
 
-/// The span that represents a node: its first key, otherwise the whole node.
+/// Returns the span that represents a node: its first key, otherwise the whole node.
 fn head(node: &Node) -> Span {
     node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
-/// Abbreviates two different values. If their abbreviations are equal, long texts are shown from the
-/// first difference on.
+/// Abbreviates two different values. If their abbreviations are equal, long texts are shown from
+/// the first difference on.
 fn brief_pair(old: &Node, new: &Node) -> (String, String) {
     let (short, other) = (brief(old), brief(new));
     match (old.text(), new.text()) {

@@ -1,22 +1,22 @@
 //! Escapes untrusted text for terminals and logs.
 //!
-//! File names, manifest values and registry responses can contain control characters, which terminals
-//! and CI logs interpret. Everything that is printed goes through [`escape`] or [`escape_lines`];
-//! messages quote values with [`quote`].
+//! File names, manifest values and registry responses can contain control characters, which
+//! terminals and CI logs interpret. All printed text is escaped with [`escape`] or
+//! [`escape_lines`]; messages quote values with [`quote`].
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The number of characters of a value that a message shows.
+/// The maximum number of characters of a value that a message shows.
 pub const MAX_QUOTED: usize = 60;
 
-/// The number of characters of a path or an image reference that a message shows.
+/// The maximum number of characters of a path or an image reference that a message shows.
 const MAX_NAME: usize = 512;
 
 /// Escapes the characters that a terminal interprets or does not show.
 ///
-/// These are control characters, line breaks, bidirectional and other format characters, and no-break
-/// spaces.
+/// These are control characters, line breaks, bidirectional and other format characters, and
+/// no-break spaces.
 ///
 /// ```
 /// use compass_manifest::escape::escape;
@@ -35,7 +35,7 @@ pub fn escape_lines(text: &str) -> Cow<'_, str> {
 
 /// Returns a value in backticks, escaped and shortened to [`MAX_QUOTED`] characters.
 ///
-/// A shortened value keeps its beginning and its end, which often is a version.
+/// A shortened value keeps its beginning and its end, because the end often is a version.
 ///
 /// ```
 /// use compass_manifest::escape::quote;
@@ -47,8 +47,9 @@ pub fn quote(value: impl fmt::Display) -> String {
     quote_at_most(MAX_QUOTED, value)
 }
 
-/// Returns a path or an image reference in backticks, escaped. It is shortened only to 512 characters,
-/// so that users can copy it.
+/// Returns a path or an image reference in backticks, escaped.
+///
+/// The limit is 512 characters instead of [`MAX_QUOTED`], so that users can copy the name.
 pub(crate) fn quote_name(name: impl fmt::Display) -> String {
     quote_at_most(MAX_NAME, name)
 }
@@ -57,9 +58,9 @@ fn quote_at_most(most: usize, value: impl fmt::Display) -> String {
     format!("`{}`", escape(&shorten(&value.to_string(), most)))
 }
 
-/// Shortens a text to `most` characters: the first two thirds, `…`, and the last third.
+/// Shortens a text to `most` characters: about two thirds from its beginning, `…`, and its end.
 pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
-    // The first test is cheap: a text never has more characters than bytes.
+    // Compare the bytes first, which is cheaper: a text never has more characters than bytes.
     if text.len() <= most || text.chars().nth(most).is_none() {
         return Cow::Borrowed(text);
     }
@@ -69,7 +70,9 @@ pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{}", &text[end..]))
 }
 
-/// Whether a character is a Unicode format character: invisible, but with an effect on others.
+/// Returns whether a character is a Unicode format character.
+///
+/// Format characters are invisible, but change how other characters are shown.
 pub(crate) fn is_format(character: char) -> bool {
     matches!(
         character,
@@ -85,7 +88,7 @@ pub(crate) fn is_format(character: char) -> bool {
     )
 }
 
-/// Whether a character must be escaped before it is printed.
+/// Returns whether a character must be escaped before it is printed.
 pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || is_format(character)

@@ -1,4 +1,4 @@
-//! Findings and reports: data that [`render`](crate::render) turns into text, JSON or SARIF.
+//! Defines findings and reports, which [`render`](crate::render) formats.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The name in text, SARIF and policies: `error`, `warning` or `note`.
+    /// Returns the name in text, SARIF and policies: `error`, `warning` or `note`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -35,7 +35,7 @@ impl Severity {
 pub struct Location {
     /// The path in the repository.
     pub file: String,
-    /// The bytes in the file.
+    /// The bytes of the range.
     pub span: Span,
     /// The first character.
     pub start: Position,
@@ -48,7 +48,7 @@ pub struct Location {
 pub struct Related {
     /// The location.
     pub location: Location,
-    /// The text at the location, as `claimed by gpu`.
+    /// The text at the location, such as `claimed by gpu`.
     pub label: String,
 }
 
@@ -80,7 +80,7 @@ pub struct Finding {
     pub label: String,
     /// How to fix the problem; may have several lines.
     pub help: String,
-    /// Other locations, as the first of two conflicting values.
+    /// Other locations, for example the first of two conflicting values.
     pub related: Vec<Related>,
     /// The plugins, slots and ports that the finding is about.
     pub subjects: Vec<Subject>,
@@ -156,7 +156,7 @@ impl Location {
     }
 }
 
-/// `FILE:LINE:COLUMN`, which editors recognize.
+/// Formats the location as `FILE:LINE:COLUMN`, which editors recognize.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", escape(&self.file), self.start.line, self.start.column)
@@ -164,22 +164,22 @@ impl fmt::Display for Location {
 }
 
 impl Report {
-    /// All findings, ordered by file and position.
+    /// Returns all findings, ordered by file and position.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// The number of checked files.
+    /// Returns the number of checked files.
     pub fn files(&self) -> usize {
         self.files
     }
 
-    /// The suppressed findings, which count for nothing.
+    /// Returns the suppressed findings, which no other method counts.
     pub fn suppressed(&self) -> &[Suppressed] {
         &self.suppressed
     }
 
-    /// The file at a path that a finding points into; `None` if it is not text.
+    /// Returns the file at a path that a finding points into; `None` if it is not text.
     pub fn source(&self, path: &str) -> Option<&SourceFile> {
         self.sources.get(path)
     }
@@ -190,16 +190,17 @@ impl Report {
             sources.into_iter().map(|source| (source.path().to_owned(), source)).collect();
     }
 
-    /// Sets the directory of the release repository in the git repository, as `deploy/release`.
+    /// Sets the path of the release repository in the git repository, such as `deploy/release`.
     ///
-    /// Forges name files from the root of the git repository, so annotations and SARIF do too.
+    /// Annotations and SARIF logs must name files from the root of the git repository, as forges
+    /// do.
     #[must_use]
     pub fn in_directory(mut self, directory: &str) -> Self {
         directory.trim_matches('/').clone_into(&mut self.directory);
         self
     }
 
-    /// The path of a file from the root of the git repository.
+    /// Returns the path of a file from the root of the git repository.
     pub(crate) fn path_from_root(&self, file: &str) -> String {
         match self.directory.as_str() {
             "" => file.to_owned(),
@@ -207,18 +208,18 @@ impl Report {
         }
     }
 
-    /// The number of findings with a severity, without preexisting ones.
+    /// Returns the number of findings with a severity, without preexisting ones.
     pub fn count(&self, severity: Severity) -> usize {
         let counts = |finding: &&Finding| finding.severity == severity && !finding.preexisting;
         self.findings.iter().filter(counts).count()
     }
 
-    /// The number of preexisting findings.
+    /// Returns the number of preexisting findings.
     pub fn preexisting(&self) -> usize {
         self.findings.iter().filter(|finding| finding.preexisting).count()
     }
 
-    /// Whether the report has no error, apart from preexisting ones.
+    /// Returns whether the report has no error, apart from preexisting ones.
     pub fn passes(&self) -> bool {
         self.count(Severity::Error) == 0
     }

@@ -36,27 +36,27 @@ pub struct ImageReferenceError {
 }
 
 impl ImageReference {
-    /// The registry host, with its port if the reference has one.
+    /// Returns the registry host, with its port if the reference has one.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The repository path, including the project.
+    /// Returns the repository path, including the project.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag, if the reference has one.
+    /// Returns the tag, if the reference has one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, if the reference has one.
+    /// Returns the digest, if the reference has one.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
 
-    /// The last element of the repository path.
+    /// Returns the last element of the repository path.
     pub fn name(&self) -> &str {
         self.repository.rsplit('/').next().unwrap_or(&self.repository)
     }
@@ -137,7 +137,7 @@ fn is_host(host: &str) -> bool {
     (is_ipv6(name) || (named && valid_name)) && valid_port
 }
 
-/// Whether a host is an IPv6 address in brackets (RFC 3986, § 3.2.2).
+/// Returns whether a host is an IPv6 address in brackets (RFC 3986, § 3.2.2).
 fn is_ipv6(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
@@ -148,12 +148,12 @@ const MAX_LENGTH: usize = 512;
 /// The length of a repository path, as in the distribution registry.
 const MAX_REPOSITORY: usize = 255;
 
-/// Whether a text is a repository path of one or more elements.
+/// Returns whether a text is a repository path of one or more elements.
 pub(crate) fn is_repository(text: &str) -> bool {
     text.len() <= MAX_REPOSITORY && text.split('/').all(is_path_element)
 }
 
-/// Whether a text is one path element in the grammar of the distribution specification.
+/// Returns whether a text is one path element in the grammar of the distribution specification.
 fn is_path_element(element: &str) -> bool {
     let bytes = element.as_bytes();
     let edge =

@@ -1,5 +1,5 @@
-//! Finds the images that release manifests use: in fields, arguments, environment values, and in JSON
-//! or YAML text inside configuration values.
+//! Finds the images that release manifests use: in fields, arguments, environment values, and in
+//! JSON or YAML text inside configuration values.
 
 mod resolve;
 
@@ -19,13 +19,13 @@ pub(crate) use resolve::{is_registry_host, resolve, resolve_list_entry};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImageUse {
-    /// The path of the field, as `_config.controllers[0].containers[0].image`.
+    /// The path of the field, such as `_config.controllers[0].containers[0].image`.
     pub path: Arc<str>,
     /// The reference as written.
     pub written: String,
     /// The span of the reference.
     pub span: Span,
-    /// Whether the whole value is an image reference, as under the key `image`.
+    /// Whether the whole value is an image reference, for example under the key `image`.
     pub is_field: bool,
     /// The resolved image, or the reason why it cannot be resolved.
     pub image: Result<ResolvedImage, String>,
@@ -53,7 +53,7 @@ impl ResolvedImage {
         self.path() + &self.version()
     }
 
-    /// The project and the repository.
+    /// Returns the project and the repository.
     fn path(&self) -> String {
         match self.project.as_str() {
             "" => self.repository.clone(),
@@ -80,7 +80,7 @@ impl ResolvedImage {
         policy.registries.source_repository(repository) + &self.version()
     }
 
-    /// The tag and the digest, with their separators.
+    /// Returns the tag and the digest, with their separators.
     fn version(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
         let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
@@ -140,12 +140,12 @@ impl<'w> Walk<'w> {
     }
 
     fn text(&mut self, text: &str, span: Span) {
-        // A cheap test, because most values contain no image.
+        // Skip the regular expression for most values, which contain no image.
         if !text.contains('/') || !text.contains(':') {
             return;
         }
         let (mut path, mut rest) = (None, Some(span));
-        // JSON can escape slashes.
+        // JSON may contain `\/` for `/`.
         let text =
             if text.contains(r"\/") { Cow::Owned(text.replace(r"\/", "/")) } else { text.into() };
         for candidate in CANDIDATE.find_iter(&text) {
@@ -161,14 +161,16 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Whether a part of a text is an image: it has a registry of the policy, and a version.
+    /// Returns whether a part of a text is an image.
+    ///
+    /// An image has a registry of the policy or the host of the plugin's own image, and a version.
     fn is_image(&self, written: &str, image: &Result<ResolvedImage, String>) -> bool {
         match image {
             Ok(image) => {
                 let is_known = image.host.as_ref().is_none_or(|host| self.is_known(host));
                 is_known && (image.tag.is_some() || image.digest.is_some())
             }
-            // A registry variable, a name, and a tag that is a variable without a value.
+            // An image whose tag is a variable without a value cannot be resolved, but is an image.
             Err(_) => {
                 let registry = written.strip_prefix("[[").and_then(|rest| rest.split_once("]]"));
                 registry.is_some_and(|(name, rest)| {
@@ -184,7 +186,7 @@ impl<'w> Walk<'w> {
         [registries.release_host(), registries.source_host(), self.own_host].contains(&host)
     }
 
-    /// Finds a part of a scalar's text in the source; `None` if it contains escapes.
+    /// Finds a part of a scalar's text in the source; `None` if the source spells it with escapes.
     fn find_in(&self, part: &str, within: Span) -> Option<Span> {
         let start = within.start + self.source.text().get(within.range())?.find(part)?;
         Some(Span { start, end: start + part.len() })
@@ -211,7 +213,7 @@ impl<'w> Walk<'w> {
 /// The fields that contain text for people.
 pub(crate) const DESCRIPTIVE: &[&str] = &["description", "note", "alias", "author"];
 
-/// A registry, as a template variable or a host, with a path, a tag and a digest.
+/// Matches a possible image: a template variable or a host, a path, and optional tag and digest.
 #[expect(clippy::expect_used, reason = "a constant regular expression, which the tests use")]
 static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(

@@ -26,7 +26,7 @@ pub struct Hotfix {
     pub version: Option<String>,
     /// The product version that the hotfix is for.
     pub base: Option<String>,
-    /// The day, as `YYYYMMDD`.
+    /// The date, in the format `YYYYMMDD`.
     pub date: Option<String>,
     /// The namespace: from the path, otherwise from the values.
     pub namespace: Option<String>,
@@ -177,7 +177,7 @@ pub fn list_images(
 }
 
 impl Product {
-    /// Whether the product contains a file, or files below it if it is a symbolic link.
+    /// Returns whether the product contains a file, or files below it if it is a symbolic link.
     pub fn includes(&self, path: &str, policy: &Policy) -> bool {
         let is_at_or_below = |named: &str| {
             named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,4 +1,5 @@
-//! Checks that the examples in `docs/manifests.md` pass the rules, and that it describes every field.
+//! Checks that the examples in `docs/manifests.md` pass the rules, and that it describes every
+//! field.
 
 use crate::repository::Document;
 use crate::schema::Schema;
@@ -7,7 +8,7 @@ use crate::{Policy, Tree, addon, check, plugin, product};
 
 const PAGE: &str = include_str!("../../docs/manifests.md");
 
-/// The fenced examples that name a file.
+/// Returns the fenced examples that name a file.
 fn examples() -> Tree {
     let fences = PAGE.split("\n```").skip(1).step_by(2);
     let files = fences.filter_map(|fence| {
@@ -18,7 +19,7 @@ fn examples() -> Tree {
     files.collect()
 }
 
-/// The paths of all fields of a schema, as `spec.modules[].name`.
+/// The paths of all fields of a schema, such as `spec.modules[].name`.
 fn fields(schema: &Schema, path: &str, found: &mut Vec<String>) {
     match schema {
         Schema::List(item) | Schema::OneOrMore(item) => fields(item, &format!("{path}[]"), found),

@@ -1,4 +1,4 @@
-//! Paths of nodes in a document, as `spec.modules[0].name`.
+//! Paths of nodes in a document, such as `spec.modules[0].name`.
 
 use std::fmt;
 

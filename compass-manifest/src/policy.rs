@@ -1,7 +1,7 @@
 //! The policy of a release repository: `.compass.yaml`.
 //!
 //! [`Policy::default`] is the built-in policy, and provides every value that a file omits. Parsing
-//! stops at the first error: no part of an invalid policy is used.
+//! stops at the first error, so that no part of an invalid policy is used.
 
 mod hotfixes;
 mod pattern;
@@ -48,8 +48,9 @@ pub struct Policy {
     pub registries: Registries,
     /// The URL of the store that bundles are published to.
     pub store: String,
-    /// The platforms that are packaged, as `linux/amd64`. Where a format has room for one platform,
-    /// the first is used.
+    /// The platforms that are packaged, such as `linux/amd64`.
+    ///
+    /// Formats with a single platform use the first one.
     pub platforms: Vec<String>,
     /// The settings for plugins.
     pub plugins: PluginPolicy,
@@ -57,19 +58,21 @@ pub struct Policy {
     pub hotfixes: HotfixPolicy,
     /// The settings for products and their addons.
     pub products: ProductPolicy,
-    /// The template variables, as `[[ registry_release ]]`.
+    /// The template variables, such as `[[ registry_release ]]`.
     pub templates: Templates,
-    /// The severities that replace a rule's own, by rule code; `None` turns the rule off.
+    /// The severities that replace those of the rules, by rule code; `None` turns a rule off.
     pub severities: BTreeMap<String, Option<Severity>>,
     /// The accepted findings.
     pub suppressions: Vec<Suppression>,
-    /// The paths that one pull request may change.
+    /// The files that a pull request may change together with a plugin or hotfix.
     pub scope: ScopePolicy,
     /// The reviewers, their roles, and the release queue.
     pub review: ReviewPolicy,
     pub(crate) source: Option<SourceFile>,
-    /// Every rule code in the file. [`verify_policy`](crate::rules::verify_policy) looks them up:
-    /// rules read the policy, so the policy does not depend on them.
+    /// Every rule code in the file, for [`verify_policy`](crate::rules::verify_policy).
+    ///
+    /// Parsing does not look up the codes: rules read the policy, so the policy must not depend on
+    /// them.
     pub(crate) rule_codes: Vec<Spanned<String>>,
 }
 
@@ -110,7 +113,7 @@ impl Policy {
     /// Parses the bytes of a policy file.
     ///
     /// # Errors
-    /// As [`Policy::parse`], and if the bytes are not UTF-8 text.
+    /// Returns the errors of [`Policy::parse`], and an error if the bytes are not UTF-8 text.
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
         let (source, text) = decode::read(path, bytes);
         text.map_err(|error| PolicyError {
@@ -123,10 +126,11 @@ impl Policy {
 
     /// Parses a policy file. Omitted values are those of [`Policy::default`].
     ///
-    /// Rule codes are not looked up; [`rules::verify_policy`](crate::rules::verify_policy) does it.
+    /// Rule codes are not verified: call [`rules::verify_policy`](crate::rules::verify_policy) for
+    /// that.
     ///
     /// # Errors
-    /// The first YAML error, schema violation or invalid value in the file.
+    /// Returns the first YAML error, schema violation or invalid value in the file.
     pub fn parse(source: &SourceFile) -> Result<Self, PolicyError> {
         let error = |span, message, help| PolicyError {
             location: Location::new(source, span),

@@ -32,7 +32,7 @@ pub struct ExtraFile {
     pub source: Option<Spanned<String>>,
     /// `path`: its path in the bundle.
     pub path: Option<Spanned<String>>,
-    /// `mode`, as `0755`.
+    /// `mode`, such as `0755`.
     pub mode: Option<Spanned<String>>,
 }
 
@@ -46,17 +46,18 @@ pub struct ImageListEntry {
 }
 
 impl ProductManifest {
-    /// The directory of the addons, without a trailing slash.
+    /// Returns the directory of the addons, without a trailing slash.
     pub fn addons_directory(&self) -> Option<&str> {
         self.addons.as_ref().map(|directory| directory.value.trim_end_matches('/'))
     }
 
-    /// Returns the part of a path below the directory of the addons; `None` if the path is not in it.
+    /// Returns the part of a path below the directory of the addons; `None` if the path is not in
+    /// it.
     pub fn path_in_addons<'p>(&self, path: &'p str) -> Option<&'p str> {
         below(path, self.addons_directory()?)
     }
 
-    /// Whether the product's package contains the file unchanged.
+    /// Returns whether the product's package contains the file unchanged.
     pub(crate) fn packs(&self, path: &str) -> bool {
         self.path_in_addons(path).is_some()
             || self

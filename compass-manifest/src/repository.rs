@@ -23,7 +23,7 @@ pub(crate) use hotfix_path::HotfixPath;
 use load::LoadedFile;
 pub use unread::{files_to_read, unread_packed_files};
 
-/// A release repository whose files are parsed once and then shared.
+/// A release repository with its files parsed.
 ///
 /// A command loads it once, and runs the rules ([`Check`](crate::Check)), the
 /// [`inventory`](crate::inventory) and [`bump`](crate::bump) on it. Files that cannot be parsed
@@ -53,7 +53,7 @@ pub struct ReleaseRepository {
     /// Files that name the git repository and tag of each addon.
     pub(crate) charts: Vec<Document>,
     pub(crate) readmes: Vec<Document>,
-    /// Files in a release directory that no kind claims.
+    /// Files in a release directory whose kind is [`FileKind::Unexpected`].
     pub(crate) unexpected_files: Vec<String>,
 }
 
@@ -83,28 +83,29 @@ impl ReleaseRepository {
         repository
     }
 
-    /// Parses the same files by another policy.
+    /// Parses the same files again, as another policy classifies them.
     pub(crate) fn reload(&self, policy: &Arc<Policy>) -> Self {
         Self::load(Arc::clone(&self.tree), Arc::clone(policy))
     }
 
-    /// The files, parsed or not.
+    /// Returns the files, parsed or not.
     pub fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    /// The policy that classified the files.
+    /// Returns the policy that classified the files.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Whether the policy or a product manifest names the file as an image list.
+    /// Returns whether the policy or a product manifest names the file as an image list.
     pub fn is_image_list(&self, path: &str) -> bool {
         self.kind_of(path) == FileKind::ImageList
     }
 
-    /// The product manifests of a tree. They are parsed first, because they name addon directories
-    /// and image lists.
+    /// Returns the product manifests of a tree.
+    ///
+    /// They are parsed before the other files, because they name addon directories and image lists.
     pub(crate) fn products_of(tree: &Tree, policy: &Policy) -> Vec<ProductFile> {
         let files = tree.files();
         let products =
@@ -125,12 +126,14 @@ impl ReleaseRepository {
         }
     }
 
-    /// The kind of a file of this repository, by its path.
+    /// Returns the kind of a file of this repository, by its path.
     pub(crate) fn kind_of(&self, path: &str) -> FileKind {
         FileKind::of(path, &self.policy, &self.products)
     }
 
-    /// The addon directory of a product manifest that contains this addon; empty if none does.
+    /// Returns the addon directory that contains an addon, as a product manifest names it.
+    ///
+    /// Empty if no product manifest names a directory that contains the addon.
     pub(crate) fn addon_directory<'r>(&'r self, addon: &AddonFile) -> &'r str {
         let path = addon.document.path();
         let mut manifests = self.products.iter().map(|product| &product.manifest);
@@ -138,12 +141,13 @@ impl ReleaseRepository {
         manifest.and_then(ProductManifest::addons_directory).unwrap_or_default()
     }
 
-    /// Whether a second thread would cost more than it saves.
+    /// Returns whether the repository is so small that a second thread would cost more than it
+    /// saves.
     pub(crate) fn is_small(&self) -> bool {
         self.sources().count() < 2 * load::FILES_PER_CHUNK
     }
 
-    /// All YAML documents.
+    /// Returns all YAML documents.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> {
         let plugins = self.plugins.iter().map(|file| &file.document);
         let products = self.products.iter().map(|file| &file.document);
@@ -151,19 +155,19 @@ impl ReleaseRepository {
         plugins.chain(self.addon_documents()).chain(products).chain(others)
     }
 
-    /// The documents of addons and hotfixes.
+    /// Returns the documents of addons and hotfixes.
     pub(crate) fn addon_documents(&self) -> impl Iterator<Item = &Document> {
         let hotfixes = self.hotfixes.iter().map(|file| &file.document);
         hotfixes.chain(self.addons.iter().map(|file| &file.document))
     }
 
-    /// Every document that a finding may point into.
+    /// Returns every document that a finding may point into.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Document> {
         let lists = self.lists.iter().map(|list| &list.document);
         self.documents().chain(lists).chain(&self.readmes)
     }
 
-    /// The addons that are installed: an overlay's addon replaces the one of the same name.
+    /// Returns the addons that are installed: an overlay's addon replaces the one of the same name.
     pub(crate) fn installed_addons(&self) -> Vec<&AddonFile> {
         let overlays = self.addons.iter().filter(|addon| addon.overlay);
         let named = overlays.filter_map(|addon| addon.values.name.as_ref());

@@ -1,9 +1,9 @@
-//! Review of release pull requests: commands in bodies and comments, and the release queue.
+//! Reads review commands of pull requests, and evaluates the release queue.
 //!
 //! [`forge`] reads the JSON of a forge, and [`parse_commands`] the text of a body or a comment.
-//! [`Queue::evaluate`] returns the state of a pull request, the reasons, and the next step. All are
-//! pure functions: the caller looks up facts, as whether an image is in a registry, and puts them into
-//! [`Facts`].
+//! [`Queue::evaluate`] returns the state of a pull request, the reasons, and the next step. These
+//! functions do no I/O: the caller looks up facts, for example whether an image is in a registry,
+//! and puts them into [`Facts`].
 //!
 //! ```
 //! use compass_manifest::review::{Evidence, Facts, Outcome, Queue, ReleaseImage};

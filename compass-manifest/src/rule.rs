@@ -100,7 +100,7 @@ impl<'f> FindingSink<'f> {
         &mut self.found[last]
     }
 
-    /// Whether further findings in a file would be discarded.
+    /// Returns whether further findings in a file would be discarded.
     pub(crate) fn is_full(&self, source: &SourceFile) -> bool {
         self.files.get(source.path()).is_some_and(|(count, _)| *count > MAX_FINDINGS_PER_FILE)
     }

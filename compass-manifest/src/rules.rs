@@ -1,4 +1,4 @@
-//! The rules. Each is one file in this directory and one line in [`ALL`].
+//! Defines the rules: each has a file in this directory and an entry in [`ALL`].
 
 mod addon_version_not_increased;
 mod ambiguous_number;
@@ -114,12 +114,14 @@ pub static ALL: &[&Rule] = &[
     &yaml_syntax::RULE,
 ];
 
-/// Returns the rule with a code.
+/// Returns the rule with the code; `None` if no rule has it.
 pub fn find(code: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.code == code)
 }
 
-/// Returns the rule whose code is most similar to a mistyped one, if it is similar enough.
+/// Returns the rule whose code is most similar to a mistyped code.
+///
+/// Returns `None` if no code is similar enough ([`suggest`](crate::suggest)).
 pub fn suggest(code: &str) -> Option<&'static Rule> {
     crate::suggest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
@@ -127,7 +129,7 @@ pub fn suggest(code: &str) -> Option<&'static Rule> {
 /// Verifies that every rule code that a policy names exists.
 ///
 /// # Errors
-/// The location of the first code that no rule has, with a suggestion.
+/// Returns the location of the first code that no rule has, with a suggestion.
 pub fn verify_policy(policy: &Policy) -> Result<(), PolicyError> {
     let Some(unknown) = policy.rule_codes.iter().find(|code| find(&code.value).is_none()) else {
         return Ok(());
@@ -145,7 +147,9 @@ pub fn verify_policy(policy: &Policy) -> Result<(), PolicyError> {
     })
 }
 
-/// Adds a finding for each schema violation of a kind. The rules about the schema differ only in it.
+/// Adds a finding for each schema violation of a kind.
+///
+/// The rules about the schema differ only in the kind.
 fn report_violations(
     repository: &ReleaseRepository,
     kind: ViolationKind,
@@ -158,13 +162,13 @@ fn report_violations(
     }
 }
 
-/// A claim of an addon on a port of every node.
+/// The claim of an addon on a port of every node.
 struct PortClaim<'r> {
     protocol: &'r str,
     port: &'r Spanned<u16>,
 }
 
-/// Adds a finding for every second claim of a port among the addons of each product.
+/// Adds a finding for each repeated claim of a port among the addons of a product.
 fn report_port_conflicts(
     repository: &ReleaseRepository,
     what: &str,
@@ -189,13 +193,13 @@ fn report_port_conflicts(
     }
 }
 
-/// A claim of a plugin on a resource that only one plugin may have.
+/// The claim of a plugin on a resource that only one plugin may have.
 struct Claim<'r> {
     plugin: &'r PluginFile,
     span: Span,
 }
 
-/// Adds a finding for every claim after the first, with the first as related location.
+/// Adds a finding for each claim after the first, with the first as the related location.
 fn report_conflict(
     claims: &[Claim<'_>],
     what: &str,

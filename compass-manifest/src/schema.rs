@@ -17,7 +17,7 @@ pub(crate) enum Schema {
     Port,
     /// A port number, or 0 if the cluster chooses it.
     PortOrZero,
-    /// Any scalar except null, as a resource quantity.
+    /// Any scalar except null, for example a resource quantity.
     Scalar,
     /// Any scalar, or null.
     ScalarOrNothing,
@@ -41,7 +41,7 @@ pub(crate) struct Field {
     pub(crate) schema: Schema,
 }
 
-/// A violation of the schema.
+/// A violation of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) kind: ViolationKind,
@@ -58,7 +58,9 @@ pub(crate) enum ViolationKind {
 }
 
 impl Field {
-    /// Whether the value of an optional collection is null, which means an empty collection.
+    /// Returns whether a value is null and the field is an optional collection.
+    ///
+    /// Such a value means an empty collection.
     fn is_empty_collection(&self, value: &Node) -> bool {
         let collection =
             matches!(self.schema, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
@@ -92,7 +94,7 @@ struct Walk<'n> {
 impl<'n> Walk<'n> {
     /// Validates a node. `key_span` is the span of its key, for violations without a better one.
     fn node(&mut self, node: &'n Node, schema: Schema, key_span: Span) {
-        // `unquoted-template` reports it.
+        // The rule `unquoted-template` reports this node.
         if node.unquoted_template().is_some() {
             return;
         }
@@ -163,7 +165,7 @@ impl<'n> Walk<'n> {
         }
     }
 
-    /// Returns the entries of a mapping; otherwise reports the node, and returns nothing.
+    /// Returns the entries of a mapping; adds a violation and returns `None` for another node.
     fn entries(&mut self, node: &'n Node, key_span: Span) -> Option<&'n [Entry]> {
         if let NodeKind::Mapping(entries) = &node.kind {
             return Some(entries);

@@ -38,13 +38,13 @@ pub struct Spanned<T> {
 pub struct SourceFile {
     path: String,
     text: String,
-    /// The position of every [`STRIDE`]th byte, so that a lookup takes constant time in lines of any
-    /// length. Computed on demand, because most files have no findings.
+    /// The position of every [`STRIDE`]th byte, so that a lookup takes constant time in lines of
+    /// any length. Computed on demand, because most files have no findings.
     positions: OnceLock<Vec<Position>>,
 }
 
 impl Span {
-    /// The span as a range.
+    /// Returns the span as a range.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
@@ -62,12 +62,12 @@ impl SourceFile {
         Self { path: path.into(), text, positions: OnceLock::new() }
     }
 
-    /// The path in the repository.
+    /// Returns the path in the repository.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The text, without a byte order mark.
+    /// Returns the text, without a byte order mark.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -1,7 +1,7 @@
-//! Strategies for property tests (feature `proptest`).
+//! Defines strategies for property tests (feature `proptest`).
 //!
-//! They generate versions, image references and whole release repositories, valid ones and ones with
-//! one known error. An example of a test of a program that uses this crate:
+//! They generate versions, image references, and whole release repositories, either valid or with
+//! one known error. Example of a test for a program that uses this crate:
 //!
 //! ```
 //! use compass_manifest::strategies::{Mutation, mutated_repositories, repositories};
@@ -33,7 +33,7 @@ use crate::version::Date;
 pub use mutation::{Mutation, mutated_repositories};
 pub use repository::{Addon, Hotfix, Plugin, Repository, repositories};
 
-/// Generates plugin versions, as `v0.1.0`, without pre-releases.
+/// Generates plugin versions, such as `v0.1.0`, without pre-releases.
 pub fn plugin_versions() -> impl Strategy<Value = String> {
     (0..50_u32, 0..50_u32, 0..500_u32)
         .prop_map(|(major, minor, patch)| format!("v{major}.{minor}.{patch}"))
@@ -52,14 +52,14 @@ pub fn product_versions() -> impl Strategy<Value = String> {
         .prop_map(|(v, major, minor, patch, suffix)| format!("{v}{major}.{minor}.{patch}{suffix}"))
 }
 
-/// Generates existing dates, as `YYYYMMDD`.
+/// Generates existing dates in the format `YYYYMMDD`.
 pub fn dates() -> impl Strategy<Value = String> {
     (2000..2100_u16, 1..13_u8, 1..32_u8)
         .prop_map(|(year, month, day)| format!("{year:04}{month:02}{day:02}"))
         .prop_filter("an existing date", |text| Date::parse(text).is_some())
 }
 
-/// Generates HOTFIXVERSIONs, as `v2.7.0-20180605-p1`.
+/// Generates HOTFIXVERSIONs, such as `v2.7.0-20180605-p1`.
 pub fn hotfix_versions() -> impl Strategy<Value = String> {
     (product_versions(), dates(), 1..2_000_u32).prop_map(|(base, date, patch)| {
         format!("v{}-{date}-p{patch}", base.trim_start_matches('v'))

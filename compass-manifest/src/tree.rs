@@ -29,8 +29,8 @@ enum Content {
 
 /// The files of a release repository by path.
 ///
-/// Paths use `/` and are relative to the root. The caller provides the contents, from a directory, a git
-/// revision or an upload.
+/// Paths use `/` and are relative to the root. The caller provides the contents, from a directory,
+/// a git revision or an upload.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     files: BTreeMap<String, Content>,
@@ -49,8 +49,8 @@ impl Tree {
 
     /// Adds or replaces a regular file without its content.
     ///
-    /// `content_id` is any text that changes with the content, as a git object name, so that changes of
-    /// the file are detected.
+    /// `content_id` is any text that changes with the content, as a git object name, so that
+    /// changes of the file are detected.
     pub fn insert_unread(&mut self, path: impl Into<String>, content_id: impl Into<String>) {
         self.insert_entry(path, EntryKind::File, content_id);
     }
@@ -65,17 +65,17 @@ impl Tree {
         self.files.insert(path.into(), Content::Unread(kind, content_id.into()));
     }
 
-    /// The kind of the entry at a path.
+    /// Returns the kind of the entry at a path.
     pub fn kind(&self, path: &str) -> Option<EntryKind> {
         Some(self.files.get(path)?.kind())
     }
 
-    /// All entries, ordered by path.
+    /// Returns all entries, ordered by path.
     pub fn entries(&self) -> impl Iterator<Item = (&str, EntryKind)> {
         self.files.iter().map(|(path, content)| (path.as_str(), content.kind()))
     }
 
-    /// The content of a file, if the tree has it.
+    /// Returns the content of a file, if the tree has it.
     pub fn get(&self, path: &str) -> Option<&[u8]> {
         match self.files.get(path)? {
             Content::Read(bytes) => Some(bytes),
@@ -83,7 +83,7 @@ impl Tree {
         }
     }
 
-    /// Whether the tree has an entry at the path.
+    /// Returns whether the tree has an entry at the path.
     pub fn contains(&self, path: &str) -> bool {
         self.files.contains_key(path)
     }
@@ -97,7 +97,7 @@ impl Tree {
         })
     }
 
-    /// All files with content, ordered by path.
+    /// Returns all files with content, ordered by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().filter_map(|(path, content)| match content {
             Content::Read(bytes) => Some((path.as_str(), bytes.as_slice())),
@@ -105,7 +105,7 @@ impl Tree {
         })
     }
 
-    /// The paths of all entries, ordered.
+    /// Returns the paths of all entries, ordered.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
@@ -124,7 +124,7 @@ impl Tree {
 }
 
 impl EntryKind {
-    /// Whether neither the entry nor a path below it can be read.
+    /// Returns whether neither the entry nor a path below it can be read.
     pub(crate) fn is_obstacle(self) -> bool {
         match self {
             Self::File | Self::LfsPointer => false,
@@ -132,7 +132,7 @@ impl EntryKind {
         }
     }
 
-    /// The kind for messages, as `a symbolic link`.
+    /// Returns the kind for messages, such as `a symbolic link`.
     pub fn describe(self) -> &'static str {
         match self {
             Self::File => "a file",

@@ -1,7 +1,7 @@
-//! YAML trees with the span of every node. Only this module uses the YAML library.
+//! Parses YAML into trees with the span of every node.
 //!
-//! The trees are built from parser events instead of serde, because diagnostics need the spans of keys,
-//! duplicate keys and quoting, which serde drops.
+//! Only this module uses the YAML library. The trees are built from parser events instead of serde,
+//! because diagnostics need the spans of keys, duplicate keys and quoting, which serde drops.
 
 mod build;
 mod duplicate_keys;
@@ -15,11 +15,12 @@ use crate::source::{SourceFile, Span, Spanned};
 pub(crate) use duplicate_keys::DuplicateKey;
 pub(crate) use scalar::{Yaml11Meaning, decimal};
 
-/// The nesting depth of a document, so that functions may recurse over it.
+/// The maximum nesting depth of a document, so that recursive functions do not overflow the stack.
 pub const MAX_DEPTH: usize = 128;
-/// The number of lists, mappings, keys and values of a document. Real ones have a few hundred.
+/// The maximum number of lists, mappings, keys and values of a document. Real ones have a few
+/// hundred.
 pub const MAX_NODES: usize = 50_000;
-/// The length of a key in bytes, because messages about its value repeat it.
+/// The maximum length of a key in bytes, because messages about its value repeat it.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// A node of a YAML document.
@@ -27,7 +28,7 @@ pub const MAX_KEY_BYTES: usize = 1024;
 pub struct Node {
     /// The content.
     pub kind: NodeKind,
-    /// The bytes in the text.
+    /// The bytes of the node in the text.
     pub span: Span,
 }
 
@@ -47,8 +48,9 @@ pub enum NodeKind {
 pub struct Scalar {
     /// The text, with quotes and escapes resolved.
     pub text: Box<str>,
-    /// Whether it is neither quoted nor a block scalar, so that it may be a number, a boolean or
-    /// null.
+    /// Whether the scalar is neither quoted nor a block scalar.
+    ///
+    /// Only a plain scalar may be a number, a boolean or null.
     pub plain: bool,
 }
 
@@ -77,17 +79,19 @@ pub enum ScalarType {
 }
 
 impl Node {
-    /// The value of a key of a mapping: the last one, as most YAML parsers use.
+    /// Returns the value of a key of a mapping.
+    ///
+    /// Returns the last value of a duplicate key, as most YAML parsers do.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().rev().find(|entry| entry.key.text() == Some(key)).map(|e| &e.value)
     }
 
-    /// The value at a path of keys.
+    /// Returns the value at a path of keys.
     pub fn at(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// The entries of a mapping; empty for anything else.
+    /// Returns the entries of a mapping; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.kind {
             NodeKind::Mapping(entries) => entries,
@@ -95,7 +99,7 @@ impl Node {
         }
     }
 
-    /// The items of a sequence; empty for anything else.
+    /// Returns the items of a sequence; empty for anything else.
     pub fn items(&self) -> &[Node] {
         match &self.kind {
             NodeKind::Sequence(items) => items,
@@ -114,7 +118,7 @@ impl Node {
         })
     }
 
-    /// The text of a scalar of any type.
+    /// Returns the text of a scalar of any type.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Scalar(scalar) => Some(&scalar.text),
@@ -122,25 +126,27 @@ impl Node {
         }
     }
 
-    /// The text of a scalar with its span; `None` for a missing node, null, or a collection.
+    /// Returns the text of a scalar with its span.
+    ///
+    /// Returns `None` for a missing node, null, or a collection.
     pub(crate) fn spanned_text(node: Option<&Self>) -> Option<Spanned<String>> {
         let node = node.filter(|node| !node.is_null())?;
         Some(Spanned { value: node.text()?.to_owned(), span: node.span })
     }
 
-    /// The port in a scalar, with its span; `None` for 0.
+    /// Returns the port in a scalar, with its span; `None` for 0 and for anything but a port.
     pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
         let node = node?;
         let value = decimal(node.text()?).filter(|port| *port != 0)?;
         Some(Spanned { value, span: node.span })
     }
 
-    /// Whether the node is `null`, `~` or empty.
+    /// Returns whether the node is `null`, `~` or empty.
     pub fn is_null(&self) -> bool {
         matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
     }
 
-    /// The variable of an unquoted `[[ name ]]`, which YAML parses as a list in a list.
+    /// Returns the variable of an unquoted `[[ name ]]`, which YAML parses as a list in a list.
     pub(crate) fn unquoted_template(&self) -> Option<&str> {
         let ([inner], true) = (self.items(), matches!(self.kind, NodeKind::Sequence(_))) else {
             return None;
@@ -152,7 +158,7 @@ impl Node {
         (scalar.plain && begins && scalar.text.chars().all(is_name)).then_some(&scalar.text)
     }
 
-    /// Whether two nodes have equal values, without regard to spans, quoting and key order.
+    /// Returns whether two nodes have equal values, without regard to spans, quoting and key order.
     pub fn semantically_eq(&self, other: &Node) -> bool {
         match (&self.kind, &other.kind) {
             (NodeKind::Scalar(one), NodeKind::Scalar(two)) => {
@@ -176,7 +182,7 @@ impl Node {
         }
     }
 
-    /// The type of the node for messages, as `a list`.
+    /// Returns the type of the node for messages, such as `a list`.
     pub fn describe(&self) -> &'static str {
         match &self.kind {
             NodeKind::Sequence(_) => "a list",
@@ -195,8 +201,8 @@ impl Node {
 ///
 /// # Errors
 /// - If the text is not YAML, or contains no or several documents.
-/// - If it exceeds [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`] or [`MAX_KEY_BYTES`], or expands too much
-///   through aliases.
+/// - If it exceeds [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`] or [`MAX_KEY_BYTES`], or if its
+///   aliases expand too much.
 /// - If it is a Git LFS pointer or has conflict markers.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     decode::reject_oversized(text.len())?;
@@ -204,8 +210,9 @@ pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     build::document(text)
 }
 
-/// Parses the bytes of a file, as [`parse`] does. The returned source is empty if the file is larger than
-/// [`MAX_BYTES`].
+/// Parses the bytes of a file, as [`parse`] does.
+///
+/// The returned source is empty if the file is larger than [`MAX_BYTES`].
 pub fn read(path: &str, bytes: &[u8]) -> (SourceFile, Result<Node, SyntaxError>) {
     let (source, text) = decode::read(path, bytes);
     let document = text.and_then(|()| build::document(source.text()));

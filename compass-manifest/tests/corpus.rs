@@ -16,7 +16,8 @@ use serde_json::Value;
 
 const RELEASES: [&str; 3] = ["v2.7.0", "v2.7.1-GA", "v2.7.2"];
 
-/// Rules without findings in the history, which has no anchors, octal numbers, links or duplicate files.
+/// Rules without findings in the history, which has no anchors, octal numbers, links or duplicate
+/// files.
 const NEVER: [&str; 5] = [
     "ambiguous-number",
     "duplicate-manifest",
@@ -147,7 +148,7 @@ fn corpus_hotfix_paths_are_parsed() {
     }
 }
 
-/// The expected findings of each release, as `code file` or `code file text`.
+/// Returns the expected findings of each release, such as `code file` or `code file text`.
 fn must_say(expectations: &Value) -> Vec<(&'static str, String)> {
     let mut must = Vec::new();
     for plugin in expectations["plugins"].as_array().unwrap() {

@@ -79,7 +79,8 @@ const POD: &[Field] = &[
 
 const CONTAINER: &[Field] = &[
     optional("name", Schema::Scalar),
-    // Optional, because `container-without-image` reports it instead of `missing-field`.
+    // Optional, because `container-without-image` reports a missing image instead of
+    // `missing-field`.
     optional("image", Schema::Text),
     optional("imagePullPolicy", Schema::Text),
     optional("tty", Schema::Boolean),

@@ -56,8 +56,8 @@ pub(super) fn find<'r>(
     }
 }
 
-/// Returns the addons in the directory that the manifest of the product version names; all addons if
-/// it names none. Overlays belong to one customer, so hotfixes do not patch them.
+/// Returns the addons in the directory that the manifest of the product version names; all addons
+/// if it names none. Overlays belong to one customer, so hotfixes do not patch them.
 fn product_addons<'r>(
     repository: &'r ReleaseRepository,
     base: &ProductVersion,
@@ -110,7 +110,7 @@ impl AddonPath {
         format!("{}/{}/{}", self.namespace, self.group, self.leaf)
     }
 
-    /// Whether the rule `hotfix-path` accepts this name for a package of the addon.
+    /// Returns whether the rule `hotfix-path` accepts this name for a package of the addon.
     pub(super) fn accepts_name(&self, name: &str) -> bool {
         name == self.leaf || name == self.grouped_name()
     }

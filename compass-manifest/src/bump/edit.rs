@@ -143,7 +143,7 @@ impl<'s> Editor<'s> {
     }
 }
 
-/// Returns the node at a path, as `spec.service.configs.envs[0].value`. Keys may contain dots.
+/// Returns the node at a path, such as `spec.service.configs.envs[0].value`. Keys may contain dots.
 pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     if path.is_empty() {
         return Some(node);

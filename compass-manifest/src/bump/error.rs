@@ -49,7 +49,7 @@ pub enum BumpError {
         location: Location,
         /// The path of the field.
         path: String,
-        /// The style, as `an alias`.
+        /// The style, such as `an alias`.
         style: &'static str,
     },
     /// The replacement would change another value too, through an anchor.
@@ -173,7 +173,7 @@ impl BumpError {
         })
     }
 
-    /// Whether the cause is in the manifests rather than in the request.
+    /// Returns whether the cause is in the manifests rather than in the request.
     pub fn is_in_manifest(&self) -> bool {
         matches!(
             self,

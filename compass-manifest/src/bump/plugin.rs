@@ -9,13 +9,13 @@ use crate::version::{BumpLevel, PluginVersion};
 
 /// Writes the next version into a plugin manifest.
 ///
-/// The version is written to `spec.version`, to the tag of `spec.service.image`, and to the tags of the
-/// plugin's other images that have the old version, in fields, environment values, arguments and
-/// embedded texts. Every other byte stays.
+/// The version is written to `spec.version`, to the tag of `spec.service.image`, and to the tags of
+/// the plugin's other images that have the old version, in fields, environment values, arguments
+/// and embedded texts. Every other byte stays.
 ///
 /// # Errors
-/// If the manifest lacks version or image, one of them cannot be replaced in place, or an anchor would
-/// change another value.
+/// Returns an error if the manifest lacks version or image, if one of them cannot be replaced in
+/// place, or if the replacement would change another value through an anchor.
 pub fn bump_plugin(
     source: &SourceFile,
     policy: &Policy,
@@ -29,7 +29,8 @@ pub fn bump_plugin(
 /// Writes a given version into a plugin manifest, as [`bump_plugin`] does.
 ///
 /// # Errors
-/// As [`bump_plugin`], and [`BumpError::NotGreater`] if the version is not greater than the current one.
+/// Returns the errors of [`bump_plugin`], and [`BumpError::NotGreater`] if the version is not
+/// greater than the current one.
 pub fn set_plugin_version(
     source: &SourceFile,
     policy: &Policy,
@@ -72,8 +73,10 @@ fn write(
     Ok(BumpedPlugin { text, old, new, changes })
 }
 
-/// Whether an image is in the plugin's project, and has the plugin's version or is the service's own
-/// image.
+/// Returns whether a bump changes the tag of an image.
+///
+/// The image must be in the project of the service's image, and have the plugin's version or be the
+/// service's image.
 fn is_of_version(image: &ImageReference, service: &ImageReference, version: &str) -> bool {
     let same_project = project(image) == project(service) && image.host() == service.host();
     same_project && (image.tag() == Some(version) || image == service)

@@ -38,7 +38,9 @@ pub(crate) fn resolve_list_entry(line: &ImageListEntry, policy: &Policy) -> Imag
     ImageUse { path: Arc::default(), written, span: line.span, is_field: true, image }
 }
 
-/// Whether the first part of a reference is a registry host, by the convention of container tools.
+/// Returns whether the first part of a reference is a registry host.
+///
+/// A host contains a `.` or `:`, or is `localhost`, by the convention of container tools.
 pub(crate) fn is_registry_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }

@@ -8,21 +8,21 @@ use crate::yaml::Node;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HotfixPolicy {
-    /// The directories of the hotfixes; new hotfixes go into the first.
+    /// The directories of the hotfixes; `compass bump` creates hotfixes in the first.
     pub directories: Vec<String>,
     /// The namespaces that an addon may be installed in.
     pub namespaces: Vec<String>,
     /// The patterns of hotfix paths, tried in order.
     pub patterns: Vec<PathPattern>,
-    /// Texts of a README template that must be replaced.
+    /// The placeholder texts of README templates, which authors must replace.
     pub placeholders: Vec<String>,
 }
 
 /// A pattern of hotfix paths below the hotfix directory.
 ///
-/// It is a regular expression for the whole path, with the named groups `addon`, `version`, `base`
-/// (product version), `date`, `patch`, `namespace`, `group`, `leaf` (the addon's own directory), and
-/// `package`, if the package is another directory than the one of `version`.
+/// The pattern is a regular expression for the whole path, with the named groups `addon`,
+/// `version`, `base` (product version), `date`, `patch`, `namespace`, `group`, `leaf` (the addon's
+/// own directory), and `package`, if the package is another directory than the one of `version`.
 #[derive(Debug, Clone)]
 pub struct PathPattern {
     text: String,
@@ -44,9 +44,9 @@ pub enum VersionFormat {
 
 const DEFAULT_PATTERN: &str = r"(?P<base>v[^/]+)/(?P<addon>[^/]+?)-(?P<version>v[0-9][^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
 
-/// The memory of a compiled pattern. Patterns of real repositories need a fifth of it.
+/// The maximum memory of a compiled pattern. Patterns of real repositories need a fifth of it.
 const MAX_COMPILED_BYTES: usize = 512 << 10;
-/// The number of path patterns of a policy.
+/// The maximum number of path patterns of a policy.
 const MAX_PATH_PATTERNS: usize = 64;
 
 impl Default for HotfixPolicy {
@@ -84,7 +84,8 @@ impl PathPattern {
     /// Compiles a regular expression for the whole path below the hotfix directory.
     ///
     /// # Errors
-    /// If the text is not a valid regular expression, or its compiled form exceeds 512 KiB.
+    /// Returns an error if the text is not a valid regular expression, or if its compiled form
+    /// exceeds 512 KiB.
     pub fn new(text: &str, format: VersionFormat) -> Result<Self, regex::Error> {
         let regex = RegexBuilder::new(&format!("^(?:{text})$"))
             .size_limit(MAX_COMPILED_BYTES)
@@ -93,12 +94,12 @@ impl PathPattern {
         Ok(Self { text: text.to_owned(), regex, format })
     }
 
-    /// The expression as written.
+    /// Returns the expression as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether this is the built-in pattern.
+    /// Returns whether this is the built-in pattern.
     pub(crate) fn is_built_in(&self) -> bool {
         self.text == DEFAULT_PATTERN
     }

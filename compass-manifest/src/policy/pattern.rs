@@ -1,15 +1,15 @@
 use super::value::{ValueError, one_or_more, value_error};
 use crate::yaml::Node;
 
-/// The length of a pattern in bytes. No path is longer.
+/// The maximum length of a pattern in bytes.
 pub const MAX_PATTERN_BYTES: usize = 1024;
-/// The number of patterns of a list.
+/// The maximum number of patterns of a list.
 pub(crate) const MAX_PATTERNS: usize = 1000;
 
 /// A pattern for texts and paths, with the wildcards `*` and `**/`.
 ///
-/// `*` matches any characters, also none. `**/` matches any directories, also none; it is a wildcard at
-/// the beginning of the pattern and after a `/`.
+/// `*` matches zero or more characters, including `/`. `**/` matches zero or more directories; it
+/// is a wildcard only at the beginning of the pattern and after a `/`.
 ///
 /// ```
 /// use compass_manifest::policy::Pattern;
@@ -31,13 +31,13 @@ pub struct Pattern {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wildcard {
-    /// Any characters.
+    /// Matches any characters.
     Any,
-    /// Nothing, or any characters that end with `/`.
+    /// Matches nothing, or any characters that end with `/`.
     Directories,
 }
 
-/// A text is too long for a pattern.
+/// The error for a text that is too long for a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the pattern has {bytes} bytes; at most {MAX_PATTERN_BYTES} are allowed")]
 pub struct PatternError {
@@ -48,7 +48,7 @@ impl Pattern {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// If the text is longer than [`MAX_PATTERN_BYTES`].
+    /// Returns an error if the text is longer than [`MAX_PATTERN_BYTES`].
     pub fn new(text: &str) -> Result<Self, PatternError> {
         if text.len() > MAX_PATTERN_BYTES {
             return Err(PatternError { bytes: text.len() });
@@ -56,7 +56,7 @@ impl Pattern {
         Ok(Self::of(text))
     }
 
-    /// Parses a text that is known to be short enough.
+    /// Parses a text whose length was checked.
     pub(super) fn of(text: &str) -> Self {
         let (prefix, mut after) = split_at_star(text);
         let mut pattern =
@@ -78,7 +78,8 @@ impl Pattern {
             let (literal, next) = split_at_star(after);
             after = next;
             match pattern.rest.last_mut() {
-                // Two wildcards without text between them match as much as the second.
+                // Two wildcards without text between them match the same texts as the second one
+                // alone.
                 Some((last, between)) if between.is_empty() => {
                     *last = wildcard;
                     literal.clone_into(between);
@@ -89,12 +90,12 @@ impl Pattern {
         pattern
     }
 
-    /// Whether the pattern matches a whole text.
+    /// Returns whether the pattern matches a whole text.
     pub fn matches(&self, text: &str) -> bool {
         let Some(mut text) = text.strip_prefix(self.prefix.as_str()) else { return false };
         let Some(((last, end), between)) = self.rest.split_last() else { return text.is_empty() };
-        // The first match leaves the longest rest to the later wildcards, so that no backtracking is
-        // needed.
+        // Use the first match, which leaves the longest rest to the later wildcards, so that no
+        // backtracking is needed.
         for (wildcard, literal) in between {
             let matches = |(at, _): &(usize, &str)| wildcard.matches(&text[..*at]);
             let Some((at, _)) = text.match_indices(literal.as_str()).find(matches) else {
@@ -105,19 +106,19 @@ impl Pattern {
         text.strip_suffix(end.as_str()).is_some_and(|before| last.matches(before))
     }
 
-    /// Whether the pattern may match a path below a directory.
+    /// Returns whether the pattern may match a path below a directory.
     pub(crate) fn may_match_below(&self, directory: &str) -> bool {
         let directory = format!("{directory}/");
         self.prefix.starts_with(&directory)
             || (!self.rest.is_empty() && directory.starts_with(&self.prefix))
     }
 
-    /// The directory of all paths that the pattern matches; empty for the root.
+    /// Returns the directory of all paths that the pattern matches; empty for the root.
     pub(crate) fn directory(&self) -> &str {
         self.prefix.rsplit_once('/').map_or("", |(directory, _)| directory)
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -133,8 +134,9 @@ impl Pattern {
         nodes.iter().map(Self::read).collect()
     }
 
-    /// Reads one pattern for paths or a list of them. Other wildcards of shells are errors, because such
-    /// a pattern would match nothing.
+    /// Reads one pattern for paths, or a list of them.
+    ///
+    /// Other wildcards of shells are errors, because such a pattern would match nothing.
     pub(super) fn paths(node: &Node) -> Result<Vec<Self>, ValueError> {
         let other = |text: &&str| text.contains(['?', '[', '{', '\\']) || text.starts_with('!');
         let mut nodes = one_or_more(node).iter();
@@ -156,7 +158,7 @@ impl Pattern {
 }
 
 impl Wildcard {
-    /// Whether the wildcard matches this text.
+    /// Returns whether the wildcard matches a text.
     fn matches(self, text: &str) -> bool {
         self == Self::Any || text.is_empty() || text.ends_with('/')
     }

@@ -6,7 +6,7 @@ use crate::yaml::{Node, decimal};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PluginPolicy {
-    /// The directories of the plugin manifests; new manifests go into the first.
+    /// The directories of the plugin manifests; the first is for new manifests.
     pub directories: Vec<String>,
     /// Whether pre-releases may be released.
     pub prerelease: bool,

@@ -11,7 +11,7 @@ use crate::yaml::Node;
 pub struct ProductPolicy {
     /// The directories of the product manifests.
     pub directories: Vec<String>,
-    /// Released product versions, in addition to those of manifests and git tags.
+    /// The released product versions, in addition to those of manifests and git tags.
     pub versions: Vec<ProductVersion>,
     /// The directories of the addons.
     pub addons: Vec<String>,
@@ -21,9 +21,9 @@ pub struct ProductPolicy {
     pub image_lists: Vec<Pattern>,
     /// The image lists that contain only images of addons.
     pub addon_lists: Vec<Pattern>,
-    /// Files that name the addons of an installation.
+    /// The files that name the addons of an installation.
     pub descriptors: Vec<Pattern>,
-    /// Files that name the git repository and tag of each addon.
+    /// The files that name the git repository and tag of each addon.
     pub chart_lists: Vec<Pattern>,
 }
 
@@ -43,7 +43,7 @@ impl Default for ProductPolicy {
 }
 
 impl ProductPolicy {
-    /// Whether a file is in an overlay directory.
+    /// Returns whether a file is in an overlay directory.
     pub fn is_overlay(&self, path: &str) -> bool {
         below_any(path, &self.overlays).is_some()
     }

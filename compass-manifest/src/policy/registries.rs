@@ -15,16 +15,16 @@ pub struct Registries {
     pub release: String,
     /// The projects, by their name in image lists and templates.
     pub projects: BTreeMap<String, Project>,
-    /// The connection settings of single hosts.
+    /// The connection settings, by registry host.
     pub hosts: BTreeMap<String, Host>,
 }
 
 /// The names of a project in the two registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// In the source registry.
+    /// The name in the source registry.
     pub source: String,
-    /// In the release registry.
+    /// The name in the release registry.
     pub release: String,
 }
 
@@ -33,12 +33,12 @@ pub struct Project {
 pub struct Host {
     /// Whether the host is contacted without TLS.
     pub plain_http: bool,
-    /// A file with the trusted certificates of this host, relative to the policy.
+    /// The file with the trusted certificates of this host, relative to the policy.
     pub ca: Option<String>,
-    /// A file with the client certificate for this host, relative to the policy; may contain the
+    /// The file with the client certificate for this host, relative to the policy; may contain the
     /// key.
     pub certificate: Option<String>,
-    /// A file with the key of the client certificate, relative to the policy.
+    /// The file with the key of the client certificate, relative to the policy.
     pub key: Option<String>,
 }
 
@@ -56,19 +56,19 @@ impl Default for Registries {
 }
 
 impl Registries {
-    /// The host of the source registry.
+    /// Returns the host of the source registry.
     pub fn source_host(&self) -> &str {
         split_host(&self.source).0
     }
 
-    /// The host of the release registry.
+    /// Returns the host of the release registry.
     pub fn release_host(&self) -> &str {
         split_host(&self.release).0
     }
 
     /// Returns the repository in the source registry for a repository path in the release registry.
     ///
-    /// The name of the project is replaced, the rest of the path stays.
+    /// Replaces the name of the project, and keeps the rest of the path.
     pub fn source_repository(&self, release_repository: &str) -> String {
         let below = |project: &str| {
             release_repository.strip_prefix(project).and_then(|rest| rest.strip_prefix('/'))
@@ -113,7 +113,9 @@ impl Registries {
         Ok(())
     }
 
-    /// The built-in projects: `release`, with the projects of the two registries, and `library`.
+    /// Returns the built-in projects `release` and `library`.
+    ///
+    /// `release` stands for the projects in [`Self::source`] and [`Self::release`].
     fn default_projects(&self) -> BTreeMap<String, Project> {
         let project = |source: &str, release: &str| Project {
             source: source.into(),

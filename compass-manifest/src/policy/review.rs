@@ -13,7 +13,7 @@ pub struct ReviewPolicy {
     pub cc: Vec<String>,
     /// The kinds of release pull requests, without `kind/`.
     pub kinds: Vec<String>,
-    /// The accounts by role, as `platform-release`.
+    /// The accounts by role, such as `platform-release`.
     pub roles: BTreeMap<String, Vec<String>>,
     /// The queue of release pull requests.
     pub queue: Queue,

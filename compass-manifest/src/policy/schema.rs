@@ -11,7 +11,8 @@ pub(super) const POLICY: Schema = Schema::Fields(&[
     optional("hotfixes", Schema::Fields(HOTFIXES)),
     optional("products", Schema::Fields(PRODUCTS)),
     optional("templates", Schema::MapOf(&Schema::Any)),
-    // Not `Text`, which rejects `off`: YAML 1.1 parsers read it as a boolean.
+    // `Scalar` instead of `Text`, because `Text` rejects `off`, which YAML 1.1 parsers read as a
+    // boolean.
     optional("rules", Schema::MapOf(&Schema::Scalar)),
     optional("allow", Schema::List(&Schema::Fields(SUPPRESSION))),
     optional("scope", Schema::Fields(SCOPE)),

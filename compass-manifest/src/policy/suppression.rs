@@ -4,7 +4,7 @@ use crate::finding::{Finding, Subject};
 use crate::source::Span;
 use crate::yaml::{Node, decimal};
 
-/// An entry of the policy's `allow` list: accepts the findings that it matches.
+/// An entry of the policy's `allow` list, which removes the matching findings from the report.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Suppression {
@@ -12,15 +12,15 @@ pub struct Suppression {
     pub code: String,
     /// The files; `None` for all.
     pub file: Option<Pattern>,
-    /// The plugin, slot or port that the finding must be about.
+    /// The plugins, slots and ports that the finding must all be about.
     pub subjects: Vec<Subject>,
-    /// Why the findings are accepted.
+    /// The reason why the findings are accepted.
     pub reason: String,
     pub(crate) span: Span,
 }
 
 impl Suppression {
-    /// Whether the suppression matches a finding.
+    /// Returns whether the suppression matches a finding.
     pub fn suppresses(&self, finding: &Finding) -> bool {
         self.code == finding.code
             && self.file.as_ref().is_none_or(|file| file.matches(&finding.location.file))

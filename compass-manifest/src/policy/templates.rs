@@ -7,7 +7,7 @@ use crate::escape::quote;
 use crate::template::variables;
 use crate::yaml::{Node, NodeKind, ScalarType};
 
-/// The template variables that release manifests may use, as `[[ registry_release ]]`.
+/// The template variables that release manifests may use, such as `[[ registry_release ]]`.
 #[derive(Debug, Clone)]
 pub struct Templates {
     variables: Vec<(Pattern, TemplateValue)>,
@@ -16,7 +16,7 @@ pub struct Templates {
 /// The value of a template variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplateValue {
-    /// A project of the registry: `{release}` in the policy.
+    /// A project of the registry, for example `{release}` in the policy.
     Project(String),
     /// A text.
     Text(String),
@@ -39,7 +39,7 @@ impl Default for Templates {
 }
 
 impl Templates {
-    /// The value of a variable; `None` if the policy does not list it.
+    /// Returns the value of a variable; `None` if the policy does not list the variable.
     pub fn get(&self, name: &str) -> Option<&TemplateValue> {
         self.variables.iter().rev().find(|(known, _)| known.matches(name)).map(|(_, value)| value)
     }
@@ -47,7 +47,7 @@ impl Templates {
     /// Replaces the variables in a text by their values.
     ///
     /// # Errors
-    /// A message, if a variable has no text as its value or is not closed.
+    /// Returns a message if a variable is unknown, is not closed, or has no text as its value.
     ///
     /// ```
     /// use compass_manifest::Policy;
@@ -87,12 +87,12 @@ impl Templates {
         Ok(Cow::Owned(filled))
     }
 
-    /// The names and name patterns in the policy.
+    /// Returns the names and name patterns in the policy.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The variable whose value is a project.
+    /// Returns the first variable whose value is the project.
     pub fn variable_for_project(&self, project: &str) -> Option<&str> {
         let is_project =
             |value: &TemplateValue| *value == TemplateValue::Project(project.to_owned());

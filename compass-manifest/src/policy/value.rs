@@ -27,7 +27,7 @@ pub(super) fn texts(node: &Node) -> Vec<String> {
     node.items().iter().filter_map(Node::text).map(str::to_owned).collect()
 }
 
-/// The items of a list; a scalar is a list of one item.
+/// Returns the items of a list; a scalar is a list of one item.
 pub(super) fn one_or_more(node: &Node) -> &[Node] {
     if node.text().is_some() { std::slice::from_ref(node) } else { node.items() }
 }
@@ -52,7 +52,7 @@ pub(super) fn store_url(node: &Node) -> Result<String, ValueError> {
     }
 }
 
-/// Reads a list of one or more platforms.
+/// Reads a list of platforms, which must not be empty.
 pub(super) fn platforms(node: &Node) -> Result<Vec<String>, ValueError> {
     if node.items().is_empty() {
         return Err(value_error(node, "no platform is listed", "write `[linux/amd64]`"));

@@ -45,12 +45,12 @@ impl Change<'_> {
         self.base.addons.iter().find(same).filter(|_| self.touches(addon.document.path()))
     }
 
-    /// Whether the change touches a path.
+    /// Returns whether the change touches a path.
     pub(crate) fn touches(&self, path: &str) -> bool {
         self.paths.binary_search(&path).is_ok()
     }
 
-    /// Whether the change adds a path.
+    /// Returns whether the change adds a path.
     pub(crate) fn adds(&self, path: &str) -> bool {
         self.touches(path) && !self.base.tree.contains(path)
     }

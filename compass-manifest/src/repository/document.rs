@@ -16,7 +16,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Parses YAML, and validates it by a schema.
+    /// Parses YAML, and validates it with a schema if there is one.
     pub(crate) fn read(path: &str, bytes: &[u8], schema: Option<Schema>) -> Self {
         let (source, root) = yaml::read(path, bytes);
         let violations = match (&root, schema) {
@@ -37,9 +37,10 @@ impl Document {
         Self { source, root: Err(error), violations: Vec::new(), images: OnceLock::new() }
     }
 
-    /// The images that the document uses, in file order; none if it cannot be parsed.
+    /// Returns the images that the document uses, in file order; none if it cannot be parsed.
     ///
-    /// The result is cached, because several rules need it; a document is used with one policy only.
+    /// The result is cached, because several rules need it. Callers must always pass the same
+    /// policy.
     pub(crate) fn images(&self, policy: &Policy) -> &[ImageUse] {
         self.images.get_or_init(|| match &self.root {
             Ok(root) => image_uses(&self.source, root, policy),
@@ -51,7 +52,9 @@ impl Document {
         self.source.path()
     }
 
-    /// Whether two documents have equal values; if they are not YAML, whether their texts are equal.
+    /// Returns whether two documents have equal values.
+    ///
+    /// If one of them cannot be parsed as YAML, their texts are compared.
     pub(crate) fn semantically_eq(&self, other: &Self) -> bool {
         match (&self.root, &other.root) {
             (Ok(one), Ok(two)) => one.semantically_eq(two),

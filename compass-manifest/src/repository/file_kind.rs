@@ -88,7 +88,7 @@ impl FileKind {
     }
 }
 
-/// Whether a file has a YAML extension, in upper or lower case.
+/// Returns whether a file has a YAML extension, in upper or lower case.
 fn is_yaml(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.rsplit_once('.').is_some_and(|(stem, ending)| {
@@ -96,7 +96,7 @@ fn is_yaml(path: &str) -> bool {
     })
 }
 
-/// Whether a file is a README, or hidden like `.gitkeep`.
+/// Returns whether a file is a README, or hidden like `.gitkeep`.
 fn is_accompanying(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.starts_with('.') || name.starts_with("README")

@@ -21,7 +21,7 @@ pub(crate) struct PluginFile {
     pub(crate) manifest: PluginManifest,
 }
 
-/// The addon values of a hotfix.
+/// The values file of a hotfix.
 #[derive(Debug)]
 pub(crate) struct HotfixFile {
     pub(crate) path: HotfixPath,
@@ -29,10 +29,10 @@ pub(crate) struct HotfixFile {
     pub(crate) values: AddonValues,
 }
 
-/// An addon's values.
+/// The values file of an addon.
 #[derive(Debug)]
 pub(crate) struct AddonFile {
-    /// Whether it is in an overlay directory, and replaces the addon of the same name.
+    /// Whether the file is in an overlay directory, so that it replaces the addon of the same name.
     pub(crate) overlay: bool,
     pub(crate) document: Document,
     pub(crate) values: AddonValues,
@@ -65,7 +65,9 @@ impl PluginFile {
         Self { stem: stem(path), document, manifest }
     }
 
-    /// Whether two files describe the same plugin, by `metadata.name`, otherwise by file name.
+    /// Returns whether two files describe the same plugin.
+    ///
+    /// Compares `metadata.name`, or the file names if one of the files has no `metadata.name`.
     pub(crate) fn is_same_plugin(&self, other: &Self) -> bool {
         match (&self.manifest.name, &other.manifest.name) {
             (Some(ours), Some(theirs)) => ours.value == theirs.value,
@@ -81,19 +83,19 @@ impl HotfixFile {
         Self { path: HotfixPath::of(path, policy), document, values }
     }
 
-    /// The addon's name: from the path, otherwise from the values.
+    /// Returns the addon's name: from the path, otherwise from the values.
     pub(crate) fn addon(&self) -> Option<&str> {
         let own = self.values.name.as_ref().map(|name| name.value.as_str());
         self.path.addon.as_deref().or(own)
     }
 
-    /// The HOTFIXVERSION in the path, if the pattern of the policy has one.
+    /// Returns the HOTFIXVERSION in the path, if the pattern of the policy has one.
     pub(crate) fn hotfix_version(&self) -> Option<HotfixVersion> {
         let version = self.path.version.as_ref()?;
         (self.path.format == Some(VersionFormat::Hotfix)).then(|| version.parse().ok())?
     }
 
-    /// The package's version: from the path, otherwise from the values.
+    /// Returns the package's version: from the path, otherwise from the values.
     pub(crate) fn version(&self) -> Option<&str> {
         let own = self.values.version.as_ref().map(|version| version.value.as_str());
         self.path.version.as_deref().or(own)
@@ -107,12 +109,12 @@ impl AddonFile {
         Self { overlay, document, values }
     }
 
-    /// The addon's name, or its path if it has none.
+    /// Returns the addon's name, or its path if it has none.
     pub(crate) fn name(&self) -> &str {
         self.values.name.as_ref().map_or(self.document.path(), |name| &name.value)
     }
 
-    /// Whether a hotfix patches this addon, by its path, otherwise by its name.
+    /// Returns whether a hotfix patches this addon, by its path, otherwise by its name.
     pub(crate) fn is_patched_by(&self, hotfix: &HotfixFile) -> bool {
         let path = self.document.path();
         let patched = &hotfix.path;
@@ -124,7 +126,7 @@ impl AddonFile {
         }
         let ours = self.values.name.as_ref().map(|name| &name.value);
         let theirs = hotfix.values.name.as_ref().map(|name| &name.value);
-        // Only in the older layout, `<group>/<group>-<addon>.yaml`, is the name unique.
+        // The name is unique only in the older layout, `<group>/<group>-<addon>.yaml`.
         let is_older_layout = !path.ends_with("/values.yaml");
         is_older_layout && ours.is_some() && (ours == theirs || ours == hotfix.path.addon.as_ref())
     }
@@ -139,12 +141,12 @@ impl ProductFile {
         Self { stem: stem(path), document, manifest, lists }
     }
 
-    /// The product version in the file name.
+    /// Returns the product version in the file name.
     pub(crate) fn version(&self) -> Option<ProductVersion> {
         self.stem.parse().ok()
     }
 
-    /// Whether the manifest names the path as an image list.
+    /// Returns whether the manifest names the path as an image list.
     pub(crate) fn lists(&self, path: &str) -> bool {
         self.lists.iter().any(|list| list.matches(path))
     }
@@ -161,7 +163,7 @@ impl ListFile {
         Self { document: Document::of_text(source), images, unreadable }
     }
 
-    /// The distinct lines of the list.
+    /// Returns the distinct lines of the list.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         self.images.iter().map(|image| image.text.as_str()).collect()
     }

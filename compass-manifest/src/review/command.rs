@@ -1,11 +1,11 @@
-//! The commands in the body and the comments of a pull request.
+//! Defines the commands in the body and the comments of a pull request.
 
 use crate::image::ImageReference;
 
-/// A command, with its line.
+/// A command in a body or a comment, with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The line from 1; for lists and release notes, the line of the heading.
+    /// The line, from 1. For lists and release notes, this is the line of the heading.
     pub line: usize,
     /// The kind of command, with its arguments.
     pub kind: CommandKind,
@@ -29,9 +29,9 @@ pub enum CommandKind {
     ReleaseNote(Option<String>),
     /// A command without a valid argument.
     Incomplete {
-        /// The command, as `/queue`.
+        /// The command, such as `/queue`.
         command: &'static str,
-        /// The problem.
+        /// The reason why the command is incomplete.
         reason: String,
     },
 }
@@ -48,7 +48,7 @@ pub struct ListItem<T> {
 }
 
 impl<T> ListItem<T> {
-    /// Whether the item is invalid.
+    /// Returns whether the item is invalid.
     pub fn is_malformed(&self) -> bool {
         self.value.is_err()
     }

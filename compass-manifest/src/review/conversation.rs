@@ -1,4 +1,4 @@
-//! The commands of a body and its comments, with their authors.
+//! Collects the commands of a body and its comments, with their authors.
 
 use crate::image::ImageReference;
 
@@ -13,7 +13,7 @@ use super::queue::Role;
 pub enum Origin {
     /// The body.
     Body,
-    /// A comment, counted from 0.
+    /// The comment with this index, from 0.
     Comment(usize),
 }
 
@@ -52,8 +52,10 @@ impl Conversation {
         self.texts.iter().take(1).flat_map(|text| &text.commands).map(|command| &command.kind)
     }
 
-    /// Returns the latest list of images with only valid items, and the latest invalid item. Only texts
-    /// of accounts with one of the roles count; the lists of one text are joined.
+    /// Returns the latest valid list of images, and the first invalid item of a later list.
+    ///
+    /// A list is valid if all its items are. Only texts of accounts with one of the roles count.
+    /// The lists of one text are joined.
     pub(super) fn image_lists(
         &self,
         facts: &Facts,
@@ -84,7 +86,9 @@ impl Conversation {
         (None, malformed)
     }
 
-    /// Returns the packages of the latest text with packages, by an account with one of the roles.
+    /// Returns the packages that the latest text with packages lists.
+    ///
+    /// Only texts of accounts with one of the roles count.
     pub(super) fn packages(&self, facts: &Facts, who: &[Role]) -> Vec<ListItem<String>> {
         let lists = self.by(facts, who).rev().map(|text| {
             let items = text.commands.iter().filter_map(|command| match &command.kind {

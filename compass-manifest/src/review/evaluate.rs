@@ -16,10 +16,10 @@ use super::status::{NextStep, Outcome, Status, Transition};
 impl Queue {
     /// Evaluates the state of a pull request, the reasons, and the next steps.
     ///
-    /// The body and the comments are processed in order. A `/queue` command moves the pull request if
-    /// its author has a role of the step and all guards hold. A queue label of the pull request records
-    /// that the guards of the steps up to it held once: a registry that was cleaned up later does not
-    /// undo them. A label without the corresponding commands has no effect.
+    /// The body and the comments are processed in order. A `/queue` command moves the pull request
+    /// if the author of the command has a role of the step and all guards hold. A queue label of
+    /// the pull request records that the guards of the steps up to it held once, so that a registry
+    /// cleanup does not undo those steps. A label without the corresponding commands has no effect.
     pub fn evaluate(&self, facts: &Facts) -> Status {
         let conversation = Conversation::new(facts);
         let replay = Replay::new(self, facts, &conversation);
@@ -59,9 +59,9 @@ impl Queue {
     }
 }
 
-/// The number of requests that are shown. A conversation can have thousands.
+/// The maximum number of requests in a status. A conversation can have thousands.
 const MAX_TRANSITIONS: usize = 50;
-/// The number of incomplete commands that are shown.
+/// The maximum number of incomplete commands in a status.
 const MAX_INCOMPLETE: usize = 50;
 
 /// A `/queue` command.
@@ -107,7 +107,7 @@ impl Conversation {
     }
 }
 
-/// Formats an account, as `@alice`.
+/// Formats an account with `@`, escaped and shortened.
 pub(super) fn account(login: &str) -> String {
     match login.trim_start_matches('@').trim() {
         "" => "an unknown account".to_owned(),
@@ -141,8 +141,10 @@ impl<'a> Replay<'a> {
         Self { queue, facts, conversation, guards: queue.steps().iter().map(evaluate).collect() }
     }
 
-    /// Returns the queue label of the pull request, and the number of requests that it records as
-    /// granted. Of several labels, the earliest in the queue is used, which records the fewest.
+    /// Returns the queue label of the pull request, and the number of requests that it covers.
+    ///
+    /// If the pull request has several queue labels, the earliest in the queue is used, which
+    /// covers the fewest requests.
     fn granted_by_label(&self, requests: &[Request<'_>]) -> (Option<&'a str>, usize) {
         let labels = self.queue.labels();
         let Some(label) = labels.into_iter().find(|label| self.has_label("queue", label)) else {
@@ -279,7 +281,7 @@ impl<'a> Replay<'a> {
             .collect()
     }
 
-    /// Returns the labels of the queue, except the one of the state. Other labels are not touched.
+    /// Returns the pull request's labels that belong to the queue, except the label of the state.
     fn labels_to_remove(&self, state: Option<&str>) -> Vec<String> {
         let labels = self.facts.labels.iter().filter(|label| {
             queue_label(label).is_some_and(|label| {
@@ -315,7 +317,7 @@ fn outcome(guards: &[GuardReport]) -> Outcome {
     Outcome::Refused { reason: join(|guard| &guard.explanation), help: join(|guard| &guard.help) }
 }
 
-/// Formats roles, as `author or owner`.
+/// Joins the names of roles with `or`.
 pub(super) fn list_roles(roles: &[Role]) -> String {
     roles.iter().map(Role::as_str).collect::<Vec<_>>().join(" or ")
 }

@@ -6,7 +6,7 @@ use super::evaluate::{account, list_roles, position};
 use super::guard::{GuardReport, Verdict};
 use super::status::{NextStep, Outcome, Status, Transition};
 
-/// The state, the requests with their outcomes, and the next steps.
+/// Formats the state, the requests with their outcomes, and the next steps.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {

@@ -1,4 +1,4 @@
-//! The known facts about a pull request, which the caller looks up.
+//! Defines the facts about a pull request, which the caller looks up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use super::queue::{Role, same};
 pub struct Facts {
     /// The login of its author.
     pub author: String,
-    /// The roles of accounts, by login. The role of the author is implied.
+    /// The roles of accounts, by login, without [`Role::AUTHOR`], which `author` implies.
     pub roles: BTreeMap<String, BTreeSet<Role>>,
-    /// The current labels, as `queue/need-queue` and `kind/release`.
+    /// The current labels, such as `queue/need-queue` and `kind/release`.
     pub labels: Vec<String>,
     /// The current body.
     pub body: String,
@@ -24,7 +24,7 @@ pub struct Facts {
     pub check_errors: Option<usize>,
     /// The images of the changed release manifests; `None` if they are not known.
     pub images: Option<Vec<ReleaseImage>>,
-    /// Whether the store has the bundle, and it is valid.
+    /// Whether the store has the bundle, and the bundle is valid.
     pub bundle: Evidence,
 }
 
@@ -50,19 +50,19 @@ pub struct ReleaseImage {
     pub in_release: Evidence,
 }
 
-/// Whether a fact is true, if it is known.
+/// The truth of a fact: true, false or unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// The fact is true.
     Yes,
-    /// The fact is false, with the reason, as `the tag does not exist`.
+    /// The fact is false, with the reason, such as `the tag does not exist`.
     No(String),
-    /// The fact is unknown, with the reason, as `the registry was not contacted`.
+    /// The fact is unknown, with the reason, such as `the registry was not contacted`.
     Unknown(String),
 }
 
 impl Facts {
-    /// Creates the facts for an author and a body, with everything else unknown.
+    /// Creates the facts for an author and a body, with all other facts unknown or empty.
     pub fn new(author: impl Into<String>, body: impl Into<String>) -> Self {
         Self {
             author: author.into(),
@@ -86,8 +86,9 @@ impl Facts {
         self.comments.push(Comment { author: author.into(), text: text.into() });
     }
 
-    /// Whether an account has one of the roles. An account without a login, as a deleted one, has no
-    /// role.
+    /// Returns whether an account has one of the roles.
+    ///
+    /// An account without a login, for example a deleted one, has no role.
     pub(super) fn has_role(&self, login: &str, roles: &[Role]) -> bool {
         let login = login.trim_start_matches('@').trim();
         if login.is_empty() {

@@ -10,7 +10,7 @@ use super::facts::Comment;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PullRequest {
-    /// The login of its author; empty for a deleted account.
+    /// The login of the author; empty for a deleted account.
     pub author: String,
     /// The body.
     pub body: String,
@@ -20,7 +20,7 @@ pub struct PullRequest {
     pub comment: Option<Comment>,
 }
 
-/// A JSON value is not a pull request or a list of comments.
+/// The error for a JSON value that is not a pull request or a list of comments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -33,13 +33,13 @@ pub enum PayloadError {
     /// A value is missing.
     #[error("`{path}` is missing")]
     Missing {
-        /// The path of the value, as `[3].body`.
+        /// The path of the value, such as `[3].body`.
         path: String,
     },
     /// A value has an unexpected type.
     #[error("`{path}` should be {expected}")]
     Malformed {
-        /// The path of the value, as `[3].body`.
+        /// The path of the value, such as `[3].body`.
         path: String,
         /// The expected type.
         expected: &'static str,
@@ -49,7 +49,7 @@ pub enum PayloadError {
 impl PullRequest {
     /// Reads an event of a workflow run or a webhook.
     ///
-    /// Supported are `pull_request`, `issue_comment`, `pull_request_review` and
+    /// Supports the events `pull_request`, `issue_comment`, `pull_request_review` and
     /// `pull_request_review_comment`.
     ///
     /// ```
@@ -70,8 +70,10 @@ impl PullRequest {
     /// ```
     ///
     /// # Errors
-    /// - [`PayloadError::Issue`] and [`PayloadError::NoPullRequest`] for other events.
-    /// - [`PayloadError::Missing`] and [`PayloadError::Malformed`] for unexpected values.
+    /// - [`PayloadError::Issue`] if the event belongs to an issue.
+    /// - [`PayloadError::NoPullRequest`] if the event contains no pull request.
+    /// - [`PayloadError::Missing`] if a value is missing.
+    /// - [`PayloadError::Malformed`] if a value has an unexpected type.
     pub fn from_event(event: &Value) -> Result<Self, PayloadError> {
         let (key, pull) = match (&event["pull_request"], &event["issue"]) {
             (pull, _) if pull.is_object() => ("pull_request", pull),
@@ -107,11 +109,11 @@ fn comment_of_event(event: &Value) -> Result<Option<Comment>, PayloadError> {
 
 /// Reads a list of comments, oldest first.
 ///
-/// The value is a list, a list of lists (`gh api --paginate --slurp`), or an object with `comments` and
-/// `reviews` (`gh pr view --json`). Comments without a date keep their order.
+/// The value is a list, a list of lists (`gh api --paginate --slurp`), or an object with `comments`
+/// and `reviews` (`gh pr view --json`). Comments without a date keep their order.
 ///
 /// # Errors
-/// [`PayloadError::Missing`] or [`PayloadError::Malformed`], with the path of the value.
+/// Returns [`PayloadError::Missing`] or [`PayloadError::Malformed`] with the path of the value.
 pub fn parse_comments(value: &Value) -> Result<Vec<Comment>, PayloadError> {
     let mut dated = Vec::new();
     match value {
@@ -141,7 +143,7 @@ fn read_list<'v>(
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
         match item {
-            // A page of a paginated response.
+            // The item is a page of a paginated response.
             Value::Array(page) if !path.contains("][") => read_list(page, &path, dated)?,
             _ => {
                 let dates = ["created_at", "createdAt", "submitted_at", "submittedAt"];
@@ -174,7 +176,9 @@ fn comment(value: &Value, path: &str) -> Result<Comment, PayloadError> {
     })
 }
 
-/// Reads a login from a text or an account; empty for a deleted account, which GitHub calls `ghost`.
+/// Reads the login from a JSON string or an account object.
+///
+/// Returns an empty text for a deleted account, which GitHub calls `ghost`.
 fn login(value: &Value) -> String {
     let login = value.as_str().or_else(|| value["login"].as_str());
     let login = login.unwrap_or_default().trim();

@@ -1,4 +1,4 @@
-//! Guards: conditions of the steps of a queue.
+//! Defines guards: the conditions of the steps of a queue.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub enum Guard {
     AskedInBody,
     /// The body has a release note.
     ReleaseNote,
-    /// The body has a `/cc` for every account of the queue.
+    /// The body has a `/cc` for every account of the queue, except the author.
     Cc,
     /// `check` finds no error.
     CheckClean,
@@ -39,7 +39,7 @@ pub enum Verdict {
     Holds,
     /// The condition does not hold.
     Fails,
-    /// A needed fact is not known.
+    /// A fact that the guard needs is unknown.
     Unknown,
 }
 
@@ -57,7 +57,7 @@ pub struct GuardReport {
     pub help: String,
 }
 
-/// A text is not the name of a guard.
+/// The error for a text that is not the name of a guard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not a guard", quote(.0))]
 pub struct GuardNameError(pub String);
@@ -77,7 +77,7 @@ impl Guard {
         Self::PackagesListed,
     ];
 
-    /// The name in policies and reports.
+    /// Returns the name in policies and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kind => "kind",

@@ -1,4 +1,4 @@
-//! Evaluates guards.
+//! Evaluates the guards of a step.
 
 use std::collections::BTreeSet;
 
@@ -128,7 +128,7 @@ impl GuardContext<'_> {
             .filter_map(|it| if let CommandKind::Cc(logins) = it { Some(logins) } else { None })
             .flatten()
             .collect();
-        // The author needs no mention.
+        // The author of the pull request needs no mention.
         let missing: Vec<String> = self
             .queue
             .cc()
@@ -243,7 +243,7 @@ impl GuardContext<'_> {
     }
 }
 
-/// Joins lines, up to [`MAX_LINES`].
+/// Joins the first [`MAX_LINES`] lines, and appends the number of the others.
 fn join_lines(lines: &[String]) -> String {
     let mut shown = lines.iter().take(MAX_LINES).cloned().collect::<Vec<_>>().join("\n");
     if lines.len() > MAX_LINES {
@@ -252,7 +252,7 @@ fn join_lines(lines: &[String]) -> String {
     shown
 }
 
-/// The number of lines of an explanation.
+/// The maximum number of lines of an explanation.
 const MAX_LINES: usize = 20;
 
 fn describe_malformed<T>(item: &ListItem<T>) -> String {

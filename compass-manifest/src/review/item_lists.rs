@@ -5,11 +5,11 @@ use crate::image::ImageReference;
 use super::command::ListItem;
 use super::markdown::MARKUP;
 
-/// The length of an item in bytes, the maximum of image references.
+/// The maximum length of an item in bytes, which is also the maximum of image references.
 const MAX_ITEM: usize = 512;
-/// The number of characters of an item that are kept.
+/// The maximum number of characters of [`ListItem::text`].
 const MAX_SHOWN: usize = 120;
-/// The number of filler words before each word of a heading.
+/// The maximum number of filler words before each word of a heading.
 const MAX_FILLERS: usize = 3;
 
 /// The kind of a list.
@@ -23,14 +23,14 @@ pub(super) enum ListKind {
 #[derive(Debug)]
 pub(super) struct Heading<'l> {
     pub(super) kind: ListKind,
-    /// The rest of the line: items, or nothing.
+    /// The rest of the line after the heading: items, or empty.
     pub(super) rest: &'l str,
 }
 
 /// Parses the heading of a list.
 ///
-/// The rest of the line must be empty, contain items, or end with a colon: "Images pushed to the registry
-/// yesterday" is a sentence.
+/// The rest of the line must be empty, contain items, or end with a colon, because "Images pushed
+/// to the registry yesterday" is a sentence.
 pub(super) fn heading(line: &str) -> Option<Heading<'_>> {
     let (kind, rest) = english(line).or_else(|| chinese(line))?;
     let rest = rest.trim_start_matches(|character: char| {
@@ -78,7 +78,7 @@ impl Words<'_> {
             let rest = self.rest.trim_start();
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
             let word = rest[..end].trim_matches(MARKUP);
-            // No word of a heading is this long.
+            // A heading has no word of more than 40 bytes.
             if end == 0 || end > 40 {
                 return None;
             }
@@ -132,10 +132,12 @@ pub(super) fn packages(line: usize, content: &str) -> Vec<ListItem<String>> {
     items(line, content, address)
 }
 
-/// The result for one word: no item, a valid item, or an invalid one.
+/// The result of parsing a word: no item, a valid item, or the reason why the item is invalid.
 type ParsedItem<T> = Option<Result<T, String>>;
 
-/// Parses the items at the beginning of a line. The first other word begins a remark.
+/// Parses the items at the beginning of a line.
+///
+/// Parsing stops at the first word that is not an item, because it begins a remark.
 fn items<T>(line: usize, content: &str, read: fn(&str, bool) -> ParsedItem<T>) -> Vec<ListItem<T>> {
     let is_separator =
         |character: char| character.is_whitespace() || matches!(character, ',' | ';');
@@ -163,7 +165,7 @@ fn strip_word(word: &str) -> &str {
     }
     let word = word.trim_matches(around);
     let word = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
-    // The punctuation of a sentence, which no reference ends with.
+    // Strip the punctuation of a sentence; no reference ends with it.
     word.trim_end_matches(['.', '!']).trim_end_matches(around)
 }
 
@@ -189,7 +191,7 @@ fn invalid_image_reason(word: &str, error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Whether an invalid word was probably intended as an image.
+/// Returns whether an invalid word was probably intended as an image.
 fn looks_like_an_image(word: &str, alone: bool) -> bool {
     if word.starts_with('/') || !word.is_ascii() {
         return false;

@@ -1,4 +1,4 @@
-//! The visible lines of a Markdown text, without markup.
+//! Extracts the visible lines of a Markdown text, and strips their markup.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ pub(super) struct Line<'t> {
     pub(super) number: usize,
     /// The line without HTML comments.
     pub(super) shown: &'t str,
-    /// The line without markup and invisible characters; full-width punctuation, letters and digits are
-    /// replaced by ASCII.
+    /// The line without markup and invisible characters; full-width punctuation, letters and digits
+    /// are replaced by ASCII.
     pub(super) content: String,
     /// The kind of the line.
     pub(super) kind: LineKind,
@@ -33,10 +33,10 @@ pub(super) enum LineKind {
     Quoted,
 }
 
-/// The Markdown characters around words.
+/// The Markdown characters that may be around words.
 pub(super) const MARKUP: &[char] = &['*', '_', '`'];
 
-/// The number of digits of a list number (`CommonMark`).
+/// The maximum number of digits of a list number (`CommonMark`, § 5.2).
 const MAX_NUMBER_DIGITS: usize = 9;
 const BULLETS: &[char] = &['-', '+', '•', '·', '‣', '–', '—'];
 
@@ -44,12 +44,13 @@ const BULLETS: &[char] = &['-', '+', '•', '·', '‣', '–', '—'];
 pub(super) fn strip_comments(text: &str) -> String {
     let mut visible = VisibleText { text: String::with_capacity(text.len()), starts_line: true };
     let mut rest = text;
-    // If one comment has no end, no later one has: the search is not repeated.
+    // If one comment has no end, no later comment has one. Do not search again, so that the time
+    // stays linear.
     let mut may_end = true;
     while let Some(at) = rest.find("<!--") {
         let (before, comment) = rest.split_at(at);
         visible.push(before);
-        // `<!-->` is a complete comment: begin and end may share their dashes.
+        // `<!-->` is a complete comment: its begin and end share their dashes.
         let end = if may_end { comment[2..].find("-->") } else { None };
         if let Some(end) = end {
             let (hidden, after) = comment.split_at(2 + end + 3);
@@ -68,7 +69,7 @@ pub(super) fn strip_comments(text: &str) -> String {
     visible.text
 }
 
-/// The visible text, while comments are removed.
+/// The visible text before the current position, while comments are removed.
 struct VisibleText {
     text: String,
     starts_line: bool,
@@ -114,7 +115,7 @@ pub(super) fn lines(shown: &str) -> impl Iterator<Item = Line<'_>> {
         let clean = clean(line);
         let StrippedLine { text, is_unchecked, is_quoted } = strip_markdown(&clean);
         let (kind, content) = match fence(&clean) {
-            // A fence in a quotation ends with it.
+            // A fence in a quotation ends with the quotation, so it does not open a fence.
             _ if is_quoted => (LineKind::Quoted, text),
             Some(fence) => (fence.apply(&mut open), fence.info),
             None if is_unchecked => (LineKind::UncheckedTask, text),
@@ -164,7 +165,7 @@ fn fence(line: &str) -> Option<Fence<'_>> {
     let character = line.chars().next().filter(|first| matches!(first, '`' | '~'))?;
     let info = line.trim_start_matches(character);
     let length = line.len() - info.len();
-    // ```text``` on one line is inline code.
+    // Three backticks around a text on one line are inline code.
     (length >= 3 && !info.contains('`')).then_some(Fence { character, length, info: info.trim() })
 }
 
@@ -174,7 +175,8 @@ impl Fence<'_> {
         match *open {
             Some((character, length)) => {
                 if character != self.character || self.length < length || !self.info.is_empty() {
-                    // A shorter fence inside a longer one, as in a quoted comment.
+                    // The line does not close the open fence: it has another character, is too
+                    // short, or has an info string.
                     return LineKind::FenceOpens;
                 }
                 *open = None;
@@ -191,13 +193,13 @@ impl Fence<'_> {
 /// A line without markup, and the meaning of its markup.
 struct StrippedLine<'l> {
     text: &'l str,
-    /// Whether it begins with an unchecked box.
+    /// Whether the line begins with an unchecked box.
     is_unchecked: bool,
-    /// Whether it begins with a quote mark.
+    /// Whether the line begins with a quotation mark (`>`).
     is_quoted: bool,
 }
 
-/// Strips quotation marks, bullets, numbers, heading marks, emphasis and line breaks.
+/// Strips quotation marks (`>`), bullets, numbers, heading marks, emphasis and line breaks.
 fn strip_markdown(line: &str) -> StrippedLine<'_> {
     let mut rest = line;
     let (mut is_unchecked, mut is_quoted) = (false, false);
@@ -254,7 +256,7 @@ fn after_heading_mark(line: &str) -> Option<&str> {
     ((1..=6).contains(&(line.len() - rest.len())) && ends_word(rest)).then_some(rest)
 }
 
-/// Strips `1. `, `1) `, `(1) ` and `1、`.
+/// Returns the text after a list number: `1. `, `1) `, `(1) ` or `1、`.
 fn after_number(line: &str) -> Option<&str> {
     let line = line.strip_prefix('(').unwrap_or(line);
     let digits = line.bytes().take(MAX_NUMBER_DIGITS + 1).take_while(u8::is_ascii_digit).count();

@@ -8,11 +8,11 @@ use super::markdown::{self, Line, LineKind};
 use super::release_note::{self, Note};
 use super::slash_commands;
 
-/// Parses all commands of a pull request's body or of a comment, in their order.
+/// Parses all commands of a body or a comment, in their order.
 ///
 /// A command must be at the beginning of a line, after Markdown such as bullets, numbers, checked
-/// boxes, headings, emphasis and code. HTML comments, quoted lines, unchecked tasks, and the middle of
-/// a sentence are ignored. Parsing takes linear time for any text.
+/// boxes, headings, emphasis and code. Commands in HTML comments, quoted lines, unchecked tasks,
+/// and the middle of a sentence are ignored. Parsing takes linear time for any text.
 ///
 /// ```
 /// use compass_manifest::review::{CommandKind, parse_commands};
@@ -38,7 +38,7 @@ struct CommandParser {
     section: Section,
 }
 
-/// The section that lines without a command belong to.
+/// The section to which lines without a command belong.
 #[derive(Debug, Default)]
 enum Section {
     #[default]
@@ -52,7 +52,7 @@ impl CommandParser {
     fn read(&mut self, line: &Line<'_>) {
         match line.kind {
             LineKind::FenceOpens => self.open_fence(line),
-            // A fence around a note, and a fence around its heading, end the note.
+            // The end of a fence ends the note, whether or not the heading is in the fence.
             LineKind::FenceCloses if matches!(self.section, Section::Note(_)) => {
                 self.finish_section()
             }
@@ -129,7 +129,7 @@ fn add_items<T>(
     line: &Line<'_>,
     read: fn(usize, &str) -> Vec<ListItem<T>>,
 ) -> bool {
-    // Lines without letters and digits, as rules and empty quotes, may separate items.
+    // Lines without letters and digits, such as `---` and empty quotations, may separate items.
     if !line.content.contains(char::is_alphanumeric) {
         return true;
     }

@@ -1,4 +1,4 @@
-//! The queue of release pull requests: a state machine of labels.
+//! Defines the queue of release pull requests: a state machine of labels.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct Step {
     pub guards: Vec<Guard>,
 }
 
-/// A queue: its steps, its kinds of pull requests, and the accounts to mention.
+/// A queue of pull requests: steps, kinds of pull requests, and accounts to mention.
 ///
 /// [`Queue::default`] is the built-in queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Queue {
     cc: Vec<String>,
 }
 
-/// The steps are not a valid queue.
+/// The error for values that are not a valid queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
@@ -74,12 +74,12 @@ impl Role {
     /// The role of a pull request's author.
     pub const AUTHOR: &'static str = "author";
 
-    /// Creates a role from its name, as `platform-release`.
+    /// Creates a role from its name, such as `platform-release`.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// The role's name.
+    /// Returns the role's name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -151,11 +151,11 @@ impl Default for Queue {
 impl Queue {
     /// Creates a queue.
     ///
-    /// The steps are in the order of the process, `kinds` without `kind/`, and `cc` are the accounts or
-    /// teams that a body must mention, with or without `@`.
+    /// `steps` are in the order of the process, `kinds` have no `kind/`, and `cc` are the accounts
+    /// or teams that a body must mention, with or without `@`.
     ///
     /// # Errors
-    /// If a label or a step is invalid, or a list is empty.
+    /// Returns an error if a label or a step is invalid, or if steps, kinds or roles are missing.
     pub fn new(
         steps: Vec<Step>,
         kinds: Vec<String>,
@@ -198,44 +198,44 @@ impl Queue {
         Ok(())
     }
 
-    /// The steps.
+    /// Returns the steps.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The kinds of pull requests that move through the queue, without `kind/`.
+    /// Returns the kinds of pull requests that move through the queue, without `kind/`.
     pub fn kinds(&self) -> &[String] {
         &self.kinds
     }
 
-    /// The accounts and teams that a body must `/cc`, without `@`.
+    /// Returns the accounts and teams that a body must `/cc`, without `@`.
     pub fn cc(&self) -> &[String] {
         &self.cc
     }
 
-    /// All labels of the queue, without `queue/`, in the order of its steps.
+    /// Returns all labels of the queue, without `queue/`, in the order of its steps.
     pub fn labels(&self) -> Vec<&str> {
         let mut seen = BTreeSet::new();
         let targets = self.steps.iter().map(|step| step.to.as_str());
         targets.filter(|label| seen.insert(label.to_ascii_lowercase())).collect()
     }
 
-    /// The steps from a label; `None` for the first steps.
+    /// Returns the steps from a label; `None` for the first steps.
     pub fn steps_from<'q>(&'q self, from: Option<&str>) -> impl Iterator<Item = &'q Step> {
         self.steps.iter().filter(move |step| step.starts_at(from))
     }
 
-    /// The step from one label to another.
+    /// Returns the step from one label to another.
     pub(super) fn step(&self, from: Option<&str>, to: &str) -> Option<&Step> {
         self.steps.iter().find(|step| step.leads(from, to))
     }
 
-    /// Returns the queue's spelling of a label.
+    /// Returns a label as the queue spells it; `None` if the queue does not have the label.
     pub(super) fn label(&self, written: &str) -> Option<&str> {
         self.labels().into_iter().find(|label| same(label, written))
     }
 
-    /// Returns the labels on the shortest path from one label to another, including the last.
+    /// Returns the labels on the shortest path from one label to another, including the target.
     pub(super) fn path(&self, from: Option<&str>, to: &str) -> Option<Vec<&str>> {
         let mut paths: Vec<Vec<&str>> = vec![Vec::new()];
         let mut at = 0;
@@ -271,7 +271,7 @@ impl Step {
     }
 }
 
-/// Compares labels or logins, for which forges ignore the case.
+/// Returns whether two labels or logins are equal; forges ignore their case.
 pub(super) fn same(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right)
 }

@@ -11,7 +11,7 @@ pub(super) struct Note {
     in_fence: bool,
 }
 
-/// Texts without content, from templates and authors.
+/// The texts that do not count as a release note, in lower case.
 const PLACEHOLDERS: &[&str] = &[
     "none",
     "no",
@@ -31,7 +31,7 @@ const PLACEHOLDERS: &[&str] = &[
     "同上",
 ];
 
-/// Parses the heading of a release note, and returns the rest of the line.
+/// Returns the text after the heading of a release note; `None` for another line.
 pub(super) fn heading(line: &str) -> Option<&str> {
     let rest = english(line).or_else(|| {
         ["发布说明", "发布日志", "版本说明"].iter().find_map(|word| line.strip_prefix(word))
@@ -63,7 +63,7 @@ fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
 }
 
 impl Note {
-    /// Starts a note after a heading.
+    /// Starts a note with the text after its heading.
     pub(super) fn headed(line: usize, rest: &str) -> Self {
         let mut note = Self { line, lines: Vec::new(), has_content: false, in_fence: false };
         note.has_content = is_content(rest);
@@ -80,12 +80,12 @@ impl Note {
         self.line
     }
 
-    /// Enters a code fence, in which `#` is not a heading.
+    /// Begins a code fence in the note, in which `#` is not a heading.
     pub(super) fn open_fence(&mut self) {
         self.in_fence = true;
     }
 
-    /// Adds a line. Returns `false` if the note ended before it.
+    /// Adds a line. Returns `false` if the note ended before the line.
     pub(super) fn add_line(&mut self, line: &Line<'_>) -> bool {
         if !self.in_fence && is_section_heading(line.shown) {
             return false;
@@ -101,7 +101,7 @@ impl Note {
     }
 }
 
-/// Whether a line contains more than a placeholder.
+/// Returns whether a line has content other than a placeholder or a tag.
 fn is_content(content: &str) -> bool {
     let text = content.trim_matches(|character: char| {
         !character.is_alphanumeric() && character != '<' && character != '>'
@@ -112,7 +112,7 @@ fn is_content(content: &str) -> bool {
         && !PLACEHOLDERS.iter().any(|it| text.eq_ignore_ascii_case(it))
 }
 
-/// Whether a line is a heading, or completely bold.
+/// Returns whether a line is a heading, or is bold as a whole.
 fn is_section_heading(shown: &str) -> bool {
     let clean = markdown::clean(shown);
     let line = strip_quote(&clean).trim();

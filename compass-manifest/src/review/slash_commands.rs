@@ -4,7 +4,7 @@ use super::command::CommandKind;
 use super::markdown::MARKUP;
 use crate::escape::quote;
 
-/// The length of a label in bytes. Forges permit fewer.
+/// The maximum length of a label in bytes, which is more than forges permit.
 const MAX_LABEL: usize = 100;
 
 /// Parses the commands at the beginning of a line without markup.
@@ -81,7 +81,7 @@ fn label<'t>(
     }
 }
 
-/// Whether a text is valid after `queue/` in a label.
+/// Returns whether a text is valid after `queue/` in a label.
 pub(super) fn is_label(text: &str) -> bool {
     text.len() <= MAX_LABEL
         && text.starts_with(char::is_alphanumeric)
@@ -116,7 +116,7 @@ fn mentions(arguments: &str) -> (CommandKind, &str) {
     (CommandKind::Cc(logins), rest)
 }
 
-/// Returns the text after a conjunction of two mentions.
+/// Returns the text after a conjunction between two mentions.
 fn after_and(text: &str) -> Option<&str> {
     ["and ", "& ", "和", "与", "及"].iter().find_map(|word| text.strip_prefix(word))
 }

@@ -1,4 +1,4 @@
-//! The status of a pull request in the queue.
+//! Defines the status of a pull request in the queue.
 
 use super::conversation::Origin;
 use super::guard::GuardReport;
@@ -8,9 +8,10 @@ use super::queue::Role;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// The queue label that the pull request should have, without `queue/`; `None` before the queue.
+    /// The queue label that the pull request should have, without `queue/`; `None` before the
+    /// queue.
     pub state: Option<String>,
-    /// The requested steps, in order, limited to the latest ones.
+    /// The latest requested steps, oldest first.
     pub transitions: Vec<Transition>,
     /// The number of earlier requests that are omitted.
     pub omitted_requests: usize,
@@ -18,11 +19,11 @@ pub struct Status {
     pub omitted_refusals: usize,
     /// The next steps; empty at the end of the queue.
     pub next: Vec<NextStep>,
-    /// The labels to add, as `queue/need-queue`.
+    /// The labels to add, such as `queue/need-queue`.
     pub add_labels: Vec<String>,
     /// The labels to remove.
     pub remove_labels: Vec<String>,
-    /// Remarks: invalid commands, and labels that do not follow from the commands.
+    /// Remarks about incomplete commands, and about labels that the commands do not justify.
     pub remarks: Vec<String>,
 }
 
@@ -53,18 +54,19 @@ pub struct Transition {
 pub enum Outcome {
     /// The pull request moved, because all guards hold.
     Granted,
-    /// The pull request moved earlier, according to its label. A guard that fails now does not undo the
-    /// step.
+    /// The pull request moved earlier, as its label records.
+    ///
+    /// A guard that fails now does not undo the step.
     GrantedEarlier,
     /// The pull request already had the label.
     Unchanged,
-    /// No guard fails, but the result of one is unknown.
+    /// The pull request did not move: no guard fails, but the result of a guard is unknown.
     Open,
     /// The pull request did not move.
     Refused {
         /// The reason.
         reason: String,
-        /// How to proceed.
+        /// How to make the request succeed.
         help: String,
     },
 }
@@ -75,23 +77,23 @@ pub enum Outcome {
 pub struct NextStep {
     /// The label after the step.
     pub to: String,
-    /// The command that requests it.
+    /// The command that requests the step.
     pub command: String,
-    /// The roles that may request it.
+    /// The roles that may request the step.
     pub who: Vec<Role>,
     /// The known accounts with one of the roles.
     pub people: Vec<String>,
-    /// The current results of its guards.
+    /// The current results of the step's guards.
     pub guards: Vec<GuardReport>,
 }
 
 impl Status {
-    /// Whether a requested step was refused.
+    /// Returns whether a requested step was refused.
     pub fn has_refusals(&self) -> bool {
         self.omitted_refusals > 0 || self.transitions.iter().any(Transition::is_refused)
     }
 
-    /// Whether the pull request is at the end of the queue.
+    /// Returns whether the pull request is at the end of the queue.
     pub fn is_done(&self) -> bool {
         self.state.is_some() && self.next.is_empty()
     }

@@ -35,7 +35,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
         for node in root.values() {
             let NodeKind::Scalar(scalar) = &node.kind else { continue };
             let Some(meaning) = scalar.yaml11_number() else { continue };
-            // `wrong-type` reports a field of another type.
+            // `wrong-type` already reports this value if the field has another type.
             let is_reported = document.violations.iter().any(|violation| {
                 violation.kind == ViolationKind::WrongType && violation.span == node.span
             });

@@ -4,10 +4,11 @@ use crate::repository::{AddonFile, HotfixFile};
 use crate::rule::RuleContext;
 use crate::version::ProductVersion;
 
-/// Returns the addon as it is in the product version that a hotfix patches: from the repository at
-/// that version, otherwise from the directory that its product manifest names.
+/// Returns the addon as it is in the product version that a hotfix patches.
 ///
-/// If neither exists, a hotfix that the change touches is compared with the addons at the base.
+/// The addon comes from the repository at that version, otherwise from the directory that the
+/// product manifest names. If there are no product manifests and no repositories of product
+/// versions, the addon comes from the base, but only if the change touches the hotfix.
 pub(super) fn of<'r>(context: &'r RuleContext<'_>, hotfix: &HotfixFile) -> Option<&'r AddonFile> {
     let patched = |addon: &&AddonFile| !addon.overlay && addon.is_patched_by(hotfix);
     let base = base_version(hotfix);

@@ -54,8 +54,9 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     }
 }
 
-/// Returns the name of the plugin or hotfix that the change deletes at a path; `None` if the change
-/// moves or releases it.
+/// Returns the name of the plugin or hotfix that the change deletes at a path.
+///
+/// Returns `None` if the change moves or releases it.
 fn deleted(
     repository: &ReleaseRepository,
     change: &Change<'_>,
@@ -91,7 +92,7 @@ struct Released<'r> {
     hotfix: Option<&'r HotfixFile>,
 }
 
-/// Returns the changed plugins, and each changed hotfix package once.
+/// Returns the changed plugins, and each changed hotfix package once, without moved hotfixes.
 fn released<'r>(repository: &'r ReleaseRepository, change: &Change<'_>) -> Vec<Released<'r>> {
     let plugins = repository.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {
@@ -112,7 +113,9 @@ fn released<'r>(repository: &'r ReleaseRepository, change: &Change<'_>) -> Vec<R
     plugins.chain(hotfixes).collect()
 }
 
-/// Whether the change moves the hotfix: the base has the same values at a path that no longer exists.
+/// Returns whether the change moves a hotfix.
+///
+/// A moved hotfix has the same values at the base, at a path that no longer exists.
 fn is_moved(file: &HotfixFile, repository: &ReleaseRepository, change: &Change<'_>) -> bool {
     change.adds(file.document.path())
         && change.base.hotfixes.iter().any(|old| {
@@ -130,7 +133,7 @@ fn may_be_together(repository: &ReleaseRepository, released: &[Released<'_>]) ->
     repository.policy.scope.hotfixes_together && dates.is_some_and(|dates| dates.len() == 1)
 }
 
-/// Whether the policy permits a change of the path together with a release.
+/// Returns whether the policy permits a change of the path together with a release.
 fn is_in_scope(repository: &ReleaseRepository, path: &str) -> bool {
     match repository.kind_of(path) {
         FileKind::Plugin | FileKind::Hotfix | FileKind::Readme => true,

@@ -56,12 +56,14 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     }
 }
 
-/// Returns the changes of a hotfix that the next one lacks: first whole fields, then parts of added
-/// mappings and lists.
+/// Returns the changes of the previous hotfix that the current one lacks.
+///
+/// Whole fields come first, then parts of added mappings and lists.
 fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
     let (mut dropped, mut known) = (Vec::new(), HashSet::new());
     for compare in [differences, detailed_differences] {
-        // Both comparisons have the previous hotfix as new document, so their paths are comparable.
+        // In both comparisons, the previous hotfix is the new document, so that their paths are
+        // comparable.
         let (changed, missing) = (compare(addon, before), compare(now, before));
         let missing: HashMap<_, _> = missing.iter().rev().map(|one| (identity(one), one)).collect();
         for change in changed.iter().filter(|change| !IGNORED.contains(&change.path.as_str())) {
@@ -75,15 +77,17 @@ fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
     dropped
 }
 
-/// The properties that two differences share if the same change is missing: path and values. An item
-/// that the previous hotfix removed has no index in it, so the path of its list is used.
+/// Returns the path and the values of a difference, which identify it in both comparisons.
+///
+/// For an item that the previous hotfix removed, this is the path of its list, because the item has
+/// no index in the previous hotfix.
 fn identity(one: &Difference) -> (&str, Option<&str>, Option<&str>) {
     let list = one.path.rsplit_once('[').filter(|_| one.new.is_none());
     let path = list.map_or(one.path.as_str(), |(list, _)| list);
     (path, one.old.as_deref(), one.new.as_deref())
 }
 
-/// Iterates over a path and its ancestors, from the inside out.
+/// Iterates over a path and its ancestors, from the path to the root.
 fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|at| &path[..at]))
 }

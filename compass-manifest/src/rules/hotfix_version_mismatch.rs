@@ -69,7 +69,7 @@ fn agrees(format: Option<VersionFormat>, path: &str, written: &str) -> bool {
         && (contains_version(path, written) || same_patch(path, written))
 }
 
-/// Whether the path's version contains the written one as whole `-`-separated parts.
+/// Returns whether the path's version contains the written version, bounded by `-` or the ends.
 fn contains_version(path: &str, written: &str) -> bool {
     path.match_indices(written).any(|(at, _)| {
         let before = path[..at].chars().next_back();
@@ -78,7 +78,9 @@ fn contains_version(path: &str, written: &str) -> bool {
     })
 }
 
-/// Whether both name the same patch, as `v3.1.53-20180627-p2` and `v3.1.53-patch-2`.
+/// Returns whether both versions are the same patch.
+///
+/// For example, `v3.1.53-20180627-p2` and `v3.1.53-patch-2` are the same patch.
 fn same_patch(path: &str, written: &str) -> bool {
     let Some((base, number)) = written.split_once("-patch-") else { return false };
     let rest = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('-'));

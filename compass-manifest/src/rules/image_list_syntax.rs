@@ -56,7 +56,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Whether a line is `project/name:tag`, with any project.
+/// Returns whether a line is `project/name:tag`, with any project.
 pub(super) fn is_listable(text: &str) -> bool {
     split(text).is_some()
 }
@@ -96,7 +96,7 @@ fn has_whitespace_around(text: &str, span: Span) -> bool {
 mod tests {
     use crate::{Policy, check};
 
-    /// Returns severity and message of the findings about a list of one line.
+    /// Returns the severity and message of each finding about an image list with one line.
     fn found(line: &str) -> Vec<String> {
         let tree = [("images-lists/platform.list", line)].into_iter().collect();
         let report = check(&tree, &Policy::default());

@@ -47,7 +47,9 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Reports the images of a document that cannot be resolved, except those that another rule reports.
+/// Adds a finding for each image of a document that cannot be resolved.
+///
+/// Images for which `is_reported` is true are skipped, because another rule reports them.
 fn check(
     repository: &ReleaseRepository,
     document: &Document,

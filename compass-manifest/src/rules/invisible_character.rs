@@ -43,7 +43,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// The number of line separators that are reported for a file.
+/// The maximum number of line separators that are reported for a file.
 const MAX_LINE_ENDS: usize = 20;
 
 /// Reports characters that end a line only for YAML 1.1 parsers.
@@ -79,8 +79,9 @@ fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
     quoted
 }
 
-/// Whether a text may contain a suspicious character, so that the tree must be searched. In double
-/// quotes, a character may be an escape as `\u200b`.
+/// Returns whether a text may contain a suspicious character, so that the tree must be searched.
+///
+/// A backslash counts, because a double-quoted scalar may contain an escape such as `\u200b`.
 fn may_contain(text: &str) -> bool {
     text.contains('\\') || (!text.is_ascii() && text.contains(is_suspicious))
 }
@@ -108,7 +109,7 @@ fn check(document: &Document, node: &Node, what: &str, sink: &mut FindingSink<'_
     }
 }
 
-/// Whether a character is a format character or a non-ASCII space.
+/// Returns whether a character is a format character or a non-ASCII space.
 fn is_suspicious(character: char) -> bool {
     !character.is_ascii() && (is_format(character) || character.is_whitespace())
 }

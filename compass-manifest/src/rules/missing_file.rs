@@ -45,7 +45,7 @@ fn check_lists(repository: &ReleaseRepository, product: &ProductFile, sink: &mut
     for (named, pattern) in product.manifest.list_patterns() {
         let Ok(pattern) = pattern else { continue };
         let is_read = repository.lists.iter().any(|list| pattern.matches(list.document.path()));
-        // `not-regular-file` reports an obstacle.
+        // `not-regular-file` reports a link or submodule that may hide the lists.
         let is_obstructed = repository.tree.entries().any(|(path, kind)| {
             kind.is_obstacle() && (pattern.matches(path) || pattern.may_match_below(path))
         });
@@ -80,7 +80,7 @@ fn check_files(repository: &ReleaseRepository, product: &ProductFile, sink: &mut
             sink.add(source, named.span, message, help);
         }
     }
-    // A warning, because only packaging needs the content.
+    // The severity is a warning, because only packaging needs the content.
     let pointers = repository
         .tree
         .entries()
@@ -93,7 +93,7 @@ fn check_files(repository: &ReleaseRepository, product: &ProductFile, sink: &mut
     }
 }
 
-/// Checks that each entry of a chart list has its addon in an addon or overlay directory.
+/// Adds a finding for each entry of a chart list without an addon in an addon or overlay directory.
 fn check_charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
     let policy = &repository.policy.products;
     let directories: Vec<_> = policy.addons.iter().chain(&policy.overlays).collect();

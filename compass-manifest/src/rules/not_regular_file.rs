@@ -48,11 +48,11 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Returns the severity for an entry that is not read; `None` if no release file can be behind it.
+/// Returns the severity for an entry that is not read; `None` if it hides no release file.
 fn severity(repository: &ReleaseRepository, path: &str) -> Option<Severity> {
     let policy = &repository.policy.products;
     match repository.kind_of(path) {
-        // `file-misplaced` reports these.
+        // `file-misplaced` reports unexpected files, and a README is not released.
         FileKind::Unexpected | FileKind::Readme => return None,
         FileKind::Other => {}
         _ => return Some(Severity::Error),

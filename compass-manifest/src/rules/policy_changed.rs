@@ -35,7 +35,7 @@ Review the keys in the message. Move the change of the policy to a separate pull
     ..Rule::DEFAULTS
 };
 
-/// The number of keys that a message names.
+/// The maximum number of keys that a message names.
 const MAX_KEYS: usize = 20;
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
@@ -52,7 +52,7 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
         return;
     };
     let changed = differences(&old, &new);
-    // `version` is the format of the file, and sets nothing.
+    // `version` is the format of the file instead of a setting.
     let changed: Vec<_> = changed.into_iter().filter(|one| one.path != "version").collect();
     let Some(first) = changed.first() else { return };
     let keys = changed.iter().take(MAX_KEYS).map(|one| format!("`{}`", one.path));

@@ -57,7 +57,7 @@ fn is_inside(path: &str) -> bool {
 }
 
 fn is_mode(mode: &str) -> bool {
-    // Without a fourth digit: bundles contain no setuid, setgid or sticky files.
+    // A fourth digit must be 0: bundles contain no setuid, setgid or sticky files.
     let permissions = if mode.len() == 4 { mode.strip_prefix('0') } else { Some(mode) };
     permissions.is_some_and(|digits| {
         digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte))

@@ -49,13 +49,13 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Returns the version at the end of `<name>-v<version>`, if possible the expected one.
+/// Returns the version at the end of `<name>-<version>`; the expected version has priority.
 fn named_version<'d>(description: &'d str, expected: &str) -> Option<&'d str> {
     if description.contains(char::is_whitespace) {
         return None;
     }
-    // Tried first, because the boundary is ambiguous: a name may end like a version
-    // (`kube-dns-v2-v1.0.0`), and a version may begin like a name
+    // Try the expected version first, because the end of the name is ambiguous: a name may end like
+    // a version (`kube-dns-v2-v1.0.0`), and a version may begin like a name
     // (`kube-state-metrics-release-v1.1.0`).
     if let Some(name) = description.strip_suffix(expected).and_then(|name| name.strip_suffix('-')) {
         return Some(&description[name.len() + 1..]);

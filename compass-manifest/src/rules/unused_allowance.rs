@@ -27,6 +27,8 @@ Remove it, or correct its code or reason.
     ..Rule::DEFAULTS
 };
 
-/// Adds nothing: unused suppressions are known after all other rules, and [`crate::check`] reports
-/// them.
+/// Adds no finding.
+///
+/// [`crate::check`] reports unused suppressions, because they are known only after all other rules
+/// ran.
 fn apply(_: &RuleContext<'_>, _: &mut FindingSink<'_>) {}

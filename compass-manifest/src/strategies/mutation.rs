@@ -86,7 +86,7 @@ impl Mutation {
         Self::SameLine,
     ];
 
-    /// The code of the rule that reports the error.
+    /// Returns the code of the rule that reports the error.
     pub fn code(self) -> &'static str {
         match self {
             Self::DuplicateKey => "duplicate-key",

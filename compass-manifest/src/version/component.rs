@@ -11,8 +11,8 @@ const FORMAT: &str = "[NAME-]vN.N.N[-SUFFIX]";
 /// Examples are `v0.3.24.1`, `cps-v2.7.3-2`, `10-alpine` and `v3.1.53-patch-2`.
 ///
 /// The order compares the numbers, then the suffix: `-alpha`, `-beta` and `-rc` precede the version
-/// without a suffix, any other suffix (`-hotfix`, `-patch-2`, `-fix-306`, `-upgrade`) follows it. Two
-/// spellings of one version are ordered by their text, so that the order is total.
+/// without a suffix, any other suffix (`-hotfix`, `-patch-2`, `-fix-306`, `-upgrade`) follows it.
+/// Two spellings of one version are ordered by their text, so that the order is total.
 ///
 /// ```
 /// use compass_manifest::version::ComponentVersion;
@@ -73,7 +73,9 @@ impl FromStr for ComponentVersion {
     }
 }
 
-/// Whether the version may begin after this text: nothing, or a name with `-`, each with or without `v`.
+/// Returns whether a version may begin after a text.
+///
+/// The text must be empty or end with `-`, each with an optional `v` at its end.
 fn begins_version(before: &str) -> bool {
     let before = before.strip_suffix(['v', 'V']).unwrap_or(before);
     before.is_empty() || before.ends_with('-')

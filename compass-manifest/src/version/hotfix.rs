@@ -5,7 +5,7 @@ use super::{ProductVersion, VersionError};
 
 const FORMAT: &str = "<product version>-<YYYYMMDD>-p<N>";
 
-/// A HOTFIXVERSION: `<product version>-<YYYYMMDD>-p<N>`, as `v2.7.0-20180605-p1`.
+/// A HOTFIXVERSION: `<product version>-<YYYYMMDD>-p<N>`, such as `v2.7.0-20180605-p1`.
 ///
 /// The order compares the product version, the date, then the patch number.
 ///
@@ -45,7 +45,7 @@ impl HotfixVersion {
         format!("v{bare}-{date}-p{patch}").parse()
     }
 
-    /// The next version on the same date; `None` if the patch number overflows.
+    /// Returns the next version on the same date; `None` if the patch number overflows.
     ///
     /// ```
     /// use compass_manifest::version::HotfixVersion;
@@ -59,17 +59,17 @@ impl HotfixVersion {
         Some(Self { patch: self.patch.checked_add(1)?, ..self.clone() })
     }
 
-    /// The product version that the hotfix patches.
+    /// Returns the product version that the hotfix patches.
     pub fn base(&self) -> &ProductVersion {
         &self.base
     }
 
-    /// The date of the hotfix.
+    /// Returns the date of the hotfix.
     pub fn date(&self) -> Date {
         self.date
     }
 
-    /// The number of the hotfix on its date, from 1.
+    /// Returns the number of the hotfix on its date, from 1.
     pub fn patch(&self) -> u32 {
         self.patch
     }
@@ -112,8 +112,8 @@ impl fmt::Display for HotfixVersion {
 }
 
 impl Date {
-    /// Creates a date, with month and day from 1; `None` if it does not exist, or the year has more than
-    /// four digits.
+    /// Creates a date, with month and day from 1; `None` if it does not exist, or the year has more
+    /// than four digits.
     pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let days = days_in_month(year, month)?;
         (year <= 9999 && (1..=days).contains(&day)).then_some(Self { year, month, day })

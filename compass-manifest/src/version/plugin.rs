@@ -34,12 +34,12 @@ pub enum BumpLevel {
 }
 
 impl PluginVersion {
-    /// Whether the version is a pre-release, as `v1.0.0-rc.1`.
+    /// Returns whether the version is a pre-release, such as `v1.0.0-rc.1`.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()
     }
 
-    /// The next version; `None` if a number overflows.
+    /// Returns the next version; `None` if a number overflows.
     ///
     /// The next version after a pre-release is its release, as in other `SemVer` tools.
     ///

@@ -6,10 +6,10 @@ use super::{VersionError, parse_core};
 
 const FORMAT: &str = "vMAJOR.MINOR.PATCH, also with -ga or -rc.N";
 
-/// A product version, as `v2.7.0`, `2.7.0`, `v2.7.1-GA` or `v2.8.0-rc.1`.
+/// A product version, such as `v2.7.0`, `2.7.0`, `v2.7.1-GA` or `v2.8.0-rc.1`.
 ///
-/// The order is `SemVer` precedence, except that `-ga` in any case is the release itself. Two spellings
-/// of one version are ordered by their text, so that the order is total;
+/// The order is `SemVer` precedence, except that `-ga` in any case is the release itself. Two
+/// spellings of one version are ordered by their text, so that the order is total;
 /// [`ProductVersion::is_same_release`] compares them as equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProductVersion {
@@ -18,22 +18,22 @@ pub struct ProductVersion {
 }
 
 impl ProductVersion {
-    /// Whether both are spellings of the same release.
+    /// Returns whether both are spellings of the same release.
     pub fn is_same_release(&self, other: &Self) -> bool {
         self.precedence == other.precedence
     }
 
-    /// Whether the version is a pre-release, as `-rc.1`; `-ga` is not.
+    /// Returns whether the version is a pre-release, such as `-rc.1`; `-ga` is not.
     pub fn is_prerelease(&self) -> bool {
         !self.precedence.pre.is_empty()
     }
 
-    /// The canonical spelling of the release.
+    /// Returns the canonical spelling of the release.
     pub(crate) fn release(&self) -> String {
         self.precedence.to_string()
     }
 
-    /// The version as written.
+    /// Returns the version as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }

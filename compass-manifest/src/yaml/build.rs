@@ -10,7 +10,7 @@ use super::{
 };
 use crate::source::Span;
 
-/// The limit for the nodes that anchors keep: as much as a document.
+/// The limit for the nodes that anchors keep, which is the limit for a document.
 const MAX_ANCHORED: Weight = Weight { nodes: MAX_NODES, bytes: MAX_BYTES };
 /// The limit for the nodes that aliases copy.
 const MAX_ALIASED: Weight = Weight { nodes: 10_000, bytes: 1 << 20 };
@@ -30,7 +30,7 @@ pub(super) fn document(text: &str) -> Result<Node, SyntaxError> {
     builder.finish()
 }
 
-/// The size of nodes, for limits.
+/// The number of nodes and bytes of a node with its children, to be compared with a limit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weight {
     nodes: usize,
@@ -67,18 +67,19 @@ impl Weight {
 struct Open {
     is_mapping: bool,
     start: usize,
-    /// The end of its last child.
+    /// The end of the last child.
     end: usize,
     anchor: usize,
-    /// The index of its first child in [`Builder::children`].
+    /// The index of the first child in [`Builder::children`].
     children: usize,
 }
 
 struct Builder<'t> {
     text: &'t str,
     open: Vec<Open>,
-    /// The children of all open collections, with alternating keys and values; finally the root. A
-    /// collection is allocated at its end, when its size is known.
+    /// The children of all open collections, with alternating keys and values; finally the root.
+    ///
+    /// A collection is allocated at its end, when its size is known.
     children: Vec<Node>,
     documents: usize,
     nodes: usize,
@@ -149,8 +150,9 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    /// Closes a collection. A flow collection ends with its bracket, a block collection with its last
-    /// child.
+    /// Closes a collection.
+    ///
+    /// A flow collection ends with its bracket, a block collection with its last child.
     fn end(&mut self, bracket: Span) -> Result<(), SyntaxError> {
         let Some(open) = self.open.pop() else {
             return Ok(());
@@ -181,7 +183,7 @@ impl<'t> Builder<'t> {
         if self.aliased.exceeds(MAX_ALIASED) {
             return Err(alias_error("aliases expand too much", span));
         }
-        // `complete` adds the remaining one.
+        // `complete` counts the root of the copy.
         self.nodes += weight.nodes - 1;
         let node = Node { kind: target.kind.clone(), span };
         self.complete(node, 0)

@@ -11,13 +11,14 @@ pub(crate) struct DuplicateKey<'n> {
     pub(crate) again: &'n Node,
 }
 
-/// The number of entries up to which a comparison of all pairs is faster than hashing.
+/// The maximum number of entries for which comparing all pairs is faster than hashing.
 const SMALL: usize = 16;
 
 impl Node {
     /// Returns the duplicate keys of all mappings in this node.
     pub(crate) fn duplicate_keys(&self) -> Vec<DuplicateKey<'_>> {
-        // Most mappings are small and without duplicates, which needs no hashing.
+        // Compare pairs first: most mappings are small and have no duplicates, so no hashing is
+        // needed.
         let may_repeat = |entries: &&[Entry]| entries.len() > SMALL || !distinct(entries);
         let mappings = self.values().map(Self::entries).filter(may_repeat);
         mappings.flat_map(duplicates).collect()

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use super::{Entry, Node, NodeKind, SyntaxError};
 
-/// Replaces the merge key of a mapping by the entries that it refers to. The mapping's own keys have
-/// priority. Entries that come from an alias have the span of the alias.
+/// Replaces the merge key of a mapping by the entries that it refers to.
+///
+/// The mapping's own keys have priority. Entries that come from an alias have the span of the
+/// alias.
 pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, SyntaxError> {
     let Some(at) = entries.iter().position(is_merge) else { return Ok(entries) };
     let merged = entries.remove(at);
@@ -23,7 +25,7 @@ pub(super) fn merge(text: &str, mut entries: Vec<Entry>) -> Result<Vec<Entry>, S
             return Err(merge_error("`<<` needs a mapping, or a list of mappings", &source));
         };
         let is_alias = text[span.start..].starts_with('*');
-        // The last of duplicate keys is used.
+        // Iterate in reverse, because the last of duplicate keys is used.
         let new = found.into_iter().rev();
         let mut new: Vec<Entry> = new
             .filter(|entry| entry.key.text().is_none_or(|key| known.insert(key.into())))

@@ -3,7 +3,7 @@
 use super::{Scalar, ScalarType};
 
 impl Scalar {
-    /// The type of the scalar in the YAML 1.2 core schema.
+    /// Returns the type of the scalar in the YAML 1.2 core schema.
     pub fn scalar_type(&self) -> ScalarType {
         if !self.plain {
             return ScalarType::Text;
@@ -28,7 +28,7 @@ pub(crate) enum Yaml11Meaning {
 }
 
 impl Scalar {
-    /// The YAML 1.1 value of a plain number, if it differs from the YAML 1.2 value.
+    /// Returns the YAML 1.1 value of a plain number, if it differs from the YAML 1.2 value.
     pub(crate) fn yaml11_number(&self) -> Option<Yaml11Meaning> {
         if !self.plain {
             return None;
@@ -63,7 +63,7 @@ impl Scalar {
         with_underscores.then(|| number(text, 10))
     }
 
-    /// Whether the scalar is a boolean in YAML 1.1 and a text in YAML 1.2.
+    /// Returns whether the scalar is a boolean in YAML 1.1 and a text in YAML 1.2.
     pub(crate) fn is_yaml11_boolean(&self) -> bool {
         const WORDS: &[&str] = &["yes", "no", "on", "off"];
         let word = &*self.text;
@@ -75,7 +75,7 @@ impl Scalar {
     }
 }
 
-/// Parses a base 60 number of YAML 1.1, as `1:30`.
+/// Parses a base 60 number of YAML 1.1, such as `1:30`.
 fn sexagesimal(text: &str) -> Option<Yaml11Meaning> {
     let (first, rest) = text.split_once(':')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -89,7 +89,9 @@ fn sexagesimal(text: &str) -> Option<Yaml11Meaning> {
     is_number(first).then_some(Yaml11Meaning::Number(value))
 }
 
-/// Parses decimal digits without sign and leading zeros, which have the same value in all YAML versions.
+/// Parses decimal digits without sign and leading zeros.
+///
+/// Such numbers have the same value in all YAML versions.
 pub(crate) fn decimal(text: &str) -> Option<u16> {
     let is_canonical = text == "0" || !text.starts_with(['0', '+']);
     text.parse().ok().filter(|_| is_canonical)
