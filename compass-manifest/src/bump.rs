@@ -1,6 +1,6 @@
 //! Writes the next version into release manifests.
 //!
-//! Only the values with a version change; every other byte stays.
+//! Only the values that contain the version change; every other byte stays the same.
 //!
 //! ```
 //! use compass_manifest::Policy;
@@ -38,7 +38,9 @@ pub use plugin::{bump_plugin, set_plugin_version};
 #[non_exhaustive]
 pub struct BumpedPlugin {
     /// The text of the file, without a byte order mark, as in
-    /// [`SourceFile`](crate::source::SourceFile). The caller keeps the mark of the file.
+    /// [`SourceFile`](crate::source::SourceFile).
+    ///
+    /// The caller must write the byte order mark if the file has one.
     pub text: String,
     /// The old version.
     pub old: PluginVersion,
@@ -54,7 +56,7 @@ pub struct BumpedPlugin {
 pub struct NewHotfix {
     /// The path of the values file.
     pub path: String,
-    /// The text of the values file, with the byte order mark of its origin.
+    /// The text of the values file, with a byte order mark if the copied file has one.
     pub text: String,
     /// The version of the hotfix.
     pub version: HotfixVersion,
@@ -62,7 +64,7 @@ pub struct NewHotfix {
     pub addon: String,
     /// The path of the copied addon or hotfix.
     pub from: String,
-    /// The version of the copied hotfix, if a hotfix is copied.
+    /// The version of the copied hotfix; `None` if an addon is copied.
     pub previous: Option<HotfixVersion>,
     /// The values that differ from the file at [`Self::from`], in file order.
     pub changes: Vec<ChangedValue>,

@@ -271,8 +271,9 @@ fn mark_preexisting(
     }
 }
 
-/// Returns the whole text at a finding whose message is shortened; empty for other findings.
+/// Returns the whole text at a finding whose message is shortened.
 ///
+/// Returns an empty text for other findings.
 /// Findings are compared by this text too, because two long values may share their beginning and
 /// end.
 fn shortened_text<'s>(finding: &Finding, sources: &'s [SourceFile]) -> &'s str {

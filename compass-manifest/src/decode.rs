@@ -1,11 +1,13 @@
-//! Decodes the bytes of a file as UTF-8 text, and rejects text that git or an editor left unusable.
+//! Decodes the bytes of a file as UTF-8 text.
+//!
+//! Rejects Git LFS pointers, and text with conflict markers of git.
 
 use crate::source::{SourceFile, Span};
 
 /// The maximum size of a release manifest in bytes. Real ones have a few kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// The size in bytes that every Git LFS pointer is smaller than (git-lfs, `docs/spec.md`).
+/// The size limit of a Git LFS pointer in bytes, exclusive (git-lfs, `docs/spec.md`).
 pub const MAX_POINTER_BYTES: usize = 1024;
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/";
@@ -23,7 +25,9 @@ pub struct SyntaxError {
     pub span: Span,
 }
 
-/// Returns whether bytes are a Git LFS pointer, which replaces a large file until it is fetched.
+/// Returns whether bytes are a Git LFS pointer.
+///
+/// A pointer replaces the content of a large file until the content is fetched.
 ///
 /// ```
 /// use compass_manifest::is_lfs_pointer;

@@ -22,15 +22,17 @@ pub struct Difference {
 
 /// Returns the differences of two documents, in the order of the new one.
 ///
-/// Lists are compared by index. If each item has a unique `name` or `key`, items are compared by
-/// it, so that an inserted environment variable is one difference.
+/// Lists are compared by index. If each item has a unique `name` or `key`, items with the same
+/// name are compared instead, so that an inserted environment variable is one difference.
 pub fn differences(old: &Node, new: &Node) -> Vec<Difference> {
     let mut walk = Walk { found: Vec::new(), is_detailed: false };
     walk.compare(old, new, "");
     walk.found
 }
 
-/// Like [`differences`], but splits an added mapping or list of named items into its parts.
+/// Returns the differences of two documents, with added collections in parts.
+///
+/// Unlike [`differences`], splits an added mapping or list of named items into its parts.
 pub(crate) fn detailed_differences(old: &Node, new: &Node) -> Vec<Difference> {
     let mut walk = Walk { found: Vec::new(), is_detailed: true };
     walk.compare(old, new, "");
@@ -136,7 +138,8 @@ impl Walk {
 /// Finds the values of a mapping by their keys.
 struct Values<'n> {
     mapping: &'n Node,
-    /// An index of large mappings. In small ones, a search is faster than hashing.
+    /// The values of a large mapping by key; `None` for a small mapping, in which a search is
+    /// faster than hashing.
     by_key: Option<HashMap<&'n str, &'n Node>>,
 }
 
@@ -147,7 +150,7 @@ impl<'n> Values<'n> {
         let entries = mapping.entries();
         let is_large = entries.len() > Self::SMALL;
         let entries = entries.iter().filter_map(|entry| Some((entry.key.text()?, &entry.value)));
-        // The last of duplicate keys is used.
+        // `collect` keeps the last of duplicate keys, as `Node::get` does.
         Self { mapping, by_key: is_large.then(|| entries.collect()) }
     }
 
@@ -159,7 +162,7 @@ impl<'n> Values<'n> {
     }
 }
 
-/// Returns the names of a list's items, if all have unique names.
+/// Returns the names of a list's items; `None` if a name is missing or not unique.
 fn names(items: &[Node]) -> Option<Vec<&str>> {
     let name = |item: &'_ Node| item.get("name").or_else(|| item.get("key"))?.text().map(str::len);
     if items.is_empty() || items.iter().any(|item| name(item).is_none()) {
@@ -171,13 +174,15 @@ fn names(items: &[Node]) -> Option<Vec<&str>> {
     (distinct.len() == items.len()).then_some(names)
 }
 
-/// Returns the span that represents a node: its first key, otherwise the whole node.
+/// Returns the span of a node's first key, otherwise the span of the whole node.
 fn head(node: &Node) -> Span {
     node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
-/// Abbreviates two different values. If their abbreviations are equal, long texts are shown from
-/// the first difference on.
+/// Abbreviates two different values.
+///
+/// If the abbreviations of two long texts are equal, the texts are shown from their first
+/// difference on.
 fn brief_pair(old: &Node, new: &Node) -> (String, String) {
     let (short, other) = (brief(old), brief(new));
     match (old.text(), new.text()) {
@@ -196,12 +201,14 @@ fn brief_pair(old: &Node, new: &Node) -> (String, String) {
     }
 }
 
-/// The number of characters of a value that are shown.
+/// The maximum number of characters of a value that are shown.
 const MAX_SHOWN: usize = 60;
 /// The number of characters that are shown before a difference.
 const CONTEXT: usize = 10;
 
-/// Abbreviates a value. Texts of several lines are not shown, because they may contain secrets.
+/// Abbreviates a value.
+///
+/// Texts of several lines are not shown, because they may contain secrets.
 fn brief(node: &Node) -> String {
     match node.text() {
         Some(text) if text.contains('\n') => format!("a text of {} lines", text.lines().count()),

@@ -10,7 +10,9 @@ use std::fmt;
 /// The maximum number of characters of a value that a message shows.
 pub const MAX_QUOTED: usize = 60;
 
-/// The maximum number of characters of a path or an image reference that a message shows.
+/// The maximum number of characters of a name in a message.
+///
+/// Names are paths and image references.
 const MAX_NAME: usize = 512;
 
 /// Escapes the characters that a terminal interprets or does not show.
@@ -58,7 +60,9 @@ fn quote_at_most(most: usize, value: impl fmt::Display) -> String {
     format!("`{}`", escape(&shorten(&value.to_string(), most)))
 }
 
-/// Shortens a text to `most` characters: about two thirds from its beginning, `…`, and its end.
+/// Shortens a text to `most` characters.
+///
+/// The result consists of the beginning of the text, `…`, and the end in the last third.
 pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     // Compare the bytes first, which is cheaper: a text never has more characters than bytes.
     if text.len() <= most || text.chars().nth(most).is_none() {

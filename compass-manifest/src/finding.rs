@@ -135,7 +135,9 @@ pub struct Suppressed {
     pub reason: String,
 }
 
-/// The result of a check: findings ordered by location, and the files that they point into.
+/// The result of a check.
+///
+/// Contains the findings, ordered by location, and the files that they point into.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub(crate) findings: Vec<Finding>,
@@ -190,7 +192,9 @@ impl Report {
             sources.into_iter().map(|source| (source.path().to_owned(), source)).collect();
     }
 
-    /// Sets the path of the release repository in the git repository, such as `deploy/release`.
+    /// Sets the directory of the release repository in the git repository.
+    ///
+    /// An example is `deploy/release`.
     ///
     /// Annotations and SARIF logs must name files from the root of the git repository, as forges
     /// do.

@@ -1,4 +1,4 @@
-//! Image references with a registry host.
+//! Parses image references with a registry host.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -27,7 +27,7 @@ pub struct ImageReference {
     digest: Option<String>,
 }
 
-/// A text is not an image reference.
+/// The error for a text that is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not an image reference: {reason}", quote(text))]
 pub struct ImageReferenceError {
@@ -124,7 +124,7 @@ impl fmt::Display for ImageReference {
 
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
-        // The colons of an IPv6 address are in brackets.
+        // A port does not end with `]`: the last colon is in the brackets of an IPv6 address.
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
@@ -143,9 +143,11 @@ fn is_ipv6(name: &str) -> bool {
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-/// The length of a reference: 255 characters of host and repository, a tag, and a digest.
+/// The maximum length of a reference in bytes.
+///
+/// A reference has up to 255 bytes of host and repository, a tag, and a digest.
 const MAX_LENGTH: usize = 512;
-/// The length of a repository path, as in the distribution registry.
+/// The maximum length of a repository path in bytes, as in the distribution registry.
 const MAX_REPOSITORY: usize = 255;
 
 /// Returns whether a text is a repository path of one or more elements.
@@ -153,7 +155,9 @@ pub(crate) fn is_repository(text: &str) -> bool {
     text.len() <= MAX_REPOSITORY && text.split('/').all(is_path_element)
 }
 
-/// Returns whether a text is one path element in the grammar of the distribution specification.
+/// Returns whether a text is a path element of a repository.
+///
+/// Follows the grammar of the distribution specification.
 fn is_path_element(element: &str) -> bool {
     let bytes = element.as_bytes();
     let edge =

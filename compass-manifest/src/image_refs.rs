@@ -1,5 +1,7 @@
-//! Finds the images that release manifests use: in fields, arguments, environment values, and in
-//! JSON or YAML text inside configuration values.
+//! Finds the images that release manifests use.
+//!
+//! Images are found in fields, arguments, environment values, and in JSON or YAML text inside
+//! configuration values.
 
 mod resolve;
 
@@ -31,7 +33,9 @@ pub struct ImageUse {
     pub image: Result<ResolvedImage, String>,
 }
 
-/// An image with its template variables replaced, identified by project and repository.
+/// An image with its template variables replaced.
+///
+/// The project and the repository identify the image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct ResolvedImage {
@@ -186,7 +190,9 @@ impl<'w> Walk<'w> {
         [registries.release_host(), registries.source_host(), self.own_host].contains(&host)
     }
 
-    /// Finds a part of a scalar's text in the source; `None` if the source spells it with escapes.
+    /// Finds a part of a scalar's text in the source.
+    ///
+    /// Returns `None` if the source contains the part with escapes.
     fn find_in(&self, part: &str, within: Span) -> Option<Span> {
         let start = within.start + self.source.text().get(within.range())?.find(part)?;
         Some(Span { start, end: start + part.len() })
@@ -213,7 +219,9 @@ impl<'w> Walk<'w> {
 /// The fields that contain text for people.
 pub(crate) const DESCRIPTIVE: &[&str] = &["description", "note", "alias", "author"];
 
-/// Matches a possible image: a template variable or a host, a path, and optional tag and digest.
+/// Matches a text that may be an image reference.
+///
+/// The text consists of a template variable or a host, a path, and optionally tag and digest.
 #[expect(clippy::expect_used, reason = "a constant regular expression, which the tests use")]
 static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -227,7 +235,9 @@ mod tests {
     use super::*;
     use crate::yaml::parse;
 
-    /// Returns `path: reference` of every image of a document, with `!` for an unresolvable one.
+    /// Returns `path: reference` for each image of a document.
+    ///
+    /// The reference of an image that cannot be resolved is `!`.
     fn found(text: &str) -> Vec<String> {
         let (policy, source) = (Policy::default(), SourceFile::new("a.yaml", text));
         let uses = image_uses(&source, &parse(text).unwrap(), &policy);

@@ -1,4 +1,4 @@
-//! The plugins, hotfixes, products and images of a release repository.
+//! Lists the plugins, hotfixes, products and images of a release repository.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ pub struct FileImage {
     pub file: Arc<str>,
     /// The line, from 1.
     pub line: usize,
-    /// The field and the image.
+    /// The field, the reference and the resolved image.
     pub image_use: ImageUse,
 }
 
@@ -126,7 +126,9 @@ pub fn plugins(repository: &ReleaseRepository) -> Vec<Plugin> {
     plugins.collect()
 }
 
-/// Returns the products of a version, ordered by path: more than one if several manifests have it.
+/// Returns the products of a version, ordered by path.
+///
+/// Several manifests may have the same version.
 pub fn products(repository: &ReleaseRepository, version: &ProductVersion) -> Vec<Product> {
     let has_version = |product: &&ProductFile| {
         product.version().is_some_and(|named| named.is_same_release(version))
@@ -147,7 +149,7 @@ pub fn images(repository: &ReleaseRepository) -> Vec<FileImage> {
 /// Returns the images that one YAML file uses, in file order.
 ///
 /// # Errors
-/// If the file cannot be parsed: the line from 1, and the error.
+/// Returns the line, from 1, and the error if the file cannot be parsed.
 pub fn file_images(
     path: &str,
     bytes: &[u8],
@@ -163,7 +165,7 @@ pub fn file_images(
 /// Returns the images of an image list, in file order.
 ///
 /// # Errors
-/// If the list is not UTF-8 text: the line from 1, and the error.
+/// Returns the line, from 1, and the error if the list is not UTF-8 text.
 pub fn list_images(
     path: &str,
     bytes: &[u8],
@@ -177,7 +179,9 @@ pub fn list_images(
 }
 
 impl Product {
-    /// Returns whether the product contains a file, or files below it if it is a symbolic link.
+    /// Returns whether the product contains a path.
+    ///
+    /// If the path is a symbolic link, the product contains it if it contains files below it.
     pub fn includes(&self, path: &str, policy: &Policy) -> bool {
         let is_at_or_below = |named: &str| {
             named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

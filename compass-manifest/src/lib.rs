@@ -9,8 +9,8 @@
 //! - [`rules`]: all rules. [`Check`] applies them.
 //! - [`inventory`]: the plugins, hotfixes, products and images of a repository.
 //! - [`bump`]: writes the next version of a plugin, or the next hotfix of an addon.
-//! - [`finding`], [`render`]: findings, and their output formats. [`escape`] makes untrusted text safe to
-//!   print.
+//! - [`finding`], [`render`]: findings, and their output formats.
+//! - [`escape`]: escapes untrusted text for terminals and logs.
 //! - [`review`]: review commands, and the queue of release pull requests.
 //! - `strategies` (feature `proptest`): values and repositories for property tests.
 

@@ -1,5 +1,6 @@
-//! Checks that the examples in `docs/manifests.md` pass the rules, and that it describes every
-//! field.
+//! Checks the page `docs/manifests.md`.
+//!
+//! The examples on the page must pass the rules, and the page must describe every field.
 
 use crate::repository::Document;
 use crate::schema::Schema;
@@ -8,7 +9,7 @@ use crate::{Policy, Tree, addon, check, plugin, product};
 
 const PAGE: &str = include_str!("../../docs/manifests.md");
 
-/// Returns the fenced examples that name a file.
+/// Returns the examples of the page whose code fence names a file.
 fn examples() -> Tree {
     let fences = PAGE.split("\n```").skip(1).step_by(2);
     let files = fences.filter_map(|fence| {
@@ -19,7 +20,7 @@ fn examples() -> Tree {
     files.collect()
 }
 
-/// The paths of all fields of a schema, such as `spec.modules[].name`.
+/// Collects the paths of all fields of a schema, such as `spec.modules[].name`.
 fn fields(schema: &Schema, path: &str, found: &mut Vec<String>) {
     match schema {
         Schema::List(item) | Schema::OneOrMore(item) => fields(item, &format!("{path}[]"), found),
@@ -57,7 +58,7 @@ fn documented_examples_pass_all_rules() {
 #[test]
 fn documentation_covers_all_fields() {
     let tree = examples();
-    // Described once for both.
+    // The page describes these pairs of fields once.
     let same = [("initContainers[].", "containers[]."), ("probe.readiness.", "probe.liveness.")];
     for (schema, directory) in [
         (plugin::SCHEMA, "release-plugins/"),

@@ -1,8 +1,8 @@
-//! Paths of nodes in a document, such as `spec.modules[0].name`.
+//! Tracks the path of a node in a document, such as `spec.modules[0].name`.
 
 use std::fmt;
 
-/// The path of a node. It is formatted only on demand, because most paths are never shown.
+/// The path of a node, formatted only on demand, because most paths are never shown.
 #[derive(Debug, Default)]
 pub(crate) struct NodePath<'n> {
     steps: Vec<Step<'n>>,

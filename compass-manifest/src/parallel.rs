@@ -1,14 +1,15 @@
-//! Runs a function on all processors, with the same result for any number of them.
+//! Runs a function on all processors; the result does not depend on their number.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Applies a function to every item, on one thread per processor. The results are in the order of the
-/// items.
+/// Applies a function to every item, on up to one thread per processor.
+///
+/// The results are in the order of the items.
 ///
 /// # Panics
-/// If the function panics.
+/// Panics if the function panics.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], function: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     map_on(processors.min(items.len()), items, function)

@@ -1,4 +1,4 @@
-//! Plugin manifests: `release-plugins/<plugin>.yaml`.
+//! Reads plugin manifests: `release-plugins/<plugin>.yaml`.
 
 use crate::schema::{Field, Schema, optional, required};
 use crate::source::Spanned;
@@ -33,7 +33,7 @@ pub struct Module {
 }
 
 impl PluginManifest {
-    /// Reads the valid fields of a document.
+    /// Reads the fields of a document that have a valid type.
     pub fn read(root: &Node) -> Self {
         let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
         Self {

@@ -60,7 +60,9 @@ pub struct Policy {
     pub products: ProductPolicy,
     /// The template variables, such as `[[ registry_release ]]`.
     pub templates: Templates,
-    /// The severities that replace those of the rules, by rule code; `None` turns a rule off.
+    /// The severities by rule code, which replace those of the rules.
+    ///
+    /// `None` turns a rule off.
     pub severities: BTreeMap<String, Option<Severity>>,
     /// The accepted findings.
     pub suppressions: Vec<Suppression>,

@@ -1,4 +1,4 @@
-//! Product manifests, `release-products/<VERSION>.yaml`, and image lists.
+//! Reads product manifests, `release-products/<VERSION>.yaml`, and image lists.
 
 use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
 use crate::schema::{Field, Schema, Violation, ViolationKind, optional, required};
@@ -16,7 +16,7 @@ pub struct ProductManifest {
     pub name: Option<Spanned<String>>,
     /// `spec.version`.
     pub version: Option<Spanned<String>>,
-    /// `spec.imageLists`: path patterns in the repository.
+    /// `spec.imageLists`: patterns of paths in the repository.
     pub image_lists: Vec<Spanned<String>>,
     /// `spec.addons`: the directory of the addons.
     pub addons: Option<Spanned<String>>,
@@ -28,9 +28,9 @@ pub struct ProductManifest {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExtraFile {
-    /// `source`: its path in the repository.
+    /// `source`: the path in the repository.
     pub source: Option<Spanned<String>>,
-    /// `path`: its path in the bundle.
+    /// `path`: the path in the bundle.
     pub path: Option<Spanned<String>>,
     /// `mode`, such as `0755`.
     pub mode: Option<Spanned<String>>,
@@ -51,13 +51,14 @@ impl ProductManifest {
         self.addons.as_ref().map(|directory| directory.value.trim_end_matches('/'))
     }
 
-    /// Returns the part of a path below the directory of the addons; `None` if the path is not in
-    /// it.
+    /// Returns the part of a path below the directory of the addons.
+    ///
+    /// Returns `None` if the path is not in the directory, or if the manifest names no directory.
     pub fn path_in_addons<'p>(&self, path: &'p str) -> Option<&'p str> {
         below(path, self.addons_directory()?)
     }
 
-    /// Returns whether the product's package contains the file unchanged.
+    /// Returns whether the product's package contains a file unchanged.
     pub(crate) fn packs(&self, path: &str) -> bool {
         self.path_in_addons(path).is_some()
             || self
@@ -75,7 +76,7 @@ impl ProductManifest {
         named.map_or_else(Span::default, |named| named.span)
     }
 
-    /// Parses the patterns of `spec.imageLists`, up to the limit for lists of a policy.
+    /// Parses the patterns of `spec.imageLists`, up to [`MAX_PATTERNS`].
     pub(crate) fn list_patterns(
         &self,
     ) -> impl Iterator<Item = (&Spanned<String>, Result<Pattern, PatternError>)> {
@@ -103,7 +104,7 @@ impl ProductManifest {
         long.chain(many).collect()
     }
 
-    /// Reads the valid fields of a document.
+    /// Reads the fields of a document that have a valid type.
     pub fn read(root: &Node) -> Self {
         let spec = root.get("spec");
         let list = |key| spec.and_then(|spec| spec.get(key)).map(Node::items).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A release repository with all its manifests parsed: the input of rules, inventory and bumps.
+//! Loads a release repository, which is the input of rules, inventory and bumps.
 
 mod change;
 mod document;
@@ -131,9 +131,9 @@ impl ReleaseRepository {
         FileKind::of(path, &self.policy, &self.products)
     }
 
-    /// Returns the addon directory that contains an addon, as a product manifest names it.
+    /// Returns the addon directory of a product manifest that contains an addon.
     ///
-    /// Empty if no product manifest names a directory that contains the addon.
+    /// Returns an empty path if no product manifest names a directory that contains the addon.
     pub(crate) fn addon_directory<'r>(&'r self, addon: &AddonFile) -> &'r str {
         let path = addon.document.path();
         let mut manifests = self.products.iter().map(|product| &product.manifest);
@@ -141,8 +141,9 @@ impl ReleaseRepository {
         manifest.and_then(ProductManifest::addons_directory).unwrap_or_default()
     }
 
-    /// Returns whether the repository is so small that a second thread would cost more than it
-    /// saves.
+    /// Returns whether the repository is small.
+    ///
+    /// For a small repository, a second thread costs more than it saves.
     pub(crate) fn is_small(&self) -> bool {
         self.sources().count() < 2 * load::FILES_PER_CHUNK
     }
@@ -167,7 +168,9 @@ impl ReleaseRepository {
         self.documents().chain(lists).chain(&self.readmes)
     }
 
-    /// Returns the addons that are installed: an overlay's addon replaces the one of the same name.
+    /// Returns the addons that are installed.
+    ///
+    /// An addon in an overlay directory replaces the addon of the same name.
     pub(crate) fn installed_addons(&self) -> Vec<&AddonFile> {
         let overlays = self.addons.iter().filter(|addon| addon.overlay);
         let named = overlays.filter_map(|addon| addon.values.name.as_ref());

@@ -1,4 +1,4 @@
-//! The interface of a rule: its description, its input and its output.
+//! Defines the interface of a rule: its description, its input and its output.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,30 +15,32 @@ use crate::source::{SourceFile, Span};
 pub struct Rule {
     /// The stable code, in kebab case.
     pub code: &'static str,
-    /// What the rule requires, in one line.
+    /// The requirement of the rule, in one line.
     pub summary: &'static str,
     /// The severity of its findings, unless the policy sets another.
     pub severity: Severity,
     /// The documentation in Markdown.
     pub docs: &'static str,
-    /// Whether an error of the rule hides an image or a file from a package.
+    /// Whether an error of the rule means that a package may lack an image or a file.
     pub blocks_packaging: BlocksPackaging,
-    /// Whether the rule compares the files of a whole repository, so that it does not apply to the
-    /// files of a bundle.
+    /// Whether the rule needs the layout of a repository, so that it does not apply to the files of
+    /// a bundle.
     pub needs_layout: bool,
     /// Adds the rule's findings to the sink.
     pub(crate) apply: fn(&RuleContext<'_>, &mut FindingSink<'_>),
 }
 
-/// Whether an error hides an image or a file, so that a package lacks it.
+/// The files in which an error of a rule blocks packaging.
+///
+/// Such an error hides an image or a file, so that a package lacks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BlocksPackaging {
-    /// The error hides nothing.
+    /// In no file: the error hides nothing.
     Never,
-    /// The error hides something if it is in a product manifest, which names the other files.
+    /// In product manifests, because they name other files.
     InProductManifest,
-    /// The error hides something in every file.
+    /// In every file.
     Always,
 }
 
@@ -52,8 +54,9 @@ pub(crate) struct RuleContext<'r> {
     pub(crate) base_addons: BTreeMap<&'r str, &'r [AddonFile]>,
 }
 
-/// The number of findings of one rule that are shown for a file. A file that is not a release
-/// manifest can have hundreds of thousands.
+/// The maximum number of findings of one rule that are shown for a file.
+///
+/// A file that is not a release manifest can have hundreds of thousands of findings.
 pub(crate) const MAX_FINDINGS_PER_FILE: usize = 50;
 
 /// Collects the findings of one rule, up to [`MAX_FINDINGS_PER_FILE`].
@@ -74,7 +77,9 @@ impl<'f> FindingSink<'f> {
         Self { rule, found, files: HashMap::new(), discarded }
     }
 
-    /// Adds a finding with its text escaped, and returns it for details.
+    /// Adds a finding with its text escaped.
+    ///
+    /// Returns the finding, so that the rule can add details.
     pub(crate) fn add(
         &mut self,
         source: &SourceFile,
@@ -105,7 +110,7 @@ impl<'f> FindingSink<'f> {
         self.files.get(source.path()).is_some_and(|(count, _)| *count > MAX_FINDINGS_PER_FILE)
     }
 
-    /// Appends the number of discarded findings to the last finding of each file.
+    /// Appends the number of discarded findings to the last kept finding of each file.
     pub(crate) fn finish(self) {
         let full = |(count, _): &(usize, usize)| *count > MAX_FINDINGS_PER_FILE;
         for (count, last) in self.files.into_values().filter(full) {

@@ -121,7 +121,7 @@ pub fn find(code: &str) -> Option<&'static Rule> {
 
 /// Returns the rule whose code is most similar to a mistyped code.
 ///
-/// Returns `None` if no code is similar enough ([`suggest`](crate::suggest)).
+/// Returns `None` if no code is similar enough.
 pub fn suggest(code: &str) -> Option<&'static Rule> {
     crate::suggest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
@@ -199,7 +199,9 @@ struct Claim<'r> {
     span: Span,
 }
 
-/// Adds a finding for each claim after the first, with the first as the related location.
+/// Adds a finding for each claim after the first.
+///
+/// The first claim is the related location.
 fn report_conflict(
     claims: &[Claim<'_>],
     what: &str,

@@ -1,4 +1,4 @@
-//! Schemas of YAML files, declared as data, and their validation.
+//! Declares schemas of YAML files as data, and validates documents.
 
 use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::node_path::{NodePath, Step};
@@ -92,7 +92,9 @@ struct Walk<'n> {
 }
 
 impl<'n> Walk<'n> {
-    /// Validates a node. `key_span` is the span of its key, for violations without a better one.
+    /// Validates a node.
+    ///
+    /// `key_span` is the span of the node's key, for violations without a more precise span.
     fn node(&mut self, node: &'n Node, schema: Schema, key_span: Span) {
         // The rule `unquoted-template` reports this node.
         if node.unquoted_template().is_some() {
@@ -165,7 +167,9 @@ impl<'n> Walk<'n> {
         }
     }
 
-    /// Returns the entries of a mapping; adds a violation and returns `None` for another node.
+    /// Returns the entries of a mapping.
+    ///
+    /// For another node, adds a violation and returns `None`.
     fn entries(&mut self, node: &'n Node, key_span: Span) -> Option<&'n [Entry]> {
         if let NodeKind::Mapping(entries) = &node.kind {
             return Some(entries);

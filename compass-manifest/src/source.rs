@@ -1,4 +1,4 @@
-//! Text files, and positions in them.
+//! Defines text files, and positions in them.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ pub struct Span {
     pub end: usize,
 }
 
-/// A line and a column, counted from 1, with columns in characters.
+/// A position in a text: a line and a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Position {
     /// The line, from 1.
@@ -38,8 +38,10 @@ pub struct Spanned<T> {
 pub struct SourceFile {
     path: String,
     text: String,
-    /// The position of every [`STRIDE`]th byte, so that a lookup takes constant time in lines of
-    /// any length. Computed on demand, because most files have no findings.
+    /// The position of every [`STRIDE`]th byte.
+    ///
+    /// With these positions, a lookup takes constant time in lines of any length. They are
+    /// computed on demand, because most files have no findings.
     positions: OnceLock<Vec<Position>>,
 }
 
@@ -51,9 +53,10 @@ impl Span {
 }
 
 impl SourceFile {
-    /// Creates a file with its path, relative to the repository and with `/`, and its text.
+    /// Creates a file with its path and its text.
     ///
-    /// A byte order mark is dropped, so that columns are the same as in editors.
+    /// The path is relative to the repository, with `/` as separator. A byte order mark is dropped,
+    /// so that columns are the same as in editors.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         let mut text = text.into();
         if text.starts_with('\u{feff}') {
@@ -72,7 +75,9 @@ impl SourceFile {
         &self.text
     }
 
-    /// Returns the line and column of a byte offset. A larger offset is treated as the end.
+    /// Returns the line and column of a byte offset.
+    ///
+    /// An offset after the end of the text is treated as the end.
     pub fn position(&self, offset: usize) -> Position {
         let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
         let (start, position) = match offset / STRIDE {
@@ -100,7 +105,9 @@ impl SourceFile {
 impl Position {
     const FIRST: Self = Self { line: 1, column: 1 };
 
-    /// Returns the position after bytes that begin here. UTF-8 continuation bytes do not count.
+    /// Returns the position after the bytes that begin at this position.
+    ///
+    /// UTF-8 continuation bytes do not count as characters.
     fn after(self, bytes: &[u8]) -> Self {
         let mut lines = bytes.split(|byte| *byte == b'\n');
         let last = lines.next_back().unwrap_or_default();

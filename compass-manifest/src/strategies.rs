@@ -66,7 +66,7 @@ pub fn hotfix_versions() -> impl Strategy<Value = String> {
     })
 }
 
-/// Generates component versions in the formats of their teams.
+/// Generates component versions in the formats that teams use.
 pub fn component_versions() -> impl Strategy<Value = String> {
     prop_oneof![
         plugin_versions(),
@@ -77,7 +77,9 @@ pub fn component_versions() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Generates names of plugins, addons and image repositories that need no quotes in YAML.
+/// Generates names of plugins, addons and image repositories.
+///
+/// The names need no quotes in YAML.
 pub fn names() -> impl Strategy<Value = String> {
     const WORDS: [&str; 7] = ["yes", "no", "on", "off", "true", "false", "null"];
     let names = "[a-z][a-z0-9]{0,7}(-[a-z]{1,6}){0,2}";

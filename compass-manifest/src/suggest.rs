@@ -1,6 +1,9 @@
 //! Suggests a known name for a mistyped one.
 
-/// Returns the known name that is most similar to a mistyped one, if it is similar enough.
+/// Returns the known name that is most similar to a mistyped name.
+///
+/// Returns `None` if no name is similar enough: the edit distance may be at most 1 plus a fifth of
+/// the known name's length, and must be less than its length.
 ///
 /// ```
 /// use compass_manifest::suggest;

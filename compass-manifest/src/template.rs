@@ -9,9 +9,9 @@ use regex::Regex;
 pub struct Variable<'t> {
     /// The name between the brackets.
     pub name: &'t str,
-    /// The offset of the opening brackets.
+    /// The byte offset of the opening brackets.
     pub start: usize,
-    /// The offset after the closing brackets.
+    /// The byte offset after the closing brackets.
     pub end: usize,
     /// Whether the variable is closed, with one space on each side of its name.
     pub well_formed: bool,
@@ -25,8 +25,8 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Iterates over the template variables in a text.
 ///
-/// `[[ -f x ]]` of a shell script and `[[^\]]` of a regular expression are skipped, because the text
-/// between the brackets is not a name.
+/// Skips other texts in double brackets, whose content is not a name, for example `[[ -f x ]]` of a
+/// shell script and `[[^\]]` of a regular expression.
 ///
 /// ```
 /// use compass_manifest::template::variables;

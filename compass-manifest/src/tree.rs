@@ -1,4 +1,4 @@
-//! The files of a release repository, in memory.
+//! Holds the files of a release repository in memory.
 
 use std::collections::BTreeMap;
 
@@ -49,13 +49,15 @@ impl Tree {
 
     /// Adds or replaces a regular file without its content.
     ///
-    /// `content_id` is any text that changes with the content, as a git object name, so that
-    /// changes of the file are detected.
+    /// `content_id` is any text that changes with the content, for example a git object name, so
+    /// that changes of the file are detected.
     pub fn insert_unread(&mut self, path: impl Into<String>, content_id: impl Into<String>) {
         self.insert_entry(path, EntryKind::File, content_id);
     }
 
-    /// Adds or replaces an entry without its content; `content_id` as in [`Tree::insert_unread`].
+    /// Adds or replaces an entry without its content.
+    ///
+    /// `content_id` has the same meaning as in [`Tree::insert_unread`].
     pub fn insert_entry(
         &mut self,
         path: impl Into<String>,
@@ -88,7 +90,9 @@ impl Tree {
         self.files.contains_key(path)
     }
 
-    /// Returns the entry at a path, or at a directory above it, that prevents reading the path.
+    /// Returns the entry that prevents reading a path.
+    ///
+    /// The entry is at the path, or at a directory above the path.
     pub(crate) fn obstacle<'p>(&self, path: &'p str) -> Option<(&'p str, EntryKind)> {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         ends.map(|end| &path[..end]).find_map(|path| {
@@ -110,7 +114,9 @@ impl Tree {
         self.files.keys().map(String::as_str)
     }
 
-    /// Returns the paths whose contents differ, including those that only one tree has, ordered.
+    /// Returns the paths whose contents differ, ordered.
+    ///
+    /// They include the paths that only one of the trees has.
     pub fn changed_paths<'t>(&'t self, other: &'t Self) -> Vec<&'t str> {
         let changed = self.files.iter().filter(|(path, content)| {
             other.files.get(*path).is_none_or(|theirs| !theirs.is_same(content))
@@ -124,7 +130,7 @@ impl Tree {
 }
 
 impl EntryKind {
-    /// Returns whether neither the entry nor a path below it can be read.
+    /// Returns whether the entry prevents reading its path and the paths below it.
     pub(crate) fn is_obstacle(self) -> bool {
         match self {
             Self::File | Self::LfsPointer => false,
@@ -156,7 +162,7 @@ impl Content {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Read(one), Self::Read(two)) => one == two,
-            // The kind is ignored: a fetched Git LFS pointer is not a change.
+            // Ignore the kind, which differs for a fetched Git LFS pointer with the same content.
             (Self::Unread(_, one), Self::Unread(_, two)) => one == two,
             _ => false,
         }

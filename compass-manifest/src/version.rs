@@ -1,6 +1,6 @@
 //! Parses, formats and orders the versions of plugins, products, hotfixes and components.
 //!
-//! The formatted version is always the parsed text.
+//! A parsed version is formatted as the parsed text.
 
 mod component;
 mod hotfix;
@@ -14,7 +14,7 @@ pub use product::ProductVersion;
 
 use crate::escape::quote;
 
-/// A text is not a version of the expected kind.
+/// The error for a text that is not a version of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {

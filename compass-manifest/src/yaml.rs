@@ -15,12 +15,15 @@ use crate::source::{SourceFile, Span, Spanned};
 pub(crate) use duplicate_keys::DuplicateKey;
 pub(crate) use scalar::{Yaml11Meaning, decimal};
 
-/// The maximum nesting depth of a document, so that recursive functions do not overflow the stack.
+/// The maximum nesting depth of a document.
+///
+/// The limit protects recursive functions from a stack overflow.
 pub const MAX_DEPTH: usize = 128;
-/// The maximum number of lists, mappings, keys and values of a document. Real ones have a few
-/// hundred.
+/// The maximum number of lists, mappings, keys and values of a document.
+///
+/// Real documents have a few hundred.
 pub const MAX_NODES: usize = 50_000;
-/// The maximum length of a key in bytes, because messages about its value repeat it.
+/// The maximum length of a key in bytes. Messages about its value repeat the key.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// A node of a YAML document.
@@ -134,7 +137,7 @@ impl Node {
         Some(Spanned { value: node.text()?.to_owned(), span: node.span })
     }
 
-    /// Returns the port in a scalar, with its span; `None` for 0 and for anything but a port.
+    /// Returns the port in a scalar, with its span; `None` for 0 and for other nodes.
     pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
         let node = node?;
         let value = decimal(node.text()?).filter(|port| *port != 0)?;
@@ -146,7 +149,9 @@ impl Node {
         matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.scalar_type() == ScalarType::Null)
     }
 
-    /// Returns the variable of an unquoted `[[ name ]]`, which YAML parses as a list in a list.
+    /// Returns the variable of an unquoted `[[ name ]]`.
+    ///
+    /// YAML parses an unquoted `[[ name ]]` as a list in a list.
     pub(crate) fn unquoted_template(&self) -> Option<&str> {
         let ([inner], true) = (self.items(), matches!(self.kind, NodeKind::Sequence(_))) else {
             return None;
@@ -158,7 +163,9 @@ impl Node {
         (scalar.plain && begins && scalar.text.chars().all(is_name)).then_some(&scalar.text)
     }
 
-    /// Returns whether two nodes have equal values, without regard to spans, quoting and key order.
+    /// Returns whether two nodes have equal values.
+    ///
+    /// Spans, quoting and key order are ignored.
     pub fn semantically_eq(&self, other: &Node) -> bool {
         match (&self.kind, &other.kind) {
             (NodeKind::Scalar(one), NodeKind::Scalar(two)) => {

@@ -27,7 +27,7 @@ fn version() -> impl Strategy<Value = PluginVersion> {
     )
 }
 
-/// Generates a scalar in one of its styles.
+/// Generates a YAML scalar with a text, in one of the styles.
 fn written(text: &str) -> impl Strategy<Value = String> + use<> {
     prop_oneof![
         Just(text.to_owned()),

@@ -27,7 +27,7 @@ fn read(root: &Path, directory: &Path, tree: &mut Tree) {
     }
 }
 
-/// Checks the fixture `<name>/`, as a change from `<name>-base/` if that exists.
+/// Checks the fixture `<name>/`; if `<name>-base/` exists, checks the change from it.
 fn check_fixture(code: &str, name: &str) -> Report {
     let tree = |name: &str| {
         let (root, mut tree) = (fixtures(code).join(name), Tree::new());

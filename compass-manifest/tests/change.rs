@@ -154,7 +154,7 @@ fn change_scope_moved_hotfix_passes() {
     let before = tree([(old.clone(), text.clone())]);
     let moved = tree([(path.clone(), text.clone()), (other.clone(), other_text.clone())]);
     assert!(codes(&check_change(&before, &moved, &Policy::default())).is_empty());
-    // Neither a copy nor a file with other values is a move.
+    // A copy is not a move, and a file with other values is not a move either.
     let copied = tree([
         (old.clone(), text.clone()),
         (path.clone(), text.clone()),

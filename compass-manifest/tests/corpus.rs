@@ -1,7 +1,7 @@
-//! Checks the rules on a real release repository, with its expected findings.
+//! Checks the findings of the rules about a real release repository.
 //!
-//! The corpus is not part of this project. Its directory is `COMPASS_CORPUS`, otherwise next to the
-//! checkout. If it does not exist, the tests are skipped.
+//! The corpus is not part of this project. The variable `COMPASS_CORPUS` names its directory; by
+//! default, it is next to the checkout. If the directory does not exist, the tests are skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
@@ -16,8 +16,9 @@ use serde_json::Value;
 
 const RELEASES: [&str; 3] = ["v2.7.0", "v2.7.1-GA", "v2.7.2"];
 
-/// Rules without findings in the history, which has no anchors, octal numbers, links or duplicate
-/// files.
+/// The rules without findings in the corpus.
+///
+/// The history has no anchors, octal numbers, links or duplicate files.
 const NEVER: [&str; 5] = [
     "ambiguous-number",
     "duplicate-manifest",
@@ -148,7 +149,7 @@ fn corpus_hotfix_paths_are_parsed() {
     }
 }
 
-/// Returns the expected findings of each release, such as `code file` or `code file text`.
+/// Returns the expected findings of each release, in the format `code file` or `code file text`.
 fn must_say(expectations: &Value) -> Vec<(&'static str, String)> {
     let mut must = Vec::new();
     for plugin in expectations["plugins"].as_array().unwrap() {
@@ -212,7 +213,7 @@ fn corpus_releases_have_expected_findings() {
         let beyond: Vec<_> = said_stale.filter(|one| !stale.contains(*one)).collect();
         assert!(beyond.is_empty(), "{release}: unexpected findings: {beyond:#?}");
 
-        // All other findings are notes, or about image lists.
+        // The other findings must be about descriptions or image lists.
         let advice = ["stale-description", "image-not-listed", "image-not-used"];
         let beyond: Vec<_> = said
             .difference(&must)
@@ -299,7 +300,7 @@ fn corpus_changes_have_expected_findings() {
     }
 }
 
-/// Returns the manually recorded mistakes, by their change.
+/// Asserts that the findings of a change contain the mistakes that were recorded for it by hand.
 fn assert_note(
     change: &Value,
     expected: &Value,

@@ -1,7 +1,7 @@
 //! Reads the example payloads of GitHub's webhooks.
 //!
-//! The payloads are not part of this project. Their directory is `COMPASS_FORGE`, otherwise next to the
-//! checkout. If it does not exist, the tests are skipped.
+//! The payloads are not part of this project. The variable `COMPASS_FORGE` names their directory;
+//! by default, it is next to the checkout. If the directory does not exist, the tests are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Property tests on generated repositories, valid or with one error.
+//! Property tests with generated repositories, which are valid or have one error.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::image::ImageReference;

@@ -30,7 +30,7 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// Decodes the escapes `\r`, `\t`, `\s` and `\u{…}`, for characters that editors change.
+/// Decodes `\r`, `\t`, `\s` and `\u{…}`, which stand for characters that editors change.
 fn unescape(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

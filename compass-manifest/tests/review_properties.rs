@@ -3,7 +3,7 @@
 use compass_manifest::review::{Command, CommandKind, parse_commands};
 use proptest::prelude::*;
 
-/// With quadratic time, the test would not end.
+/// The test would run for hours if parsing took quadratic time.
 #[test]
 fn parse_hostile_comment_takes_linear_time() {
     const SIZE: usize = 500_000;

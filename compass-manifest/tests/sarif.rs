@@ -1,4 +1,4 @@
-//! The content of SARIF logs.
+//! Tests the content of SARIF logs.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::strategies::mutated_repositories;

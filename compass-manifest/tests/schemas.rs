@@ -1,5 +1,6 @@
-//! Validates the JSON and SARIF output of `check` by their schemas: the project's own, and the one of
-//! OASIS.
+//! Validates the JSON and SARIF output of `check` by their schemas.
+//!
+//! The schema of the JSON output is the project's own; the schema of SARIF is that of OASIS.
 #![allow(clippy::unwrap_used)]
 
 use compass_manifest::source::SourceFile;

@@ -22,7 +22,7 @@ pub fn known_product_versions(repository: &ReleaseRepository) -> Vec<ProductVers
     known
 }
 
-/// Finds the addon of a product version by its name or path, from the most specific match on.
+/// Finds the addon of a product version by its name, otherwise by its path.
 pub(super) fn find<'r>(
     repository: &'r ReleaseRepository,
     name: &str,
@@ -56,8 +56,10 @@ pub(super) fn find<'r>(
     }
 }
 
-/// Returns the addons in the directory that the manifest of the product version names; all addons
-/// if it names none. Overlays belong to one customer, so hotfixes do not patch them.
+/// Returns the addons that a hotfix of a product version may patch.
+///
+/// They are in the directory that the manifest of the product version names; if it names none, all
+/// addons are returned. Overlays belong to one customer, so hotfixes do not patch them.
 fn product_addons<'r>(
     repository: &'r ReleaseRepository,
     base: &ProductVersion,
@@ -74,8 +76,10 @@ fn product_addons<'r>(
 }
 
 impl AddonPath {
-    /// Splits the path of an addon. A missing namespace comes from the values; in the older layout,
-    /// `<group>/<group>-<addon>.yaml`, it is always missing.
+    /// Splits the path of an addon.
+    ///
+    /// If the path has no namespace, the namespace comes from the values. A path in the older
+    /// layout, `<group>/<group>-<addon>.yaml`, never has one.
     pub(super) fn of(repository: &ReleaseRepository, addon: &AddonFile) -> Option<Self> {
         let path = addon.document.path();
         let directories = repository.policy.products.addons.iter().map(String::as_str);
@@ -93,7 +97,8 @@ impl AddonPath {
             }
             _ => return None,
         };
-        // The namespace may come from the values, which are untrusted, and becomes a directory.
+        // The namespace may come from the values, which are untrusted, and becomes the name of a
+        // directory.
         let is_safe = [namespace, group, leaf].into_iter().all(is_directory_name);
         is_safe.then(|| Self {
             namespace: namespace.to_owned(),
@@ -110,7 +115,7 @@ impl AddonPath {
         format!("{}/{}/{}", self.namespace, self.group, self.leaf)
     }
 
-    /// Returns whether the rule `hotfix-path` accepts this name for a package of the addon.
+    /// Returns whether the rule `hotfix-path` accepts a name for a package of the addon.
     pub(super) fn accepts_name(&self, name: &str) -> bool {
         name == self.leaf || name == self.grouped_name()
     }

@@ -63,7 +63,10 @@ impl<'s> Editor<'s> {
         Ok(())
     }
 
-    /// Returns the offset of a scalar's text in its source; otherwise the style of the scalar.
+    /// Returns the offset of a scalar's text in its source.
+    ///
+    /// # Errors
+    /// Returns the style of the scalar if the text cannot be replaced in place.
     fn text_offset(written: &str, text: &str) -> Result<usize, &'static str> {
         let between = |quote| written.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
         if written == text {
@@ -82,14 +85,14 @@ impl<'s> Editor<'s> {
     /// Applies all replacements.
     ///
     /// # Errors
-    /// [`BumpError::ElseChanged`] if the result, parsed again, has any other difference.
+    /// Returns [`BumpError::ElseChanged`] if the result, parsed again, has any other difference.
     pub(super) fn finish(mut self) -> Result<(String, Vec<ChangedValue>), BumpError> {
         self.edits.sort_by_key(|edit| edit.span);
         let old = self.source.text();
         let mut text = String::with_capacity(old.len() + 16 * self.edits.len());
         let mut copied = 0;
         for edit in &self.edits {
-            // Two paths with one span: an anchored collection and its alias.
+            // Two paths have the same span: they are in an anchored collection and in its alias.
             if edit.span.start < copied {
                 return Err(self.else_changed(&edit.value.path));
             }
@@ -108,7 +111,7 @@ impl<'s> Editor<'s> {
             location: Location::new(self.source, error.span),
             message: error.message,
         })?;
-        // A document with duplicate keys differs from itself.
+        // Ignore the differences of the document from itself, which duplicate keys cause.
         let self_differences = differences(&self.root, &self.root);
         let is_intended = |path: &str| self.edits.iter().any(|edit| edit.value.path == path);
         let else_changed = differences(&self.root, &new).into_iter().find(|found| {
@@ -143,7 +146,9 @@ impl<'s> Editor<'s> {
     }
 }
 
-/// Returns the node at a path, such as `spec.service.configs.envs[0].value`. Keys may contain dots.
+/// Returns the node at a path, such as `spec.service.configs.envs[0].value`.
+///
+/// Keys may contain dots.
 pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     if path.is_empty() {
         return Some(node);
@@ -152,7 +157,7 @@ pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
         return at(node.items().get(index.parse::<usize>().ok()?)?, rest);
     }
     let path = path.strip_prefix('.').unwrap_or(path);
-    // The last of duplicate keys is used.
+    // Search in reverse, because the last of duplicate keys is used.
     node.entries().iter().rev().find_map(|entry| {
         let rest = path.strip_prefix(entry.key.text()?)?;
         let ends = rest.is_empty() || rest.starts_with(['.', '[']);
@@ -160,7 +165,9 @@ pub(super) fn at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     })
 }
 
-/// Replaces or adds the tag of an image reference, which may contain template variables.
+/// Returns an image reference with its tag replaced or added.
+///
+/// The reference may contain template variables.
 pub(super) fn with_tag(reference: &str, tag: &str) -> String {
     let name = reference.rfind('/').map_or(0, |slash| slash + 1);
     let end = reference[name..].find(':').map_or(reference.len(), |colon| name + colon);

@@ -3,7 +3,7 @@ use crate::finding::Location;
 use crate::suggest;
 use crate::version::{HotfixVersion, PluginVersion, ProductVersion, VersionError};
 
-/// A version cannot be written.
+/// The error for a version that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BumpError {

@@ -13,8 +13,9 @@ use crate::version::{Date, HotfixVersion, ProductVersion};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum HotfixOrigin {
-    /// The latest hotfix of the addon and product version, so that the new one contains it; the
-    /// addon if there is none.
+    /// The latest hotfix of the addon and product version, otherwise the addon.
+    ///
+    /// The new hotfix then contains the changes of the previous one.
     #[default]
     PreviousHotfix,
     /// The addon as it is in the product version.
@@ -30,14 +31,14 @@ pub struct HotfixRequest<'a> {
     pub addon: &'a str,
     /// The product version that the hotfix patches.
     pub base: &'a ProductVersion,
-    /// The day of the hotfix.
+    /// The date of the hotfix.
     pub date: Date,
     /// The file to copy.
     pub origin: HotfixOrigin,
 }
 
 impl<'a> HotfixRequest<'a> {
-    /// Creates a request that copies the previous hotfix, if there is one.
+    /// Creates a request that copies the previous hotfix, otherwise the addon.
     pub fn new(addon: &'a str, base: &'a ProductVersion, date: Date) -> Self {
         Self { addon, base, date, origin: HotfixOrigin::default() }
     }
@@ -52,19 +53,21 @@ impl<'a> HotfixRequest<'a> {
 
 /// Creates the next hotfix of an addon on a day.
 ///
-/// The result is a copy of its origin, byte for byte, except for the HOTFIXVERSION in
-/// `_metadata.version` and in the tag of one image: the image that has the version of the previous
-/// hotfix, otherwise that of the first container. Its path has the layout of the built-in policy.
+/// The result is a copy of the file that [`HotfixRequest::origin`] chooses, byte for byte, except
+/// for the HOTFIXVERSION in `_metadata.version` and in the tag of one image: the image that has the
+/// version of the previous hotfix, otherwise the image of the first container. The path has the
+/// layout of the built-in policy.
 ///
-/// `repository` receives the hotfix; `product` is the repository at the tag of the product version.
-/// They may be the same.
+/// `repository` is the repository to which the hotfix is added, and `product` is the repository at
+/// the tag of the product version. They may be the same.
 ///
 /// # Errors
-/// - [`BumpError::UnknownAddon`] and [`BumpError::AmbiguousAddon`] if not exactly one addon matches.
+/// - [`BumpError::UnknownAddon`] and [`BumpError::AmbiguousAddon`] if not exactly one addon
+///   matches.
 /// - [`BumpError::LaterHotfix`] if the addon has a hotfix of a later day.
 /// - [`BumpError::NotInPlace`], [`BumpError::Pinned`] and others if the values cannot be edited.
-/// - [`BumpError::PathRefused`] if the policy reads the new path as something else.
-/// - [`BumpError::Exists`] if the path is taken.
+/// - [`BumpError::PathRefused`] if the policy does not parse the new path as this hotfix.
+/// - [`BumpError::Exists`] if the new path already exists.
 pub fn new_hotfix(
     repository: &ReleaseRepository,
     product: &ReleaseRepository,
@@ -103,7 +106,7 @@ pub fn new_hotfix(
     })
 }
 
-/// [`SourceFile`] drops it, and a copy must keep it.
+/// The byte order mark, which [`SourceFile`] drops and a copy must keep.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Returns the hotfixes of the addon for the product version.
@@ -133,8 +136,10 @@ fn earlier_hotfixes<'r>(
     versions.filter(|(version, _)| version.base().is_same_release(base)).collect()
 }
 
-/// Chooses the addon's name in the path: the one of earlier hotfixes, so that a series keeps it,
-/// then the addon's own or the requested one.
+/// Returns the addon's name for the path.
+///
+/// The name of the latest hotfix has priority, so that a series keeps its name, then the addon's
+/// own name or the requested one.
 fn package_name(
     path: &AddonPath,
     addon: &AddonFile,
@@ -168,7 +173,9 @@ fn next_version(
     Ok(HotfixVersion::new(base, date, patch)?)
 }
 
-/// Builds the path, and verifies that the policy reads it back as the same hotfix.
+/// Builds the path of a hotfix.
+///
+/// Verifies that the policy parses the path as the same hotfix.
 fn new_path(
     policy: &Policy,
     addon: &AddonPath,

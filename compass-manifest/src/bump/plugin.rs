@@ -11,7 +11,7 @@ use crate::version::{BumpLevel, PluginVersion};
 ///
 /// The version is written to `spec.version`, to the tag of `spec.service.image`, and to the tags of
 /// the plugin's other images that have the old version, in fields, environment values, arguments
-/// and embedded texts. Every other byte stays.
+/// and embedded texts. Every other byte stays the same.
 ///
 /// # Errors
 /// Returns an error if the manifest lacks version or image, if one of them cannot be replaced in

@@ -1,4 +1,4 @@
-//! Compares the findings of the policy in force with those of the policy that a change proposes.
+//! Compares the findings of the current policy with those of a proposed policy.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,15 @@ use crate::rules::unused_allowance;
 /// The properties that identify a finding.
 type Key<'f> = (&'static str, &'f str, usize, &'f str);
 
-/// Marks the findings that the proposed policy does not give, and adds those that only it gives, as
-/// notes.
+/// Compares the report of the current policy with the report of the proposed policy.
+///
+/// Marks the findings that the proposed policy does not give, and adds the findings that only the
+/// proposed policy gives, as notes.
 pub(super) fn compare(mut report: Report, proposed: &Report) -> Report {
     let proposed_keys: BTreeSet<Key<'_>> = proposed.findings.iter().map(key).collect();
     let current_keys: BTreeSet<Key<'_>> = report.findings.iter().map(key).collect();
     let is_added = |finding: &&Finding| {
-        // Whether a suppression is unused depends on the policy that has it.
+        // Suppressions of the proposed policy are not compared: the current policy has others.
         !current_keys.contains(&key(finding)) && finding.code != unused_allowance::RULE.code
     };
     let mut added: Vec<Finding> = proposed.findings.iter().filter(is_added).cloned().collect();

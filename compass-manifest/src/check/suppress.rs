@@ -1,4 +1,4 @@
-//! Suppressions: the `allow` list of the policy, and `# compass:allow` comments.
+//! Applies suppressions: the `allow` list of the policy, and `# compass:allow` comments.
 
 use crate::escape::quote;
 use crate::finding::{Finding, Location, Severity, Suppressed};
@@ -10,7 +10,7 @@ use crate::rules::unused_allowance;
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Node, NodeKind};
 
-/// The text that a suppression in a comment begins with.
+/// The text at the beginning of a suppression in a comment.
 const MARKER: &str = "compass:allow";
 
 /// A comment `# compass:allow CODE REASON`, at the end of a line or on the line above it.
@@ -23,8 +23,10 @@ struct LineSuppression<'d> {
     reason: &'d str,
 }
 
-/// Separates the suppressed findings from the others, and reports unused suppressions with the
-/// severity `unused`.
+/// Separates the suppressed findings from the others.
+///
+/// Adds a finding with the severity `unused` for each unused suppression, unless `unused` is
+/// `None`.
 pub(super) fn apply(
     repository: &ReleaseRepository,
     policy: &[Suppression],
@@ -85,7 +87,7 @@ impl LineSuppression<'_> {
             && (location.start.line..=location.end.line).contains(&self.line)
     }
 
-    /// Why the suppression has no effect, and what to do.
+    /// Returns the message and the help for a suppression without effect.
     fn problem(&self) -> (String, &'static str) {
         let code = quote(self.code);
         if rules::find(self.code).is_none() {
@@ -106,7 +108,7 @@ fn line_suppressions(document: &Document) -> Vec<LineSuppression<'_>> {
     if !text.contains(MARKER) {
         return Vec::new();
     }
-    // Without a parsed document, comments cannot be told from values.
+    // Comments and values can be distinguished only in a parsed document.
     let Ok(root) = &document.root else { return Vec::new() };
     let markers = text.match_indices(MARKER).filter(|(at, _)| !in_scalar(root, *at));
     let suppressions = markers.filter_map(|(at, _)| line_suppression(document, at));
@@ -127,7 +129,7 @@ fn line_suppression(document: &Document, at: usize) -> Option<LineSuppression<'_
     Some(LineSuppression { document, span, line, code, reason: reason.trim() })
 }
 
-/// Returns whether an offset is inside a scalar, so that a marker there is not in a comment.
+/// Returns whether an offset is inside a scalar, and not in a comment.
 fn in_scalar(node: &Node, at: usize) -> bool {
     match &node.kind {
         NodeKind::Scalar(_) => node.span.range().contains(&at),

@@ -44,7 +44,9 @@ pub enum VersionFormat {
 
 const DEFAULT_PATTERN: &str = r"(?P<base>v[^/]+)/(?P<addon>[^/]+?)-(?P<version>v[0-9][^/]*)/(?P<namespace>[^/]+)/(?P<group>[^/]+)/(?P<leaf>[^/]+)/values\.yaml";
 
-/// The maximum memory of a compiled pattern. Patterns of real repositories need a fifth of it.
+/// The maximum memory of a compiled pattern in bytes.
+///
+/// Patterns of real repositories need a fifth of this size.
 const MAX_COMPILED_BYTES: usize = 512 << 10;
 /// The maximum number of path patterns of a policy.
 const MAX_PATH_PATTERNS: usize = 64;

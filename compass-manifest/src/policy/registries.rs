@@ -66,7 +66,7 @@ impl Registries {
         split_host(&self.release).0
     }
 
-    /// Returns the repository in the source registry for a repository path in the release registry.
+    /// Returns the source repository for a repository path in the release registry.
     ///
     /// Replaces the name of the project, and keeps the rest of the path.
     pub fn source_repository(&self, release_repository: &str) -> String {
@@ -84,7 +84,7 @@ impl Registries {
         }
     }
 
-    /// Returns the repository in the release registry for a project and a repository in it.
+    /// Returns the repository in the release registry for a project and a name.
     pub fn release_repository(&self, project: &str, name: &str) -> String {
         let project = self.projects.get(project).map_or(project, |project| &project.release);
         format!("{}/{project}/{name}", self.release_host())

@@ -4,7 +4,7 @@ use crate::finding::{Finding, Subject};
 use crate::source::Span;
 use crate::yaml::{Node, decimal};
 
-/// An entry of the policy's `allow` list, which removes the matching findings from the report.
+/// An entry of the policy's `allow` list, which suppresses the matching findings.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Suppression {

@@ -5,13 +5,13 @@ use crate::finding::{Finding, Report, Severity};
 
 /// Renders a report as GitHub workflow commands, one line per finding.
 ///
-/// GitHub shows them as annotations of the changed files. Preexisting findings are notices. Paths are
-/// relative to the root of the git repository ([`Report::in_directory`]).
+/// GitHub shows them as annotations of the changed files. Preexisting findings are notices. Paths
+/// are relative to the root of the git repository ([`Report::in_directory`]).
 pub fn github(report: &Report) -> String {
     let mut output = String::new();
     for finding in report.findings() {
         let (start, end) = (finding.location.start, finding.location.end);
-        // GitHub accepts columns only in annotations of one line.
+        // GitHub accepts columns only if the annotation is on one line.
         let columns = if start.line == end.line {
             format!(",col={},endColumn={}", start.column, end.column.max(start.column))
         } else {
@@ -53,8 +53,10 @@ fn message(finding: &Finding) -> String {
     }
 }
 
-/// Encodes the text after `::`. The runner decodes line breaks and `%`; other control characters are
-/// escaped for the log.
+/// Encodes the text after `::` of a workflow command.
+///
+/// The runner decodes line breaks and `%`. Other control characters are escaped, because the log
+/// would contain them.
 fn data(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for character in text.chars() {
@@ -69,7 +71,9 @@ fn data(text: &str) -> String {
     encoded
 }
 
-/// Encodes the value of a property, in which `,` and `:` are separators.
+/// Encodes the value of a workflow command's property.
+///
+/// `,` and `:` are separators in properties.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

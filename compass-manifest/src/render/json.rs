@@ -13,7 +13,7 @@ struct Document<'r> {
     notes: usize,
     preexisting: usize,
     allowed: Vec<Suppressed<'r>>,
-    /// Always empty; the caller adds its own warnings.
+    /// An empty list, to which the caller adds its own warnings.
     warnings: [String; 0],
 }
 
@@ -51,9 +51,9 @@ struct Related<'r> {
     end: Position,
 }
 
-/// Renders a report as the JSON object in `docs/cli-json.md`.
+/// Renders a report as the JSON object that `docs/cli-json.md` describes.
 ///
-/// `warnings` is empty, for the warnings of the command that prints the report.
+/// `warnings` is empty; the command that prints the report adds its warnings.
 pub fn json(report: &Report) -> Value {
     let allowed = report.suppressed().iter();
     let allowed =
@@ -87,7 +87,8 @@ pub fn json(report: &Report) -> Value {
 /// ```
 pub fn json_text(value: &Value) -> String {
     let text = format!("{value:#}");
-    // Outside of strings, JSON text contains no unsafe characters except line breaks.
+    // Escapes are valid, because JSON text has unsafe characters other than line breaks only in
+    // strings.
     let is_safe = |character: char| character == '\n' || !is_unprintable(character);
     if text.chars().all(is_safe) {
         return text;

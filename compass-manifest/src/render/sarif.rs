@@ -6,9 +6,9 @@ use crate::rules;
 
 /// Renders a report as a SARIF 2.1.0 log (OASIS), for code scanning.
 ///
-/// `version` is the version of the tool. Preexisting findings have the baseline state `unchanged`.
-/// Suppressed findings have a suppression with its reason. Paths are relative to the root of the git
-/// repository ([`Report::in_directory`]).
+/// `version` is the version of Compass. Preexisting findings have the baseline state `unchanged`.
+/// Suppressed findings have a suppression with its reason. Paths are relative to the root of the
+/// git repository ([`Report::in_directory`]).
 pub fn sarif(report: &Report, version: &str) -> Value {
     let results = report.findings().iter().map(|finding| result(report, finding));
     let suppressed = report.suppressed().iter().map(|suppressed| {
@@ -95,8 +95,9 @@ fn location(report: &Report, location: &Location) -> Value {
     }})
 }
 
-/// Returns a fingerprint that does not change if lines move: code, file, message, and the number of
-/// equal findings before it.
+/// Returns a fingerprint of a finding that stays the same if lines move.
+///
+/// It consists of code, file, message, and the number of equal findings before this one.
 fn fingerprint(report: &Report, finding: &Finding) -> String {
     let same = |other: &&Finding| {
         other.code == finding.code
@@ -108,7 +109,9 @@ fn fingerprint(report: &Report, finding: &Finding) -> String {
     format!("{}:{}:{}:{number}", finding.code, finding.location.file, finding.message)
 }
 
-/// Encodes a path as a relative URI reference (RFC 3986). Unreserved characters are kept.
+/// Encodes a path as a relative URI reference (RFC 3986).
+///
+/// Unreserved characters are kept.
 fn uri(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {

@@ -10,10 +10,10 @@ use crate::source::SourceFile;
 /// The style of rendered text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
-    /// Without terminal escapes.
+    /// Text without terminal escapes.
     #[default]
     Plain,
-    /// With ANSI colours.
+    /// Text with ANSI colours.
     Colour,
 }
 
@@ -71,7 +71,7 @@ fn render_finding(report: &Report, finding: &Finding, style: Style) -> String {
             }
         }
     } else {
-        // An empty file, or one without content, has no line to show.
+        // An empty file, or an entry without content, has no line to show.
         group = group.element(Origin::path(escape(&finding.location.file)));
     }
     renderer(style).render(&[with_help(group, &finding.help)])
@@ -85,8 +85,10 @@ fn snippet(source: &SourceFile) -> Snippet<'_, annotate_snippets::Annotation<'_>
     Snippet::source(printable_source(source.text())).path(escape(source.path()))
 }
 
-/// Replaces the characters that a terminal interprets and the renderer does not escape. The replacements
-/// have the same length in bytes, so that spans stay valid.
+/// Replaces the characters that a terminal interprets.
+///
+/// The renderer does not escape these characters. The replacements have the same length in bytes,
+/// so that spans stay valid.
 fn printable_source(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| {
         matches!(

@@ -1,9 +1,9 @@
-//! A change between two states of a release repository.
+//! Describes a change between two states of a release repository.
 
 use super::{HotfixFile, PluginFile, ReleaseRepository};
 use crate::repository::AddonFile;
 
-/// The base of a change, and the paths that it touches.
+/// A change: its base, and the paths that it touches.
 #[derive(Debug)]
 pub(crate) struct Change<'r> {
     pub(crate) base: &'r ReleaseRepository,
@@ -12,7 +12,10 @@ pub(crate) struct Change<'r> {
 }
 
 impl Change<'_> {
-    /// Returns a changed plugin's state at the base: by its path, otherwise by its name.
+    /// Returns the state of a changed plugin at the base.
+    ///
+    /// The plugin is found by its path, otherwise by its name. Returns `None` if the plugin is new
+    /// or unchanged.
     pub(crate) fn plugin(&self, plugin: &PluginFile) -> Option<&PluginFile> {
         let path = plugin.document.path();
         let same_file = |old: &&PluginFile| old.document.path() == path;
@@ -22,7 +25,10 @@ impl Change<'_> {
         old.filter(|_| self.touches(path))
     }
 
-    /// Returns a changed hotfix's state at the base: by its path, otherwise by addon and version.
+    /// Returns the state of a changed hotfix at the base.
+    ///
+    /// The hotfix is found by its path, otherwise by addon and version. Returns `None` if the
+    /// hotfix is new or unchanged.
     pub(crate) fn hotfix(&self, hotfix: &HotfixFile) -> Option<&HotfixFile> {
         let path = hotfix.document.path();
         let same_file = |old: &&HotfixFile| old.document.path() == path;
@@ -39,7 +45,9 @@ impl Change<'_> {
         old.filter(|_| self.touches(path))
     }
 
-    /// Returns a changed addon's state at the base.
+    /// Returns the state of a changed addon at the base.
+    ///
+    /// Returns `None` if the addon is new or unchanged.
     pub(crate) fn addon(&self, addon: &AddonFile) -> Option<&AddonFile> {
         let same = |old: &&AddonFile| old.document.path() == addon.document.path();
         self.base.addons.iter().find(same).filter(|_| self.touches(addon.document.path()))

@@ -37,7 +37,9 @@ impl Document {
         Self { source, root: Err(error), violations: Vec::new(), images: OnceLock::new() }
     }
 
-    /// Returns the images that the document uses, in file order; none if it cannot be parsed.
+    /// Returns the images that the document uses, in file order.
+    ///
+    /// Returns no images if the document cannot be parsed.
     ///
     /// The result is cached, because several rules need it. Callers must always pass the same
     /// policy.

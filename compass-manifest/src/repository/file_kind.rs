@@ -18,7 +18,7 @@ pub(crate) enum FileKind {
     ChartList,
     /// A README or a hidden file in a release directory.
     Readme,
-    /// A file of no other kind in a release directory.
+    /// A file in a release directory that is of no other kind.
     Unexpected,
     /// A file that no rule checks.
     Other,
@@ -33,7 +33,7 @@ impl FileKind {
                 || products.iter().any(|product| product.lists(path))
         };
         match kind {
-            // An image list may be in a release directory.
+            // Image lists are permitted in release directories.
             Some(Self::Unexpected) if is_list() => return Self::ImageList,
             Some(kind) => return kind,
             None => {}
@@ -56,7 +56,9 @@ impl FileKind {
         if is_yaml && is_addon { Self::Addon { overlay: false } } else { Self::Other }
     }
 
-    /// Classifies a file in the directories of plugins, hotfixes and products; `None` elsewhere.
+    /// Classifies a file of a release directory: of plugins, hotfixes or products.
+    ///
+    /// Returns `None` for a file of another directory.
     fn in_release_directory(path: &str, policy: &Policy) -> Option<Self> {
         let named_hotfix = |rest: &str| {
             policy.hotfixes.patterns.iter().any(|pattern| pattern.captures(rest).is_some())
@@ -66,7 +68,8 @@ impl FileKind {
             return Some(match is_yaml {
                 _ if is_accompanying(path) => Self::Readme,
                 true if !rest.contains('/') => Self::Plugin,
-                // The written process once names `release-plugins` as the hotfix directory.
+                // The description of the release process names `release-plugins` as the hotfix
+                // directory in one place.
                 true if named_hotfix(rest) => Self::Hotfix,
                 _ => Self::Unexpected,
             });

@@ -1,4 +1,4 @@
-//! The parsed files of a release repository, by kind.
+//! Parses the files of a release repository by their kinds.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::product::{self, ImageListEntry, ProductManifest};
 use crate::version::{HotfixVersion, ProductVersion};
 use crate::yaml::SyntaxError;
 
-/// A plugin manifest's file.
+/// The file of a plugin manifest.
 #[derive(Debug)]
 pub(crate) struct PluginFile {
     /// The file name without its extension, which is the plugin's name.
@@ -38,14 +38,14 @@ pub(crate) struct AddonFile {
     pub(crate) values: AddonValues,
 }
 
-/// A product manifest's file.
+/// The file of a product manifest.
 #[derive(Debug)]
 pub(crate) struct ProductFile {
     /// The file name without its extension, which is the product's version.
     pub(crate) stem: String,
     pub(crate) document: Document,
     pub(crate) manifest: ProductManifest,
-    /// The patterns of its image lists.
+    /// The patterns of the product's image lists.
     pub(crate) lists: Vec<Pattern>,
 }
 

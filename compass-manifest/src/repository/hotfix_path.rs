@@ -1,4 +1,4 @@
-//! Parses the path of a hotfix by the patterns of the policy.
+//! Parses the path of a hotfix with the patterns of the policy.
 
 use regex::Captures;
 
@@ -27,7 +27,9 @@ pub(crate) struct HotfixPath {
 }
 
 impl HotfixPath {
-    /// Parses the path. Without a matching pattern, only `package` is known.
+    /// Parses the path of a hotfix.
+    ///
+    /// If no pattern matches, only `package` and `among_plugins` are known.
     pub(crate) fn of(path: &str, policy: &Policy) -> Self {
         let hotfixes = below_any(path, &policy.hotfixes.directories);
         let among_plugins = hotfixes.is_none();
@@ -63,7 +65,9 @@ impl HotfixPath {
         })
     }
 
-    /// Uses the first directory as the package, if no pattern matches.
+    /// Returns the fields of a path that no pattern matches.
+    ///
+    /// The package is the first directory of the path.
     fn unmatched(rest: &str, directory: &str) -> Self {
         let package = rest.split_once('/').map_or(rest, |(first, _)| first);
         Self {
@@ -81,11 +85,11 @@ impl HotfixPath {
     }
 }
 
-/// Splits addon and version of a path.
+/// Splits a path into addon and version.
 ///
-/// Patterns split at the first `-v1`, but names of addons may contain one too, as in
-/// `kube-dns-v2-v2.7.0-20180605-p1`. A later split is used if only with it the version is a
-/// HOTFIXVERSION, or the addon has the name of its directory.
+/// Patterns split at the first `-v` and digit, but names of addons may contain them too, as in
+/// `kube-dns-v2-v2.7.0-20180605-p1`. A later split is used if the version is a HOTFIXVERSION, or
+/// the addon has the name of its directory, only with the later split.
 fn addon_and_version(
     path: &str,
     format: VersionFormat,

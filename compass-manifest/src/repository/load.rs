@@ -7,7 +7,9 @@ use crate::parallel;
 use crate::policy::Policy;
 use crate::tree::Tree;
 
-/// The number of files that a thread takes at a time. Below it, a thread costs more than it saves.
+/// The number of files that a thread parses at a time.
+///
+/// For fewer files, a thread costs more than it saves.
 pub(super) const FILES_PER_CHUNK: usize = 128;
 
 /// A parsed file of one kind.

@@ -1,10 +1,10 @@
-//! Which files of a repository need their content before it can be loaded.
+//! Determines the files whose content is needed to load a repository.
 
 use super::{FileKind, ProductFile, ReleaseRepository};
 use crate::policy::{POLICY_FILE, Policy};
 use crate::tree::{EntryKind, Tree};
 
-/// Returns the regular files that the rules need and that have no content yet, ordered by path.
+/// Returns the files without content that the rules need, ordered by path.
 ///
 /// A product manifest names image lists, so its content may make further files necessary. Callers
 /// add contents with [`Tree::insert`], and repeat the call until it returns nothing.
@@ -31,11 +31,10 @@ pub fn files_to_read(tree: &Tree, policy: &Policy) -> Vec<String> {
     unread(tree, |path| is_needed(path, policy, &products))
 }
 
-/// Returns the regular files that a product's package contains and that have no content, ordered by
-/// path.
+/// Returns the files without content that product packages need, ordered by path.
 ///
-/// Callers mark those that are Git LFS pointers ([`is_lfs_pointer`](crate::is_lfs_pointer)) as
-/// [`EntryKind::LfsPointer`]. The rules read none of these files.
+/// Callers mark the Git LFS pointers among them ([`is_lfs_pointer`](crate::is_lfs_pointer)) as
+/// [`EntryKind::LfsPointer`]. The rules do not read the content of these files.
 pub fn unread_packed_files(tree: &Tree, policy: &Policy) -> Vec<String> {
     let products = ReleaseRepository::products_of(tree, policy);
     unread(tree, |path| products.iter().any(|product| product.manifest.packs(path)))
@@ -51,7 +50,7 @@ fn is_needed(path: &str, policy: &Policy, products: &[ProductFile]) -> bool {
     match FileKind::of(path, policy, products) {
         _ if path == POLICY_FILE => true,
         FileKind::Unexpected | FileKind::Other => false,
-        // The kind includes hidden files as `.gitkeep`, whose content no rule needs.
+        // The kind includes hidden files such as `.gitkeep`, whose content no rule needs.
         FileKind::Readme => !path.rsplit('/').next().unwrap_or(path).starts_with('.'),
         _ => true,
     }

@@ -52,7 +52,7 @@ impl Conversation {
         self.texts.iter().take(1).flat_map(|text| &text.commands).map(|command| &command.kind)
     }
 
-    /// Returns the latest valid list of images, and the first invalid item of a later list.
+    /// Returns the latest valid list of images, and an invalid item of a later list.
     ///
     /// A list is valid if all its items are. Only texts of accounts with one of the roles count.
     /// The lists of one text are joined.

@@ -141,7 +141,7 @@ impl<'a> Replay<'a> {
         Self { queue, facts, conversation, guards: queue.steps().iter().map(evaluate).collect() }
     }
 
-    /// Returns the queue label of the pull request, and the number of requests that it covers.
+    /// Returns the pull request's queue label, and the number of requests it covers.
     ///
     /// If the pull request has several queue labels, the earliest in the queue is used, which
     /// covers the fewest requests.
@@ -281,7 +281,7 @@ impl<'a> Replay<'a> {
             .collect()
     }
 
-    /// Returns the pull request's labels that belong to the queue, except the label of the state.
+    /// Returns the queue labels of the pull request, except the label of the state.
     fn labels_to_remove(&self, state: Option<&str>) -> Vec<String> {
         let labels = self.facts.labels.iter().filter(|label| {
             queue_label(label).is_some_and(|label| {

@@ -1,6 +1,7 @@
-//! Reads pull requests and comments from the JSON of GitHub's webhooks, its REST API, and `gh`.
+//! Reads pull requests and comments from the JSON of GitHub.
 //!
-//! Unknown fields are ignored. A value of an unexpected type is an error.
+//! The JSON comes from webhooks, the REST API, or `gh`. Unknown fields are ignored. A value of an
+//! unexpected type is an error.
 
 use serde_json::Value;
 

@@ -260,7 +260,7 @@ fn describe_malformed<T>(item: &ListItem<T>) -> String {
     format!("line {} of the list is invalid: {}: {why}", item.line, quote(&item.text))
 }
 
-/// Compares the listed images with those of the release manifests, by repository and tag.
+/// Compares the listed images with those of the manifests, by repository and tag.
 fn compare(
     needed: &[ReleaseImage],
     listed: &[ImageReference],

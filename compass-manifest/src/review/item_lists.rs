@@ -5,7 +5,7 @@ use crate::image::ImageReference;
 use super::command::ListItem;
 use super::markdown::MARKUP;
 
-/// The maximum length of an item in bytes, which is also the maximum of image references.
+/// The maximum length of an item in bytes, equal to that of image references.
 const MAX_ITEM: usize = 512;
 /// The maximum number of characters of [`ListItem::text`].
 const MAX_SHOWN: usize = 120;
@@ -132,7 +132,9 @@ pub(super) fn packages(line: usize, content: &str) -> Vec<ListItem<String>> {
     items(line, content, address)
 }
 
-/// The result of parsing a word: no item, a valid item, or the reason why the item is invalid.
+/// The result of parsing a word.
+///
+/// `None` if the word is not an item, otherwise the value or the reason why it is invalid.
 type ParsedItem<T> = Option<Result<T, String>>;
 
 /// Parses the items at the beginning of a line.

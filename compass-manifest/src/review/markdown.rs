@@ -199,7 +199,9 @@ struct StrippedLine<'l> {
     is_quoted: bool,
 }
 
-/// Strips quotation marks (`>`), bullets, numbers, heading marks, emphasis and line breaks.
+/// Strips the Markdown marks of a line.
+///
+/// These are quotation marks (`>`), bullets, numbers, heading marks, emphasis and line breaks.
 fn strip_markdown(line: &str) -> StrippedLine<'_> {
     let mut rest = line;
     let (mut is_unchecked, mut is_quoted) = (false, false);

@@ -123,7 +123,9 @@ impl CommandParser {
     }
 }
 
-/// Adds the items of a line to a list. Returns `false` if the list ended before the line.
+/// Adds the items of a line to a list.
+///
+/// Returns `false` if the list ended before the line.
 fn add_items<T>(
     items: &mut Vec<ListItem<T>>,
     line: &Line<'_>,

@@ -230,12 +230,12 @@ impl Queue {
         self.steps.iter().find(|step| step.leads(from, to))
     }
 
-    /// Returns a label as the queue spells it; `None` if the queue does not have the label.
+    /// Returns a label as the queue spells it; `None` if it has no such label.
     pub(super) fn label(&self, written: &str) -> Option<&str> {
         self.labels().into_iter().find(|label| same(label, written))
     }
 
-    /// Returns the labels on the shortest path from one label to another, including the target.
+    /// Returns the labels on the shortest path to a label, including the target.
     pub(super) fn path(&self, from: Option<&str>, to: &str) -> Option<Vec<&str>> {
         let mut paths: Vec<Vec<&str>> = vec![Vec::new()];
         let mut at = 0;

@@ -60,7 +60,9 @@ pub enum Outcome {
     GrantedEarlier,
     /// The pull request already had the label.
     Unchanged,
-    /// The pull request did not move: no guard fails, but the result of a guard is unknown.
+    /// The pull request did not move, because the result of a guard is unknown.
+    ///
+    /// No guard fails.
     Open,
     /// The pull request did not move.
     Refused {

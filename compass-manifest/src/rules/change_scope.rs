@@ -92,7 +92,9 @@ struct Released<'r> {
     hotfix: Option<&'r HotfixFile>,
 }
 
-/// Returns the changed plugins, and each changed hotfix package once, without moved hotfixes.
+/// Returns the changed plugins and hotfix packages, without moved hotfixes.
+///
+/// Returns a package with several changed files once.
 fn released<'r>(repository: &'r ReleaseRepository, change: &Change<'_>) -> Vec<Released<'r>> {
     let plugins = repository.plugins.iter().filter(|file| change.touches(file.document.path()));
     let plugins = plugins.map(|file| Released {

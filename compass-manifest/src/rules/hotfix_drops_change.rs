@@ -77,7 +77,7 @@ fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
     dropped
 }
 
-/// Returns the path and the values of a difference, which identify it in both comparisons.
+/// Returns the path and the values that identify a difference in both comparisons.
 ///
 /// For an item that the previous hotfix removed, this is the path of its list, because the item has
 /// no index in the previous hotfix.

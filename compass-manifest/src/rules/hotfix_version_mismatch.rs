@@ -69,7 +69,9 @@ fn agrees(format: Option<VersionFormat>, path: &str, written: &str) -> bool {
         && (contains_version(path, written) || same_patch(path, written))
 }
 
-/// Returns whether the path's version contains the written version, bounded by `-` or the ends.
+/// Returns whether the path's version contains the written version.
+///
+/// The written version must be bounded by `-` or the ends of the path's version.
 fn contains_version(path: &str, written: &str) -> bool {
     path.match_indices(written).any(|(at, _)| {
         let before = path[..at].chars().next_back();

@@ -96,7 +96,7 @@ fn has_whitespace_around(text: &str, span: Span) -> bool {
 mod tests {
     use crate::{Policy, check};
 
-    /// Returns the severity and message of each finding about an image list with one line.
+    /// Returns severity and message of the findings about an image list with one line.
     fn found(line: &str) -> Vec<String> {
         let tree = [("images-lists/platform.list", line)].into_iter().collect();
         let report = check(&tree, &Policy::default());

@@ -79,9 +79,10 @@ fn quoted_texts(text: &str, root: &Node) -> Vec<Span> {
     quoted
 }
 
-/// Returns whether a text may contain a suspicious character, so that the tree must be searched.
+/// Returns whether a text may contain a suspicious character.
 ///
-/// A backslash counts, because a double-quoted scalar may contain an escape such as `\u200b`.
+/// If so, the tree must be searched. A backslash counts, because a double-quoted scalar may contain
+/// an escape such as `\u200b`.
 fn may_contain(text: &str) -> bool {
     text.contains('\\') || (!text.is_ascii() && text.contains(is_suspicious))
 }

@@ -93,7 +93,9 @@ fn check_files(repository: &ReleaseRepository, product: &ProductFile, sink: &mut
     }
 }
 
-/// Adds a finding for each entry of a chart list without an addon in an addon or overlay directory.
+/// Adds a finding for each entry of a chart list without an addon.
+///
+/// The addon may be in an addon directory or an overlay directory.
 fn check_charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
     let policy = &repository.policy.products;
     let directories: Vec<_> = policy.addons.iter().chain(&policy.overlays).collect();

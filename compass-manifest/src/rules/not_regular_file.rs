@@ -48,7 +48,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Returns the severity for an entry that is not read; `None` if it hides no release file.
+/// Returns the severity for an entry; `None` if the entry hides no release file.
 fn severity(repository: &ReleaseRepository, path: &str) -> Option<Severity> {
     let policy = &repository.policy.products;
     match repository.kind_of(path) {

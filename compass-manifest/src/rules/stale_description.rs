@@ -49,7 +49,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Returns the version at the end of `<name>-<version>`; the expected version has priority.
+/// Returns the version at the end of `<name>-<version>`, if possible `expected`.
 fn named_version<'d>(description: &'d str, expected: &str) -> Option<&'d str> {
     if description.contains(char::is_whitespace) {
         return None;

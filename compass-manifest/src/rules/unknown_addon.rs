@@ -53,7 +53,7 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
     }
 }
 
-/// Returns the names of an addon: the name in its values, and the name that its path gives.
+/// Returns the names of an addon, from its values and from its path.
 fn names(addon: &AddonFile) -> Vec<String> {
     let own = addon.values.name.as_ref().map(|name| name.value.clone());
     let parts: Vec<&str> = addon.document.path().rsplit('/').collect();

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::repository::{Repository, repositories};
 use crate::tree::Tree;
 
-/// An error to add to a valid release repository. Each gives exactly one finding.
+/// An error to add to a valid release repository, which gives exactly one finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Mutation {
@@ -147,7 +147,7 @@ impl Mutation {
     }
 
     fn mutate_plugin(self, repository: &Repository, tree: &mut Tree) {
-        // The last plugin, because a conflict is reported at the later file.
+        // Mutate the last plugin, because a conflict is reported at the later file.
         let [other, .., plugin] = &repository.plugins[..] else { return };
         let (text, name, version) = (plugin.text(), &plugin.name, &plugin.version);
         let replace = |from: &str, to: &str| text.replacen(from, to, 1);
@@ -205,7 +205,8 @@ impl Mutation {
         let quoted = "value: '[[ registry_release ]]'";
         let mutated = match self {
             Self::NoImage => {
-                // Otherwise the list would contain an unused image.
+                // Remove the image from the list too, which otherwise would contain an unused
+                // image.
                 let line = format!("release/{}:{}\n", addon.name, addon.version);
                 tree.insert("images-lists/platform.list", repository.list().replacen(&line, "", 1));
                 text.replacen(&image, "name: main", 1)
@@ -233,7 +234,7 @@ impl Mutation {
     }
 }
 
-/// Generates the files of repositories with one error, and the error.
+/// Generates the files of a repository with one error, together with the error.
 pub fn mutated_repositories() -> impl Strategy<Value = (Tree, Mutation)> {
     (repositories(), prop::sample::select(Mutation::ALL))
         .prop_map(|(repository, mutation)| (mutation.apply_to(&repository), mutation))

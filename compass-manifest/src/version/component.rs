@@ -38,7 +38,7 @@ enum Stage {
     After,
 }
 
-/// A run of digits, or of other characters, in a suffix.
+/// A sequence of digits, or of other characters, in a suffix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum SuffixPart {
     Number(u64),

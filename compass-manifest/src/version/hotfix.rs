@@ -34,12 +34,12 @@ pub struct Date {
 }
 
 impl HotfixVersion {
-    /// Creates the HOTFIXVERSION of a product version, a date and a patch number from 1.
+    /// Creates a HOTFIXVERSION from a product version, a date and a patch number.
     ///
     /// The product version gets the prefix `v` if it has none.
     ///
     /// # Errors
-    /// [`VersionError::Patch`] if the number is 0.
+    /// Returns [`VersionError::Patch`] if the patch number is 0.
     pub fn new(base: &ProductVersion, date: Date, patch: u32) -> Result<Self, VersionError> {
         let bare = base.as_str().strip_prefix('v').unwrap_or(base.as_str());
         format!("v{bare}-{date}-p{patch}").parse()
@@ -112,8 +112,9 @@ impl fmt::Display for HotfixVersion {
 }
 
 impl Date {
-    /// Creates a date, with month and day from 1; `None` if it does not exist, or the year has more
-    /// than four digits.
+    /// Creates a date, with month and day from 1.
+    ///
+    /// Returns `None` if the date does not exist, or if the year has more than four digits.
     pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let days = days_in_month(year, month)?;
         (year <= 9999 && (1..=days).contains(&day)).then_some(Self { year, month, day })

@@ -41,7 +41,8 @@ impl PluginVersion {
 
     /// Returns the next version; `None` if a number overflows.
     ///
-    /// The next version after a pre-release is its release, as in other `SemVer` tools.
+    /// The next version after a pre-release is its release if the level permits, as in other
+    /// `SemVer` tools.
     ///
     /// ```
     /// use compass_manifest::version::{BumpLevel, PluginVersion};

@@ -18,7 +18,7 @@ pub struct ProductVersion {
 }
 
 impl ProductVersion {
-    /// Returns whether both are spellings of the same release.
+    /// Returns whether two versions are spellings of the same release.
     pub fn is_same_release(&self, other: &Self) -> bool {
         self.precedence == other.precedence
     }

@@ -30,7 +30,7 @@ pub(super) fn document(text: &str) -> Result<Node, SyntaxError> {
     builder.finish()
 }
 
-/// The number of nodes and bytes of a node with its children, to be compared with a limit.
+/// The number of nodes and bytes of a tree, to be compared with a limit.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weight {
     nodes: usize,
@@ -77,9 +77,10 @@ struct Open {
 struct Builder<'t> {
     text: &'t str,
     open: Vec<Open>,
-    /// The children of all open collections, with alternating keys and values; finally the root.
+    /// The children of all open collections; finally the root.
     ///
-    /// A collection is allocated at its end, when its size is known.
+    /// Keys and values of mappings alternate. A collection is allocated at its end, when its size
+    /// is known.
     children: Vec<Node>,
     documents: usize,
     nodes: usize,

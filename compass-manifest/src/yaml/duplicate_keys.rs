@@ -11,7 +11,7 @@ pub(crate) struct DuplicateKey<'n> {
     pub(crate) again: &'n Node,
 }
 
-/// The maximum number of entries for which comparing all pairs is faster than hashing.
+/// The maximum number of entries for which comparing pairs is faster than hashing.
 const SMALL: usize = 16;
 
 impl Node {

@@ -5,14 +5,14 @@
 pub(crate) struct Case {
     /// The description.
     pub(crate) name: &'static str,
-    /// Creates the bytes.
+    /// Creates the bytes of the file.
     pub(crate) bytes: fn() -> Vec<u8>,
     /// A part of the error message; `None` if the file is valid.
     pub(crate) error: Option<&'static str>,
 }
 
 const MIB: usize = 1 << 20;
-/// A size just below the limit.
+/// A size in bytes just below the limit.
 const FULL: usize = 4 * MIB - 64;
 
 const DEEP: Option<&str> = Some("levels deep");
@@ -20,7 +20,7 @@ const LARGE: Option<&str> = Some("bytes; at most");
 const MANY: Option<&str> = Some("keys and values");
 const LONG: Option<&str> = Some("a key has more than");
 const GROWS: Option<&str> = Some("expand too much");
-/// An error message of the YAML library.
+/// Any error message, for errors of the YAML library.
 const SYNTAX: Option<&str> = Some("");
 
 const fn case(name: &'static str, bytes: fn() -> Vec<u8>, error: Option<&'static str>) -> Case {
@@ -182,7 +182,7 @@ fn aliases_of(value: &str, count: usize) -> Vec<u8> {
     format!("- &a {value}\n{}", "- *a\n".repeat(count)).into_bytes()
 }
 
-/// Creates nested anchors, each of which contains the next ones and a long value.
+/// Creates nested anchors, each of which contains the inner anchors and a long value.
 fn nested_anchors() -> Vec<u8> {
     let mut text: String = (0..120).map(|n| format!("[&a{n} ")).collect();
     text.push_str(&"x".repeat(1 << 20));
@@ -190,7 +190,7 @@ fn nested_anchors() -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Repeats a line on each level of indentation.
+/// Repeats a line with increasing indentation.
 fn stairs(line: &str, levels: usize) -> Vec<u8> {
     let width = line.len() - 2;
     (0..levels).map(|level| " ".repeat(level * width) + line).collect::<String>().into_bytes()
@@ -200,7 +200,7 @@ fn wrong(head: &str, item: &str, count: usize, tail: &str) -> Vec<u8> {
     format!("{head}{}{tail}", item.repeat(count)).into_bytes()
 }
 
-/// Creates a field with a long path, which each message about it contains.
+/// Creates fields with a long path, which each message about them contains.
 fn long_path(length: usize) -> Vec<u8> {
     let key = "k".repeat(length);
     format!("version: 1\nregistries: {{hosts: {{? {key} : {{{}}}}}}}", "a,".repeat(24_000))

@@ -1,4 +1,4 @@
-//! The conditions of each guard.
+//! Tests the condition of each guard.
 
 use compass_manifest::review::{Evidence, Guard, Outcome, Verdict};
 
@@ -170,7 +170,7 @@ fn images_in_release_requires_same_digest() {
     let report = guard(&status, Guard::ImagesInRelease);
     assert!(report.explanation.contains("harbor.caicloud.xyz/release/gpu:v1: it has another"));
     assert!(report.help.contains("compass sync"));
-    // The next command requests a step that is not possible yet.
+    // The refusal is of the next command, which requests a step that is not possible yet.
     assert!(refusal(&status).0.contains("cannot be skipped"));
 }
 

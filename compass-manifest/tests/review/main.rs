@@ -1,4 +1,4 @@
-//! Evaluates the queue of pull requests.
+//! Tests the evaluation of the queue of pull requests.
 #![allow(clippy::unwrap_used)]
 
 mod guards;

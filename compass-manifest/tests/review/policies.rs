@@ -1,4 +1,4 @@
-//! Queues of policies.
+//! Tests queues that a policy defines.
 
 use compass_manifest::review::{Guard, Outcome, Queue, QueueError, Role, Step};
 
@@ -15,7 +15,7 @@ fn step(from: Option<&str>, to: &str, who: &str, guards: &[Guard]) -> Step {
 
 #[test]
 fn queue_of_policy_is_evaluated() {
-    // Three labels, with a list of packages, and a step back.
+    // The queue has three labels, a list of packages, and a step back.
     let steps = vec![
         step(None, "need-queue", "author", &[Guard::Kind]),
         step(Some("need-queue"), "working-image-pushed", "author", &[Guard::ImagesListed]),

@@ -1,4 +1,4 @@
-//! The roles of steps, and the effect of labels.
+//! Tests the roles of steps, and the effect of labels.
 
 use compass_manifest::review::{Evidence, Facts, Guard, Outcome, Verdict};
 

@@ -118,7 +118,7 @@ fn new_hotfix_uses_addon_of_product() {
 fn known_products_from_manifests_and_policy() {
     let product = "spec: {version: v2.7.0}\n";
     let mut tree: Tree = [("release-products/v2.7.0.yaml", product)].into_iter().collect();
-    // This component version looks like a HOTFIXVERSION, but is not a product version.
+    // The text looks like a HOTFIXVERSION, but `v3.1.53` is the version of a component.
     tree.insert(hotfix("v3.1.53-20180605-p1"), values_of("web"));
     let mut policy = Policy::default();
     policy.products.versions = vec!["v2.6.0".parse().unwrap()];
