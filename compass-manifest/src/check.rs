@@ -98,8 +98,7 @@ impl<'c> Check<'c> {
         self
     }
 
-    /// Sets the policy that the change proposes, and compares its findings with those of the
-    /// current one.
+    /// Sets the policy that the change proposes, to compare it with the current one.
     ///
     /// The report marks the findings that only one of the two policies gives; those of the proposed
     /// policy are notes. Every repository of the check is parsed a second time.

@@ -65,8 +65,8 @@ pub fn has_conflict_markers(bytes: &[u8]) -> bool {
 /// Decodes the bytes of a file; the text keeps a byte order mark.
 ///
 /// # Errors
-/// If the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict markers. Spans
-/// begin after the byte order mark.
+/// Returns an error if the file is too large, is not UTF-8, is a Git LFS pointer, or has conflict
+/// markers. The span of the error does not count the byte order mark.
 pub(crate) fn decode(bytes: &[u8]) -> Result<&str, SyntaxError> {
     reject_oversized(bytes.len())?;
     if is_utf16(bytes) {

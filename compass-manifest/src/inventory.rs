@@ -179,9 +179,9 @@ pub fn list_images(
 }
 
 impl Product {
-    /// Returns whether the product contains a path.
+    /// Returns whether the product contains a file.
     ///
-    /// If the path is a symbolic link, the product contains it if it contains files below it.
+    /// For a symbolic link, returns whether the product contains files below its path.
     pub fn includes(&self, path: &str, policy: &Policy) -> bool {
         let is_at_or_below = |named: &str| {
             named.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -25,9 +25,9 @@ pub use unread::{files_to_read, unread_packed_files};
 
 /// A release repository with its files parsed.
 ///
-/// A command loads it once, and runs the rules ([`Check`](crate::Check)), the
-/// [`inventory`](crate::inventory) and [`bump`](crate::bump) on it. Files that cannot be parsed
-/// stay in it with their error, which the rules report.
+/// A command loads the repository once, and then uses it for the rules
+/// ([`Check`](crate::Check)), the [`inventory`](crate::inventory) and [`bump`](crate::bump). Files
+/// that cannot be parsed are kept with their errors, which the rules report.
 ///
 /// ```
 /// use compass_manifest::{Check, Policy, ReleaseRepository, Tree, inventory};
@@ -58,7 +58,7 @@ pub struct ReleaseRepository {
 }
 
 impl ReleaseRepository {
-    /// Parses the files of `tree` as `policy` classifies them, on all processors.
+    /// Parses the files of `tree`, which `policy` classifies, on all processors.
     ///
     /// Files without content ([`Tree::insert_unread`]) are not parsed;
     /// [`files_to_read`](crate::files_to_read) names those that must have it.
@@ -83,7 +83,7 @@ impl ReleaseRepository {
         repository
     }
 
-    /// Parses the same files again, as another policy classifies them.
+    /// Parses the same files again with another policy.
     pub(crate) fn reload(&self, policy: &Arc<Policy>) -> Self {
         Self::load(Arc::clone(&self.tree), Arc::clone(policy))
     }

@@ -21,7 +21,7 @@ pub struct Rule {
     pub severity: Severity,
     /// The documentation in Markdown.
     pub docs: &'static str,
-    /// Whether an error of the rule means that a package may lack an image or a file.
+    /// The files in which an error of the rule blocks packaging.
     pub blocks_packaging: BlocksPackaging,
     /// Whether the rule needs the layout of a repository, so that it does not apply to the files of
     /// a bundle.

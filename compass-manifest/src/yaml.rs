@@ -207,10 +207,11 @@ impl Node {
 /// Parses a text that contains one YAML document, and applies its merge keys (`<<`).
 ///
 /// # Errors
-/// - If the text is not YAML, or contains no or several documents.
-/// - If it exceeds [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`] or [`MAX_KEY_BYTES`], or if its
-///   aliases expand too much.
-/// - If it is a Git LFS pointer or has conflict markers.
+/// Returns an error if the text
+/// - is not YAML, or does not contain exactly one document,
+/// - exceeds [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`] or [`MAX_KEY_BYTES`], or has aliases that
+///   expand too much,
+/// - is a Git LFS pointer or has conflict markers.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     decode::reject_oversized(text.len())?;
     decode::reject_unmerged(text)?;

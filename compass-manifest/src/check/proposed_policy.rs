@@ -16,7 +16,7 @@ pub(super) fn compare(mut report: Report, proposed: &Report) -> Report {
     let proposed_keys: BTreeSet<Key<'_>> = proposed.findings.iter().map(key).collect();
     let current_keys: BTreeSet<Key<'_>> = report.findings.iter().map(key).collect();
     let is_added = |finding: &&Finding| {
-        // Suppressions of the proposed policy are not compared: the current policy has others.
+        // Do not add unused suppressions: the two policies have different suppressions.
         !current_keys.contains(&key(finding)) && finding.code != unused_allowance::RULE.code
     };
     let mut added: Vec<Finding> = proposed.findings.iter().filter(is_added).cloned().collect();

@@ -129,7 +129,7 @@ fn line_suppression(document: &Document, at: usize) -> Option<LineSuppression<'_
     Some(LineSuppression { document, span, line, code, reason: reason.trim() })
 }
 
-/// Returns whether an offset is inside a scalar, and not in a comment.
+/// Returns whether an offset is inside a scalar instead of in a comment.
 fn in_scalar(node: &Node, at: usize) -> bool {
     match &node.kind {
         NodeKind::Scalar(_) => node.span.range().contains(&at),

@@ -22,7 +22,7 @@ pub struct HotfixPolicy {
 ///
 /// The pattern is a regular expression for the whole path, with the named groups `addon`,
 /// `version`, `base` (product version), `date`, `patch`, `namespace`, `group`, `leaf` (the addon's
-/// own directory), and `package`, if the package is another directory than the one of `version`.
+/// own directory), and `package`, if the directory of the package is not the one with `version`.
 #[derive(Debug, Clone)]
 pub struct PathPattern {
     text: String,

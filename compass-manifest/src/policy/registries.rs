@@ -9,7 +9,7 @@ use crate::yaml::Node;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Registries {
-    /// The registry that developers push to: `HOST/PROJECT`.
+    /// The registry to which developers push images: `HOST/PROJECT`.
     pub source: String,
     /// The registry of the releases: `HOST/PROJECT`.
     pub release: String,

@@ -114,7 +114,9 @@ impl AddonFile {
         self.values.name.as_ref().map_or(self.document.path(), |name| &name.value)
     }
 
-    /// Returns whether a hotfix patches this addon, by its path, otherwise by its name.
+    /// Returns whether a hotfix patches this addon.
+    ///
+    /// Compares the paths; for an addon in the older layout, compares the names too.
     pub(crate) fn is_patched_by(&self, hotfix: &HotfixFile) -> bool {
         let path = self.document.path();
         let patched = &hotfix.path;

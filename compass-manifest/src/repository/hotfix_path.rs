@@ -88,8 +88,9 @@ impl HotfixPath {
 /// Splits a path into addon and version.
 ///
 /// Patterns split at the first `-v` and digit, but names of addons may contain them too, as in
-/// `kube-dns-v2-v2.7.0-20180605-p1`. A later split is used if the version is a HOTFIXVERSION, or
-/// the addon has the name of its directory, only with the later split.
+/// `kube-dns-v2-v2.7.0-20180605-p1`. A split is correct if it gives a HOTFIXVERSION, or, for other
+/// version formats, if the addon has the name of its directory. If the first split is not correct,
+/// the first correct later split is used.
 fn addon_and_version(
     path: &str,
     format: VersionFormat,

@@ -23,7 +23,7 @@ pub enum CommandKind {
     Cc(Vec<String>),
     /// `image(s) pushed to` and the images below it.
     Images(Vec<ListItem<ImageReference>>),
-    /// `packages uploaded to` and the addresses below it.
+    /// `packages uploaded to` and the URLs below it.
     Packages(Vec<ListItem<String>>),
     /// A release note; `None` if only its heading or a placeholder exists.
     ReleaseNote(Option<String>),

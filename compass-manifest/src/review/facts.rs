@@ -20,7 +20,7 @@ pub struct Facts {
     pub body: String,
     /// The current comments, oldest first.
     pub comments: Vec<Comment>,
-    /// The number of errors of `check`; `None` if it was not run.
+    /// The number of errors that `check` finds; `None` if `check` was not run.
     pub check_errors: Option<usize>,
     /// The images of the changed release manifests; `None` if they are not known.
     pub images: Option<Vec<ReleaseImage>>,

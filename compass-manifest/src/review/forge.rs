@@ -17,7 +17,7 @@ pub struct PullRequest {
     pub body: String,
     /// The labels.
     pub labels: Vec<String>,
-    /// The comment or review of the event, unless it was deleted or dismissed.
+    /// The comment or review of the event; `None` if the event deletes or dismisses it.
     pub comment: Option<Comment>,
 }
 

@@ -220,7 +220,7 @@ impl Queue {
         targets.filter(|label| seen.insert(label.to_ascii_lowercase())).collect()
     }
 
-    /// Returns the steps from a label; `None` for the first steps.
+    /// Returns the steps from a label, or the first steps if the label is `None`.
     pub fn steps_from<'q>(&'q self, from: Option<&str>) -> impl Iterator<Item = &'q Step> {
         self.steps.iter().filter(move |step| step.starts_at(from))
     }

@@ -95,7 +95,7 @@ impl Note {
         true
     }
 
-    /// Returns the note; `None` if it has no content.
+    /// Returns the text of the note; `None` if the note has no content.
     pub(super) fn text(self) -> Option<String> {
         self.has_content.then(|| self.lines.join("\n").trim().to_owned())
     }

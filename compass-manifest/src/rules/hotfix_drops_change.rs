@@ -79,7 +79,7 @@ fn dropped(addon: &Node, before: &Node, now: &Node) -> Vec<Difference> {
 
 /// Returns the path and the values that identify a difference in both comparisons.
 ///
-/// For an item that the previous hotfix removed, this is the path of its list, because the item has
+/// For an item that the previous hotfix removed, the path is that of the list, because the item has
 /// no index in the previous hotfix.
 fn identity(one: &Difference) -> (&str, Option<&str>, Option<&str>) {
     let list = one.path.rsplit_once('[').filter(|_| one.new.is_none());

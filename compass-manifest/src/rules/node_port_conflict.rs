@@ -35,6 +35,6 @@ fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSin
 
 fn claims(addon: &AddonFile) -> Vec<PortClaim<'_>> {
     let claims = addon.values.node_ports.iter();
-    // Without a protocol: services must not share a port even if their protocols differ.
+    // Leave the protocol empty: services must not share a port even if their protocols differ.
     claims.map(|claim| PortClaim { protocol: "", port: &claim.port }).collect()
 }

@@ -28,7 +28,7 @@ pub(crate) enum Yaml11Meaning {
 }
 
 impl Scalar {
-    /// Returns the YAML 1.1 value of a number if it differs from the YAML 1.2 value.
+    /// Returns the YAML 1.1 value of a plain number if YAML 1.2 has another value.
     pub(crate) fn yaml11_number(&self) -> Option<Yaml11Meaning> {
         if !self.plain {
             return None;
