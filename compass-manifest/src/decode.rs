@@ -123,7 +123,7 @@ fn decode_error(message: &str, help: &'static str, span: Span) -> SyntaxError {
 
 /// Returns whether bytes look like UTF-16.
 ///
-/// UTF-16 text begins with its byte order mark, or has a zero in every second byte.
+/// Looks for the byte order mark of UTF-16, and for a zero in every second byte.
 fn is_utf16(bytes: &[u8]) -> bool {
     const SAMPLE: usize = 64;
     let zeros = |first: usize| {

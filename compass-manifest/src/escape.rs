@@ -62,7 +62,8 @@ fn quote_at_most(most: usize, value: impl fmt::Display) -> String {
 
 /// Shortens a text to `most` characters.
 ///
-/// The result consists of the beginning of the text, `…`, and the end in the last third.
+/// About two thirds of the result are the beginning of the text; `…` and the end of the text
+/// follow.
 pub(crate) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     // Compare the bytes first, which is cheaper: a text never has more characters than bytes.
     if text.len() <= most || text.chars().nth(most).is_none() {
